@@ -1,0 +1,1 @@
+"""Desired Kubernetes objects, built by pure functions."""

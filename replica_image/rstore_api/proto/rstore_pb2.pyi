@@ -1,0 +1,373 @@
+from rstore_api.proto import rpc_pb2 as _rpc_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class EpochStart(_message.Message):
+    __slots__ = ("epoch", "first_revision", "region")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    first_revision: int
+    region: str
+    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
+
+class ReplicaAddress(_message.Message):
+    __slots__ = ("name", "peer_address", "client_address")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PEER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    peer_address: str
+    client_address: str
+    def __init__(self, name: _Optional[str] = ..., peer_address: _Optional[str] = ..., client_address: _Optional[str] = ...) -> None: ...
+
+class RegionTopology(_message.Message):
+    __slots__ = ("name", "replicas")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    replicas: _containers.RepeatedCompositeFieldContainer[ReplicaAddress]
+    def __init__(self, name: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAddress, _Mapping]]] = ...) -> None: ...
+
+class Topology(_message.Message):
+    __slots__ = ("epoch", "version", "primary_region", "regions")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_REGION_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    version: int
+    primary_region: str
+    regions: _containers.RepeatedCompositeFieldContainer[RegionTopology]
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., primary_region: _Optional[str] = ..., regions: _Optional[_Iterable[_Union[RegionTopology, _Mapping]]] = ...) -> None: ...
+
+class StatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RegionProgress(_message.Message):
+    __slots__ = ("region", "connected", "acked_revision", "lag_revisions", "lag_bytes", "lag_seconds", "last_error")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    ACKED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LAG_REVISIONS_FIELD_NUMBER: _ClassVar[int]
+    LAG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LAG_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    region: str
+    connected: bool
+    acked_revision: int
+    lag_revisions: int
+    lag_bytes: int
+    lag_seconds: float
+    last_error: str
+    def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
+
+class StatusResponse(_message.Message):
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "ready", "not_ready_reason", "db_size_bytes")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    IS_LEADER_FIELD_NUMBER: _ClassVar[int]
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_INDEX_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_INDEX_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PRIMARY_FIELD_NUMBER: _ClassVar[int]
+    WRITABLE_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    READY_FIELD_NUMBER: _ClassVar[int]
+    NOT_READY_REASON_FIELD_NUMBER: _ClassVar[int]
+    DB_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    region: str
+    replica: str
+    version: str
+    is_leader: bool
+    leader: str
+    term: int
+    commit_index: int
+    applied_index: int
+    revision: int
+    compact_revision: int
+    epoch: int
+    promised_epoch: int
+    primary: bool
+    writable: bool
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    topology: Topology
+    progress: _containers.RepeatedCompositeFieldContainer[RegionProgress]
+    members: _containers.RepeatedScalarFieldContainer[str]
+    ready: bool
+    not_ready_reason: str
+    db_size_bytes: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ...) -> None: ...
+
+class BootstrapRequest(_message.Message):
+    __slots__ = ("store_id", "topology")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    topology: Topology
+    def __init__(self, store_id: _Optional[str] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ...) -> None: ...
+
+class BootstrapResponse(_message.Message):
+    __slots__ = ("store_id", "epoch")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    epoch: int
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class SetTopologyRequest(_message.Message):
+    __slots__ = ("store_id", "topology")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    topology: Topology
+    def __init__(self, store_id: _Optional[str] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ...) -> None: ...
+
+class SetTopologyResponse(_message.Message):
+    __slots__ = ("changed",)
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    changed: bool
+    def __init__(self, changed: _Optional[bool] = ...) -> None: ...
+
+class DemoteRequest(_message.Message):
+    __slots__ = ("store_id", "epoch")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    epoch: int
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class DemoteResponse(_message.Message):
+    __slots__ = ("epoch", "final_revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FINAL_REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    final_revision: int
+    def __init__(self, epoch: _Optional[int] = ..., final_revision: _Optional[int] = ...) -> None: ...
+
+class PromoteRequest(_message.Message):
+    __slots__ = ("store_id", "epoch", "min_revision", "topology")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    epoch: int
+    min_revision: int
+    topology: Topology
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ..., min_revision: _Optional[int] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ...) -> None: ...
+
+class PromoteResponse(_message.Message):
+    __slots__ = ("epoch", "first_revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    first_revision: int
+    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ...) -> None: ...
+
+class TransferLeadershipRequest(_message.Message):
+    __slots__ = ("target",)
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    target: str
+    def __init__(self, target: _Optional[str] = ...) -> None: ...
+
+class TransferLeadershipResponse(_message.Message):
+    __slots__ = ("leader",)
+    LEADER_FIELD_NUMBER: _ClassVar[int]
+    leader: str
+    def __init__(self, leader: _Optional[str] = ...) -> None: ...
+
+class StreamRequest(_message.Message):
+    __slots__ = ("hello", "batch", "heartbeat")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    hello: StreamHello
+    batch: StreamBatch
+    heartbeat: StreamHeartbeat
+    def __init__(self, hello: _Optional[_Union[StreamHello, _Mapping]] = ..., batch: _Optional[_Union[StreamBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamHeartbeat, _Mapping]] = ...) -> None: ...
+
+class StreamHello(_message.Message):
+    __slots__ = ("store_id", "region", "replica", "epoch", "history", "revision")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    region: str
+    replica: str
+    epoch: int
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    revision: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class StreamBatch(_message.Message):
+    __slots__ = ("epoch", "prev_revision", "last_revision", "rows", "row_count", "history", "compact_revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PREV_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LAST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    prev_revision: int
+    last_revision: int
+    rows: bytes
+    row_count: int
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    compact_revision: int
+    def __init__(self, epoch: _Optional[int] = ..., prev_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., rows: _Optional[bytes] = ..., row_count: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., compact_revision: _Optional[int] = ...) -> None: ...
+
+class StreamHeartbeat(_message.Message):
+    __slots__ = ("epoch", "revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    revision: int
+    def __init__(self, epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class StreamResponse(_message.Message):
+    __slots__ = ("welcome", "ack", "refusal")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    welcome: StreamWelcome
+    ack: StreamAck
+    refusal: StreamRefusal
+    def __init__(self, welcome: _Optional[_Union[StreamWelcome, _Mapping]] = ..., ack: _Optional[_Union[StreamAck, _Mapping]] = ..., refusal: _Optional[_Union[StreamRefusal, _Mapping]] = ...) -> None: ...
+
+class StreamWelcome(_message.Message):
+    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    region: str
+    replica: str
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    promised_epoch: int
+    revision: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class StreamAck(_message.Message):
+    __slots__ = ("revision",)
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+
+class StreamRefusal(_message.Message):
+    __slots__ = ("reason", "message", "leader_address", "promised_epoch")
+    class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[StreamRefusal.Reason]
+        NOT_LEADER: _ClassVar[StreamRefusal.Reason]
+        STALE_EPOCH: _ClassVar[StreamRefusal.Reason]
+        WRONG_STORE: _ClassVar[StreamRefusal.Reason]
+        GAP: _ClassVar[StreamRefusal.Reason]
+        DIVERGED: _ClassVar[StreamRefusal.Reason]
+        NOT_BOOTSTRAPPED: _ClassVar[StreamRefusal.Reason]
+        COMPACTED: _ClassVar[StreamRefusal.Reason]
+        UNAVAILABLE: _ClassVar[StreamRefusal.Reason]
+    UNSPECIFIED: StreamRefusal.Reason
+    NOT_LEADER: StreamRefusal.Reason
+    STALE_EPOCH: StreamRefusal.Reason
+    WRONG_STORE: StreamRefusal.Reason
+    GAP: StreamRefusal.Reason
+    DIVERGED: StreamRefusal.Reason
+    NOT_BOOTSTRAPPED: StreamRefusal.Reason
+    COMPACTED: StreamRefusal.Reason
+    UNAVAILABLE: StreamRefusal.Reason
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LEADER_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    reason: StreamRefusal.Reason
+    message: str
+    leader_address: str
+    promised_epoch: int
+    def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
+
+class LogEntry(_message.Message):
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop")
+    WRITE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    PROMISE_FIELD_NUMBER: _ClassVar[int]
+    PROMOTION_FIELD_NUMBER: _ClassVar[int]
+    COMPACTION_FIELD_NUMBER: _ClassVar[int]
+    NOOP_FIELD_NUMBER: _ClassVar[int]
+    write: WriteBatch
+    rows: ReplicatedRows
+    bootstrap: BootstrapRequest
+    topology: Topology
+    promise: Promise
+    promotion: PromoteRequest
+    compaction: Compaction
+    noop: Noop
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ...) -> None: ...
+
+class WriteBatch(_message.Message):
+    __slots__ = ("epoch", "requests")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    requests: _containers.RepeatedCompositeFieldContainer[WriteRequest]
+    def __init__(self, epoch: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[WriteRequest, _Mapping]]] = ...) -> None: ...
+
+class WriteRequest(_message.Message):
+    __slots__ = ("put", "delete_range", "txn")
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
+    TXN_FIELD_NUMBER: _ClassVar[int]
+    put: _rpc_pb2.PutRequest
+    delete_range: _rpc_pb2.DeleteRangeRequest
+    txn: _rpc_pb2.TxnRequest
+    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ...) -> None: ...
+
+class ReplicatedRows(_message.Message):
+    __slots__ = ("batch",)
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    batch: StreamBatch
+    def __init__(self, batch: _Optional[_Union[StreamBatch, _Mapping]] = ...) -> None: ...
+
+class Promise(_message.Message):
+    __slots__ = ("epoch",)
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    def __init__(self, epoch: _Optional[int] = ...) -> None: ...
+
+class Compaction(_message.Message):
+    __slots__ = ("revision",)
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+
+class Noop(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

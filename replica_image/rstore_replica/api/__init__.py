@@ -1,0 +1,1 @@
+"""The etcd services, Admin and Replication, as thin servicers."""

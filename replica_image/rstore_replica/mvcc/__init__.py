@@ -1,0 +1,1 @@
+"""The state machine: multi-version rows in LMDB."""

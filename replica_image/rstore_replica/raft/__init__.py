@@ -1,0 +1,1 @@
+"""PySyncObj made safe: one Raft group per region behind a narrow interface."""

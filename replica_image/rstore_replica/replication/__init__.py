@@ -1,0 +1,1 @@
+"""Cross-region replication: stream sender and receiver, roles, topology."""
