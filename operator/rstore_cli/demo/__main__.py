@@ -1,0 +1,175 @@
+"""`make demo`. Starts the embedded cluster, installs the chart, applies the example store, writes, moves the primary."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rstore_cli.demo.helm import Helm
+from rstore_cli.demo.load import Load
+from rstore_cli.demo.store import Store
+from rstore_cli.demo.tools import Kubectl, ToolError, clean_environment
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+WRITERS_PER_REGION = 2
+
+
+class Timeline:
+    """Prints what happens, with seconds since the start."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """One line of the timeline."""
+        self._console.print(f"[dim]{time.monotonic() - self._started:6.1f}s[/dim]  {text}", highlight=False)
+
+    def show(self, text: str) -> None:
+        """Output of a command, indented."""
+        for line in text.rstrip().splitlines():
+            self._console.print(f"         {line}", highlight=False, markup=False)
+
+    def shell(self, kubectl: Kubectl, *args: str) -> str:
+        """Runs kubectl the way a person would, showing command and output."""
+        self._console.print(f"       [bold]$ kubectl {' '.join(args)}[/bold]", highlight=False)
+        output = kubectl.run(*args)
+        self.show(output)
+        return output
+
+
+@contextmanager
+def dev_cluster(directory: Path, name: str) -> Iterator[Path]:
+    """`rstore dev up` around a block; yields the kubeconfig's path."""
+
+    def rstore(*args: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "rstore_cli", "dev", *args, "--name", name, "--data-dir", str(directory)],
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=120,
+            env=clean_environment(),
+        )
+        if done.returncode != 0:
+            raise ToolError(f"rstore dev {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout.strip()
+
+    rstore("up")
+    try:
+        yield Path(rstore("kubeconfig"))
+    finally:
+        rstore("down")
+
+
+async def switchover(timeline: Timeline, store: Store, load: Load, target: str) -> float:
+    """Moves the primary by annotation under load; returns the longest time without an acknowledgement, in seconds."""
+    began = time.monotonic()
+    timeline.shell(store.kubectl, "annotate", "replicatedstore", store.name, f"replicatedstore.io/failover-to={target}")
+    await store.wait_steady(primary=target, timeout_seconds=60)
+    await load.wait_acknowledged(50, timeout_seconds=30)
+    return load.ledger.longest_gap_seconds(began, time.monotonic())
+
+
+def describe_receipt(receipt: dict[str, Any]) -> str:
+    """One line for an entry of .status.history."""
+    steps = ", ".join(f"{step['name']} {step['seconds']:.3f}s" for step in receipt.get("steps", []))
+    return (
+        f"epoch {receipt.get('epoch')}: {receipt.get('from')} → {receipt.get('to')}, "
+        f"write gap {receipt.get('writeGapSeconds')} s ({steps})"
+    )
+
+
+async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
+    """The whole scenario; returns whether it passed."""
+    kubectl = Kubectl(kubeconfig)
+    example = REPOSITORY / "examples" / "three-regions.yaml"
+
+    timeline.say("installing the operator by Helm")
+    helm = Helm(kubeconfig, "rstore", "rstore-system")
+    await asyncio.to_thread(helm.install, REPOSITORY / "charts" / "replicated-store-operator", {})
+
+    timeline.say("applying a store of three regions")
+    timeline.shell(kubectl, "apply", "-f", str(example.relative_to(REPOSITORY)))
+    async with Store(kubectl, "orders", directory / "certificates") as store:
+        await store.wait_steady(timeout_seconds=120)
+        timeline.say("every region has a leader, the WAL streams")
+        timeline.shell(kubectl, "get", "rstore")
+        primary = store.status()["primaryRegion"]
+        target = next(region for region in store.regions() if region != primary)
+
+        clients = [store.new_client(region) for region in store.regions() for _ in range(WRITERS_PER_REGION)]
+        try:
+            async with Load([store.writer(client) for client in clients]) as load:
+                began = time.monotonic()
+                await load.wait_acknowledged(500, timeout_seconds=60)
+                rate = load.ledger.rate_per_second(began, time.monotonic())
+                timeline.say(f"writing through all three regions: {rate:.0f} acknowledged puts/s")
+                timeline.show(lag_table(store.status()))
+                timeline.say(f"moving the primary from {primary} to {target} under load")
+                gap_seconds = await switchover(timeline, store, load, target)
+                timeline.say(f"moved; longest time without an acknowledged write: {gap_seconds * 1000:.0f} ms")
+            ledger = load.ledger
+        finally:
+            for client in clients:
+                await client.close()
+        timeline.shell(kubectl, "get", "rstore")
+        timeline.say("receipt: " + describe_receipt(store.status()["history"][-1]))
+
+        revision = await store.wait_converged()
+        verdicts = await store.judge(ledger)
+        hashes = await store.hashes(revision)
+        for found in hashes:
+            timeline.say(f"HashKV at revision {found.revision} in {found.region}: {found.hash:08x}")
+        lost = {key for verdict in verdicts.values() for key in verdict.lost}
+        equal = len({(found.revision, found.hash) for found in hashes}) == 1
+        passed = equal and all(verdict.ok for verdict in verdicts.values())
+        for region, verdict in verdicts.items():
+            if not verdict.ok:
+                timeline.say(f"{region}: {verdict}")
+        print(
+            f"demo: {'PASS' if passed else 'FAIL'} acknowledged={len(ledger.acknowledged)} lost={len(lost)} "
+            f"unknown={len(ledger.unknown)} hashes_equal={str(equal).lower()} "
+            f"switchover_gap_ms={gap_seconds * 1000:.0f}"
+        )
+        return passed
+
+
+def lag_table(status: dict[str, Any]) -> str:
+    """Region, role, revision and lag, one line each."""
+    lines = [f"{'REGION':<12}{'ROLE':<12}{'LEADER':<20}{'REVISION':>10}{'LAG':>10}"]
+    for region in status.get("regions", []):
+        lag = f"{region.get('lagSeconds', 0):g}s"
+        lines.append(
+            f"{region['name']:<12}{region.get('role', ''):<12}{region.get('leader', ''):<20}"
+            f"{region.get('revision', 0):>10}{lag:>10}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Entry point; exit status 0 when the demo passed."""
+    timeline = Timeline(Console(soft_wrap=True))
+    with tempfile.TemporaryDirectory(prefix="rstore-demo-") as scratch:
+        directory = Path(scratch)
+        timeline.say("starting the embedded cluster")
+        try:
+            with dev_cluster(directory / "cluster", directory.name) as kubeconfig:
+                return 0 if asyncio.run(run(timeline, kubeconfig, directory)) else 1
+        except (ToolError, TimeoutError) as error:
+            print(f"demo: FAIL {json.dumps(str(error))}")
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""A writing load whose every acknowledgement is remembered, and the check that nothing acknowledged was lost.
+
+Each key is written at most once that counts: a request that certainly did not happen is repeated, one whose outcome is
+unknown is given up and remembered as such. So after the run every acknowledged key must exist in every region exactly
+as acknowledged, at version 1; an unknown one may exist, but then once; and nothing else may exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rstore_api import errors
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a region holds for one key."""
+
+    value: bytes
+    mod_revision: int
+    version: int
+
+
+class Writer(Protocol):
+    """What the load needs of a client: one put, answered by the revision it got."""
+
+    def __call__(self, key: bytes, value: bytes) -> Awaitable[int]: ...
+
+
+@dataclass
+class Ledger:
+    """What the writers were told, and when."""
+
+    acknowledged: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)  # key: (value, revision)
+    unknown: dict[bytes, bytes] = field(default_factory=dict)  # key: value
+    ack_times: list[float] = field(default_factory=list)  # monotonic seconds, in order
+    refused: int = 0  # attempts that certainly did not happen
+    last_refusal: str = ""
+
+    def longest_gap_seconds(self, since: float, until: float) -> float:
+        """The longest time without an acknowledgement between two moments (monotonic seconds)."""
+        inside = [moment for moment in self.ack_times if since <= moment <= until]
+        edges = [since, *inside, until]
+        return max(later - earlier for earlier, later in itertools.pairwise(edges))
+
+    def rate_per_second(self, since: float, until: float) -> float:
+        """Acknowledged writes per second between two moments."""
+        return sum(since <= moment <= until for moment in self.ack_times) / max(until - since, 1e-9)
+
+
+class Load:
+    """Writers that put until stopped. ``async with Load(...) as load: ...``."""
+
+    def __init__(self, writers: Iterable[Writer], *, prefix: bytes = b"load/", pause_seconds: float = 0.0) -> None:
+        self.ledger = Ledger()
+        self.prefix = prefix
+        self._writers = list(writers)
+        self._pause_seconds = pause_seconds
+        self._stopping = asyncio.Event()
+        self._acknowledged = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Load:
+        self._tasks = [asyncio.create_task(self._write(index, put)) for index, put in enumerate(self._writers)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stops the writers after the request each has in flight, and surfaces a writer's bug, if any."""
+        self._stopping.set()
+        tasks, self._tasks = self._tasks, []
+        await asyncio.gather(*tasks)
+
+    async def wait_acknowledged(self, more: int, *, timeout_seconds: float) -> None:
+        """Waits until that many further writes are acknowledged.
+
+        Raises:
+            TimeoutError: they were not, in time; the message says what the writers hear.
+        """
+        goal = len(self.ledger.acknowledged) + more
+        try:
+            async with asyncio.timeout(timeout_seconds), self._acknowledged:
+                await self._acknowledged.wait_for(lambda: len(self.ledger.acknowledged) >= goal)
+        except TimeoutError:
+            missing = goal - len(self.ledger.acknowledged)
+            raise TimeoutError(
+                f"{missing} of {more} writes not acknowledged within {timeout_seconds} s; "
+                f"last refusal: {self.ledger.last_refusal or 'none'}"
+            ) from None
+
+    async def _write(self, index: int, put: Writer) -> None:
+        for number in itertools.count():
+            key = self.prefix + b"%d/%08d" % (index, number)
+            value = b"v-%d-%d" % (index, number)
+            while not self._stopping.is_set():
+                try:
+                    revision = await put(key, value)
+                except errors.StoreError as error:
+                    if error.outcome == "unknown":
+                        self.ledger.unknown[key] = value
+                        break
+                    self.ledger.refused += 1
+                    self.ledger.last_refusal = str(error)
+                    await asyncio.sleep(0.01)
+                    continue
+                self.ledger.acknowledged[key] = (value, revision)
+                self.ledger.ack_times.append(time.monotonic())
+                async with self._acknowledged:
+                    self._acknowledged.notify_all()
+                break
+            if self._stopping.is_set():
+                return
+            if self._pause_seconds:
+                await asyncio.sleep(self._pause_seconds)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What comparing a region with the ledger found; ``ok`` when all lists are empty."""
+
+    lost: tuple[bytes, ...]
+    altered: tuple[bytes, ...]
+    duplicated: tuple[bytes, ...]
+    unexpected: tuple[bytes, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Nothing lost, altered, written twice, or out of nowhere."""
+        return not (self.lost or self.altered or self.duplicated or self.unexpected)
+
+
+def judge(ledger: Ledger, found: Mapping[bytes, Written]) -> Verdict:
+    """Compares what a region holds with what the writers were told (pure)."""
+    lost, altered, duplicated = [], [], []
+    for key, (value, revision) in ledger.acknowledged.items():
+        there = found.get(key)
+        if there is None:
+            lost.append(key)
+        elif there.version != 1:
+            duplicated.append(key)
+        elif there.value != value or there.mod_revision != revision:
+            altered.append(key)
+    for key, value in ledger.unknown.items():
+        there = found.get(key)
+        if there is not None and there.version != 1:
+            duplicated.append(key)
+        elif there is not None and there.value != value:
+            altered.append(key)
+    known = ledger.acknowledged.keys() | ledger.unknown.keys()
+    unexpected = [key for key in found if key not in known]
+    return Verdict(tuple(lost), tuple(altered), tuple(duplicated), tuple(unexpected))
+
+
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], *, timeout_seconds: float, what: str, poll_seconds: float = 0.05
+) -> None:
+    """Polls a condition until it holds.
+
+    Raises:
+        TimeoutError: it did not hold in time; the message names ``what``.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {timeout_seconds} s: {what}")
+        await asyncio.sleep(poll_seconds)

@@ -1,0 +1,158 @@
+"""One ReplicatedStore seen from outside: kubectl for the object, the etcd API for the data."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rstore_api.client import Client
+from rstore_api.tls import TlsFiles
+from rstore_cli.demo.load import Ledger, Verdict, Written, judge, wait_until
+from rstore_cli.demo.tools import Kubectl
+
+
+@dataclass(frozen=True)
+class RegionHash:
+    """HashKV's answer of one region."""
+
+    region: str
+    revision: int
+    hash: int
+
+
+class Store:
+    """A store that was applied; call :meth:`connect` once its Secrets exist."""
+
+    def __init__(self, kubectl: Kubectl, name: str, directory: Path) -> None:
+        self.kubectl = kubectl
+        self.name = name
+        self._directory = directory
+        self.tls: TlsFiles | None = None
+        self._clients: dict[str, Client] = {}
+
+    async def __aenter__(self) -> Store:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
+
+    # ---- the object
+
+    def object(self) -> dict[str, Any]:
+        """The ReplicatedStore as the API server has it now."""
+        return self.kubectl.get("replicatedstore", self.name)
+
+    def status(self) -> dict[str, Any]:
+        """Its status; empty before the operator's first look."""
+        status: dict[str, Any] = self.object().get("status", {})
+        return status
+
+    def regions(self) -> list[str]:
+        """Names of its regions, in the order of the spec."""
+        return [region["name"] for region in self.object()["spec"]["regions"]]
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        """The condition of that type, or an empty dictionary."""
+        found: dict[str, Any] = next((c for c in self.status().get("conditions", []) if c["type"] == kind), {})
+        return found
+
+    def events(self) -> list[tuple[str, str, str]]:
+        """(type, reason, message) of every event on the object, oldest first."""
+        listed = self.kubectl.get("events", f"--field-selector=involvedObject.name={self.name}")
+        return [(item["type"], item["reason"], item.get("message", "")) for item in listed["items"]]
+
+    async def wait_steady(self, *, primary: str | None = None, timeout_seconds: float = 90) -> None:
+        """Waits for phase Steady, condition Ready, and, if given, that primary."""
+
+        async def steady() -> bool:
+            status = self.status()
+            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
+            return (
+                ready
+                and status.get("phase") == "Steady"
+                and not status.get("failover")
+                and (primary is None or status.get("primaryRegion") == primary)
+            )
+
+        await wait_until(
+            steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.3
+        )
+
+    # ---- the data
+
+    def write_certificates(self) -> TlsFiles:
+        """Writes the store's client certificate where etcdctl and our client can read it."""
+        data = self.kubectl.get("secret", f"{self.name}-client-tls")["data"]
+        self._directory.mkdir(parents=True, exist_ok=True)
+        paths = {}
+        for file_name in ("ca.crt", "tls.crt", "tls.key"):
+            paths[file_name] = self._directory / file_name
+            paths[file_name].touch(mode=0o600)
+            paths[file_name].write_bytes(base64.b64decode(data[file_name]))
+        self.tls = TlsFiles(ca=paths["ca.crt"], certificate=paths["tls.crt"], key=paths["tls.key"])
+        return self.tls
+
+    def endpoint(self, region: str | None = None) -> str:
+        """host:port of a region's client Service, or of the store-wide one, which selects the primary."""
+        service = self.kubectl.get("service", self.name if region is None else f"{self.name}-{region}")
+        return f"{service['spec']['clusterIP']}:2379"
+
+    def client(self, region: str | None = None) -> Client:
+        """A client of one region's Service, kept until this object is closed."""
+        tls = self.tls or self.write_certificates()
+        key = region or ""
+        if key not in self._clients:
+            self._clients[key] = Client([self.endpoint(region)], tls=tls)
+        return self._clients[key]
+
+    def new_client(self, region: str | None = None) -> Client:
+        """A client with a connection of its own; the caller closes it."""
+        return Client([self.endpoint(region)], tls=self.tls or self.write_certificates())
+
+    def writer(self, client: Client, *, timeout_seconds: float = 10.0) -> Callable[[bytes, bytes], Awaitable[int]]:
+        """A put function for :class:`~rstore_cli.demo.load.Load`."""
+
+        async def put(key: bytes, value: bytes) -> int:
+            response = await client.put(key, value, timeout_seconds=timeout_seconds)
+            return int(response.header.revision)
+
+        return put
+
+    async def read_all(self, region: str, prefix: bytes) -> dict[bytes, Written]:
+        """Everything under a prefix as one region holds it (serializable: that region's own data)."""
+        response = await self.client(region).get_prefix(prefix, serializable=True)
+        return {kv.key: Written(kv.value, kv.mod_revision, kv.version) for kv in response.kvs}
+
+    async def revision(self, region: str) -> int:
+        """The revision a region holds, by its own (serializable) answer."""
+        response = await self.client(region).get(b"\0", serializable=True)
+        return int(response.header.revision)
+
+    async def wait_converged(self, *, timeout_seconds: float = 30) -> int:
+        """Waits until every region holds the same revision, and returns it. Writers must have stopped."""
+        regions = self.regions()
+        revisions: list[int] = []
+
+        async def equal() -> bool:
+            revisions[:] = [await self.revision(region) for region in regions]
+            return len(set(revisions)) == 1
+
+        await wait_until(equal, timeout_seconds=timeout_seconds, what=f"equal revisions in {regions}")
+        return revisions[0]
+
+    async def hashes(self, revision: int) -> list[RegionHash]:
+        """HashKV of every region at one revision."""
+        found = []
+        for region in self.regions():
+            answer = await self.client(region).hash_kv(revision)
+            found.append(RegionHash(region, int(answer.hash_revision), int(answer.hash)))
+        return found
+
+    async def judge(self, ledger: Ledger, prefix: bytes = b"load/") -> dict[str, Verdict]:
+        """Compares every region with what the writers were told."""
+        return {region: judge(ledger, await self.read_all(region, prefix)) for region in self.regions()}

@@ -1,0 +1,82 @@
+"""kubectl, Helm and etcdctl: found next to the interpreter, on PATH, or in the wheels that carry them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class ToolError(RuntimeError):
+    """A command failed; the message holds what it printed."""
+
+
+def find_tool(name: str) -> str:
+    """Path of a command-line tool: beside the interpreter first (tools from wheels live there), then on PATH.
+
+    Raises:
+        ToolError: it is nowhere.
+    """
+    beside = Path(sys.executable).parent / name
+    if beside.exists():
+        return str(beside)
+    found = shutil.which(name)
+    if found is None:
+        raise ToolError(f"{name} was found neither beside {sys.executable} nor on PATH; run `make setup`")
+    return found
+
+
+@dataclass(frozen=True)
+class Kubectl:
+    """The real kubectl against one kubeconfig."""
+
+    kubeconfig: Path
+    namespace: str = "default"
+
+    def command(self, *args: str) -> list[str]:
+        """The full argument vector for `kubectl ARGS`."""
+        return [find_tool("kubectl"), f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *args]
+
+    def run(self, *args: str, input_text: str | None = None, timeout_seconds: float = 60) -> str:
+        """Runs kubectl and returns its standard output.
+
+        Raises:
+            ToolError: it exited non-zero; the message is its standard error.
+        """
+        done = self.try_run(*args, input_text=input_text, timeout_seconds=timeout_seconds)
+        if done.returncode != 0:
+            raise ToolError(f"kubectl {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def try_run(
+        self, *args: str, input_text: str | None = None, timeout_seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs kubectl and returns whatever came of it."""
+        return subprocess.run(
+            self.command(*args),
+            input=input_text,
+            text=True,
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+            env=clean_environment(),
+        )
+
+    def get(self, *args: str) -> dict[str, Any]:
+        """`kubectl get ARGS -o json`, parsed."""
+        parsed: dict[str, Any] = json.loads(self.run("get", *args, "-o", "json"))
+        return parsed
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would point a tool at another cluster or store."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key != "KUBECONFIG" and not key.startswith(("ETCDCTL_", "HELM_", "KUBERNETES_"))
+    }
