@@ -1,0 +1,83 @@
+# Everything a person types. Each target makes what it needs first; nothing but Python 3.11+ and make must be there.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	command -v $$p; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+# The environment is made once for each content of pyproject.toml.
+STAMP := $(VENV)/.stamp-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+# Downloads are retried: a fresh machine's first minute should not fail on one lost connection.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
+
+PROTO := $(wildcard replica_image/rstore_api/proto/*.proto)
+CRD := crds/replicatedstores.yaml
+CHART_CRD := charts/replicated-store-operator/crds/replicatedstores.yaml
+PACKAGES := rstore_api rstore_replica rstore_operator rstore_cli rstore_devcluster
+# What pytest is given besides: make test ARGS='-k switchover'
+ARGS ?=
+
+.PHONY: help setup demo test unit e2e check generate bench clean
+
+help: ## this list
+	@echo "make targets:"
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' \
+		| while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+setup: $(STAMP) ## make .venv with everything the other targets need
+
+$(STAMP):
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "error: no Python 3.11 or newer found. Install one, or name it: make PYTHON=/path/to/python3 setup" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=/path/to/python3 setup" >&2; exit 1; }
+	@echo "setup: making $(VENV) with $$($(PYTHON) -V) (once; a few minutes at most)"
+	@if [ ! -x $(BIN)/python ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		rm -rf $(VENV); \
+		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+			echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
+	fi
+	@printf 'setup: installing replicated-store and its development tools '
+	@$(PIP) install --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
+		| while IFS= read -r line; do case "$$line" in Collecting*) printf .;; Installing*) printf ' installing';; esac; done \
+		|| { echo; tail -n 30 $(VENV)/setup.log >&2; \
+			echo "error: pip could not install what pyproject.toml names; the whole log is $(VENV)/setup.log" >&2; exit 1; }
+	@rm -f $(VENV)/.stamp-*; touch $@; echo; echo "setup: done"
+
+demo: setup ## a three-region store on a local cluster of plain processes: writes, switchover, comparison
+	@$(BIN)/python -m rstore_cli.demo
+
+test: setup ## every test that needs no root: unit, chart, images, embedded cluster, end to end
+	@$(BIN)/python -m pytest $(ARGS)
+
+unit: setup ## the fast tests only
+	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+e2e: setup ## end to end on the embedded cluster only
+	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+check: setup ## lint, format, types, import rules, generated files up to date
+	@echo "check: ruff";       $(BIN)/ruff check --quiet
+	@echo "check: format";     $(BIN)/ruff format --check --quiet
+	@echo "check: mypy";       $(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	@echo "check: imports";    $(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
+	@echo "check: generated";  $(BIN)/python -m pytest -q --no-header tests/unit/project/test_generated_files.py >$(VENV)/generated.log 2>&1 \
+		|| { cat $(VENV)/generated.log; echo "error: run make generate and commit the result" >&2; exit 1; }
+	@echo "check: ok"
+
+generate: setup ## protobuf code and the chart's copy of the CRD, from their sources
+	@cd replica_image && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. \
+		$(patsubst replica_image/%,%,$(PROTO))
+	@cp $(CRD) $(CHART_CRD)
+	@echo "generate: $(words $(PROTO)) protocols, 1 CRD"
+
+bench: setup ## list and run the benchmarks there are
+	@$(BIN)/python scripts/bench.py $(ARGS)
+
+clean: ## remove .venv and everything that was built
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .grimp_cache
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

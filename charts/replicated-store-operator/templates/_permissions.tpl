@@ -1,0 +1,34 @@
+{{/*
+What the operator may do in a namespace whose stores it runs. Each verb is one that its code calls; a test compares
+this list with a table of calls.
+*/}}
+{{- define "rstore.permissions" -}}
+# The stores themselves: read and watched; patched to remove an annotation that was acted on and to keep the finalizer.
+- apiGroups: [replicatedstore.io]
+  resources: [replicatedstores]
+  verbs: [get, list, watch, patch]
+- apiGroups: [replicatedstore.io]
+  resources: [replicatedstores/status]
+  verbs: [get, patch]
+# Owner references with blockOwnerDeletion need this where OwnerReferencesPermissionEnforcement is on.
+- apiGroups: [replicatedstore.io]
+  resources: [replicatedstores/finalizers]
+  verbs: [update]
+# What a store is made of: written by server-side apply (create and patch), deleted when a region leaves.
+- apiGroups: [""]
+  resources: [configmaps, secrets, serviceaccounts, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Replicas are asked by gRPC at their pod's address; pods are never written.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}

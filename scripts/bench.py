@@ -1,0 +1,32 @@
+"""The benchmarks of this checkout: each is a module in ``tests/bench`` named ``bench_<what>.py`` with a ``main()``.
+
+``python scripts/bench.py`` runs them all, ``python scripts/bench.py NAME`` one. Exits 1 when there is none.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "tests" / "bench"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the named benchmarks; 0 when they ran, 1 when there are none, 2 when a name is unknown."""
+    found = {path.stem.removeprefix("bench_"): path for path in sorted(BENCHMARKS.glob("bench_*.py"))}
+    if not found:
+        print("bench: this version has no benchmarks; none has been run", file=sys.stderr)
+        return 1
+    unknown = [name for name in arguments if name not in found]
+    if unknown:
+        print(f"bench: no such benchmark: {', '.join(unknown)}; there are: {', '.join(found)}", file=sys.stderr)
+        return 2
+    for name in arguments or found:
+        print(f"bench: {name}")
+        runpy.run_path(str(found[name]), run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
