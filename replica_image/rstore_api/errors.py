@@ -5,6 +5,7 @@ the status travels in trailing metadata: ``rstore-error`` (the class's ``code``)
 request certainly did not happen, so a retry is safe; ``unknown``: it may have) and ``rstore-leader`` (where to go).
 """
 
+# ruff: noqa: N818  (the names are the vocabulary's words; a suffix would repeat the base class in each)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
@@ -101,6 +102,14 @@ class DeadlineExceeded(StoreError):
     code = "deadline-exceeded"
     status = grpc.StatusCode.DEADLINE_EXCEEDED
     text = "etcdserver: request timed out"
+
+
+class Unreachable(StoreError):
+    """The caller's side found no replica to send the request to; nothing was sent. Never comes from a replica."""
+
+    code = "unreachable"
+    status = grpc.StatusCode.UNAVAILABLE
+    text = "rstore: cannot reach a replica"
 
 
 class TooManyRequests(StoreError):

@@ -1,0 +1,234 @@
+"""The asyncio client of the etcd API that a store's replicas serve.
+
+It chooses an endpoint, reconnects, and tries again only what certainly did not happen, within the caller's deadline.
+A write whose outcome cannot be known raises OutcomeUnknown; deciding whether to repeat it is the caller's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterable, Iterable, Sequence
+from types import TracebackType
+
+from rstore_api.client_admin import AdminClient
+from rstore_api.client_call import (
+    COMPACT,
+    DELETE_RANGE,
+    HASH_KV,
+    MEMBER_LIST,
+    PUT,
+    RANGE,
+    STATUS,
+    TEMPORARY,
+    TXN,
+    Endpoint,
+    Method,
+    RequestT,
+    ResponseT,
+    retry_delay_seconds,
+)
+from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.client_many import PutManyResult, put_many
+from rstore_api.errors import NotPrimary, StoreError, Unreachable
+from rstore_api.proto import rpc_pb2
+from rstore_api.tls import TlsFiles, TlsPem, TlsSource
+
+__all__ = ["AdminClient", "Client", "PutManyResult", "TlsFiles", "TlsPem", "prefix_end"]
+
+Text = bytes | str
+"""Keys and values: bytes, or text that is encoded as UTF-8."""
+
+DEFAULT_TIMEOUT_SECONDS = 5.0
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The ``range_end`` that, with ``prefix`` as key, selects every key that begins with it."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
+
+
+class Client:
+    """A connection to one store through any of ``endpoints``; usable by any number of tasks of one event loop.
+
+    Every method takes ``timeout_seconds`` for all its attempts together and raises a StoreError: the last temporary
+    error when the time is over, Unreachable when no endpoint could be connected to, OutcomeUnknown for a write that
+    was sent and not answered.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: TlsSource | None = None,
+        server_name: str | None = None,
+        resolve: Resolve = system_resolve,
+        rng: random.Random | None = None,
+    ) -> None:
+        """``endpoints`` are ``host:port``; ``server_name`` is what their certificates must name (default: the host)."""
+        if not endpoints:
+            raise ValueError("a client needs at least one endpoint")
+        self._endpoints = [
+            Endpoint(Address.parse(text), tls=tls, server_name=server_name, resolve=resolve) for text in endpoints
+        ]
+        self._preferred = 0
+        self._rng = rng or random.Random()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection; calls in flight fail."""
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
+
+    async def get(
+        self,
+        key: Text,
+        *,
+        revision: int = 0,
+        serializable: bool = False,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> rpc_pb2.RangeResponse:
+        """One key: ``response.kvs`` is empty or holds it. ``serializable`` reads the endpoint's own copy."""
+        request = rpc_pb2.RangeRequest(key=_bytes(key), revision=revision, serializable=serializable)
+        return await self.range(request, timeout_seconds=timeout_seconds)
+
+    async def get_prefix(
+        self,
+        prefix: Text,
+        *,
+        revision: int = 0,
+        serializable: bool = False,
+        limit: int = 0,
+        keys_only: bool = False,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> rpc_pb2.RangeResponse:
+        """Every key that begins with ``prefix`` ("" = every key), in order of keys; ``limit`` 0 is no limit."""
+        start = _bytes(prefix)
+        request = rpc_pb2.RangeRequest(
+            key=start or b"\0",
+            range_end=prefix_end(start),
+            revision=revision,
+            serializable=serializable,
+            limit=limit,
+            keys_only=keys_only,
+        )
+        return await self.range(request, timeout_seconds=timeout_seconds)
+
+    async def range(
+        self, request: rpc_pb2.RangeRequest, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> rpc_pb2.RangeResponse:
+        """Any range request as it is."""
+        return await self.call(RANGE, request, timeout_seconds=timeout_seconds)
+
+    async def put(
+        self,
+        key: Text,
+        value: Text,
+        *,
+        lease: int = 0,
+        prev_kv: bool = False,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> rpc_pb2.PutResponse:
+        """Write one key; ``response.header.revision`` is the write's revision."""
+        request = rpc_pb2.PutRequest(key=_bytes(key), value=_bytes(value), lease=lease, prev_kv=prev_kv)
+        return await self.call(PUT, request, timeout_seconds=timeout_seconds)
+
+    async def delete(
+        self,
+        key: Text,
+        *,
+        prefix: bool = False,
+        prev_kv: bool = False,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> rpc_pb2.DeleteRangeResponse:
+        """Delete one key, or with ``prefix`` every key that begins with it; ``response.deleted`` counts them."""
+        start = _bytes(key)
+        request = rpc_pb2.DeleteRangeRequest(key=start, prev_kv=prev_kv)
+        if prefix:
+            request.key, request.range_end = start or b"\0", prefix_end(start)
+        return await self.call(DELETE_RANGE, request, timeout_seconds=timeout_seconds)
+
+    async def txn(
+        self, request: rpc_pb2.TxnRequest, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> rpc_pb2.TxnResponse:
+        """One transaction."""
+        return await self.call(TXN, request, timeout_seconds=timeout_seconds)
+
+    async def put_many(
+        self,
+        items: Iterable[tuple[Text, Text]] | AsyncIterable[tuple[Text, Text]],
+        *,
+        ops_per_txn: int = 64,
+        concurrency: int = 8,
+        timeout_seconds: float = 30.0,
+    ) -> PutManyResult:
+        """Write many keys, ``ops_per_txn`` to a transaction and ``concurrency`` transactions at a time.
+
+        A key that comes twice ends with its last value. ``timeout_seconds`` is for each transaction. At the first
+        error no further transaction is begun and that error is raised; what was acknowledged before stays written.
+        """
+        return await put_many(
+            self.txn,
+            items,
+            ops_per_txn=ops_per_txn,
+            concurrency=concurrency,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def compact(
+        self, revision: int, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> rpc_pb2.CompactionResponse:
+        """Give up the history below ``revision``."""
+        return await self.call(COMPACT, rpc_pb2.CompactionRequest(revision=revision), timeout_seconds=timeout_seconds)
+
+    async def status(self, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> rpc_pb2.StatusResponse:
+        """The status of whichever endpoint answers."""
+        return await self.call(STATUS, rpc_pb2.StatusRequest(), timeout_seconds=timeout_seconds)
+
+    async def hash_kv(
+        self, revision: int = 0, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> rpc_pb2.HashKVResponse:
+        """The hash of the live keys as of ``revision`` (0: newest), from the own copy of whichever endpoint answers."""
+        return await self.call(HASH_KV, rpc_pb2.HashKVRequest(revision=revision), timeout_seconds=timeout_seconds)
+
+    async def member_list(self, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> rpc_pb2.MemberListResponse:
+        """The replicas of the answering endpoint's region."""
+        return await self.call(MEMBER_LIST, rpc_pb2.MemberListRequest(), timeout_seconds=timeout_seconds)
+
+    async def call(
+        self, method: Method[RequestT, ResponseT], request: RequestT, *, timeout_seconds: float
+    ) -> ResponseT:
+        """One call by any endpoint, repeated while its failure certainly changed nothing and time is left."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        last: StoreError = Unreachable(f"the timeout of {timeout_seconds} s left no time to try")
+        refused_as_secondary: set[int] = set()
+        attempt = 0
+        while (remaining := deadline - clock()) > 0:
+            chosen = self._preferred
+            try:
+                return await self._endpoints[chosen].call(method, request, timeout_seconds=remaining)
+            except TEMPORARY as error:
+                last = error
+                if isinstance(error, NotPrimary):
+                    refused_as_secondary.add(chosen)
+                    if len(refused_as_secondary) == len(self._endpoints):
+                        raise
+            attempt += 1
+            if self._preferred == chosen:
+                self._preferred = (chosen + 1) % len(self._endpoints)
+            finished_rounds, within_round = divmod(attempt, len(self._endpoints))
+            if within_round == 0:
+                pause = retry_delay_seconds(finished_rounds, self._rng)
+                await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
+        raise last
+
+
+def _bytes(text: Text) -> bytes:
+    return text.encode() if isinstance(text, str) else text

@@ -1,0 +1,95 @@
+"""The client of one replica's Admin service (port 2380), for the operator and the command line."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rstore_api.client_call import (
+    ADMIN_BOOTSTRAP,
+    ADMIN_DEMOTE,
+    ADMIN_PROMOTE,
+    ADMIN_SET_TOPOLOGY,
+    ADMIN_STATUS,
+    ADMIN_TRANSFER_LEADERSHIP,
+    Endpoint,
+)
+from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.proto import rstore_pb2
+from rstore_api.tls import TlsSource
+
+
+class AdminClient:
+    """Calls one replica, once; retrying and following a leader hint is the caller's decision.
+
+    Every method takes its timeout in seconds (it covers dialling too) and raises a StoreError: Unreachable when
+    nothing was sent, NotLeader (``error.leader`` is the leader's peer address) when another replica must be asked,
+    OutcomeUnknown when the connection broke after sending; every Admin call is idempotent and may be repeated.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: TlsSource | None,
+        server_name: str | None = None,
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        """``address`` is ``host:port``; ``server_name`` is what its certificate must name (default: the host)."""
+        self._endpoint = Endpoint(Address.parse(address), tls=tls, server_name=server_name, resolve=resolve)
+
+    async def __aenter__(self) -> AdminClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._endpoint.close()
+
+    async def status(self, *, timeout_seconds: float = 2.0) -> rstore_pb2.StatusResponse:
+        """What the replica knows; any replica answers."""
+        return await self._endpoint.call(ADMIN_STATUS, rstore_pb2.StatusRequest(), timeout_seconds=timeout_seconds)
+
+    async def bootstrap(
+        self, store_id: str, topology: rstore_pb2.Topology, *, timeout_seconds: float = 5.0
+    ) -> rstore_pb2.BootstrapResponse:
+        """Give a fresh region its store id. Raises WrongStore when it has another one."""
+        request = rstore_pb2.BootstrapRequest(store_id=store_id, topology=topology)
+        return await self._endpoint.call(ADMIN_BOOTSTRAP, request, timeout_seconds=timeout_seconds)
+
+    async def set_topology(
+        self, store_id: str, topology: rstore_pb2.Topology, *, timeout_seconds: float = 5.0
+    ) -> rstore_pb2.SetTopologyResponse:
+        """Tell the region where the others are; an older topology is ignored."""
+        request = rstore_pb2.SetTopologyRequest(store_id=store_id, topology=topology)
+        return await self._endpoint.call(ADMIN_SET_TOPOLOGY, request, timeout_seconds=timeout_seconds)
+
+    async def demote(self, store_id: str, epoch: int, *, timeout_seconds: float = 10.0) -> rstore_pb2.DemoteResponse:
+        """Stop the primary in favour of ``epoch``; its final revision comes back."""
+        request = rstore_pb2.DemoteRequest(store_id=store_id, epoch=epoch)
+        return await self._endpoint.call(ADMIN_DEMOTE, request, timeout_seconds=timeout_seconds)
+
+    async def promote(
+        self,
+        store_id: str,
+        epoch: int,
+        min_revision: int,
+        topology: rstore_pb2.Topology,
+        *,
+        timeout_seconds: float = 10.0,
+    ) -> rstore_pb2.PromoteResponse:
+        """Make the region primary of ``epoch``. Raises Behind or StaleEpoch when it may not be."""
+        request = rstore_pb2.PromoteRequest(
+            store_id=store_id, epoch=epoch, min_revision=min_revision, topology=topology
+        )
+        return await self._endpoint.call(ADMIN_PROMOTE, request, timeout_seconds=timeout_seconds)
+
+    async def transfer_leadership(
+        self, target: str = "", *, timeout_seconds: float = 5.0
+    ) -> rstore_pb2.TransferLeadershipResponse:
+        """Hand Raft leadership to the named replica ("" = whoever is most up to date)."""
+        request = rstore_pb2.TransferLeadershipRequest(target=target)
+        return await self._endpoint.call(ADMIN_TRANSFER_LEADERSHIP, request, timeout_seconds=timeout_seconds)

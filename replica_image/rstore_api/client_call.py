@@ -1,0 +1,261 @@
+"""One unary call: the table of methods, one connection, and what a failed call means.
+
+The rule that matters: after a request that changes something has been handed to a connected channel, a failure that
+does not come from a replica leaves the outcome unknown, and nothing here tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc import aio
+
+from rstore_api.client_dial import Address, Resolve, connect, open_channel, system_resolve
+from rstore_api.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoLeader,
+    NoPrimary,
+    NotLeader,
+    NotPrimary,
+    NotReady,
+    NotSupported,
+    OutcomeUnknown,
+    PermissionDenied,
+    RequestTooLarge,
+    ShuttingDown,
+    StoreError,
+    TooManyRequests,
+    Unreachable,
+    from_rpc_error,
+)
+from rstore_api.proto import rpc_pb2, rstore_pb2
+from rstore_api.tls import TlsSource
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+CONNECT_TIMEOUT_SECONDS = 3.0
+RETRY_FIRST_SECONDS = 0.02
+RETRY_LAST_SECONDS = 0.5
+
+TEMPORARY: tuple[type[StoreError], ...] = (
+    NotLeader,
+    NoLeader,
+    NotPrimary,
+    NoPrimary,
+    NotReady,
+    ShuttingDown,
+    TooManyRequests,
+    Unreachable,
+)
+"""Errors with outcome "none" that another replica, or the same one a little later, may not answer."""
+
+
+@dataclass(frozen=True)
+class Method(Generic[RequestT, ResponseT]):
+    """A unary method: its path, what it takes and gives, and whether it changes the store."""
+
+    path: str
+    request: type[RequestT]
+    response: type[ResponseT]
+    changes: bool
+
+
+RANGE = Method("/etcdserverpb.KV/Range", rpc_pb2.RangeRequest, rpc_pb2.RangeResponse, changes=False)
+PUT = Method("/etcdserverpb.KV/Put", rpc_pb2.PutRequest, rpc_pb2.PutResponse, changes=True)
+DELETE_RANGE = Method(
+    "/etcdserverpb.KV/DeleteRange", rpc_pb2.DeleteRangeRequest, rpc_pb2.DeleteRangeResponse, changes=True
+)
+TXN = Method("/etcdserverpb.KV/Txn", rpc_pb2.TxnRequest, rpc_pb2.TxnResponse, changes=True)
+COMPACT = Method("/etcdserverpb.KV/Compact", rpc_pb2.CompactionRequest, rpc_pb2.CompactionResponse, changes=True)
+MEMBER_LIST = Method(
+    "/etcdserverpb.Cluster/MemberList", rpc_pb2.MemberListRequest, rpc_pb2.MemberListResponse, changes=False
+)
+STATUS = Method("/etcdserverpb.Maintenance/Status", rpc_pb2.StatusRequest, rpc_pb2.StatusResponse, changes=False)
+HASH_KV = Method("/etcdserverpb.Maintenance/HashKV", rpc_pb2.HashKVRequest, rpc_pb2.HashKVResponse, changes=False)
+
+ADMIN_STATUS = Method("/rstore.v1.Admin/Status", rstore_pb2.StatusRequest, rstore_pb2.StatusResponse, changes=False)
+ADMIN_BOOTSTRAP = Method(
+    "/rstore.v1.Admin/Bootstrap", rstore_pb2.BootstrapRequest, rstore_pb2.BootstrapResponse, changes=True
+)
+ADMIN_SET_TOPOLOGY = Method(
+    "/rstore.v1.Admin/SetTopology", rstore_pb2.SetTopologyRequest, rstore_pb2.SetTopologyResponse, changes=True
+)
+ADMIN_DEMOTE = Method("/rstore.v1.Admin/Demote", rstore_pb2.DemoteRequest, rstore_pb2.DemoteResponse, changes=True)
+ADMIN_PROMOTE = Method("/rstore.v1.Admin/Promote", rstore_pb2.PromoteRequest, rstore_pb2.PromoteResponse, changes=True)
+ADMIN_TRANSFER_LEADERSHIP = Method(
+    "/rstore.v1.Admin/TransferLeadership",
+    rstore_pb2.TransferLeadershipRequest,
+    rstore_pb2.TransferLeadershipResponse,
+    changes=True,
+)
+
+
+def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:
+    """What a failed call means to its caller.
+
+    ``changes`` says whether the request may have changed something; such a request's outcome is unknown unless a
+    replica, or gRPC's own admission before any handler, said that it did not happen.
+    """
+    told = from_rpc_error(error)
+    if told is not None:
+        return told
+    code, details = error.code(), error.details() or ""
+    refused: dict[grpc.StatusCode, type[StoreError]] = {
+        grpc.StatusCode.UNIMPLEMENTED: NotSupported,
+        grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+        grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: RequestTooLarge,
+        grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    }
+    if code in refused:
+        return refused[code](details)
+    if changes:
+        late = code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return OutcomeUnknown("no answer before the deadline" if late else details)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded("no answer before the deadline")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return Unreachable(details)
+    return StoreError(f"{code.name}: {details}")
+
+
+def retry_delay_seconds(attempt: int, rng: random.Random) -> float:
+    """The pause before round ``attempt`` (from 1): exponential between fixed bounds, with jitter of a half."""
+    ceiling = min(RETRY_LAST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(attempt - 1, 16))
+    return ceiling * (0.5 + rng.random() / 2)
+
+
+class Connection:
+    """One channel, shared by concurrent calls, closed when it is retired and the last of them has ended.
+
+    Closing a channel cancels the calls on it, which would leave writes of other callers with an unknown outcome.
+    """
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self._channel = channel
+        self._in_flight = 0
+        self.retired = False
+
+    async def call(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        timeout_seconds: float,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> ResponseT:
+        """One call on a connected channel. Raises StoreError as :func:`failure_of` says."""
+        invoke = self._channel.unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        self._in_flight += 1
+        try:
+            response: ResponseT = await invoke(request, timeout=timeout_seconds, metadata=tuple(metadata))
+            return response
+        except aio.AioRpcError as error:
+            raise failure_of(error, changes=method.changes) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the caller was cancelled
+            raise (OutcomeUnknown if method.changes else Unreachable)("the client was closed") from None
+        finally:
+            self._in_flight -= 1
+            if self.retired and self._in_flight == 0:
+                await self._channel.close(None)
+
+    async def ensure_connected(self, *, timeout_seconds: float) -> None:
+        """Wait for the connection. Raises Unreachable."""
+        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
+            await connect(self._channel, timeout_seconds=timeout_seconds)
+
+    async def retire(self) -> None:
+        """Take no more calls; close now or when the last call ends."""
+        if not self.retired:
+            self.retired = True
+            if self._in_flight == 0:
+                await self._channel.close(None)
+
+    async def close(self) -> None:
+        """Close now; calls in flight fail."""
+        self.retired = True
+        await self._channel.close(None)
+
+
+class Endpoint:
+    """One address and the connection to it, dialled (and resolved) anew whenever it broke."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        tls: TlsSource | None,
+        server_name: str | None = None,
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        self.address = address
+        self._tls = tls
+        self._server_name = server_name
+        self._resolve = resolve
+        self._dialling = asyncio.Lock()
+        self._connection: Connection | None = None
+
+    async def call(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        timeout_seconds: float,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> ResponseT:
+        """Connect if need be, then one call; all within ``timeout_seconds``.
+
+        Raises Unreachable when nothing was sent (no connection), else StoreError as :func:`failure_of` says.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_seconds
+        connection = await self._connected(timeout_seconds=min(timeout_seconds, CONNECT_TIMEOUT_SECONDS))
+        remaining = deadline - clock()
+        if remaining <= 0:
+            raise Unreachable(f"{self.address}: no time left after connecting")
+        try:
+            return await connection.call(method, request, timeout_seconds=remaining, metadata=metadata)
+        except (Unreachable, OutcomeUnknown):
+            await self._drop(connection)
+            raise
+
+    async def close(self) -> None:
+        """Close the connection; calls in flight fail."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connected(self, *, timeout_seconds: float) -> Connection:
+        async with self._dialling:
+            connection = self._connection
+            if connection is None or connection.retired:
+                channel = await open_channel(
+                    self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve
+                )
+                connection = self._connection = Connection(channel)
+            try:
+                await connection.ensure_connected(timeout_seconds=timeout_seconds)
+            except Unreachable as error:
+                await self._drop(connection)
+                raise Unreachable(f"{self.address}: {error.detail}") from error
+            return connection
+
+    async def _drop(self, connection: Connection) -> None:
+        if self._connection is connection:
+            self._connection = None
+        await connection.retire()

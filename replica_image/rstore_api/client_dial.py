@@ -1,0 +1,141 @@
+"""Addresses, name resolution and channels.
+
+Names are resolved here at each dial, by the system's resolver in a thread, and the channel is given the addresses: a
+replica that came back with another address is found at the next dial, whatever gRPC's own resolver has cached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+from grpc import aio
+
+from rstore_api.errors import Unreachable
+from rstore_api.tls import TlsSource
+
+FALLBACK_SERVER_NAME = "localhost"
+"""The name a server's certificate is checked for when its address is a bare IP; every server certificate has it."""
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),  # a dial never inherits another channel's back-off
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.enable_http_proxy", 0),
+)
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Host and port to the IP addresses it has now. Raises Unreachable."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A host (DNS name or IP) and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """``host:port``, ``[v6]:port``, with an optional ``http(s)://`` before it. Raises ValueError."""
+        bare = text.removeprefix("https://").removeprefix("http://").rstrip("/")
+        host, colon, port = bare.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ValueError(f"{text!r} is not an address of the form host:port")
+        return cls(host, int(port))
+
+    @property
+    def is_ip(self) -> bool:
+        """Whether the host is an IP address, so that there is nothing to resolve."""
+        try:
+            ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def server_name(self) -> str:
+        """The name to check the server's certificate for: the host, or ``localhost`` for a bare IP."""
+        return FALLBACK_SERVER_NAME if self.is_ip else self.host
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+async def system_resolve(host: str, port: int) -> Sequence[str]:
+    """Ask the system's resolver, in a thread. Raises Unreachable when the name has no address."""
+    loop = asyncio.get_running_loop()
+    try:
+        # getaddrinfo of the socket module, not of the loop: other event loops bring their own resolver.
+        found = await loop.run_in_executor(
+            None, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        )
+    except OSError as error:
+        raise Unreachable(f"cannot resolve {host}: {error.strerror or error}") from error
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+def target_of(addresses: Sequence[str], port: int) -> str:
+    """gRPC's target string for IP addresses of one family; IPv4 ones win when there are both."""
+    v4 = [address for address in addresses if ":" not in address]
+    if v4:
+        return "ipv4:" + ",".join(f"{address}:{port}" for address in v4)
+    return "ipv6:" + ",".join(f"[{address}]:{port}" for address in addresses)
+
+
+async def open_channel(
+    address: Address,
+    *,
+    tls: TlsSource | None,
+    server_name: str | None = None,
+    resolve: Resolve = system_resolve,
+    options: Sequence[tuple[str, int | str]] = (),
+) -> aio.Channel:
+    """A channel to where the address is now; not connected yet. Raises Unreachable (name, certificate files)."""
+    addresses = [address.host] if address.is_ip else await resolve(address.host, address.port)
+    if not addresses:
+        raise Unreachable(f"{address.host} has no address")
+    target = target_of(addresses, address.port)
+    all_options = [*CHANNEL_OPTIONS, *options]
+    if tls is None:
+        return aio.insecure_channel(target, options=all_options)
+    all_options.append(("grpc.ssl_target_name_override", server_name or address.server_name))
+    try:
+        credentials = tls.channel_credentials()
+    except OSError as error:
+        raise Unreachable(f"cannot read the certificate files: {error}") from error
+    return aio.secure_channel(target, credentials, options=all_options)
+
+
+async def connect(channel: aio.Channel, *, timeout_seconds: float) -> None:
+    """Wait until the channel is connected. Raises Unreachable, with gRPC's reason, at the first failed attempt."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            while True:
+                state = channel.get_state(try_to_connect=True)
+                if state is grpc.ChannelConnectivity.READY:
+                    return
+                if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+                    raise Unreachable(await _failure_reason(channel))
+                await channel.wait_for_state_change(state)
+    except TimeoutError as error:
+        raise Unreachable(f"not connected within {timeout_seconds:.1f} s") from error
+
+
+async def _failure_reason(channel: aio.Channel) -> str:
+    """Why the last attempt to connect failed; gRPC tells only in the answer to a call."""
+    probe = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=None, response_deserializer=None)
+    try:
+        await probe(b"", timeout=0.2)
+    except aio.AioRpcError as error:
+        return error.details() or "connection failed"
+    return "connection was lost"
