@@ -1,4 +1,4 @@
-"""`make demo`. Starts the embedded cluster, installs the chart, applies the example store, writes, moves the primary."""
+"""`make demo`: embedded cluster up, chart installed, example store applied, written to, its primary moved."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Timeline:
         for line in text.rstrip().splitlines():
             self._console.print(f"         {line}", highlight=False, markup=False)
 
-    def shell(self, kubectl: Kubectl, *args: str) -> str:
+    async def shell(self, kubectl: Kubectl, *args: str) -> str:
         """Runs kubectl the way a person would, showing command and output."""
         self._console.print(f"       [bold]$ kubectl {' '.join(args)}[/bold]", highlight=False)
-        output = kubectl.run(*args)
+        output = await asyncio.to_thread(kubectl.run, *args)
         self.show(output)
         return output
 
@@ -75,7 +75,9 @@ def dev_cluster(directory: Path, name: str) -> Iterator[Path]:
 async def switchover(timeline: Timeline, store: Store, load: Load, target: str) -> float:
     """Moves the primary by annotation under load; returns the longest time without an acknowledgement, in seconds."""
     began = time.monotonic()
-    timeline.shell(store.kubectl, "annotate", "replicatedstore", store.name, f"replicatedstore.io/failover-to={target}")
+    await timeline.shell(
+        store.kubectl, "annotate", "replicatedstore", store.name, f"replicatedstore.io/failover-to={target}"
+    )
     await store.wait_steady(primary=target, timeout_seconds=60)
     await load.wait_acknowledged(50, timeout_seconds=30)
     return load.ledger.longest_gap_seconds(began, time.monotonic())
@@ -100,22 +102,22 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
     await asyncio.to_thread(helm.install, REPOSITORY / "charts" / "replicated-store-operator", {})
 
     timeline.say("applying a store of three regions")
-    timeline.shell(kubectl, "apply", "-f", str(example.relative_to(REPOSITORY)))
+    await timeline.shell(kubectl, "apply", "-f", str(example.relative_to(REPOSITORY)))
     async with Store(kubectl, "orders", directory / "certificates") as store:
         await store.wait_steady(timeout_seconds=120)
         timeline.say("every region has a leader, the WAL streams")
-        timeline.shell(kubectl, "get", "rstore")
-        primary = store.status()["primaryRegion"]
-        target = next(region for region in store.regions() if region != primary)
+        await timeline.shell(kubectl, "get", "rstore")
+        primary = (await store.status())["primaryRegion"]
+        target = next(region for region in await store.regions() if region != primary)
 
-        clients = [store.new_client(region) for region in store.regions() for _ in range(WRITERS_PER_REGION)]
+        clients = [store.new_client(region) for region in await store.regions() for _ in range(WRITERS_PER_REGION)]
         try:
             async with Load([store.writer(client) for client in clients]) as load:
                 began = time.monotonic()
                 await load.wait_acknowledged(500, timeout_seconds=60)
                 rate = load.ledger.rate_per_second(began, time.monotonic())
                 timeline.say(f"writing through all three regions: {rate:.0f} acknowledged puts/s")
-                timeline.show(lag_table(store.status()))
+                timeline.show(lag_table(await store.status()))
                 timeline.say(f"moving the primary from {primary} to {target} under load")
                 gap_seconds = await switchover(timeline, store, load, target)
                 timeline.say(f"moved; longest time without an acknowledged write: {gap_seconds * 1000:.0f} ms")
@@ -123,8 +125,8 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
         finally:
             for client in clients:
                 await client.close()
-        timeline.shell(kubectl, "get", "rstore")
-        timeline.say("receipt: " + describe_receipt(store.status()["history"][-1]))
+        await timeline.shell(kubectl, "get", "rstore")
+        timeline.say("receipt: " + describe_receipt((await store.status())["history"][-1]))
 
         revision = await store.wait_converged()
         verdicts = await store.judge(ledger)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rstore_api.client import Client
+from rstore_api.client import Client, prefix_end
+from rstore_api.proto import rpc_pb2
 from rstore_api.tls import TlsFiles
+
 from rstore_cli.demo.load import Ledger, Verdict, Written, judge, wait_until
 from rstore_cli.demo.tools import Kubectl
+
+PAGE_KEYS = 5000
 
 
 @dataclass(frozen=True)
@@ -43,34 +48,37 @@ class Store:
 
     # ---- the object
 
-    def object(self) -> dict[str, Any]:
-        """The ReplicatedStore as the API server has it now."""
-        return self.kubectl.get("replicatedstore", self.name)
+    async def kube(self, *args: str) -> str:
+        """Runs kubectl off the event loop, so that a load on it is not held up. Raises ToolError."""
+        return await asyncio.to_thread(self.kubectl.run, *args)
 
-    def status(self) -> dict[str, Any]:
+    async def kube_get(self, *args: str) -> dict[str, Any]:
+        """`kubectl get ARGS -o json`, parsed, off the event loop. Raises ToolError."""
+        return await asyncio.to_thread(self.kubectl.get, *args)
+
+    async def object(self) -> dict[str, Any]:
+        """The ReplicatedStore as the API server has it now."""
+        return await self.kube_get("replicatedstore", self.name)
+
+    async def status(self) -> dict[str, Any]:
         """Its status; empty before the operator's first look."""
-        status: dict[str, Any] = self.object().get("status", {})
+        status: dict[str, Any] = (await self.object()).get("status", {})
         return status
 
-    def regions(self) -> list[str]:
+    async def regions(self) -> list[str]:
         """Names of its regions, in the order of the spec."""
-        return [region["name"] for region in self.object()["spec"]["regions"]]
+        return [region["name"] for region in (await self.object())["spec"]["regions"]]
 
-    def condition(self, kind: str) -> dict[str, Any]:
-        """The condition of that type, or an empty dictionary."""
-        found: dict[str, Any] = next((c for c in self.status().get("conditions", []) if c["type"] == kind), {})
-        return found
-
-    def events(self) -> list[tuple[str, str, str]]:
+    async def events(self) -> list[tuple[str, str, str]]:
         """(type, reason, message) of every event on the object, oldest first."""
-        listed = self.kubectl.get("events", f"--field-selector=involvedObject.name={self.name}")
+        listed = await self.kube_get("events", f"--field-selector=involvedObject.name={self.name}")
         return [(item["type"], item["reason"], item.get("message", "")) for item in listed["items"]]
 
     async def wait_steady(self, *, primary: str | None = None, timeout_seconds: float = 90) -> None:
         """Waits for phase Steady, condition Ready, and, if given, that primary."""
 
         async def steady() -> bool:
-            status = self.status()
+            status = await self.status()
             ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
             return (
                 ready
@@ -89,12 +97,11 @@ class Store:
         """Writes the store's client certificate where etcdctl and our client can read it."""
         data = self.kubectl.get("secret", f"{self.name}-client-tls")["data"]
         self._directory.mkdir(parents=True, exist_ok=True)
-        paths = {}
         for file_name in ("ca.crt", "tls.crt", "tls.key"):
-            paths[file_name] = self._directory / file_name
-            paths[file_name].touch(mode=0o600)
-            paths[file_name].write_bytes(base64.b64decode(data[file_name]))
-        self.tls = TlsFiles(ca=paths["ca.crt"], certificate=paths["tls.crt"], key=paths["tls.key"])
+            path = self._directory / file_name
+            path.touch(mode=0o600)
+            path.write_bytes(base64.b64decode(data[file_name]))
+        self.tls = TlsFiles.in_directory(self._directory)
         return self.tls
 
     def endpoint(self, region: str | None = None) -> str:
@@ -125,8 +132,18 @@ class Store:
 
     async def read_all(self, region: str, prefix: bytes) -> dict[bytes, Written]:
         """Everything under a prefix as one region holds it (serializable: that region's own data)."""
-        response = await self.client(region).get_prefix(prefix, serializable=True)
-        return {kv.key: Written(kv.value, kv.mod_revision, kv.version) for kv in response.kvs}
+        client, start, revision = self.client(region), prefix, 0
+        found: dict[bytes, Written] = {}
+        while True:
+            request = rpc_pb2.RangeRequest(
+                key=start, range_end=prefix_end(prefix), revision=revision, serializable=True, limit=PAGE_KEYS
+            )
+            response = await client.range(request)
+            found.update((kv.key, Written(kv.value, kv.mod_revision, kv.version)) for kv in response.kvs)
+            if not response.more:
+                return found
+            revision = revision or response.header.revision
+            start = response.kvs[-1].key + b"\0"
 
     async def revision(self, region: str) -> int:
         """The revision a region holds, by its own (serializable) answer."""
@@ -135,7 +152,7 @@ class Store:
 
     async def wait_converged(self, *, timeout_seconds: float = 30) -> int:
         """Waits until every region holds the same revision, and returns it. Writers must have stopped."""
-        regions = self.regions()
+        regions = await self.regions()
         revisions: list[int] = []
 
         async def equal() -> bool:
@@ -148,11 +165,11 @@ class Store:
     async def hashes(self, revision: int) -> list[RegionHash]:
         """HashKV of every region at one revision."""
         found = []
-        for region in self.regions():
+        for region in await self.regions():
             answer = await self.client(region).hash_kv(revision)
             found.append(RegionHash(region, int(answer.hash_revision), int(answer.hash)))
         return found
 
     async def judge(self, ledger: Ledger, prefix: bytes = b"load/") -> dict[str, Verdict]:
         """Compares every region with what the writers were told."""
-        return {region: judge(ledger, await self.read_all(region, prefix)) for region in self.regions()}
+        return {region: judge(ledger, await self.read_all(region, prefix)) for region in await self.regions()}

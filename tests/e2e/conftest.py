@@ -1,0 +1,104 @@
+"""One embedded cluster, one operator installed by Helm, one store of three regions for all end-to-end tests."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from rstore_cli.demo.__main__ import dev_cluster
+from rstore_cli.demo.helm import Helm
+from rstore_cli.demo.load import Load
+from rstore_cli.demo.store import Store
+from rstore_cli.demo.tools import Kubectl
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OPERATOR_NAMESPACE = "rstore-system"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="rstore-e2e-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(scratch: Path) -> Iterator[Path]:
+    with dev_cluster(scratch / "cluster", scratch.name) as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig: Path) -> Kubectl:
+    return Kubectl(kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def operator(kubeconfig: Path) -> Kubectl:
+    """The operator is installed; the value is kubectl in its namespace."""
+    helm = Helm(kubeconfig, "rstore", OPERATOR_NAMESPACE)
+    helm.install(REPOSITORY / "charts" / "replicated-store-operator", {})
+    return Kubectl(kubeconfig, OPERATOR_NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def applied(kubectl: Kubectl, operator: Kubectl, scratch: Path) -> str:
+    """The example store is applied and was steady once; the value is its name."""
+    del operator
+    kubectl.run("apply", "-f", str(REPOSITORY / "examples" / "three-regions.yaml"))
+    asyncio.run(Store(kubectl, "orders", scratch / "certificates").wait_steady(timeout_seconds=120))
+    return "orders"
+
+
+@pytest.fixture
+async def store(kubectl: Kubectl, applied: str, scratch: Path) -> AsyncIterator[Store]:
+    """The example store, steady before each test, whatever the test before it did."""
+    async with Store(kubectl, applied, scratch / "certificates") as store:
+        await store.wait_steady(timeout_seconds=90)
+        yield store
+
+
+class LoadRunner:
+    """Runs a load through every region and checks every acknowledged write in every region afterwards."""
+
+    def __init__(self, store: Store, prefix: bytes) -> None:
+        self.store = store
+        self.prefix = prefix
+
+    @asynccontextmanager
+    async def running(self, *, regions: list[str] | None = None, per_region: int = 2) -> AsyncIterator[Load]:
+        """The load around a block. Leaving the block stops it and checks; nothing may be lost or doubled."""
+        through = regions if regions is not None else await self.store.regions()
+        clients = [self.store.new_client(region) for region in through for _ in range(per_region)]
+        try:
+            writers = [self.store.writer(client) for client in clients]
+            async with Load(writers, prefix=self.prefix, pause_seconds=0.005) as load:
+                await load.wait_acknowledged(20, timeout_seconds=30)
+                yield load
+        finally:
+            for client in clients:
+                await client.close()
+        await self.check(load)
+
+    async def check(self, load: Load) -> None:
+        """Every acknowledged write is in every region, once, and all regions hash equal."""
+        revision = await self.store.wait_converged()
+        for region, verdict in (await self.store.judge(load.ledger, self.prefix)).items():
+            assert verdict.ok, f"{region}: {verdict}"
+        hashes = await self.store.hashes(revision)
+        assert {found.revision for found in hashes} == {revision}
+        assert len({found.hash for found in hashes}) == 1, hashes
+
+
+@pytest.fixture
+def load(store: Store, request: pytest.FixtureRequest) -> LoadRunner:
+    return LoadRunner(store, f"load/{request.node.name}/".encode())

@@ -1,0 +1,38 @@
+"""An idle store costs the Kubernetes API nothing: the operator writes nothing at all for a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+IDLE_SECONDS = 60
+
+
+async def operator_writes(store) -> int:
+    """Writes by the operator's service account so far, as the embedded API server counted them."""
+    counters = json.loads(await store.kube("get", "--raw", "/debug/writes"))
+    return sum(
+        count
+        for user, verbs in counters.items()
+        if "rstore-system" in user
+        for count in (verbs.values() if isinstance(verbs, dict) else [verbs])
+    )
+
+
+@pytest.mark.timeout(240)
+async def test_no_write_to_the_kubernetes_api_in_an_idle_minute(store):
+    await store.wait_converged()
+    await store.wait_steady()
+    stable = await operator_writes(store)
+    for _ in range(30):  # the last status patches after whatever ran before
+        await asyncio.sleep(0.4)
+        now = await operator_writes(store)
+        if now == stable:
+            break
+        stable = now
+    before = await operator_writes(store)
+    assert before > 0, "the counter sees the operator's earlier writes"
+    await asyncio.sleep(IDLE_SECONDS)  # the rule is about elapsed time
+    assert await operator_writes(store) == before

@@ -1,0 +1,77 @@
+"""Bad specs and annotations get a clear message, at `kubectl apply` or as condition and event; nothing is disturbed."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from rstore_cli.demo.load import wait_until
+
+VALID = {
+    "apiVersion": "replicatedstore.io/v1alpha1",
+    "kind": "ReplicatedStore",
+    "metadata": {"name": "bad"},
+    "spec": {"regions": [{"name": "us-east", "replicas": 1}, {"name": "eu-west", "replicas": 1}]},
+}
+
+BAD = {
+    "duplicate region": (
+        {"regions": [{"name": "us-east", "replicas": 1}, {"name": "us-east", "replicas": 1}]},
+        "Duplicate value",
+    ),
+    "unknown primary": ({"primaryRegion": "mars", "regions": VALID["spec"]["regions"]}, "primaryRegion"),
+    "bad quantity": (
+        {"regions": [{"name": "us-east", "replicas": 1, "storage": {"size": "ten gigs"}}]},
+        "size",
+    ),
+    "no replicas": ({"regions": [{"name": "us-east", "replicas": 0}]}, "greater than or equal to 1"),
+    "no regions": ({"regions": []}, "regions"),
+    "bad duration": (
+        {"regions": VALID["spec"]["regions"], "failover": {"switchoverTimeout": "soon"}},
+        "switchoverTimeout",
+    ),
+    "unknown field": ({"regions": VALID["spec"]["regions"], "replikation": {}}, "replikation"),
+}
+
+
+@pytest.mark.parametrize("what", list(BAD))
+async def test_a_bad_spec_is_refused_at_apply(store, what):
+    before = (await store.object())["metadata"]["resourceVersion"]
+    spec, expected = BAD[what]
+    done = store.kubectl.try_run("apply", "-f", "-", input_text=yaml.safe_dump({**VALID, "spec": spec}))
+    assert done.returncode != 0
+    assert expected in done.stderr
+    assert (await store.object())["metadata"]["resourceVersion"] == before
+
+
+async def test_a_bad_edit_of_a_running_store_is_refused_and_disturbs_nothing(store, load):
+    async with load.running():
+        for patch, expected in [
+            ('{"spec":{"primaryRegion":"mars"}}', "primaryRegion"),
+            ('{"spec":{"regions":[]}}', "regions"),
+        ]:
+            done = store.kubectl.try_run("patch", "rstore", store.name, "--type=merge", "-p", patch)
+            assert done.returncode != 0
+            assert expected in done.stderr
+    await store.wait_steady()
+
+
+@pytest.mark.parametrize("problem", ["unknown region", "present primary"])
+async def test_a_senseless_failover_target_is_answered_and_removed(store, load, problem):
+    primary, epoch = (await store.status())["primaryRegion"], (await store.status())["epoch"]
+    target = "mars" if problem == "unknown region" else primary
+    before = len(await store.events())
+    async with load.running():
+        await store.kube("annotate", "rstore", store.name, f"replicatedstore.io/failover-to={target}")
+
+        async def answered() -> bool:
+            annotations = (await store.object())["metadata"].get("annotations", {})
+            return "replicatedstore.io/failover-to" not in annotations
+
+        await wait_until(answered, timeout_seconds=20, what="annotation removed")
+
+        async def event_seen() -> bool:
+            return any(kind == "Warning" and target in message for kind, _, message in (await store.events()))
+
+        await wait_until(event_seen, timeout_seconds=20, what="a Warning event that names the target")
+    assert before <= len(await store.events())
+    assert ((await store.status())["primaryRegion"], (await store.status())["epoch"]) == (primary, epoch)

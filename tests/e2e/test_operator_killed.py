@@ -1,0 +1,84 @@
+"""The operator dies during a switchover; the next one completes it from what .status says."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import pytest
+from rstore_cli.demo.load import wait_until
+
+
+def operator_pod(operator) -> str:
+    pods = operator.get("pods")["items"]
+    return next(pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("deletionTimestamp"))
+
+
+def kill_operator(operator) -> None:
+    operator.run("delete", "pod", operator_pod(operator), "--force", "--grace-period=0")
+
+
+async def test_data_plane_works_without_the_operator(store, load, operator):
+    deployment = operator.get("deployments")["items"][0]["metadata"]["name"]
+    operator.run("scale", "deployment", deployment, "--replicas=0")
+    try:
+
+        async def gone() -> bool:
+            return not operator.get("pods")["items"]
+
+        await wait_until(gone, timeout_seconds=60, what="no operator")
+        async with load.running() as running:
+            await running.wait_acknowledged(100, timeout_seconds=30)
+    finally:
+        operator.run("scale", "deployment", deployment, "--replicas=1")
+    await store.wait_steady()
+
+
+async def test_operator_killed_as_soon_as_the_switchover_has_begun(store, load, operator):
+    source = (await store.status())["primaryRegion"]
+    target = next(region for region in await store.regions() if region != source)
+
+    async def begun() -> bool:
+        status = await store.status()
+        return bool(status.get("failover")) or status["primaryRegion"] == target
+
+    async with load.running() as running:
+        await store.kube("annotate", "rstore", store.name, f"replicatedstore.io/failover-to={target}")
+        await wait_until(begun, timeout_seconds=30, what="switchover begun", poll_seconds=0.0)
+        kill_operator(operator)
+        await store.wait_steady(primary=target)
+        await running.wait_acknowledged(50, timeout_seconds=30)
+
+
+@pytest.mark.parametrize("step", ["Demoting", "CatchingUp", "Promoting"])
+async def test_a_new_operator_completes_a_switchover_recorded_at_each_step(store, load, operator, step):
+    """The state a crash leaves right after the intent was recorded: status says the step, nothing was done for it."""
+    status = await store.status()
+    source, epoch = status["primaryRegion"], status["epoch"]
+    target = next(region for region in await store.regions() if region != source)
+    deployment = operator.get("deployments")["items"][0]["metadata"]["name"]
+    operator.run("scale", "deployment", deployment, "--replicas=0")
+
+    async def gone() -> bool:
+        return not operator.get("pods")["items"]
+
+    await wait_until(gone, timeout_seconds=60, what="no operator")
+    try:
+        async with load.running() as running:
+            failover = {
+                "mode": "Planned",
+                "from": source,
+                "to": target,
+                "epoch": epoch + 1,
+                "step": step,
+                "startedAt": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "reason": "end-to-end test",
+            }
+            patch = json.dumps({"status": {"failover": failover, "phase": "SwitchingOver"}})
+            await store.kube("patch", "rstore", store.name, "--subresource=status", "--type=merge", "-p", patch)
+            operator.run("scale", "deployment", deployment, "--replicas=1")
+            await store.wait_steady(primary=target)
+            await running.wait_acknowledged(50, timeout_seconds=30)
+    finally:
+        operator.run("scale", "deployment", deployment, "--replicas=1")
+    assert (await store.status())["epoch"] == epoch + 1
