@@ -12,7 +12,6 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rstore_api import errors
 
@@ -26,10 +25,8 @@ class Written:
     version: int
 
 
-class Writer(Protocol):
-    """What the load needs of a client: one put, answered by the revision it got."""
-
-    def __call__(self, key: bytes, value: bytes) -> Awaitable[int]: ...
+Writer = Callable[[bytes, bytes], Awaitable[int]]
+"""What the load needs of a client: one put, answered by the revision it got."""
 
 
 @dataclass
