@@ -333,12 +333,22 @@ class LogEntry(_message.Message):
     def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ...) -> None: ...
 
 class WriteBatch(_message.Message):
-    __slots__ = ("epoch", "requests")
+    __slots__ = ("epoch", "requests", "limits")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     requests: _containers.RepeatedCompositeFieldContainer[WriteRequest]
-    def __init__(self, epoch: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[WriteRequest, _Mapping]]] = ...) -> None: ...
+    limits: WriteLimits
+    def __init__(self, epoch: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[WriteRequest, _Mapping]]] = ..., limits: _Optional[_Union[WriteLimits, _Mapping]] = ...) -> None: ...
+
+class WriteLimits(_message.Message):
+    __slots__ = ("max_txn_ops", "no_space")
+    MAX_TXN_OPS_FIELD_NUMBER: _ClassVar[int]
+    NO_SPACE_FIELD_NUMBER: _ClassVar[int]
+    max_txn_ops: int
+    no_space: bool
+    def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
     __slots__ = ("put", "delete_range", "txn")
