@@ -1,0 +1,148 @@
+"""What a replica is told: ``replica.json``, read once at the start.
+
+File-system paths and the pod's identity are arguments, never in the file. Where other regions are and which one is
+primary is not configuration either: it lives in the replicated state.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from rstore_api.client_dial import Address
+
+PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+DnsLabel = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+MAX_MEMBERS = 9
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the text names the field and what is wrong with it."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Base of the sections: camelCase in the file, and a misspelt field is an error."""
+
+
+class MemberConfig(Settings, frozen=True):
+    """One replica of the region: its pod's name and ``host:port`` of its peer port."""
+
+    name: DnsLabel
+    peer_address: str
+
+
+class RaftTiming(Settings, frozen=True):
+    """Timing of the region's Raft group, in milliseconds."""
+
+    election_timeout_min_ms: PositiveInt = 1000
+    election_timeout_max_ms: PositiveInt = 2000
+    heartbeat_ms: PositiveInt = 100
+
+
+class ReplicationConfig(Settings, frozen=True):
+    """How the primary streams to the other regions."""
+
+    batch_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
+    max_batch_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)] = 1024 * 1024
+    window_bytes: PositiveInt = 8 * 1024 * 1024
+    mode: Literal["Async", "SemiSync"] = "Async"
+    retention_revisions: PositiveInt = 100_000
+
+
+class Limits(Settings, frozen=True):
+    """What one request, one transaction and the whole store may take."""
+
+    max_request_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_REQUEST_BYTES)] = 1536 * 1024
+    max_txn_ops: PositiveInt = 128
+    quota_bytes: PositiveInt = 8 * 1024**3
+
+
+class Routing(Settings, frozen=True):
+    """What a secondary region does with writes and linearizable reads."""
+
+    forward: bool = True
+
+
+class ReplicaConfig(Settings, frozen=True):
+    """The whole file."""
+
+    store: DnsLabel
+    namespace: DnsLabel
+    region: DnsLabel
+    members: Annotated[tuple[MemberConfig, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
+    client_port: Port = 2379
+    peer_port: Port = 2380
+    http_port: Port = 9090
+    client_auth: Literal["mTLS", "None"] = "mTLS"
+    raft: RaftTiming = RaftTiming()
+    replication: ReplicationConfig = ReplicationConfig()
+    limits: Limits = Limits()
+    routing: Routing = Routing()
+
+    def member(self, name: str) -> MemberConfig | None:
+        """The member of that name, if there is one."""
+        return next((member for member in self.members if member.name == name), None)
+
+
+def parse_config(text: bytes) -> ReplicaConfig:
+    """The configuration in ``text`` (JSON). Raises ConfigError naming the field."""
+    try:
+        config = msgspec.json.decode(text, type=ReplicaConfig)
+    except msgspec.DecodeError as error:
+        raise ConfigError(_readable(str(error))) from error
+    _check(config)
+    return config
+
+
+def load_config(path: Path, *, name: str) -> ReplicaConfig:
+    """Read and check the file for the replica ``name``. Raises ConfigError naming the file and the field."""
+    try:
+        config = parse_config(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if config.member(name) is None:
+        known = ", ".join(member.name for member in config.members)
+        raise ConfigError(f"{path}: members: this replica, {name!r}, is not among them ({known})")
+    return config
+
+
+def _check(config: ReplicaConfig) -> None:
+    """What types cannot say."""
+    names = [member.name for member in config.members]
+    if len(set(names)) != len(names):
+        raise ConfigError("members: names are not unique")
+    addresses = [member.peer_address for member in config.members]
+    if len(set(addresses)) != len(addresses):
+        raise ConfigError("members: peerAddress values are not unique")
+    for index, address in enumerate(addresses):
+        try:
+            Address.parse(address)
+        except ValueError as error:
+            raise ConfigError(f"members[{index}].peerAddress: {error}") from error
+    if len({config.client_port, config.peer_port, config.http_port}) != 3:
+        raise ConfigError("clientPort, peerPort and httpPort must differ")
+    raft = config.raft
+    if raft.election_timeout_max_ms <= raft.election_timeout_min_ms:
+        raise ConfigError("raft.electionTimeoutMaxMs: must be above raft.electionTimeoutMinMs")
+    if raft.heartbeat_ms * 3 >= raft.election_timeout_min_ms:
+        raise ConfigError("raft.heartbeatMs: must be below a third of raft.electionTimeoutMinMs")
+    if config.replication.window_bytes < config.replication.max_batch_bytes:
+        raise ConfigError("replication.windowBytes: must be at least replication.maxBatchBytes")
+    if config.replication.mode != "Async":
+        raise ConfigError(f"replication.mode: {config.replication.mode} is not supported by this version")
+
+
+def _readable(message: str) -> str:
+    """msgspec's ``Expected `int`, got `str` - at `$.limits.quotaBytes``` as ``limits.quotaBytes: expected …``."""
+    found = re.fullmatch(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", message, re.DOTALL)
+    if found is None:
+        return message
+    what, where = found["what"], found["where"]
+    return f"{where or 'file'}: {what[:1].lower()}{what[1:]}"

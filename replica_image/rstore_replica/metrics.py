@@ -1,0 +1,146 @@
+"""The replica's Prometheus metrics: request counters and latencies, and gauges read from the replica at scrape time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LAG_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+
+
+@dataclass(frozen=True)
+class RegionLag:
+    """How far another region is behind."""
+
+    region: str
+    connected: bool
+    acked_revision: int
+    lag_revisions: int
+    lag_bytes: int
+    lag_seconds: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the replica is like at one moment."""
+
+    store: str
+    region: str
+    replica: str
+    version: str
+    revision: int
+    compact_revision: int
+    epoch: int
+    promised_epoch: int
+    is_leader: bool
+    has_leader: bool
+    primary: bool
+    writable: bool
+    ready: bool
+    term: int
+    commit_index: int
+    applied_index: int
+    db_size_bytes: int
+    queued_writes: int
+    regions: tuple[RegionLag, ...] = field(default=())
+
+
+class Metrics:
+    """All metrics of one replica, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "rstore_requests", "Requests answered, by method and result.", ["method", "result"], registry=self.registry
+        )
+        self.request_seconds = Histogram(
+            "rstore_request_seconds",
+            "Time to answer a request, in seconds.",
+            ["method"],
+            buckets=LATENCY_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.forwarded = Counter(
+            "rstore_forwarded_requests", "Requests sent on to the primary's leader.", ["method"], registry=self.registry
+        )
+        self.batch_requests = Histogram(
+            "rstore_batch_requests",
+            "Client requests that shared one entry of the log.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=self.registry,
+        )
+        self.loop_lag_seconds = Histogram(
+            "rstore_event_loop_lag_seconds",
+            "How late the event loop woke a timer, in seconds.",
+            buckets=LAG_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.loop_lag_max_seconds = Gauge(
+            "rstore_event_loop_lag_max_seconds", "Greatest lag in the last minute.", registry=self.registry
+        )
+
+    def observe(self, read: Callable[[], Reading]) -> None:
+        """Add the gauges that ``read`` answers at each scrape. Call once."""
+        self.registry.register(_ReadingCollector(read))
+
+    def render(self) -> bytes:
+        """The exposition text."""
+        return generate_latest(self.registry)
+
+
+class _ReadingCollector(Collector):
+    def __init__(self, read: Callable[[], Reading]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        reading = self._read()
+        yield InfoMetricFamily(
+            "rstore_replica",
+            "Who this replica is.",
+            value={
+                "store": reading.store,
+                "region": reading.region,
+                "replica": reading.replica,
+                "version": reading.version,
+            },
+        )
+        for name, text, value in (
+            ("revision", "Revision of the store as applied here.", reading.revision),
+            ("compact_revision", "Revisions below this one are gone.", reading.compact_revision),
+            ("epoch", "Epoch of the newest revision.", reading.epoch),
+            ("promised_epoch", "Highest epoch promised.", reading.promised_epoch),
+            ("is_leader", "1 on the region's Raft leader.", reading.is_leader),
+            ("has_leader", "1 when the region has a leader.", reading.has_leader),
+            ("primary", "1 in the primary region.", reading.primary),
+            ("writable", "1 where the region accepts writes.", reading.writable),
+            ("ready", "1 when the replica is ready.", reading.ready),
+            ("raft_term", "Raft term.", reading.term),
+            ("raft_commit_index", "Raft commit index.", reading.commit_index),
+            ("raft_applied_index", "Raft applied index.", reading.applied_index),
+            ("db_size_bytes", "Size of the database, in bytes.", reading.db_size_bytes),
+            ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
+        ):
+            yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
+        yield from _region_gauges(reading.regions)
+
+
+def _region_gauges(regions: tuple[RegionLag, ...]) -> Iterable[Metric]:
+    gauges: tuple[tuple[str, str, Callable[[RegionLag], float]], ...] = (
+        ("connected", "1 while the stream to the region is up.", lambda lag: float(lag.connected)),
+        ("acked_revision", "Revision the region has committed.", lambda lag: float(lag.acked_revision)),
+        ("lag_revisions", "Revisions not yet acknowledged.", lambda lag: float(lag.lag_revisions)),
+        ("lag_bytes", "Bytes not yet acknowledged (estimate).", lambda lag: float(lag.lag_bytes)),
+        ("lag_seconds", "Age of the oldest revision not yet acknowledged.", lambda lag: lag.lag_seconds),
+    )
+    for name, text, value in gauges:
+        family = GaugeMetricFamily(f"rstore_region_{name}", text, labels=["to_region"])
+        for lag in regions:
+            family.add_metric([lag.region], value(lag))
+        yield family
