@@ -1,0 +1,47 @@
+"""Plain JSON objects as the API server handles them, and the few helpers every module needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+JsonObject = dict[str, Any]
+Json = Any
+"""Any JSON value: dict, list, str, int, float, bool or None."""
+
+
+def copy_json(value: Json) -> Json:
+    """A deep copy of a JSON value (much faster than ``copy.deepcopy``)."""
+    if isinstance(value, dict):
+        return {key: copy_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy_json(item) for item in value]
+    return value
+
+
+def metadata_of(obj: JsonObject) -> JsonObject:
+    """The object's metadata; an empty one is put in place where there is none."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = {}
+        obj["metadata"] = metadata
+    return metadata
+
+
+def lookup(obj: Json, *path: str, default: Json = None) -> Json:
+    """The value at a path of keys, or ``default`` where any step is missing or not an object."""
+    for step in path:
+        if not isinstance(obj, dict) or step not in obj:
+            return default
+        obj = obj[step]
+    return obj
+
+
+def format_time(moment: datetime) -> str:
+    """A ``metav1.Time``: UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: str) -> datetime:
+    """Parse an RFC 3339 time; raises ValueError."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,1 @@
+"""Schemas: validation, defaulting, pruning, CEL, the definitions of built-in kinds."""
