@@ -1,0 +1,97 @@
+"""From the name of a store to a connected client: certificates from its Secret, a ready replica, a forwarded port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from rstore_api.client import Client, TlsPem
+from rstore_api.errors import StoreError
+
+from rstore_cli.cluster import Cluster
+from rstore_cli.errors import CliError
+from rstore_cli.portforward import PortForward
+
+CLIENT_PORT = 2379
+TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")
+
+
+def client_secret_name(store: str) -> str:
+    """The Secret that holds a client's certificate for the store."""
+    return f"{store}-client-tls"
+
+
+def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
+    """The three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
+    name = client_secret_name(store)
+    found = cluster.secret(name)
+    missing = [key for key in TLS_KEYS if not found.get(key)]
+    if missing:
+        raise CliError(
+            f'secret "{name}" lacks {", ".join(missing)}',
+            hint=f"`kubectl describe rstore {store}` tells what it waits for",
+        )
+    return {key: found[key] for key in TLS_KEYS}
+
+
+def region_names(store: dict[str, Any]) -> list[str]:
+    """Regions of a store in the order of its spec."""
+    return [region["name"] for region in store.get("spec", {}).get("regions", [])]
+
+
+def pick_region(store: dict[str, Any], wanted: str | None) -> str:
+    """The wanted region, or else the primary. Raises CliError when it does not exist or is not known yet."""
+    name, regions = store["metadata"]["name"], region_names(store)
+    if wanted is not None:
+        if wanted not in regions:
+            raise CliError(f'store "{name}" has no region "{wanted}"', hint=f"its regions: {', '.join(regions)}")
+        return wanted
+    primary = store.get("status", {}).get("primaryRegion")
+    if not primary:
+        raise CliError(
+            f'store "{name}" has no primary region yet', hint=f"`rstore status {name} -w` shows when it has one"
+        )
+    return str(primary)
+
+
+@asynccontextmanager
+async def open_replica(cluster: Cluster, pod: str, tls: TlsPem) -> AsyncIterator[Client]:
+    """A client of exactly one replica, through a forwarded port. A failed forward is named in the error."""
+    async with PortForward(partial(cluster.open_port, pod, CLIENT_PORT)) as forward:
+        client = Client([forward.endpoint], tls=tls)
+        try:
+            yield client
+        except StoreError as error:
+            if forward.last_error:
+                raise CliError(f"{error} (forwarding to pod {pod}: {forward.last_error})") from error
+            raise
+        finally:
+            await client.close()
+
+
+@asynccontextmanager
+async def open_store(
+    cluster: Cluster, name: str, *, region: str | None, endpoints: Sequence[str] | None
+) -> AsyncIterator[Client]:
+    """A client of the store: of ``endpoints`` when given, else of a ready replica of the region (default: primary)."""
+    pem = client_certificates(cluster, name)
+    tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
+    if endpoints:
+        try:
+            client = Client(list(endpoints), tls=tls)
+        except ValueError as error:
+            raise CliError(str(error), hint="--endpoint is host:port, for example 127.0.0.1:2379") from error
+        async with client:
+            yield client
+        return
+    chosen = pick_region(cluster.store(name), region)
+    ready = [pod for pod in cluster.pods(name, chosen) if pod.ready]
+    if not ready:
+        raise CliError(
+            f'no replica of region "{chosen}" is ready',
+            hint=f"`rstore status {name}` and `kubectl get pods -l replicatedstore.io/store={name}` show why",
+        )
+    async with open_replica(cluster, ready[0].name, tls) as client:
+        yield client

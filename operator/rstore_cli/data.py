@@ -1,0 +1,188 @@
+"""``rstore put | get | del``: single reads and writes, for people and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rstore_api.client import Client, prefix_end
+from rstore_api.proto import rpc_pb2
+
+from rstore_cli.cluster import Cluster, Target
+from rstore_cli.connect import open_store
+from rstore_cli.errors import CliError, UsageError
+from rstore_cli.options import (
+    ContextOption,
+    EndpointOption,
+    KubeconfigOption,
+    NamespaceOption,
+    Output,
+    OutputOption,
+    RegionOption,
+    StoreName,
+    TimeoutOption,
+)
+from rstore_cli.output import emit, table
+
+T = TypeVar("T")
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
+
+
+def put(
+    name: StoreName,
+    key: Key,
+    value: Annotated[str, typer.Argument(metavar="VALUE", help='The value; "-" reads it from standard input.')],
+    region: RegionOption = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    timeout: TimeoutOption = 10.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Write one key."""
+    content = sys.stdin.buffer.read() if value == "-" else value.encode()
+
+    async def write(client: Client) -> rpc_pb2.PutResponse:
+        return await client.put(key.encode(), content, timeout_seconds=timeout)
+
+    response = _run(Target(kubeconfig, context, namespace), name, region, endpoint, write)
+    revision = int(response.header.revision)
+    emit({"key": key, "revision": revision}, output, lambda console: console.print(f"OK revision {revision}"))
+
+
+def get(
+    name: StoreName,
+    key: Key,
+    prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
+    revision: Annotated[int, typer.Option("--rev", min=0, help="As of this revision; 0 is now.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many keys; 0 is no limit.")] = 0,
+    local: Annotated[
+        bool,
+        typer.Option("--serializable", help="The replica's own copy, which may be behind; no question to the primary."),
+    ] = False,
+    value_only: Annotated[bool, typer.Option("--print-value-only", help="Only the raw value(s).")] = False,
+    region: RegionOption = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    timeout: TimeoutOption = 10.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Read one key, or with --prefix all that begin with it. Exit code 1 when a single key does not exist."""
+    start = key.encode()
+    if not start and not prefix:
+        raise UsageError("a key is required", hint='with --prefix, "" means every key')
+    request = rpc_pb2.RangeRequest(
+        key=start or b"\0",
+        range_end=prefix_end(start) if prefix else b"",
+        revision=revision,
+        limit=limit,
+        serializable=local,
+    )
+
+    async def read(client: Client) -> rpc_pb2.RangeResponse:
+        return await client.range(request, timeout_seconds=timeout)
+
+    response = _run(Target(kubeconfig, context, namespace), name, region, endpoint, read)
+    if not response.kvs and not prefix:
+        raise CliError(f'key "{key}" does not exist at revision {revision or response.header.revision}')
+    if value_only:
+        for kv in response.kvs:
+            sys.stdout.buffer.write(kv.value + (b"\n" if prefix or sys.stdout.isatty() else b""))
+        sys.stdout.buffer.flush()
+        return
+    emit(range_data(response), output, lambda console: _print_range(console, response))
+
+
+def delete(
+    name: StoreName,
+    key: Key,
+    prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
+    region: RegionOption = None,
+    endpoint: EndpointOption = None,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    timeout: TimeoutOption = 10.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete one key, or with --prefix all that begin with it; prints how many there were."""
+    if not key:
+        raise UsageError("a key is required", hint="deleting every key is not offered here; etcdctl can do it")
+
+    async def remove(client: Client) -> rpc_pb2.DeleteRangeResponse:
+        return await client.delete(key.encode(), prefix=prefix, timeout_seconds=timeout)
+
+    response = _run(Target(kubeconfig, context, namespace), name, region, endpoint, remove)
+    deleted, revision = int(response.deleted), int(response.header.revision)
+    emit(
+        {"key": key, "deleted": deleted, "revision": revision},
+        output,
+        lambda console: console.print(f"deleted {deleted} revision {revision}"),
+    )
+
+
+def range_data(response: rpc_pb2.RangeResponse) -> dict[str, Any]:
+    """A range response as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
+    items = []
+    for kv in response.kvs:
+        items.append(
+            {
+                **_text("key", kv.key),
+                **_text("value", kv.value),
+                "createRevision": int(kv.create_revision),
+                "modRevision": int(kv.mod_revision),
+                "version": int(kv.version),
+            }
+        )
+    return {
+        "revision": int(response.header.revision),
+        "count": int(response.count),
+        "more": response.more,
+        "kvs": items,
+    }
+
+
+def _text(field: str, content: bytes) -> dict[str, str]:
+    try:
+        return {field: content.decode()}
+    except UnicodeDecodeError:
+        return {f"{field}Base64": base64.b64encode(content).decode()}
+
+
+def _print_range(console: Console, response: rpc_pb2.RangeResponse) -> None:
+    rows = [
+        (
+            kv.key.decode(errors="backslashreplace"),
+            kv.value.decode(errors="backslashreplace"),
+            str(kv.mod_revision),
+            str(kv.version),
+        )
+        for kv in response.kvs
+    ]
+    console.print(table(("KEY", "VALUE", "REVISION", "VERSION"), rows))
+    if response.more:
+        console.print(f"{len(rows)} of {response.count} keys")
+
+
+def _run(
+    target: Target,
+    name: str,
+    region: str | None,
+    endpoints: list[str] | None,
+    action: Callable[[Client], Awaitable[T]],
+) -> T:
+    cluster = Cluster.connect(target)
+
+    async def session() -> T:
+        async with open_store(cluster, name, region=region, endpoints=endpoints) as client:
+            return await action(client)
+
+    return asyncio.run(session())

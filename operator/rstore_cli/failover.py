@@ -1,0 +1,197 @@
+"""``rstore failover``: move the primary to another region, and say how it went.
+
+The command only sets the annotation that anybody could set with kubectl; the operator does the work. What is here is
+following it: a pure function decides from the object and its events whether it is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from rstore_cli.cluster import GROUP, Cluster, Target, event_time
+from rstore_cli.connect import region_names
+from rstore_cli.errors import CliError, UsageError
+from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.output import emit, seconds, stderr
+from rstore_cli.status import receipt_line
+
+FAILOVER_TO = "failover-to"
+DRY_RUN = "failover-dry-run"
+ABORT = "abort-failover"
+POLL_SECONDS = 0.2
+
+
+class State(StrEnum):
+    """How far a request is."""
+
+    WAITING = "Waiting"  # the operator has not taken it up
+    RUNNING = "Running"
+    DONE = "Done"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is known now about a request that was made."""
+
+    state: State
+    step: str = ""
+    message: str = ""
+    receipt: dict[str, Any] | None = None
+
+
+def failover(
+    name: StoreName,
+    to: Annotated[
+        str | None, typer.Option("--to", help="The region that is to be primary.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; ask what would happen.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Give up a switchover that has not promoted yet.")] = False,
+    forced: Annotated[bool, typer.Option("--forced", help="Without asking the primary.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is over.")] = True,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to follow it.")] = 120.0,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Move the primary to another region without losing a write (a planned switchover).
+
+    Exit code 0 when the region is primary, 1 when it is not. The object's history keeps a receipt.
+    """
+    if forced:
+        raise CliError(
+            "--forced is not supported by this version: the primary must be reachable",
+            hint="a planned switchover needs no --forced; a lost primary region cannot be failed over yet",
+        )
+    if abort and (to or dry_run):
+        raise UsageError("--abort goes alone", hint=f"rstore failover {name} --abort")
+    if not abort and not to:
+        raise UsageError("which region?", hint=f"rstore failover {name} --to REGION")
+    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
+    before = cluster.store(name)
+    if abort:
+        _request(cluster, before, {ABORT: "true"}, "", wait, timeout, output)
+        return
+    target = str(to)
+    check_target(before, target)
+    _request(cluster, before, {DRY_RUN if dry_run else FAILOVER_TO: target}, target, wait, timeout, output)
+
+
+def check_target(store: dict[str, Any], target: str) -> None:
+    """PURE: refuse at once what the operator would refuse. Raises CliError."""
+    name, regions = store["metadata"]["name"], region_names(store)
+    others = [region for region in regions if region != store.get("status", {}).get("primaryRegion")]
+    if target not in regions:
+        raise CliError(
+            f'store "{name}" has no region "{target}"', hint=f"it could move to: {', '.join(others) or 'none'}"
+        )
+    if target not in others:
+        raise CliError(
+            f'"{target}" is the primary of "{name}" already', hint=f"it could move to: {', '.join(others) or 'none'}"
+        )
+    running = store.get("status", {}).get("failover") or {}
+    if running:
+        raise CliError(
+            f"a change of primary to {running.get('to')} is under way (step {running.get('step')})",
+            hint=f"wait for it, or `rstore failover {name} --abort`",
+        )
+
+
+def follow(
+    before: dict[str, Any], now: dict[str, Any], annotation: str, target: str, news: Sequence[dict[str, Any]]
+) -> Progress:
+    """PURE: where the request stands. ``news`` are the events since it was made, oldest first."""
+    current = now.get("status") or {}
+    running = current.get("failover") or {}
+    asked = f"{GROUP}/{annotation}" in (now["metadata"].get("annotations") or {})
+    known = {_receipt_key(receipt) for receipt in (before.get("status") or {}).get("history", [])}
+    fresh = [receipt for receipt in current.get("history", []) if _receipt_key(receipt) not in known]
+    if running and annotation == FAILOVER_TO:
+        return Progress(State.RUNNING, step=str(running.get("step", "")))
+    if asked:
+        return Progress(State.WAITING)
+    last = str(news[-1].get("message", "")) if news else ""
+    warnings = [str(event.get("message", "")) for event in news if event.get("type") == "Warning"]
+    if annotation == FAILOVER_TO:
+        receipt = max(fresh, key=lambda one: int(one.get("epoch", 0)), default=None)
+        if current.get("primaryRegion") == target:
+            return Progress(State.DONE, message=f"{target} is primary", receipt=receipt)
+        if receipt is not None or warnings:
+            return Progress(State.FAILED, message=(warnings or [f"{target} is not primary"])[-1], receipt=receipt)
+        return Progress(State.WAITING)
+    if warnings:
+        return Progress(State.FAILED, message=warnings[-1])
+    if running or not news:
+        return Progress(State.WAITING)
+    return Progress(State.DONE, message=last)
+
+
+def _receipt_key(receipt: dict[str, Any]) -> tuple[str, str, str]:
+    return str(receipt.get("epoch")), str(receipt.get("to")), str(receipt.get("startedAt"))
+
+
+def _request(
+    cluster: Cluster,
+    before: dict[str, Any],
+    annotations: dict[str, str],
+    target: str,
+    wait: bool,
+    timeout_seconds: float,
+    output: Output,
+) -> None:
+    name, uid = before["metadata"]["name"], before["metadata"].get("uid", "")
+    annotation = next(iter(annotations))
+    seen = {_event_key(event) for event in cluster.events(name, uid)}
+    started = time.monotonic()
+    cluster.annotate(name, annotations)
+    if not wait:
+        text = f"asked; `rstore status {name} -w` shows how it goes"
+        emit({"requested": annotations}, output, lambda console: console.print(text, highlight=False))
+        return
+    progress = Progress(State.WAITING)
+    shown = ""
+    with stderr().status("waiting for the operator") as spinner:
+        while time.monotonic() - started < timeout_seconds:
+            news = [event for event in cluster.events(name, uid) if _event_key(event) not in seen]
+            progress = follow(before, cluster.store(name), annotation, target, news)
+            if progress.step and progress.step != shown:
+                shown = progress.step
+                spinner.update(shown)
+                stderr().print(f"{time.monotonic() - started:6.2f}s  {shown}", highlight=False)
+            if progress.state in (State.DONE, State.FAILED):
+                break
+            time.sleep(POLL_SECONDS)
+        else:
+            raise CliError(
+                f"not over after {seconds(timeout_seconds)}: "
+                + (f"the operator is at step {shown}" if shown else "the operator has not taken it up"),
+                hint=f"`rstore status {name} -w` keeps watching, `rstore failover {name} --abort` gives it up",
+            )
+    _finish(progress, output)
+
+
+def _finish(progress: Progress, output: Output) -> None:
+    if progress.state is State.FAILED and output is Output.TABLE:
+        raise CliError(progress.message, hint="`kubectl describe rstore` shows events and conditions")
+    data = {"state": progress.state.value, "message": progress.message, "receipt": progress.receipt}
+
+    def render(console: Any) -> None:
+        console.print(progress.message, highlight=False)
+        if progress.receipt:
+            console.print(receipt_line(progress.receipt).strip(), highlight=False)
+
+    emit(data, output, render)
+    if progress.state is State.FAILED:
+        raise typer.Exit(1)
+
+
+def _event_key(event: dict[str, Any]) -> tuple[str, str, str]:
+    """An event that happens again keeps its name and changes its count and time."""
+    return event["metadata"]["name"], str(event.get("count", "")), event_time(event)

@@ -1,0 +1,91 @@
+"""``rstore``, also installed as ``kubectl-rstore``: the command line of ReplicatedStore.
+
+Exit codes: 0 ok, 1 failed, 2 usage. Results go to standard output, everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+from rstore_api.errors import OutcomeUnknown, StoreError
+
+from rstore_cli import certs, data, failover, status, verify
+from rstore_cli.errors import EXIT_FAILED, CliError
+from rstore_cli.output import stderr
+
+app = typer.Typer(
+    name="rstore",
+    help="Look at and act on ReplicatedStores: key-value stores that span regions, run by a Kubernetes operator.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("status")(status.status)
+app.command("failover")(failover.failover)
+app.command("put")(data.put)
+app.command("get")(data.get)
+app.command("del")(data.delete)
+app.command("verify")(verify.verify)
+app.command("certs")(certs.certs)
+
+if importlib.util.find_spec("rstore_cli.dev") is not None:
+    app.add_typer(
+        importlib.import_module("rstore_cli.dev").app,
+        name="dev",
+        help="A local cluster of plain processes: no Docker, no root.",
+    )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"rstore {version('replicated-store')}")
+        except PackageNotFoundError:
+            print("rstore (not installed as a package)")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Look at and act on ReplicatedStores."""
+
+
+def main() -> None:
+    """Run the command line; every expected error ends as one line on standard error, with what to do next."""
+    # The command line is not the place for gRPC's and urllib3's own notices; errors reach the user as ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    try:
+        app()
+    except CliError as error:
+        _fail(error.message, error.hint, error.exit_code)
+    except OutcomeUnknown as error:
+        _fail(str(error), "the write may or may not have happened: read the key before you repeat it", EXIT_FAILED)
+    except StoreError as error:
+        _fail(str(error), "`rstore status NAME` shows the store's health", EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str, hint: str, exit_code: int) -> None:
+    console = stderr()
+    console.print(f"error: {message}", style="red", markup=False, highlight=False)
+    if hint:
+        console.print(f"hint: {hint}", markup=False, highlight=False)
+    sys.exit(exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""A local TCP listener whose connections end at a pod's port, through the Kubernetes API (``kubectl port-forward``)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from types import TracebackType
+
+from rstore_cli.errors import CliError
+
+CHUNK_BYTES = 65_536
+MAX_CONNECTIONS = 16
+
+OpenPort = Callable[[], tuple[socket.socket, Callable[[], str]]]
+"""Opens one connection (blocking): a socket, and a function that tells what the far side said was wrong."""
+
+
+class PortForward:
+    """Listens on a free port of 127.0.0.1 while entered; ``endpoint`` is its ``host:port``.
+
+    ``last_error`` is why the newest failed connection failed, "" when none did.
+    """
+
+    def __init__(self, open_port: OpenPort) -> None:
+        self._open_port = open_port
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self.last_error = ""
+
+    @property
+    def endpoint(self) -> str:
+        """Where clients connect to."""
+        if self._server is None:
+            raise RuntimeError("the port forward has not been entered")
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"{host}:{port}"
+
+    async def __aenter__(self) -> PortForward:
+        self._server = await asyncio.start_server(self._accepted, host="127.0.0.1", port=0)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None or len(self._connections) >= MAX_CONNECTIONS:
+            self.last_error = f"more than {MAX_CONNECTIONS} connections at once"
+            writer.close()
+            return
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            far_socket, far_problem = await asyncio.to_thread(self._open_port)
+        except CliError as error:
+            self.last_error = error.message
+            return
+        far_socket.setblocking(False)
+        far_reader, far_writer = await asyncio.open_connection(sock=far_socket)
+        pumps = [asyncio.create_task(_pump(reader, far_writer)), asyncio.create_task(_pump(far_reader, writer))]
+        try:
+            # Either side's end ends the connection: the protocol behind it is HTTP/2, which has no half-open use.
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+            far_writer.close()
+            self.last_error = far_problem() or self.last_error
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while chunk := await reader.read(CHUNK_BYTES):
+            writer.write(chunk)
+            await writer.drain()

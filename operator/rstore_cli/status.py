@@ -1,0 +1,178 @@
+"""``rstore status``: what the operator knows about a store, from the object's ``.status``."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from rstore_cli.cluster import Cluster, Target
+from rstore_cli.errors import CliError, UsageError
+from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.output import emit, seconds, size, stderr, stdout, table
+
+WATCH_INTERVAL_SECONDS = 1.0
+RECEIPTS_SHOWN = 3
+REGION_HEADERS = ("REGION", "ROLE", "PHASE", "READY", "LEADER", "REVISION", "ACKED", "LAG", "LAG BYTES", "CONNECTED")
+
+
+def status(
+    name: StoreName,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it until interrupted.")] = False,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show a store's regions: roles, leaders, revisions, lag; its conditions; and its last changes of primary.
+
+    Exit code 1 when the store is not ready.
+    """
+    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
+    if watch:
+        if output is not Output.TABLE:
+            raise UsageError("-w shows a table", hint=f"for -o {output.value}, use `kubectl get rstore {name} -w -o …`")
+        _watch(cluster, name)
+        return
+    store = cluster.store(name)
+    emit(summary(store), output, lambda console: console.print(render(store)))
+    if not is_ready(store):
+        raise typer.Exit(1)
+
+
+def is_ready(store: dict[str, Any]) -> bool:
+    """Whether the condition Ready is true."""
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in _status(store).get("conditions", []))
+
+
+def summary(store: dict[str, Any]) -> dict[str, Any]:
+    """The status with the store's name, for -o json and -o yaml."""
+    meta = store["metadata"]
+    return {"name": meta["name"], "namespace": meta.get("namespace", ""), "ready": is_ready(store), **_status(store)}
+
+
+def render(store: dict[str, Any]) -> RenderableType:
+    """Everything a person wants to see at once."""
+    current = _status(store)
+    meta = store["metadata"]
+    if not current:
+        return Text(f"{meta['name']}: the operator has not looked at this store yet; is it running?", style="yellow")
+    head = Text.assemble(
+        (f"{meta['name']}", "bold"),
+        f"  namespace {meta.get('namespace', '')}  phase {current.get('phase', '-')}",
+        f"  primary {current.get('primaryRegion') or '-'}  epoch {current.get('epoch', '-')}",
+    )
+    parts: list[RenderableType] = [head, Text(), table(REGION_HEADERS, region_rows(current))]
+    if current.get("failover"):
+        parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
+    troubles = condition_lines(current)
+    if troubles:
+        parts += [Text(), *[Text(line, style="yellow") for line in troubles]]
+    receipts = current.get("history", [])
+    if receipts:
+        parts += [Text(), Text("last changes of primary, newest first", style="bold")]
+        newest = sorted(receipts, key=lambda receipt: int(receipt.get("epoch", 0)), reverse=True)[:RECEIPTS_SHOWN]
+        parts += [Text(receipt_line(receipt)) for receipt in newest]
+    return Group(*parts)
+
+
+def region_rows(current: dict[str, Any]) -> list[tuple[str, ...]]:
+    """One row of REGION_HEADERS for each region of a status."""
+    rows: list[tuple[str, ...]] = []
+    for region in current.get("regions", []):
+        secondary = region.get("role") == "Secondary"
+        rows.append(
+            (
+                region["name"],
+                region.get("role") or "-",
+                region.get("phase") or "-",
+                f"{region.get('readyReplicas', 0)}/{region.get('replicas', '?')}",
+                region.get("leader") or "-",
+                _number(region.get("revision")),
+                _number(region.get("ackedRevision")) if secondary else "-",
+                seconds(region.get("lagSeconds")) if secondary else "-",
+                size(region.get("lagBytes")) if secondary else "-",
+                {True: "yes", False: "no"}.get(region.get("connected", ""), "-") if secondary else "-",
+            )
+        )
+    return rows
+
+
+def condition_lines(current: dict[str, Any]) -> list[str]:
+    """The conditions that say something is not as it should be, one line each."""
+    wanted = {"Ready": "True", "InSync": "True", "Degraded": "False", "FailoverBlocked": "False", "Diverged": "False"}
+    lines = []
+    for condition in current.get("conditions", []):
+        kind, value = condition.get("type", ""), condition.get("status", "")
+        if value != wanted.get(kind, value):
+            lines.append(f"{kind}={value} {condition.get('reason', '')}: {condition.get('message', '')}".rstrip(": "))
+    return lines
+
+
+def failover_line(failover: dict[str, Any]) -> str:
+    """A change of primary that is under way."""
+    return (
+        f"{failover.get('mode', 'Planned')} change of primary under way: {failover.get('from', '?')} → "
+        f"{failover.get('to', '?')}, epoch {failover.get('epoch', '?')}, step {failover.get('step', '?')}"
+        f", since {failover.get('startedAt', '?')}"
+    )
+
+
+def receipt_line(receipt: dict[str, Any]) -> str:
+    """One finished (or given up) change of primary."""
+    parts = [f"epoch {receipt.get('epoch', '?')}: {receipt.get('from', '?')} → {receipt.get('to', '?')}"]
+    parts += [str(receipt[key]) for key in ("trigger", "outcome") if receipt.get(key)]
+    if receipt.get("writeGapSeconds") is not None:
+        parts.append(f"write gap {seconds(float(receipt['writeGapSeconds']))}")
+    if receipt.get("revisionsLost") is not None:
+        parts.append(f"revisions lost {receipt['revisionsLost']}")
+    finished = receipt.get("finishedAt") or receipt.get("completedAt") or receipt.get("startedAt")
+    if finished:
+        parts.append(str(finished))
+    return "  " + "  ".join(parts)
+
+
+def _watch(cluster: Cluster, name: str) -> None:
+    """Redraws in place on a terminal; without one, prints again whenever something changed."""
+    console = stdout()
+    try:
+        if console.is_terminal:
+            with Live(render(cluster.store(name)), console=console, auto_refresh=False) as live:
+                while True:
+                    time.sleep(WATCH_INTERVAL_SECONDS)
+                    live.update(_render_or_problem(cluster, name), refresh=True)
+        _print_changes(cluster, name, console)
+    except KeyboardInterrupt:
+        stderr().print("stopped watching")
+
+
+def _print_changes(cluster: Cluster, name: str, console: Console) -> None:
+    shown: dict[str, Any] | None = None
+    while True:
+        store = cluster.store(name)
+        if store.get("status") != shown:
+            shown = store.get("status")
+            console.print(render(store))
+            console.print()
+        time.sleep(WATCH_INTERVAL_SECONDS)
+
+
+def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
+    """While watching, an API server that is away for a moment is shown, not fatal."""
+    try:
+        return render(cluster.store(name))
+    except CliError as error:
+        return Text(error.message, style="red")
+
+
+def _status(store: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = store.get("status") or {}
+    return found
+
+
+def _number(value: Any) -> str:
+    return "-" if value is None else str(value)
