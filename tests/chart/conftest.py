@@ -1,0 +1,106 @@
+"""The rendered chart, for the tests of this folder."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "replicated-store-operator"
+
+
+class HelmRefusalError(Exception):
+    """Helm's message."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What the chart makes of some values."""
+
+    objects: tuple[dict[str, Any], ...]
+    notes: str
+
+    def one(self, kind: str) -> dict[str, Any]:
+        """The only object of a kind."""
+        found = self.all(kind)
+        assert len(found) == 1, f"{len(found)} objects of kind {kind}"
+        return found[0]
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        """Every object of a kind."""
+        return [made for made in self.objects if made["kind"] == kind]
+
+    @property
+    def pod(self) -> dict[str, Any]:
+        """The operator's pod spec."""
+        spec: dict[str, Any] = self.one("Deployment")["spec"]["template"]["spec"]
+        return spec
+
+    @property
+    def container(self) -> dict[str, Any]:
+        """The operator's only container."""
+        (only,) = self.pod["containers"]
+        container: dict[str, Any] = only
+        return container
+
+
+class Helm:
+    """Asks Helm about the chart. Raises HelmRefusalError with its message."""
+
+    def ask(self, action: str, values: dict[str, Any]) -> Any:
+        request = {
+            "action": action,
+            "chart": str(CHART),
+            "values": values,
+            "release": "rstore",
+            "namespace": "rstore-system",
+        }
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("helm_child.py"))],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        reply = json.loads(done.stdout)
+        if "error" in reply:
+            raise HelmRefusalError(reply["error"])
+        return reply["result"]
+
+    def render(self, **values: Any) -> Rendered:
+        files = self.ask("render", values)
+        notes = "".join(text for path, text in files.items() if path.endswith("NOTES.txt"))
+        objects = [
+            made
+            for path, text in files.items()
+            if path.endswith(".yaml")
+            for made in yaml.safe_load_all(text)
+            if made is not None
+        ]
+        return Rendered(tuple(objects), notes)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    return Helm()
+
+
+@pytest.fixture(scope="session")
+def default(helm: Helm) -> Rendered:
+    """The chart with no values given."""
+    return helm.render()
+
+
+@pytest.fixture(scope="session")
+def namespaced(helm: Helm) -> Rendered:
+    """The chart for an operator of two namespaces."""
+    return helm.render(watchNamespaces=["team-a", "team-b"])

@@ -1,0 +1,182 @@
+"""What the chart makes: names, security, images, probes, and every value in its place."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from conftest import Helm, Rendered
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "replicated-store-operator"
+
+
+def environment(rendered: Rendered) -> dict[str, Any]:
+    return {entry["name"]: entry.get("value") for entry in rendered.container["env"]}
+
+
+def test_helm_lint_finds_nothing_but_the_missing_icon(helm: Helm) -> None:
+    report = helm.ask("lint", {})
+    assert report["errors"] == []
+    assert [message["error"] for message in report["messages"] if message["severity"] > 1] == []
+
+
+def test_the_chart_makes_exactly_the_objects_an_operator_needs(default: Rendered) -> None:
+    assert sorted(made["kind"] for made in default.objects) == [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Deployment",
+        "ServiceAccount",
+    ]
+
+
+def test_versions_of_chart_app_and_package_are_the_same() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert chart["version"] == chart["appVersion"] == project["version"]
+
+
+def test_one_operator_at_a_time(default: Rendered) -> None:
+    spec = default.one("Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+
+
+def test_the_pod_passes_the_restricted_pod_security_standard(default: Rendered) -> None:
+    pod = default.pod["securityContext"]
+    assert pod["runAsNonRoot"] is True
+    assert (pod["runAsUser"], pod["runAsGroup"], pod["fsGroup"]) == (65532, 65532, 65532)
+    assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    container = default.container["securityContext"]
+    assert container == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not any("hostPath" in volume for volume in default.pod["volumes"])
+
+
+def test_the_only_writable_place_is_an_empty_dir_at_tmp(default: Rendered) -> None:
+    assert default.container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+    (volume,) = default.pod["volumes"]
+    assert set(volume) == {"name", "emptyDir"}
+    assert environment(default)["TMPDIR"] == "/tmp"
+
+
+def test_probes_ask_healthz_on_the_health_port(default: Rendered) -> None:
+    assert default.container["ports"] == [{"name": "health", "containerPort": 8080, "protocol": "TCP"}]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert default.container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+
+
+def test_the_selector_selects_the_pod(default: Rendered) -> None:
+    spec = default.one("Deployment")["spec"]
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+
+
+def test_images_come_from_the_chart_version_unless_said_otherwise(helm: Helm, default: Rendered) -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert default.container["image"] == f"replicated-store-operator:{version}"
+    assert environment(default)["RSTORE_REPLICA_IMAGE"] == f"replicated-store-replica:{version}"
+    other = helm.render(
+        imageRegistry="registry.example.com:5000/team/",
+        image={"tag": "1.2.3", "pullPolicy": "Always"},
+        replicaImage={"repository": "replicas/rstore", "pullPolicy": "Never"},
+    )
+    assert other.container["image"] == "registry.example.com:5000/team/replicated-store-operator:1.2.3"
+    assert other.container["imagePullPolicy"] == "Always"
+    assert environment(other)["RSTORE_REPLICA_IMAGE"] == f"registry.example.com:5000/team/replicas/rstore:{version}"
+    assert environment(other)["RSTORE_REPLICA_IMAGE_PULL_POLICY"] == "Never"
+
+
+def test_scheduling_resources_and_extra_environment_reach_the_pod(helm: Helm) -> None:
+    rendered = helm.render(
+        nodeSelector={"kubernetes.io/os": "linux"},
+        tolerations=[{"key": "control", "operator": "Exists", "effect": "NoSchedule"}],
+        affinity={"nodeAffinity": {}},
+        priorityClassName="system-cluster-critical",
+        imagePullSecrets=[{"name": "registry"}],
+        resources={"requests": {"cpu": "1"}},
+        extraEnv=[{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}],
+        podAnnotations={"a": "b"},
+        podLabels={"c": "d"},
+        logLevel="debug",
+    )
+    pod = rendered.pod
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert pod["tolerations"] == [{"key": "control", "operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["affinity"] == {"nodeAffinity": {}}
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert rendered.container["resources"]["requests"]["cpu"] == "1"
+    assert environment(rendered)["HTTPS_PROXY"] == "http://proxy:3128"
+    assert environment(rendered)["RSTORE_LOG_LEVEL"] == "debug"
+    template = rendered.one("Deployment")["spec"]["template"]["metadata"]
+    assert template["annotations"] == {"a": "b"}
+    assert template["labels"]["c"] == "d"
+
+
+def test_the_service_account_can_be_brought_along(helm: Helm) -> None:
+    rendered = helm.render(serviceAccount={"create": False, "name": "mine"})
+    assert rendered.all("ServiceAccount") == []
+    assert rendered.pod["serviceAccountName"] == "mine"
+    assert rendered.one("ClusterRoleBinding")["subjects"] == [
+        {"kind": "ServiceAccount", "name": "mine", "namespace": "rstore-system"}
+    ]
+
+
+def test_without_rbac_the_chart_makes_no_role(helm: Helm) -> None:
+    kinds = {made["kind"] for made in helm.render(rbac={"create": False}).objects}
+    assert kinds == {"Deployment", "ServiceAccount"}
+
+
+def test_watched_namespaces_reach_the_operator(default: Rendered, namespaced: Rendered) -> None:
+    assert environment(default)["RSTORE_WATCH_NAMESPACES"] == ""
+    assert environment(namespaced)["RSTORE_WATCH_NAMESPACES"] == "team-a,team-b"
+
+
+def test_notes_say_what_to_type_next(default: Rendered, namespaced: Rendered) -> None:
+    assert "kubectl -n rstore-system rollout status deployment/rstore-replicated-store-operator" in default.notes
+    assert "kubectl apply -f examples/three-regions.yaml" in default.notes
+    assert "kubectl apply -n team-a -f examples/three-regions.yaml" in namespaced.notes
+    for line in default.notes.splitlines():
+        for path in (word for word in line.split() if word.startswith(("examples/", "charts/"))):
+            assert (ROOT / path).exists(), f"the notes name {path}, which does not exist"
+
+
+def test_the_crd_is_the_source_file_byte_for_byte(helm: Helm) -> None:
+    source = (ROOT / "crds" / "replicatedstores.yaml").read_bytes()
+    assert (CHART / "crds" / "replicatedstores.yaml").read_bytes() == source, "run make generate"
+    assert len(helm.ask("crds", {})) == 1
+
+
+@pytest.mark.skipif(shutil.which("helm") is None, reason="there is no helm binary here; the library is used instead")
+def test_the_helm_binary_renders_the_same_objects(namespaced: Rendered) -> None:
+    done = subprocess.run(
+        [
+            "helm",
+            "template",
+            "rstore",
+            str(CHART),
+            "--namespace=rstore-system",
+            "--set=watchNamespaces={team-a,team-b}",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    def key(made: dict[str, Any]) -> tuple[str, str, str]:
+        return made["kind"], made["metadata"].get("namespace", ""), made["metadata"]["name"]
+
+    objects = [made for made in yaml.safe_load_all(done.stdout) if made is not None]
+    assert sorted(objects, key=key) == sorted(namespaced.objects, key=key)
