@@ -1,1 +1,1 @@
-"""Cross-region replication: stream sender and receiver, roles, topology."""
+"""Cross-region replication: streaming the log of the primary region to the others, and moving the primary."""

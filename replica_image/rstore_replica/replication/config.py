@@ -1,0 +1,44 @@
+"""Knobs of replication, with the defaults of the design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReplicationConfig:
+    """Who this replica is and how it streams. Durations are seconds of the injected clock, sizes are bytes."""
+
+    region: str
+    replica: str
+    batch_interval_seconds: float = 0.010
+    max_batch_bytes: int = 1 << 20
+    max_batch_rows: int = 100_000
+    window_bytes: int = 8 << 20
+    window_batches: int = 4096
+    heartbeat_seconds: float = 0.5
+    silence_seconds: float = 10.0
+    """A stream whose other side said nothing for this long is broken, on either side."""
+    stall_seconds: float = 30.0
+    """A stream whose oldest batch has not been acknowledged for this long is broken; also one send's deadline."""
+    connect_seconds: float = 5.0
+    handshake_seconds: float = 15.0
+    propose_seconds: float = 10.0
+    backoff_min_seconds: float = 0.1
+    backoff_max_seconds: float = 5.0
+    review_seconds: float = 0.5
+    """How often roles are looked at even if nothing was signalled."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.batch_interval_seconds <= 10:
+            raise ValueError(f"batch_interval_seconds must be between 0 and 10, not {self.batch_interval_seconds}")
+        if self.max_batch_bytes < 1 or self.max_batch_rows < 1:
+            raise ValueError("max_batch_bytes and max_batch_rows must be positive")
+        if self.window_bytes < self.max_batch_bytes:
+            raise ValueError("window_bytes must not be below max_batch_bytes")
+        if self.window_batches < 1:
+            raise ValueError("window_batches must be positive")
+        if not 0 < self.backoff_min_seconds <= self.backoff_max_seconds:
+            raise ValueError("back-off must satisfy 0 < backoff_min_seconds <= backoff_max_seconds")
+        if not 0 < self.heartbeat_seconds < self.silence_seconds:
+            raise ValueError("heartbeat_seconds must be positive and below silence_seconds")

@@ -1,0 +1,90 @@
+"""Streams between regions over gRPC."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import grpc
+import grpc.aio
+from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.proto import rstore_pb2_grpc as rpc
+
+from rstore_replica.raft.clock import Clock
+from rstore_replica.replication.ports import Dialer, LinkBrokenError
+from rstore_replica.replication.waiting import within
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details() or 'no details'}"
+    return str(error) or type(error).__name__
+
+
+async def _ready(channel: grpc.aio.Channel, address: str) -> None:
+    """Returns when the channel is connected; raises LinkBrokenError at its first failure."""
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+            raise LinkBrokenError(f"{address}: cannot connect")
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)
+
+
+class GrpcConnection:
+    """One call of ``Replication.Stream`` on a channel of its own. See ``ports.StreamConnection``."""
+
+    def __init__(self, channel: grpc.aio.Channel, call: Any) -> None:
+        self._channel = channel
+        self._call = call
+
+    async def send(self, request: pb.StreamRequest) -> None:
+        """Hands one message to gRPC, waiting for its flow control; raises LinkBrokenError."""
+        try:
+            await self._call.write(request)
+        except grpc.aio.AioRpcError as error:
+            raise LinkBrokenError(_describe(error)) from error
+        except grpc.aio.UsageError as error:
+            raise LinkBrokenError("the stream has ended") from error
+
+    async def receive(self) -> pb.StreamResponse | None:
+        """The next message, None at the orderly end; raises LinkBrokenError."""
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise LinkBrokenError(_describe(error)) from error
+        except grpc.aio.UsageError as error:
+            raise LinkBrokenError("the stream has ended") from error
+        return response if isinstance(response, pb.StreamResponse) else None
+
+    async def close(self) -> None:
+        """Cancels the call and closes the channel."""
+        self._call.cancel()
+        with contextlib.suppress(grpc.RpcError, OSError):
+            await self._channel.close(None)
+
+
+class GrpcConnector:
+    """Opens streams through a :class:`Dialer`; a fresh channel, and so a fresh look-up of the name, for each."""
+
+    def __init__(self, dialer: Dialer, *, clock: Clock, connect_seconds: float) -> None:
+        self._dialer = dialer
+        self._clock = clock
+        self._connect_seconds = connect_seconds
+
+    async def connect(self, address: str) -> GrpcConnection:
+        """A fresh stream to ``host:port``; raises LinkBrokenError when it is not there within ``connect_seconds``."""
+        try:
+            channel = await within(self._clock, self._dialer.dial(address), self._connect_seconds)
+        except (grpc.aio.AioRpcError, OSError, TimeoutError) as error:
+            raise LinkBrokenError(f"{address}: {_describe(error)}") from error
+        try:
+            await within(self._clock, _ready(channel, address), self._connect_seconds)
+        except TimeoutError as error:
+            await channel.close(None)
+            raise LinkBrokenError(f"{address}: no connection within {self._connect_seconds:g} s") from error
+        except BaseException:
+            await channel.close(None)
+            raise
+        stub = rpc.ReplicationStub(channel)  # type: ignore[no-untyped-call]
+        return GrpcConnection(channel, stub.Stream())

@@ -1,0 +1,167 @@
+"""PURE. Compares two chains of epochs and says where one region may go on from another.
+
+A chain is an epoch history [(epoch, first revision, region), …] and the last revision held. An epoch's *end* in a
+chain is the revision before the next epoch's start, or the last revision held if it is the newest. The fork point of
+two chains is, for the newest epoch both know, the smaller of its two ends: up to there both hold the same (I3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+BASE_REVISION = 1
+"""The revision of a store that holds nothing; every chain agrees on it."""
+
+
+class EpochStartView(Protocol):
+    """An epoch's start in whatever form: a message, a record."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def first_revision(self) -> int: ...
+    @property
+    def region(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class EpochStart:
+    """An epoch, the first revision that belongs to it, and the region that was its primary."""
+
+    epoch: int
+    first_revision: int
+    region: str
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A history, oldest epoch first, and the last revision held.
+
+    The newest epoch may start above ``revision``: nothing was written in it yet. Raises ValueError when epochs do not
+    grow, starts go back, or anything starts at or below the base revision.
+    """
+
+    history: tuple[EpochStart, ...]
+    revision: int
+
+    def __post_init__(self) -> None:
+        if self.revision < BASE_REVISION:
+            raise ValueError(f"revision {self.revision} is below {BASE_REVISION}")
+        for older, newer in zip(self.history, self.history[1:], strict=False):
+            if newer.epoch <= older.epoch:
+                raise ValueError(f"epoch {newer.epoch} does not follow epoch {older.epoch}")
+            if newer.first_revision < older.first_revision:
+                raise ValueError(f"epoch {newer.epoch} starts before epoch {older.epoch}")
+        if self.history and self.history[0].first_revision <= BASE_REVISION:
+            raise ValueError(f"the first epoch starts at {self.history[0].first_revision}")
+
+    @staticmethod
+    def of(history: Iterable[EpochStartView], revision: int) -> Chain:
+        """From messages or replicated state; raises ValueError as the constructor does."""
+        starts = tuple(EpochStart(entry.epoch, entry.first_revision, entry.region) for entry in history)
+        return Chain(starts, max(revision, BASE_REVISION))
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch, 0 when there is none."""
+        return self.history[-1].epoch if self.history else 0
+
+    def end_of(self, position: int) -> int:
+        """The last revision of the epoch at ``position`` in the history, as far as this chain holds it."""
+        if position + 1 < len(self.history):
+            return min(self.revision, self.history[position + 1].first_revision - 1)
+        return self.revision
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The receiver's rows are a prefix of the sender's: go on right after ``after_revision``."""
+
+    after_revision: int
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """The receiver holds revisions above the fork point that the sender's chain does not have."""
+
+    fork_revision: int
+    tail_last_revision: int
+
+    @property
+    def tail_first_revision(self) -> int:
+        """The first revision of the receiver's tail."""
+        return self.fork_revision + 1
+
+    def __str__(self) -> str:
+        return f"diverged: revisions {self.tail_first_revision} to {self.tail_last_revision} are not the primary's"
+
+
+@dataclass(frozen=True)
+class Stale:
+    """The receiver has promised an epoch above the sender's."""
+
+    promised_epoch: int
+
+    def __str__(self) -> str:
+        return f"epoch {self.promised_epoch} is promised"
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """One epoch has two starts or two primaries. Must not happen (I2); nothing may be decided automatically."""
+
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"epoch {self.epoch} does not mean the same on both sides"
+
+
+Comparison = Resume | Diverged | Stale | Contradiction
+
+
+def contradiction(one: Chain, other: Chain) -> int | None:
+    """The oldest epoch both know with different starts or primaries, or None."""
+    known = {start.epoch: start for start in one.history}
+    for start in other.history:
+        if start.epoch in known and known[start.epoch] != start:
+            return start.epoch
+    return None
+
+
+def fork_revision(one: Chain, other: Chain) -> int:
+    """The last revision both chains share. Both histories must not contradict each other."""
+    positions = {start.epoch: position for position, start in enumerate(one.history)}
+    for position in range(len(other.history) - 1, -1, -1):
+        epoch = other.history[position].epoch
+        if epoch in positions:
+            return min(one.end_of(positions[epoch]), other.end_of(position))
+    return BASE_REVISION
+
+
+def compare(sender: Chain, receiver: Chain, *, receiver_promised_epoch: int = 0) -> Comparison:
+    """Where the sender goes on for this receiver, or why it must not.
+
+    ``receiver_promised_epoch`` above the sender's epoch means that the sender is no longer primary (:class:`Stale`).
+    """
+    promised = max(receiver_promised_epoch, receiver.epoch)
+    if promised > sender.epoch:
+        return Stale(promised)
+    twice = contradiction(sender, receiver)
+    if twice is not None:
+        return Contradiction(twice)
+    fork = fork_revision(sender, receiver)
+    if receiver.revision > fork:
+        return Diverged(fork, receiver.revision)
+    return Resume(receiver.revision)
+
+
+def history_up_to(chain: Chain, revision: int) -> tuple[EpochStart, ...]:
+    """The epochs that a region holding ``revision`` of this chain knows.
+
+    At the chain's own last revision that is all of them, also an epoch without a revision of its own yet.
+    """
+    if revision >= chain.revision:
+        return chain.history
+    return tuple(start for start in chain.history if start.first_revision <= revision)

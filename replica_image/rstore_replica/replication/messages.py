@@ -1,0 +1,61 @@
+"""Building and reading the messages of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rstore_api import errors
+from rstore_api.proto import rstore_pb2 as pb
+
+from rstore_replica.replication.history import Chain, EpochStart
+from rstore_replica.replication.ports import RegionStateView
+
+REASON_OF_ERROR: dict[type[errors.StoreError], pb.StreamRefusal.Reason] = {
+    errors.NotLeader: pb.StreamRefusal.NOT_LEADER,
+    errors.StaleEpoch: pb.StreamRefusal.STALE_EPOCH,
+    errors.WrongStore: pb.StreamRefusal.WRONG_STORE,
+    errors.Gap: pb.StreamRefusal.GAP,
+    errors.NotBootstrapped: pb.StreamRefusal.NOT_BOOTSTRAPPED,
+    errors.Compacted: pb.StreamRefusal.COMPACTED,
+}
+
+
+class RefusedError(Exception):
+    """The receiving region refuses the stream; carries the message that says so."""
+
+    def __init__(
+        self,
+        reason: pb.StreamRefusal.Reason,
+        message: str,
+        *,
+        leader_address: str = "",
+        promised_epoch: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.refusal = pb.StreamRefusal(
+            reason=reason, message=message, leader_address=leader_address, promised_epoch=promised_epoch
+        )
+
+    @staticmethod
+    def because(error: errors.StoreError, *, promised_epoch: int = 0) -> RefusedError:
+        """The refusal for an error of the vocabulary; UNAVAILABLE for those that have none of their own."""
+        reason = REASON_OF_ERROR.get(type(error), pb.StreamRefusal.UNAVAILABLE)
+        return RefusedError(reason, str(error), leader_address=error.leader, promised_epoch=promised_epoch)
+
+
+def describe(refusal: pb.StreamRefusal) -> str:
+    """One line for people."""
+    reason = pb.StreamRefusal.Reason.Name(refusal.reason).lower().replace("_", "-")
+    return f"refused ({reason}): {refusal.message}" if refusal.message else f"refused ({reason})"
+
+
+def history_messages(history: Iterable[EpochStart]) -> list[pb.EpochStart]:
+    """A history as messages."""
+    return [
+        pb.EpochStart(epoch=start.epoch, first_revision=start.first_revision, region=start.region) for start in history
+    ]
+
+
+def chain_of(state: RegionStateView, revision: int) -> Chain:
+    """The chain that a region's replicated state describes."""
+    return Chain.of(state.history, revision)

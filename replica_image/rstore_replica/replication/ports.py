@@ -1,0 +1,123 @@
+"""What replication needs from the layers below and around it, as structural types.
+
+Everything that does I/O comes in through these (time: ``raft.clock.Clock``), so that tests and the simulator can put in
+their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import grpc.aio
+from rstore_api.proto import rstore_pb2 as pb
+
+from rstore_replica.raft.types import GroupStatus
+
+
+class RegionStateView(Protocol):
+    """The part of a region's replicated state that decides its role. Never changed, only replaced."""
+
+    @property
+    def store_id(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def promised_epoch(self) -> int: ...
+    @property
+    def primary(self) -> bool: ...
+    @property
+    def writable(self) -> bool: ...
+    @property
+    def history(self) -> Sequence[pb.EpochStart]: ...
+    @property
+    def topology(self) -> pb.Topology | None: ...
+
+
+class RowBatchView(Protocol):
+    """Whole revisions, packed; ``count`` is 0 when there is nothing after the revision asked for."""
+
+    @property
+    def first_revision(self) -> int: ...
+    @property
+    def last_revision(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def packed(self) -> bytes: ...
+
+
+class ReplicatedMachine(Protocol):
+    """The applied state of this replica (``mvcc.machine.Machine``)."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def compact_revision(self) -> int: ...
+    @property
+    def db_size_bytes(self) -> int: ...
+    @property
+    def state(self) -> RegionStateView: ...
+
+    def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatchView:
+        """Whole revisions after ``revision``, never across the start of an epoch; raises ``errors.Compacted``."""
+
+    def subscribe(self, callback: Callable[[int], None], /) -> Callable[[], None]:
+        """Calls back with the new revision after each apply that changed it; returns how to stop that."""
+
+
+class RaftGroup(Protocol):
+    """The region's Raft group (``raft.group.Group``). Proposals enter the log in the order ``propose`` was called."""
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        """The value ``apply`` returned here; raises NotLeader, NoLeader, TooManyRequests or OutcomeUnknown."""
+
+    async def barrier(self, *, timeout_seconds: float) -> None:
+        """Returns once everything committed before the call is applied here and leadership was confirmed."""
+
+    def status(self) -> GroupStatus:
+        """Known locally, without asking anybody."""
+
+    async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
+        """Hands leadership to ``target`` (None: the most up to date); returns the new leader's name."""
+
+    def on_change(self, callback: Callable[[GroupStatus], None], /) -> None:
+        """Calls back when leader or term change."""
+
+
+class LinkBrokenError(Exception):
+    """The connection to another region cannot be made, broke, or went silent. Always worth trying again."""
+
+
+class StreamConnection(Protocol):
+    """One open stream to a replica of another region. Not shared: one sender, one receiver."""
+
+    async def send(self, request: pb.StreamRequest, /) -> None:
+        """Hands one message to the transport, waiting for its flow control; raises :class:`LinkBrokenError`."""
+
+    async def receive(self) -> pb.StreamResponse | None:
+        """The next message, None at the orderly end; raises :class:`LinkBrokenError`."""
+
+    async def close(self) -> None:
+        """Ends the stream at once; never raises."""
+
+
+class Connector(Protocol):
+    """Opens streams. The real one is ``connection.GrpcConnector``."""
+
+    async def connect(self, address: str, /) -> StreamConnection:
+        """A fresh stream to ``host:port``, the name resolved now; raises :class:`LinkBrokenError`."""
+
+
+class Dialer(Protocol):
+    """Makes gRPC channels with this replica's certificate."""
+
+    async def dial(self, address: str, /) -> grpc.aio.Channel:
+        """A fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises OSError."""
+
+
+class Random(Protocol):
+    """The random source for jitter."""
+
+    def uniform(self, low: float, high: float, /) -> float:
+        """A number between ``low`` and ``high``."""

@@ -1,0 +1,245 @@
+"""Keeps one stream open to every other region while this replica is the one that has to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+from rstore_api import errors
+from rstore_api.proto import rstore_pb2 as pb
+
+from rstore_replica.raft.clock import Clock
+from rstore_replica.replication.addresses import AddressBook, Backoff
+from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.messages import RefusedError, describe
+from rstore_replica.replication.ports import Connector, LinkBrokenError, RaftGroup, Random, ReplicatedMachine
+from rstore_replica.replication.progress import Progress
+from rstore_replica.replication.roles import stream_targets
+from rstore_replica.replication.stream import SourceStream
+from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep, within
+
+log = structlog.get_logger(__name__)
+
+_MEASURE_BYTES = 64 << 10
+
+
+class RegionSender:
+    """One other region: connects, streams, and after every failure connects again, for ever."""
+
+    def __init__(
+        self,
+        target: str,
+        addresses: tuple[str, ...],
+        *,
+        machine: ReplicatedMachine,
+        group: RaftGroup,
+        connector: Connector,
+        clock: Clock,
+        config: ReplicationConfig,
+        rng: Random,
+        progress: Progress,
+    ) -> None:
+        self.target = target
+        self.addresses = addresses
+        self._machine = machine
+        self._group = group
+        self._connector = connector
+        self._clock = clock
+        self._config = config
+        self._progress = progress
+        self._wake = Signal(clock)
+        self._book = AddressBook()
+        self._backoff = Backoff(
+            low_seconds=config.backoff_min_seconds, high_seconds=config.backoff_max_seconds, rng=rng
+        )
+        self._last_error = ""
+
+    def wake(self) -> None:
+        """There may be something new to send."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Never returns; ends by being cancelled."""
+        while True:
+            self._book.new_round(self.addresses)
+            while (address := self._book.next_address()) is not None:
+                await self._attempt(address)
+            await sleep(self._clock, self._backoff.next_seconds())
+
+    async def _attempt(self, address: str) -> None:
+        error = ""
+        try:
+            await self._stream_to(address)
+        except RefusedError as refused:
+            error = describe(refused.refusal)
+            if refused.refusal.reason == pb.StreamRefusal.NOT_LEADER and refused.refusal.leader_address:
+                self._book.prefer(refused.refusal.leader_address)
+        except (LinkBrokenError, TimeoutError, errors.StoreError, ValueError) as failure:
+            error = str(failure) or type(failure).__name__
+        self._progress.disconnected(self.target, error)
+        if error != self._last_error:
+            log.warning("stream_failed", region=self.target, address=address, error=error)
+            self._last_error = error
+
+    async def _stream_to(self, address: str) -> None:
+        connection = await within(self._clock, self._connector.connect(address), self._config.connect_seconds * 2)
+
+        def acknowledged() -> None:
+            if self._last_error:
+                log.info("stream_established", region=self.target, address=address)
+                self._last_error = ""
+            self._backoff.reset()
+            self._book.prefer(address)
+
+        stream = SourceStream(
+            self.target,
+            connection,
+            machine=self._machine,
+            group=self._group,
+            clock=self._clock,
+            config=self._config,
+            progress=self._progress,
+            wake=self._wake,
+            on_ack=acknowledged,
+        )
+        try:
+            await stream.run()
+        finally:
+            await connection.close()
+
+
+class Sender:
+    """Starts and stops a :class:`RegionSender` per other region as leadership, role and topology say.
+
+    Looks again whenever it is told to (:meth:`review`) and every ``review_seconds``, because a change of the
+    replicated state that makes no revision signals nobody.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: ReplicatedMachine,
+        group: RaftGroup,
+        connector: Connector,
+        clock: Clock,
+        config: ReplicationConfig,
+        rng: Random,
+        progress: Progress,
+    ) -> None:
+        self._machine = machine
+        self._group = group
+        self._connector = connector
+        self._clock = clock
+        self._config = config
+        self._rng = rng
+        self._progress = progress
+        self._signal = Signal(clock)
+        self._running: dict[str, tuple[RegionSender, asyncio.Task[None]]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._supervisor: asyncio.Task[None] | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+        self._is_source = False
+        self._measured_revision = 0
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The regions that are being streamed to, or connected to, at the moment."""
+        return tuple(sorted(self._running))
+
+    async def start(self) -> None:
+        """Begins to watch this replica's role."""
+        if self._supervisor is not None:
+            raise RuntimeError("already started")
+        self._unsubscribe = self._machine.subscribe(self._on_revision)
+        self._group.on_change(lambda _status: self.review())
+        self._supervisor = asyncio.create_task(self._supervise(), name="replication-sender")
+
+    async def stop(self) -> None:
+        """Ends every stream. Harmless when not started or stopped before."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
+        if self._supervisor is not None:
+            await cancel_and_wait(self._supervisor)
+            self._supervisor = None
+        tasks = [task for _, task in self._running.values()] + list(self._stopping)
+        self._running.clear()
+        await cancel_and_wait(*tasks)
+        self._is_source = False
+        self._progress.end()
+
+    def review(self) -> None:
+        """Something that decides this replica's role may have changed."""
+        self._signal.set()
+
+    def _on_revision(self, revision: int) -> None:
+        if self._is_source:
+            self._progress.wrote(revision, self._clock.monotonic())
+            for sender, _ in self._running.values():
+                sender.wake()
+
+    async def _supervise(self) -> None:
+        while True:
+            self._apply_role()
+            self._measure()
+            await self._signal.wait(self._config.review_seconds)
+
+    def _apply_role(self) -> None:
+        wanted = stream_targets(self._machine.state, self._group.status(), self._config.region)
+        for name, (sender, task) in list(self._running.items()):
+            if wanted.get(name) != sender.addresses or task.done():
+                self._retire(name, task)
+        if not wanted:
+            if self._is_source:
+                self._is_source = False
+                self._progress.end()
+            return
+        if not self._is_source:
+            self._is_source = True
+            self._measured_revision = self._machine.revision
+            self._progress.begin(wanted, self._machine.revision, self._clock.monotonic())
+        self._progress.keep_only(wanted)
+        for name, addresses in wanted.items():
+            if name not in self._running:
+                self._launch(name, addresses)
+        for sender, _ in self._running.values():
+            sender.wake()
+
+    def _launch(self, name: str, addresses: tuple[str, ...]) -> None:
+        sender = RegionSender(
+            name,
+            addresses,
+            machine=self._machine,
+            group=self._group,
+            connector=self._connector,
+            clock=self._clock,
+            config=self._config,
+            rng=self._rng,
+            progress=self._progress,
+        )
+        self._running[name] = (sender, asyncio.create_task(sender.run(), name=f"stream-to-{name}"))
+
+    def _retire(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._running[name]
+        if task.done():
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("stream_task_died", region=name, exc_info=error)
+            return
+        task.cancel()
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+
+    def _measure(self) -> None:
+        """Keeps the estimate of bytes per revision fresh also while no stream reads the rows."""
+        revision = self._machine.revision
+        if not self._is_source or revision <= self._measured_revision:
+            return
+        with contextlib.suppress(errors.Compacted):
+            rows = self._machine.rows_after(
+                self._measured_revision, max_bytes=_MEASURE_BYTES, max_rows=self._config.max_batch_rows
+            )
+            if rows.count:
+                self._progress.measured(rows.last_revision - rows.first_revision + 1, len(rows.packed))
+        self._measured_revision = revision

@@ -1,0 +1,101 @@
+"""The whole of replication in one replica, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.proto import rstore_pb2_grpc as rpc
+
+from rstore_replica.raft.clock import Clock
+from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.connection import GrpcConnector
+from rstore_replica.replication.ports import Connector, Dialer, RaftGroup, Random, ReplicatedMachine
+from rstore_replica.replication.progress import Progress, RegionProgress
+from rstore_replica.replication.receiver import Receiver
+from rstore_replica.replication.regions import RegionController
+from rstore_replica.replication.sender import Sender
+
+
+class ReplicationServicer(rpc.ReplicationServicer):
+    """The gRPC service ``rstore.v1.Replication``; only peers of this store may be let in to it."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    async def Stream(
+        self,
+        request_iterator: AsyncIterator[pb.StreamRequest],
+        context: Any,  # noqa: ARG002 - gRPC's signature
+    ) -> AsyncGenerator[pb.StreamResponse, None]:
+        """See :meth:`Receiver.serve`."""
+        responses = self._receiver.serve(aiter(request_iterator))
+        try:
+            async for response in responses:
+                yield response
+        finally:
+            await responses.aclose()
+
+
+class Replication:
+    """Sender, receiver and controller over one machine and one group. Start it after the group.
+
+    ``servicer`` goes on the peer port, ``controller`` is what Admin calls and what the batcher asks for its write
+    gate, ``connector`` replaces gRPC in tests and in the simulator.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: ReplicatedMachine,
+        group: RaftGroup,
+        clock: Clock,
+        config: ReplicationConfig,
+        rng: Random,
+        dialer: Dialer | None = None,
+        connector: Connector | None = None,
+    ) -> None:
+        if (dialer is None) == (connector is None):
+            raise ValueError("either a dialer or a connector is required")
+        if connector is None and dialer is not None:
+            connector = GrpcConnector(dialer, clock=clock, connect_seconds=config.connect_seconds)
+        assert connector is not None
+        self._clock = clock
+        self._progress = Progress()
+        self.receiver = Receiver(machine=machine, group=group, clock=clock, config=config)
+        self.servicer = ReplicationServicer(self.receiver)
+        self.sender = Sender(
+            machine=machine,
+            group=group,
+            connector=connector,
+            clock=clock,
+            config=config,
+            rng=rng,
+            progress=self._progress,
+        )
+        self.controller = RegionController(
+            machine=machine,
+            group=group,
+            clock=clock,
+            config=config,
+            progress=self._progress,
+            on_role_change=self.sender.review,
+        )
+
+    def add_to_server(self, server: Any) -> None:
+        """Registers the Replication service with a ``grpc.aio`` server."""
+        rpc.add_ReplicationServicer_to_server(self.servicer, server)  # type: ignore[no-untyped-call]
+
+    async def start(self) -> None:
+        """Begins to stream as soon as this replica leads the source region."""
+        await self.sender.start()
+
+    async def stop(self) -> None:
+        """Ends every stream, outgoing and incoming; what was taken from a source is proposed to its end first."""
+        await self.sender.stop()
+        await self.receiver.stop()
+
+    def progress(self) -> tuple[RegionProgress, ...]:
+        """How far each other region is; empty unless this replica leads the source region."""
+        return self._progress.snapshot(self._clock.monotonic())
