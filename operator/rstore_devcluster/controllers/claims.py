@@ -1,0 +1,172 @@
+"""Claims and volumes: each claim is bound at once to a volume of its own, a directory the runner keeps."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from .api import PODS, PVCS, PVS, STORAGE_CLASSES, ApiError, Obj
+from .engine import Context, Controller
+from .informer import Change
+from .objects import Key, is_deleting, key_of, meta, uid_of
+
+PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
+DEFAULT_CLASS = "rstore-dev"
+PROVISIONER = "replicatedstore.io/dev-directory"
+
+
+class ClaimController(Controller):
+    """Binds claims, protects those in use, and removes the volume of a deleted claim with its directory."""
+
+    name = "persistentvolume-binder"
+
+    def __init__(self, context: Context, volumes_dir: Path) -> None:
+        super().__init__(context)
+        self._volumes_dir = volumes_dir
+
+    def setup(self) -> None:
+        """Wake by claims, and by pods that use them."""
+        self.watch_own(PVCS)
+        self.context.informers.of(PVS)
+        self.context.informers.of(PODS).subscribe(self._on_pod)
+
+    def _on_pod(self, change: Change, _old: Obj | None, pod: Obj) -> None:
+        if change == "deleted":
+            for name in claims_of(pod):
+                self.enqueue((meta(pod)["namespace"], name))
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One step of one claim."""
+        claim = self.context.informers.of(PVCS).copy_of(*key)
+        if claim is None:
+            await self._remove_volumes(key)
+            return None
+        if is_deleting(claim):
+            await self._release(claim)
+            return None
+        if PROTECTION_FINALIZER not in (meta(claim).get("finalizers") or []):
+            meta(claim).setdefault("finalizers", []).append(PROTECTION_FINALIZER)
+            claim = await self.api.update(PVCS, key[0], claim)
+        if (claim.get("status") or {}).get("phase") != "Bound":
+            await self._bind(claim)
+        return None
+
+    async def _bind(self, claim: Obj) -> None:
+        namespace, _name = key_of(claim)
+        why = unsupported(claim)
+        if why is not None:
+            self.context.recorder.event(claim, "Warning", "ProvisioningFailed", why, component=self.name)
+            return
+        volume = build_volume(claim, self._volumes_dir)
+        try:
+            await self.api.create(PVS, None, volume)
+        except ApiError as error:
+            if not error.already_exists:
+                raise
+        if claim["spec"].get("volumeName") != volume["metadata"]["name"]:
+            claim["spec"]["volumeName"] = volume["metadata"]["name"]
+            annotations = meta(claim).setdefault("annotations", {})
+            annotations["pv.kubernetes.io/bind-completed"] = "yes"
+            annotations["volume.kubernetes.io/storage-provisioner"] = PROVISIONER
+            claim = await self.api.update(PVCS, namespace, claim)
+        claim["status"] = {
+            "phase": "Bound",
+            "accessModes": claim["spec"].get("accessModes") or [],
+            "capacity": copy.deepcopy((claim["spec"].get("resources") or {}).get("requests") or {}),
+        }
+        await self.api.update_status(PVCS, namespace, claim)
+        bound = await self.api.get(PVS, None, volume["metadata"]["name"])
+        bound["status"] = {"phase": "Bound"}
+        await self.api.update_status(PVS, None, bound)
+        self.context.recorder.event(
+            claim,
+            "Normal",
+            "ProvisioningSucceeded",
+            f"Successfully provisioned volume {volume['metadata']['name']}",
+            component=self.name,
+        )
+
+    async def _release(self, claim: Obj) -> None:
+        namespace, name = key_of(claim)
+        if any(name in claims_of(p) for p in self.context.informers.of(PODS).items(namespace)):
+            return
+        finalizers = meta(claim).get("finalizers") or []
+        if PROTECTION_FINALIZER in finalizers:
+            meta(claim)["finalizers"] = [f for f in finalizers if f != PROTECTION_FINALIZER]
+            try:
+                await self.api.update(PVCS, namespace, claim)
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+
+    async def _remove_volumes(self, key: Key) -> None:
+        """Volumes of a claim that is gone: reclaim policy Delete removes them; the runner removes the directory."""
+        for volume in self.context.informers.of(PVS).items():
+            ref = volume["spec"].get("claimRef") or {}
+            if (ref.get("namespace"), ref.get("name")) != key:
+                continue
+            if volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+                continue
+            try:
+                await self.api.delete(PVS, None, meta(volume)["name"], uid=uid_of(volume))
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+
+
+def claims_of(pod: Obj) -> list[str]:
+    """PURE: names of the claims a pod mounts."""
+    volumes = pod["spec"].get("volumes") or []
+    return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+
+
+def unsupported(claim: Obj) -> str | None:
+    """PURE: why a claim cannot be provisioned here, None when it can."""
+    if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
+        return "only volumeMode Filesystem is supported by the local cluster"
+    if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
+        return "volumes from a data source are not supported by the local cluster"
+    return None
+
+
+def build_volume(claim: Obj, volumes_dir: Path) -> Obj:
+    """PURE: the volume made for a claim; its directory is named by the claim's uid."""
+    name = f"pvc-{uid_of(claim)}"
+    spec = claim["spec"]
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": name, "annotations": {"pv.kubernetes.io/provisioned-by": PROVISIONER}},
+        "spec": {
+            "capacity": copy.deepcopy((spec.get("resources") or {}).get("requests") or {}),
+            "accessModes": spec.get("accessModes") or [],
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": meta(claim)["namespace"],
+                "name": meta(claim)["name"],
+                "uid": uid_of(claim),
+            },
+            "persistentVolumeReclaimPolicy": "Delete",
+            "storageClassName": spec.get("storageClassName") or DEFAULT_CLASS,
+            "volumeMode": "Filesystem",
+            "hostPath": {"path": str(volumes_dir / name)},
+        },
+    }
+
+
+async def ensure_default_class(context: Context) -> None:
+    """Create the default StorageClass when there is none of its name."""
+    storage_class: Obj = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": DEFAULT_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
+    try:
+        await context.api.create(STORAGE_CLASSES, None, storage_class)
+    except ApiError as error:
+        if not error.already_exists:
+            raise
