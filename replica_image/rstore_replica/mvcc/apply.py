@@ -1,0 +1,110 @@
+"""One command of the log: what it changes and what it is answered with."""
+
+from __future__ import annotations
+
+import msgspec
+from rstore_api.errors import StoreError
+from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, WriteLimits
+
+from rstore_replica.mvcc import compaction, state, stream
+from rstore_replica.mvcc.state import RegionState
+from rstore_replica.mvcc.store import Position, Store, Transaction
+from rstore_replica.mvcc.txn import WriteResponse, execute
+from rstore_replica.mvcc.writer import Writer
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The answer, and position and region state after the command."""
+
+    answer: object
+    position: Position
+    state: RegionState
+
+    def at(self, index: int, term: int) -> Outcome:
+        """The same, with the entry's place in the log recorded."""
+        position = msgspec.structs.replace(self.position, applied_index=index, applied_term=term)
+        return Outcome(self.answer, position, self.state)
+
+
+def apply_command(
+    store: Store,
+    transaction: Transaction,
+    position: Position,
+    region: RegionState,
+    command: LogEntry,
+    max_txn_ops: int,
+) -> Outcome | None:
+    """Applies one command in ``transaction``; None when this version does not know it.
+
+    ``max_txn_ops`` counts only for write batches that name no limits.
+    """
+    kind = command.WhichOneof("command")
+    if kind == "write":
+        return _write(store, transaction, position, region, command.write, max_txn_ops)
+    if kind == "rows":
+        return _rows(store, transaction, position, region, command.rows.batch)
+    if kind == "bootstrap":
+        joined = state.bootstrap(region, command.bootstrap)
+        if isinstance(joined, StoreError):
+            return Outcome(joined, position, region)
+        return Outcome(None, position, joined)
+    if kind == "topology":
+        return Outcome(None, position, state.with_topology(region, command.topology))
+    if kind == "promise":
+        return Outcome((region.epoch, position.revision), position, state.promise(region, command.promise.epoch))
+    if kind == "promotion":
+        promoted = state.promote(region, position.revision, command.promotion)
+        if isinstance(promoted, StoreError):
+            return Outcome(promoted, position, region)
+        return Outcome(promoted[1], position, promoted[0])
+    if kind == "compaction":
+        compacted = compaction.compact(position, command.compaction.revision)
+        if isinstance(compacted, StoreError):
+            return Outcome(compacted, position, region)
+        return Outcome(None, compacted, region)
+    if kind == "noop":
+        return Outcome(None, position, region)
+    return None
+
+
+def _write(
+    store: Store,
+    transaction: Transaction,
+    position: Position,
+    region: RegionState,
+    batch: WriteBatch,
+    max_txn_ops: int,
+) -> Outcome:
+    refusal = state.refusal_of_writes(region, batch.epoch)
+    if refusal is not None:
+        return Outcome([refusal] * len(batch.requests), position, region)
+    limits = batch.limits if batch.HasField("limits") else WriteLimits(max_txn_ops=max_txn_ops)
+    writer = Writer(store, transaction, position.revision)
+    answers: list[WriteResponse | StoreError] = []
+    for request in batch.requests:
+        try:
+            answers.append(execute(writer, request, limits, position.compact_revision))
+        except StoreError as error:
+            answers.append(error.with_traceback(None))
+    writer.flush()
+    return Outcome(answers, msgspec.structs.replace(position, revision=writer.revision), region)
+
+
+def _rows(
+    store: Store, transaction: Transaction, position: Position, region: RegionState, batch: StreamBatch
+) -> Outcome:
+    accepted = state.accept_rows(region, position.revision, batch)
+    if isinstance(accepted, StoreError):
+        return Outcome(accepted, position, region)
+    unpacked = stream.check_rows(batch)
+    if isinstance(unpacked, StoreError):
+        return Outcome(unpacked, position, region)
+    writer = Writer(store, transaction, position.revision)
+    stream.write_rows(writer, unpacked)
+    writer.flush()
+    position = msgspec.structs.replace(position, revision=batch.last_revision)
+    wanted = min(batch.compact_revision, position.revision)
+    if wanted > position.compact_revision:
+        position = msgspec.structs.replace(position, compact_revision=wanted)
+    # Most batches change nothing here; then the old state is kept, so that nobody is told of a change.
+    return Outcome(position.revision, position, region if accepted == region else accepted)

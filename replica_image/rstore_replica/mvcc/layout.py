@@ -1,0 +1,73 @@
+"""PURE. How keys and index entries are laid out in LMDB.
+
+Three databases in one environment:
+
+``rows``
+    (revision u64, sub-revision u32) → body of the row (``rows.py``). The store's log, and its data.
+``index``
+    key → one 28-byte entry per row of that key that is kept, **newest first**: LMDB sorts the entries of a key
+    (DUPSORT) by their bytes, and revision and sub-revision are stored as their complement. So the first entry is the
+    present one, and one seek finds the newest at or below any revision. A deletion is an entry with version 0.
+``meta``
+    ``position`` (fixed struct, changes with every entry) and ``region`` (the region's replicated state).
+
+Undoing every row above a revision needs nothing else: the row names its key, and with the row's entry gone
+the entry before it is first again.
+"""
+
+from __future__ import annotations
+
+import struct
+
+ROWS = b"rows"
+INDEX = b"index"
+META = b"meta"
+POSITION_KEY = b"position"
+REGION_KEY = b"region"
+
+MASK64 = (1 << 64) - 1
+MASK32 = (1 << 32) - 1
+MAX_REVISION = (1 << 63) - 1
+
+ROW_KEY = struct.Struct(">QI")
+ENTRY = struct.Struct(">QIQQ")  # ~revision, ~sub, create revision, version
+ENTRY_VERSION = slice(20, 28)
+NO_VERSION = bytes(8)
+"""``entry[ENTRY_VERSION]`` of a deletion."""
+
+
+def pack_entry(revision: int, sub: int, create_revision: int, version: int) -> bytes:
+    """An index entry; version 0 is a deletion."""
+    return ENTRY.pack(MASK64 - revision, MASK32 - sub, create_revision, version)
+
+
+def unpack_entry(entry: bytes) -> tuple[int, int, int, int]:
+    """(revision, sub-revision, create revision, version)."""
+    revision, sub, create_revision, version = ENTRY.unpack(entry)
+    return MASK64 - revision, MASK32 - sub, create_revision, version
+
+
+def is_deletion(entry: bytes) -> bool:
+    """Whether an index entry stands for a deletion."""
+    return entry[ENTRY_VERSION] == NO_VERSION
+
+
+def row_key_of(entry: bytes) -> bytes:
+    """The key in ``rows`` of the row that an index entry stands for."""
+    revision, sub, _, _ = ENTRY.unpack(entry)
+    return ROW_KEY.pack(MASK64 - revision, MASK32 - sub)
+
+
+def newest_at(revision: int) -> bytes:
+    """A byte string that sorts right before the newest entry at or below ``revision``."""
+    return (MASK64 - revision).to_bytes(8, "big")
+
+
+def key_range(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
+    """etcd's (key, range_end) as (first key, first key not meant any more); None: to the end.
+
+    An empty ``range_end`` means the one key, and ``"\\0"`` everything from ``key`` on.
+    """
+    if not range_end:
+        return key, key + b"\0"
+    return key, None if range_end == b"\0" else range_end

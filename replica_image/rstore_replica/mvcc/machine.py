@@ -1,0 +1,342 @@
+"""The state machine: applies the entries of the region's Raft log to LMDB, and serves reads.
+
+Applying is deterministic: it depends on the entry and the state alone. Whatever may differ between replicas
+(settings, free space, time) was decided by the leader and is in the entry. Each entry is one LMDB transaction with
+everything it changes, ``applied_index`` included. What a client did wrong is answered with a ``StoreError`` as a
+value; an exception means that this replica cannot go on: :class:`ApplyBug`, or ``store.StorageFailed`` when the disk
+does not do its part (an entry that is committed in the region cannot be refused by one replica).
+
+Everything is called on the event loop, but for ``checkpoint`` and ``restore``, which may run in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import lmdb
+from google.protobuf.message import DecodeError
+from rstore_api.errors import Compacted, InvalidRequest
+from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse
+from rstore_api.proto.rstore_pb2 import LogEntry, WriteBatch, WriteLimits
+
+from rstore_replica.mvcc import checkpoint, compaction, hashing, stream
+from rstore_replica.mvcc.apply import Outcome, apply_command
+from rstore_replica.mvcc.range import check_revision, read_range
+from rstore_replica.mvcc.reader import Reader
+from rstore_replica.mvcc.state import RegionState
+from rstore_replica.mvcc.store import DEFAULT_QUOTA_BYTES, INITIAL_MAP_BYTES, Position, StorageFailed, Store
+from rstore_replica.mvcc.stream import RowBatch
+
+DEFAULT_MAX_TXN_OPS = 128
+HASH_CHUNK_KEYS = 256
+HASH_CHUNK_BYTES = 1 << 20
+COMPACTION_PAUSE_SECONDS = 0.01
+MAX_GROWTHS_PER_ENTRY = 14
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class ApplyBug(RuntimeError):  # noqa: N818
+    """Applying an entry failed in a way nobody foresaw. Nothing of the entry was applied; the process must stop."""
+
+
+class Machine:
+    """See the module. Made by :meth:`open`."""
+
+    def __init__(self, path: Path, region: str, max_txn_ops: int, quota_bytes: int, map_bytes: int) -> None:
+        self._path = path
+        self._region = region
+        self._max_txn_ops = max_txn_ops
+        self._quota_bytes = quota_bytes
+        self._map_bytes = map_bytes
+        self._lock = threading.RLock()
+        self._callbacks: list[Callable[[int], None]] = []
+        self._state_callbacks: list[Callable[[RegionState], None]] = []
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._load()
+
+    @staticmethod
+    def open(
+        path: Path,
+        *,
+        region: str,
+        max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
+        quota_bytes: int = DEFAULT_QUOTA_BYTES,
+        map_bytes: int = INITIAL_MAP_BYTES,
+    ) -> Machine:
+        """Opens or creates the data under ``path``, completing a restore that was interrupted.
+
+        ``map_bytes`` is where the memory map starts; it grows by itself. Raises ``StorageFailed``.
+        """
+        return Machine(path, region, max_txn_ops, quota_bytes, map_bytes)
+
+    def _load(self) -> None:
+        self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
+        with self._store.read() as transaction:
+            self._position = self._store.load_position(transaction)
+            self._state = self._store.load_region(transaction, self._region)
+
+    def close(self) -> None:
+        """Closes the data; may be called twice. Nothing may be called afterwards."""
+        with self._lock:
+            self._closed = True
+            if self._sweep_timer is not None:
+                self._sweep_timer.cancel()
+                self._sweep_timer = None
+            self._store.close()
+
+    # ------------------------------------------------------------------------------------------ what it knows
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last entry applied, kept with the data; 0 when nothing was."""
+        return self._position.applied_index
+
+    @property
+    def applied_term(self) -> int:
+        """Term of the last entry applied."""
+        return self._position.applied_term
+
+    @property
+    def revision(self) -> int:
+        """The newest revision; 1 in an empty store."""
+        return self._position.revision
+
+    @property
+    def compact_revision(self) -> int:
+        """Reads below this revision are refused; 0 when nothing was compacted."""
+        return self._position.compact_revision
+
+    @property
+    def state(self) -> RegionState:
+        """Store id, epochs, role and topology."""
+        return self._state
+
+    @property
+    def db_size_bytes(self) -> int:
+        """Bytes of the data file that have been used at some time."""
+        with self._lock:
+            return self._store.size_bytes()
+
+    @property
+    def db_in_use_bytes(self) -> int:
+        """Bytes of the data file that hold data; what the quota is compared with."""
+        with self._lock:
+            return self._store.in_use_bytes()
+
+    def new_batch(self, incoming_bytes: int = 0) -> WriteBatch:
+        """An empty write batch of this region's epoch, with the limits a leader must put into it.
+
+        ``incoming_bytes`` is what the batch will add: above the quota, or on a full disk, only requests that add
+        nothing will be carried out. Raises nothing when the region is not writable; applying answers that.
+        """
+        with self._lock:
+            no_space = self._store.in_use_bytes() + incoming_bytes > self._quota_bytes or self._store.disk_is_full()
+        return WriteBatch(epoch=self._state.epoch, limits=WriteLimits(max_txn_ops=self._max_txn_ops, no_space=no_space))
+
+    # ------------------------------------------------------------------------------------------ reads
+
+    def range(self, request: RangeRequest) -> RangeResponse:
+        """Serves a Range from what is applied here, the header left empty.
+
+        Raises EmptyKey, InvalidSort, Compacted or FutureRevision.
+        """
+        with self._lock, self._store.read() as transaction:
+            position = self._position
+            return read_range(Reader(self._store, transaction), request, position.revision, position.compact_revision)
+
+    async def hash_kv(self, revision: int) -> hashing.HashResult:
+        """Hashes the keys as they were at ``revision`` (0: the newest), in chunks between which the loop goes on.
+
+        Raises FutureRevision, or Compacted (also when compaction passes the revision meanwhile).
+        """
+        check_revision(revision, self.revision, self.compact_revision)
+        revision = revision if revision > 0 else self.revision
+        progress = hashing.HashProgress()
+        while progress.next_key is not None:
+            with self._lock, self._store.read() as transaction:
+                if revision < self.compact_revision:
+                    raise Compacted
+                progress = hashing.hash_some(
+                    Reader(self._store, transaction),
+                    revision,
+                    progress,
+                    max_keys=HASH_CHUNK_KEYS,
+                    max_bytes=HASH_CHUNK_BYTES,
+                )
+            await asyncio.sleep(0)
+        return hashing.HashResult(progress.checksum, revision, self.compact_revision)
+
+    def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatch:
+        """Rows for another region, see :func:`stream.rows_after`. Raises Compacted or FutureRevision."""
+        with self._lock, self._store.read() as transaction:
+            return stream.rows_after(
+                Reader(self._store, transaction),
+                self._state.history,
+                revision=revision,
+                newest=self._position.revision,
+                compact_revision=self._position.compact_revision,
+                max_bytes=max_bytes,
+                max_rows=max_rows,
+            )
+
+    def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
+        """Calls back with the new revision after each apply (or restore) that changed it; returns how to stop that."""
+        return _subscribe(self._callbacks, callback)
+
+    def subscribe_state(self, callback: Callable[[RegionState], None]) -> Callable[[], None]:
+        """As :meth:`subscribe`, after each change of the region's state."""
+        return _subscribe(self._state_callbacks, callback)
+
+    # ------------------------------------------------------------------------------------------ applying
+
+    def apply(self, index: int, term: int, entry: bytes) -> object:
+        """Applies a log entry. At or below ``applied_index`` nothing happens and None is returned.
+
+        Returns, by command: write: a list with one response or StoreError per request; rows: the new revision or Gap,
+        StaleEpoch, InvalidRequest, NotBootstrapped; promise: (epoch, revision); promotion: the epoch's first revision
+        or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest; bootstrap: None or WrongStore,
+        InvalidRequest; compaction: None or Compacted, FutureRevision; topology, noop, an empty entry: None.
+        Raises ApplyBug or StorageFailed.
+        """
+        if index <= self._position.applied_index:
+            return None
+        try:
+            command = LogEntry.FromString(entry)
+        except DecodeError:
+            # Every replica has these bytes, so every replica answers the same.
+            command = None
+        try:
+            with self._lock:
+                outcome = self._commit(index, term, command, empty=not entry)
+        except (StorageFailed, ApplyBug):
+            raise
+        except lmdb.Error as error:
+            raise StorageFailed(f"entry {index} cannot be written: {error}") from error
+        except Exception as error:
+            raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
+        self._publish(outcome.position, outcome.state)
+        if compaction.pending(self._position):
+            self._plan_sweep()
+        return outcome.answer
+
+    def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
+        for _ in range(MAX_GROWTHS_PER_ENTRY):
+            try:
+                with self._store.write() as transaction:
+                    outcome = self._outcome(transaction, command, empty=empty).at(index, term)
+                    self._store.save_position(transaction, outcome.position)
+                    if outcome.state is not self._state:
+                        self._store.save_region(transaction, outcome.state)
+                return outcome
+            except lmdb.MapFullError:
+                self._store.grow()
+        raise StorageFailed(f"entry {index} does not fit, however much the map grows")
+
+    def _outcome(self, transaction: object, command: LogEntry | None, *, empty: bool) -> Outcome:
+        if command is None:
+            return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
+        if empty:
+            return Outcome(None, self._position, self._state)
+        outcome = apply_command(self._store, transaction, self._position, self._state, command, self._max_txn_ops)
+        if outcome is None:
+            raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
+        return outcome
+
+    def _publish(self, position: Position, state: RegionState) -> None:
+        before, before_state = self._position, self._state
+        self._position, self._state = position, state
+        if position.revision != before.revision:
+            _call(self._callbacks, position.revision)
+        if state is not before_state:
+            _call(self._state_callbacks, state)
+
+    # ------------------------------------------------------------------------------------------ compaction
+
+    def compact_step(self, max_rows: int = compaction.DEFAULT_STEP_ROWS) -> bool:
+        """Removes some of what compaction has superseded; returns whether more is left.
+
+        Called by the machine itself, between applies. Readers see no difference.
+        """
+        with self._lock:
+            if self._closed or not compaction.pending(self._position):
+                return False
+            for _ in range(MAX_GROWTHS_PER_ENTRY):
+                try:
+                    with self._store.write() as transaction:
+                        position = compaction.sweep(self._store, transaction, self._position, max_rows)
+                        self._store.save_position(transaction, position)
+                    break
+                except lmdb.MapFullError:
+                    self._store.grow()
+            else:
+                raise StorageFailed("a step of compaction does not fit, however much the map grows")
+            self._position = position
+            return compaction.pending(position)
+
+    def _plan_sweep(self) -> None:
+        if self._sweep_timer is not None or self._closed:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.compact_step()  # no loop to come back on: a step with each apply
+            return
+        self._sweep_timer = loop.call_later(COMPACTION_PAUSE_SECONDS, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweep_timer = None
+        if self.compact_step():
+            self._plan_sweep()
+
+    # ------------------------------------------------------------------------------------------ checkpoints
+
+    def checkpoint(self, directory: Path) -> None:
+        """Writes a consistent copy to ``directory`` (absent or empty) and syncs it; runs in a thread while applies go
+        on.
+
+        Raises StorageFailed; the directory is then to be thrown away.
+        """
+        checkpoint.write_checkpoint(self._store, directory)
+
+    def restore(self, directory: Path) -> None:
+        """Replaces the live state by a checkpoint's, atomically; the checkpoint stays as it is.
+
+        Raises StorageFailed when the checkpoint is damaged or the disk fails; a damaged one leaves the live state
+        alone.
+        """
+        checkpoint.stage(self._path, directory)
+        with self._lock:
+            before, before_state = self._position, self._state
+            self._store.close()
+            self._load()
+            position, state = self._position, self._state
+            self._position, self._state = before, before_state
+        self._publish(position, state)
+
+
+def _subscribe(callbacks: list[Callable[[T], None]], callback: Callable[[T], None]) -> Callable[[], None]:
+    callbacks.append(callback)
+
+    def unsubscribe() -> None:
+        if callback in callbacks:
+            callbacks.remove(callback)
+
+    return unsubscribe
+
+
+def _call(callbacks: list[Callable[[T], None]], value: T) -> None:
+    for callback in tuple(callbacks):
+        try:
+            callback(value)
+        except Exception:
+            # What was applied is applied, whatever becomes of those who wanted to know.
+            logger.exception("a subscriber of the state machine failed")

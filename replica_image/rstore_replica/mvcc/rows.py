@@ -1,0 +1,142 @@
+"""PURE. The packed form of rows, on disk and in the stream between regions.
+
+A **row** is the outcome of one change of one key: who asked for it and how is gone. All integers are big-endian.
+
+Body (the value under a row's key on disk), 28 bytes and the two byte strings::
+
+    version u8 = 1 | flags u8 (bit 0: deletion) | key length u16 | create revision u64 | version u64 | lease i64
+    | key | value (the rest)
+
+A deletion has create revision, version and lease 0 and no value.
+
+Batch (the ``rows`` of a StreamBatch), 9 bytes and the frames::
+
+    version u8 = 1 | number of rows u32 | CRC32C of all frames u32
+    frame: revision u64 | sub-revision u32 | body length u32 | body
+
+Decoding checks every length and the checksum, and raises :class:`DamagedRows`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+import google_crc32c
+import msgspec
+
+FORMAT_VERSION = 1
+FLAG_DELETION = 1
+MAX_KEY_BYTES = 511
+"""What LMDB can index; longer keys are refused with ``KeyTooLong``."""
+
+BODY_HEADER = struct.Struct(">BBHQQq")
+BODY_HEADER_BYTES = BODY_HEADER.size
+BATCH_HEADER = struct.Struct(">BII")
+FRAME_HEADER = struct.Struct(">QII")
+
+
+class DamagedRows(ValueError):  # noqa: N818
+    """The bytes are not what the format says; the text tells what is wrong with them."""
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """One change of one key. ``version`` counts changes since the key's creation."""
+
+    revision: int
+    sub: int
+    key: bytes
+    value: bytes = b""
+    create_revision: int = 0
+    version: int = 0
+    lease: int = 0
+    deletion: bool = False
+
+
+def pack_body(key: bytes, value: bytes, create_revision: int, version: int, lease: int) -> bytes:
+    """The body of a put."""
+    return BODY_HEADER.pack(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
+
+
+def pack_deletion(key: bytes) -> bytes:
+    """The body of a deletion."""
+    return BODY_HEADER.pack(FORMAT_VERSION, FLAG_DELETION, len(key), 0, 0, 0) + key
+
+
+def unpack(revision: int, sub: int, body: bytes) -> Row:
+    """The row at (revision, sub) from its body; raises :class:`DamagedRows`."""
+    if len(body) < BODY_HEADER_BYTES:
+        raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are less than a header")
+    format_version, flags, key_bytes, create_revision, version, lease = BODY_HEADER.unpack_from(body)
+    if format_version != FORMAT_VERSION:
+        raise DamagedRows(f"row {revision}.{sub}: format {format_version}, this version reads {FORMAT_VERSION}")
+    end_of_key = BODY_HEADER_BYTES + key_bytes
+    if not 0 < key_bytes <= MAX_KEY_BYTES or len(body) < end_of_key:
+        raise DamagedRows(f"row {revision}.{sub}: a key of {key_bytes} bytes in a body of {len(body)}")
+    key = body[BODY_HEADER_BYTES:end_of_key]
+    if flags == FLAG_DELETION:
+        if len(body) != end_of_key or create_revision or version or lease:
+            raise DamagedRows(f"row {revision}.{sub}: a deletion that carries data")
+        return Row(revision, sub, key, deletion=True)
+    if flags or version == 0 or not 0 < create_revision <= revision:
+        raise DamagedRows(
+            f"row {revision}.{sub}: flags {flags}, version {version}, created at revision {create_revision}"
+        )
+    return Row(revision, sub, key, body[end_of_key:], create_revision, version, lease)
+
+
+def pack(row: Row) -> bytes:
+    """The body of any row."""
+    if row.deletion:
+        return pack_deletion(row.key)
+    return pack_body(row.key, row.value, row.create_revision, row.version, row.lease)
+
+
+def join_frames(frames: Iterable[bytes], count: int) -> bytes:
+    """A batch of ``count`` rows from its frames (frame headers and bodies in turn)."""
+    payload = b"".join(frames)
+    return BATCH_HEADER.pack(FORMAT_VERSION, count, google_crc32c.value(payload)) + payload
+
+
+def pack_batch(rows: Iterable[Row]) -> bytes:
+    """A batch of rows in the order given."""
+    frames: list[bytes] = []
+    for row in rows:
+        body = pack(row)
+        frames += (FRAME_HEADER.pack(row.revision, row.sub, len(body)), body)
+    return join_frames(frames, len(frames) // 2)
+
+
+def unpack_batch(packed: bytes) -> list[tuple[Row, bytes]]:
+    """The rows of a batch, each with its body as it is to be stored; raises :class:`DamagedRows`.
+
+    Empty input is a batch without rows. Revisions and sub-revisions are checked to grow.
+    """
+    if not packed:
+        return []
+    if len(packed) < BATCH_HEADER.size:
+        raise DamagedRows(f"a batch of {len(packed)} bytes is less than a header")
+    format_version, count, checksum = BATCH_HEADER.unpack_from(packed)
+    if format_version != FORMAT_VERSION:
+        raise DamagedRows(f"batch format {format_version}, this version reads {FORMAT_VERSION}")
+    payload = packed[BATCH_HEADER.size :]
+    if google_crc32c.value(payload) != checksum:
+        raise DamagedRows("the checksum of a batch does not match its rows")
+    result: list[tuple[Row, bytes]] = []
+    offset, previous = 0, (0, 0)
+    while offset < len(payload):
+        if len(payload) - offset < FRAME_HEADER.size:
+            raise DamagedRows(f"{len(payload) - offset} bytes after row {len(result)} are less than a frame header")
+        revision, sub, body_bytes = FRAME_HEADER.unpack_from(payload, offset)
+        offset += FRAME_HEADER.size
+        if body_bytes > len(payload) - offset:
+            raise DamagedRows(f"row {revision}.{sub} says {body_bytes} bytes, {len(payload) - offset} are left")
+        if (revision, sub) <= previous:
+            raise DamagedRows(f"row {revision}.{sub} follows row {previous[0]}.{previous[1]}")
+        previous = (revision, sub)
+        body = payload[offset : offset + body_bytes]
+        offset += body_bytes
+        result.append((unpack(revision, sub, body), body))
+    if len(result) != count:
+        raise DamagedRows(f"the header says {count} rows, there are {len(result)}")
+    return result

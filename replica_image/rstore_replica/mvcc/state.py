@@ -1,0 +1,202 @@
+"""PURE. The replicated state of a region, and how each command changes it.
+
+Every function takes the state and returns the next one, or the error to answer with; nothing here does I/O. The rules
+are those of the design for epochs: see *Switchover* and *Failover* in ``docs/``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from rstore_api.errors import (
+    Behind,
+    Gap,
+    InvalidRequest,
+    NoPrimary,
+    NotBootstrapped,
+    NotPrimary,
+    StaleEpoch,
+    StoreError,
+    WrongStore,
+)
+from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart, PromoteRequest, StreamBatch, Topology
+
+BASE_REVISION = 1
+"""The revision of an empty store, as in etcd; the first write makes the next one."""
+
+
+class RegionState(msgspec.Struct, frozen=True):
+    """What a region's replicas agree on besides the data. The messages inside are never changed, only replaced."""
+
+    region: str
+    store_id: str = ""  # "" before Bootstrap
+    epoch: int = 0
+    promised_epoch: int = 0
+    primary: bool = False  # this region is primary of ``epoch``
+    history: tuple[EpochStart, ...] = ()
+    topology: Topology | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Primary, and no higher epoch has been promised."""
+        return self.primary and self.promised_epoch == self.epoch
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    store_id: str
+    epoch: int
+    promised_epoch: int
+    primary: bool
+    history: tuple[tuple[int, int, str], ...]
+    topology: bytes | None
+
+
+def encode(state: RegionState) -> bytes:
+    """The form on disk. The region's own name is configuration and not part of it."""
+    return msgspec.msgpack.encode(
+        _Stored(
+            state.store_id,
+            state.epoch,
+            state.promised_epoch,
+            state.primary,
+            tuple((start.epoch, start.first_revision, start.region) for start in state.history),
+            None if state.topology is None else state.topology.SerializeToString(deterministic=True),
+        )
+    )
+
+
+def decode(region: str, stored: bytes) -> RegionState:
+    """From the form on disk; raises ``msgspec.MsgspecError`` or protobuf's ``DecodeError`` when it is damaged."""
+    record = msgspec.msgpack.decode(stored, type=_Stored)
+    return RegionState(
+        region,
+        record.store_id,
+        record.epoch,
+        record.promised_epoch,
+        record.primary,
+        tuple(EpochStart(epoch=epoch, first_revision=first, region=name) for epoch, first, name in record.history),
+        None if record.topology is None else Topology.FromString(record.topology),
+    )
+
+
+def epoch_at(history: Sequence[EpochStart], revision: int) -> int:
+    """The epoch that ``revision`` belongs to; 0 when it is below all of them."""
+    owner = 0
+    for start in history:
+        if start.first_revision <= revision:
+            owner = start.epoch
+    return owner
+
+
+def refusal_of_writes(state: RegionState, epoch: int) -> StoreError | None:
+    """Why a write proposed in ``epoch`` is refused, or None when it is not."""
+    if state.writable and epoch == state.epoch:
+        return None
+    if not state.store_id:
+        return NotBootstrapped()
+    primary_region = state.topology.primary_region if state.topology is not None else ""
+    if not state.primary and primary_region not in ("", state.region):
+        return NotPrimary(f"the primary region is {primary_region}")
+    return NoPrimary()
+
+
+def bootstrap(state: RegionState, request: BootstrapRequest) -> RegionState | StoreError:
+    """A fresh region joins a store. Same store again: nothing changes; another one: refused."""
+    if not request.store_id:
+        return InvalidRequest("a store id is required")
+    if state.store_id:
+        if state.store_id == request.store_id:
+            return state
+        return WrongStore(f"it belongs to {state.store_id}")
+    topology = request.topology
+    if topology.primary_region != state.region:
+        joined = msgspec.structs.replace(state, store_id=request.store_id)
+        return with_topology(joined, topology) if request.HasField("topology") else joined
+    if topology.epoch > 1:
+        # An empty region must not become primary of an epoch in which something may have been written.
+        return InvalidRequest(f"a fresh region cannot be primary of epoch {topology.epoch}")
+    return msgspec.structs.replace(
+        state,
+        store_id=request.store_id,
+        epoch=1,
+        promised_epoch=max(1, state.promised_epoch),
+        primary=True,
+        history=(EpochStart(epoch=1, first_revision=BASE_REVISION + 1, region=state.region),),
+        topology=topology,
+    )
+
+
+def with_topology(state: RegionState, topology: Topology) -> RegionState:
+    """The newer of two topologies is kept. One that names another primary in a higher epoch ends this region's."""
+    held = state.topology
+    if held is not None and (topology.epoch, topology.version) <= (held.epoch, held.version):
+        return state
+    if topology.epoch > state.epoch and topology.primary_region != state.region:
+        promised = max(state.promised_epoch, topology.epoch)
+        return msgspec.structs.replace(state, topology=topology, primary=False, promised_epoch=promised)
+    return msgspec.structs.replace(state, topology=topology)
+
+
+def promise(state: RegionState, epoch: int) -> RegionState:
+    """Nothing of a lower epoch is accepted from here on."""
+    return msgspec.structs.replace(state, promised_epoch=max(state.promised_epoch, epoch))
+
+
+def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple[RegionState, int] | StoreError:
+    """This region becomes primary of ``request.epoch``: the next state and the epoch's first revision."""
+    if not state.store_id:
+        return NotBootstrapped()
+    if request.store_id and request.store_id != state.store_id:
+        return WrongStore(f"it belongs to {state.store_id}")
+    epoch = request.epoch
+    if epoch == state.epoch and state.primary:
+        return state, state.history[-1].first_revision
+    if epoch <= state.epoch or epoch < state.promised_epoch:
+        return StaleEpoch(f"epoch {epoch} was asked for; {max(state.epoch, state.promised_epoch)} is promised")
+    if revision < request.min_revision:
+        return Behind(f"it holds revision {revision}, {request.min_revision} is required")
+    topology = state.topology
+    if request.HasField("topology"):
+        topology = request.topology
+        if topology.primary_region != state.region or topology.epoch != epoch:
+            return InvalidRequest(
+                f"the topology names {topology.primary_region} as primary of epoch {topology.epoch}, "
+                f"not {state.region} of epoch {epoch}"
+            )
+    first_revision = revision + 1
+    promoted = msgspec.structs.replace(
+        state,
+        epoch=epoch,
+        promised_epoch=epoch,
+        primary=True,
+        history=(*state.history, EpochStart(epoch=epoch, first_revision=first_revision, region=state.region)),
+        topology=topology,
+    )
+    return promoted, first_revision
+
+
+def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> RegionState | StoreError:
+    """The state after ``batch``, or why its rows must not be applied. The rows themselves are checked elsewhere."""
+    if not state.store_id:
+        return NotBootstrapped()
+    if batch.epoch < max(state.epoch, state.promised_epoch):
+        return StaleEpoch(
+            f"rows of epoch {batch.epoch} were sent; {max(state.epoch, state.promised_epoch)} is promised"
+        )
+    if state.primary and batch.epoch == state.epoch:
+        return StaleEpoch(f"this region is itself primary of epoch {state.epoch}")
+    if batch.prev_revision != revision:
+        return Gap(f"it holds revision {revision}, the rows follow {batch.prev_revision}")
+    if not batch.history:
+        return InvalidRequest("replicated rows carry no epoch history")
+    ours, theirs = epoch_at(state.history, revision), epoch_at(batch.history, revision)
+    if ours != theirs:
+        return Gap(f"revision {revision} is of epoch {ours} here and of epoch {theirs} at the sender: diverged")
+    return msgspec.structs.replace(
+        state,
+        epoch=batch.history[-1].epoch,
+        promised_epoch=max(state.promised_epoch, batch.epoch),
+        primary=False,
+        history=tuple(batch.history),
+    )

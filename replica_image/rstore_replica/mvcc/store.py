@@ -1,0 +1,155 @@
+"""The LMDB environment: its files, its databases, its growth, and the position kept beside the data.
+
+Commits are not synced: the Raft journal is what is durable, and after a crash of the *machine* the environment is not
+to be trusted (a checkpoint is). After a crash of the process alone it is whole. Without WRITEMAP, so that a full disk
+is an error and not a signal.
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import msgspec
+
+from rstore_replica.mvcc import layout
+from rstore_replica.mvcc.state import BASE_REVISION, RegionState, decode, encode
+
+DEFAULT_QUOTA_BYTES = 8 << 30
+INITIAL_MAP_BYTES = 1 << 30
+MAX_MAP_BYTES = 1 << 44
+FREE_DISK_RESERVE_BYTES = 64 << 20
+"""With less than this left on the disk the store counts as full."""
+
+FORMAT_VERSION = 1
+_POSITION = struct.Struct(">BQQQQQI")
+
+Transaction = Any
+"""``lmdb.Transaction``; the binding has no types."""
+Database = Any
+
+
+class StorageFailed(RuntimeError):  # noqa: N818
+    """The disk refused a write or returned something else than was written. The process must stop: an entry that
+    is committed in the region cannot be skipped on one replica."""
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """How far the state machine is. ``swept`` is the row up to which compaction has removed what it superseded."""
+
+    applied_index: int = 0
+    applied_term: int = 0
+    revision: int = BASE_REVISION
+    compact_revision: int = 0
+    swept_revision: int = 0
+    swept_sub: int = layout.MASK32
+
+    def pack(self) -> bytes:
+        """The form on disk."""
+        return _POSITION.pack(FORMAT_VERSION, *msgspec.structs.astuple(self))
+
+    @staticmethod
+    def unpack(stored: bytes) -> Position:
+        """From the form on disk; raises :class:`StorageFailed`."""
+        if len(stored) != _POSITION.size:
+            raise StorageFailed(f"the stored position has {len(stored)} bytes, not {_POSITION.size}")
+        format_version, *fields = _POSITION.unpack(stored)
+        if format_version != FORMAT_VERSION:
+            raise StorageFailed(f"data format {format_version}, this version reads {FORMAT_VERSION}")
+        return Position(*fields)
+
+
+class Store:
+    """One open environment. Not thread-safe but for what says so; the machine's lock guards the rest."""
+
+    def __init__(self, directory: Path, *, map_bytes: int = INITIAL_MAP_BYTES) -> None:
+        """Opens or creates the environment in ``directory``; raises :class:`StorageFailed`."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.copying = threading.Lock()
+        """Held while a copy runs in a thread; the map must not be resized or closed meanwhile."""
+        try:
+            self.environment: Any = lmdb.open(
+                str(directory),
+                map_size=map_bytes,
+                max_dbs=4,
+                subdir=True,
+                sync=False,
+                metasync=False,
+                map_async=True,
+                writemap=False,
+                meminit=False,
+                readahead=False,
+                max_spare_txns=4,
+            )
+            self.rows: Database = self.environment.open_db(layout.ROWS)
+            self.index: Database = self.environment.open_db(layout.INDEX, dupsort=True)
+            self.meta: Database = self.environment.open_db(layout.META)
+        except lmdb.Error as error:
+            raise StorageFailed(f"cannot open the data in {directory}: {error}") from error
+        self._page_bytes = int(self.environment.stat()["psize"])
+
+    def close(self) -> None:
+        """Waits for a copy that is running, then closes; may be called twice."""
+        with self.copying:
+            self.environment.close()
+
+    def read(self) -> Transaction:
+        """A read transaction (context manager) over all databases."""
+        return self.environment.begin()
+
+    def write(self) -> Transaction:
+        """A write transaction (context manager): committed at the end, aborted by an exception."""
+        return self.environment.begin(write=True)
+
+    def grow(self) -> None:
+        """Doubles the map. No transaction may be open; waits for a copy that is running."""
+        size = int(self.environment.info()["map_size"]) * 2
+        if size > MAX_MAP_BYTES:
+            raise StorageFailed(f"the map would have to grow above {MAX_MAP_BYTES} bytes")
+        with self.copying:
+            self.environment.set_mapsize(size)
+
+    def load_position(self, transaction: Transaction) -> Position:
+        """The stored position, or that of an empty store."""
+        stored = transaction.get(layout.POSITION_KEY, db=self.meta)
+        return Position() if stored is None else Position.unpack(stored)
+
+    def save_position(self, transaction: Transaction, position: Position) -> None:
+        """Written in the transaction of what it describes."""
+        transaction.put(layout.POSITION_KEY, position.pack(), db=self.meta)
+
+    def load_region(self, transaction: Transaction, region: str) -> RegionState:
+        """The stored region state, or that of a fresh region."""
+        stored = transaction.get(layout.REGION_KEY, db=self.meta)
+        if stored is None:
+            return RegionState(region)
+        try:
+            return decode(region, stored)
+        except Exception as error:
+            raise StorageFailed(f"the stored region state is damaged: {error}") from error
+
+    def save_region(self, transaction: Transaction, state: RegionState) -> None:
+        """Written in the transaction of what it describes."""
+        transaction.put(layout.REGION_KEY, encode(state), db=self.meta)
+
+    def size_bytes(self) -> int:
+        """Bytes of the data file that have been used at some time."""
+        return (int(self.environment.info()["last_pgno"]) + 1) * self._page_bytes
+
+    def in_use_bytes(self) -> int:
+        """Bytes in pages that hold rows and index; what compaction freed is not in it."""
+        with self.read() as transaction:
+            pages = 0
+            for database in (self.rows, self.index):
+                stat = transaction.stat(database)
+                pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return int(pages) * self._page_bytes
+
+    def disk_is_full(self) -> bool:
+        """Whether the disk has less left than the reserve."""
+        return shutil.disk_usage(self.directory).free < FREE_DISK_RESERVE_BYTES

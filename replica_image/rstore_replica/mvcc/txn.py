@@ -1,0 +1,218 @@
+"""Put, DeleteRange and Txn, with etcd's semantics.
+
+Everything that can refuse a request is decided before it changes anything: the form of the request (``validate``),
+then, against the state before it, all comparisons of a transaction (inner ones too), and then what the operations on
+the paths taken require. So nothing ever has to be undone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_api.errors import InvalidRequest, KeyNotFound, LeaseNotFound, NoSpace
+from rstore_api.proto.kv_pb2 import KeyValue
+from rstore_api.proto.rpc_pb2 import (
+    Compare,
+    DeleteRangeRequest,
+    DeleteRangeResponse,
+    PutRequest,
+    PutResponse,
+    RequestOp,
+    ResponseOp,
+    TxnRequest,
+    TxnResponse,
+)
+from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
+
+from rstore_replica.mvcc import validate
+from rstore_replica.mvcc.layout import key_range, unpack_entry
+from rstore_replica.mvcc.range import check_revision, read_range
+from rstore_replica.mvcc.writer import Writer
+
+WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
+
+
+def execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int) -> WriteResponse:
+    """Executes one request as (at most) one revision; raises a StoreError when it is refused, having changed
+    nothing.
+    """
+    kind = request.WhichOneof("request")
+    if limits.no_space and validate.adds_data(request):
+        validate.check_write(request, limits.max_txn_ops)
+        raise NoSpace
+    if kind == "put":
+        return execute_put(writer, request.put)
+    if kind == "delete_range":
+        validate.check_delete_range(request.delete_range)
+        deleted = _delete_range(writer, request.delete_range)
+        writer.end_revision()
+        deleted.header.revision = writer.revision
+        return deleted
+    if kind == "txn":
+        return execute_txn(writer, request.txn, limits.max_txn_ops, compact_revision)
+    raise InvalidRequest("a write request without a request")
+
+
+def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
+    """A Put by itself."""
+    validate.check_put(request)
+    if request.lease:
+        raise LeaseNotFound
+    if (request.ignore_value or request.ignore_lease) and writer.entry(request.key) is None:
+        raise KeyNotFound
+    response = _put(writer, request)
+    writer.end_revision()
+    return response
+
+
+def execute_txn(writer: Writer, request: TxnRequest, max_ops: int, compact_revision: int) -> TxnResponse:
+    """A Txn by itself."""
+    validate.check_txn(request, max_ops)
+    path = _choose(writer, request)
+    _check_puts(writer, path)
+    _check_ranges(writer, path, compact_revision)
+    response = _run(writer, path, compact_revision)
+    writer.end_revision()
+    response.header.revision = writer.revision
+    return response
+
+
+@dataclass(frozen=True)
+class _Path:
+    """What a transaction will do: the operations of the path taken, and the paths of the inner transactions in them."""
+
+    succeeded: bool
+    operations: tuple[RequestOp, ...]
+    inner: tuple[_Path | None, ...]
+
+
+def _choose(writer: Writer, txn: TxnRequest) -> _Path:
+    succeeded = all(_holds(writer, compare) for compare in txn.compare)
+    operations = tuple(txn.success if succeeded else txn.failure)
+    inner = tuple(
+        _choose(writer, operation.request_txn) if operation.WhichOneof("request") == "request_txn" else None
+        for operation in operations
+    )
+    return _Path(succeeded, operations, inner)
+
+
+def _holds(writer: Writer, compare: Compare) -> bool:
+    """Whether a comparison holds for every key it names; a missing key compares as all zeros, but has no value."""
+    if compare.range_end:
+        found = list(writer.scan(*key_range(compare.key, compare.range_end)))
+    else:
+        entry = writer.entry(compare.key)
+        found = [] if entry is None else [(compare.key, entry)]
+    if not found:
+        return compare.target != Compare.VALUE and _compare_number(compare, 0, 0, 0, 0)
+    for key, entry in found:
+        modified, _, created, version = unpack_entry(entry)
+        if compare.target == Compare.VALUE:
+            value, _ = writer.value_and_lease(key, entry)
+            if not _relation(compare, (value > compare.value) - (value < compare.value)):
+                return False
+        else:
+            lease = writer.value_and_lease(key, entry)[1] if compare.target == Compare.LEASE else 0
+            if not _compare_number(compare, version, created, modified, lease):
+                return False
+    return True
+
+
+def _compare_number(compare: Compare, version: int, created: int, modified: int, lease: int) -> bool:
+    if compare.target == Compare.VERSION:
+        difference = version - compare.version
+    elif compare.target == Compare.CREATE:
+        difference = created - compare.create_revision
+    elif compare.target == Compare.MOD:
+        difference = modified - compare.mod_revision
+    elif compare.target == Compare.LEASE:
+        difference = lease - compare.lease
+    else:
+        difference = 0  # etcd: a target it does not know compares as equal
+    return _relation(compare, difference)
+
+
+def _relation(compare: Compare, difference: int) -> bool:
+    if compare.result == Compare.EQUAL:
+        return difference == 0
+    if compare.result == Compare.NOT_EQUAL:
+        return difference != 0
+    if compare.result == Compare.GREATER:
+        return difference > 0
+    if compare.result == Compare.LESS:
+        return difference < 0
+    return True  # etcd: a relation it does not know holds
+
+
+def _check_puts(writer: Writer, path: _Path) -> None:
+    for operation, inner in zip(path.operations, path.inner, strict=True):
+        if inner is not None:
+            _check_puts(writer, inner)
+        elif operation.HasField("request_put"):
+            put = operation.request_put
+            if (put.ignore_value or put.ignore_lease) and writer.entry(put.key) is None:
+                raise KeyNotFound
+            if put.lease:
+                raise LeaseNotFound
+
+
+def _check_ranges(writer: Writer, path: _Path, compact_revision: int) -> None:
+    for operation, inner in zip(path.operations, path.inner, strict=True):
+        if inner is not None:
+            _check_ranges(writer, inner, compact_revision)
+        elif operation.HasField("request_range"):
+            check_revision(operation.request_range.revision, writer.revision, compact_revision)
+
+
+def _run(writer: Writer, path: _Path, compact_revision: int) -> TxnResponse:
+    response = TxnResponse(succeeded=path.succeeded)
+    response.header.SetInParent()
+    for operation, inner in zip(path.operations, path.inner, strict=True):
+        if inner is not None:
+            answer = ResponseOp(response_txn=_run(writer, inner, compact_revision))
+        elif operation.HasField("request_put"):
+            answer = ResponseOp(response_put=_put(writer, operation.request_put))
+        elif operation.HasField("request_delete_range"):
+            answer = ResponseOp(response_delete_range=_delete_range(writer, operation.request_delete_range))
+        else:
+            newest = writer.visible_revision
+            answer = ResponseOp(response_range=read_range(writer, operation.request_range, newest, compact_revision))
+            answer.response_range.header.revision = newest
+        response.responses.append(answer)
+    return response
+
+
+def _put(writer: Writer, request: PutRequest) -> PutResponse:
+    key, value, lease = request.key, request.value, request.lease
+    response = PutResponse()
+    if request.prev_kv or request.ignore_value or request.ignore_lease:
+        previous = _key_value(writer, key)
+        if previous is not None:
+            if request.ignore_value:
+                value = previous.value
+            if request.ignore_lease:
+                lease = previous.lease
+            if request.prev_kv:
+                response.prev_kv.CopyFrom(previous)
+    response.header.revision = writer.put(key, value, lease)
+    return response
+
+
+def _delete_range(writer: Writer, request: DeleteRangeRequest) -> DeleteRangeResponse:
+    if request.range_end:
+        found = list(writer.scan(*key_range(request.key, request.range_end)))
+    else:
+        entry = writer.entry(request.key)
+        found = [] if entry is None else [(request.key, entry)]
+    response = DeleteRangeResponse(deleted=len(found))
+    if request.prev_kv:
+        response.prev_kvs.extend(writer.key_value(key, entry) for key, entry in found)
+    for key, _ in found:
+        writer.delete(key)
+    response.header.revision = writer.visible_revision
+    return response
+
+
+def _key_value(writer: Writer, key: bytes) -> KeyValue | None:
+    entry = writer.entry(key)
+    return None if entry is None else writer.key_value(key, entry)

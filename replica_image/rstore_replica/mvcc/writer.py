@@ -1,0 +1,104 @@
+"""Writes of rows inside one LMDB transaction: collected, then put in bulk. The hot path of every apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rstore_replica.mvcc import layout, rows
+from rstore_replica.mvcc.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
+from rstore_replica.mvcc.reader import Reader
+from rstore_replica.mvcc.rows import BODY_HEADER, FORMAT_VERSION
+from rstore_replica.mvcc.store import Store, Transaction
+
+
+class Writer(Reader):
+    """A reader that also writes, and that reads what it wrote.
+
+    ``revision`` is the newest complete revision. Changes belong to the next one, until :meth:`end_revision`.
+    """
+
+    def __init__(self, store: Store, transaction: Transaction, revision: int) -> None:
+        super().__init__(store, transaction)
+        self.revision = revision
+        self.sub = 0
+        self._rows: list[tuple[bytes, bytes]] = []
+        self._index: list[tuple[bytes, bytes]] = []
+        self._newest: dict[bytes, bytes] = {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether the next revision has changes."""
+        return self.sub > 0
+
+    @property
+    def visible_revision(self) -> int:
+        """The revision that a read sees now: the next one if it has changes."""
+        return self.revision + 1 if self.sub else self.revision
+
+    def end_revision(self) -> None:
+        """The changes since the last call become a revision; nothing happens when there are none."""
+        if self.sub:
+            self.revision += 1
+            self.sub = 0
+
+    def newest(self, key: bytes) -> bytes | None:
+        """As in :class:`Reader`, with what was put and not flushed yet."""
+        return self._newest.get(key) or super().newest(key)
+
+    def put(self, key: bytes, value: bytes, lease: int) -> int:
+        """Writes a key that is not too long; returns the revision it belongs to."""
+        previous = self._newest.get(key) or self.transaction.get(key, db=self.store.index)
+        revision = self.revision + 1
+        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+            create_revision, version = revision, 1
+        else:
+            _, _, create_revision, version = ENTRY.unpack(previous)
+            version += 1
+        sub = self.sub
+        entry = ENTRY.pack(MASK64 - revision, MASK32 - sub, create_revision, version)
+        self._newest[key] = entry
+        self._index.append((key, entry))
+        body = BODY_HEADER.pack(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
+        self._rows.append((ROW_KEY.pack(revision, sub), body))
+        self.sub = sub + 1
+        return revision
+
+    def delete(self, key: bytes) -> None:
+        """Writes the deletion of a key that exists."""
+        self.append(self.revision + 1, self.sub, key, rows.pack_deletion(key), 0, 0)
+        self.sub += 1
+
+    def append(self, revision: int, sub: int, key: bytes, body: bytes, create_revision: int, version: int) -> None:
+        """Writes a row as it is; rows come in ascending order."""
+        entry = layout.pack_entry(revision, sub, create_revision, version)
+        self._newest[key] = entry
+        self._index.append((key, entry))
+        self._rows.append((ROW_KEY.pack(revision, sub), body))
+
+    def flush(self) -> None:
+        """Hands what was collected to LMDB; before every scan, every read of a row, and the commit."""
+        if not self._rows:
+            return
+        with self.transaction.cursor(self.store.rows) as cursor:
+            cursor.putmulti(self._rows, append=True)
+        with self.transaction.cursor(self.store.index) as cursor:
+            cursor.putmulti(self._index, dupdata=True)
+        self._rows.clear()
+        self._index.clear()
+        self._newest.clear()
+
+    def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
+        """As in :class:`Reader`."""
+        if revision is not None:
+            self.flush()
+        return super().entry(key, revision)
+
+    def scan(self, start: bytes, end: bytes | None, revision: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """As in :class:`Reader`."""
+        self.flush()
+        return super().scan(start, end, revision)
+
+    def body(self, entry: bytes) -> bytes:
+        """As in :class:`Reader`."""
+        self.flush()
+        return super().body(entry)
