@@ -112,7 +112,7 @@ def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:
         grpc.StatusCode.UNIMPLEMENTED: NotSupported,
         grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
         grpc.StatusCode.UNAUTHENTICATED: PermissionDenied,
-        grpc.StatusCode.RESOURCE_EXHAUSTED: RequestTooLarge,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: RequestTooLarge if "larger than max" in details else TooManyRequests,
         grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     }
     if code in refused:
@@ -202,8 +202,10 @@ class Endpoint:
         tls: TlsSource | None,
         server_name: str | None = None,
         resolve: Resolve = system_resolve,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     ) -> None:
         self.address = address
+        self._connect_timeout_seconds = connect_timeout_seconds
         self._tls = tls
         self._server_name = server_name
         self._resolve = resolve
@@ -224,7 +226,7 @@ class Endpoint:
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
-        connection = await self._connected(timeout_seconds=min(timeout_seconds, CONNECT_TIMEOUT_SECONDS))
+        connection = await self._connected(timeout_seconds=min(timeout_seconds, self._connect_timeout_seconds))
         remaining = deadline - clock()
         if remaining <= 0:
             raise Unreachable(f"{self.address}: no time left after connecting")
@@ -233,6 +235,12 @@ class Endpoint:
         except (Unreachable, OutcomeUnknown):
             await self._drop(connection)
             raise
+
+    async def retire(self) -> None:
+        """Close the connection once the calls on it have ended."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.retire()
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail."""

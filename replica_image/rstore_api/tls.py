@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
@@ -39,13 +40,13 @@ class TlsPem:
     cert: bytes
     key: bytes
 
-    def read(self) -> TlsPem:
-        """Itself: so that either kind can be handed to a client."""
-        return self
-
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Client credentials: trust the CA, present the certificate."""
         return grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
 
 
-TlsSource = TlsFiles | TlsPem
+class TlsSource(Protocol):
+    """Anything that gives client credentials at each dial: TlsFiles, TlsPem, or what keeps certificates itself."""
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """Credentials as of now. Raises OSError."""

@@ -20,6 +20,6 @@ class ChannelDialer:
     async def dial(self, address: str) -> aio.Channel:
         """A fresh channel to ``host:port``, not connected yet. Raises OSError when the name has no address."""
         try:
-            return await open_channel(Address.parse(address), tls=self._certificates.current())
+            return await open_channel(Address.parse(address), tls=self._certificates)
         except (Unreachable, ValueError) as error:
             raise OSError(f"{address}: {error}") from error

@@ -1,0 +1,198 @@
+"""Group commit: writes that arrive while an entry is in flight share the next one.
+
+Bounded in requests and bytes, waiting and in flight. A request whose deadline passed, or whose caller went away, is not
+proposed. Errors say whether anything was proposed: only OutcomeUnknown means that it may have been.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rstore_api.errors import DeadlineExceeded, NoPrimary, OutcomeUnknown, ShuttingDown, StoreError, TooManyRequests
+from rstore_api.proto import rpc_pb2, rstore_pb2
+
+from rstore_replica.api.ports import Group, WriteGate
+from rstore_replica.log import get_logger
+
+_log = get_logger("batcher")
+
+WriteResponse = rpc_pb2.PutResponse | rpc_pb2.DeleteRangeResponse | rpc_pb2.TxnResponse
+WriteResponseT = TypeVar("WriteResponseT", rpc_pb2.PutResponse, rpc_pb2.DeleteRangeResponse, rpc_pb2.TxnResponse)
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """Bounds of the queue and of one entry."""
+
+    max_waiting_requests: int = 8192
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    max_entry_requests: int = 512
+    max_entry_bytes: int = 1024 * 1024
+    """An entry takes no further request once it holds this much; one request alone may be larger."""
+    max_in_flight_entries: int = 2
+    propose_timeout_seconds: float = 10.0
+
+
+@dataclass
+class _Waiting:
+    request: rstore_pb2.WriteRequest
+    size_bytes: int
+    deadline: float
+    answer: asyncio.Future[WriteResponse]
+
+
+class Batcher:
+    """Turns single writes into entries of the region's log."""
+
+    def __init__(
+        self,
+        *,
+        group: Group,
+        gate: WriteGate,
+        write_limits: Callable[[], rstore_pb2.WriteLimits],
+        limits: BatchLimits | None = None,
+        on_batch: Callable[[int], None] = lambda _count: None,
+    ) -> None:
+        """``write_limits`` are this leader's own; ``on_batch`` hears how many requests shared an entry."""
+        self._group = group
+        self._gate = gate
+        self._write_limits = write_limits
+        self._limits = limits or BatchLimits()
+        self._on_batch = on_batch
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def queued(self) -> int:
+        """Requests waiting for an entry."""
+        return len(self._waiting)
+
+    async def submit(
+        self, request: rstore_pb2.WriteRequest, response: type[WriteResponseT], *, deadline: float
+    ) -> WriteResponseT:
+        """The request's own ``response`` once it is committed and applied here; ``header.revision`` is filled.
+
+        ``deadline`` is on the event loop's clock and covers waiting for an entry. Raises a StoreError: the request's
+        own, or ShuttingDown, TooManyRequests, DeadlineExceeded, NoPrimary, NotLeader, NoLeader (nothing proposed), or
+        OutcomeUnknown. Cancelling the caller drops the request if it is still waiting, and nothing else.
+        """
+        if self._closed:
+            raise ShuttingDown
+        size_bytes = request.ByteSize()
+        if (
+            len(self._waiting) >= self._limits.max_waiting_requests
+            or self._waiting_bytes + size_bytes > self._limits.max_waiting_bytes
+        ):
+            raise TooManyRequests
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(request, size_bytes, deadline, loop.create_future())
+        self._waiting.append(waiting)
+        self._waiting_bytes += size_bytes
+        # At the end of this round of the loop, so that requests that arrived together share an entry.
+        loop.call_soon(self._pump)
+        answer = await waiting.answer
+        if not isinstance(answer, response):
+            raise TypeError(f"{response.__name__} expected, the state machine answered {type(answer).__name__}")
+        return answer
+
+    async def close(self) -> None:
+        """Refuse what waits and what comes; wait for what is in flight (bounded by the proposal's timeout)."""
+        self._closed = True
+        while self._waiting:
+            _fail(self._take(), ShuttingDown())
+        if self._in_flight:
+            await asyncio.gather(*self._in_flight)
+
+    def _pump(self) -> None:
+        while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries:
+            batch = self._next_batch()
+            if not batch:
+                return
+            task = asyncio.get_running_loop().create_task(self._commit(batch))
+            self._in_flight.add(task)
+            task.add_done_callback(self._landed)
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        self._in_flight.discard(task)
+        self._pump()
+
+    def _take(self) -> _Waiting:
+        waiting = self._waiting.popleft()
+        self._waiting_bytes -= waiting.size_bytes
+        return waiting
+
+    def _next_batch(self) -> list[_Waiting]:
+        now = asyncio.get_running_loop().time()
+        batch: list[_Waiting] = []
+        size_bytes = 0
+        while self._waiting and len(batch) < self._limits.max_entry_requests:
+            if batch and size_bytes + self._waiting[0].size_bytes > self._limits.max_entry_bytes:
+                break
+            waiting = self._take()
+            if waiting.answer.done():
+                continue
+            if waiting.deadline <= now:
+                _fail(waiting, DeadlineExceeded())
+                continue
+            size_bytes += waiting.size_bytes
+            batch.append(waiting)
+        return batch
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        if not self._gate.open:
+            _fail_all(batch, NoPrimary("a change of primary is under way"))
+            return
+        self._on_batch(len(batch))
+        entry = rstore_pb2.LogEntry(
+            write=rstore_pb2.WriteBatch(
+                epoch=self._gate.epoch,
+                requests=[waiting.request for waiting in batch],
+                limits=self._write_limits(),
+            )
+        )
+        try:
+            results = await self._group.propose(
+                entry.SerializeToString(), timeout_seconds=self._limits.propose_timeout_seconds
+            )
+        except StoreError as error:
+            _fail_all(batch, error)
+            return
+        except asyncio.CancelledError:
+            _fail_all(batch, OutcomeUnknown("the replica is stopping"))
+            raise
+        except Exception as error:  # whatever it is, the entry may have been proposed
+            _log.exception("propose_failed")
+            _fail_all(batch, OutcomeUnknown(type(error).__name__))
+            return
+        _answer(batch, results)
+
+
+def _answer(batch: list[_Waiting], results: object) -> None:
+    if isinstance(results, StoreError):
+        _fail_all(batch, results)
+    elif not isinstance(results, list | tuple) or len(results) != len(batch):
+        _log.error("apply_result_malformed", kind=type(results).__name__)
+        _fail_all(batch, OutcomeUnknown("internal error: the result of the entry is malformed"))
+    else:
+        for waiting, result in zip(batch, results, strict=True):
+            if isinstance(result, StoreError):
+                _fail(waiting, result)
+            elif not waiting.answer.done():
+                waiting.answer.set_result(result)
+
+
+def _fail_all(batch: list[_Waiting], error: StoreError) -> None:
+    for waiting in batch:
+        _fail(waiting, error)
+
+
+def _fail(waiting: _Waiting, error: StoreError) -> None:
+    """Each caller gets an exception of its own: a shared one would gather all their tracebacks."""
+    if not waiting.answer.done():
+        waiting.answer.set_exception(type(error)(error.detail, leader=error.leader))

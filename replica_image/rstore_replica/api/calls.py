@@ -1,0 +1,71 @@
+"""The one place where an answer or an error becomes gRPC: status, text, trailing metadata, metrics of the call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from rstore_api.client_call import Method, RequestT, ResponseT
+from rstore_api.errors import OutcomeUnknown, StoreError
+
+from rstore_replica.api.forward import FORWARDED_KEY
+from rstore_replica.api.router import CallInfo
+from rstore_replica.log import get_logger
+from rstore_replica.metrics import Metrics
+
+_log = get_logger("calls")
+
+DEFAULT_DEADLINE_SECONDS = 10.0
+"""For a call without a deadline of its own."""
+
+MAX_DEADLINE_SECONDS = 300.0
+
+Context = Any
+"""grpc.aio.ServicerContext; its stubs fix type parameters that differ for each method."""
+
+
+class Calls:
+    """Runs the body of a unary method and answers for it."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def answer(
+        self,
+        method: Method[RequestT, ResponseT],
+        context: Context,
+        body: Callable[[CallInfo], Awaitable[ResponseT]],
+    ) -> ResponseT:
+        """What ``body`` returns. A StoreError becomes the call's status, another error INTERNAL or outcome unknown."""
+        started = time.monotonic()
+        name = method.path.rpartition("/")[2]
+        result = "ok"
+        try:
+            return await body(info_of(context))
+        except StoreError as error:
+            result = error.code
+            failure = error
+        except asyncio.CancelledError:
+            result = "cancelled"
+            raise
+        except Exception as error:
+            _log.exception("call_failed", method=method.path)
+            result = "internal"
+            failure = (OutcomeUnknown if method.changes else StoreError)(f"internal error: {type(error).__name__}")
+        finally:
+            self._metrics.requests.labels(name, result).inc()
+            self._metrics.request_seconds.labels(name).observe(time.monotonic() - started)
+        await context.abort(failure.status, str(failure), failure.trailing_metadata())
+        raise AssertionError("abort raises")
+
+
+def info_of(context: Context) -> CallInfo:
+    """The call's deadline and whether another replica handed it on."""
+    remaining = context.time_remaining()
+    if remaining is None:
+        remaining = DEFAULT_DEADLINE_SECONDS
+    forwarded = any(key == FORWARDED_KEY for key, _ in context.invocation_metadata() or ())
+    deadline = asyncio.get_running_loop().time() + min(remaining, MAX_DEADLINE_SECONDS)
+    return CallInfo(deadline=deadline, forwarded=forwarded)

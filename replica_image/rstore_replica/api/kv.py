@@ -1,0 +1,144 @@
+"""etcd's KV service."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rstore_api import client_call as methods
+from rstore_api.client_call import Method, RequestT
+from rstore_api.errors import Compacted, DeadlineExceeded, FutureRevision, InvalidRequest, NoPrimary, StoreError
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
+
+from rstore_replica.api.batcher import Batcher, WriteResponseT
+from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.identity import Identity
+from rstore_replica.api.ports import Group, Machine
+from rstore_replica.api.router import CallInfo, Router
+from rstore_replica.api.validate import check_range, check_write, scans_many
+from rstore_replica.config import Limits
+
+MAX_SCANS = 8
+"""Range requests that scan in threads at the same time; more wait."""
+
+COMPACT_TIMEOUT_SECONDS = 10.0
+
+
+class KvServicer(rpc_pb2_grpc.KVServicer):
+    """Range, Put, DeleteRange, Txn, Compact."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        router: Router,
+        batcher: Batcher,
+        machine: Machine,
+        group: Group,
+        identity: Identity,
+        limits: Limits,
+    ) -> None:
+        self._calls = calls
+        self._router = router
+        self._batcher = batcher
+        self._machine = machine
+        self._group = group
+        self._identity = identity
+        self._limits = limits
+        self._scans = asyncio.Semaphore(MAX_SCANS)
+
+    async def Range(self, request: rpc_pb2.RangeRequest, context: Context) -> rpc_pb2.RangeResponse:
+        """Linearizable by the primary's leader, or serializable from this replica's own copy."""
+
+        async def body(call: CallInfo) -> rpc_pb2.RangeResponse:
+            check_range(request)
+            if request.serializable:
+                return await self._read(request)
+            return await self._router.serve(
+                methods.RANGE, request, lambda: self._read_confirmed(request, call), call=call
+            )
+
+        return await self._calls.answer(methods.RANGE, context, body)
+
+    async def Put(self, request: rpc_pb2.PutRequest, context: Context) -> rpc_pb2.PutResponse:
+        """One write, one revision."""
+        return await self._write(methods.PUT, request, rstore_pb2.WriteRequest(put=request), context)
+
+    async def DeleteRange(self, request: rpc_pb2.DeleteRangeRequest, context: Context) -> rpc_pb2.DeleteRangeResponse:
+        """Delete a key or a range; no revision when nothing was there."""
+        write = rstore_pb2.WriteRequest(delete_range=request)
+        return await self._write(methods.DELETE_RANGE, request, write, context)
+
+    async def Txn(self, request: rpc_pb2.TxnRequest, context: Context) -> rpc_pb2.TxnResponse:
+        """One transaction; one that only reads goes through the log too, and so is linearizable."""
+        return await self._write(methods.TXN, request, rstore_pb2.WriteRequest(txn=request), context)
+
+    async def Compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> rpc_pb2.CompactionResponse:
+        """Give up history below a revision, in every region; readers see it at once, space is freed behind them."""
+
+        async def body(call: CallInfo) -> rpc_pb2.CompactionResponse:
+            if request.revision <= 0:
+                raise InvalidRequest("revision must be positive")
+            return await self._router.serve(methods.COMPACT, request, lambda: self._compact(request, call), call=call)
+
+        return await self._calls.answer(methods.COMPACT, context, body)
+
+    async def _write(
+        self,
+        method: Method[RequestT, WriteResponseT],
+        request: RequestT,
+        write: rstore_pb2.WriteRequest,
+        context: Context,
+    ) -> WriteResponseT:
+        async def local(call: CallInfo) -> WriteResponseT:
+            response = await self._batcher.submit(write, method.response, deadline=call.deadline)
+            self._identity.fill(response.header, revision=response.header.revision)
+            return response
+
+        async def body(call: CallInfo) -> WriteResponseT:
+            check_write(write, self._limits)
+            return await self._router.serve(method, request, lambda: local(call), call=call)
+
+        return await self._calls.answer(method, context, body)
+
+    async def _compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
+        remaining = _remaining_seconds(call)
+        if request.revision <= self._machine.compact_revision:
+            raise Compacted
+        if request.revision > self._machine.revision:
+            raise FutureRevision
+        entry = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=request.revision))
+        result = await self._group.propose(
+            entry.SerializeToString(), timeout_seconds=min(remaining, COMPACT_TIMEOUT_SECONDS)
+        )
+        if isinstance(result, StoreError):
+            raise result
+        response = rpc_pb2.CompactionResponse()
+        self._identity.fill(response.header, revision=self._machine.revision)
+        return response
+
+    async def _read_confirmed(self, request: rpc_pb2.RangeRequest, call: CallInfo) -> rpc_pb2.RangeResponse:
+        await self._group.barrier(timeout_seconds=_remaining_seconds(call))
+        # The barrier has applied what was committed: if the region had been demoted by then, that is known here now.
+        if not self._machine.state.writable:
+            raise NoPrimary("a change of primary is under way")
+        return await self._read(request)
+
+    async def _read(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+        revision = self._machine.revision
+        if scans_many(request):
+            pinned = rpc_pb2.RangeRequest()
+            pinned.CopyFrom(request)
+            pinned.revision = request.revision or revision
+            async with self._scans:
+                response = await asyncio.to_thread(self._machine.range, pinned)
+        else:
+            response = self._machine.range(request)
+        self._identity.fill(response.header, revision=revision)
+        return response
+
+
+def _remaining_seconds(call: CallInfo) -> float:
+    remaining = call.deadline - asyncio.get_running_loop().time()
+    if remaining <= 0:
+        raise DeadlineExceeded
+    return remaining

@@ -1,0 +1,71 @@
+"""What the services need from the layers below, as structural types, so that tests can put in their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from rstore_api.proto import rpc_pb2
+
+from rstore_replica.raft.types import GroupStatus
+from rstore_replica.replication.ports import RegionStateView
+
+
+class HashView(Protocol):
+    """A hash of the live keys as of ``hash_revision``."""
+
+    @property
+    def hash(self) -> int: ...
+    @property
+    def hash_revision(self) -> int: ...
+    @property
+    def compact_revision(self) -> int: ...
+
+
+class Machine(Protocol):
+    """The applied state of this replica (``mvcc.machine.Machine``)."""
+
+    @property
+    def revision(self) -> int: ...
+    @property
+    def compact_revision(self) -> int: ...
+    @property
+    def applied_index(self) -> int: ...
+    @property
+    def db_size_bytes(self) -> int: ...
+    @property
+    def state(self) -> RegionStateView: ...
+
+    def range(self, request: rpc_pb2.RangeRequest, /) -> rpc_pb2.RangeResponse:
+        """The answer, its header empty; callable from any thread; raises a StoreError."""
+
+    async def hash_kv(self, revision: int, /) -> HashView:
+        """The hash as of ``revision`` (0: newest); raises Compacted or FutureRevision."""
+
+
+class Group(Protocol):
+    """The region's Raft group (``raft.group.Group``)."""
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        """The value ``apply`` returned here; raises NotLeader, NoLeader, TooManyRequests or OutcomeUnknown."""
+
+    async def barrier(self, *, timeout_seconds: float) -> None:
+        """Returns once what was committed before the call is applied here; leader only."""
+
+    def status(self) -> GroupStatus:
+        """Known locally, without asking anybody."""
+
+    async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
+        """Hands leadership on; returns the new leader's name."""
+
+    def on_change(self, callback: Callable[[Any], None], /) -> None:
+        """Calls back when leader or term change."""
+
+
+class WriteGate(Protocol):
+    """Whether the region takes new writes at the moment, and in which epoch."""
+
+    @property
+    def open(self) -> bool: ...
+    @property
+    def epoch(self) -> int: ...

@@ -1,0 +1,25 @@
+"""Whether a replica is ready: it has a leader and has caught up with it. Pure."""
+
+from __future__ import annotations
+
+from rstore_replica.raft.types import GroupStatus
+from rstore_replica.replication.ports import RegionStateView
+
+MAX_ENTRIES_BEHIND = 1000
+"""A replica that has this many committed entries to apply has not caught up."""
+
+
+def not_ready_reason(state: RegionStateView, status: GroupStatus, *, stopping: bool) -> str:
+    """Why the replica is not ready, in words for people; "" when it is."""
+    if stopping:
+        return "the replica is stopping"
+    if status.not_ready_reason:
+        return status.not_ready_reason
+    if status.leader is None:
+        return "the region has no leader"
+    behind = status.commit_index - status.applied_index
+    if behind > MAX_ENTRIES_BEHIND:
+        return f"{behind} committed entries are not applied yet"
+    if not state.store_id:
+        return "the region has not been bootstrapped"
+    return ""

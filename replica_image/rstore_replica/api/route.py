@@ -1,0 +1,118 @@
+"""Where a write or a linearizable read is served: here, by another replica, or nowhere at the moment. Pure.
+
+Within the primary region a follower hands on to its leader, as in etcd. A secondary region hands on to the primary
+region when forwarding is on. A request that was handed on once is never handed on again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary, StoreError
+
+from rstore_replica.raft.types import GroupStatus, Role
+from rstore_replica.replication.ports import RegionStateView
+
+
+@dataclass(frozen=True)
+class ReplicaLocation:
+    """Where one replica's two gRPC ports are, ``host:port``."""
+
+    name: str
+    peer_address: str
+    client_address: str
+
+
+@dataclass(frozen=True)
+class Local:
+    """This replica serves it."""
+
+
+@dataclass(frozen=True)
+class ForwardTo:
+    """The leader of ``region`` serves it: one of ``replicas``, of which the first is the likeliest."""
+
+    region: str
+    replicas: tuple[ReplicaLocation, ...]
+
+    def client_address_of(self, peer_address: str) -> str | None:
+        """The client address of the replica with that peer address, as a NotLeader's hint gives it."""
+        return next((found.client_address for found in self.replicas if found.peer_address == peer_address), None)
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Nobody serves it now; ``error`` says why."""
+
+    error: StoreError
+
+
+Decision = Local | ForwardTo | Refuse
+
+
+def decide(
+    state: RegionStateView,
+    status: GroupStatus,
+    *,
+    region: str,
+    own_replicas: Mapping[str, ReplicaLocation],
+    forward: bool,
+    forwarded: bool,
+) -> Decision:
+    """Where a request that needs the primary's leader goes.
+
+    ``own_replicas`` are this region's by name; ``forward`` is the setting; ``forwarded`` says that the request was
+    handed on by another replica already.
+    """
+    if not state.store_id or state.topology is None:
+        return Refuse(NotBootstrapped(f"region {region}"))
+    if state.primary and state.writable:
+        return _in_own_region(status, region=region, own_replicas=own_replicas, forwarded=forwarded)
+    primary = _primary_region(state)
+    if primary == region:
+        # Demoted with no successor known here yet, or promoted and this replica has not applied it yet.
+        if status.role is Role.LEADER or forwarded or status.leader is None:
+            return Refuse(NoPrimary("a change of primary is under way"))
+        return _in_own_region(status, region=region, own_replicas=own_replicas, forwarded=forwarded)
+    replicas = _replicas_of(state, primary)
+    if forwarded or not forward:
+        where = replicas[0].client_address if replicas else "unknown"
+        hint = replicas[0].peer_address if replicas else ""
+        return Refuse(NotPrimary(f"the primary is {primary} ({where})", leader=hint))
+    if not replicas:
+        return Refuse(NoPrimary(f"no address of the primary region {primary} is known"))
+    return ForwardTo(primary, replicas)
+
+
+def _primary_region(state: RegionStateView) -> str:
+    """The newest news of who is primary: the topology, or the history when rows of a later epoch came first."""
+    newest = state.history[-1] if state.history else None
+    if state.topology is None or (newest is not None and newest.epoch > state.topology.epoch):
+        return newest.region if newest is not None else ""
+    return state.topology.primary_region
+
+
+def _in_own_region(
+    status: GroupStatus, *, region: str, own_replicas: Mapping[str, ReplicaLocation], forwarded: bool
+) -> Decision:
+    if status.role is Role.LEADER:
+        return Local()
+    leader = own_replicas.get(status.leader or "")
+    if leader is None or leader.name == status.name:
+        return Refuse(NoLeader(f"region {region}"))
+    if forwarded:
+        return Refuse(NotLeader(f"the leader is {leader.name}", leader=leader.peer_address))
+    return ForwardTo(region, (leader,))
+
+
+def _replicas_of(state: RegionStateView, region: str) -> tuple[ReplicaLocation, ...]:
+    found: Sequence[ReplicaLocation] = ()
+    if state.topology is not None:
+        for entry in state.topology.regions:
+            if entry.name == region:
+                found = [
+                    ReplicaLocation(replica.name, replica.peer_address, replica.client_address)
+                    for replica in entry.replicas
+                ]
+    return tuple(found)

@@ -1,0 +1,35 @@
+"""What is checked before a request is handed to the log or to another replica. Pure."""
+
+from __future__ import annotations
+
+from rstore_api.errors import InvalidRequest, RequestTooLarge
+from rstore_api.proto import rpc_pb2, rstore_pb2
+
+from rstore_replica.config import Limits
+from rstore_replica.mvcc import validate as mvcc
+
+SMALL_LIMIT = 64
+"""A range limited to this many keys is read on the event loop; without such a limit it may be long."""
+
+
+def check_write(request: rstore_pb2.WriteRequest, limits: Limits) -> None:
+    """Raises RequestTooLarge, or what the state machine would answer whatever it holds (EmptyKey, TooManyOps, …)."""
+    size_bytes = request.ByteSize()
+    if size_bytes > limits.max_request_bytes:
+        raise RequestTooLarge(f"{size_bytes} bytes, the limit is {limits.max_request_bytes}")
+    mvcc.check_write(request, limits.max_txn_ops)
+
+
+def check_range(request: rpc_pb2.RangeRequest) -> None:
+    """Raises EmptyKey, InvalidSort, InvalidRequest."""
+    mvcc.check_range(request)
+    if request.revision < 0:
+        raise InvalidRequest("revision must not be negative")
+
+
+def scans_many(request: rpc_pb2.RangeRequest) -> bool:
+    """Whether the range may touch so many keys that it belongs in a thread. Sorting and counting look at every key."""
+    if not request.range_end:
+        return False
+    sorts = request.sort_order != rpc_pb2.RangeRequest.NONE or request.sort_target != rpc_pb2.RangeRequest.KEY
+    return sorts or request.count_only or not 0 < request.limit <= SMALL_LIMIT
