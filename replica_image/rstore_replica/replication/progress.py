@@ -11,6 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rstore_replica.replication.history import BASE_REVISION
+
 
 @dataclass(frozen=True)
 class RegionProgress:
@@ -132,7 +134,7 @@ class Progress:
         return tuple(self._with_lag(self._regions[name], now) for name in sorted(self._regions))
 
     def _with_lag(self, known: RegionProgress, now: float) -> RegionProgress:
-        behind = max(0, self._revision - known.acked_revision)
+        behind = max(0, self._revision - max(known.acked_revision, BASE_REVISION))
         if behind == 0:
             return known
         since = self._timeline.first_after(known.acked_revision)

@@ -180,10 +180,11 @@ class SourceStream:
             batch = self._rows()
             if not batch.count or self._is_full(batch) or self._clock.monotonic() >= deadline:
                 return batch
-            # Look again when, at the rows' present size, the batch should be full; not at every write.
+            # Look again when, at the rows' present size, the batch should be full, or when it has doubled (later rows
+            # may be larger); not at every write.
             revisions = batch.last_revision - self._cursor
-            full_at = self._cursor + revisions * self._config.max_batch_bytes // max(1, len(batch.packed))
-            full_at = max(full_at, batch.last_revision + 1)
+            full_after = revisions * self._config.max_batch_bytes // max(1, len(batch.packed))
+            full_at = self._cursor + max(revisions + 1, min(full_after, 2 * revisions))
             while self._machine.revision < full_at and (left := deadline - self._clock.monotonic()) > 0:
                 await self._pause(left)
 

@@ -27,7 +27,7 @@ async def first_to_end(*coroutines: Coroutine[Any, Any, T]) -> T:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await cancel_and_wait(*[task for task in tasks if not task.done()])
+        await cancel_and_wait(*tasks)
     ended = [task for task in tasks if task in done]
     failed = [task for task in ended if not task.cancelled() and task.exception() is not None]
     return (failed or ended)[0].result()
@@ -57,10 +57,11 @@ async def within(clock: Clock, coroutine: Coroutine[Any, Any, T], seconds: float
     timer = clock.call_later(seconds, expire)
     try:
         await asyncio.wait({task})
+    except asyncio.CancelledError:
+        await cancel_and_wait(task)
+        raise
     finally:
         timer.cancel()
-        if not task.done():
-            await cancel_and_wait(task)
     if expired and task.cancelled():
         raise TimeoutError(f"took longer than {seconds:g} s")
     return task.result()
