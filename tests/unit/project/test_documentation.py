@@ -1,0 +1,60 @@
+"""What the documentation names exists: files, make targets, commands, annotations."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+import yaml
+from rstore_cli.main import app
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+def code(text: str) -> str:
+    """Everything in fenced blocks and back-ticks."""
+    fenced = re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL)
+    inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+    return "\n".join(fenced + inline)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:^|[\s;&])make ([a-z][a-z0-9-]*)", code(page.read_text()), re.MULTILINE))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_exist(page: Path) -> None:
+    group = typer.main.get_command(app)
+    known = set(getattr(group, "commands", {}))
+    named = re.findall(r"(?:^|[\s`$(])(?:kubectl )?rstore ([a-z]+)(?=[\s`)]|$)", code(page.read_text()), re.MULTILINE)
+    kubernetes_verbs = {"orders", "operator"}  # `kubectl get rstore orders` is no command of ours
+    assert set(named) - kubernetes_verbs <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_paths_exist(page: Path) -> None:
+    for path in re.findall(
+        r"\b((?:examples|charts|crds|docs|tests|operator|replica_image)/[\w./-]*\w)", code(page.read_text())
+    ):
+        assert (ROOT / path).exists() or (ROOT / path).with_suffix("").exists(), f"{page.name} names {path}"
+
+
+def test_readme_values_of_the_chart_exist() -> None:
+    values = yaml.safe_load((ROOT / "charts" / "replicated-store-operator" / "values.yaml").read_text())
+    for page in PAGES:
+        for name in re.findall(r"--set[= ]([A-Za-z]+)", page.read_text()):
+            assert name in values, f"{page.name} sets {name}"
