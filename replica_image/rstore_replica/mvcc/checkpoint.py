@@ -44,8 +44,7 @@ def write_checkpoint(store: Store, directory: Path) -> Manifest:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise StorageFailed(f"{directory} is not empty")
-        with store.copying:
-            store.environment.copy(str(directory), compact=True)
+        store.environment.copy(str(directory), compact=True)
         data = directory / DATA_FILE
         copied = Store(directory)
         try:

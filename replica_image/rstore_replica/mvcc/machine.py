@@ -6,7 +6,8 @@ everything it changes, ``applied_index`` included. What a client did wrong is an
 value; an exception means that this replica cannot go on: :class:`ApplyBug`, or ``store.StorageFailed`` when the disk
 does not do its part (an entry that is committed in the region cannot be refused by one replica).
 
-Everything is called on the event loop, but for ``checkpoint`` and ``restore``, which may run in a thread.
+Everything that changes something is called on the event loop, but for ``restore``, which may run in a thread while
+nothing is applied. Reads and ``checkpoint`` may run in any thread at any time.
 """
 
 from __future__ import annotations
@@ -14,29 +15,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import lmdb
 from google.protobuf.message import DecodeError
-from rstore_api.errors import Compacted, InvalidRequest
+from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse
-from rstore_api.proto.rstore_pb2 import LogEntry, WriteBatch, WriteLimits
+from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
 from rstore_replica.mvcc import checkpoint, compaction, hashing, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
+from rstore_replica.mvcc.gate import MapGate
 from rstore_replica.mvcc.range import check_revision, read_range
 from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.store import DEFAULT_QUOTA_BYTES, INITIAL_MAP_BYTES, Position, StorageFailed, Store
+from rstore_replica.mvcc.store import (
+    DEFAULT_QUOTA_BYTES,
+    INITIAL_MAP_BYTES,
+    Position,
+    StorageFailed,
+    Store,
+    Transaction,
+)
 from rstore_replica.mvcc.stream import RowBatch
 
 DEFAULT_MAX_TXN_OPS = 128
 HASH_CHUNK_KEYS = 256
 HASH_CHUNK_BYTES = 1 << 20
 COMPACTION_PAUSE_SECONDS = 0.01
-MAX_GROWTHS_PER_ENTRY = 14
+MAX_GROWTHS = 14
 
 T = TypeVar("T")
 
@@ -56,7 +66,8 @@ class Machine:
         self._max_txn_ops = max_txn_ops
         self._quota_bytes = quota_bytes
         self._map_bytes = map_bytes
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # one writer at a time
+        self._gate = MapGate()
         self._callbacks: list[Callable[[int], None]] = []
         self._state_callbacks: list[Callable[[RegionState], None]] = []
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -91,7 +102,8 @@ class Machine:
             if self._sweep_timer is not None:
                 self._sweep_timer.cancel()
                 self._sweep_timer = None
-            self._store.close()
+            with self._gate.exclusive():
+                self._store.close()
 
     # ------------------------------------------------------------------------------------------ what it knows
 
@@ -123,67 +135,71 @@ class Machine:
     @property
     def db_size_bytes(self) -> int:
         """Bytes of the data file that have been used at some time."""
-        with self._lock:
+        with self._gate.shared():
             return self._store.size_bytes()
 
     @property
     def db_in_use_bytes(self) -> int:
         """Bytes of the data file that hold data; what the quota is compared with."""
-        with self._lock:
+        with self._gate.shared():
             return self._store.in_use_bytes()
 
-    def new_batch(self, incoming_bytes: int = 0) -> WriteBatch:
-        """An empty write batch of this region's epoch, with the limits a leader must put into it.
+    def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
+        """The limits a leader must put into each write batch it proposes, so that all replicas decide alike.
 
         ``incoming_bytes`` is what the batch will add: above the quota, or on a full disk, only requests that add
-        nothing will be carried out. Raises nothing when the region is not writable; applying answers that.
+        nothing will be carried out.
         """
-        with self._lock:
-            no_space = self._store.in_use_bytes() + incoming_bytes > self._quota_bytes or self._store.disk_is_full()
-        return WriteBatch(epoch=self._state.epoch, limits=WriteLimits(max_txn_ops=self._max_txn_ops, no_space=no_space))
+        with self._gate.shared():
+            full = self._store.in_use_bytes() + incoming_bytes > self._quota_bytes or self._store.disk_is_full()
+        return WriteLimits(max_txn_ops=self._max_txn_ops, no_space=full)
 
     # ------------------------------------------------------------------------------------------ reads
 
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Reader, Position]]:
+        """A reader and the position that belongs to what it sees, whatever is applied meanwhile."""
+        with self._gate.shared(), self._store.read() as transaction:
+            yield Reader(self._store, transaction), self._store.load_position(transaction)
+
     def range(self, request: RangeRequest) -> RangeResponse:
-        """Serves a Range from what is applied here, the header left empty.
+        """Serves a Range from what is applied here, the header left empty. Callable from any thread.
 
         Raises EmptyKey, InvalidSort, Compacted or FutureRevision.
         """
-        with self._lock, self._store.read() as transaction:
-            position = self._position
-            return read_range(Reader(self._store, transaction), request, position.revision, position.compact_revision)
+        with self._reading() as (reader, position):
+            return read_range(reader, request, position.revision, position.compact_revision)
 
     async def hash_kv(self, revision: int) -> hashing.HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), in chunks between which the loop goes on.
 
         Raises FutureRevision, or Compacted (also when compaction passes the revision meanwhile).
         """
-        check_revision(revision, self.revision, self.compact_revision)
         revision = revision if revision > 0 else self.revision
         progress = hashing.HashProgress()
+        compact_revision = 0
         while progress.next_key is not None:
-            with self._lock, self._store.read() as transaction:
-                if revision < self.compact_revision:
-                    raise Compacted
+            with self._reading() as (reader, position):
+                check_revision(revision, position.revision, position.compact_revision)
                 progress = hashing.hash_some(
-                    Reader(self._store, transaction),
-                    revision,
-                    progress,
-                    max_keys=HASH_CHUNK_KEYS,
-                    max_bytes=HASH_CHUNK_BYTES,
+                    reader, revision, progress, max_keys=HASH_CHUNK_KEYS, max_bytes=HASH_CHUNK_BYTES
                 )
+                compact_revision = position.compact_revision
             await asyncio.sleep(0)
-        return hashing.HashResult(progress.checksum, revision, self.compact_revision)
+        return hashing.HashResult(progress.checksum, revision, compact_revision)
 
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatch:
-        """Rows for another region, see :func:`stream.rows_after`. Raises Compacted or FutureRevision."""
-        with self._lock, self._store.read() as transaction:
+        """Rows for another region, see :func:`stream.rows_after`. Raises Compacted or FutureRevision.
+
+        Callable from any thread.
+        """
+        with self._reading() as (reader, position):
             return stream.rows_after(
-                Reader(self._store, transaction),
-                self._state.history,
+                reader,
+                self._store.load_region(reader.transaction, self._region).history,
                 revision=revision,
-                newest=self._position.revision,
-                compact_revision=self._position.compact_revision,
+                newest=position.revision,
+                compact_revision=position.compact_revision,
                 max_bytes=max_bytes,
                 max_rows=max_rows,
             )
@@ -229,19 +245,27 @@ class Machine:
         return outcome.answer
 
     def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
-        for _ in range(MAX_GROWTHS_PER_ENTRY):
+        def work(transaction: Transaction) -> Outcome:
+            outcome = self._outcome(transaction, command, empty=empty).at(index, term)
+            self._store.save_position(transaction, outcome.position)
+            if outcome.state is not self._state:
+                self._store.save_region(transaction, outcome.state)
+            return outcome
+
+        return self._transact(work)
+
+    def _transact(self, work: Callable[[Transaction], T]) -> T:
+        """Runs ``work`` in a write transaction, again from the start with a larger map where it did not fit."""
+        for _ in range(MAX_GROWTHS):
             try:
                 with self._store.write() as transaction:
-                    outcome = self._outcome(transaction, command, empty=empty).at(index, term)
-                    self._store.save_position(transaction, outcome.position)
-                    if outcome.state is not self._state:
-                        self._store.save_region(transaction, outcome.state)
-                return outcome
+                    return work(transaction)
             except lmdb.MapFullError:
-                self._store.grow()
-        raise StorageFailed(f"entry {index} does not fit, however much the map grows")
+                with self._gate.exclusive():
+                    self._store.grow()
+        raise StorageFailed("a transaction does not fit, however much the map grows")
 
-    def _outcome(self, transaction: object, command: LogEntry | None, *, empty: bool) -> Outcome:
+    def _outcome(self, transaction: Transaction, command: LogEntry | None, *, empty: bool) -> Outcome:
         if command is None:
             return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
         if empty:
@@ -269,16 +293,13 @@ class Machine:
         with self._lock:
             if self._closed or not compaction.pending(self._position):
                 return False
-            for _ in range(MAX_GROWTHS_PER_ENTRY):
-                try:
-                    with self._store.write() as transaction:
-                        position = compaction.sweep(self._store, transaction, self._position, max_rows)
-                        self._store.save_position(transaction, position)
-                    break
-                except lmdb.MapFullError:
-                    self._store.grow()
-            else:
-                raise StorageFailed("a step of compaction does not fit, however much the map grows")
+
+            def work(transaction: Transaction) -> Position:
+                position = compaction.sweep(self._store, transaction, self._position, max_rows)
+                self._store.save_position(transaction, position)
+                return position
+
+            position = self._transact(work)
             self._position = position
             return compaction.pending(position)
 
@@ -305,7 +326,8 @@ class Machine:
 
         Raises StorageFailed; the directory is then to be thrown away.
         """
-        checkpoint.write_checkpoint(self._store, directory)
+        with self._gate.shared():
+            checkpoint.write_checkpoint(self._store, directory)
 
     def restore(self, directory: Path) -> None:
         """Replaces the live state by a checkpoint's, atomically; the checkpoint stays as it is.
@@ -314,7 +336,7 @@ class Machine:
         alone.
         """
         checkpoint.stage(self._path, directory)
-        with self._lock:
+        with self._lock, self._gate.exclusive():
             before, before_state = self._position, self._state
             self._store.close()
             self._load()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import struct
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +63,12 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 class Store:
-    """One open environment. Not thread-safe but for what says so; the machine's lock guards the rest."""
+    """One open environment. Read transactions may be opened in any thread."""
 
     def __init__(self, directory: Path, *, map_bytes: int = INITIAL_MAP_BYTES) -> None:
         """Opens or creates the environment in ``directory``; raises :class:`StorageFailed`."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.copying = threading.Lock()
-        """Held while a copy runs in a thread; the map must not be resized or closed meanwhile."""
         try:
             self.environment: Any = lmdb.open(
                 str(directory),
@@ -94,9 +91,8 @@ class Store:
         self._page_bytes = int(self.environment.stat()["psize"])
 
     def close(self) -> None:
-        """Waits for a copy that is running, then closes; may be called twice."""
-        with self.copying:
-            self.environment.close()
+        """May be called twice. No transaction may be open (see ``gate``)."""
+        self.environment.close()
 
     def read(self) -> Transaction:
         """A read transaction (context manager) over all databases."""
@@ -107,12 +103,11 @@ class Store:
         return self.environment.begin(write=True)
 
     def grow(self) -> None:
-        """Doubles the map. No transaction may be open; waits for a copy that is running."""
+        """Doubles the map. No transaction may be open (see ``gate``)."""
         size = int(self.environment.info()["map_size"]) * 2
         if size > MAX_MAP_BYTES:
             raise StorageFailed(f"the map would have to grow above {MAX_MAP_BYTES} bytes")
-        with self.copying:
-            self.environment.set_mapsize(size)
+        self.environment.set_mapsize(size)
 
     def load_position(self, transaction: Transaction) -> Position:
         """The stored position, or that of an empty store."""
