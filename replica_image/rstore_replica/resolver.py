@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grpc import aio
 from rstore_api.client_dial import Address, open_channel, system_resolve
 from rstore_api.errors import Unreachable
 
 from rstore_replica.tls import CertificateStore
 
-__all__ = ["Address", "ChannelDialer", "system_resolve"]
+__all__ = ["Address", "ChannelDialer", "resolve"]
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses of a name now; an IP address is its own. Raises OSError when there are none."""
+    if Address(host, port).is_ip:
+        return [host]
+    try:
+        return await system_resolve(host, port)
+    except Unreachable as error:
+        raise OSError(str(error)) from error
 
 
 class ChannelDialer:

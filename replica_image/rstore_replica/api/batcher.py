@@ -53,11 +53,14 @@ class Batcher:
         *,
         group: Group,
         gate: WriteGate,
-        write_limits: Callable[[], rstore_pb2.WriteLimits],
+        write_limits: Callable[[int], rstore_pb2.WriteLimits],
         limits: BatchLimits | None = None,
         on_batch: Callable[[int], None] = lambda _count: None,
     ) -> None:
-        """``write_limits`` are this leader's own; ``on_batch`` hears how many requests shared an entry."""
+        """``write_limits`` gives this leader's limits for an entry, from the bytes that it will add.
+
+        ``on_batch`` hears how many requests share an entry.
+        """
         self._group = group
         self._gate = gate
         self._write_limits = write_limits
@@ -153,7 +156,7 @@ class Batcher:
             write=rstore_pb2.WriteBatch(
                 epoch=self._gate.epoch,
                 requests=[waiting.request for waiting in batch],
-                limits=self._write_limits(),
+                limits=self._write_limits(sum(waiting.size_bytes for waiting in batch)),
             )
         )
         try:

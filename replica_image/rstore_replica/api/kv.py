@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 from rstore_api import client_call as methods
 from rstore_api.client_call import Method, RequestT
@@ -17,8 +18,8 @@ from rstore_replica.api.router import CallInfo, Router
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
 
-MAX_SCANS = 8
-"""Range requests that scan in threads at the same time; more wait."""
+SCAN_THREADS = 2
+"""Long ranges are read in these; more of them wait."""
 
 COMPACT_TIMEOUT_SECONDS = 10.0
 
@@ -44,7 +45,11 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._group = group
         self._identity = identity
         self._limits = limits
-        self._scans = asyncio.Semaphore(MAX_SCANS)
+        self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
+
+    def close(self) -> None:
+        """End the threads, once what they read has been read."""
+        self._scanners.shutdown()
 
     async def Range(self, request: rpc_pb2.RangeRequest, context: Context) -> rpc_pb2.RangeResponse:
         """Linearizable by the primary's leader, or serializable from this replica's own copy."""
@@ -129,8 +134,8 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
             pinned = rpc_pb2.RangeRequest()
             pinned.CopyFrom(request)
             pinned.revision = request.revision or revision
-            async with self._scans:
-                response = await asyncio.to_thread(self._machine.range, pinned)
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(self._scanners, self._machine.range, pinned)
         else:
             response = self._machine.range(request)
         self._identity.fill(response.header, revision=revision)

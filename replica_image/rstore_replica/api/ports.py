@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rstore_api.proto import rpc_pb2
+from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.ports import RegionStateView
@@ -38,6 +38,9 @@ class Machine(Protocol):
 
     def range(self, request: rpc_pb2.RangeRequest, /) -> rpc_pb2.RangeResponse:
         """The answer, its header empty; callable from any thread; raises a StoreError."""
+
+    def write_limits(self, incoming_bytes: int, /) -> rstore_pb2.WriteLimits:
+        """The limits that a leader puts into an entry that will add so many bytes."""
 
     async def hash_kv(self, revision: int, /) -> HashView:
         """The hash as of ``revision`` (0: newest); raises Compacted or FutureRevision."""

@@ -1,0 +1,365 @@
+"""One replica, put together and taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rstore_api
+from rstore_api.errors import StoreError
+from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
+
+from rstore_replica.api.admin import AdminServicer
+from rstore_replica.api.batcher import Batcher
+from rstore_replica.api.calls import Calls
+from rstore_replica.api.cluster import ClusterServicer
+from rstore_replica.api.forward import Forwarder
+from rstore_replica.api.health import HealthReporter
+from rstore_replica.api.http import HttpServer
+from rstore_replica.api.identity import Identity
+from rstore_replica.api.kv import KvServicer
+from rstore_replica.api.listeners import client_server, listen, peer_server
+from rstore_replica.api.maintenance import MaintenanceServicer
+from rstore_replica.api.readiness import not_ready_reason
+from rstore_replica.api.retention import Retention
+from rstore_replica.api.route import ReplicaLocation
+from rstore_replica.api.router import Router
+from rstore_replica.api.watchdog import Watchdog
+from rstore_replica.config import ReplicaConfig
+from rstore_replica.log import get_logger
+from rstore_replica.metrics import Metrics, Reading, RegionLag
+from rstore_replica.mvcc.machine import Machine
+from rstore_replica.raft.clock import SystemClock
+from rstore_replica.raft.config import RaftConfig
+from rstore_replica.raft.group import Group
+from rstore_replica.raft.grpc_transport import GrpcTransport
+from rstore_replica.raft.types import Member, Role
+from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.service import Replication
+from rstore_replica.resolver import Address, ChannelDialer, resolve
+from rstore_replica.tls import CertificateStore
+
+_log = get_logger("server")
+
+TRANSFER_TIMEOUT_SECONDS = 3.0
+DRAIN_TIMEOUT_SECONDS = 5.0
+PEER_DRAIN_SECONDS = 0.5
+
+
+class StartError(Exception):
+    """The replica cannot be started; the text says why."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What comes from the command line: who this replica is, and where its files and addresses are."""
+
+    name: str
+    data_directory: Path
+    tls_directory: Path
+    listen_host: str
+
+
+class Replica:
+    """Everything in one pod. :meth:`start` once, :meth:`stop` once; `failed` is set when it cannot go on."""
+
+    def __init__(self, config: ReplicaConfig, place: Place) -> None:
+        """Open the data and build the parts; nothing runs or listens yet. Raises StartError, TlsError."""
+        self._config = config
+        self._place = place
+        self._stopping = False
+        self._running = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._lock = _lock_directory(place.data_directory)
+        self._certificates = CertificateStore(place.tls_directory)
+        self._metrics = Metrics()
+        self._locations = _own_replicas(config)
+        self._machine = Machine.open(
+            place.data_directory / "mvcc",
+            region=config.region,
+            max_txn_ops=config.limits.max_txn_ops,
+            quota_bytes=config.limits.quota_bytes,
+        )
+        self._build_group()
+        self._build_services()
+
+    def _build_group(self) -> None:
+        config, name = self._config, self._place.name
+        members = tuple(Member(member.name, member.peer_address) for member in config.members)
+        clock = SystemClock()
+        self._group = Group(
+            name=name,
+            members=members,
+            directory=self._place.data_directory / "raft",
+            machine=self._machine,
+            transport=GrpcTransport(
+                name,
+                members,
+                self._certificates.channel_credentials,
+                resolve,
+                group=f"{config.namespace}/{config.store}/{config.region}",
+            ),
+            clock=clock,
+            config=RaftConfig(
+                election_timeout_min_seconds=config.raft.election_timeout_min_ms / 1000,
+                election_timeout_max_seconds=config.raft.election_timeout_max_ms / 1000,
+                heartbeat_seconds=config.raft.heartbeat_ms / 1000,
+                max_entry_bytes=_max_entry_bytes(config),
+            ),
+            on_fatal=self._fail,
+        )
+        self._replication = Replication(
+            machine=self._machine,
+            group=self._group,
+            dialer=ChannelDialer(self._certificates),
+            clock=clock,
+            config=ReplicationConfig(
+                region=config.region,
+                replica=name,
+                batch_interval_seconds=config.replication.batch_interval_ms / 1000,
+                max_batch_bytes=config.replication.max_batch_bytes,
+                window_bytes=config.replication.window_bytes,
+            ),
+            rng=random.Random(),
+        )
+
+    def _build_services(self) -> None:
+        config, machine, group = self._config, self._machine, self._group
+        calls = Calls(self._metrics)
+        identity = Identity(region=config.region, replica=self._place.name, machine=machine, group=group)
+        self._batcher = Batcher(
+            group=group,
+            gate=self._replication.controller.write_gate,
+            write_limits=machine.write_limits,
+            on_batch=self._metrics.batch_requests.observe,
+        )
+        self._forwarder = Forwarder(
+            replica=self._place.name,
+            certificates=self._certificates,
+            on_forward=lambda path: self._metrics.forwarded.labels(path.rpartition("/")[2]).inc(),
+        )
+        self._router = Router(
+            machine=machine,
+            group=group,
+            forwarder=self._forwarder,
+            region=config.region,
+            own_replicas=self._locations,
+            forward=config.routing.forward,
+            rng=random.Random(),
+        )
+        self._kv = KvServicer(
+            calls=calls,
+            router=self._router,
+            batcher=self._batcher,
+            machine=machine,
+            group=group,
+            identity=identity,
+            limits=config.limits,
+        )
+        maintenance = MaintenanceServicer(
+            calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=self.not_ready_reason
+        )
+        cluster = ClusterServicer(
+            calls=calls, machine=machine, identity=identity, replicas=self._locations, scheme="https"
+        )
+        admin = AdminServicer(
+            calls=calls, controller=self._replication.controller, not_ready_reason=self.not_ready_reason
+        )
+        self._health = HealthReporter(self.not_ready_reason)
+        self._retention = Retention(
+            machine=machine,
+            group=group,
+            retention=config.replication.retention_revisions,
+            region=config.region,
+            acked=lambda: {found.region: found.acked_revision for found in self._replication.progress()},
+        )
+        self._client_server = client_server(
+            max_request_bytes=config.limits.max_request_bytes,
+            services=(
+                lambda server: rpc_pb2_grpc.add_KVServicer_to_server(self._kv, server),  # type: ignore[no-untyped-call]
+                lambda server: rpc_pb2_grpc.add_MaintenanceServicer_to_server(maintenance, server),  # type: ignore[no-untyped-call]
+                lambda server: rpc_pb2_grpc.add_ClusterServicer_to_server(cluster, server),  # type: ignore[no-untyped-call]
+                self._health.add_to_server,
+            ),
+        )
+        self._peer_server = peer_server(
+            services=(
+                lambda server: rstore_pb2_grpc.add_AdminServicer_to_server(admin, server),  # type: ignore[no-untyped-call]
+                self._group.add_to_server,
+                self._replication.add_to_server,
+            )
+        )
+        self._http = HttpServer(
+            host=self._place.listen_host,
+            port=config.http_port,
+            metrics=self._metrics,
+            not_ready_reason=self.not_ready_reason,
+            not_alive_reason=self._not_alive_reason,
+        )
+        self._metrics.observe(self._reading)
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Recover, listen, take part. Raises OSError, ListenError, RaftFailure."""
+        host, config = self._place.listen_host, self._config
+        await self._http.start()
+        for server, port, require in (
+            (self._peer_server, config.peer_port, True),
+            (self._client_server, config.client_port, config.client_auth == "mTLS"),
+        ):
+            listen(server, host=host, port=port, certificates=self._certificates, require_client_certificate=require)
+        await self._group.start()
+        self._running = True
+        await self._peer_server.start()
+        await self._replication.start()
+        await self._client_server.start()
+        self._run("watchdog", Watchdog(self._metrics).run())
+        self._run("health", self._health.run())
+        self._run("retention", self._retention.run())
+        _log.info("started", version=rstore_api.__version__, listen_host=host, client_port=config.client_port)
+
+    async def stop(self) -> None:
+        """Leave without losing anything: not ready, leadership handed on, calls drained, everything closed.
+
+        Takes at most about TRANSFER_TIMEOUT_SECONDS + 2 × DRAIN_TIMEOUT_SECONDS.
+        """
+        _log.info("stopping")
+        self._stopping = True
+        self._router.stopping = True
+        await self._health.update()
+        if self._running:
+            await self._hand_on_leadership()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)
+        if self._running:
+            await self._replication.stop()
+        await self._batcher.close()
+        await self._forwarder.close()
+        self._running = False
+        await self._group.stop()
+        await self._peer_server.stop(PEER_DRAIN_SECONDS)
+        await self._http.stop()
+        self._kv.close()
+        self._machine.close()
+        os.close(self._lock)
+        _log.info("stopped")
+
+    async def _hand_on_leadership(self) -> None:
+        if self._group.status().role is not Role.LEADER or len(self._config.members) == 1:
+            return
+        try:
+            leader = await self._group.transfer_leadership(None, timeout_seconds=TRANSFER_TIMEOUT_SECONDS)
+        except StoreError as error:
+            _log.warning("leadership_not_handed_on", reason=str(error))
+        else:
+            _log.info("leadership_handed_on", leader=leader)
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task for the replica's life; the replica must not go on without it."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                self._fail(task.exception() or RuntimeError(f"the task {name} ended"))
+
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+    def _fail(self, error: BaseException) -> None:
+        _log.critical("replica_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    # ------------------------------------------------------------------ what it says of itself
+
+    def not_ready_reason(self) -> str:
+        """Why it is not ready; "" when it is."""
+        if not self._running:
+            return "the replica is stopping" if self._stopping else "the replica is starting"
+        if self.failed.done():
+            return "the replica has failed"
+        return not_ready_reason(self._machine.state, self._group.status(), stopping=self._stopping)
+
+    def _not_alive_reason(self) -> str:
+        return "the replica has failed" if self.failed.done() else ""
+
+    def _reading(self) -> Reading:
+        machine, state = self._machine, self._machine.state
+        status = self._group.status() if self._running else None
+        return Reading(
+            store=self._config.store,
+            region=self._config.region,
+            replica=self._place.name,
+            version=rstore_api.__version__,
+            revision=machine.revision,
+            compact_revision=machine.compact_revision,
+            epoch=state.epoch,
+            promised_epoch=state.promised_epoch,
+            is_leader=status is not None and status.role is Role.LEADER,
+            has_leader=status is not None and status.leader is not None,
+            primary=state.primary,
+            writable=state.writable,
+            ready=not self.not_ready_reason(),
+            term=status.term if status is not None else 0,
+            commit_index=status.commit_index if status is not None else 0,
+            applied_index=machine.applied_index,
+            db_size_bytes=machine.db_size_bytes,
+            queued_writes=self._batcher.queued,
+            regions=tuple(
+                RegionLag(
+                    found.region,
+                    found.connected,
+                    found.acked_revision,
+                    found.lag_revisions,
+                    found.lag_bytes,
+                    found.lag_seconds,
+                )
+                for found in self._replication.progress()
+            ),
+        )
+
+
+def _own_replicas(config: ReplicaConfig) -> Mapping[str, ReplicaLocation]:
+    """This region's replicas by name; each is on the same host for clients as for peers."""
+    return {
+        member.name: ReplicaLocation(
+            name=member.name,
+            peer_address=member.peer_address,
+            client_address=str(Address(Address.parse(member.peer_address).host, config.client_port)),
+        )
+        for member in config.members
+    }
+
+
+def _max_entry_bytes(config: ReplicaConfig) -> int:
+    """What the largest entry may take: one largest request, or one largest batch of rows, and what wraps them.
+
+    A batch of rows holds whole revisions, so it may exceed its own limit by one transaction's worth.
+    """
+    largest = max(config.limits.max_request_bytes, config.replication.max_batch_bytes)
+    return 2 * (largest + config.limits.max_request_bytes) + 256 * 1024
+
+
+def _lock_directory(directory: Path) -> int:
+    """Makes sure that no other process uses the data. Raises StartError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(f"cannot use the data directory {directory}: {error.strerror or error}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise StartError(f"the data directory {directory} is in use by another process") from error
+    return lock
