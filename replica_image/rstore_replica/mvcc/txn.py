@@ -27,6 +27,7 @@ from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
 from rstore_replica.mvcc import validate
 from rstore_replica.mvcc.layout import key_range, unpack_entry
 from rstore_replica.mvcc.range import check_revision, read_range
+from rstore_replica.mvcc.rows import MAX_KEY_BYTES
 from rstore_replica.mvcc.writer import Writer
 
 WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
@@ -36,10 +37,10 @@ def execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_
     """Executes one request as (at most) one revision; raises a StoreError when it is refused, having changed
     nothing.
     """
-    kind = request.WhichOneof("request")
     if limits.no_space and validate.adds_data(request):
         validate.check_write(request, limits.max_txn_ops)
         raise NoSpace
+    kind = request.WhichOneof("request")
     if kind == "put":
         return execute_put(writer, request.put)
     if kind == "delete_range":
@@ -55,8 +56,16 @@ def execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_
 
 def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
     """A Put by itself."""
+    key, lease = request.key, request.lease
+    plain = not (lease or request.prev_kv or request.ignore_value or request.ignore_lease)
+    if plain and 0 < len(key) <= MAX_KEY_BYTES:
+        # The hot path: nothing to refuse and nothing to look up but the key's last entry.
+        response = PutResponse()
+        response.header.revision = writer.put(key, request.value, 0)
+        writer.end_revision()
+        return response
     validate.check_put(request)
-    if request.lease:
+    if lease:
         raise LeaseNotFound
     if (request.ignore_value or request.ignore_lease) and writer.entry(request.key) is None:
         raise KeyNotFound

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from rstore_replica.mvcc import layout, rows
 from rstore_replica.mvcc.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
@@ -24,6 +25,7 @@ class Writer(Reader):
         self._rows: list[tuple[bytes, bytes]] = []
         self._index: list[tuple[bytes, bytes]] = []
         self._newest: dict[bytes, bytes] = {}
+        self._get: Callable[[bytes], bytes | None] = partial(transaction.get, db=store.index)
 
     @property
     def changed(self) -> bool:
@@ -47,7 +49,7 @@ class Writer(Reader):
 
     def put(self, key: bytes, value: bytes, lease: int) -> int:
         """Writes a key that is not too long; returns the revision it belongs to."""
-        previous = self._newest.get(key) or self.transaction.get(key, db=self.store.index)
+        previous = self._newest.get(key) or self._get(key)
         revision = self.revision + 1
         if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
             create_revision, version = revision, 1
