@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -25,6 +25,8 @@ FAILOVER_TO = "failover-to"
 DRY_RUN = "failover-dry-run"
 ABORT = "abort-failover"
 POLL_SECONDS = 0.2
+EXPLANATION_SECONDS = 2.0
+"""How long a failure without a reason waits for the event that gives one."""
 
 
 class State(StrEnum):
@@ -124,7 +126,7 @@ def follow(
         if current.get("primaryRegion") == target:
             return Progress(State.DONE, message=f"{target} is primary", receipt=receipt)
         if receipt is not None or warnings:
-            return Progress(State.FAILED, message=(warnings or [f"{target} is not primary"])[-1], receipt=receipt)
+            return Progress(State.FAILED, message=(warnings or [""])[-1], receipt=receipt)
         return Progress(State.WAITING)
     if warnings:
         return Progress(State.FAILED, message=warnings[-1])
@@ -157,15 +159,23 @@ def _request(
         return
     progress = Progress(State.WAITING)
     shown = ""
+    failed_since: float | None = None
     with stderr().status("waiting for the operator") as spinner:
         while time.monotonic() - started < timeout_seconds:
+            # The object first: events that explain what it says are younger than it.
+            now = cluster.store(name)
             news = [event for event in cluster.events(name, uid) if _event_key(event) not in seen]
-            progress = follow(before, cluster.store(name), annotation, target, news)
+            progress = follow(before, now, annotation, target, news)
             if progress.step and progress.step != shown:
                 shown = progress.step
                 spinner.update(shown)
                 stderr().print(f"{time.monotonic() - started:6.2f}s  {shown}", highlight=False)
-            if progress.state in (State.DONE, State.FAILED):
+            if progress.state is State.FAILED and not progress.message:
+                failed_since = failed_since or time.monotonic()
+                if time.monotonic() - failed_since >= EXPLANATION_SECONDS:
+                    progress = replace(progress, message=f"{target} is not primary")
+                    break
+            elif progress.state in (State.DONE, State.FAILED):
                 break
             time.sleep(POLL_SECONDS)
         else:
@@ -174,12 +184,12 @@ def _request(
                 + (f"the operator is at step {shown}" if shown else "the operator has not taken it up"),
                 hint=f"`rstore status {name} -w` keeps watching, `rstore failover {name} --abort` gives it up",
             )
-    _finish(progress, output)
+    _finish(name, progress, output)
 
 
-def _finish(progress: Progress, output: Output) -> None:
+def _finish(name: str, progress: Progress, output: Output) -> None:
     if progress.state is State.FAILED and output is Output.TABLE:
-        raise CliError(progress.message, hint="`kubectl describe rstore` shows events and conditions")
+        raise CliError(progress.message, hint=f"`kubectl describe rstore {name}` shows events and conditions")
     data = {"state": progress.state.value, "message": progress.message, "receipt": progress.receipt}
 
     def render(console: Any) -> None:

@@ -69,7 +69,7 @@ def render(store: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [head, Text(), table(REGION_HEADERS, region_rows(current))]
     if current.get("failover"):
         parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
-    troubles = condition_lines(current)
+    troubles = condition_lines(current) + region_lines(current)
     if troubles:
         parts += [Text(), *[Text(line, style="yellow") for line in troubles]]
     receipts = current.get("history", [])
@@ -113,6 +113,11 @@ def condition_lines(current: dict[str, Any]) -> list[str]:
     return lines
 
 
+def region_lines(current: dict[str, Any]) -> list[str]:
+    """What is wrong with single regions, one line each."""
+    return [f"{region['name']}: {region['message']}" for region in current.get("regions", []) if region.get("message")]
+
+
 def failover_line(failover: dict[str, Any]) -> str:
     """A change of primary that is under way."""
     return (
@@ -130,7 +135,7 @@ def receipt_line(receipt: dict[str, Any]) -> str:
         parts.append(f"write gap {seconds(float(receipt['writeGapSeconds']))}")
     if receipt.get("revisionsLost") is not None:
         parts.append(f"revisions lost {receipt['revisionsLost']}")
-    finished = receipt.get("finishedAt") or receipt.get("completedAt") or receipt.get("startedAt")
+    finished = receipt.get("finishedAt") or receipt.get("startedAt")
     if finished:
         parts.append(str(finished))
     return "  " + "  ".join(parts)

@@ -1,0 +1,220 @@
+"""Stand-ins for the Kubernetes API and a replica, as far as the commands use them."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from rstore_api.errors import FutureRevision
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+from rstore_cli.cluster import GROUP, Pod
+from rstore_cli.errors import CliError
+
+Object = dict[str, Any]
+
+
+def store_object(**status: Any) -> Object:
+    """A store of three regions whose primary is us-east, Steady unless ``status`` says otherwise."""
+    return {
+        "metadata": {"name": "orders", "namespace": "default", "uid": "u1", "annotations": {}},
+        "spec": {"regions": [{"name": "us-east"}, {"name": "eu-west"}, {"name": "ap-south"}]},
+        "status": {
+            "phase": "Steady",
+            "primaryRegion": "us-east",
+            "epoch": 1,
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "all regions are ready"}],
+            "regions": [
+                {
+                    "name": "us-east",
+                    "role": "Primary",
+                    "phase": "Ready",
+                    "replicas": 3,
+                    "readyReplicas": 3,
+                    "revision": 9,
+                },
+                {
+                    "name": "eu-west",
+                    "role": "Secondary",
+                    "phase": "Ready",
+                    "replicas": 3,
+                    "readyReplicas": 2,
+                    "revision": 8,
+                    "ackedRevision": 8,
+                    "lagSeconds": 0.004,
+                    "lagBytes": 2048,
+                    "connected": True,
+                    "leader": "orders-eu-west-1",
+                },
+            ],
+            **status,
+        },
+    }
+
+
+@dataclass
+class FakeCluster:
+    """Answers as :class:`rstore_cli.cluster.Cluster` does. ``on_annotate`` plays the operator."""
+
+    objects: Object = field(default_factory=store_object)
+    secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    replicas: list[Pod] = field(default_factory=list)
+    addresses: dict[str, tuple[str, int]] = field(default_factory=dict)
+    recorded: list[Object] = field(default_factory=list)
+    script: list[Callable[[FakeCluster], None]] = field(default_factory=list)
+    annotations: dict[str, str | None] = field(default_factory=dict)
+    namespace: str = "default"
+
+    def store(self, name: str) -> Object:
+        if name != "orders":
+            raise CliError(f'replicatedstore "{name}" was not found')
+        if self.annotations and self.script:
+            self.script.pop(0)(self)
+        return copy.deepcopy(self.objects)
+
+    def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Object:
+        self.annotations.update(annotations)
+        for key, value in annotations.items():
+            self.objects["metadata"]["annotations"][f"{GROUP}/{key}"] = value
+        return self.store(name) if not self.script else copy.deepcopy(self.objects)
+
+    def events(self, name: str, uid: str) -> list[Object]:
+        return copy.deepcopy(self.recorded)
+
+    def secret(self, name: str) -> dict[str, bytes]:
+        if name not in self.secrets:
+            raise CliError(f'secret "{name}" was not found')
+        return self.secrets[name]
+
+    def pods(self, store: str, region: str | None = None) -> list[Pod]:
+        found = [pod for pod in self.replicas if region in (None, pod.region)]
+        return sorted(found, key=lambda pod: (not pod.ready, pod.name))
+
+    def open_port(self, pod: str, port: int) -> tuple[socket.socket, Callable[[], str]]:
+        if pod not in self.addresses:
+            raise CliError(f'port {port} of pod "{pod}": connection refused')
+        return socket.create_connection(self.addresses[pod], timeout=5), lambda: ""
+
+
+def event(name: str, kind: str, message: str) -> Object:
+    return {
+        "metadata": {"name": name},
+        "type": kind,
+        "message": message,
+        "lastTimestamp": f"2026-01-01T00:00:0{name[-1]}Z",
+        "count": 1,
+    }
+
+
+class Authority:
+    """A CA and certificates of it, made for one test."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test CA")])
+        self._certificate = self._sign(name, name, self._key, ca=True)
+        self.ca = self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, common_name: str) -> tuple[bytes, bytes]:
+        """(certificate, key), PEM, for localhost."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        certificate = self._sign(subject, self._certificate.subject, key, ca=False)
+        return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
+    def secret(self) -> dict[str, bytes]:
+        """The contents of a client Secret."""
+        certificate, key = self.issue("client")
+        return {"ca.crt": self.ca, "tls.crt": certificate, "tls.key": key}
+
+    def _sign(
+        self, subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, *, ca: bool
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if not ca:
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer):
+    """Keys in a dictionary, one revision per put; ``hash`` and ``revision`` can be set."""
+
+    def __init__(self) -> None:
+        self.keys: dict[bytes, tuple[bytes, int]] = {}
+        self.revision = 1
+        self.hash = 0xABCD
+
+    def Range(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.RangeResponse:
+        response = rpc_pb2.RangeResponse()
+        response.header.revision = self.revision
+        for key, (value, revision) in sorted(self.keys.items()):
+            inside = key == request.key if not request.range_end else request.key <= key < request.range_end
+            if inside:
+                response.kvs.add(key=key, value=value, mod_revision=revision, create_revision=revision, version=1)
+        response.count = len(response.kvs)
+        return response
+
+    def Put(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.PutResponse:
+        self.revision += 1
+        self.keys[request.key] = (request.value, self.revision)
+        response = rpc_pb2.PutResponse()
+        response.header.revision = self.revision
+        return response
+
+    def DeleteRange(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.DeleteRangeResponse:
+        gone = [
+            key
+            for key in self.keys
+            if key == request.key or (request.range_end and request.key <= key < request.range_end)
+        ]
+        for key in gone:
+            del self.keys[key]
+        self.revision += bool(gone)
+        response = rpc_pb2.DeleteRangeResponse(deleted=len(gone))
+        response.header.revision = self.revision
+        return response
+
+    def HashKV(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.HashKVResponse:
+        if request.revision > self.revision:
+            error = FutureRevision()
+            context.set_trailing_metadata(error.trailing_metadata())
+            context.abort(error.status, str(error))
+        return rpc_pb2.HashKVResponse(hash=self.hash, hash_revision=request.revision)
+
+
+@contextmanager
+def serve(replica: FakeReplica, authority: Authority) -> Iterator[tuple[str, int]]:
+    """Serve a replica on a free loopback port with mutual TLS; yields its address."""
+    certificate, key = authority.issue("peer")
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+    rpc_pb2_grpc.add_KVServicer_to_server(replica, server)
+    rpc_pb2_grpc.add_MaintenanceServicer_to_server(replica, server)
+    credentials = grpc.ssl_server_credentials([(key, certificate)], authority.ca, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    try:
+        yield "127.0.0.1", port
+    finally:
+        server.stop(grace=0).wait()

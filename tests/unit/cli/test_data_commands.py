@@ -1,0 +1,135 @@
+"""put, get, del and verify, through a forwarded port to a replica with mutual TLS."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+from rstore_cli.cluster import Pod
+from rstore_cli.verify import ReplicaHash, judge
+from unit.cli.conftest import Run
+from unit.cli.fakes import FakeCluster, FakeReplica
+
+Replicas = dict[str, FakeReplica]
+
+
+def test_put_writes_to_the_primary_and_prints_the_revision(run: Run, replicas: Replicas) -> None:
+    ran = run("put", "orders", "greeting", "hello")
+    assert (ran.code, ran.out) == (0, "OK revision 2\n"), ran.err
+    assert replicas["orders-us-east-0"].keys == {b"greeting": (b"hello", 2)}
+    assert replicas["orders-eu-west-0"].keys == {}
+
+
+def test_put_reads_the_value_from_standard_input(run: Run, replicas: Replicas, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    import io
+    import types
+
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"\x00raw\xff")))
+    assert run("put", "orders", "binary", "-").code == 0
+    assert replicas["orders-us-east-0"].keys[b"binary"][0] == b"\x00raw\xff"
+
+
+def test_get_shows_the_key_with_its_revision(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].keys[b"a"] = (b"1", 7)
+    ran = run("get", "orders", "a")
+    assert ran.code == 0
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["KEY", "VALUE", "REVISION", "VERSION"],
+        ["a", "1", "7", "1"],
+    ]
+
+
+def test_get_of_a_region_asks_that_region(run: Run, replicas: Replicas) -> None:
+    replicas["orders-eu-west-0"].keys[b"a"] = (b"there", 7)
+    assert "there" in run("get", "orders", "a", "--region=eu-west", "--serializable").out
+
+
+def test_get_of_an_endpoint_asks_that_endpoint(run: Run, replicas: Replicas, cluster: FakeCluster) -> None:
+    replicas["orders-ap-south-0"].keys[b"a"] = (b"direct", 7)
+    host, port = cluster.addresses["orders-ap-south-0"]
+    assert "direct" in run("get", "orders", "a", f"--endpoint={host}:{port}").out
+
+
+def test_get_prefix_as_json_and_yaml(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].keys |= {b"k/1": (b"one", 2), b"k/2": (b"\xff", 3), b"other": (b"x", 4)}
+    parsed = json.loads(run("get", "orders", "k/", "--prefix", "-o", "json").out)
+    assert parsed == yaml.safe_load(run("get", "orders", "k/", "--prefix", "-o", "yaml").out)
+    assert [kv["key"] for kv in parsed["kvs"]] == ["k/1", "k/2"]
+    assert parsed["kvs"][0]["value"] == "one"
+    assert parsed["kvs"][1]["valueBase64"] == "/w=="
+
+
+def test_get_value_only_prints_the_raw_bytes(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].keys[b"a"] = (b"no newline", 2)
+    assert run("get", "orders", "a", "--print-value-only").out == "no newline"
+
+
+def test_get_of_a_missing_key_fails(run: Run, replicas: Replicas) -> None:
+    ran = run("get", "orders", "nothing")
+    assert ran.code == 1
+    assert 'key "nothing" does not exist' in ran.err
+
+
+def test_del_says_how_many_keys_there_were(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].keys |= {b"k/1": (b"one", 2), b"k/2": (b"two", 3), b"other": (b"x", 4)}
+    assert run("del", "orders", "k/", "--prefix").out == "deleted 2 revision 2\n"
+    assert run("del", "orders", "gone").out == "deleted 0 revision 2\n"
+    assert set(replicas["orders-us-east-0"].keys) == {b"other"}
+
+
+def test_an_unknown_region_is_answered_with_the_regions_there_are(run: Run, replicas: Replicas) -> None:
+    ran = run("put", "orders", "a", "b", "--region=mars")
+    assert ran.code == 1
+    assert 'no region "mars"' in ran.err
+    assert "us-east, eu-west, ap-south" in ran.err
+
+
+def test_no_ready_replica_is_said_without_trying(run: Run, replicas: Replicas, cluster: FakeCluster) -> None:
+    cluster.replicas[:] = [Pod(pod.name, pod.region, ready=False) for pod in cluster.replicas]
+    ran = run("put", "orders", "a", "b")
+    assert ran.code == 1
+    assert 'no replica of region "us-east" is ready' in ran.err
+
+
+def test_a_refused_forward_is_named(run: Run, replicas: Replicas, cluster: FakeCluster) -> None:
+    del cluster.addresses["orders-us-east-0"]
+    ran = run("put", "orders", "a", "b", "--timeout=1")
+    assert ran.code == 1
+    assert 'port 2379 of pod "orders-us-east-0": connection refused' in ran.err
+
+
+def test_usage_errors_exit_with_2(run: Run, replicas: Replicas) -> None:
+    assert run("put", "orders", "only-a-key").code == 2
+    assert run("get", "orders", "").code == 2
+    assert run("del", "orders", "", "--prefix").code == 2
+    assert run("put", "orders", "a", "b", "--timeout=0").code == 2
+
+
+def test_verify_agrees_when_all_hashes_are_equal(run: Run, replicas: Replicas) -> None:
+    ran = run("verify", "orders")
+    assert ran.code == 0, ran.err
+    assert "equal at revision 1" in ran.out
+    assert ran.out.count("0000abcd") == 4
+
+
+def test_verify_names_the_replica_that_differs(run: Run, replicas: Replicas) -> None:
+    replicas["orders-eu-west-0"].hash = 1
+    ran = run("verify", "orders", "-o", "json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["problems"] == ["hashes differ at revision 1: orders-eu-west-0 against the others"]
+
+
+def test_verify_gives_up_on_a_region_that_stays_behind(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].revision = replicas["orders-us-east-1"].revision = 5
+    replicas["orders-eu-west-0"].revision = 5
+    ran = run("verify", "orders", "--timeout=0.5")
+    assert ran.code == 1
+    assert "orders-ap-south-0: has not reached revision 5" in ran.out
+    assert "region ap-south: no replica answered" in ran.out
+
+
+def test_the_verdict_demands_an_answer_of_every_region() -> None:
+    one = ReplicaHash("us-east", "a", 3, 1)
+    assert judge(3, [one], ["us-east"]).ok
+    assert judge(3, [one], ["us-east", "eu-west"]).problems == ("region eu-west: no replica answered",)
+    assert not judge(3, [], ["us-east"]).ok

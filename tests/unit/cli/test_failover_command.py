@@ -1,0 +1,183 @@
+"""rstore failover: the annotation it sets, and how it follows what the operator makes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from rstore_cli.failover import ABORT, DRY_RUN, FAILOVER_TO, State, follow
+from unit.cli.conftest import Run
+from unit.cli.fakes import FakeCluster, event, store_object
+
+ASKED = "replicatedstore.io/failover-to"
+RECEIPT = {
+    "epoch": 2,
+    "from": "us-east",
+    "to": "eu-west",
+    "outcome": "Succeeded",
+    "startedAt": "t",
+    "writeGapSeconds": 0.2,
+}
+ABORTED = {**RECEIPT, "outcome": "Aborted"}
+
+
+def running(step: str) -> dict[str, Any]:
+    return {"mode": "Planned", "from": "us-east", "to": "eu-west", "epoch": 2, "step": step}
+
+
+def operator_steps(cluster: FakeCluster, *steps: str) -> None:
+    """Each look at the store finds it one step further; the last step is followed by the receipt."""
+
+    def at(step: str) -> Any:
+        return lambda fake: fake.objects["status"].update(failover=running(step))
+
+    def finish(fake: FakeCluster) -> None:
+        fake.objects["metadata"]["annotations"].clear()
+        fake.objects["status"].update(failover=None, primaryRegion="eu-west", epoch=2, history=[RECEIPT])
+
+    cluster.script = [*(at(step) for step in steps), finish]
+
+
+def test_a_switchover_is_followed_to_its_receipt(run: Run, cluster: FakeCluster) -> None:
+    operator_steps(cluster, "Demoting", "CatchingUp", "Promoting", "Repointing")
+    ran = run("failover", "orders", "--to=eu-west")
+    assert ran.code == 0, ran.err
+    assert cluster.annotations == {"failover-to": "eu-west"}
+    assert [line.split()[-1] for line in ran.err.splitlines() if line.strip()][:4] == [
+        "Demoting",
+        "CatchingUp",
+        "Promoting",
+        "Repointing",
+    ]
+    assert "eu-west is primary" in ran.out
+    assert "write gap 200ms" in ran.out
+
+
+def test_as_json_the_receipt_is_the_result(run: Run, cluster: FakeCluster) -> None:
+    operator_steps(cluster, "Demoting")
+    ran = run("failover", "orders", "--to=eu-west", "-o", "json")
+    assert json.loads(ran.out) == {"state": "Done", "message": "eu-west is primary", "receipt": RECEIPT}
+
+
+def test_a_switchover_that_was_given_up_exits_1(run: Run, cluster: FakeCluster) -> None:
+    def give_up(fake: FakeCluster) -> None:
+        fake.objects["metadata"]["annotations"].clear()
+        fake.objects["status"].update(history=[ABORTED], epoch=2)
+
+    def explain(fake: FakeCluster) -> None:
+        fake.recorded.append(event("e1", "Warning", "eu-west did not catch up within 30s"))
+
+    cluster.script = [give_up, explain]
+    ran = run("failover", "orders", "--to=eu-west")
+    assert ran.code == 1
+    assert "eu-west did not catch up within 30s" in ran.err
+
+
+def test_a_refusal_is_reported_with_the_operators_words(run: Run, cluster: FakeCluster) -> None:
+    def refuse(fake: FakeCluster) -> None:
+        fake.objects["metadata"]["annotations"].clear()
+        fake.recorded.append(event("e2", "Warning", "eu-west has no leader"))
+
+    cluster.recorded = [event("e1", "Warning", "an old story")]
+    cluster.script = [refuse]
+    ran = run("failover", "orders", "--to=eu-west", "-o", "json")
+    assert ran.code == 1
+    assert json.loads(ran.out)["message"] == "eu-west has no leader"
+
+
+def test_a_dry_run_sets_its_own_annotation_and_prints_the_answer(run: Run, cluster: FakeCluster) -> None:
+    def answer(fake: FakeCluster) -> None:
+        fake.objects["metadata"]["annotations"].clear()
+        fake.recorded.append(event("e1", "Normal", "eu-west would become primary; nothing would be lost"))
+
+    cluster.script = [answer]
+    ran = run("failover", "orders", "--to=eu-west", "--dry-run")
+    assert ran.code == 0
+    assert cluster.annotations == {"failover-dry-run": "eu-west"}
+    assert "nothing would be lost" in ran.out
+
+
+def test_an_abort_sets_its_own_annotation(run: Run, cluster: FakeCluster) -> None:
+    run("failover", "orders", "--abort", "--no-wait")
+    assert cluster.annotations == {"abort-failover": "true"}
+
+
+def test_no_wait_returns_at_once(run: Run, cluster: FakeCluster) -> None:
+    ran = run("failover", "orders", "--to=eu-west", "--no-wait")
+    assert ran.code == 0
+    assert "rstore status orders -w" in ran.out
+
+
+def test_an_operator_that_is_not_there_is_a_timeout_with_a_hint(run: Run, cluster: FakeCluster) -> None:
+    ran = run("failover", "orders", "--to=eu-west", "--timeout=1")
+    assert ran.code == 1
+    assert "the operator has not taken it up" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--to=mars",), 1, "it could move to: eu-west, ap-south"),
+        (("--to=us-east",), 1, "is the primary"),
+        (("--to=eu-west", "--forced"), 1, "not supported by this version"),
+        ((), 2, "which region?"),
+        (("--to=eu-west", "--abort"), 2, "--abort goes alone"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_changed(
+    run: Run, cluster: FakeCluster, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    ran = run("failover", "orders", *arguments)
+    assert ran.code == code
+    assert message in ran.err
+    assert cluster.annotations == {}
+
+
+def test_a_second_switchover_has_to_wait_for_the_first(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects = store_object(failover=running("CatchingUp"))
+    ran = run("failover", "orders", "--to=ap-south")
+    assert ran.code == 1
+    assert "under way (step CatchingUp)" in ran.err
+
+
+# ---- the decision itself
+
+
+def asked(**status: Any) -> dict[str, Any]:
+    store = store_object(**status)
+    store["metadata"]["annotations"][ASKED] = "eu-west"
+    return store
+
+
+def test_follow_waits_while_the_annotation_is_there() -> None:
+    assert follow(store_object(), asked(), FAILOVER_TO, "eu-west", []).state is State.WAITING
+
+
+def test_follow_is_not_fooled_by_an_older_receipt_for_the_same_region() -> None:
+    before = store_object(history=[{**RECEIPT, "startedAt": "long ago"}])
+    now = store_object(history=[{**RECEIPT, "startedAt": "long ago"}])
+    assert follow(before, now, FAILOVER_TO, "eu-west", []).state is State.WAITING
+
+
+def test_follow_reports_the_step_even_while_the_annotation_is_there() -> None:
+    progress = follow(store_object(), asked(failover=running("Promoting")), FAILOVER_TO, "eu-west", [])
+    assert (progress.state, progress.step) == (State.RUNNING, "Promoting")
+
+
+def test_follow_takes_a_warning_during_a_successful_switchover_as_no_failure() -> None:
+    now = store_object(primaryRegion="eu-west", history=[RECEIPT])
+    news = [event("e1", "Warning", "ap-south does not answer")]
+    progress = follow(store_object(), now, FAILOVER_TO, "eu-west", news)
+    assert (progress.state, progress.receipt) == (State.DONE, RECEIPT)
+
+
+def test_follow_of_a_dry_run_needs_an_answer() -> None:
+    assert follow(store_object(), store_object(), DRY_RUN, "eu-west", []).state is State.WAITING
+
+
+def test_follow_of_an_abort_waits_until_the_switchover_is_gone() -> None:
+    before = store_object(failover=running("CatchingUp"))
+    news = [event("e1", "Normal", "aborting")]
+    assert follow(before, before, ABORT, "", news).state is State.WAITING
+    assert follow(before, store_object(history=[ABORTED]), ABORT, "", news).state is State.DONE

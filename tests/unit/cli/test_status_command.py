@@ -1,0 +1,92 @@
+"""rstore status: what a person sees of `.status`."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+from rstore_cli.status import condition_lines, receipt_line
+from unit.cli.conftest import Run
+from unit.cli.fakes import FakeCluster, store_object
+
+RECEIPT = {
+    "epoch": 2,
+    "from": "eu-west",
+    "to": "us-east",
+    "trigger": "Annotation",
+    "outcome": "Succeeded",
+    "writeGapSeconds": 0.345,
+    "revisionsLost": 0,
+    "finishedAt": "2026-01-01T00:00:00Z",
+}
+
+
+def test_a_ready_store_shows_its_regions_and_exits_0(run: Run, cluster: FakeCluster) -> None:
+    ran = run("status", "orders")
+    assert ran.code == 0
+    rows = [line.split() for line in ran.out.splitlines()]
+    assert "phase Steady  primary us-east  epoch 1" in ran.out
+    assert ["us-east", "Primary", "Ready", "3/3", "-", "9", "-", "-", "-", "-"] in rows
+    assert ["eu-west", "Secondary", "Ready", "2/3", "orders-eu-west-1", "8", "8", "4ms", "2KiB", "yes"] in rows
+
+
+def test_a_store_that_is_not_ready_says_why_and_exits_1(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects = store_object(
+        phase="Degraded",
+        conditions=[
+            {"type": "Ready", "status": "False", "reason": "RegionLost", "message": "eu-west has no leader"},
+            {"type": "Degraded", "status": "True", "reason": "RegionLost", "message": "eu-west has no leader"},
+        ],
+    )
+    ran = run("status", "orders")
+    assert ran.code == 1
+    assert "Ready=False RegionLost: eu-west has no leader" in ran.out
+
+
+def test_a_region_in_trouble_shows_its_message(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects["status"]["regions"][1]["message"] = "no leader for 5s"
+    assert "eu-west: no leader for 5s" in run("status", "orders").out
+
+
+def test_a_store_nobody_has_looked_at_says_so(run: Run, cluster: FakeCluster) -> None:
+    del cluster.objects["status"]
+    ran = run("status", "orders")
+    assert ran.code == 1
+    assert "the operator has not looked at this store yet" in ran.out
+
+
+def test_a_change_of_primary_under_way_and_the_last_ones_are_shown(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects = store_object(
+        failover={"mode": "Planned", "from": "us-east", "to": "eu-west", "epoch": 3, "step": "CatchingUp"},
+        history=[RECEIPT],
+    )
+    out = run("status", "orders").out
+    assert "us-east → eu-west, epoch 3, step CatchingUp" in out
+    assert "epoch 2: eu-west → us-east  Annotation  Succeeded  write gap 345ms  revisions lost 0" in out
+
+
+def test_json_and_yaml_carry_the_whole_status(run: Run, cluster: FakeCluster) -> None:
+    parsed = json.loads(run("status", "orders", "-o", "json").out)
+    assert parsed == yaml.safe_load(run("status", "orders", "-o", "yaml").out)
+    assert parsed["name"] == "orders"
+    assert parsed["ready"] is True
+    assert parsed["regions"] == cluster.objects["status"]["regions"]
+
+
+def test_an_unknown_store_is_an_error_with_exit_code_1(run: Run, cluster: FakeCluster) -> None:
+    ran = run("status", "nothing")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith('error: replicatedstore "nothing" was not found')
+
+
+def test_watching_as_json_is_a_usage_error(run: Run, cluster: FakeCluster) -> None:
+    assert run("status", "orders", "-w", "-o", "json").code == 2
+
+
+def test_good_conditions_are_not_troubles() -> None:
+    good = [("Ready", "True"), ("Degraded", "False"), ("Progressing", "True"), ("Unheard", "False")]
+    assert condition_lines({"conditions": [{"type": kind, "status": value} for kind, value in good]}) == []
+
+
+def test_a_receipt_without_details_is_still_one_line() -> None:
+    assert receipt_line({}).strip() == "epoch ?: ? → ?"
