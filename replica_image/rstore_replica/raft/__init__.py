@@ -1,1 +1,27 @@
-"""PySyncObj made safe: one Raft group per region behind a narrow interface."""
+"""One region's Raft group: :class:`Group` is all that the layers above use."""
+
+from .clock import Clock, SystemClock
+from .config import RaftConfig
+from .disk import Disk, LocalDisk
+from .group import Group
+from .grpc_transport import SERVER_OPTIONS, GrpcTransport
+from .transport import Transport
+from .types import GroupStatus, JournalDamaged, Member, RaftFailure, Role, StateMachine
+
+__all__ = [
+    "SERVER_OPTIONS",
+    "Clock",
+    "Disk",
+    "Group",
+    "GroupStatus",
+    "GrpcTransport",
+    "JournalDamaged",
+    "LocalDisk",
+    "Member",
+    "RaftConfig",
+    "RaftFailure",
+    "Role",
+    "StateMachine",
+    "SystemClock",
+    "Transport",
+]

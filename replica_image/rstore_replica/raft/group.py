@@ -1,0 +1,380 @@
+"""One Raft group as the layers above see it: propose, read barrier, status, leadership. See ``Group``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rstore_api import errors
+from rstore_api.proto import raft_pb2 as pb
+
+from .barrier import Barrier
+from .checkpoints import CheckpointStore
+from .clock import Clock, SystemClock, Timer
+from .config import RaftConfig
+from .core import RaftCore
+from .disk import Disk, LocalDisk
+from .durability import Syncer
+from .journal import NO_OP, Journal
+from .proposals import Proposals
+from .snapshots import SnapshotReceiver, SnapshotSender
+from .transport import Transport
+from .types import GroupStatus, Member, RaftFailure, Role, StateMachine
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["Group", "GroupStatus", "Member", "RaftConfig", "RaftFailure", "Role", "StateMachine"]
+
+
+def terminate_process(error: BaseException) -> None:
+    """What a group does by default when it cannot go on: a replica that is wrong about its log must not serve."""
+    logger.critical("raft_failed error=%s", error, exc_info=error)
+    os._exit(70)
+
+
+class Group:
+    """A replica's membership in its region's Raft group.
+
+    Everything runs on the event loop that :meth:`start` was called on; syncs and checkpoints go to threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        members: tuple[Member, ...],
+        directory: Path,
+        machine: StateMachine,
+        transport: Transport,
+        clock: Clock | None = None,
+        disk: Disk | None = None,
+        config: RaftConfig | None = None,
+        rng: random.Random | None = None,
+        on_fatal: Callable[[BaseException], None] = terminate_process,
+    ) -> None:
+        """``directory`` is this group's own; ``on_fatal`` is called once, with a :class:`RaftFailure` or what a bug raised."""
+        if name not in {member.name for member in members}:
+            raise ValueError(f"{name!r} is not among the members {[member.name for member in members]}")
+        self._name = name
+        self._members = members
+        self._directory = directory
+        self._machine = machine
+        self._transport = transport
+        self._clock = clock or SystemClock()
+        self._disk = disk or LocalDisk()
+        self._config = config or RaftConfig()
+        self._rng = rng or random.Random()
+        self._on_fatal = on_fatal
+        self._callbacks: list[Callable[[GroupStatus], None]] = []
+        self._running = False
+        self._failure: BaseException | None = None
+        self._wake_pending = False
+        self._timer: Timer | None = None
+        self._seen: tuple[Role, int, str | None] = (Role.FOLLOWER, 0, None)
+        self._leader_since: float | None = None
+        self._transferring = False
+        self._changed: asyncio.Event = asyncio.Event()
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Recovers from disk and takes part. Raises :class:`RaftFailure` when what is on disk cannot be trusted."""
+        config, disk = self._config, self._disk
+        self._journal = Journal(
+            self._directory / "journal", disk, segment_bytes=config.segment_bytes, cache_bytes=config.tail_cache_bytes
+        )
+        self._checkpoints = CheckpointStore(self._directory / "checkpoints", disk, self._machine, config)
+        applied = await self._checkpoints.recover(self._journal)
+        self._core = RaftCore(
+            name=self._name,
+            peers=tuple(member.name for member in self._members if member.name != self._name),
+            journal=self._journal,
+            clock=self._clock,
+            rng=self._rng,
+            config=config,
+            send=self._send,
+            apply_entry=self._apply_command,
+            snapshot_wanted=self._snapshot_wanted,
+        )
+        self._core.engine.last_applied = applied
+        self._core.engine.commit_index = max(applied, self._journal.commit_index)
+        self._applying = (0, 0)
+        self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
+        self._proposals = Proposals(config)
+        self._barrier = Barrier(self._core, self._wake)
+        self._sender = SnapshotSender(self._core, self._checkpoints, disk, config)
+        self._receiver = SnapshotReceiver(
+            self._core, self._checkpoints, self._journal, disk, installed=self._installed, failed=self._fail
+        )
+        self._running = True
+        await self._transport.start(self._on_message, self._on_link)
+        if len(self._members) == 1:
+            self._core.elect_alone()
+        self._wake()
+
+    async def stop(self) -> None:
+        """Leaves without ceremony (see :meth:`transfer_leadership` for ceremony); what was proposed has an unknown outcome."""
+        if not self._running:
+            return
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._transport.stop()
+        await self._sender.stop()
+        await self._receiver.stop()
+        await self._checkpoints.stop()
+        await self._syncer.stop()
+        self._end_waiting("the replica stopped")
+        if self._failure is None and self._journal.dirty:
+            pending = self._journal.take_sync()
+            await self._disk.run(pending.work)
+            pending.done()
+        self._journal.close()
+        self._disk.close()
+        self._changed.set()
+
+    def add_to_server(self, server: Any) -> None:
+        """Registers the transport's service on a gRPC server, when the transport has one; before the server starts."""
+        add = getattr(self._transport, "add_to_server", None)
+        if add is not None:
+            add(server)
+
+    # ------------------------------------------------------------------ what callers use
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        """Commits the entry and returns what ``apply`` returned for it here.
+
+        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests or ShuttingDown when the entry certainly is not in
+        the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves the outcome unknown.
+        """
+        self._require_leader()
+        if self._transferring:
+            raise errors.NoLeader("leadership is being handed over")
+        if len(entry) > self._config.max_entry_bytes:
+            raise errors.RequestTooLarge(f"{len(entry)} bytes, at most {self._config.max_entry_bytes}")
+        self._proposals.admit(len(entry))
+        try:
+            index, term = self._core.propose(entry)
+        except Exception as error:
+            self._fail(error)
+            raise errors.OutcomeUnknown("the journal cannot be written") from error
+        future = self._proposals.add(index, term, len(entry))
+        self._wake()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await future
+        except TimeoutError:
+            raise errors.OutcomeUnknown(f"not committed within {timeout_seconds:g} s") from None
+        finally:
+            self._proposals.release(index, term)
+
+    async def barrier(self, *, timeout_seconds: float) -> None:
+        """Returns when this replica has applied all that was committed, anywhere, before the call.
+
+        Raises NotLeader or NoLeader when it does not lead, DeadlineExceeded when no majority confirmed in time. Callers
+        that wait at the same time share one question to the peers.
+        """
+        self._require_leader()
+        future = self._barrier.add()
+        self._wake()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await future
+        except TimeoutError:
+            raise errors.DeadlineExceeded("no majority of the region's replicas answered") from None
+
+    def status(self) -> GroupStatus:
+        """This replica's view now."""
+        engine = self._core.engine
+        reason = str(self._failure) if self._failure else self._receiver.progress
+        return GroupStatus(
+            name=self._name,
+            role=engine.role,
+            leader=engine.leader,
+            term=engine.term,
+            commit_index=engine.commit_index,
+            applied_index=engine.last_applied,
+            last_index=self._journal.last_index,
+            members=self._members,
+            leader_since=self._leader_since if engine.role is Role.LEADER else None,
+            not_ready_reason=reason,
+        )
+
+    def on_change(self, callback: Callable[[GroupStatus], None]) -> None:
+        """Calls back on the event loop whenever role, term or leader have changed. Callbacks must not raise."""
+        self._callbacks.append(callback)
+
+    async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
+        """Hands leadership to ``target``, or to whoever is most up to date; returns the new leader's name.
+
+        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, and DeadlineExceeded when
+        it did not work in time: then this replica goes on as leader, or another has become it.
+        """
+        self._require_leader()
+        peers = [member.name for member in self._members if member.name != self._name]
+        if target == self._name or (target is None and not peers):
+            return self._name
+        if target is not None and target not in peers:
+            raise errors.InvalidRequest(f"{target!r} is not a member of this group")
+        if self._transferring:
+            raise errors.TooManyRequests("leadership is already being handed over")
+        self._transferring = True
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._transfer(target, peers)
+        except TimeoutError:
+            raise errors.DeadlineExceeded(f"{target or 'no replica'} did not take over in time") from None
+        finally:
+            self._transferring = False
+
+    async def _transfer(self, target: str | None, peers: list[str]) -> str:
+        core = self._core
+        told: str | None = None
+        while self._running:
+            self._changed.clear()
+            status = self.status()
+            if status.role is not Role.LEADER:
+                if status.leader is not None:
+                    return status.leader
+            elif told is None:
+                able = [peer for peer in ([target] if target else peers) if core.is_connected(peer)]
+                best = max(able, key=core.match_index, default=None)
+                if best is not None and core.match_index(best) == status.last_index:
+                    core.send_timeout_now(best)
+                    told = best
+            try:
+                await asyncio.wait_for(self._changed.wait(), self._config.heartbeat_seconds)
+            except TimeoutError:
+                told = None if status.role is Role.LEADER else told
+        raise errors.ShuttingDown
+
+    def _require_leader(self) -> None:
+        if not self._running or self._failure is not None:
+            raise errors.ShuttingDown
+        status = self._core.engine
+        if status.role is Role.LEADER:
+            return
+        if status.leader is None:
+            raise errors.NoLeader
+        raise errors.NotLeader(f"{status.leader} leads", leader=self._address_of(status.leader))
+
+    def _address_of(self, name: str) -> str:
+        return next((member.address for member in self._members if member.name == name), "")
+
+    # ------------------------------------------------------------------ events
+
+    def _send(self, peer: str, envelope: pb.RaftEnvelope, hold: bool) -> None:
+        if hold:
+            self._syncer.hold(lambda: self._transport.send(peer, envelope) and None)
+        else:
+            self._transport.send(peer, envelope)
+
+    def _on_message(self, peer: str, envelope: pb.RaftEnvelope) -> None:
+        if not self._running or self._failure is not None:
+            return
+        try:
+            self._core.receive(peer, envelope)
+            if envelope.term == self._core.engine.term:
+                if envelope.HasField("snapshot_chunk"):
+                    self._receiver.on_chunk(peer, envelope.snapshot_chunk)
+                elif envelope.HasField("snapshot_reply"):
+                    self._sender.on_reply(peer, envelope.snapshot_reply)
+        except Exception as error:
+            self._fail(error)
+        self._wake()
+
+    def _on_link(self, peer: str, connected: bool, new_session: bool) -> None:
+        if self._running and self._failure is None:
+            self._core.link_changed(peer, connected, new_session=new_session)
+            self._wake()
+
+    def _snapshot_wanted(self, peer: str) -> None:
+        self._sender.want(peer)
+
+    def _installed(self, index: int) -> None:
+        self._core.adopt_snapshot(index)
+        self._proposals.overtaken(index)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Has :meth:`_run` called once, soon."""
+        if self._running and not self._wake_pending:
+            self._wake_pending = True
+            asyncio.get_running_loop().call_soon(self._run)
+
+    def _run(self) -> None:
+        self._wake_pending = False
+        if not self._running or self._failure is not None:
+            return
+        try:
+            self._core.tick()
+            self._apply()
+            self._notice_changes()
+            self._barrier.advance()
+            self._core.tick()
+            self._checkpoints.consider(self._core, self._journal)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._syncer.kick()
+        self._notice_changes()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._clock.call_later(self._core.next_deadline() - self._clock.monotonic(), self._wake)
+
+    def _apply(self) -> None:
+        """Applies what is committed and durable here, for no longer than a slice of time; then lets others run."""
+        engine, journal = self._core.engine, self._journal
+        if self._core.paused:
+            return
+        end = min(engine.commit_index, journal.durable_index)
+        until = self._clock.monotonic() + self._config.apply_slice_seconds
+        while engine.last_applied < end:
+            entry = journal.entry(engine.last_applied + 1)
+            self._applying = (entry.index, entry.term)
+            result = engine.apply_command(entry.command)
+            engine.last_applied = entry.index
+            self._proposals.applied(entry.index, entry.term, None if entry.command[:1] == NO_OP else result)
+            if self._clock.monotonic() > until:
+                self._wake()
+                return
+
+    def _apply_command(self, command: bytes) -> object:
+        index, term = self._applying
+        return self._machine.apply(index, term, command)
+
+    def _notice_changes(self) -> None:
+        engine = self._core.engine
+        seen = (engine.role, engine.term, engine.leader)
+        if seen == self._seen:
+            return
+        was_leader = self._seen[0] is Role.LEADER and self._seen[1] == engine.term
+        self._seen = seen
+        if engine.role is not Role.LEADER or not was_leader:
+            # Also after an election won: what was asked in an earlier term is not answered by this one.
+            self._barrier.fail(errors.NotLeader("leadership was lost") if engine.leader else errors.NoLeader())
+        if engine.role is not Role.LEADER:
+            self._leader_since = None
+        elif not was_leader:
+            self._leader_since = self._clock.monotonic()
+        logger.info("raft_state_changed role=%s term=%d leader=%s", engine.role.value, engine.term, engine.leader)
+        self._changed.set()
+        status = self.status()
+        for callback in self._callbacks:
+            callback(status)
+
+    def _end_waiting(self, why: str) -> None:
+        self._proposals.fail(errors.OutcomeUnknown(why))
+        self._barrier.fail(errors.ShuttingDown())
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is not None or not self._running:
+            return
+        self._failure = error
+        self._end_waiting("the replica failed")
+        self._on_fatal(error)

@@ -1,0 +1,317 @@
+"""Links between replicas over gRPC on the peer port: both sides dial, names are resolved at each dial.
+
+A pair of replicas has up to two links, one dialled by each; either carries both directions, so one that can be dialled is
+enough. Identity: the server's certificate is checked against the name dialled, a caller's against the CN ``peer``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from rstore_api.proto import raft_pb2 as pb
+from rstore_api.proto import raft_pb2_grpc as pb_grpc
+
+from .transport import OnLink, OnMessage
+from .types import Member
+
+logger = logging.getLogger(__name__)
+
+PEER_COMMON_NAME = "peer"
+MAX_FRAME_BYTES = 2 << 20
+MAX_MESSAGE_BYTES = 8 << 20
+QUEUE_BYTES = 32 << 20
+QUEUE_MESSAGES = 8192
+PING_SECONDS = 1.0
+SILENCE_SECONDS = 5.0
+DIAL_SECONDS = 3.0
+RETRY_MIN_SECONDS = 0.1
+RETRY_MAX_SECONDS = 1.0
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Host name and port to IP addresses; raises OSError when there are none."""
+Credentials = Callable[[], grpc.ChannelCredentials]
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+)
+"""Options the server on the peer port needs."""
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """IPv4 addresses of the host by the system's resolver, asked anew at each call, in a thread."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
+
+
+@dataclass(eq=False)
+class _Link:
+    """One stream to a peer, whoever dialled it."""
+
+    peer: str
+    dialled: bool
+    session: int = 0
+    queue: deque[pb.RaftEnvelope] = field(default_factory=deque)
+    queued_bytes: int = 0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    closed: bool = False
+    last_heard: float = 0.0
+    on_close: Callable[[], object] | None = None
+
+    def put(self, envelope: pb.RaftEnvelope) -> bool:
+        size = envelope.ByteSize()
+        if self.closed or len(self.queue) >= QUEUE_MESSAGES or self.queued_bytes + size > QUEUE_BYTES:
+            return False
+        self.queue.append(envelope)
+        self.queued_bytes += size
+        self.wake.set()
+        return True
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.wake.set()
+            if self.on_close is not None:
+                self.on_close()
+
+    def next_frame(self) -> pb.RaftFrame:
+        """As much of the queue as fits one frame; empty when there is nothing to say."""
+        frame = pb.RaftFrame()
+        size = 0
+        while self.queue:
+            following = self.queue[0].ByteSize()
+            if size and size + following > MAX_FRAME_BYTES:
+                break
+            frame.envelopes.append(self.queue.popleft())
+            self.queued_bytes -= following
+            size += following
+        return frame
+
+    async def frames(self, hello: pb.RaftHello) -> AsyncIterator[pb.RaftFrame]:
+        """What to send, for as long as the link lives; an empty frame now and then shows that this side is alive."""
+        yield pb.RaftFrame(hello=hello)
+        while not self.closed:
+            if not self.queue:
+                self.wake.clear()
+                try:
+                    await asyncio.wait_for(self.wake.wait(), PING_SECONDS)
+                except TimeoutError:
+                    yield pb.RaftFrame()
+                    continue
+            if not self.closed:
+                yield self.next_frame()
+
+
+class GrpcTransport(pb_grpc.RaftServicer):
+    """See the module, and :class:`.transport.Transport`."""
+
+    def __init__(
+        self,
+        name: str,
+        members: Sequence[Member],
+        credentials: Credentials | None = None,
+        resolver: Resolver = resolve,
+        *,
+        group: str = "",
+    ) -> None:
+        """``credentials`` is called at each dial; None means plaintext, and then no caller's name is checked (tests).
+
+        ``group`` names store and region: a replica of another group is refused.
+        """
+        self._name = name
+        self._peers = {member.name: member for member in members if member.name != name}
+        self._credentials = credentials
+        self._resolver = resolver
+        self._session = secrets.randbits(63) | 1
+        self._hello = pb.RaftHello(group=group, name=name, session=self._session)
+        self._links: dict[str, list[_Link]] = {peer: [] for peer in self._peers}
+        self._sessions: dict[str, int] = {}
+        self._on_message: OnMessage | None = None
+        self._on_link: OnLink | None = None
+        self._dialers: list[asyncio.Task[None]] = []
+
+    def add_to_server(self, server: Any) -> None:
+        """Registers the Raft service; call before the server is started. The server needs :data:`SERVER_OPTIONS`."""
+        pb_grpc.add_RaftServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+
+    async def start(self, on_message: OnMessage, on_link: OnLink) -> None:
+        """See :class:`.transport.Transport`."""
+        self._on_message, self._on_link = on_message, on_link
+        self._dialers = [asyncio.create_task(self._dial_for_ever(peer)) for peer in self._peers]
+
+    async def stop(self) -> None:
+        """See :class:`.transport.Transport`."""
+        self._on_message = self._on_link = None
+        for dialer in self._dialers:
+            dialer.cancel()
+        await asyncio.gather(*self._dialers, return_exceptions=True)
+        self._dialers = []
+        for links in self._links.values():
+            for link in links:
+                link.close()
+
+    def send(self, peer: str, envelope: pb.RaftEnvelope) -> bool:
+        """See :class:`.transport.Transport`."""
+        links = self._links[peer]
+        if not links:
+            return False
+        link = links[0]
+        envelope.from_session = self._session
+        envelope.to_session = link.session
+        return link.put(envelope)
+
+    # ------------------------------------------------------------------ accepting
+
+    async def Connect(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[pb.RaftFrame],
+        context: grpc.aio.ServicerContext[pb.RaftFrame, pb.RaftFrame],
+    ) -> AsyncIterator[pb.RaftFrame]:
+        """A peer has dialled. Refuses whoever is not a replica of this group."""
+        if self._credentials is not None:
+            names = context.auth_context().get("x509_common_name", [])
+            if PEER_COMMON_NAME.encode() not in names:
+                await context.abort(grpc.StatusCode.PERMISSION_DENIED, "rstore: only replicas may call this")
+        if self._on_message is None:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "rstore: the replica is not running")
+        first = await asyncio.wait_for(anext(request_iterator, None), DIAL_SECONDS)
+        refusal = self._refusal(first)
+        if first is None or refusal:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"rstore: {refusal}")
+            return
+        link = _Link(first.hello.name, dialled=False)
+        reader = asyncio.create_task(self._read(link, first.hello, request_iterator))
+        link.on_close = reader.cancel
+        try:
+            async for frame in link.frames(self._hello):
+                yield frame
+        finally:
+            link.close()
+            self._drop(link)
+
+    def _refusal(self, frame: pb.RaftFrame | None) -> str:
+        if frame is None or not frame.HasField("hello"):
+            return "the first frame must say hello"
+        hello = frame.hello
+        if hello.group != self._hello.group:
+            return f"this is {self._hello.group!r}, not {hello.group!r}"
+        if hello.name not in self._peers:
+            return f"{hello.name!r} is not a member of this group"
+        return "" if hello.session else "a session is required"
+
+    # ------------------------------------------------------------------ dialling
+
+    async def _dial_for_ever(self, peer: str) -> None:
+        delay = RETRY_MIN_SECONDS
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._dial(self._peers[peer])
+            except (grpc.RpcError, OSError, TimeoutError) as error:
+                logger.debug("raft_link_failed peer=%s error=%s", peer, error)
+            if asyncio.get_running_loop().time() - started > 2 * SILENCE_SECONDS:
+                delay = RETRY_MIN_SECONDS
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(2 * delay, RETRY_MAX_SECONDS)
+
+    async def _dial(self, member: Member) -> None:
+        """One link from dial to break."""
+        host, _, port = member.address.rpartition(":")
+        addresses = await asyncio.wait_for(self._resolver(host, int(port)), DIAL_SECONDS)
+        target = f"ipv4:{addresses[0]}:{port}"
+        options: list[tuple[str, str | int]] = [
+            *SERVER_OPTIONS,
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.enable_http_proxy", 0),
+        ]
+        if self._credentials is None:
+            channel = grpc.aio.insecure_channel(target, options=options)
+        else:
+            options.append(("grpc.ssl_target_name_override", host))
+            channel = grpc.aio.secure_channel(target, self._credentials(), options=options)
+        link = _Link(member.name, dialled=True)
+        async with channel:
+            await asyncio.wait_for(channel.channel_ready(), DIAL_SECONDS)
+            stub = pb_grpc.RaftStub(channel)  # type: ignore[no-untyped-call]
+            call = stub.Connect(link.frames(self._hello))
+            link.on_close = call.cancel
+            try:
+                responses = call.__aiter__()
+                first = await asyncio.wait_for(anext(responses, None), DIAL_SECONDS)
+                refusal = self._refusal(first)
+                if first is None or refusal or first.hello.name != member.name:
+                    raise OSError(f"{member.name} at {target}: {refusal or 'answers by another name'}")
+                await self._read(link, first.hello, responses)
+            except asyncio.CancelledError:
+                # Our own cancelling of the call looks the same as the task's.
+                task = asyncio.current_task()
+                if not link.closed or (task is not None and task.cancelling()):
+                    raise
+            finally:
+                link.close()
+                self._drop(link)
+
+    # ------------------------------------------------------------------ both
+
+    async def _read(self, link: _Link, hello: pb.RaftHello, frames: AsyncIterator[pb.RaftFrame]) -> None:
+        """Takes what comes until the link breaks or is silent for too long."""
+        loop = asyncio.get_running_loop()
+        link.session = hello.session
+        link.last_heard = loop.time()
+        watchdog = asyncio.create_task(self._watch(link))
+        self._admit(link)
+        try:
+            async for frame in frames:
+                link.last_heard = loop.time()
+                for envelope in frame.envelopes:
+                    if self._on_message is None or link.closed:
+                        return
+                    if envelope.from_session == link.session and envelope.to_session == self._session:
+                        self._on_message(link.peer, envelope)
+        except grpc.RpcError as error:
+            logger.debug("raft_link_broken peer=%s error=%s", link.peer, error)
+        finally:
+            watchdog.cancel()
+            link.close()
+            self._drop(link)
+
+    async def _watch(self, link: _Link) -> None:
+        loop = asyncio.get_running_loop()
+        while (silent := loop.time() - link.last_heard) < SILENCE_SECONDS:
+            await asyncio.sleep(SILENCE_SECONDS - silent)
+        logger.warning("raft_link_silent peer=%s seconds=%.1f", link.peer, silent)
+        link.close()
+
+    def _admit(self, link: _Link) -> None:
+        """Registers a link that is up. The process a peer was before is gone once a new session has said hello."""
+        links = self._links[link.peer]
+        for older in [other for other in links if other.session != link.session]:
+            older.close()
+            links.remove(older)
+        was_connected = bool(links)
+        new_session = self._sessions.get(link.peer) != link.session
+        self._sessions[link.peer] = link.session
+        # One fixed order on both ends, so that a pair of replicas does not send on one link and reorder on the other.
+        links.append(link)
+        links.sort(key=lambda item: item.dialled != (self._name < item.peer))
+        if self._on_link is not None and (new_session or not was_connected):
+            self._on_link(link.peer, True, new_session)
+
+    def _drop(self, link: _Link) -> None:
+        links = self._links[link.peer]
+        if link not in links:
+            return
+        was_first = links[0] is link
+        links.remove(link)
+        if self._on_link is not None and (was_first or not links):
+            self._on_link(link.peer, bool(links), False)

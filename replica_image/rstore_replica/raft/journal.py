@@ -1,0 +1,421 @@
+"""The durable log of one replica: entries, term, vote and commit index in checksummed segments.
+
+The log always holds at least one entry; the first one only anchors the log matching of those after it. Appends reach the
+file at once and are durable after :meth:`Journal.take_sync` has been run. A suffix is taken away by writing so, never by
+changing what is there; a prefix goes away by whole files. So nothing that was synced is ever rewritten.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import records
+from .disk import Disk, DiskFile
+from .records import Kind, Record
+from .types import JournalDamaged
+
+logger = logging.getLogger(__name__)
+
+NO_OP = b"\x01"
+_SUFFIX = ".seg"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the log."""
+
+    index: int
+    term: int
+    command: bytes
+
+
+@dataclass(slots=True)
+class _Slot:
+    term: int
+    segment: _Segment | None  # None: a placeholder, its command is NO_OP
+    offset: int
+    size: int
+
+
+class _Segment:
+    def __init__(self, number: int, path: Path, file: DiskFile, size: int) -> None:
+        self.number = number
+        self.path = path
+        self.file = file
+        self.size = size
+        self.synced = size
+        self.highest_index = 0
+
+
+@dataclass(frozen=True)
+class PendingSync:
+    """Blocking work that makes everything written before it durable, and what to call when it has been done."""
+
+    work: Callable[[], None]
+    done: Callable[[], None]
+    position: int
+
+
+class Journal:
+    """See the module. Not thread-safe: all calls on the event loop, but the work of a :class:`PendingSync`."""
+
+    def __init__(self, directory: Path, disk: Disk, *, segment_bytes: int, cache_bytes: int) -> None:
+        """Opens the journal in ``directory``, creating it when there is none.
+
+        Raises :class:`JournalDamaged` naming file and offset when something that had been made durable is not there.
+        """
+        self._directory = directory
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self._cache_bytes = cache_bytes
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._cached = 0
+        self._slots: list[_Slot] = [_Slot(0, None, 0, 0)]
+        self._first = 1
+        self.base_applied = 0
+        """Highest index whose effect may be found only in the state machine, not in this log."""
+        self.current_term = 0
+        self.voted_for: str | None = None
+        self._commit = 1
+        self._commit_written = 1
+        self._segments: list[_Segment] = []
+        self._syncing: list[_Segment] = []
+        self._directory_dirty = False
+        self.position = 0
+        """Number of records written since opening."""
+        self.synced_position = 0
+        self._state_position = 0
+        self._sync_last = 0
+        self.durable_index = 0
+        """Entries up to here survive a power loss."""
+        self.total_bytes = 0
+        """Bytes of entries written since opening; only differences mean something."""
+        disk.make_directory(directory)
+        self._recover()
+        self.durable_index = self.last_index
+
+    # ------------------------------------------------------------------ reading
+
+    @property
+    def first_index(self) -> int:
+        """Index of the anchor; entries after it can be read."""
+        return self._first
+
+    @property
+    def last_index(self) -> int:
+        """Index of the newest entry."""
+        return self._first + len(self._slots) - 1
+
+    @property
+    def last_term(self) -> int:
+        """Term of the newest entry."""
+        return self._slots[-1].term
+
+    @property
+    def commit_index(self) -> int:
+        """The commit index, never above the log's end."""
+        return min(self._commit, self.last_index)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was written that is not durable yet."""
+        return self.position > self.synced_position
+
+    @property
+    def state_durable(self) -> bool:
+        """Whether term and vote, as they are, survive a power loss."""
+        return self.synced_position >= self._state_position
+
+    def term_at(self, index: int) -> int | None:
+        """Term of the entry; None when the log does not hold it."""
+        if self._first <= index <= self.last_index:
+            return self._slots[index - self._first].term
+        return None
+
+    def entry(self, index: int) -> Entry:
+        """The entry, from memory or disk. ``KeyError`` when the log does not hold it; see :class:`JournalDamaged`."""
+        if not self._first <= index <= self.last_index:
+            raise KeyError(index)
+        slot = self._slots[index - self._first]
+        command = self._cache.get(index)
+        if command is None:
+            command = self._read(index, slot)
+        return Entry(index, slot.term, command)
+
+    def entries(self, first: int, *, max_count: int, max_bytes: int) -> list[Entry]:
+        """Entries from ``first`` on, at least one if there is one, within both bounds otherwise."""
+        found: list[Entry] = []
+        size = 0
+        for index in range(max(first, self._first), min(first + max_count - 1, self.last_index) + 1):
+            size += self._slots[index - self._first].size
+            if found and size > max_bytes:
+                break
+            found.append(self.entry(index))
+        return found
+
+    def size_between(self, first: int, last: int) -> int:
+        """Bytes of the commands of entries ``first`` to ``last``."""
+        return sum(slot.size for slot in self._slots[max(0, first - self._first) : last - self._first + 1])
+
+    # ------------------------------------------------------------------ writing
+
+    def append(self, index: int, term: int, command: bytes) -> None:
+        """Adds the next entry."""
+        if index != self.last_index + 1:
+            raise ValueError(f"entry {index} after {self.last_index}")
+        segment = self._segment_for(records.ENTRY_HEADER_BYTES + len(command))
+        offset = self._write(segment, Kind.ENTRY, records.pack_entry(index, term, command))
+        segment.highest_index = max(segment.highest_index, index)
+        self._slots.append(_Slot(term, segment, offset + records.ENTRY_HEADER_BYTES, len(command)))
+        self.total_bytes += len(command)
+        self._remember(index, command)
+
+    def truncate_from(self, index: int) -> None:
+        """Takes the entry ``index`` and all after it away. ``ValueError`` for the anchor or a committed entry."""
+        if index > self.last_index:
+            return
+        if index <= max(self._first, self.commit_index):
+            raise ValueError(f"truncation at {index}, committed {self.commit_index}")
+        self._write(self._segment_for(64), Kind.TRUNCATE, records.pack_numbers(index))
+        self._drop_from(index)
+        self.durable_index = min(self.durable_index, index - 1)
+        self._sync_last = min(self._sync_last, index - 1)
+
+    def set_state(self, term: int, voted_for: str | None) -> None:
+        """Term and vote; nothing that depends on them may leave before they are durable."""
+        if (term, voted_for) == (self.current_term, self.voted_for):
+            return
+        self.current_term, self.voted_for = term, voted_for
+        self._write(self._segment_for(64), Kind.STATE, self._state_payload())
+        self._state_position = self.position
+
+    def set_commit(self, index: int) -> None:
+        """Remembers the commit index; it reaches the file with the next sync that happens anyway."""
+        self._commit = max(self._commit, index)
+
+    def compact(self, first_index: int, base_applied: int) -> None:
+        """Lets the log begin at ``first_index``. What is before must be in a checkpoint that is durable."""
+        if not self._first <= first_index <= self.last_index:
+            raise ValueError(f"compaction to {first_index}, log {self._first}..{self.last_index}")
+        self._write(self._segment_for(64), Kind.BASE, records.pack_numbers(first_index, base_applied))
+        self._set_base(first_index, base_applied)
+        self._sync_now()
+        self._delete_front()
+
+    def reset(self, index: int, term: int, base_applied: int) -> None:
+        """The log becomes one placeholder at ``index``: a checkpoint that is durable stands for all before. Durable."""
+        self._write(self._segment_for(64), Kind.RESET, records.pack_numbers(index, term, base_applied))
+        self._set_reset(index, term, base_applied)
+        self._commit = index
+        self._sync_now()
+        self.durable_index = self._sync_last = index
+        self._delete_front()
+
+    def take_sync(self) -> PendingSync:
+        """What makes everything written so far durable: run ``work`` anywhere, then call ``done`` on the event loop."""
+        if self._commit_written < self.commit_index:
+            self._commit_written = self.commit_index
+            self._write(self._segments[-1], Kind.COMMIT, records.pack_numbers(self.commit_index))
+        position = self.position
+        segment, size = self._segments[-1], self._segments[-1].size
+        sync_directory, self._directory_dirty = self._directory_dirty, False
+        self._sync_last = self.last_index
+        self._syncing.append(segment)
+
+        def work() -> None:
+            segment.file.sync()
+            if sync_directory:
+                self._disk.sync_directory(self._directory)
+
+        def done() -> None:
+            self._syncing.remove(segment)
+            segment.synced = max(segment.synced, size)
+            self.synced_position = max(self.synced_position, position)
+            self.durable_index = max(self.durable_index, self._sync_last)
+
+        return PendingSync(work, done, position)
+
+    def close(self) -> None:
+        """Releases the files. What was not synced may be lost."""
+        for segment in self._segments:
+            segment.file.close()
+        self._segments.clear()
+
+    # ------------------------------------------------------------------ inside
+
+    def _sync_now(self) -> None:
+        pending = self.take_sync()
+        pending.work()
+        pending.done()
+
+    def _state_payload(self) -> bytes:
+        return records.pack_numbers(self.current_term) + (self.voted_for or "").encode()
+
+    def _write(self, segment: _Segment, kind: Kind, payload: bytes) -> int:
+        offset = segment.size
+        data = records.encode(kind, payload, synced_bytes=segment.synced)
+        segment.file.append(data)
+        segment.size += len(data)
+        self.position += 1
+        return offset
+
+    def _segment_for(self, size: int) -> _Segment:
+        """The open segment; a new one when the present one is full. All but the newest are durable at any time."""
+        segment = self._segments[-1]
+        if segment.size > 4096 and segment.size + size > self._segment_bytes:
+            segment.file.sync()
+            segment.synced = segment.size
+            segment = self._create_segment(segment.number + 1)
+        return segment
+
+    def _create_segment(self, number: int) -> _Segment:
+        path = self._directory / f"{number:016d}{_SUFFIX}"
+        segment = _Segment(number, path, self._disk.open(path), 0)
+        self._segments.append(segment)
+        self._directory_dirty = True
+        # Every segment begins with all that is not an entry, so that those before it can be deleted.
+        head = [
+            (Kind.STATE, self._state_payload()),
+            (Kind.COMMIT, records.pack_numbers(self.commit_index)),
+            (Kind.BASE, records.pack_numbers(self._first, self.base_applied)),
+        ]
+        if self._slots[0].segment is None and len(self._slots) == 1:
+            head.append((Kind.RESET, records.pack_numbers(self._first, self._slots[0].term, self.base_applied)))
+        self._write(segment, Kind.SEGMENT, records.pack_numbers(number, len(head)))
+        for kind, payload in head:
+            self._write(segment, kind, payload)
+        return segment
+
+    def _read(self, index: int, slot: _Slot) -> bytes:
+        if slot.segment is None:
+            return NO_OP
+        start = slot.offset - records.ENTRY_HEADER_BYTES
+        record = records.decode(slot.segment.file.read_at(start, records.ENTRY_HEADER_BYTES + slot.size), 0)
+        if record is None or records.unpack_numbers(record.payload, 2) != (index, slot.term):
+            raise JournalDamaged(f"{slot.segment.path}: the record of entry {index} at offset {start} is damaged")
+        return record.payload[16:]
+
+    def _remember(self, index: int, command: bytes) -> None:
+        self._cache[index] = command
+        self._cached += len(command)
+        while self._cached > self._cache_bytes and len(self._cache) > 1:
+            self._cached -= len(self._cache.popitem(last=False)[1])
+
+    def _forget(self, index: int) -> None:
+        command = self._cache.pop(index, None)
+        if command is not None:
+            self._cached -= len(command)
+
+    def _drop_from(self, index: int) -> None:
+        for dropped in range(index, self.last_index + 1):
+            self._forget(dropped)
+        del self._slots[max(0, index - self._first) :]
+
+    def _set_base(self, first_index: int, base_applied: int) -> None:
+        for dropped in range(self._first, first_index):
+            self._forget(dropped)
+        del self._slots[: first_index - self._first]
+        self._first = first_index
+        self.base_applied = max(self.base_applied, base_applied)
+
+    def _set_reset(self, index: int, term: int, base_applied: int) -> None:
+        self._cache.clear()
+        self._cached = 0
+        self._slots = [_Slot(term, None, 0, 0)]
+        self._first = index
+        self.base_applied = base_applied
+
+    def _delete_front(self) -> None:
+        """Deletes the oldest segments as long as they hold no entry that the log still has."""
+        anchor = self._slots[0].segment
+        removed = False
+        while len(self._segments) > 1:
+            segment = self._segments[0]
+            if segment.highest_index >= self._first or segment is anchor or segment in self._syncing:
+                break
+            self._segments.pop(0)
+            segment.file.close()
+            self._disk.remove(segment.path)
+            removed = True
+        if removed:
+            self._disk.sync_directory(self._directory)
+
+    # ------------------------------------------------------------------ opening
+
+    def _recover(self) -> None:
+        names = [name for name in self._disk.list_directory(self._directory) if name.endswith(_SUFFIX)]
+        for position, name in enumerate(names):
+            self._recover_segment(self._directory / name, newest=position == len(names) - 1)
+        if not self._segments:
+            self._create_segment(1)
+            self._sync_now()
+        if not self._slots:
+            raise JournalDamaged(f"{self._directory}: the log has no beginning")
+        self._commit = max(self._commit, self._first)
+        self._commit_written = self._commit
+
+    def _recover_segment(self, path: Path, *, newest: bool) -> None:
+        file = self._disk.open(path)
+        data = file.read_at(0, file.size())
+        offset = 0
+        segment = _Segment(int(path.name.removesuffix(_SUFFIX)), path, file, len(data))
+        if self._segments and segment.number != self._segments[-1].number + 1:
+            raise JournalDamaged(f"{path}: the segment before it is missing")
+        head_left = 1
+        while offset < len(data):
+            record = records.decode(data, offset)
+            if record is None:
+                promised = max((later.synced_bytes for later in records.records_after(data, offset)), default=0)
+                if not newest or promised > offset:
+                    raise JournalDamaged(f"{path}: damaged at offset {offset} of {len(data)}")
+                logger.warning(
+                    "raft_journal_torn_tail_cut file=%s offset=%d bytes=%d", path, offset, len(data) - offset
+                )
+                file.truncate(offset)
+                segment.size = segment.synced = offset
+                break
+            if record.kind is Kind.SEGMENT:
+                head_left += records.unpack_numbers(record.payload, 2)[1]
+            head_left -= 1
+            self._replay(segment, record, offset)
+            offset = record.end_offset
+        if newest and head_left > 0:
+            # Created, but never made durable: what it was to begin with is still in the segments before it.
+            file.close()
+            self._disk.remove(path)
+            self._disk.sync_directory(self._directory)
+            return
+        self._segments.append(segment)
+
+    def _replay(self, segment: _Segment, record: Record, offset: int) -> None:
+        if record.kind is Kind.ENTRY:
+            index, term = records.unpack_numbers(record.payload, 2)
+            if not self._slots or (len(self._slots) == 1 and not self._segments and index > self.last_index + 1):
+                # The oldest segment left begins inside the log: what it follows was compacted away.
+                self._slots, self._first = [], index
+            elif index != self.last_index + 1:
+                raise JournalDamaged(f"{segment.path}: entry {index} at offset {offset} follows {self.last_index}")
+            size = len(record.payload) - 16
+            self._slots.append(_Slot(term, segment, record.payload_offset + 16, size))
+            segment.highest_index = max(segment.highest_index, index)
+            self._remember(index, record.payload[16:])
+        elif record.kind is Kind.STATE:
+            (self.current_term,) = records.unpack_numbers(record.payload, 1)
+            self.voted_for = record.payload[8:].decode() or None
+        elif record.kind is Kind.COMMIT:
+            self._commit = max(self._commit, records.unpack_numbers(record.payload, 1)[0])
+        elif record.kind is Kind.TRUNCATE:
+            self._drop_from(records.unpack_numbers(record.payload, 1)[0])
+        elif record.kind is Kind.BASE:
+            first_index, base_applied = records.unpack_numbers(record.payload, 2)
+            if self._first < first_index <= self.last_index:
+                self._set_base(first_index, base_applied)
+            self.base_applied = max(self.base_applied, base_applied)
+        elif record.kind is Kind.RESET:
+            index, term, base_applied = records.unpack_numbers(record.payload, 3)
+            self._set_reset(index, term, base_applied)
+            self._commit = index

@@ -1,0 +1,259 @@
+"""A checkpoint on its way from the leader to a replica that needs entries which are gone; one chunk at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from rstore_api.proto import raft_pb2 as pb
+
+from .checkpoints import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
+from .config import RaftConfig
+from .core import RaftCore
+from .disk import Disk
+from .journal import Journal
+from .types import JournalDamaged
+
+logger = logging.getLogger(__name__)
+
+
+class SnapshotSender:
+    """The leader's side: at most one transfer per peer."""
+
+    def __init__(self, core: RaftCore, checkpoints: CheckpointStore, disk: Disk, config: RaftConfig) -> None:
+        self._core = core
+        self._checkpoints = checkpoints
+        self._disk = disk
+        self._config = config
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._answers: dict[tuple[str, int, int], asyncio.Future[pb.RaftSnapshotReply]] = {}
+
+    def want(self, peer: str) -> None:
+        """The peer needs a checkpoint; does nothing while one is under way."""
+        if peer not in self._tasks:
+            self._tasks[peer] = asyncio.create_task(self._transfer(peer))
+
+    def on_reply(self, peer: str, reply: pb.RaftSnapshotReply) -> None:
+        """An answer to a chunk."""
+        future = self._answers.get((peer, reply.transfer, reply.sequence))
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    async def stop(self) -> None:
+        """Gives up what is under way."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _transfer(self, peer: str) -> None:
+        try:
+            newest = self._checkpoints.newest()
+            if newest is not None:
+                logger.info("raft_snapshot_started peer=%s index=%d", peer, newest[0].index)
+                reply = await self._send(peer, *newest)
+                if reply is not None and reply.installed and self._core.is_leader:
+                    logger.info("raft_snapshot_installed peer=%s next_index=%d", peer, reply.next_index)
+                    self._core.snapshot_installed(peer, reply.next_index)
+                    return
+            # Not again at once: the peer was restarted, the checkpoint was replaced, or this replica no longer leads.
+            await asyncio.sleep(self._config.election_timeout_min_seconds)
+        except (OSError, TimeoutError, JournalDamaged) as error:
+            logger.warning("raft_snapshot_failed peer=%s error=%s", peer, error)
+            await asyncio.sleep(self._config.election_timeout_min_seconds)
+        finally:
+            self._tasks.pop(peer, None)
+
+    async def _send(self, peer: str, manifest: Manifest, path: Path) -> pb.RaftSnapshotReply | None:
+        transfer, sequence, reply = secrets.randbits(63), 0, None
+        chunks = self._chunks(manifest)
+        for position, (file, offset, size) in enumerate(chunks):
+            data = b""
+            if size:
+                source = path / "data" / file
+                data = await self._disk.run_aside(lambda source=source, at=offset, size=size: _read(source, at, size))  # type: ignore[misc]
+            chunk = pb.RaftSnapshotChunk(
+                transfer=transfer,
+                sequence=sequence,
+                file=file,
+                offset=offset,
+                data=data,
+                last=position == len(chunks) - 1,
+            )
+            if sequence == 0:
+                chunk.manifest = msgspec.json.encode(manifest)
+            reply = await self._ask(peer, chunk)
+            if reply is None or not reply.accepted:
+                logger.warning("raft_snapshot_refused peer=%s message=%s", peer, reply.message if reply else "")
+                return None
+            if reply.installed:
+                return reply
+            sequence += 1
+        return reply
+
+    def _chunks(self, manifest: Manifest) -> list[tuple[str, int, int]]:
+        """(file, offset, size) of every chunk; an empty file has one of size 0."""
+        step = self._config.snapshot_chunk_bytes
+        chunks: list[tuple[str, int, int]] = []
+        for file in manifest.files:
+            for offset in range(0, max(file.size_bytes, 1), step):
+                chunks.append((file.path, offset, min(step, file.size_bytes - offset)))
+        return chunks or [("", 0, 0)]
+
+    async def _ask(self, peer: str, chunk: pb.RaftSnapshotChunk) -> pb.RaftSnapshotReply | None:
+        """Sends the chunk and waits for its answer; None when this replica no longer leads."""
+        if not self._core.is_leader:
+            return None
+        key = (peer, chunk.transfer, chunk.sequence)
+        future: asyncio.Future[pb.RaftSnapshotReply] = asyncio.get_running_loop().create_future()
+        self._answers[key] = future
+        try:
+            self._core.emit(peer, pb.RaftEnvelope(snapshot_chunk=chunk))
+            # The last one is answered when it has been installed, which takes as long as the store is large.
+            patience = self._config.snapshot_chunk_timeout_seconds * (6 if chunk.last else 1)
+            async with asyncio.timeout(patience):
+                return await future
+        finally:
+            del self._answers[key]
+
+
+def _read(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+@dataclass
+class _Incoming:
+    peer: str
+    transfer: int
+    manifest: Manifest
+    next_sequence: int = 0
+    received_bytes: int = 0
+
+
+class SnapshotReceiver:
+    """The follower's side: writes chunks beside the live state, then puts the whole in its place."""
+
+    def __init__(
+        self,
+        core: RaftCore,
+        checkpoints: CheckpointStore,
+        journal: Journal,
+        disk: Disk,
+        *,
+        installed: Callable[[int], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """``installed`` gets the index at which log and machine stand anew."""
+        self._core = core
+        self._checkpoints = checkpoints
+        self._journal = journal
+        self._disk = disk
+        self._installed = installed
+        self._failed = failed
+        self._incoming: _Incoming | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.progress = ""
+        """What is going on, for people; "" when nothing is."""
+
+    def on_chunk(self, peer: str, chunk: pb.RaftSnapshotChunk) -> None:
+        """A chunk from the leader; ignored while the one before is being written (the leader asks one at a time)."""
+        if self._task is None and self._core.engine.leader == peer:
+            self._task = asyncio.create_task(self._take(peer, chunk))
+
+    async def stop(self) -> None:
+        """Waits for the chunk, or the installation, under way."""
+        if self._task is not None:
+            await self._task
+
+    async def _take(self, peer: str, chunk: pb.RaftSnapshotChunk) -> None:
+        try:
+            reply = await self._answer(peer, chunk)
+            reply.transfer, reply.sequence = chunk.transfer, chunk.sequence
+            self._core.emit(peer, pb.RaftEnvelope(snapshot_reply=reply))
+        except Exception as error:
+            self._failed(error)
+        finally:
+            self._task = None
+
+    async def _answer(self, peer: str, chunk: pb.RaftSnapshotChunk) -> pb.RaftSnapshotReply:
+        if chunk.sequence == 0:
+            try:
+                manifest = parse_manifest(chunk.manifest)
+            except ValueError as error:
+                return pb.RaftSnapshotReply(message=str(error))
+            have = self._holds(manifest)
+            if have:
+                return pb.RaftSnapshotReply(accepted=True, installed=True, next_index=have + 1)
+            await self._disk.run_aside(lambda: self._disk.remove(self._directory))
+            self._disk.make_directory(self._directory / "data")
+            self._incoming = _Incoming(peer, chunk.transfer, manifest)
+        incoming = self._incoming
+        if incoming is None or (incoming.transfer, incoming.next_sequence) != (chunk.transfer, chunk.sequence):
+            return pb.RaftSnapshotReply(message="not the chunk that follows")
+        sizes = {file.path: file.size_bytes for file in incoming.manifest.files}
+        if chunk.file and chunk.offset + len(chunk.data) > sizes.get(chunk.file, -1):
+            return pb.RaftSnapshotReply(message=f"{chunk.file!r} is not so in the manifest")
+        if chunk.file:
+            await self._disk.run_aside(lambda: _write(self._directory / "data" / chunk.file, chunk.offset, chunk.data))
+        incoming.next_sequence += 1
+        incoming.received_bytes += len(chunk.data)
+        total = sum(sizes.values())
+        self.progress = f"receiving a checkpoint from {peer}: {incoming.received_bytes} of {total} bytes"
+        if not chunk.last:
+            return pb.RaftSnapshotReply(accepted=True)
+        self._incoming = None
+        return await self._install(incoming.manifest)
+
+    def _holds(self, manifest: Manifest) -> int:
+        """The index this replica can go on from without the checkpoint; 0 when it needs it."""
+        if manifest.index <= self._core.engine.commit_index:
+            return self._core.engine.commit_index
+        return manifest.index if self._journal.term_at(manifest.index) == manifest.term else 0
+
+    async def _install(self, manifest: Manifest) -> pb.RaftSnapshotReply:
+        def finish() -> Path:
+            write_manifest(self._directory, manifest)
+            validate(self._directory, manifest)
+            return self._checkpoints.publish(self._directory, manifest.index, manifest.term)
+
+        try:
+            path = await self._disk.run_aside(finish)
+        except (JournalDamaged, OSError) as error:
+            self.progress = ""
+            return pb.RaftSnapshotReply(message=str(error))
+        have = self._holds(manifest)
+        if have:
+            self.progress = ""
+            return pb.RaftSnapshotReply(accepted=True, installed=True, next_index=have + 1)
+        self.progress = f"installing a checkpoint at entry {manifest.index}"
+        self._core.paused = True
+        try:
+            # From here to the end a crash is made up for at the next start: the log points at the checkpoint.
+            self._journal.reset(manifest.index, manifest.term, manifest.base_applied)
+            await self._checkpoints.restore(path)
+            self._checkpoints.adopted(manifest, self._journal)
+            self._installed(manifest.index)
+            self._checkpoints.remove_older(path)
+        finally:
+            self._core.paused = False
+            self.progress = ""
+        return pb.RaftSnapshotReply(accepted=True, installed=True, next_index=manifest.index + 1)
+
+    @property
+    def _directory(self) -> Path:
+        return self._checkpoints.directory / "incoming"
+
+
+def _write(path: Path, offset: int, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        file.seek(offset)
+        file.write(data)

@@ -1,0 +1,365 @@
+"""The one place that touches PySyncObj 0.3.17: its election, log matching and commit state behind typed names.
+
+PySyncObj is loaded as a private copy of its module per replica, so that its clock, its randomness and its journal can be
+given to it without changing the module that others may import; in that copy, pickle is replaced by something that refuses.
+It is never ticked, opens no socket, no pipe and no poller: :mod:`.core` drives it through the names below.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Callable, Mapping
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from .clock import Clock
+from .config import RaftConfig
+from .journal import NO_OP, Journal
+from .types import RaftFailure, Role
+
+COMMAND = b"\x00"
+"""First byte of an entry for the state machine, as PySyncObj has it; a no-op is :data:`.journal.NO_OP`."""
+
+VERSION = "0.3.17"
+
+# What we rely on by name. A test compares these with the installed PySyncObj.
+PRIVATE_ATTRIBUTES = (
+    "raftState raftCurrentTerm votedForNodeId votesCount raftLeader raftElectionDeadline transferInProgress raftLog "
+    "raftCommitIndex raftLastApplied raftNextIndex raftMatchIndex lastResponseTime connectedNodes otherNodes selfNode noopIDx"
+).split()
+PRIVATE_METHODS = (
+    "getEntries deleteEntriesFrom getCurrentLogIndex getCurrentLogTerm sendAppendEntries doApplyCommand applyLogEntries "
+    "tryLogCompaction onBecomeLeader setCurrentTerm setState onMessageReceived generateRaftTimeout sendNextNodeIdx"
+).split()
+MODULE_NAMES = (
+    "SyncObj SyncObjConf Node createJournal createPoller monotonicTime random pickle PIPE_NOTIFIER_ENABLED time _RAFT_STATE"
+).split()
+
+Message = dict[str, Any]
+
+
+class _Refused:
+    """Stands where PySyncObj would reach for something it must not use here."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __getattr__(self, name: str) -> Any:
+        raise RaftFailure(f"PySyncObj tried to use {self._what}.{name}")
+
+
+class _JournalAdapter:
+    """:class:`Journal` under the names PySyncObj calls."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def add(self, command: bytes, idx: int, term: int) -> None:
+        self._journal.append(idx, term, command)
+
+    def __len__(self) -> int:
+        return self._journal.last_index - self._journal.first_index + 1
+
+    def __getitem__(self, position: int) -> tuple[bytes, int, int]:
+        first, last = self._journal.first_index, self._journal.last_index
+        entry = self._journal.entry(first + position if position >= 0 else last + 1 + position)
+        return entry.command, entry.index, entry.term
+
+    def clear(self) -> None:
+        raise RaftFailure("PySyncObj tried to clear the journal")
+
+    def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N803
+        raise RaftFailure(f"PySyncObj tried to compact the journal by {entryTo}")
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:  # noqa: N803
+        self._journal.set_commit(raftCommitIndex)
+
+    def getRaftCommitIndex(self) -> int:
+        return self._journal.commit_index
+
+    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N803
+        self._journal.set_state(term, votedForNodeId)
+
+    def getCurrentTerm(self) -> int:
+        return self._journal.current_term
+
+    def getVotedForNodeId(self) -> str | None:
+        return self._journal.voted_for
+
+    def onOneSecondTimer(self) -> None:
+        """Nothing: the journal writes what it is given."""
+
+    def _destroy(self) -> None:
+        """Nothing: the journal's owner closes it."""
+
+
+class _TransportAdapter:
+    """What PySyncObj takes for its network: hands each message out, gives the message callback away."""
+
+    ready = True
+
+    def __init__(self, send: Callable[[str, Message], None]) -> None:
+        self._send = send
+        self.receive: Callable[[Any, Message], None] | None = None
+
+    def send(self, node: Any, message: Message) -> bool:
+        self._send(node.id, message)
+        return True
+
+    def setOnMessageReceivedCallback(self, callback: Callable[[Any, Message], None]) -> None:
+        self.receive = callback
+
+    def setOnNodeConnectedCallback(self, callback: Any) -> None:
+        """Not used: the engine keeps the set of connected peers."""
+
+    setOnNodeDisconnectedCallback = setOnNodeConnectedCallback
+    setOnReadonlyNodeConnectedCallback = setOnNodeConnectedCallback
+    setOnReadonlyNodeDisconnectedCallback = setOnNodeConnectedCallback
+
+    def setOnUtilityMessageCallback(self, message: str, callback: Any) -> None:
+        """Not used: there are no unauthenticated admin messages here."""
+
+    def destroy(self) -> None:
+        """Nothing to close."""
+
+
+def load_module(clock: Clock, rng: random.Random, journal: Journal) -> ModuleType:
+    """A private copy of ``pysyncobj.syncobj`` that lives on this clock, randomness and journal."""
+    spec = importlib.util.find_spec("pysyncobj.syncobj")
+    if spec is None or spec.loader is None:
+        raise RaftFailure("PySyncObj is not installed")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if getattr(module, "VERSION", None) != VERSION:
+        raise RaftFailure(f"PySyncObj {VERSION} is required, found {getattr(module, 'VERSION', None)}")
+    missing = [name for name in MODULE_NAMES if not hasattr(module, name)]
+    missing += [name for name in PRIVATE_METHODS if not hasattr(module.SyncObj, f"_SyncObj__{name}")]
+    if missing:
+        raise RaftFailure(f"PySyncObj {VERSION} lacks {', '.join(missing)}")
+    replacements: Mapping[str, object] = {
+        "monotonicTime": clock.monotonic,
+        "random": SimpleNamespace(random=rng.random),
+        "createJournal": lambda _file=None: _JournalAdapter(journal),
+        "createPoller": lambda _kind: _Refused("a poller"),
+        "PIPE_NOTIFIER_ENABLED": False,
+        "pickle": _Refused("pickle"),
+        "time": _Refused("time"),
+    }
+    for name, value in replacements.items():
+        setattr(module, name, value)
+    return module
+
+
+class Engine:
+    """PySyncObj's state and its message handling, typed. Everything that decides *when* is in :mod:`.core`."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        peers: tuple[str, ...],
+        journal: Journal,
+        clock: Clock,
+        rng: random.Random,
+        config: RaftConfig,
+        send: Callable[[str, Message], None],
+        replicate: Callable[[], None],
+        apply_entry: Callable[[bytes], object],
+    ) -> None:
+        """``send`` gets what PySyncObj wants to say; ``replicate`` is called where it would send entries."""
+        module = load_module(clock, rng, journal)
+        self._journal = journal
+        self._states = module._RAFT_STATE
+        self._transport = _TransportAdapter(send)
+        conf = module.SyncObjConf(
+            autoTick=False,
+            appendEntriesUseBatch=False,
+            useFork=False,
+            dynamicMembershipChange=False,
+            raftMinTimeout=config.election_timeout_min_seconds,
+            raftMaxTimeout=config.election_timeout_max_seconds,
+            connectionTimeout=config.election_timeout_max_seconds * 2,
+            appendEntriesPeriod=config.heartbeat_seconds,
+            leaderFallbackTimeout=config.leader_fallback_seconds,
+            appendEntriesBatchSizeBytes=2 * config.max_entry_bytes,
+        )
+        kind = _safe_class(module.SyncObj, journal, replicate, apply_entry)
+        nodes = {peer: module.Node(peer) for peer in peers}
+        self._nodes: dict[str, Any] = nodes
+        self._raft: Any = kind(module.Node(name), set(nodes.values()), conf=conf, transport=self._transport)
+        missing = [attribute for attribute in PRIVATE_ATTRIBUTES if not hasattr(self._raft, f"_SyncObj__{attribute}")]
+        if missing or self._transport.receive is None:
+            raise RaftFailure(f"PySyncObj {VERSION} lacks {', '.join(missing) or 'the message callback'}")
+
+    def _get(self, name: str) -> Any:
+        return getattr(self._raft, "_SyncObj__" + name)
+
+    def _set(self, name: str, value: Any) -> None:
+        setattr(self._raft, "_SyncObj__" + name, value)
+
+    @property
+    def role(self) -> Role:
+        """What this replica is at the moment."""
+        state = self._get("raftState")
+        if state == self._states.LEADER:
+            return Role.LEADER
+        return Role.CANDIDATE if state == self._states.CANDIDATE else Role.FOLLOWER
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return int(self._get("raftCurrentTerm"))
+
+    @property
+    def leader(self) -> str | None:
+        """Name of the leader of the current term, if known."""
+        node = self._get("raftLeader")
+        return None if node is None else str(node.id)
+
+    @property
+    def commit_index(self) -> int:
+        """Highest index known to be committed."""
+        return int(self._get("raftCommitIndex"))
+
+    @commit_index.setter
+    def commit_index(self, index: int) -> None:
+        self._set("raftCommitIndex", index)
+        self._journal.set_commit(index)
+
+    @property
+    def last_applied(self) -> int:
+        """Highest index applied."""
+        return int(self._get("raftLastApplied"))
+
+    @last_applied.setter
+    def last_applied(self, index: int) -> None:
+        self._set("raftLastApplied", index)
+
+    @property
+    def no_op_index(self) -> int:
+        """Index of the no-op with which this replica began its last term as leader."""
+        return int(self._get("noopIDx") or 0)
+
+    @property
+    def election_deadline(self) -> float:
+        """Clock reading after which this replica looks for a new leader."""
+        return float(self._get("raftElectionDeadline"))
+
+    @property
+    def transfer_in_progress(self) -> bool:
+        """Whether the leader has asked this replica to take over and it has not yet campaigned."""
+        return bool(self._get("transferInProgress"))
+
+    def restart_election_timer(self, now: float) -> None:
+        """A new random deadline from ``now`` on."""
+        self._set("raftElectionDeadline", now + self._get("generateRaftTimeout")())
+
+    def next_index(self, peer: str) -> int:
+        """Leader: the next entry to send to the peer."""
+        return int(self._get("raftNextIndex")[self._nodes[peer]])
+
+    def set_next_index(self, peer: str, index: int) -> None:
+        """Leader: see :meth:`next_index`."""
+        self._get("raftNextIndex")[self._nodes[peer]] = index
+
+    def match_index(self, peer: str) -> int:
+        """Leader: the peer holds the log up to here, durably."""
+        return int(self._get("raftMatchIndex")[self._nodes[peer]])
+
+    def set_match_index(self, peer: str, index: int) -> None:
+        """Leader: see :meth:`match_index`."""
+        self._get("raftMatchIndex")[self._nodes[peer]] = index
+
+    def last_response(self, peer: str) -> float:
+        """Leader: clock reading of the peer's last sign of life in this term."""
+        return float(self._get("lastResponseTime")[self._nodes[peer]])
+
+    def note_response(self, peer: str, now: float) -> None:
+        """Leader: the peer answered something of this term."""
+        self._get("lastResponseTime")[self._nodes[peer]] = now
+
+    def receive(self, peer: str, message: Message) -> None:
+        """Gives a message, already checked by :mod:`.core`, to PySyncObj."""
+        assert self._transport.receive is not None
+        self._transport.receive(self._nodes[peer], message)
+
+    def step_down(self, term: int) -> None:
+        """Follows from now on, without a leader; enters ``term`` when it is higher."""
+        if term > self.term:
+            self._get("setCurrentTerm")(term, None)
+        self._set("raftLeader", None)
+        self._get("setState")(self._states.FOLLOWER)
+
+    def forget_leader(self) -> None:
+        """The leader has not been heard from for an election timeout."""
+        self._set("raftLeader", None)
+
+    def begin_candidacy(self, name: str, now: float) -> None:
+        """Uses up a term and votes for itself; the requests for the others' votes are the caller's to send."""
+        self.restart_election_timer(now)
+        self._set("transferInProgress", False)
+        self._set("raftLeader", None)
+        self._get("setState")(self._states.CANDIDATE)
+        self._get("setCurrentTerm")(self.term + 1, name)
+        self._set("votesCount", 1)
+
+    def become_leader(self) -> None:
+        """Leads the current term and begins it with a no-op."""
+        self._get("onBecomeLeader")()
+
+    def apply_command(self, command: bytes) -> object:
+        """Applies one entry's command (see ``_safe_class``)."""
+        return self._get("doApplyCommand")(command)
+
+
+def _safe_class(
+    base: Any, journal: Journal, replicate: Callable[[], None], apply_entry: Callable[[bytes], object]
+) -> Any:
+    """A subclass of PySyncObj's class in which what is not safe is replaced."""
+
+    class SafeSyncObj(base):  # type: ignore[misc]
+        def _SyncObj__getCurrentLogIndex(self) -> int:
+            return journal.last_index
+
+        def _SyncObj__getCurrentLogTerm(self) -> int:
+            return journal.last_term
+
+        def _SyncObj__getEntries(
+            self,
+            fromIDx: int | None,  # noqa: N803
+            count: int | None = None,
+            maxSizeBytes: int | None = None,  # noqa: N803
+        ) -> list[tuple[bytes, int, int]]:
+            # Never the rest of the log at once: PySyncObj looks at no more than whether there is a second one.
+            if fromIDx is None or fromIDx < journal.first_index:
+                return []
+            found = journal.entries(fromIDx, max_count=count or 2, max_bytes=maxSizeBytes or 1 << 30)
+            return [(entry.command, entry.index, entry.term) for entry in found]
+
+        def _SyncObj__deleteEntriesFrom(self, fromIDx: int) -> None:  # noqa: N803
+            try:
+                journal.truncate_from(fromIDx)
+            except ValueError as error:
+                raise RaftFailure(f"the leader's log contradicts committed entries: {error}") from error
+
+        def _SyncObj__sendAppendEntries(self) -> None:
+            replicate()
+
+        def _SyncObj__doApplyCommand(self, command: bytes) -> object:
+            if command[:1] == NO_OP:
+                return None
+            if command[:1] != COMMAND:
+                raise RaftFailure(f"the log holds an entry of unknown kind {command[:1]!r}")
+            return apply_entry(command[1:])
+
+        def _SyncObj__applyLogEntries(self) -> bool:
+            raise RaftFailure("PySyncObj tried to apply entries by itself")
+
+        def _SyncObj__tryLogCompaction(self) -> None:
+            raise RaftFailure("PySyncObj tried to compact the log by itself")
+
+        def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N803
+            raise RaftFailure(f"PySyncObj was ticked (waiting {timeToWait} s)")
+
+    return SafeSyncObj

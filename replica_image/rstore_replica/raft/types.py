@@ -1,0 +1,67 @@
+"""What the layers above know of a Raft group, and what a group asks of its state machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+
+class Role(Enum):
+    """What a replica is in its group at the moment."""
+
+    LEADER = "leader"
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One replica of the group. ``address`` is ``host:port`` of its peer port; the name is resolved at each dial."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class GroupStatus:
+    """A replica's view of its group at one moment. Two replicas may for a while both believe they lead."""
+
+    name: str
+    role: Role
+    leader: str | None
+    term: int
+    commit_index: int
+    applied_index: int
+    last_index: int
+    members: tuple[Member, ...]
+    leader_since: float | None
+    """Clock reading when this replica became leader; None when it is not."""
+    not_ready_reason: str = ""
+    """Why this replica cannot take part at the moment (for instance: it is receiving a checkpoint); "" when it can."""
+
+
+class StateMachine(Protocol):
+    """What the log is applied to. All calls but :meth:`checkpoint` and :meth:`restore` come on the event loop."""
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last entry applied, kept together with the data; 0 when empty."""
+
+    def apply(self, index: int, term: int, entry: bytes) -> object:
+        """Applies one entry: deterministic, errors are returned; does nothing at or below ``applied_index``."""
+
+    def checkpoint(self, directory: Path) -> None:
+        """Writes a consistent copy into ``directory``; runs in a thread while entries are being applied."""
+
+    def restore(self, directory: Path) -> None:
+        """Replaces the live state by a checkpoint's; runs in a thread, nothing is applied meanwhile."""
+
+
+class RaftFailure(RuntimeError):
+    """The group cannot go on without risking data; the process must stop. The text says what was found."""
+
+
+class JournalDamaged(RaftFailure):
+    """A journal or checkpoint file holds something else than what was written to it."""
