@@ -27,7 +27,7 @@ class ReplicationConfig:
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
     review_seconds: float = 0.5
-    """How often roles are looked at even if nothing was signalled."""
+    """How often roles are looked at, and row sizes measured, even if nothing was signalled."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.batch_interval_seconds <= 10:

@@ -12,6 +12,7 @@ from typing import Protocol
 import grpc.aio
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.mvcc.state import RegionState
 from rstore_replica.raft.types import GroupStatus
 
 
@@ -64,6 +65,9 @@ class ReplicatedMachine(Protocol):
 
     def subscribe(self, callback: Callable[[int], None], /) -> Callable[[], None]:
         """Calls back with the new revision after each apply that changed it; returns how to stop that."""
+
+    def subscribe_state(self, callback: Callable[[RegionState], None], /) -> Callable[[], None]:
+        """As :meth:`subscribe`, after each change of the region's state."""
 
 
 class RaftGroup(Protocol):

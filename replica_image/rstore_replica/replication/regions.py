@@ -152,6 +152,9 @@ class RegionController:
             await self._catch_up()
             state = self._require_store(request.store_id)
             already = state.primary and state.epoch == request.epoch
+            held = state.topology
+            if held is not None and held.epoch >= request.epoch and held.primary_region != self._config.region:
+                raise errors.StaleEpoch(f"the primary region of epoch {held.epoch} is {held.primary_region}")
             if not already and self._machine.revision < request.min_revision:
                 raise errors.Behind(f"it holds revision {self._machine.revision}, {request.min_revision} is required")
             first_revision = await self._propose(pb.LogEntry(promotion=request))

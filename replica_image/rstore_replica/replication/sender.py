@@ -113,8 +113,7 @@ class RegionSender:
 class Sender:
     """Starts and stops a :class:`RegionSender` per other region as leadership, role and topology say.
 
-    Looks again whenever it is told to (:meth:`review`) and every ``review_seconds``, because a change of the
-    replicated state that makes no revision signals nobody.
+    Looks again when leader, term or the replicated state change, and every ``review_seconds`` to measure row sizes.
     """
 
     def __init__(
@@ -139,7 +138,7 @@ class Sender:
         self._running: dict[str, tuple[RegionSender, asyncio.Task[None]]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
-        self._unsubscribe: Callable[[], None] | None = None
+        self._unsubscribe: list[Callable[[], None]] = []
         self._is_source = False
         self._measured_revision = 0
 
@@ -152,15 +151,17 @@ class Sender:
         """Begins to watch this replica's role."""
         if self._supervisor is not None:
             raise RuntimeError("already started")
-        self._unsubscribe = self._machine.subscribe(self._on_revision)
+        self._unsubscribe = [
+            self._machine.subscribe(self._on_revision),
+            self._machine.subscribe_state(lambda _state: self.review()),
+        ]
         self._group.on_change(lambda _status: self.review())
         self._supervisor = asyncio.create_task(self._supervise(), name="replication-sender")
 
     async def stop(self) -> None:
         """Ends every stream. Harmless when not started or stopped before."""
-        if self._unsubscribe is not None:
-            self._unsubscribe()
-            self._unsubscribe = None
+        while self._unsubscribe:
+            self._unsubscribe.pop()()
         if self._supervisor is not None:
             await cancel_and_wait(self._supervisor)
             self._supervisor = None

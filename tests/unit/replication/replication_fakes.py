@@ -50,10 +50,15 @@ class FakeMachine:
         self.values: dict[int, bytes] = {}
         self.reads = 0
         self._callbacks: list[Callable[[int], None]] = []
+        self._state_callbacks: list[Callable[[rules.RegionState], None]] = []
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
+
+    def subscribe_state(self, callback: Callable[[rules.RegionState], None]) -> Callable[[], None]:
+        self._state_callbacks.append(callback)
+        return lambda: self._state_callbacks.remove(callback)
 
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> Rows:
         self.reads += 1
@@ -74,12 +79,15 @@ class FakeMachine:
     def apply(self, index: int, _term: int, entry: bytes) -> object:
         assert index == self.applied_index + 1
         self.applied_index = index
-        before = self.revision
+        before, state = self.revision, self.state
         command = pb.LogEntry.FromString(entry)
         result = getattr(self, "_" + str(command.WhichOneof("command")))(command)
         if self.revision != before:
             for callback in list(self._callbacks):
                 callback(self.revision)
+        if self.state is not state:
+            for state_callback in list(self._state_callbacks):
+                state_callback(self.state)
         return result
 
     def _adopt(self, outcome: rules.RegionState | errors.StoreError) -> errors.StoreError | None:
