@@ -1,0 +1,177 @@
+"""Conditions of a store. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rstore_operator.model import StoreSpec
+from rstore_operator.parse import Problem
+from rstore_operator.state import Condition, FailoverIntent, RegionStatus, Step
+
+IN_SYNC_LAG_SECONDS = 5.0
+_LIMIT = 1000
+"""Longest message, in characters."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A condition without its times."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that conditions speak of. ``problems`` are things that are wrong now, by reason."""
+
+    spec: StoreSpec | None
+    spec_problems: tuple[Problem, ...]
+    regions: tuple[RegionStatus, ...]
+    primary_region: str
+    writable: bool
+    intent: FailoverIntent | None
+    waiting: str
+    problems: tuple[tuple[str, str], ...]
+    pending_changes: int
+    replica_changes: tuple[str, ...]
+    paused: bool
+    blocked: str
+    rejected: tuple[str, str] | None
+    accepted: bool
+    dry_run: tuple[bool, str] | None
+
+
+def findings(situation: Situation) -> list[Finding]:
+    """Every condition that has something to say now."""
+    found = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation), _in_sync(situation)]
+    if situation.blocked:
+        found.append(Finding("FailoverBlocked", True, "SwitchoverBlocked", situation.blocked))
+    else:
+        found.append(Finding("FailoverBlocked", False, "NothingPending"))
+    found += _not_implemented(situation)
+    if situation.paused:
+        message = 'nothing is changed until the annotation replicatedstore.io/paused: "true" is removed'
+        found.append(Finding("Paused", True, "Annotation", message))
+    if situation.rejected is not None:
+        found.append(Finding("RequestAccepted", False, *situation.rejected))
+    elif situation.accepted:
+        found.append(Finding("RequestAccepted", True, "SwitchoverStarted"))
+    if situation.dry_run is not None:
+        possible, message = situation.dry_run
+        found.append(Finding("DryRun", possible, "Possible" if possible else "Refused", message))
+    return found
+
+
+STICKY = frozenset({"RequestAccepted", "DryRun"})
+"""Conditions that stay as they are until there is something new to say."""
+
+
+def merge(
+    before: Sequence[Condition], found: Sequence[Finding], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The new conditions; a time changes only with its status. Sticky ones stay when there is nothing new to say."""
+    old = {condition.type: condition for condition in before}
+    merged = []
+    for finding in found:
+        status = {True: "True", False: "False", None: "Unknown"}[finding.status]
+        known = old.get(finding.type)
+        changed = known is None or known.status != status
+        since = now if known is None or changed else known.last_transition_time
+        message = finding.message[:_LIMIT]
+        merged.append(Condition(finding.type, status, finding.reason, message, generation, since))
+    present = {condition.type for condition in merged}
+    kept = [condition for condition in before if condition.type in STICKY and condition.type not in present]
+    return (*merged, *kept)
+
+
+def _valid(situation: Situation) -> Finding:
+    if situation.spec_problems:
+        unsupported = all("not supported" in problem.message for problem in situation.spec_problems)
+        text = "; ".join(str(problem) for problem in situation.spec_problems)
+        return Finding("SpecValid", False, "NotSupported" if unsupported else "Invalid", text)
+    return Finding("SpecValid", True, "Valid")
+
+
+def _ready(situation: Situation) -> Finding:
+    if situation.intent is not None and not situation.writable:
+        return Finding("Ready", False, "SwitchingOver", _intent_text(situation.intent))
+    if not situation.primary_region:
+        return Finding("Ready", False, "NotBootstrapped", situation.waiting or "the store is being created")
+    if not situation.writable:
+        return Finding("Ready", False, "NoPrimary", f"the primary region {situation.primary_region} accepts no writes")
+    return Finding("Ready", True, "PrimaryAcceptsWrites", f"{situation.primary_region} accepts writes")
+
+
+def _progressing(situation: Situation) -> Finding:
+    if situation.intent is not None:
+        return Finding("Progressing", True, "SwitchingOver", _intent_text(situation.intent))
+    if situation.spec is None:
+        return Finding("Progressing", False, "InvalidSpec")
+    if situation.waiting:
+        return Finding("Progressing", True, "Creating", situation.waiting)
+    incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]
+    if incomplete:
+        return Finding("Progressing", True, "Regions", f"under way: {', '.join(incomplete)}")
+    if situation.pending_changes:
+        return Finding("Progressing", True, "Applying", f"{situation.pending_changes} objects are being changed")
+    return Finding("Progressing", False, "Steady")
+
+
+def _intent_text(intent: FailoverIntent) -> str:
+    text = f"{intent.step.value}: from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}"
+    if intent.step is Step.CATCHING_UP:
+        text += f", waiting for revision {intent.final_revision}"
+    return f"{text}; {intent.reason}" if intent.reason else text
+
+
+def _degraded(situation: Situation) -> Finding:
+    reasons = list(situation.problems)
+    for region in situation.regions:
+        if region.phase == "Lost":
+            reasons.append(("RegionLost", f"{region.name}: {region.message}"))
+        elif region.phase == "Degraded":
+            reasons.append(
+                ("ReplicasMissing", f"{region.name}: {region.ready_replicas} of {region.replicas} replicas are ready")
+            )
+    if not reasons:
+        return Finding("Degraded", False, "AsExpected")
+    return Finding("Degraded", True, reasons[0][0], "; ".join(message for _, message in reasons))
+
+
+def _in_sync(situation: Situation) -> Finding:
+    if not situation.primary_region:
+        return Finding("InSync", None, "NotBootstrapped")
+    staying = [region for region in situation.regions if region.role == "Secondary" and region.phase != "Removing"]
+    apart = [region.name for region in staying if not region.connected]
+    late = [region.name for region in staying if region.connected and region.lag_seconds > IN_SYNC_LAG_SECONDS]
+    if apart:
+        return Finding("InSync", False, "NotConnected", f"no stream to {', '.join(apart)}")
+    if late:
+        return Finding("InSync", False, "RegionsBehind", f"more than {IN_SYNC_LAG_SECONDS:g} s: {', '.join(late)}")
+    return Finding("InSync", True, "AllRegions")
+
+
+def _not_implemented(situation: Situation) -> list[Finding]:
+    if situation.spec is None:
+        return []
+    found = []
+    if situation.spec.failover.policy == "Automatic":
+        message = (
+            "this version does not replace a lost primary region by itself; move the primary with the annotation "
+            "replicatedstore.io/failover-to while it is healthy"
+        )
+        found.append(Finding("AutomaticFailover", False, "NotImplemented", message))
+    else:
+        found.append(Finding("AutomaticFailover", False, "PolicyManual"))
+    if situation.spec.failover.failback == "Automatic":
+        message = "this version does not move the primary back by itself"
+        found.append(Finding("AutomaticFailback", False, "NotImplemented", message))
+    if situation.replica_changes:
+        message = "; ".join(situation.replica_changes)
+        found.append(Finding("ReplicasChanged", False, "NotSupported", message))
+    return found

@@ -1,0 +1,106 @@
+"""What a user asks for: the spec of a ReplicatedStore, parsed and with every default filled in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GROUP = "replicatedstore.io"
+VERSION = "v1alpha1"
+PLURAL = "replicatedstores"
+KIND = "ReplicatedStore"
+API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/operator"
+FIELD_MANAGER = "rstore-operator"
+
+MAX_REGIONS = 9
+MAX_REPLICAS = 9
+MAX_NAME_LENGTH = 50
+"""Of ``<store>-<region>``, which becomes part of pod names and host names."""
+
+
+@dataclass(frozen=True)
+class StoreRef:
+    """Which object is meant."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where pods may run, in the words of a pod's spec. None means: nothing said."""
+
+    node_selector: Mapping[str, str] | None = None
+    affinity: Mapping[str, Any] | None = None
+    tolerations: tuple[Mapping[str, Any], ...] | None = None
+    topology_spread_constraints: tuple[Mapping[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True)
+class RegionSpec:
+    """One region. ``placement`` None means the default: nodes labelled with the region's name."""
+
+    name: str
+    replicas: int = 3
+    priority: int = 10
+    placement: Placement | None = None
+    storage_size: str = "10Gi"
+    storage_class: str | None = None
+    requests: Mapping[str, str] | None = None
+    limits: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class ReplicationSpec:
+    """How changes travel between regions."""
+
+    mode: str = "Async"
+    min_in_sync_regions: int = 1
+    batch_interval_ms: int = 10
+    max_batch_bytes: int = 1 << 20
+    window_bytes: int = 8 << 20
+    retention_revisions: int = 100_000
+
+
+@dataclass(frozen=True)
+class FailoverSpec:
+    """When and how the primary changes."""
+
+    policy: str = "Automatic"
+    lease_duration_ms: int = 3000
+    failover_delay_ms: int = 2000
+    switchover_timeout_ms: int = 30_000
+    failback: str = "Manual"
+
+
+@dataclass(frozen=True)
+class StoreSpec:
+    """The whole spec."""
+
+    primary_region: str
+    regions: tuple[RegionSpec, ...]
+    replication: ReplicationSpec = ReplicationSpec()
+    failover: FailoverSpec = FailoverSpec()
+    tls_mode: str = "Managed"
+    client_auth: str = "mTLS"
+    pvc_policy: str = "Retain"
+
+    def region(self, name: str) -> RegionSpec | None:
+        """The region of that name, if there is one."""
+        return next((region for region in self.regions if region.name == name), None)
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """Names, in the order of the spec."""
+        return tuple(region.name for region in self.regions)
+
+
+@dataclass(frozen=True)
+class ReplicaImage:
+    """What replicas run."""
+
+    image: str = "replicated-store-replica:latest"
+    pull_policy: str = "IfNotPresent"

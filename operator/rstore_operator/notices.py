@@ -1,0 +1,100 @@
+"""Kubernetes Events, found by comparing two statuses: what a person would want to know happened. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rstore_operator.actions import Notice
+from rstore_operator.state import FailoverIntent, Outcome, Step, StoreStatus
+
+
+def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
+    """One event per change worth telling; the same two statuses give the same events."""
+    found = (_bootstrap, _conditions, _regions, _failover)
+    return tuple(notice for look in found for notice in look(before, after))
+
+
+def _bootstrap(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    if not before.epoch and after.epoch:
+        yield Notice(
+            "Bootstrapped", f"store {after.store_id} runs; {after.primary_region} is primary of epoch {after.epoch}"
+        )
+
+
+def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    """Conditions whose message is news in itself."""
+    tell = {
+        "SpecValid": ("False", "InvalidSpec", True),
+        "FailoverBlocked": ("True", "SwitchoverBlocked", True),
+        "AutomaticFailover": ("False", "AutomaticFailoverNotImplemented", False),
+        "AutomaticFailback": ("False", "AutomaticFailbackNotImplemented", False),
+        "ReplicasChanged": ("False", "ReplicasChangeNotSupported", True),
+        "Paused": ("True", "Paused", False),
+    }
+    for condition in after.conditions:
+        if condition.type not in tell:
+            continue
+        status, reason, warning = tell[condition.type]
+        known = before.condition(condition.type)
+        news = known is None or (known.status, known.message) != (condition.status, condition.message)
+        if news and condition.status == status and condition.message:
+            yield Notice(reason, condition.message, warning=warning)
+    if before.condition("Paused") and not after.condition("Paused"):
+        yield Notice("Resumed", "the operator changes things again")
+    problems = after.condition("Degraded")
+    known = before.condition("Degraded")
+    if problems is None or problems.status != "True" or problems.reason in ("RegionLost", "ReplicasMissing"):
+        return
+    if known is None or known.message != problems.message:
+        yield Notice(problems.reason, problems.message, warning=True)
+
+
+def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    for region in after.regions:
+        known = before.region(region.name)
+        phase = known.phase if known else ""
+        if region.phase == phase:
+            continue
+        if region.phase == "Ready":
+            yield Notice("RegionReady", f"{region.name}: {region.ready_replicas} replicas, led by {region.leader}")
+        elif region.phase == "Lost":
+            yield Notice("RegionLost", f"{region.name}: {region.message}", warning=True)
+        elif region.phase == "Removing":
+            yield Notice("RegionRemoving", f"{region.name} was removed from the spec")
+    gone = {region.name for region in before.regions} - {region.name for region in after.regions}
+    for name in sorted(gone):
+        yield Notice("RegionRemoved", f"{name} is gone")
+
+
+def _failover(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    seen = {step.name for step in before.failover.steps} if before.failover else set()
+    intent = after.failover
+    if intent is not None:
+        for step in intent.steps:
+            if step.name not in seen:
+                yield _step_notice(intent, step.name)
+    if len(after.history) and (not before.history or after.history[-1] != before.history[-1]):
+        receipt = after.history[-1]
+        if receipt.outcome is Outcome.SUCCEEDED:
+            yield Notice(
+                "SwitchoverSucceeded",
+                f"{receipt.to_region} is primary of epoch {receipt.epoch} from revision {receipt.final_revision} on; "
+                f"writes waited at most {receipt.write_gap_seconds:g} s",
+            )
+        else:
+            yield Notice(
+                "SwitchoverAborted",
+                f"{receipt.from_region} stays primary, in epoch {receipt.epoch}: {receipt.reason}",
+                warning=True,
+            )
+
+
+def _step_notice(intent: FailoverIntent, step: Step) -> Notice:
+    texts = {
+        Step.DEMOTING: f"from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}",
+        Step.CATCHING_UP: f"{intent.to_region} needs revision {intent.final_revision}",
+        Step.PROMOTING: f"{intent.to_region} has revision {intent.final_revision}",
+        Step.REVERTING: f"{intent.from_region} becomes primary again: {intent.reason}",
+        Step.REPOINTING: f"{intent.promoted} is primary of epoch {intent.epoch}",
+    }
+    return Notice(f"Switchover{step.value}", texts[step], warning=step is Step.REVERTING)

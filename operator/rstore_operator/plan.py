@@ -1,0 +1,353 @@
+"""The planner: spec, status and what was observed → the next status and what to do. Pure.
+
+The caller records ``Plan.status`` first where ``commit_first`` says so (conditional on the version it read), runs
+``actions`` only when that succeeded, and then looks again. Nothing is remembered between two plans but what is in
+status and in the regions, so a plan made after a crash continues where the last one stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rstore_operator.actions import (
+    Action,
+    Bootstrap,
+    Demote,
+    Notice,
+    Promote,
+    PushTopology,
+    RemoveAnnotations,
+    Target,
+)
+from rstore_operator.bootstrap import BootstrapPlan, plan_bootstrap
+from rstore_operator.children import Settled, deletions, plan_children
+from rstore_operator.commands import ABORT_FAILOVER, FAILOVER_TO, Commands, read_commands
+from rstore_operator.conditions import Situation, findings, merge
+from rstore_operator.effective import Effective, effective
+from rstore_operator.failover import Command, DemoteCommand, Progressed, PromoteCommand, advance
+from rstore_operator.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.notices import notices
+from rstore_operator.observed import Observed, RegionTopology, Topology
+from rstore_operator.parse import Problem
+from rstore_operator.regions_status import region_statuses, summary
+from rstore_operator.requests import Answer, answer
+from rstore_operator.specs import names
+from rstore_operator.state import MAX_HISTORY, FailoverIntent, Phase, Step, StoreStatus
+from rstore_operator.topology import desired_topology, held_regions, holds, region_topology
+from rstore_operator.truth import Truth, read_truth
+from rstore_operator.validate import read_spec
+
+IDLE_SECONDS = 2.0
+BUSY_SECONDS = 0.2
+SWITCHING_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class PlanInput:
+    """All that a decision depends on. ``failures`` are what went wrong when the last plan was carried out."""
+
+    ref: StoreRef
+    generation: int
+    raw_spec: object
+    annotations: Mapping[str, str]
+    status: StoreStatus
+    observed: Observed
+    now: datetime
+    image: ReplicaImage
+    fresh_store_id: str
+    settled: Settled
+    failures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to record, what to do, what to tell, and when to look again."""
+
+    status: StoreStatus
+    actions: tuple[Action, ...]
+    notices: tuple[Notice, ...]
+    answers: tuple[Notice, ...]
+    """Told once the annotations they answer have been removed."""
+    commit_first: bool
+    requeue_seconds: float
+    watch_closely: frozenset[str] = frozenset()
+    """Regions whose leaders decide about the next step; the others need not be asked until it is over."""
+
+
+def plan(given: PlanInput) -> Plan:
+    """Decide. Raises InvariantError when a rule of the switchover would be broken: then nothing may be done."""
+    return _Planner(given).plan()
+
+
+class _Planner:
+    def __init__(self, given: PlanInput) -> None:
+        self.given = given
+        self.ref = given.ref
+        self.observed = given.observed
+        self.before = given.status
+        self.commands: Commands = read_commands(given.annotations)
+        spec, self.spec_problems = read_spec(given.ref, given.raw_spec)
+        self.truth: Truth = read_truth(given.observed, given.status)
+        self.spec: StoreSpec | None = spec
+        self.effective: Effective | None = None
+        if spec is not None:
+            self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
+        self.topologies = self._region_topologies()
+        self.regions = tuple(region.name for region in self.topologies)
+
+    def _region_topologies(self) -> tuple[RegionTopology, ...]:
+        """Of the spec, or, when it is invalid, as the regions themselves have it."""
+        if self.effective is None:
+            return tuple(held_regions(self.observed).values())
+        wanted = (
+            region_topology(self.ref.name, self.ref.namespace, region.name, region.replicas)
+            for region in self.effective.spec.regions
+        )
+        return (*wanted, *self.effective.retained)
+
+    def plan(self) -> Plan:
+        reply = answer(
+            self.commands,
+            self.spec.primary_region if self.spec else None,
+            self.regions,
+            self.observed,
+            self.truth,
+            self.before,
+            self.given.now,
+        )
+        progressed = self._advance(reply)
+        frozen = self.commands.paused and progressed.intent is None and progressed.receipt is None
+        bootstrap = self._bootstrap()
+        children, pending, problems = self._children(frozen)
+        if bootstrap.problem:
+            problems = (*problems, ("DataConflict", bootstrap.problem))
+        store_id = bootstrap.store_id or self.before.store_id
+        actions: list[Action] = []
+        if progressed.command is not None:
+            actions += self._command(progressed.command, store_id)
+        if not frozen:
+            actions += self._bootstraps(bootstrap)
+            pushes = self._pushes(store_id)
+            actions += [*pushes, *children]
+            actions += self._departures(pushes)
+        removal = self._annotations_to_remove(reply, progressed.intent)
+        if removal:
+            actions.append(RemoveAnnotations(removal))
+        if frozen:
+            store_id = self.before.store_id
+        status = self._status(reply, progressed, store_id, bootstrap, problems, pending, frozen)
+        busy = bool(actions) or status.phase in (Phase.PENDING, Phase.CREATING)
+        return Plan(
+            status=status,
+            actions=tuple(actions),
+            notices=notices(self.before, status),
+            answers=tuple(reply.notices),
+            commit_first=_intent_changed(self.before, status),
+            requeue_seconds=SWITCHING_SECONDS if progressed.intent else BUSY_SECONDS if busy else IDLE_SECONDS,
+            watch_closely=_watch_closely(progressed.intent),
+        )
+
+    # ------------------------------------------------------------------------------------------ switchover
+    def _advance(self, reply: Answer) -> Progressed:
+        if reply.intent is None:
+            return Progressed(None)
+        failover = self.spec.failover if self.spec else FailoverSpec()
+        return advance(
+            reply.intent,
+            self.observed,
+            now=self.given.now,
+            timeout_ms=failover.switchover_timeout_ms,
+            abort=self.commands.abort,
+            told=self._told(reply.intent),
+        )
+
+    def _told(self, intent: FailoverIntent) -> bool:
+        """Whether everyone who can be reached knows, and the request is off the object."""
+        if self._finished_requests(intent):
+            return False
+        leaders = [self.observed.leader(region) for region in self.regions]
+        known = [leader.topology for leader in leaders if leader is not None]
+        return all(topology is not None and topology.epoch >= intent.epoch for topology in known)
+
+    def _finished_requests(self, intent: FailoverIntent) -> dict[str, str]:
+        """Annotations that the intent has taken care of."""
+        found = {}
+        if self.commands.failover_to == intent.to_region:
+            found[FAILOVER_TO] = intent.to_region
+        if intent.aborted and self.commands.abort_failover is not None:
+            found[ABORT_FAILOVER] = self.commands.abort_failover
+        return found
+
+    def _annotations_to_remove(self, reply: Answer, intent: FailoverIntent | None) -> dict[str, str]:
+        removal = dict(reply.remove)
+        if intent is not None and intent.step is Step.REPOINTING:
+            removal |= self._finished_requests(intent)
+        return removal
+
+    def _command(self, command: Command, store_id: str) -> list[Action]:
+        target = self._target(command.region)
+        if target is None:
+            return []
+        if isinstance(command, DemoteCommand):
+            return [Demote(command.region, target, store_id, command.epoch)]
+        assert isinstance(command, PromoteCommand)
+        topology = Topology(command.epoch, 1, command.region, tuple(sorted(self.topologies, key=lambda r: r.name)))
+        return [Promote(command.region, target, store_id, command.epoch, command.min_revision, topology)]
+
+    # ------------------------------------------------------------------------------------------ regions
+    def _target(self, region: str) -> Target | None:
+        leader = self.observed.leader(region)
+        pod = self.observed.region(region).pod(leader.name) if leader else None
+        if pod is None or not pod.ip:
+            return None
+        return Target(pod.name, pod.ip, names.pod_host(self.ref.name, region, self.ref.namespace, pod.name))
+
+    def _bootstrap(self) -> BootstrapPlan:
+        if self.spec is None:
+            return BootstrapPlan(self.before.store_id)
+        return plan_bootstrap(self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id)
+
+    def _bootstraps(self, bootstrap: BootstrapPlan) -> list[Action]:
+        if not bootstrap.regions or self.spec is None:
+            return []
+        primary, epoch = self.truth.primary_region or self.spec.primary_region, self.truth.epoch or 1
+        topology = desired_topology(self.topologies, primary_region=primary, epoch=epoch, observed=self.observed)
+        targets = [(region, self._target(region)) for region in bootstrap.regions]
+        return [
+            Bootstrap(region, target, bootstrap.store_id, topology) for region, target in targets if target is not None
+        ]
+
+    def _pushes(self, store_id: str) -> list[Action]:
+        """Tell every region that can be reached and does not know yet."""
+        if not self.truth.epoch or not store_id or len(self.truth.store_ids) > 1:
+            return []
+        topology = desired_topology(
+            self.topologies,
+            primary_region=self.truth.primary_region,
+            epoch=self.truth.epoch,
+            observed=self.observed,
+        )
+        actions: list[Action] = []
+        for region in self.regions:
+            leader, target = self.observed.leader(region), self._target(region)
+            if leader is None or target is None or leader.store_id != store_id:
+                continue
+            if not holds(leader.topology, topology):
+                actions.append(PushTopology(region, target, store_id, topology))
+        return actions
+
+    def _departures(self, pushes: list[Action]) -> tuple[Action, ...]:
+        """Delete what runs for regions that left, once no region that can be reached counts on them any more."""
+        if self.effective is None or pushes or not self.effective.leaving:
+            return ()
+        leaders = [self.observed.leader(region) for region in self.regions]
+        for leader in leaders:
+            if leader is None or (leader.topology and _names(leader.topology) & self.effective.leaving):
+                return ()
+        return deletions(self.effective.leaving, self.observed)
+
+    def _children(self, frozen: bool) -> tuple[tuple[Action, ...], int, tuple[tuple[str, str], ...]]:
+        """Actions, how many changes are under way, and problems."""
+        problems: list[tuple[str, str]] = []
+        primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
+        if not primary:
+            return (), 0, ()
+        children = plan_children(
+            self.ref, self.effective, primary, self.given.image, self.observed, self.given.settled, self.given.now
+        )
+        if children.foreign:
+            listed = ", ".join(f"{kind}/{name}" for kind, name in children.foreign)
+            problems.append(("NameTaken", f"these objects exist and are not this store's; rename or remove: {listed}"))
+        if self.effective is not None:
+            problems += [("RemovalRefused", message) for message in self.effective.refused_removals]
+        problems += [("ActionFailed", message) for message in self.given.failures[:3]]
+        return ((), 0, tuple(problems)) if frozen else (children.actions, len(children.actions), tuple(problems))
+
+    # ------------------------------------------------------------------------------------------ status
+    def _status(
+        self,
+        reply: Answer,
+        progressed: Progressed,
+        store_id: str,
+        bootstrap: BootstrapPlan,
+        problems: tuple[tuple[str, str], ...],
+        pending: int,
+        frozen: bool,
+    ) -> StoreStatus:
+        regions = self.before.regions
+        if self.effective is not None:
+            regions = region_statuses(self.effective, self.observed, self.truth, self.before)
+        leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
+        situation = Situation(
+            spec=self.spec,
+            spec_problems=self.spec_problems,
+            regions=regions,
+            primary_region=self.truth.primary_region,
+            writable=leader is not None and leader.writable,
+            intent=progressed.intent,
+            waiting=bootstrap.waiting,
+            problems=problems,
+            pending_changes=pending,
+            replica_changes=self.effective.replica_changes if self.effective else (),
+            paused=self.commands.paused,
+            blocked=reply.blocked,
+            rejected=reply.rejected,
+            accepted=reply.accepted,
+            dry_run=reply.dry_run,
+        )
+        history = self.before.history
+        if progressed.receipt is not None:
+            history = (*history, progressed.receipt)[-MAX_HISTORY:]
+        found = findings(situation)
+        status = replace(
+            self.before,
+            store_id=store_id,
+            primary_region=self.truth.primary_region,
+            preferred_primary=reply.preferred_primary,
+            epoch=self.truth.epoch,
+            promised_epoch=self.truth.promised_epoch,
+            observed_generation=self.given.generation,
+            summary=summary(regions),
+            conditions=merge(self.before.conditions, found, generation=self.given.generation, now=self.given.now),
+            regions=regions,
+            failover=progressed.intent,
+            history=history,
+        )
+        return replace(status, phase=_phase(status, self.spec_problems, frozen))
+
+
+def _phase(status: StoreStatus, spec_problems: tuple[Problem, ...], frozen: bool) -> Phase:
+    degraded = status.condition("Degraded")
+    progressing = status.condition("Progressing")
+    if spec_problems:
+        return Phase.INVALID
+    if status.failover is not None:
+        return Phase.SWITCHING_OVER
+    if not status.epoch:
+        return (
+            Phase.PENDING if frozen or all(region.phase == "Pending" for region in status.regions) else Phase.CREATING
+        )
+    if degraded is not None and degraded.status == "True":
+        return Phase.DEGRADED
+    if progressing is not None and progressing.status == "True" and progressing.reason == "Regions":
+        return Phase.CREATING
+    ready = status.condition("Ready")
+    return Phase.STEADY if ready is not None and ready.status == "True" else Phase.DEGRADED
+
+
+def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
+    """Whether something is decided here that must be on record before it is acted on."""
+    keys = ("failover", "store_id", "preferred_primary", "history")
+    return any(getattr(before, key) != getattr(after, key) for key in keys)
+
+
+def _watch_closely(intent: FailoverIntent | None) -> frozenset[str]:
+    if intent is None or intent.step is Step.REPOINTING:
+        return frozenset()
+    return frozenset({intent.from_region, intent.to_region})
+
+
+def _names(topology: Topology) -> frozenset[str]:
+    return frozenset(region.name for region in topology.regions)

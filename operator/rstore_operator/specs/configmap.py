@@ -1,0 +1,53 @@
+"""The configuration file of a region's replicas. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rstore_operator.model import RegionSpec, StoreRef, StoreSpec
+from rstore_operator.specs import names
+from rstore_operator.specs.labels import metadata
+
+FILE_NAME = "replica.json"
+
+
+def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
+    """What every replica of the region is told. Where other regions are and who is primary is not part of it."""
+    return {
+        "store": ref.name,
+        "namespace": ref.namespace,
+        "region": region.name,
+        "members": [
+            {
+                "name": pod,
+                "peerAddress": f"{names.pod_host(ref.name, region.name, ref.namespace, pod)}:{names.PEER_PORT}",
+            }
+            for pod in names.pod_names(ref.name, region.name, region.replicas)
+        ],
+        "clientPort": names.CLIENT_PORT,
+        "peerPort": names.PEER_PORT,
+        "httpPort": names.HTTP_PORT,
+        "clientAuth": spec.client_auth,
+        "raft": {"electionTimeoutMinMs": 1000, "electionTimeoutMaxMs": 2000, "heartbeatMs": 100},
+        "replication": {
+            "batchIntervalMs": spec.replication.batch_interval_ms,
+            "maxBatchBytes": spec.replication.max_batch_bytes,
+            "windowBytes": spec.replication.window_bytes,
+            "mode": spec.replication.mode,
+            "retentionRevisions": spec.replication.retention_revisions,
+        },
+        "limits": {"maxRequestBytes": 1572864, "maxTxnOps": 128, "quotaBytes": 8 << 30},
+        "routing": {"forward": True},
+    }
+
+
+def config_map(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
+    """The ConfigMap that carries the file."""
+    text = json.dumps(replica_config(ref, spec, region), indent=2) + "\n"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(ref, names.region_object(ref.name, region.name), region.name),
+        "data": {FILE_NAME: text},
+    }

@@ -1,0 +1,65 @@
+"""Labels, annotations and owner references that every child carries. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rstore_operator.model import API_VERSION, FIELD_MANAGER, GROUP, KIND, StoreRef
+
+STORE_LABEL = f"{GROUP}/store"
+REGION_LABEL = f"{GROUP}/region"
+SPEC_HASH = f"{GROUP}/spec-hash"
+CONFIG_HASH = f"{GROUP}/config-hash"
+
+
+def common_labels(store: str, region: str | None = None) -> dict[str, str]:
+    """Labels of an object of the store, or of one region of it."""
+    labels = {
+        "app.kubernetes.io/name": "replicated-store",
+        "app.kubernetes.io/instance": store,
+        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+        STORE_LABEL: store,
+    }
+    if region is not None:
+        labels[REGION_LABEL] = region
+    return labels
+
+
+def selector_labels(store: str, region: str) -> dict[str, str]:
+    """What selects a region's pods: few and never changed."""
+    return {STORE_LABEL: store, REGION_LABEL: region}
+
+
+def metadata(ref: StoreRef, name: str, region: str | None = None) -> dict[str, Any]:
+    """Metadata of a child: name, labels, and the store as its controlling owner."""
+    return {
+        "name": name,
+        "namespace": ref.namespace,
+        "labels": common_labels(ref.name, region),
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": KIND,
+                "name": ref.name,
+                "uid": ref.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def digest(value: object) -> str:
+    """A short hash of a JSON value, the same for the same content."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def with_hash(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with its own hash as an annotation: tells "we want it otherwise now" from "somebody changed it"."""
+    meta = dict(manifest["metadata"])
+    meta["annotations"] = {**meta.get("annotations", {}), SPEC_HASH: digest(manifest)}
+    return {**manifest, "metadata": meta}

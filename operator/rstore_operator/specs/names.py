@@ -1,0 +1,52 @@
+"""The names of everything that runs for a store. Pure; other parts of the project rely on them."""
+
+from __future__ import annotations
+
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+HTTP_PORT = 9090
+
+
+def region_object(store: str, region: str) -> str:
+    """StatefulSet, client Service, PodDisruptionBudget and ConfigMap of a region."""
+    return f"{store}-{region}"
+
+
+def peers_service(store: str, region: str) -> str:
+    """Headless Service of a region."""
+    return f"{store}-{region}-peers"
+
+
+def store_object(store: str) -> str:
+    """Client Service of the primary region, and the ServiceAccount of all replicas."""
+    return store
+
+
+def authority_secret(store: str) -> str:
+    """Secret of the certificate authority; for the operator only."""
+    return f"{store}-ca"
+
+
+def region_tls_secret(store: str, region: str) -> str:
+    """Secret of a region's replicas."""
+    return f"{store}-{region}-tls"
+
+
+def client_tls_secret(store: str) -> str:
+    """Secret for clients."""
+    return f"{store}-client-tls"
+
+
+def operator_tls_secret(store: str) -> str:
+    """Secret of the operator's own certificate."""
+    return f"{store}-operator-tls"
+
+
+def pod_names(store: str, region: str, replicas: int) -> tuple[str, ...]:
+    """The pods of a region, as its StatefulSet names them."""
+    return tuple(f"{store}-{region}-{ordinal}" for ordinal in range(replicas))
+
+
+def pod_host(store: str, region: str, namespace: str, pod: str) -> str:
+    """A pod's host name; the resolver's search path adds the cluster's domain."""
+    return f"{pod}.{peers_service(store, region)}.{namespace}.svc"

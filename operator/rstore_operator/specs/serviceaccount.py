@@ -1,0 +1,19 @@
+"""The ServiceAccount of a store's replicas: an identity without any permission or token. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rstore_operator.model import StoreRef
+from rstore_operator.specs import names
+from rstore_operator.specs.labels import metadata
+
+
+def service_account(ref: StoreRef) -> dict[str, Any]:
+    """One for all replicas of the store."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata(ref, names.store_object(ref.name)),
+        "automountServiceAccountToken": False,
+    }

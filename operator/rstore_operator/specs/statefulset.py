@@ -1,0 +1,170 @@
+"""The StatefulSet of a region. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rstore_operator.model import Placement, RegionSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.specs import names
+from rstore_operator.specs.configmap import replica_config
+from rstore_operator.specs.labels import CONFIG_HASH, common_labels, digest, metadata, selector_labels
+
+CONFIG_DIRECTORY = "/etc/rstore/config"
+TLS_DIRECTORY = "/etc/rstore/tls"
+DATA_DIRECTORY = "/var/lib/rstore"
+USER_ID = 65532
+GRACE_PERIOD_SECONDS = 30
+REGION_NODE_LABEL = "topology.kubernetes.io/region"
+
+
+def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
+    """One Raft group. All pods start at once, since they need each other; updates go one by one, each when ready."""
+    selector = selector_labels(ref.name, region.name)
+    claim: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": region.storage_size}},
+    }
+    if region.storage_class is not None:
+        claim["storageClassName"] = region.storage_class
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": metadata(ref, names.region_object(ref.name, region.name), region.name),
+        "spec": {
+            "replicas": region.replicas,
+            "serviceName": names.peers_service(ref.name, region.name),
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate"},
+            "revisionHistoryLimit": 5,
+            "persistentVolumeClaimRetentionPolicy": {"whenDeleted": spec.pvc_policy, "whenScaled": "Retain"},
+            "selector": {"matchLabels": selector},
+            "template": {
+                "metadata": {
+                    "labels": common_labels(ref.name, region.name),
+                    "annotations": {CONFIG_HASH: digest(replica_config(ref, spec, region))},
+                },
+                "spec": _pod(ref, region, image),
+            },
+            "volumeClaimTemplates": [
+                {
+                    "apiVersion": "v1",
+                    "kind": "PersistentVolumeClaim",
+                    "metadata": {"name": "data", "labels": common_labels(ref.name, region.name)},
+                    "spec": claim,
+                }
+            ],
+        },
+    }
+
+
+def _pod(ref: StoreRef, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
+    return {
+        "serviceAccountName": names.store_object(ref.name),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(region, image)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": names.region_object(ref.name, region.name)}},
+            {
+                "name": "tls",
+                "secret": {"secretName": names.region_tls_secret(ref.name, region.name), "defaultMode": 0o440},
+            },
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        ],
+        **_placement(ref, region),
+    }
+
+
+def _container(region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
+    resources = {
+        key: dict(values) for key, values in (("requests", region.requests), ("limits", region.limits)) if values
+    }
+    return {
+        "name": "replica",
+        "image": image.image,
+        "imagePullPolicy": image.pull_policy,
+        "args": [
+            f"--config={CONFIG_DIRECTORY}/replica.json",
+            f"--data-dir={DATA_DIRECTORY}",
+            f"--tls-dir={TLS_DIRECTORY}",
+            "--name=$(POD_NAME)",
+        ],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+            {"name": "TMPDIR", "value": "/tmp"},
+        ],
+        "ports": [
+            {"name": "client", "containerPort": names.CLIENT_PORT, "protocol": "TCP"},
+            {"name": "peer", "containerPort": names.PEER_PORT, "protocol": "TCP"},
+            {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
+        ],
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        # Replaying the journal after a crash may take minutes; until it is done only the startup probe counts.
+        "startupProbe": _probe("/healthz", period=1, timeout=5, failures=300),
+        "livenessProbe": _probe("/healthz", period=10, timeout=10, failures=6),
+        "readinessProbe": _probe("/readyz", period=2, timeout=3, failures=3),
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
+            {"name": "tls", "mountPath": TLS_DIRECTORY, "readOnly": True},
+            {"name": "data", "mountPath": DATA_DIRECTORY},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "http"},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "failureThreshold": failures,
+    }
+
+
+def _placement(ref: StoreRef, region: RegionSpec) -> dict[str, Any]:
+    """Where pods may run: by the region's node label, unless the user says otherwise; apart, as far as possible."""
+    selector = selector_labels(ref.name, region.name)
+    placement = region.placement
+    if placement is None:
+        placement = Placement(node_selector={REGION_NODE_LABEL: region.name})
+    fields: dict[str, Any] = {}
+    if placement.node_selector:
+        fields["nodeSelector"] = dict(placement.node_selector)
+    if placement.tolerations:
+        fields["tolerations"] = [dict(item) for item in placement.tolerations]
+    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector}}
+    default_affinity = {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]
+        }
+    }
+    fields["affinity"] = dict(placement.affinity) if placement.affinity is not None else default_affinity
+    if placement.topology_spread_constraints is not None:
+        constraints = [dict(item) for item in placement.topology_spread_constraints]
+    else:
+        constraints = [
+            {
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector},
+            }
+            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+        ]
+    if constraints:
+        fields["topologySpreadConstraints"] = constraints
+    return fields

@@ -1,0 +1,160 @@
+"""The status of a ReplicatedStore as immutable values, and the intent of a change of primary. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+MAX_HISTORY = 10
+"""Receipts kept in ``status.history``."""
+
+
+class Phase(Enum):
+    """One word for people about the whole store."""
+
+    PENDING = "Pending"
+    CREATING = "Creating"
+    STEADY = "Steady"
+    SWITCHING_OVER = "SwitchingOver"
+    DEGRADED = "Degraded"
+    INVALID = "Invalid"
+
+
+class Step(Enum):
+    """What a switchover is doing. See :mod:`rstore_operator.failover` for the table of moves."""
+
+    DEMOTING = "Demoting"
+    CATCHING_UP = "CatchingUp"
+    PROMOTING = "Promoting"
+    REVERTING = "Reverting"
+    REPOINTING = "Repointing"
+
+
+class Trigger(Enum):
+    """What asked for a change of primary."""
+
+    ANNOTATION = "Annotation"
+    SPEC = "Spec"
+
+
+class Outcome(Enum):
+    """How a change of primary ended."""
+
+    SUCCEEDED = "Succeeded"
+    ABORTED = "Aborted"
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """When a step began."""
+
+    name: Step
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class FailoverIntent:
+    """A change of primary that was decided. Recorded in status before its first action: the commit point."""
+
+    trigger: Trigger
+    from_region: str
+    to_region: str
+    from_epoch: int
+    epoch: int
+    step: Step
+    started_at: datetime
+    steps: tuple[StepTime, ...] = ()
+    final_revision: int | None = None
+    promoted: str | None = None
+    aborted: bool = False
+    reason: str = ""
+    mode: str = "Planned"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a change of primary. ``write_gap_seconds`` is an upper bound."""
+
+    trigger: Trigger
+    outcome: Outcome
+    from_region: str
+    to_region: str
+    epoch: int
+    started_at: datetime
+    finished_at: datetime
+    steps: tuple[StepTime, ...]
+    final_revision: int | None
+    write_gap_seconds: float
+    revisions_lost: int = 0
+    reason: str = ""
+    mode: str = "Planned"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One aspect of the state, as Kubernetes has it; ``status`` is "True", "False" or "Unknown"."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: datetime
+
+
+@dataclass(frozen=True)
+class RegionStatus:
+    """What is shown of one region."""
+
+    name: str
+    role: str = "Unknown"
+    phase: str = "Pending"
+    replicas: int = 0
+    ready_replicas: int = 0
+    leader: str = ""
+    term: int = 0
+    commit_index: int = 0
+    applied_index: int = 0
+    revision: int = 0
+    acked_revision: int = 0
+    lag_revisions: int = 0
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
+    connected: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Texts for ``kubectl get``."""
+
+    regions: str = ""
+    replicas: str = ""
+    lag: str = ""
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """All of ``.status``."""
+
+    phase: Phase = Phase.PENDING
+    store_id: str = ""
+    primary_region: str = ""
+    preferred_primary: str = ""
+    epoch: int = 0
+    promised_epoch: int = 0
+    observed_generation: int = 0
+    summary: Summary = Summary()
+    conditions: tuple[Condition, ...] = ()
+    regions: tuple[RegionStatus, ...] = ()
+    failover: FailoverIntent | None = None
+    history: tuple[Receipt, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    def region(self, name: str) -> RegionStatus | None:
+        """What is shown of that region."""
+        return next((region for region in self.regions if region.name == name), None)

@@ -1,0 +1,71 @@
+"""Kubernetes quantities, durations and timestamps as text. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+_QUANTITY = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
+_DURATION = re.compile(r"^(\d+)(ms|s)$")
+_BINARY = {name: Decimal(1024) ** power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)}
+_DECIMAL = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10) ** 3, "M": Decimal(10) ** 6,
+    "G": Decimal(10) ** 9, "T": Decimal(10) ** 12, "P": Decimal(10) ** 15, "E": Decimal(10) ** 18,
+}  # fmt: skip
+
+
+def parse_quantity(text: object) -> Decimal:
+    """The value of a Kubernetes quantity (``10Gi``, ``500m``, ``3``). Raises ValueError."""
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        raise ValueError(f"{text!r} is not a quantity")
+    match = _QUANTITY.match(str(text))
+    if match is None or len(str(text)) > 32:
+        raise ValueError(f"{text!r} is not a quantity such as 10Gi or 500m")
+    number, suffix = Decimal(match[1]), match[2] or ""
+    if suffix in _BINARY:
+        return number * _BINARY[suffix]
+    if suffix in _DECIMAL:
+        return number * _DECIMAL[suffix]
+    if suffix:
+        exponent = int(suffix[1:])
+        if abs(exponent) > 18:
+            raise ValueError(f"{text!r} is not a quantity in the supported range")
+        return number.scaleb(exponent)
+    return number
+
+
+def parse_duration_ms(text: object) -> int:
+    """Milliseconds of a duration such as ``10ms`` or ``3s``. Raises ValueError."""
+    match = _DURATION.match(text) if isinstance(text, str) and len(text) <= 16 else None
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 10ms or 3s")
+    return int(match[1]) * (1000 if match[2] == "s" else 1)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, for the times of steps."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def format_time_seconds(moment: datetime) -> str:
+    """RFC 3339 in UTC with whole seconds, as conditions have it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: object) -> datetime:
+    """The time of an RFC 3339 text. Raises ValueError."""
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is not a time")
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+
+
+def format_lag(seconds: float) -> str:
+    """A lag for people: ``0ms``, ``4ms``, ``2.5s``, ``3m``."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)}m"
+    return f"{seconds / 3600:.1f}h"
