@@ -31,7 +31,8 @@ from rstore_replica.mvcc.apply import Outcome, apply_command
 from rstore_replica.mvcc.gate import MapGate
 from rstore_replica.mvcc.range import check_revision, read_range
 from rstore_replica.mvcc.reader import Reader
-from rstore_replica.mvcc.state import RegionState
+from rstore_replica.mvcc.rewind import rewind
+from rstore_replica.mvcc.state import RegionState, without_epochs_above
 from rstore_replica.mvcc.store import (
     DEFAULT_QUOTA_BYTES,
     INITIAL_MAP_BYTES,
@@ -317,6 +318,23 @@ class Machine:
         self._sweep_timer = None
         if self.compact_step():
             self._plan_sweep()
+
+    def rewind(self, revision: int) -> None:
+        """Undoes every revision above ``revision``, and the epochs that began above it. For the rejoin of a region.
+
+        Not a command of the log by itself. Raises Compacted or FutureRevision.
+        """
+
+        def work(transaction: Transaction) -> tuple[Position, RegionState]:
+            position = rewind(self._store, transaction, self._position, revision)
+            kept = without_epochs_above(self._state, revision)
+            self._store.save_position(transaction, position)
+            self._store.save_region(transaction, kept)
+            return position, kept
+
+        with self._lock:
+            position, state = self._transact(work)
+        self._publish(position, state)
 
     # ------------------------------------------------------------------------------------------ checkpoints
 

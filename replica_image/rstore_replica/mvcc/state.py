@@ -200,3 +200,9 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
         primary=False,
         history=tuple(batch.history),
     )
+
+
+def without_epochs_above(state: RegionState, revision: int) -> RegionState:
+    """The history after everything above ``revision`` was undone. Epoch and promise never go back."""
+    history = tuple(start for start in state.history if start.first_revision <= revision + 1)
+    return state if history == state.history else msgspec.structs.replace(state, history=history)
