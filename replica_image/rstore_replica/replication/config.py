@@ -24,6 +24,8 @@ class ReplicationConfig:
     connect_seconds: float = 5.0
     handshake_seconds: float = 15.0
     propose_seconds: float = 10.0
+    drain_seconds: float = 2.0
+    """How long stopping waits for rows that are being committed; what is not by then comes again from the source."""
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
     review_seconds: float = 0.5

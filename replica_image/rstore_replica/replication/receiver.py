@@ -46,11 +46,12 @@ class Receiver:
         self._stopped = False
 
     async def stop(self) -> None:
-        """Ends the stream and admits no other."""
+        """Ends the stream and admits no other; waits at most ``drain_seconds`` for what was proposed."""
         self._stopped = True
         if self._active is not None:
             self._active.abandon("this replica is stopping")
-            await self._active.settle()
+            with contextlib.suppress(TimeoutError):
+                await within(self._clock, self._active.settle(), self._config.drain_seconds)
 
     async def serve(self, requests: AsyncIterator[pb.StreamRequest]) -> AsyncGenerator[pb.StreamResponse, None]:
         """One stream: a welcome and then acknowledgements; a refusal is the last message."""

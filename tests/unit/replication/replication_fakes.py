@@ -332,11 +332,11 @@ class FakeRegion:
         network.replications[self.addresses[0]] = self.replication
 
     @property
-    def controller(self):  # noqa: ANN201
+    def controller(self):
         return self.replication.controller
 
     @property
-    def progress(self):  # noqa: ANN201
+    def progress(self):
         return {region.region: region for region in self.replication.progress()}
 
     async def write(self, *values: bytes) -> list[object]:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
-from unit.replication.replication_fakes import STORE, FakeRegion, bootstrap, topology
+from unit.replication.replication_fakes import STORE, FakeRegion, bootstrap, eventually, topology
 
 
 @pytest.fixture
@@ -130,8 +130,7 @@ async def test_a_write_that_slips_behind_the_promise_is_refused_by_the_state(pai
     east, _ = pair
     east.group.commit_seconds = 0.02
     demoting = asyncio.create_task(east.controller.demote(demotion(2)))
-    while east.group.in_flight == 0:
-        await asyncio.sleep(0)
+    await eventually(lambda: east.group.in_flight == 1)
     entry = pb.LogEntry(write=pb.WriteBatch(epoch=1, requests=[pb.WriteRequest()]))
     (answer,) = await east.group.propose(entry.SerializeToString(), timeout_seconds=1)
     assert isinstance(answer, errors.NoPrimary)
@@ -168,8 +167,7 @@ async def test_the_gate_opens_again_when_the_caller_goes_away(pair):
     east, _ = pair
     east.group.commit_seconds = 10
     demoting = asyncio.create_task(east.controller.demote(demotion(2)))
-    while east.group.in_flight == 0:
-        await asyncio.sleep(0)
+    await eventually(lambda: east.group.in_flight == 1)
     demoting.cancel()
     await asyncio.wait({demoting})
     assert east.controller.write_gate.open
@@ -257,8 +255,7 @@ async def test_status_tells_role_and_other_regions(pair):
     east, west = pair
     await east.replication.start()
     await east.write(b"value")
-    while west.machine.revision < 2:
-        await asyncio.sleep(0.002)
+    await eventually(lambda: west.machine.revision == 2)
     status = east.controller.status()
     assert (status.region, status.replica, status.is_leader, status.leader) == ("east", "east-0", True, "east-0")
     assert (status.epoch, status.promised_epoch, status.primary, status.writable) == (1, 1, True, True)
