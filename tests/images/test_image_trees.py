@@ -6,18 +6,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from images.tree import ROOT, ImageTree
+from images.tree import IMPORT_ALL, ROOT, ImageTree
 
 MODULES = {"replica": "rstore_replica", "operator": "rstore_operator"}
-IMPORT_ALL = """
-import importlib, pkgutil, sys
-package = importlib.import_module(sys.argv[1])
-names = [module.name for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
-for name in names:
-    if not name.endswith("__main__"):
-        importlib.import_module(name)
-print(len(names))
-"""
 
 
 @pytest.fixture(params=sorted(MODULES))
