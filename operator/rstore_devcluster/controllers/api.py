@@ -1,7 +1,7 @@
 """What controllers and the runner need of a Kubernetes API, whoever serves it.
 
 Two implementations exist: `store_api` over the embedded server's storage, in process, and `http_api` over any API
-server. Objects are plain dictionaries as they appear in JSON; an implementation hands out copies that the caller may change.
+server. Objects are plain dictionaries as they appear in JSON; what is handed out is the caller's to change.
 """
 
 from __future__ import annotations

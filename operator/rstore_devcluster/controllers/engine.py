@@ -48,7 +48,7 @@ class Context:
 
 
 class Controller(ABC):
-    """Base of all controllers. `reconcile` is level-triggered: it reads the present state, and may be called any time."""
+    """Base of all controllers. `reconcile` is level-triggered: it reads the present state and may always be called."""
 
     name = "controller"
 

@@ -27,6 +27,7 @@ class HttpApi:
     async def connect(cls, kubeconfig: str, context: str | None = None) -> HttpApi:
         """A connection as the kubeconfig says."""
         configuration = client.Configuration()
+        configuration.connection_pool_maxsize = 0  # watches hold a connection each
         await config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
         return cls(client.ApiClient(configuration))
 

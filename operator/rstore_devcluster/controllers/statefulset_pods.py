@@ -111,7 +111,8 @@ def build_claims(sts: Obj, ordinal: int) -> list[Obj]:
 def claim_owners(sts: Obj, claim: Obj, pod: Obj | None, *, condemned: bool) -> list[dict[str, Any]]:
     """The owner references a claim should have by the set's persistentVolumeClaimRetentionPolicy.
 
-    whenDeleted Delete: the set owns it. whenScaled Delete: the pod of a condemned ordinal owns it, so that it goes with the pod.
+    whenDeleted Delete: the set owns it. whenScaled Delete: the pod of a condemned ordinal owns it, so that it
+    goes with the pod.
     References to anybody else stay.
     """
     policy = sts["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
