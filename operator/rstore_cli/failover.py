@@ -24,6 +24,9 @@ from rstore_cli.status import receipt_line
 FAILOVER_TO = "failover-to"
 DRY_RUN = "failover-dry-run"
 ABORT = "abort-failover"
+ABORT_REFUSED = frozenset({"NothingToAbort", "TooLateToAbort", "InvalidAnnotation"})
+DRY_RUN_ANSWERED = frozenset({"DryRun", "UnknownRegion"})
+"""Reasons of the operator's events that answer a request."""
 POLL_SECONDS = 0.2
 EXPLANATION_SECONDS = 2.0
 """How long a failure without a reason waits for the event that gives one."""
@@ -115,24 +118,43 @@ def follow(
     asked = f"{GROUP}/{annotation}" in (now["metadata"].get("annotations") or {})
     known = {_receipt_key(receipt) for receipt in (before.get("status") or {}).get("history", [])}
     fresh = [receipt for receipt in current.get("history", []) if _receipt_key(receipt) not in known]
-    if running and annotation == FAILOVER_TO:
+    receipt = max(fresh, key=lambda one: int(one.get("epoch", 0)), default=None)
+    if annotation == DRY_RUN:
+        return _follow_dry_run(news)
+    refusal = next((event for event in news if annotation == ABORT and event.get("reason") in ABORT_REFUSED), None)
+    if refusal is not None:
+        return Progress(State.FAILED, message=str(refusal.get("message", "")))
+    if running:
         return Progress(State.RUNNING, step=str(running.get("step", "")))
     if asked:
         return Progress(State.WAITING)
-    last = str(news[-1].get("message", "")) if news else ""
+    if annotation == ABORT:
+        return _follow_abort(receipt)
+    if current.get("primaryRegion") == target:
+        return Progress(State.DONE, message=f"{target} is primary", receipt=receipt)
     warnings = [str(event.get("message", "")) for event in news if event.get("type") == "Warning"]
-    if annotation == FAILOVER_TO:
-        receipt = max(fresh, key=lambda one: int(one.get("epoch", 0)), default=None)
-        if current.get("primaryRegion") == target:
-            return Progress(State.DONE, message=f"{target} is primary", receipt=receipt)
-        if receipt is not None or warnings:
-            return Progress(State.FAILED, message=(warnings or [""])[-1], receipt=receipt)
+    if receipt is not None or warnings:
+        reason = (receipt or {}).get("reason") or (warnings or [""])[-1]
+        return Progress(State.FAILED, message=str(reason), receipt=receipt)
+    return Progress(State.WAITING)
+
+
+def _follow_dry_run(news: Sequence[dict[str, Any]]) -> Progress:
+    """The answer is an event of its own: Normal when the switchover would be started."""
+    for event in reversed(news):
+        if event.get("reason") in DRY_RUN_ANSWERED:
+            refused = event.get("type") == "Warning"
+            return Progress(State.FAILED if refused else State.DONE, message=str(event.get("message", "")))
+    return Progress(State.WAITING)
+
+
+def _follow_abort(receipt: dict[str, Any] | None) -> Progress:
+    """The switchover is over: was it given up, or did it end before that?"""
+    if receipt is None:
         return Progress(State.WAITING)
-    if warnings:
-        return Progress(State.FAILED, message=warnings[-1])
-    if running or not news:
-        return Progress(State.WAITING)
-    return Progress(State.DONE, message=last)
+    if receipt.get("outcome") == "Aborted":
+        return Progress(State.DONE, message=f"given up: {receipt.get('from')} stays primary", receipt=receipt)
+    return Progress(State.FAILED, message=f"too late: {receipt.get('to')} is primary", receipt=receipt)
 
 
 def _receipt_key(receipt: dict[str, Any]) -> tuple[str, str, str]:

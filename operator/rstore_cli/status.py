@@ -104,7 +104,15 @@ def region_rows(current: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def condition_lines(current: dict[str, Any]) -> list[str]:
     """The conditions that say something is not as it should be, one line each."""
-    wanted = {"Ready": "True", "InSync": "True", "Degraded": "False", "FailoverBlocked": "False", "Diverged": "False"}
+    wanted = {
+        "SpecValid": "True",
+        "Ready": "True",
+        "InSync": "True",
+        "Degraded": "False",
+        "FailoverBlocked": "False",
+        "Diverged": "False",
+        "Paused": "False",
+    }
     lines = []
     for condition in current.get("conditions", []):
         kind, value = condition.get("type", ""), condition.get("status", "")

@@ -106,10 +106,11 @@ class FakeCluster:
         return socket.create_connection(self.addresses[pod], timeout=5), lambda: ""
 
 
-def event(name: str, kind: str, message: str) -> Object:
+def event(name: str, kind: str, message: str, reason: str = "Something") -> Object:
     return {
         "metadata": {"name": name},
         "type": kind,
+        "reason": reason,
         "message": message,
         "lastTimestamp": f"2026-01-01T00:00:0{name[-1]}Z",
         "count": 1,

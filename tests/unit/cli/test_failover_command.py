@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from rstore_cli.failover import ABORT, DRY_RUN, FAILOVER_TO, State, follow
+from rstore_cli.failover import ABORT, DRY_RUN, FAILOVER_TO, Progress, State, follow
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, event, store_object
 
@@ -89,7 +89,7 @@ def test_a_refusal_is_reported_with_the_operators_words(run: Run, cluster: FakeC
 def test_a_dry_run_sets_its_own_annotation_and_prints_the_answer(run: Run, cluster: FakeCluster) -> None:
     def answer(fake: FakeCluster) -> None:
         fake.objects["metadata"]["annotations"].clear()
-        fake.recorded.append(event("e1", "Normal", "eu-west would become primary; nothing would be lost"))
+        fake.recorded.append(event("e1", "Normal", "eu-west would become primary; nothing would be lost", "DryRun"))
 
     cluster.script = [answer]
     ran = run("failover", "orders", "--to=eu-west", "--dry-run")
@@ -172,12 +172,30 @@ def test_follow_takes_a_warning_during_a_successful_switchover_as_no_failure() -
     assert (progress.state, progress.receipt) == (State.DONE, RECEIPT)
 
 
-def test_follow_of_a_dry_run_needs_an_answer() -> None:
-    assert follow(store_object(), store_object(), DRY_RUN, "eu-west", []).state is State.WAITING
+def test_follow_of_a_dry_run_needs_its_answer_and_no_other_event() -> None:
+    other = event("e1", "Normal", "eu-west: 3 replicas", "RegionReady")
+    assert follow(store_object(), store_object(), DRY_RUN, "eu-west", [other]).state is State.WAITING
+    refused = event("e2", "Warning", "would be refused", "DryRun")
+    progress = follow(store_object(), store_object(), DRY_RUN, "eu-west", [refused, other])
+    assert (progress.state, progress.message) == (State.FAILED, "would be refused")
 
 
-def test_follow_of_an_abort_waits_until_the_switchover_is_gone() -> None:
+def test_follow_of_an_abort_waits_until_the_old_primary_is_primary_again() -> None:
     before = store_object(failover=running("CatchingUp"))
-    news = [event("e1", "Normal", "aborting")]
-    assert follow(before, before, ABORT, "", news).state is State.WAITING
-    assert follow(before, store_object(history=[ABORTED]), ABORT, "", news).state is State.DONE
+    reverting = [event("e1", "Warning", "us-east becomes primary again", "SwitchoverReverting")]
+    now = store_object(failover=running("Reverting"))
+    assert follow(before, now, ABORT, "", reverting) == Progress(State.RUNNING, step="Reverting")
+    assert follow(before, store_object(history=[ABORTED]), ABORT, "", reverting).state is State.DONE
+    assert follow(before, store_object(history=[RECEIPT]), ABORT, "", []).state is State.FAILED
+
+
+def test_follow_of_an_abort_that_is_refused_does_not_wait_for_the_switchover() -> None:
+    before = store_object(failover=running("Promoting"))
+    news = [event("e1", "Warning", "too late to abort: eu-west is being promoted", "TooLateToAbort")]
+    progress = follow(before, before, ABORT, "", news)
+    assert (progress.state, progress.message) == (State.FAILED, "too late to abort: eu-west is being promoted")
+
+
+def test_follow_prefers_the_receipts_reason() -> None:
+    now = store_object(history=[{**ABORTED, "reason": "eu-west did not catch up"}])
+    assert follow(store_object(), now, FAILOVER_TO, "eu-west", []).message == "eu-west did not catch up"
