@@ -6,7 +6,7 @@ from .disk import Disk, LocalDisk
 from .group import Group
 from .grpc_transport import SERVER_OPTIONS, GrpcTransport
 from .transport import Transport
-from .types import GroupStatus, JournalDamaged, Member, RaftFailure, Role, StateMachine
+from .types import GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 __all__ = [
     "SERVER_OPTIONS",
@@ -19,7 +19,7 @@ __all__ = [
     "LocalDisk",
     "Member",
     "RaftConfig",
-    "RaftFailure",
+    "RaftError",
     "Role",
     "StateMachine",
     "SystemClock",

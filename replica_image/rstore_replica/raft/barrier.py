@@ -1,4 +1,4 @@
-"""Linearizable reads without a log entry (ReadIndex; Ongaro's thesis, 6.4), one question to the peers for all who wait."""
+"""Linearizable reads without a log entry (ReadIndex; Ongaro's thesis, 6.4): one question to the peers for all."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Barrier:
         core = self._core
         if not core.is_leader:
             return
-        if self._asking and core.round_confirmed(self._round):
+        if self._asking and core.log.round_confirmed(self._round):
             self._confirmed.append((self._read_index, self._asking))
             self._asking = []
         if not self._asking and self._arrived and core.committed_in_term:
             self._asking, self._arrived = [future for future in self._arrived if not future.done()], []
             if self._asking:
                 self._read_index = core.engine.commit_index
-                self._round = core.begin_round()
-                if core.round_confirmed(self._round):
+                self._round = core.log.begin_round()
+                if core.log.round_confirmed(self._round):
                     self._wake()
         while self._confirmed and self._confirmed[0][0] <= core.engine.last_applied:
             for future in self._confirmed.pop(0)[1]:

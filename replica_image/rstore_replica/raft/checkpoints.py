@@ -1,8 +1,8 @@
 """Checkpoints of the state machine on this replica's disk: made, validated, restored; the log before them let go.
 
-A checkpoint is a directory ``<index>-<term>/`` with ``manifest.json`` and the machine's files under ``data/``. It is complete
-and durable before it gets that name. It holds at least the effect of all entries up to ``index``; entries after it are
-applied again, which does nothing where the machine already has them.
+A checkpoint is a directory ``<index>-<term>/`` with ``manifest.json`` and the machine's files under ``data/``. It is
+complete and durable before it gets that name. It holds at least the effect of all entries up to ``index``; those after
+it are applied again, which does nothing where the machine already has them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .config import RaftConfig
 from .core import RaftCore
 from .disk import Disk
 from .journal import Journal
-from .types import JournalDamaged, RaftFailure, StateMachine
+from .types import JournalDamaged, RaftError, StateMachine
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class CheckpointStore:
     async def recover(self, journal: Journal) -> int:
         """Brings machine and journal together after a start; returns the index up to which entries are applied.
 
-        Restores the newest checkpoint when the machine lacks what the log no longer holds. Raises :class:`RaftFailure`
+        Restores the newest checkpoint when the machine lacks what the log no longer holds. Raises :class:`RaftError`
         when that cannot be done without losing something.
         """
         disk = self._disk
@@ -81,9 +81,9 @@ class CheckpointStore:
         self._last_bytes = journal.total_bytes
         if self._marker.exists() or self._machine.applied_index < journal.base_applied:
             if newest is None:
-                raise RaftFailure(
-                    f"{self._directory}: the state machine has applied {self._machine.applied_index}, the log begins at "
-                    f"{journal.first_index} and there is no checkpoint; remove this replica's data to fetch it anew"
+                raise RaftError(
+                    f"{self._directory}: the state machine has applied {self._machine.applied_index}, the log begins "
+                    f"at {journal.first_index} and there is no checkpoint; remove this replica's data to fetch it anew"
                 )
             manifest, path = newest
             await disk.run_aside(lambda: validate(path, manifest))
@@ -93,13 +93,11 @@ class CheckpointStore:
             await self.restore(path)
         applied = self._machine.applied_index
         if applied < journal.base_applied:
-            raise RaftFailure(
-                f"the checkpoint brought the state machine to {applied}, needed is {journal.base_applied}"
-            )
+            raise RaftError(f"the checkpoint brought the state machine to {applied}, needed is {journal.base_applied}")
         if applied > journal.last_index:
-            raise RaftFailure(
-                f"the state machine has applied entry {applied} but the journal ends at {journal.last_index}: the journal was "
-                "lost; remove this replica's data to fetch it anew"
+            raise RaftError(
+                f"the state machine has applied entry {applied} but the journal ends at {journal.last_index}: the "
+                "journal was lost; remove this replica's data to fetch it anew"
             )
         return max(applied, journal.first_index)
 

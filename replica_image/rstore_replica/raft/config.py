@@ -36,7 +36,8 @@ class RaftConfig:
         if not 0 < self.heartbeat_seconds * 3 < self.election_timeout_min_seconds < self.election_timeout_max_seconds:
             raise ValueError(
                 "raft: need 3 × heartbeat < electionTimeoutMin < electionTimeoutMax, got "
-                f"{self.heartbeat_seconds} s, {self.election_timeout_min_seconds} s, {self.election_timeout_max_seconds} s"
+                f"{self.heartbeat_seconds} s, {self.election_timeout_min_seconds} s, "
+                f"{self.election_timeout_max_seconds} s"
             )
 
     @property

@@ -1,49 +1,27 @@
 """The rules of one Raft replica: messages, proposals and time in; messages out. No I/O of its own, no waiting.
 
-Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), with pre-vote, leader stickiness, leader
-step-down without a majority and leadership transfer from Ongaro's thesis (4.2.3, 6.2, 6.4, 9.6, 3.10). The state itself is
-PySyncObj's (:mod:`.syncobj`); the rules here decide what reaches it and what leaves it, and when.
+Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), with pre-vote, leader stickiness,
+leader step-down without a majority and leadership transfer from Ongaro's thesis (4.2.3, 6.2, 6.4, 9.6, 3.10). The state
+itself is PySyncObj's (:mod:`.syncobj`); the rules here decide what reaches it and what leaves it, and when.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from rstore_api.proto import raft_pb2 as pb
 
+from .adapters import Message
 from .clock import Clock
 from .config import RaftConfig
 from .journal import Journal
-from .syncobj import COMMAND, Engine, Message
-from .types import RaftFailure, Role
+from .leader import LeaderLog
+from .syncobj import COMMAND, Engine
+from .types import RaftError, Role
 
 Send = Callable[[str, pb.RaftEnvelope, bool], None]
 """Peer, message, and whether the message may leave only after all that is written by now is durable."""
-
-
-@dataclass
-class _Peer:
-    """What the leader keeps about one other member."""
-
-    connected: bool = False
-    window: list[tuple[int, int]] = field(default_factory=list)  # (last index, bytes) of what is unacknowledged
-    window_bytes: int = 0
-    probing: bool = False  # the peer asked for other entries: one question at a time until it agrees
-    probe_due: bool = False
-    commit_sent: int = 0
-    round_sent: int = 0
-    round_answered: int = 0
-
-    def reset_window(self) -> None:
-        self.window.clear()
-        self.window_bytes = 0
-
-    def acknowledge(self, match_index: int) -> None:
-        kept = [item for item in self.window if item[0] > match_index]
-        self.window = kept
-        self.window_bytes = sum(size for _, size in kept)
 
 
 class RaftCore:
@@ -68,17 +46,17 @@ class RaftCore:
         self._clock = clock
         self._config = config
         self._send = send
-        self._snapshot_wanted = snapshot_wanted
-        self._peers = {peer: _Peer() for peer in peers}
+        self._peers = peers
         self._heartbeat_due = 0.0
         self._leader_contact = -1e9
         self._pre_votes: set[str] | None = None
         self._pre_round = 0
         self._votes: set[str] = set()
         self._forced = False
-        self._round = 0
         self.paused = False
         """While a checkpoint is being installed: nothing is taken from the leader, no election is begun."""
+        self.log = LeaderLog(peers, journal, config, self.emit, snapshot_wanted)
+        """What the leader knows of the others' logs."""
         self.engine = Engine(
             name=name,
             peers=peers,
@@ -87,9 +65,10 @@ class RaftCore:
             rng=rng,
             config=config,
             send=self._on_engine_message,
-            replicate=self._replicate_all,
+            replicate=self.log.replicate_all,
             apply_entry=apply_entry,
         )
+        self.log.attach(self.engine)
 
     # ------------------------------------------------------------------ questions
 
@@ -114,14 +93,6 @@ class RaftCore:
         heard = sum(self.engine.last_response(peer) > since for peer in self._peers)
         return heard + 1 >= self.majority
 
-    def match_index(self, peer: str) -> int:
-        """Leader: the peer durably holds the log up to here."""
-        return self.engine.match_index(peer)
-
-    def is_connected(self, peer: str) -> bool:
-        """Whether messages can be sent to the peer at the moment."""
-        return self._peers[peer].connected
-
     def next_deadline(self) -> float:
         """Clock reading at which :meth:`tick` has something to do though nothing happens."""
         if self.is_leader:
@@ -137,12 +108,12 @@ class RaftCore:
             if not self.has_quorum_contact(self._config.leader_fallback_seconds):
                 self._step_down(self.engine.term)
                 return
-            self._advance_commit()
+            self.log.advance_commit()
             if now >= self._heartbeat_due:
                 self._heartbeat_due = now + self._config.heartbeat_seconds
-                self._replicate_all(heartbeat=True)
+                self.log.replicate_all(heartbeat=True)
             else:
-                self._replicate_all()
+                self.log.replicate_all()
         elif now >= self.engine.election_deadline and not self.paused:
             if self._forced or not self._peers:
                 self._campaign(now)
@@ -159,36 +130,13 @@ class RaftCore:
         self._journal.append(index, term, COMMAND + command)
         return index, term
 
-    def begin_round(self) -> int:
-        """Leader: asks every peer whether it still leads; the number identifies this question."""
-        self._round += 1
-        return self._round
-
-    def round_confirmed(self, number: int) -> bool:
-        """A majority has, after the question ``number``, answered in this leader's term."""
-        answered = sum(peer.round_answered >= number for peer in self._peers.values())
-        return answered + 1 >= self.majority
-
     def link_changed(self, peer: str, connected: bool, *, new_session: bool) -> None:
         """A link came up or broke; after a new session nothing that the peer said before counts."""
-        state = self._peers[peer]
-        state.connected = connected
-        state.reset_window()
-        if self.is_leader:
-            if new_session:
-                self.engine.set_match_index(peer, 0)
-                self.engine.set_next_index(peer, self._journal.last_index + 1)
-            elif self.engine.match_index(peer) > 0:
-                self.engine.set_next_index(peer, self.engine.match_index(peer) + 1)
+        self.log.link_changed(peer, connected, leading=self.is_leader, new_session=new_session)
 
     def send_timeout_now(self, peer: str) -> None:
         """Leader: tells the peer to stand for election at once."""
         self.emit(peer, pb.RaftEnvelope(timeout_now=pb.RaftTimeoutNow()))
-
-    def snapshot_installed(self, peer: str, next_index: int) -> None:
-        """Leader: the peer has installed a checkpoint, or turned out not to need it."""
-        self._peers[peer].reset_window()
-        self.engine.set_next_index(peer, max(next_index, self.engine.match_index(peer) + 1))
 
     def adopt_snapshot(self, index: int) -> None:
         """The journal begins anew at ``index`` and the state machine holds what is before."""
@@ -216,10 +164,11 @@ class RaftCore:
         elif envelope.term < self.engine.term:
             return  # an answer to something of an earlier term
         elif kind == "append_reply":
-            self._on_append_reply(peer, envelope.append_reply)
+            if self.is_leader:
+                self.log.on_append_reply(peer, envelope.append_reply)
         elif kind == "round_reply":
             if self.is_leader:
-                self._peers[peer].round_answered = max(self._peers[peer].round_answered, envelope.round_reply.round)
+                self.log.on_round_reply(peer, envelope.round_reply.round)
                 self.engine.note_response(peer, self._clock.monotonic())
         elif kind == "pre_vote_reply":
             self._on_pre_vote_reply(peer, envelope.pre_vote_reply)
@@ -301,10 +250,7 @@ class RaftCore:
             self._lead()
 
     def _lead(self) -> None:
-        for state in self._peers.values():
-            state.reset_window()
-            state.probing = state.probe_due = False
-            state.commit_sent = state.round_sent = state.round_answered = 0
+        self.log.begin()
         self._heartbeat_due = 0.0
         self.engine.become_leader()
 
@@ -323,7 +269,7 @@ class RaftCore:
             self.emit(peer, pb.RaftEnvelope(append_reply=pb.RaftAppendReply(next_index=self._journal.last_index + 1)))
             return
         if envelope.term == self.engine.term and self.is_leader:
-            raise RaftFailure(f"{peer} leads term {envelope.term} too")
+            raise RaftError(f"{peer} leads term {envelope.term} too")
         if self.paused:
             if envelope.term > self.engine.term:
                 self._step_down(envelope.term)
@@ -355,7 +301,7 @@ class RaftCore:
         previous, previous_term = request.prev_index, request.prev_term
         known = journal.term_at(previous)
         if previous <= commit and known is not None and known != previous_term:
-            raise RaftFailure(f"the leader has term {previous_term} at {previous}, committed here with term {known}")
+            raise RaftError(f"the leader has term {previous_term} at {previous}, committed here with term {known}")
         if previous > commit and known != previous_term:
             # PySyncObj refuses it and says from where to send.
             return {**message, "entries": [], "prevLogIdx": previous, "prevLogTerm": previous_term}
@@ -367,7 +313,7 @@ class RaftCore:
             held = journal.term_at(index)
             if held is not None and held != entry.term:
                 if index <= commit:
-                    raise RaftFailure(f"the leader has term {entry.term} at {index}, committed here with term {held}")
+                    raise RaftError(f"the leader has term {entry.term} at {index}, committed here with term {held}")
                 break
             skipped += 1
         matched = previous + len(request.entries)
@@ -384,90 +330,6 @@ class RaftCore:
         message["prevLogTerm"] = journal.term_at(start)
         return message
 
-    # ------------------------------------------------------------------ the leader's log
-
-    def _on_append_reply(self, peer: str, reply: pb.RaftAppendReply) -> None:
-        if not self.is_leader:
-            return
-        state, match, last = self._peers[peer], self.engine.match_index(peer), self._journal.last_index
-        next_index = reply.next_index
-        if reply.success and next_index > last + 1:
-            raise RaftFailure(f"{peer} acknowledges entry {next_index - 1}, the log ends at {last}")
-        if reply.reset:
-            next_index = min(max(next_index, match + 1), last + 1)
-            state.probe_due = not state.probing or next_index != self.engine.next_index(peer)
-            state.probing = True
-            state.reset_window()
-        before = self.engine.next_index(peer)
-        self.engine.receive(
-            peer,
-            {"type": "next_node_idx", "next_node_idx": next_index, "reset": reply.reset, "success": reply.success},
-        )
-        if reply.success:
-            state.probing = False
-            # PySyncObj moves its cursor back to what is acknowledged; what is under way need not be sent again.
-            if not reply.reset:
-                self.engine.set_next_index(peer, max(before, self.engine.match_index(peer) + 1))
-            state.acknowledge(self.engine.match_index(peer))
-
-    def _advance_commit(self) -> None:
-        """Commits what a majority holds durably, this replica's own disk counted like any other (figure 2, section 5.4.2)."""
-        held = sorted([self._journal.durable_index, *(self.engine.match_index(peer) for peer in self._peers)])
-        index = held[len(held) - self.majority]
-        if index > self.engine.commit_index and self._journal.term_at(index) == self.engine.term:
-            self.engine.commit_index = index
-
-    def _replicate_all(self, *, heartbeat: bool = False) -> None:
-        for peer, state in self._peers.items():
-            if state.connected:
-                self._replicate(peer, state, heartbeat=heartbeat)
-
-    def _replicate(self, peer: str, state: _Peer, *, heartbeat: bool) -> None:
-        journal, config = self._journal, self._config
-        commit = self.engine.commit_index
-        next_index = self.engine.next_index(peer)
-        if next_index <= journal.first_index:
-            self._snapshot_wanted(peer)
-            if heartbeat or state.round_sent < self._round:
-                self._send_append(peer, state, journal.first_index, [])
-            return
-        sent = False
-        if state.probing:
-            if heartbeat or state.probe_due or state.round_sent < self._round:
-                state.probe_due = False
-                self._send_append(peer, state, next_index - 1, [])
-            return
-        while (
-            next_index <= journal.last_index
-            and state.window_bytes < config.append_window_bytes
-            and len(state.window) < config.append_window_messages
-        ):
-            found = journal.entries(
-                next_index, max_count=config.append_batch_entries, max_bytes=config.append_batch_bytes
-            )
-            entries = [pb.RaftLogEntry(term=entry.term, command=entry.command) for entry in found]
-            self._send_append(peer, state, next_index - 1, entries)
-            size = sum(len(entry.command) for entry in found)
-            next_index = found[-1].index + 1
-            state.window.append((next_index - 1, size))
-            state.window_bytes += size
-            self.engine.set_next_index(peer, next_index)
-            sent = True
-        if not sent and (heartbeat or state.commit_sent < commit or state.round_sent < self._round):
-            self._send_append(peer, state, next_index - 1, [])
-
-    def _send_append(self, peer: str, state: _Peer, previous: int, entries: list[pb.RaftLogEntry]) -> None:
-        state.commit_sent = self.engine.commit_index
-        request = pb.RaftAppend(
-            prev_index=previous,
-            prev_term=self._journal.term_at(previous) or 0,
-            commit_index=state.commit_sent,
-            entries=entries,
-        )
-        if state.round_answered < self._round:
-            request.round = state.round_sent = self._round
-        self.emit(peer, pb.RaftEnvelope(append=request))
-
     # ------------------------------------------------------------------ out
 
     def _on_engine_message(self, peer: str, message: Message) -> None:
@@ -481,7 +343,7 @@ class RaftCore:
             self._pre_votes = None
             self.emit(peer, pb.RaftEnvelope(vote_reply=pb.RaftVoteReply()), hold=True)
         else:
-            raise RaftFailure(f"PySyncObj tried to send {message['type']!r}")
+            raise RaftError(f"PySyncObj tried to send {message['type']!r}")
 
     def emit(self, peer: str, envelope: pb.RaftEnvelope, *, hold: bool = False) -> None:
         """Sends in the current term; ``hold``: not before all that is written by now is durable."""

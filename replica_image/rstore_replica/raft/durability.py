@@ -21,11 +21,11 @@ class Syncer:
         self._disk = disk
         self._synced = synced
         self._failed = failed
-        self._held: deque[tuple[int, Callable[[], None]]] = deque()
+        self._held: deque[tuple[int, Callable[[], object]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
 
-    def hold(self, release: Callable[[], None]) -> None:
+    def hold(self, release: Callable[[], object]) -> None:
         """Calls ``release`` once all that is written by now is durable; at once when it is."""
         if not self._journal.dirty and not self._held:
             release()

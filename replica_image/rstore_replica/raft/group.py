@@ -7,6 +7,7 @@ import logging
 import os
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,11 @@ from .journal import NO_OP, Journal
 from .proposals import Proposals
 from .snapshots import SnapshotReceiver, SnapshotSender
 from .transport import Transport
-from .types import GroupStatus, Member, RaftFailure, Role, StateMachine
+from .types import GroupStatus, Member, RaftError, Role, StateMachine
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["Group", "GroupStatus", "Member", "RaftConfig", "RaftFailure", "Role", "StateMachine"]
+__all__ = ["Group", "GroupStatus", "Member", "RaftConfig", "RaftError", "Role", "StateMachine"]
 
 
 def terminate_process(error: BaseException) -> None:
@@ -57,7 +58,7 @@ class Group:
         rng: random.Random | None = None,
         on_fatal: Callable[[BaseException], None] = terminate_process,
     ) -> None:
-        """``directory`` is this group's own; ``on_fatal`` is called once, with a :class:`RaftFailure` or what a bug raised."""
+        """``directory`` is this group's own; ``on_fatal`` is called once, with what made going on unsafe."""
         if name not in {member.name for member in members}:
             raise ValueError(f"{name!r} is not among the members {[member.name for member in members]}")
         self._name = name
@@ -83,7 +84,7 @@ class Group:
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Recovers from disk and takes part. Raises :class:`RaftFailure` when what is on disk cannot be trusted."""
+        """Recovers from disk and takes part. Raises :class:`RaftError` when what is on disk cannot be trusted."""
         config, disk = self._config, self._disk
         self._journal = Journal(
             self._directory / "journal", disk, segment_bytes=config.segment_bytes, cache_bytes=config.tail_cache_bytes
@@ -118,7 +119,7 @@ class Group:
         self._wake()
 
     async def stop(self) -> None:
-        """Leaves without ceremony (see :meth:`transfer_leadership` for ceremony); what was proposed has an unknown outcome."""
+        """Leaves without handing over leadership; the outcome of what was proposed is unknown to its callers."""
         if not self._running:
             return
         self._running = False
@@ -212,8 +213,8 @@ class Group:
     async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
         """Hands leadership to ``target``, or to whoever is most up to date; returns the new leader's name.
 
-        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, and DeadlineExceeded when
-        it did not work in time: then this replica goes on as leader, or another has become it.
+        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, and DeadlineExceeded
+        when it did not work in time: then this replica goes on as leader, or another has become it.
         """
         self._require_leader()
         peers = [member.name for member in self._members if member.name != self._name]
@@ -242,9 +243,9 @@ class Group:
                 if status.leader is not None:
                     return status.leader
             elif told is None:
-                able = [peer for peer in ([target] if target else peers) if core.is_connected(peer)]
-                best = max(able, key=core.match_index, default=None)
-                if best is not None and core.match_index(best) == status.last_index:
+                able = [peer for peer in ([target] if target else peers) if core.log.is_connected(peer)]
+                best = max(able, key=core.engine.match_index, default=None)
+                if best is not None and core.engine.match_index(best) == status.last_index:
                     core.send_timeout_now(best)
                     told = best
             try:
@@ -270,7 +271,7 @@ class Group:
 
     def _send(self, peer: str, envelope: pb.RaftEnvelope, hold: bool) -> None:
         if hold:
-            self._syncer.hold(lambda: self._transport.send(peer, envelope) and None)
+            self._syncer.hold(partial(self._transport.send, peer, envelope))
         else:
             self._transport.send(peer, envelope)
 

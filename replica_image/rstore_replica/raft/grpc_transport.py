@@ -1,7 +1,7 @@
 """Links between replicas over gRPC on the peer port: both sides dial, names are resolved at each dial.
 
-A pair of replicas has up to two links, one dialled by each; either carries both directions, so one that can be dialled is
-enough. Identity: the server's certificate is checked against the name dialled, a caller's against the CN ``peer``.
+A pair of replicas has up to two links, one dialled by each; either carries both directions, so one that can be dialled
+is enough. Identity: the server's certificate is checked against the name dialled, a caller's against the CN ``peer``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 
@@ -172,7 +171,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     # ------------------------------------------------------------------ accepting
 
-    async def Connect(  # noqa: N802
+    async def Connect(
         self,
         request_iterator: AsyncIterator[pb.RaftFrame],
         context: grpc.aio.ServicerContext[pb.RaftFrame, pb.RaftFrame],
@@ -287,7 +286,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     async def _watch(self, link: _Link) -> None:
         loop = asyncio.get_running_loop()
-        while (silent := loop.time() - link.last_heard) < SILENCE_SECONDS:
+        while (silent := loop.time() - link.last_heard) < SILENCE_SECONDS:  # noqa: ASYNC110
             await asyncio.sleep(SILENCE_SECONDS - silent)
         logger.warning("raft_link_silent peer=%s seconds=%.1f", link.peer, silent)
         link.close()

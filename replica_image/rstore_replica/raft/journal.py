@@ -1,63 +1,26 @@
 """The durable log of one replica: entries, term, vote and commit index in checksummed segments.
 
-The log always holds at least one entry; the first one only anchors the log matching of those after it. Appends reach the
-file at once and are durable after :meth:`Journal.take_sync` has been run. A suffix is taken away by writing so, never by
-changing what is there; a prefix goes away by whole files. So nothing that was synced is ever rewritten.
+The log always holds at least one entry; the first one only anchors the log matching of those after it. Appends reach
+the file at once and are durable after :meth:`Journal.take_sync` has been run. A suffix is taken away by writing so,
+never by changing what is there; a prefix goes away by whole files. So nothing that was synced is ever rewritten.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from . import records
-from .disk import Disk, DiskFile
+from .disk import Disk
 from .records import Kind, Record
+from .segments import Entry, PendingSync, Segment, Slot
 from .types import JournalDamaged
 
 logger = logging.getLogger(__name__)
 
 NO_OP = b"\x01"
 _SUFFIX = ".seg"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the log."""
-
-    index: int
-    term: int
-    command: bytes
-
-
-@dataclass(slots=True)
-class _Slot:
-    term: int
-    segment: _Segment | None  # None: a placeholder, its command is NO_OP
-    offset: int
-    size: int
-
-
-class _Segment:
-    def __init__(self, number: int, path: Path, file: DiskFile, size: int) -> None:
-        self.number = number
-        self.path = path
-        self.file = file
-        self.size = size
-        self.synced = size
-        self.highest_index = 0
-
-
-@dataclass(frozen=True)
-class PendingSync:
-    """Blocking work that makes everything written before it durable, and what to call when it has been done."""
-
-    work: Callable[[], None]
-    done: Callable[[], None]
-    position: int
 
 
 class Journal:
@@ -74,7 +37,7 @@ class Journal:
         self._cache_bytes = cache_bytes
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._cached = 0
-        self._slots: list[_Slot] = [_Slot(0, None, 0, 0)]
+        self._slots: list[Slot] = [Slot(0, None, 0, 0)]
         self._first = 1
         self.base_applied = 0
         """Highest index whose effect may be found only in the state machine, not in this log."""
@@ -82,8 +45,8 @@ class Journal:
         self.voted_for: str | None = None
         self._commit = 1
         self._commit_written = 1
-        self._segments: list[_Segment] = []
-        self._syncing: list[_Segment] = []
+        self._segments: list[Segment] = []
+        self._syncing: list[Segment] = []
         self._directory_dirty = False
         self.position = 0
         """Number of records written since opening."""
@@ -170,7 +133,7 @@ class Journal:
         segment = self._segment_for(records.ENTRY_HEADER_BYTES + len(command))
         offset = self._write(segment, Kind.ENTRY, records.pack_entry(index, term, command))
         segment.highest_index = max(segment.highest_index, index)
-        self._slots.append(_Slot(term, segment, offset + records.ENTRY_HEADER_BYTES, len(command)))
+        self._slots.append(Slot(term, segment, offset + records.ENTRY_HEADER_BYTES, len(command)))
         self.total_bytes += len(command)
         self._remember(index, command)
 
@@ -255,7 +218,7 @@ class Journal:
     def _state_payload(self) -> bytes:
         return records.pack_numbers(self.current_term) + (self.voted_for or "").encode()
 
-    def _write(self, segment: _Segment, kind: Kind, payload: bytes) -> int:
+    def _write(self, segment: Segment, kind: Kind, payload: bytes) -> int:
         offset = segment.size
         data = records.encode(kind, payload, synced_bytes=segment.synced)
         segment.file.append(data)
@@ -263,7 +226,7 @@ class Journal:
         self.position += 1
         return offset
 
-    def _segment_for(self, size: int) -> _Segment:
+    def _segment_for(self, size: int) -> Segment:
         """The open segment; a new one when the present one is full. All but the newest are durable at any time."""
         segment = self._segments[-1]
         if segment.size > 4096 and segment.size + size > self._segment_bytes:
@@ -272,9 +235,9 @@ class Journal:
             segment = self._create_segment(segment.number + 1)
         return segment
 
-    def _create_segment(self, number: int) -> _Segment:
+    def _create_segment(self, number: int) -> Segment:
         path = self._directory / f"{number:016d}{_SUFFIX}"
-        segment = _Segment(number, path, self._disk.open(path), 0)
+        segment = Segment(number, path, self._disk.open(path), 0)
         self._segments.append(segment)
         self._directory_dirty = True
         # Every segment begins with all that is not an entry, so that those before it can be deleted.
@@ -290,7 +253,7 @@ class Journal:
             self._write(segment, kind, payload)
         return segment
 
-    def _read(self, index: int, slot: _Slot) -> bytes:
+    def _read(self, index: int, slot: Slot) -> bytes:
         if slot.segment is None:
             return NO_OP
         start = slot.offset - records.ENTRY_HEADER_BYTES
@@ -325,7 +288,7 @@ class Journal:
     def _set_reset(self, index: int, term: int, base_applied: int) -> None:
         self._cache.clear()
         self._cached = 0
-        self._slots = [_Slot(term, None, 0, 0)]
+        self._slots = [Slot(term, None, 0, 0)]
         self._first = index
         self.base_applied = base_applied
 
@@ -362,7 +325,7 @@ class Journal:
         file = self._disk.open(path)
         data = file.read_at(0, file.size())
         offset = 0
-        segment = _Segment(int(path.name.removesuffix(_SUFFIX)), path, file, len(data))
+        segment = Segment(int(path.name.removesuffix(_SUFFIX)), path, file, len(data))
         if self._segments and segment.number != self._segments[-1].number + 1:
             raise JournalDamaged(f"{path}: the segment before it is missing")
         head_left = 1
@@ -391,7 +354,7 @@ class Journal:
             return
         self._segments.append(segment)
 
-    def _replay(self, segment: _Segment, record: Record, offset: int) -> None:
+    def _replay(self, segment: Segment, record: Record, offset: int) -> None:
         if record.kind is Kind.ENTRY:
             index, term = records.unpack_numbers(record.payload, 2)
             if not self._slots or (len(self._slots) == 1 and not self._segments and index > self.last_index + 1):
@@ -400,7 +363,7 @@ class Journal:
             elif index != self.last_index + 1:
                 raise JournalDamaged(f"{segment.path}: entry {index} at offset {offset} follows {self.last_index}")
             size = len(record.payload) - 16
-            self._slots.append(_Slot(term, segment, record.payload_offset + 16, size))
+            self._slots.append(Slot(term, segment, record.payload_offset + 16, size))
             segment.highest_index = max(segment.highest_index, index)
             self._remember(index, record.payload[16:])
         elif record.kind is Kind.STATE:

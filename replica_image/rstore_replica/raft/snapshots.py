@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-
 from rstore_api.proto import raft_pb2 as pb
 
 from .checkpoints import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
@@ -60,7 +59,7 @@ class SnapshotSender:
                 reply = await self._send(peer, *newest)
                 if reply is not None and reply.installed and self._core.is_leader:
                     logger.info("raft_snapshot_installed peer=%s next_index=%d", peer, reply.next_index)
-                    self._core.snapshot_installed(peer, reply.next_index)
+                    self._core.log.snapshot_installed(peer, reply.next_index)
                     return
             # Not again at once: the peer was restarted, the checkpoint was replaced, or this replica no longer leads.
             await asyncio.sleep(self._config.election_timeout_min_seconds)
@@ -71,9 +70,9 @@ class SnapshotSender:
             self._tasks.pop(peer, None)
 
     async def _send(self, peer: str, manifest: Manifest, path: Path) -> pb.RaftSnapshotReply | None:
-        transfer, sequence, reply = secrets.randbits(63), 0, None
+        transfer, reply = secrets.randbits(63), None
         chunks = self._chunks(manifest)
-        for position, (file, offset, size) in enumerate(chunks):
+        for sequence, (file, offset, size) in enumerate(chunks):
             data = b""
             if size:
                 source = path / "data" / file
@@ -84,7 +83,7 @@ class SnapshotSender:
                 file=file,
                 offset=offset,
                 data=data,
-                last=position == len(chunks) - 1,
+                last=sequence == len(chunks) - 1,
             )
             if sequence == 0:
                 chunk.manifest = msgspec.json.encode(manifest)
@@ -94,7 +93,6 @@ class SnapshotSender:
                 return None
             if reply.installed:
                 return reply
-            sequence += 1
         return reply
 
     def _chunks(self, manifest: Manifest) -> list[tuple[str, int, int]]:

@@ -1,8 +1,8 @@
 """The one place that touches PySyncObj 0.3.17: its election, log matching and commit state behind typed names.
 
-PySyncObj is loaded as a private copy of its module per replica, so that its clock, its randomness and its journal can be
-given to it without changing the module that others may import; in that copy, pickle is replaced by something that refuses.
-It is never ticked, opens no socket, no pipe and no poller: :mod:`.core` drives it through the names below.
+PySyncObj is loaded as a private copy of its module per replica, so that its clock, its randomness and its journal can
+be given to it without changing the module that others may import; in that copy, pickle is replaced by something that
+refuses. It is never ticked, opens no socket, no pipe and no poller: :mod:`.core` drives it through the names below.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Callable, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from .adapters import JournalAdapter, Message, Refused, TransportAdapter
 from .clock import Clock
 from .config import RaftConfig
 from .journal import NO_OP, Journal
-from .types import RaftFailure, Role
+from .types import RaftError, Role
 
 COMMAND = b"\x00"
 """First byte of an entry for the state machine, as PySyncObj has it; a no-op is :data:`.journal.NO_OP`."""
@@ -25,126 +26,76 @@ VERSION = "0.3.17"
 
 # What we rely on by name. A test compares these with the installed PySyncObj.
 PRIVATE_ATTRIBUTES = (
-    "raftState raftCurrentTerm votedForNodeId votesCount raftLeader raftElectionDeadline transferInProgress raftLog "
-    "raftCommitIndex raftLastApplied raftNextIndex raftMatchIndex lastResponseTime connectedNodes otherNodes selfNode noopIDx"
-).split()
+    "raftState",
+    "raftCurrentTerm",
+    "votedForNodeId",
+    "votesCount",
+    "raftLeader",
+    "raftElectionDeadline",
+    "transferInProgress",
+    "raftLog",
+    "raftCommitIndex",
+    "raftLastApplied",
+    "raftNextIndex",
+    "raftMatchIndex",
+    "lastResponseTime",
+    "connectedNodes",
+    "otherNodes",
+    "selfNode",
+    "noopIDx",
+)
 PRIVATE_METHODS = (
-    "getEntries deleteEntriesFrom getCurrentLogIndex getCurrentLogTerm sendAppendEntries doApplyCommand applyLogEntries "
-    "tryLogCompaction onBecomeLeader setCurrentTerm setState onMessageReceived generateRaftTimeout sendNextNodeIdx"
-).split()
+    "getEntries",
+    "deleteEntriesFrom",
+    "getCurrentLogIndex",
+    "getCurrentLogTerm",
+    "sendAppendEntries",
+    "doApplyCommand",
+    "applyLogEntries",
+    "tryLogCompaction",
+    "onBecomeLeader",
+    "setCurrentTerm",
+    "setState",
+    "onMessageReceived",
+    "generateRaftTimeout",
+    "sendNextNodeIdx",
+)
 MODULE_NAMES = (
-    "SyncObj SyncObjConf Node createJournal createPoller monotonicTime random pickle PIPE_NOTIFIER_ENABLED time _RAFT_STATE"
-).split()
-
-Message = dict[str, Any]
-
-
-class _Refused:
-    """Stands where PySyncObj would reach for something it must not use here."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __getattr__(self, name: str) -> Any:
-        raise RaftFailure(f"PySyncObj tried to use {self._what}.{name}")
-
-
-class _JournalAdapter:
-    """:class:`Journal` under the names PySyncObj calls."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-
-    def add(self, command: bytes, idx: int, term: int) -> None:
-        self._journal.append(idx, term, command)
-
-    def __len__(self) -> int:
-        return self._journal.last_index - self._journal.first_index + 1
-
-    def __getitem__(self, position: int) -> tuple[bytes, int, int]:
-        first, last = self._journal.first_index, self._journal.last_index
-        entry = self._journal.entry(first + position if position >= 0 else last + 1 + position)
-        return entry.command, entry.index, entry.term
-
-    def clear(self) -> None:
-        raise RaftFailure("PySyncObj tried to clear the journal")
-
-    def deleteEntriesTo(self, entryTo: int) -> None:  # noqa: N803
-        raise RaftFailure(f"PySyncObj tried to compact the journal by {entryTo}")
-
-    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:  # noqa: N803
-        self._journal.set_commit(raftCommitIndex)
-
-    def getRaftCommitIndex(self) -> int:
-        return self._journal.commit_index
-
-    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:  # noqa: N803
-        self._journal.set_state(term, votedForNodeId)
-
-    def getCurrentTerm(self) -> int:
-        return self._journal.current_term
-
-    def getVotedForNodeId(self) -> str | None:
-        return self._journal.voted_for
-
-    def onOneSecondTimer(self) -> None:
-        """Nothing: the journal writes what it is given."""
-
-    def _destroy(self) -> None:
-        """Nothing: the journal's owner closes it."""
-
-
-class _TransportAdapter:
-    """What PySyncObj takes for its network: hands each message out, gives the message callback away."""
-
-    ready = True
-
-    def __init__(self, send: Callable[[str, Message], None]) -> None:
-        self._send = send
-        self.receive: Callable[[Any, Message], None] | None = None
-
-    def send(self, node: Any, message: Message) -> bool:
-        self._send(node.id, message)
-        return True
-
-    def setOnMessageReceivedCallback(self, callback: Callable[[Any, Message], None]) -> None:
-        self.receive = callback
-
-    def setOnNodeConnectedCallback(self, callback: Any) -> None:
-        """Not used: the engine keeps the set of connected peers."""
-
-    setOnNodeDisconnectedCallback = setOnNodeConnectedCallback
-    setOnReadonlyNodeConnectedCallback = setOnNodeConnectedCallback
-    setOnReadonlyNodeDisconnectedCallback = setOnNodeConnectedCallback
-
-    def setOnUtilityMessageCallback(self, message: str, callback: Any) -> None:
-        """Not used: there are no unauthenticated admin messages here."""
-
-    def destroy(self) -> None:
-        """Nothing to close."""
+    "SyncObj",
+    "SyncObjConf",
+    "Node",
+    "createJournal",
+    "createPoller",
+    "monotonicTime",
+    "random",
+    "pickle",
+    "PIPE_NOTIFIER_ENABLED",
+    "time",
+    "_RAFT_STATE",
+)
 
 
 def load_module(clock: Clock, rng: random.Random, journal: Journal) -> ModuleType:
     """A private copy of ``pysyncobj.syncobj`` that lives on this clock, randomness and journal."""
     spec = importlib.util.find_spec("pysyncobj.syncobj")
     if spec is None or spec.loader is None:
-        raise RaftFailure("PySyncObj is not installed")
+        raise RaftError("PySyncObj is not installed")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if getattr(module, "VERSION", None) != VERSION:
-        raise RaftFailure(f"PySyncObj {VERSION} is required, found {getattr(module, 'VERSION', None)}")
+        raise RaftError(f"PySyncObj {VERSION} is required, found {getattr(module, 'VERSION', None)}")
     missing = [name for name in MODULE_NAMES if not hasattr(module, name)]
     missing += [name for name in PRIVATE_METHODS if not hasattr(module.SyncObj, f"_SyncObj__{name}")]
     if missing:
-        raise RaftFailure(f"PySyncObj {VERSION} lacks {', '.join(missing)}")
+        raise RaftError(f"PySyncObj {VERSION} lacks {', '.join(missing)}")
     replacements: Mapping[str, object] = {
         "monotonicTime": clock.monotonic,
         "random": SimpleNamespace(random=rng.random),
-        "createJournal": lambda _file=None: _JournalAdapter(journal),
-        "createPoller": lambda _kind: _Refused("a poller"),
+        "createJournal": lambda _file=None: JournalAdapter(journal),
+        "createPoller": lambda _kind: Refused("a poller"),
         "PIPE_NOTIFIER_ENABLED": False,
-        "pickle": _Refused("pickle"),
-        "time": _Refused("time"),
+        "pickle": Refused("pickle"),
+        "time": Refused("time"),
     }
     for name, value in replacements.items():
         setattr(module, name, value)
@@ -171,7 +122,7 @@ class Engine:
         module = load_module(clock, rng, journal)
         self._journal = journal
         self._states = module._RAFT_STATE
-        self._transport = _TransportAdapter(send)
+        self._transport = TransportAdapter(send)
         conf = module.SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=False,
@@ -190,7 +141,7 @@ class Engine:
         self._raft: Any = kind(module.Node(name), set(nodes.values()), conf=conf, transport=self._transport)
         missing = [attribute for attribute in PRIVATE_ATTRIBUTES if not hasattr(self._raft, f"_SyncObj__{attribute}")]
         if missing or self._transport.receive is None:
-            raise RaftFailure(f"PySyncObj {VERSION} lacks {', '.join(missing) or 'the message callback'}")
+            raise RaftError(f"PySyncObj {VERSION} lacks {', '.join(missing) or 'the message callback'}")
 
     def _get(self, name: str) -> Any:
         return getattr(self._raft, "_SyncObj__" + name)
@@ -341,7 +292,7 @@ def _safe_class(
             try:
                 journal.truncate_from(fromIDx)
             except ValueError as error:
-                raise RaftFailure(f"the leader's log contradicts committed entries: {error}") from error
+                raise RaftError(f"the leader's log contradicts committed entries: {error}") from error
 
         def _SyncObj__sendAppendEntries(self) -> None:
             replicate()
@@ -350,16 +301,16 @@ def _safe_class(
             if command[:1] == NO_OP:
                 return None
             if command[:1] != COMMAND:
-                raise RaftFailure(f"the log holds an entry of unknown kind {command[:1]!r}")
+                raise RaftError(f"the log holds an entry of unknown kind {command[:1]!r}")
             return apply_entry(command[1:])
 
         def _SyncObj__applyLogEntries(self) -> bool:
-            raise RaftFailure("PySyncObj tried to apply entries by itself")
+            raise RaftError("PySyncObj tried to apply entries by itself")
 
         def _SyncObj__tryLogCompaction(self) -> None:
-            raise RaftFailure("PySyncObj tried to compact the log by itself")
+            raise RaftError("PySyncObj tried to compact the log by itself")
 
         def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N803
-            raise RaftFailure(f"PySyncObj was ticked (waiting {timeToWait} s)")
+            raise RaftError(f"PySyncObj was ticked (waiting {timeToWait} s)")
 
     return SafeSyncObj

@@ -59,9 +59,9 @@ class StateMachine(Protocol):
         """Replaces the live state by a checkpoint's; runs in a thread, nothing is applied meanwhile."""
 
 
-class RaftFailure(RuntimeError):
+class RaftError(RuntimeError):
     """The group cannot go on without risking data; the process must stop. The text says what was found."""
 
 
-class JournalDamaged(RaftFailure):
+class JournalDamaged(RaftError):  # noqa: N818
     """A journal or checkpoint file holds something else than what was written to it."""
