@@ -18,13 +18,13 @@ from rstore_replica.api.server import Place, Replica, StartError
 from rstore_replica.config import ConfigError, ReplicaConfig, load_config
 from rstore_replica.log import LEVELS, configure, get_logger
 from rstore_replica.mvcc.store import StorageFailed
-from rstore_replica.raft.types import RaftFailure
+from rstore_replica.raft.types import RaftError
 from rstore_replica.tls import TlsError
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
-_EXPECTED = (StartError, TlsError, ListenError, StorageFailed, RaftFailure, OSError)
+_EXPECTED = (StartError, TlsError, ListenError, StorageFailed, RaftError, OSError)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

@@ -44,11 +44,12 @@ def configure(level: str = "info", *, stream: TextIO | None = None, **fields: st
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
+    logging.getLogger("rstore_replica").setLevel(number)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines carry ``logger: name``."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    """A logger whose lines carry ``part: name``; usable before :func:`configure`."""
+    logger: FilteringBoundLogger = structlog.get_logger(part=name)
     return logger
 
 

@@ -208,7 +208,7 @@ class Replica:
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Recover, listen, take part. Raises OSError, ListenError, RaftFailure."""
+        """Recover, listen, take part. Raises OSError, ListenError, RaftError."""
         host, config = self._place.listen_host, self._config
         await self._http.start()
         for server, port, require in (

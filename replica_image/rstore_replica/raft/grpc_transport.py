@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from rstore_api.client_dial import Address
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 
@@ -236,7 +237,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         if self._credentials is None:
             channel = grpc.aio.insecure_channel(target, options=options)
         else:
-            options.append(("grpc.ssl_target_name_override", host))
+            options.append(("grpc.ssl_target_name_override", Address(host, int(port)).server_name))
             channel = grpc.aio.secure_channel(target, self._credentials(), options=options)
         link = _Link(member.name, dialled=True)
         async with channel:

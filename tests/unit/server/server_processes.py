@@ -1,0 +1,205 @@
+"""Real replicas, each an operating-system process on a loopback address of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rstore_api.client import AdminClient, Client, TlsFiles
+from rstore_api.errors import NoLeader, NotLeader, StoreError
+from rstore_api.proto import rstore_pb2
+from unit.server.server_certificates import Authority
+
+T = TypeVar("T")
+
+CLIENT_PORT, PEER_PORT, HTTP_PORT = 2379, 2380, 9090
+
+
+def free_loopback_address() -> str:
+    """A random 127.x.y.z on which none of a replica's ports is taken."""
+    for _ in range(100):
+        host = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}.{random.randint(2, 254)}"
+        try:
+            for port in (CLIENT_PORT, PEER_PORT, HTTP_PORT):
+                with socket.socket() as probe:
+                    probe.bind((host, port))
+        except OSError:
+            continue
+        return host
+    raise RuntimeError("no free loopback address found")
+
+
+async def eventually(
+    probe: Callable[[], Awaitable[T]], *, accept: Callable[[T], bool] = bool, timeout_seconds: float = 20.0
+) -> T:
+    """Call ``probe`` until ``accept`` takes what it returns; a StoreError counts as not yet."""
+    deadline = time.monotonic() + timeout_seconds
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            found = await probe()
+            if accept(found):
+                return found
+            last = found
+        except StoreError as error:
+            last = error
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"not within {timeout_seconds} s; last: {last!r}")
+
+
+@dataclass
+class ReplicaProcess:
+    """One replica: its address, files, and process while it runs."""
+
+    name: str
+    host: str
+    directory: Path
+    process: asyncio.subprocess.Process | None = None
+    ended: bool = False
+    """Ended by the test."""
+    logs: list[Path] = field(default_factory=list)
+
+    @property
+    def client_address(self) -> str:
+        return f"{self.host}:{CLIENT_PORT}"
+
+    @property
+    def peer_address(self) -> str:
+        return f"{self.host}:{PEER_PORT}"
+
+    async def start(self, *extra: str) -> None:
+        log = self.directory / f"log-{len(self.logs)}.jsonl"
+        self.logs.append(log)
+        self.ended = False
+        with log.open("wb") as out:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "rstore_replica",
+                f"--config={self.directory.parent / 'replica.json'}",
+                f"--data-dir={self.directory / 'data'}",
+                f"--tls-dir={self.directory / 'tls'}",
+                f"--name={self.name}",
+                *extra,
+                env={**os.environ, "RSTORE_LISTEN_HOST": self.host},
+                stdout=out,
+                stderr=out,
+            )
+
+    async def end(self, number: int = signal.SIGTERM, *, timeout_seconds: float = 20.0) -> int:
+        """Send the signal and wait for the end; the exit code."""
+        assert self.process is not None
+        self.ended = True
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        async with asyncio.timeout(timeout_seconds):
+            return await self.process.wait()
+
+    def log_text(self) -> str:
+        return "".join(path.read_text() for path in self.logs)
+
+
+class RegionProcesses:
+    """The replicas of one region, with certificates of ``authority``."""
+
+    def __init__(self, directory: Path, authority: Authority, *, region: str, replicas: int, **settings: Any) -> None:
+        self.region = region
+        self.directory = directory / region
+        self.authority = authority
+        self.replicas = [
+            ReplicaProcess(f"orders-{region}-{index}", free_loopback_address(), self.directory / str(index))
+            for index in range(replicas)
+        ]
+        for replica in self.replicas:
+            authority.issue(replica.directory / "tls", "peer")
+        self.operator = authority.issue(self.directory / "operator", "operator")
+        self.client_files = authority.issue(self.directory / "client", "client")
+        config = {
+            "store": "orders",
+            "namespace": "default",
+            "region": region,
+            "members": [{"name": found.name, "peerAddress": found.peer_address} for found in self.replicas],
+            "raft": {"electionTimeoutMinMs": 500, "electionTimeoutMaxMs": 1000, "heartbeatMs": 50},
+            **settings,
+        }
+        (self.directory / "replica.json").write_text(json.dumps(config))
+
+    async def start(self) -> None:
+        await asyncio.gather(*(replica.start() for replica in self.replicas))
+
+    async def stop(self) -> None:
+        """End every process that is still there."""
+        for replica in self.replicas:
+            if replica.process is not None:
+                await replica.end(signal.SIGKILL)
+
+    @property
+    def topology_entry(self) -> rstore_pb2.RegionTopology:
+        return rstore_pb2.RegionTopology(
+            name=self.region,
+            replicas=[
+                rstore_pb2.ReplicaAddress(
+                    name=found.name, peer_address=found.peer_address, client_address=found.client_address
+                )
+                for found in self.replicas
+            ],
+        )
+
+    def client(self, *replicas: ReplicaProcess, files: TlsFiles | None = None) -> Client:
+        chosen = replicas or tuple(self.replicas)
+        return Client([found.client_address for found in chosen], tls=files or self.client_files)
+
+    def admin(self, replica: ReplicaProcess, *, files: TlsFiles | None = None) -> AdminClient:
+        return AdminClient(replica.peer_address, tls=files or self.operator)
+
+    async def leader(self, *, timeout_seconds: float = 20.0) -> ReplicaProcess:
+        """The replica that says it leads."""
+
+        async def probe() -> ReplicaProcess | None:
+            for replica in self.replicas:
+                if replica.process is None or replica.ended:
+                    continue
+                if replica.process.returncode is not None:
+                    raise AssertionError(f"{replica.name} ended by itself:\n{replica.log_text()[-4000:]}")
+                async with self.admin(replica) as admin:
+                    try:
+                        if (await admin.status(timeout_seconds=1)).is_leader:
+                            return replica
+                    except StoreError:
+                        continue
+            return None
+
+        found = await eventually(probe, timeout_seconds=timeout_seconds)
+        assert found is not None
+        return found
+
+    async def on_leader(self, act: Callable[[AdminClient], Awaitable[T]]) -> T:
+        """Do something with the leader's Admin, wherever leadership is or goes."""
+
+        async def probe() -> tuple[T]:
+            async with self.admin(await self.leader()) as admin:
+                return (await act(admin),)
+
+        try:
+            return (await eventually(probe))[0]
+        except (NoLeader, NotLeader) as error:
+            raise AssertionError("no leader kept its office") from error
+
+
+def topology(primary: str, *regions: RegionProcesses, epoch: int = 1, version: int = 1) -> rstore_pb2.Topology:
+    return rstore_pb2.Topology(
+        epoch=epoch,
+        version=version,
+        primary_region=primary,
+        regions=[region.topology_entry for region in regions],
+    )
