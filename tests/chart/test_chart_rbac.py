@@ -13,7 +13,7 @@ OWNED = WATCHED | {"create", "patch", "delete"}
 # Every permission, and who needs it. A line that is added here needs a caller in rstore_operator.
 USED: dict[tuple[str, str], set[str]] = {
     ("replicatedstore.io", "replicatedstores"): WATCHED | {"patch"},  # kopf's watch; annotations and the finalizer
-    ("replicatedstore.io", "replicatedstores/status"): {"get", "patch"},
+    ("replicatedstore.io", "replicatedstores/status"): {"patch"},
     ("replicatedstore.io", "replicatedstores/finalizers"): {"update"},  # blockOwnerDeletion in owner references
     ("", "configmaps"): OWNED,
     ("", "secrets"): OWNED,
@@ -21,8 +21,8 @@ USED: dict[tuple[str, str], set[str]] = {
     ("", "services"): OWNED,
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
-    ("", "pods"): WATCHED,
-    ("", "events"): {"create", "patch"},
+    ("", "pods"): {"list", "watch"},
+    ("", "events"): {"create"},
 }
 
 

@@ -1,6 +1,6 @@
 {{/*
 What the operator may do in a namespace whose stores it runs. Each verb is one that its code calls; a test compares
-this list with a table of calls.
+this list with what the code asks for.
 */}}
 {{- define "rstore.permissions" -}}
 # The stores themselves: read and watched; patched to remove an annotation that was acted on and to keep the finalizer.
@@ -9,7 +9,7 @@ this list with a table of calls.
   verbs: [get, list, watch, patch]
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores/status]
-  verbs: [get, patch]
+  verbs: [patch]
 # Owner references with blockOwnerDeletion need this where OwnerReferencesPermissionEnforcement is on.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores/finalizers]
@@ -27,8 +27,8 @@ this list with a table of calls.
 # Replicas are asked by gRPC at their pod's address; pods are never written.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end -}}
