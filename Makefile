@@ -42,7 +42,7 @@ $(STAMP):
 			echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
 	@printf 'setup: installing replicated-store and its development tools '
-	@$(PIP) install --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
+	@set -o pipefail; $(PIP) install --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
 		| while IFS= read -r line; do case "$$line" in Collecting*) printf .;; Installing*) printf ' installing';; esac; done \
 		|| { echo; tail -n 30 $(VENV)/setup.log >&2; \
 			echo "error: pip could not install what pyproject.toml names; the whole log is $(VENV)/setup.log" >&2; exit 1; }
