@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from rstore_api.errors import FutureRevision
+from rstore_api.errors import FutureRevision, StoreError
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 from rstore_cli.cluster import GROUP, Pod
 from rstore_cli.errors import CliError
@@ -166,6 +166,7 @@ class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer):
         self.keys: dict[bytes, tuple[bytes, int]] = {}
         self.revision = 1
         self.hash = 0xABCD
+        self.failure: StoreError | None = None
 
     def Range(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.RangeResponse:
         response = rpc_pb2.RangeResponse()
@@ -178,6 +179,9 @@ class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer):
         return response
 
     def Put(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.PutResponse:
+        if self.failure is not None:
+            context.set_trailing_metadata(self.failure.trailing_metadata())
+            context.abort(self.failure.status, str(self.failure))
         self.revision += 1
         self.keys[request.key] = (request.value, self.revision)
         response = rpc_pb2.PutResponse()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import types
 
+import pytest
 import yaml
+from rstore_api.errors import NoSpace, OutcomeUnknown
 from rstore_cli.cluster import Pod
 from rstore_cli.verify import ReplicaHash, judge
 from unit.cli.conftest import Run
@@ -20,10 +24,7 @@ def test_put_writes_to_the_primary_and_prints_the_revision(run: Run, replicas: R
     assert replicas["orders-eu-west-0"].keys == {}
 
 
-def test_put_reads_the_value_from_standard_input(run: Run, replicas: Replicas, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    import io
-    import types
-
+def test_put_reads_the_value_from_standard_input(run: Run, replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"\x00raw\xff")))
     assert run("put", "orders", "binary", "-").code == 0
     assert replicas["orders-us-east-0"].keys[b"binary"][0] == b"\x00raw\xff"
@@ -96,6 +97,21 @@ def test_a_refused_forward_is_named(run: Run, replicas: Replicas, cluster: FakeC
     ran = run("put", "orders", "a", "b", "--timeout=1")
     assert ran.code == 1
     assert 'port 2379 of pod "orders-us-east-0": connection refused' in ran.err
+
+
+def test_an_unknown_outcome_tells_to_read_before_repeating(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].failure = OutcomeUnknown("leadership was lost")
+    ran = run("put", "orders", "a", "b")
+    assert ran.code == 1
+    assert "outcome unknown: leadership was lost" in ran.err
+    assert "read the key before you repeat it" in ran.err
+
+
+def test_a_refusal_of_the_store_is_one_line(run: Run, replicas: Replicas) -> None:
+    replicas["orders-us-east-0"].failure = NoSpace("8 GiB")
+    ran = run("put", "orders", "a", "b")
+    assert ran.code == 1
+    assert ran.err.splitlines()[0] == "error: etcdserver: mvcc: database space exceeded: 8 GiB"
 
 
 def test_usage_errors_exit_with_2(run: Run, replicas: Replicas) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 from rstore_cli.status import condition_lines, receipt_line
 from unit.cli.conftest import Run
@@ -81,6 +82,26 @@ def test_an_unknown_store_is_an_error_with_exit_code_1(run: Run, cluster: FakeCl
 
 def test_watching_as_json_is_a_usage_error(run: Run, cluster: FakeCluster) -> None:
     assert run("status", "orders", "-w", "-o", "json").code == 2
+
+
+def test_watching_without_a_terminal_prints_each_change_once(
+    run: Run, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def next_look(_seconds: float) -> None:
+        looks.append("look")
+        if len(looks) == 2:
+            cluster.objects["status"]["epoch"] = 2
+        if len(looks) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("rstore_cli.status.time.sleep", next_look)
+    ran = run("status", "orders", "-w")
+    assert ran.code == 0
+    assert ran.out.count("phase Steady") == 2
+    assert "epoch 1" in ran.out.split("epoch 2")[0]
+    assert "stopped watching" in ran.err
 
 
 def test_good_conditions_are_not_troubles() -> None:
