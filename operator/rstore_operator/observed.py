@@ -116,7 +116,6 @@ class Observed:
     regions: Mapping[str, RegionObserved] = field(default_factory=dict)
     children: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
     foreign: frozenset[ChildKey] = frozenset()
-    client_credentials: bool = False
 
     def region(self, name: str) -> RegionObserved:
         """That region; empty when nothing was seen of it."""

@@ -1,0 +1,234 @@
+"""Carrying out what the planner asked for. Each action is idempotent; what went wrong is reported, not raised."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+from rstore_api.errors import NotLeader, StoreError
+
+from rstore_operator.actions import (
+    Action,
+    Apply,
+    Bootstrap,
+    Delete,
+    Demote,
+    IssueAuthority,
+    IssueCertificate,
+    Notice,
+    Promote,
+    PushTopology,
+    RemoveAnnotations,
+)
+from rstore_operator.certificates import make_authority, make_certificate, new_key
+from rstore_operator.children import key_pair
+from rstore_operator.k8s import KubernetesError
+from rstore_operator.messages import topology_message
+from rstore_operator.model import StoreRef
+from rstore_operator.observe import ChildView
+from rstore_operator.observed import ChildKey
+from rstore_operator.replicas import Replicas
+from rstore_operator.specs import secrets
+from rstore_operator.specs.labels import SPEC_HASH
+
+log = structlog.get_logger(__name__)
+
+SWITCHOVER_TIMEOUT_SECONDS = 5.0
+CALL_TIMEOUT_SECONDS = 3.0
+CONNECTION_ERRORS = (OSError, TimeoutError)
+
+
+class KubernetesApi(Protocol):
+    """What is needed of :class:`rstore_operator.k8s.Kubernetes`."""
+
+    async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """A child, or None."""
+
+    async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply."""
+
+    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Delete a child."""
+
+    async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None:
+        """Take annotations off the store."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an action came to: ``failure`` is "" unless it went wrong, ``effective`` that looking again is worth it."""
+
+    action: Action
+    failure: str = ""
+    notices: tuple[Notice, ...] = ()
+    effective: bool = True
+
+
+class Actor:
+    """Carries out the actions of one store."""
+
+    def __init__(
+        self, ref: StoreRef, api: KubernetesApi, view: ChildView, replicas: Replicas, now: Callable[[], datetime]
+    ) -> None:
+        self._ref = ref
+        self._api = api
+        self._view = view
+        self._replicas = replicas
+        self._now = now
+
+    async def run(self, actions: tuple[Action, ...], children: Mapping[ChildKey, Mapping[str, Any]]) -> list[Done]:
+        """Run all of them: calls to replicas side by side, changes of objects one after the other, in order."""
+        calls = [action for action in actions if isinstance(action, Bootstrap | PushTopology | Demote | Promote)]
+        writes = [action for action in actions if not isinstance(action, Bootstrap | PushTopology | Demote | Promote)]
+
+        async def in_order() -> list[Done]:
+            return [await self._one(action, children) for action in writes]
+
+        written, *called = await asyncio.gather(in_order(), *(self._as_list(action, children) for action in calls))
+        return [*written, *(done for part in called for done in part)]
+
+    async def _as_list(self, action: Action, children: Mapping[ChildKey, Mapping[str, Any]]) -> list[Done]:
+        return [await self._one(action, children)]
+
+    async def _one(self, action: Action, children: Mapping[ChildKey, Mapping[str, Any]]) -> Done:
+        try:
+            return Done(action, notices=await self._do(action, children))
+        except NotLeader as error:
+            log.info("leader_moved", action=type(action).__name__, leader=error.leader)
+            return Done(action, effective=False)  # a later look finds the new leader
+        except (StoreError, KubernetesError, ValueError, *CONNECTION_ERRORS) as error:
+            text = f"{_describe(action)}: {error or type(error).__name__}"
+            log.warning("action_failed", action=type(action).__name__, reason=text)
+            return Done(action, failure=text, effective=False)
+
+    async def _do(self, action: Action, children: Mapping[ChildKey, Mapping[str, Any]]) -> tuple[Notice, ...]:
+        if isinstance(action, Apply):
+            return await self._apply(action, children)
+        if isinstance(action, Delete):
+            kind, name = action.key
+            await self._api.delete_child(kind, self._ref.namespace, name, action.uid)
+            self._view.deleted(action.key)
+            return ()
+        if isinstance(action, IssueAuthority | IssueCertificate):
+            return await self._issue(action, children)
+        if isinstance(action, RemoveAnnotations):
+            await self._api.remove_annotations(self._ref.namespace, self._ref.name, action.values)
+            return ()
+        return await self._call(action)
+
+    async def _apply(self, action: Apply, children: Mapping[ChildKey, Mapping[str, Any]]) -> tuple[Notice, ...]:
+        if not await self._free(action.key, children):
+            return ()
+        before = children.get(action.key)
+        after = await self._api.apply(action.manifest)
+        manifest_hash = action.manifest["metadata"]["annotations"][SPEC_HASH]
+        self._view.wrote(action.key, before, after, manifest_hash)
+        kind, name = action.key
+        if before is not None and _version(before) == _version(after):
+            return ()
+        log.info("applied", kind=kind, name=name, change=action.change)
+        if action.change == "create":
+            return (Notice("Created", f"{kind} {name}"),) if kind == "StatefulSet" else ()
+        reason = "DriftRepaired" if action.change == "drift" else "Updated"
+        return (Notice(reason, f"{kind} {name}"),)
+
+    async def _free(self, key: ChildKey, children: Mapping[ChildKey, Mapping[str, Any]]) -> bool:
+        """Whether the name is ours to use. An object without our labels is not watched, so it is asked for."""
+        if key in children:
+            return True
+        live = await self._api.get_child(key[0], self._ref.namespace, key[1])
+        if live is None or self._view.is_ours(live):
+            return True
+        self._view.taken(key)
+        return False
+
+    async def _issue(
+        self, action: IssueAuthority | IssueCertificate, children: Mapping[ChildKey, Mapping[str, Any]]
+    ) -> tuple[Notice, ...]:
+        if not await self._free(action.key, children):
+            return ()
+        now = self._now()
+        if isinstance(action, IssueAuthority):
+            # The watch may be behind: an authority that exists must not be replaced, every certificate hangs on it.
+            live = await self._api.get_child(action.key[0], self._ref.namespace, action.key[1])
+            if live is not None and action.key not in children:
+                self._view.wrote(action.key, None, live, "")
+                return ()
+            pair = make_authority(f"{self._ref.namespace}/{self._ref.name}", new_key(), now)
+            data = {secrets.CA_CERT: pair.certificate, secrets.CA_KEY: pair.key}
+            notices: tuple[Notice, ...] = (Notice("AuthorityCreated", f"certificate authority {action.key[1]}"),)
+        else:
+            authority = key_pair(children.get(action.authority), secrets.CA_CERT, secrets.CA_KEY)
+            if authority is None:
+                raise ValueError(f"there is no certificate authority {action.authority[1]}")
+            pair = make_certificate(authority, action.request, new_key(), now)
+            data = {
+                secrets.CA_CERT: authority.certificate,
+                secrets.TLS_CERT: pair.certificate,
+                secrets.TLS_KEY: pair.key,
+            }
+            renewed = action.change == "renew"
+            notices = (Notice("CertificateRenewed", action.key[1]),) if renewed else ()
+        manifest = dict(action.manifest)
+        manifest["data"] = {name: base64.b64encode(value).decode() for name, value in data.items()}
+        after = await self._api.apply(manifest)
+        self._view.wrote(action.key, children.get(action.key), after, "")
+        log.info("certificate_issued", secret=action.key[1])
+        return notices
+
+    async def _call(self, action: Bootstrap | PushTopology | Demote | Promote) -> tuple[Notice, ...]:
+        if isinstance(action, Demote):
+            store_id, epoch = action.store_id, action.epoch
+            demoted = await self._replicas.call(
+                action.target,
+                lambda admin: admin.demote(store_id, epoch, timeout_seconds=SWITCHOVER_TIMEOUT_SECONDS),
+            )
+            log.info("demoted", region=action.region, epoch=epoch, final_revision=demoted.final_revision)
+            return ()
+        topology = topology_message(action.topology)
+        if isinstance(action, Promote):
+            promotion = action
+            promoted = await self._replicas.call(
+                action.target,
+                lambda admin: admin.promote(
+                    promotion.store_id,
+                    promotion.epoch,
+                    promotion.min_revision,
+                    topology,
+                    timeout_seconds=SWITCHOVER_TIMEOUT_SECONDS,
+                ),
+            )
+            log.info("promoted", region=action.region, epoch=action.epoch, first_revision=promoted.first_revision)
+        elif isinstance(action, Bootstrap):
+            store_id = action.store_id
+            await self._replicas.call(
+                action.target,
+                lambda admin: admin.bootstrap(store_id, topology, timeout_seconds=CALL_TIMEOUT_SECONDS),
+            )
+            log.info("region_bootstrapped", region=action.region, store_id=store_id)
+        else:
+            store_id = action.store_id
+            await self._replicas.call(
+                action.target,
+                lambda admin: admin.set_topology(store_id, topology, timeout_seconds=CALL_TIMEOUT_SECONDS),
+            )
+            log.info("topology_set", region=action.region, epoch=topology.epoch, version=topology.version)
+        return ()
+
+
+def _version(body: Mapping[str, Any]) -> str:
+    return str(body.get("metadata", {}).get("resourceVersion", ""))
+
+
+def _describe(action: Action) -> str:
+    if isinstance(action, Apply | Delete | IssueAuthority | IssueCertificate):
+        verb = {Apply: "apply", Delete: "delete"}.get(type(action), "issue")
+        return f"{verb} {action.key[0]} {action.key[1]}"
+    if isinstance(action, RemoveAnnotations):
+        return f"remove {', '.join(sorted(action.values))}"
+    return f"{type(action).__name__} {action.region}"

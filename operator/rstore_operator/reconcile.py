@@ -1,0 +1,195 @@
+"""One store's loop body: look, decide, record, act. All decisions are :mod:`rstore_operator.plan`'s."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+
+from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
+from rstore_operator.actions import Notice, RemoveAnnotations
+from rstore_operator.k8s import KubernetesError
+from rstore_operator.model import ReplicaImage, StoreRef
+from rstore_operator.observe import ChildView, observe
+from rstore_operator.observed import Pod
+from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
+from rstore_operator.replicas import Replicas
+from rstore_operator.significance import due
+from rstore_operator.state import StoreStatus
+from rstore_operator.state_json import merge_patch, status_from_json, status_to_json
+
+log = structlog.get_logger(__name__)
+
+MAX_UNTOLD = 64
+"""Events kept until they may be posted."""
+READ_AGAIN_SECONDS = 1.0
+"""While a switchover is under way the object is taken as last seen for this long; a status that was changed meanwhile
+is noticed when ours is recorded."""
+
+
+class StoreApi(KubernetesApi, Protocol):
+    """What is needed of :class:`rstore_operator.k8s.Kubernetes`."""
+
+    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
+        """The object."""
+
+    async def patch_status(
+        self, namespace: str, name: str, patch: Mapping[str, Any], resource_version: str
+    ) -> dict[str, Any]:
+        """Merge into its status."""
+
+    async def post_event(
+        self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
+    ) -> None:
+        """An Event about it."""
+
+
+class Watched(Protocol):
+    """What the watches show of a store's children at the moment."""
+
+    def children(self) -> Iterable[Mapping[str, Any]]:
+        """Objects with the store's label, pods excepted."""
+
+    def pods(self) -> Iterable[Mapping[str, Any]]:
+        """Its pods."""
+
+
+class Reconciler:
+    """Runs one store. Not safe for concurrent use."""
+
+    def __init__(
+        self,
+        ref: StoreRef,
+        api: StoreApi,
+        watched: Watched,
+        image: ReplicaImage,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+        store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    ) -> None:
+        self._ref = ref
+        self._api = api
+        self._watched = watched
+        self._image = image
+        self._now = now
+        self._clock = clock
+        self._store_id = store_id
+        self._view = ChildView(ref, clock)
+        self._replicas = Replicas(ref.name, ref.namespace, clock)
+        self._actor = Actor(ref, api, self._view, self._replicas, now)
+        self._object: dict[str, Any] | None = None
+        self._read_at = 0.0
+        self._written_at = 0.0
+        self._failures: tuple[str, ...] = ()
+        self._closely: frozenset[str] = frozenset()
+        self._untold: list[Notice] = []
+
+    async def close(self) -> None:
+        """Close connections to replicas."""
+        await self._replicas.close()
+
+    def invalidate(self) -> None:
+        """The object has changed: read it again next time."""
+        self._object = None
+
+    async def step(self) -> float | None:
+        """Once around. How many seconds to wait before the next time; None when the object is gone or going."""
+        body = await self._read()
+        if body is None:
+            return None
+        status = status_from_json(body.get("status"))
+        observed = await observe(
+            self._ref,
+            self._view,
+            self._replicas,
+            self._watched.children(),
+            self._watched.pods(),
+            ask=self._ask,
+        )
+        meta = body["metadata"]
+        decided = plan(
+            PlanInput(
+                ref=self._ref,
+                generation=meta.get("generation", 0),
+                raw_spec=body.get("spec"),
+                annotations=meta.get("annotations") or {},
+                status=status,
+                observed=observed,
+                now=self._now(),
+                image=self._image,
+                fresh_store_id=self._store_id(),
+                settled=self._view.settled,
+                failures=self._failures,
+            )
+        )
+        self._closely = decided.watch_closely
+        if not await self._record(status, decided):
+            return SWITCHING_SECONDS
+        done = await self._actor.run(decided.actions, observed.children)
+        self._failures = tuple(item.failure for item in done if item.failure)
+        self._untold += [notice for item in done for notice in item.notices]
+        answered = any(isinstance(item.action, RemoveAnnotations) and not item.failure for item in done)
+        if answered:
+            self.invalidate()
+        if answered or not any(isinstance(action, RemoveAnnotations) for action in decided.actions):
+            self._untold += decided.answers
+        if not self._closely:  # nobody waits for the next step
+            await self._tell()
+        if self._failures:
+            return max(decided.requeue_seconds, BUSY_SECONDS)
+        switched = decided.status.failover is not None and any(item.effective for item in done)
+        return 0.0 if switched else decided.requeue_seconds
+
+    async def _read(self) -> dict[str, Any] | None:
+        switching = bool(self._object and (self._object.get("status") or {}).get("failover"))
+        if self._object is None or not switching or self._clock() - self._read_at > READ_AGAIN_SECONDS:
+            try:
+                self._object = await self._api.get_store(self._ref.namespace, self._ref.name)
+            except KubernetesError as error:
+                if error.not_found:
+                    return None
+                raise
+            self._read_at = self._clock()
+        meta = self._object["metadata"]
+        return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
+
+    def _ask(self, pod: Pod) -> bool:
+        return not self._closely or pod.region in self._closely
+
+    async def _record(self, before: StoreStatus, decided: Plan) -> bool:
+        """Write the status if that is due. False when somebody else was faster: then nothing may be done."""
+        assert self._object is not None
+        since = self._clock() - self._written_at
+        if not decided.commit_first and not due(before, decided.status, since):
+            return True
+        patch = merge_patch(self._object.get("status") or {}, status_to_json(decided.status))
+        if not patch:
+            return True
+        version = self._object["metadata"]["resourceVersion"]
+        try:
+            self._object = await self._api.patch_status(self._ref.namespace, self._ref.name, patch, version)
+        except KubernetesError as error:
+            if not error.conflict:
+                raise
+            log.info("status_conflict", store=self._ref.name)
+            self.invalidate()
+            return False
+        self._read_at = self._written_at = self._clock()
+        self._untold += decided.notices
+        return True
+
+    async def _tell(self) -> None:
+        pending, self._untold = self._untold[:MAX_UNTOLD], []
+        version = self._object["metadata"]["resourceVersion"] if self._object else ""
+        for notice in pending:
+            try:
+                await self._api.post_event(
+                    self._ref, version, notice.reason, notice.message, notice.warning, self._now()
+                )
+            except (KubernetesError, *CONNECTION_ERRORS) as error:
+                log.warning("event_not_posted", reason=notice.reason, error=str(error))

@@ -1,0 +1,81 @@
+"""What the process is told by arguments and environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rstore_operator.model import ReplicaImage
+
+HEALTH_PORT = 8080
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``namespaces`` empty means: all of them."""
+
+    namespaces: tuple[str, ...]
+    image: ReplicaImage
+    listen_host: str
+    health_port: int
+    log_level: str
+
+
+def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Arguments win over the environment. Exits with a message when something makes no sense."""
+    parser = argparse.ArgumentParser(prog="python -m rstore_operator", description="The ReplicatedStore operator.")
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        help="watch this namespace only; may be repeated (RSTORE_WATCH_NAMESPACES, comma-separated; default: all)",
+    )
+    parser.add_argument(
+        "--replica-image",
+        default=environment.get("RSTORE_REPLICA_IMAGE", ""),
+        help="image of the replicas (RSTORE_REPLICA_IMAGE)",
+    )
+    parser.add_argument(
+        "--replica-image-pull-policy",
+        default=environment.get("RSTORE_REPLICA_IMAGE_PULL_POLICY") or "IfNotPresent",
+        choices=("Always", "IfNotPresent", "Never"),
+        help="its pull policy (RSTORE_REPLICA_IMAGE_PULL_POLICY)",
+    )
+    parser.add_argument(
+        "--listen-host",
+        default=environment.get("RSTORE_LISTEN_HOST") or "0.0.0.0",
+        help="address of the health endpoint (RSTORE_LISTEN_HOST)",
+    )
+    parser.add_argument(
+        "--health-port",
+        type=int,
+        default=int(environment.get("RSTORE_HEALTH_PORT") or HEALTH_PORT),
+        help="port of the health endpoint (RSTORE_HEALTH_PORT)",
+    )
+    parser.add_argument(
+        "--log-level",
+        default=environment.get("RSTORE_LOG_LEVEL") or "info",
+        choices=_LEVELS,
+        help="least severe messages to log (RSTORE_LOG_LEVEL)",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    found = parser.parse_args(list(arguments))
+    if found.version:
+        from importlib.metadata import version
+
+        print(version("replicated-store"))
+        raise SystemExit(0)
+    if not found.replica_image:
+        parser.error("the image of the replicas is not set: give --replica-image or RSTORE_REPLICA_IMAGE")
+    listed = environment.get("RSTORE_WATCH_NAMESPACES", "")
+    namespaces = found.namespace or [part.strip() for part in listed.split(",") if part.strip()]
+    return Settings(
+        namespaces=tuple(dict.fromkeys(namespaces)),
+        image=ReplicaImage(found.replica_image, found.replica_image_pull_policy),
+        listen_host=found.listen_host,
+        health_port=found.health_port,
+        log_level=found.log_level,
+    )
