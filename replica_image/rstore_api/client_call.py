@@ -79,6 +79,7 @@ MEMBER_LIST = Method(
     "/etcdserverpb.Cluster/MemberList", rpc_pb2.MemberListRequest, rpc_pb2.MemberListResponse, changes=False
 )
 STATUS = Method("/etcdserverpb.Maintenance/Status", rpc_pb2.StatusRequest, rpc_pb2.StatusResponse, changes=False)
+ALARM = Method("/etcdserverpb.Maintenance/Alarm", rpc_pb2.AlarmRequest, rpc_pb2.AlarmResponse, changes=False)
 HASH_KV = Method("/etcdserverpb.Maintenance/HashKV", rpc_pb2.HashKVRequest, rpc_pb2.HashKVResponse, changes=False)
 
 ADMIN_STATUS = Method("/rstore.v1.Admin/Status", rstore_pb2.StatusRequest, rstore_pb2.StatusResponse, changes=False)

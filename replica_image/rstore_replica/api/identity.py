@@ -22,7 +22,7 @@ class Identity:
     def __init__(self, *, region: str, replica: str, machine: Machine, group: Group) -> None:
         self.region = region
         self.replica = replica
-        self._member_id = stable_id(replica)
+        self.member_id = stable_id(replica)
         self._machine = machine
         self._group = group
         self._store_id = ""
@@ -39,6 +39,6 @@ class Identity:
     def fill(self, header: rpc_pb2.ResponseHeader, *, revision: int) -> None:
         """Complete a response's header."""
         header.cluster_id = self.cluster_id
-        header.member_id = self._member_id
+        header.member_id = self.member_id
         header.raft_term = self._group.status().term
         header.revision = revision

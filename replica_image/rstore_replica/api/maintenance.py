@@ -1,4 +1,4 @@
-"""etcd's Maintenance service, as far as it is served: Status and HashKV, always about this very replica."""
+"""etcd's Maintenance service, as far as it is served: Alarm, Status, HashKV, always about this very replica."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import rstore_api
 from rstore_api import client_call as methods
+from rstore_api.errors import NotSupported
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 
 from rstore_replica.api.calls import Calls, Context
@@ -32,6 +33,21 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
         self._group = group
         self._identity = identity
         self._not_ready_reason = not_ready_reason
+
+    async def Alarm(self, request: rpc_pb2.AlarmRequest, context: Context) -> rpc_pb2.AlarmResponse:
+        """The NOSPACE alarm while the quota or the disk is full. It comes and goes with the space, not by request."""
+
+        async def body(_call: CallInfo) -> rpc_pb2.AlarmResponse:
+            if request.action != rpc_pb2.AlarmRequest.GET:
+                raise NotSupported("alarms end by themselves, once deleting and compacting has made space")
+            wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
+            response = rpc_pb2.AlarmResponse()
+            if wanted and self._machine.write_limits(0).no_space:
+                response.alarms.add(memberID=self._identity.member_id, alarm=rpc_pb2.AlarmType.NOSPACE)
+            self._identity.fill(response.header, revision=self._machine.revision)
+            return response
+
+        return await self._calls.answer(methods.ALARM, context, body)
 
     async def Status(self, _request: rpc_pb2.StatusRequest, context: Context) -> rpc_pb2.StatusResponse:
         """Raft position, database size, and why the replica is not ready, if it is not."""

@@ -54,7 +54,14 @@ class Authority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, directory: Path, common_name: str, *, names: tuple[str, ...] = ("localhost",)) -> TlsFiles:
+    def issue(
+        self,
+        directory: Path,
+        common_name: str,
+        *,
+        names: tuple[str, ...] = ("localhost",),
+        addresses: tuple[str, ...] = (),
+    ) -> TlsFiles:
         """Write ca.crt, tls.crt and tls.key of a new certificate; each file is replaced at once."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
@@ -68,7 +75,10 @@ class Authority:
             .not_valid_after(now + _DAY)
             .add_extension(
                 x509.SubjectAlternativeName(
-                    [*(x509.DNSName(name) for name in names), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+                    [
+                        *(x509.DNSName(name) for name in names),
+                        *(x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", *addresses)),
+                    ]
                 ),
                 critical=False,
             )

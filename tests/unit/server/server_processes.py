@@ -121,7 +121,7 @@ class RegionProcesses:
             for index in range(replicas)
         ]
         for replica in self.replicas:
-            authority.issue(replica.directory / "tls", "peer")
+            authority.issue(replica.directory / "tls", "peer", addresses=(replica.host,))
         self.operator = authority.issue(self.directory / "operator", "operator")
         self.client_files = authority.issue(self.directory / "client", "client")
         config = {

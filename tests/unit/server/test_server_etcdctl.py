@@ -1,0 +1,113 @@
+"""The real etcdctl against a region."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from unit.server.server_processes import RegionProcesses, ReplicaProcess, eventually
+
+ETCDCTL = Path(sys.executable).parent / "etcdctl"
+
+pytestmark = pytest.mark.skipif(not ETCDCTL.exists(), reason="etcdctl is not installed in this environment")
+
+
+class EtcdCtl:
+    """Runs etcdctl with the store's client certificate."""
+
+    def __init__(self, region: RegionProcesses, *replicas: ReplicaProcess) -> None:
+        chosen = replicas or tuple(region.replicas)
+        files = region.client_files
+        self._flags = [
+            f"--endpoints={','.join(f'https://{found.client_address}' for found in chosen)}",
+            f"--cacert={files.ca}",
+            f"--cert={files.cert}",
+            f"--key={files.key}",
+        ]
+
+    async def fails(self, *arguments: str, stdin: str = "") -> str:
+        """Run; the error output. It must fail."""
+        code, _, error = await self._run(arguments, stdin)
+        assert code != 0
+        return error
+
+    async def __call__(self, *arguments: str, stdin: str = "") -> str:
+        """Run; the output. It must succeed."""
+        code, output, error = await self._run(arguments, stdin)
+        assert code == 0, error
+        return output
+
+    async def _run(self, arguments: tuple[str, ...], stdin: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            ETCDCTL,
+            *arguments,
+            *self._flags,
+            env={**os.environ, "ETCDCTL_API": "3"},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            output, error = await process.communicate(stdin.encode())
+        assert process.returncode is not None
+        return process.returncode, output.decode(), error.decode()
+
+
+async def test_etcdctl_reads_and_writes_through_any_replica(start_regions) -> None:
+    [region] = await start_regions(("us-east", 3))
+    for replica in region.replicas:
+        etcdctl = EtcdCtl(region, replica)
+        key = f"key-{replica.name}"
+        assert await etcdctl("put", key, "one") == "OK\n"
+        assert await etcdctl("put", key, "two", "--prev-kv") == f"OK\n{key}\none\n"
+        assert await etcdctl("get", key) == f"{key}\ntwo\n"
+    etcdctl = EtcdCtl(region)
+    keys = await etcdctl("get", "key-", "--prefix", "--keys-only", "--order=DESCEND")
+    assert keys.split() == sorted((f"key-{replica.name}" for replica in region.replicas), reverse=True)
+    assert (await etcdctl("get", "", "--from-key", "--count-only", "-w=fields")).find('"Count" : 3') >= 0
+    assert await etcdctl("del", "key-", "--prefix") == "3\n"
+    assert await etcdctl("get", "key-", "--prefix") == ""
+
+
+async def test_etcdctl_transactions_and_past_revisions(start_regions) -> None:
+    [region] = await start_regions(("us-east", 1))
+    etcdctl = EtcdCtl(region)
+    await etcdctl("put", "a", "1")
+    await etcdctl("put", "a", "2")
+    swap = 'value("a") = "2"\n\nput a 3\nget a\n\nget a\n\n'
+    assert (await etcdctl("txn", stdin=swap)).split() == ["SUCCESS", "OK", "a", "3"]
+    assert (await etcdctl("txn", stdin=swap)).split() == ["FAILURE", "a", "3"]
+    assert await etcdctl("get", "a", "--rev=2") == "a\n1\n"
+    assert "compacted revision 3" in await etcdctl("compact", "3")
+    assert "required revision has been compacted" in await etcdctl.fails("get", "a", "--rev=2")
+    assert "future revision" in await etcdctl.fails("get", "a", "--rev=99")
+
+
+async def test_etcdctl_status_members_and_hashes(start_regions) -> None:
+    [region] = await start_regions(("us-east", 3))
+    etcdctl = EtcdCtl(region)
+    await etcdctl("put", "a", "1")
+    table = await etcdctl("endpoint", "status", "-w", "table")
+    assert all(replica.client_address in table for replica in region.replicas)
+    statuses = json.loads(await etcdctl("endpoint", "status", "-w", "json"))
+    leaders = {status["Status"]["leader"] for status in statuses}
+    ids = {status["Status"]["header"]["member_id"] for status in statuses}
+    assert len(ids) == 3
+    assert len(leaders) == 1
+    assert leaders < ids
+    members = json.loads(await etcdctl("member", "list", "-w", "json"))["members"]
+    assert {member["ID"] for member in members} == ids
+    assert {member["clientURLs"][0] for member in members} == {
+        f"https://{replica.client_address}" for replica in region.replicas
+    }
+
+    async def hashes() -> set[int]:
+        found = json.loads(await etcdctl("endpoint", "hashkv", "-w", "json"))
+        return {entry["HashKV"]["hash"] for entry in found}
+
+    await eventually(hashes, accept=lambda found: len(found) == 1)
+    assert "is healthy" in await etcdctl("endpoint", "health")
