@@ -6,22 +6,39 @@ Exit codes: 0 ok, 1 failed, 2 usage. Results go to standard output, everything e
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
 from rstore_api.errors import OutcomeUnknown, StoreError
+from typer.core import TyperGroup
 
 from rstore_cli import certs, data, failover, status, verify
 from rstore_cli.errors import EXIT_FAILED, CliError
 from rstore_cli.output import stderr
 
+
+class Commands(TyperGroup):
+    """The commands; ``dev`` is loaded when it is asked for, since it brings a whole cluster with it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all commands, in the order of help."""
+        return [*super().list_commands(ctx), "dev"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, None when there is none."""
+        if cmd_name == "dev":
+            return typer.main.get_command(importlib.import_module("rstore_cli.dev").app)
+        return super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
     name="rstore",
+    cls=Commands,
     help="Look at and act on ReplicatedStores: key-value stores that span regions, run by a Kubernetes operator.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -35,13 +52,6 @@ app.command("get")(data.get)
 app.command("del")(data.delete)
 app.command("verify")(verify.verify)
 app.command("certs")(certs.certs)
-
-if importlib.util.find_spec("rstore_cli.dev") is not None:
-    app.add_typer(
-        importlib.import_module("rstore_cli.dev").app,
-        name="dev",
-        help="A local cluster of plain processes: no Docker, no root.",
-    )
 
 
 def _print_version(wanted: bool) -> None:
