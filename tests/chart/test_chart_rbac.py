@@ -1,8 +1,19 @@
-"""The operator may do what its code does, and nothing else."""
+"""The operator may do what its code does, and nothing else.
+
+What it does is found twice: by the table below, for people, and by asking the code, so that neither can be forgotten.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import kopf
+from rstore_operator import handlers, k8s
+from rstore_operator.model import ReplicaImage, StoreRef
+from rstore_operator.specs.labels import metadata
 
 if TYPE_CHECKING:
     from conftest import Rendered
@@ -66,3 +77,93 @@ def test_an_operator_of_some_namespaces_gets_nothing_cluster_wide(namespaced: Re
     for binding in namespaced.all("RoleBinding"):
         assert binding["subjects"][0]["namespace"] == "rstore-system"
         assert binding["roleRef"]["kind"] == "Role"
+
+
+# ---- what the code asks for
+
+PATH = re.compile(r"^/apis?/(?:(?P<group>[a-z0-9.-]+\.[a-z0-9.-]+|apps|policy)/)?v[^/]+/namespaces/n/(?P<rest>.+)$")
+STORE = StoreRef("n", "orders", "uid")
+
+
+class RecordingKubernetes(k8s.Kubernetes):
+    """The operator's own client, with its requests written down instead of sent."""
+
+    def __init__(self) -> None:
+        self.asked: dict[tuple[str, str], set[str]] = {}
+
+    async def _request(
+        self, method: str, path: str, content_type: str = "", body: object = None, query: object = None
+    ) -> dict[str, Any]:
+        found = PATH.match(path)
+        assert found is not None, path
+        parts = found["rest"].split("/")
+        resource = "/".join([parts[0], *parts[2:]])
+        verbs = {"GET": {"get"}, "PATCH": {"patch"}, "POST": {"create"}, "DELETE": {"delete"}}[method]
+        if "apply-patch" in content_type:
+            verbs = {"patch", "create"}  # what does not exist yet is created, which is authorized by itself
+        self.asked.setdefault((found["group"] or "", resource), set()).update(verbs)
+        return {}
+
+
+async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
+    """Every method of the client, for every kind of child."""
+    api = RecordingKubernetes()
+    await api.get_store("n", "orders")
+    await api.patch_status("n", "orders", {}, "1")
+    await api.remove_annotations("n", "orders", {"a": "b"})
+    for kind in k8s.CHILD_PATHS:
+        await api.get_child(kind, "n", "x")
+        await api.apply({"kind": kind, "metadata": {"namespace": "n", "name": "x"}})
+        await api.delete_child(kind, "n", "x", "uid")
+    await api.post_event(STORE, "1", "Reason", "message", False, datetime.now(UTC))
+    return api.asked
+
+
+def watches_of_kopf() -> dict[tuple[str, str], set[str]]:
+    """What the registered handlers make kopf list and watch, and patch for the finalizer of the daemon."""
+    registry = kopf.OperatorRegistry()
+    handlers.Handlers(lambda: None, ReplicaImage("image", "Always")).register(registry)  # type: ignore[arg-type]
+    found: dict[tuple[str, str], set[str]] = {}
+    for part, verbs in (
+        (registry._indexing, {"list", "watch"}),
+        (registry._watching, {"list", "watch"}),
+        (registry._spawning, {"list", "watch", "patch"}),
+        (registry._changing, {"list", "watch", "patch"}),
+    ):
+        for handler in part.get_all_handlers():
+            selector = handler.selector
+            assert selector is not None
+            assert selector.any_name is not None
+            found.setdefault((selector.group or "", selector.any_name), set()).update(verbs)
+    return found
+
+
+def test_the_table_is_what_the_code_asks_for() -> None:
+    asked = asyncio.run(requests_of_the_operator())
+    for key, verbs in watches_of_kopf().items():
+        asked.setdefault(key, set()).update(verbs)
+    if any(owner.get("blockOwnerDeletion") for owner in metadata(STORE, "x")["ownerReferences"]):
+        asked["replicatedstore.io", "replicatedstores/finalizers"] = {"update"}
+    assert asked == USED
+
+
+def test_every_method_of_the_operators_client_is_in_this_test() -> None:
+    public = {name for name in vars(k8s.Kubernetes) if not name.startswith("_")} - {"connect", "close"}
+    assert public == {
+        "get_store",
+        "patch_status",
+        "remove_annotations",
+        "get_child",
+        "apply",
+        "delete_child",
+        "post_event",
+    }
+
+
+def test_kopf_is_kept_from_asking_for_more() -> None:
+    """It would watch namespaces and CRDs, and post events of its own."""
+    settings = kopf.OperatorSettings()
+    asyncio.run(handlers.configure(settings))
+    assert settings.scanning.disabled
+    assert not settings.posting.enabled
+    assert settings.peering.standalone
