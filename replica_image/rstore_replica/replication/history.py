@@ -109,6 +109,21 @@ class Stale:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """The receiver holds more of the sender's newest epoch than the sender knows of.
+
+    Only one region writes in an epoch, so this is no divergence: the sender spoke before it had applied everything,
+    or its region has lost data. It must not send until it has caught up.
+    """
+
+    revision: int
+    sender_revision: int
+
+    def __str__(self) -> str:
+        return f"revision {self.revision} is held, but the primary knows only {self.sender_revision}"
+
+
+@dataclass(frozen=True)
 class Contradiction:
     """One epoch has two starts or two primaries. Must not happen (I2); nothing may be decided automatically."""
 
@@ -118,7 +133,7 @@ class Contradiction:
         return f"epoch {self.epoch} does not mean the same on both sides"
 
 
-Comparison = Resume | Diverged | Stale | Contradiction
+Comparison = Resume | Diverged | Ahead | Stale | Contradiction
 
 
 def contradiction(one: Chain, other: Chain) -> int | None:
@@ -151,6 +166,8 @@ def compare(sender: Chain, receiver: Chain, *, receiver_promised_epoch: int = 0)
     twice = contradiction(sender, receiver)
     if twice is not None:
         return Contradiction(twice)
+    if receiver.epoch == sender.epoch and receiver.revision > sender.revision:
+        return Ahead(receiver.revision, sender.revision)
     fork = fork_revision(sender, receiver)
     if receiver.revision > fork:
         return Diverged(fork, receiver.revision)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.replication.history import Chain, EpochStart
+from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, EpochStart, Stale
 from rstore_replica.replication.ports import RegionStateView
 
 REASON_OF_ERROR: dict[type[errors.StoreError], pb.StreamRefusal.Reason] = {
@@ -41,6 +41,15 @@ class RefusedError(Exception):
         """The refusal for an error of the vocabulary; UNAVAILABLE for those that have none of their own."""
         reason = REASON_OF_ERROR.get(type(error), pb.StreamRefusal.UNAVAILABLE)
         return RefusedError(reason, str(error), leader_address=error.leader, promised_epoch=promised_epoch)
+
+
+def refusal_of(outcome: Ahead | Diverged | Stale | Contradiction) -> RefusedError:
+    """The refusal for a comparison of histories that does not allow the stream."""
+    if isinstance(outcome, Stale):
+        return RefusedError(pb.StreamRefusal.STALE_EPOCH, str(outcome), promised_epoch=outcome.promised_epoch)
+    if isinstance(outcome, Ahead):
+        return RefusedError(pb.StreamRefusal.GAP, str(outcome))
+    return RefusedError(pb.StreamRefusal.DIVERGED, str(outcome))
 
 
 def describe(refusal: pb.StreamRefusal) -> str:

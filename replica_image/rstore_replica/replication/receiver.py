@@ -12,9 +12,9 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain, Contradiction, Resume, Stale, compare
+from rstore_replica.replication.history import Chain, Contradiction, Resume, compare
 from rstore_replica.replication.inflow import Inflow
-from rstore_replica.replication.messages import RefusedError, chain_of, history_messages
+from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, within
@@ -152,12 +152,10 @@ class Receiver:
         if theirs.epoch != hello.epoch:
             raise RefusedError(pb.StreamRefusal.DIVERGED, f"the history ends at {theirs.epoch}, not {hello.epoch}")
         outcome = compare(theirs, ours, receiver_promised_epoch=state.promised_epoch)
-        if isinstance(outcome, Stale):
-            raise RefusedError(pb.StreamRefusal.STALE_EPOCH, str(outcome), promised_epoch=outcome.promised_epoch)
         if state.primary and state.epoch == hello.epoch:
             outcome = Contradiction(hello.epoch)
         if not isinstance(outcome, Resume):
-            raise RefusedError(pb.StreamRefusal.DIVERGED, str(outcome))
+            raise refusal_of(outcome)
         return ours
 
     async def _acknowledge(

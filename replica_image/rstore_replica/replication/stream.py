@@ -10,7 +10,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, EpochStart, Resume, compare, history_up_to
-from rstore_replica.replication.messages import RefusedError, chain_of, history_messages
+from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
 from rstore_replica.replication.ports import (
     LinkBrokenError,
     RaftGroup,
@@ -92,9 +92,11 @@ class SourceStream:
         if welcome.region != self._target:
             raise LinkBrokenError(f"a replica of region {welcome.region!r} answered")
         theirs = _chain_of_welcome(welcome)
-        outcome = compare(ours, theirs, receiver_promised_epoch=welcome.promised_epoch)
+        # With what is applied here by now: a predecessor's last rows may have arrived there since the hello.
+        now_ours = chain_of(self._machine.state, self._machine.revision)
+        outcome = compare(now_ours, theirs, receiver_promised_epoch=welcome.promised_epoch)
         if not isinstance(outcome, Resume):
-            raise RefusedError(pb.StreamRefusal.DIVERGED, f"region {self._target}: {outcome}")
+            raise refusal_of(outcome)
         self._cursor = outcome.after_revision
         self._their_history = theirs.history
         self._progress.acked(self._target, outcome.after_revision)

@@ -11,10 +11,10 @@ from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.mvcc import state as rules
-from rstore_replica.raft.clock import SystemClock
+from rstore_replica.raft.clock import Clock, SystemClock, Timer
 from rstore_replica.raft.types import GroupStatus, Member, Role
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.ports import LinkBrokenError
+from rstore_replica.replication.ports import LinkBrokenError, Random
 from rstore_replica.replication.service import Replication
 
 STORE = "store-1"
@@ -147,6 +147,8 @@ class FakeGroup:
         self.machine = machine
         self.commit_seconds = 0.0
         self.fail_next: errors.StoreError | None = None
+        self.answer_next: object = None
+        self.committed_unapplied: list[bytes] = []  # what a new leader has in its log but has not applied yet
         self.proposals = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -189,7 +191,9 @@ class FakeGroup:
             await asyncio.sleep(self.commit_seconds)
             if before is not None:
                 await before
-            return self.machine.apply(self.machine.applied_index + 1, 1, entry)
+            result = self.machine.apply(self.machine.applied_index + 1, 1, entry)
+            override, self.answer_next = self.answer_next, None
+            return result if override is None else override
         finally:
             self.in_flight -= 1
             mine.set_result(None)
@@ -198,11 +202,37 @@ class FakeGroup:
         del timeout_seconds
         self._require_leader()
         await asyncio.sleep(0)
+        while self.committed_unapplied:
+            self.machine.apply(self.machine.applied_index + 1, 1, self.committed_unapplied.pop(0))
 
     async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
         del timeout_seconds
         self.lead(target or self.names[-1])
         return self.leader or ""
+
+
+class FastClock(SystemClock):
+    """A clock whose seconds pass ``rate`` times as fast."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+
+    def monotonic(self) -> float:
+        return super().monotonic() * self._rate
+
+    def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> Timer:
+        return super().call_later(delay_seconds / self._rate, callback)
+
+
+class LongestPauses:
+    """A random source that always takes the longest pause, and remembers them."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    def uniform(self, _low: float, high: float) -> float:
+        self.pauses.append(high)
+        return high
 
 
 class Pipe:
@@ -307,7 +337,16 @@ class FakeConnection:
 class FakeRegion:
     """One region with one replica that takes part, and perhaps names of others."""
 
-    def __init__(self, name: str, network: FakeNetwork, *, replicas: int = 1, **knobs: object) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: FakeNetwork,
+        *,
+        replicas: int = 1,
+        clock: Clock | None = None,
+        rng: Random | None = None,
+        **knobs: object,
+    ) -> None:
         self.name = name
         self.machine = FakeMachine(name)
         self.group = FakeGroup(name, self.machine, replicas=replicas)
@@ -323,9 +362,9 @@ class FakeRegion:
         self.replication = Replication(
             machine=self.machine,
             group=self.group,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
             config=self.config,
-            rng=random.Random(7),
+            rng=rng or random.Random(7),
             connector=network,
         )
         self.addresses = [f"{replica}:2380" for replica in self.group.names]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_replica.replication.history import (
     BASE_REVISION,
+    Ahead,
     Chain,
     Contradiction,
     Diverged,
@@ -42,7 +43,7 @@ def test_revisions_above_the_start_of_the_next_epoch_are_a_diverged_tail():
 
 
 def test_a_sender_behind_in_the_same_epoch_must_not_send():
-    assert compare(Chain((ONE,), 100), Chain((ONE,), 101)) == Diverged(100, 101)
+    assert compare(Chain((ONE,), 100), Chain((ONE,), 101)) == Ahead(101, 100)
 
 
 def test_a_higher_promise_makes_the_sender_stale():
@@ -135,6 +136,9 @@ def test_resume_is_answered_exactly_when_the_receiver_holds_a_prefix(stores):
             assert sender.content[:kept] == receiver.content[:kept]
             # The fork point is the last shared revision, not merely a shared one.
             assert sender.content[kept : kept + 1] != receiver.content[kept : kept + 1]
+        case Ahead():
+            assert len(receiver.content) > len(sender.content)
+            assert receiver.content[: len(sender.content)] == sender.content
         case Stale(epoch):
             assert epoch == receiver.chain.epoch > sender.chain.epoch
         case Contradiction():

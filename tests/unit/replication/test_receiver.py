@@ -100,12 +100,14 @@ async def test_batches_are_committed_and_acknowledged_in_order(west):
 
 async def test_a_gap_is_refused_and_not_applied(west):
     call = Call(west)
+    before = west.group.proposals
     call.hello(revision=9)
     await call.welcome()
     call.batch(1, b"a")
     call.batch(3, b"c")
     assert (await call.refused()).reason == Reason.GAP
     await eventually(lambda: west.machine.values == {2: b"a"})
+    assert west.group.proposals == before + 1, "what cannot be applied is not proposed"
 
 
 async def test_a_batch_that_comes_twice_is_not_applied_twice(west):
@@ -274,3 +276,20 @@ async def test_stopping_ends_the_stream_after_what_was_proposed(west):
     late = Call(west)
     late.hello()
     assert (await late.refused()).reason == Reason.UNAVAILABLE
+
+
+async def test_an_answer_of_the_state_machine_that_was_not_expected_ends_the_stream(west):
+    call = Call(west)
+    call.hello(revision=9)
+    await call.welcome()
+    west.group.answer_next = 77
+    call.batch(1, b"a")
+    assert (await call.refused()).reason == Reason.GAP
+
+
+async def test_a_new_leader_says_where_it_stands_only_after_it_applied_what_was_committed(west):
+    rows = pb.StreamBatch(epoch=1, prev_revision=1, last_revision=2, rows=b"a", row_count=1, history=HISTORY)
+    west.group.committed_unapplied = [pb.LogEntry(rows=pb.ReplicatedRows(batch=rows)).SerializeToString()]
+    call = Call(west)
+    call.hello(revision=9)
+    assert (await call.welcome()).revision == 2

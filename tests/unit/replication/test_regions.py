@@ -142,9 +142,18 @@ async def test_demotion_is_idempotent_at_the_same_epoch_and_refused_at_a_lower_o
     await east.write(b"value")
     first = await east.controller.demote(demotion(3))
     assert await east.controller.demote(demotion(3)) == first
+    before = east.group.proposals
     for epoch in (1, 2):
         with pytest.raises(errors.StaleEpoch):
             await east.controller.demote(demotion(epoch))
+    assert east.group.proposals == before
+
+
+async def test_a_new_leader_decides_only_after_it_applied_what_was_committed(pair):
+    east, _ = pair
+    east.group.committed_unapplied = [pb.LogEntry(promise=pb.Promise(epoch=7)).SerializeToString()]
+    with pytest.raises(errors.StaleEpoch):
+        await east.controller.demote(demotion(2))
 
 
 async def test_demotion_is_refused_on_a_secondary(pair):

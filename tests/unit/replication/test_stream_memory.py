@@ -6,8 +6,17 @@ import asyncio
 
 import pytest
 from rstore_api import errors
+from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
-from unit.replication.replication_fakes import STORE, bootstrap, converged, eventually, topology
+from unit.replication.replication_fakes import (
+    STORE,
+    FastClock,
+    LongestPauses,
+    bootstrap,
+    converged,
+    eventually,
+    topology,
+)
 
 
 @pytest.fixture
@@ -251,6 +260,9 @@ async def test_a_region_with_a_tail_of_its_own_is_refused_and_left_as_it_is(make
     )
     west.machine.revision, west.machine.values = 3, {2: b"a", 3: b"b"}
     await east.write(b"a")
+    second = topology([east, west], "east", epoch=2)
+    await east.controller.promote(pb.PromoteRequest(store_id=STORE, epoch=2, topology=second))
+    await east.write(b"c")
     await east.replication.start()
     await eventually(lambda: "revisions 3 to 3" in (east.progress["west"].last_error if east.progress else ""))
     assert west.machine.values == {2: b"a", 3: b"b"}
@@ -262,3 +274,56 @@ async def test_stopping_ends_every_stream(three, network):
     await east.replication.stop()
     assert not network.connections
     assert east.replication.progress() == ()
+
+
+async def test_pauses_between_attempts_grow_and_are_short_again_after_progress(make_region, network):
+    chance = LongestPauses()
+    backoff = {"backoff_min_seconds": 0.1, "backoff_max_seconds": 5.0}
+    east = make_region("east", clock=FastClock(100), rng=chance, silence_seconds=100.0, **backoff)
+    west = make_region("west")
+    await bootstrap([east, west], "east")
+    network.down.add(west.addresses[0])
+    await east.replication.start()
+    await eventually(lambda: len(chance.pauses) >= 8)
+    assert chance.pauses[:8] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    network.down.clear()
+    await east.write(b"value")
+    await eventually(lambda: east.progress["west"].acked_revision == 2)
+    before = len(chance.pauses)
+    network.down.add(west.addresses[0])
+    network.break_all()
+    await eventually(lambda: len(chance.pauses) > before)
+    assert chance.pauses[before] == 0.1
+
+
+async def test_a_region_that_moved_is_dialled_at_its_new_address(make_region, network):
+    east, west = make_region("east"), make_region("west")
+    await bootstrap([east, west], "east")
+    await east.replication.start()
+    await eventually(lambda: west.machine.state.epoch == 1)
+    west.addresses = ["west-new:2380"]
+    network.replications["west-new:2380"] = west.replication
+    network.down.add("west-0:2380")
+    moved = topology([east, west], "east", version=2)
+    await east.controller.set_topology(pb.SetTopologyRequest(store_id=STORE, topology=moved))
+    await eventually(lambda: "west-new:2380" in network.attempts)
+    await east.write(b"value")
+    await eventually(lambda: converged([east, west]))
+
+
+async def test_a_new_source_leader_streams_only_after_it_applied_what_was_committed(make_region):
+    east, west = make_region("east"), make_region("west")
+    await bootstrap([east, west], "east")
+    await east.replication.start()
+    await eventually(lambda: west.machine.state.epoch == 1)
+    await east.replication.stop()
+    # Its predecessor has committed and streamed a write that this leader has not applied yet.
+    put = pb.WriteRequest(put=rpc_pb2.PutRequest(key=b"k", value=b"value"))
+    east.group.committed_unapplied = [pb.LogEntry(write=pb.WriteBatch(epoch=1, requests=[put])).SerializeToString()]
+    west.machine.revision, west.machine.values = 2, {2: b"value"}
+    refusals = []
+    east.replication.sender._progress.disconnected = lambda _region, error: refusals.append(error)
+    await east.replication.start()
+    await eventually(lambda: converged([east, west]))
+    await eventually(lambda: east.progress["west"].acked_revision == 2)
+    assert not refusals
