@@ -20,10 +20,13 @@ class Outcome(msgspec.Struct, frozen=True):
     position: Position
     state: RegionState
 
-    def at(self, index: int, term: int) -> Outcome:
-        """The same, with the entry's place in the log recorded."""
+    def at(self, index: int, term: int, before: RegionState) -> Outcome:
+        """The same, with the entry's place in the log recorded, and the very state ``before`` when nothing changed
+        it.
+        """
         position = msgspec.structs.replace(self.position, applied_index=index, applied_term=term)
-        return Outcome(self.answer, position, self.state)
+        unchanged = self.state is before or self.state == before
+        return Outcome(self.answer, position, before if unchanged else self.state)
 
 
 def apply_command(
@@ -106,5 +109,4 @@ def _rows(
     wanted = min(batch.compact_revision, position.revision)
     if wanted > position.compact_revision:
         position = msgspec.structs.replace(position, compact_revision=wanted)
-    # Most batches change nothing here; then the old state is kept, so that nobody is told of a change.
-    return Outcome(position.revision, position, region if accepted == region else accepted)
+    return Outcome(position.revision, position, accepted)

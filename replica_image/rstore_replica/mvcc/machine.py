@@ -247,7 +247,7 @@ class Machine:
 
     def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
         def work(transaction: Transaction) -> Outcome:
-            outcome = self._outcome(transaction, command, empty=empty).at(index, term)
+            outcome = self._outcome(transaction, command, empty=empty).at(index, term, self._state)
             self._store.save_position(transaction, outcome.position)
             if outcome.state is not self._state:
                 self._store.save_region(transaction, outcome.state)

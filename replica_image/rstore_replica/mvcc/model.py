@@ -348,7 +348,8 @@ def _check_txn(txn: TxnRequest, budget: int) -> None:
 def _changed_keys(operations: Iterable[RequestOp]) -> tuple[set[bytes], set[tuple[bytes, bytes]]]:
     """Keys put and ranges deleted by a list of operations; refused where a put meets another or a deletion.
 
-    Inner transactions come first, in order; a deletion in one is held only against puts that come later.
+    Inner transactions come first, in order; a deletion in one is held only against puts that come later. A deletion
+    "from key on" is never held against anything: etcd takes its end for what it says.
     """
     operations = list(operations)
     puts: set[bytes] = set()
@@ -360,7 +361,7 @@ def _changed_keys(operations: Iterable[RequestOp]) -> tuple[set[bytes], set[tupl
 
     def add(keys: Iterable[bytes]) -> None:
         for key in keys:
-            if key in puts or any(_within(key, *deleted) for deleted in deletes):
+            if key in puts or any(end != b"\0" and _within(key, start, end) for start, end in deletes):
                 raise Refused("duplicate-key")
         puts.update(keys)
 

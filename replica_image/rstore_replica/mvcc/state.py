@@ -198,7 +198,15 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
         epoch=batch.history[-1].epoch,
         promised_epoch=max(state.promised_epoch, batch.epoch),
         primary=False,
-        history=tuple(batch.history),
+        history=_history_of(batch) if tuple(batch.history) != state.history else state.history,
+    )
+
+
+def _history_of(batch: StreamBatch) -> tuple[EpochStart, ...]:
+    """Copies: a message taken out of the batch would keep all of its rows in memory."""
+    return tuple(
+        EpochStart(epoch=start.epoch, first_revision=start.first_revision, region=start.region)
+        for start in batch.history
     )
 
 

@@ -126,12 +126,14 @@ def _check_overlaps(operations: Sequence[RequestOp]) -> tuple[set[bytes], list[I
     """Keys put and ranges deleted by one path; raises DuplicateKey when a key would be changed twice.
 
     Deletions may overlap each other. The two paths of an inner transaction may put the same key, as only one is taken.
-    As in etcd, a deletion in an inner transaction is not compared with puts of inner transactions before it.
+    As in etcd, two things pass: a deletion "from key on" (its range_end "\\0" is below every key), and a deletion in an
+    inner transaction after inner transactions that put what it deletes. Operations are then carried out in order.
     """
     deleted = [
         key_range(operation.request_delete_range.key, operation.request_delete_range.range_end)
         for operation in operations
         if operation.WhichOneof("request") == "request_delete_range"
+        and operation.request_delete_range.range_end != b"\0"
     ]
     put: set[bytes] = set()
     for operation in operations:

@@ -1,0 +1,259 @@
+"""The state machine as the log sees it: once each, all or nothing, deterministic, bounded by its limits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, TooManyOps
+from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
+from rstore_api.proto.rstore_pb2 import LogEntry, Noop, WriteLimits
+from rstore_replica.mvcc import apply as apply_module
+from rstore_replica.mvcc import machine as machine_module
+from rstore_replica.mvcc import store as store_module
+from rstore_replica.mvcc.machine import ApplyBug, Machine
+from rstore_replica.mvcc.store import StorageFailed
+from unit.mvcc.mvcc_support import Replica, operations
+
+
+@pytest.fixture
+def replica(tmp_path: Path) -> Iterator[Replica]:
+    replica = Replica(tmp_path / "us")
+    yield replica
+    replica.machine.close()
+
+
+def test_an_entry_is_applied_once(replica: Replica) -> None:
+    replica.put(b"k", b"1")
+    index = replica.machine.applied_index
+    assert replica.machine.apply(index, 1, replica.log[-1]) is None
+    assert replica.machine.apply(1, 1, replica.log[-1]) is None
+    replica.reopen()
+    assert replica.machine.apply(index, 1, replica.log[-1]) is None
+    assert replica.machine.revision == 2
+    assert replica.range(b"k", b"").kvs[0].version == 1
+
+
+def test_a_log_played_again_gives_the_same_store(replica: Replica, tmp_path: Path) -> None:
+    for number in range(30):
+        replica.put(b"k%d" % (number % 7), b"v%d" % number)
+        if number % 5 == 0:
+            replica.delete(b"k1", b"k3")
+        if number == 20:
+            replica.compact(replica.machine.revision - 4)
+    other = Machine.open(tmp_path / "other", region="us")
+    for index, entry in enumerate(replica.log, 1):
+        other.apply(index, 1, entry)
+    assert (other.revision, other.state) == (replica.machine.revision, replica.machine.state)
+    assert other.range(RangeRequest(key=b"\0", range_end=b"\0")) == replica.range()
+    other.close()
+
+
+def test_entries_without_a_command_count_as_applied(replica: Replica) -> None:
+    assert replica.apply(noop=Noop()) is None
+    assert replica.machine.apply(replica.machine.applied_index + 1, 3, b"") is None
+    assert isinstance(replica.machine.apply(replica.machine.applied_index + 5, 3, b"\xff\xff"), InvalidRequest)
+    assert (replica.machine.applied_index, replica.machine.applied_term) == (8, 3)
+
+
+def test_a_command_of_a_later_version_stops_the_replica(replica: Replica) -> None:
+    unknown_field = b"\xfa\x06\x00"  # field 111, length-delimited, empty
+    assert LogEntry.FromString(unknown_field).WhichOneof("command") is None
+    with pytest.raises(ApplyBug, match="newer"):
+        replica.machine.apply(2, 1, unknown_field)
+    assert replica.machine.applied_index == 1
+
+
+def test_a_bug_in_applying_leaves_nothing_behind(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica.put(b"k", b"1")
+
+    def broken(*arguments: Any) -> Any:
+        original(*arguments)
+        raise ZeroDivisionError
+
+    original = apply_module.execute
+    monkeypatch.setattr(apply_module, "execute", broken)
+    with pytest.raises(ApplyBug, match="ZeroDivisionError"):
+        replica.put(b"k", b"2")
+    monkeypatch.undo()
+    assert (replica.machine.applied_index, replica.machine.revision) == (2, 2)
+    assert replica.get(b"k") == b"1"
+    assert replica.put(b"k", b"3").header.revision == 3
+
+
+def test_a_disk_that_fails_stops_the_replica_and_skips_nothing(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise lmdb.DiskError("No space left on device")
+
+    monkeypatch.setattr(machine_module, "apply_command", full)
+    with pytest.raises(StorageFailed, match="No space left"):
+        replica.put(b"k")
+    monkeypatch.undo()
+    assert replica.machine.applied_index == 1
+
+
+def test_the_map_grows_when_an_entry_does_not_fit(tmp_path: Path) -> None:
+    small = Replica(tmp_path, map_bytes=256 << 10)
+    for number in range(40):
+        small.put(b"key-%d" % number, bytes([number]) * 50_000)
+    assert small.machine.db_size_bytes > 1 << 20
+    assert all(small.get(b"key-%d" % number) == bytes([number]) * 50_000 for number in range(40))
+    small.reopen()
+    assert len(small.range(keys_only=True).kvs) == 40
+    small.machine.close()
+
+
+def test_the_map_grows_while_a_copy_is_being_made(tmp_path: Path) -> None:
+    small = Replica(tmp_path / "small", map_bytes=512 << 10)
+    small.put(b"first", b"x" * 200_000)
+    copies = [
+        threading.Thread(target=small.machine.checkpoint, args=(tmp_path / f"copy-{number}",)) for number in range(4)
+    ]
+    for copy in copies:
+        copy.start()
+    for number in range(40):
+        small.put(b"key-%d" % number, b"y" * 50_000)
+    for copy in copies:
+        copy.join(30)
+    for number in range(4):
+        restored = Replica(tmp_path / f"restored-{number}", bootstrap=None)
+        restored.machine.restore(tmp_path / f"copy-{number}")
+        assert restored.get(b"first") == b"x" * 200_000
+        assert restored.range(count_only=True).count == restored.machine.revision - 1
+        restored.machine.close()
+    small.machine.close()
+
+
+def test_reads_in_threads_see_one_state_each(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, map_bytes=256 << 10)
+    wrong: list[str] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.wait(0.001):
+            found = replica.range()
+            if len({kv.value for kv in found.kvs}) > 1:
+                wrong.append(str(found))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for number in range(60):
+            puts = [PutRequest(key=b"%d" % key, value=b"%d" % number * 500) for key in range(4)]
+            replica.write(TxnRequest(success=operations(list(puts))))
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join(10)
+    assert not wrong
+    replica.machine.close()
+
+
+def test_above_the_quota_only_deletions_are_done(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, quota_bytes=200_000)
+    answers = [replica.put(b"k%d" % number, b"x" * 10_000) for number in range(30)]
+    assert not isinstance(answers[0], NoSpace)
+    assert isinstance(answers[-1], NoSpace)
+    revision = replica.machine.revision
+    put_in_else = TxnRequest(failure=operations([PutRequest(key=b"k")]))
+    inner = TxnRequest(success=operations([put_in_else]))
+    assert [type(answer) for answer in replica.write(put_in_else, inner)] == [NoSpace, NoSpace]
+    assert replica.machine.revision == revision
+    deleted = replica.write(TxnRequest(success=operations([DeleteRangeRequest(key=b"k", range_end=b"l")])))[0]
+    assert deleted.responses[0].response_delete_range.deleted > 10
+    assert isinstance(replica.put(b"k"), NoSpace)
+    replica.compact(replica.machine.revision)
+    while replica.machine.compact_step():
+        pass
+    assert replica.put(b"k").header.revision == revision + 2
+    replica.machine.close()
+
+
+def test_a_disk_that_is_nearly_full_counts_as_above_the_quota(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "FREE_DISK_RESERVE_BYTES", 1 << 62)
+    assert isinstance(replica.put(b"k"), NoSpace)
+    monkeypatch.undo()
+    assert replica.put(b"k").header.revision == 2
+
+
+def test_the_limits_in_the_entry_decide_and_not_the_replicas_own(tmp_path: Path) -> None:
+    strict = Replica(tmp_path / "strict", max_txn_ops=1, quota_bytes=1)
+    lax = Replica(tmp_path / "lax", max_txn_ops=50)
+    txn = TxnRequest(success=operations([PutRequest(key=b"a"), PutRequest(key=b"b")]))
+    for replica in (strict, lax):
+        assert replica.write(txn, limits=WriteLimits(max_txn_ops=2))[0].succeeded
+        assert isinstance(replica.write(txn, limits=WriteLimits(max_txn_ops=1))[0], TooManyOps)
+        assert isinstance(replica.put(b"k", lease=0) if replica is strict else NoSpace(), NoSpace)
+        replica.machine.close()
+
+
+def test_keys_up_to_511_bytes_are_served_and_longer_ones_refused(replica: Replica) -> None:
+    assert replica.put(b"k" * 511, b"v").header.revision == 2
+    answer = replica.put(b"k" * 512)
+    assert isinstance(answer, KeyTooLong)
+    assert "512 bytes, the limit is 511" in str(answer)
+    assert replica.get(b"k" * 511) == b"v"
+    assert replica.get(b"k" * 600) is None
+    assert replica.range(b"k" * 600, b"\0").count == 0
+    assert replica.range(b"k", b"k" * 600).count == 1
+    assert replica.delete(b"k" * 600).deleted == 0
+
+
+def test_subscribers_hear_of_new_revisions_and_states_only(replica: Replica) -> None:
+    revisions: list[int] = []
+    epochs: list[int] = []
+
+    def failing(_: int) -> None:
+        raise RuntimeError("a subscriber's own problem")
+
+    replica.machine.subscribe(failing)
+    stop = replica.machine.subscribe(revisions.append)
+    replica.machine.subscribe_state(lambda state: epochs.append(state.promised_epoch))
+    replica.put(b"k")
+    replica.delete(b"nothing")
+    replica.apply(noop=Noop())
+    replica.write(PutRequest(key=b"a"), PutRequest(key=b"b"))
+    replica.promise(3)
+    replica.promise(2)
+    stop()
+    stop()
+    replica.put(b"k")
+    assert revisions == [2, 4]
+    assert epochs == [3]
+
+
+def test_the_hash_is_of_the_keys_at_a_revision(replica: Replica, tmp_path: Path) -> None:
+    replica.put(b"a", b"1")
+    then = replica.hash()
+    replica.put(b"b", b"2")
+    replica.delete(b"b")
+    assert replica.hash(2) == then
+    assert replica.hash().hash == then.hash
+    assert replica.hash().hash_revision == 4
+    replica.put(b"a", b"1")
+    assert replica.hash().hash != then.hash
+    with pytest.raises(FutureRevision):
+        replica.hash(6)
+    replica.compact(5)
+    with pytest.raises(Compacted):
+        replica.hash(4)
+
+
+def test_a_hash_of_many_chunks_is_that_of_one(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(50):
+        replica.put(b"key-%d" % number, b"v" * number)
+    whole = replica.hash()
+    monkeypatch.setattr(machine_module, "HASH_CHUNK_KEYS", 1)
+    assert replica.hash() == whole
+    monkeypatch.setattr(machine_module, "HASH_CHUNK_KEYS", 1000)
+    monkeypatch.setattr(machine_module, "HASH_CHUNK_BYTES", 10)
+    assert replica.hash() == whole

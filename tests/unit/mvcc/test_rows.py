@@ -1,0 +1,90 @@
+"""The packed form: what goes in comes out, and damage is found and named."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rstore_replica.mvcc import rows
+from rstore_replica.mvcc.rows import DamagedRows, Row, pack, pack_batch, unpack, unpack_batch
+
+BYTES = st.binary(max_size=40)
+NUMBERS = st.integers(1, (1 << 63) - 1)
+
+
+@st.composite
+def row_lists(draw: st.DrawFn) -> list[Row]:
+    places = draw(st.lists(st.tuples(NUMBERS, st.integers(0, 1 << 31)), unique=True, max_size=6))
+    result = []
+    for revision, sub in sorted(places):
+        key = draw(st.binary(min_size=1, max_size=40))
+        if draw(st.booleans()):
+            result.append(Row(revision, sub, key, deletion=True))
+        else:
+            created = draw(st.integers(1, revision))
+            lease = draw(st.integers(-(1 << 63), (1 << 63) - 1))
+            result.append(Row(revision, sub, key, draw(BYTES), created, draw(NUMBERS), lease))
+    return result
+
+
+@settings(deadline=None, max_examples=100)
+@given(row_lists())
+def test_a_batch_comes_out_as_it_went_in(original: list[Row]) -> None:
+    unpacked = unpack_batch(pack_batch(original))
+    assert [row for row, _ in unpacked] == original
+    assert [body for _, body in unpacked] == [pack(row) for row in original]
+
+
+@settings(deadline=None, max_examples=200)
+@given(row_lists(), st.data())
+def test_no_changed_byte_of_a_batch_passes(original: list[Row], data: st.DataObject) -> None:
+    packed = bytearray(pack_batch(original))
+    packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(DamagedRows):
+        unpack_batch(bytes(packed))
+
+
+@settings(deadline=None, max_examples=100)
+@given(row_lists(), st.data())
+def test_no_cut_batch_passes(original: list[Row], data: st.DataObject) -> None:
+    packed = pack_batch(original)
+    with pytest.raises(DamagedRows):
+        unpack_batch(packed[: data.draw(st.integers(1, len(packed) - 1))])
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_are_a_row_or_damage(body: bytes) -> None:
+    try:
+        row = unpack(7, 0, body)
+    except DamagedRows:
+        return
+    assert pack(row) == body
+
+
+def test_nothing_is_a_batch_without_rows() -> None:
+    assert unpack_batch(b"") == []
+    assert unpack_batch(pack_batch([])) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"\x01\x00", "less than a header"),
+        (b"\x02" + rows.pack_body(b"k", b"v", 1, 1, 0)[1:], "format 2"),
+        (rows.pack_body(b"k", b"v", 1, 1, 0)[:-2], "a key of 1 bytes in a body of 28"),
+        (rows.pack_body(b"", b"v", 1, 1, 0), "a key of 0 bytes"),
+        (rows.pack_body(b"k" * 512, b"v", 1, 1, 0), "a key of 512 bytes"),
+        (rows.pack_deletion(b"k") + b"x", "a deletion that carries data"),
+        (rows.pack_body(b"k", b"v", 9, 1, 0), "created at revision 9"),
+        (rows.pack_body(b"k", b"v", 1, 0, 0), "version 0"),
+    ],
+)
+def test_damage_is_named(body: bytes, says: str) -> None:
+    with pytest.raises(DamagedRows, match=says):
+        unpack(7, 0, body)
+
+
+def test_rows_out_of_order_are_refused() -> None:
+    with pytest.raises(DamagedRows, match=r"row 2\.0 follows row 3\.0"):
+        unpack_batch(pack_batch([Row(3, 0, b"k", deletion=True), Row(2, 0, b"k", deletion=True)]))
