@@ -80,6 +80,7 @@ class History:
         self._base = 0
         self._floor = floor
         self._wakeups: set[asyncio.Event] = set()
+        self.ended = False
 
     @property
     def end(self) -> int:
@@ -126,7 +127,8 @@ class History:
         self._wakeups.discard(wakeup)
 
     def wake_all(self) -> None:
-        """Wake every watch without a change (the server stops, or the resource went away)."""
+        """End every watch without a change: the server stops."""
+        self.ended = True
         for wakeup in tuple(self._wakeups):
             wakeup.set()
 
@@ -213,6 +215,8 @@ class Watch:
                 async with asyncio.timeout(timeout_seconds):
                     await self._wakeup.wait()
             except TimeoutError:
+                return None
+            if self._history.ended:
                 return None
         return None
 

@@ -49,11 +49,14 @@ class Resource:
     scale_paths: tuple[str, str, str] = (".spec.replicas", ".status.replicas", "")
     storage_version: str = ""
     unconditional_update: bool = True
+    """Whether an update without a resourceVersion is allowed."""
+    alias_of: str = ""
+    """Key of the resource whose stored objects this one shows in another shape."""
 
     @property
     def key(self) -> str:
         """``plural.group``, or the plural alone in the core group: what the store calls this resource."""
-        return qualified(self.group, self.plural)
+        return self.alias_of or qualified(self.group, self.plural)
 
     @property
     def api_version(self) -> str:
@@ -295,6 +298,6 @@ class Registry:
 
 
 EVENTS_V1 = Resource(
-    "events.k8s.io", "v1", "events", "Event", short_names=("ev",), model="EventsV1Event", storage_version="v1"
+    "events.k8s.io", "v1", "events", "Event", short_names=("ev",), model="EventsV1Event", alias_of="events"
 )
 """The same stored events as core/v1 in another shape; converted at the edge (see ``events.py``)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..jsonobj import Json, copy_json
+from rstore_devcluster.apiserver.jsonobj import Json, copy_json
 
 
 def merge_patch(target: Json, patch: Json) -> Json:

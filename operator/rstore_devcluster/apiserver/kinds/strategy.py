@@ -1,0 +1,157 @@
+"""The store's strategy: everything particular to built-in kinds and to custom resources, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
+from rstore_devcluster.apiserver.patch.managed import track_update
+from rstore_devcluster.apiserver.resources import Resource
+from rstore_devcluster.apiserver.schema import cel, quantity
+from rstore_devcluster.apiserver.schema.crd import default_crd, validate_crd
+from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.provider import Schemas
+from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
+from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, validate
+from rstore_devcluster.apiserver.storage import Store
+
+from . import misc, pods, services, workloads
+from .services import ClusterIps
+
+Default = Callable[[JsonObject, JsonObject | None], None]
+Validate = Callable[[JsonObject, JsonObject | None], list[Cause]]
+
+_RBAC = "rbac.authorization.k8s.io"
+_DEFAULTS: dict[str, Default] = {
+    "namespaces": misc.default_namespace,
+    "pods": pods.default_pod,
+    "services": services.default_service,
+    "secrets": misc.default_secret,
+    "persistentvolumeclaims": misc.default_claim,
+    "persistentvolumes": misc.default_volume,
+    "events": misc.default_event,
+    "statefulsets.apps": workloads.default_statefulset,
+    "deployments.apps": workloads.default_deployment,
+    "replicasets.apps": workloads.default_replicaset,
+    "poddisruptionbudgets.policy": misc.default_budget,
+    f"rolebindings.{_RBAC}": misc.default_binding,
+    f"clusterrolebindings.{_RBAC}": misc.default_binding,
+    "storageclasses.storage.k8s.io": misc.default_storage_class,
+    "customresourcedefinitions.apiextensions.k8s.io": default_crd,
+}
+_VALIDATE: dict[str, Validate] = {
+    "pods": pods.validate_pod,
+    "services": services.validate_service,
+    "secrets": misc.validate_secret,
+    "configmaps": misc.validate_configmap,
+    "persistentvolumeclaims": misc.validate_claim,
+    "events": misc.validate_event,
+    "statefulsets.apps": workloads.validate_statefulset,
+    "deployments.apps": workloads.validate_selector_workload,
+    "replicasets.apps": workloads.validate_selector_workload,
+    "poddisruptionbudgets.policy": misc.validate_budget,
+    f"roles.{_RBAC}": misc.validate_role,
+    f"clusterroles.{_RBAC}": misc.validate_role,
+    f"rolebindings.{_RBAC}": misc.validate_binding,
+    f"clusterrolebindings.{_RBAC}": misc.validate_binding,
+    "leases.coordination.k8s.io": misc.validate_lease,
+    "customresourcedefinitions.apiextensions.k8s.io": validate_crd,
+}
+_REQUIRED_HANDLED = frozenset({"pods", "statefulsets.apps", "deployments.apps", "replicasets.apps"})
+
+
+class KindStrategy:
+    """Defaults, prunes, validates and tracks ownership by what a resource is."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self._store: Store | None = None
+        self._addresses: ClusterIps | None = None
+
+    def attach(self, store: Store, service_cidr: str) -> None:
+        """Tell the store that allocations look at."""
+        self._store = store
+        self._addresses = ClusterIps(store, service_cidr)
+
+    def prepare(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:  # noqa: ARG002
+        """Prune and default."""
+        node = self._schemas.node(resource)
+        if resource.custom:
+            prune(node, obj)
+            apply_defaults(node, obj)
+            return
+        prune(node, obj)
+        _drop_nulls(node, obj)
+        default = _DEFAULTS.get(resource.key)
+        if default is not None:
+            default(obj, old)
+        _canonical_quantities(node, obj)
+        if resource.key == "services" and old is None and self._addresses is not None:
+            self._addresses.ensure(obj)
+
+    def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+        """Schema first; rules and kind-specific checks only when it holds, as in Kubernetes."""
+        node = self._schemas.node(resource)
+        causes = validate(node, obj)
+        if not resource.custom:
+            structural = [cause for cause in causes if cause.reason == TYPE_INVALID]
+            if structural:
+                return structural
+            check = _VALIDATE.get(resource.key)
+            own = check(obj, old) if check is not None else []
+            named = {cause.field for cause in own}
+            if resource.key in _REQUIRED_HANDLED:
+                causes = [cause for cause in causes if not cause.field.endswith((".containers", ".name", ".selector"))]
+            missing = [cause for cause in causes if cause.field not in named and not cause.field.startswith("status")]
+            return own + missing
+        return causes or cel.check(node, obj, old)
+
+    def track(
+        self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str
+    ) -> None:
+        """Record ownership of what an update changed."""
+        if resource.key == "events":
+            return
+        now = self._store.now() if self._store is not None else None
+        track_update(
+            self._schemas.node(resource),
+            obj,
+            old,
+            manager=manager,
+            api_version=resource.api_version,
+            subresource=subresource,
+            now=format_time(now) if now is not None else "",
+        )
+
+
+def _drop_nulls(node: Node, value: Json) -> None:
+    """A null field of a built-in kind is a missing one."""
+    if isinstance(value, dict):
+        for name in [name for name, item in value.items() if item is None]:
+            del value[name]
+        for name, item in value.items():
+            child = node.child(name)
+            if child is not None:
+                _drop_nulls(child, item)
+    elif isinstance(value, list) and node.items is not None:
+        for item in value:
+            _drop_nulls(node.items, item)
+
+
+def _canonical_quantities(node: Node, value: Json) -> None:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            child = node.child(name)
+            if child is None:
+                continue
+            if child.raw.get("x-kubernetes-quantity") and isinstance(item, (str, int, float)):
+                try:
+                    value[name] = quantity.canonical(item)
+                except ValueError:
+                    continue
+            else:
+                _canonical_quantities(child, item)
+    elif isinstance(value, list) and node.items is not None:
+        for item in value:
+            _canonical_quantities(node.items, item)

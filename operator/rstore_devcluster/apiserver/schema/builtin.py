@@ -1,0 +1,208 @@
+"""Schemas of the built-in kinds, made from the Python client's models, with merge keys from a table of ours.
+
+The client's models know every field, its type and its description. What they do not know, how lists merge, is below.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import typing
+from typing import Any
+
+import kubernetes.client as models
+
+from rstore_devcluster.apiserver.jsonobj import JsonObject
+
+PREFIX = "#/components/schemas/"
+COMPONENT = "io.k8s.api."
+
+_QUANTITIES = frozenset(
+    {"limits", "requests", "capacity", "allocatable", "hard", "used", "allocatedResources", "overhead"}
+    | {"sizeLimit", "divisor"}
+)
+_OPEN_MODELS = frozenset({"V1JSONSchemaProps"})
+
+_LIST_MAPS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
+    # (model, property): (keys of server-side apply, key of strategic merge)
+    ("V1PodSpec", "containers"): (("name",), "name"),
+    ("V1PodSpec", "initContainers"): (("name",), "name"),
+    ("V1PodSpec", "ephemeralContainers"): (("name",), "name"),
+    ("V1PodSpec", "volumes"): (("name",), "name"),
+    ("V1PodSpec", "imagePullSecrets"): (("name",), "name"),
+    ("V1PodSpec", "hostAliases"): (("ip",), "ip"),
+    ("V1PodSpec", "topologySpreadConstraints"): (("topologyKey", "whenUnsatisfiable"), "topologyKey"),
+    ("V1PodSpec", "resourceClaims"): (("name",), "name"),
+    ("V1PodSpec", "schedulingGates"): (("name",), "name"),
+    ("V1Container", "ports"): (("containerPort", "protocol"), "containerPort"),
+    ("V1Container", "env"): (("name",), "name"),
+    ("V1Container", "volumeMounts"): (("mountPath",), "mountPath"),
+    ("V1Container", "volumeDevices"): (("devicePath",), "devicePath"),
+    ("V1ServiceSpec", "ports"): (("port", "protocol"), "port"),
+    ("V1ServiceAccount", "secrets"): (("name",), "name"),
+    ("V1ObjectMeta", "ownerReferences"): (("uid",), "uid"),
+    ("V1PodStatus", "podIPs"): (("ip",), "ip"),
+    ("V1PodStatus", "hostIPs"): (("ip",), "ip"),
+    ("V1NodeStatus", "addresses"): (("type",), "type"),
+    ("V1CustomResourceDefinitionStatus", "conditions"): (("type",), ""),
+}
+_SETS = frozenset({("V1ObjectMeta", "finalizers")})
+_ATOMIC_MODELS = frozenset(
+    {"V1LabelSelector", "V1NodeSelector", "V1NodeSelectorTerm", "V1ObjectFieldSelector", "V1ResourceFieldSelector"}
+    | {"V1ConfigMapKeySelector", "V1SecretKeySelector", "V1LocalObjectReference", "V1ObjectReference", "V1RoleRef"}
+    | {"V1OwnerReference", "V1SecretReference", "V1TypedLocalObjectReference", "RbacV1Subject", "V1ScopeSelector"}
+)
+_ATOMIC_MAPS = frozenset({("V1PodSpec", "nodeSelector"), ("V1ServiceSpec", "selector")})
+_LIST_MAP_CONDITIONS = "conditions"
+
+
+def component_name(model: str) -> str:
+    """The name of a model in OpenAPI documents."""
+    return COMPONENT + model
+
+
+def resolve(reference: str) -> JsonObject:
+    """The schema a ``$ref`` names."""
+    return schema_of(reference.rsplit(".", 1)[-1])
+
+
+@functools.cache
+def schema_of(model_name: str) -> JsonObject:
+    """The schema of one model; raises KeyError for a model the client does not have."""
+    if model_name in _OPEN_MODELS:
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "description": "A JSON schema."}
+    model = getattr(models, model_name, None)
+    if model is None:
+        raise KeyError(model_name)
+    properties: JsonObject = {}
+    required: list[str] = []
+    for attribute, field in model.model_fields.items():
+        name = field.serialization_alias or attribute
+        schema = _property(model_name, name, field.annotation)
+        if field.description:
+            schema["description"] = field.description
+        properties[name] = schema
+        if field.is_required():
+            required.append(name)
+    doc = (model.__doc__ or "").split("Attributes:")[0].strip()
+    schema = {"type": "object", "description": doc, "properties": properties}
+    if required:
+        schema["required"] = required
+    if model_name in _ATOMIC_MODELS:
+        schema["x-kubernetes-map-type"] = "atomic"
+    return schema
+
+
+def _property(model: str, name: str, annotation: Any) -> JsonObject:
+    if name in _QUANTITIES:
+        return _quantity(annotation)
+    schema = _of_annotation(annotation)
+    if schema.get("type") == "array":
+        _merge_hints(model, name, schema)
+    if (model, name) in _ATOMIC_MAPS:
+        schema["x-kubernetes-map-type"] = "atomic"
+    if (model, name) == ("V1ContainerPort", "protocol") or (model, name) == ("V1ServicePort", "protocol"):
+        schema["default"] = "TCP"
+    return schema
+
+
+def _merge_hints(model: str, name: str, schema: JsonObject) -> None:
+    keys = _LIST_MAPS.get((model, name))
+    if keys is None and name == _LIST_MAP_CONDITIONS:
+        keys = (("type",), "type")
+    if keys is not None:
+        schema["x-kubernetes-list-type"] = "map"
+        schema["x-kubernetes-list-map-keys"] = list(keys[0])
+        if keys[1]:
+            schema["x-kubernetes-patch-merge-key"] = keys[1]
+            schema["x-kubernetes-patch-strategy"] = "merge,retainKeys" if name == "volumes" else "merge"
+    elif (model, name) in _SETS:
+        schema["x-kubernetes-list-type"] = "set"
+        schema["x-kubernetes-patch-strategy"] = "merge"
+    else:
+        schema["x-kubernetes-list-type"] = "atomic"
+
+
+def _quantity(annotation: Any) -> JsonObject:
+    scalar: JsonObject = {"x-kubernetes-int-or-string": True, "x-kubernetes-quantity": True}
+    inner = _strip(annotation)
+    if typing.get_origin(inner) is dict:
+        return {"type": "object", "additionalProperties": scalar}
+    return scalar
+
+
+def _strip(annotation: Any) -> Any:
+    """The type without Optional and Annotated."""
+    while True:
+        origin = typing.get_origin(annotation)
+        if origin is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif origin in (typing.Union, types.UnionType):
+            rest = [item for item in typing.get_args(annotation) if item is not type(None)]
+            if len(rest) != 1:
+                return tuple(rest)
+            annotation = rest[0]
+        else:
+            return annotation
+
+
+def _of_annotation(annotation: Any) -> JsonObject:
+    inner = _strip(annotation)
+    if isinstance(inner, tuple):
+        kinds = {_strip(item) for item in inner}
+        if kinds == {int, str}:
+            return {"x-kubernetes-int-or-string": True}
+        if kinds <= {int, float}:
+            return {"type": "number"}
+        if kinds <= {str, bytes}:
+            return {"type": "string", "format": "byte"}
+        return {"x-kubernetes-preserve-unknown-fields": True}
+    origin = typing.get_origin(inner)
+    if origin is list:
+        return {"type": "array", "items": _of_annotation(typing.get_args(inner)[0])}
+    if origin is dict:
+        value = typing.get_args(inner)[1]
+        if value is Any:
+            return {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        return {"type": "object", "additionalProperties": _of_annotation(value)}
+    return _scalar(inner)
+
+
+def _scalar(kind: Any) -> JsonObject:
+    simple = {
+        "str": {"type": "string"},
+        "int": {"type": "integer"},
+        "bool": {"type": "boolean"},
+        "float": {"type": "number"},
+        "bytes": {"type": "string", "format": "byte"},
+        "datetime": {"type": "string", "format": "date-time"},
+    }
+    name = getattr(kind, "__name__", "")
+    if name in simple:
+        return dict(simple[name])
+    if hasattr(kind, "attribute_map"):
+        return {"$ref": PREFIX + component_name(name)}
+    return {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def closure(names: set[str]) -> dict[str, JsonObject]:
+    """The schemas of models and of everything they refer to, by component name."""
+    found: dict[str, JsonObject] = {}
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        key = component_name(name)
+        if key in found:
+            continue
+        found[key] = schema_of(name)
+        pending.extend(_references(found[key]))
+    return found
+
+
+def _references(schema: Any) -> list[str]:
+    if isinstance(schema, dict):
+        own = [str(schema["$ref"]).rsplit(".", 1)[-1]] if "$ref" in schema else []
+        return own + [name for value in schema.values() for name in _references(value)]
+    if isinstance(schema, list):
+        return [name for value in schema for name in _references(value)]
+    return []

@@ -1,0 +1,91 @@
+"""One view of a schema for everything that walks objects: validation, pruning, merging, ownership of fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rstore_devcluster.apiserver.jsonobj import JsonObject
+
+Resolver = Callable[[str], JsonObject]
+
+
+def _no_references(name: str) -> JsonObject:
+    raise KeyError(name)
+
+
+class Node:
+    """A schema at one place of an object; ``$ref`` is resolved on the way down."""
+
+    __slots__ = ("_resolve", "raw")
+
+    def __init__(self, raw: JsonObject, resolve: Resolver = _no_references) -> None:
+        reference = raw.get("$ref")
+        if reference is not None:
+            raw = {**resolve(str(reference)), **{key: value for key, value in raw.items() if key != "$ref"}}
+        self.raw = raw
+        self._resolve = resolve
+
+    def _node(self, raw: object) -> Node | None:
+        return Node(raw, self._resolve) if isinstance(raw, dict) else None
+
+    def field(self, name: str) -> Node | None:
+        """The schema of a declared property."""
+        return self._node((self.raw.get("properties") or {}).get(name))
+
+    def child(self, name: str) -> Node | None:
+        """The schema of a property or of a map's value."""
+        return self.field(name) or self.additional
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Names of the declared properties."""
+        return tuple(self.raw.get("properties") or ())
+
+    @property
+    def items(self) -> Node | None:
+        """The schema of a list's items."""
+        return self._node(self.raw.get("items"))
+
+    @property
+    def additional(self) -> Node | None:
+        """The schema of a map's values."""
+        return self._node(self.raw.get("additionalProperties"))
+
+    @property
+    def type(self) -> str:
+        """``object``, ``array``, ``string``, … or ``""``."""
+        return str(self.raw.get("type") or "")
+
+    @property
+    def open(self) -> bool:
+        """Whether fields that are not declared are kept."""
+        return bool(
+            self.raw.get("x-kubernetes-preserve-unknown-fields")
+            or self.raw.get("additionalProperties") is True
+            or (self.type == "object" and not self.properties and self.additional is None)
+        )
+
+    @property
+    def int_or_string(self) -> bool:
+        """Whether the value is an integer or a string."""
+        return bool(self.raw.get("x-kubernetes-int-or-string"))
+
+    @property
+    def list_type(self) -> str:
+        """``atomic``, ``set`` or ``map``."""
+        return str(self.raw.get("x-kubernetes-list-type") or "atomic")
+
+    @property
+    def map_keys(self) -> tuple[str, ...]:
+        """The keys that tell the items of a ``map`` list apart."""
+        return tuple(self.raw.get("x-kubernetes-list-map-keys") or ())
+
+    @property
+    def atomic_map(self) -> bool:
+        """Whether a map is replaced as a whole."""
+        return self.raw.get("x-kubernetes-map-type") == "atomic"
+
+    def default_of(self, name: str) -> object:
+        """The default of a property, None where there is none."""
+        child = self.field(name)
+        return None if child is None else child.raw.get("default")

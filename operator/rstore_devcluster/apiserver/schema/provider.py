@@ -1,0 +1,68 @@
+"""The schema of each served resource, and the checks of a request's body against it."""
+
+from __future__ import annotations
+
+from rstore_devcluster.apiserver.errors import bad_request
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
+from rstore_devcluster.apiserver.resources import Resource
+
+from . import builtin
+from .node import Node
+from .pruning import prune
+from .structural import TYPE_INVALID, validate
+
+_OBJECT_META = {"$ref": builtin.PREFIX + builtin.component_name("V1ObjectMeta")}
+
+
+class Schemas:
+    """Nodes by resource, made once."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[str, str], tuple[Resource, Node]] = {}
+
+    def node(self, resource: Resource) -> Node:
+        """The schema of whole objects of a resource, metadata included."""
+        at = (resource.key, resource.version)
+        held = self._nodes.get(at)
+        if held is not None and held[0] is resource:
+            return held[1]
+        node = _custom(resource.schema) if resource.schema is not None else _builtin(resource)
+        self._nodes[at] = (resource, node)
+        return node
+
+    def check_body(self, resource: Resource, obj: JsonObject, duplicates: list[str], mode: str) -> list[str]:
+        """Check what was sent: unknown and duplicate fields by ``fieldValidation``; returns warnings.
+
+        Raises 400 for unknown or duplicate fields when ``Strict``, and for wrong types in built-in kinds always.
+        """
+        if mode not in ("", "Strict", "Warn", "Ignore"):
+            raise bad_request(
+                f'fieldValidation: Unsupported value: "{mode}": supported values: "Ignore", "Warn", "Strict"'
+            )
+        node = self.node(resource)
+        problems = [f'duplicate field "{name}"' for name in duplicates]
+        problems += [f'unknown field "{path}"' for path in prune(node, copy_json(obj))]
+        cannot = f"{resource.kind} in version {resource.version!r} cannot be handled as a {resource.kind}: ".replace(
+            "'", '"'
+        )
+        if not resource.custom:
+            wrong = [cause for cause in validate(node, obj) if cause.reason == TYPE_INVALID]
+            if wrong:
+                raise bad_request(f"{cannot}json: {wrong[0].message}")
+        if problems and mode == "Strict":
+            raise bad_request(f"{cannot}strict decoding error: {', '.join(problems)}")
+        return [] if mode == "Ignore" else problems
+
+
+def _builtin(resource: Resource) -> Node:
+    return Node(builtin.schema_of(resource.model), builtin.resolve)
+
+
+def _custom(schema: JsonObject) -> Node:
+    properties = {
+        **(schema.get("properties") or {}),
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": _OBJECT_META,
+    }
+    return Node({"type": "object", **schema, "properties": properties}, builtin.resolve)
