@@ -42,9 +42,11 @@ def plan_scales(deployment: Obj, new: SetState, old: Sequence[SetState]) -> dict
     target = min(replicas, new.wanted + max(0, room)) if new.wanted < replicas else replicas
     if target != new.wanted:
         scales[new.name] = target
-    may_remove = new.available + sum(s.available for s in old) - (replicas - unavailable)
+    # A set just scaled down still reports the pods that leave.
+    available = {s.name: min(s.available, s.wanted) for s in (new, *old)}
+    may_remove = sum(available.values()) - (replicas - unavailable)
     for state in old:
-        unhealthy = max(0, state.wanted - state.available)
+        unhealthy = state.wanted - available[state.name]
         step = unhealthy + min(state.wanted - unhealthy, max(0, may_remove))
         if step > 0:
             scales[state.name] = state.wanted - step

@@ -111,9 +111,8 @@ def build_claims(sts: Obj, ordinal: int) -> list[Obj]:
 def claim_owners(sts: Obj, claim: Obj, pod: Obj | None, *, condemned: bool) -> list[dict[str, Any]]:
     """The owner references a claim should have by the set's persistentVolumeClaimRetentionPolicy.
 
-    whenDeleted Delete: the set owns it. whenScaled Delete: the pod of a condemned ordinal owns it, so that it
-    goes with the pod.
-    References to anybody else stay.
+    whenDeleted Delete: the set owns it. whenScaled Delete: instead, the pod of a condemned ordinal owns it, so that it
+    goes with the pod. References to anybody else stay.
     """
     policy = sts["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
     set_ref = owner_reference(sts, STATEFUL_SETS, controller=False)
@@ -123,9 +122,10 @@ def claim_owners(sts: Obj, claim: Obj, pod: Obj | None, *, condemned: bool) -> l
         if ref.get("uid") != set_ref["uid"]
         and not (ref.get("kind") == "Pod" and ref.get("name") == _pod_of(sts, claim))
     ]
-    if policy.get("whenDeleted") == "Delete":
+    goes_with_pod = policy.get("whenScaled") == "Delete" and condemned
+    if policy.get("whenDeleted") == "Delete" and not goes_with_pod:
         kept.append(set_ref)
-    if policy.get("whenScaled") == "Delete" and condemned and pod is not None:
+    if goes_with_pod and pod is not None:
         kept.append({"apiVersion": "v1", "kind": "Pod", "name": meta(pod)["name"], "uid": meta(pod)["uid"]})
     return kept
 
