@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 Change = Literal["added", "modified", "deleted"]
 Subscriber = Callable[[Change, Obj | None, Obj], None]
 
+REWATCH_SECONDS = 0.02
 RETRY_SECONDS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -107,7 +108,7 @@ class Informer:
                 self._put(key_of(event.object), event.object)
             elif event.type == "DELETED":
                 self._remove(key_of(event.object), event.object)
-        await asyncio.sleep(0)
+        await asyncio.sleep(REWATCH_SECONDS)
         return version
 
     def _put(self, key: Key, obj: Obj) -> None:

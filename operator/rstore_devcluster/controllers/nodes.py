@@ -11,7 +11,7 @@ from .api import NODES, ApiError, Obj
 from .engine import Context
 from .objects import rfc3339, set_condition
 
-KUBELET_VERSION = "v1.33.0+rstore-dev"
+KUBELET_VERSION = "v1.36.0+rstore-dev"
 
 
 @dataclass(frozen=True)

@@ -76,12 +76,12 @@ class StoreApi:
             if pod["metadata"]["uid"] != uid or pod["spec"].get("nodeName"):
                 raise ApiError(409, "Conflict", f"pod {name} is another one or is already bound")
             pod["spec"]["nodeName"] = node
-            self._store.update(key_of(PODS), pod, namespace=namespace, subresource="binding", manager="kube-scheduler")
+            self._store.update(key_of(PODS), pod, namespace=namespace, manager="kube-scheduler")
 
     async def finalize_namespace(self, obj: Obj) -> None:
         """Replace a namespace's finalizers."""
         with _translated():
-            self._store.update(key_of(NAMESPACES), obj, subresource="finalize", manager=MANAGER)
+            self._store.update(key_of(NAMESPACES), obj, manager=MANAGER)
 
     async def mint_token(self, namespace: str, service_account: str) -> str:
         """A bearer token of a service account."""

@@ -98,7 +98,7 @@ async def _http(action: Obj, target: Target, session: aiohttp.ClientSession) -> 
     host = action.get("host") or target.address
     url = f"{scheme}://{host}:{target.port(action['port'])}{action.get('path') or '/'}"
     headers = {h["name"]: h["value"] for h in action.get("httpHeaders") or []}
-    headers.setdefault("User-Agent", "kube-probe/1.33")
+    headers.setdefault("User-Agent", "kube-probe/1.36")
     async with session.get(url, headers=headers, ssl=False, max_redirects=MAX_REDIRECTS) as response:
         if 200 <= response.status < 400:
             return None

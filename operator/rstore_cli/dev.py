@@ -1,0 +1,164 @@
+"""``rstore dev``: the local cluster of plain processes, for a laptop and for tests."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
+from rstore_devcluster.controllers.http_api import HttpApi
+from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
+
+from rstore_cli.errors import CliError
+from rstore_cli.options import Output, OutputOption
+from rstore_cli.output import emit, stderr, stdout, table
+
+app = typer.Typer(no_args_is_help=True)
+
+NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        help="Where it keeps everything. Default: ${XDG_STATE_HOME:-~/.local/state}/rstore/dev/NAME.",
+        show_default=False,
+    ),
+]
+
+
+def _directory(name: str, data_dir: Path | None) -> Path:
+    return (data_dir or default_data_dir(name)).absolute()
+
+
+def _running(name: str, data_dir: Path | None) -> DaemonState:
+    state = read_state(_directory(name, data_dir))
+    if state is None:
+        raise CliError(f"the local cluster {name!r} is not running", hint="start it by `rstore dev up`")
+    return state
+
+
+@app.command("up")
+def up(
+    name: NameOption = "default",
+    data_dir: DataDirOption = None,
+    wait_seconds: Annotated[float, typer.Option("--wait", min=1, help="Seconds to wait until it is ready.")] = 60,
+) -> None:
+    """Start the local cluster in the background, wait until it is ready, and say what to do next."""
+    directory = _directory(name, data_dir)
+    already = read_state(directory) is not None
+    try:
+        state = start(directory, wait_seconds=wait_seconds)
+    except DaemonError as error:
+        raise CliError(str(error), hint="the log above says why") from error
+    console = stdout()
+    console.print(f"local cluster {name!r} {'was running already' if already else 'is running'} (pid {state.pid})")
+    for line in (
+        f"  API server   {state.url}",
+        f"  data         {directory}",
+        "",
+        "next:",
+        f"  export KUBECONFIG={state.kubeconfig}",
+        "  kubectl get nodes",
+        "  helm install rstore charts/replicated-store-operator --namespace rstore-system --create-namespace",
+        "  kubectl apply -f examples/three-regions.yaml",
+    ):
+        console.print(line, highlight=False, markup=False)
+
+
+@app.command("down")
+def down(
+    name: NameOption = "default",
+    data_dir: DataDirOption = None,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Also delete its data directory.")] = False,
+) -> None:
+    """Stop the local cluster and everything that runs in it. Its data stays, unless told otherwise."""
+    directory = _directory(name, data_dir)
+    try:
+        stopped = stop(directory)
+    except DaemonError as error:
+        raise CliError(str(error)) from error
+    stderr().print(f"local cluster {name!r} {'stopped' if stopped else 'was not running'}", highlight=False)
+    if delete_data and directory.exists():
+        shutil.rmtree(directory)
+
+
+@app.command("kubeconfig")
+def kubeconfig(name: NameOption = "default", data_dir: DataDirOption = None) -> None:
+    """Print the path of the local cluster's kubeconfig."""
+    print(_running(name, data_dir).kubeconfig)
+
+
+@app.command("status")
+def status(name: NameOption = "default", data_dir: DataDirOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Show nodes, pods and services of the local cluster with their addresses."""
+    state = _running(name, data_dir)
+    try:
+        data = asyncio.run(_collect(state))
+    except (ApiError, OSError) as error:
+        raise CliError(f"the local cluster does not answer: {error}", hint="`rstore dev down`, then `up`") from error
+    emit(data, output, lambda console: _render(console, name, data))
+
+
+async def _collect(state: DaemonState) -> dict[str, Any]:
+    api = await HttpApi.connect(state.kubeconfig)
+    try:
+        async with asyncio.timeout(10):
+            found: dict[Resource, list[Obj]] = {r: (await api.list(r))[0] for r in (NODES, PODS, SERVICES)}
+    except TimeoutError as error:
+        raise OSError("no answer within 10 s") from error
+    finally:
+        await api.close()
+    return {
+        "url": state.url,
+        "pid": state.pid,
+        "kubeconfig": state.kubeconfig,
+        "nodes": [_node(n) for n in found[NODES]],
+        "pods": [_pod(p) for p in found[PODS]],
+        "services": [_service(s) for s in found[SERVICES]],
+    }
+
+
+def _node(node: Obj) -> dict[str, Any]:
+    labels = node["metadata"].get("labels") or {}
+    return {"name": node["metadata"]["name"], "region": labels.get("topology.kubernetes.io/region", "")}
+
+
+def _pod(pod: Obj) -> dict[str, Any]:
+    status = pod.get("status") or {}
+    containers = status.get("containerStatuses") or []
+    return {
+        "namespace": pod["metadata"]["namespace"],
+        "name": pod["metadata"]["name"],
+        "node": pod["spec"].get("nodeName", ""),
+        "address": status.get("podIP", ""),
+        "phase": status.get("phase", "Pending"),
+        "ready": bool(containers) and all(c.get("ready") for c in containers),
+        "restarts": sum(int(c.get("restartCount", 0)) for c in containers),
+    }
+
+
+def _service(service: Obj) -> dict[str, Any]:
+    return {
+        "namespace": service["metadata"]["namespace"],
+        "name": service["metadata"]["name"],
+        "clusterIP": service["spec"].get("clusterIP", ""),
+        "ports": [int(p["port"]) for p in service["spec"].get("ports") or []],
+    }
+
+
+def _render(console: Console, name: str, data: dict[str, Any]) -> None:
+    console.print(f"local cluster {name!r} at {data['url']} (pid {data['pid']})\n", highlight=False)
+    console.print(table(("NODE", "REGION"), [(n["name"], n["region"]) for n in data["nodes"]]))
+    console.print()
+    pods = [
+        (p["namespace"], p["name"], p["node"], p["address"], p["phase"], str(p["ready"]), str(p["restarts"]))
+        for p in data["pods"]
+    ]
+    console.print(table(("NAMESPACE", "POD", "NODE", "ADDRESS", "PHASE", "READY", "RESTARTS"), pods))
+    console.print()
+    services = [(s["namespace"], s["name"], s["clusterIP"], ",".join(map(str, s["ports"]))) for s in data["services"]]
+    console.print(table(("NAMESPACE", "SERVICE", "CLUSTER-IP", "PORTS"), services))
