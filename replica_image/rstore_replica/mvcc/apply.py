@@ -9,7 +9,7 @@ from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, Write
 from rstore_replica.mvcc import compaction, state, stream
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.store import Position, Store, Transaction
-from rstore_replica.mvcc.txn import WriteResponse, execute
+from rstore_replica.mvcc.txn import execute_all
 from rstore_replica.mvcc.writer import Writer
 
 
@@ -83,12 +83,7 @@ def _write(
         return Outcome([refusal] * len(batch.requests), position, region)
     limits = batch.limits if batch.HasField("limits") else WriteLimits(max_txn_ops=max_txn_ops)
     writer = Writer(store, transaction, position.revision)
-    answers: list[WriteResponse | StoreError] = []
-    for request in batch.requests:
-        try:
-            answers.append(execute(writer, request, limits, position.compact_revision))
-        except StoreError as error:
-            answers.append(error.with_traceback(None))
+    answers = execute_all(writer, batch.requests, limits, position.compact_revision)
     writer.flush()
     return Outcome(answers, msgspec.structs.replace(position, revision=writer.revision), region)
 

@@ -7,9 +7,10 @@ the paths taken require. So nothing ever has to be undone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rstore_api.errors import InvalidRequest, KeyNotFound, LeaseNotFound, NoSpace
+from rstore_api.errors import InvalidRequest, KeyNotFound, LeaseNotFound, NoSpace, StoreError
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import (
     Compare,
@@ -33,13 +34,24 @@ from rstore_replica.mvcc.writer import Writer
 WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
 
 
-def execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int) -> WriteResponse:
-    """Executes one request as (at most) one revision; raises a StoreError when it is refused, having changed
-    nothing.
-    """
-    if limits.no_space and validate.adds_data(request):
-        validate.check_write(request, limits.max_txn_ops)
-        raise NoSpace
+def execute_all(
+    writer: Writer, requests: Iterable[WriteRequest], limits: WriteLimits, compact_revision: int
+) -> list[WriteResponse | StoreError]:
+    """Executes requests in order, each as (at most) one revision. One that is refused changes nothing."""
+    answers: list[WriteResponse | StoreError] = []
+    max_txn_ops, no_space = limits.max_txn_ops, limits.no_space
+    for request in requests:
+        try:
+            if no_space and validate.adds_data(request):
+                validate.check_write(request, max_txn_ops)
+                raise NoSpace
+            answers.append(_execute(writer, request, max_txn_ops, compact_revision))
+        except StoreError as error:
+            answers.append(error.with_traceback(None))
+    return answers
+
+
+def _execute(writer: Writer, request: WriteRequest, max_txn_ops: int, compact_revision: int) -> WriteResponse:
     kind = request.WhichOneof("request")
     if kind == "put":
         return execute_put(writer, request.put)
@@ -50,16 +62,16 @@ def execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_
         deleted.header.revision = writer.revision
         return deleted
     if kind == "txn":
-        return execute_txn(writer, request.txn, limits.max_txn_ops, compact_revision)
+        return execute_txn(writer, request.txn, max_txn_ops, compact_revision)
     raise InvalidRequest("a write request without a request")
 
 
 def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
     """A Put by itself."""
     key, lease = request.key, request.lease
-    plain = not (lease or request.prev_kv or request.ignore_value or request.ignore_lease)
-    if plain and 0 < len(key) <= MAX_KEY_BYTES:
-        # The hot path: nothing to refuse and nothing to look up but the key's last entry.
+    special = lease or request.prev_kv or request.ignore_value or request.ignore_lease
+    if not special and 0 < len(key) <= MAX_KEY_BYTES:
+        # The hot path: nothing to refuse, and nothing to look up but the key's last entry.
         response = PutResponse()
         response.header.revision = writer.put(key, request.value, 0)
         writer.end_revision()

@@ -11,6 +11,9 @@ from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.rows import BODY_HEADER, FORMAT_VERSION
 from rstore_replica.mvcc.store import Store, Transaction
 
+_pack_entry, _unpack_entry = ENTRY.pack, ENTRY.unpack
+_pack_body, _pack_row_key = BODY_HEADER.pack, ROW_KEY.pack
+
 
 class Writer(Reader):
     """A reader that also writes, and that reads what it wrote.
@@ -49,19 +52,17 @@ class Writer(Reader):
 
     def put(self, key: bytes, value: bytes, lease: int) -> int:
         """Writes a key that is not too long; returns the revision it belongs to."""
-        previous = self._newest.get(key) or self._get(key)
-        revision = self.revision + 1
+        newest, revision, sub = self._newest, self.revision + 1, self.sub
+        previous = newest.get(key) or self._get(key)
         if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
             create_revision, version = revision, 1
         else:
-            _, _, create_revision, version = ENTRY.unpack(previous)
+            _, _, create_revision, version = _unpack_entry(previous)
             version += 1
-        sub = self.sub
-        entry = ENTRY.pack(MASK64 - revision, MASK32 - sub, create_revision, version)
-        self._newest[key] = entry
+        newest[key] = entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
         self._index.append((key, entry))
-        body = BODY_HEADER.pack(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
-        self._rows.append((ROW_KEY.pack(revision, sub), body))
+        body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
+        self._rows.append((_pack_row_key(revision, sub), body))
         self.sub = sub + 1
         return revision
 
@@ -75,7 +76,7 @@ class Writer(Reader):
         entry = layout.pack_entry(revision, sub, create_revision, version)
         self._newest[key] = entry
         self._index.append((key, entry))
-        self._rows.append((ROW_KEY.pack(revision, sub), body))
+        self._rows.append((_pack_row_key(revision, sub), body))
 
     def flush(self) -> None:
         """Hands what was collected to LMDB; before every scan, every read of a row, and the commit."""

@@ -75,8 +75,8 @@ def test_a_bug_in_applying_leaves_nothing_behind(replica: Replica, monkeypatch: 
         original(*arguments)
         raise ZeroDivisionError
 
-    original = apply_module.execute
-    monkeypatch.setattr(apply_module, "execute", broken)
+    original = apply_module.execute_all
+    monkeypatch.setattr(apply_module, "execute_all", broken)
     with pytest.raises(ApplyBug, match="ZeroDivisionError"):
         replica.put(b"k", b"2")
     monkeypatch.undo()
