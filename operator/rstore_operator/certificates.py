@@ -6,7 +6,7 @@ Randomness is in the keys alone; they and the time come in as arguments, so whet
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -29,7 +29,7 @@ class KeyPair:
     """A certificate and its private key, both PEM."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:

@@ -1,0 +1,184 @@
+"""The objects that a store is made of, as a real cluster needs them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from rstore_operator.compare import change_needed, covers
+from rstore_operator.model import Placement, ReplicaImage, StoreRef
+from rstore_operator.specs.configmap import config_map
+from rstore_operator.specs.labels import with_hash
+from rstore_operator.specs.pdb import disruption_budget
+from rstore_operator.specs.secrets import peer_request
+from rstore_operator.specs.serviceaccount import service_account
+from rstore_operator.specs.services import peers_service, region_service, store_service
+from rstore_operator.specs.statefulset import stateful_set
+from rstore_operator.validate import read_spec
+
+REF = StoreRef("shop", "orders", "uid-1")
+SPEC = read_spec(REF, {"regions": [{"name": "us-east"}, {"name": "eu-west", "replicas": 1}]})[0]
+assert SPEC is not None
+IMAGE = ReplicaImage("registry.example.com/replica:1.2", "Always")
+
+
+def pod_of(region=SPEC.regions[0]) -> dict:  # type: ignore[no-untyped-def]
+    return stateful_set(REF, SPEC, region, IMAGE)["spec"]["template"]["spec"]
+
+
+def test_every_object_belongs_to_the_store_and_says_so() -> None:
+    region = SPEC.regions[0]
+    objects = [
+        service_account(REF),
+        store_service(REF, "us-east"),
+        peers_service(REF, "us-east"),
+        region_service(REF, "us-east"),
+        config_map(REF, SPEC, region),
+        disruption_budget(REF, "us-east"),
+        stateful_set(REF, SPEC, region, IMAGE),
+    ]
+    for item in objects:
+        meta = item["metadata"]
+        (owner,) = meta["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("ReplicatedStore", "uid-1", True)
+        assert meta["namespace"] == "shop"
+        assert meta["labels"]["app.kubernetes.io/managed-by"] == "rstore-operator"
+        assert meta["labels"]["replicatedstore.io/store"] == "orders"
+        json.dumps(item)
+
+
+def test_services() -> None:
+    peers = peers_service(REF, "us-east")["spec"]
+    assert peers["clusterIP"] == "None"
+    assert peers["publishNotReadyAddresses"] is True
+    assert {port["name"]: port["port"] for port in peers["ports"]} == {"client": 2379, "peer": 2380, "http": 9090}
+    assert region_service(REF, "us-east")["metadata"]["name"] == "orders-us-east"
+    assert store_service(REF, "eu-west")["metadata"]["name"] == "orders"
+    assert store_service(REF, "eu-west")["spec"]["selector"] == {
+        "replicatedstore.io/store": "orders",
+        "replicatedstore.io/region": "eu-west",
+    }
+
+
+def test_the_statefulset_starts_all_pods_at_once_and_keeps_volumes_as_asked() -> None:
+    spec = stateful_set(REF, SPEC, SPEC.regions[0], IMAGE)["spec"]
+    assert spec["podManagementPolicy"] == "Parallel"
+    assert spec["serviceName"] == "orders-us-east-peers"
+    assert spec["replicas"] == 3
+    assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
+    deleting = stateful_set(REF, replace(SPEC, pvc_policy="Delete"), SPEC.regions[0], IMAGE)["spec"]
+    assert deleting["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+    assert spec["selector"]["matchLabels"].items() <= spec["template"]["metadata"]["labels"].items()
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert "storageClassName" not in claim["spec"], "the cluster's default"
+
+
+def test_pods_run_without_privileges() -> None:
+    pod = pod_of()
+    assert pod["automountServiceAccountToken"] is False
+    security = pod["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert (security["runAsUser"], security["runAsGroup"], security["fsGroup"]) == (65532, 65532, 65532)
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+    assert set(mounts) == {"/etc/rstore/config", "/etc/rstore/tls", "/var/lib/rstore", "/tmp"}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["tls"]["secret"] == {"secretName": "orders-us-east-tls", "defaultMode": 0o440}
+    assert {mount["name"] for mount in mounts.values()} == {*volumes, "data"}
+
+
+def test_the_container() -> None:
+    (container,) = pod_of()["containers"]
+    assert container["image"] == "registry.example.com/replica:1.2"
+    assert container["imagePullPolicy"] == "Always"
+    assert container["args"] == [
+        "--config=/etc/rstore/config/replica.json",
+        "--data-dir=/var/lib/rstore",
+        "--tls-dir=/etc/rstore/tls",
+        "--name=$(POD_NAME)",
+    ]
+    assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["resources"] == {"requests": {"cpu": "500m", "memory": "512Mi"}}
+
+
+def test_placement_defaults_to_the_regions_nodes_and_can_be_replaced() -> None:
+    assert pod_of()["nodeSelector"] == {"topology.kubernetes.io/region": "us-east"}
+    assert pod_of()["affinity"]["podAntiAffinity"]
+    assert [item["whenUnsatisfiable"] for item in pod_of()["topologySpreadConstraints"]] == ["ScheduleAnyway"] * 2
+    anywhere = pod_of(replace(SPEC.regions[0], placement=Placement()))
+    assert "nodeSelector" not in anywhere
+    own = Placement({"disk": "fast"}, {"nodeAffinity": {}}, ({"operator": "Exists"},), ())
+    placed = pod_of(replace(SPEC.regions[0], placement=own))
+    assert placed["nodeSelector"] == {"disk": "fast"}
+    assert placed["affinity"] == {"nodeAffinity": {}}
+    assert placed["tolerations"] == [{"operator": "Exists"}]
+    assert "topologySpreadConstraints" not in placed
+
+
+def test_the_configuration_names_members_and_no_paths() -> None:
+    text = config_map(REF, SPEC, SPEC.regions[0])["data"]["replica.json"]
+    data = json.loads(text)
+    assert data["members"][2] == {
+        "name": "orders-us-east-2",
+        "peerAddress": "orders-us-east-2.orders-us-east-peers.shop.svc:2380",
+    }
+    assert (data["store"], data["namespace"], data["region"]) == ("orders", "shop", "us-east")
+    assert (data["clientPort"], data["peerPort"], data["httpPort"]) == (2379, 2380, 9090)
+    assert "/etc" not in text
+    assert "/var" not in text
+
+
+def test_a_changed_configuration_restarts_the_pods_and_nothing_else_does() -> None:
+    def template_hash(spec) -> str:  # type: ignore[no-untyped-def]
+        template = stateful_set(REF, spec, spec.regions[0], IMAGE)["spec"]["template"]
+        return template["metadata"]["annotations"]["replicatedstore.io/config-hash"]
+
+    changed = replace(SPEC, replication=replace(SPEC.replication, batch_interval_ms=50))
+    assert template_hash(SPEC) != template_hash(changed)
+    assert template_hash(SPEC) == template_hash(replace(SPEC, primary_region="eu-west", pvc_policy="Delete"))
+
+
+def test_certificates_name_everything_by_which_a_replica_is_called() -> None:
+    request = peer_request(REF, "us-east", ["10.1.0.7", "10.1.0.8"])
+    assert request.common_name == "peer"
+    assert set(request.dns_names) == {
+        "*.orders-us-east-peers.shop.svc",
+        "*.orders-us-east-peers.shop.svc.cluster.local",
+        "orders-us-east",
+        "orders-us-east.shop",
+        "orders-us-east.shop.svc",
+        "orders",
+        "orders.shop",
+        "orders.shop.svc",
+        "localhost",
+    }
+    assert set(request.ip_addresses) == {"127.0.0.1", "::1", "10.1.0.7", "10.1.0.8"}
+
+
+def test_comparison_knows_what_is_ours() -> None:
+    desired = with_hash(stateful_set(REF, SPEC, SPEC.regions[0], IMAGE))
+    live = json.loads(json.dumps(desired))
+    live["status"] = {"replicas": 3}
+    live["metadata"]["resourceVersion"] = "7"
+    live["spec"]["template"]["spec"]["dnsPolicy"] = "ClusterFirst"
+    live["spec"]["template"]["spec"]["containers"][0]["resources"] = {"requests": {"cpu": "0.5", "memory": "0.5Gi"}}
+    live["spec"]["volumeClaimTemplates"][0]["status"] = {"phase": "Pending"}
+    assert change_needed(desired, live) == ""
+    live["spec"]["replicas"] = 2
+    assert change_needed(desired, live) == "drift"
+    live["spec"]["replicas"] = 3
+    live["spec"]["selector"]["matchLabels"]["added"] = "x"
+    assert change_needed(desired, live) == "drift"
+    other = with_hash(stateful_set(REF, SPEC, SPEC.regions[0], ReplicaImage("replica:2")))
+    assert change_needed(other, desired) == "update"
+    assert covers({}, {"a": None, "b": [], "c": {}, "d": False})
+    assert not covers({"list": [1]}, {"list": [1, 2]})

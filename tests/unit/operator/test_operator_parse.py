@@ -1,0 +1,196 @@
+"""From the raw spec to the parsed one: defaults, and every error at once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rstore_operator.model import FailoverSpec, RegionSpec, ReplicationSpec, StoreRef
+from rstore_operator.parse import DEFAULT_REQUESTS, parse_spec
+from rstore_operator.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
+from rstore_operator.validate import read_spec
+
+REF = StoreRef("default", "orders", "uid")
+
+
+def problems(spec: object, name: str = "orders") -> list[str]:
+    return [str(problem) for problem in read_spec(StoreRef("default", name, "uid"), spec)[1]]
+
+
+def test_only_regions_are_required() -> None:
+    spec, found = read_spec(REF, {"regions": [{"name": "b"}, {"name": "a"}]})
+    assert found == ()
+    assert spec is not None
+    assert spec.primary_region == "b", "the first one"
+    assert spec.regions[0] == RegionSpec("b", requests=DEFAULT_REQUESTS)
+    assert spec.replication == ReplicationSpec()
+    assert spec.failover == FailoverSpec()
+    assert (spec.tls_mode, spec.client_auth, spec.pvc_policy) == ("Managed", "mTLS", "Retain")
+
+
+def test_everything_can_be_set() -> None:
+    spec, found = read_spec(
+        REF,
+        {
+            "primaryRegion": "b",
+            "regions": [
+                {
+                    "name": "a",
+                    "replicas": 5,
+                    "priority": 1,
+                    "placement": {"nodeSelector": {"disk": "fast"}, "tolerations": [{"operator": "Exists"}]},
+                    "storage": {"size": "1.5Ti", "storageClassName": "fast"},
+                    "resources": {"requests": {"cpu": 1}, "limits": {"cpu": "1500m"}},
+                },
+                {"name": "b", "placement": {}},
+            ],
+            "replication": {
+                "batchInterval": "2s",
+                "maxBatchBytes": "512Ki",
+                "window": "1Mi",
+                "retention": {"revisions": 5000},
+            },
+            "failover": {"policy": "Manual", "switchoverTimeout": "1500ms"},
+            "security": {"clientAuth": "None"},
+            "persistence": {"pvcPolicy": "Delete"},
+        },
+    )
+    assert found == ()
+    assert spec is not None
+    first, second = spec.regions
+    assert (first.replicas, first.priority, first.storage_size, first.storage_class) == (5, 1, "1.5Ti", "fast")
+    assert first.requests == {"cpu": "1"}
+    assert first.placement is not None
+    assert first.placement.node_selector == {"disk": "fast"}
+    assert second.placement is not None, "given and empty is not the same as not given"
+    assert spec.replication.batch_interval_ms == 2000
+    assert (spec.replication.max_batch_bytes, spec.replication.window_bytes) == (512 * 1024, 1 << 20)
+    assert spec.failover.switchover_timeout_ms == 1500
+    assert (spec.client_auth, spec.pvc_policy) == ("None", "Delete")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (None, "spec.regions: must list at least one region"),
+        ({"regions": "many"}, "spec.regions: must list at least one region"),
+        ({"regions": [{"replicas": 1}]}, "spec.regions[0].name: must be a non-empty string"),
+        ({"regions": [{"name": "a"}, {"name": "a"}]}, "spec.regions[1].name: there is already a region 'a'"),
+        ({"regions": [{"name": "A_b"}]}, "spec.regions[0].name: 'A_b' is not a DNS label"),
+        ({"regions": [{"name": "a", "replicas": 0}]}, "spec.regions[0].replicas: must be from 1 to 9, not 0"),
+        ({"regions": [{"name": "a", "replicas": 10}]}, "must be from 1 to 9, not 10"),
+        ({"regions": [{"name": "a", "replicas": True}]}, "must be a whole number"),
+        ({"regions": [{"name": "a"}], "primaryRegion": "b"}, "spec.primaryRegion: 'b' is none of the regions (a)"),
+        ({"regions": [{"name": "a", "storage": {"size": "ten"}}]}, "spec.regions[0].storage.size: 'ten' is not a quan"),
+        ({"regions": [{"name": "a", "storage": {"size": "0"}}]}, "spec.regions[0].storage.size: must be more than"),
+        (
+            {"regions": [{"name": "a", "resources": {"requests": {"cpu": "x"}}}]},
+            "spec.regions[0].resources.requests.cpu: 'x' is not a quantity",
+        ),
+        (
+            {"regions": [{"name": "a", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}}]},
+            "spec.regions[0].resources.requests.cpu: must not be more than the limit",
+        ),
+        ({"regions": [{"name": "a", "cluster": {}}]}, "spec.regions[0].cluster: regions in other Kubernetes clusters"),
+        ({"regions": [{"name": f"r{i}"} for i in range(10)]}, "spec.regions: must list at most 9 regions"),
+        ({"regions": [{"name": "a" * 45}]}, "is longer than 50 characters"),
+        ({"regions": [{"name": "a"}, {"name": "a-peers"}]}, "the name of 'a-peers''s Service is taken"),
+        (
+            {"regions": [{"name": "a"}], "replication": {"batchInterval": "soon"}},
+            "spec.replication.batchInterval: 'soon' is not a duration",
+        ),
+        ({"regions": [{"name": "a"}], "replication": {"batchInterval": "11s"}}, "must be from 1ms to 10s"),
+        (
+            {"regions": [{"name": "a"}], "replication": {"maxBatchBytes": "2Mi", "window": "1Mi"}},
+            "spec.replication.maxBatchBytes: must not be larger than window",
+        ),
+        (
+            {"regions": [{"name": "a"}, {"name": "b"}], "replication": {"mode": "SemiSync", "minInSyncRegions": 2}},
+            "spec.replication.minInSyncRegions: must be lower",
+        ),
+        (
+            {"regions": [{"name": "a"}, {"name": "b"}], "replication": {"mode": "SemiSync"}},
+            "spec.replication.mode: SemiSync is not supported by this version",
+        ),
+        (
+            {"regions": [{"name": "a"}], "security": {"tls": {"mode": "Secret"}}},
+            "spec.security.tls.mode: Secret is not supported by this version",
+        ),
+        ({"regions": [{"name": "a"}], "failover": {"policy": "Never"}}, "spec.failover.policy: must be one of"),
+        ({"regions": [{"name": "a"}], "failover": []}, "spec.failover: must be an object"),
+        ({"regions": [{"name": "a", "placement": {"tolerations": 3}}]}, "tolerations: must be a list of objects"),
+    ],
+)
+def test_what_is_wrong_is_said_with_the_field(spec: object, expected: str) -> None:
+    parsed, _ = read_spec(REF, spec)
+    assert parsed is None
+    assert any(expected in problem for problem in problems(spec)), problems(spec)
+
+
+def test_every_error_is_collected() -> None:
+    found = problems(
+        {
+            "primaryRegion": "z",
+            "regions": [{"name": "a", "replicas": 0}, {"name": "b", "storage": {"size": "x"}}],
+            "failover": {"leaseDuration": 3},
+        }
+    )
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("name", ["1orders", "my.store", "Orders"])
+def test_store_names_must_do_as_service_names(name: str) -> None:
+    assert any("metadata.name" in problem for problem in problems({"regions": [{"name": "a"}]}, name))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.floats(allow_nan=False),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    [
+                        "regions",
+                        "name",
+                        "replicas",
+                        "storage",
+                        "size",
+                        "placement",
+                        "resources",
+                        "requests",
+                        "replication",
+                    ]
+                ),
+                inner,
+                max_size=4,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_nonsense_is_answered_never_a_crash(raw: object) -> None:
+    spec, found = parse_spec(raw)
+    assert spec is not None or found
+
+
+def test_units() -> None:
+    assert parse_quantity("1Ki") == 1024
+    assert parse_quantity("500m") == Decimal("0.5")
+    assert parse_quantity("1e3") == 1000
+    assert parse_quantity(7) == 7
+    assert parse_quantity("1.5Gi") == 1536 * 1024 * 1024
+    for bad in ("", "Ki", "1KB", "1 Gi", "--1", None, True, "1e999"):
+        with pytest.raises(ValueError, match="quantity"):
+            parse_quantity(bad)
+    assert parse_duration_ms("10ms") == 10
+    assert parse_duration_ms("3s") == 3000
+    for bad in ("3", "3m", "s", 3, "1.5s"):
+        with pytest.raises(ValueError, match="duration"):
+            parse_duration_ms(bad)
+    assert [format_lag(value) for value in (0, 0.004, 2.5, 180, 7200)] == ["0ms", "4ms", "2.5s", "3m", "2.0h"]
+    moment = parse_time("2026-05-04T03:02:01.123456Z")
+    assert parse_time(format_time(moment)) == moment
