@@ -14,6 +14,7 @@ from pathlib import Path
 import google_crc32c
 import msgspec
 
+from .clock import Clock
 from .config import RaftConfig
 from .core import RaftCore
 from .disk import Disk
@@ -53,10 +54,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class CheckpointStore:
     """See the module."""
 
-    def __init__(self, directory: Path, disk: Disk, machine: StateMachine, config: RaftConfig) -> None:
+    def __init__(self, directory: Path, disk: Disk, machine: StateMachine, clock: Clock, config: RaftConfig) -> None:
         self._directory = directory
         self._disk = disk
         self._machine = machine
+        self._clock = clock
+        self._not_before = 0.0
         self._config = config
         self._task: asyncio.Task[None] | None = None
         self._last_index = 0
@@ -130,10 +133,17 @@ class CheckpointStore:
 
     # ------------------------------------------------------------------ making
 
-    def consider(self, core: RaftCore, journal: Journal) -> None:
-        """Begins a checkpoint when enough has been applied since the last one and none is being made."""
+    def consider(self, core: RaftCore, journal: Journal, *, wanted: bool) -> None:
+        """Begins a checkpoint when enough has been applied since the last one and none is being made.
+
+        Making them takes at most a tenth of the time, and while a peer is being sent one (``wanted``) none takes its
+        place, unless the log has by then grown to many times what it should be.
+        """
         applied = core.engine.last_applied
-        grown = journal.total_bytes - self._last_bytes >= self._config.checkpoint_bytes
+        growth = journal.total_bytes - self._last_bytes
+        grown = growth >= self._config.checkpoint_bytes
+        if growth < 16 * self._config.checkpoint_bytes and (wanted or self._clock.monotonic() < self._not_before):
+            return
         if self._task is not None or core.paused or applied < self._retry_index:
             return
         if applied - self._last_index >= self._config.checkpoint_entries or (grown and applied > self._last_index):
@@ -144,6 +154,7 @@ class CheckpointStore:
         term = journal.term_at(index)
         assert term is not None
         making = self._directory / "making"
+        started = self._clock.monotonic()
 
         def work() -> Path:
             self._disk.remove(making)
@@ -164,6 +175,8 @@ class CheckpointStore:
             logger.exception("raft_checkpoint_failed index=%d", index)
             self._retry_index = index + self._config.checkpoint_entries
         finally:
+            now = self._clock.monotonic()
+            self._not_before = now + 9 * (now - started)
             self._task = None
 
     def _new_first(self, journal: Journal, index: int) -> int:

@@ -72,7 +72,7 @@ class Group:
         self._rng = rng or random.Random()
         self._on_fatal = on_fatal
         self._callbacks: list[Callable[[GroupStatus], None]] = []
-        self._running = False
+        self._started = self._running = False
         self._failure: BaseException | None = None
         self._wake_pending = False
         self._timer: Timer | None = None
@@ -89,7 +89,7 @@ class Group:
         self._journal = Journal(
             self._directory / "journal", disk, segment_bytes=config.segment_bytes, cache_bytes=config.tail_cache_bytes
         )
-        self._checkpoints = CheckpointStore(self._directory / "checkpoints", disk, self._machine, config)
+        self._checkpoints = CheckpointStore(self._directory / "checkpoints", disk, self._machine, self._clock, config)
         applied = await self._checkpoints.recover(self._journal)
         self._core = RaftCore(
             name=self._name,
@@ -108,11 +108,11 @@ class Group:
         self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
         self._proposals = Proposals(config)
         self._barrier = Barrier(self._core, self._wake)
-        self._sender = SnapshotSender(self._core, self._checkpoints, disk, config)
+        self._sender = SnapshotSender(self._core, self._checkpoints, disk, self._clock, config)
         self._receiver = SnapshotReceiver(
             self._core, self._checkpoints, self._journal, disk, installed=self._installed, failed=self._fail
         )
-        self._running = True
+        self._started = self._running = True
         await self._transport.start(self._on_message, self._on_link)
         if len(self._members) == 1:
             self._core.elect_alone()
@@ -191,6 +191,8 @@ class Group:
 
     def status(self) -> GroupStatus:
         """This replica's view now."""
+        if not self._started:
+            return GroupStatus(self._name, Role.FOLLOWER, None, 0, 0, 0, 0, self._members, None, "starting")
         engine = self._core.engine
         reason = str(self._failure) if self._failure else self._receiver.progress
         return GroupStatus(
@@ -255,6 +257,8 @@ class Group:
         raise errors.ShuttingDown
 
     def _require_leader(self) -> None:
+        if not self._started:
+            raise errors.NotReady("the replica is starting")
         if not self._running or self._failure is not None:
             raise errors.ShuttingDown
         status = self._core.engine
@@ -318,12 +322,12 @@ class Group:
             self._notice_changes()
             self._barrier.advance()
             self._core.tick()
-            self._checkpoints.consider(self._core, self._journal)
+            self._checkpoints.consider(self._core, self._journal, wanted=self._sender.busy)
+            self._notice_changes()
         except Exception as error:
             self._fail(error)
             return
         self._syncer.kick()
-        self._notice_changes()
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._clock.call_later(self._core.next_deadline() - self._clock.monotonic(), self._wake)

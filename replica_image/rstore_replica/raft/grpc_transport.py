@@ -184,7 +184,10 @@ class GrpcTransport(pb_grpc.RaftServicer):
                 await context.abort(grpc.StatusCode.PERMISSION_DENIED, "rstore: only replicas may call this")
         if self._on_message is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "rstore: the replica is not running")
-        first = await asyncio.wait_for(anext(request_iterator, None), DIAL_SECONDS)
+        try:
+            first = await asyncio.wait_for(anext(request_iterator, None), DIAL_SECONDS)
+        except TimeoutError:
+            first = None
         refusal = self._refusal(first)
         if first is None or refusal:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"rstore: {refusal}")

@@ -13,6 +13,7 @@ import msgspec
 from rstore_api.proto import raft_pb2 as pb
 
 from .checkpoints import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
+from .clock import Clock
 from .config import RaftConfig
 from .core import RaftCore
 from .disk import Disk
@@ -25,13 +26,21 @@ logger = logging.getLogger(__name__)
 class SnapshotSender:
     """The leader's side: at most one transfer per peer."""
 
-    def __init__(self, core: RaftCore, checkpoints: CheckpointStore, disk: Disk, config: RaftConfig) -> None:
+    def __init__(
+        self, core: RaftCore, checkpoints: CheckpointStore, disk: Disk, clock: Clock, config: RaftConfig
+    ) -> None:
         self._core = core
         self._checkpoints = checkpoints
         self._disk = disk
+        self._clock = clock
         self._config = config
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._answers: dict[tuple[str, int, int], asyncio.Future[pb.RaftSnapshotReply]] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is on its way to somebody."""
+        return bool(self._tasks)
 
     def want(self, peer: str) -> None:
         """The peer needs a checkpoint; does nothing while one is under way."""
@@ -62,12 +71,17 @@ class SnapshotSender:
                     self._core.log.snapshot_installed(peer, reply.next_index)
                     return
             # Not again at once: the peer was restarted, the checkpoint was replaced, or this replica no longer leads.
-            await asyncio.sleep(self._config.election_timeout_min_seconds)
+            await self._pause()
         except (OSError, TimeoutError, JournalDamaged) as error:
             logger.warning("raft_snapshot_failed peer=%s error=%s", peer, error)
-            await asyncio.sleep(self._config.election_timeout_min_seconds)
+            await self._pause()
         finally:
             self._tasks.pop(peer, None)
+
+    async def _pause(self) -> None:
+        over = asyncio.Event()
+        self._clock.call_later(self._config.election_timeout_min_seconds, over.set)
+        await over.wait()
 
     async def _send(self, peer: str, manifest: Manifest, path: Path) -> pb.RaftSnapshotReply | None:
         transfer, reply = secrets.randbits(63), None

@@ -1,0 +1,80 @@
+"""What we rely on in PySyncObj is there, and what is not safe in it cannot be reached."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+from pathlib import Path
+
+import pysyncobj.syncobj
+import pytest
+from rstore_replica.raft import LocalDisk, RaftConfig, RaftError, SystemClock
+from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.syncobj import MODULE_NAMES, PRIVATE_METHODS, VERSION, Engine, load_module
+
+
+def engine(path: Path, sent: list[dict[str, object]]) -> Engine:
+    return Engine(
+        name="n0",
+        peers=("n1", "n2"),
+        journal=Journal(path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16),
+        clock=SystemClock(),
+        rng=random.Random(1),
+        config=RaftConfig(),
+        send=lambda _peer, message: sent.append(message),
+        replicate=lambda: None,
+        apply_entry=lambda command: command,
+    )
+
+
+def test_the_installed_version_has_the_names_we_rely_on() -> None:
+    assert importlib.metadata.version("pysyncobj") == VERSION
+    assert [name for name in MODULE_NAMES if not hasattr(pysyncobj.syncobj, name)] == []
+    cls = pysyncobj.syncobj.SyncObj
+    assert [name for name in PRIVATE_METHODS if not hasattr(cls, f"_SyncObj__{name}")] == []
+
+
+def test_the_module_others_import_is_left_alone(tmp_path: Path) -> None:
+    before = {name: getattr(pysyncobj.syncobj, name) for name in MODULE_NAMES}
+    engine(tmp_path, [])
+    assert {name: getattr(pysyncobj.syncobj, name) for name in MODULE_NAMES} == before
+
+
+def test_pickle_pollers_and_ticks_are_refused(tmp_path: Path) -> None:
+    raft = engine(tmp_path, [])._raft
+    for call in (
+        raft.doTick,
+        lambda: raft.addNodeToCluster("n9"),
+        lambda: raft.setCodeVersion(0),
+        lambda: raft._poller.poll(0.0),
+        raft._SyncObj__applyLogEntries,
+    ):
+        with pytest.raises(Exception, match=r"PySyncObj tried|PySyncObj was|dynamicMembershipChange is disabled"):
+            call()
+
+
+def test_an_entry_is_raw_bytes_and_an_unknown_kind_stops_the_replica(tmp_path: Path) -> None:
+    one = engine(tmp_path, [])
+    assert one.apply_command(b"\x00raw") == b"raw"
+    assert one.apply_command(b"\x01") is None
+    with pytest.raises(RaftError, match="unknown kind"):
+        one.apply_command(b"\x02membership")
+
+
+def test_term_and_vote_come_back_from_the_journal(tmp_path: Path) -> None:
+    first = engine(tmp_path, [])
+    first.begin_candidacy("n0", 0.0)
+    sent: list[dict[str, object]] = []
+    again = engine(tmp_path, sent)
+    assert again.term == 1
+    again.receive("n1", {"type": "request_vote", "term": 1, "last_log_index": 99, "last_log_term": 9})
+    assert sent == []
+    again.receive("n1", {"type": "request_vote", "term": 2, "last_log_index": 99, "last_log_term": 9})
+    assert [message["type"] for message in sent] == ["response_vote"]
+
+
+def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rstore_replica.raft.syncobj.VERSION", "9.9.9")
+    journal = Journal(tmp_path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16)
+    with pytest.raises(RaftError, match=r"9\.9\.9 is required"):
+        load_module(SystemClock(), random.Random(1), journal)

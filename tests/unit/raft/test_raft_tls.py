@@ -1,0 +1,125 @@
+"""Links under mTLS: replicas of the store's CA reach each other by name; nobody else gets in."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from rstore_api.proto import raft_pb2 as pb
+from rstore_api.proto import raft_pb2_grpc as pb_grpc
+from rstore_replica.raft import Group, GrpcTransport, Member
+from unit.raft.raft_cluster import FAST, ListMachine, eventually
+
+NAMES = ("n0", "n1")
+
+
+class Authority:
+    """A CA, and certificates by it."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self._build("ca", self.key, ca=True)
+
+    def _build(
+        self, cn: str, key: ec.EllipticCurvePrivateKey, *, ca: bool, names: Sequence[str] = ()
+    ) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, cn)])
+        issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ca")])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            alternatives = [x509.DNSName(name) for name in names]
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, cn: str, names: Sequence[str] = ()) -> tuple[bytes, bytes]:
+        """Key and certificate, PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return pem, self._build(cn, key, ca=False, names=names).public_bytes(serialization.Encoding.PEM)
+
+
+async def test_replicas_meet_by_name_and_strangers_are_refused(tmp_path: Path) -> None:
+    authority, port = Authority(), random.randint(20000, 30000)
+    base = f"127.{random.randint(20, 250)}.{random.randint(1, 250)}"
+    addresses = {f"{name}.peers.test.svc": f"{base}.{i + 1}" for i, name in enumerate(NAMES)}
+    asked: list[str] = []
+
+    async def resolver(host: str, _port: int) -> Sequence[str]:
+        asked.append(host)
+        assert ipaddress.ip_address(addresses[host])
+        return [addresses[host]]
+
+    members = tuple(Member(name, f"{name}.peers.test.svc:{port}") for name in NAMES)
+    key, certificate = authority.issue("peer", ["*.peers.test.svc"])
+    groups, servers = [], []
+    for i, name in enumerate(NAMES):
+        transport = GrpcTransport(
+            name,
+            members,
+            lambda: grpc.ssl_channel_credentials(authority.pem, key, certificate),
+            resolver,
+            group="test/tls",
+        )
+        group = Group(
+            name=name,
+            members=members,
+            directory=tmp_path / name,
+            machine=ListMachine(),
+            transport=transport,
+            config=FAST,
+        )
+        server = grpc.aio.server()
+        group.add_to_server(server)
+        credentials = grpc.ssl_server_credentials([(key, certificate)], authority.pem, require_client_auth=True)
+        server.add_secure_port(f"{base}.{i + 1}:{port}", credentials)
+        await server.start()
+        await group.start()
+        groups.append(group)
+        servers.append(server)
+    await eventually(lambda: any(group.status().leader_since is not None for group in groups), "a leader")
+    leader = next(group for group in groups if group.status().leader_since is not None)
+    await leader.propose(b"x", timeout_seconds=5)
+    assert set(asked) == set(addresses)
+
+    hello = pb.RaftFrame(hello=pb.RaftHello(group="test/tls", name="n1", session=1))
+    for who, cn, code in (
+        (authority, "client", grpc.StatusCode.PERMISSION_DENIED),
+        (authority, "operator", grpc.StatusCode.PERMISSION_DENIED),
+        (Authority(), "peer", grpc.StatusCode.UNAVAILABLE),
+    ):
+        other_key, other_certificate = who.issue(cn)
+        channel_credentials = grpc.ssl_channel_credentials(authority.pem, other_key, other_certificate)
+        options = [("grpc.ssl_target_name_override", "n0.peers.test.svc")]
+        async with grpc.aio.secure_channel(f"ipv4:{base}.1:{port}", channel_credentials, options=options) as channel:
+            stub = pb_grpc.RaftStub(channel)  # type: ignore[no-untyped-call]
+            with pytest.raises(grpc.RpcError) as caught:
+                async for _ in stub.Connect(iter([hello])):
+                    pass
+            assert caught.value.code() is code, cn
+    for group, server in zip(groups, servers, strict=True):
+        await group.stop()
+        await server.stop(None)
