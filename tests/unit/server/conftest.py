@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.server.server_certificates import Authority
-from unit.server.server_processes import RegionProcesses, topology
-
-STORE_ID = "4c1c6f2e-0000-4000-8000-000000000001"
+from unit.server.server_processes import RegionProcesses, bootstrap
 
 
 @pytest.fixture(scope="session")
@@ -29,12 +28,32 @@ async def start_regions(
         ]
         started.extend(regions)
         for region in regions:
-            await region.start()
-        where = topology(regions[0].region, *regions)
-        for region in regions:
-            await region.on_leader(lambda admin: admin.bootstrap(STORE_ID, where))
+            region.start()
+        await bootstrap(*regions)
         return regions
 
     yield start
     for region in started:
-        await region.stop()
+        region.stop()
+
+
+def _shared(directory: Path, authority: Authority, replicas: int) -> Iterator[RegionProcesses]:
+    region = RegionProcesses(directory, authority, region="us-east", replicas=replicas)
+    region.start()
+    try:
+        asyncio.run(bootstrap(region))
+        yield region
+    finally:
+        region.stop()
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[RegionProcesses]:
+    """A region of one replica that the tests of a module share; each uses keys of its own and leaves it as it is."""
+    yield from _shared(tmp_path_factory.mktemp("single"), authority, 1)
+
+
+@pytest.fixture(scope="module")
+def triple(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[RegionProcesses]:
+    """A region of three replicas that the tests of a module share; each uses keys of its own and leaves it as it is."""
+    yield from _shared(tmp_path_factory.mktemp("triple"), authority, 3)

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ from unit.server.server_certificates import Authority
 
 T = TypeVar("T")
 
+STORE_ID = "4c1c6f2e-0000-4000-8000-000000000001"
 CLIENT_PORT, PEER_PORT, HTTP_PORT = 2379, 2380, 9090
 
 
@@ -64,7 +66,7 @@ class ReplicaProcess:
     name: str
     host: str
     directory: Path
-    process: asyncio.subprocess.Process | None = None
+    process: subprocess.Popen[bytes] | None = None
     ended: bool = False
     """Ended by the test."""
     logs: list[Path] = field(default_factory=list)
@@ -77,20 +79,22 @@ class ReplicaProcess:
     def peer_address(self) -> str:
         return f"{self.host}:{PEER_PORT}"
 
-    async def start(self, *extra: str) -> None:
+    def start(self, *extra: str) -> None:
         log = self.directory / f"log-{len(self.logs)}.jsonl"
         self.logs.append(log)
         self.ended = False
         with log.open("wb") as out:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "rstore_replica",
-                f"--config={self.directory.parent / 'replica.json'}",
-                f"--data-dir={self.directory / 'data'}",
-                f"--tls-dir={self.directory / 'tls'}",
-                f"--name={self.name}",
-                *extra,
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "rstore_replica",
+                    f"--config={self.directory.parent / 'replica.json'}",
+                    f"--data-dir={self.directory / 'data'}",
+                    f"--tls-dir={self.directory / 'tls'}",
+                    f"--name={self.name}",
+                    *extra,
+                ],
                 env={**os.environ, "RSTORE_LISTEN_HOST": self.host},
                 stdout=out,
                 stderr=out,
@@ -100,10 +104,27 @@ class ReplicaProcess:
         """Send the signal and wait for the end; the exit code."""
         assert self.process is not None
         self.ended = True
-        if self.process.returncode is None:
-            self.process.send_signal(number)
-        async with asyncio.timeout(timeout_seconds):
-            return await self.process.wait()
+        self.process.send_signal(number)
+        return await self.ended_with(timeout_seconds=timeout_seconds)
+
+    async def ended_with(self, *, timeout_seconds: float = 20.0) -> int:
+        """Wait for the end; the exit code."""
+        process = self.process
+        assert process is not None
+
+        async def probe() -> int | None:
+            return process.poll()
+
+        code = await eventually(probe, accept=lambda code: code is not None, timeout_seconds=timeout_seconds)
+        assert code is not None
+        return code
+
+    def kill(self) -> None:
+        """End it now, if it still runs."""
+        if self.process is not None:
+            self.ended = True
+            self.process.kill()
+            self.process.wait()
 
     def log_text(self) -> str:
         return "".join(path.read_text() for path in self.logs)
@@ -129,19 +150,19 @@ class RegionProcesses:
             "namespace": "default",
             "region": region,
             "members": [{"name": found.name, "peerAddress": found.peer_address} for found in self.replicas],
-            "raft": {"electionTimeoutMinMs": 500, "electionTimeoutMaxMs": 1000, "heartbeatMs": 50},
+            "raft": {"electionTimeoutMinMs": 300, "electionTimeoutMaxMs": 600, "heartbeatMs": 50},
             **settings,
         }
         (self.directory / "replica.json").write_text(json.dumps(config))
 
-    async def start(self) -> None:
-        await asyncio.gather(*(replica.start() for replica in self.replicas))
+    def start(self) -> None:
+        for replica in self.replicas:
+            replica.start()
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """End every process that is still there."""
         for replica in self.replicas:
-            if replica.process is not None:
-                await replica.end(signal.SIGKILL)
+            replica.kill()
 
     @property
     def topology_entry(self) -> rstore_pb2.RegionTopology:
@@ -169,7 +190,7 @@ class RegionProcesses:
             for replica in self.replicas:
                 if replica.process is None or replica.ended:
                     continue
-                if replica.process.returncode is not None:
+                if replica.process.poll() is not None:
                     raise AssertionError(f"{replica.name} ended by itself:\n{replica.log_text()[-4000:]}")
                 async with self.admin(replica) as admin:
                     try:
@@ -203,3 +224,10 @@ def topology(primary: str, *regions: RegionProcesses, epoch: int = 1, version: i
         primary_region=primary,
         regions=[region.topology_entry for region in regions],
     )
+
+
+async def bootstrap(*regions: RegionProcesses) -> None:
+    """Make a store of the regions; the first is primary."""
+    where = topology(regions[0].region, *regions)
+    for region in regions:
+        await region.on_leader(lambda admin: admin.bootstrap(STORE_ID, where))

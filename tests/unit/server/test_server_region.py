@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from pathlib import Path
 
 import pytest
 from rstore_api.client import Client
@@ -29,8 +28,8 @@ def _put_txn(*keys: str) -> rpc_pb2.TxnRequest:
     )
 
 
-async def test_the_api_answers_as_etcd_does(start_regions) -> None:
-    [region] = await start_regions(("us-east", 3))
+async def test_the_api_answers_as_etcd_does(triple: RegionProcesses) -> None:
+    region = triple
     async with region.client() as client:
         first = await client.put("a", "1")
         assert first.header.revision == 2
@@ -63,11 +62,10 @@ async def test_the_api_answers_as_etcd_does(start_regions) -> None:
         assert len(hashes) == 1
 
 
-async def test_errors_have_their_own_kind(start_regions) -> None:
-    [region] = await start_regions(("us-east", 1))
-    async with region.client() as client:
+async def test_errors_have_their_own_kind(triple: RegionProcesses) -> None:
+    async with triple.client() as client:
         for _ in range(5):
-            await client.put("k", "v")
+            newest = (await client.put("k", "v")).header.revision
         with pytest.raises(EmptyKey):
             await client.put("", "v")
         with pytest.raises(KeyTooLong):
@@ -78,12 +76,12 @@ async def test_errors_have_their_own_kind(start_regions) -> None:
         with pytest.raises(TooManyOps):
             await client.txn(_put_txn(*[f"k{number}" for number in range(129)]))
         with pytest.raises(FutureRevision):
-            await client.get("k", revision=1000)
-        await client.compact(4)
+            await client.get("k", revision=1_000_000)
+        await client.compact(newest)
         with pytest.raises(Compacted):
-            await client.get("k", revision=2)
+            await client.get("k", revision=newest - 1)
         with pytest.raises(Compacted):
-            await client.compact(3)
+            await client.compact(newest - 1)
         assert (await client.get("k")).kvs[0].value == b"v"
 
 
@@ -110,7 +108,7 @@ async def test_nothing_acknowledged_is_lost_when_the_leader_is_killed(start_regi
         await leader.end(signal.SIGKILL)
         before = len(acknowledged)
         await eventually(_value(lambda: len(acknowledged) > before + 100))
-        await leader.start()
+        leader.start()
         stop.set()
         await asyncio.gather(*writers)
         stored = {kv.key.decode(): kv.mod_revision for kv in (await client.get_prefix("w")).kvs}
@@ -153,8 +151,8 @@ async def test_restart_of_every_replica_keeps_everything(start_regions) -> None:
     async with region.client() as client:
         result = await client.put_many((f"k{number}", f"v{number}") for number in range(1000))
         assert result.count == 1000
-    assert [await replica.end() for replica in region.replicas] == [0, 0, 0]
-    await region.start()
+    assert await asyncio.gather(*(replica.end() for replica in region.replicas)) == [0, 0, 0]
+    region.start()
     async with region.client() as client:
         found = await eventually(lambda: client.get_prefix("k"), accept=lambda found: found.count == 1000)
         assert {kv.key: kv.value for kv in found.kvs} == {b"k%d" % n: b"v%d" % n for n in range(1000)}
@@ -162,29 +160,20 @@ async def test_restart_of_every_replica_keeps_everything(start_regions) -> None:
     await _all_equal(region)
 
 
-async def test_every_log_line_is_json_with_an_event(start_regions) -> None:
-    [region] = await start_regions(("us-east", 1))
-    [replica] = region.replicas
-    async with region.client() as client:
-        await client.put("k", "v")
-    await replica.end()
-    lines = [json.loads(line) for line in replica.log_text().splitlines()]
-    assert {"started", "stopping", "stopped"} <= {line["event"] for line in lines}
-    assert all({"event", "level", "timestamp", "replica"} <= set(line) for line in lines)
-
-
-async def test_a_second_process_on_the_same_data_is_refused(start_regions, tmp_path: Path) -> None:
+async def test_every_log_line_is_json_and_a_second_process_on_the_same_data_is_refused(start_regions) -> None:
     [region] = await start_regions(("us-east", 1))
     [replica] = region.replicas
     first = replica.process
-    await replica.start()
-    assert replica.process is not None
-    async with asyncio.timeout(20):
-        assert await replica.process.wait() == 1
+    replica.start()
+    assert await replica.ended_with() == 1
     assert "in use by another process" in replica.logs[-1].read_text()
     replica.process = first
     async with region.client() as client:
         await client.put("k", "v")
+    assert await replica.end() == 0
+    lines = [json.loads(line) for line in replica.log_text().splitlines()]
+    assert {"started", "stopping", "stopped", "not_started"} <= {line["event"] for line in lines}
+    assert all({"event", "level", "timestamp", "replica"} <= set(line) for line in lines)
 
 
 def _value(read):

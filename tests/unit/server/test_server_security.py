@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import grpc
 import pytest
 from grpc import aio
@@ -24,9 +26,8 @@ async def _stream_refusal(region: RegionProcesses, files: TlsFiles) -> grpc.Stat
         return code
 
 
-async def test_only_certificates_of_the_stores_ca_are_let_in(start_regions, tmp_path) -> None:
-    [region] = await start_regions(("us-east", 1))
-    [replica] = region.replicas
+async def test_only_certificates_of_the_stores_ca_are_let_in(single: RegionProcesses, tmp_path: Path) -> None:
+    region, [replica] = single, single.replicas
     other_ca = Authority.make("another-ca")
     # Trusts the store's CA, so that it is the server that refuses.
     for kind in ("client", "operator", "peer"):
@@ -43,9 +44,8 @@ async def test_only_certificates_of_the_stores_ca_are_let_in(start_regions, tmp_
             await client.get("k", serializable=True, timeout_seconds=1)
 
 
-async def test_no_certificate_at_all_is_refused_on_both_ports(start_regions) -> None:
-    [region] = await start_regions(("us-east", 1))
-    [replica] = region.replicas
+async def test_no_certificate_at_all_is_refused_on_both_ports(single: RegionProcesses) -> None:
+    region, [replica] = single, single.replicas
     anonymous = grpc.ssl_channel_credentials(region.client_files.ca.read_bytes())
     for address in (replica.client_address, replica.peer_address):
         options = [("grpc.ssl_target_name_override", "localhost")]
@@ -56,8 +56,8 @@ async def test_no_certificate_at_all_is_refused_on_both_ports(start_regions) -> 
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_client_refuses_a_server_of_another_ca(start_regions, tmp_path) -> None:
-    [region] = await start_regions(("us-east", 1))
+async def test_a_client_refuses_a_server_of_another_ca(single: RegionProcesses, tmp_path: Path) -> None:
+    region = single
     other = Authority.make("another-ca").issue(tmp_path / "other", "client")
     mistrustful = TlsFiles(ca=other.ca, cert=region.client_files.cert, key=region.client_files.key)
     async with Client([region.replicas[0].client_address], tls=mistrustful) as client:
@@ -65,9 +65,8 @@ async def test_a_client_refuses_a_server_of_another_ca(start_regions, tmp_path) 
             await client.get("k", timeout_seconds=1)
 
 
-async def test_the_peer_port_admits_by_kind(start_regions) -> None:
-    [region] = await start_regions(("us-east", 1))
-    [replica] = region.replicas
+async def test_the_peer_port_admits_by_kind(single: RegionProcesses) -> None:
+    region, [replica] = single, single.replicas
     peer = TlsFiles.in_directory(replica.directory / "tls")
     for files in (region.operator, peer):
         async with AdminClient(replica.peer_address, tls=files) as admin:
@@ -79,9 +78,8 @@ async def test_the_peer_port_admits_by_kind(start_regions) -> None:
         assert await _stream_refusal(region, files) is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_the_client_port_admits_every_kind_and_has_no_admin(start_regions) -> None:
-    [region] = await start_regions(("us-east", 1))
-    [replica] = region.replicas
+async def test_the_client_port_admits_every_kind_and_has_no_admin(single: RegionProcesses) -> None:
+    region, [replica] = single, single.replicas
     for files in (region.client_files, region.operator, TlsFiles.in_directory(replica.directory / "tls")):
         async with Client([replica.client_address], tls=files) as client:
             await client.put("k", "v")
@@ -107,7 +105,7 @@ async def test_without_client_authentication_the_client_port_still_speaks_tls_on
             await channel.unary_unary("/rstore.v1.Admin/Status")(b"", timeout=1)
 
 
-async def test_certificates_are_rotated_without_a_restart(start_regions, tmp_path) -> None:
+async def test_certificates_are_rotated_without_a_restart(start_regions, tmp_path: Path) -> None:
     [region] = await start_regions(("us-east", 1))
     [replica] = region.replicas
     new_ca = Authority.make("next-ca")
