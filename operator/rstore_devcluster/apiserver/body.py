@@ -9,6 +9,7 @@ import yaml
 
 from .errors import bad_request, unsupported_media_type
 from .jsonobj import Json, JsonObject
+from .protobuf import MEDIA_TYPE, decode_protobuf
 
 JSON_TYPES = frozenset({"application/json", ""})
 YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
@@ -63,6 +64,8 @@ def decode(data: bytes, content_type: str) -> Body:
         return decode_json(data)
     if media_type in YAML_TYPES:
         return decode_yaml(data)
+    if media_type == MEDIA_TYPE:
+        return Body(decode_protobuf(data))
     raise unsupported_media_type(
         "the body of the request was in an unknown format - accepted media types include: "
         f"application/json, application/yaml (got {media_type})"

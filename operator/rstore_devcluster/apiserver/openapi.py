@@ -163,7 +163,8 @@ def _paths(resource: Resource) -> JsonObject:
         return made
 
     patch = operation("patch", writes=True)
-    patch["requestBody"] = {"content": {media_type: {"schema": {"type": "object"}} for media_type in _BODY_TYPES}}
+    bodies = [item for item in _BODY_TYPES if not (resource.custom and "strategic" in item)]
+    patch["requestBody"] = {"content": {media_type: {"schema": {"type": "object"}} for media_type in bodies}}
     return {
         collection: {"get": operation("list"), "post": operation("post", writes=True)},
         f"{collection}/{{name}}": {

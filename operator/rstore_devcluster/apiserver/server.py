@@ -31,7 +31,7 @@ _EVENT_SWEEP_SECONDS = 60.0
 
 
 class ApiServer:
-    """An embedded Kubernetes API server: ``await start()``, then ``url`` and ``kubeconfig()``, then ``await stop()``."""
+    """An embedded Kubernetes API server: ``await start()``, then ``url`` and ``kubeconfig()``; ``await stop()``."""
 
     def __init__(self, options: ApiServerOptions | None = None) -> None:
         self.options = options or ApiServerOptions()

@@ -122,6 +122,7 @@ class KindStrategy:
             api_version=resource.api_version,
             subresource=subresource,
             now=format_time(now) if now is not None else "",
+            reset_status=resource.has_status,
         )
 
 

@@ -95,10 +95,16 @@ def track_update(
     api_version: str,
     subresource: str,
     now: str,
+    reset_status: bool,
 ) -> None:
-    """Record in place that ``manager`` changed ``old`` into ``obj`` by something else than server-side apply."""
+    """Record in place that ``manager`` changed ``old`` into ``obj`` by something else than server-side apply.
+
+    ``reset_status``: the status of a new object is the server's, not the manager's.
+    """
     new_leaves = leaves(node, obj)
     old_leaves = leaves(node, old) if old is not None else {}
+    if old is None and reset_status:
+        new_leaves = {path: value for path, value in new_leaves.items() if path[0] != "f:status"}
     changed = frozenset(
         path for path, value in new_leaves.items() if path not in old_leaves or old_leaves[path] != value
     )

@@ -6,6 +6,7 @@ The client's models know every field, its type and its description. What they do
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing
 from typing import Any
@@ -15,7 +16,7 @@ import kubernetes.client as models
 from rstore_devcluster.apiserver.jsonobj import JsonObject
 
 PREFIX = "#/components/schemas/"
-COMPONENT = "io.k8s.api."
+_MODEL_NAME = re.compile(r"^([A-Z][A-Za-z]*?)??V(\d+(?:(?:alpha|beta)\d+)?)([A-Z].*)$")
 
 _QUANTITIES = frozenset(
     {"limits", "requests", "capacity", "allocatable", "hard", "used", "allocatedResources", "overhead"}
@@ -56,14 +57,29 @@ _ATOMIC_MAPS = frozenset({("V1PodSpec", "nodeSelector"), ("V1ServiceSpec", "sele
 _LIST_MAP_CONDITIONS = "conditions"
 
 
+_models: dict[str, str] = {}
+
+
+@functools.cache
 def component_name(model: str) -> str:
-    """The name of a model in OpenAPI documents."""
-    return COMPONENT + model
+    """The name of a model in OpenAPI documents: ``io.k8s.api.v1.Pod`` for ``V1Pod``."""
+    found = _MODEL_NAME.match(model)
+    if found is None:
+        name = f"io.k8s.api.{model}"
+    else:
+        group = f"{found[1].lower()}." if found[1] else ""
+        name = f"io.k8s.api.{group}v{found[2]}.{found[3]}"
+    _models[name] = model
+    return name
+
+
+def _model_of(reference: str) -> str:
+    return _models[reference.removeprefix(PREFIX)]
 
 
 def resolve(reference: str) -> JsonObject:
     """The schema a ``$ref`` names."""
-    return schema_of(reference.rsplit(".", 1)[-1])
+    return schema_of(_model_of(reference))
 
 
 @functools.cache
@@ -201,7 +217,7 @@ def closure(names: set[str]) -> dict[str, JsonObject]:
 
 def _references(schema: Any) -> list[str]:
     if isinstance(schema, dict):
-        own = [str(schema["$ref"]).rsplit(".", 1)[-1]] if "$ref" in schema else []
+        own = [_model_of(str(schema["$ref"]))] if "$ref" in schema else []
         return own + [name for value in schema.values() for name in _references(value)]
     if isinstance(schema, list):
         return [name for value in schema for name in _references(value)]
