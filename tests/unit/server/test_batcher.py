@@ -1,0 +1,210 @@
+"""Group commit: what shares an entry, what is not proposed, and whose error is whose."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from rstore_api.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    NoPrimary,
+    NotLeader,
+    OutcomeUnknown,
+    ShuttingDown,
+    TooManyRequests,
+)
+from rstore_api.proto import rpc_pb2, rstore_pb2
+from rstore_replica.api.batcher import Batcher, BatchLimits
+from unit.server.server_fakes import FakeGate, FakeGroup
+
+
+def _batcher(group: FakeGroup, gate: FakeGate | None = None, **limits: int) -> Batcher:
+    return Batcher(
+        group=group,
+        gate=gate or FakeGate(),
+        write_limits=lambda incoming: rstore_pb2.WriteLimits(max_txn_ops=128, no_space=incoming > 1_000_000),
+        limits=BatchLimits(**{"max_in_flight_entries": 1} | limits),  # type: ignore[arg-type]
+    )
+
+
+def _put(batcher: Batcher, key: str, *, value: bytes = b"", seconds: float = 60) -> asyncio.Task[rpc_pb2.PutResponse]:
+    write = rstore_pb2.WriteRequest(put=rpc_pb2.PutRequest(key=key.encode(), value=value))
+    deadline = asyncio.get_running_loop().time() + seconds
+    return asyncio.create_task(batcher.submit(write, rpc_pb2.PutResponse, deadline=deadline))
+
+
+def _keys(group: FakeGroup) -> list[list[str]]:
+    return [[request.put.key.decode() for request in entry.write.requests] for entry in group.proposals]
+
+
+async def _settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_requests_that_arrive_together_share_an_entry() -> None:
+    group = FakeGroup()
+    batcher = _batcher(group)
+    await asyncio.gather(*(_put(batcher, str(number)) for number in range(5)))
+    assert _keys(group) == [["0", "1", "2", "3", "4"]]
+    assert group.proposals[0].write.epoch == 1
+    assert group.proposals[0].write.limits.max_txn_ops == 128
+
+
+async def test_requests_gather_while_an_entry_is_in_flight() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group)
+    first = _put(batcher, "a")
+    await _settle()
+    rest = [_put(batcher, key) for key in "bcd"]
+    await _settle()
+    assert _keys(group) == [["a"]]
+    assert batcher.queued == 3
+    group.let_go()
+    await first
+    await _settle()
+    assert _keys(group) == [["a"], ["b", "c", "d"]]
+    group.let_go()
+    await asyncio.gather(*rest)
+
+
+async def test_an_entry_is_bounded_in_requests_and_bytes() -> None:
+    group = FakeGroup()
+    await asyncio.gather(*(_put(_b, str(n)) for _b in [_batcher(group, max_entry_requests=2)] for n in range(5)))
+    assert [len(keys) for keys in _keys(group)] == [2, 2, 1]
+    group = FakeGroup()
+    batcher = _batcher(group, max_entry_bytes=1000)
+    await asyncio.gather(
+        *(_put(batcher, str(n), value=b"v" * 450) for n in range(4)), _put(batcher, "x", value=b"v" * 5000)
+    )
+    assert [len(keys) for keys in _keys(group)] == [2, 2, 1]
+
+
+async def test_each_caller_hears_its_own_result() -> None:
+    def answer(request: rstore_pb2.WriteRequest) -> object:
+        if request.put.key == b"bad":
+            return InvalidRequest("bad")
+        return rpc_pb2.PutResponse(header=rpc_pb2.ResponseHeader(revision=int(request.put.key)))
+
+    batcher = _batcher(FakeGroup(answer=answer))
+    good, bad, other = _put(batcher, "1"), _put(batcher, "bad"), _put(batcher, "2")
+    assert (await good).header.revision == 1
+    assert (await other).header.revision == 2
+    with pytest.raises(InvalidRequest, match="bad"):
+        await bad
+
+
+@pytest.mark.parametrize("refusal", [NotLeader(leader="x:2380"), TooManyRequests(), OutcomeUnknown("late")])
+async def test_refusal_of_the_entry_is_the_refusal_of_all_its_requests(refusal) -> None:
+    batcher = _batcher(FakeGroup(refusal=refusal))
+    results = await asyncio.gather(*(_put(batcher, key) for key in "ab"), return_exceptions=True)
+    assert [type(result) for result in results] == [type(refusal)] * 2
+    assert results[0] is not results[1]
+    assert results[0].leader == refusal.leader
+
+
+async def test_a_surprise_while_proposing_leaves_the_outcome_unknown() -> None:
+    batcher = _batcher(FakeGroup(refusal=RuntimeError("?")))
+    with pytest.raises(OutcomeUnknown):
+        await _put(batcher, "a")
+
+
+async def test_a_malformed_result_leaves_the_outcome_unknown() -> None:
+    group = FakeGroup()
+
+    async def propose(entry: bytes, *, timeout_seconds: float) -> object:
+        return []
+
+    group.propose = propose  # type: ignore[method-assign]
+    with pytest.raises(OutcomeUnknown):
+        await _put(_batcher(group), "a")
+
+
+async def test_nothing_is_proposed_after_the_deadline() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group)
+    first = _put(batcher, "a")
+    await _settle()
+    late = _put(batcher, "late", seconds=0)
+    await _settle()
+    group.let_go()
+    await first
+    with pytest.raises(DeadlineExceeded):
+        await late
+    assert _keys(group) == [["a"]]
+
+
+async def test_nothing_is_proposed_for_a_caller_that_went_away() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group)
+    first, gone, kept = _put(batcher, "a"), _put(batcher, "gone"), _put(batcher, "kept")
+    second = _put(batcher, "b")
+    await _settle()
+    assert _keys(group) == [["a", "gone", "kept", "b"]]
+    gone.cancel()  # in flight: the entry goes on for the others
+    later, dropped = _put(batcher, "later"), _put(batcher, "dropped")
+    await _settle()
+    dropped.cancel()  # waiting: never proposed
+    await _settle()
+    group.let_go()
+    await asyncio.gather(first, kept, second)
+    await _settle()
+    group.let_go()
+    await later
+    assert _keys(group)[1:] == [["later"]]
+
+
+async def test_the_queue_is_bounded_in_requests_and_bytes() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group, max_waiting_requests=2, max_waiting_bytes=10_000)
+    _first = _put(batcher, "a")
+    await _settle()
+    waiting = [_put(batcher, "b"), _put(batcher, "c")]
+    await _settle()
+    with pytest.raises(TooManyRequests):
+        await _put(batcher, "d")
+    for task in waiting:
+        task.cancel()
+    group.let_go()
+    await _settle()
+    with pytest.raises(TooManyRequests):
+        await _put(batcher, "large", value=b"v" * 20_000)
+
+
+async def test_a_shut_gate_refuses_before_proposing() -> None:
+    group, gate = FakeGroup(), FakeGate(open=False)
+    with pytest.raises(NoPrimary):
+        await _put(_batcher(group, gate), "a")
+    assert group.proposals == []
+
+
+async def test_the_gate_is_asked_when_the_entry_is_made() -> None:
+    group, gate = FakeGroup(held=True), FakeGate()
+    batcher = _batcher(group, gate)
+    first = _put(batcher, "a")
+    await _settle()
+    second = _put(batcher, "b")
+    await _settle()
+    gate.open = False
+    group.let_go()
+    await first
+    with pytest.raises(NoPrimary):
+        await second
+
+
+async def test_closing_refuses_what_waits_and_waits_for_what_is_in_flight() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group)
+    first = _put(batcher, "a")
+    await _settle()
+    second = _put(batcher, "b")
+    await _settle()
+    closing = asyncio.create_task(batcher.close())
+    with pytest.raises(ShuttingDown):
+        await second
+    with pytest.raises(ShuttingDown):
+        await _put(batcher, "c")
+    assert not closing.done()
+    group.let_go()
+    await asyncio.gather(first, closing)

@@ -1,0 +1,81 @@
+"""Liveness, readiness, metrics and gRPC health of a real replica."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import aiohttp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from rstore_api.client_dial import Address, open_channel
+from unit.server.server_certificates import Authority
+from unit.server.server_processes import HTTP_PORT, RegionProcesses, ReplicaProcess, bootstrap, eventually
+
+
+async def _get(replica: ReplicaProcess, path: str) -> tuple[int, str]:
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+            session.get(f"http://{replica.host}:{HTTP_PORT}{path}") as response,
+        ):
+            return response.status, await response.text()
+    except aiohttp.ClientError as error:
+        return 0, str(error)
+
+
+async def test_a_replica_is_alive_at_once_and_ready_when_it_can_serve(tmp_path: Path, authority: Authority) -> None:
+    region = RegionProcesses(tmp_path, authority, region="us-east", replicas=3)
+    first, *others = region.replicas
+    try:
+        first.start()
+        await eventually(lambda: _get(first, "/healthz"), accept=lambda found: found[0] == 200)
+        status, _reason = await eventually(lambda: _get(first, "/readyz"), accept=lambda found: "no leader" in found[1])
+        assert status == 503
+        for other in others:
+            other.start()
+        await eventually(lambda: _get(first, "/readyz"), accept=lambda found: "not been bootstrapped" in found[1])
+        await bootstrap(region)
+        await eventually(lambda: _get(first, "/readyz"), accept=lambda found: found == (200, "ok\n"))
+        for other in others:
+            await other.end(signal.SIGKILL)
+        await eventually(lambda: _get(first, "/readyz"), accept=lambda found: found[0] == 503)
+        assert (await _get(first, "/healthz"))[0] == 200
+    finally:
+        region.stop()
+
+
+async def test_metrics_tell_what_happened(single: RegionProcesses) -> None:
+    [replica] = single.replicas
+    async with single.client() as client:
+        await asyncio.gather(*(client.put(f"m{number}", "v") for number in range(10)))
+        revision = (await client.get("m1")).header.revision
+    status, text = await _get(replica, "/metrics")
+    assert status == 200
+    lines = set(text.splitlines())
+    assert f"rstore_revision {float(revision)}" in lines
+    assert {"rstore_epoch 1.0", "rstore_is_leader 1.0", "rstore_primary 1.0", "rstore_ready 1.0"} <= lines
+    assert 'rstore_requests_total{method="Put",result="ok"} 10.0' in lines
+    assert any(line.startswith("rstore_event_loop_lag_seconds_count") for line in lines)
+    assert any(line.startswith('rstore_request_seconds_bucket{le="0.01",method="Put"}') for line in lines)
+
+
+async def test_grpc_health_and_reflection_are_served(single: RegionProcesses) -> None:
+    channel = await open_channel(Address.parse(single.replicas[0].client_address), tls=single.client_files)
+    async with channel:
+        health = health_pb2_grpc.HealthStub(channel)
+
+        async def check() -> int:
+            found = await health.Check(health_pb2.HealthCheckRequest(service="etcdserverpb.KV"), timeout=2)
+            return int(found.status)
+
+        await eventually(check, accept=lambda status: status == health_pb2.HealthCheckResponse.SERVING)
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        names = {
+            service.name
+            async for response in stub.ServerReflectionInfo(requests, timeout=2)
+            for service in response.list_services_response.service
+        }
+    assert {"etcdserverpb.KV", "etcdserverpb.Maintenance", "etcdserverpb.Cluster"} <= names
