@@ -27,7 +27,7 @@ ABORT = "abort-failover"
 ABORT_REFUSED = frozenset({"NothingToAbort", "TooLateToAbort", "InvalidAnnotation"})
 DRY_RUN_ANSWERED = frozenset({"DryRun", "UnknownRegion"})
 """Reasons of the operator's events that answer a request."""
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.1
 EXPLANATION_SECONDS = 2.0
 """How long a failure without a reason waits for the event that gives one."""
 

@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -32,7 +33,9 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, None when there is none."""
         if cmd_name == "dev":
-            return typer.main.get_command(importlib.import_module("rstore_cli.dev").app)
+            dev = typer.main.get_group(importlib.import_module("rstore_cli.dev").app)
+            dev.name, dev.help = "dev", "A local cluster of plain processes: no Docker, no root."
+            return dev
         return super().get_command(ctx, cmd_name)
 
 
@@ -77,6 +80,7 @@ def main() -> None:
     # The command line is not the place for gRPC's and urllib3's own notices; errors reach the user as ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    threading.excepthook = _thread_ended
     try:
         app()
     except CliError as error:
@@ -87,6 +91,13 @@ def main() -> None:
         _fail(str(error), "`rstore status NAME` shows the store's health", EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _thread_ended(args: threading.ExceptHookArgs) -> None:
+    """The Kubernetes library's port-forward thread dies of the end of its connection, which is no news."""
+    forwarding = args.thread is not None and args.thread.name.startswith("Kubernetes port forward proxy")
+    if not (forwarding and issubclass(args.exc_type, OSError)):
+        threading.__excepthook__(args)
 
 
 def _fail(message: str, hint: str, exit_code: int) -> None:

@@ -13,15 +13,18 @@ from rich.table import Table
 
 from rstore_cli.options import Output
 
+PIPED_WIDTH = 500
+"""Columns when there is no terminal: nothing is cut for whoever reads it."""
+
 
 def stdout() -> Console:
     """Where results go."""
-    return Console(soft_wrap=not sys.stdout.isatty())
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=True)
 
 
 def stderr() -> Console:
     """Where progress, warnings and errors go."""
-    return Console(stderr=True, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH, soft_wrap=True)
 
 
 def emit(data: Any, output: Output, render: Callable[[Console], None]) -> None:

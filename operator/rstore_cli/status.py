@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,7 @@ from rstore_cli.output import emit, seconds, size, stderr, stdout, table
 
 WATCH_INTERVAL_SECONDS = 1.0
 RECEIPTS_SHOWN = 3
-REGION_HEADERS = ("REGION", "ROLE", "PHASE", "READY", "LEADER", "REVISION", "ACKED", "LAG", "LAG BYTES", "CONNECTED")
+REGION_HEADERS = ("REGION", "ROLE", "PHASE", "READY", "LEADER", "REVISION", "ACKED", "LAG")
 
 
 def status(
@@ -94,12 +95,18 @@ def region_rows(current: dict[str, Any]) -> list[tuple[str, ...]]:
                 region.get("leader") or "-",
                 _number(region.get("revision")),
                 _number(region.get("ackedRevision")) if secondary else "-",
-                seconds(region.get("lagSeconds")) if secondary else "-",
-                size(region.get("lagBytes")) if secondary else "-",
-                {True: "yes", False: "no"}.get(region.get("connected", ""), "-") if secondary else "-",
+                lag_text(region) if secondary else "-",
             )
         )
     return rows
+
+
+def lag_text(region: dict[str, Any]) -> str:
+    """How far a secondary is behind: ``4ms``, ``1.5s (2KiB)``, ``not connected``."""
+    if region.get("connected") is False:
+        return "not connected"
+    behind = int(region.get("lagBytes") or 0)
+    return seconds(region.get("lagSeconds")) + (f" ({size(behind)})" if behind else "")
 
 
 def condition_lines(current: dict[str, Any]) -> list[str]:
@@ -146,7 +153,22 @@ def receipt_line(receipt: dict[str, Any]) -> str:
     finished = receipt.get("finishedAt") or receipt.get("startedAt")
     if finished:
         parts.append(str(finished))
+    steps = ", ".join(f"{name} {seconds(duration)}" for name, duration in step_durations(receipt))
+    if steps:
+        parts.append(f"({steps})")
     return "  " + "  ".join(parts)
+
+
+def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
+    """(step, seconds) of a receipt: each step lasts until the next begins, the last until the end."""
+    steps = [(str(step.get("name")), str(step.get("startedAt"))) for step in receipt.get("steps", [])]
+    marks = [*(begun for _, begun in steps), str(receipt.get("finishedAt"))]
+    try:
+        moments = [datetime.fromisoformat(mark) for mark in marks]
+    except ValueError:
+        return []
+    pairs = zip(moments, moments[1:], strict=False)
+    return [(name, (end - begun).total_seconds()) for (name, _), (begun, end) in zip(steps, pairs, strict=True)]
 
 
 def _watch(cluster: Cluster, name: str) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import yaml
-from rstore_cli.status import condition_lines, receipt_line
+from rstore_cli.status import condition_lines, receipt_line, step_durations
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, store_object
 
@@ -27,8 +27,18 @@ def test_a_ready_store_shows_its_regions_and_exits_0(run: Run, cluster: FakeClus
     assert ran.code == 0
     rows = [line.split() for line in ran.out.splitlines()]
     assert "phase Steady  primary us-east  epoch 1" in ran.out
-    assert ["us-east", "Primary", "Ready", "3/3", "-", "9", "-", "-", "-", "-"] in rows
-    assert ["eu-west", "Secondary", "Ready", "2/3", "orders-eu-west-1", "8", "8", "4ms", "2KiB", "yes"] in rows
+    assert ["us-east", "Primary", "Ready", "3/3", "-", "9", "-", "-"] in rows
+    assert ["eu-west", "Secondary", "Ready", "2/3", "orders-eu-west-1", "8", "8", "4ms", "(2KiB)"] in rows
+
+
+def test_a_cut_off_region_is_shown_as_such(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects["status"]["regions"][1]["connected"] = False
+    assert "not connected" in run("status", "orders").out
+
+
+def test_nothing_is_cut_when_there_is_no_terminal(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects["status"]["regions"][1]["leader"] = "x" * 200
+    assert "x" * 200 in run("status", "orders").out
 
 
 def test_a_store_that_is_not_ready_says_why_and_exits_1(run: Run, cluster: FakeCluster) -> None:
@@ -107,6 +117,19 @@ def test_watching_without_a_terminal_prints_each_change_once(
 def test_good_conditions_are_not_troubles() -> None:
     good = [("Ready", "True"), ("Degraded", "False"), ("Progressing", "True"), ("Unheard", "False")]
     assert condition_lines({"conditions": [{"type": kind, "status": value} for kind, value in good]}) == []
+
+
+def test_a_receipt_tells_how_long_each_step_took() -> None:
+    receipt = {
+        "steps": [
+            {"name": "Demoting", "startedAt": "2026-01-01T00:00:00.000000Z"},
+            {"name": "Promoting", "startedAt": "2026-01-01T00:00:00.120000Z"},
+        ],
+        "finishedAt": "2026-01-01T00:00:01.620000Z",
+    }
+    assert step_durations(receipt) == [("Demoting", 0.12), ("Promoting", 1.5)]
+    assert "(Demoting 120ms, Promoting 1.5s)" in receipt_line(receipt)
+    assert step_durations({**receipt, "finishedAt": None}) == []
 
 
 def test_a_receipt_without_details_is_still_one_line() -> None:
