@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -11,8 +11,15 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc as rpc
 
 from rstore_replica.raft.clock import Clock
-from rstore_replica.replication.ports import Dialer, LinkBrokenError
+from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.waiting import within
+
+
+class Dialer(Protocol):
+    """Makes gRPC channels with this replica's certificate."""
+
+    async def dial(self, address: str, /) -> grpc.aio.Channel:
+        """A fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises OSError."""
 
 
 def _describe(error: BaseException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import grpc.aio
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
@@ -111,13 +110,6 @@ class Connector(Protocol):
 
     async def connect(self, address: str, /) -> StreamConnection:
         """A fresh stream to ``host:port``, the name resolved now; raises :class:`LinkBrokenError`."""
-
-
-class Dialer(Protocol):
-    """Makes gRPC channels with this replica's certificate."""
-
-    async def dial(self, address: str, /) -> grpc.aio.Channel:
-        """A fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises OSError."""
 
 
 class Random(Protocol):

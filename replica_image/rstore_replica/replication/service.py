@@ -10,8 +10,8 @@ from rstore_api.proto import rstore_pb2_grpc as rpc
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.connection import GrpcConnector
-from rstore_replica.replication.ports import Connector, Dialer, RaftGroup, Random, ReplicatedMachine
+from rstore_replica.replication.connection import Dialer, GrpcConnector
+from rstore_replica.replication.ports import Connector, RaftGroup, Random, ReplicatedMachine
 from rstore_replica.replication.progress import Progress, RegionProgress
 from rstore_replica.replication.receiver import Receiver
 from rstore_replica.replication.regions import RegionController
