@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -167,7 +168,7 @@ def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
         moments = [datetime.fromisoformat(mark) for mark in marks]
     except ValueError:
         return []
-    pairs = zip(moments, moments[1:], strict=False)
+    pairs = itertools.pairwise(moments)
     return [(name, (end - begun).total_seconds()) for (name, _), (begun, end) in zip(steps, pairs, strict=True)]
 
 
