@@ -89,16 +89,20 @@ def advance(
     timeout_ms: int,
     abort: bool,
     told: bool,
+    stop_sent_at: datetime | None = None,
 ) -> Progressed:
     """Move on as far as what was observed allows.
 
     ``abort`` asks to call it off (only possible before Promoting); ``told`` says that every region that can be reached
-    knows the new primary and that the request has been taken off the object.
+    knows the new primary and that the request has been taken off the object; ``stop_sent_at`` is when this process
+    first asked the old primary to stop, None when it did not.
     """
     for _ in Step:  # every move leads to a later step, so this ends
         following = _follow(intent, observed, now=now, timeout_ms=timeout_ms, abort=abort)
         if following is None:
             break
+        if intent.step is Step.DEMOTING and stop_sent_at is not None and stop_sent_at >= intent.started_at:
+            following = replace(following, stopped_at=stop_sent_at)
         check_move(intent, following)
         intent = following
     if intent.step is Step.REPOINTING and told:
@@ -186,7 +190,7 @@ def _receipt(intent: FailoverIntent, now: datetime) -> Receipt:
         finished_at=now,
         steps=intent.steps,
         final_revision=intent.final_revision,
-        write_gap_seconds=round((promoted_at - intent.started_at).total_seconds(), 3),
+        write_gap_seconds=round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3),
         reason=intent.reason,
     )
 

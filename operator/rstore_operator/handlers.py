@@ -66,7 +66,7 @@ class Handlers:
     def __init__(self, api: Callable[[], Kubernetes], image: ReplicaImage) -> None:
         self._api = api
         self._image = image
-        self._wake: dict[Key, asyncio.Event] = {}
+        self._running: dict[Key, tuple[asyncio.Event, Reconciler]] = {}
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """All handlers."""
@@ -92,15 +92,18 @@ class Handlers:
         )(self._run)
 
     async def _child_changed(self, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        self._poke((namespace or "", labels.get(STORE_LABEL, "")))
+        running = self._running.get((namespace or "", labels.get(STORE_LABEL, "")))
+        if running is not None:
+            wake, reconciler = running
+            reconciler.children_changed()
+            wake.set()
 
-    async def _store_changed(self, namespace: str | None, name: str | None, **_: Any) -> None:
-        self._poke((namespace or "", name or ""))
-
-    def _poke(self, key: Key) -> None:
-        event = self._wake.get(key)
-        if event is not None:
-            event.set()
+    async def _store_changed(self, namespace: str | None, name: str | None, meta: Mapping[str, Any], **_: Any) -> None:
+        running = self._running.get((namespace or "", name or ""))
+        if running is not None:
+            wake, reconciler = running
+            if reconciler.object_changed(meta.get("resourceVersion", "")):
+                wake.set()
 
     async def _run(
         self, namespace: str | None, name: str | None, uid: str | None, stopped: kopf.DaemonStopped, **kwargs: Any
@@ -108,8 +111,9 @@ class Handlers:
         """Runs one store until it is deleted or the operator stops."""
         ref = StoreRef(namespace or "", name or "", uid or "")
         key = (ref.namespace, ref.name)
-        wake = self._wake[key] = asyncio.Event()
+        wake = asyncio.Event()
         reconciler = Reconciler(ref, self._api(), _WatchedStore(key, kwargs), self._image)
+        self._running[key] = (wake, reconciler)
         structlog.contextvars.bind_contextvars(namespace=ref.namespace, store=ref.name)
         backoff = FIRST_BACKOFF_SECONDS
         rng = random.Random()
@@ -128,11 +132,9 @@ class Handlers:
                     wait = LAST_BACKOFF_SECONDS  # being deleted: kopf is about to stop this daemon
                 if wait > 0:
                     await _wait_for_any(wake, stopped, timeout_seconds=wait)
-                if wake.is_set():
-                    reconciler.invalidate()
         finally:
-            if self._wake.get(key) is wake:
-                del self._wake[key]
+            if self._running.get(key) == (wake, reconciler):
+                del self._running[key]
             await reconciler.close()
 
 

@@ -78,7 +78,7 @@ def _failover(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         if receipt.outcome is Outcome.SUCCEEDED:
             yield Notice(
                 "SwitchoverSucceeded",
-                f"{receipt.to_region} is primary of epoch {receipt.epoch} from revision {receipt.final_revision} on; "
+                f"{receipt.to_region} is primary of epoch {receipt.epoch} after revision {receipt.final_revision}; "
                 f"writes waited at most {receipt.write_gap_seconds:g} s",
             )
         else:

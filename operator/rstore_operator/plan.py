@@ -44,6 +44,10 @@ BUSY_SECONDS = 0.2
 SWITCHING_SECONDS = 0.02
 
 
+Problems = tuple[tuple[str, str], ...]
+"""Reason and message of each thing that is wrong."""
+
+
 @dataclass(frozen=True)
 class PlanInput:
     """All that a decision depends on. ``failures`` are what went wrong when the last plan was carried out."""
@@ -59,6 +63,10 @@ class PlanInput:
     fresh_store_id: str
     settled: Settled
     failures: tuple[str, ...] = ()
+    stop_sent_at: datetime | None = None
+    known_problems: Problems | None = None
+    """What the last plan found wrong with the objects: given when none of them has changed since, so that they need
+    not be compared again."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,8 @@ class Plan:
     """Told once the annotations they answer have been removed."""
     commit_first: bool
     requeue_seconds: float
+    problems: Problems
+    """What is wrong with the objects; see :attr:`PlanInput.known_problems`."""
     watch_closely: frozenset[str] = frozenset()
     """Regions whose leaders decide about the next step; the others need not be asked until it is over."""
 
@@ -120,9 +130,8 @@ class _Planner:
         progressed = self._advance(reply)
         frozen = self.commands.paused and progressed.intent is None and progressed.receipt is None
         bootstrap = self._bootstrap()
-        children, pending, problems = self._children(frozen)
-        if bootstrap.problem:
-            problems = (*problems, ("DataConflict", bootstrap.problem))
+        children, object_problems = self._children(frozen)
+        problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
         if progressed.command is not None:
@@ -137,7 +146,7 @@ class _Planner:
             actions.append(RemoveAnnotations(removal))
         if frozen:
             store_id = self.before.store_id
-        status = self._status(reply, progressed, store_id, bootstrap, problems, pending, frozen)
+        status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
         busy = bool(actions) or status.phase in (Phase.PENDING, Phase.CREATING)
         return Plan(
             status=status,
@@ -146,6 +155,7 @@ class _Planner:
             answers=tuple(reply.notices),
             commit_first=_intent_changed(self.before, status),
             requeue_seconds=SWITCHING_SECONDS if progressed.intent else BUSY_SECONDS if busy else IDLE_SECONDS,
+            problems=object_problems,
             watch_closely=_watch_closely(progressed.intent),
         )
 
@@ -161,6 +171,7 @@ class _Planner:
             timeout_ms=failover.switchover_timeout_ms,
             abort=self.commands.abort,
             told=self._told(reply.intent),
+            stop_sent_at=self.given.stop_sent_at,
         )
 
     def _told(self, intent: FailoverIntent) -> bool:
@@ -248,22 +259,31 @@ class _Planner:
                 return ()
         return deletions(self.effective.leaving, self.observed)
 
-    def _children(self, frozen: bool) -> tuple[tuple[Action, ...], int, tuple[tuple[str, str], ...]]:
-        """Actions, how many changes are under way, and problems."""
-        problems: list[tuple[str, str]] = []
+    def _children(self, frozen: bool) -> tuple[tuple[Action, ...], Problems]:
+        """What to do about the objects that the store is made of, and what is wrong with them."""
+        if self.given.known_problems is not None:
+            return (), self.given.known_problems
         primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
         if not primary:
-            return (), 0, ()
+            return (), ()
         children = plan_children(
             self.ref, self.effective, primary, self.given.image, self.observed, self.given.settled, self.given.now
         )
+        problems: Problems = ()
         if children.foreign:
             listed = ", ".join(f"{kind}/{name}" for kind, name in children.foreign)
-            problems.append(("NameTaken", f"these objects exist and are not this store's; rename or remove: {listed}"))
-        if self.effective is not None:
-            problems += [("RemovalRefused", message) for message in self.effective.refused_removals]
+            message = f"these objects exist and are not this store's; rename or remove: {listed}"
+            problems = (("NameTaken", message),)
+        return (() if frozen else children.actions), problems
+
+    def _other_problems(self, bootstrap: BootstrapPlan) -> Problems:
+        problems = (
+            [("RemovalRefused", message) for message in self.effective.refused_removals] if self.effective else []
+        )
         problems += [("ActionFailed", message) for message in self.given.failures[:3]]
-        return ((), 0, tuple(problems)) if frozen else (children.actions, len(children.actions), tuple(problems))
+        if bootstrap.problem:
+            problems.append(("DataConflict", bootstrap.problem))
+        return tuple(problems)
 
     # ------------------------------------------------------------------------------------------ status
     def _status(
@@ -272,7 +292,7 @@ class _Planner:
         progressed: Progressed,
         store_id: str,
         bootstrap: BootstrapPlan,
-        problems: tuple[tuple[str, str], ...],
+        problems: Problems,
         pending: int,
         frozen: bool,
     ) -> StoreStatus:

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
-from rstore_operator.actions import Notice, RemoveAnnotations
+from rstore_operator.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.k8s import KubernetesError
 from rstore_operator.model import ReplicaImage, StoreRef
 from rstore_operator.observe import ChildView, observe
 from rstore_operator.observed import Pod
-from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
+from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.replicas import Replicas
 from rstore_operator.significance import due
 from rstore_operator.state import StoreStatus
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 
 MAX_UNTOLD = 64
 """Events kept until they may be posted."""
+COMPARE_SECONDS = 30.0
+"""Objects are compared with what is wanted when one of them changed, and this often anyway."""
 READ_AGAIN_SECONDS = 1.0
 """While a switchover is under way the object is taken as last seen for this long; a status that was changed meanwhile
 is noticed when ours is recorded."""
@@ -83,11 +85,15 @@ class Reconciler:
         self._replicas = Replicas(ref.name, ref.namespace, clock)
         self._actor = Actor(ref, api, self._view, self._replicas, now)
         self._object: dict[str, Any] | None = None
+        self._stale = True
         self._read_at = 0.0
         self._written_at = 0.0
         self._failures: tuple[str, ...] = ()
         self._closely: frozenset[str] = frozenset()
         self._untold: list[Notice] = []
+        self._stop_sent: tuple[int, datetime] | None = None
+        self._problems: Problems | None = None
+        self._compared_at = 0.0
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -95,7 +101,19 @@ class Reconciler:
 
     def invalidate(self) -> None:
         """The object has changed: read it again next time."""
-        self._object = None
+        self._stale = True
+        self._problems = None
+
+    def object_changed(self, resource_version: str) -> bool:
+        """The watch shows the object at that version. False when that is the one we know, our own write perhaps."""
+        if self._object is not None and self._object["metadata"].get("resourceVersion") == resource_version:
+            return False
+        self.invalidate()
+        return True
+
+    def children_changed(self) -> None:
+        """One of the children or pods has changed."""
+        self._problems = None
 
     async def step(self) -> float | None:
         """Once around. How many seconds to wait before the next time; None when the object is gone or going."""
@@ -112,6 +130,9 @@ class Reconciler:
             ask=self._ask,
         )
         meta = body["metadata"]
+        known_problems = self._known_problems()
+        if known_problems is None:
+            self._compared_at = self._clock()
         decided = plan(
             PlanInput(
                 ref=self._ref,
@@ -125,11 +146,18 @@ class Reconciler:
                 fresh_store_id=self._store_id(),
                 settled=self._view.settled,
                 failures=self._failures,
+                stop_sent_at=self._stop_sent_at(status),
+                known_problems=known_problems,
             )
         )
+        # What was just changed is looked at again.
+        self._problems = None if decided.actions else decided.problems
         self._closely = decided.watch_closely
         if not await self._record(status, decided):
             return SWITCHING_SECONDS
+        for action in decided.actions:
+            if isinstance(action, Demote) and (self._stop_sent is None or self._stop_sent[0] != action.epoch):
+                self._stop_sent = (action.epoch, self._now())
         done = await self._actor.run(decided.actions, observed.children)
         self._failures = tuple(item.failure for item in done if item.failure)
         self._untold += [notice for item in done for notice in item.notices]
@@ -147,7 +175,8 @@ class Reconciler:
 
     async def _read(self) -> dict[str, Any] | None:
         switching = bool(self._object and (self._object.get("status") or {}).get("failover"))
-        if self._object is None or not switching or self._clock() - self._read_at > READ_AGAIN_SECONDS:
+        if self._object is None or self._stale or not switching or self._clock() - self._read_at > READ_AGAIN_SECONDS:
+            self._stale = False  # before the read: a change that comes during it is read next time
             try:
                 self._object = await self._api.get_store(self._ref.namespace, self._ref.name)
             except KubernetesError as error:
@@ -157,6 +186,17 @@ class Reconciler:
             self._read_at = self._clock()
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
+
+    def _known_problems(self) -> Problems | None:
+        """Not None when no object has changed since they were compared, not long ago, or when there is no time."""
+        if self._closely:
+            return self._problems or ()
+        return self._problems if self._clock() - self._compared_at < COMPARE_SECONDS else None
+
+    def _stop_sent_at(self, status: StoreStatus) -> datetime | None:
+        if self._stop_sent is None or status.failover is None or status.failover.epoch != self._stop_sent[0]:
+            return None
+        return self._stop_sent[1]
 
     def _ask(self, pod: Pod) -> bool:
         return not self._closely or pod.region in self._closely

@@ -65,6 +65,8 @@ class FailoverIntent:
     step: Step
     started_at: datetime
     steps: tuple[StepTime, ...] = ()
+    stopped_at: datetime | None = None
+    """When the old primary was asked to stop, where that is known better than by the step's beginning."""
     final_revision: int | None = None
     promoted: str | None = None
     aborted: bool = False

@@ -1,0 +1,240 @@
+"""The loop around the planner: what is recorded first, what is done when somebody else was faster, when nothing is."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from rstore_operator.k8s import KubernetesError
+from rstore_operator.model import ReplicaImage
+from rstore_operator.observe import ChildView, read_pod
+from rstore_operator.reconcile import Reconciler
+from unit.operator.world import REF, SPEC, START
+
+
+class FakeApi:
+    """An API server with one store and its children; remembers every write in order."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self.store: dict[str, Any] | None = {
+            "metadata": {"name": "orders", "namespace": "default", "uid": REF.uid, "generation": 1},
+            "spec": copy.deepcopy(SPEC),
+        }
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.writes: list[str] = []
+        self.events: list[str] = []
+        self.beaten = False
+        self.broken: set[tuple[str, str]] = set()
+        self._stamp(self.store)
+
+    def _stamp(self, item: dict[str, Any]) -> None:
+        self.version += 1
+        item["metadata"]["resourceVersion"] = str(self.version)
+
+    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
+        if self.store is None:
+            raise KubernetesError(404, "NotFound", "gone")
+        return copy.deepcopy(self.store)
+
+    async def patch_status(self, namespace: str, name: str, patch: Any, resource_version: str) -> dict[str, Any]:
+        assert self.store is not None
+        if self.beaten or resource_version != self.store["metadata"]["resourceVersion"]:
+            raise KubernetesError(409, "Conflict", "the object has been modified")
+        self.writes.append("status")
+        status = self.store.setdefault("status", {})
+        self.store["status"] = _merged(status, patch)
+        self._stamp(self.store)
+        return copy.deepcopy(self.store)
+
+    async def remove_annotations(self, namespace: str, name: str, values: Any) -> None:
+        assert self.store is not None
+        self.writes.append("annotations")
+        for key in values:
+            del self.store["metadata"]["annotations"][key]
+        self._stamp(self.store)
+
+    async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        return copy.deepcopy(self.objects.get((kind, name)))
+
+    async def apply(self, manifest: Any) -> dict[str, Any]:
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        if key in self.broken:
+            raise KubernetesError(422, "Invalid", f"{key[1]} is invalid")
+        self.writes.append(f"{key[0]}/{key[1]}")
+        item = copy.deepcopy(dict(manifest))
+        known = self.objects.get(key)
+        if key[0] == "Service" and "clusterIP" not in item["spec"]:
+            item["spec"]["clusterIP"] = known["spec"]["clusterIP"] if known else f"10.0.0.{len(self.objects) + 1}"
+        self._stamp(item)
+        self.objects[key] = item
+        return copy.deepcopy(item)
+
+    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        self.objects.pop((kind, name))
+
+    async def post_event(self, ref: Any, version: str, reason: str, message: str, warning: bool, now: Any) -> None:
+        self.events.append(reason)
+
+    def children(self) -> list[dict[str, Any]]:
+        return list(self.objects.values())
+
+    def pods(self) -> list[dict[str, Any]]:
+        return []
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result
+
+
+@pytest.fixture
+async def api_and_loop() -> Any:
+    api = FakeApi()
+    clock = iter(range(10_000))
+    loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=lambda: START, clock=lambda: next(clock) * 0.01)
+    yield api, loop
+    await loop.close()
+
+
+async def test_objects_are_made_and_then_left_alone(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    for _ in range(6):
+        await loop.step()
+    assert len(api.objects) == 3 + 2 + 18, sorted(api.objects)
+    api.writes.clear()
+    loop.children_changed()
+    for _ in range(5):
+        await loop.step()
+    assert api.writes == []
+    assert api.events.count("Created") == 3
+
+
+async def test_nothing_is_done_when_somebody_else_recorded_first(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    api.beaten = True
+    await loop.step()
+    assert api.writes == []
+
+
+async def test_an_object_that_the_api_refuses_is_reported_and_the_others_are_made(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    api.broken.add(("ConfigMap", "orders-eu-west"))
+    for _ in range(4):
+        await loop.step()
+    assert ("StatefulSet", "orders-us-east") in api.objects
+    degraded = next(item for item in api.store["status"]["conditions"] if item["type"] == "Degraded")
+    assert "orders-eu-west is invalid" in degraded["message"]
+    api.broken.clear()
+    for _ in range(4):
+        await loop.step()
+    degraded = next(item for item in api.store["status"]["conditions"] if item["type"] == "Degraded")
+    assert degraded["status"] == "False"
+
+
+async def test_somebody_elses_object_is_not_touched_even_without_labels(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    theirs = {"kind": "Service", "metadata": {"name": "orders", "uid": "x", "resourceVersion": "1"}, "spec": {}}
+    api.objects[("Service", "orders")] = copy.deepcopy(theirs)
+    for _ in range(4):
+        await loop.step()
+    assert api.objects[("Service", "orders")] == theirs
+    assert "NameTaken" in api.events
+
+
+async def test_an_authority_that_the_watch_has_not_shown_yet_is_not_replaced(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    for _ in range(3):
+        await loop.step()
+    before = copy.deepcopy(api.objects[("Secret", "orders-ca")]["data"])
+    fresh = Reconciler(REF, api, _Blind(api), ReplicaImage("replica:1"), now=lambda: START)
+    for _ in range(3):
+        await fresh.step()
+    await fresh.close()
+    assert api.objects[("Secret", "orders-ca")]["data"] == before
+
+
+class _Blind:
+    """A watch that has not shown anything yet."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self._api = api
+
+    def children(self) -> list[dict[str, Any]]:
+        return []
+
+    def pods(self) -> list[dict[str, Any]]:
+        return []
+
+
+async def test_an_annotation_that_makes_no_sense_is_answered_once(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    for _ in range(4):
+        await loop.step()
+    api.store["metadata"]["annotations"] = {"replicatedstore.io/failover-to": "mars"}
+    loop.invalidate()
+    for _ in range(4):
+        await loop.step()
+    assert api.store["metadata"]["annotations"] == {}
+    assert api.events.count("UnknownRegion") == 1
+
+
+async def test_an_object_that_is_being_deleted_or_gone_is_left_alone(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    api.store["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert await loop.step() is None
+    api.store = None
+    loop.invalidate()
+    assert await loop.step() is None
+    assert api.writes == []
+
+
+async def test_our_own_write_coming_back_by_the_watch_is_no_news(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    await loop.step()
+    assert not loop.object_changed(api.store["metadata"]["resourceVersion"])
+    assert loop.object_changed("999999")
+
+
+def test_the_view_is_ahead_of_the_watch_where_we_wrote() -> None:
+    now = [0.0]
+    view = ChildView(REF, lambda: now[0])
+    owner = [{"uid": REF.uid, "controller": True}]
+    old = {"kind": "Service", "metadata": {"name": "a", "resourceVersion": "5", "ownerReferences": owner}}
+    new = {"kind": "Service", "metadata": {"name": "a", "resourceVersion": "7", "ownerReferences": owner}}
+    key = ("Service", "a")
+    view.wrote(key, old, new, "h")
+    assert view.join([old])[0][key] is new
+    newer = copy.deepcopy(new)
+    newer["metadata"]["resourceVersion"] = "9"
+    assert view.join([newer])[0][key] is newer
+    assert view.join([old])[0][key] is old, "what the watch has overtaken is forgotten"
+    view.wrote(key, old, new, "h")
+    now[0] = 60.0
+    assert view.join([])[0] == {}, "a deletion wins after a while"
+    view.wrote(key, new, new, "h")
+    assert view.settled[key] == ("h", "7")
+    theirs = {"kind": "Service", "metadata": {"name": "b", "ownerReferences": [{"uid": "other", "controller": True}]}}
+    assert view.join([theirs])[1] == frozenset({("Service", "b")})
+
+
+def test_a_pod_is_read_as_the_kubelet_writes_it() -> None:
+    body = {
+        "metadata": {"name": "orders-a-0", "labels": {"replicatedstore.io/region": "a"}},
+        "status": {"phase": "Running", "podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": "True"}]},
+    }
+    pod = read_pod(body)
+    assert pod is not None
+    assert (pod.ip, pod.ready, pod.problem) == ("10.0.0.9", True, "")
+    body["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such"}}}]
+    assert read_pod(body).problem == "ErrImagePull: no such"  # type: ignore[union-attr]
+    body["metadata"]["labels"] = {}
+    assert read_pod(body) is None
