@@ -23,6 +23,7 @@ from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep, w
 log = structlog.get_logger(__name__)
 
 _MEASURE_BYTES = 64 << 10
+_MAX_REPORTED_ERRORS = 32
 
 
 class RegionSender:
@@ -54,7 +55,7 @@ class RegionSender:
         self._backoff = Backoff(
             low_seconds=config.backoff_min_seconds, high_seconds=config.backoff_max_seconds, rng=rng
         )
-        self._last_error = ""
+        self._reported: set[str] = set()  # errors logged since the last progress
 
     def wake(self) -> None:
         """There may be something new to send."""
@@ -79,17 +80,17 @@ class RegionSender:
         except (LinkBrokenError, TimeoutError, errors.StoreError, ValueError) as failure:
             error = str(failure) or type(failure).__name__
         self._progress.disconnected(self.target, error)
-        if error != self._last_error:
+        if error not in self._reported and len(self._reported) < _MAX_REPORTED_ERRORS:
             log.warning("stream_failed", region=self.target, address=address, error=error)
-            self._last_error = error
+            self._reported.add(error)
 
     async def _stream_to(self, address: str) -> None:
         connection = await within(self._clock, self._connector.connect(address), self._config.connect_seconds * 2)
 
         def acknowledged() -> None:
-            if self._last_error:
+            if self._reported:
                 log.info("stream_established", region=self.target, address=address)
-                self._last_error = ""
+                self._reported.clear()
             self._backoff.reset()
             self._book.prefer(address)
 
@@ -183,8 +184,12 @@ class Sender:
 
     async def _supervise(self) -> None:
         while True:
-            self._apply_role()
-            self._measure()
+            try:
+                self._apply_role()
+                self._measure()
+            except Exception:
+                # Whatever it was, the streams must not stay down for it: look again at the next review.
+                log.exception("role_review_failed")
             await self._signal.wait(self._config.review_seconds)
 
     def _apply_role(self) -> None:

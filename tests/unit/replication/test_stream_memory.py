@@ -327,3 +327,40 @@ async def test_a_new_source_leader_streams_only_after_it_applied_what_was_commit
     await eventually(lambda: converged([east, west]))
     await eventually(lambda: east.progress["west"].acked_revision == 2)
     assert not refusals
+
+
+async def test_an_unforeseen_failure_of_a_stream_or_of_the_review_is_survived(make_region, capfd):
+    east, west = make_region("east"), make_region("west")
+    await bootstrap([east, west], "east")
+    await east.replication.start()
+    await eventually(lambda: west.machine.state.epoch == 1)
+    read, status, failures = east.machine.rows_after, east.group.status, ["stream", "review"]
+
+    def broken_read(*arguments, **options):
+        east.machine.rows_after = read
+        raise RuntimeError(failures[0])
+
+    def broken_status():
+        east.group.status = status
+        raise RuntimeError(failures[1])
+
+    east.machine.rows_after = broken_read
+    await east.write(b"one")
+    await eventually(lambda: converged([east, west]))
+    east.group.status = broken_status
+    await eventually(lambda: east.group.status is status)
+    east.replication.sender.review()
+    await east.write(b"two")
+    await eventually(lambda: converged([east, west]))
+    logged = capfd.readouterr().out
+    assert "stream_task_died" in logged
+    assert "role_review_failed" in logged
+
+
+async def test_a_region_that_stays_away_does_not_fill_the_log(make_region, network, capfd):
+    east, west = make_region("east", backoff_max_seconds=0.01), make_region("west", replicas=3)
+    await bootstrap([east, west], "east")
+    network.replications.pop("west-0:2380")
+    await east.replication.start()
+    await eventually(lambda: len(network.attempts) >= 30)
+    assert capfd.readouterr().out.count("stream_failed") == 3  # once per address
