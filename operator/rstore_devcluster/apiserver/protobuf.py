@@ -12,110 +12,10 @@ from datetime import UTC, datetime
 
 from .errors import bad_request, unsupported_media_type
 from .jsonobj import Json, JsonObject, format_time
+from .protobuf_tables import KINDS, MESSAGES
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
 _MAGIC = b"k8s\x00"
-
-_Message = dict[int, tuple[str, str]]
-"""Field number: (JSON name, type). ``?`` after a type keeps zero values; ``*`` repeats; ``%`` is a string-keyed map."""
-
-_MESSAGES: dict[str, _Message] = {
-    "ObjectMeta": {
-        1: ("name", "string"),
-        2: ("generateName", "string"),
-        3: ("namespace", "string"),
-        5: ("uid", "string"),
-        6: ("resourceVersion", "string"),
-        7: ("generation", "int"),
-        8: ("creationTimestamp", "Time"),
-        9: ("deletionTimestamp", "Time"),
-        10: ("deletionGracePeriodSeconds", "int?"),
-        11: ("labels", "string%"),
-        12: ("annotations", "string%"),
-        13: ("ownerReferences", "OwnerReference*"),
-        14: ("finalizers", "string*"),
-        17: ("managedFields", "ManagedFieldsEntry*"),
-    },
-    "OwnerReference": {
-        1: ("kind", "string"),
-        3: ("name", "string"),
-        4: ("uid", "string"),
-        5: ("apiVersion", "string"),
-        6: ("controller", "bool?"),
-        7: ("blockOwnerDeletion", "bool?"),
-    },
-    "ManagedFieldsEntry": {
-        1: ("manager", "string"),
-        2: ("operation", "string"),
-        3: ("apiVersion", "string"),
-        4: ("time", "Time"),
-        6: ("fieldsType", "string"),
-        7: ("fieldsV1", "FieldsV1"),
-        8: ("subresource", "string"),
-    },
-    "Secret": {
-        1: ("metadata", "ObjectMeta"),
-        2: ("data", "bytes%"),
-        3: ("type", "string"),
-        4: ("stringData", "string%"),
-        5: ("immutable", "bool?"),
-    },
-    "ConfigMap": {
-        1: ("metadata", "ObjectMeta"),
-        2: ("data", "string%"),
-        3: ("binaryData", "bytes%"),
-        4: ("immutable", "bool?"),
-    },
-    "Namespace": {1: ("metadata", "ObjectMeta"), 2: ("spec", "NamespaceSpec"), 3: ("status", "NamespaceStatus")},
-    "NamespaceSpec": {1: ("finalizers", "string*")},
-    "NamespaceStatus": {1: ("phase", "string")},
-    "DeleteOptions": {
-        1: ("gracePeriodSeconds", "int?"),
-        2: ("preconditions", "Preconditions"),
-        3: ("orphanDependents", "bool?"),
-        4: ("propagationPolicy", "string"),
-        5: ("dryRun", "string*"),
-    },
-    "Preconditions": {1: ("uid", "string"), 2: ("resourceVersion", "string")},
-    "Eviction": {1: ("metadata", "ObjectMeta"), 2: ("deleteOptions", "DeleteOptions")},
-    "Lease": {1: ("metadata", "ObjectMeta"), 2: ("spec", "LeaseSpec")},
-    "LeaseSpec": {
-        1: ("holderIdentity", "string"),
-        2: ("leaseDurationSeconds", "int"),
-        3: ("acquireTime", "MicroTime"),
-        4: ("renewTime", "MicroTime"),
-        5: ("leaseTransitions", "int?"),
-    },
-    "TokenRequest": {1: ("metadata", "ObjectMeta"), 2: ("spec", "TokenRequestSpec")},
-    "TokenRequestSpec": {1: ("audiences", "string*"), 4: ("expirationSeconds", "int")},
-    "SelfSubjectAccessReview": {1: ("metadata", "ObjectMeta"), 2: ("spec", "AccessReviewSpec")},
-    "AccessReviewSpec": {
-        1: ("resourceAttributes", "ResourceAttributes"),
-        2: ("nonResourceAttributes", "PathAttributes"),
-    },
-    "ResourceAttributes": {
-        1: ("namespace", "string"),
-        2: ("verb", "string"),
-        3: ("group", "string"),
-        4: ("version", "string"),
-        5: ("resource", "string"),
-        6: ("subresource", "string"),
-        7: ("name", "string"),
-    },
-    "PathAttributes": {1: ("path", "string"), 2: ("verb", "string")},
-}
-_KINDS = frozenset(
-    {
-        "Secret",
-        "ConfigMap",
-        "Namespace",
-        "DeleteOptions",
-        "Eviction",
-        "Lease",
-        "TokenRequest",
-        "SelfSubjectAccessReview",
-    }
-)
 
 
 def decode_protobuf(data: bytes) -> JsonObject:
@@ -126,7 +26,7 @@ def decode_protobuf(data: bytes) -> JsonObject:
         envelope = dict(_fields(data[len(_MAGIC) :]))
         meta = {number: bytes(value).decode() for number, value in _fields(_bytes(envelope[1]))}
         api_version, kind = meta.get(1, ""), meta.get(2, "")
-        if kind not in _KINDS:
+        if kind not in KINDS:
             raise unsupported_media_type(
                 f"bodies of kind {kind} are accepted as application/json or application/yaml only (got {MEDIA_TYPE})"
             )
@@ -175,12 +75,16 @@ def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _message(name: str, data: bytes) -> JsonObject:
-    table = _MESSAGES[name]
+    table = MESSAGES[name]
     made: JsonObject = {}
     for number, raw in _fields(data):
         if number not in table:
-            continue
+            raise unsupported_media_type(
+                f"field {number} of {name} is accepted as application/json or application/yaml only (got {MEDIA_TYPE})"
+            )
         field, kind = table[number]
+        if kind == "skip":
+            continue
         if kind.endswith("*"):
             made.setdefault(field, []).append(_value(kind[:-1], raw))
         elif kind.endswith("%"):
@@ -207,6 +111,9 @@ def _value(kind: str, raw: int | bytes) -> Json:
         return base64.b64encode(data).decode()
     if kind == "FieldsV1":
         return json.loads(_bytes(dict(_fields(data)).get(1, b"{}")))
+    if kind == "IntOrString":
+        parts = dict(_fields(data))
+        return _bytes(parts.get(3, b"")).decode() if parts.get(1) else _value("int", parts.get(2, 0))
     if kind in ("Time", "MicroTime"):
         return _time(kind, data)
     return _message(kind, data)
