@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .api import PODS, PVCS, PVS, STORAGE_CLASSES, ApiError, Obj
@@ -12,6 +14,7 @@ from .objects import Key, is_deleting, key_of, meta, uid_of
 
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
 DEFAULT_CLASS = "rstore-dev"
+DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
 PROVISIONER = "replicatedstore.io/dev-directory"
 
 
@@ -28,7 +31,13 @@ class ClaimController(Controller):
         """Wake by claims, and by pods that use them."""
         self.watch_own(PVCS)
         self.context.informers.of(PVS)
+        self.context.informers.of(STORAGE_CLASSES).subscribe(self._on_class)
         self.context.informers.of(PODS).subscribe(self._on_pod)
+
+    def _on_class(self, _change: Change, _old: Obj | None, _class: Obj) -> None:
+        for claim in self.context.informers.of(PVCS).items():
+            if (claim.get("status") or {}).get("phase") != "Bound":
+                self.enqueue(key_of(claim))
 
     def _on_pod(self, change: Change, _old: Obj | None, pod: Obj) -> None:
         if change == "deleted":
@@ -52,18 +61,23 @@ class ClaimController(Controller):
         return None
 
     async def _bind(self, claim: Obj) -> None:
-        namespace, _name = key_of(claim)
-        why = unsupported(claim)
+        namespace = meta(claim)["namespace"]
+        classes = self.context.informers.of(STORAGE_CLASSES).items()
+        chosen = choose_class(claim, classes)
+        why = unsupported(claim) or (chosen.why if isinstance(chosen, NoClass) else None)
         if why is not None:
+            claim["status"] = {"phase": "Pending"}
+            await self.api.update_status(PVCS, namespace, claim)
             self.context.recorder.event(claim, "Warning", "ProvisioningFailed", why, component=self.name)
             return
-        volume = build_volume(claim, self._volumes_dir)
+        volume = build_volume(claim, self._volumes_dir, str(chosen))
         try:
             await self.api.create(PVS, None, volume)
         except ApiError as error:
             if not error.already_exists:
                 raise
         if claim["spec"].get("volumeName") != volume["metadata"]["name"]:
+            claim["spec"]["storageClassName"] = volume["spec"]["storageClassName"]
             claim["spec"]["volumeName"] = volume["metadata"]["name"]
             annotations = meta(claim).setdefault("annotations", {})
             annotations["pv.kubernetes.io/bind-completed"] = "yes"
@@ -129,7 +143,34 @@ def unsupported(claim: Obj) -> str | None:
     return None
 
 
-def build_volume(claim: Obj, volumes_dir: Path) -> Obj:
+@dataclass(frozen=True)
+class NoClass:
+    """Why there is no StorageClass to provision from."""
+
+    why: str
+
+
+def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
+    """PURE: the name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
+    name = claim["spec"].get("storageClassName")
+    if name == "":
+        return NoClass("no persistent volumes available for this claim and no storage class is set")
+    if name is None:
+        marked = [c for c in classes if (meta(c).get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true"]
+        if not marked:
+            return NoClass("no storage class is set and none is the default")
+        found = max(marked, key=lambda c: meta(c).get("creationTimestamp", ""))
+    else:
+        named = [c for c in classes if meta(c)["name"] == name]
+        if not named:
+            return NoClass(f'storageclass.storage.k8s.io "{name}" not found')
+        found = named[0]
+    if found["provisioner"] != PROVISIONER:
+        return NoClass(f'provisioner "{found["provisioner"]}" does not exist here; the local cluster has {PROVISIONER}')
+    return str(meta(found)["name"])
+
+
+def build_volume(claim: Obj, volumes_dir: Path, storage_class: str) -> Obj:
     """PURE: the volume made for a claim; its directory is named by the claim's uid."""
     name = f"pvc-{uid_of(claim)}"
     spec = claim["spec"]
@@ -148,7 +189,7 @@ def build_volume(claim: Obj, volumes_dir: Path) -> Obj:
                 "uid": uid_of(claim),
             },
             "persistentVolumeReclaimPolicy": "Delete",
-            "storageClassName": spec.get("storageClassName") or DEFAULT_CLASS,
+            "storageClassName": storage_class,
             "volumeMode": "Filesystem",
             "hostPath": {"path": str(volumes_dir / name)},
         },
@@ -160,7 +201,7 @@ async def ensure_default_class(context: Context) -> None:
     storage_class: Obj = {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
-        "metadata": {"name": DEFAULT_CLASS, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "metadata": {"name": DEFAULT_CLASS, "annotations": {DEFAULT_ANNOTATION: "true"}},
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",

@@ -81,7 +81,7 @@ class StoreApi:
     async def finalize_namespace(self, obj: Obj) -> None:
         """Replace a namespace's finalizers."""
         with _translated():
-            self._store.update(key_of(NAMESPACES), obj, manager=MANAGER)
+            self._store.update(key_of(NAMESPACES), obj, subresource="finalize", manager=MANAGER)
 
     async def mint_token(self, namespace: str, service_account: str) -> str:
         """A bearer token of a service account."""

@@ -29,7 +29,7 @@ from .volumes import references
 log = logging.getLogger(__name__)
 
 MAX_KEPT_LOGS = 100
-STOP_SECONDS = 5.0
+STOP_SECONDS = 4.0
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from rstore_devcluster.apiserver.resources import PrinterColumn, Registry, Resource
 from rstore_devcluster.apiserver.storage import Store
 from rstore_devcluster.controllers.api import NAMESPACES, PODS, Obj
 from rstore_devcluster.controllers.budgets import BudgetController
-from rstore_devcluster.controllers.claims import ClaimController
+from rstore_devcluster.controllers.claims import ClaimController, ensure_default_class
 from rstore_devcluster.controllers.deployment import DeploymentController
 from rstore_devcluster.controllers.endpoints import EndpointsController
 from rstore_devcluster.controllers.engine import Context, Manager
@@ -118,6 +117,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[ControllerHarness]:
     """Running controllers over an empty cluster with the namespace `default`."""
     harness = ControllerHarness(tmp_path)
     await harness.api.create(NAMESPACES, None, {"metadata": {"name": "default"}})
+    await ensure_default_class(harness.context)
     await harness.manager.start()
     try:
         yield harness

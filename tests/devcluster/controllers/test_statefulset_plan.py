@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rstore_devcluster.controllers.objects import rfc3339
 from rstore_devcluster.controllers.statefulset_plan import (
     CreatePod,
@@ -36,7 +35,9 @@ def sts_of(replicas: int, policy: str = "Parallel", **spec: Any) -> dict[str, An
     }
 
 
-def pod_of(ordinal: int, *, ready: bool = True, revision: str = "db-a", since: float = 0, **more: Any) -> dict[str, Any]:
+def pod_of(
+    ordinal: int, *, ready: bool = True, revision: str = "db-a", since: float = 0, **more: Any
+) -> dict[str, Any]:
     return {
         "metadata": {
             "name": f"db-{ordinal}",
@@ -123,7 +124,9 @@ def test_status_counts_and_completes_the_revision() -> None:
     assert done["observedGeneration"] == 4
 
 
-@pytest.mark.parametrize(("name", "expected"), [("db-0", 0), ("db-12", 12), ("db-x", None), ("db-01", None), ("d-1", None)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("db-0", 0), ("db-12", 12), ("db-x", None), ("db-01", None), ("d-1", None)]
+)
 def test_ordinals_come_from_names(name: str, expected: int | None) -> None:
     assert ordinal_of(sts_of(1), {"metadata": {"name": name}}) == expected
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from rstore_devcluster.controllers.api import (
     CONFIG_MAPS,
     CRDS,
@@ -14,9 +13,11 @@ from rstore_devcluster.controllers.api import (
     PODS,
     PVCS,
     SERVICES,
+    STORAGE_CLASSES,
     ApiError,
     Resource,
 )
+from rstore_devcluster.controllers.claims import PROVISIONER
 from rstore_devcluster.controllers.objects import owner_reference
 
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
@@ -192,6 +193,14 @@ async def test_a_claim_in_use_is_kept_until_its_pod_is_gone(harness: Any) -> Non
     assert harness.names("persistentvolumeclaims") == ["data"]
     await harness.api.delete(PODS, "default", "p", grace_seconds=0)
     await harness.until(lambda: not harness.names("persistentvolumeclaims"), "claim gone")
+
+
+async def test_a_claim_of_an_unknown_class_waits_until_there_is_one(harness: Any) -> None:
+    await harness.api.create(PVCS, "default", {"metadata": {"name": "c"}, "spec": {"storageClassName": "fast"}})
+    assert "not found" in (await harness.until(lambda: harness.events("ProvisioningFailed"), "event"))[0]
+    assert harness.status("persistentvolumeclaims", "c") == {"phase": "Pending"}
+    await harness.api.create(STORAGE_CLASSES, None, {"metadata": {"name": "fast"}, "provisioner": PROVISIONER})
+    await harness.until(lambda: harness.status("persistentvolumeclaims", "c").get("phase") == "Bound", "bound")
 
 
 async def test_a_block_claim_is_refused_with_an_event(harness: Any) -> None:

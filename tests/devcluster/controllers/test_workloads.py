@@ -64,15 +64,18 @@ async def test_a_changed_template_rolls_and_a_rollback_uses_the_old_revision(
             )
             await harness.finish_deletion(name)
             await harness.until(
-                lambda name=name, image=image: (p := harness.find("pods", name))
-                and p["spec"]["containers"][0]["image"] == image,
+                lambda name=name, image=image: (
+                    (p := harness.find("pods", name)) and p["spec"]["containers"][0]["image"] == image
+                ),
                 f"{name} at {image}",
             )
             await harness.set_ready(name)
         await harness.until(
-            lambda: (s := harness.status("statefulsets.apps", "db"))["currentRevision"] == s["updateRevision"]
-            and s["readyReplicas"] == 2
-            and s["observedGeneration"] == harness.find("statefulsets.apps", "db")["metadata"]["generation"],
+            lambda: (
+                (s := harness.status("statefulsets.apps", "db"))["currentRevision"] == s["updateRevision"]
+                and s["readyReplicas"] == 2
+                and s["observedGeneration"] == harness.find("statefulsets.apps", "db")["metadata"]["generation"]
+            ),
             "rolled",
         )
     assert harness.status("statefulsets.apps", "db")["currentRevision"] == first
@@ -80,7 +83,9 @@ async def test_a_changed_template_rolls_and_a_rollback_uses_the_old_revision(
     assert {r["metadata"]["name"]: r["revision"] for r in revisions}[first] == 3
 
 
-async def test_retention_deletes_claims_when_scaled_and_when_deleted(harness: Any, make_sts: Callable[..., Any]) -> None:
+async def test_retention_deletes_claims_when_scaled_and_when_deleted(
+    harness: Any, make_sts: Callable[..., Any]
+) -> None:
     policy = {"whenDeleted": "Delete", "whenScaled": "Delete"}
     sts = make_sts(
         replicas=2,
@@ -191,8 +196,10 @@ async def test_rolling_update_replaces_pods_without_dropping_below(harness: Any)
             await harness.finish_deletion(name)
     await harness.until(lambda: images_of(harness) == ["app:2", "app:2"], "all new")
     await harness.until(
-        lambda: harness.status("deployments.apps", "op").get("updatedReplicas") == 2
-        and harness.status("deployments.apps", "op")["replicas"] == 2,
+        lambda: (
+            harness.status("deployments.apps", "op").get("updatedReplicas") == 2
+            and harness.status("deployments.apps", "op")["replicas"] == 2
+        ),
         "status",
     )
 

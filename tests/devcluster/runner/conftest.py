@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from rstore_devcluster.apiserver.storage import Store
 from rstore_devcluster.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError
-from rstore_devcluster.controllers.claims import ClaimController
+from rstore_devcluster.controllers.claims import ClaimController, ensure_default_class
 from rstore_devcluster.controllers.endpoints import EndpointsController
 from rstore_devcluster.controllers.engine import Context, Manager
 from rstore_devcluster.controllers.nodes import DEFAULT_NODES, ensure_nodes
@@ -70,6 +69,7 @@ class RunnerHarness:
             await self.api.create(NAMESPACES, None, {"metadata": {"name": name}})
             await self.api.create(SERVICE_ACCOUNTS, name, {"metadata": {"name": "default"}})
         await ensure_nodes(self.context, DEFAULT_NODES, self.network.api_host)
+        await ensure_default_class(self.context)
         await self.manager.start()
         self.dns.start()
         await self.runner.start()

@@ -10,8 +10,12 @@ from typing import Any
 from rstore_devcluster.controllers.api import PODS, SERVICES
 from rstore_devcluster.runner.logs import LogQuery
 
-SLEEP = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('up', flush=True)\nsignal.pause()"
-STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\nwhile True: signal.pause()"
+SLEEP = (
+    "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nprint('up', flush=True)\nsignal.pause()"
+)
+STUBBORN = (
+    "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\nwhile True: signal.pause()"
+)
 
 
 async def log_of(harness: Any, name: str, **query: Any) -> str:
@@ -35,7 +39,7 @@ async def test_a_pod_runs_gets_an_address_and_reports_as_a_kubelet_does(harness:
     }
     assert "running" in status["containerStatuses"][0]["state"]
     await harness.until(lambda: any(e.startswith("Started") for e in harness.events("web")), "Started event")
-    await harness.until(lambda: harness.runner.processes(), "process listed")
+    await harness.until(harness.runner.processes, "process listed")
 
 
 async def test_deleting_a_pod_ends_its_process_before_the_object_goes(harness: Any) -> None:
@@ -116,7 +120,8 @@ async def test_an_unknown_image_says_what_is_known(harness: Any) -> None:
     waiting = await harness.until(lambda: harness.container("odd").get("state", {}).get("waiting"), "waiting")
     await harness.until(lambda: harness.container("odd")["state"]["waiting"]["reason"] == "ErrImagePull", "pull error")
     waiting = harness.container("odd")["state"]["waiting"]
-    assert "nginx" in waiting["message"] and "tiny" in waiting["message"]
+    assert "nginx" in waiting["message"]
+    assert "tiny" in waiting["message"]
     await harness.delete_pod("odd")
     await harness.until_gone("odd")
 
