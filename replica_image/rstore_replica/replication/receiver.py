@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-import structlog
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, Contradiction, Resume, compare
@@ -19,7 +19,7 @@ from rstore_replica.replication.ports import RaftGroup, RegionStateView, Replica
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, within
 
-log = structlog.get_logger(__name__)
+log = get_logger("receiver")
 
 _MAX_WAITING_STREAMS = 16
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-import structlog
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.config import ReplicationConfig
@@ -17,7 +17,7 @@ from rstore_replica.replication.ports import RaftGroup, RegionStateView, Replica
 from rstore_replica.replication.progress import Progress
 from rstore_replica.replication.roles import is_leader, leader_address
 
-log = structlog.get_logger(__name__)
+log = get_logger("regions")
 
 _MAX_WAITING_CALLS = 64
 

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-import structlog
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.addresses import AddressBook, Backoff
 from rstore_replica.replication.config import ReplicationConfig
@@ -20,7 +20,7 @@ from rstore_replica.replication.roles import stream_targets
 from rstore_replica.replication.stream import SourceStream
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep, within
 
-log = structlog.get_logger(__name__)
+log = get_logger("sender")
 
 _MEASURE_BYTES = 64 << 10
 _MAX_REPORTED_ERRORS = 32

@@ -25,3 +25,24 @@ async def make_region(network: FakeNetwork) -> AsyncIterator[Callable[..., FakeR
     yield make
     for region in made:
         await region.replication.stop()
+
+
+class Log:
+    """Takes the place of the sender's logger; ``lines`` holds event names, ``text`` everything."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.text = ""
+
+    def _take(self, event: str, **fields: object) -> None:
+        self.lines.append(event)
+        self.text += f"{event} {fields}\n"
+
+    debug = info = warning = error = exception = _take
+
+
+@pytest.fixture
+def sender_log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    log = Log()
+    monkeypatch.setattr("rstore_replica.replication.sender.log", log)
+    return log
