@@ -286,7 +286,8 @@ class RaftCore:
         message = self._matched(peer, envelope.term, request)
         if message is not None:
             self.engine.receive(peer, message)
-        if request.round:
+        if request.round or (self._journal.dirty and not request.entries):
+            # At once, so that neither reads nor the leader's idea of who is alive hang on this replica's disk.
             reply = pb.RaftRoundReply(round=request.round)
             # The promise behind it is the term, which must not be forgotten if it is new.
             self.emit(peer, pb.RaftEnvelope(round_reply=reply), hold=not self._journal.state_durable)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
 from .disk import Disk
 from .journal import Journal
+
+logger = logging.getLogger(__name__)
+
+SLOW_SECONDS = 0.5
 
 
 class Syncer:
@@ -34,7 +39,10 @@ class Syncer:
 
     def kick(self) -> None:
         """Starts a sync when there is something to sync and none is under way."""
-        if self._task is None and not self._stopped and self._journal.dirty:
+        if self._task is not None or self._stopped:
+            return
+        self._release()  # the journal syncs by itself when its beginning moves
+        if self._journal.dirty:
             self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -43,14 +51,21 @@ class Syncer:
         if self._task is not None:
             await self._task
 
+    def _release(self) -> None:
+        while self._held and not self._stopped and self._held[0][0] <= self._journal.synced_position:
+            self._held.popleft()[1]()
+
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._journal.dirty and not self._stopped:
                 pending = self._journal.take_sync()
+                started = loop.time()
                 await self._disk.run(pending.work)
+                if loop.time() - started > SLOW_SECONDS:
+                    logger.warning("raft_sync_slow seconds=%.2f", loop.time() - started)
                 pending.done()
-                while self._held and not self._stopped and self._held[0][0] <= self._journal.synced_position:
-                    self._held.popleft()[1]()
+                self._release()
                 if not self._stopped:
                     self._synced()
         except Exception as error:
