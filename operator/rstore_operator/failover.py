@@ -120,13 +120,15 @@ def _follow(
         final = intent.final_revision
         if final is None:
             final = final_revision(intent, observed)
-        if abort or (now - intent.started_at).total_seconds() * 1000 >= timeout_ms:
-            reason = "aborted on request" if abort else _timeout_reason(intent, timeout_ms)
-            return _enter(replace(intent, aborted=True, reason=reason, final_revision=final), Step.REVERTING, now)
+        if abort:
+            return _revert(intent, final, "aborted on request", now)
+        # A target that is ready is promoted however late it is: the operator itself may have been away.
         if intent.step is Step.DEMOTING and final is not None:
             return _enter(replace(intent, final_revision=final), Step.CATCHING_UP, now)
         if intent.step is Step.CATCHING_UP and _holds(observed.leader(intent.to_region), intent):
             return _enter(intent, Step.PROMOTING, now)
+        if (now - intent.started_at).total_seconds() * 1000 >= timeout_ms:
+            return _revert(intent, final, _timeout_reason(intent, timeout_ms), now)
         return None
     if intent.step in (Step.PROMOTING, Step.REVERTING):
         region = intent.to_region if intent.step is Step.PROMOTING else intent.from_region
@@ -137,6 +139,10 @@ def _follow(
 
 def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
     return replace(intent, step=step, steps=(*intent.steps, StepTime(step, now)))
+
+
+def _revert(intent: FailoverIntent, final: int | None, reason: str, now: datetime) -> FailoverIntent:
+    return _enter(replace(intent, aborted=True, reason=reason, final_revision=final), Step.REVERTING, now)
 
 
 def _timeout_reason(intent: FailoverIntent, timeout_ms: int) -> str:

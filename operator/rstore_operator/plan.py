@@ -130,7 +130,8 @@ class _Planner:
         progressed = self._advance(reply)
         frozen = self.commands.paused and progressed.intent is None and progressed.receipt is None
         bootstrap = self._bootstrap()
-        children, object_problems = self._children(frozen)
+        repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
+        children, object_problems = self._children(frozen, compare=repointing or self.given.known_problems is None)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -259,10 +260,10 @@ class _Planner:
                 return ()
         return deletions(self.effective.leaving, self.observed)
 
-    def _children(self, frozen: bool) -> tuple[tuple[Action, ...], Problems]:
+    def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems]:
         """What to do about the objects that the store is made of, and what is wrong with them."""
-        if self.given.known_problems is not None:
-            return (), self.given.known_problems
+        if not compare:
+            return (), self.given.known_problems or ()
         primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
         if not primary:
             return (), ()

@@ -188,6 +188,14 @@ def test_a_target_that_does_not_catch_up_in_time_leaves_the_old_primary_in_charg
     world.check()
 
 
+def test_a_target_that_is_ready_is_promoted_although_the_operator_was_away_too_long() -> None:
+    world = fresh()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    world.step(seconds=600)
+    world.settle()
+    assert world.status["primaryRegion"] == "eu-west"
+
+
 @pytest.mark.parametrize("steps_before", [1, 2])
 def test_abort_before_promoting(steps_before: int) -> None:
     world = fresh()
