@@ -9,7 +9,6 @@ from typing import Any
 
 import celpy
 import lark
-from celpy import celtypes
 from celpy.evaluation import CELEvalError
 
 from rstore_devcluster.apiserver.errors import Cause
@@ -55,7 +54,8 @@ class Program:
         try:
             return self.runner.evaluate(values)
         except CELEvalError as error:
-            text = str(error.args[0]) if error.args else str(error)
+            inner = error.args[2] if len(error.args) > 2 else ()
+            text = str(inner[0] if inner else error.args[0] if error.args else error)
             raise CelError(text) from None
 
 
@@ -175,7 +175,7 @@ def _message(rule: JsonObject, values: dict[str, Any]) -> str:
     if expression:
         try:
             text = compile_expression(expression).evaluate(values)
-            if isinstance(text, celtypes.StringType) and text.strip() and "\n" not in text:
+            if isinstance(text, str) and text.strip() and "\n" not in text:
                 return str(text)
         except CelError:
             return str(rule.get("message") or f"failed rule: {rule['rule'].strip()}")

@@ -1,4 +1,7 @@
-"""The functions Kubernetes adds to CEL, as far as this server has them; a rule that uses another is refused."""
+"""The functions Kubernetes adds to CEL, as far as this server has them; a rule that uses another is refused.
+
+A function that fails raises ValueError; the evaluator makes it a CEL error value, which ``&&`` and ``||`` may absorb.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from functools import total_ordering
 from typing import Any
 
 from celpy import celtypes
-from celpy.evaluation import CELEvalError
 
 from . import quantity
 
@@ -48,10 +50,7 @@ def _is_quantity(text: Any) -> celtypes.BoolType:
 
 
 def _quantity(text: Any) -> Any:
-    try:
-        return Quantity(quantity.parse(str(text)))
-    except ValueError as error:
-        raise CELEvalError(str(error)) from None
+    return Quantity(quantity.parse(str(text)))
 
 
 def _compare(left: Any, right: Any) -> celtypes.IntType:
@@ -76,7 +75,7 @@ def _sub(left: Any, right: Any) -> Any:
 
 def _as_integer(value: Any) -> celtypes.IntType:
     if value.amount != value.amount.to_integral_value():
-        raise CELEvalError("cannot convert value to integer")
+        raise ValueError("cannot convert value to integer")
     return celtypes.IntType(int(value.amount))
 
 
@@ -111,13 +110,13 @@ def _total(items: Any) -> Any:
 
 def _least(items: Any) -> Any:
     if not items:
-        raise CELEvalError("min called on empty list")
+        raise ValueError("min called on empty list")
     return min(items)
 
 
 def _greatest(items: Any) -> Any:
     if not items:
-        raise CELEvalError("max called on empty list")
+        raise ValueError("max called on empty list")
     return max(items)
 
 
@@ -136,14 +135,14 @@ def _strings(transform: Callable[[str], str]) -> Callable[[Any], celtypes.String
 
 def _char_at(text: Any, index: Any) -> celtypes.StringType:
     if not 0 <= int(index) <= len(text):
-        raise CELEvalError(f"index out of range: {int(index)}")
+        raise ValueError(f"index out of range: {int(index)}")
     return celtypes.StringType(str(text)[int(index) : int(index) + 1])
 
 
 def _substring(text: Any, start: Any, end: Any = None) -> celtypes.StringType:
     stop = len(text) if end is None else int(end)
     if not 0 <= int(start) <= stop <= len(text):
-        raise CELEvalError(f"invalid substring range. start: {int(start)}, end: {stop}")
+        raise ValueError(f"invalid substring range. start: {int(start)}, end: {stop}")
     return celtypes.StringType(str(text)[int(start) : stop])
 
 
