@@ -85,8 +85,10 @@ def validate_claim(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
     if not lookup(spec, "resources", "requests", "storage"):
         causes.append(required("spec.resources[storage]"))
     if old is not None:
-        before = {name: value for name, value in old["spec"].items() if name not in ("resources", "volumeName")}
-        after = {name: value for name, value in spec.items() if name not in ("resources", "volumeName")}
+        # As in Kubernetes, what binding fills in may be set where it was empty: the volume and the default class.
+        filled = {name for name in ("volumeName", "storageClassName") if not old["spec"].get(name)} | {"resources"}
+        before = {name: value for name, value in old["spec"].items() if name not in filled}
+        after = {name: value for name, value in spec.items() if name not in filled}
         if before != after:
             why = (
                 "Forbidden: spec is immutable after creation except resources.requests and "
