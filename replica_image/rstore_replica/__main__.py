@@ -63,6 +63,9 @@ async def run(config: ReplicaConfig, place: Place) -> int:
     except _EXPECTED as error:
         log.error("not_started", reason=str(error))
         return EXIT_FAILED
+    except Exception:
+        log.exception("not_started", reason="unexpected")
+        return EXIT_FAILED
     stopping = loop.create_task(asked.wait())
     await asyncio.wait((stopping, replica.failed), return_when=asyncio.FIRST_COMPLETED)
     if replica.failed.done():

@@ -7,7 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rstore_api import client_call as methods
 from rstore_api.client_call import Method, RequestT
-from rstore_api.errors import Compacted, DeadlineExceeded, FutureRevision, InvalidRequest, NoPrimary, StoreError
+from rstore_api.errors import (
+    Compacted,
+    DeadlineExceeded,
+    FutureRevision,
+    InvalidRequest,
+    NoPrimary,
+    StoreError,
+    TooManyRequests,
+)
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
 
 from rstore_replica.api.batcher import Batcher, WriteResponseT
@@ -20,6 +28,8 @@ from rstore_replica.config import Limits
 
 SCAN_THREADS = 2
 """Long ranges are read in these; more of them wait."""
+
+MAX_SCAN_ATTEMPTS = 5
 
 COMPACT_TIMEOUT_SECONDS = 10.0
 
@@ -129,17 +139,29 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         return await self._read(request)
 
     async def _read(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
-        revision = self._machine.revision
-        if scans_many(request):
+        if not scans_many(request):
+            revision = self._machine.revision
+            response = self._machine.range(request)
+        else:
+            revision, response = await self._scan(request)
+        self._identity.fill(response.header, revision=revision)
+        return response
+
+    async def _scan(self, request: rpc_pb2.RangeRequest) -> tuple[int, rpc_pb2.RangeResponse]:
+        """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
+        loop = asyncio.get_running_loop()
+        for _ in range(MAX_SCAN_ATTEMPTS):
+            revision = self._machine.revision
             pinned = rpc_pb2.RangeRequest()
             pinned.CopyFrom(request)
             pinned.revision = request.revision or revision
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._scanners, self._machine.range, pinned)
-        else:
-            response = self._machine.range(request)
-        self._identity.fill(response.header, revision=revision)
-        return response
+            try:
+                return revision, await loop.run_in_executor(self._scanners, self._machine.range, pinned)
+            except Compacted:
+                # Who asked for the newest revision did not ask for one that was compacted while waiting for a thread.
+                if request.revision:
+                    raise
+        raise TooManyRequests("history is being compacted faster than this range can be read")
 
 
 def _remaining_seconds(call: CallInfo) -> float:

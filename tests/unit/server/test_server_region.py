@@ -15,7 +15,6 @@ from rstore_api.errors import (
     KeyTooLong,
     OutcomeUnknown,
     RequestTooLarge,
-    StoreError,
     TooManyOps,
 )
 from rstore_api.proto import rpc_pb2
@@ -115,35 +114,6 @@ async def test_nothing_acknowledged_is_lost_when_the_leader_is_killed(start_regi
     assert {key: stored.get(key) for key in acknowledged} == acknowledged
     assert set(stored) - set(acknowledged) <= unknown
     await _all_equal(region)
-
-
-async def test_graceful_stop_of_the_leader_hands_on_leadership_and_fails_no_write(start_regions) -> None:
-    [region] = await start_regions(("us-east", 3))
-    leader = await region.leader()
-    others = [replica for replica in region.replicas if replica is not leader]
-    stop = asyncio.Event()
-    failures: list[StoreError] = []
-    written = 0
-
-    async def writer(client: Client) -> None:
-        nonlocal written
-        while not stop.is_set():
-            try:
-                await client.put("k", str(written))
-                written += 1
-            except StoreError as error:
-                failures.append(error)
-
-    async with region.client(*others) as client:
-        work = asyncio.create_task(writer(client))
-        await eventually(_value(lambda: written > 20))
-        assert await leader.end() == 0
-        before = written
-        await eventually(_value(lambda: written > before + 20))
-        stop.set()
-        await work
-    assert failures == []
-    assert "leadership_handed_on" in leader.log_text()
 
 
 async def test_restart_of_every_replica_keeps_everything(start_regions) -> None:

@@ -1,0 +1,123 @@
+"""How answers and errors become gRPC, and the loop that compacts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from rstore_api import client_call as methods
+from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, StoreError
+from rstore_api.proto import rstore_pb2
+from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, Calls, info_of
+from rstore_replica.api.forward import FORWARDED_KEY
+from rstore_replica.api.identity import stable_id
+from rstore_replica.api.retention import Retention
+from rstore_replica.metrics import Metrics
+from rstore_replica.raft.types import Role
+from unit.server.server_fakes import FakeGroup, group_status, region_state
+
+
+class _AbortedError(Exception):
+    """What gRPC raises out of abort."""
+
+
+class _Context:
+    def __init__(self, *metadata: tuple[str, str], remaining: float | None = None) -> None:
+        self.metadata = metadata
+        self.remaining = remaining
+        self.aborted: tuple[Any, str, dict[str, str]] | None = None
+
+    def time_remaining(self) -> float | None:
+        return self.remaining
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self.metadata
+
+    async def abort(self, code: Any, details: str, trailing: tuple[tuple[str, str], ...]) -> None:
+        self.aborted = (code, details, dict(trailing))
+        raise _AbortedError
+
+
+async def _answer(method, error: BaseException) -> tuple[_Context, Metrics]:
+    context, metrics = _Context(), Metrics()
+
+    async def body(_call: object) -> Any:
+        raise error
+
+    with pytest.raises(_AbortedError):
+        await Calls(metrics).answer(method, context, body)
+    return context, metrics
+
+
+async def test_an_error_carries_its_code_outcome_and_leader() -> None:
+    context, metrics = await _answer(methods.PUT, NotLeader("it is r1", leader="r1:2380"))
+    assert context.aborted is not None
+    code, details, trailing = context.aborted
+    assert code is NotLeader.status
+    assert details == "etcdserver: not leader: it is r1"
+    assert trailing == {ERROR_KEY: "not-leader", OUTCOME_KEY: "none", LEADER_KEY: "r1:2380"}
+    assert b'rstore_requests_total{method="Put",result="not-leader"} 1.0' in metrics.render()
+
+
+@pytest.mark.parametrize(("method", "outcome"), [(methods.PUT, "unknown"), (methods.RANGE, "none")])
+async def test_a_bug_in_a_write_leaves_its_outcome_unknown_and_tells_no_secrets(method, outcome: str) -> None:
+    context, _ = await _answer(method, RuntimeError("value=secret"))
+    assert context.aborted is not None
+    assert context.aborted[2][OUTCOME_KEY] == outcome
+    assert "secret" not in context.aborted[1]
+
+
+async def test_a_call_knows_its_deadline_and_whether_it_was_handed_on() -> None:
+    now = asyncio.get_running_loop().time()
+    plain = info_of(_Context())
+    assert not plain.forwarded
+    assert plain.deadline == pytest.approx(now + DEFAULT_DEADLINE_SECONDS, abs=1)
+    handed = info_of(_Context((FORWARDED_KEY, "r1"), remaining=2.0))
+    assert handed.forwarded
+    assert handed.deadline == pytest.approx(now + 2, abs=1)
+
+
+def test_ids_are_stable_and_never_zero() -> None:
+    assert stable_id("orders-us-east-0") == stable_id("orders-us-east-0") != stable_id("orders-us-east-1")
+    assert stable_id("") == 0
+    assert 0 < stable_id("x") < 2**64
+
+
+class _Machine:
+    def __init__(self, revision: int, **state: Any) -> None:
+        self.revision = revision
+        self.compact_revision = 0
+        self.state = region_state(**state)
+
+
+def _retention(machine: _Machine, group: FakeGroup, acked: dict[str, int]) -> Retention:
+    return Retention(machine=machine, group=group, retention=1000, region="us-east", acked=lambda: acked)  # type: ignore[arg-type]
+
+
+async def test_the_primarys_leader_compacts_to_what_every_region_has() -> None:
+    group = FakeGroup()
+    assert await _retention(_Machine(5000), group, {"eu-west": 3000}).once() == 3000
+    assert group.proposals == [rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=3000))]
+
+
+async def test_a_region_nothing_is_known_of_holds_compaction_back() -> None:
+    assert await _retention(_Machine(5000), FakeGroup(), {}).once() is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "group"),
+    [
+        (_Machine(5000), FakeGroup(now=group_status(role=Role.FOLLOWER, leader="orders-us-east-1"))),
+        (_Machine(5000, primary=False, primary_region="eu-west"), FakeGroup()),
+        (_Machine(5000, promised_epoch=2), FakeGroup()),
+    ],
+)
+async def test_nobody_else_compacts(machine: _Machine, group: FakeGroup) -> None:
+    assert await _retention(machine, group, {"eu-west": 5000}).once() is None
+    assert group.proposals == []
+
+
+async def test_a_refused_compaction_is_left_to_the_next_round() -> None:
+    for refusal in (NotLeader(), StoreError("x")):
+        assert await _retention(_Machine(5000), FakeGroup(refusal=refusal), {"eu-west": 5000}).once() is None

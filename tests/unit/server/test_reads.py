@@ -1,0 +1,104 @@
+"""Reading: the revision that is told is the revision that was read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rstore_api.errors import Compacted, StoreError
+from rstore_api.proto import rpc_pb2
+from rstore_replica.api.identity import Identity
+from rstore_replica.api.kv import KvServicer
+from rstore_replica.api.validate import scans_many
+from rstore_replica.config import Limits
+from unit.server.server_fakes import FakeGroup, region_state
+
+
+class _Machine:
+    """Answers with the revision that was asked for; goes on by ten revisions before each read."""
+
+    def __init__(self, *, compactions: int = 0) -> None:
+        self.revision = 100
+        self.compactions = compactions
+        self.state = region_state()
+        self.asked: list[int] = []
+
+    def range(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+        self.revision += 10
+        self.asked.append(request.revision)
+        if self.compactions:
+            self.compactions -= 1
+            raise Compacted
+        return rpc_pb2.RangeResponse()
+
+
+class _Calls:
+    """Runs the body and lets its errors through."""
+
+    async def answer(self, method: Any, context: Any, body: Any) -> Any:
+        return await body(None)
+
+
+def _servicer(machine: _Machine, group: FakeGroup) -> KvServicer:
+    identity = Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group)  # type: ignore[arg-type]
+    return KvServicer(
+        calls=_Calls(),  # type: ignore[arg-type]
+        router=None,  # type: ignore[arg-type]
+        batcher=None,  # type: ignore[arg-type]
+        machine=machine,  # type: ignore[arg-type]
+        group=group,
+        identity=identity,
+        limits=Limits(),
+    )
+
+
+def _range(**fields: Any) -> rpc_pb2.RangeRequest:
+    return rpc_pb2.RangeRequest(**{"key": b"a", "serializable": True} | fields)
+
+
+async def test_a_long_range_tells_the_revision_it_was_read_at() -> None:
+    machine = _Machine()
+    servicer = _servicer(machine, FakeGroup())
+    response = await servicer.Range(_range(range_end=b"b"), None)
+    assert (response.header.revision, machine.asked) == (100, [100])
+    servicer.close()
+
+
+async def test_a_long_range_of_the_newest_revision_outlives_compaction() -> None:
+    machine = _Machine(compactions=2)
+    servicer = _servicer(machine, FakeGroup())
+    response = await servicer.Range(_range(range_end=b"b"), None)
+    assert (response.header.revision, machine.asked) == (120, [100, 110, 120])
+    servicer.close()
+
+
+async def test_a_compacted_revision_that_was_asked_for_is_an_error() -> None:
+    servicer = _servicer(_Machine(compactions=1), FakeGroup())
+    with pytest.raises(Compacted):
+        await servicer.Range(_range(range_end=b"b", revision=50), None)
+    servicer.close()
+
+
+async def test_scanning_does_not_try_for_ever() -> None:
+    machine = _Machine(compactions=10**6)
+    servicer = _servicer(machine, FakeGroup())
+    with pytest.raises(StoreError):
+        await servicer.Range(_range(range_end=b"b"), None)
+    assert len(machine.asked) < 10
+    servicer.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "many"),
+    [
+        ({}, False),
+        ({"range_end": b"b"}, True),
+        ({"range_end": b"b", "limit": 10}, False),
+        ({"range_end": b"b", "limit": 1000}, True),
+        ({"range_end": b"b", "limit": 10, "sort_target": rpc_pb2.RangeRequest.MOD}, True),
+        ({"range_end": b"b", "limit": 10, "sort_order": rpc_pb2.RangeRequest.DESCEND}, True),
+        ({"range_end": b"b", "count_only": True}, True),
+    ],
+)
+def test_what_may_be_long_is_read_in_a_thread(fields: dict[str, Any], many: bool) -> None:
+    assert scans_many(_range(**fields)) is many
