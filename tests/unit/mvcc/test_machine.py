@@ -9,13 +9,14 @@ from typing import Any
 
 import lmdb
 import pytest
-from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, TooManyOps
+from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, StoreError, TooManyOps
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
-from rstore_api.proto.rstore_pb2 import LogEntry, Noop, WriteLimits
+from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
 from rstore_replica.mvcc import apply as apply_module
 from rstore_replica.mvcc import machine as machine_module
 from rstore_replica.mvcc import store as store_module
 from rstore_replica.mvcc.machine import ApplyBug, Machine
+from rstore_replica.mvcc.rows import Row, pack_batch
 from rstore_replica.mvcc.store import StorageFailed
 from unit.mvcc.mvcc_support import Replica, operations
 
@@ -257,3 +258,66 @@ def test_a_hash_of_many_chunks_is_that_of_one(replica: Replica, monkeypatch: pyt
     monkeypatch.setattr(machine_module, "HASH_CHUNK_KEYS", 1000)
     monkeypatch.setattr(machine_module, "HASH_CHUNK_BYTES", 10)
     assert replica.hash() == whole
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [("k", "2", 0)],  # value
+        [("j", "1", 0)],  # key
+        [("x", "", 0), ("k", "1", 0)],  # create and mod revision (and another key)
+        [("k", "", 0), ("k", "1", 0)],  # mod revision and version
+    ],
+)
+def test_the_hash_sees_every_field(tmp_path: Path, other: list[tuple[str, str, int]]) -> None:
+    one, two = Replica(tmp_path / "one"), Replica(tmp_path / "two")
+    one.put(b"k", b"1")
+    for key, value, _ in other:
+        two.put(key.encode(), value.encode())
+    assert one.hash().hash != two.hash().hash
+    for replica in (one, two):
+        replica.machine.close()
+
+
+def test_the_hash_sees_version_and_create_revision_by_themselves(tmp_path: Path) -> None:
+    hashes = set()
+    for number, body in enumerate([(5, 1, 0), (5, 2, 0), (4, 2, 0), (4, 2, 7)]):
+        created, version, lease = body
+        replica = Replica(tmp_path / str(number), "eu")
+        batch = StreamBatch(epoch=1, prev_revision=1, last_revision=5, row_count=1)
+        batch.history.add(epoch=1, first_revision=5, region="us")
+        batch.rows = pack_batch([Row(5, 0, b"k", b"v", created, version, lease)])
+        assert replica.receive(batch) == 5
+        hashes.add(replica.hash().hash)
+        replica.machine.close()
+    assert len(hashes) == 4
+
+
+def test_a_range_in_a_txn_reads_what_the_same_entry_wrote_before(replica: Replica) -> None:
+    answers = replica.write(
+        PutRequest(key=b"k", value=b"2"),
+        PutRequest(key=b"k", value=b"3"),
+        TxnRequest(
+            success=operations(
+                [RangeRequest(key=b"k", revision=2), RangeRequest(key=b"k"), RangeRequest(key=b"k", revision=3)]
+            )
+        ),
+    )
+    assert [found.response_range.kvs[0].value for found in answers[2].responses] == [b"2", b"3", b"3"]
+    assert answers[2].header.revision == 3
+
+
+@pytest.mark.parametrize(("revision", "error"), [(9, FutureRevision), (2, Compacted)])
+def test_a_txn_with_a_range_that_cannot_be_read_changes_nothing(
+    replica: Replica, revision: int, error: type[StoreError]
+) -> None:
+    for _ in range(3):
+        replica.put(b"k", b"before")
+    replica.compact(4)
+    inner = TxnRequest(success=operations([RangeRequest(key=b"k", revision=revision)]))
+    for requests in ([PutRequest(key=b"k", value=b"after"), inner.success[0].request_range], [inner]):
+        answer = replica.txn(then=[PutRequest(key=b"l"), *requests])
+        assert isinstance(answer, error)
+    assert replica.machine.revision == 4
+    assert replica.get(b"k") == b"before"
+    assert replica.get(b"l") is None
