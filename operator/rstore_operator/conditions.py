@@ -69,6 +69,8 @@ def findings(situation: Situation) -> list[Finding]:
 
 STICKY = frozenset({"RequestAccepted", "DryRun"})
 """Conditions that stay as they are until there is something new to say."""
+OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanged"})
+"""Conditions that say something about a valid spec, and stay while it is invalid."""
 
 
 def merge(
@@ -85,7 +87,9 @@ def merge(
         message = finding.message[:_LIMIT]
         merged.append(Condition(finding.type, status, finding.reason, message, generation, since))
     present = {condition.type for condition in merged}
-    kept = [condition for condition in before if condition.type in STICKY and condition.type not in present]
+    invalid = any(finding.type == "SpecValid" and finding.status is False for finding in found)
+    staying = STICKY | OF_VALID_SPEC if invalid else STICKY
+    kept = [condition for condition in before if condition.type in staying and condition.type not in present]
     return (*merged, *kept)
 
 
