@@ -184,16 +184,20 @@ class PodWorker:
         inside = table.host_path(container.get("workingDir") or "")
         cwd = inside if inside is not None and inside.is_dir() else own_directory
 
+        def on_this_machine(argument: str) -> str:
+            # The interpreter stays the machine's own, also when it lies below a path that the pod mounts (/tmp).
+            return argument if argument == sys.executable else table.rewrite(argument)
+
         def in_container(arguments: list[str]) -> Command:
             start = list(arguments)
             if start[0] in images.INTERPRETERS:
                 start[0] = sys.executable
-            return Command(tuple(table.rewrite(a) for a in start), env, cwd)
+            return Command(tuple(on_this_machine(a) for a in start), env, cwd)
 
         written = environment.expand_all([*(container.get("command") or []), *(container.get("args") or [])], variables)
         fixed = len(argv) - len(written)
         replaced = [argv[0], *written[1:]] if fixed == 0 and written else [*argv[:fixed], *written]
-        return Prepared(Command(tuple(table.rewrite(a) for a in replaced), env, cwd), in_container)
+        return Prepared(Command(tuple(on_this_machine(a) for a in replaced), env, cwd), in_container)
 
     def _base_environment(self, own_directory: Path, table: MountTable) -> dict[str, str]:
         temporary = table.host_path("/tmp")
