@@ -1,5 +1,6 @@
 """One region's Raft group: :class:`Group` is all that the layers above use."""
 
+from .boot import RunningMarker, read_boot_id
 from .clock import Clock, SystemClock
 from .config import RaftConfig
 from .disk import Disk, LocalDisk
@@ -21,7 +22,9 @@ __all__ = [
     "RaftConfig",
     "RaftError",
     "Role",
+    "RunningMarker",
     "StateMachine",
     "SystemClock",
     "Transport",
+    "read_boot_id",
 ]

@@ -251,7 +251,8 @@ class Group:
                     core.send_timeout_now(best)
                     told = best
             try:
-                await asyncio.wait_for(self._changed.wait(), self._config.heartbeat_seconds)
+                async with asyncio.timeout(self._config.heartbeat_seconds):
+                    await self._changed.wait()
             except TimeoutError:
                 told = None if status.role is Role.LEADER else told
         raise errors.ShuttingDown

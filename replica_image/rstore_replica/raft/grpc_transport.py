@@ -104,7 +104,8 @@ class _Link:
             if not self.queue:
                 self.wake.clear()
                 try:
-                    await asyncio.wait_for(self.wake.wait(), PING_SECONDS)
+                    async with asyncio.timeout(PING_SECONDS):
+                        await self.wake.wait()
                 except TimeoutError:
                     yield pb.RaftFrame()
                     continue
@@ -185,7 +186,8 @@ class GrpcTransport(pb_grpc.RaftServicer):
         if self._on_message is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "rstore: the replica is not running")
         try:
-            first = await asyncio.wait_for(anext(request_iterator, None), DIAL_SECONDS)
+            async with asyncio.timeout(DIAL_SECONDS):
+                first = await anext(request_iterator, None)
         except TimeoutError:
             first = None
         refusal = self._refusal(first)
@@ -216,11 +218,11 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     async def _dial_for_ever(self, peer: str) -> None:
         delay = RETRY_MIN_SECONDS
-        while True:
+        while self._on_message is not None:
             started = asyncio.get_running_loop().time()
             try:
                 await self._dial(self._peers[peer])
-            except (grpc.RpcError, OSError, TimeoutError) as error:
+            except Exception as error:
                 logger.debug("raft_link_failed peer=%s error=%s", peer, error)
             if asyncio.get_running_loop().time() - started > 2 * SILENCE_SECONDS:
                 delay = RETRY_MIN_SECONDS
@@ -230,7 +232,8 @@ class GrpcTransport(pb_grpc.RaftServicer):
     async def _dial(self, member: Member) -> None:
         """One link from dial to break."""
         host, _, port = member.address.rpartition(":")
-        addresses = await asyncio.wait_for(self._resolver(host, int(port)), DIAL_SECONDS)
+        async with asyncio.timeout(DIAL_SECONDS):
+            addresses = await self._resolver(host, int(port))
         target = f"ipv4:{addresses[0]}:{port}"
         options: list[tuple[str, str | int]] = [
             *SERVER_OPTIONS,
@@ -244,13 +247,15 @@ class GrpcTransport(pb_grpc.RaftServicer):
             channel = grpc.aio.secure_channel(target, self._credentials(), options=options)
         link = _Link(member.name, dialled=True)
         async with channel:
-            await asyncio.wait_for(channel.channel_ready(), DIAL_SECONDS)
+            async with asyncio.timeout(DIAL_SECONDS):
+                await channel.channel_ready()
             stub = pb_grpc.RaftStub(channel)  # type: ignore[no-untyped-call]
             call = stub.Connect(link.frames(self._hello))
             link.on_close = call.cancel
             try:
                 responses = call.__aiter__()
-                first = await asyncio.wait_for(anext(responses, None), DIAL_SECONDS)
+                async with asyncio.timeout(DIAL_SECONDS):
+                    first = await anext(responses, None)
                 refusal = self._refusal(first)
                 if first is None or refusal or first.hello.name != member.name:
                     raise OSError(f"{member.name} at {target}: {refusal or 'answers by another name'}")

@@ -1,0 +1,28 @@
+"""The marker that tells whether unsynced state survived."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rstore_replica.raft import LocalDisk
+from rstore_replica.raft.boot import RunningMarker, read_boot_id
+
+
+def test_state_is_trusted_when_new_after_a_crash_of_the_process_and_after_a_clean_end(tmp_path: Path) -> None:
+    marker = RunningMarker(tmp_path / "running", LocalDisk(), read_boot_id())
+    assert marker.trusted()
+    marker.set()
+    assert RunningMarker(tmp_path / "running", LocalDisk(), read_boot_id()).trusted()
+    marker.clear()
+    assert RunningMarker(tmp_path / "running", LocalDisk(), "another boot").trusted()
+
+
+@pytest.mark.parametrize("torn", [b"", b"half"])
+def test_state_is_not_trusted_after_another_boot_or_with_a_marker_that_cannot_be_read(
+    tmp_path: Path, torn: bytes
+) -> None:
+    RunningMarker(tmp_path / "running", LocalDisk(), "one boot").set()
+    assert not RunningMarker(tmp_path / "running", LocalDisk(), "another boot").trusted()
+    (tmp_path / "running").write_bytes(torn)
+    assert not RunningMarker(tmp_path / "running", LocalDisk(), "one boot").trusted()
