@@ -19,6 +19,7 @@ from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import Load
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl, ToolError, clean_environment
+from rstore_cli.status import step_durations
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 WRITERS_PER_REGION = 2
@@ -85,7 +86,7 @@ async def switchover(timeline: Timeline, store: Store, load: Load, target: str) 
 
 def describe_receipt(receipt: dict[str, Any]) -> str:
     """One line for an entry of .status.history."""
-    steps = ", ".join(f"{step['name']} {step['seconds']:.3f}s" for step in receipt.get("steps", []))
+    steps = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in step_durations(receipt))
     return (
         f"epoch {receipt.get('epoch')}: {receipt.get('from')} → {receipt.get('to')}, "
         f"write gap {receipt.get('writeGapSeconds')} s ({steps})"
