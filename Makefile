@@ -35,13 +35,13 @@ $(STAMP):
 		echo "error: no Python 3.11 or newer found. Install one, or name it: make PYTHON=/path/to/python3 setup" >&2; exit 1; fi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=/path/to/python3 setup" >&2; exit 1; }
-	@echo "setup: making $(VENV) with $$($(PYTHON) -V) (once; a few minutes at most)"
 	@if [ ! -x $(BIN)/python ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo "setup: making $(VENV) with $$($(PYTHON) -V) (once; a few minutes at most)"; \
 		rm -rf $(VENV); \
 		$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 			echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
-	@printf 'setup: installing replicated-store and its development tools '
+	@printf 'setup: installing what pyproject.toml names '
 	@set -o pipefail; $(PIP) install --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
 		| while IFS= read -r line; do case "$$line" in Collecting*) printf .;; Installing*) printf ' installing';; esac; done \
 		|| { echo; tail -n 30 $(VENV)/setup.log >&2; \
