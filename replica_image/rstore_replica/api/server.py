@@ -229,7 +229,8 @@ class Replica:
     async def stop(self) -> None:
         """Leave without losing anything: not ready, leadership handed on, calls drained, everything closed.
 
-        Takes at most about TRANSFER_TIMEOUT_SECONDS + 2 × DRAIN_TIMEOUT_SECONDS.
+        Takes at most about 20 s: TRANSFER_TIMEOUT_SECONDS, DRAIN_TIMEOUT_SECONDS, and what a stream from another region
+        that cannot be committed any more takes to give up.
         """
         _log.info("stopping")
         self._stopping = True
@@ -243,10 +244,10 @@ class Replica:
         await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)
         if self._running:
             await self._replication.stop()
+        self._running = False
+        await self._group.stop()  # what is still proposed is told that its outcome is unknown
         await self._batcher.close()
         await self._forwarder.close()
-        self._running = False
-        await self._group.stop()
         await self._peer_server.stop(PEER_DRAIN_SECONDS)
         await self._http.stop()
         self._kv.close()

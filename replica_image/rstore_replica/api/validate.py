@@ -8,9 +8,6 @@ from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.config import Limits
 from rstore_replica.mvcc import validate as mvcc
 
-SMALL_LIMIT = 64
-"""A range limited to this many keys is read on the event loop; without such a limit it may be long."""
-
 
 def check_write(request: rstore_pb2.WriteRequest, limits: Limits) -> None:
     """Raises RequestTooLarge, or what the state machine would answer whatever it holds (EmptyKey, TooManyOps, …)."""
@@ -28,8 +25,5 @@ def check_range(request: rpc_pb2.RangeRequest) -> None:
 
 
 def scans_many(request: rpc_pb2.RangeRequest) -> bool:
-    """Whether the range may touch so many keys that it belongs in a thread. Sorting and counting look at every key."""
-    if not request.range_end:
-        return False
-    sorts = request.sort_order != rpc_pb2.RangeRequest.NONE or request.sort_target != rpc_pb2.RangeRequest.KEY
-    return sorts or request.count_only or not 0 < request.limit <= SMALL_LIMIT
+    """Whether the range may touch so many keys that it belongs in a thread. The count is of all, whatever the limit."""
+    return bool(request.range_end)

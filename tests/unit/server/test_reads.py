@@ -88,17 +88,7 @@ async def test_scanning_does_not_try_for_ever() -> None:
     servicer.close()
 
 
-@pytest.mark.parametrize(
-    ("fields", "many"),
-    [
-        ({}, False),
-        ({"range_end": b"b"}, True),
-        ({"range_end": b"b", "limit": 10}, False),
-        ({"range_end": b"b", "limit": 1000}, True),
-        ({"range_end": b"b", "limit": 10, "sort_target": rpc_pb2.RangeRequest.MOD}, True),
-        ({"range_end": b"b", "limit": 10, "sort_order": rpc_pb2.RangeRequest.DESCEND}, True),
-        ({"range_end": b"b", "count_only": True}, True),
-    ],
-)
-def test_what_may_be_long_is_read_in_a_thread(fields: dict[str, Any], many: bool) -> None:
-    assert scans_many(_range(**fields)) is many
+def test_only_single_keys_are_read_on_the_event_loop() -> None:
+    assert not scans_many(_range())
+    assert scans_many(_range(range_end=b"b"))
+    assert scans_many(_range(range_end=b"b", limit=1))  # the count is of all
