@@ -1,0 +1,158 @@
+"""Patches: server-side apply with ownership, strategic merge, JSON patch and merge patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rstore_devcluster.apiserver.errors import ApiError
+from rstore_devcluster.apiserver.patch.apply import server_side_apply
+from rstore_devcluster.apiserver.patch.fields import from_fields_v1, to_fields_v1
+from rstore_devcluster.apiserver.patch.json_patch import json_patch
+from rstore_devcluster.apiserver.patch.managed import track_update
+from rstore_devcluster.apiserver.patch.merge import merge_patch
+from rstore_devcluster.apiserver.patch.strategic import strategic_merge
+from rstore_devcluster.apiserver.resources import Registry
+from rstore_devcluster.apiserver.schema.provider import Schemas
+
+DEPLOYMENT = Schemas().node(Registry().by_key("deployments.apps"))
+SERVICE = Schemas().node(Registry().by_key("services"))
+
+
+def deployment(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {**spec, "template": {"spec": {"containers": list(containers)}}},
+    }
+
+
+def apply(live: dict[str, Any] | None, wanted: dict[str, Any], manager: str, **more: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {"force": False, "now": "2026-01-01T00:00:00Z", **more}
+    return server_side_apply(
+        DEPLOYMENT, live, wanted, manager=manager, api_version="apps/v1", subresource="", has_status=True, **options
+    )
+
+
+def containers(obj: dict[str, Any]) -> Any:
+    return obj["spec"]["template"]["spec"]["containers"]
+
+
+def owners(obj: dict[str, Any]) -> dict[str, Any]:
+    return {entry["manager"]: entry["fieldsV1"] for entry in obj["metadata"]["managedFields"]}
+
+
+def test_two_managers_share_an_object_by_fields() -> None:
+    live = apply(None, deployment({"name": "a", "image": "x:1"}, replicas=1), "one")
+    live = apply(live, deployment({"name": "a", "env": [{"name": "E", "value": "1"}]}, paused=True), "two")
+    assert containers(live) == [{"name": "a", "image": "x:1", "env": [{"name": "E", "value": "1"}]}]
+    assert live["spec"]["replicas"] == 1
+    assert owners(live)["two"]["f:spec"]["f:paused"] == {}
+
+
+def test_a_field_of_another_manager_conflicts_and_names_it() -> None:
+    live = apply(None, deployment({"name": "a", "image": "x:1"}), "one")
+    with pytest.raises(ApiError) as caught:
+        apply(live, deployment({"name": "a", "image": "x:2"}), "two")
+    assert caught.value.code == 409
+    assert caught.value.message == (
+        'Apply failed with 1 conflict: conflict with "one": .spec.template.spec.containers[name="a"].image'
+    )
+    assert caught.value.details["causes"][0]["reason"] == "FieldManagerConflict"
+
+
+def test_force_takes_the_field_over() -> None:
+    live = apply(None, deployment({"name": "a", "image": "x:1"}), "one")
+    live = apply(live, deployment({"name": "a", "image": "x:2"}), "two", force=True)
+    assert containers(live)[0]["image"] == "x:2"
+    key = 'k:{"name":"a"}'
+    owned = {
+        name: fields["f:spec"]["f:template"]["f:spec"]["f:containers"][key] for name, fields in owners(live).items()
+    }
+    assert "f:image" in owned["two"]
+    assert "f:image" not in owned["one"]
+
+
+def test_what_is_no_longer_applied_is_removed_unless_another_owns_it() -> None:
+    live = apply(None, deployment({"name": "a", "image": "x"}, {"name": "b", "image": "y"}, replicas=1), "one")
+    live = apply(live, deployment({"name": "b", "image": "y"}), "two")
+    live = apply(live, deployment({"name": "a", "image": "x"}), "one")
+    assert [item["name"] for item in containers(live)] == ["a", "b"]
+    assert "replicas" not in live["spec"]
+    live = apply(live, deployment(), "two")
+    assert [item["name"] for item in containers(live)] == ["a"]
+
+
+def test_applying_again_changes_nothing_not_even_the_time() -> None:
+    wanted = deployment({"name": "a", "image": "x", "ports": [{"containerPort": 80}]}, replicas=2)
+    live = apply(None, wanted, "one")
+    containers(live)[0]["ports"][0]["protocol"] = "TCP"
+    assert apply(live, wanted, "one", now="2026-02-02T00:00:00Z") == live
+
+
+def test_an_update_takes_ownership_away_from_an_applier() -> None:
+    live = apply(None, deployment({"name": "a", "image": "x"}, replicas=1), "one")
+    changed = deployment({"name": "a", "image": "x"}, replicas=5)
+    changed["metadata"]["managedFields"] = live["metadata"]["managedFields"]
+    track_update(
+        DEPLOYMENT,
+        changed,
+        live,
+        manager="kubectl",
+        api_version="apps/v1",
+        subresource="",
+        now="2026-01-02T00:00:00Z",
+        reset_status=True,
+    )
+    assert owners(changed)["kubectl"] == {"f:spec": {"f:replicas": {}}}
+    with pytest.raises(ApiError, match=r'conflict with "kubectl" using apps/v1: .spec.replicas'):
+        apply(changed, deployment({"name": "a", "image": "x"}, replicas=1), "one")
+
+
+def test_fields_v1_round_trip() -> None:
+    tree = {"f:spec": {"f:a": {}, "f:list": {'k:{"name":"x"}': {".": {}, "f:name": {}}, 'v:"z"': {}}}}
+    assert to_fields_v1(from_fields_v1(tree)) == tree
+
+
+def test_strategic_merge_by_keys_with_directives() -> None:
+    live = deployment({"name": "a", "image": "x", "env": [{"name": "A", "value": "1"}]}, {"name": "b", "image": "y"})
+    patch = {
+        "spec": {
+            "template": {
+                "spec": {
+                    "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
+                    "containers": [
+                        {"name": "a", "env": [{"name": "B", "value": "2"}]},
+                        {"name": "b", "$patch": "delete"},
+                        {"name": "c", "image": "z"},
+                    ],
+                }
+            }
+        }
+    }
+    merged = strategic_merge(DEPLOYMENT, live, patch)
+    assert [item["name"] for item in containers(merged)] == ["c", "a"]
+    assert containers(merged)[1]["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+
+
+def test_strategic_merge_of_sets_and_atomic_lists() -> None:
+    live = {"metadata": {"finalizers": ["a", "b"]}, "spec": {"externalIPs": ["1.1.1.1"], "ports": [{"port": 80}]}}
+    patch = {
+        "metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]},
+        "spec": {"externalIPs": ["2.2.2.2"], "ports": [{"port": 80, "name": "http"}, {"port": 81}]},
+    }
+    merged = strategic_merge(SERVICE, live, patch)
+    assert merged["metadata"]["finalizers"] == ["b", "c"]
+    assert merged["spec"] == {"externalIPs": ["2.2.2.2"], "ports": [{"port": 80, "name": "http"}, {"port": 81}]}
+
+
+def test_merge_patch_removes_by_null() -> None:
+    assert merge_patch({"a": {"b": 1, "c": 2}}, {"a": {"b": None}, "d": [1]}) == {"a": {"c": 2}, "d": [1]}
+
+
+def test_json_patch_that_does_not_apply_is_unprocessable() -> None:
+    assert json_patch({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}]) == {"a": 2}
+    with pytest.raises(ApiError) as caught:
+        json_patch({"a": 1}, [{"op": "test", "path": "/a", "value": 2}])
+    assert caught.value.code == 422
