@@ -12,7 +12,7 @@ import grpc
 from rstore_replica.raft import SERVER_OPTIONS, Group, GrpcTransport, Member, RaftConfig, Role
 
 FAST = RaftConfig(
-    election_timeout_min_seconds=0.3, election_timeout_max_seconds=0.6, heartbeat_seconds=0.05, segment_bytes=1 << 16
+    election_timeout_min_seconds=0.5, election_timeout_max_seconds=1.0, heartbeat_seconds=0.05, segment_bytes=1 << 16
 )
 
 
