@@ -13,7 +13,6 @@ nothing is applied. Reads and ``checkpoint`` may run in any thread at any time.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from rstore_replica.mvcc.store import (
     Transaction,
 )
 from rstore_replica.mvcc.stream import RowBatch
+from rstore_replica.mvcc.subscribers import Subscribers
 
 DEFAULT_MAX_TXN_OPS = 128
 HASH_CHUNK_KEYS = 256
@@ -50,8 +50,6 @@ COMPACTION_PAUSE_SECONDS = 0.01
 MAX_GROWTHS = 14
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 class ApplyBug(RuntimeError):  # noqa: N818
@@ -69,8 +67,8 @@ class Machine:
         self._map_bytes = map_bytes
         self._lock = threading.RLock()  # one writer at a time
         self._gate = MapGate()
-        self._callbacks: list[Callable[[int], None]] = []
-        self._state_callbacks: list[Callable[[RegionState], None]] = []
+        self._revision_changes: Subscribers[int] = Subscribers()
+        self._state_changes: Subscribers[RegionState] = Subscribers()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._load()
@@ -206,12 +204,15 @@ class Machine:
             )
 
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
-        """Calls back with the new revision after each apply (or restore) that changed it; returns how to stop that."""
-        return _subscribe(self._callbacks, callback)
+        """Calls back with the new revision after each apply (or restore) that changed it; returns how to stop that.
+
+        Subscribed on an event loop, it is called on that loop, wherever the change was made.
+        """
+        return self._revision_changes.add(callback)
 
     def subscribe_state(self, callback: Callable[[RegionState], None]) -> Callable[[], None]:
         """As :meth:`subscribe`, after each change of the region's state."""
-        return _subscribe(self._state_callbacks, callback)
+        return self._state_changes.add(callback)
 
     # ------------------------------------------------------------------------------------------ applying
 
@@ -280,9 +281,9 @@ class Machine:
         before, before_state = self._position, self._state
         self._position, self._state = position, state
         if position.revision != before.revision:
-            _call(self._callbacks, position.revision)
+            self._revision_changes.tell(position.revision)
         if state is not before_state:
-            _call(self._state_callbacks, state)
+            self._state_changes.tell(state)
 
     # ------------------------------------------------------------------------------------------ compaction
 
@@ -361,22 +362,3 @@ class Machine:
             position, state = self._position, self._state
             self._position, self._state = before, before_state
         self._publish(position, state)
-
-
-def _subscribe(callbacks: list[Callable[[T], None]], callback: Callable[[T], None]) -> Callable[[], None]:
-    callbacks.append(callback)
-
-    def unsubscribe() -> None:
-        if callback in callbacks:
-            callbacks.remove(callback)
-
-    return unsubscribe
-
-
-def _call(callbacks: list[Callable[[T], None]], value: T) -> None:
-    for callback in tuple(callbacks):
-        try:
-            callback(value)
-        except Exception:
-            # What was applied is applied, whatever becomes of those who wanted to know.
-            logger.exception("a subscriber of the state machine failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +120,13 @@ def test_data_of_a_later_format_is_refused(replica: Replica, tmp_path: Path) -> 
     with pytest.raises(StorageFailed, match="data format 9"):
         Machine.open(tmp_path / "us", region="us")
     replica.machine.close()
+
+
+async def test_a_restore_in_a_thread_is_told_on_the_loop(replica: Replica, tmp_path: Path) -> None:
+    replica.machine.checkpoint(tmp_path / "copy")
+    other = Replica(tmp_path / "other", bootstrap=None)
+    heard: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    other.machine.subscribe(lambda revision: heard.set_result((revision, threading.get_ident())))
+    await asyncio.to_thread(other.machine.restore, tmp_path / "copy")
+    assert await asyncio.wait_for(heard, 10) == (21, threading.get_ident())
+    other.machine.close()
