@@ -26,6 +26,7 @@ class Definitions:
         crd = change.after.obj
         if change.deleted:
             self._registry.remove(crd["spec"]["group"], crd["spec"]["names"]["plural"])
+            self._store.end_watches(change.after.name)
         elif crd["metadata"].get("deletionTimestamp"):
             self._clean_up(change.after.name)
         else:

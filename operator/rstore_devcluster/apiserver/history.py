@@ -126,8 +126,8 @@ class History:
         """Stop waking."""
         self._wakeups.discard(wakeup)
 
-    def wake_all(self) -> None:
-        """End every watch without a change: the server stops."""
+    def finish(self) -> None:
+        """End every watch: the server stops, or the resource is no longer served."""
         self.ended = True
         for wakeup in tuple(self._wakeups):
             wakeup.set()
@@ -210,13 +210,14 @@ class Watch:
             event = self.poll()
             if event is not None:
                 return event
+            if self._history.ended:
+                self.close()
+                return None
             self._wakeup.clear()
             try:
                 async with asyncio.timeout(timeout_seconds):
                     await self._wakeup.wait()
             except TimeoutError:
-                return None
-            if self._history.ended:
                 return None
         return None
 

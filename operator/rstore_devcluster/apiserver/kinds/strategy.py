@@ -105,6 +105,9 @@ class KindStrategy:
                 causes = [cause for cause in causes if not cause.field.endswith((".containers", ".name", ".selector"))]
             missing = [cause for cause in causes if cause.field not in named and not cause.field.startswith("status")]
             return own + missing
+        if causes and old is not None:
+            known = {(cause.field, cause.message) for cause in validate(node, old)}
+            causes = [cause for cause in causes if (cause.field, cause.message) not in known]
         return causes or cel.check(node, obj, old)
 
     def track(

@@ -101,8 +101,10 @@ def track_update(
 
     ``reset_status``: the status of a new object is the server's, not the manager's.
     """
-    new_leaves = leaves(node, obj)
-    old_leaves = leaves(node, old) if old is not None else {}
+    before = old or {}
+    differing = {key for key in {*obj, *before} if obj.get(key) != before.get(key)}
+    new_leaves = leaves(node, {key: value for key, value in obj.items() if key in differing})
+    old_leaves = leaves(node, {key: value for key, value in before.items() if key in differing})
     if old is None and reset_status:
         new_leaves = {path: value for path, value in new_leaves.items() if path[0] != "f:status"}
     changed = frozenset(

@@ -111,8 +111,14 @@ def rule_errors(schema: JsonObject, path: str) -> list[str]:
 
 
 def check(node: Node, value: Json, old: Json = None, path: str = "", *, root: bool = True) -> list[Cause]:
-    """Every rule that does not hold. ``old`` is the value before an update, None at creation."""
+    """Every rule that does not hold. ``old`` is the value before an update, None at creation.
+
+    What an update leaves as it was is not checked again (Kubernetes calls it ratcheting): a stricter definition does
+    not lock objects that were valid before.
+    """
     causes: list[Cause] = []
+    if old is not None and value == old and not root:
+        return causes
     rules = node.raw.get("x-kubernetes-validations")
     if rules:
         values = {"self": to_cel(node, value, root=root)}

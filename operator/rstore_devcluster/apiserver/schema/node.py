@@ -16,7 +16,7 @@ def _no_references(name: str) -> JsonObject:
 class Node:
     """A schema at one place of an object; ``$ref`` is resolved on the way down."""
 
-    __slots__ = ("_resolve", "raw")
+    __slots__ = ("_additional", "_fields", "_items", "_resolve", "raw")
 
     def __init__(self, raw: JsonObject, resolve: Resolver = _no_references) -> None:
         reference = raw.get("$ref")
@@ -24,13 +24,23 @@ class Node:
             raw = {**resolve(str(reference)), **{key: value for key, value in raw.items() if key != "$ref"}}
         self.raw = raw
         self._resolve = resolve
+        # Children are made once: every write walks them several times.
+        self._fields: dict[str, Node | None] = {}
+        self._items: Node | bool | None = False
+        self._additional: Node | bool | None = False
 
     def _node(self, raw: object) -> Node | None:
         return Node(raw, self._resolve) if isinstance(raw, dict) else None
 
     def field(self, name: str) -> Node | None:
         """The schema of a declared property."""
-        return self._node((self.raw.get("properties") or {}).get(name))
+        if name in self._fields:
+            return self._fields[name]
+        properties = self.raw.get("properties") or {}
+        if name not in properties:
+            return None
+        made = self._fields[name] = self._node(properties[name])
+        return made
 
     def child(self, name: str) -> Node | None:
         """The schema of a property or of a map's value."""
@@ -44,12 +54,16 @@ class Node:
     @property
     def items(self) -> Node | None:
         """The schema of a list's items."""
-        return self._node(self.raw.get("items"))
+        if isinstance(self._items, bool):
+            self._items = self._node(self.raw.get("items"))
+        return self._items
 
     @property
     def additional(self) -> Node | None:
         """The schema of a map's values."""
-        return self._node(self.raw.get("additionalProperties"))
+        if isinstance(self._additional, bool):
+            self._additional = self._node(self.raw.get("additionalProperties"))
+        return self._additional
 
     @property
     def type(self) -> str:
