@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -42,6 +43,7 @@ RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 CONNECT_TIMEOUT_SECONDS = 3.0
+MAX_DIALS = 3
 RETRY_FIRST_SECONDS = 0.02
 RETRY_LAST_SECONDS = 0.5
 
@@ -153,32 +155,42 @@ class Connection:
         timeout_seconds: float,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
-        """One call on a connected channel. Raises StoreError as :func:`failure_of` says."""
+        """One call on a connected channel. Raises StoreError as :func:`failure_of` says; Unreachable once retired."""
+        if self.retired:
+            raise Unreachable("the connection was given up just now")
         invoke = self._channel.unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
             response_deserializer=method.response.FromString,
         )
+        async with self._in_use():
+            try:
+                response: ResponseT = await invoke(request, timeout=timeout_seconds, metadata=tuple(metadata))
+                return response
+            except aio.AioRpcError as error:
+                raise failure_of(error, changes=method.changes) from error
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # the caller was cancelled
+                raise (OutcomeUnknown if method.changes else Unreachable)("the client was closed") from None
+
+    async def ensure_connected(self, *, timeout_seconds: float) -> None:
+        """Wait for the connection. Raises Unreachable."""
+        if self.retired or self._channel.get_state() is grpc.ChannelConnectivity.READY:
+            return
+        async with self._in_use():
+            await connect(self._channel, timeout_seconds=timeout_seconds)
+
+    @asynccontextmanager
+    async def _in_use(self) -> AsyncIterator[None]:
         self._in_flight += 1
         try:
-            response: ResponseT = await invoke(request, timeout=timeout_seconds, metadata=tuple(metadata))
-            return response
-        except aio.AioRpcError as error:
-            raise failure_of(error, changes=method.changes) from error
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # the caller was cancelled
-            raise (OutcomeUnknown if method.changes else Unreachable)("the client was closed") from None
+            yield
         finally:
             self._in_flight -= 1
             if self.retired and self._in_flight == 0:
                 await self._channel.close(None)
-
-    async def ensure_connected(self, *, timeout_seconds: float) -> None:
-        """Wait for the connection. Raises Unreachable."""
-        if self._channel.get_state() is not grpc.ChannelConnectivity.READY:
-            await connect(self._channel, timeout_seconds=timeout_seconds)
 
     async def retire(self) -> None:
         """Take no more calls; close now or when the last call ends."""
@@ -251,18 +263,21 @@ class Endpoint:
 
     async def _connected(self, *, timeout_seconds: float) -> Connection:
         async with self._dialling:
-            connection = self._connection
-            if connection is None or connection.retired:
-                channel = await open_channel(
-                    self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve
-                )
-                connection = self._connection = Connection(channel)
-            try:
-                await connection.ensure_connected(timeout_seconds=timeout_seconds)
-            except Unreachable as error:
-                await self._drop(connection)
-                raise Unreachable(f"{self.address}: {error.detail}") from error
-            return connection
+            for _ in range(MAX_DIALS):
+                connection = self._connection
+                if connection is None or connection.retired:
+                    channel = await open_channel(
+                        self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve
+                    )
+                    connection = self._connection = Connection(channel)
+                try:
+                    await connection.ensure_connected(timeout_seconds=timeout_seconds)
+                except Unreachable as error:
+                    await self._drop(connection)
+                    raise Unreachable(f"{self.address}: {error.detail}") from error
+                if not connection.retired:  # by another call, while this one waited
+                    return connection
+        raise Unreachable(f"{self.address}: connections break as soon as they are made")
 
     async def _drop(self, connection: Connection) -> None:
         if self._connection is connection:

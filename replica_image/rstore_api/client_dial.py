@@ -127,6 +127,8 @@ async def connect(channel: aio.Channel, *, timeout_seconds: float) -> None:
                 if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
                     raise Unreachable(await _failure_reason(channel))
                 await channel.wait_for_state_change(state)
+    except aio.UsageError as error:
+        raise Unreachable("the connection was closed") from error
     except TimeoutError as error:
         raise Unreachable(f"not connected within {timeout_seconds:.1f} s") from error
 
@@ -138,4 +140,6 @@ async def _failure_reason(channel: aio.Channel) -> str:
         await probe(b"", timeout=0.2)
     except aio.AioRpcError as error:
         return error.details() or "connection failed"
+    except aio.UsageError:
+        return "the connection was closed"
     return "connection was lost"

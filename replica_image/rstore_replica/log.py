@@ -12,6 +12,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+MAX_FRAMES = 20
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -24,7 +25,10 @@ def configure(level: str = "info", *, stream: TextIO | None = None, **fields: st
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _constant(fields),
         structlog.processors.StackInfoRenderer(),
-        structlog.processors.dict_tracebacks,
+        # Without local variables: they hold keys and values of the store.
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=MAX_FRAMES)
+        ),
     ]
     render = structlog.processors.JSONRenderer()
     out = stream or sys.stderr
