@@ -61,6 +61,7 @@ class World:
         self.loss = 0.0
         self.delay = 0.01
         self.sync_delay = 0.02
+        self.sync_hold = False
         self.cut: set[tuple[str, str]] = set()
         self.events: list[tuple[float, int, Callable[[], None]]] = []
         self.order = itertools.count()
@@ -165,6 +166,9 @@ class World:
 
     def synced(self, replica: Replica, session: int, work: Callable[[], None], done: Callable[[], None]) -> None:
         if replica.core is None or replica.session != session:
+            return
+        if self.sync_hold:
+            self.at(0.05, lambda: self.synced(replica, session, work, done))
             return
         assert replica.journal is not None
         work()

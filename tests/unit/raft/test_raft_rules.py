@@ -175,3 +175,41 @@ def test_a_majority_holding_an_entry_of_an_earlier_term_does_not_commit_it(tmp_p
     old.core.receive("n1", pb.RaftEnvelope(term=3, append_reply=acknowledged))
     old.core.tick()
     assert old.core.engine.commit_index == index + 1
+
+
+def test_nothing_counts_before_it_is_on_disk(tmp_path: Path) -> None:
+    world = World(tmp_path, 3, seed=9)
+    world.run(5, lambda: world.leader() is not None)
+    world.run(1)
+    leader = world.leader()
+    assert leader is not None
+    assert leader.core is not None
+    before = leader.core.engine.commit_index
+    world.sync_hold = True
+    world.propose(b"on no disk yet")
+    world.run(0.8)
+    assert all(r.journal is not None and r.journal.last_index == before + 1 for r in world.replicas.values())
+    assert leader.core.engine.commit_index == before
+    assert leader.core.is_leader, "disks that take their time are no reason for an election"
+    world.sync_hold = False
+    assert world.run(2, lambda: leader.core is not None and leader.core.engine.commit_index == before + 1)
+
+
+def test_no_vote_leaves_before_it_is_on_disk(tmp_path: Path) -> None:
+    world = World(tmp_path, 3, seed=10)
+    world.sync_hold = True
+    world.run(10)
+    assert world.leaders == {}
+    assert max(r.core.engine.term for r in world.replicas.values() if r.core is not None) >= 1
+    world.sync_hold = False
+    assert world.run(10, lambda: world.leader() is not None)
+
+
+def test_a_new_leader_answers_no_read_before_it_has_committed_in_its_term(tmp_path: Path) -> None:
+    world = World(tmp_path, 3, seed=11)
+    assert world.run(5, lambda: world.leader() is not None)
+    leader = world.leader()
+    assert leader is not None
+    assert leader.core is not None
+    assert not leader.core.committed_in_term
+    assert world.run(2, lambda: leader.core is not None and leader.core.committed_in_term)
