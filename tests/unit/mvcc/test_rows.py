@@ -35,7 +35,7 @@ def test_a_batch_comes_out_as_it_went_in(original: list[Row]) -> None:
     assert [body for _, body in unpacked] == [pack(row) for row in original]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(row_lists(), st.data())
 def test_no_changed_byte_of_a_batch_passes(original: list[Row], data: st.DataObject) -> None:
     packed = bytearray(pack_batch(original))
@@ -52,7 +52,7 @@ def test_no_cut_batch_passes(original: list[Row], data: st.DataObject) -> None:
         unpack_batch(packed[: data.draw(st.integers(1, len(packed) - 1))])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_are_a_row_or_damage(body: bytes) -> None:
     try:

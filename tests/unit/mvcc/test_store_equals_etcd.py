@@ -167,7 +167,7 @@ COMPACTIONS = st.integers(8, 12).map(lambda back: CompactionRequest(revision=bac
 # Both stores go on, so that an example cannot be made smaller by running parts of it again.
 @settings(
     deadline=None,
-    max_examples=400,
+    max_examples=300,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
