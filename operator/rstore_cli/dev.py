@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
-from rstore_devcluster.controllers.http_api import HttpApi
 from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
 
 from rstore_cli.errors import CliError
@@ -104,6 +103,8 @@ def status(name: NameOption = "default", data_dir: DataDirOption = None, output:
 
 
 async def _collect(state: DaemonState) -> dict[str, Any]:
+    from rstore_devcluster.controllers.http_api import HttpApi  # the Kubernetes client takes long to import
+
     api = await HttpApi.connect(state.kubeconfig)
     try:
         async with asyncio.timeout(10):

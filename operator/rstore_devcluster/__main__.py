@@ -10,8 +10,9 @@ from pathlib import Path
 
 from .cluster import API_PORT, ClusterOptions
 from .controllers.nodes import DEFAULT_NODES, NodeSpec
-from .daemon import default_data_dir, serve
+from .daemon import default_data_dir
 from .network import NetworkError
+from .serve import serve
 
 
 def parse(arguments: list[str]) -> ClusterOptions:

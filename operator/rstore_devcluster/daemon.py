@@ -1,11 +1,9 @@
-"""The cluster as a background process: its state file, starting and stopping it, and what it runs in the foreground."""
+"""The cluster as a background process: its state file, starting and stopping it. Imports nothing heavy."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -15,10 +13,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
-
-from .cluster import Cluster, ClusterOptions
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -59,6 +53,13 @@ def read_state(data_dir: Path) -> DaemonState | None:
     return state if started_ticks(state.pid) == state.started_ticks else None
 
 
+def write_state(data_dir: Path, state: DaemonState) -> None:
+    """Say that the daemon is ready."""
+    fresh = data_dir / f"{STATE_FILE}.new"
+    fresh.write_text(json.dumps(asdict(state)))
+    fresh.replace(data_dir / STATE_FILE)
+
+
 def started_ticks(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot; None when there is no such process, or only a zombie."""
     try:
@@ -66,31 +67,6 @@ def started_ticks(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] == "Z" else int(fields[19])
-
-
-async def serve(options: ClusterOptions) -> None:
-    """Run a cluster until SIGTERM or SIGINT; the state file exists while it is ready."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    state_file = options.data_dir / STATE_FILE
-    async with Cluster(options) as cluster:
-        state = DaemonState(
-            pid=os.getpid(),
-            started_ticks=started_ticks(os.getpid()) or 0,
-            url=cluster.url,
-            kubeconfig=str(cluster.kubeconfig_path),
-            service_cidr=cluster.service_cidr,
-        )
-        fresh = state_file.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(state)))
-        fresh.replace(state_file)
-        log.info("ready url=%s", cluster.url)
-        try:
-            await stop.wait()
-        finally:
-            state_file.unlink(missing_ok=True)
-        log.info("stopping")
 
 
 def start(data_dir: Path, *, wait_seconds: float) -> DaemonState:
