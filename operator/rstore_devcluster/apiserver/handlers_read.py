@@ -19,7 +19,7 @@ from .jsonobj import JsonObject
 from .negotiation import Form
 from .request_info import flag
 from .resources import EVENTS_V1
-from .responses import add_warnings, in_version, list_response, object_response, representation
+from .responses import add_warnings, in_version, list_response, object_response, representation, table_row
 from .selectors import compile_selector
 from .services import Call
 from .tables import partial_metadata, table
@@ -207,7 +207,7 @@ class _Lines:
             bookmark = event.type == BOOKMARK
             metadata = {"resourceVersion": stored.obj["metadata"]["resourceVersion"]}
             include = self._call.query.get("includeObject", "Metadata")
-            objects = [] if bookmark else [in_version(self._call, stored.obj)]
+            objects = [] if bookmark else [table_row(self._call, stored.obj)]
             value = table(
                 resource, objects, self._call.store.now(), metadata=metadata, include=include, headers=self._headers
             )

@@ -14,7 +14,7 @@ from .patch.merge import merge_patch
 from .patch.strategic import strategic_merge
 from .request_info import RequestInfo, flag
 from .resources import EVENTS_V1
-from .responses import json_response, object_response, success
+from .responses import in_version, json_response, object_response, success
 from .selectors import compile_selector
 from .services import Call
 
@@ -101,8 +101,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
         return _apply(call, data)
     key = call.resource.key
     current = call.store.get(key, call.namespace, call.info.name)
-    if call.resource is not EVENTS_V1:
-        current["apiVersion"] = call.resource.api_version
+    current = in_version(call, current)
     body = decode_json(data)
     patched = _patched(call, current, media_type, body.value)
     _check_name(call, patched)
@@ -112,7 +111,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
         patched["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"]
     made = call.store.update(
         key,
-        _to_stored_version(call, patched),
+        to_core(patched) if call.resource is EVENTS_V1 else _to_stored_version(call, patched),
         namespace=call.namespace,
         subresource=call.info.subresource,
         dry_run=call.dry_run,
@@ -143,6 +142,8 @@ def _apply(call: Call, data: bytes) -> web.Response:
     if not call.query.get("fieldManager"):
         cause = Cause("fieldManager", "Required value: is required for apply patch", "FieldValueRequired")
         raise invalid("meta.k8s.io", "PatchOptions", "", [cause])
+    if call.resource is EVENTS_V1:
+        raise unsupported_media_type("server-side apply of Events is supported in core/v1 only")
     wanted = decode_yaml(data).as_object()
     resource, store = call.resource, call.store
     if wanted.get("kind") != resource.kind or wanted.get("apiVersion") != resource.api_version:

@@ -64,6 +64,11 @@ def in_version(call: Call, obj: JsonObject) -> JsonObject:
     return {**obj, "apiVersion": call.resource.api_version}
 
 
+def table_row(call: Call, obj: JsonObject) -> JsonObject:
+    """The object a Table's row is made of; events are printed from their stored shape, whichever was asked for."""
+    return obj if call.resource is EVENTS_V1 else in_version(call, obj)
+
+
 def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Response:
     """One object, in the form the client accepts."""
     wanted = representation(call)
@@ -72,7 +77,7 @@ def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Re
         metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
         value: JsonObject = table(
             call.resource,
-            [shown],
+            [table_row(call, obj)],
             call.store.now(),
             metadata=metadata,
             include=call.query.get("includeObject", "Metadata"),
@@ -95,7 +100,7 @@ def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> 
     if wanted.form is Form.TABLE:
         value = table(
             resource,
-            [in_version(call, stored.obj) for stored in items],
+            [table_row(call, stored.obj) for stored in items],
             call.store.now(),
             metadata=metadata,
             include=call.query.get("includeObject", "Metadata"),
