@@ -119,7 +119,7 @@ class Cluster:
 
     async def _start(self) -> None:
         options = self.options
-        options.data_dir.mkdir(parents=True, exist_ok=True)
+        options.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._stack.callback(_lock(options.data_dir).close)
         network = self._network = ClusterNetwork.take(options.data_dir / "network.json")
         self._stack.callback(network.release)

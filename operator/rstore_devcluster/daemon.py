@@ -77,7 +77,7 @@ def start(data_dir: Path, *, wait_seconds: float) -> DaemonState:
     running = read_state(data_dir)
     if running is not None:
         return running
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_path = data_dir / LOG_FILE
     with log_path.open("ab") as output:
         process = subprocess.Popen(

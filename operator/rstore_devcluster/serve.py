@@ -18,6 +18,7 @@ async def serve(options: ClusterOptions) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    written = False
     try:
         async with Cluster(options) as cluster:
             state = DaemonState(
@@ -28,8 +29,10 @@ async def serve(options: ClusterOptions) -> None:
                 service_cidr=cluster.service_cidr,
             )
             write_state(options.data_dir, state)
+            written = True
             log.info("ready url=%s", cluster.url)
             await stop.wait()
             log.info("stopping")
     finally:
-        (options.data_dir / STATE_FILE).unlink(missing_ok=True)
+        if written:  # else the file may be that of another daemon, because of which this one could not start
+            (options.data_dir / STATE_FILE).unlink(missing_ok=True)

@@ -62,6 +62,47 @@ async def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period(h
     assert not Path(f"/proc/{pid}").exists()
 
 
+async def test_the_pre_stop_hook_runs_before_sigterm(harness: Any) -> None:
+    script = """
+import signal, sys
+def on_term(*_):
+    with open(sys.argv[1], "a") as f:
+        f.write("term")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, on_term)
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
+    mark = harness.directory / "order"
+    hook = {"exec": {"command": ["python", "-c", f"open({str(mark)!r}, 'a').write('hook ')"]}}
+    await harness.create_pod("web", script, args=[script, str(mark)], lifecycle={"preStop": hook})
+    await harness.until_ready("web")
+    await harness.until(lambda: "up" in _raw_log(harness, "web"), "the handler is set")
+    await harness.delete_pod("web")
+    await harness.until_gone("web")
+    assert mark.read_text() == "hook term"
+
+
+async def test_following_a_log_ends_with_its_container(harness: Any) -> None:
+    script = "import sys, time\nfor i in range(3): print(i, flush=True); time.sleep(0.3)"
+    await harness.create_pod("web", script, pod={"restartPolicy": "Never"})
+    await harness.until(lambda: "0" in _raw_log(harness, "web").split(), "first line")
+    assert await log_of(harness, "web", follow=True) == "0\n1\n2\n"
+
+
+async def test_what_a_container_leaves_running_ends_with_it(harness: Any) -> None:
+    script = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print(child.pid, flush=True)\n"
+    )
+    await harness.create_pod("web", script, pod={"restartPolicy": "Never"})
+    await harness.until(lambda: harness.status("web").get("phase") == "Succeeded", "finished")
+    child = int((await log_of(harness, "web")).strip())
+    await harness.until(lambda: not _alive(child), "the child is gone")
+
+
 async def test_force_deletion_kills_at_once(harness: Any) -> None:
     await harness.create_pod("stubborn", STUBBORN, pod={"terminationGracePeriodSeconds": 600})
     await harness.until_ready("stubborn")
@@ -248,7 +289,16 @@ async def test_a_pod_of_another_node_is_not_touched(harness: Any) -> None:
     await harness.api.delete(PODS, "default", "other", grace_seconds=0)
 
 
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _raw_log(harness: Any, name: str) -> str:
     worker = harness.runner.worker("default", name)
+    if worker is None:
+        return ""
     path = worker.log_directory / "main" / "0.log"
     return path.read_text() if path.exists() else ""
