@@ -139,9 +139,10 @@ def _degraded(situation: Situation) -> Finding:
         if region.phase == "Lost":
             reasons.append(("RegionLost", f"{region.name}: {region.message}"))
         elif region.phase == "Degraded":
-            reasons.append(
-                ("ReplicasMissing", f"{region.name}: {region.ready_replicas} of {region.replicas} replicas are ready")
-            )
+            text = f"{region.ready_replicas} of {region.replicas} replicas are ready"
+            if not region.leader:
+                text += f", {region.message}"
+            reasons.append(("ReplicasMissing", f"{region.name}: {text}"))
     if not reasons:
         return Finding("Degraded", False, "AsExpected")
     return Finding("Degraded", True, reasons[0][0], "; ".join(message for _, message in reasons))

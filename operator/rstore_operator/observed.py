@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 ChildKey = tuple[str, str]
@@ -116,6 +117,8 @@ class Observed:
     regions: Mapping[str, RegionObserved] = field(default_factory=dict)
     children: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
     foreign: frozenset[ChildKey] = frozenset()
+    silent_since: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when regions have been without a leader that answers, as far as this process has seen it."""
 
     def region(self, name: str) -> RegionObserved:
         """That region; empty when nothing was seen of it."""

@@ -299,7 +299,7 @@ class _Planner:
     ) -> StoreStatus:
         regions = self.before.regions
         if self.effective is not None:
-            regions = region_statuses(self.effective, self.observed, self.truth, self.before)
+            regions = region_statuses(self.effective, self.observed, self.truth, self.before, self.given.now)
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
         situation = Situation(
             spec=self.spec,

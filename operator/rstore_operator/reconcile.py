@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from rstore_operator.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.k8s import KubernetesError
 from rstore_operator.model import ReplicaImage, StoreRef
 from rstore_operator.observe import ChildView, observe
-from rstore_operator.observed import Pod
+from rstore_operator.observed import Observed, Pod
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.replicas import Replicas
 from rstore_operator.significance import due
@@ -94,6 +95,7 @@ class Reconciler:
         self._stop_sent: tuple[int, datetime] | None = None
         self._problems: Problems | None = None
         self._compared_at = 0.0
+        self._silent_since: dict[str, datetime] = {}
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -129,6 +131,7 @@ class Reconciler:
             self._watched.pods(),
             ask=self._ask,
         )
+        observed = self._remember_silence(observed)
         meta = body["metadata"]
         known_problems = self._known_problems()
         if known_problems is None:
@@ -186,6 +189,12 @@ class Reconciler:
             self._read_at = self._clock()
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
+
+    def _remember_silence(self, observed: Observed) -> Observed:
+        now = self._now()
+        silent = [name for name, region in observed.regions.items() if region.leader is None]
+        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
+        return replace(observed, silent_since=dict(self._silent_since))
 
     def _known_problems(self) -> Problems | None:
         """Not None when no object has changed since they were compared, not long ago, or when there is no time."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from rstore_operator.effective import Effective
 from rstore_operator.observed import Observed, Progress, RegionObserved
 from rstore_operator.state import RegionStatus, StoreStatus, Summary
 from rstore_operator.truth import Truth
 from rstore_operator.units import format_lag
 
+LOST_AFTER_SECONDS = 5.0
+"""A region without a leader for less than this is electing one, which is no news."""
+
 
 def region_statuses(
-    effective: Effective, observed: Observed, truth: Truth, before: StoreStatus
+    effective: Effective, observed: Observed, truth: Truth, before: StoreStatus, now: datetime
 ) -> tuple[RegionStatus, ...]:
     """Every region of the store and those that are leaving it, in the order of the spec."""
     source = observed.leader(truth.primary_region) if truth.primary_region else None
@@ -21,7 +26,9 @@ def region_statuses(
     for name in (*effective.region_names, *sorted(effective.leaving)):
         known = before.region(name) or RegionStatus(name)
         size = sizes.get(name, known.replicas)
-        status = _region(observed.region(name), known, size, progress.get(name), truth)
+        since = observed.silent_since.get(name)
+        electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
+        status = _region(observed.region(name), known, size, progress.get(name), truth, electing)
         if name in effective.leaving:
             status = RegionStatus(name, phase="Removing", replicas=size, message="removed from the spec")
         found.append(status)
@@ -29,7 +36,7 @@ def region_statuses(
 
 
 def _region(
-    region: RegionObserved, known: RegionStatus, size: int, progress: Progress | None, truth: Truth
+    region: RegionObserved, known: RegionStatus, size: int, progress: Progress | None, truth: Truth, electing: bool
 ) -> RegionStatus:
     leader = region.leader
     is_primary = bool(truth.primary_region) and region.name == truth.primary_region
@@ -38,6 +45,8 @@ def _region(
     if leader is None:
         had_leader = known.phase in ("Ready", "Degraded", "Lost")
         phase = "Lost" if had_leader else "Creating" if region.pods else "Pending"
+        if had_leader and electing and known.phase != "Lost":
+            phase = "Degraded"
         return RegionStatus(
             region.name,
             role=role,

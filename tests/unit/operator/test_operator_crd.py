@@ -1,0 +1,167 @@
+"""The CRD: what people read in it, its defaults against the code's, and limits that keep its rules cheap."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rstore_operator.commands import FAILOVER_TO
+from rstore_operator.model import StoreRef
+from rstore_operator.state import Outcome, Phase, Step, Trigger
+from rstore_operator.validate import read_spec
+from unit.operator.world import World
+
+ROOT = Path(__file__).parents[3]
+CRD = yaml.safe_load((ROOT / "crds" / "replicatedstores.yaml").read_text())
+VERSION = CRD["spec"]["versions"][0]
+SCHEMA = VERSION["schema"]["openAPIV3Schema"]
+SPEC = SCHEMA["properties"]["spec"]
+STATUS = SCHEMA["properties"]["status"]
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from nodes(schema["items"], f"{path}[]")
+
+
+def with_defaults(schema: dict[str, Any], value: Any) -> Any:
+    """Defaulting as the API server does it."""
+    if isinstance(value, dict):
+        for name, child in schema.get("properties", {}).items():
+            if name not in value and "default" in child:
+                value[name] = yaml.safe_load(yaml.safe_dump(child["default"]))
+            if name in value:
+                value[name] = with_defaults(child, value[name])
+    if isinstance(value, list):
+        return [with_defaults(schema["items"], item) for item in value]
+    return value
+
+
+def test_names_are_the_contract() -> None:
+    names = CRD["spec"]["names"]
+    assert CRD["metadata"]["name"] == "replicatedstores.replicatedstore.io"
+    assert (names["kind"], names["plural"], names["shortNames"]) == ("ReplicatedStore", "replicatedstores", ["rstore"])
+    assert CRD["spec"]["scope"] == "Namespaced"
+    assert VERSION["subresources"] == {"status": {}}
+    columns = [column["name"].upper() for column in VERSION["additionalPrinterColumns"]]
+    assert columns == ["PRIMARY", "EPOCH", "REGIONS", "READY", "LAG", "PHASE", "AGE"]
+    assert SPEC["required"] == ["regions"]
+
+
+@pytest.mark.parametrize(
+    ("path", "schema"), list(nodes(SCHEMA)), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_every_field_says_what_it_is(path: str, schema: dict[str, Any]) -> None:
+    assert schema.get("description"), path
+    assert schema.get("type"), path
+
+
+def test_defaults_are_the_codes() -> None:
+    raw: dict[str, Any] = {"regions": [{"name": "a"}, {"name": "b"}]}
+    ref = StoreRef("default", "orders", "uid")
+    bare, problems = read_spec(ref, {"regions": [{"name": "a"}, {"name": "b"}]})
+    assert problems == ()
+    defaulted, problems = read_spec(ref, with_defaults(SPEC, raw))
+    assert problems == ()
+    assert defaulted == bare
+
+
+def test_what_rules_look_at_is_bounded() -> None:
+    """The API server estimates a rule's cost from these limits, and refuses a CRD whose rules could be too dear."""
+    for path, schema in nodes(SPEC):
+        if schema["type"] == "array":
+            assert "maxItems" in schema, path
+        if schema["type"] == "string" and "x-kubernetes-validations" in schema:
+            assert "maxLength" in schema, path
+        if schema["type"] == "object" and "additionalProperties" in schema:
+            assert "maxProperties" in schema, path
+    assert SPEC["properties"]["regions"]["items"]["properties"]["name"]["maxLength"] <= 50
+
+
+def test_every_rule_has_a_message_for_people() -> None:
+    rules = [rule for _, schema in nodes(SCHEMA) for rule in schema.get("x-kubernetes-validations", [])]
+    assert len(rules) >= 12
+    assert all(rule.get("message") for rule in rules)
+
+
+def test_regions_are_a_map_by_name() -> None:
+    regions = SPEC["properties"]["regions"]
+    assert regions["x-kubernetes-list-type"] == "map"
+    assert regions["x-kubernetes-list-map-keys"] == ["name"]
+    assert (regions["minItems"], regions["maxItems"]) == (1, 9)
+    replicas = regions["items"]["properties"]["replicas"]
+    assert (replicas["minimum"], replicas["maximum"], replicas["default"]) == (1, 9, 3)
+
+
+def test_what_this_version_cannot_do_is_not_offered_silently() -> None:
+    assert "cluster" not in SPEC["properties"]["regions"]["items"]["properties"]
+    for path in ("replication.mode", "security.tls.mode"):
+        schema = SPEC
+        for part in path.split("."):
+            schema = schema["properties"][part]
+        assert "not supported by this version" in schema["description"], path
+
+
+def problems_of(value: Any, schema: dict[str, Any], path: str = "status") -> list[str]:
+    """What of a value is not in the schema (it would be pruned) or against it."""
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+    if not isinstance(value, kinds[schema["type"]]):
+        return [f"{path}: {value!r} is no {schema['type']}"]
+    if "enum" in schema and value not in schema["enum"]:
+        return [f"{path}: {value!r} is none of {schema['enum']}"]
+    found = []
+    if isinstance(value, dict):
+        for name, item in value.items():
+            child = schema.get("properties", {}).get(name)
+            found += [f"{path}.{name} is unknown"] if child is None else problems_of(item, child, f"{path}.{name}")
+        found += [f"{path}.{name} is missing" for name in schema.get("required", []) if name not in value]
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            found += problems_of(item, schema["items"], f"{path}[{index}]")
+    return found
+
+
+def test_every_status_that_is_written_fits_the_schema() -> None:
+    world = World()
+    world.settle()
+    assert problems_of(world.status, STATUS) == []
+    world.regions["eu-west"].linked = False
+    world.write()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    for _ in range(5):
+        world.step(seconds=8)
+        assert problems_of(world.status, STATUS) == []
+    world.settle()
+    world.annotations[FAILOVER_TO] = "mars"
+    world.settle()
+    assert problems_of(world.status, STATUS) == []
+    world.spec = {"regions": []}
+    world.settle()
+    assert problems_of(world.status, STATUS) == []
+
+
+def test_enumerations_are_the_codes() -> None:
+    properties = STATUS["properties"]
+    assert set(properties["phase"]["enum"]) == {phase.value for phase in Phase}
+    intent = properties["failover"]["properties"]
+    assert set(intent["step"]["enum"]) == {step.value for step in Step}
+    assert set(intent["trigger"]["enum"]) == {trigger.value for trigger in Trigger}
+    receipt = properties["history"]["items"]["properties"]
+    assert set(receipt["outcome"]["enum"]) == {outcome.value for outcome in Outcome}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_examples_are_valid(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    ref = StoreRef("default", document["metadata"]["name"], "uid")
+    spec, problems = read_spec(ref, with_defaults(SPEC, document["spec"]))
+    assert problems == ()
+    assert spec is not None
+    assert re.fullmatch(r"[a-z][-a-z0-9]*", document["metadata"]["name"])
