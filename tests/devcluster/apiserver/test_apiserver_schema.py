@@ -97,6 +97,32 @@ def definition(change: Any) -> dict[str, Any]:
             lambda schema: schema["properties"]["spec"].update({"x-kubernetes-validations": [{"rule": "self.("}]}),
             "compilation failed",
         ),
+        (
+            lambda schema: schema["properties"]["spec"].update(
+                {"x-kubernetes-validations": [{"rule": "self.nope > 1"}]}
+            ),
+            "undefined field 'nope'",
+        ),
+        (
+            lambda schema: schema["properties"]["spec"].update(
+                {"x-kubernetes-validations": [{"rule": "self.parts.all(p, p.nmae == 'a')"}]}
+            ),
+            "undefined field 'nmae'",
+        ),
+        (
+            lambda schema: schema["properties"]["spec"]["properties"]["tags"]["items"].update(
+                {"x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+            ),
+            "oldSelf cannot be used on the uncorrelatable portion",
+        ),
+        (
+            lambda schema: schema["properties"]["spec"]["properties"]["size"].update(default=0),
+            "greater than or equal to 1",
+        ),
+        (
+            lambda schema: schema["properties"]["spec"]["properties"]["size"].update(minimun=0),
+            "unknown field of a schema",
+        ),
         (lambda schema: schema["properties"].update({"odd": {}}), "must not be empty for specified object fields"),
         (
             lambda schema: schema["properties"]["spec"]["properties"]["parts"]["items"].pop("required"),
@@ -165,3 +191,27 @@ def test_cel_functions_of_kubernetes(expression: str, value: bool) -> None:
 def test_unknown_cel_function_does_not_compile() -> None:
     with pytest.raises(CelError):
         compile_expression("frobnicate('x')")
+
+
+async def test_an_update_is_not_held_against_what_it_does_not_touch(server: ApiServer) -> None:
+    server.store.create(CRDS, WIDGETS)
+    create(server, widget("w", size=9))
+    crd = server.store.get(CRDS, None, KEY)
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"]["properties"]["size"]["maximum"] = 5
+    server.store.update(CRDS, crd)
+    server.store.patch(KEY, "default", "w", {"metadata": {"labels": {"a": "b"}}})
+    with pytest.raises(ApiError, match="less than or equal to 5"):
+        server.store.patch(KEY, "default", "w", {"spec": {"size": 7}})
+
+
+async def test_watches_end_with_the_definition_and_start_afresh(widgets: ApiServer) -> None:
+    watch = widgets.store.watch(KEY)
+    create(widgets, widget("w"))
+    widgets.store.delete(CRDS, None, KEY)
+    assert [event.type async for event in watch] == ["ADDED", "DELETED"]
+    widgets.store.create(CRDS, WIDGETS)
+    create(widgets, widget("again"))
+    event = await widgets.store.watch(KEY).next(1)
+    assert event is not None
+    assert event.object["metadata"]["name"] == "again"

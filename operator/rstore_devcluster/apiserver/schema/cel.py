@@ -14,6 +14,7 @@ from celpy.evaluation import CELEvalError
 from rstore_devcluster.apiserver.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 
+from .cel_fields import root_node, undefined_fields
 from .cel_functions import FUNCTIONS, MACROS
 from .cel_values import to_cel
 from .node import Node
@@ -48,6 +49,7 @@ class Program:
     source: str
     runner: Any
     uses_old: bool
+    tree: lark.Tree[Any]
 
     def evaluate(self, values: dict[str, Any]) -> Any:
         """The value; raises CelError when evaluation fails."""
@@ -73,7 +75,7 @@ def compile_expression(source: str) -> Program:
         raise CelError(f"compilation failed: undeclared reference to {listed!r}: this server does not have it")
     names = {str(token) for token in tree.scan_values(lambda token: isinstance(token, lark.Token))}
     runner = environment.program(tree, functions=dict(FUNCTIONS))
-    return Program(source, runner, "oldSelf" in names)
+    return Program(source, runner, "oldSelf" in names, tree)
 
 
 def _functions(tree: lark.Tree[Any]) -> set[str]:
@@ -86,9 +88,13 @@ def _functions(tree: lark.Tree[Any]) -> set[str]:
     return called
 
 
-def rule_errors(schema: JsonObject, path: str) -> list[str]:
-    """What is wrong with the rules anywhere in a schema; for the time a CRD is created."""
+def rule_errors(schema: JsonObject, path: str, *, root: bool = True, correlatable: bool = True) -> list[str]:
+    """What is wrong with the rules anywhere in a schema; for the time a CRD is created.
+
+    ``correlatable``: whether an update can tell which old value belongs to this place (not inside atomic lists).
+    """
     errors = []
+    node = root_node(Node(schema)) if root else Node(schema)
     for index, rule in enumerate(schema.get("x-kubernetes-validations") or []):
         at = f"{path}.x-kubernetes-validations[{index}]"
         if not rule.get("rule"):
@@ -96,17 +102,31 @@ def rule_errors(schema: JsonObject, path: str) -> list[str]:
             continue
         for field in ("rule", "messageExpression"):
             if rule.get(field):
-                try:
-                    compile_expression(rule[field])
-                except CelError as error:
-                    errors.append(f"{at}.{field}: Invalid value: {shown(rule[field])}: {error}")
+                errors += [f"{at}.{field}: {error}" for error in _expression_errors(rule[field], node, correlatable)]
         if rule.get("reason") and rule["reason"] not in _REASONS:
             errors.append(f"{at}.reason: Unsupported value: {shown(rule['reason'])}")
     for name, child in (schema.get("properties") or {}).items():
-        errors += rule_errors(child, f"{path}.properties[{name}]")
+        errors += rule_errors(child, f"{path}.properties[{name}]", root=False, correlatable=correlatable)
     for field in ("items", "additionalProperties"):
         if isinstance(schema.get(field), dict):
-            errors += rule_errors(schema[field], f"{path}.{field}")
+            keyed = field != "items" or schema.get("x-kubernetes-list-type") == "map"
+            errors += rule_errors(schema[field], f"{path}.{field}", root=False, correlatable=correlatable and keyed)
+    return errors
+
+
+def _expression_errors(source: str, node: Node, correlatable: bool) -> list[str]:
+    try:
+        program = compile_expression(source)
+    except CelError as error:
+        return [f"Invalid value: {shown(source)}: {error}"]
+    errors = [
+        f"Invalid value: {shown(source)}: compilation failed: undefined field '{name}'"
+        for name in undefined_fields(program.tree, node)
+    ]
+    if program.uses_old and not correlatable:
+        errors.append(
+            f"Invalid value: {shown(source)}: oldSelf cannot be used on the uncorrelatable portion of the schema"
+        )
     return errors
 
 

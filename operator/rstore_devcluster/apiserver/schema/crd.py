@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import re
 
+from rstore_devcluster.apiserver import jsonpath
 from rstore_devcluster.apiserver.errors import Cause
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time, lookup, parse_time
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json, format_time, lookup, parse_time
 from rstore_devcluster.apiserver.resources import PrinterColumn, Resource
 
 from .cel import rule_errors
-from .structural import shown
+from .node import Node
+from .pruning import apply_defaults, prune
+from .structural import shown, validate
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 _TYPES = ("object", "array", "string", "integer", "number", "boolean")
 _VERSION = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 _LIST_TYPES = ("atomic", "set", "map")
+_KEYWORDS = frozenset(
+    {"type", "format", "title", "description", "default", "enum", "example", "nullable", "pattern", "externalDocs"}
+    | {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"}
+    | {"items", "minItems", "maxItems", "uniqueItems", "additionalItems", "$schema"}
+    | {"properties", "additionalProperties", "required", "minProperties", "maxProperties"}
+    | {"allOf", "anyOf", "oneOf", "not", "x-kubernetes-validations", "x-kubernetes-map-type"}
+    | {"x-kubernetes-embedded-resource", "x-kubernetes-int-or-string", "x-kubernetes-preserve-unknown-fields"}
+    | {"x-kubernetes-list-type", "x-kubernetes-list-map-keys"}
+)
 _UNSUPPORTED = ("$ref", "definitions", "dependencies", "patternProperties", "id", "deprecated")
 
 
@@ -118,6 +130,8 @@ def _version_causes(version: JsonObject, path: str) -> list[Cause]:
         if not str(column.get("jsonPath") or "").startswith("."):
             message = f"Invalid value: {shown(column.get('jsonPath'))}: must be a simple json path starting with ."
             causes.append(Cause(f"{at}.jsonPath", message))
+        elif problem := jsonpath.check(column["jsonPath"]):
+            causes.append(Cause(f"{at}.jsonPath", f"Invalid value: {shown(column['jsonPath'])}: {problem}"))
     return causes
 
 
@@ -137,7 +151,17 @@ def structure_errors(schema: Json, path: str) -> list[tuple[str, str]]:
         errors.append((f"{path}.type", "Required value: must not be empty for specified object fields"))
     elif kind and kind not in _TYPES:
         errors.append((f"{path}.type", f"Unsupported value: {shown(kind)}"))
-    errors += [(f"{path}.{name}", "Forbidden: not supported") for name in _UNSUPPORTED if name in schema]
+    for name in schema:
+        if name in _UNSUPPORTED:
+            errors.append((f"{path}.{name}", "Forbidden: not supported"))
+        elif name not in _KEYWORDS:
+            errors.append((f"{path}.{name}", "Forbidden: unknown field of a schema"))
+    if schema.get("uniqueItems"):
+        errors.append(
+            (f"{path}.uniqueItems", "Forbidden: uniqueItems cannot be set to true, use x-kubernetes-list-type")
+        )
+    if "default" in schema:
+        errors += _default_errors(schema, f"{path}.default")
     if schema.get("properties") and schema.get("additionalProperties"):
         errors.append(
             (f"{path}.additionalProperties", "Forbidden: additionalProperties and properties are mutual exclusive")
@@ -156,6 +180,13 @@ def structure_errors(schema: Json, path: str) -> list[tuple[str, str]]:
         if isinstance(schema.get(field), (dict, list)):
             errors += structure_errors(schema[field], f"{path}.{field}")
     return errors
+
+
+def _default_errors(schema: JsonObject, path: str) -> list[tuple[str, str]]:
+    node, value = Node(schema), copy_json(schema["default"])
+    unknown = [(path, f'Invalid value: unknown field "{name}"') for name in prune(node, value, root=False)]
+    apply_defaults(node, value)
+    return unknown + [(path, str(cause)) for cause in validate(node, value, "default", root=False)]
 
 
 def _list_errors(schema: JsonObject, path: str) -> list[tuple[str, str]]:
