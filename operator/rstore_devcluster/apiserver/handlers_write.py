@@ -39,9 +39,15 @@ def _checked(call: Call, body: Body) -> JsonObject:
     return to_core(obj) if call.resource is EVENTS_V1 else obj
 
 
+def _check_grant(call: Call, obj: JsonObject) -> None:
+    if call.resource.group == "rbac.authorization.k8s.io":
+        call.services.authorizer.check_escalation(call.user, call.resource.plural, obj, call.namespace)
+
+
 def create_object(call: Call, data: bytes) -> web.Response:
     """POST of a collection."""
     obj = _checked(call, decode(data, call.request.headers.get("Content-Type", "")))
+    _check_grant(call, obj)
     made = call.store.create(
         call.resource.key,
         _to_stored_version(call, obj),
@@ -83,6 +89,7 @@ def update_object(call: Call, data: bytes) -> web.Response:
     obj = _checked(call, decode(data, call.request.headers.get("Content-Type", "")))
     obj.setdefault("metadata", {})
     _check_name(call, obj)
+    _check_grant(call, obj)
     made = call.store.update(
         call.resource.key,
         _to_stored_version(call, obj),
@@ -107,6 +114,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
     _check_name(call, patched)
     node_mode = call.query.get("fieldValidation", "")
     call.warnings.extend(call.services.schemas.check_body(call.resource, patched, body.duplicates, node_mode))
+    _check_grant(call, patched)
     if not patched["metadata"].get("resourceVersion"):
         patched["metadata"]["resourceVersion"] = current["metadata"]["resourceVersion"]
     made = call.store.update(
@@ -176,6 +184,7 @@ def _apply(call: Call, data: bytes) -> web.Response:
     )
     if live is None:
         return _create_by_apply(call, merged)
+    _check_grant(call, merged)
     merged["metadata"]["resourceVersion"] = given or live["metadata"]["resourceVersion"]
     made = store.update(
         resource.key,
@@ -194,6 +203,7 @@ def _create_by_apply(call: Call, obj: JsonObject) -> web.Response:
     call.services.authorizer.check(call.user, create)
     if obj["metadata"].pop("uid", None):
         raise ApiError(409, "Conflict", "uid must not be set for an object that does not exist")
+    _check_grant(call, obj)
     made = call.store.create(
         call.resource.key,
         _to_stored_version(call, obj),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from .authn import AUTHENTICATED, User
 from .errors import ApiError, forbidden
@@ -10,6 +11,8 @@ from .jsonobj import JsonObject, lookup
 from .request_info import RequestInfo
 from .storage import Store
 
+_GROUP = "rbac.authorization.k8s.io"
+_GRANTING = frozenset({"roles", "clusterroles", "rolebindings", "clusterrolebindings"})
 _REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"})
 _DISCOVERY = ("/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz")
 _PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
@@ -55,6 +58,43 @@ class Authorizer:
             if not namespace or namespace == info.namespace
         )
 
+    def check_escalation(self, user: User, resource: str, obj: JsonObject, namespace: str) -> None:
+        """Raise a 403 when a user would grant, by a role or a binding, what it does not hold itself."""
+        if user.is_admin or resource not in _GRANTING:
+            return
+        binding = resource.endswith("bindings")
+        exempt = RequestInfo("bind" if binding else "escalate", _GROUP, "v1", namespace, resource, _granted_name(obj))
+        if binding:
+            exempt = replace(exempt, plural=str((obj.get("roleRef") or {}).get("kind", "")).lower() + "s")
+        if self.allowed(user, exempt):
+            return
+        wanted = self._role_rules(obj, namespace) if binding else obj.get("rules") or []
+        missing = [rule for rule in wanted if not self._covers(user, rule, namespace)]
+        if missing:
+            name = str((obj.get("metadata") or {}).get("name", ""))
+            why = (
+                f'user "{user.name}" (groups={sorted(user.groups)}) is attempting to grant RBAC permissions not '
+                f"currently held:\n" + "\n".join(str(rule) for rule in missing)
+            )
+            raise forbidden(_GROUP, resource, name, why)
+
+    def _covers(self, user: User, rule: JsonObject, namespace: str) -> bool:
+        if rule.get("nonResourceURLs"):
+            held = [own for own, space in self.rules(user) if not space]
+            return all(
+                any(_path_rule_allows(own, verb, path) for own in held)
+                for verb in rule.get("verbs") or []
+                for path in rule["nonResourceURLs"]
+            )
+        asked = [
+            RequestInfo(verb, group, "", namespace, plural, name, subresource)
+            for verb in rule.get("verbs") or []
+            for group in rule.get("apiGroups") or []
+            for plural, _, subresource in (item.partition("/") for item in rule.get("resources") or [])
+            for name in rule.get("resourceNames") or [""]
+        ]
+        return all(self.allowed(user, info) for info in asked)
+
     def rules(self, user: User) -> Iterator[tuple[JsonObject, str]]:
         """Every (rule, namespace it holds in, "" for all) that applies to a user."""
         for stored in self._store.peek_all("clusterrolebindings.rbac.authorization.k8s.io"):
@@ -72,6 +112,11 @@ class Authorizer:
         else:
             role = self._store.peek("roles.rbac.authorization.k8s.io", namespace, name)
         return [] if role is None else role.obj.get("rules") or []
+
+
+def _granted_name(obj: JsonObject) -> str:
+    role = obj.get("roleRef")
+    return str(role.get("name", "")) if role else str((obj.get("metadata") or {}).get("name", ""))
 
 
 def _binds(binding: JsonObject, user: User, namespace: str) -> bool:
