@@ -90,9 +90,10 @@ def start(data_dir: Path, *, wait_seconds: float) -> DaemonState:
         )
     state = _poll(lambda: read_state(data_dir), wait_seconds, lambda: process.poll() is not None)
     if state is None:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+        if process.poll() is not None:
+            raise DaemonError(f"the cluster could not start\n{log_tail(data_dir)}")
+        process.kill()
+        process.wait()
         raise DaemonError(f"the cluster did not get ready within {wait_seconds:g} s\n{log_tail(data_dir)}")
     return state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import zlib
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -34,7 +35,7 @@ class ClusterNetwork:
         Raises NetworkError when none is free.
         """
         recorded = _recorded(state_file)
-        for octet in [recorded] if recorded else (candidates or range(FIRST_RANGE, LAST_RANGE + 1)):
+        for octet in [recorded] if recorded else (candidates or _preferred(state_file)):
             lock = _lock(octet)
             if lock is not None:
                 if state_file is not None:
@@ -75,6 +76,13 @@ class AddressPool:
     def release(self, address: str) -> None:
         """Give an address back."""
         self._used.discard(address)
+
+
+def _preferred(state_file: Path | None) -> list[int]:
+    """All ranges, from one that depends on the file's path: so two clusters seldom want the same one again later."""
+    count = LAST_RANGE - FIRST_RANGE + 1
+    start = zlib.crc32(str(state_file).encode()) % count if state_file is not None else 0
+    return [FIRST_RANGE + (start + offset) % count for offset in range(count)]
 
 
 def _recorded(state_file: Path | None) -> int | None:

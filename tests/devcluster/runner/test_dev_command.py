@@ -111,7 +111,8 @@ def test_a_start_that_fails_shows_the_log(dev: Dev) -> None:
     (dev.directory / "network.json").write_text('{"secondOctet": 999}')
     failed = dev("up", check=False)
     assert failed.returncode == 1
-    assert "did not get ready" in failed.stderr
+    assert "could not start" in failed.stderr
+    assert "999" in failed.stderr
 
 
 def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
