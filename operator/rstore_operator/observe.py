@@ -132,12 +132,13 @@ async def observe(
     watched_pods: Iterable[Body],
     *,
     ask: Callable[[Pod], bool],
+    patience_seconds: float,
 ) -> Observed:
-    """Look at everything once. ``ask`` picks the replicas that are asked anew."""
+    """Look at everything once. ``ask`` picks the replicas that are asked anew, and waited for so long at most."""
     children, foreign = view.join(watched_children)
     await replicas.use(operator_credentials(ref.name, children))
     pods = [pod for pod in map(read_pod, watched_pods) if pod is not None]
-    statuses = await replicas.statuses(pods, ask)
+    statuses = await replicas.statuses(pods, ask, patience_seconds=patience_seconds)
     regions = {
         region: RegionObserved(
             region,

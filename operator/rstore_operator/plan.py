@@ -42,6 +42,8 @@ from rstore_operator.validate import read_spec
 IDLE_SECONDS = 2.0
 BUSY_SECONDS = 0.2
 SWITCHING_SECONDS = 0.02
+HURRY_SECONDS = 5.0
+"""For so long a switchover is watched closely; one that takes longer waits for something that takes its time."""
 
 
 Problems = tuple[tuple[str, str], ...]
@@ -148,16 +150,17 @@ class _Planner:
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
-        busy = bool(actions) or status.phase in (Phase.PENDING, Phase.CREATING)
+        busy = bool(actions) or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
+        hurry = progressed.intent is not None and self._is_young(progressed.intent)
         return Plan(
             status=status,
             actions=tuple(actions),
             notices=notices(self.before, status),
             answers=tuple(reply.notices),
             commit_first=_intent_changed(self.before, status),
-            requeue_seconds=SWITCHING_SECONDS if progressed.intent else BUSY_SECONDS if busy else IDLE_SECONDS,
+            requeue_seconds=SWITCHING_SECONDS if hurry else BUSY_SECONDS if busy else IDLE_SECONDS,
             problems=object_problems,
-            watch_closely=_watch_closely(progressed.intent),
+            watch_closely=_watch_closely(progressed.intent) if hurry else frozenset(),
         )
 
     # ------------------------------------------------------------------------------------------ switchover
@@ -182,6 +185,10 @@ class _Planner:
         leaders = [self.observed.leader(region) for region in self.regions]
         known = [leader.topology for leader in leaders if leader is not None]
         return all(topology is not None and topology.epoch >= intent.epoch for topology in known)
+
+    def _is_young(self, intent: FailoverIntent) -> bool:
+        began = intent.steps[-1].started_at if intent.steps else intent.started_at
+        return (self.given.now - began).total_seconds() < HURRY_SECONDS
 
     def _finished_requests(self, intent: FailoverIntent) -> dict[str, str]:
         """Annotations that the intent has taken care of."""

@@ -25,6 +25,10 @@ from rstore_operator.state_json import merge_patch, status_from_json, status_to_
 
 log = structlog.get_logger(__name__)
 
+PATIENT_SECONDS = 1.2
+"""How long all replicas are waited for in a steady state."""
+HURRIED_SECONDS = 0.1
+"""And while clients wait for a switchover."""
 MAX_UNTOLD = 64
 """Events kept until they may be posted."""
 COMPARE_SECONDS = 30.0
@@ -130,6 +134,7 @@ class Reconciler:
             self._watched.children(),
             self._watched.pods(),
             ask=self._ask,
+            patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,
         )
         observed = self._remember_silence(observed)
         meta = body["metadata"]

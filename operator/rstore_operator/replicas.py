@@ -43,6 +43,7 @@ class Replicas:
         self._tls: TlsPem | None = None
         self._clients: dict[tuple[str, str], AdminClient] = {}
         self._known: dict[str, _Known] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def use(self, tls: TlsPem | None) -> None:
         """Present this certificate from now on; connections made with another are closed."""
@@ -51,7 +52,11 @@ class Replicas:
             await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Stop asking, close all connections."""
+        asking, self._asking = list(self._asking.values()), {}
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         clients, self._clients = list(self._clients.values()), {}
         await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
 
@@ -60,13 +65,26 @@ class Replicas:
         host = names.pod_host(self._store, pod.region, self._namespace, pod.name)
         return Target(pod.name, pod.ip, host)
 
-    async def statuses(self, pods: Iterable[Pod], ask: Callable[[Pod], bool]) -> dict[str, ReplicaStatus]:
-        """What each replica says, by pod. ``ask`` picks those to ask; of the others the last answer is taken."""
+    async def statuses(
+        self, pods: Iterable[Pod], ask: Callable[[Pod], bool], *, patience_seconds: float
+    ) -> dict[str, ReplicaStatus]:
+        """What each replica says, by pod. ``ask`` picks those to ask; of the others the last answer is taken.
+
+        A replica that does not answer within ``patience_seconds`` is not waited for: its last answer is taken while it
+        is still being asked, so one that hangs does not hold up what the others decide.
+        """
         pods = [pod for pod in pods if pod.ip]
         await self._forget({(pod.name, pod.ip) for pod in pods})
         if self._tls is None:
             return {}
-        await asyncio.gather(*(self._probe(pod) for pod in pods if ask(pod)))
+        for pod in pods:
+            if ask(pod) and (pod.name, pod.ip) not in self._asking:
+                self._asking[(pod.name, pod.ip)] = asyncio.create_task(self._probe(pod))
+        if self._asking:
+            done, _ = await asyncio.wait(self._asking.values(), timeout=patience_seconds)
+            self._asking = {key: task for key, task in self._asking.items() if task not in done}
+            for task in done:
+                task.result()  # a probe reports by itself; anything it raises is a bug
         return {pod.name: self._known[pod.name].status for pod in pods if pod.name in self._known}
 
     async def call(self, target: Target, run: Callable[[AdminClient], Awaitable[AnswerT]]) -> AnswerT:
@@ -101,6 +119,8 @@ class Replicas:
 
     async def _forget(self, present: set[tuple[str, str]]) -> None:
         """Close connections to pods that are gone or have moved."""
+        for key in [key for key in self._asking if key not in present]:
+            self._asking.pop(key).cancel()
         gone = [key for key in self._clients if key not in present]
         closing = [self._clients.pop(key) for key in gone]
         addresses = dict(present)

@@ -1,0 +1,128 @@
+"""Asking replicas over real gRPC with mutual TLS: who answers, who is late, who is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import grpc
+import pytest
+from rstore_api.errors import StoreError
+from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.proto import rstore_pb2_grpc
+from rstore_api.tls import TlsPem
+from rstore_operator.actions import CertificateRequest
+from rstore_operator.certificates import make_authority, make_certificate, new_key
+from rstore_operator.observed import Pod
+from rstore_operator.replicas import Replicas
+from rstore_operator.specs import names
+
+NOW = datetime.now(UTC)
+AUTHORITY = make_authority("default/orders", new_key(), NOW)
+SERVER = make_certificate(
+    AUTHORITY, CertificateRequest("peer", ("*.orders-a-peers.default.svc",), server=True), new_key(), NOW
+)
+OPERATOR = make_certificate(AUTHORITY, CertificateRequest("operator"), new_key(), NOW)
+TLS = TlsPem(AUTHORITY.certificate, OPERATOR.certificate, OPERATOR.key)
+
+
+class FakeAdmin(rstore_pb2_grpc.AdminServicer):
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = 0
+        self.hang = asyncio.Event()
+        self.hang.set()
+
+    async def Status(self, request: pb.StatusRequest, context: object) -> pb.StatusResponse:
+        self.calls += 1
+        await self.hang.wait()
+        return pb.StatusResponse(replica=self.name, region="a", is_leader=True, revision=self.calls, store_id="s")
+
+
+async def serve(admin: FakeAdmin, address: str) -> grpc.aio.Server:
+    server = grpc.aio.server()
+    rstore_pb2_grpc.add_AdminServicer_to_server(admin, server)
+    credentials = grpc.ssl_server_credentials(
+        [(SERVER.key, SERVER.certificate)], AUTHORITY.certificate, require_client_auth=True
+    )
+    assert server.add_secure_port(f"{address}:{names.PEER_PORT}", credentials)
+    await server.start()
+    return server
+
+
+@pytest.fixture
+def addresses() -> tuple[str, str]:
+    stamp = time.monotonic_ns() // 1000
+    return f"127.{90 + stamp % 60}.{stamp // 60 % 250}.1", f"127.{90 + stamp % 60}.{stamp // 60 % 250}.2"
+
+
+@pytest.fixture
+async def pair(addresses: tuple[str, str]) -> AsyncIterator[tuple[Replicas, list[Pod], list[FakeAdmin]]]:
+    admins = [FakeAdmin("orders-a-0"), FakeAdmin("orders-a-1")]
+    servers = [await serve(admin, address) for admin, address in zip(admins, addresses, strict=True)]
+    pods = [Pod(admin.name, "a", address, ready=True) for admin, address in zip(admins, addresses, strict=True)]
+    replicas = Replicas("orders", "default")
+    await replicas.use(TLS)
+    yield replicas, pods, admins
+    await replicas.close()
+    for admin in admins:
+        admin.hang.set()
+    await asyncio.gather(*(server.stop(0) for server in servers))
+
+
+async def test_all_are_asked_by_address_and_known_by_name(pair: tuple) -> None:
+    replicas, pods, _ = pair
+    found = await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    assert {name: status.revision for name, status in found.items()} == {"orders-a-0": 1, "orders-a-1": 1}
+    again = await replicas.statuses(pods, lambda pod: pod.name == "orders-a-0", patience_seconds=5)
+    assert {name: status.revision for name, status in again.items()} == {"orders-a-0": 2, "orders-a-1": 1}
+
+
+async def test_one_that_hangs_does_not_hold_up_the_others(pair: tuple) -> None:
+    replicas, pods, admins = pair
+    await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    admins[1].hang.clear()
+    began = time.monotonic()
+    for _ in range(5):
+        found = await replicas.statuses(pods, lambda _: True, patience_seconds=0.05)
+    assert time.monotonic() - began < 0.9
+    assert found["orders-a-1"].revision == 1, "the last answer"
+    assert admins[1].calls == 2, "it is asked once at a time"
+
+
+async def test_without_a_certificate_nobody_is_asked(pair: tuple) -> None:
+    replicas, pods, admins = pair
+    await replicas.use(None)
+    assert await replicas.statuses(pods, lambda _: True, patience_seconds=5) == {}
+    assert [admin.calls for admin in admins] == [0, 0]
+
+
+async def test_a_certificate_of_another_authority_gets_no_answer(pair: tuple) -> None:
+    replicas, pods, admins = pair
+    other = make_authority("x", new_key(), NOW)
+    wrong = make_certificate(other, CertificateRequest("operator"), new_key(), NOW)
+    await replicas.use(TlsPem(AUTHORITY.certificate, wrong.certificate, wrong.key))
+    assert await replicas.statuses(pods, lambda _: True, patience_seconds=5) == {}
+    assert [admin.calls for admin in admins] == [0, 0]
+
+
+async def test_a_pod_that_moved_is_not_known_by_its_old_answer(pair: tuple) -> None:
+    replicas, pods, _ = pair
+    await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    moved = [Pod(pods[0].name, "a", "127.0.0.2", ready=False), pods[1]]
+    found = await replicas.statuses(moved, lambda pod: pod.name == pods[1].name, patience_seconds=5)
+    assert set(found) == {"orders-a-1"}
+
+
+async def test_another_replica_behind_the_address_is_not_taken_for_it(pair: tuple) -> None:
+    replicas, pods, admins = pair
+    admins[0].name = "orders-a-7"
+    assert set(await replicas.statuses(pods, lambda _: True, patience_seconds=5)) == {"orders-a-1"}
+
+
+async def test_a_refused_call_raises_a_store_error(pair: tuple) -> None:
+    replicas, pods, _ = pair
+    with pytest.raises(StoreError):
+        await replicas.call(replicas.target(pods[0]), lambda admin: admin.demote("s", 2))
