@@ -17,6 +17,7 @@ from .history import ADDED, BOOKMARK, DELETED, MODIFIED, Watch, WatchEvent
 from .jsonobj import JsonObject, copy_json, format_time, metadata_of
 from .lifecycle import DeleteOptions
 from .objects import ObjectList, Objects, utc_now
+from .patch.managed import keep_times
 from .patch.merge import merge_patch
 from .persistence import Persistence
 from .resources import Registry, Resource
@@ -117,6 +118,8 @@ class Store(Objects):
             if managed != [] and "managedFields" in old["metadata"]:
                 obj["metadata"]["managedFields"] = copy_json(managed or old["metadata"]["managedFields"])
             self.strategy.track(resource, obj, old, manager=manager, subresource=subresource)
+        if tracked:
+            keep_times(obj, old)
         if lifecycle.deletion_ready(obj):
             return self._remove(resource, stored, obj, dry_run=dry_run)
         return self._commit(resource, stored, obj, dry_run=dry_run)

@@ -7,6 +7,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,33 @@ async def test_aio_client_applies_and_watches(server: ApiServer, tmp_path: Path)
         await asyncio.wait_for(task, 20)
     assert seen[-1] == "DELETED"
     assert seen[0] == "ADDED"
+
+
+async def test_applying_again_writes_nothing_where_defaults_complete_it(server: ApiServer, tmp_path: Path) -> None:
+    claim = {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    claim["spec"]["resources"] = {"requests": {"storage": "1024Mi"}}  # type: ignore[index]
+    labels = {"app": "x"}
+    container = {"name": "c", "image": "x:1", "resources": {"limits": {"cpu": "1000m"}}}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "s"},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "volumeClaimTemplates": [claim],
+        },
+    }
+    versions = []
+    async with await aio_config.new_client_from_config(str(server.kubeconfig(tmp_path / "kubeconfig"))) as api:
+        apps = aio_client.AppsV1Api(api)
+        for minutes in range(3):
+            server.store._clock = lambda m=minutes: datetime.now(UTC) + timedelta(minutes=m)  # type: ignore[misc]
+            made = await apps.patch_namespaced_stateful_set(
+                "s", "default", body, field_manager="m", force=True, _content_type="application/apply-patch+yaml"
+            )
+            versions.append(made.metadata.resource_version)
+    assert len(set(versions)) == 1
 
 
 async def test_paging_is_consistent_while_objects_change(server: ApiServer) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rstore_devcluster.apiserver.errors import bad_request
-from rstore_devcluster.apiserver.jsonobj import JsonObject
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.schema.node import Node
 
 from .fields import Path, from_fields_v1, leaves, to_fields_v1
@@ -84,6 +84,21 @@ def write_entries(obj: JsonObject, entries: list[Entry]) -> None:
         obj["metadata"]["managedFields"] = written
     else:
         obj["metadata"].pop("managedFields", None)
+
+
+def keep_times(obj: JsonObject, old: JsonObject) -> None:
+    """Where nothing differs but the times in managedFields, put the old ones back, so that nothing is written.
+
+    Applying what defaulting completes (inside an atomic list, say) differs from the live object until it is defaulted.
+    """
+    if _timeless(obj) == _timeless(old) and "managedFields" in old["metadata"]:
+        obj["metadata"]["managedFields"] = copy_json(old["metadata"]["managedFields"])
+
+
+def _timeless(obj: JsonObject) -> JsonObject:
+    entries = [{**entry, "time": ""} for entry in obj["metadata"].get("managedFields") or []]
+    entries.sort(key=lambda entry: (entry.get("operation", ""), entry.get("manager", ""), entry.get("subresource", "")))
+    return {**obj, "metadata": {**obj["metadata"], "managedFields": entries}}
 
 
 def track_update(

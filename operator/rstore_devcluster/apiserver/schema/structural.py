@@ -83,9 +83,7 @@ def _walk(node: Node, value: Json, path: str, root: bool = False) -> Iterator[Ca
         yield Cause(path, message, "FieldValueNotSupported")
     if isinstance(value, str):
         yield from _string(raw, value, path)
-    elif isinstance(value, bool):
-        pass
-    elif isinstance(value, (int, float)):
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
         yield from _number(raw, value, path)
     elif isinstance(value, list):
         yield from _list(node, value, path)
