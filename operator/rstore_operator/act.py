@@ -101,10 +101,12 @@ class Actor:
         except NotLeader as error:
             log.info("leader_moved", action=type(action).__name__, leader=error.leader)
             return Done(action, effective=False)  # a later look finds the new leader
-        except (StoreError, KubernetesError, ValueError, *CONNECTION_ERRORS) as error:
-            text = f"{_describe(action)}: {error or type(error).__name__}"
-            log.warning("action_failed", action=type(action).__name__, reason=text)
-            return Done(action, failure=text, effective=False)
+        except KubernetesError as error:
+            if isinstance(action, RemoveAnnotations) and error.status in (404, 409, 422):
+                return Done(action, effective=False)  # changed meanwhile; what it says now is read next time
+            return _failed(action, error)
+        except (StoreError, ValueError, *CONNECTION_ERRORS) as error:
+            return _failed(action, error)
 
     async def _do(self, action: Action, children: Mapping[ChildKey, Mapping[str, Any]]) -> tuple[Notice, ...]:
         if isinstance(action, Apply):
@@ -219,6 +221,12 @@ class Actor:
             )
             log.info("topology_set", region=action.region, epoch=topology.epoch, version=topology.version)
         return ()
+
+
+def _failed(action: Action, error: Exception) -> Done:
+    text = f"{_describe(action)}: {str(error) or type(error).__name__}"
+    log.warning("action_failed", action=type(action).__name__, reason=text)
+    return Done(action, failure=text, effective=False)
 
 
 def _version(body: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
 
@@ -181,6 +182,8 @@ class Kubernetes:
             data = await response.read()
         except ApiException as error:
             raise KubernetesError(int(error.status or 0), str(error.reason or ""), str(error.reason)) from error
+        except aiohttp.ClientError as error:
+            raise ConnectionError(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
         document = _document(data)
         if not 200 <= response.status <= 299:
             message = str(document.get("message") or response.reason or "the API server gave no reason")

@@ -169,10 +169,12 @@ class Reconciler:
         done = await self._actor.run(decided.actions, observed.children)
         self._failures = tuple(item.failure for item in done if item.failure)
         self._untold += [notice for item in done for notice in item.notices]
-        answered = any(isinstance(item.action, RemoveAnnotations) and not item.failure for item in done)
-        if answered:
+        removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
+        if removals:
             self.invalidate()
-        if answered or not any(isinstance(action, RemoveAnnotations) for action in decided.actions):
+        if any(item.effective for item in removals) or not any(
+            isinstance(action, RemoveAnnotations) for action in decided.actions
+        ):
             self._untold += decided.answers
         if not self._closely:  # nobody waits for the next step
             await self._tell()

@@ -26,6 +26,7 @@ class FakeApi:
         self.writes: list[str] = []
         self.events: list[str] = []
         self.beaten = False
+        self.overtaken = False
         self.broken: set[tuple[str, str]] = set()
         self._stamp(self.store)
 
@@ -50,6 +51,8 @@ class FakeApi:
 
     async def remove_annotations(self, namespace: str, name: str, values: Any) -> None:
         assert self.store is not None
+        if self.overtaken:
+            raise KubernetesError(422, "Invalid", "the value to test is another")
         self.writes.append("annotations")
         for key in values:
             del self.store["metadata"]["annotations"][key]
@@ -184,6 +187,21 @@ async def test_an_annotation_that_makes_no_sense_is_answered_once(api_and_loop: 
     for _ in range(4):
         await loop.step()
     assert api.store["metadata"]["annotations"] == {}
+    assert api.events.count("UnknownRegion") == 1
+
+
+async def test_an_annotation_that_changed_meanwhile_is_not_answered_for_what_it_was(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    for _ in range(4):
+        await loop.step()
+    api.store["metadata"]["annotations"] = {"replicatedstore.io/failover-to": "mars"}
+    api.overtaken = True
+    loop.invalidate()
+    await loop.step()
+    assert "UnknownRegion" not in api.events
+    assert "ActionFailed" not in api.events
+    api.overtaken = False
+    await loop.step()
     assert api.events.count("UnknownRegion") == 1
 
 
