@@ -6,26 +6,18 @@ import asyncio
 import contextlib
 import copy
 import logging
-import os
 import shutil
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-import aiohttp
-
-from rstore_devcluster.controllers.api import CONFIG_MAPS, PODS, PVCS, PVS, SECRETS, SERVICE_ACCOUNTS, ApiError, Obj
-from rstore_devcluster.controllers.engine import Context
+from rstore_devcluster.controllers.api import PODS, SERVICE_ACCOUNTS, ApiError, Obj
 from rstore_devcluster.controllers.objects import is_deleting, meta, uid_of
 
-from . import environment, images
-from .access import ClusterAccess, account_files
-from .backoff import RestartPolicy
-from .container import Container, EventKind, ImageError, Prepared
-from .paths import MountTable
-from .process import Command
+from .access import account_files
+from .container import Container, EventKind, Prepared
+from .preparation import Host, prepare
 from .status import ContainerState, PodFacts, build
 from .supported import unsupported
 from .volumes import MountError, PodVolumes, VolumeSources
@@ -37,22 +29,6 @@ MOUNT_RETRY_SECONDS = 1.0
 DELETE_RETRY_SECONDS = 0.5
 RECORD_SECONDS = 2.0
 DEFAULT_GRACE_SECONDS = 30.0
-PODENV = Path(__file__).parent / "podenv"
-INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
-
-
-@dataclass(frozen=True)
-class Host:
-    """What all pods of a runner share."""
-
-    context: Context
-    directory: Path
-    images: Mapping[str, Sequence[str]]
-    access: ClusterAccess
-    dns_file: Path
-    host_ip: str
-    restarts: RestartPolicy
-    session: aiohttp.ClientSession
 
 
 class PodWorker:
@@ -120,11 +96,6 @@ class PodWorker:
         everything = [*self.main, *self.init]
         return everything[0] if not name else next((c for c in everything if c.name == name), None)
 
-    @property
-    def log_paths(self) -> Path:
-        """Where the pod's logs are."""
-        return self.log_directory
-
     # the surroundings of its containers
 
     @property
@@ -164,74 +135,7 @@ class PodWorker:
         """Resolve a container's command line and environment."""
         if self._volumes is None:
             raise MountError("volumes are not mounted yet")
-        table = MountTable(self._volumes.table(container))
-        status = {"podIP": self.address, "hostIP": self._host.host_ip}
-        asked = environment.build(container, self.pod, status, self._lookup)
-        own_directory = self._directory / "containers" / container["name"]
-        own_directory.mkdir(parents=True, exist_ok=True)
-        env = self._base_environment(own_directory, table)
-        env.update({name: table.rewrite(value) for name, value in asked.items()})
-        variables = {**env, **asked}
-        argv = images.arguments(
-            container.get("image", ""), container.get("command") or [], container.get("args") or [], self._host.images
-        )
-        if argv is None:
-            known = ", ".join(sorted(self._host.images))
-            raise ImageError(
-                f"the local cluster runs programs of this machine, and none is known for "
-                f"{images.base_name(container.get('image', ''))!r} (known: {known})"
-            )
-        inside = table.host_path(container.get("workingDir") or "")
-        cwd = inside if inside is not None and inside.is_dir() else own_directory
-
-        def on_this_machine(argument: str) -> str:
-            # The interpreter stays the machine's own, also when it lies below a path that the pod mounts (/tmp).
-            return argument if argument == sys.executable else table.rewrite(argument)
-
-        def in_container(arguments: list[str]) -> Command:
-            start = list(arguments)
-            if start[0] in images.INTERPRETERS:
-                start[0] = sys.executable
-            return Command(tuple(on_this_machine(a) for a in start), env, cwd)
-
-        written = environment.expand_all([*(container.get("command") or []), *(container.get("args") or [])], variables)
-        fixed = len(argv) - len(written)
-        replaced = [argv[0], *written[1:]] if fixed == 0 and written else [*argv[:fixed], *written]
-        return Prepared(Command(tuple(on_this_machine(a) for a in replaced), env, cwd), in_container)
-
-    def _base_environment(self, own_directory: Path, table: MountTable) -> dict[str, str]:
-        temporary = table.host_path("/tmp")
-        base = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        base.update(
-            HOME=str(own_directory),
-            HOSTNAME=self.pod["spec"].get("hostname") or meta(self.pod)["name"],
-            TMPDIR=str(temporary or own_directory),
-            PYTHONPATH=str(PODENV),
-            PYTHONUNBUFFERED="1",
-            RSTORE_LISTEN_HOST=self.address,
-            RSTORE_DEV_DNS_FILE=str(self._host.dns_file),
-            RSTORE_DEV_NAMESPACE=meta(self.pod)["namespace"],
-            RSTORE_DEV_POD_IP=self.address,
-        )
-        kubeconfig = table.host_path("/var/run/secrets/kubernetes.io/serviceaccount/kubeconfig")
-        if kubeconfig is not None:
-            base["KUBECONFIG"] = str(kubeconfig)
-        return base
-
-    def _lookup(self, kind: str, name: str) -> Obj | None:
-        resource = CONFIG_MAPS if kind == "ConfigMap" else SECRETS
-        return self._host.context.informers.of(resource).get(meta(self.pod)["namespace"], name)
-
-    def _claim_directory(self, name: str) -> Path:
-        claim = self._host.context.informers.of(PVCS).get(meta(self.pod)["namespace"], name)
-        if claim is None:
-            raise MountError(f'persistentvolumeclaim "{name}" not found')
-        volume = self._host.context.informers.of(PVS).get("", claim["spec"].get("volumeName") or "")
-        if (claim.get("status") or {}).get("phase") != "Bound" or volume is None:
-            raise MountError(f'persistentvolumeclaim "{name}" is not bound')
-        if "hostPath" not in volume["spec"]:
-            raise MountError(f'volume "{meta(volume)["name"]}" is not a directory of the local cluster')
-        return Path(volume["spec"]["hostPath"]["path"])
+        return prepare(self._host, self.pod, container, self._volumes, self._directory, self.address)
 
     # the life
 
@@ -291,8 +195,8 @@ class PodWorker:
             self._poked.clear()
             try:
                 sources = VolumeSources(
-                    lookup=self._lookup,
-                    claim_directory=self._claim_directory,
+                    lookup=self._host.lookup(meta(self.pod)["namespace"]),
+                    claim_directory=partial(self._host.claim_directory, meta(self.pod)["namespace"]),
                     token=await self._account_files(),
                     status={"podIP": self.address, "hostIP": self._host.host_ip},
                 )

@@ -23,7 +23,8 @@ from .backoff import RestartPolicy
 from .container import Container
 from .images import DEFAULT_IMAGES
 from .logs import LogQuery, read
-from .pod import Host, PodWorker
+from .pod import PodWorker
+from .preparation import Host
 from .volumes import references
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,112 @@
+"""A container's spec, its pod's volumes and this machine: the command to execute."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from rstore_devcluster.controllers.api import CONFIG_MAPS, PVCS, PVS, SECRETS, Obj
+from rstore_devcluster.controllers.engine import Context
+from rstore_devcluster.controllers.objects import meta
+
+from . import environment, images
+from .access import ClusterAccess
+from .backoff import RestartPolicy
+from .container import ImageError, Prepared
+from .paths import MountTable
+from .process import Command
+from .volumes import SERVICE_ACCOUNT_PATH, MountError, PodVolumes
+
+PODENV = Path(__file__).parent / "podenv"
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")
+
+
+@dataclass(frozen=True)
+class Host:
+    """What all pods of a runner share."""
+
+    context: Context
+    directory: Path
+    images: Mapping[str, Sequence[str]]
+    access: ClusterAccess
+    dns_file: Path
+    host_ip: str
+    restarts: RestartPolicy
+    session: aiohttp.ClientSession
+
+    def lookup(self, namespace: str) -> environment.Lookup:
+        """ConfigMaps and Secrets of a namespace, by kind and name."""
+
+        def find(kind: str, name: str) -> Obj | None:
+            resource = CONFIG_MAPS if kind == "ConfigMap" else SECRETS
+            return self.context.informers.of(resource).get(namespace, name)
+
+        return find
+
+    def claim_directory(self, namespace: str, name: str) -> Path:
+        """The directory of a claim's volume; raises MountError while it has none."""
+        claim = self.context.informers.of(PVCS).get(namespace, name)
+        if claim is None:
+            raise MountError(f'persistentvolumeclaim "{name}" not found')
+        volume = self.context.informers.of(PVS).get("", claim["spec"].get("volumeName") or "")
+        if (claim.get("status") or {}).get("phase") != "Bound" or volume is None:
+            raise MountError(f'persistentvolumeclaim "{name}" is not bound')
+        if "hostPath" not in volume["spec"]:
+            raise MountError(f'volume "{meta(volume)["name"]}" is not a directory of the local cluster')
+        return Path(volume["spec"]["hostPath"]["path"])
+
+
+def prepare(host: Host, pod: Obj, container: Obj, volumes: PodVolumes, directory: Path, address: str) -> Prepared:
+    """Resolve image, arguments and environment; raises ImageError, ConfigError, MountError."""
+    table = MountTable(volumes.table(container))
+    status = {"podIP": address, "hostIP": host.host_ip}
+    asked = environment.build(container, pod, status, host.lookup(meta(pod)["namespace"]))
+    own_directory = directory / "containers" / str(container["name"])
+    own_directory.mkdir(parents=True, exist_ok=True)
+    env = _base_environment(host, pod, own_directory, table, address)
+    env.update({name: table.rewrite(value) for name, value in asked.items()})
+    # Written values are expanded before paths are rewritten, so that a variable may hold a mount path.
+    variables = {**env, **asked}
+    argv = images.arguments(
+        container.get("image", ""),
+        environment.expand_all(container.get("command") or [], variables),
+        environment.expand_all(container.get("args") or [], variables),
+        host.images,
+    )
+    if argv is None:
+        known = ", ".join(sorted(host.images))
+        name = images.base_name(container.get("image", ""))
+        raise ImageError(f"the local cluster runs programs of this machine: none is known as {name!r} (known: {known})")
+    inside = table.host_path(container.get("workingDir") or "")
+    cwd = inside if inside is not None and inside.is_dir() else own_directory
+
+    def in_container(arguments: list[str]) -> Command:
+        start = [sys.executable if arguments[0] in images.INTERPRETERS else arguments[0], *arguments[1:]]
+        return Command(tuple(table.rewrite(a) for a in start), env, cwd)
+
+    return Prepared(Command(tuple(table.rewrite(a) for a in argv), env, cwd), in_container)
+
+
+def _base_environment(host: Host, pod: Obj, own_directory: Path, table: MountTable, address: str) -> dict[str, str]:
+    temporary = table.host_path("/tmp")
+    base = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    base.update(
+        HOME=str(own_directory),
+        HOSTNAME=pod["spec"].get("hostname") or meta(pod)["name"],
+        TMPDIR=str(temporary or own_directory),
+        PYTHONPATH=str(PODENV),
+        PYTHONUNBUFFERED="1",
+        RSTORE_LISTEN_HOST=address,
+        RSTORE_DEV_DNS_FILE=str(host.dns_file),
+        RSTORE_DEV_NAMESPACE=meta(pod)["namespace"],
+        RSTORE_DEV_POD_IP=address,
+    )
+    kubeconfig = table.host_path(f"{SERVICE_ACCOUNT_PATH}/kubeconfig")
+    if kubeconfig is not None:
+        base["KUBECONFIG"] = str(kubeconfig)
+    return base
