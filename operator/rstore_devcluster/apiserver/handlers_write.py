@@ -12,6 +12,7 @@ from .patch.apply import server_side_apply
 from .patch.json_patch import json_patch
 from .patch.merge import merge_patch
 from .patch.strategic import strategic_merge
+from .patch.typed import check_typed
 from .request_info import RequestInfo, flag
 from .resources import EVENTS_V1
 from .responses import in_version, json_response, object_response, success
@@ -163,6 +164,7 @@ def _apply(call: Call, data: bytes) -> web.Response:
     _check_name(call, wanted)
     mode = call.query.get("fieldValidation", "")
     call.warnings.extend(call.services.schemas.check_body(resource, wanted, [], mode))
+    check_typed(call.services.schemas.node(resource), wanted)
     live = store.find(resource.key, call.namespace, call.info.name)
     if live is None and call.info.subresource:
         store.get(resource.key, call.namespace, call.info.name)

@@ -12,6 +12,7 @@ from rstore_devcluster.apiserver.patch.json_patch import json_patch
 from rstore_devcluster.apiserver.patch.managed import track_update
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
+from rstore_devcluster.apiserver.patch.typed import check_typed
 from rstore_devcluster.apiserver.resources import Registry
 from rstore_devcluster.apiserver.schema.provider import Schemas
 
@@ -108,6 +109,23 @@ def test_an_update_takes_ownership_away_from_an_applier() -> None:
     assert owners(changed)["kubectl"] == {"f:spec": {"f:replicas": {}}}
     with pytest.raises(ApiError, match=r'conflict with "kubectl" using apps/v1: .spec.replicas'):
         apply(changed, deployment({"name": "a", "image": "x"}, replicas=1), "one")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (
+            deployment({"name": "a", "bogus": 1}),
+            ".spec.template.spec.containers[0].bogus: field not declared in schema",
+        ),
+        (deployment({"name": "a"}, {"name": "a"}), 'containers: duplicate entries for key [name="a"]'),
+        (deployment({"image": "x"}), 'has an element that omits key field "name"'),
+    ],
+)
+def test_what_cannot_be_applied_is_refused(wanted: dict[str, Any], message: str) -> None:
+    with pytest.raises(ApiError, match="failed to create typed patch object") as caught:
+        check_typed(DEPLOYMENT, wanted)
+    assert message in caught.value.message
 
 
 def test_fields_v1_round_trip() -> None:
