@@ -12,7 +12,7 @@ from rich.console import Console
 from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
 from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
 
-from rstore_cli.errors import CliError
+from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, stderr, stdout, table
 
@@ -44,13 +44,26 @@ def _running(name: str, data_dir: Path | None) -> DaemonState:
 def up(
     name: NameOption = "default",
     data_dir: DataDirOption = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--node",
+            metavar="NAME=REGION",
+            help="A node and its region; may be repeated. Default: one each in us-east, eu-west and ap-south.",
+            show_default=False,
+        ),
+    ] = None,
     wait_seconds: Annotated[float, typer.Option("--wait", min=1, help="Seconds to wait until it is ready.")] = 60,
 ) -> None:
     """Start the local cluster in the background, wait until it is ready, and say what to do next."""
+    for item in node or []:
+        name_of_node, _, region = item.partition("=")
+        if not name_of_node or not region:
+            raise UsageError(f"--node takes NAME=REGION, not {item!r}")
     directory = _directory(name, data_dir)
     already = read_state(directory) is not None
     try:
-        state = start(directory, wait_seconds=wait_seconds)
+        state = start(directory, wait_seconds=wait_seconds, nodes=node or [])
     except DaemonError as error:
         raise CliError(str(error), hint="the log above says why") from error
     console = stdout()

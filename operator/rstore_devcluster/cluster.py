@@ -24,7 +24,7 @@ from .controllers.endpoints import EndpointsController
 from .controllers.engine import Context, Manager
 from .controllers.garbage import GarbageCollector
 from .controllers.namespaces import NamespaceController
-from .controllers.nodes import DEFAULT_NODES, NodeSpec, ensure_nodes
+from .controllers.nodes import DEFAULT_NODES, NodeSpec, ensure_nodes, remove_other_nodes
 from .controllers.replicaset import ReplicaSetController
 from .controllers.scheduler import Scheduler
 from .controllers.statefulset import StatefulSetController
@@ -182,6 +182,7 @@ class Cluster:
         await ensure_default_class(context)
         assert self._network is not None
         await ensure_nodes(context, self.options.nodes, self._network.api_host)
+        await remove_other_nodes(context, self.options.nodes)
 
     async def _wait_default_account(self, context: Context) -> None:
         accounts = context.informers.of(SERVICE_ACCOUNTS)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -69,9 +69,10 @@ def started_ticks(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def start(data_dir: Path, *, wait_seconds: float) -> DaemonState:
+def start(data_dir: Path, *, wait_seconds: float, nodes: Sequence[str] = ()) -> DaemonState:
     """Start a daemon and wait until its API is ready; returns at once when one runs already.
 
+    `nodes`: each as NAME=REGION; none for the default ones.
     Raises DaemonError with the end of its log when it does not get ready.
     """
     running = read_state(data_dir)
@@ -81,7 +82,7 @@ def start(data_dir: Path, *, wait_seconds: float) -> DaemonState:
     log_path = data_dir / LOG_FILE
     with log_path.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rstore_devcluster", "--data-dir", str(data_dir)],
+            [sys.executable, "-m", "rstore_devcluster", "--data-dir", str(data_dir), *(f"--node={n}" for n in nodes)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

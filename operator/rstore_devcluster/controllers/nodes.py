@@ -7,10 +7,11 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .api import NODES, ApiError, Obj
+from .api import NODES, PODS, ApiError, Obj
 from .engine import Context
-from .objects import rfc3339, set_condition
+from .objects import meta, rfc3339, set_condition
 
+PROVIDER = "rstore-dev://"
 KUBELET_VERSION = "v1.36.0+rstore-dev"
 
 
@@ -56,7 +57,7 @@ def build_node(spec: NodeSpec, address: str, now: float) -> Obj:
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": spec.name, "labels": labels},
-        "spec": {"providerID": f"rstore-dev://{spec.name}"},
+        "spec": {"providerID": f"{PROVIDER}{spec.name}"},
         "status": {
             "capacity": capacity,
             "allocatable": capacity,
@@ -95,3 +96,19 @@ async def ensure_nodes(context: Context, specs: Sequence[NodeSpec], address: str
             live = await context.api.update(NODES, None, live)
         live["status"] = node["status"]
         await context.api.update_status(NODES, None, live)
+
+
+async def remove_other_nodes(context: Context, specs: Sequence[NodeSpec]) -> None:
+    """Remove nodes of an earlier configuration, and the pods that were bound to them."""
+    wanted = {spec.name for spec in specs}
+    nodes, _ = await context.api.list(NODES)
+    ours = {meta(n)["name"] for n in nodes if (n["spec"].get("providerID") or "").startswith(PROVIDER)}
+    gone = ours - wanted
+    if not gone:
+        return
+    pods, _ = await context.api.list(PODS)
+    for pod in pods:
+        if pod["spec"].get("nodeName") in gone:
+            await context.api.delete(PODS, meta(pod)["namespace"], meta(pod)["name"], grace_seconds=0)
+    for name in gone:
+        await context.api.delete(NODES, None, name)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rstore_devcluster.daemon import default_data_dir, read_state, started_ticks
 
-POD = {
+POD: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
     "metadata": {"name": "sleeper"},
@@ -104,6 +104,18 @@ def test_pods_end_with_a_daemon_that_was_killed_and_it_can_be_started_again(dev:
     assert "was not running" in dev("down").stderr
     dev("up")
     dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+
+
+def test_nodes_can_be_chosen_and_those_of_before_go(dev: Dev) -> None:
+    assert dev("up", "--node=lonely", check=False).returncode == 2
+    dev("up", "--node=a=mars", "--node=b=venus")
+    dev.kubectl("apply", "-f", "-", stdin=json.dumps({**POD, "spec": {**POD["spec"], "nodeName": "b"}}))
+    dev.kubectl("wait", "--for=condition=Ready", "pod/sleeper", "--timeout=30s")
+    dev("down")
+    dev("up", "--node=a=mars")
+    status = json.loads(dev("status", "-o", "json").stdout)
+    assert status["nodes"] == [{"name": "a", "region": "mars"}]
+    assert status["pods"] == []
 
 
 def test_a_start_that_fails_shows_the_log(dev: Dev) -> None:
