@@ -138,7 +138,7 @@ async def watch_objects(call: Call) -> web.StreamResponse:
     loop = asyncio.get_running_loop()
     seconds = _number(call, "timeoutSeconds") or random.uniform(1800, 3600)
     deadline = loop.time() + seconds
-    watch = _start(call, send_initial_events=initial and bookmarks)
+    watch = _start(call, initial=initial, bookmarks=bookmarks)
     response = web.StreamResponse()
     response.headers["Content-Type"] = "application/json"
     response.headers["Cache-Control"] = "no-cache, private"
@@ -168,8 +168,10 @@ async def watch_objects(call: Call) -> web.StreamResponse:
     return response
 
 
-def _start(call: Call, *, send_initial_events: bool) -> Watch:
+def _start(call: Call, *, initial: bool, bookmarks: bool) -> Watch:
     version = call.query.get("resourceVersion")
+    if initial and not bookmarks:
+        version = "0"
     if call.query.get("sendInitialEvents") in ("false", "0") and not version:
         version = str(call.store.resource_version)
     return call.store.watch(
@@ -178,7 +180,7 @@ def _start(call: Call, *, send_initial_events: bool) -> Watch:
         resource_version=version,
         label_selector=call.query.get("labelSelector", ""),
         field_selector=call.query.get("fieldSelector", ""),
-        send_initial_events=send_initial_events,
+        send_initial_events=initial and bookmarks,
     )
 
 

@@ -218,8 +218,6 @@ def _create_by_apply(call: Call, obj: JsonObject) -> web.Response:
 
 def _delete_options(call: Call, data: bytes) -> JsonObject:
     options = decode(data, call.request.headers.get("Content-Type", "")).as_object() if data.strip() else {}
-    if options.get("dryRun"):
-        options["dry"] = True
     if "gracePeriodSeconds" in call.query:
         try:
             options["gracePeriodSeconds"] = int(call.query["gracePeriodSeconds"])
@@ -241,7 +239,7 @@ def _delete(call: Call, options: JsonObject, namespace: str, name: str) -> tuple
         grace_period_seconds=options.get("gracePeriodSeconds"),
         propagation_policy=options.get("propagationPolicy") or "",
         preconditions=options.get("preconditions"),
-        dry_run=call.dry_run or bool(options.get("dry")),
+        dry_run=call.dry_run or bool(options.get("dryRun")),
     )
 
 
