@@ -12,13 +12,8 @@ IDLE_SECONDS = 60
 
 async def operator_writes(store) -> int:
     """Writes by the operator's service account so far, as the embedded API server counted them."""
-    counters = json.loads(await store.kube("get", "--raw", "/debug/writes"))
-    return sum(
-        count
-        for user, verbs in counters.items()
-        if "rstore-system" in user
-        for count in (verbs.values() if isinstance(verbs, dict) else [verbs])
-    )
+    counted = json.loads(await store.kube("get", "--raw", "/debug/writes"))["writes"]
+    return sum(entry["count"] for entry in counted if entry["user"].startswith("system:serviceaccount:rstore-system:"))
 
 
 @pytest.mark.timeout(240)
