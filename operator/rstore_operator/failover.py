@@ -97,6 +97,9 @@ def advance(
     knows the new primary and that the request has been taken off the object; ``stop_sent_at`` is when this process
     first asked the old primary to stop, None when it did not.
     """
+    overtaken = _overtaken(intent, observed)
+    if overtaken is not None:
+        return Progressed(None, receipt=overtaken_receipt(intent, overtaken, now))
     for _ in Step:  # every move leads to a later step, so this ends
         following = _follow(intent, observed, now=now, timeout_ms=timeout_ms, abort=abort)
         if following is None:
@@ -110,6 +113,36 @@ def advance(
     command = _command(intent)
     check_command(intent, command)
     return Progressed(intent, command)
+
+
+def _overtaken(intent: FailoverIntent, observed: Observed) -> ReplicaStatus | None:
+    """The primary that makes the intent a thing of the past: status was restored from an older copy, for example.
+
+    None of the intent's commands could do anything any more, since every region refuses an epoch that has passed.
+    """
+    claims = [replica for replica in observed.replicas() if replica.primary and replica.epoch >= intent.epoch]
+    newest = max(claims, key=lambda replica: replica.epoch, default=None)
+    if newest is None or intent.step is Step.REPOINTING:
+        return None
+    awaited = {Step.PROMOTING: intent.to_region, Step.REVERTING: intent.from_region}.get(intent.step)
+    return None if (newest.epoch, newest.region) == (intent.epoch, awaited) else newest
+
+
+def overtaken_receipt(intent: FailoverIntent, primary: ReplicaStatus, now: datetime) -> Receipt:
+    """The receipt of an intent that was overtaken; how long writes waited is not known."""
+    return Receipt(
+        trigger=intent.trigger,
+        outcome=Outcome.SUCCEEDED if primary.region == intent.to_region else Outcome.ABORTED,
+        from_region=intent.from_region,
+        to_region=intent.to_region,
+        epoch=intent.epoch,
+        started_at=intent.started_at,
+        finished_at=now,
+        steps=intent.steps,
+        final_revision=intent.final_revision,
+        write_gap_seconds=0.0,
+        reason=f"overtaken: {primary.region} is primary of epoch {primary.epoch} already",
+    )
 
 
 def _follow(

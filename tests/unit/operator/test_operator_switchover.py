@@ -262,6 +262,28 @@ def test_a_request_that_could_not_be_taken_off_keeps_the_switchover_open() -> No
     assert len(world.status["history"]) == 1
 
 
+@pytest.mark.parametrize("step", ["Demoting", "CatchingUp", "Promoting", "Reverting"])
+def test_an_intent_of_the_past_is_closed_and_changes_nothing(step: str) -> None:
+    """Status restored from an old copy."""
+    world = fresh()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    world.step()
+    old = copy.deepcopy(world.status)
+    world.settle()
+    world.annotations[FAILOVER_TO] = "ap-south"
+    world.settle()
+    assert world.status["epoch"] == 3
+    demotions = list(world.demotions)
+    world.status = old
+    world.status["failover"] |= {"step": step, "finalRevision": 6}
+    world.settle()
+    assert "failover" not in world.status
+    assert (world.status["primaryRegion"], world.status["epoch"]) == ("ap-south", 3)
+    assert "overtaken" in world.status["history"][-1]["reason"]
+    assert world.demotions == demotions
+    assert world.write()
+
+
 def test_two_operators_cannot_both_move_on() -> None:
     world = fresh()
     world.annotations[FAILOVER_TO] = "eu-west"
