@@ -20,6 +20,9 @@ CHART_CRD := charts/replicated-store-operator/crds/replicatedstores.yaml
 PACKAGES := rstore_api rstore_replica rstore_operator rstore_cli rstore_devcluster
 # What pytest is given besides: make test ARGS='-k switchover'
 ARGS ?=
+# Processes that `make test` and `make unit` spread the tests over.
+WORKERS ?= 2
+SPREAD := -n $(WORKERS) --dist loadgroup
 
 .PHONY: help setup demo test unit e2e check generate bench clean
 
@@ -52,10 +55,10 @@ demo: setup ## a three-region store on a local cluster of plain processes: write
 	@$(BIN)/python -m rstore_cli.demo
 
 test: setup ## every test that needs no root: unit, chart, images, embedded cluster, end to end
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 unit: setup ## the fast tests only
-	@$(BIN)/python -m pytest tests/unit $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) tests/unit $(ARGS)
 
 e2e: setup ## end to end on the embedded cluster only
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)

@@ -1,0 +1,34 @@
+"""The check at the end of a run finds what the run started and did not end, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import leftovers
+import pytest
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.mark.parametrize("how", ["environment", "arguments", "working directory"])
+def test_a_process_of_the_run_is_found_and_killed(how: str, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [*SLEEP, str(tmp_path)] if how == "arguments" else SLEEP,
+        env={**os.environ, "MARK": str(tmp_path)} if how == "environment" else None,
+        cwd=tmp_path if how == "working directory" else None,
+    ) as process:
+        found = leftovers.wait_none(tmp_path, timeout_seconds=0.2)
+        assert [item.pid for item in found] == [process.pid]
+        assert "time.sleep" in found[0].command
+        leftovers.kill(found)
+        assert process.wait(timeout=10) == -9
+    assert leftovers.wait_none(tmp_path, timeout_seconds=10) == []
+
+
+def test_processes_of_others_and_ones_own_are_not(tmp_path: Path) -> None:
+    with subprocess.Popen(SLEEP) as process:
+        assert leftovers.processes_of(tmp_path) == []
+        process.kill()
