@@ -25,6 +25,7 @@ from rstore_replica.api.http import HttpServer
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.kv import KvServicer
 from rstore_replica.api.listeners import client_server, listen, peer_server
+from rstore_replica.api.live_data import LiveData
 from rstore_replica.api.maintenance import MaintenanceServicer
 from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.retention import Retention
@@ -81,8 +82,10 @@ class Replica:
         self._certificates = CertificateStore(place.tls_directory)
         self._metrics = Metrics()
         self._locations = _own_replicas(config)
+        self._live_data = LiveData(place.data_directory)
+        self._live_data.claim()
         self._machine = Machine.open(
-            place.data_directory / "mvcc",
+            self._live_data.path,
             region=config.region,
             max_txn_ops=config.limits.max_txn_ops,
             quota_bytes=config.limits.quota_bytes,
@@ -251,7 +254,7 @@ class Replica:
         await self._peer_server.stop(PEER_DRAIN_SECONDS)
         await self._http.stop()
         self._kv.close()
-        self._machine.close()
+        await self._live_data.release(self._machine)
         os.close(self._lock)
         _log.info("stopped")
 

@@ -120,6 +120,16 @@ def settle(path: Path) -> Path:
     return live
 
 
+def discard(path: Path) -> None:
+    """Removes live data that is not to be trusted, durably, with what else is there; the data must not be open."""
+    try:
+        if path.exists():
+            shutil.rmtree(path)
+            sync_path(path.parent)
+    except OSError as error:
+        raise StorageFailed(f"cannot remove the data in {path}: {error}") from error
+
+
 def sync_path(path: Path) -> None:
     """fsync of a file or a directory."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -94,6 +94,15 @@ class Machine:
             self._position = self._store.load_position(transaction)
             self._state = self._store.load_region(transaction, self._region)
 
+    def sync(self) -> None:
+        """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed.
+
+        A checkpoint needs no such thing, and nor does a log that is replayed; it is for those who trust the live data
+        across the end of the machine.
+        """
+        with self._gate.shared():
+            self._store.sync()
+
     def close(self) -> None:
         """Closes the data; may be called twice. Nothing may be called afterwards."""
         with self._lock:

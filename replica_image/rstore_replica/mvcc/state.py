@@ -154,6 +154,10 @@ def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple
         return state, state.history[-1].first_revision
     if epoch <= state.epoch or epoch < state.promised_epoch:
         return StaleEpoch(f"epoch {epoch} was asked for; {max(state.epoch, state.promised_epoch)} is promised")
+    held = state.topology
+    if held is not None and held.epoch >= epoch and held.primary_region != state.region:
+        # A region that holds nothing of an epoch yet knows from its topology whose it is.
+        return StaleEpoch(f"the primary region of epoch {held.epoch} is {held.primary_region}")
     if revision < request.min_revision:
         return Behind(f"it holds revision {revision}, {request.min_revision} is required")
     topology = state.topology

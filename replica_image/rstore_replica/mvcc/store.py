@@ -94,6 +94,13 @@ class Store:
         """May be called twice. No transaction may be open (see ``gate``)."""
         self.environment.close()
 
+    def sync(self) -> None:
+        """Makes what was committed durable; blocks for as long as that takes. Raises :class:`StorageFailed`."""
+        try:
+            self.environment.sync(True)
+        except lmdb.Error as error:
+            raise StorageFailed(f"the data in {self.directory} cannot be synced: {error}") from error
+
     def read(self) -> Transaction:
         """A read transaction (context manager) over all databases."""
         return self.environment.begin()

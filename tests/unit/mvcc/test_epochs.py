@@ -110,6 +110,12 @@ def test_promotion_is_refused_below_what_is_promised_or_held(us: Replica, eu: Re
     assert isinstance(eu.promote(4), StaleEpoch)
 
 
+def test_a_fresh_secondary_does_not_take_the_epoch_of_another_region(eu: Replica) -> None:
+    assert isinstance(eu.promote(1), StaleEpoch)
+    assert (eu.machine.state.epoch, eu.machine.state.primary) == (0, False)
+    assert eu.promote(2) == 2
+
+
 def test_a_switchover_there_and_back_loses_nothing(us: Replica, eu: Replica) -> None:
     us.put(b"k", b"1")
     epoch, final = us.promise(2)

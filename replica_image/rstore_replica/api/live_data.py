@@ -1,0 +1,50 @@
+"""Whether the state machine's live data may be used at a start, and saying so at the end.
+
+The state machine does not sync its commits: what is durable is the log. So after the end of the *machine* (a power
+loss, a volume that moved) its data is dropped, and the group brings it back: from its last checkpoint, and from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from rstore_replica.log import get_logger
+from rstore_replica.mvcc import checkpoint
+from rstore_replica.mvcc.machine import Machine
+from rstore_replica.raft.boot import RunningMarker, read_boot_id
+from rstore_replica.raft.disk import LocalDisk
+
+_log = get_logger("live_data")
+
+DATA = "mvcc"
+MARKER = "mvcc.running"
+
+
+class LiveData:
+    """The live data below one replica's data directory, between :meth:`claim` and :meth:`release`."""
+
+    def __init__(self, data_directory: Path, *, boot_id: str | None = None) -> None:
+        """``boot_id``: of the machine; read from the kernel when not given. Raises OSError."""
+        self.path = data_directory / DATA
+        self._disk = LocalDisk()
+        self._marker = RunningMarker(
+            data_directory / MARKER, self._disk, read_boot_id() if boot_id is None else boot_id
+        )
+
+    def claim(self) -> None:
+        """Drops data that cannot be trusted and notes that it is in use; before it is opened.
+
+        Raises OSError or StorageFailed.
+        """
+        if not self._marker.trusted():
+            _log.warning("live_data_dropped", path=str(self.path), reason="the machine stopped while it was in use")
+            checkpoint.discard(self.path)
+        self._marker.set()
+
+    async def release(self, machine: Machine) -> None:
+        """Syncs (in a thread) and closes the data and notes that it is complete. Raises OSError or StorageFailed."""
+        await asyncio.to_thread(machine.sync)
+        machine.close()
+        self._marker.clear()
+        self._disk.close()
