@@ -1,11 +1,12 @@
 """The benchmarks of this checkout: each is a module in ``tests/bench`` named ``bench_<what>.py`` with a ``main()``.
 
-``python scripts/bench.py`` runs them all, ``python scripts/bench.py NAME`` one. Exits 1 when there is none.
+``python scripts/bench.py`` runs them all, ``python scripts/bench.py NAME`` one. Exits 1 when one fails or
+there is none.
 """
 
 from __future__ import annotations
 
-import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "tests" / "bench"
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the named benchmarks; 0 when they ran, 1 when there are none, 2 when a name is unknown."""
+    """Runs the named benchmarks; 0 when they ran, 1 when one failed or there are none, 2 when a name is unknown."""
     found = {path.stem.removeprefix("bench_"): path for path in sorted(BENCHMARKS.glob("bench_*.py"))}
     if not found:
         print("bench: this version has no benchmarks; none has been run", file=sys.stderr)
@@ -24,7 +25,11 @@ def main(arguments: list[str]) -> int:
         return 2
     for name in arguments or found:
         print(f"bench: {name}")
-        runpy.run_path(str(found[name]), run_name="__main__")
+        done = subprocess.run(
+            [sys.executable, "-m", f"bench.bench_{name}"], cwd=BENCHMARKS.parent, stdin=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            return 1
     return 0
 
 

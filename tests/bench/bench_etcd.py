@@ -1,0 +1,161 @@
+"""Throughput and latency of one region's three replicas beside three members of etcd, and beside stock PySyncObj.
+
+All run at the same time on this machine and file system, with mutual TLS on every connection and with syncs to disk
+(but for PySyncObj, which has neither TLS nor syncs nor an API: its line shows what the consensus alone does). The load
+takes turns between them, a few seconds each, several rounds; figures are medians of the rounds, the ratio is the median
+of the rounds' ratios, and above 1 means that ours is better. The load goes to the leader.
+
+Environment: ``BENCH_SECONDS`` (of each measurement, default 2), ``BENCH_ROUNDS`` (default 3), ``BENCH_ONLY`` (only
+cells with this in the name), ``BENCH_OTHER`` (another checkout's ``replica_image``, measured too, as "other").
+Writes ``build/bench.json``: a list of {name, ours, peer, peer_name, ratio, unit}.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+from bench import calls, contenders, stock_pysyncobj
+from bench.h2_load import Found, Plan
+
+TESTS = Path(__file__).resolve().parent.parent
+BUILD = TESTS.parent / "build"
+WARMUP_SECONDS = 0.4
+CONNECTIONS = 4
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One kind of load. ``by_latency``: compared by the median latency instead of the calls per second."""
+
+    name: str
+    method: str
+    messages: list[bytes]
+    outstanding: int
+    by_latency: bool = False
+    command_bytes: int = 0
+    """Size of PySyncObj's commands; 0: there is nothing of the kind in it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the result."""
+
+    name: str
+    ours: float
+    peer: float
+    peer_name: str
+    ratio: float
+    unit: str
+
+
+def cells() -> list[Cell]:
+    """Everything that is measured. The transactions come first: they write every key."""
+    puts, txns = calls.puts(), calls.txns()
+    put_bytes, txn_bytes = len(puts[0]), len(txns[0])
+    linearizable, serializable = calls.reads(serializable=False), calls.reads(serializable=True)
+    return [
+        Cell("txn of 64 puts, 1 outstanding", calls.TXN, txns, 1, True, txn_bytes),
+        Cell("txn of 64 puts, 64 outstanding", calls.TXN, txns, 64, False, txn_bytes),
+        Cell("put, 1 outstanding", calls.PUT, puts, 1, True, put_bytes),
+        Cell("put, 64 outstanding", calls.PUT, puts, 64, False, put_bytes),
+        Cell("linearizable read, 64 outstanding", calls.RANGE, linearizable, 64),
+        Cell("serializable read, 64 outstanding", calls.RANGE, serializable, 64),
+    ]
+
+
+def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Found:
+    """Puts the load on the contender's leader, from a process of its own."""
+    plan = Plan(
+        host=contender.leader_host(),
+        port=contenders.CLIENT_PORT,
+        tls_directory=str(contender.tls_directory),
+        method=cell.method,
+        messages=[base64.b64encode(message).decode() for message in cell.messages],
+        connections=min(CONNECTIONS, cell.outstanding),
+        outstanding=cell.outstanding,
+        warmup_seconds=WARMUP_SECONDS,
+        seconds=seconds,
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.h2_load"],
+        cwd=TESTS,
+        input=json.dumps(asdict(plan)),
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{contender.name}, {cell.name}: {done.stderr[-2000:]}")
+    return Found(**json.loads(done.stdout))
+
+
+def row(cell: Cell, peer_name: str, ours: list[Found], peer: list[float]) -> Row:
+    """The line for one kind of load and one peer, whose figures are those of the same rounds."""
+    mine = [found.median_ms if cell.by_latency else found.calls_per_second for found in ours]
+    ratios = [b / a if cell.by_latency else a / b for a, b in zip(mine, peer, strict=True)]
+    unit = "ms" if cell.by_latency else "calls/s"
+    return Row(cell.name, round(median(mine), 3), round(median(peer), 3), peer_name, round(median(ratios), 3), unit)
+
+
+def measure(cell: Cell, servers: list[contenders.Contender], stock: stock_pysyncobj.Members) -> list[Row]:
+    """All rounds of one kind of load."""
+    seconds, rounds = float(os.environ.get("BENCH_SECONDS", "2")), int(os.environ.get("BENCH_ROUNDS", "3"))
+    found: dict[str, list[Found]] = {server.name: [] for server in servers}
+    raw: list[float] = []
+    for number in range(rounds):
+        # Every second round the other way round, so that nobody always comes after the same one.
+        for server in servers if number % 2 == 0 else reversed(servers):
+            found[server.name].append(load(server, cell, seconds))
+        if cell.command_bytes:
+            answer = stock.measure(cell.command_bytes, cell.outstanding, WARMUP_SECONDS, seconds)
+            raw.append(answer["median_ms" if cell.by_latency else "calls_per_second"])
+    ours = found.pop("ours")
+    rows = [
+        row(cell, name, ours, [item.median_ms if cell.by_latency else item.calls_per_second for item in peer])
+        for name, peer in found.items()
+    ]
+    if raw:
+        rows.append(row(cell, "pysyncobj", ours, raw))
+    busiest = max(item.client_load for items in (ours, *found.values()) for item in items)
+    for line in rows:
+        print(
+            f"{line.name:36} {line.ours:10.2f} {line.peer:10.2f} {line.unit:8} {line.peer_name:10} {line.ratio:6.2f}",
+            flush=True,
+        )
+    if busiest > 0.8:
+        print(f"{'':36} (the client used {busiest:.0%} of a CPU: it may be what is measured)", flush=True)
+    return rows
+
+
+def main() -> None:
+    """The whole run."""
+    only, other = os.environ.get("BENCH_ONLY", ""), os.environ.get("BENCH_OTHER")
+    chosen = [cell for cell in cells() if only in cell.name]
+    BUILD.mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD))
+    rows: list[Row] = []
+    try:
+        print(f"{'':36} {'ours':>10} {'peer':>10} {'':8} {'peer':10} {'ratio':>6}", flush=True)
+        with (
+            contenders.running(directory, Path(other) if other else None) as servers,
+            stock_pysyncobj.running(directory / "pysyncobj") as stock,
+        ):
+            for cell in chosen:
+                rows += measure(cell, servers, stock)
+    finally:
+        shutil.rmtree(directory)
+    (BUILD / "bench.json").write_text(json.dumps([asdict(line) for line in rows], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

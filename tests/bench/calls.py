@@ -1,0 +1,52 @@
+"""The calls that are measured, serialised ahead: the same bytes for every server."""
+
+from __future__ import annotations
+
+import random
+
+from rstore_api.proto import rpc_pb2
+
+VALUE_BYTES = 128
+KEYS = 8192
+TXN_PUTS = 64
+_SEED = 7
+
+PUT = "/etcdserverpb.KV/Put"
+TXN = "/etcdserverpb.KV/Txn"
+RANGE = "/etcdserverpb.KV/Range"
+
+
+def key(number: int) -> bytes:
+    """One of KEYS keys."""
+    return b"bench/%08d" % number
+
+
+def puts(count: int = 2048) -> list[bytes]:
+    """Puts of one key each, in random order."""
+    rng = random.Random(_SEED)
+    return [_put(rng, rng.randrange(KEYS)).SerializeToString() for _ in range(count)]
+
+
+def txns(count: int = 128) -> list[bytes]:
+    """Transactions of TXN_PUTS puts of different keys; together they put every key."""
+    rng = random.Random(_SEED)
+    numbers = list(range(KEYS))
+    rng.shuffle(numbers)
+    made = []
+    for start in range(0, count * TXN_PUTS, TXN_PUTS):
+        operations = [
+            rpc_pb2.RequestOp(request_put=_put(rng, numbers[at % KEYS])) for at in range(start, start + TXN_PUTS)
+        ]
+        made.append(rpc_pb2.TxnRequest(success=operations).SerializeToString())
+    return made
+
+
+def reads(*, serializable: bool, count: int = 2048) -> list[bytes]:
+    """Reads of one key each."""
+    rng = random.Random(_SEED)
+    requests = (rpc_pb2.RangeRequest(key=key(rng.randrange(KEYS)), serializable=serializable) for _ in range(count))
+    return [request.SerializeToString() for request in requests]
+
+
+def _put(rng: random.Random, number: int) -> rpc_pb2.PutRequest:
+    return rpc_pb2.PutRequest(key=key(number), value=rng.randbytes(VALUE_BYTES))
