@@ -9,14 +9,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class EpochStart(_message.Message):
-    __slots__ = ("epoch", "first_revision", "region")
+    __slots__ = ("epoch", "first_revision", "region", "parent_revision")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FIRST_REVISION_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    PARENT_REVISION_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     first_revision: int
     region: str
-    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
+    parent_revision: int
+    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., region: _Optional[str] = ..., parent_revision: _Optional[int] = ...) -> None: ...
 
 class ReplicaAddress(_message.Message):
     __slots__ = ("name", "peer_address", "client_address")
@@ -71,7 +73,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "ready", "not_ready_reason", "db_size_bytes")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +96,8 @@ class StatusResponse(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     NOT_READY_REASON_FIELD_NUMBER: _ClassVar[int]
     DB_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -116,7 +120,73 @@ class StatusResponse(_message.Message):
     ready: bool
     not_ready_reason: str
     db_size_bytes: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ...) -> None: ...
+    lease: LeaseStatus
+    granted: GrantStatus
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ...) -> None: ...
+
+class LeaseStatus(_message.Message):
+    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms")
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_ROUND_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    required: bool
+    held: bool
+    remaining_ms: int
+    witness_round: int
+    duration_ms: int
+    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+
+class GrantStatus(_message.Message):
+    __slots__ = ("epoch", "age_ms", "remaining_ms")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    age_ms: int
+    remaining_ms: int
+    def __init__(self, epoch: _Optional[int] = ..., age_ms: _Optional[int] = ..., remaining_ms: _Optional[int] = ...) -> None: ...
+
+class FenceRequest(_message.Message):
+    __slots__ = ("store_id", "epoch")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    epoch: int
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+
+class FenceResponse(_message.Message):
+    __slots__ = ("region", "promised_epoch", "epoch", "revision", "remaining_grant_ms", "history")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_GRANT_MS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    region: str
+    promised_epoch: int
+    epoch: int
+    revision: int
+    remaining_grant_ms: int
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    def __init__(self, region: _Optional[str] = ..., promised_epoch: _Optional[int] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., remaining_grant_ms: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ...) -> None: ...
+
+class WitnessGrantRequest(_message.Message):
+    __slots__ = ("store_id", "epoch", "round")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    epoch: int
+    round: int
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ...) -> None: ...
+
+class WitnessGrantResponse(_message.Message):
+    __slots__ = ("counted",)
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    counted: bool
+    def __init__(self, counted: _Optional[bool] = ...) -> None: ...
 
 class BootstrapRequest(_message.Message):
     __slots__ = ("store_id", "topology")
@@ -165,16 +235,18 @@ class DemoteResponse(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., final_revision: _Optional[int] = ...) -> None: ...
 
 class PromoteRequest(_message.Message):
-    __slots__ = ("store_id", "epoch", "min_revision", "topology")
+    __slots__ = ("store_id", "epoch", "min_revision", "topology", "revision_jump")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_JUMP_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     epoch: int
     min_revision: int
     topology: Topology
-    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ..., min_revision: _Optional[int] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ...) -> None: ...
+    revision_jump: int
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ..., min_revision: _Optional[int] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., revision_jump: _Optional[int] = ...) -> None: ...
 
 class PromoteResponse(_message.Message):
     __slots__ = ("epoch", "first_revision")
@@ -195,6 +267,32 @@ class TransferLeadershipResponse(_message.Message):
     LEADER_FIELD_NUMBER: _ClassVar[int]
     leader: str
     def __init__(self, leader: _Optional[str] = ...) -> None: ...
+
+class GrantRequest(_message.Message):
+    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    region: str
+    epoch: int
+    round: int
+    duration_ms: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+
+class GrantResponse(_message.Message):
+    __slots__ = ("granted", "round", "promised_epoch", "region")
+    GRANTED_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    granted: bool
+    round: int
+    promised_epoch: int
+    region: str
+    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("hello", "batch", "heartbeat")

@@ -67,6 +67,16 @@ class AdminStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.TransferLeadershipRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.TransferLeadershipResponse.FromString,
                 _registered_method=True)
+        self.Fence = channel.unary_unary(
+                '/rstore.v1.Admin/Fence',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.FenceRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.FenceResponse.FromString,
+                _registered_method=True)
+        self.WitnessGrant = channel.unary_unary(
+                '/rstore.v1.Admin/WitnessGrant',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -120,6 +130,22 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Fence(self, request, context):
+        """Failover: the region commits promised_epoch, grants nothing to lower epochs any more, and says where it stands and
+        how long a grant that it, or its leader before, has given may still run. Idempotent; refused when it has promised
+        more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WitnessGrant(self, request, context):
+        """The operator as witness (stores with an even number of regions) grants the lease round that Status offered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -152,6 +178,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.TransferLeadership,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.TransferLeadershipRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.TransferLeadershipResponse.SerializeToString,
+            ),
+            'Fence': grpc.unary_unary_rpc_method_handler(
+                    servicer.Fence,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.FenceRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.FenceResponse.SerializeToString,
+            ),
+            'WitnessGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.WitnessGrant,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -329,6 +365,60 @@ class Admin:
             metadata,
             _registered_method=True)
 
+    @staticmethod
+    def Fence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Admin/Fence',
+            rstore__api_dot_proto_dot_rstore__pb2.FenceRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.FenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WitnessGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Admin/WitnessGrant',
+            rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
 
 class ReplicationStub:
     """---------------------------------------------------------------------------------------------- Replication
@@ -346,6 +436,11 @@ class ReplicationStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.StreamRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.StreamResponse.FromString,
                 _registered_method=True)
+        self.Grant = channel.unary_unary(
+                '/rstore.v1.Replication/Grant',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.GrantRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.GrantResponse.FromString,
+                _registered_method=True)
 
 
 class ReplicationServicer:
@@ -359,6 +454,13 @@ class ReplicationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Grant(self, request, context):
+        """The primary's leader asks another region's leader to grant its lease for one more period.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReplicationServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -366,6 +468,11 @@ def add_ReplicationServicer_to_server(servicer, server):
                     servicer.Stream,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.StreamRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.StreamResponse.SerializeToString,
+            ),
+            'Grant': grpc.unary_unary_rpc_method_handler(
+                    servicer.Grant,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.GrantRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.GrantResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -397,6 +504,33 @@ class Replication:
             '/rstore.v1.Replication/Stream',
             rstore__api_dot_proto_dot_rstore__pb2.StreamRequest.SerializeToString,
             rstore__api_dot_proto_dot_rstore__pb2.StreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Grant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Replication/Grant',
+            rstore__api_dot_proto_dot_rstore__pb2.GrantRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.GrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

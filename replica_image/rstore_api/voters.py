@@ -1,0 +1,20 @@
+"""Who grants a store's lease. Pure; shared by replicas and operator, which must never differ about it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+WITNESS = "\0witness"
+"""The operator as a voter; no region can have this name."""
+
+
+def voters(regions: Collection[str]) -> frozenset[str]:
+    """Every region; and the operator as witness where their number is even. Nobody for one region: it needs no lease."""
+    if len(regions) < 2:
+        return frozenset()
+    return frozenset(regions) | (frozenset({WITNESS}) if len(regions) % 2 == 0 else frozenset())
+
+
+def majority(count: int) -> int:
+    """How many of ``count`` voters decide."""
+    return count // 2 + 1
