@@ -259,20 +259,22 @@ class StreamResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[StreamWelcome, _Mapping]] = ..., ack: _Optional[_Union[StreamAck, _Mapping]] = ..., refusal: _Optional[_Union[StreamRefusal, _Mapping]] = ...) -> None: ...
 
 class StreamWelcome(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision")
+    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision", "compact_revision")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
     history: _containers.RepeatedCompositeFieldContainer[EpochStart]
     promised_epoch: int
     revision: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    compact_revision: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
 
 class StreamAck(_message.Message):
     __slots__ = ("revision",)
@@ -343,22 +345,38 @@ class WriteBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[WriteRequest, _Mapping]]] = ..., limits: _Optional[_Union[WriteLimits, _Mapping]] = ...) -> None: ...
 
 class WriteLimits(_message.Message):
-    __slots__ = ("max_txn_ops", "no_space")
+    __slots__ = ("max_txn_ops", "no_space", "max_revision_rows", "max_revision_bytes")
     MAX_TXN_OPS_FIELD_NUMBER: _ClassVar[int]
     NO_SPACE_FIELD_NUMBER: _ClassVar[int]
+    MAX_REVISION_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_REVISION_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_txn_ops: int
     no_space: bool
-    def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ...) -> None: ...
+    max_revision_rows: int
+    max_revision_bytes: int
+    def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ..., max_revision_rows: _Optional[int] = ..., max_revision_bytes: _Optional[int] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("put", "delete_range", "txn")
+    __slots__ = ("put", "delete_range", "txn", "request_id")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     put: _rpc_pb2.PutRequest
     delete_range: _rpc_pb2.DeleteRangeRequest
     txn: _rpc_pb2.TxnRequest
-    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ...) -> None: ...
+    request_id: RequestId
+    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+
+class RequestId(_message.Message):
+    __slots__ = ("client", "sequence", "revision")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    client: bytes
+    sequence: int
+    revision: int
+    def __init__(self, client: _Optional[bytes] = ..., sequence: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ReplicatedRows(_message.Message):
     __slots__ = ("batch",)
