@@ -93,11 +93,10 @@ async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:
         deadline = asyncio.get_running_loop().time() + 60
         await batcher.submit(deletion, rpc_pb2.DeleteRangeResponse, deadline=deadline)
 
-    await asyncio.gather(_put(batcher, "x"), delete(), delete(), _put(batcher, "y"))
+    await asyncio.gather(_put(batcher, "x"), _put(batcher, "y"), delete(), delete())
     assert [[request.WhichOneof("request") for request in entry.write.requests] for entry in group.proposals] == [
-        ["put", "delete_range"],
+        ["put", "put", "delete_range"],
         ["delete_range"],
-        ["put"],
     ]
 
 
