@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[found_at_the_end] = []
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`: a file's tests run in one process, and so do those of a folder that shares something."""
     places = {name: number for number, name in enumerate(SHARED)}

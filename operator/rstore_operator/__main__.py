@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
 import kopf
 import structlog
+from kopf._core.engines.peering import Identity
 
 from rstore_operator.handlers import Handlers
 from rstore_operator.k8s import Kubernetes
@@ -28,6 +30,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await kopf.operator(
             registry=registry,
             standalone=True,
+            identity=identity(),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             liveness_endpoint=f"http://{host}:{settings.health_port}/healthz",
@@ -36,6 +39,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     finally:
         await api.close()
         log.info("stopped")
+
+
+def identity() -> Identity:
+    """Who we are in kopf's eyes: the pod. Left to itself kopf asks for the user's name, and a container's has none."""
+    return Identity(os.environ.get("HOSTNAME") or "rstore-operator")
 
 
 async def _main(settings: Settings) -> None:

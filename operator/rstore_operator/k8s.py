@@ -54,7 +54,7 @@ async def load_configuration() -> client.Configuration:
     """The cluster of ``KUBECONFIG`` if that is set, else the one this pod runs in. Raises ConfigException."""
     configuration = client.Configuration()
     if os.environ.get("KUBECONFIG"):
-        await config.load_kube_config(client_configuration=configuration)
+        await config.load_kube_config(os.environ["KUBECONFIG"], client_configuration=configuration)
     else:
         config.load_incluster_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = 64

@@ -208,6 +208,14 @@ class RequestTooLarge(StoreError):
     text = "etcdserver: request is too large"
 
 
+class RequestTooWide(StoreError):
+    """One write would change or look at more keys, or more bytes of them, than one revision may (docs/limits.md)."""
+
+    code = "request-too-wide"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "rstore: request touches too much at once"
+
+
 class InvalidSort(StoreError):
     """An unknown sort order or target."""
 

@@ -18,7 +18,12 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 DnsLabel = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 MAX_MEMBERS = 9
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MEBIBYTE = 1024 * 1024
+MAX_REQUEST_BYTES = 8 * MEBIBYTE
+MAX_BATCH_BYTES = 8 * MEBIBYTE
+"""A batch for another region is cut here, whatever is configured."""
+MAX_ENTRY_BYTES = 24 * MEBIBYTE
+"""An entry of the log; above all that the limits let come into being: a request, a batch, a revision (17 MiB)."""
 
 
 class ConfigError(Exception):
@@ -48,7 +53,7 @@ class ReplicationConfig(Settings, frozen=True):
     """How the primary streams to the other regions."""
 
     batch_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
-    max_batch_bytes: Annotated[int, msgspec.Meta(ge=1024, le=16 * 1024 * 1024)] = 1024 * 1024
+    max_batch_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * MEBIBYTE)] = MEBIBYTE
     window_bytes: PositiveInt = 8 * 1024 * 1024
     mode: Literal["Async", "SemiSync"] = "Async"
     retention_revisions: PositiveInt = 100_000
@@ -59,7 +64,13 @@ class Limits(Settings, frozen=True):
 
     max_request_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_REQUEST_BYTES)] = 1536 * 1024
     max_txn_ops: PositiveInt = 128
+    max_revision_rows: Annotated[int, msgspec.Meta(ge=128, le=100_000)] = 10_000
     quota_bytes: PositiveInt = 8 * 1024**3
+
+    @property
+    def max_revision_bytes(self) -> int:
+        """What the rows of one revision may take: those of the largest request, and some more for deletions."""
+        return 2 * self.max_request_bytes + MEBIBYTE
 
 
 class Routing(Settings, frozen=True):

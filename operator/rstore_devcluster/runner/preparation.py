@@ -70,26 +70,32 @@ def prepare(host: Host, pod: Obj, container: Obj, volumes: PodVolumes, directory
     own_directory.mkdir(parents=True, exist_ok=True)
     env = _base_environment(host, pod, own_directory, table, address)
     env.update({name: table.rewrite(value) for name, value in asked.items()})
-    # Written values are expanded before paths are rewritten, so that a variable may hold a mount path.
+    # Written values are expanded before paths are rewritten, so that a variable may hold a mount path. The program that
+    # the image stands for is of this machine: its path stays, even when it begins like a mount path.
     variables = {**env, **asked}
+
+    def inside(values: Sequence[str]) -> list[str]:
+        return [table.rewrite(value) for value in environment.expand_all(values, variables)]
+
     argv = images.arguments(
         container.get("image", ""),
-        environment.expand_all(container.get("command") or [], variables),
-        environment.expand_all(container.get("args") or [], variables),
+        inside(container.get("command") or []),
+        inside(container.get("args") or []),
         host.images,
     )
     if argv is None:
         known = ", ".join(sorted(host.images))
         name = images.base_name(container.get("image", ""))
         raise ImageError(f"the local cluster runs programs of this machine: none is known as {name!r} (known: {known})")
-    inside = table.host_path(container.get("workingDir") or "")
-    cwd = inside if inside is not None and inside.is_dir() else own_directory
+    wanted = table.host_path(container.get("workingDir") or "")
+    cwd = wanted if wanted is not None and wanted.is_dir() else own_directory
 
     def in_container(arguments: list[str]) -> Command:
-        start = [sys.executable if arguments[0] in images.INTERPRETERS else arguments[0], *arguments[1:]]
-        return Command(tuple(table.rewrite(a) for a in start), env, cwd)
+        first, *rest = arguments
+        program = sys.executable if first in images.INTERPRETERS else table.rewrite(first)
+        return Command((program, *(table.rewrite(value) for value in rest)), env, cwd)
 
-    return Prepared(Command(tuple(table.rewrite(a) for a in argv), env, cwd), in_container)
+    return Prepared(Command(argv, env, cwd), in_container)
 
 
 def _base_environment(host: Host, pod: Obj, own_directory: Path, table: MountTable, address: str) -> dict[str, str]:

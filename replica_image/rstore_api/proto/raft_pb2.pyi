@@ -25,10 +25,12 @@ class RaftHello(_message.Message):
     def __init__(self, group: _Optional[str] = ..., name: _Optional[str] = ..., session: _Optional[int] = ...) -> None: ...
 
 class RaftEnvelope(_message.Message):
-    __slots__ = ("term", "from_session", "to_session", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "snapshot_chunk", "snapshot_reply")
+    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "snapshot_chunk", "snapshot_reply", "presence")
     TERM_FIELD_NUMBER: _ClassVar[int]
     FROM_SESSION_FIELD_NUMBER: _ClassVar[int]
     TO_SESSION_FIELD_NUMBER: _ClassVar[int]
+    FROM_IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    TO_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     APPEND_FIELD_NUMBER: _ClassVar[int]
     APPEND_REPLY_FIELD_NUMBER: _ClassVar[int]
     ROUND_REPLY_FIELD_NUMBER: _ClassVar[int]
@@ -39,9 +41,12 @@ class RaftEnvelope(_message.Message):
     TIMEOUT_NOW_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_CHUNK_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_REPLY_FIELD_NUMBER: _ClassVar[int]
+    PRESENCE_FIELD_NUMBER: _ClassVar[int]
     term: int
     from_session: int
     to_session: int
+    from_identity: int
+    to_identity: int
     append: RaftAppend
     append_reply: RaftAppendReply
     round_reply: RaftRoundReply
@@ -52,7 +57,8 @@ class RaftEnvelope(_message.Message):
     timeout_now: RaftTimeoutNow
     snapshot_chunk: RaftSnapshotChunk
     snapshot_reply: RaftSnapshotReply
-    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[RaftSnapshotChunk, _Mapping]] = ..., snapshot_reply: _Optional[_Union[RaftSnapshotReply, _Mapping]] = ...) -> None: ...
+    presence: RaftPresence
+    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[RaftSnapshotChunk, _Mapping]] = ..., snapshot_reply: _Optional[_Union[RaftSnapshotReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ...) -> None: ...
 
 class RaftLogEntry(_message.Message):
     __slots__ = ("term", "command")
@@ -129,6 +135,14 @@ class RaftPreVoteReply(_message.Message):
 class RaftTimeoutNow(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class RaftPresence(_message.Message):
+    __slots__ = ("pristine", "reply")
+    PRISTINE_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    pristine: bool
+    reply: bool
+    def __init__(self, pristine: _Optional[bool] = ..., reply: _Optional[bool] = ...) -> None: ...
 
 class RaftSnapshotChunk(_message.Message):
     __slots__ = ("transfer", "sequence", "manifest", "file", "offset", "data", "last")

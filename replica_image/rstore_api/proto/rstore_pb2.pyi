@@ -73,7 +73,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class StatusResponse(_message.Message):
     DB_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -122,7 +123,26 @@ class StatusResponse(_message.Message):
     db_size_bytes: int
     lease: LeaseStatus
     granted: GrantStatus
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ...) -> None: ...
+    quarantined: _containers.RepeatedCompositeFieldContainer[QuarantinedTail]
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ...) -> None: ...
+
+class QuarantinedTail(_message.Message):
+    __slots__ = ("epoch", "first_revision", "last_revision", "count", "size_bytes", "file", "replaced_by_epoch")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LAST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_BY_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    first_revision: int
+    last_revision: int
+    count: int
+    size_bytes: int
+    file: str
+    replaced_by_epoch: int
+    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., file: _Optional[str] = ..., replaced_by_epoch: _Optional[int] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
     __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms")
@@ -283,16 +303,18 @@ class GrantRequest(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("granted", "round", "promised_epoch", "region")
+    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     round: int
     promised_epoch: int
     region: str
-    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ...) -> None: ...
+    duration_ms: int
+    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("hello", "batch", "heartbeat")
@@ -357,20 +379,22 @@ class StreamResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[StreamWelcome, _Mapping]] = ..., ack: _Optional[_Union[StreamAck, _Mapping]] = ..., refusal: _Optional[_Union[StreamRefusal, _Mapping]] = ...) -> None: ...
 
 class StreamWelcome(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision")
+    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision", "compact_revision")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
     history: _containers.RepeatedCompositeFieldContainer[EpochStart]
     promised_epoch: int
     revision: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+    compact_revision: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
 
 class StreamAck(_message.Message):
     __slots__ = ("revision",)
@@ -411,7 +435,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -420,6 +444,7 @@ class LogEntry(_message.Message):
     PROMOTION_FIELD_NUMBER: _ClassVar[int]
     COMPACTION_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
+    REWIND_FIELD_NUMBER: _ClassVar[int]
     write: WriteBatch
     rows: ReplicatedRows
     bootstrap: BootstrapRequest
@@ -428,7 +453,18 @@ class LogEntry(_message.Message):
     promotion: PromoteRequest
     compaction: Compaction
     noop: Noop
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ...) -> None: ...
+    rewind: Rewind
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ...) -> None: ...
+
+class Rewind(_message.Message):
+    __slots__ = ("fork_revision", "epoch", "tail_epoch")
+    FORK_REVISION_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TAIL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    fork_revision: int
+    epoch: int
+    tail_epoch: int
+    def __init__(self, fork_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., tail_epoch: _Optional[int] = ...) -> None: ...
 
 class WriteBatch(_message.Message):
     __slots__ = ("epoch", "requests", "limits")
@@ -441,22 +477,38 @@ class WriteBatch(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., requests: _Optional[_Iterable[_Union[WriteRequest, _Mapping]]] = ..., limits: _Optional[_Union[WriteLimits, _Mapping]] = ...) -> None: ...
 
 class WriteLimits(_message.Message):
-    __slots__ = ("max_txn_ops", "no_space")
+    __slots__ = ("max_txn_ops", "no_space", "max_revision_rows", "max_revision_bytes")
     MAX_TXN_OPS_FIELD_NUMBER: _ClassVar[int]
     NO_SPACE_FIELD_NUMBER: _ClassVar[int]
+    MAX_REVISION_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_REVISION_BYTES_FIELD_NUMBER: _ClassVar[int]
     max_txn_ops: int
     no_space: bool
-    def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ...) -> None: ...
+    max_revision_rows: int
+    max_revision_bytes: int
+    def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ..., max_revision_rows: _Optional[int] = ..., max_revision_bytes: _Optional[int] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("put", "delete_range", "txn")
+    __slots__ = ("put", "delete_range", "txn", "request_id")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     put: _rpc_pb2.PutRequest
     delete_range: _rpc_pb2.DeleteRangeRequest
     txn: _rpc_pb2.TxnRequest
-    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ...) -> None: ...
+    request_id: RequestId
+    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+
+class RequestId(_message.Message):
+    __slots__ = ("client", "sequence", "revision")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    client: bytes
+    sequence: int
+    revision: int
+    def __init__(self, client: _Optional[bytes] = ..., sequence: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class ReplicatedRows(_message.Message):
     __slots__ = ("batch",)

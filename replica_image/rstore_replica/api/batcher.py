@@ -17,6 +17,7 @@ from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api.ports import Group, WriteGate
 from rstore_replica.log import get_logger
+from rstore_replica.mvcc.validate import is_wide
 
 _log = get_logger("batcher")
 
@@ -145,6 +146,8 @@ class Batcher:
                 continue
             size_bytes += waiting.size_bytes
             batch.append(waiting)
+            if is_wide(waiting.request):
+                break  # two that may each take as long as an entry may would make one that takes longer
         return batch
 
     async def _commit(self, batch: list[_Waiting]) -> None:

@@ -1,7 +1,7 @@
 """Whether the state machine's live data may be used at a start, and saying so at the end.
 
 The state machine does not sync its commits: what is durable is the log. So after the end of the *machine* (a power
-loss, a volume that moved) its data is dropped, and the group brings it back: from its last checkpoint, and from the log.
+loss, a volume that moved) its data is dropped, and the group brings it back: from its last checkpoint and the log.
 """
 
 from __future__ import annotations

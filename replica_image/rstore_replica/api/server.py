@@ -32,7 +32,7 @@ from rstore_replica.api.retention import Retention
 from rstore_replica.api.route import ReplicaLocation
 from rstore_replica.api.router import Router
 from rstore_replica.api.watchdog import Watchdog
-from rstore_replica.config import ReplicaConfig
+from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics, Reading, RegionLag
 from rstore_replica.mvcc.machine import Machine
@@ -88,6 +88,8 @@ class Replica:
             self._live_data.path,
             region=config.region,
             max_txn_ops=config.limits.max_txn_ops,
+            max_revision_rows=config.limits.max_revision_rows,
+            max_revision_bytes=config.limits.max_revision_bytes,
             quota_bytes=config.limits.quota_bytes,
         )
         self._build_group()
@@ -114,7 +116,7 @@ class Replica:
                 election_timeout_min_seconds=config.raft.election_timeout_min_ms / 1000,
                 election_timeout_max_seconds=config.raft.election_timeout_max_ms / 1000,
                 heartbeat_seconds=config.raft.heartbeat_ms / 1000,
-                max_entry_bytes=_max_entry_bytes(config),
+                max_entry_bytes=MAX_ENTRY_BYTES,
             ),
             on_fatal=self._fail,
         )
@@ -127,7 +129,7 @@ class Replica:
                 region=config.region,
                 replica=name,
                 batch_interval_seconds=config.replication.batch_interval_ms / 1000,
-                max_batch_bytes=config.replication.max_batch_bytes,
+                max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
                 window_bytes=config.replication.window_bytes,
             ),
             rng=random.Random(),
@@ -343,15 +345,6 @@ def _own_replicas(config: ReplicaConfig) -> Mapping[str, ReplicaLocation]:
         )
         for member in config.members
     }
-
-
-def _max_entry_bytes(config: ReplicaConfig) -> int:
-    """What the largest entry may take: one largest request, or one largest batch of rows, and what wraps them.
-
-    A batch of rows holds whole revisions, so it may exceed its own limit by one transaction's worth.
-    """
-    largest = max(config.limits.max_request_bytes, config.replication.max_batch_bytes)
-    return 2 * (largest + config.limits.max_request_bytes) + 256 * 1024
 
 
 def _lock_directory(directory: Path) -> int:

@@ -35,15 +35,15 @@ def apply_command(
     position: Position,
     region: RegionState,
     command: LogEntry,
-    max_txn_ops: int,
+    default_limits: WriteLimits,
 ) -> Outcome | None:
     """Applies one command in ``transaction``; None when this version does not know it.
 
-    ``max_txn_ops`` counts only for write batches that name no limits.
+    ``default_limits`` count only for write batches that name none.
     """
     kind = command.WhichOneof("command")
     if kind == "write":
-        return _write(store, transaction, position, region, command.write, max_txn_ops)
+        return _write(store, transaction, position, region, command.write, default_limits)
     if kind == "rows":
         return _rows(store, transaction, position, region, command.rows.batch)
     if kind == "bootstrap":
@@ -76,12 +76,12 @@ def _write(
     position: Position,
     region: RegionState,
     batch: WriteBatch,
-    max_txn_ops: int,
+    default_limits: WriteLimits,
 ) -> Outcome:
     refusal = state.refusal_of_writes(region, batch.epoch)
     if refusal is not None:
         return Outcome([refusal] * len(batch.requests), position, region)
-    limits = batch.limits if batch.HasField("limits") else WriteLimits(max_txn_ops=max_txn_ops)
+    limits = batch.limits if batch.HasField("limits") else default_limits
     writer = Writer(store, transaction, position.revision)
     answers = execute_all(writer, batch.requests, limits, position.compact_revision)
     writer.flush()

@@ -25,7 +25,7 @@ from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
-from rstore_replica.mvcc import checkpoint, compaction, hashing, stream
+from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
 from rstore_replica.mvcc.gate import MapGate
 from rstore_replica.mvcc.range import check_revision, read_range
@@ -59,10 +59,10 @@ class ApplyBug(RuntimeError):  # noqa: N818
 class Machine:
     """See the module. Made by :meth:`open`."""
 
-    def __init__(self, path: Path, region: str, max_txn_ops: int, quota_bytes: int, map_bytes: int) -> None:
+    def __init__(self, path: Path, region: str, limits: WriteLimits, quota_bytes: int, map_bytes: int) -> None:
         self._path = path
         self._region = region
-        self._max_txn_ops = max_txn_ops
+        self._limits = limits
         self._quota_bytes = quota_bytes
         self._map_bytes = map_bytes
         self._lock = threading.RLock()  # one writer at a time
@@ -79,6 +79,8 @@ class Machine:
         *,
         region: str,
         max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
+        max_revision_rows: int = budget.DEFAULT_MAX_ROWS,
+        max_revision_bytes: int = budget.DEFAULT_MAX_BYTES,
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
         map_bytes: int = INITIAL_MAP_BYTES,
     ) -> Machine:
@@ -86,7 +88,10 @@ class Machine:
 
         ``map_bytes`` is where the memory map starts; it grows by itself. Raises ``StorageFailed``.
         """
-        return Machine(path, region, max_txn_ops, quota_bytes, map_bytes)
+        limits = WriteLimits(
+            max_txn_ops=max_txn_ops, max_revision_rows=max_revision_rows, max_revision_bytes=max_revision_bytes
+        )
+        return Machine(path, region, limits, quota_bytes, map_bytes)
 
     def _load(self) -> None:
         self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
@@ -160,7 +165,9 @@ class Machine:
         """
         with self._gate.shared():
             full = self._store.in_use_bytes() + incoming_bytes > self._quota_bytes or self._store.disk_is_full()
-        return WriteLimits(max_txn_ops=self._max_txn_ops, no_space=full)
+        limits = WriteLimits(no_space=full)
+        limits.MergeFrom(self._limits)
+        return limits
 
     # ------------------------------------------------------------------------------------------ reads
 
@@ -281,7 +288,7 @@ class Machine:
             return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
         if empty:
             return Outcome(None, self._position, self._state)
-        outcome = apply_command(self._store, transaction, self._position, self._state, command, self._max_txn_ops)
+        outcome = apply_command(self._store, transaction, self._position, self._state, command, self._limits)
         if outcome is None:
             raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
         return outcome

@@ -58,14 +58,15 @@ def read_range(reader: Reader, request: RangeRequest, newest: int, compact_revis
     scan = reader.scan(start, end, revision)
     if request.count_only:
         return RangeResponse(count=sum(1 for _ in scan))
-    if request.limit > 0 and not _needs_all(request):
+    if request.limit > 0 and not must_see_all(request):
         found = list(islice(scan, request.limit + 1))
         return _answer(reader, request, found, len(found) + sum(1 for _ in scan))
     found = list(scan)
     return _answer(reader, request, found, len(found))
 
 
-def _needs_all(request: RangeRequest) -> bool:
+def must_see_all(request: RangeRequest) -> bool:
+    """Whether the limit counts only after all keys of the range have been looked at."""
     return request.sort_order != RangeRequest.NONE or bool(
         request.min_mod_revision
         or request.max_mod_revision

@@ -2,7 +2,7 @@
 
 Everything that can refuse a request is decided before it changes anything: the form of the request (``validate``),
 then, against the state before it, all comparisons of a transaction (inner ones too), and then what the operations on
-the paths taken require. So nothing ever has to be undone.
+the paths taken require and how much they touch (``budget``). So nothing ever has to be undone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rstore_api.proto.rpc_pb2 import (
     DeleteRangeResponse,
     PutRequest,
     PutResponse,
+    RangeRequest,
     RequestOp,
     ResponseOp,
     TxnRequest,
@@ -26,8 +27,9 @@ from rstore_api.proto.rpc_pb2 import (
 from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
 
 from rstore_replica.mvcc import validate
+from rstore_replica.mvcc.budget import Budget, Found
 from rstore_replica.mvcc.layout import key_range, unpack_entry
-from rstore_replica.mvcc.range import check_revision, read_range
+from rstore_replica.mvcc.range import check_revision, must_see_all, read_range
 from rstore_replica.mvcc.rows import MAX_KEY_BYTES
 from rstore_replica.mvcc.writer import Writer
 
@@ -45,24 +47,25 @@ def execute_all(
             if no_space and validate.adds_data(request):
                 validate.check_write(request, max_txn_ops)
                 raise NoSpace
-            answers.append(_execute(writer, request, max_txn_ops, compact_revision))
+            answers.append(_execute(writer, request, limits, compact_revision))
         except StoreError as error:
             answers.append(error.with_traceback(None))
     return answers
 
 
-def _execute(writer: Writer, request: WriteRequest, max_txn_ops: int, compact_revision: int) -> WriteResponse:
+def _execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int) -> WriteResponse:
     kind = request.WhichOneof("request")
     if kind == "put":
         return execute_put(writer, request.put)
     if kind == "delete_range":
         validate.check_delete_range(request.delete_range)
-        deleted = _delete_range(writer, request.delete_range)
+        found = _measure_deletion(writer, request.delete_range, Budget(limits))
+        deleted = _delete(writer, request.delete_range, found)
         writer.end_revision()
         deleted.header.revision = writer.revision
         return deleted
     if kind == "txn":
-        return execute_txn(writer, request.txn, max_txn_ops, compact_revision)
+        return execute_txn(writer, request.txn, limits, compact_revision)
     raise InvalidRequest("a write request without a request")
 
 
@@ -86,12 +89,14 @@ def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
     return response
 
 
-def execute_txn(writer: Writer, request: TxnRequest, max_ops: int, compact_revision: int) -> TxnResponse:
+def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compact_revision: int) -> TxnResponse:
     """A Txn by itself."""
-    validate.check_txn(request, max_ops)
-    path = _choose(writer, request)
-    _check_puts(writer, path)
+    validate.check_txn(request, limits.max_txn_ops)
+    budget = Budget(limits)
+    path = _choose(writer, request, budget)
+    _check_puts(writer, path, budget)
     _check_ranges(writer, path, compact_revision)
+    _measure(writer, path, budget)
     response = _run(writer, path, compact_revision)
     writer.end_revision()
     response.header.revision = writer.revision
@@ -107,20 +112,20 @@ class _Path:
     inner: tuple[_Path | None, ...]
 
 
-def _choose(writer: Writer, txn: TxnRequest) -> _Path:
-    succeeded = all(_holds(writer, compare) for compare in txn.compare)
+def _choose(writer: Writer, txn: TxnRequest, budget: Budget) -> _Path:
+    succeeded = all(_holds(writer, compare, budget) for compare in txn.compare)
     operations = tuple(txn.success if succeeded else txn.failure)
     inner = tuple(
-        _choose(writer, operation.request_txn) if operation.WhichOneof("request") == "request_txn" else None
+        _choose(writer, operation.request_txn, budget) if operation.WhichOneof("request") == "request_txn" else None
         for operation in operations
     )
     return _Path(succeeded, operations, inner)
 
 
-def _holds(writer: Writer, compare: Compare) -> bool:
+def _holds(writer: Writer, compare: Compare, budget: Budget) -> bool:
     """Whether a comparison holds for every key it names; a missing key compares as all zeros, but has no value."""
     if compare.range_end:
-        found = list(writer.scan(*key_range(compare.key, compare.range_end)))
+        found = budget.look(writer.scan(*key_range(compare.key, compare.range_end)))
     else:
         entry = writer.entry(compare.key)
         found = [] if entry is None else [(compare.key, entry)]
@@ -130,6 +135,7 @@ def _holds(writer: Writer, compare: Compare) -> bool:
         modified, _, created, version = unpack_entry(entry)
         if compare.target == Compare.VALUE:
             value, _ = writer.value_and_lease(key, entry)
+            budget.read(len(value))
             if not _relation(compare, (value > compare.value) - (value < compare.value)):
                 return False
         else:
@@ -165,16 +171,25 @@ def _relation(compare: Compare, difference: int) -> bool:
     return True  # etcd: a relation it does not know holds
 
 
-def _check_puts(writer: Writer, path: _Path) -> None:
+def _check_puts(writer: Writer, path: _Path, budget: Budget) -> None:
+    puts = size_bytes = 0
     for operation, inner in zip(path.operations, path.inner, strict=True):
         if inner is not None:
-            _check_puts(writer, inner)
+            _check_puts(writer, inner, budget)
         elif operation.HasField("request_put"):
             put = operation.request_put
-            if (put.ignore_value or put.ignore_lease) and writer.entry(put.key) is None:
-                raise KeyNotFound
+            puts += 1
+            size_bytes += len(put.key) + len(put.value)
+            if put.prev_kv or put.ignore_value or put.ignore_lease:
+                entry = writer.entry(put.key)
+                if entry is None and (put.ignore_value or put.ignore_lease):
+                    raise KeyNotFound
+                previous = 0 if entry is None else len(writer.body(entry))
+                budget.read(previous)
+                size_bytes += previous if put.ignore_value else 0
             if put.lease:
                 raise LeaseNotFound
+    budget.change(puts, size_bytes)
 
 
 def _check_ranges(writer: Writer, path: _Path, compact_revision: int) -> None:
@@ -183,6 +198,44 @@ def _check_ranges(writer: Writer, path: _Path, compact_revision: int) -> None:
             _check_ranges(writer, inner, compact_revision)
         elif operation.HasField("request_range"):
             check_revision(operation.request_range.revision, writer.revision, compact_revision)
+
+
+def _measure(writer: Writer, path: _Path, budget: Budget) -> None:
+    """Counts what the ranges of a transaction hold before it; its own puts can add no more than themselves."""
+    for operation, inner in zip(path.operations, path.inner, strict=True):
+        if inner is not None:
+            _measure(writer, inner, budget)
+        elif operation.HasField("request_delete_range"):
+            _measure_deletion(writer, operation.request_delete_range, budget)
+        elif operation.HasField("request_range"):
+            _measure_range(writer, operation.request_range, budget)
+
+
+def _measure_deletion(writer: Writer, request: DeleteRangeRequest, budget: Budget) -> list[Found]:
+    found = _find(writer, request.key, request.range_end, budget)
+    budget.change(len(found), sum(len(key) for key, _ in found))
+    if request.prev_kv:
+        for _, entry in found:
+            budget.read(len(writer.body(entry)))
+    return found
+
+
+def _measure_range(writer: Writer, request: RangeRequest, budget: Budget) -> None:
+    found = _find(writer, request.key, request.range_end, budget, revision=request.revision)
+    if request.count_only:
+        return
+    returned = found if must_see_all(request) or request.limit <= 0 else found[: request.limit]
+    for _, entry in returned:
+        budget.read(len(writer.body(entry)))
+
+
+def _find(writer: Writer, key: bytes, range_end: bytes, budget: Budget, *, revision: int = 0) -> list[Found]:
+    asked = revision if 0 < revision < writer.visible_revision else None
+    if range_end:
+        start, end = key_range(key, range_end)
+        return [] if end is not None and end <= start else budget.look(writer.scan(start, end, asked))
+    entry = writer.entry(key, asked)
+    return [] if entry is None else [(key, entry)]
 
 
 def _run(writer: Writer, path: _Path, compact_revision: int) -> TxnResponse:
@@ -225,6 +278,10 @@ def _delete_range(writer: Writer, request: DeleteRangeRequest) -> DeleteRangeRes
     else:
         entry = writer.entry(request.key)
         found = [] if entry is None else [(request.key, entry)]
+    return _delete(writer, request, found)
+
+
+def _delete(writer: Writer, request: DeleteRangeRequest, found: list[Found]) -> DeleteRangeResponse:
     response = DeleteRangeResponse(deleted=len(found))
     if request.prev_kv:
         response.prev_kvs.extend(writer.key_value(key, entry) for key, entry in found)

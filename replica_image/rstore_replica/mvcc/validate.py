@@ -89,6 +89,28 @@ def adds_data(request: WriteRequest) -> bool:
     return kind == "put" or (kind == "txn" and _txn_puts(request.txn))
 
 
+def is_wide(request: WriteRequest) -> bool:
+    """Whether the request may touch many keys, so that it should not share an entry with others of its kind."""
+    kind = request.WhichOneof("request")
+    if kind == "delete_range":
+        return bool(request.delete_range.range_end)
+    return kind == "txn" and _txn_is_wide(request.txn)
+
+
+def _txn_is_wide(txn: TxnRequest) -> bool:
+    if any(compare.range_end for compare in txn.compare):
+        return True
+    for operation in (*txn.success, *txn.failure):
+        kind = operation.WhichOneof("request")
+        if (
+            (kind == "request_range" and operation.request_range.range_end)
+            or (kind == "request_delete_range" and operation.request_delete_range.range_end)
+            or kind == "request_txn"
+        ):
+            return True
+    return False
+
+
 def _txn_puts(txn: TxnRequest) -> bool:
     for operation in (*txn.success, *txn.failure):
         kind = operation.WhichOneof("request")

@@ -19,6 +19,7 @@ from .config import RaftConfig
 from .core import RaftCore
 from .disk import Disk
 from .journal import Journal
+from .membership import Membership
 from .types import JournalDamaged, RaftError, StateMachine
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_applied: int
     """The machine's own applied index is at least this after a restore."""
     files: tuple[FileSum, ...]
+    membership: Membership | None = None
+    """The one in force at ``index``, if that is known."""
 
     def check(self) -> None:
         """``ValueError`` unless every path stays inside the checkpoint."""
@@ -91,7 +94,7 @@ class CheckpointStore:
             manifest, path = newest
             await disk.run_aside(lambda: validate(path, manifest))
             if manifest.index > journal.last_index:
-                journal.reset(manifest.index, manifest.term, manifest.base_applied)
+                journal.reset(manifest.index, manifest.term, manifest.base_applied, manifest.membership)
             logger.warning("raft_checkpoint_restored path=%s index=%d", path, manifest.index)
             await self.restore(path)
         applied = self._machine.applied_index
@@ -151,7 +154,7 @@ class CheckpointStore:
 
     async def _make(self, core: RaftCore, journal: Journal) -> None:
         index, total_bytes, base_applied = core.engine.last_applied, journal.total_bytes, self._machine.applied_index
-        term = journal.term_at(index)
+        term, membership = journal.term_at(index), journal.memberships.at(index)
         assert term is not None
         making = self._directory / "making"
         started = self._clock.monotonic()
@@ -160,7 +163,7 @@ class CheckpointStore:
             self._disk.remove(making)
             self._disk.make_directory(making / "data")
             self._machine.checkpoint(making / "data")
-            write_manifest(making, Manifest(index, term, base_applied, sums_of(making / "data")))
+            write_manifest(making, Manifest(index, term, base_applied, sums_of(making / "data"), membership))
             return self.publish(making, index, term)
 
         try:

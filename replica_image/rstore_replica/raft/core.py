@@ -15,13 +15,19 @@ from rstore_api.proto import raft_pb2 as pb
 from .adapters import Message
 from .clock import Clock
 from .config import RaftConfig
+from .formation import Formation
 from .journal import Journal
 from .leader import LeaderLog
+from .matching import without_known
+from .membership import Membership, Replica
+from .reconfigure import Reconfigurer
 from .syncobj import COMMAND, Engine
 from .types import RaftError, Role
 
 Send = Callable[[str, pb.RaftEnvelope, bool], None]
 """Peer, message, and whether the message may leave only after all that is written by now is durable."""
+
+_REPLIES = frozenset({"vote_reply", "pre_vote_reply", "append_reply", "round_reply", "snapshot_reply"})
 
 
 class RaftCore:
@@ -39,14 +45,24 @@ class RaftCore:
         send: Send,
         apply_entry: Callable[[bytes], object],
         snapshot_wanted: Callable[[str], None],
+        initial: Membership | None = None,
+        membership_changed: Callable[[Membership], None] = lambda _membership: None,
     ) -> None:
-        """``snapshot_wanted`` is told of peers that need entries which are no longer in the log."""
+        """``snapshot_wanted`` is told of peers that need entries which are no longer in the log.
+
+        ``initial`` (by default ``peers`` and this replica) is where a fresh group begins; the log has the last word.
+        """
         self._name = name
         self._journal = journal
         self._clock = clock
         self._config = config
         self._send = send
-        self._peers = peers
+        if initial is None:
+            initial = Membership(tuple(Replica(member, "") for member in sorted({name, *peers})), index=1)
+        self._membership_changed = membership_changed
+        self.formation = Formation(name=name, initial=initial, journal=journal, emit=self.emit)
+        self.membership = self.formation.membership
+        """Who belongs to the group, from the newest entry that says so, committed or not."""
         self._heartbeat_due = 0.0
         self._leader_contact = -1e9
         self._pre_votes: set[str] | None = None
@@ -55,11 +71,11 @@ class RaftCore:
         self._forced = False
         self.paused = False
         """While a checkpoint is being installed: nothing is taken from the leader, no election is begun."""
-        self.log = LeaderLog(peers, journal, config, self.emit, snapshot_wanted)
+        self.log = LeaderLog(name, self.membership, journal, config, self.emit, snapshot_wanted)
         """What the leader knows of the others' logs."""
         self.engine = Engine(
             name=name,
-            peers=peers,
+            peers=tuple(member for member in self.membership.names if member != name),
             journal=journal,
             clock=clock,
             rng=rng,
@@ -69,13 +85,27 @@ class RaftCore:
             apply_entry=apply_entry,
         )
         self.log.attach(self.engine)
+        self.changes = Reconfigurer(
+            name=name,
+            journal=journal,
+            engine=self.engine,
+            log=self.log,
+            config=config,
+            membership=lambda: self.membership,
+            changed=self.refresh_membership,
+        )
 
     # ------------------------------------------------------------------ questions
 
     @property
     def majority(self) -> int:
-        """How many members, this one counted, decide."""
-        return (len(self._peers) + 1) // 2 + 1
+        """How many voters decide."""
+        return self.membership.majority
+
+    @property
+    def is_voter(self) -> bool:
+        """Whether this replica counts. One whose volume was emptied does not, until it is taken in again."""
+        return self.membership.votes(self._name, self._journal.identity)
 
     @property
     def is_leader(self) -> bool:
@@ -90,8 +120,9 @@ class RaftCore:
     def has_quorum_contact(self, within_seconds: float) -> bool:
         """Leader: a majority was heard from within that time."""
         since = self._clock.monotonic() - within_seconds
-        heard = sum(self.engine.last_response(peer) > since for peer in self._peers)
-        return heard + 1 >= self.majority
+        voters = self.membership.voters
+        heard = sum(peer == self._name or self.engine.last_response(peer) > since for peer in voters)
+        return heard >= self.majority
 
     def next_deadline(self) -> float:
         """Clock reading at which :meth:`tick` has something to do though nothing happens."""
@@ -104,25 +135,35 @@ class RaftCore:
     def tick(self) -> None:
         """Does what is due by now: elections, heartbeats, the commit index."""
         now = self._clock.monotonic()
+        self.refresh_membership()
         if self.is_leader:
             if not self.has_quorum_contact(self._config.leader_fallback_seconds):
                 self._step_down(self.engine.term)
                 return
             self.log.advance_commit()
+            self.changes.advance(now)
             if now >= self._heartbeat_due:
                 self._heartbeat_due = now + self._config.heartbeat_seconds
                 self.log.replicate_all(heartbeat=True)
             else:
                 self.log.replicate_all()
         elif now >= self.engine.election_deadline and not self.paused:
-            if self._forced or not self._peers:
+            if not self.is_voter:
+                self._forced = False
+                self.engine.restart_election_timer(now)
+                self.engine.forget_leader()
+                self.formation.ask()
+            elif self._forced or self.majority == 1:
                 self._campaign(now)
             else:
                 self._ask_for_pre_votes(now)
 
     def elect_alone(self) -> None:
         """In a group of one there is nobody to ask or to wait for."""
-        self._campaign(self._clock.monotonic())
+        self.formation.begin_if_possible()
+        self.refresh_membership()
+        if self.is_voter and self.majority == 1:
+            self._campaign(self._clock.monotonic())
 
     def propose(self, command: bytes) -> tuple[int, int]:
         """Leader: appends a command; returns the entry's index and term. The next :meth:`tick` sends it."""
@@ -132,7 +173,12 @@ class RaftCore:
 
     def link_changed(self, peer: str, connected: bool, *, new_session: bool) -> None:
         """A link came up or broke; after a new session nothing that the peer said before counts."""
+        if new_session:
+            self.changes.forget(peer)
+            self.formation.forget(peer)
         self.log.link_changed(peer, connected, leading=self.is_leader, new_session=new_session)
+        if connected:
+            self.formation.ask(peer)
 
     def send_timeout_now(self, peer: str) -> None:
         """Leader: tells the peer to stand for election at once."""
@@ -142,15 +188,32 @@ class RaftCore:
         """The journal begins anew at ``index`` and the state machine holds what is before."""
         self.engine.last_applied = index
         self.engine.commit_index = index
+        self.refresh_membership()
 
     # ------------------------------------------------------------------ messages
 
     def receive(self, peer: str, envelope: pb.RaftEnvelope) -> None:
-        """Takes one message from a member; the link layer has checked who it is and both sessions."""
+        """Takes one message from a replica; the link layer has checked who it is and both sessions."""
         kind = envelope.WhichOneof("body")
-        if kind == "pre_vote":
+        self.changes.heard(peer, envelope.from_identity)
+        if kind == "presence":
+            self.formation.on_presence(peer, envelope.presence)
+        elif kind in ("pre_vote", "vote") and envelope.to_identity != self._journal.identity:
+            return  # meant for the replica that this one was before its volume was emptied
+        elif kind == "pre_vote":
             self._on_pre_vote(peer, envelope)
-            return
+        elif kind not in _REPLIES or self._counts(peer, envelope):
+            self._receive(peer, kind, envelope)
+        self.refresh_membership()
+
+    def _counts(self, peer: str, envelope: pb.RaftEnvelope) -> bool:
+        """Whether an answer is by a member, and not by what has taken the place of one. Its term is news anyway."""
+        member = self.membership.get(peer)
+        if member is not None and envelope.term > self.engine.term:
+            self._step_down(envelope.term)
+        return member is not None and member.identity == envelope.from_identity
+
+    def _receive(self, peer: str, kind: str | None, envelope: pb.RaftEnvelope) -> None:
         if kind == "vote" and envelope.term > self.engine.term and self._is_sticky() and not envelope.vote.forced:
             return
         if envelope.term > self.engine.term and kind not in ("append", "vote"):
@@ -172,7 +235,7 @@ class RaftCore:
                 self.engine.note_response(peer, self._clock.monotonic())
         elif kind == "pre_vote_reply":
             self._on_pre_vote_reply(peer, envelope.pre_vote_reply)
-        elif kind == "timeout_now" and self.engine.leader == peer and not self.paused:
+        elif kind == "timeout_now" and self.engine.leader == peer and self.is_voter and not self.paused:
             self._forced = True
             self.engine.receive(peer, {"type": "timeout_now", "term": envelope.term})
 
@@ -212,8 +275,11 @@ class RaftCore:
             last_index=self._journal.last_index,
             last_term=self._journal.last_term,
         )
-        for peer in self._peers:
+        for peer in self._other_voters():
             self.emit(peer, pb.RaftEnvelope(pre_vote=request))
+
+    def _other_voters(self) -> list[str]:
+        return [voter for voter in self.membership.voters if voter != self._name]
 
     def _campaign(self, now: float) -> None:
         forced, self._forced = self._forced, False
@@ -221,9 +287,9 @@ class RaftCore:
         self._votes = {self._name}
         self.engine.begin_candidacy(self._name, now)
         request = pb.RaftVote(last_index=self._journal.last_index, last_term=self._journal.last_term, forced=forced)
-        for peer in self._peers:
+        for peer in self._other_voters():
             self.emit(peer, pb.RaftEnvelope(vote=request), hold=True)
-        if not self._peers:
+        if self.majority == 1:
             self._lead()
 
     def _on_vote(self, peer: str, envelope: pb.RaftEnvelope) -> None:
@@ -251,6 +317,7 @@ class RaftCore:
 
     def _lead(self) -> None:
         self.log.begin()
+        self.changes.begin()
         self._heartbeat_due = 0.0
         self.engine.become_leader()
 
@@ -260,6 +327,18 @@ class RaftCore:
         if self.is_leader:
             self.engine.restart_election_timer(self._clock.monotonic())
         self.engine.step_down(term)
+
+    # ------------------------------------------------------------------ belonging to a group
+
+    def refresh_membership(self) -> None:
+        """Goes by the members that the log names now."""
+        found = self.formation.membership
+        if found == self.membership:
+            return
+        self.membership = found
+        self.engine.set_peers(member for member in found.names if member != self._name)
+        self.log.set_membership(found)
+        self._membership_changed(found)
 
     # ------------------------------------------------------------------ the follower's log
 
@@ -283,53 +362,16 @@ class RaftCore:
         if self.is_leader:
             self._step_down(envelope.term)
         request = envelope.append
-        message = self._matched(peer, envelope.term, request)
-        if message is not None:
-            self.engine.receive(peer, message)
-        if request.round or (self._journal.dirty and not request.entries):
-            # At once, so that neither reads nor the leader's idea of who is alive hang on this replica's disk.
-            reply = pb.RaftRoundReply(round=request.round)
-            # The promise behind it is the term, which must not be forgotten if it is new.
-            self.emit(peer, pb.RaftEnvelope(round_reply=reply), hold=not self._journal.state_durable)
-
-    def _matched(self, peer: str, term: int, request: pb.RaftAppend) -> Message | None:
-        """The append as PySyncObj may have it: without what the log already holds, so that it never takes that away.
-
-        Where nothing is left of it, PySyncObj gets only term, leader and commit index, and the answer is sent here.
-        """
-        journal, commit = self._journal, self.engine.commit_index
-        message: Message = {"type": "append_entries", "term": term, "commit_index": commit}
-        previous, previous_term = request.prev_index, request.prev_term
-        known = journal.term_at(previous)
-        if previous <= commit and known is not None and known != previous_term:
-            raise RaftError(f"the leader has term {previous_term} at {previous}, committed here with term {known}")
-        if previous > commit and known != previous_term:
-            # PySyncObj refuses it and says from where to send.
-            return {**message, "entries": [], "prevLogIdx": previous, "prevLogTerm": previous_term}
-        skipped = 0
-        for entry in request.entries:
-            index = previous + skipped + 1
-            if index > journal.last_index:
-                break
-            held = journal.term_at(index)
-            if held is not None and held != entry.term:
-                if index <= commit:
-                    raise RaftError(f"the leader has term {entry.term} at {index}, committed here with term {held}")
-                break
-            skipped += 1
-        matched = previous + len(request.entries)
-        message["commit_index"] = max(commit, min(request.commit_index, matched))
-        rest = request.entries[skipped:]
-        if not rest:
-            self.engine.receive(peer, message)
+        message, matched = without_known(self._journal, self.engine.commit_index, envelope.term, request)
+        self.engine.receive(peer, message)
+        if matched is not None:
             reply = pb.RaftAppendReply(next_index=matched + 1, success=True)
             self.emit(peer, pb.RaftEnvelope(append_reply=reply), hold=True)
-            return None
-        start = previous + skipped
-        message["entries"] = [(entry.command, start + 1 + i, entry.term) for i, entry in enumerate(rest)]
-        message["prevLogIdx"] = start
-        message["prevLogTerm"] = journal.term_at(start)
-        return message
+        if request.round or (self._journal.dirty and not request.entries):
+            # At once, so that neither reads nor the leader's idea of who is alive hang on this replica's disk.
+            answer = pb.RaftRoundReply(round=request.round)
+            # The promise behind it is the term, which must not be forgotten if it is new.
+            self.emit(peer, pb.RaftEnvelope(round_reply=answer), hold=not self._journal.state_durable)
 
     # ------------------------------------------------------------------ out
 
@@ -349,4 +391,7 @@ class RaftCore:
     def emit(self, peer: str, envelope: pb.RaftEnvelope, *, hold: bool = False) -> None:
         """Sends in the current term; ``hold``: not before all that is written by now is durable."""
         envelope.term = self.engine.term
+        envelope.from_identity = self._journal.identity
+        member = self.membership.get(peer)
+        envelope.to_identity = member.identity if member is not None else 0
         self._send(peer, envelope, hold)

@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 PEER_COMMON_NAME = "peer"
 MAX_FRAME_BYTES = 2 << 20
-MAX_MESSAGE_BYTES = 8 << 20
+MAX_MESSAGE_BYTES = 32 << 20
+"""A frame that holds the largest entry, and what comes with it, fits."""
 QUEUE_BYTES = 32 << 20
 QUEUE_MESSAGES = 8192
 PING_SECONDS = 1.0

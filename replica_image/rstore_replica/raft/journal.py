@@ -8,12 +8,13 @@ never by changing what is there; a prefix goes away by whole files. So nothing t
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from pathlib import Path
 
 from . import records
 from .disk import Disk
-from .records import Kind, Record
+from .log_image import LogImage
+from .membership import Membership, encode
+from .records import Kind
 from .segments import Entry, PendingSync, Segment, Slot
 from .types import JournalDamaged
 
@@ -23,29 +24,22 @@ NO_OP = b"\x01"
 _SUFFIX = ".seg"
 
 
-class Journal:
+class Journal(LogImage):
     """See the module. Not thread-safe: all calls on the event loop, but the work of a :class:`PendingSync`."""
 
-    def __init__(self, directory: Path, disk: Disk, *, segment_bytes: int, cache_bytes: int) -> None:
-        """Opens the journal in ``directory``, creating it when there is none.
+    def __init__(
+        self, directory: Path, disk: Disk, *, segment_bytes: int, cache_bytes: int, new_identity: int = 0
+    ) -> None:
+        """Opens the journal in ``directory``; creates it, for a replica with ``new_identity``, when there is none.
 
         Raises :class:`JournalDamaged` naming file and offset when something that had been made durable is not there.
         """
         self._directory = directory
         self._disk = disk
         self._segment_bytes = segment_bytes
-        self._cache_bytes = cache_bytes
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self._cached = 0
-        self._slots: list[Slot] = [Slot(0, None, 0, 0)]
-        self._first = 1
-        self.base_applied = 0
-        """Highest index whose effect may be found only in the state machine, not in this log."""
-        self.current_term = 0
-        self.voted_for: str | None = None
-        self._commit = 1
+        super().__init__(cache_bytes)
+        self._new_identity = new_identity
         self._commit_written = 1
-        self._segments: list[Segment] = []
         self._syncing: list[Segment] = []
         self._directory_dirty = False
         self.position = 0
@@ -64,26 +58,6 @@ class Journal:
     # ------------------------------------------------------------------ reading
 
     @property
-    def first_index(self) -> int:
-        """Index of the anchor; entries after it can be read."""
-        return self._first
-
-    @property
-    def last_index(self) -> int:
-        """Index of the newest entry."""
-        return self._first + len(self._slots) - 1
-
-    @property
-    def last_term(self) -> int:
-        """Term of the newest entry."""
-        return self._slots[-1].term
-
-    @property
-    def commit_index(self) -> int:
-        """The commit index, never above the log's end."""
-        return min(self._commit, self.last_index)
-
-    @property
     def dirty(self) -> bool:
         """Whether something was written that is not durable yet."""
         return self.position > self.synced_position
@@ -92,12 +66,6 @@ class Journal:
     def state_durable(self) -> bool:
         """Whether term and vote, as they are, survive a power loss."""
         return self.synced_position >= self._state_position
-
-    def term_at(self, index: int) -> int | None:
-        """Term of the entry; None when the log does not hold it."""
-        if self._first <= index <= self.last_index:
-            return self._slots[index - self._first].term
-        return None
 
     def entry(self, index: int) -> Entry:
         """The entry, from memory or disk. ``KeyError`` when the log does not hold it; see :class:`JournalDamaged`."""
@@ -120,10 +88,6 @@ class Journal:
             found.append(self.entry(index))
         return found
 
-    def size_between(self, first: int, last: int) -> int:
-        """Bytes of the commands of entries ``first`` to ``last``."""
-        return sum(slot.size for slot in self._slots[max(0, first - self._first) : last - self._first + 1])
-
     # ------------------------------------------------------------------ writing
 
     def append(self, index: int, term: int, command: bytes) -> None:
@@ -136,6 +100,7 @@ class Journal:
         self._slots.append(Slot(term, segment, offset + records.ENTRY_HEADER_BYTES, len(command)))
         self.total_bytes += len(command)
         self._remember(index, command)
+        self.memberships.appended(index, command)
 
     def truncate_from(self, index: int) -> None:
         """Takes the entry ``index`` and all after it away. ``ValueError`` for the anchor or a committed entry."""
@@ -156,6 +121,14 @@ class Journal:
         self._write(self._segment_for(64), Kind.STATE, self._state_payload())
         self._state_position = self.position
 
+    def found(self, membership: Membership) -> None:
+        """This replica is one of those with which the group begins. Durable."""
+        self.identity = 0
+        self.memberships.set_base(membership)
+        self._write(self._segment_for(1024), Kind.BASE, self._base_payload())
+        self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(0))
+        self._sync_now()
+
     def set_commit(self, index: int) -> None:
         """Remembers the commit index; it reaches the file with the next sync that happens anyway."""
         self._commit = max(self._commit, index)
@@ -164,15 +137,19 @@ class Journal:
         """Lets the log begin at ``first_index``. What is before must be in a checkpoint that is durable."""
         if not self._first <= first_index <= self.last_index:
             raise ValueError(f"compaction to {first_index}, log {self._first}..{self.last_index}")
-        self._write(self._segment_for(64), Kind.BASE, records.pack_numbers(first_index, base_applied))
         self._set_base(first_index, base_applied)
+        self._write(self._segment_for(64), Kind.BASE, self._base_payload())
         self._sync_now()
         self._delete_front()
 
-    def reset(self, index: int, term: int, base_applied: int) -> None:
-        """The log becomes one placeholder at ``index``: a checkpoint that is durable stands for all before. Durable."""
-        self._write(self._segment_for(64), Kind.RESET, records.pack_numbers(index, term, base_applied))
-        self._set_reset(index, term, base_applied)
+    def reset(self, index: int, term: int, base_applied: int, membership: Membership | None = None) -> None:
+        """The log becomes one placeholder at ``index``: a checkpoint that is durable stands for all before. Durable.
+
+        ``membership`` is the one in force at ``index``.
+        """
+        members = b"" if membership is None else encode(membership)
+        self._write(self._segment_for(1024), Kind.RESET, records.pack_numbers(index, term, base_applied) + members)
+        self._set_reset(index, term, base_applied, members)
         self._commit = index
         self._sync_now()
         self.durable_index = self._sync_last = index
@@ -218,6 +195,13 @@ class Journal:
     def _state_payload(self) -> bytes:
         return records.pack_numbers(self.current_term) + (self.voted_for or "").encode()
 
+    def _base_payload(self) -> bytes:
+        return records.pack_numbers(self._first, self.base_applied) + self._base_members()
+
+    def _base_members(self) -> bytes:
+        base = self.memberships.at(self._first)
+        return b"" if base is None else encode(base)
+
     def _write(self, segment: Segment, kind: Kind, payload: bytes) -> int:
         offset = segment.size
         data = records.encode(kind, payload, synced_bytes=segment.synced)
@@ -244,10 +228,12 @@ class Journal:
         head = [
             (Kind.STATE, self._state_payload()),
             (Kind.COMMIT, records.pack_numbers(self.commit_index)),
-            (Kind.BASE, records.pack_numbers(self._first, self.base_applied)),
+            (Kind.BASE, self._base_payload()),
+            (Kind.IDENTITY, records.pack_numbers(self.identity)),
         ]
         if self._slots[0].segment is None and len(self._slots) == 1:
-            head.append((Kind.RESET, records.pack_numbers(self._first, self._slots[0].term, self.base_applied)))
+            anchor = records.pack_numbers(self._first, self._slots[0].term, self.base_applied)
+            head.append((Kind.RESET, anchor + self._base_members()))
         self._write(segment, Kind.SEGMENT, records.pack_numbers(number, len(head)))
         for kind, payload in head:
             self._write(segment, kind, payload)
@@ -261,36 +247,6 @@ class Journal:
         if record is None or records.unpack_numbers(record.payload, 2) != (index, slot.term):
             raise JournalDamaged(f"{slot.segment.path}: the record of entry {index} at offset {start} is damaged")
         return record.payload[16:]
-
-    def _remember(self, index: int, command: bytes) -> None:
-        self._cache[index] = command
-        self._cached += len(command)
-        while self._cached > self._cache_bytes and len(self._cache) > 1:
-            self._cached -= len(self._cache.popitem(last=False)[1])
-
-    def _forget(self, index: int) -> None:
-        command = self._cache.pop(index, None)
-        if command is not None:
-            self._cached -= len(command)
-
-    def _drop_from(self, index: int) -> None:
-        for dropped in range(index, self.last_index + 1):
-            self._forget(dropped)
-        del self._slots[max(0, index - self._first) :]
-
-    def _set_base(self, first_index: int, base_applied: int) -> None:
-        for dropped in range(self._first, first_index):
-            self._forget(dropped)
-        del self._slots[: first_index - self._first]
-        self._first = first_index
-        self.base_applied = max(self.base_applied, base_applied)
-
-    def _set_reset(self, index: int, term: int, base_applied: int) -> None:
-        self._cache.clear()
-        self._cached = 0
-        self._slots = [Slot(term, None, 0, 0)]
-        self._first = index
-        self.base_applied = base_applied
 
     def _delete_front(self) -> None:
         """Deletes the oldest segments as long as they hold no entry that the log still has."""
@@ -314,6 +270,7 @@ class Journal:
         for position, name in enumerate(names):
             self._recover_segment(self._directory / name, newest=position == len(names) - 1)
         if not self._segments:
+            self.identity = self._new_identity
             self._create_segment(1)
             self._sync_now()
         if not self._slots:
@@ -353,32 +310,3 @@ class Journal:
             self._disk.sync_directory(self._directory)
             return
         self._segments.append(segment)
-
-    def _replay(self, segment: Segment, record: Record, offset: int) -> None:
-        if record.kind is Kind.ENTRY:
-            index, term = records.unpack_numbers(record.payload, 2)
-            if not self._slots or (len(self._slots) == 1 and not self._segments and index > self.last_index + 1):
-                # The oldest segment left begins inside the log: what it follows was compacted away.
-                self._slots, self._first = [], index
-            elif index != self.last_index + 1:
-                raise JournalDamaged(f"{segment.path}: entry {index} at offset {offset} follows {self.last_index}")
-            size = len(record.payload) - 16
-            self._slots.append(Slot(term, segment, record.payload_offset + 16, size))
-            segment.highest_index = max(segment.highest_index, index)
-            self._remember(index, record.payload[16:])
-        elif record.kind is Kind.STATE:
-            (self.current_term,) = records.unpack_numbers(record.payload, 1)
-            self.voted_for = record.payload[8:].decode() or None
-        elif record.kind is Kind.COMMIT:
-            self._commit = max(self._commit, records.unpack_numbers(record.payload, 1)[0])
-        elif record.kind is Kind.TRUNCATE:
-            self._drop_from(records.unpack_numbers(record.payload, 1)[0])
-        elif record.kind is Kind.BASE:
-            first_index, base_applied = records.unpack_numbers(record.payload, 2)
-            if self._first < first_index <= self.last_index:
-                self._set_base(first_index, base_applied)
-            self.base_applied = max(self.base_applied, base_applied)
-        elif record.kind is Kind.RESET:
-            index, term, base_applied = records.unpack_numbers(record.payload, 3)
-            self._set_reset(index, term, base_applied)
-            self._commit = index

@@ -10,6 +10,7 @@ from rstore_api.proto import raft_pb2 as pb
 
 from .config import RaftConfig
 from .journal import Journal
+from .membership import Membership
 from .syncobj import Engine
 from .types import RaftError
 
@@ -49,20 +50,38 @@ class LeaderLog:
 
     def __init__(
         self,
-        peers: tuple[str, ...],
+        own_name: str,
+        membership: Membership,
         journal: Journal,
         config: RaftConfig,
         emit: Emit,
         snapshot_wanted: Callable[[str], None],
     ) -> None:
         """:meth:`attach` must follow; ``snapshot_wanted`` is told of peers that need what the log no longer has."""
-        self._peers = {peer: _Peer() for peer in peers}
-        self._majority = (len(peers) + 1) // 2 + 1
+        self._own_name = own_name
+        self._peers = {peer: _Peer() for peer in membership.names if peer != own_name}
+        self._membership = membership
         self._journal = journal
         self._config = config
         self._emit = emit
         self._snapshot_wanted = snapshot_wanted
         self._round = 0
+
+    def set_membership(self, membership: Membership) -> None:
+        """Other members from now on. What a member of another identity has said does not count."""
+        before, self._membership = self._membership, membership
+        for peer in self.targets:
+            known, now = before.get(peer), membership.get(peer)
+            if peer not in self._peers:
+                self._peers[peer] = _Peer()
+            if known is None or now is None or known.identity != now.identity:
+                self._peers[peer] = _Peer(connected=self._peers[peer].connected)
+                self._engine.forget_peer(peer)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Who is sent the log: all members but this one."""
+        return tuple(name for name in self._membership.names if name != self._own_name)
 
     def attach(self, engine: Engine) -> None:
         """The engine and this refer to each other."""
@@ -77,14 +96,14 @@ class LeaderLog:
 
     def is_connected(self, peer: str) -> bool:
         """Whether messages can be sent to the peer at the moment."""
-        return self._peers[peer].connected
+        return peer in self._peers and self._peers[peer].connected
 
     def link_changed(self, peer: str, connected: bool, *, leading: bool, new_session: bool) -> None:
         """A link came up or broke; after a new session nothing that the peer said before counts."""
-        state = self._peers[peer]
+        state = self._peers.setdefault(peer, _Peer())
         state.connected = connected
         state.reset_window()
-        if not leading:
+        if not leading or self._membership.get(peer) is None:
             return
         if new_session:
             self._engine.set_match_index(peer, 0)
@@ -94,6 +113,8 @@ class LeaderLog:
 
     def snapshot_installed(self, peer: str, next_index: int) -> None:
         """The peer has installed a checkpoint, or turned out not to need it."""
+        if self._membership.get(peer) is None:
+            return
         self._peers[peer].reset_window()
         self._engine.set_next_index(peer, max(next_index, self._engine.match_index(peer) + 1))
 
@@ -108,8 +129,9 @@ class LeaderLog:
 
     def round_confirmed(self, number: int) -> bool:
         """A majority has, after the question ``number``, answered in this leader's term."""
-        answered = sum(peer.round_answered >= number for peer in self._peers.values())
-        return answered + 1 >= self._majority
+        voters = self._membership.voters
+        answered = sum(name == self._own_name or self._peers[name].round_answered >= number for name in voters)
+        return answered >= self._membership.majority
 
     def on_append_reply(self, peer: str, reply: pb.RaftAppendReply) -> None:
         """A peer's answer to entries, of this term."""
@@ -136,14 +158,16 @@ class LeaderLog:
 
     def advance_commit(self) -> None:
         """Commits what a majority holds durably, this replica's own disk counted like any other (section 5.4.2)."""
-        held = sorted([self._journal.durable_index, *(self._engine.match_index(peer) for peer in self._peers)])
-        index = held[len(held) - self._majority]
+        own, durable = self._own_name, self._journal.durable_index
+        held = sorted(durable if name == own else self._engine.match_index(name) for name in self._membership.voters)
+        index = held[len(held) - self._membership.majority]
         if index > self._engine.commit_index and self._journal.term_at(index) == self._engine.term:
             self._engine.commit_index = index
 
     def replicate_all(self, *, heartbeat: bool = False) -> None:
         """Sends every peer what it lacks, as its window allows; with ``heartbeat``, something in any case."""
-        for peer, state in self._peers.items():
+        for peer in self.targets:
+            state = self._peers[peer]
             if state.connected:
                 self._replicate(peer, state, heartbeat=heartbeat)
 

@@ -30,8 +30,9 @@ class Kind(IntEnum):
     STATE = 3  # u64 term, name voted for ("" = nobody)
     COMMIT = 4  # u64 commit index
     TRUNCATE = 5  # u64 index: this entry and all after it are gone
-    BASE = 6  # u64 first index kept, u64 highest index the state machine may have to hold itself
-    RESET = 7  # u64 index, u64 term, u64 as in BASE: the log begins anew with a placeholder there
+    BASE = 6  # u64 first index kept, u64 highest index the state machine may have to hold itself, members there
+    RESET = 7  # u64 index, u64 term, u64 as in BASE, members: the log begins anew with a placeholder there
+    IDENTITY = 8  # u64 this replica's identity, see membership.py
 
 
 @dataclass(frozen=True)

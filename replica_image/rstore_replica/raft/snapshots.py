@@ -249,7 +249,7 @@ class SnapshotReceiver:
         self._core.paused = True
         try:
             # From here to the end a crash is made up for at the next start: the log points at the checkpoint.
-            self._journal.reset(manifest.index, manifest.term, manifest.base_applied)
+            self._journal.reset(manifest.index, manifest.term, manifest.base_applied, manifest.membership)
             await self._checkpoints.restore(path)
             self._checkpoints.adopted(manifest, self._journal)
             self._installed(manifest.index)

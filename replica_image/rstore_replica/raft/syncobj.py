@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -17,10 +17,11 @@ from .adapters import JournalAdapter, Message, Refused, TransportAdapter
 from .clock import Clock
 from .config import RaftConfig
 from .journal import NO_OP, Journal
+from .membership import CONFIG
 from .types import RaftError, Role
 
 COMMAND = b"\x00"
-"""First byte of an entry for the state machine, as PySyncObj has it; a no-op is :data:`.journal.NO_OP`."""
+"""First byte of an entry for the state machine; others: :data:`.journal.NO_OP`, :data:`.membership.CONFIG`."""
 
 VERSION = "0.3.17"
 
@@ -138,6 +139,8 @@ class Engine:
         kind = _safe_class(module.SyncObj, journal, replicate, apply_entry)
         nodes = {peer: module.Node(peer) for peer in peers}
         self._nodes: dict[str, Any] = nodes
+        self._node_kind = module.Node
+        self._clock = clock
         self._raft: Any = kind(module.Node(name), set(nodes.values()), conf=conf, transport=self._transport)
         missing = [attribute for attribute in PRIVATE_ATTRIBUTES if not hasattr(self._raft, f"_SyncObj__{attribute}")]
         if missing or self._transport.receive is None:
@@ -148,6 +151,32 @@ class Engine:
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self._raft, "_SyncObj__" + name, value)
+
+    def _node(self, peer: str) -> Any:
+        """PySyncObj's object for a replica, be it a member or not."""
+        if peer not in self._nodes:
+            self._nodes[peer] = self._node_kind(peer)
+        return self._nodes[peer]
+
+    def set_peers(self, peers: Iterable[str]) -> None:
+        """The other members from now on. What is known of those who stay is kept."""
+        wanted = {self._node(peer) for peer in peers}
+        known = self._get("otherNodes")
+        for node in known - wanted:
+            for table in ("raftNextIndex", "raftMatchIndex", "lastResponseTime"):
+                self._get(table).pop(node, None)
+        self._set("otherNodes", wanted)
+        for node in wanted - known:
+            self._begin_peer(node)
+
+    def forget_peer(self, peer: str) -> None:
+        """Leader: nothing that the peer said counts any more."""
+        self._begin_peer(self._node(peer))
+
+    def _begin_peer(self, node: Any) -> None:
+        self._get("raftNextIndex")[node] = self._journal.last_index + 1
+        self._get("raftMatchIndex")[node] = 0
+        self._get("lastResponseTime")[node] = self._clock.monotonic()
 
     @property
     def role(self) -> Role:
@@ -233,7 +262,7 @@ class Engine:
     def receive(self, peer: str, message: Message) -> None:
         """Gives a message, already checked by :mod:`.core`, to PySyncObj."""
         assert self._transport.receive is not None
-        self._transport.receive(self._nodes[peer], message)
+        self._transport.receive(self._node(peer), message)
 
     def step_down(self, term: int) -> None:
         """Follows from now on, without a leader; enters ``term`` when it is higher."""
@@ -298,7 +327,7 @@ def _safe_class(
             replicate()
 
         def _SyncObj__doApplyCommand(self, command: bytes) -> object:
-            if command[:1] == NO_OP:
+            if command[:1] in (NO_OP, CONFIG):
                 return None
             if command[:1] != COMMAND:
                 raise RaftError(f"the log holds an entry of unknown kind {command[:1]!r}")

@@ -115,6 +115,7 @@ class Receiver:
             history=history_messages(ours.history),
             promised_epoch=state.promised_epoch,
             revision=ours.revision,
+            compact_revision=self._machine.compact_revision,
         )
         return inflow, welcome
 

@@ -55,6 +55,7 @@ class SourceStream:
         self._epoch = 0
         self._cursor = 0
         self._their_history: tuple[EpochStart, ...] = ()
+        self._their_compaction = 0
         self._heard_at = clock.monotonic()
         self._sent_at = self._heard_at
 
@@ -99,6 +100,7 @@ class SourceStream:
             raise refusal_of(outcome)
         self._cursor = outcome.after_revision
         self._their_history = theirs.history
+        self._their_compaction = welcome.compact_revision
         self._progress.acked(self._target, outcome.after_revision)
 
     async def _receive(self) -> pb.StreamResponse:
@@ -153,9 +155,13 @@ class SourceStream:
             await self._send(pb.StreamRequest(heartbeat=heartbeat))
 
     def _has_news(self) -> bool:
-        if self._machine.revision > self._cursor:
+        if self._machine.revision > self._cursor or self._compaction_at(self._cursor) > self._their_compaction:
             return True
         return chain_of(self._machine.state, self._machine.revision).history != self._their_history
+
+    def _compaction_at(self, revision: int) -> int:
+        """How far a region that holds ``revision`` may compact."""
+        return min(self._machine.compact_revision, revision)
 
     def _rows(self) -> RowBatchView:
         try:
@@ -197,7 +203,8 @@ class SourceStream:
         chain = chain_of(state, self._machine.revision)
         last_revision = batch.last_revision if batch.count else self._cursor
         history = history_up_to(chain, last_revision)
-        if batch.count == 0 and history == self._their_history:
+        compaction = self._compaction_at(last_revision)
+        if batch.count == 0 and history == self._their_history and compaction <= self._their_compaction:
             raise errors.Gap(f"no rows after revision {self._cursor}, but the store is at {chain.revision}")
         message = pb.StreamBatch(
             epoch=self._epoch,
@@ -206,12 +213,13 @@ class SourceStream:
             rows=batch.packed if batch.count else b"",
             row_count=batch.count,
             history=history_messages(history),
-            compact_revision=self._machine.compact_revision,
+            compact_revision=compaction,
         )
         self._progress.measured(last_revision - self._cursor, len(message.rows))
         self._window.sent(last_revision, len(message.rows), self._clock.monotonic())
         self._cursor = last_revision
         self._their_history = history
+        self._their_compaction = max(self._their_compaction, compaction)
         await self._send(pb.StreamRequest(batch=message))
 
     async def _send(self, request: pb.StreamRequest) -> None:

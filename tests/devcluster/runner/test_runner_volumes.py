@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,22 @@ print(open(os.environ["TMPDIR"] + "/scratch", "w").write("1"))
     )
     await harness.until(lambda: harness.status("web").get("phase") in ("Succeeded", "Failed"), "ran")
     assert _log(harness, "web") == ["key 0o400", "web 0o440", "default 0o600", "True", "1"]
+
+
+async def test_the_program_of_an_image_may_lie_below_a_mount_path(harness: Any) -> None:
+    """A checkout in /tmp runs containers that have a volume of their own at /tmp."""
+    above = str(Path(sys.executable).parent.parent)
+    await harness.create_pod(
+        "web",
+        "",
+        args=["import sys; print(sys.argv[1])", f"{above}/file"],
+        volumeMounts=[{"name": "tmp", "mountPath": above}],
+        pod={"restartPolicy": "Never", "volumes": [{"name": "tmp", "emptyDir": {}}]},
+    )
+    await harness.until(lambda: harness.status("web").get("phase") in ("Succeeded", "Failed"), "ran")
+    (printed,) = _log(harness, "web")
+    assert printed.endswith("/file")
+    assert not printed.startswith(above)
 
 
 async def test_a_pod_without_automount_gets_no_credentials(harness: Any) -> None:

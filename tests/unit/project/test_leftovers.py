@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import leftovers
@@ -20,10 +21,12 @@ def test_a_process_of_the_run_is_found_and_killed(how: str, tmp_path: Path) -> N
         env={**os.environ, "MARK": str(tmp_path)} if how == "environment" else None,
         cwd=tmp_path if how == "working directory" else None,
     ) as process:
-        found = leftovers.wait_none(tmp_path, timeout_seconds=0.2)
+        deadline = time.monotonic() + 10
+        while not (found := leftovers.processes_of(tmp_path)) and time.monotonic() < deadline:
+            time.sleep(0.01)  # between fork and exec it has neither arguments nor environment of its own
+        leftovers.kill(found)
         assert [item.pid for item in found] == [process.pid]
         assert "time.sleep" in found[0].command
-        leftovers.kill(found)
         assert process.wait(timeout=10) == -9
     assert leftovers.wait_none(tmp_path, timeout_seconds=10) == []
 

@@ -188,3 +188,18 @@ async def test_the_stream_keeps_up_while_compaction_goes_on(regions):
             await east.group.propose(entry.SerializeToString(), timeout_seconds=5)
     await eventually(lambda: same_everywhere(regions))
     assert len(await hashes(regions, east.machine.revision)) == 1
+
+
+async def test_an_idle_region_hears_of_a_compaction_and_so_does_one_that_was_stopped(regions):
+    east, north, west = regions
+    for number in range(10):
+        await east.put(b"key", b"%d" % number)
+    await eventually(lambda: same_everywhere(regions))
+    await west.stop()
+    entry = pb.LogEntry(compaction=pb.Compaction(revision=east.machine.revision - 2))
+    assert await east.group.propose(entry.SerializeToString(), timeout_seconds=10) is None
+    await eventually(lambda: north.machine.compact_revision == east.machine.compact_revision)
+    index = north.machine.applied_index
+    await west.start()
+    await eventually(lambda: west.machine.compact_revision == east.machine.compact_revision)
+    assert north.machine.applied_index == index, "told once, and not again with every look"

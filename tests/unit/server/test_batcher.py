@@ -81,6 +81,25 @@ async def test_an_entry_is_bounded_in_requests_and_bytes() -> None:
     assert [len(keys) for keys in _keys(group)] == [2, 2, 1]
 
 
+async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:
+    def answer(request: rstore_pb2.WriteRequest) -> object:
+        return rpc_pb2.DeleteRangeResponse() if request.HasField("delete_range") else rpc_pb2.PutResponse()
+
+    group = FakeGroup(answer=answer)
+    batcher = _batcher(group)
+    deletion = rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"b"))
+
+    async def delete() -> None:
+        deadline = asyncio.get_running_loop().time() + 60
+        await batcher.submit(deletion, rpc_pb2.DeleteRangeResponse, deadline=deadline)
+
+    await asyncio.gather(_put(batcher, "x"), _put(batcher, "y"), delete(), delete())
+    assert [[request.WhichOneof("request") for request in entry.write.requests] for entry in group.proposals] == [
+        ["put", "put", "delete_range"],
+        ["delete_range"],
+    ]
+
+
 async def test_each_caller_hears_its_own_result() -> None:
     def answer(request: rstore_pb2.WriteRequest) -> object:
         if request.put.key == b"bad":
