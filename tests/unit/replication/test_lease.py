@@ -1,0 +1,106 @@
+"""The rules of the lease, one by one."""
+
+from __future__ import annotations
+
+import pytest
+from rstore_api.voters import WITNESS, voters
+from rstore_replica.replication.lease import MAX_OPEN_ROUNDS, Granter, LeaseHolder
+
+THREE = voters(["a", "b", "c"])
+
+
+def holder_of(names: frozenset[str], epoch: int = 1) -> LeaseHolder:
+    holder = LeaseHolder()
+    holder.begin(epoch, names, 1)
+    return holder
+
+
+def test_counts_from_sending_and_leaves_a_tenth() -> None:
+    holder = holder_of(THREE)
+    number = holder.start_round(100.0)
+    assert not holder.held(1, 100.0)
+    holder.granted(1, number, "a", 3.0)
+    assert not holder.held(1, 100.5)
+    holder.granted(1, number, "c", 3.0)
+    assert holder.held(1, 102.69)
+    assert not holder.held(1, 102.7)
+    assert holder.remaining(101.0) == pytest.approx(1.7)
+
+
+def test_grants_of_different_rounds_make_no_majority() -> None:
+    holder = holder_of(THREE)
+    first, second = holder.start_round(100.0), holder.start_round(101.0)
+    holder.granted(1, first, "a", 3.0)
+    holder.granted(1, second, "b", 3.0)
+    assert not holder.held(1, 101.0)
+
+
+def test_a_single_region_needs_none() -> None:
+    holder = holder_of(voters(["a"]))
+    assert holder.held(1, 1e9)
+    assert not holder.held(2, 1e9)
+    assert not LeaseHolder().held(0, 1.0)
+
+
+def test_two_regions_and_the_witness() -> None:
+    holder = holder_of(voters(["a", "b"]))
+    number = holder.start_round(10.0)
+    holder.granted(1, number, "a", 3.0)
+    assert holder.granted(1, number, WITNESS, 3.0)
+    assert holder.held(1, 12.0)
+
+
+def test_the_shortest_grant_that_the_majority_needs_decides() -> None:
+    holder = holder_of(THREE)
+    number = holder.start_round(0.0)
+    holder.granted(1, number, "a", 10.0)
+    holder.granted(1, number, "b", 1.0)
+    assert not holder.held(1, 0.95)
+    holder.granted(1, number, "c", 2.0)
+    assert holder.held(1, 1.7)
+    assert not holder.held(1, 1.85)
+
+
+def test_strangers_other_epochs_and_old_rounds_do_not_count() -> None:
+    holder = holder_of(THREE, epoch=4)
+    number = holder.start_round(0.0)
+    assert not holder.granted(4, number, "x", 3.0)
+    assert not holder.granted(3, number, "a", 3.0)
+    assert not holder.granted(4, number + 1, "a", 3.0)
+    for _ in range(MAX_OPEN_ROUNDS):
+        holder.start_round(1.0)
+    assert not holder.granted(4, number, "a", 3.0)
+    holder.end()
+    assert not holder.granted(4, holder.start_round(2.0), "a", 3.0)
+
+
+def test_a_new_epoch_begins_without_a_lease() -> None:
+    holder = holder_of(THREE)
+    number = holder.start_round(0.0)
+    holder.granted(1, number, "a", 3.0)
+    holder.granted(1, number, "b", 3.0)
+    holder.end()
+    assert holder.held(1, 1.0), "what was in flight may still be acknowledged"
+    holder.begin(3, THREE, 1)
+    assert not holder.held(1, 1.0)
+    assert not holder.held(3, 1.0)
+    assert holder.start_round(1.0) > number
+
+
+def test_a_voter_keeps_promises_and_grants_one_region_per_epoch() -> None:
+    granter = Granter(3.0)
+    assert granter.grant(2, "a", promised_epoch=2, received_at=10.0, asked_seconds=9.0) == 3.0
+    assert granter.granted_until == 13.0
+    assert granter.grant(2, "b", promised_epoch=2, received_at=10.0, asked_seconds=3.0) == 0.0
+    assert granter.grant(1, "a", promised_epoch=0, received_at=10.0, asked_seconds=3.0) == 0.0
+    assert granter.grant(2, "a", promised_epoch=3, received_at=10.0, asked_seconds=3.0) == 0.0
+    assert granter.grant(3, "b", promised_epoch=3, received_at=10.5, asked_seconds=1.0) == 1.0
+    assert granter.granted_until == 13.0, "a shorter grant does not end a longer one"
+
+
+def test_a_new_leader_answers_a_full_lease() -> None:
+    granter = Granter(3.0)
+    assert granter.remaining(100.0, leader_since=97.5) == 3.0
+    assert granter.remaining(100.0, leader_since=97.0) == 0.0
+    granter.grant(1, "a", promised_epoch=1, received_at=99.0, asked_seconds=3.0)
+    assert granter.remaining(100.0, leader_since=50.0) == 2.0
