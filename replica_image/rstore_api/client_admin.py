@@ -7,10 +7,12 @@ from types import TracebackType
 from rstore_api.client_call import (
     ADMIN_BOOTSTRAP,
     ADMIN_DEMOTE,
+    ADMIN_FENCE,
     ADMIN_PROMOTE,
     ADMIN_SET_TOPOLOGY,
     ADMIN_STATUS,
     ADMIN_TRANSFER_LEADERSHIP,
+    ADMIN_WITNESS_GRANT,
     Endpoint,
 )
 from rstore_api.client_dial import Address, Resolve, system_resolve
@@ -79,13 +81,33 @@ class AdminClient:
         min_revision: int,
         topology: rstore_pb2.Topology,
         *,
+        revision_jump: int = 0,
         timeout_seconds: float = 10.0,
     ) -> rstore_pb2.PromoteResponse:
-        """Make the region primary of ``epoch``. Raises Behind or StaleEpoch when it may not be."""
+        """Make the region primary of ``epoch``. Raises Behind or StaleEpoch when it may not be.
+
+        ``revision_jump`` is for a failover: that many revisions are left out before the epoch's first.
+        """
         request = rstore_pb2.PromoteRequest(
-            store_id=store_id, epoch=epoch, min_revision=min_revision, topology=topology
+            store_id=store_id,
+            epoch=epoch,
+            min_revision=min_revision,
+            topology=topology,
+            revision_jump=revision_jump,
         )
         return await self._endpoint.call(ADMIN_PROMOTE, request, timeout_seconds=timeout_seconds)
+
+    async def fence(self, store_id: str, epoch: int, *, timeout_seconds: float = 5.0) -> rstore_pb2.FenceResponse:
+        """Have the region promise ``epoch`` and tell where it stands. Raises StaleEpoch when it has promised more."""
+        request = rstore_pb2.FenceRequest(store_id=store_id, epoch=epoch)
+        return await self._endpoint.call(ADMIN_FENCE, request, timeout_seconds=timeout_seconds)
+
+    async def witness_grant(
+        self, store_id: str, epoch: int, round_number: int, *, timeout_seconds: float = 2.0
+    ) -> rstore_pb2.WitnessGrantResponse:
+        """Grant the round that Status offered, as witness; ``counted`` is false when it came too late."""
+        request = rstore_pb2.WitnessGrantRequest(store_id=store_id, epoch=epoch, round=round_number)
+        return await self._endpoint.call(ADMIN_WITNESS_GRANT, request, timeout_seconds=timeout_seconds)
 
     async def transfer_leadership(
         self, target: str = "", *, timeout_seconds: float = 5.0

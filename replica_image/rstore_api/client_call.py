@@ -93,6 +93,10 @@ ADMIN_SET_TOPOLOGY = Method(
 )
 ADMIN_DEMOTE = Method("/rstore.v1.Admin/Demote", rstore_pb2.DemoteRequest, rstore_pb2.DemoteResponse, changes=True)
 ADMIN_PROMOTE = Method("/rstore.v1.Admin/Promote", rstore_pb2.PromoteRequest, rstore_pb2.PromoteResponse, changes=True)
+ADMIN_FENCE = Method("/rstore.v1.Admin/Fence", rstore_pb2.FenceRequest, rstore_pb2.FenceResponse, changes=True)
+ADMIN_WITNESS_GRANT = Method(
+    "/rstore.v1.Admin/WitnessGrant", rstore_pb2.WitnessGrantRequest, rstore_pb2.WitnessGrantResponse, changes=True
+)
 ADMIN_TRANSFER_LEADERSHIP = Method(
     "/rstore.v1.Admin/TransferLeadership",
     rstore_pb2.TransferLeadershipRequest,

@@ -9,7 +9,10 @@ WITNESS = "\0witness"
 
 
 def voters(regions: Collection[str]) -> frozenset[str]:
-    """Every region; and the operator as witness where their number is even. Nobody for one region: it needs no lease."""
+    """Every region, and the operator as witness where their number is even.
+
+    Nobody for one region: it needs no lease.
+    """
     if len(regions) < 2:
         return frozenset()
     return frozenset(regions) | (frozenset({WITNESS}) if len(regions) % 2 == 0 else frozenset())

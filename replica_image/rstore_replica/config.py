@@ -59,6 +59,12 @@ class ReplicationConfig(Settings, frozen=True):
     retention_revisions: PositiveInt = 100_000
 
 
+class Failover(Settings, frozen=True):
+    """The lease by which the primary region may acknowledge, in milliseconds."""
+
+    lease_duration_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 3000
+
+
 class Limits(Settings, frozen=True):
     """What one request, one transaction and the whole store may take."""
 
@@ -94,6 +100,7 @@ class ReplicaConfig(Settings, frozen=True):
     replication: ReplicationConfig = ReplicationConfig()
     limits: Limits = Limits()
     routing: Routing = Routing()
+    failover: Failover = Failover()
 
     def member(self, name: str) -> MemberConfig | None:
         """The member of that name, if there is one."""

@@ -49,6 +49,8 @@ class Reading:
     applied_index: int
     db_size_bytes: int
     queued_writes: int
+    lease_held: bool = False
+    lease_remaining_seconds: float = 0.0
     regions: tuple[RegionLag, ...] = field(default=())
 
 
@@ -126,6 +128,8 @@ class _ReadingCollector(Collector):
             ("raft_applied_index", "Raft applied index.", reading.applied_index),
             ("db_size_bytes", "Size of the database, in bytes.", reading.db_size_bytes),
             ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
+            ("lease_held", "1 where writes may be acknowledged.", reading.lease_held),
+            ("lease_remaining_seconds", "For how long without another grant.", reading.lease_remaining_seconds),
         ):
             yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
         yield from _region_gauges(reading.regions)

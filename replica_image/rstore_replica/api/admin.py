@@ -69,6 +69,24 @@ class AdminServicer(rstore_pb2_grpc.AdminServicer):
 
         return await self._calls.answer(methods.ADMIN_PROMOTE, context, body)
 
+    async def Fence(self, request: rstore_pb2.FenceRequest, context: Context) -> rstore_pb2.FenceResponse:
+        """Promise an epoch that is to come, and tell where the region stands."""
+
+        async def body(_call: CallInfo) -> rstore_pb2.FenceResponse:
+            return await self._controller.fence(request)
+
+        return await self._calls.answer(methods.ADMIN_FENCE, context, body)
+
+    async def WitnessGrant(
+        self, request: rstore_pb2.WitnessGrantRequest, context: Context
+    ) -> rstore_pb2.WitnessGrantResponse:
+        """The operator grants a round of the lease."""
+
+        async def body(_call: CallInfo) -> rstore_pb2.WitnessGrantResponse:
+            return self._controller.witness_grant(request)
+
+        return await self._calls.answer(methods.ADMIN_WITNESS_GRANT, context, body)
+
     async def TransferLeadership(
         self, request: rstore_pb2.TransferLeadershipRequest, context: Context
     ) -> rstore_pb2.TransferLeadershipResponse:

@@ -57,16 +57,19 @@ class Batcher:
         write_limits: Callable[[int], rstore_pb2.WriteLimits],
         limits: BatchLimits | None = None,
         on_batch: Callable[[int], None] = lambda _count: None,
+        lease_held: Callable[[int], bool] = lambda _epoch: True,
     ) -> None:
         """``write_limits`` gives this leader's limits for an entry, from the bytes that it will add.
 
-        ``on_batch`` hears how many requests share an entry.
+        ``on_batch`` hears how many requests share an entry; ``lease_held`` says whether something of an epoch may be
+        acknowledged at this moment.
         """
         self._group = group
         self._gate = gate
         self._write_limits = write_limits
         self._limits = limits or BatchLimits()
         self._on_batch = on_batch
+        self._lease_held = lease_held
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -154,10 +157,14 @@ class Batcher:
         if not self._gate.open:
             _fail_all(batch, NoPrimary("a change of primary is under way"))
             return
+        epoch = self._gate.epoch
+        if not self._lease_held(epoch):
+            _fail_all(batch, NoPrimary("the lease has run out: too few regions can be reached"))
+            return
         self._on_batch(len(batch))
         entry = rstore_pb2.LogEntry(
             write=rstore_pb2.WriteBatch(
-                epoch=self._gate.epoch,
+                epoch=epoch,
                 requests=[waiting.request for waiting in batch],
                 limits=self._write_limits(sum(waiting.size_bytes for waiting in batch)),
             )
@@ -176,7 +183,15 @@ class Batcher:
             _log.exception("propose_failed")
             _fail_all(batch, OutcomeUnknown(type(error).__name__))
             return
-        _answer(batch, results)
+        _answer(batch, results if self._lease_held(epoch) else _withheld(results))
+
+
+def _withheld(results: object) -> object:
+    """Without the lease no success may be told: another region may be primary by now."""
+    if not isinstance(results, list | tuple):
+        return results
+    unknown = OutcomeUnknown("the lease has run out")
+    return [result if isinstance(result, StoreError) else unknown for result in results]
 
 
 def _answer(batch: list[_Waiting], results: object) -> None:

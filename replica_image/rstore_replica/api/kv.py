@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from rstore_api import client_call as methods
@@ -47,7 +48,9 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         group: Group,
         identity: Identity,
         limits: Limits,
+        lease_held: Callable[[int], bool] = lambda _epoch: True,
     ) -> None:
+        """``lease_held`` says whether something read in an epoch may be answered as the newest at this moment."""
         self._calls = calls
         self._router = router
         self._batcher = batcher
@@ -55,6 +58,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._group = group
         self._identity = identity
         self._limits = limits
+        self._lease_held = lease_held
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
     def close(self) -> None:
@@ -136,7 +140,11 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         # The barrier has applied what was committed: if the region had been demoted by then, that is known here now.
         if not self._machine.state.writable:
             raise NoPrimary("a change of primary is under way")
-        return await self._read(request)
+        epoch = self._machine.state.epoch
+        response = await self._read(request)
+        if not self._lease_held(epoch):
+            raise NoPrimary("the lease has run out: too few regions can be reached")
+        return response
 
     async def _read(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
         if not scans_many(request):

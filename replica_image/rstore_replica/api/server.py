@@ -131,6 +131,7 @@ class Replica:
                 batch_interval_seconds=config.replication.batch_interval_ms / 1000,
                 max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
                 window_bytes=config.replication.window_bytes,
+                lease_seconds=config.failover.lease_duration_ms / 1000,
             ),
             rng=random.Random(),
         )
@@ -144,6 +145,7 @@ class Replica:
             gate=self._replication.controller.write_gate,
             write_limits=machine.write_limits,
             on_batch=self._metrics.batch_requests.observe,
+            lease_held=self._replication.lease.held,
         )
         self._forwarder = Forwarder(
             replica=self._place.name,
@@ -167,6 +169,7 @@ class Replica:
             group=group,
             identity=identity,
             limits=config.limits,
+            lease_held=self._replication.lease.held,
         )
         maintenance = MaintenanceServicer(
             calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=self.not_ready_reason
@@ -321,6 +324,8 @@ class Replica:
             applied_index=machine.applied_index,
             db_size_bytes=machine.db_size_bytes,
             queued_writes=self._batcher.queued,
+            lease_held=self._replication.lease.held(state.epoch),
+            lease_remaining_seconds=self._replication.lease.remaining_seconds(),
             regions=tuple(
                 RegionLag(
                     found.region,

@@ -29,6 +29,8 @@ class ReplicationConfig:
     """How long stopping waits for rows that are being committed; what is not by then comes again from the source."""
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
+    lease_seconds: float = 3.0
+    """How long the primary may acknowledge on one round of grants, and the longest that this region grants."""
     review_seconds: float = 0.5
     """How often roles are looked at, and row sizes measured, even if nothing was signalled."""
 
@@ -39,6 +41,8 @@ class ReplicationConfig:
             raise ValueError("max_batch_bytes and max_batch_rows must be positive")
         if self.window_bytes < self.max_batch_bytes:
             raise ValueError("window_bytes must not be below max_batch_bytes")
+        if self.lease_seconds <= 0:
+            raise ValueError("lease_seconds must be positive")
         if self.window_batches < 1:
             raise ValueError("window_batches must be positive")
         if not 0 < self.backoff_min_seconds <= self.backoff_max_seconds:

@@ -7,7 +7,7 @@ two chains is, for the newest epoch both know, the smaller of its two ends: up t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,11 @@ class EpochStartView(Protocol):
     def first_revision(self) -> int: ...
     @property
     def region(self) -> str: ...
+
+
+def epoch_of(history: Sequence[EpochStartView]) -> int:
+    """The newest epoch that a history knows, 0 when it is empty."""
+    return history[-1].epoch if history else 0
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,12 @@ class LeaseHolder:
         self._round = max(self._round, first_round - 1)
         self._rounds, self._until = {}, 0.0
 
+    def change_voters(self, voters: frozenset[str]) -> None:
+        """Regions came or went inside the epoch. What the voters before have granted still runs."""
+        if not self._voters:
+            self._until = 0.0
+        self._voters, self._rounds = voters, {}
+
     def end(self) -> None:
         """It leads the primary no more and starts no rounds. What was granted is still good for what is in flight."""
         self._active = False

@@ -13,9 +13,12 @@ from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.history import epoch_of
+from rstore_replica.replication.lease_keeper import LeaseKeeper
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.progress import Progress
 from rstore_replica.replication.roles import is_leader, leader_address
+from rstore_replica.replication.voter import Voter
 
 log = get_logger("regions")
 
@@ -68,6 +71,8 @@ class RegionController:
         config: ReplicationConfig,
         progress: Progress,
         on_role_change: Callable[[], None],
+        lease: LeaseKeeper,
+        voter: Voter,
     ) -> None:
         self._machine = machine
         self._group = group
@@ -75,6 +80,8 @@ class RegionController:
         self._config = config
         self._progress = progress
         self._on_role_change = on_role_change
+        self._lease = lease
+        self._voter = voter
         self._turn = asyncio.Lock()
         self._waiting = 0
         self.write_gate = WriteGate(machine)
@@ -163,6 +170,40 @@ class RegionController:
             log.info("promoted", epoch=request.epoch, first_revision=first_revision)
             return pb.PromoteResponse(epoch=request.epoch, first_revision=first_revision)
 
+    async def fence(self, request: pb.FenceRequest) -> pb.FenceResponse:
+        """Commits the promise of ``request.epoch``, so that nothing is granted to lower epochs any more, and says where
+        the region stands and how long what it has granted may still run. Repeated for the same epoch it does the same.
+
+        Raises NotBootstrapped, WrongStore, StaleEpoch (a higher epoch is promised), InvalidRequest.
+        """
+        if request.epoch < 1:
+            raise errors.InvalidRequest("an epoch is required")
+        async with self._alone():
+            await self._catch_up()
+            state = self._require_store(request.store_id)
+            with self.write_gate:
+                if state.promised_epoch < request.epoch:
+                    await self._propose(pb.LogEntry(promise=pb.Promise(epoch=request.epoch)))
+                state = self._machine.state
+            if state.promised_epoch != request.epoch:
+                raise errors.StaleEpoch(f"epoch {state.promised_epoch} is promised")
+            remaining_ms = self._voter.remaining_ms()
+            log.info("fenced", epoch=request.epoch, revision=self._machine.revision, remaining_ms=remaining_ms)
+            return pb.FenceResponse(
+                region=self._config.region,
+                promised_epoch=state.promised_epoch,
+                epoch=epoch_of(state.history),
+                revision=self._machine.revision,
+                remaining_grant_ms=remaining_ms,
+                history=list(state.history),
+            )
+
+    def witness_grant(self, request: pb.WitnessGrantRequest) -> pb.WitnessGrantResponse:
+        """The witness grants a round of the lease that Status offered. Raises NotBootstrapped, WrongStore."""
+        self._require_leader()
+        self._require_store(request.store_id)
+        return pb.WitnessGrantResponse(counted=self._lease.witness_granted(request.epoch, request.round))
+
     async def transfer_leadership(self, request: pb.TransferLeadershipRequest) -> pb.TransferLeadershipResponse:
         """Hands Raft leadership to ``request.target``, or to the most up to date replica when it is empty.
 
@@ -215,6 +256,8 @@ class RegionController:
             ],
             members=[member.name for member in group.members],
             db_size_bytes=self._machine.db_size_bytes,
+            lease=self._lease.status(),
+            granted=self._voter.status(),
         )
 
     def _require_leader(self) -> GroupStatus:

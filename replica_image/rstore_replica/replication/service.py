@@ -11,18 +11,30 @@ from rstore_api.proto import rstore_pb2_grpc as rpc
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.connection import Dialer, GrpcConnector
+from rstore_replica.replication.grants import GrantLink, GrpcGrants, NoGrants
+from rstore_replica.replication.lease_keeper import LeaseKeeper
 from rstore_replica.replication.ports import Connector, RaftGroup, Random, ReplicatedMachine
 from rstore_replica.replication.progress import Progress, RegionProgress
 from rstore_replica.replication.receiver import Receiver
 from rstore_replica.replication.regions import RegionController
 from rstore_replica.replication.sender import Sender
+from rstore_replica.replication.voter import Voter
 
 
 class ReplicationServicer(rpc.ReplicationServicer):
     """The gRPC service ``rstore.v1.Replication``; only peers of this store may be let in to it."""
 
-    def __init__(self, receiver: Receiver) -> None:
+    def __init__(self, receiver: Receiver, voter: Voter) -> None:
         self._receiver = receiver
+        self._voter = voter
+
+    async def Grant(
+        self,
+        request: pb.GrantRequest,
+        context: Any,  # noqa: ARG002 - gRPC's signature
+    ) -> pb.GrantResponse:
+        """See :meth:`Voter.grant`."""
+        return await self._voter.grant(request)
 
     async def Stream(
         self,
@@ -42,7 +54,8 @@ class Replication:
     """Sender, receiver and controller over one machine and one group. Start it after the group.
 
     ``servicer`` goes on the peer port, ``controller`` is what Admin calls and what the batcher asks for its write
-    gate, ``connector`` replaces gRPC in tests and in the simulator.
+    gate, ``lease`` what is asked before acknowledging; ``connector`` and ``grants`` replace gRPC in tests and in the
+    simulator.
     """
 
     def __init__(
@@ -55,16 +68,23 @@ class Replication:
         rng: Random,
         dialer: Dialer | None = None,
         connector: Connector | None = None,
+        grants: GrantLink | None = None,
     ) -> None:
         if (dialer is None) == (connector is None):
             raise ValueError("either a dialer or a connector is required")
         if connector is None and dialer is not None:
             connector = GrpcConnector(dialer, clock=clock, connect_seconds=config.connect_seconds)
         assert connector is not None
+        if grants is None:
+            grants = NoGrants() if dialer is None else GrpcGrants(dialer, clock=clock)
         self._clock = clock
         self._progress = Progress()
         self.receiver = Receiver(machine=machine, group=group, clock=clock, config=config)
-        self.servicer = ReplicationServicer(self.receiver)
+        self.voter = Voter(machine=machine, group=group, clock=clock, config=config)
+        self.lease = LeaseKeeper(
+            machine=machine, group=group, clock=clock, config=config, voter=self.voter, link=grants
+        )
+        self.servicer = ReplicationServicer(self.receiver, self.voter)
         self.sender = Sender(
             machine=machine,
             group=group,
@@ -81,6 +101,8 @@ class Replication:
             config=config,
             progress=self._progress,
             on_role_change=self.sender.review,
+            lease=self.lease,
+            voter=self.voter,
         )
 
     def add_to_server(self, server: Any) -> None:
@@ -90,10 +112,12 @@ class Replication:
     async def start(self) -> None:
         """Begins to stream as soon as this replica leads the source region."""
         await self.sender.start()
+        await self.lease.start()
 
     async def stop(self) -> None:
         """Ends every stream, outgoing and incoming; what was taken from a source is proposed to its end first."""
         await self.sender.stop()
+        await self.lease.stop()
         await self.receiver.stop()
 
     def progress(self) -> tuple[RegionProgress, ...]:
