@@ -14,6 +14,7 @@ from rstore_replica.mvcc import state as rules
 from rstore_replica.raft.clock import Clock, SystemClock, Timer
 from rstore_replica.raft.types import GroupStatus, Member, Role
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.grants import GrantLink
 from rstore_replica.replication.ports import LinkBrokenError, Random
 from rstore_replica.replication.service import Replication
 
@@ -159,7 +160,8 @@ class FakeGroup:
         index = self.machine.applied_index
         role = Role.LEADER if self.leader == self.names[0] else Role.FOLLOWER
         members = tuple(Member(name, f"{name}:2380") for name in self.names)
-        return GroupStatus(self.names[0], role, self.leader, 1, index, index, index, members, None)
+        since = 0.0 if role is Role.LEADER else None
+        return GroupStatus(self.names[0], role, self.leader, 1, index, index, index, members, since)
 
     def lead(self, leader: str | None) -> None:
         """Makes another member (or nobody) leader."""
@@ -345,6 +347,7 @@ class FakeRegion:
         replicas: int = 1,
         clock: Clock | None = None,
         rng: Random | None = None,
+        grants: GrantLink | None = None,
         **knobs: object,
     ) -> None:
         self.name = name
@@ -366,6 +369,7 @@ class FakeRegion:
             config=self.config,
             rng=rng or random.Random(7),
             connector=network,
+            grants=grants,
         )
         self.addresses = [f"{replica}:2380" for replica in self.group.names]
         network.replications[self.addresses[0]] = self.replication
