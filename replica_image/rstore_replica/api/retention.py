@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.log import get_logger
+from rstore_replica.mvcc.epochs import StartView, count_at, revision_at
 from rstore_replica.raft.types import Role
 
 _log = get_logger("retention")
@@ -24,17 +25,29 @@ INTERVAL_SECONDS = 5.0
 PROPOSE_TIMEOUT_SECONDS = 10.0
 
 
-def compaction_target(*, revision: int, compact_revision: int, retention: int, acked: Mapping[str, int]) -> int | None:
+def compaction_target(
+    *,
+    revision: int,
+    compact_revision: int,
+    retention: int,
+    acked: Mapping[str, int],
+    history: Sequence[StartView] = (),
+) -> int | None:
     """The revision to compact to, or None. Pure.
 
     ``acked`` has every other region of the store with the revision it acknowledged (0 when unknown): history that a
-    region still needs is kept, unless it lags by more than LAGGARD_FACTOR retentions.
+    region still needs is kept, unless it lags by more than LAGGARD_FACTOR retentions. Revisions that the ``history`` of
+    epochs leaves out do not count.
     """
+    revision, compact_revision = count_at(history, revision), count_at(history, compact_revision)
+    acked = {region: count_at(history, held) for region, held in acked.items()}
     if revision - compact_revision <= retention * (1 + SLACK):
         return None
     needed = [held for held in acked.values() if revision - held <= retention * LAGGARD_FACTOR]
     target = min([revision - retention, *needed])
-    return target if target - compact_revision >= max(1, int(retention * SLACK)) else None
+    if target - compact_revision < max(1, int(retention * SLACK)):
+        return None
+    return revision_at(history, target)
 
 
 class Retention:
@@ -66,6 +79,7 @@ class Retention:
             revision=self._machine.revision,
             compact_revision=self._machine.compact_revision,
             retention=self._retention,
+            history=state.history,
             acked={
                 region.name: acked.get(region.name, 0)
                 for region in state.topology.regions

@@ -59,7 +59,8 @@ def apply_command(
         promoted = state.promote(region, position.revision, command.promotion)
         if isinstance(promoted, StoreError):
             return Outcome(promoted, position, region)
-        return Outcome(promoted[1], position, promoted[0])
+        jumped = max(position.revision, promoted[1] - 1) if promoted[0] is not region else position.revision
+        return Outcome(promoted[1], msgspec.structs.replace(position, revision=jumped), promoted[0])
     if kind == "compaction":
         compacted = compaction.compact(position, command.compaction.revision)
         if isinstance(compacted, StoreError):

@@ -25,6 +25,9 @@ from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart, PromoteReq
 BASE_REVISION = 1
 """The revision of an empty store, as in etcd; the first write makes the next one."""
 
+MAX_JUMP = 1 << 40
+"""The most revisions an epoch may leave out; 2^23 such failovers fit into a revision."""
+
 
 class RegionState(msgspec.Struct, frozen=True):
     """What a region's replicas agree on besides the data. The messages inside are never changed, only replaced."""
@@ -50,6 +53,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     primary: bool
     history: tuple[tuple[int, int, str], ...]
     topology: bytes | None
+    parents: tuple[int, ...] = ()  # parent_revision of each entry of the history
 
 
 def encode(state: RegionState) -> bytes:
@@ -62,6 +66,7 @@ def encode(state: RegionState) -> bytes:
             state.primary,
             tuple((start.epoch, start.first_revision, start.region) for start in state.history),
             None if state.topology is None else state.topology.SerializeToString(deterministic=True),
+            tuple(start.parent_revision for start in state.history),
         )
     )
 
@@ -69,13 +74,17 @@ def encode(state: RegionState) -> bytes:
 def decode(region: str, stored: bytes) -> RegionState:
     """From the form on disk; raises ``msgspec.MsgspecError`` or protobuf's ``DecodeError`` when it is damaged."""
     record = msgspec.msgpack.decode(stored, type=_Stored)
+    parents = record.parents or (0,) * len(record.history)
     return RegionState(
         region,
         record.store_id,
         record.epoch,
         record.promised_epoch,
         record.primary,
-        tuple(EpochStart(epoch=epoch, first_revision=first, region=name) for epoch, first, name in record.history),
+        tuple(
+            EpochStart(epoch=epoch, first_revision=first, region=name, parent_revision=parent)
+            for (epoch, first, name), parent in zip(record.history, parents, strict=True)
+        ),
         None if record.topology is None else Topology.FromString(record.topology),
     )
 
@@ -144,7 +153,10 @@ def promise(state: RegionState, epoch: int) -> RegionState:
 
 
 def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple[RegionState, int] | StoreError:
-    """This region becomes primary of ``request.epoch``: the next state and the epoch's first revision."""
+    """This region becomes primary of ``request.epoch``: the next state and the epoch's first revision.
+
+    With a ``revision_jump`` the store's revision is right below that from then on.
+    """
     if not state.store_id:
         return NotBootstrapped()
     if request.store_id and request.store_id != state.store_id:
@@ -168,13 +180,19 @@ def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple
                 f"the topology names {topology.primary_region} as primary of epoch {topology.epoch}, "
                 f"not {state.region} of epoch {epoch}"
             )
-    first_revision = revision + 1
+    jump = request.revision_jump
+    if not 0 <= jump <= MAX_JUMP:
+        return InvalidRequest(f"a jump of {jump} revisions")
+    first_revision = revision + 1 + jump
+    started = EpochStart(
+        epoch=epoch, first_revision=first_revision, region=state.region, parent_revision=revision if jump else 0
+    )
     promoted = msgspec.structs.replace(
         state,
         epoch=epoch,
         promised_epoch=epoch,
         primary=True,
-        history=(*state.history, EpochStart(epoch=epoch, first_revision=first_revision, region=state.region)),
+        history=(*state.history, started),
         topology=topology,
     )
     return promoted, first_revision
@@ -209,7 +227,12 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
 def _history_of(batch: StreamBatch) -> tuple[EpochStart, ...]:
     """Copies: a message taken out of the batch would keep all of its rows in memory."""
     return tuple(
-        EpochStart(epoch=start.epoch, first_revision=start.first_revision, region=start.region)
+        EpochStart(
+            epoch=start.epoch,
+            first_revision=start.first_revision,
+            region=start.region,
+            parent_revision=start.parent_revision,
+        )
         for start in batch.history
     )
 

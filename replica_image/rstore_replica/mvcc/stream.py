@@ -9,6 +9,7 @@ from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, StoreEr
 from rstore_api.proto.rstore_pb2 import EpochStart, StreamBatch
 
 from rstore_replica.mvcc import layout, rows
+from rstore_replica.mvcc.epochs import after_jumps, settled
 from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.writer import Writer
 
@@ -43,7 +44,7 @@ def rows_after(
     """
     if revision > newest:
         raise FutureRevision(f"{revision} was asked for, {newest} is the newest")
-    if revision < compact_revision:
+    if revision < settled(history, compact_revision):
         raise Compacted(f"{revision} was asked for, the compaction is at {compact_revision}")
     end = min((start.first_revision for start in history if start.first_revision > revision + 1), default=newest + 1)
     frames: list[bytes] = []
@@ -75,23 +76,22 @@ def rows_after(
 
 
 def check_rows(batch: StreamBatch) -> list[tuple[rows.Row, bytes]] | StoreError:
-    """The rows of a batch when they are whole and without a gap but the start of an epoch, else the error."""
+    """The rows of a batch when they are whole and have no gap but the recorded one before an epoch, else the error."""
     try:
         unpacked = rows.unpack_batch(batch.rows)
     except rows.DamagedRows as error:
         return InvalidRequest(str(error))
     if len(unpacked) != batch.row_count:
         return InvalidRequest(f"the batch says {batch.row_count} rows, there are {len(unpacked)}")
-    starts = {start.first_revision for start in batch.history}
     revision, sub = batch.prev_revision, -1
     for row, _ in unpacked:
         if row.revision == revision and row.sub == sub + 1 and sub >= 0:
             sub = row.sub
-        elif row.sub == 0 and (row.revision == revision + 1 or (row.revision > revision and row.revision in starts)):
+        elif row.sub == 0 and row.revision in (revision + 1, after_jumps(batch.history, revision) + 1):
             revision, sub = row.revision, 0
         else:
             return InvalidRequest(f"row {row.revision}.{row.sub} does not follow row {revision}.{sub}")
-    if revision != batch.last_revision:
+    if batch.last_revision not in (revision, after_jumps(batch.history, revision)):
         return InvalidRequest(f"the rows end at {revision}, the batch at {batch.last_revision}")
     return unpacked
 

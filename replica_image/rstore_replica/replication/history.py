@@ -1,7 +1,7 @@
 """PURE. Compares two chains of epochs and says where one region may go on from another.
 
 A chain is an epoch history [(epoch, first revision, region), …] and the last revision held. An epoch's *end* in a
-chain is the revision before the next epoch's start, or the last revision held if it is the newest. The fork point of
+chain is the parent revision of the next epoch's start, or the last revision held if it is the newest. The fork point of
 two chains is, for the newest epoch both know, the smaller of its two ends: up to there both hold the same (I3).
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from rstore_replica.mvcc.epochs import parent_of
 
 BASE_REVISION = 1
 """The revision of a store that holds nothing; every chain agrees on it."""
@@ -24,6 +26,8 @@ class EpochStartView(Protocol):
     def first_revision(self) -> int: ...
     @property
     def region(self) -> str: ...
+    @property
+    def parent_revision(self) -> int: ...
 
 
 def epoch_of(history: Sequence[EpochStartView]) -> int:
@@ -33,11 +37,15 @@ def epoch_of(history: Sequence[EpochStartView]) -> int:
 
 @dataclass(frozen=True)
 class EpochStart:
-    """An epoch, the first revision that belongs to it, and the region that was its primary."""
+    """An epoch, the first revision that belongs to it, and the region that was its primary.
+
+    ``parent_revision`` is the last revision that this primary held before; 0 stands for ``first_revision - 1``.
+    """
 
     epoch: int
     first_revision: int
     region: str
+    parent_revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,13 +67,17 @@ class Chain:
                 raise ValueError(f"epoch {newer.epoch} does not follow epoch {older.epoch}")
             if newer.first_revision < older.first_revision:
                 raise ValueError(f"epoch {newer.epoch} starts before epoch {older.epoch}")
+            if not older.first_revision - 1 <= parent_of(newer) < newer.first_revision:
+                raise ValueError(f"epoch {newer.epoch} follows revision {parent_of(newer)}")
         if self.history and self.history[0].first_revision <= BASE_REVISION:
             raise ValueError(f"the first epoch starts at {self.history[0].first_revision}")
 
     @staticmethod
     def of(history: Iterable[EpochStartView], revision: int) -> Chain:
         """From messages or replicated state; raises ValueError as the constructor does."""
-        starts = tuple(EpochStart(entry.epoch, entry.first_revision, entry.region) for entry in history)
+        starts = tuple(
+            EpochStart(entry.epoch, entry.first_revision, entry.region, entry.parent_revision) for entry in history
+        )
         return Chain(starts, max(revision, BASE_REVISION))
 
     @property
@@ -76,7 +88,7 @@ class Chain:
     def end_of(self, position: int) -> int:
         """The last revision of the epoch at ``position`` in the history, as far as this chain holds it."""
         if position + 1 < len(self.history):
-            return min(self.revision, self.history[position + 1].first_revision - 1)
+            return min(self.revision, parent_of(self.history[position + 1]))
         return self.revision
 
 
@@ -182,8 +194,13 @@ def compare(sender: Chain, receiver: Chain, *, receiver_promised_epoch: int = 0)
 def history_up_to(chain: Chain, revision: int) -> tuple[EpochStart, ...]:
     """The epochs that a region holding ``revision`` of this chain knows.
 
-    At the chain's own last revision that is all of them, also an epoch without a revision of its own yet.
+    At the chain's own last revision that is all of them, also an epoch without a revision of its own yet; and who has
+    taken an epoch's jump knows that epoch.
     """
     if revision >= chain.revision:
         return chain.history
-    return tuple(start for start in chain.history if start.first_revision <= revision)
+    return tuple(
+        start
+        for start in chain.history
+        if start.first_revision <= revision or parent_of(start) < start.first_revision - 1 <= revision
+    )

@@ -61,7 +61,13 @@ def describe(refusal: pb.StreamRefusal) -> str:
 def history_messages(history: Iterable[EpochStart]) -> list[pb.EpochStart]:
     """A history as messages."""
     return [
-        pb.EpochStart(epoch=start.epoch, first_revision=start.first_revision, region=start.region) for start in history
+        pb.EpochStart(
+            epoch=start.epoch,
+            first_revision=start.first_revision,
+            region=start.region,
+            parent_revision=start.parent_revision,
+        )
+        for start in history
     ]
 
 

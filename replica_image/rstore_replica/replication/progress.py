@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rstore_replica.mvcc.epochs import StartView, count_at
 from rstore_replica.replication.history import BASE_REVISION
 
 
@@ -76,6 +77,7 @@ class Progress:
         self._timeline = Timeline(max_samples=max_samples)
         self._regions: dict[str, RegionProgress] = {}
         self._revision = 0
+        self._history: tuple[StartView, ...] = ()
         self._bytes_per_revision = 0.0
 
     def begin(self, regions: Iterable[str], revision: int, now: float) -> None:
@@ -95,6 +97,10 @@ class Progress:
         """The other regions are exactly these; what is known of those that stay is kept."""
         self._regions = {name: self._regions.get(name, RegionProgress(name)) for name in regions}
         self._forget()
+
+    def follow(self, history: Iterable[StartView]) -> None:
+        """The source's epochs: what they leave out is no lag."""
+        self._history = tuple(history)
 
     def wrote(self, revision: int, now: float) -> None:
         """The source's own revision is now ``revision``."""
@@ -134,7 +140,8 @@ class Progress:
         return tuple(self._with_lag(self._regions[name], now) for name in sorted(self._regions))
 
     def _with_lag(self, known: RegionProgress, now: float) -> RegionProgress:
-        behind = max(0, self._revision - max(known.acked_revision, BASE_REVISION))
+        acked = count_at(self._history, max(known.acked_revision, BASE_REVISION))
+        behind = max(0, count_at(self._history, self._revision) - acked)
         if behind == 0:
             return known
         since = self._timeline.first_after(known.acked_revision)

@@ -207,6 +207,7 @@ class Sender:
             self._measured_revision = self._machine.revision
             self._progress.begin(wanted, self._machine.revision, self._clock.monotonic())
         self._progress.keep_only(wanted)
+        self._progress.follow(self._machine.state.history)
         for name, addresses in wanted.items():
             if name not in self._running:
                 self._launch(name, addresses)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.mvcc.epochs import after_jumps
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, EpochStart, Resume, compare, history_up_to
@@ -201,7 +202,8 @@ class SourceStream:
         if state.epoch != self._epoch:
             raise LinkBrokenError("the epoch has changed")
         chain = chain_of(state, self._machine.revision)
-        last_revision = batch.last_revision if batch.count else self._cursor
+        # Where there are no rows, an epoch may begin: the batch brings its jump.
+        last_revision = batch.last_revision if batch.count else after_jumps(chain.history, self._cursor)
         history = history_up_to(chain, last_revision)
         compaction = self._compaction_at(last_revision)
         if batch.count == 0 and history == self._their_history and compaction <= self._their_compaction:
@@ -215,7 +217,8 @@ class SourceStream:
             history=history_messages(history),
             compact_revision=compaction,
         )
-        self._progress.measured(last_revision - self._cursor, len(message.rows))
+        if batch.count:
+            self._progress.measured(last_revision - self._cursor, len(message.rows))
         self._window.sent(last_revision, len(message.rows), self._clock.monotonic())
         self._cursor = last_revision
         self._their_history = history
