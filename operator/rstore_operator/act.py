@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,18 +13,22 @@ from typing import Any, Protocol
 import structlog
 from rstore_api.errors import NotLeader, StoreError
 
+from rstore_operator.act_lease import fence, grant_as_witness
 from rstore_operator.actions import (
     Action,
     Apply,
     Bootstrap,
     Delete,
     Demote,
+    Fence,
+    GrantLease,
     IssueAuthority,
     IssueCertificate,
     Notice,
     Promote,
     PushTopology,
     RemoveAnnotations,
+    ReplicaCall,
 )
 from rstore_operator.certificates import make_authority, make_certificate, new_key
 from rstore_operator.children import key_pair
@@ -31,7 +36,7 @@ from rstore_operator.k8s import KubernetesError
 from rstore_operator.messages import topology_message
 from rstore_operator.model import StoreRef
 from rstore_operator.observe import ChildView
-from rstore_operator.observed import ChildKey
+from rstore_operator.observed import ChildKey, FenceAnswer
 from rstore_operator.replicas import Replicas
 from rstore_operator.specs import secrets
 from rstore_operator.specs.labels import SPEC_HASH
@@ -45,6 +50,9 @@ CONNECTION_ERRORS = (OSError, TimeoutError)
 
 class KubernetesApi(Protocol):
     """What is needed of :class:`rstore_operator.k8s.Kubernetes`."""
+
+    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
+        """The object."""
 
     async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """A child, or None."""
@@ -67,24 +75,32 @@ class Done:
     failure: str = ""
     notices: tuple[Notice, ...] = ()
     effective: bool = True
+    fence: FenceAnswer | None = None
 
 
 class Actor:
     """Carries out the actions of one store."""
 
     def __init__(
-        self, ref: StoreRef, api: KubernetesApi, view: ChildView, replicas: Replicas, now: Callable[[], datetime]
+        self,
+        ref: StoreRef,
+        api: KubernetesApi,
+        view: ChildView,
+        replicas: Replicas,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ref = ref
         self._api = api
         self._view = view
         self._replicas = replicas
         self._now = now
+        self._clock = clock
 
     async def run(self, actions: tuple[Action, ...], children: Mapping[ChildKey, Mapping[str, Any]]) -> list[Done]:
         """Run all of them: calls to replicas side by side, changes of objects one after the other, in order."""
-        calls = [action for action in actions if isinstance(action, Bootstrap | PushTopology | Demote | Promote)]
-        writes = [action for action in actions if not isinstance(action, Bootstrap | PushTopology | Demote | Promote)]
+        calls = [action for action in actions if isinstance(action, ReplicaCall)]
+        writes = [action for action in actions if not isinstance(action, ReplicaCall)]
 
         async def in_order() -> list[Done]:
             return [await self._one(action, children) for action in writes]
@@ -97,6 +113,11 @@ class Actor:
 
     async def _one(self, action: Action, children: Mapping[ChildKey, Mapping[str, Any]]) -> Done:
         try:
+            if isinstance(action, Fence):
+                return Done(action, fence=await fence(self._replicas, action, self._clock))
+            if isinstance(action, GrantLease):
+                await grant_as_witness(self._api, self._ref, self._replicas, action)
+                return Done(action, effective=False)
             return Done(action, notices=await self._do(action, children))
         except NotLeader as error:
             log.info("leader_moved", action=type(action).__name__, leader=error.leader)
@@ -121,6 +142,7 @@ class Actor:
         if isinstance(action, RemoveAnnotations):
             await self._api.remove_annotations(self._ref.namespace, self._ref.name, action.values)
             return ()
+        assert not isinstance(action, Fence | GrantLease)
         return await self._call(action)
 
     async def _apply(self, action: Apply, children: Mapping[ChildKey, Mapping[str, Any]]) -> tuple[Notice, ...]:
@@ -202,6 +224,7 @@ class Actor:
                     promotion.epoch,
                     promotion.min_revision,
                     topology,
+                    revision_jump=promotion.revision_jump,
                     timeout_seconds=SWITCHOVER_TIMEOUT_SECONDS,
                 ),
             )

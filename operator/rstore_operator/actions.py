@@ -105,6 +105,28 @@ class Promote:
     epoch: int
     min_revision: int
     topology: Topology
+    revision_jump: int = 0
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Make a voter promise ``epoch``: it grants and accepts nothing of lower ones any more."""
+
+    region: str
+    target: Target
+    store_id: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class GrantLease:
+    """As witness, grant the round of the lease that the primary's leader offered."""
+
+    region: str
+    target: Target
+    store_id: str
+    epoch: int
+    round: int
 
 
 @dataclass(frozen=True)
@@ -114,9 +136,8 @@ class RemoveAnnotations:
     values: Mapping[str, str]
 
 
-Action = (
-    Apply | Delete | IssueAuthority | IssueCertificate | Bootstrap | PushTopology | Demote | Promote | RemoveAnnotations
-)
+ReplicaCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease
+Action = Apply | Delete | IssueAuthority | IssueCertificate | ReplicaCall | RemoveAnnotations
 
 
 @dataclass(frozen=True)

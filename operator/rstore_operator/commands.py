@@ -33,6 +33,11 @@ class Commands:
         return self.paused_value == "true"
 
     @property
+    def forced(self) -> bool:
+        """Whether the primary need not be asked."""
+        return self.failover_mode == "forced"
+
+    @property
     def abort(self) -> bool:
         """Whether the switchover under way should be called off."""
         return self.abort_failover == "true"

@@ -41,6 +41,7 @@ class Situation:
     replica_changes: tuple[str, ...]
     paused: bool
     blocked: str
+    blocked_reason: str
     rejected: tuple[str, str] | None
     accepted: bool
     dry_run: tuple[bool, str] | None
@@ -50,10 +51,10 @@ def findings(situation: Situation) -> list[Finding]:
     """Every condition that has something to say now."""
     found = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation), _in_sync(situation)]
     if situation.blocked:
-        found.append(Finding("FailoverBlocked", True, "SwitchoverBlocked", situation.blocked))
+        found.append(Finding("FailoverBlocked", True, situation.blocked_reason, situation.blocked))
     else:
         found.append(Finding("FailoverBlocked", False, "NothingPending"))
-    found += _not_implemented(situation)
+    found += _automatic(situation)
     if situation.paused:
         message = 'nothing is changed until the annotation replicatedstore.io/paused: "true" is removed'
         found.append(Finding("Paused", True, "Annotation", message))
@@ -127,9 +128,12 @@ def _progressing(situation: Situation) -> Finding:
 
 
 def _intent_text(intent: FailoverIntent) -> str:
-    text = f"{intent.step.value}: from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}"
+    target = intent.to_region or "the region with most data"
+    text = f"{intent.step.value}: from {intent.from_region} to {target}, epoch {intent.epoch}"
     if intent.step is Step.CATCHING_UP:
         text += f", waiting for revision {intent.final_revision}"
+    elif intent.step is Step.WAITING:
+        text += ", waiting until the old primary's lease has run out"
     return f"{text}; {intent.reason}" if intent.reason else text
 
 
@@ -161,21 +165,20 @@ def _in_sync(situation: Situation) -> Finding:
     return Finding("InSync", True, "AllRegions")
 
 
-def _not_implemented(situation: Situation) -> list[Finding]:
+def _automatic(situation: Situation) -> list[Finding]:
     if situation.spec is None:
         return []
-    found = []
-    if situation.spec.failover.policy == "Automatic":
-        message = (
-            "this version does not replace a lost primary region by itself; move the primary with the annotation "
-            "replicatedstore.io/failover-to while it is healthy"
-        )
-        found.append(Finding("AutomaticFailover", False, "NotImplemented", message))
-    else:
+    found, failover = [], situation.spec.failover
+    if failover.policy != "Automatic":
         found.append(Finding("AutomaticFailover", False, "PolicyManual"))
-    if situation.spec.failover.failback == "Automatic":
-        message = "this version does not move the primary back by itself"
-        found.append(Finding("AutomaticFailback", False, "NotImplemented", message))
+    elif len(situation.spec.regions) < 2:
+        found.append(Finding("AutomaticFailover", False, "OneRegion", "there is no other region to fail over to"))
+    else:
+        message = f"a lost primary region is replaced after {failover.failover_delay_ms / 1000:g} s"
+        found.append(Finding("AutomaticFailover", True, "Armed", message))
+    if failover.failback == "Automatic":
+        message = f"after a failover the primary goes back to {situation.spec.primary_region} once that is well"
+        found.append(Finding("AutomaticFailback", True, "Armed", message))
     if situation.replica_changes:
         message = "; ".join(situation.replica_changes)
         found.append(Finding("ReplicasChanged", False, "NotSupported", message))

@@ -27,7 +27,7 @@ MOVES: dict[Step, frozenset[Step]] = {
     Step.REVERTING: frozenset({Step.REPOINTING}),
     Step.REPOINTING: frozenset(),
 }
-ABORTABLE = frozenset({Step.DEMOTING, Step.CATCHING_UP})
+ABORTABLE = frozenset({Step.DEMOTING, Step.CATCHING_UP, Step.FENCING, Step.WAITING})
 
 
 class InvariantError(Exception):
@@ -49,9 +49,18 @@ class PromoteCommand:
     region: str
     epoch: int
     min_revision: int
+    revision_jump: int = 0
 
 
-Command = DemoteCommand | PromoteCommand
+@dataclass(frozen=True)
+class FenceCommand:
+    """Make these voters promise ``epoch``."""
+
+    regions: tuple[str, ...]
+    epoch: int
+
+
+Command = DemoteCommand | PromoteCommand | FenceCommand
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,10 @@ class Progressed:
     intent: FailoverIntent | None
     command: Command | None = None
     receipt: Receipt | None = None
+    blocked: str = ""
+    """What stops an unplanned failover, and what would let it go on."""
+    requeue_seconds: float | None = None
+    """When looking again is of use; None: at once."""
 
 
 def begin(
@@ -97,9 +110,9 @@ def advance(
     knows the new primary and that the request has been taken off the object; ``stop_sent_at`` is when this process
     first asked the old primary to stop, None when it did not.
     """
-    overtaken = _overtaken(intent, observed)
-    if overtaken is not None:
-        return Progressed(None, receipt=overtaken_receipt(intent, overtaken, now))
+    newer = overtaken(intent, observed)
+    if newer is not None:
+        return Progressed(None, receipt=overtaken_receipt(intent, newer, now))
     for _ in Step:  # every move leads to a later step, so this ends
         following = _follow(intent, observed, now=now, timeout_ms=timeout_ms, abort=abort)
         if following is None:
@@ -115,7 +128,7 @@ def advance(
     return Progressed(intent, command)
 
 
-def _overtaken(intent: FailoverIntent, observed: Observed) -> ReplicaStatus | None:
+def overtaken(intent: FailoverIntent, observed: Observed) -> ReplicaStatus | None:
     """The primary that makes the intent a thing of the past: status was restored from an older copy, for example.
 
     None of the intent's commands could do anything any more, since every region refuses an epoch that has passed.
@@ -142,6 +155,7 @@ def overtaken_receipt(intent: FailoverIntent, primary: ReplicaStatus, now: datet
         final_revision=intent.final_revision,
         write_gap_seconds=0.0,
         reason=f"overtaken: {primary.region} is primary of epoch {primary.epoch} already",
+        mode=intent.mode,
     )
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_operator.observed import Progress, RegionTopology, ReplicaAddress, ReplicaStatus, Topology
+from rstore_operator.observed import Granted, Lease, Progress, RegionTopology, ReplicaAddress, ReplicaStatus, Topology
+from rstore_operator.state import QuarantinedTail
+
+MAX_TAILS = 10
+"""Quarantined tails shown of a region, the newest."""
 
 
 def topology_message(topology: Topology) -> pb.Topology:
@@ -67,4 +71,26 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         ),
         ready=message.ready,
         not_ready_reason=message.not_ready_reason,
+        lease=(
+            Lease(message.lease.held, message.lease.witness_round, message.lease.duration_ms)
+            if message.HasField("lease")
+            else None
+        ),
+        granted=(
+            Granted(message.granted.epoch, message.granted.age_ms, message.granted.remaining_ms)
+            if message.HasField("granted")
+            else None
+        ),
+        tails=tuple(
+            QuarantinedTail(
+                epoch=item.epoch,
+                first_revision=item.first_revision,
+                last_revision=item.last_revision,
+                rows=item.count,
+                size_bytes=item.size_bytes,
+                file=item.file,
+                replaced_by_epoch=item.replaced_by_epoch,
+            )
+            for item in message.quarantined[-MAX_TAILS:]
+        ),
     )

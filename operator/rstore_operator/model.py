@@ -74,6 +74,8 @@ class FailoverSpec:
     failover_delay_ms: int = 2000
     switchover_timeout_ms: int = 30_000
     failback: str = "Manual"
+    max_data_loss_bytes: int | None = None
+    """Of last known lag, in an unplanned failover; None: whatever it is."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rstore_operator.state import QuarantinedTail
+
 ChildKey = tuple[str, str]
 """Kind and name of an object in the store's namespace."""
 
@@ -52,6 +54,35 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Lease:
+    """The primary leader's right to acknowledge, as it says. ``witness_round`` 0: it asks for no grant of ours."""
+
+    held: bool
+    witness_round: int
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What a region's leader has granted last; ``epoch`` 0: nothing since it leads."""
+
+    epoch: int
+    age_ms: int
+    remaining_ms: int
+
+
+@dataclass(frozen=True)
+class FenceAnswer:
+    """A voter that promised ``epoch``: where its data ends, and when (on this process' clock) no grant of it runs."""
+
+    region: str
+    epoch: int
+    data_epoch: int
+    revision: int
+    clear_at_seconds: float
+
+
+@dataclass(frozen=True)
 class ReplicaStatus:
     """What one replica answered to Admin.Status: applied, so committed, facts about its region."""
 
@@ -72,6 +103,9 @@ class ReplicaStatus:
     progress: tuple[Progress, ...] = ()
     ready: bool = False
     not_ready_reason: str = ""
+    lease: Lease | None = None
+    granted: Granted | None = None
+    tails: tuple[QuarantinedTail, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,6 +153,10 @@ class Observed:
     foreign: frozenset[ChildKey] = frozenset()
     silent_since: Mapping[str, datetime] = field(default_factory=dict)
     """Since when regions have been without a leader that answers, as far as this process has seen it."""
+    fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
+    """What voters answered this process when it fenced them; after a restart they are fenced again."""
+    last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)
+    """What each region's leader said last, as far as this process has heard it."""
 
     def region(self, name: str) -> RegionObserved:
         """That region; empty when nothing was seen of it."""

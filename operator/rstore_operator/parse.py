@@ -195,4 +195,9 @@ def _failover(reader: _Reader) -> FailoverSpec:
         failover_delay_ms=reader.measure("failoverDelay", "2s", parse_duration_ms, low="0s", high="600s"),
         switchover_timeout_ms=reader.measure("switchoverTimeout", "30s", parse_duration_ms, low="1s", high="600s"),
         failback=reader.text("failback", "Manual", choices=("Manual", "Automatic")),
+        max_data_loss_bytes=(
+            reader.measure("maxDataLoss", "0", parse_quantity, low="0", high="1Ti")
+            if reader.raw.get("maxDataLoss") is not None
+            else None
+        ),
     )

@@ -15,6 +15,7 @@ from rstore_operator.actions import (
     Action,
     Bootstrap,
     Demote,
+    Fence,
     Notice,
     Promote,
     PushTopology,
@@ -23,21 +24,25 @@ from rstore_operator.actions import (
 )
 from rstore_operator.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.children import Settled, deletions, plan_children
-from rstore_operator.commands import ABORT_FAILOVER, FAILOVER_TO, Commands, read_commands
+from rstore_operator.commands import Commands, read_commands
 from rstore_operator.conditions import Situation, findings, merge
 from rstore_operator.effective import Effective, effective
-from rstore_operator.failover import Command, DemoteCommand, Progressed, PromoteCommand, advance
+from rstore_operator.failover import Command, DemoteCommand, FenceCommand, Progressed, PromoteCommand, advance
 from rstore_operator.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.notices import notices
 from rstore_operator.observed import Observed, RegionTopology, Topology
-from rstore_operator.parse import Problem
+from rstore_operator.phase import phase_of
 from rstore_operator.regions_status import region_statuses, summary
 from rstore_operator.requests import Answer, answer
 from rstore_operator.specs import names
-from rstore_operator.state import MAX_HISTORY, FailoverIntent, Phase, Step, StoreStatus
+from rstore_operator.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
 from rstore_operator.topology import desired_topology, held_regions, holds, region_topology
 from rstore_operator.truth import Truth, read_truth
+from rstore_operator.unplanned import Clock
+from rstore_operator.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
+from rstore_operator.unplanned_requests import Scene, consider, rules_of
 from rstore_operator.validate import read_spec
+from rstore_operator.voting import electorate
 
 IDLE_SECONDS = 2.0
 BUSY_SECONDS = 0.2
@@ -66,6 +71,10 @@ class PlanInput:
     settled: Settled
     failures: tuple[str, ...] = ()
     stop_sent_at: datetime | None = None
+    clock_seconds: float = 0.0
+    """A monotonic clock, of this process."""
+    intent_seen_at: tuple[int, float] | None = None
+    """The epoch of the failover on record, and when on that clock this process first saw it there."""
     known_problems: Problems | None = None
     """What the last plan found wrong with the objects: given when none of them has changed since, so that they need
     not be compared again."""
@@ -84,6 +93,8 @@ class Plan:
     requeue_seconds: float
     problems: Problems
     """What is wrong with the objects; see :attr:`PlanInput.known_problems`."""
+    looks_again: bool = False
+    """Whether what is done changes what was compared."""
     watch_closely: frozenset[str] = frozenset()
     """Regions whose leaders decide about the next step; the others need not be asked until it is over."""
 
@@ -129,7 +140,9 @@ class _Planner:
             self.before,
             self.given.now,
         )
-        progressed = self._advance(reply)
+        scene = self._scene()
+        consider(scene, reply)
+        progressed = self._advance(reply, scene)
         frozen = self.commands.paused and progressed.intent is None and progressed.receipt is None
         bootstrap = self._bootstrap()
         repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
@@ -144,13 +157,16 @@ class _Planner:
             pushes = self._pushes(store_id)
             actions += [*pushes, *children]
             actions += self._departures(pushes)
+        changing = bool(actions)
+        actions += grants(scene, progressed.intent, self._target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
         if removal:
             actions.append(RemoveAnnotations(removal))
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
-        busy = bool(actions) or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
+        busy = changing or bool(removal) or reply.suspicious
+        busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
         return Plan(
             status=status,
@@ -158,15 +174,40 @@ class _Planner:
             notices=notices(self.before, status),
             answers=tuple(reply.notices),
             commit_first=_intent_changed(self.before, status),
-            requeue_seconds=SWITCHING_SECONDS if hurry else BUSY_SECONDS if busy else IDLE_SECONDS,
+            requeue_seconds=self._requeue(progressed, scene, hurry=hurry, busy=busy),
             problems=object_problems,
-            watch_closely=_watch_closely(progressed.intent) if hurry else frozenset(),
+            watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
+            looks_again=changing or bool(removal),
         )
 
-    # ------------------------------------------------------------------------------------------ switchover
-    def _advance(self, reply: Answer) -> Progressed:
+    def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:
+        if hurry:
+            return SWITCHING_SECONDS if progressed.requeue_seconds is None else progressed.requeue_seconds
+        witness_seconds = scene.rules.lease_ms / 4000 if scene.voters.witness else IDLE_SECONDS
+        return BUSY_SECONDS if busy else min(IDLE_SECONDS, witness_seconds)
+
+    # ------------------------------------------------------------------------------------------ changes of primary
+    def _scene(self) -> Scene:
+        left = self.before.failover.from_epoch if self.before.failover else self.truth.epoch
+        seen = self.given.intent_seen_at
+        recorded = seen[1] if seen and self.before.failover and seen[0] == self.before.failover.epoch else None
+        return Scene(
+            commands=self.commands,
+            spec=self.spec,
+            regions=self.regions,
+            observed=self.observed,
+            truth=self.truth,
+            status=self.before,
+            voters=electorate(self.observed, self.regions),
+            rules=rules_of(self.spec, self.commands, self.observed, left, self.regions),
+            clock=Clock(self.given.now, self.given.clock_seconds, recorded),
+        )
+
+    def _advance(self, reply: Answer, scene: Scene) -> Progressed:
         if reply.intent is None:
             return Progressed(None)
+        if reply.intent.mode != PLANNED:
+            return advance_in(scene, reply.intent, reply, told=self._told(reply.intent))
         failover = self.spec.failover if self.spec else FailoverSpec()
         return advance(
             reply.intent,
@@ -180,7 +221,7 @@ class _Planner:
 
     def _told(self, intent: FailoverIntent) -> bool:
         """Whether everyone who can be reached knows, and the request is off the object."""
-        if self._finished_requests(intent):
+        if finished_requests(self.commands, intent):
             return False
         leaders = [self.observed.leader(region) for region in self.regions]
         known = [leader.topology for leader in leaders if leader is not None]
@@ -190,22 +231,21 @@ class _Planner:
         began = intent.steps[-1].started_at if intent.steps else intent.started_at
         return (self.given.now - began).total_seconds() < HURRY_SECONDS
 
-    def _finished_requests(self, intent: FailoverIntent) -> dict[str, str]:
-        """Annotations that the intent has taken care of."""
-        found = {}
-        if self.commands.failover_to == intent.to_region:
-            found[FAILOVER_TO] = intent.to_region
-        if intent.aborted and self.commands.abort_failover is not None:
-            found[ABORT_FAILOVER] = self.commands.abort_failover
-        return found
-
     def _annotations_to_remove(self, reply: Answer, intent: FailoverIntent | None) -> dict[str, str]:
         removal = dict(reply.remove)
         if intent is not None and intent.step is Step.REPOINTING:
-            removal |= self._finished_requests(intent)
+            removal |= finished_requests(self.commands, intent)
         return removal
 
+    def _watch_closely(self, intent: FailoverIntent | None) -> frozenset[str]:
+        if intent is None or intent.step is Step.REPOINTING:
+            return frozenset()
+        return frozenset({intent.from_region, intent.to_region} if intent.mode == PLANNED else self.regions)
+
     def _command(self, command: Command, store_id: str) -> list[Action]:
+        if isinstance(command, FenceCommand):
+            voters = [(region, self._target(region)) for region in command.regions]
+            return [Fence(region, target, store_id, command.epoch) for region, target in voters if target is not None]
         target = self._target(command.region)
         if target is None:
             return []
@@ -213,7 +253,8 @@ class _Planner:
             return [Demote(command.region, target, store_id, command.epoch)]
         assert isinstance(command, PromoteCommand)
         topology = Topology(command.epoch, 1, command.region, tuple(sorted(self.topologies, key=lambda r: r.name)))
-        return [Promote(command.region, target, store_id, command.epoch, command.min_revision, topology)]
+        jump = command.revision_jump
+        return [Promote(command.region, target, store_id, command.epoch, command.min_revision, topology, jump)]
 
     # ------------------------------------------------------------------------------------------ regions
     def _target(self, region: str) -> Target | None:
@@ -321,11 +362,12 @@ class _Planner:
             replica_changes=self.effective.replica_changes if self.effective else (),
             paused=self.commands.paused,
             blocked=reply.blocked,
+            blocked_reason=reply.blocked_reason,
             rejected=reply.rejected,
             accepted=reply.accepted,
             dry_run=reply.dry_run,
         )
-        history = self.before.history
+        history = corrected(self.before.history, regions)
         if progressed.receipt is not None:
             history = (*history, progressed.receipt)[-MAX_HISTORY:]
         found = findings(situation)
@@ -335,7 +377,7 @@ class _Planner:
             primary_region=self.truth.primary_region,
             preferred_primary=reply.preferred_primary,
             epoch=self.truth.epoch,
-            promised_epoch=self.truth.promised_epoch,
+            promised_epoch=max(self.truth.promised_epoch, witness_promise(progressed.intent)),
             observed_generation=self.given.generation,
             summary=summary(regions),
             conditions=merge(self.before.conditions, found, generation=self.given.generation, now=self.given.now),
@@ -343,38 +385,13 @@ class _Planner:
             failover=progressed.intent,
             history=history,
         )
-        return replace(status, phase=_phase(status, self.spec_problems, frozen))
-
-
-def _phase(status: StoreStatus, spec_problems: tuple[Problem, ...], frozen: bool) -> Phase:
-    degraded = status.condition("Degraded")
-    progressing = status.condition("Progressing")
-    if spec_problems:
-        return Phase.INVALID
-    if status.failover is not None:
-        return Phase.SWITCHING_OVER
-    if not status.epoch:
-        return (
-            Phase.PENDING if frozen or all(region.phase == "Pending" for region in status.regions) else Phase.CREATING
-        )
-    if degraded is not None and degraded.status == "True":
-        return Phase.DEGRADED
-    if progressing is not None and progressing.status == "True" and progressing.reason == "Regions":
-        return Phase.CREATING
-    ready = status.condition("Ready")
-    return Phase.STEADY if ready is not None and ready.status == "True" else Phase.DEGRADED
+        return replace(status, phase=phase_of(status, self.spec_problems, frozen=frozen))
 
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
     keys = ("failover", "store_id", "preferred_primary", "history")
     return any(getattr(before, key) != getattr(after, key) for key in keys)
-
-
-def _watch_closely(intent: FailoverIntent | None) -> frozenset[str]:
-    if intent is None or intent.step is Step.REPOINTING:
-        return frozenset()
-    return frozenset({intent.from_region, intent.to_region})
 
 
 def _names(topology: Topology) -> frozenset[str]:

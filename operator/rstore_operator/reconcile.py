@@ -16,7 +16,7 @@ from rstore_operator.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.k8s import KubernetesError
 from rstore_operator.model import ReplicaImage, StoreRef
 from rstore_operator.observe import ChildView, observe
-from rstore_operator.observed import Observed, Pod
+from rstore_operator.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.replicas import Replicas
 from rstore_operator.significance import due
@@ -88,7 +88,7 @@ class Reconciler:
         self._store_id = store_id
         self._view = ChildView(ref, clock)
         self._replicas = Replicas(ref.name, ref.namespace, clock)
-        self._actor = Actor(ref, api, self._view, self._replicas, now)
+        self._actor = Actor(ref, api, self._view, self._replicas, now, clock)
         self._object: dict[str, Any] | None = None
         self._stale = True
         self._read_at = 0.0
@@ -100,6 +100,9 @@ class Reconciler:
         self._problems: Problems | None = None
         self._compared_at = 0.0
         self._silent_since: dict[str, datetime] = {}
+        self._last_leaders: dict[str, ReplicaStatus] = {}
+        self._fences: dict[str, FenceAnswer] = {}
+        self._intent_seen_at: tuple[int, float] | None = None
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -136,7 +139,7 @@ class Reconciler:
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,
         )
-        observed = self._remember_silence(observed)
+        observed = self._remember(observed, status)
         meta = body["metadata"]
         known_problems = self._known_problems()
         if known_problems is None:
@@ -155,11 +158,13 @@ class Reconciler:
                 settled=self._view.settled,
                 failures=self._failures,
                 stop_sent_at=self._stop_sent_at(status),
+                clock_seconds=self._clock(),
+                intent_seen_at=self._intent_seen_at,
                 known_problems=known_problems,
             )
         )
         # What was just changed is looked at again.
-        self._problems = None if decided.actions else decided.problems
+        self._problems = None if decided.looks_again else decided.problems
         self._closely = decided.watch_closely
         if not await self._record(status, decided):
             return SWITCHING_SECONDS
@@ -168,6 +173,7 @@ class Reconciler:
                 self._stop_sent = (action.epoch, self._now())
         done = await self._actor.run(decided.actions, observed.children)
         self._failures = tuple(item.failure for item in done if item.failure)
+        self._fences |= {item.fence.region: item.fence for item in done if item.fence is not None}
         self._untold += [notice for item in done for notice in item.notices]
         removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
         if removals:
@@ -197,11 +203,24 @@ class Reconciler:
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
 
-    def _remember_silence(self, observed: Observed) -> Observed:
+    def _remember(self, observed: Observed, status: StoreStatus) -> Observed:
+        """Add what only this process knows: since when, what was said last, who was fenced."""
         now = self._now()
-        silent = [name for name, region in observed.regions.items() if region.leader is None]
+        known = {*observed.regions, *(region.name for region in status.regions if region.leader or region.revision)}
+        silent = [name for name in known if observed.leader(name) is None]
         self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
-        return replace(observed, silent_since=dict(self._silent_since))
+        leaders = {name: region.leader for name, region in observed.regions.items() if region.leader is not None}
+        self._last_leaders |= leaders
+        epoch = status.failover.epoch if status.failover is not None else 0
+        self._fences = {name: answer for name, answer in self._fences.items() if answer.epoch == epoch}
+        if self._intent_seen_at is None or self._intent_seen_at[0] != epoch:
+            self._intent_seen_at = (epoch, self._clock()) if epoch else None
+        return replace(
+            observed,
+            silent_since=dict(self._silent_since),
+            fences=dict(self._fences),
+            last_leaders=dict(self._last_leaders),
+        )
 
     def _known_problems(self) -> Problems | None:
         """Not None when no object has changed since they were compared, not long ago, or when there is no time."""

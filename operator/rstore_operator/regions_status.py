@@ -59,6 +59,7 @@ def _region(
             revision=known.revision,
             acked_revision=known.acked_revision,
             message=_why_silent(region),
+            quarantined=known.quarantined,
         )
     lag = progress if progress is not None and not is_primary else None
     message = "" if lag is None or lag.connected else lag.last_error
@@ -79,6 +80,7 @@ def _region(
         lag_seconds=round_lag(lag.lag_seconds) if lag else 0.0,
         connected=is_primary or (lag is not None and lag.connected),
         message=message,
+        quarantined=leader.tails,
     )
 
 

@@ -1,4 +1,7 @@
-"""Whether a switchover should begin: what annotations and the spec ask for, and what speaks against it. Pure."""
+"""Whether a switchover should begin: what annotations and the spec ask for, and what speaks against it. Pure.
+
+What comes unplanned is in :mod:`rstore_operator.unplanned_requests`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,10 @@ from rstore_operator import commands as names
 from rstore_operator.actions import Notice
 from rstore_operator.commands import Commands
 from rstore_operator.failover import ABORTABLE, begin
+from rstore_operator.lost import takes_the_planned_way
 from rstore_operator.observed import Observed
-from rstore_operator.state import FailoverIntent, Outcome, Step, StoreStatus, Trigger
+from rstore_operator.state import AUTOMATIC, FailoverIntent, Outcome, Step, StoreStatus, Trigger
 from rstore_operator.truth import Truth
-
-NOT_SUPPORTED = "not supported by this version"
 
 
 @dataclass
@@ -25,7 +27,10 @@ class Answer:
     remove: dict[str, str] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     blocked: str = ""
-    """Why the switchover that the spec asks for cannot begin yet."""
+    """Why the change of primary that is asked for, or needed, cannot begin yet."""
+    blocked_reason: str = "SwitchoverBlocked"
+    suspicious: bool = False
+    """Whether the primary region is silent, so that it is looked at more often."""
     rejected: tuple[str, str] | None = None
     """Reason and message for the condition, when a request made no sense."""
     accepted: bool = False
@@ -49,7 +54,7 @@ def answer(
 ) -> Answer:
     """Answer every request on the object. ``spec_primary`` is None when the spec is invalid."""
     result = Answer(intent=status.failover, preferred_primary=status.preferred_primary)
-    _unsupported(commands, result)
+    _mode(commands, result)
     if commands.paused_value is not None and not commands.paused:
         result.reject(names.PAUSED, commands.paused_value, "InvalidAnnotation", 'paused only takes the value "true"')
     _abort(commands, result)
@@ -58,7 +63,8 @@ def answer(
     if commands.paused:
         return result
     if status.failover is None:
-        if commands.failover_to is not None and names.FAILOVER_TO not in result.remove:
+        planned = takes_the_planned_way(commands, observed, truth)
+        if commands.failover_to is not None and names.FAILOVER_TO not in result.remove and planned:
             _annotation(commands.failover_to, regions, observed, truth, status, now, result)
         if spec_primary is not None and truth.epoch:
             _spec(spec_primary, observed, truth, now, result)
@@ -79,20 +85,11 @@ def obstacles(to_region: str, observed: Observed, truth: Truth) -> str:
     return ""
 
 
-def _unsupported(commands: Commands, result: Answer) -> None:
-    if commands.failover_mode is not None:
-        mode = commands.failover_mode
-        if mode == "forced":
-            message = f"a forced failover is {NOT_SUPPORTED}"
-            result.reject(names.FAILOVER_MODE, mode, "NotSupported", message)
-            if commands.failover_to is not None:
-                result.remove[names.FAILOVER_TO] = commands.failover_to
-        else:
-            message = f'failover-mode only takes the value "forced", not {mode!r}'
-            result.reject(names.FAILOVER_MODE, mode, "InvalidAnnotation", message)
-    if commands.accept_data_loss is not None:
-        message = f"accept-data-loss is {NOT_SUPPORTED}: it has no failover that could lose data"
-        result.reject(names.ACCEPT_DATA_LOSS, commands.accept_data_loss, "NotSupported", message)
+def _mode(commands: Commands, result: Answer) -> None:
+    mode = commands.failover_mode
+    if mode is not None and not commands.forced:
+        message = f'failover-mode only takes the value "forced", not {mode!r}'
+        result.reject(names.FAILOVER_MODE, mode, "InvalidAnnotation", message)
 
 
 def _abort(commands: Commands, result: Answer) -> None:
@@ -103,6 +100,9 @@ def _abort(commands: Commands, result: Answer) -> None:
         result.reject(names.ABORT_FAILOVER, value, "InvalidAnnotation", 'abort-failover only takes the value "true"')
     elif result.intent is None:
         message = "there is no switchover to abort"
+        result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
+    elif result.intent.mode == AUTOMATIC and result.intent.step is not Step.REPOINTING:
+        message = "an automatic failover is not called off: the old primary has lost its lease"
         result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
     elif result.intent.step not in ABORTABLE and not result.intent.aborted:
         message = f"too late to abort: {result.intent.to_region} is being promoted, or is primary already"
@@ -116,6 +116,8 @@ def _dry_run(
         message = f"failover-dry-run: {to_region!r} is none of the regions ({', '.join(regions)})"
         result.reject(names.FAILOVER_DRY_RUN, to_region, "UnknownRegion", message)
         return
+    if truth.epoch and to_region != truth.primary_region and observed.leader(truth.primary_region) is None:
+        return  # answered as an unplanned failover
     result.remove[names.FAILOVER_DRY_RUN] = to_region
     if to_region == truth.primary_region:
         blocked = f"{to_region} is primary already"

@@ -8,6 +8,8 @@ from enum import Enum
 
 MAX_HISTORY = 10
 """Receipts kept in ``status.history``."""
+PLANNED, AUTOMATIC, FORCED = "Planned", "Automatic", "Forced"
+"""Modes of a change of primary."""
 
 
 class Phase(Enum):
@@ -22,13 +24,16 @@ class Phase(Enum):
 
 
 class Step(Enum):
-    """What a switchover is doing. See :mod:`rstore_operator.failover` for the table of moves."""
+    """What a change of primary is doing. The tables of moves are in :mod:`rstore_operator.failover` (planned) and in
+    :mod:`rstore_operator.unplanned`."""
 
     DEMOTING = "Demoting"
     CATCHING_UP = "CatchingUp"
     PROMOTING = "Promoting"
     REVERTING = "Reverting"
     REPOINTING = "Repointing"
+    FENCING = "Fencing"
+    WAITING = "Waiting"
 
 
 class Trigger(Enum):
@@ -36,6 +41,8 @@ class Trigger(Enum):
 
     ANNOTATION = "Annotation"
     SPEC = "Spec"
+    PRIMARY_LOST = "PrimaryLost"
+    FAILBACK = "Failback"
 
 
 class Outcome(Enum):
@@ -72,6 +79,9 @@ class FailoverIntent:
     aborted: bool = False
     reason: str = ""
     mode: str = "Planned"
+    last_known_revision: int = 0
+    """Unplanned: the newest revision that the old primary was ever heard to hold."""
+    revisions_lost: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,19 @@ class Condition:
 
 
 @dataclass(frozen=True)
+class QuarantinedTail:
+    """Revisions up to ``epoch`` that a returned region had to itself, kept in a file on its volumes."""
+
+    epoch: int
+    first_revision: int
+    last_revision: int
+    rows: int
+    size_bytes: int
+    file: str = ""
+    replaced_by_epoch: int = 0
+
+
+@dataclass(frozen=True)
 class RegionStatus:
     """What is shown of one region."""
 
@@ -125,6 +148,7 @@ class RegionStatus:
     lag_seconds: float = 0.0
     connected: bool = False
     message: str = ""
+    quarantined: tuple[QuarantinedTail, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rstore_operator.state import (
+    AUTOMATIC,
+    FORCED,
+    PLANNED,
     Condition,
     FailoverIntent,
     Outcome,
     Phase,
+    QuarantinedTail,
     Receipt,
     RegionStatus,
     Step,
@@ -80,7 +84,32 @@ def _region_to_json(region: RegionStatus) -> dict[str, Any]:
             "lagSeconds": region.lag_seconds,
             "connected": region.connected,
             "message": region.message,
+            "quarantined": [_tail_to_json(tail) for tail in region.quarantined],
         }
+    )
+
+
+def _tail_to_json(tail: QuarantinedTail) -> dict[str, Any]:
+    return {
+        "epoch": tail.epoch,
+        "firstRevision": tail.first_revision,
+        "lastRevision": tail.last_revision,
+        "rows": tail.rows,
+        "bytes": tail.size_bytes,
+        "file": tail.file,
+        "replacedByEpoch": tail.replaced_by_epoch,
+    }
+
+
+def _tail_from_json(data: Mapping[str, Any]) -> QuarantinedTail:
+    return QuarantinedTail(
+        epoch=_whole(data, "epoch"),
+        first_revision=_whole(data, "firstRevision"),
+        last_revision=_whole(data, "lastRevision"),
+        rows=_whole(data, "rows"),
+        size_bytes=_whole(data, "bytes"),
+        file=_text(data, "file"),
+        replaced_by_epoch=_whole(data, "replacedByEpoch"),
     )
 
 
@@ -104,6 +133,8 @@ def _intent_to_json(intent: FailoverIntent) -> dict[str, Any]:
             "promoted": intent.promoted,
             "aborted": intent.aborted or None,
             "reason": intent.reason,
+            "lastKnownRevision": intent.last_known_revision or None,
+            "revisionsLost": intent.revisions_lost or None,
             "steps": _steps_to_json(intent.steps),
         }
     )
@@ -187,6 +218,7 @@ def _region_from_json(data: Mapping[str, Any]) -> RegionStatus:
         lag_seconds=float(lag) if isinstance(lag, int | float) else 0.0,
         connected=data.get("connected") is True,
         message=_text(data, "message"),
+        quarantined=tuple(_tail_from_json(item) for item in _objects(data, "quarantined")),
     )
 
 
@@ -197,12 +229,12 @@ def _steps_from_json(data: Mapping[str, Any]) -> tuple[StepTime, ...]:
 def _intent_from_json(raw: object) -> FailoverIntent:
     data = _object(raw)
     try:
-        if data["mode"] != "Planned":
+        if data["mode"] not in (PLANNED, AUTOMATIC, FORCED):
             raise ValueError(f"mode {data['mode']!r} is not known to this version")
         return FailoverIntent(
             trigger=Trigger(data["trigger"]),
             from_region=data["from"],
-            to_region=data["to"],
+            to_region=_text(data, "to") if data["mode"] != PLANNED else data["to"],
             from_epoch=int(data["fromEpoch"]),
             epoch=int(data["epoch"]),
             step=Step(data["step"]),
@@ -213,6 +245,9 @@ def _intent_from_json(raw: object) -> FailoverIntent:
             promoted=data.get("promoted"),
             aborted=data.get("aborted") is True,
             reason=_text(data, "reason"),
+            mode=data["mode"],
+            last_known_revision=_whole(data, "lastKnownRevision"),
+            revisions_lost=_whole(data, "revisionsLost"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"status.failover holds an intent that this version cannot read: {error!r}") from error
@@ -226,7 +261,7 @@ def _receipt_from_json(data: Mapping[str, Any]) -> Receipt:
         steps = ()
     return Receipt(
         mode=_text(data, "mode"),
-        trigger=Trigger.SPEC if data.get("trigger") == "Spec" else Trigger.ANNOTATION,
+        trigger=_trigger(data.get("trigger")),
         outcome=Outcome.ABORTED if data.get("outcome") == "Aborted" else Outcome.SUCCEEDED,
         from_region=_text(data, "from"),
         to_region=_text(data, "to"),
@@ -239,6 +274,10 @@ def _receipt_from_json(data: Mapping[str, Any]) -> Receipt:
         revisions_lost=_whole(data, "revisionsLost"),
         reason=_text(data, "reason"),
     )
+
+
+def _trigger(raw: object) -> Trigger:
+    return next((trigger for trigger in Trigger if trigger.value == raw), Trigger.ANNOTATION)
 
 
 def _object(raw: object) -> Mapping[str, Any]:

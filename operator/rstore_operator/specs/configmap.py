@@ -39,6 +39,7 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
         },
         "limits": {"maxRequestBytes": 1572864, "maxTxnOps": 128, "quotaBytes": 8 << 30},
         "routing": {"forward": True},
+        "failover": {"leaseDurationMs": spec.failover.lease_duration_ms},
     }
 
 

@@ -62,7 +62,7 @@ def test_a_new_store_is_created_bootstrapped_and_steady() -> None:
     assert condition(world, "Ready")["status"] == "True"
     assert condition(world, "Degraded")["status"] == "False"
     assert condition(world, "InSync")["status"] == "True"
-    assert condition(world, "AutomaticFailover")["reason"] == "NotImplemented"
+    assert condition(world, "AutomaticFailover")["status"] == "True"
     assert {region.store_id for region in world.regions.values()} == {world.status["storeId"]}
     assert "Bootstrapped" in reasons(world)
     assert reasons(world).count("RegionReady") == 3
@@ -348,9 +348,11 @@ def test_requests_that_make_no_sense_are_answered_and_taken_off() -> None:
         ({FAILOVER_DRY_RUN: "mars"}, "UnknownRegion"),
         ({ABORT_FAILOVER: "true"}, "NothingToAbort"),
         ({ABORT_FAILOVER: "perhaps"}, "InvalidAnnotation"),
-        ({FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced"}, "NotSupported"),
+        ({FAILOVER_TO: "mars", FAILOVER_MODE: "forced"}, "UnknownRegion"),
+        ({FAILOVER_MODE: "forced"}, "InvalidAnnotation"),
         ({FAILOVER_MODE: "gently"}, "InvalidAnnotation"),
-        ({ACCEPT_DATA_LOSS: "1"}, "NotSupported"),
+        ({ACCEPT_DATA_LOSS: "7"}, "InvalidAnnotation"),
+        ({ACCEPT_DATA_LOSS: "all"}, "InvalidAnnotation"),
         ({PAUSED: "maybe"}, "InvalidAnnotation"),
     ):
         world = fresh()

@@ -41,7 +41,7 @@ def test_an_empty_status_is_a_new_store() -> None:
     [
         {"step": "Dancing"},
         {"epoch": None},
-        {"mode": "Forced"},
+        {"mode": "Guess"},
         {"startedAt": "yesterday"},
         {"from": None, "epoch": "x"},
     ],

@@ -1,0 +1,287 @@
+"""The store in memory with leases, regions that are lost or cut off, fences, and what one operator remembers."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from rstore_api.voters import WITNESS, majority, voters
+from rstore_operator.actions import Fence, GrantLease, Promote
+from rstore_operator.model import ReplicaImage
+from rstore_operator.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
+from rstore_operator.plan import Plan, PlanInput, plan
+from rstore_operator.state import QuarantinedTail
+from rstore_operator.state_json import status_from_json
+from unit.operator.world import REF, START, FakeRegion, World
+
+LEASE = 3.0
+
+
+@dataclass
+class Memory:
+    """What one operator process knows that is not on record."""
+
+    silent_since: dict[str, datetime] = field(default_factory=dict)
+    fences: dict[str, FenceAnswer] = field(default_factory=dict)
+    last_leaders: dict[str, ReplicaStatus] = field(default_factory=dict)
+    intent_seen_at: tuple[int, float] | None = None
+
+
+@dataclass
+class Leases:
+    """By voter: the epoch it granted last and until when; by region: until when it holds which epoch's lease."""
+
+    granted: dict[str, tuple[int, float]] = field(default_factory=dict)
+    held: dict[str, tuple[int, float]] = field(default_factory=dict)
+    witness_offer: tuple[str, int, float, int] | None = None
+    """Region, epoch, when the round was sent, its number."""
+    votes: dict[str, set[str]] = field(default_factory=dict)
+    rounds: int = 0
+
+
+class LossyWorld(World):
+    """``region.up``: the operator reaches it. ``cut``: other regions do not. ``dead``: nobody does, it does nothing."""
+
+    def __init__(self, spec: dict | None = None) -> None:
+        super().__init__(spec)
+        self.leases = Leases()
+        self.memory = Memory()
+        self.dead: set[str] = set()
+        self.cut: set[str] = set()
+        self.tails: dict[str, list[QuarantinedTail]] = {}
+        self.quarantine: list[tuple[int, int]] = []
+        self.unacknowledged: list[tuple[int, int]] = []
+        self.promotions_without_majority = 0
+
+    @property
+    def seconds(self) -> float:
+        return (self.now - START).total_seconds()
+
+    # ------------------------------------------------------------------------------------------ looking
+    def kill(self, name: str) -> None:
+        self.dead.add(name)
+        self.regions[name].up = False
+
+    def revive(self, name: str) -> None:
+        self.dead.discard(name)
+        self.regions[name].up = True
+
+    def observed(self, memory: Memory | None = None) -> Observed:
+        seen = super().observed()
+        memory = memory or self.memory
+        regions = {
+            name: replace(region, replicas=tuple(self._with_lease(replica) for replica in region.replicas))
+            for name, region in seen.regions.items()
+        }
+        silent = [name for name, region in regions.items() if region.leader is None]
+        memory.silent_since = {name: memory.silent_since.get(name, self.now) for name in silent}
+        memory.last_leaders |= {name: region.leader for name, region in regions.items() if region.leader}
+        epoch = self.status.get("failover", {}).get("epoch", 0)
+        memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
+        if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:
+            memory.intent_seen_at = (epoch, self.seconds) if epoch else None
+        return replace(
+            seen,
+            regions=regions,
+            silent_since=dict(memory.silent_since),
+            fences=dict(memory.fences),
+            last_leaders=dict(memory.last_leaders),
+        )
+
+    def _with_lease(self, replica: ReplicaStatus) -> ReplicaStatus:
+        epoch, until = self.leases.granted.get(replica.region, (0, 0.0))
+        remaining = max(0, round((until - self.seconds) * 1000))
+        offer = self.leases.witness_offer
+        number = offer[3] if offer and offer[:2] == (replica.region, replica.epoch) else 0
+        return replace(
+            replica,
+            granted=Granted(epoch, round((self.seconds - (until - LEASE)) * 1000) if epoch else 0, remaining),
+            lease=Lease(self.holds(replica.region), number, round(LEASE * 1000)),
+            tails=tuple(self.tails.get(replica.region, ())),
+        )
+
+    def decide(self, memory: Memory | None = None) -> Plan:
+        self.ids += 1
+        memory = memory or self.memory
+        observed = self.observed(memory)
+        return plan(
+            PlanInput(
+                ref=REF,
+                generation=self.generation,
+                raw_spec=self.spec,
+                annotations=dict(self.annotations),
+                status=status_from_json(self.status),
+                observed=observed,
+                now=self.now,
+                image=ReplicaImage("replica:1"),
+                fresh_store_id=f"store-{self.ids}",
+                settled=self.settled,
+                clock_seconds=self.seconds,
+                intent_seen_at=memory.intent_seen_at,
+                known_problems=None if self.compare_objects else (),
+            )
+        )
+
+    # ------------------------------------------------------------------------------------------ acting
+    def act(self, decided: Plan, memory: Memory | None = None) -> None:
+        for action in decided.actions:
+            self.do(action, memory)
+        self.events += [(notice.reason, notice.message) for notice in decided.answers]
+
+    def do(self, action: object, memory: Memory | None = None) -> None:
+        if isinstance(action, Fence):
+            self._fence(action, memory or self.memory)
+        elif isinstance(action, GrantLease):
+            self._witness(action)
+        else:
+            if isinstance(action, Promote) and self.regions[action.region].up:
+                self._check_promotion(action)
+            super().do(action)
+
+    def _fence(self, action: Fence, memory: Memory) -> None:
+        region = self.regions[action.region]
+        if not region.up or region.promised > action.epoch:
+            return
+        region.promised = action.epoch
+        _, until = self.leases.granted.get(region.name, (0, 0.0))
+        remaining = max(0.0, until - self.seconds)
+        memory.fences[region.name] = FenceAnswer(
+            region.name, action.epoch, region.epoch, region.revision, self.seconds + remaining
+        )
+
+    def _witness(self, action: GrantLease) -> None:
+        promised = max(self.status.get("promisedEpoch", 0), self.status.get("failover", {}).get("epoch", 0))
+        offer = self.leases.witness_offer
+        if promised <= action.epoch and offer and offer[:2] == (action.region, action.epoch):
+            self._count(action.region, action.epoch, offer[2], WITNESS)
+
+    def _check_promotion(self, action: Promote) -> None:
+        """At the moment of a promotion no lower epoch may still hold a lease."""
+        for name, (epoch, until) in self.leases.held.items():
+            if name != action.region and epoch < action.epoch and until > self.seconds and action.revision_jump:
+                raise AssertionError(f"{action.region} is promoted while {name} holds the lease of {epoch}")
+
+    # ------------------------------------------------------------------------------------------ the world goes on
+    def holds(self, name: str) -> bool:
+        region = self.regions[name]
+        epoch, until = self.leases.held.get(name, (0, 0.0))
+        return region.primary and epoch == region.epoch and self.seconds < until
+
+    def renew(self) -> None:
+        """Every primary asks for its lease."""
+        for region in list(self.regions.values()):
+            if region.name in self.dead or not region.primary or region.topology is None:
+                continue
+            self.leases.rounds += 1
+            self.leases.votes[region.name] = set()
+            board = voters([item.name for item in region.topology.regions])
+            self.leases.witness_offer = (region.name, region.epoch, self.seconds, self.leases.rounds)
+            for voter in sorted(board - {WITNESS}):
+                other = self.regions.get(voter)
+                if other is None or voter in self.dead:
+                    continue
+                if voter != region.name and (voter in self.cut or region.name in self.cut):
+                    continue
+                if region.epoch >= other.promised:
+                    self.leases.granted[voter] = (region.epoch, self.seconds + LEASE)
+                    self._count(region.name, region.epoch, self.seconds, voter)
+
+    def _count(self, name: str, epoch: int, sent_at: float, voter: str) -> None:
+        region = self.regions[name]
+        board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
+        votes = self.leases.votes.setdefault(name, set())
+        votes.add(voter)
+        if len(votes & board) >= majority(len(board)) and epoch == region.epoch:
+            self.leases.held[name] = (epoch, sent_at + LEASE * 0.9)
+
+    def write(self) -> bool:
+        """A client writes to every region that takes it; acknowledged only where the lease is held."""
+        acknowledged = []
+        for region in self.regions.values():
+            if region.name in self.dead or not region.writable:
+                continue
+            if self.holds(region.name):
+                region.log.append((region.revision + 1, region.epoch))
+                self.acked.append(region.log[-1])
+                acknowledged.append(region.name)
+        assert len(acknowledged) <= 1, f"two regions acknowledge: {acknowledged}"
+        return bool(acknowledged)
+
+    def replicate(self) -> None:
+        self.renew()
+        for source in [region for region in self.regions.values() if region.primary and region.name not in self.dead]:
+            if not source.primary or (source.topology and source.topology.primary_region != source.name):
+                continue
+            if source.name in self.cut:
+                continue
+            for target in self.regions.values():
+                if target is source or target.name in self.dead | self.cut or not target.linked or not target.store_id:
+                    continue
+                if source.epoch < target.promised or source.epoch < target.epoch:
+                    continue
+                self._rewind(source, target)
+                target.log = list(source.log)
+                target.epoch, target.primary = source.epoch, False
+                target.promised = max(target.promised, source.epoch)
+
+    def _rewind(self, source: FakeRegion, target: FakeRegion) -> None:
+        shared = 0
+        for left, right in zip(source.log, target.log, strict=False):
+            if left != right:
+                break
+            shared += 1
+        tail = target.log[shared:]
+        if tail:
+            self.quarantine += tail
+            self.tails.setdefault(target.name, []).append(
+                QuarantinedTail(tail[-1][1], tail[0][0], tail[-1][0], len(tail), 10 * len(tail), "f", source.epoch)
+            )
+
+    def step(self, *, seconds: float = 0.1) -> Plan:
+        decided = self.decide()
+        assert self.record(decided, self.version)
+        self.act(decided)
+        self.now += timedelta(seconds=seconds)
+        self.replicate()
+        return decided
+
+    def run(self, seconds: float, *, writing: bool = True) -> None:
+        """Let time pass, with an operator and a client."""
+        end = self.seconds + seconds
+        while self.seconds < end:
+            if writing:
+                self.write()
+            self.step()
+            self.check_epochs()
+
+    def check_epochs(self) -> None:
+        for epoch, regions in self.promoted.items():
+            assert len(regions) == 1, f"epoch {epoch} had two primaries: {regions}"
+
+    def check_nothing_vanished(self) -> None:
+        """Every acknowledged write is in the primary or in quarantine."""
+        newest = max((r for r in self.regions.values() if r.primary), key=lambda r: r.epoch)
+        missing = set(self.acked) - set(newest.log)
+        assert missing <= set(self.quarantine), "acknowledged writes are neither there nor in quarantine"
+
+
+def running(regions: list[tuple[str, int]] | None = None, **failover: object) -> LossyWorld:
+    """A steady store that has been written to."""
+    listed = regions or [("us-east", 3), ("eu-west", 3), ("ap-south", 1)]
+    spec = {
+        "primaryRegion": listed[0][0],
+        "regions": [{"name": name, "replicas": size} for name, size in listed],
+        "failover": dict(failover),
+    }
+    world = LossyWorld(spec)
+    while world.status.get("phase") != "Steady":
+        world.step()
+    world.compare_objects = False
+    world.run(2.0)
+    assert world.acked, "nobody acknowledges"
+    return world
+
+
+def clone(world: LossyWorld) -> LossyWorld:
+    return copy.deepcopy(world)
