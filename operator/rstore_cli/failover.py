@@ -22,6 +22,7 @@ from rstore_cli.output import emit, seconds, stderr
 from rstore_cli.status import receipt_line
 
 FAILOVER_TO = "failover-to"
+MODE = "failover-mode"
 DRY_RUN = "failover-dry-run"
 ABORT = "abort-failover"
 ABORT_REFUSED = frozenset({"NothingToAbort", "TooLateToAbort", "InvalidAnnotation"})
@@ -58,7 +59,7 @@ def failover(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; ask what would happen.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Give up a switchover that has not promoted yet.")] = False,
-    forced: Annotated[bool, typer.Option("--forced", help="Without asking the primary.")] = False,
+    forced: Annotated[bool, typer.Option("--forced", help="Also when the primary cannot be asked.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is over.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to follow it.")] = 120.0,
     namespace: NamespaceOption = None,
@@ -68,14 +69,12 @@ def failover(
 ) -> None:
     """Move the primary to another region without losing a write (a planned switchover).
 
+    With --forced the other region also takes over when the primary is lost; what had not reached it is missing then.
     Exit code 0 when the region is primary, 1 when it is not. The object's history keeps a receipt.
     """
-    if forced:
-        raise CliError(
-            "--forced is not supported by this version: the primary must be reachable",
-            hint="a planned switchover needs no --forced; a lost primary region cannot be failed over yet",
-        )
-    if abort and (to or dry_run):
+    if forced and dry_run:
+        raise UsageError("--dry-run needs no --forced", hint=f"rstore failover {name} --to REGION --dry-run")
+    if abort and (to or dry_run or forced):
         raise UsageError("--abort goes alone", hint=f"rstore failover {name} --abort")
     if not abort and not to:
         raise UsageError("which region?", hint=f"rstore failover {name} --to REGION")
@@ -85,12 +84,16 @@ def failover(
         _request(cluster, before, {ABORT: "true"}, "", wait, timeout, output)
         return
     target = str(to)
-    check_target(before, target)
-    _request(cluster, before, {DRY_RUN if dry_run else FAILOVER_TO: target}, target, wait, timeout, output)
+    check_target(before, target, forced=forced)
+    request = {DRY_RUN if dry_run else FAILOVER_TO: target} | ({MODE: "forced"} if forced else {})
+    _request(cluster, before, request, target, wait, timeout, output)
 
 
-def check_target(store: dict[str, Any], target: str) -> None:
-    """PURE: refuse at once what the operator would refuse. Raises CliError."""
+def check_target(store: dict[str, Any], target: str, *, forced: bool = False) -> None:
+    """PURE: refuse at once what the operator would refuse. Raises CliError.
+
+    A forced failover may take over from a switchover that is stuck because a region was lost.
+    """
     name, regions = store["metadata"]["name"], region_names(store)
     others = [region for region in regions if region != store.get("status", {}).get("primaryRegion")]
     if target not in regions:
@@ -102,7 +105,7 @@ def check_target(store: dict[str, Any], target: str) -> None:
             f'"{target}" is the primary of "{name}" already', hint=f"it could move to: {', '.join(others) or 'none'}"
         )
     running = store.get("status", {}).get("failover") or {}
-    if running:
+    if running and not forced:
         raise CliError(
             f"a change of primary to {running.get('to')} is under way (step {running.get('step')})",
             hint=f"wait for it, or `rstore failover {name} --abort`",

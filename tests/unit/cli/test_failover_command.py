@@ -120,7 +120,7 @@ def test_an_operator_that_is_not_there_is_a_timeout_with_a_hint(run: Run, cluste
     [
         (("--to=mars",), 1, "it could move to: eu-west, ap-south"),
         (("--to=us-east",), 1, "is the primary"),
-        (("--to=eu-west", "--forced"), 1, "not supported by this version"),
+        (("--to=eu-west", "--forced", "--dry-run"), 2, "needs no --forced"),
         ((), 2, "which region?"),
         (("--to=eu-west", "--abort"), 2, "--abort goes alone"),
     ],
@@ -199,3 +199,8 @@ def test_follow_of_an_abort_that_is_refused_does_not_wait_for_the_switchover() -
 def test_follow_prefers_the_receipts_reason() -> None:
     now = store_object(history=[{**ABORTED, "reason": "eu-west did not catch up"}])
     assert follow(store_object(), now, FAILOVER_TO, "eu-west", []).message == "eu-west did not catch up"
+
+
+def test_forced_says_so_beside_the_region(run: Run, cluster: FakeCluster) -> None:
+    run("failover", "orders", "--to=eu-west", "--forced", "--no-wait")
+    assert cluster.annotations == {"failover-to": "eu-west", "failover-mode": "forced"}
