@@ -1,0 +1,93 @@
+"""Fencing and granting: what is counted from which clock, and that a promise on record is never granted against."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rstore_operator.act_lease import fence, grant_as_witness
+from rstore_operator.actions import Fence, GrantLease, Target
+from rstore_operator.model import StoreRef
+from rstore_operator.state import (
+    AUTOMATIC,
+    FailoverIntent,
+    QuarantinedTail,
+    RegionStatus,
+    Step,
+    StepTime,
+    StoreStatus,
+    Trigger,
+)
+from rstore_operator.state_json import status_from_json, status_to_json
+from rstore_operator.voting import Electorate
+
+REF = StoreRef("default", "orders", "uid-1")
+TARGET = Target("orders-us-east-0", "10.0.0.1", "orders-us-east-0.orders-us-east-peers.default.svc")
+GRANT = GrantLease("us-east", TARGET, "id", 3, 17)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+INTENT = FailoverIntent(
+    Trigger.PRIMARY_LOST, "us-east", "", 3, 4, Step.FENCING, NOW, (StepTime(Step.FENCING, NOW),), mode=AUTOMATIC
+)
+
+
+class FakeReplicas:
+    def __init__(self) -> None:
+        self.granted: list[tuple[str, int, int]] = []
+
+    async def call(self, target: Target, run: Any) -> Any:
+        return await run(self)
+
+    async def witness_grant(self, store_id: str, epoch: int, number: int, *, timeout_seconds: float) -> Any:
+        self.granted.append((store_id, epoch, number))
+        return SimpleNamespace(counted=True)
+
+    async def fence(self, store_id: str, epoch: int, *, timeout_seconds: float) -> Any:
+        return SimpleNamespace(epoch=3, revision=42, remaining_grant_ms=1000)
+
+
+class FakeStore:
+    def __init__(self, status: StoreStatus, uid: str = "uid-1") -> None:
+        self.body = {"metadata": {"uid": uid}, "status": status_to_json(status)}
+
+    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
+        return self.body
+
+
+@pytest.mark.parametrize(
+    ("status", "uid", "grants"),
+    [
+        (StoreStatus(promised_epoch=3), "uid-1", True),
+        (StoreStatus(promised_epoch=4), "uid-1", False),
+        (StoreStatus(promised_epoch=3, failover=INTENT), "uid-1", False),
+        (StoreStatus(promised_epoch=3), "uid-2", False),
+    ],
+    ids=["nothing promised", "promised", "an intent on record", "another object of the name"],
+)
+async def test_the_witness_grants_unless_it_has_promised_more(status: StoreStatus, uid: str, grants: bool) -> None:
+    replicas = FakeReplicas()
+    await grant_as_witness(FakeStore(status, uid), REF, replicas, GRANT)  # type: ignore[arg-type]
+    assert replicas.granted == ([("id", 3, 17)] if grants else [])
+
+
+async def test_a_grant_counts_from_when_the_answer_came_and_a_little_longer() -> None:
+    moments = iter([100.0])
+    answer = await fence(FakeReplicas(), Fence("eu-west", TARGET, "id", 4), lambda: next(moments))  # type: ignore[arg-type]
+    assert (answer.region, answer.epoch, answer.data_epoch, answer.revision) == ("eu-west", 4, 3, 42)
+    assert 101.0 < answer.clear_at_seconds < 101.1
+
+
+def test_a_failover_and_tails_are_read_back_as_written() -> None:
+    tail = QuarantinedTail(3, 10, 12, 3, 512, "3-10-12.wal", 4)
+    status = StoreStatus(failover=INTENT, regions=(RegionStatus("us-east", quarantined=(tail,)),))
+    assert status_from_json(status_to_json(status)) == status
+
+
+def test_a_majority_is_needed_of_every_topology() -> None:
+    voters = Electorate(frozenset({frozenset("abc"), frozenset("abcde")}))
+    assert not voters.decides("ab")
+    assert voters.decides("abd")
+    assert "3 are needed" in voters.shortfall("ab")
+    assert voters.shortfall("abd") == ""
+    assert not Electorate(frozenset()).decides("abc")
