@@ -49,6 +49,7 @@ class Reading:
     applied_index: int
     db_size_bytes: int
     queued_writes: int
+    quarantined_bytes: int = 0
     lease_held: bool = False
     lease_remaining_seconds: float = 0.0
     regions: tuple[RegionLag, ...] = field(default=())
@@ -128,6 +129,7 @@ class _ReadingCollector(Collector):
             ("raft_applied_index", "Raft applied index.", reading.applied_index),
             ("db_size_bytes", "Size of the database, in bytes.", reading.db_size_bytes),
             ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
+            ("quarantined_bytes", "Size of the diverged tails in quarantine.", reading.quarantined_bytes),
             ("lease_held", "1 where writes may be acknowledged.", reading.lease_held),
             ("lease_remaining_seconds", "For how long without another grant.", reading.lease_remaining_seconds),
         ):

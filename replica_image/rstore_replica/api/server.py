@@ -91,6 +91,7 @@ class Replica:
             max_revision_rows=config.limits.max_revision_rows,
             max_revision_bytes=config.limits.max_revision_bytes,
             quota_bytes=config.limits.quota_bytes,
+            quarantine=place.data_directory / "quarantine",
         )
         self._build_group()
         self._build_services()
@@ -324,6 +325,7 @@ class Replica:
             applied_index=machine.applied_index,
             db_size_bytes=machine.db_size_bytes,
             queued_writes=self._batcher.queued,
+            quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),
             lease_held=self._replication.lease.held(state.epoch),
             lease_remaining_seconds=self._replication.lease.remaining_seconds(),
             regions=tuple(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import msgspec
-from rstore_api.errors import StoreError
-from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, WriteLimits
+from pathlib import Path
 
-from rstore_replica.mvcc import compaction, state, stream
+import msgspec
+from rstore_api.errors import Compacted, StoreError
+from rstore_api.proto.rstore_pb2 import LogEntry, Rewind, StreamBatch, WriteBatch, WriteLimits
+
+from rstore_replica.mvcc import compaction, quarantine, state, stream
+from rstore_replica.mvcc.epochs import settled
+from rstore_replica.mvcc.layout import MASK32
+from rstore_replica.mvcc.rewind import rewind
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.store import Position, Store, Transaction
+from rstore_replica.mvcc.tails import Tail
 from rstore_replica.mvcc.txn import execute_all
 from rstore_replica.mvcc.writer import Writer
 
@@ -19,6 +25,8 @@ class Outcome(msgspec.Struct, frozen=True):
     answer: object
     position: Position
     state: RegionState
+    tail: Tail | None = None
+    """What went to quarantine."""
 
     def at(self, index: int, term: int, before: RegionState) -> Outcome:
         """The same, with the entry's place in the log recorded, and the very state ``before`` when nothing changed
@@ -26,7 +34,7 @@ class Outcome(msgspec.Struct, frozen=True):
         """
         position = msgspec.structs.replace(self.position, applied_index=index, applied_term=term)
         unchanged = self.state is before or self.state == before
-        return Outcome(self.answer, position, before if unchanged else self.state)
+        return Outcome(self.answer, position, before if unchanged else self.state, self.tail)
 
 
 def apply_command(
@@ -36,10 +44,12 @@ def apply_command(
     region: RegionState,
     command: LogEntry,
     default_limits: WriteLimits,
+    quarantine_directory: Path,
 ) -> Outcome | None:
     """Applies one command in ``transaction``; None when this version does not know it.
 
-    ``default_limits`` count only for write batches that name none.
+    ``default_limits`` count only for write batches that name none; a tail that is left goes to
+    ``quarantine_directory``.
     """
     kind = command.WhichOneof("command")
     if kind == "write":
@@ -66,9 +76,42 @@ def apply_command(
         if isinstance(compacted, StoreError):
             return Outcome(compacted, position, region)
         return Outcome(None, compacted, region)
+    if kind == "rewind":
+        return leave_tail(store, transaction, position, region, command.rewind, quarantine_directory)
     if kind == "noop":
         return Outcome(None, position, region)
     return None
+
+
+def leave_tail(
+    store: Store, transaction: Transaction, position: Position, region: RegionState, command: Rewind, directory: Path
+) -> Outcome:
+    """Exports what is above the fork and removes it. Answers the revision, or Compacted when the fork is gone."""
+    accepted = state.accept_rewind(region, position.revision, command)
+    if isinstance(accepted, StoreError) or accepted is region:
+        answer = accepted if isinstance(accepted, StoreError) else position.revision
+        return Outcome(answer, position, region)
+    compacted = settled(region.history, position.compact_revision)
+    if command.fork_revision < compacted:
+        return Outcome(
+            Compacted(f"the fork is at {command.fork_revision}, the compaction at {compacted}"), position, region
+        )
+    tail = quarantine.export(
+        store,
+        transaction,
+        directory,
+        store_id=region.store_id,
+        region=region.region,
+        history=region.history,
+        fork_revision=command.fork_revision,
+        replaced_by_epoch=command.epoch,
+    )
+    swept = min((position.swept_revision, position.swept_sub), (compacted, MASK32))
+    position = msgspec.structs.replace(
+        position, compact_revision=compacted, swept_revision=swept[0], swept_sub=swept[1]
+    )
+    position = rewind(store, transaction, position, command.fork_revision)
+    return Outcome(position.revision, position, accepted, tail)
 
 
 def _write(

@@ -21,13 +21,15 @@ from typing import TypeVar
 
 import lmdb
 from google.protobuf.message import DecodeError
-from rstore_api.errors import InvalidRequest
+from rstore_api.errors import InvalidRequest, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
 from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
+from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.gate import MapGate
+from rstore_replica.mvcc.quarantine import list_tails, refusal_of_export
 from rstore_replica.mvcc.range import check_revision, read_range
 from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.rewind import rewind
@@ -42,6 +44,7 @@ from rstore_replica.mvcc.store import (
 )
 from rstore_replica.mvcc.stream import RowBatch
 from rstore_replica.mvcc.subscribers import Subscribers
+from rstore_replica.mvcc.tails import Tail
 
 DEFAULT_MAX_TXN_OPS = 128
 HASH_CHUNK_KEYS = 256
@@ -59,8 +62,12 @@ class ApplyBug(RuntimeError):  # noqa: N818
 class Machine:
     """See the module. Made by :meth:`open`."""
 
-    def __init__(self, path: Path, region: str, limits: WriteLimits, quota_bytes: int, map_bytes: int) -> None:
+    def __init__(
+        self, path: Path, region: str, limits: WriteLimits, quota_bytes: int, map_bytes: int, quarantine: Path
+    ) -> None:
         self._path = path
+        self._quarantine = quarantine
+        self._tails = {tail.file: tail for tail in list_tails(quarantine)}
         self._region = region
         self._limits = limits
         self._quota_bytes = quota_bytes
@@ -83,15 +90,18 @@ class Machine:
         max_revision_bytes: int = budget.DEFAULT_MAX_BYTES,
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
         map_bytes: int = INITIAL_MAP_BYTES,
+        quarantine: Path | None = None,
     ) -> Machine:
         """Opens or creates the data under ``path``, completing a restore that was interrupted.
 
-        ``map_bytes`` is where the memory map starts; it grows by itself. Raises ``StorageFailed``.
+        ``map_bytes`` is where the memory map starts; it grows by itself. ``quarantine`` is where diverged tails go
+        (default: beside ``path``). Raises ``StorageFailed``.
         """
         limits = WriteLimits(
             max_txn_ops=max_txn_ops, max_revision_rows=max_revision_rows, max_revision_bytes=max_revision_bytes
         )
-        return Machine(path, region, limits, quota_bytes, map_bytes)
+        quarantine = quarantine or path.with_name(f"{path.name}.quarantine")
+        return Machine(path, region, limits, quota_bytes, map_bytes, quarantine)
 
     def _load(self) -> None:
         self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
@@ -156,6 +166,17 @@ class Machine:
         """Bytes of the data file that hold data; what the quota is compared with."""
         with self._gate.shared():
             return self._store.in_use_bytes()
+
+    @property
+    def quarantined(self) -> tuple[Tail, ...]:
+        """The diverged tails on this replica's volume."""
+        return tuple(self._tails.values())
+
+    def refusal_of_rewind(self, fork_revision: int) -> StoreError | None:
+        """Why what is above ``fork_revision`` cannot be left: Compacted, or NoSpace for the file it has to go to."""
+        with self._reading() as (reader, position):
+            compacted = settled(self._state.history, position.compact_revision)
+            return refusal_of_export(reader.store, reader.transaction, compacted, fork_revision)
 
     def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
         """The limits a leader must put into each write batch it proposes, so that all replicas decide alike.
@@ -237,7 +258,8 @@ class Machine:
 
         Returns, by command: write: a list with one response or StoreError per request; rows: the new revision or Gap,
         StaleEpoch, InvalidRequest, NotBootstrapped; promise: (epoch, revision); promotion: the epoch's first revision
-        or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest; bootstrap: None or WrongStore,
+        or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest; rewind: the revision after it, or Compacted,
+        StaleEpoch, NotBootstrapped, InvalidRequest; bootstrap: None or WrongStore,
         InvalidRequest; compaction: None or Compacted, FutureRevision; topology, noop, an empty entry: None.
         Raises ApplyBug or StorageFailed.
         """
@@ -257,6 +279,8 @@ class Machine:
             raise StorageFailed(f"entry {index} cannot be written: {error}") from error
         except Exception as error:
             raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
+        if outcome.tail is not None:
+            self._tails[outcome.tail.file] = outcome.tail
         self._publish(outcome.position, outcome.state)
         if compaction.pending(self._position):
             self._plan_sweep()
@@ -288,7 +312,9 @@ class Machine:
             return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
         if empty:
             return Outcome(None, self._position, self._state)
-        outcome = apply_command(self._store, transaction, self._position, self._state, command, self._limits)
+        outcome = apply_command(
+            self._store, transaction, self._position, self._state, command, self._limits, self._quarantine
+        )
         if outcome is None:
             raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
         return outcome
@@ -339,7 +365,7 @@ class Machine:
     def rewind(self, revision: int) -> None:
         """Undoes every revision above ``revision``, and the epochs that began above it. For the rejoin of a region.
 
-        Not a command of the log by itself. Raises Compacted or FutureRevision.
+        Not a command of the log by itself, and nothing goes to quarantine. Raises Compacted or FutureRevision.
         """
 
         def work(transaction: Transaction) -> tuple[Position, RegionState]:

@@ -20,7 +20,9 @@ from rstore_api.errors import (
     StoreError,
     WrongStore,
 )
-from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart, PromoteRequest, StreamBatch, Topology
+from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart, PromoteRequest, Rewind, StreamBatch, Topology
+
+from rstore_replica.mvcc.epochs import count_at
 
 BASE_REVISION = 1
 """The revision of an empty store, as in etcd; the first write makes the next one."""
@@ -155,7 +157,9 @@ def promise(state: RegionState, epoch: int) -> RegionState:
 def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple[RegionState, int] | StoreError:
     """This region becomes primary of ``request.epoch``: the next state and the epoch's first revision.
 
-    With a ``revision_jump`` the store's revision is right below that from then on.
+    With a ``revision_jump`` the history has, from here on, left out that many revisions for every epoch before this,
+    those included that the region knows nothing of; so two epochs that begin at the same revision, in regions that
+    did not know of each other, number theirs differently. The store's revision is right below the first at once.
     """
     if not state.store_id:
         return NotBootstrapped()
@@ -180,9 +184,11 @@ def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple
                 f"the topology names {topology.primary_region} as primary of epoch {topology.epoch}, "
                 f"not {state.region} of epoch {epoch}"
             )
+    if not 0 <= request.revision_jump <= MAX_JUMP:
+        return InvalidRequest(f"a jump of {request.revision_jump} revisions")
     jump = request.revision_jump
-    if not 0 <= jump <= MAX_JUMP:
-        return InvalidRequest(f"a jump of {jump} revisions")
+    if jump:
+        jump = max(jump, jump * (epoch - 1) - (revision - count_at(state.history, revision)))
     first_revision = revision + 1 + jump
     started = EpochStart(
         epoch=epoch, first_revision=first_revision, region=state.region, parent_revision=revision if jump else 0
@@ -234,6 +240,27 @@ def _history_of(batch: StreamBatch) -> tuple[EpochStart, ...]:
             parent_revision=start.parent_revision,
         )
         for start in batch.history
+    )
+
+
+def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionState | StoreError:
+    """The state after the region has left its tail for the history of ``command.epoch``, or why it must not.
+
+    The very same state when it does not stand where that was decided: it has been done already.
+    """
+    if not state.store_id:
+        return NotBootstrapped()
+    if command.epoch < max(state.epoch, state.promised_epoch) or (state.primary and command.epoch == state.epoch):
+        return StaleEpoch(
+            f"a rewind for epoch {command.epoch} was asked for; {max(state.epoch, state.promised_epoch)} is promised"
+        )
+    if command.fork_revision < BASE_REVISION:
+        return InvalidRequest(f"there is no revision {command.fork_revision}")
+    newest = state.history[-1].epoch if state.history else 0
+    if newest != command.tail_epoch or revision <= command.fork_revision:
+        return state
+    return msgspec.structs.replace(
+        without_epochs_above(state, command.fork_revision), primary=False, promised_epoch=command.epoch
     )
 
 

@@ -152,6 +152,10 @@ class Store:
                 pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return int(pages) * self._page_bytes
 
+    def free_disk_bytes(self) -> int:
+        """Bytes that the disk has left."""
+        return shutil.disk_usage(self.directory).free
+
     def disk_is_full(self) -> bool:
         """Whether the disk has less left than the reserve."""
-        return shutil.disk_usage(self.directory).free < FREE_DISK_RESERVE_BYTES
+        return self.free_disk_bytes() < FREE_DISK_RESERVE_BYTES

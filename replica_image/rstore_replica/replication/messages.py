@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.mvcc.tails import Tail
 from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, EpochStart, Stale
 from rstore_replica.replication.ports import RegionStateView
 
@@ -17,6 +18,7 @@ REASON_OF_ERROR: dict[type[errors.StoreError], pb.StreamRefusal.Reason] = {
     errors.Gap: pb.StreamRefusal.GAP,
     errors.NotBootstrapped: pb.StreamRefusal.NOT_BOOTSTRAPPED,
     errors.Compacted: pb.StreamRefusal.COMPACTED,
+    errors.NoSpace: pb.StreamRefusal.UNAVAILABLE,
 }
 
 
@@ -69,6 +71,19 @@ def history_messages(history: Iterable[EpochStart]) -> list[pb.EpochStart]:
         )
         for start in history
     ]
+
+
+def quarantined_message(tail: Tail) -> pb.QuarantinedTail:
+    """A tail as Status tells of it."""
+    return pb.QuarantinedTail(
+        epoch=tail.header.epoch,
+        first_revision=tail.header.first_revision,
+        last_revision=tail.header.last_revision,
+        count=tail.count,
+        size_bytes=tail.size_bytes,
+        file=tail.file,
+        replaced_by_epoch=tail.header.replaced_by_epoch,
+    )
 
 
 def chain_of(state: RegionStateView, revision: int) -> Chain:

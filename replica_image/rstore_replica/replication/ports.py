@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
+from rstore_replica.mvcc.tails import Tail
 from rstore_replica.raft.types import GroupStatus
 
 
@@ -58,6 +60,13 @@ class ReplicatedMachine(Protocol):
     def db_size_bytes(self) -> int: ...
     @property
     def state(self) -> RegionStateView: ...
+
+    @property
+    def quarantined(self) -> Sequence[Tail]:
+        """The diverged tails on this replica's volume."""
+
+    def refusal_of_rewind(self, fork_revision: int, /) -> errors.StoreError | None:
+        """Why what is above ``fork_revision`` cannot go to quarantine: Compacted, NoSpace, or None when it can."""
 
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatchView:
         """Whole revisions after ``revision``, never across the start of an epoch; raises ``errors.Compacted``."""

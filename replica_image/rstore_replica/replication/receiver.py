@@ -12,7 +12,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain, Contradiction, Resume, compare
+from rstore_replica.replication.history import Chain, Comparison, Contradiction, Diverged, Resume, compare
 from rstore_replica.replication.inflow import Inflow
 from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
@@ -92,7 +92,7 @@ class Receiver:
     async def _admit_alone(self, hello: pb.StreamHello) -> tuple[Inflow, pb.StreamWelcome]:
         try:
             await self._group.barrier(timeout_seconds=self._config.propose_seconds)
-            self._check(hello, self._machine.state)
+            self._check(hello, self._machine.state, may_leave_tail=True)
             if self._active is not None:
                 if not self._active.ended and hello.epoch < self._active_epoch:
                     raise RefusedError(pb.StreamRefusal.STALE_EPOCH, f"a stream of epoch {self._active_epoch} is open")
@@ -100,6 +100,7 @@ class Receiver:
                 # What it has proposed may still be committed, so the position is only known once that is settled.
                 await self._active.settle()
                 await self._group.barrier(timeout_seconds=self._config.propose_seconds)
+            await self._leave_tail(hello)
         except errors.StoreError as error:
             raise self._refusal_for(error) from error
         self._require_leader()
@@ -137,8 +138,43 @@ class Receiver:
             )
         return RefusedError.because(error, promised_epoch=self._machine.state.promised_epoch)
 
-    def _check(self, hello: pb.StreamHello, state: RegionStateView) -> Chain:
-        """This region's chain, when the source's may go on from it; else raises RefusedError."""
+    async def _leave_tail(self, hello: pb.StreamHello) -> None:
+        """Where this region's revisions have left the source's history, those above the fork go to quarantine.
+
+        Raises a StoreError: Compacted or NoSpace when that cannot be, or what proposing raises.
+        """
+        state = self._machine.state
+        ours, outcome = self._compare(hello, state)
+        if not isinstance(outcome, Diverged):
+            return
+        refusal = self._machine.refusal_of_rewind(outcome.fork_revision)
+        if refusal is not None:
+            log.error("rewind_refused", source=hello.region, reason=str(refusal))
+            raise refusal
+        log.warning(
+            "rewinding",
+            source=hello.region,
+            epoch=hello.epoch,
+            fork_revision=outcome.fork_revision,
+            tail_epoch=ours.epoch,
+            tail_last_revision=outcome.tail_last_revision,
+        )
+        rewind = pb.Rewind(fork_revision=outcome.fork_revision, epoch=hello.epoch, tail_epoch=ours.epoch)
+        result = await self._group.propose(
+            pb.LogEntry(rewind=rewind).SerializeToString(), timeout_seconds=self._config.propose_seconds
+        )
+        if isinstance(result, errors.StoreError):
+            raise result
+
+    def _check(self, hello: pb.StreamHello, state: RegionStateView, *, may_leave_tail: bool = False) -> Chain:
+        """This region's chain, when the source's may go on from it, once its tail is left; else RefusedError."""
+        ours, outcome = self._compare(hello, state)
+        if not isinstance(outcome, Resume) and not (may_leave_tail and isinstance(outcome, Diverged)):
+            raise refusal_of(outcome)
+        return ours
+
+    def _compare(self, hello: pb.StreamHello, state: RegionStateView) -> tuple[Chain, Comparison]:
+        """This region's chain, and what the source's means to it; raises RefusedError when nothing at all."""
         if not state.store_id:
             raise RefusedError.because(errors.NotBootstrapped())
         if hello.store_id != state.store_id:
@@ -155,9 +191,7 @@ class Receiver:
         outcome = compare(theirs, ours, receiver_promised_epoch=state.promised_epoch)
         if state.primary and state.epoch == hello.epoch:
             outcome = Contradiction(hello.epoch)
-        if not isinstance(outcome, Resume):
-            raise refusal_of(outcome)
-        return ours
+        return ours, outcome
 
     async def _acknowledge(
         self, inflow: Inflow, requests: AsyncIterator[pb.StreamRequest]

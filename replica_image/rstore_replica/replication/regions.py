@@ -15,6 +15,7 @@ from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import epoch_of
 from rstore_replica.replication.lease_keeper import LeaseKeeper
+from rstore_replica.replication.messages import quarantined_message
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.progress import Progress
 from rstore_replica.replication.roles import is_leader, leader_address
@@ -256,6 +257,7 @@ class RegionController:
             ],
             members=[member.name for member in group.members],
             db_size_bytes=self._machine.db_size_bytes,
+            quarantined=[quarantined_message(tail) for tail in self._machine.quarantined],
             lease=self._lease.status(),
             granted=self._voter.status(),
         )

@@ -11,6 +11,7 @@ from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.mvcc import state as rules
+from rstore_replica.mvcc.tails import Tail
 from rstore_replica.raft.clock import Clock, SystemClock, Timer
 from rstore_replica.raft.types import GroupStatus, Member, Role
 from rstore_replica.replication.config import ReplicationConfig
@@ -49,6 +50,7 @@ class FakeMachine:
         self.applied_index = 0
         self.db_size_bytes = 0
         self.values: dict[int, bytes] = {}
+        self.tails: list[dict[int, bytes]] = []
         self.reads = 0
         self._callbacks: list[Callable[[int], None]] = []
         self._state_callbacks: list[Callable[[rules.RegionState], None]] = []
@@ -119,6 +121,20 @@ class FakeMachine:
         for value in values:
             self.revision += 1
             self.values[self.revision] = value
+        return self.revision
+
+    quarantined: tuple[Tail, ...] = ()
+
+    def refusal_of_rewind(self, fork_revision: int) -> errors.StoreError | None:
+        return errors.Compacted("the fork is gone") if fork_revision < self.compact_revision else None
+
+    def _rewind(self, command: pb.LogEntry) -> object:
+        outcome = rules.accept_rewind(self.state, self.revision, command.rewind)
+        if isinstance(outcome, errors.StoreError) or outcome is self.state:
+            return outcome if isinstance(outcome, errors.StoreError) else self.revision
+        self.state, self.revision = outcome, command.rewind.fork_revision
+        self.tails.append({key: value for key, value in self.values.items() if key > self.revision})
+        self.values = {key: value for key, value in self.values.items() if key <= self.revision}
         return self.revision
 
     def _bootstrap(self, command: pb.LogEntry) -> object:

@@ -252,7 +252,7 @@ async def test_a_region_not_bootstrapped_yet_is_waited_for(make_region):
     await eventually(lambda: converged([east, west]))
 
 
-async def test_a_region_with_a_tail_of_its_own_is_refused_and_left_as_it_is(make_region):
+async def test_a_region_with_a_tail_of_its_own_leaves_it_unless_it_is_compacted(make_region):
     east, west = make_region("east"), make_region("west")
     await bootstrap([east, west], "east")
     west.machine.state = type(west.machine.state)(
@@ -263,9 +263,14 @@ async def test_a_region_with_a_tail_of_its_own_is_refused_and_left_as_it_is(make
     second = topology([east, west], "east", epoch=2)
     await east.controller.promote(pb.PromoteRequest(store_id=STORE, epoch=2, topology=second))
     await east.write(b"c")
+    west.machine.compact_revision = 3
     await east.replication.start()
-    await eventually(lambda: "revisions 3 to 3" in (east.progress["west"].last_error if east.progress else ""))
+    await eventually(lambda: "the fork is gone" in (east.progress["west"].last_error if east.progress else ""))
     assert west.machine.values == {2: b"a", 3: b"b"}
+    west.machine.compact_revision = 0
+    await eventually(lambda: converged([east, west]))
+    assert west.machine.values == {2: b"a", 3: b"c"}
+    assert west.machine.tails == [{3: b"b"}]
 
 
 async def test_stopping_ends_every_stream(three, network):
