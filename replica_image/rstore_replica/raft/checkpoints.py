@@ -248,7 +248,7 @@ def parse_manifest(data: bytes) -> Manifest:
     """A manifest from its JSON; ``ValueError`` when it is not one."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
     manifest.check()
     return manifest
