@@ -91,6 +91,9 @@ def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
 
 def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compact_revision: int) -> TxnResponse:
     """A Txn by itself."""
+    puts = validate.plain_puts(request, limits.max_txn_ops)
+    if puts is not None:
+        return _execute_puts(writer, puts, Budget(limits))
     validate.check_txn(request, limits.max_txn_ops)
     budget = Budget(limits)
     path = _choose(writer, request, budget)
@@ -99,6 +102,16 @@ def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compac
     _measure(writer, path, budget)
     response = _run(writer, path, compact_revision)
     writer.end_revision()
+    response.header.revision = writer.revision
+    return response
+
+
+def _execute_puts(writer: Writer, puts: list[tuple[bytes, bytes]], budget: Budget) -> TxnResponse:
+    budget.change(len(puts), sum(len(key) + len(value) for key, value in puts))
+    answer = ResponseOp()
+    answer.response_put.header.revision = writer.put_all(puts)
+    writer.end_revision()
+    response = TxnResponse(succeeded=True, responses=[answer] * len(puts))
     response.header.revision = writer.revision
     return response
 
