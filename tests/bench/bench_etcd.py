@@ -25,6 +25,7 @@ from statistics import median
 
 from bench import calls, contenders, stock_pysyncobj
 from bench.h2_load import Found, Plan
+from unit.server.server_processes import CLIENT_PORT
 
 TESTS = Path(__file__).resolve().parent.parent
 BUILD = TESTS.parent / "build"
@@ -76,7 +77,7 @@ def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Found:
     """Puts the load on the contender's leader, from a process of its own."""
     plan = Plan(
         host=contender.leader_host(),
-        port=contenders.CLIENT_PORT,
+        port=CLIENT_PORT,
         tls_directory=str(contender.tls_directory),
         method=cell.method,
         messages=[base64.b64encode(message).decode() for message in cell.messages],
