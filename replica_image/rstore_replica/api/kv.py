@@ -111,6 +111,8 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
 
         async def body(call: CallInfo) -> WriteResponseT:
             check_write(write, self._limits)
+            if call.request_id is not None:
+                write.request_id.CopyFrom(call.request_id)
             return await self._router.serve(method, request, lambda: local(call), call=call)
 
         return await self._calls.answer(method, context, body)

@@ -27,6 +27,7 @@ from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
 from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
+from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.gate import MapGate
 from rstore_replica.mvcc.range import check_revision, read_range
 from rstore_replica.mvcc.reader import Reader
@@ -264,7 +265,7 @@ class Machine:
 
     def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
         def work(transaction: Transaction) -> Outcome:
-            outcome = self._outcome(transaction, command, empty=empty).at(index, term, self._state)
+            outcome = self._outcome(transaction, index, command, empty=empty).at(index, term, self._state)
             self._store.save_position(transaction, outcome.position)
             if outcome.state is not self._state:
                 self._store.save_region(transaction, outcome.state)
@@ -283,12 +284,12 @@ class Machine:
                     self._store.grow()
         raise StorageFailed("a transaction does not fit, however much the map grows")
 
-    def _outcome(self, transaction: Transaction, command: LogEntry | None, *, empty: bool) -> Outcome:
+    def _outcome(self, transaction: Transaction, index: int, command: LogEntry | None, *, empty: bool) -> Outcome:
         if command is None:
             return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
         if empty:
             return Outcome(None, self._position, self._state)
-        outcome = apply_command(self._store, transaction, self._position, self._state, command, self._limits)
+        outcome = apply_command(self._store, transaction, self._position, self._state, command, self._limits, index)
         if outcome is None:
             raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
         return outcome
@@ -345,6 +346,7 @@ class Machine:
         def work(transaction: Transaction) -> tuple[Position, RegionState]:
             position = rewind(self._store, transaction, self._position, revision)
             kept = without_epochs_above(self._state, revision)
+            RequestMemory(self._store, transaction, position.applied_index).forget_all(self._position.revision)
             self._store.save_position(transaction, position)
             self._store.save_region(transaction, kept)
             return position, kept

@@ -86,6 +86,7 @@ class Store:
             self.rows: Database = self.environment.open_db(layout.ROWS)
             self.index: Database = self.environment.open_db(layout.INDEX, dupsort=True)
             self.meta: Database = self.environment.open_db(layout.META)
+            self.requests: Database = self.environment.open_db(layout.REQUESTS)
         except lmdb.Error as error:
             raise StorageFailed(f"cannot open the data in {directory}: {error}") from error
         self._page_bytes = int(self.environment.stat()["psize"])
