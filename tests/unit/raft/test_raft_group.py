@@ -274,7 +274,7 @@ async def test_rubbish_and_pickles_on_the_port_change_nothing(three: Cluster, tm
 @pytest.mark.parametrize(
     ("hello", "reason"),
     [
-        (pb.RaftHello(group="test/one", name="stranger", session=1), "not a member"),
+        (pb.RaftHello(group="test/one", name="n0", session=1), "not a member"),
         (pb.RaftHello(group="test/two", name="n1", session=1), "not 'test/two'"),
         (pb.RaftHello(group="test/one", name="n1"), "session"),
     ],
