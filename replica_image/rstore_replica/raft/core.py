@@ -127,7 +127,7 @@ class RaftCore:
     def next_deadline(self) -> float:
         """Clock reading at which :meth:`tick` has something to do though nothing happens."""
         if self.is_leader:
-            return self._heartbeat_due
+            return min(self._heartbeat_due, self.log.news_due)
         return self.engine.election_deadline
 
     # ------------------------------------------------------------------ time, disk, links, proposals
@@ -144,9 +144,9 @@ class RaftCore:
             self.changes.advance(now)
             if now >= self._heartbeat_due:
                 self._heartbeat_due = now + self._config.heartbeat_seconds
-                self.log.replicate_all(heartbeat=True)
+                self.log.replicate_all(now, heartbeat=True)
             else:
-                self.log.replicate_all()
+                self.log.replicate_all(now)
         elif now >= self.engine.election_deadline and not self.paused:
             if not self.is_voter:
                 self._forced = False
