@@ -37,7 +37,8 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         status, reason, warning = tell[condition.type]
         known = before.condition(condition.type)
         news = known is None or (known.status, known.message) != (condition.status, condition.message)
-        if news and condition.status == status and condition.message:
+        manual = condition.reason == "PolicyManual"  # as the user wants it
+        if news and condition.status == status and condition.message and not manual:
             yield Notice(reason, condition.message, warning=warning)
     if before.condition("Paused") and not after.condition("Paused"):
         yield Notice("Resumed", "the operator changes things again")
@@ -56,7 +57,10 @@ def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         if region.phase == phase:
             continue
         if region.phase == "Ready":
-            yield Notice("RegionReady", f"{region.name}: {region.ready_replicas} replicas, led by {region.leader}")
+            yield Notice(
+                "RegionReady",
+                f"{region.name}: {region.ready_replicas} of {region.replicas} replicas ready, led by {region.leader}",
+            )
         elif region.phase == "Lost":
             yield Notice("RegionLost", f"{region.name}: {region.message}", warning=True)
         elif region.phase == "Removing":
