@@ -12,12 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rstore_api.errors import DeadlineExceeded, NoPrimary, OutcomeUnknown, ShuttingDown, StoreError, TooManyRequests
+from rstore_api.errors import (
+    DeadlineExceeded,
+    NoPrimary,
+    NoSpace,
+    OutcomeUnknown,
+    ShuttingDown,
+    StoreError,
+    TooManyRequests,
+)
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api.ports import Group, WriteGate
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc.validate import is_wide
+from rstore_replica.mvcc.validate import adds_data, is_wide
 
 _log = get_logger("batcher")
 
@@ -154,12 +162,19 @@ class Batcher:
         if not self._gate.open:
             _fail_all(batch, NoPrimary("a change of primary is under way"))
             return
+        limits = self._write_limits(sum(waiting.size_bytes for waiting in batch))
+        if limits.no_space:
+            # Refused before it is in the log, which takes room as well; the state machine would refuse it, too.
+            _fail_all([waiting for waiting in batch if adds_data(waiting.request)], NoSpace())
+            batch = [waiting for waiting in batch if not adds_data(waiting.request)]
+            if not batch:
+                return
         self._on_batch(len(batch))
         entry = rstore_pb2.LogEntry(
             write=rstore_pb2.WriteBatch(
                 epoch=self._gate.epoch,
                 requests=[waiting.request for waiting in batch],
-                limits=self._write_limits(sum(waiting.size_bytes for waiting in batch)),
+                limits=limits,
             )
         )
         try:

@@ -13,6 +13,7 @@ nothing is applied. Reads and ``checkpoint`` may run in any thread at any time.
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from rstore_replica.mvcc.store import (
     StorageFailed,
     Store,
     Transaction,
+    may_be_full,
 )
 from rstore_replica.mvcc.stream import RowBatch
 from rstore_replica.mvcc.subscribers import Subscribers
@@ -240,7 +242,8 @@ class Machine:
         StaleEpoch, InvalidRequest, NotBootstrapped; promise: (epoch, revision); promotion: the epoch's first revision
         or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest; bootstrap: None or WrongStore,
         InvalidRequest; compaction: None or Compacted, FutureRevision; topology, noop, an empty entry: None.
-        Raises ApplyBug or StorageFailed.
+        Raises ApplyBug or StorageFailed; and OSError when the disk has no room: nothing of the entry is applied then,
+        and it may be applied later.
         """
         if index <= self._position.applied_index:
             return None
@@ -255,6 +258,8 @@ class Machine:
         except (StorageFailed, ApplyBug):
             raise
         except lmdb.Error as error:
+            if may_be_full(error):
+                raise OSError(errno.ENOSPC, f"entry {index} cannot be written: {error}") from error
             raise StorageFailed(f"entry {index} cannot be written: {error}") from error
         except Exception as error:
             raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
@@ -334,7 +339,13 @@ class Machine:
 
     def _sweep(self) -> None:
         self._sweep_timer = None
-        if self.compact_step():
+        try:
+            more = self.compact_step()
+        except lmdb.Error as error:
+            if not may_be_full(error):
+                raise
+            more = False  # goes on with the next apply
+        if more:
             self._plan_sweep()
 
     def rewind(self, revision: int) -> None:

@@ -7,6 +7,8 @@ is an error and not a signal.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -24,6 +26,8 @@ MAX_MAP_BYTES = 1 << 44
 FREE_DISK_RESERVE_BYTES = 64 << 20
 """With less than this left on the disk the store counts as full."""
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 FORMAT_VERSION = 1
 _POSITION = struct.Struct(">BQQQQQI")
 
@@ -35,6 +39,15 @@ Database = Any
 class StorageFailed(RuntimeError):  # noqa: N818
     """The disk refused a write or returned something else than was written. The process must stop: an entry that
     is committed in the region cannot be skipped on one replica."""
+
+
+def may_be_full(error: lmdb.Error) -> bool:
+    """Whether the transaction may succeed once there is more room. LMDB calls a write that was cut short an I/O error.
+
+    Nothing of the transaction is there then.
+    """
+    text = str(error)
+    return "mdb_txn_commit" in text and any(text.endswith(os.strerror(number)) for number in _NO_ROOM)
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):

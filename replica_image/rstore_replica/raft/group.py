@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from .config import RaftConfig
 from .core import RaftCore
 from .disk import Disk, LocalDisk
 from .durability import Syncer
+from .fatal import terminate_process
 from .journal import Journal
 from .membership import initial
 from .proposals import Proposals
+from .room import DiskFull, Room, RoomyDisk
 from .snapshots import SnapshotReceiver, SnapshotSender
 from .transport import Transport
 from .types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
@@ -33,12 +35,6 @@ from .types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError
 logger = logging.getLogger(__name__)
 
 __all__ = ["Group", "GroupStatus", "Member", "RaftConfig", "RaftError", "Role", "StateMachine"]
-
-
-def terminate_process(error: BaseException) -> None:
-    """What a group does by default when it cannot go on: a replica that is wrong about its log must not serve."""
-    logger.critical("raft_failed error=%s", error, exc_info=error)
-    os._exit(70)
 
 
 class Group:
@@ -101,9 +97,10 @@ class Group:
 
     async def _recover(self) -> None:
         config, disk = self._config, self._disk
+        self._room = Room(self._directory / "reserve", disk, self._clock)
         self._journal = Journal(
             self._directory / "journal",
-            disk,
+            RoomyDisk(disk, self._room),
             segment_bytes=config.segment_bytes,
             cache_bytes=config.tail_cache_bytes,
             new_identity=self._rng.getrandbits(63) | 1,
@@ -114,7 +111,7 @@ class Group:
     def _build(self) -> None:
         config, disk, applied = self._config, self._disk, self._applied_at_start
         self._proposals = Proposals(config)
-        self._applier = Applier(self._journal, self._machine, self._proposals, self._clock, config)
+        self._applier = Applier(self._journal, self._machine, self._proposals, self._clock, config, self._room)
         self._core = RaftCore(
             name=self._name,
             peers=tuple(member.name for member in self._members if member.name != self._name),
@@ -178,17 +175,21 @@ class Group:
     async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
         """Commits the entry and returns what ``apply`` returned for it here.
 
-        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests or ShuttingDown when the entry certainly is not in
-        the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves the outcome unknown.
+        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests, NoSpace or ShuttingDown when it certainly is not
+        in the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves the outcome unknown.
         """
         self._require_leader()
         if self._admin.transferring:
             raise errors.NoLeader("leadership is being handed over")
         if len(entry) > self._config.max_entry_bytes:
             raise errors.RequestTooLarge(f"{len(entry)} bytes, at most {self._config.max_entry_bytes}")
+        if self._room.reason:
+            raise errors.NoSpace(self._room.reason)
         self._proposals.admit(len(entry))
         try:
             index, term = self._core.propose(entry)
+        except DiskFull as error:
+            raise errors.NoSpace(str(error)) from error
         except Exception as error:
             self._fail(error)
             raise errors.OutcomeUnknown("the journal cannot be written") from error
@@ -224,7 +225,7 @@ class Group:
         engine = self._core.engine
         membership = self._core.membership
         refusal = str(getattr(self._transport, "refusal", ""))
-        reason = str(self._failure or "") or self._receiver.progress or why_not_counted(self._core, self._name, refusal)
+        reason = str(self._failure or "") or self._receiver.progress or self._room.reason
         return GroupStatus(
             name=self._name,
             role=engine.role,
@@ -235,7 +236,7 @@ class Group:
             last_index=self._journal.last_index,
             members=membership.members or self._members,
             leader_since=self._leader_since if engine.role is Role.LEADER else None,
-            not_ready_reason=reason,
+            not_ready_reason=reason or why_not_counted(self._core, self._name, refusal),
             learners=membership.learners,
         )
 
@@ -318,7 +319,8 @@ class Group:
         if not self._running or self._failure:
             return
         try:
-            self._core.receive(peer, envelope)
+            with suppress(DiskFull):  # what was not taken is not acknowledged, and comes again
+                self._core.receive(peer, envelope)
             if envelope.term == self._core.engine.term:
                 if envelope.HasField("snapshot_chunk"):
                     self._receiver.on_chunk(peer, envelope.snapshot_chunk)
@@ -349,6 +351,7 @@ class Group:
         if not self._running or self._failure is not None:
             return
         try:
+            self._room.look()
             self._core.tick()
             if not self._core.paused and self._applier.run(self._core.engine):
                 self._wake()
