@@ -71,8 +71,8 @@ async def make_data(region: RegionProcesses, data: Path) -> None:
 
 
 FILES = (  # below the replica's directory; whether it may start nevertheless; what the reason must name
-    ("data/raft/journal/*.seg", False, "raft"),
-    ("data/raft/journal/*.seg", False, "raft"),
+    ("data/raft/journal/*.seg", False, "journal"),
+    ("data/raft/journal/*.seg", False, "journal"),
     ("data/raft/checkpoints/*/manifest.json", False, "manifest.json"),
     ("data/mvcc/live/data.mdb", False, "mvcc/live"),
     ("data/mvcc.running", True, ""),
