@@ -22,7 +22,7 @@ PACKAGES := rstore_api rstore_replica rstore_operator rstore_cli rstore_devclust
 ARGS ?=
 # Processes that `make test` and `make unit` spread the tests over.
 WORKERS ?= 2
-SPREAD := -n $(WORKERS) --dist loadgroup
+SPREAD := -n $(WORKERS)
 
 .PHONY: help setup demo test unit e2e check generate bench clean
 
