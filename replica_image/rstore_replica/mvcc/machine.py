@@ -50,6 +50,10 @@ DEFAULT_MAX_TXN_OPS = 128
 HASH_CHUNK_KEYS = 256
 HASH_CHUNK_BYTES = 1 << 20
 COMPACTION_PAUSE_SECONDS = 0.01
+BEHIND_REVISIONS = 200_000
+"""With more left to remove than this, compaction takes larger steps and hardly pauses: writes must not outrun it."""
+BEHIND_STEP_ROWS = 4 * compaction.DEFAULT_STEP_ROWS
+BEHIND_PAUSE_SECONDS = 0.001
 MAX_GROWTHS = 14
 
 T = TypeVar("T")
@@ -327,7 +331,7 @@ class Machine:
             self._position = position
             return compaction.pending(position)
 
-    def _plan_sweep(self) -> None:
+    def _plan_sweep(self, pause_seconds: float = COMPACTION_PAUSE_SECONDS) -> None:
         if self._sweep_timer is not None or self._closed:
             return
         try:
@@ -335,18 +339,19 @@ class Machine:
         except RuntimeError:
             self.compact_step()  # no loop to come back on: a step with each apply
             return
-        self._sweep_timer = loop.call_later(COMPACTION_PAUSE_SECONDS, self._sweep)
+        self._sweep_timer = loop.call_later(pause_seconds, self._sweep)
 
     def _sweep(self) -> None:
         self._sweep_timer = None
+        behind = self._position.compact_revision - self._position.swept_revision > BEHIND_REVISIONS
         try:
-            more = self.compact_step()
+            more = self.compact_step(BEHIND_STEP_ROWS if behind else compaction.DEFAULT_STEP_ROWS)
         except lmdb.Error as error:
             if not may_be_full(error):
                 raise
             more = False  # goes on with the next apply
         if more:
-            self._plan_sweep()
+            self._plan_sweep(BEHIND_PAUSE_SECONDS if behind else COMPACTION_PAUSE_SECONDS)
 
     def rewind(self, revision: int) -> None:
         """Undoes every revision above ``revision``, and the epochs that began above it. For the rejoin of a region.
