@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -91,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tls_directory=chosen.tls_dir,
         listen_host=chosen.listen_host,
     )
+    # What has been loaded stays; and the collector looks for cycles, of which there are few, less often than after
+    # every 700 objects, as one batch of writes makes.
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
     return uvloop.run(run(config, place))
 
 

@@ -43,6 +43,7 @@ class BatchLimits:
     max_entry_bytes: int = 1024 * 1024
     """An entry takes no further request once it holds this much; one request alone may be larger."""
     max_in_flight_entries: int = 2
+    """The second and later ones only while more waits than one entry takes: full entries cost less than early ones."""
     propose_timeout_seconds: float = 10.0
 
 
@@ -50,6 +51,7 @@ class BatchLimits:
 class _Waiting:
     request: rstore_pb2.WriteRequest
     size_bytes: int
+    wide: bool
     deadline: float
     answer: asyncio.Future[WriteResponse]
 
@@ -103,7 +105,7 @@ class Batcher:
         ):
             raise TooManyRequests
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, size_bytes, deadline, loop.create_future())
+        waiting = _Waiting(request, size_bytes, is_wide(request), deadline, loop.create_future())
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         # At the end of this round of the loop, so that requests that arrived together share an entry.
@@ -123,12 +125,22 @@ class Batcher:
 
     def _pump(self) -> None:
         while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries:
+            if self._in_flight and not self._fills_an_entry():
+                return
             batch = self._next_batch()
             if not batch:
                 return
             task = asyncio.get_running_loop().create_task(self._commit(batch))
             self._in_flight.add(task)
             task.add_done_callback(self._landed)
+
+    def _fills_an_entry(self) -> bool:
+        """Whether what waits would go no further into one entry."""
+        return (
+            self._waiting[0].wide
+            or len(self._waiting) >= self._limits.max_entry_requests
+            or self._waiting_bytes >= self._limits.max_entry_bytes
+        )
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -154,7 +166,7 @@ class Batcher:
                 continue
             size_bytes += waiting.size_bytes
             batch.append(waiting)
-            if is_wide(waiting.request):
+            if waiting.wide:
                 break  # two that may each take as long as an entry may would make one that takes longer
         return batch
 

@@ -69,6 +69,24 @@ async def test_requests_gather_while_an_entry_is_in_flight() -> None:
     await asyncio.gather(*rest)
 
 
+async def test_a_second_entry_goes_beside_the_first_only_when_it_is_full() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group, max_in_flight_entries=2, max_entry_requests=3)
+    writes = [_put(batcher, "a")]
+    await _settle()
+    writes += [_put(batcher, key) for key in "bc"]
+    await _settle()
+    assert _keys(group) == [["a"]]
+    writes += [_put(batcher, key) for key in "def"]
+    await _settle()
+    assert _keys(group) == [["a"], ["b", "c", "d"]]
+    for _ in range(3):
+        group.let_go()
+        await _settle()
+    await asyncio.gather(*writes)
+    assert _keys(group) == [["a"], ["b", "c", "d"], ["e", "f"]]
+
+
 async def test_an_entry_is_bounded_in_requests_and_bytes() -> None:
     group = FakeGroup()
     await asyncio.gather(*(_put(_b, str(n)) for _b in [_batcher(group, max_entry_requests=2)] for n in range(5)))
