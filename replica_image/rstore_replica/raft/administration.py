@@ -173,4 +173,6 @@ def why_not_counted(core: RaftCore, name: str, refusal: str) -> str:
         return f"the region's other replicas refuse this one: {refusal}" if refusal and not core.engine.leader else ""
     if name in core.membership.learners:
         return "this replica is catching up and does not count yet"
+    if core.engine.leader is None:
+        return "the region has no leader that could fill this replica, which has no data yet"
     return "this replica has no data that the region counts on; it waits to be taken in and filled by the leader"

@@ -214,6 +214,7 @@ class RegionController:
                 for region in self._progress.snapshot(self._clock.monotonic())
             ],
             members=[member.name for member in group.members],
+            learners=group.learners,
             db_size_bytes=self._machine.db_size_bytes,
         )
 
