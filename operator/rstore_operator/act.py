@@ -14,16 +14,19 @@ from rstore_api.errors import NotLeader, StoreError
 
 from rstore_operator.actions import (
     Action,
+    AddMember,
     Apply,
     Bootstrap,
     Delete,
     Demote,
+    HandOver,
     IssueAuthority,
     IssueCertificate,
     Notice,
     Promote,
-    PushTopology,
+    RegionCall,
     RemoveAnnotations,
+    RemoveMember,
 )
 from rstore_operator.certificates import make_authority, make_certificate, new_key
 from rstore_operator.children import key_pair
@@ -83,8 +86,8 @@ class Actor:
 
     async def run(self, actions: tuple[Action, ...], children: Mapping[ChildKey, Mapping[str, Any]]) -> list[Done]:
         """Run all of them: calls to replicas side by side, changes of objects one after the other, in order."""
-        calls = [action for action in actions if isinstance(action, Bootstrap | PushTopology | Demote | Promote)]
-        writes = [action for action in actions if not isinstance(action, Bootstrap | PushTopology | Demote | Promote)]
+        calls = [action for action in actions if isinstance(action, RegionCall)]
+        writes = [action for action in actions if not isinstance(action, RegionCall)]
 
         async def in_order() -> list[Done]:
             return [await self._one(action, children) for action in writes]
@@ -183,7 +186,27 @@ class Actor:
         log.info("certificate_issued", secret=action.key[1])
         return notices
 
-    async def _call(self, action: Bootstrap | PushTopology | Demote | Promote) -> tuple[Notice, ...]:
+    async def _change_replicas(self, action: AddMember | RemoveMember | HandOver) -> tuple[Notice, ...]:
+        name = action.name
+        if isinstance(action, HandOver):
+            await self._replicas.call(
+                action.target, lambda admin: admin.transfer_leadership(name, timeout_seconds=CALL_TIMEOUT_SECONDS)
+            )
+            return (Notice("LeadershipHandedOver", f"{action.region}: to {name}"),)
+        if isinstance(action, AddMember):
+            address = action.peer_address
+            await self._replicas.call(
+                action.target, lambda admin: admin.add_member(name, address, timeout_seconds=CALL_TIMEOUT_SECONDS)
+            )
+            return (Notice("ReplicaAdded", f"{action.region}: {name} is taken into the group"),)
+        await self._replicas.call(
+            action.target, lambda admin: admin.remove_member(name, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        )
+        return (Notice("ReplicaRemoved", f"{action.region}: {name} was taken out of the group"),)
+
+    async def _call(self, action: RegionCall) -> tuple[Notice, ...]:
+        if isinstance(action, AddMember | RemoveMember | HandOver):
+            return await self._change_replicas(action)
         if isinstance(action, Demote):
             store_id, epoch = action.store_id, action.epoch
             demoted = await self._replicas.call(

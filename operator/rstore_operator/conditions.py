@@ -71,7 +71,7 @@ def findings(situation: Situation) -> list[Finding]:
 
 STICKY = frozenset({"RequestAccepted", "DryRun"})
 """Conditions that stay as they are until there is something new to say."""
-OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanged"})
+OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging"})
 """Conditions that say something about a valid spec, and stay while it is invalid."""
 
 
@@ -181,5 +181,5 @@ def _not_implemented(situation: Situation) -> list[Finding]:
         found.append(Finding("AutomaticFailback", False, "NotImplemented", message))
     if situation.replica_changes:
         message = "; ".join(situation.replica_changes)
-        found.append(Finding("ReplicasChanged", False, "NotSupported", message))
+        found.append(Finding("ReplicasChanging", True, "Scaling", message))
     return found

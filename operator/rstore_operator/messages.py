@@ -67,4 +67,6 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         ),
         ready=message.ready,
         not_ready_reason=message.not_ready_reason,
+        members=tuple(message.members),
+        learners=tuple(message.learners),
     )

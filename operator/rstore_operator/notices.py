@@ -28,7 +28,7 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         "FailoverBlocked": ("True", "SwitchoverBlocked", True),
         "AutomaticFailover": ("False", "AutomaticFailoverNotImplemented", False),
         "AutomaticFailback": ("False", "AutomaticFailbackNotImplemented", False),
-        "ReplicasChanged": ("False", "ReplicasChangeNotSupported", True),
+        "ReplicasChanging": ("True", "ReplicasChanging", False),
         "Paused": ("True", "Paused", False),
     }
     for condition in after.conditions:

@@ -72,6 +72,9 @@ class ReplicaStatus:
     progress: tuple[Progress, ...] = ()
     ready: bool = False
     not_ready_reason: str = ""
+    members: tuple[str, ...] = ()
+    """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
+    learners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
