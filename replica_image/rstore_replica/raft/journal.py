@@ -274,6 +274,10 @@ class Journal(LogImage):
             self.identity = self._new_identity
             self._create_segment(1)
             self._sync_now()
+        else:
+            # What a killed process wrote but did not sync is there, and may yet be lost with the machine.
+            self._segments[-1].file.sync()
+            self._disk.sync_directory(self._directory)
         if not self._slots:
             raise JournalDamaged(f"{self._directory}: the log has no beginning")
         if self._first > self._kept_from:

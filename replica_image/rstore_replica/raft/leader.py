@@ -145,7 +145,9 @@ class LeaderLog:
             raise RaftError(f"{peer} acknowledges entry {next_index - 1}, the log ends at {last}")
         if reply.reset:
             next_index = min(max(next_index, match + 1), last + 1)
-            state.probe_due = not state.probing or next_index != self._engine.next_index(peer)
+            if next_index >= self._engine.next_index(peer):
+                return  # to a question from before the present one: a refusal only ever leads further back
+            state.probe_due = True
             state.probing = True
             state.reset_window()
         before = self._engine.next_index(peer)
