@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
 from rstore_api.proto import raft_pb2 as pb
 
 from .journal import Journal
@@ -85,7 +86,13 @@ class Formation:
         """Makes this replica one of the group's first members, durably, if that is safe; see the module."""
         named = self._initial.get(self._name) is not None
         if named and self.joining and self.pristine and self._others <= self._without_past:
-            self._journal.found(self._initial)
+            if self._others:
+                self._journal.found(self._initial, identity=0)
+            else:
+                # Nobody else has to know its identity. Should a configuration that is out of date let it begin alone
+                # again after its volume was emptied, those who count on what it was do not count it.
+                itself = replace(self._initial.replicas[0], identity=self._journal.identity)
+                self._journal.found(replace(self._initial, replicas=(itself,)), identity=itself.identity)
             self._began = True
             for other in sorted(self._others):
                 self._emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=True)))

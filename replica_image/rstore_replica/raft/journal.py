@@ -122,12 +122,12 @@ class Journal(LogImage):
         self._write(self._segment_for(64), Kind.STATE, self._state_payload())
         self._state_position = self.position
 
-    def found(self, membership: Membership) -> None:
+    def found(self, membership: Membership, *, identity: int) -> None:
         """This replica is one of those with which the group begins. Durable."""
-        self.identity = 0
+        self.identity = identity
         self.memberships.set_base(membership)
         self._write(self._segment_for(1024), Kind.BASE, self._base_payload())
-        self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(0))
+        self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(identity))
         self._sync_now()
 
     def set_commit(self, index: int) -> None:

@@ -78,7 +78,8 @@ class World:
             for name in names
         }
         self.forming = first is not None
-        self.initial = initial(tuple(Member(name, f"{name}:1") for name in names[: first or size]))
+        self.configured = set(names[: first or size])
+        """Whom a replica without data is told of when it starts."""
         for name in names:
             self.start(name)
 
@@ -100,7 +101,7 @@ class World:
             send=lambda peer, envelope, hold: self.send(replica, peer, envelope, hold),
             apply_entry=lambda command: command,
             snapshot_wanted=lambda _peer: None,
-            initial=self.initial,
+            initial=initial(tuple(Member(member, f"{member}:1") for member in sorted(self.configured))),
         )
         applied = replica.applied[-1][0] if replica.applied else 1
         replica.core.engine.last_applied = applied
@@ -256,6 +257,7 @@ class World:
 
     def take_in(self, name: str) -> bool:
         """As a learner; the rest follows by itself."""
+        self.configured.add(name)
         leader = self.leader()
         identity = leader.core.changes.identity_of(name) if leader is not None and leader.core is not None else None
         if identity is None:
