@@ -138,7 +138,7 @@ class Group:
         self._core.engine.last_applied = applied
         self._core.engine.commit_index = max(applied, self._journal.commit_index)
         self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
-        self._barrier = Barrier(self._core, self._wake)
+        self._barrier = Barrier(self._core, self._wake, self._clock)
         self._sender = SnapshotSender(self._core, self._checkpoints, disk, self._clock, config)
         self._receiver = SnapshotReceiver(
             self._core, self._checkpoints, self._journal, disk, installed=self._installed, failed=self._fail
