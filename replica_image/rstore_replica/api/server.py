@@ -196,7 +196,7 @@ class Replica:
         self._client_server = client_server(
             max_request_bytes=config.limits.max_request_bytes,
             services=(
-                lambda server: rpc_pb2_grpc.add_KVServicer_to_server(self._kv, server),  # type: ignore[no-untyped-call]
+                self._kv.add_to_server,
                 lambda server: rpc_pb2_grpc.add_MaintenanceServicer_to_server(maintenance, server),  # type: ignore[no-untyped-call]
                 lambda server: rpc_pb2_grpc.add_ClusterServicer_to_server(cluster, server),  # type: ignore[no-untyped-call]
                 self._health.add_to_server,

@@ -23,14 +23,14 @@ from typing import TypeVar
 import lmdb
 from google.protobuf.message import DecodeError
 from rstore_api.errors import InvalidRequest
-from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse
+from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
 from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
 from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.gate import MapGate
-from rstore_replica.mvcc.range import check_revision, read_range
+from rstore_replica.mvcc.range import check_revision, encode_range, read_range
 from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.rewind import rewind
 from rstore_replica.mvcc.state import RegionState, without_epochs_above
@@ -50,7 +50,7 @@ DEFAULT_MAX_TXN_OPS = 128
 HASH_CHUNK_KEYS = 256
 HASH_CHUNK_BYTES = 1 << 20
 COMPACTION_PAUSE_SECONDS = 0.01
-BEHIND_REVISIONS = 200_000
+BEHIND_REVISIONS = 50_000
 """With more left to remove than this, compaction takes larger steps and hardly pauses: writes must not outrun it."""
 BEHIND_STEP_ROWS = 4 * compaction.DEFAULT_STEP_ROWS
 BEHIND_PAUSE_SECONDS = 0.001
@@ -107,11 +107,7 @@ class Machine:
             self._state = self._store.load_region(transaction, self._region)
 
     def sync(self) -> None:
-        """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed.
-
-        A checkpoint needs no such thing, and nor does a log that is replayed; it is for those who trust the live data
-        across the end of the machine.
-        """
+        """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed."""
         with self._gate.shared():
             self._store.sync()
 
@@ -191,6 +187,11 @@ class Machine:
         """
         with self._reading() as (reader, position):
             return read_range(reader, request, position.revision, position.compact_revision)
+
+    def encoded_range(self, request: RangeRequest, header: ResponseHeader) -> bytes:
+        """As :meth:`range`, with the header, as it goes over the wire: for large ranges, in a thread."""
+        with self._reading() as (reader, position):
+            return encode_range(reader, request, position.revision, position.compact_revision, header)
 
     async def hash_kv(self, revision: int) -> hashing.HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), in chunks between which the loop goes on.
