@@ -61,11 +61,15 @@ def _region(
             message=_why_silent(region),
         )
     lag = progress if progress is not None and not is_primary else None
+    if not leader.store_id or (ready < size and known.phase in ("Pending", "Creating")):
+        phase = "Creating"  # until every replica was ready once, one that is not yet is no loss
+    else:
+        phase = "Ready" if ready >= size else "Degraded"
     message = "" if lag is None or lag.connected else lag.last_error
     return RegionStatus(
         region.name,
         role=role,
-        phase="Ready" if leader.store_id and ready >= size else "Degraded" if leader.store_id else "Creating",
+        phase=phase,
         replicas=size,
         ready_replicas=ready,
         leader=leader.name,
