@@ -29,8 +29,8 @@ def _request(**fields: object) -> RangeRequest:
     return RangeRequest(**{"key": b"\0", "range_end": b"\0"} | fields)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("limit", [0, 1, ENCODE_KEYS, ENCODE_KEYS + 1, SORT_KEYS + 1, KEYS])
-@pytest.mark.parametrize(("order", "target"), itertools.product((0, 1, 2), (0, 3, 4)))
+@pytest.mark.parametrize("limit", [0, ENCODE_KEYS + 1, SORT_KEYS + 1])
+@pytest.mark.parametrize(("order", "target"), list(itertools.product((0, 1, 2), (0, 3))))
 def test_an_encoded_range_is_the_same_range(replica: Replica, limit: int, order: int, target: int) -> None:
     for keys_only in (False, True):
         request = _request(limit=limit, sort_order=order, sort_target=target, keys_only=keys_only)
