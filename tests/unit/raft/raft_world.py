@@ -108,8 +108,8 @@ class World:
         replica.core.engine.commit_index = max(applied, journal.commit_index)
         for other in self.replicas.values():
             if other.core is not None and other is not replica:
-                other.core.log.link_changed(name, True, leading=other.core.is_leader, new_session=True)
-                replica.core.log.link_changed(other.name, True, leading=False, new_session=True)
+                other.core.link_changed(name, True, new_session=True)
+                replica.core.link_changed(other.name, True, new_session=True)
         replica.core.elect_alone()
         self.at(0.01, lambda session=replica.session: self.tick(replica, session))
 
@@ -132,7 +132,7 @@ class World:
             replica.applied = []
         for other in self.replicas.values():
             if other.core is not None:
-                other.core.log.link_changed(name, False, leading=other.core.is_leader, new_session=False)
+                other.core.link_changed(name, False, new_session=False)
 
     # ------------------------------------------------------------------ events
 
