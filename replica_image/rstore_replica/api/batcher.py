@@ -42,6 +42,8 @@ class BatchLimits:
     max_entry_requests: int = 512
     max_entry_bytes: int = 1024 * 1024
     """An entry takes no further request once it holds this much; one request alone may be larger."""
+    max_entry_operations: int = 4096
+    """As above: applying an entry holds up the event loop for some microseconds per operation."""
     max_in_flight_entries: int = 2
     """The second and later ones only while more waits than one entry takes: full entries cost less than early ones."""
     propose_timeout_seconds: float = 10.0
@@ -51,6 +53,7 @@ class BatchLimits:
 class _Waiting:
     request: rstore_pb2.WriteRequest
     size_bytes: int
+    operations: int
     wide: bool
     deadline: float
     answer: asyncio.Future[WriteResponse]
@@ -79,6 +82,7 @@ class Batcher:
         self._on_batch = on_batch
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
+        self._waiting_operations = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -105,9 +109,11 @@ class Batcher:
         ):
             raise TooManyRequests
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, size_bytes, is_wide(request), deadline, loop.create_future())
+        operations = _operations_in(request)
+        waiting = _Waiting(request, size_bytes, operations, is_wide(request), deadline, loop.create_future())
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
+        self._waiting_operations += operations
         # At the end of this round of the loop, so that requests that arrived together share an entry.
         loop.call_soon(self._pump)
         answer = await waiting.answer
@@ -140,6 +146,7 @@ class Batcher:
             self._waiting[0].wide
             or len(self._waiting) >= self._limits.max_entry_requests
             or self._waiting_bytes >= self._limits.max_entry_bytes
+            or self._waiting_operations >= self._limits.max_entry_operations
         )
 
     def _landed(self, task: asyncio.Task[None]) -> None:
@@ -149,14 +156,19 @@ class Batcher:
     def _take(self) -> _Waiting:
         waiting = self._waiting.popleft()
         self._waiting_bytes -= waiting.size_bytes
+        self._waiting_operations -= waiting.operations
         return waiting
 
     def _next_batch(self) -> list[_Waiting]:
         now = asyncio.get_running_loop().time()
         batch: list[_Waiting] = []
-        size_bytes = 0
+        size_bytes = operations = 0
         while self._waiting and len(batch) < self._limits.max_entry_requests:
-            if batch and size_bytes + self._waiting[0].size_bytes > self._limits.max_entry_bytes:
+            following = self._waiting[0]
+            if batch and (
+                size_bytes + following.size_bytes > self._limits.max_entry_bytes
+                or operations + following.operations > self._limits.max_entry_operations
+            ):
                 break
             waiting = self._take()
             if waiting.answer.done():
@@ -165,6 +177,7 @@ class Batcher:
                 _fail(waiting, DeadlineExceeded())
                 continue
             size_bytes += waiting.size_bytes
+            operations += waiting.operations
             batch.append(waiting)
             if waiting.wide:
                 break  # two that may each take as long as an entry may would make one that takes longer
@@ -204,6 +217,13 @@ class Batcher:
             _fail_all(batch, OutcomeUnknown(type(error).__name__))
             return
         _answer(batch, results)
+
+
+def _operations_in(request: rstore_pb2.WriteRequest) -> int:
+    """About how much there is to apply. What is in inner transactions is not counted: those are wide."""
+    if request.HasField("txn"):
+        return len(request.txn.compare) + max(len(request.txn.success), len(request.txn.failure), 1)
+    return 1
 
 
 def _answer(batch: list[_Waiting], results: object) -> None:

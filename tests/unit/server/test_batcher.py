@@ -99,6 +99,21 @@ async def test_an_entry_is_bounded_in_requests_and_bytes() -> None:
     assert [len(keys) for keys in _keys(group)] == [2, 2, 1]
 
 
+async def test_an_entry_is_bounded_in_operations() -> None:
+    group = FakeGroup(answer=lambda _request: rpc_pb2.TxnResponse())
+    batcher = _batcher(group, max_entry_operations=10)
+    put = rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=b"k"))
+    deadline = asyncio.get_running_loop().time() + 60
+    requests = [rstore_pb2.WriteRequest(txn=rpc_pb2.TxnRequest(success=[put] * count)) for count in (4, 6, 1, 40, 2)]
+    await asyncio.gather(*(batcher.submit(found, rpc_pb2.TxnResponse, deadline=deadline) for found in requests))
+    assert [[len(found.txn.success) for found in entry.write.requests] for entry in group.proposals] == [
+        [4, 6],
+        [1],
+        [40],
+        [2],
+    ]
+
+
 async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:
     def answer(request: rstore_pb2.WriteRequest) -> object:
         return rpc_pb2.DeleteRangeResponse() if request.HasField("delete_range") else rpc_pb2.PutResponse()
