@@ -11,6 +11,9 @@ import pytest
 from rstore_cli.demo.tools import clean_environment, find_tool
 
 
+pytestmark = pytest.mark.timeout(300)  # each command is a process that begins by importing a great deal
+
+
 @pytest.fixture
 def rstore(kubeconfig):
     """Runs `rstore ARGUMENTS`; fails unless it exits with the expected code."""
