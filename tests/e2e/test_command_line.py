@@ -10,7 +10,6 @@ import sys
 import pytest
 from rstore_cli.demo.tools import clean_environment, find_tool
 
-
 pytestmark = pytest.mark.timeout(300)  # each command is a process that begins by importing a great deal
 
 
