@@ -26,7 +26,7 @@ class Clients:
         self._trace = trace
         self._keys = [b"k%d" % number for number in range(keys)]
         self._pause_seconds = pause_seconds
-        self._hint: Host | None = None
+        self._hints: dict[int, Host | None] = {}
         self._values = 0
         self.operations: list[Operation] = []
         self.stopping = False
@@ -34,18 +34,21 @@ class Clients:
     async def run(self, count: int) -> None:
         """Until :attr:`stopping`."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(self._one())
+            for client in range(count):
+                group.create_task(self._one(client))
 
-    async def _one(self) -> None:
+    async def _one(self, client: int) -> None:
         while not self.stopping:
             await asyncio.sleep(self._rng.expovariate(1 / self._pause_seconds))
-            await self.operate()
+            await self.operate(client)
 
-    async def operate(self) -> Operation:
-        """One operation, of a random kind."""
+    async def operate(self, client: int) -> Operation:
+        """One operation, of a random kind; every other client reads most of the time.
+
+        A client stays with the replica that served it, also when others have gone to another one.
+        """
         rng = self._rng
-        draw = rng.random()
+        draw = 0.5 if client % 2 and rng.random() < 0.8 else rng.random()
         if draw < 0.40:
             operation, work = self._put()
         elif draw < 0.65:
@@ -55,13 +58,14 @@ class Clients:
         else:
             operation, work = self._txn()
         self.operations.append(operation)
-        host = self._hint if self._hint is not None and rng.random() < 0.9 else rng.choice(self._hosts)
+        hint = self._hints.get(client)
+        host = hint if hint is not None and rng.random() < 0.95 else rng.choice(self._hosts)
         self._trace.add(f"op {operation.number} {operation.text} at {host.name}")
         await self._call(host, operation, work)
         operation.returned = asyncio.get_running_loop().time()
         if operation.outcome is Outcome.UNKNOWN:
             operation.returned = float("inf")
-        self._hint = host if operation.outcome is Outcome.DONE else None
+        self._hints[client] = host if operation.outcome is Outcome.DONE else None
         self._trace.add(f"op {operation.number} {operation.outcome.value} r{operation.revision}")
         return operation
 

@@ -278,6 +278,8 @@ class Faults:
             )
 
     def _strike(self, host: Host) -> None:
+        if asyncio.get_running_loop().time() >= self._hunted:
+            return
         if self._rng.random() < 0.5:
             host.crash(power=self._rng.random() < 0.5)
         else:
