@@ -18,13 +18,16 @@ PROTO := $(wildcard replica_image/rstore_api/proto/*.proto)
 CRD := crds/replicatedstores.yaml
 CHART_CRD := charts/replicated-store-operator/crds/replicatedstores.yaml
 PACKAGES := rstore_api rstore_replica rstore_operator rstore_cli rstore_devcluster
+# Which seeds are simulated, and what.
+SEEDS ?= 0-99
+SCOPE ?= region
 # What pytest is given besides: make test ARGS='-k switchover'
 ARGS ?=
 # Processes that `make test` and `make unit` spread the tests over.
 WORKERS ?= 2
-SPREAD := -n $(WORKERS) --dist loadgroup
+SPREAD := -n $(WORKERS)
 
-.PHONY: help setup demo test unit e2e check generate bench clean
+.PHONY: help setup demo test unit e2e sim check generate bench clean
 
 help: ## this list
 	@echo "make targets:"
@@ -62,6 +65,9 @@ unit: setup ## the fast tests only
 
 e2e: setup ## end to end on the embedded cluster only
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+
+sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region]
+	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)
 
 check: setup ## lint, format, types, import rules, generated files up to date
 	@echo "check: ruff";       $(BIN)/ruff check --quiet

@@ -6,11 +6,12 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import leftovers
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).parent
 RUN_DIRECTORY = "RSTORE_TEST_RUN"
 END_SECONDS = 15.0
 SHARED = ("e2e", "images")
@@ -29,18 +30,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[found_at_the_end] = []
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`: a file's tests run in one process, and so do those of a folder that shares something."""
-    places = {name: number for number, name in enumerate(SHARED)}
-    items.sort(key=lambda item: places.get(_folder(item), len(places)))
-    for item in items:
-        folder = _folder(item)
-        item.add_marker(pytest.mark.xdist_group(folder if folder in places else str(item.path.relative_to(TESTS))))
+    """What takes longest comes first, so that nothing long begins when the rest has ended."""
+    items.sort(key=lambda item: SHARED.index(group) if (group := group_of(item.nodeid)) in SHARED else len(SHARED))
 
 
-def _folder(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0]
+def group_of(test_id: str) -> str:
+    """What one process runs as a whole: a folder whose tests share something, else a file."""
+    file = test_id.partition("::")[0]
+    return next((folder for folder in SHARED if file.startswith(f"tests/{folder}/")), file)
+
+
+class Spread(LoadScopeScheduling):
+    """Groups go to whichever process is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    """With `-n`."""
+    config.option.loadscopereorder = False
+    return Spread(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -82,7 +82,7 @@ def main() -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     threading.excepthook = _thread_ended
     try:
-        app()
+        app(prog_name="rstore")
     except CliError as error:
         _fail(error.message, error.hint, error.exit_code)
     except OutcomeUnknown as error:

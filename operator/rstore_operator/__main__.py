@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 
 import kopf
 import structlog
@@ -20,14 +21,18 @@ log = structlog.get_logger("rstore_operator")
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
-    """Run until ``stop`` is set. Raises what makes it impossible to start (no credentials, port in use)."""
+    """Run until ``stop`` is set, or SIGTERM or SIGINT comes.
+
+    Raises what makes it impossible to start (no credentials, port in use).
+    """
     api = await Kubernetes.connect()
     registry = kopf.OperatorRegistry()
     Handlers(lambda: api, settings.image).register(registry)
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     try:
-        await kopf.operator(
+        others = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
             registry=registry,
             standalone=True,
             identity=identity(),
@@ -36,6 +41,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             liveness_endpoint=f"http://{host}:{settings.health_port}/healthz",
             stop_flag=stop,
         )
+        # kopf has just taken the signals for itself; were it to get one, it would wait 5 s for a flag that nobody sets.
+        if threading.current_thread() is threading.main_thread():
+            stop_on_signals(stop)
+        await kopf.run_tasks(tasks, ignored=others)
     finally:
         await api.close()
         log.info("stopped")
@@ -46,11 +55,16 @@ def identity() -> Identity:
     return Identity(os.environ.get("HOSTNAME") or "rstore-operator")
 
 
-async def _main(settings: Settings) -> None:
-    stop = asyncio.Event()
+def stop_on_signals(stop: asyncio.Event) -> None:
+    """SIGTERM and SIGINT set ``stop``."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+
+async def _main(settings: Settings) -> None:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
     await run(settings, stop)
 
 

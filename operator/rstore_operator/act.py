@@ -16,19 +16,22 @@ from rstore_api.errors import NotLeader, StoreError
 from rstore_operator.act_lease import fence, grant_as_witness
 from rstore_operator.actions import (
     Action,
+    AddMember,
     Apply,
     Bootstrap,
     Delete,
     Demote,
     Fence,
     GrantLease,
+    HandOver,
     IssueAuthority,
     IssueCertificate,
     Notice,
     Promote,
     PushTopology,
+    RegionCall,
     RemoveAnnotations,
-    ReplicaCall,
+    RemoveMember,
 )
 from rstore_operator.certificates import make_authority, make_certificate, new_key
 from rstore_operator.children import key_pair
@@ -99,8 +102,8 @@ class Actor:
 
     async def run(self, actions: tuple[Action, ...], children: Mapping[ChildKey, Mapping[str, Any]]) -> list[Done]:
         """Run all of them: calls to replicas side by side, changes of objects one after the other, in order."""
-        calls = [action for action in actions if isinstance(action, ReplicaCall)]
-        writes = [action for action in actions if not isinstance(action, ReplicaCall)]
+        calls = [action for action in actions if isinstance(action, RegionCall)]
+        writes = [action for action in actions if not isinstance(action, RegionCall)]
 
         async def in_order() -> list[Done]:
             return [await self._one(action, children) for action in writes]
@@ -205,7 +208,29 @@ class Actor:
         log.info("certificate_issued", secret=action.key[1])
         return notices
 
-    async def _call(self, action: Bootstrap | PushTopology | Demote | Promote) -> tuple[Notice, ...]:
+    async def _change_replicas(self, action: AddMember | RemoveMember | HandOver) -> tuple[Notice, ...]:
+        name = action.name
+        if isinstance(action, HandOver):
+            await self._replicas.call(
+                action.target, lambda admin: admin.transfer_leadership(name, timeout_seconds=CALL_TIMEOUT_SECONDS)
+            )
+            return (Notice("LeadershipHandedOver", f"{action.region}: to {name}"),)
+        if isinstance(action, AddMember):
+            address = action.peer_address
+            await self._replicas.call(
+                action.target, lambda admin: admin.add_member(name, address, timeout_seconds=CALL_TIMEOUT_SECONDS)
+            )
+            return (Notice("ReplicaAdded", f"{action.region}: {name} is taken into the group"),)
+        await self._replicas.call(
+            action.target, lambda admin: admin.remove_member(name, timeout_seconds=CALL_TIMEOUT_SECONDS)
+        )
+        return (Notice("ReplicaRemoved", f"{action.region}: {name} was taken out of the group"),)
+
+    async def _call(
+        self, action: Bootstrap | PushTopology | Demote | Promote | AddMember | RemoveMember | HandOver
+    ) -> tuple[Notice, ...]:
+        if isinstance(action, AddMember | RemoveMember | HandOver):
+            return await self._change_replicas(action)
         if isinstance(action, Demote):
             store_id, epoch = action.store_id, action.epoch
             demoted = await self._replicas.call(

@@ -130,14 +130,43 @@ class GrantLease:
 
 
 @dataclass(frozen=True)
+class AddMember:
+    """Take a replica into its region's Raft group."""
+
+    region: str
+    target: Target
+    name: str
+    peer_address: str
+
+
+@dataclass(frozen=True)
+class RemoveMember:
+    """Take a replica out of its region's Raft group."""
+
+    region: str
+    target: Target
+    name: str
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Have the region's leader hand leadership to the replica ``name``."""
+
+    region: str
+    target: Target
+    name: str
+
+
+@dataclass(frozen=True)
 class RemoveAnnotations:
     """Take annotations that were acted on off the object; each only while it still has the value that was read."""
 
     values: Mapping[str, str]
 
 
-ReplicaCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease
-Action = Apply | Delete | IssueAuthority | IssueCertificate | ReplicaCall | RemoveAnnotations
+RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease | AddMember | RemoveMember | HandOver
+"""What a region's leader is asked to do."""
+Action = Apply | Delete | IssueAuthority | IssueCertificate | RemoveAnnotations | RegionCall
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def findings(situation: Situation) -> list[Finding]:
     if situation.blocked:
         found.append(Finding("FailoverBlocked", True, situation.blocked_reason, situation.blocked))
     else:
-        found.append(Finding("FailoverBlocked", False, "NothingPending"))
+        found.append(Finding("FailoverBlocked", False, "NothingPending", "no change of the primary region is waiting"))
     found += _automatic(situation)
     if situation.paused:
         message = 'nothing is changed until the annotation replicatedstore.io/paused: "true" is removed'
@@ -61,7 +61,9 @@ def findings(situation: Situation) -> list[Finding]:
     if situation.rejected is not None:
         found.append(Finding("RequestAccepted", False, *situation.rejected))
     elif situation.accepted:
-        found.append(Finding("RequestAccepted", True, "SwitchoverStarted"))
+        found.append(
+            Finding("RequestAccepted", True, "SwitchoverStarted", "the switchover that was asked for has begun")
+        )
     if situation.dry_run is not None:
         possible, message = situation.dry_run
         found.append(Finding("DryRun", possible, "Possible" if possible else "Refused", message))
@@ -70,7 +72,7 @@ def findings(situation: Situation) -> list[Finding]:
 
 STICKY = frozenset({"RequestAccepted", "DryRun"})
 """Conditions that stay as they are until there is something new to say."""
-OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanged"})
+OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging"})
 """Conditions that say something about a valid spec, and stay while it is invalid."""
 
 
@@ -99,7 +101,7 @@ def _valid(situation: Situation) -> Finding:
         unsupported = all("not supported" in problem.message for problem in situation.spec_problems)
         text = "; ".join(str(problem) for problem in situation.spec_problems)
         return Finding("SpecValid", False, "NotSupported" if unsupported else "Invalid", text)
-    return Finding("SpecValid", True, "Valid")
+    return Finding("SpecValid", True, "Valid", "the spec is valid")
 
 
 def _ready(situation: Situation) -> Finding:
@@ -116,7 +118,7 @@ def _progressing(situation: Situation) -> Finding:
     if situation.intent is not None:
         return Finding("Progressing", True, "SwitchingOver", _intent_text(situation.intent))
     if situation.spec is None:
-        return Finding("Progressing", False, "InvalidSpec")
+        return Finding("Progressing", False, "InvalidSpec", "nothing is changed until the spec is valid")
     if situation.waiting:
         return Finding("Progressing", True, "Creating", situation.waiting)
     incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]
@@ -124,7 +126,7 @@ def _progressing(situation: Situation) -> Finding:
         return Finding("Progressing", True, "Regions", f"under way: {', '.join(incomplete)}")
     if situation.pending_changes:
         return Finding("Progressing", True, "Applying", f"{situation.pending_changes} objects are being changed")
-    return Finding("Progressing", False, "Steady")
+    return Finding("Progressing", False, "Steady", "everything is as the spec wants it")
 
 
 def _intent_text(intent: FailoverIntent) -> str:
@@ -148,13 +150,13 @@ def _degraded(situation: Situation) -> Finding:
                 text += f", {region.message}"
             reasons.append(("ReplicasMissing", f"{region.name}: {text}"))
     if not reasons:
-        return Finding("Degraded", False, "AsExpected")
+        return Finding("Degraded", False, "AsExpected", "nothing is missing")
     return Finding("Degraded", True, reasons[0][0], "; ".join(message for _, message in reasons))
 
 
 def _in_sync(situation: Situation) -> Finding:
     if not situation.primary_region:
-        return Finding("InSync", None, "NotBootstrapped")
+        return Finding("InSync", None, "NotBootstrapped", "there is no primary region yet")
     staying = [region for region in situation.regions if region.role == "Secondary" and region.phase != "Removing"]
     apart = [region.name for region in staying if not region.connected]
     late = [region.name for region in staying if region.connected and region.lag_seconds > IN_SYNC_LAG_SECONDS]
@@ -162,7 +164,8 @@ def _in_sync(situation: Situation) -> Finding:
         return Finding("InSync", False, "NotConnected", f"no stream to {', '.join(apart)}")
     if late:
         return Finding("InSync", False, "RegionsBehind", f"more than {IN_SYNC_LAG_SECONDS:g} s: {', '.join(late)}")
-    return Finding("InSync", True, "AllRegions")
+    message = f"every region is less than {IN_SYNC_LAG_SECONDS:g} s behind" if staying else "there is one region only"
+    return Finding("InSync", True, "AllRegions", message)
 
 
 def _automatic(situation: Situation) -> list[Finding]:
@@ -170,7 +173,7 @@ def _automatic(situation: Situation) -> list[Finding]:
         return []
     found, failover = [], situation.spec.failover
     if failover.policy != "Automatic":
-        found.append(Finding("AutomaticFailover", False, "PolicyManual"))
+        found.append(Finding("AutomaticFailover", False, "PolicyManual", "spec.failover.policy is Manual"))
     elif len(situation.spec.regions) < 2:
         found.append(Finding("AutomaticFailover", False, "OneRegion", "there is no other region to fail over to"))
     else:
@@ -181,5 +184,5 @@ def _automatic(situation: Situation) -> list[Finding]:
         found.append(Finding("AutomaticFailback", True, "Armed", message))
     if situation.replica_changes:
         message = "; ".join(situation.replica_changes)
-        found.append(Finding("ReplicasChanged", False, "NotSupported", message))
+        found.append(Finding("ReplicasChanging", True, "Scaling", message))
     return found

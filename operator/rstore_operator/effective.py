@@ -1,4 +1,4 @@
-"""What of the spec can be run now: running regions keep their replica counts, the primary is never removed. Pure."""
+"""What of the spec can be run now: replicas come and go one by one, the primary is never removed. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from rstore_operator.model import RegionSpec, StoreSpec
 from rstore_operator.observed import Observed, RegionTopology
+from rstore_operator.scaling import Scaling, plan_scaling
+from rstore_operator.specs import names
 from rstore_operator.state import StoreStatus
 from rstore_operator.topology import held_regions
 
@@ -18,6 +20,8 @@ class Effective:
     retained: tuple[RegionTopology, ...] = ()
     leaving: frozenset[str] = frozenset()
     replica_changes: tuple[str, ...] = ()
+    scaling: tuple[tuple[str, Scaling], ...] = ()
+    """Regions that have not got as many replicas as they should have, and the next step there."""
     refused_removals: tuple[str, ...] = ()
 
     @property
@@ -27,10 +31,9 @@ class Effective:
 
 
 def running_replicas(region: str, observed: Observed, status: StoreStatus, store: str) -> int | None:
-    """With how many replicas a region was created; None when it was not.
+    """How many pods of a region were decided to run last; None when it has not been created.
 
-    Raft's membership is what counts, and it was fixed at creation; the live ``spec.replicas`` may have been scaled by
-    somebody, so it is asked last.
+    The live ``spec.replicas`` may have been scaled by somebody, so it is asked last.
     """
     if region not in observed.live_regions():
         return None
@@ -49,14 +52,17 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
     """Join the spec with what runs; ``primary`` is the present primary region, or ""."""
     regions: list[RegionSpec] = []
     changes: list[str] = []
+    scaling: list[tuple[str, Scaling]] = []
     for region in spec.regions:
         running = running_replicas(region.name, observed, status, store)
-        if running is not None and running != region.replicas:
-            changes.append(
-                f"{region.name} stays at {running} replicas: changing the replicas of a running region (to "
-                f"{region.replicas}) is not supported by this version"
+        if running is not None:
+            step = plan_scaling(
+                names.region_object(store, region.name), region.replicas, running, observed.region(region.name)
             )
-            region = replace(region, replicas=running)
+            if step.message:
+                changes.append(f"{region.name}: {step.message}")
+                scaling.append((region.name, step))
+            region = replace(region, replicas=step.pods)
         regions.append(region)
     intent = status.failover
     needed = {primary} | ({intent.from_region, intent.to_region} if intent else set())
@@ -73,5 +79,6 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
         retained=retained,
         leaving=frozenset(removed) - needed,
         replica_changes=tuple(changes),
+        scaling=tuple(scaling),
         refused_removals=refused,
     )

@@ -93,4 +93,6 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
             )
             for item in message.quarantined[-MAX_TAILS:]
         ),
+        members=tuple(message.members),
+        learners=tuple(message.learners),
     )

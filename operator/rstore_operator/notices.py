@@ -29,7 +29,7 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     tell = {
         "SpecValid": ("False", "InvalidSpec", True),
         "FailoverBlocked": ("True", "", True),
-        "ReplicasChanged": ("False", "ReplicasChangeNotSupported", True),
+        "ReplicasChanging": ("True", "ReplicasChanging", False),
         "Paused": ("True", "Paused", False),
     }
     for condition in after.conditions:
@@ -57,7 +57,10 @@ def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         if region.phase == phase:
             continue
         if region.phase == "Ready":
-            yield Notice("RegionReady", f"{region.name}: {region.ready_replicas} replicas, led by {region.leader}")
+            yield Notice(
+                "RegionReady",
+                f"{region.name}: {region.ready_replicas} of {region.replicas} replicas ready, led by {region.leader}",
+            )
         elif region.phase == "Lost":
             yield Notice("RegionLost", f"{region.name}: {region.message}", warning=True)
         elif region.phase == "Removing":

@@ -106,6 +106,9 @@ class ReplicaStatus:
     lease: Lease | None = None
     granted: Granted | None = None
     tails: tuple[QuarantinedTail, ...] = ()
+    members: tuple[str, ...] = ()
+    """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
+    learners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

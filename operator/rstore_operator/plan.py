@@ -13,13 +13,16 @@ from datetime import datetime
 
 from rstore_operator.actions import (
     Action,
+    AddMember,
     Bootstrap,
     Demote,
     Fence,
+    HandOver,
     Notice,
     Promote,
     PushTopology,
     RemoveAnnotations,
+    RemoveMember,
     Target,
 )
 from rstore_operator.bootstrap import BootstrapPlan, plan_bootstrap
@@ -146,7 +149,9 @@ class _Planner:
         frozen = self.commands.paused and progressed.intent is None and progressed.receipt is None
         bootstrap = self._bootstrap()
         repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
-        children, object_problems = self._children(frozen, compare=repointing or self.given.known_problems is None)
+        scaling = self.effective is not None and bool(self.effective.scaling)
+        compare = repointing or scaling or self.given.known_problems is None
+        children, object_problems = self._children(frozen, compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -156,6 +161,7 @@ class _Planner:
             actions += self._bootstraps(bootstrap)
             pushes = self._pushes(store_id)
             actions += [*pushes, *children]
+            actions += self._scaling() if progressed.intent is None else []
             actions += self._departures(pushes)
         changing = bool(actions)
         actions += grants(scene, progressed.intent, self._target(self.truth.primary_region), store_id)
@@ -165,7 +171,7 @@ class _Planner:
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
-        busy = changing or bool(removal) or reply.suspicious
+        busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
         return Plan(
@@ -296,6 +302,19 @@ class _Planner:
                 continue
             if not holds(leader.topology, topology):
                 actions.append(PushTopology(region, target, store_id, topology))
+        return actions
+
+    def _scaling(self) -> list[Action]:
+        actions: list[Action] = []
+        for region, step in self.effective.scaling if self.effective else ():
+            target = self._target(region)
+            if target is not None and step.add:
+                host = names.pod_host(self.ref.name, region, self.ref.namespace, step.add)
+                actions.append(AddMember(region, target, step.add, f"{host}:{names.PEER_PORT}"))
+            elif target is not None and step.remove:
+                actions.append(RemoveMember(region, target, step.remove))
+            elif target is not None and step.hand_over_to:
+                actions.append(HandOver(region, target, step.hand_over_to))
         return actions
 
     def _departures(self, pushes: list[Action]) -> tuple[Action, ...]:

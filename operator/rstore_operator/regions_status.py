@@ -57,16 +57,20 @@ def _region(
             commit_index=known.commit_index,
             applied_index=known.applied_index,
             revision=known.revision,
-            acked_revision=known.acked_revision,
+            acked_revision=known.acked_revision if role == "Secondary" else 0,
             message=_why_silent(region),
             quarantined=known.quarantined,
         )
     lag = progress if progress is not None and not is_primary else None
+    if not leader.store_id or (ready < size and known.phase in ("Pending", "Creating")):
+        phase = "Creating"  # until every replica was ready once, one that is not yet is no loss
+    else:
+        phase = "Ready" if ready >= size else "Degraded"
     message = "" if lag is None or lag.connected else lag.last_error
     return RegionStatus(
         region.name,
         role=role,
-        phase="Ready" if leader.store_id and ready >= size else "Degraded" if leader.store_id else "Creating",
+        phase=phase,
         replicas=size,
         ready_replicas=ready,
         leader=leader.name,
@@ -74,11 +78,11 @@ def _region(
         commit_index=leader.commit_index,
         applied_index=leader.applied_index,
         revision=leader.revision,
-        acked_revision=leader.revision if is_primary else lag.acked_revision if lag else 0,
+        acked_revision=lag.acked_revision if lag else 0,
         lag_revisions=lag.lag_revisions if lag else 0,
         lag_bytes=lag.lag_bytes if lag else 0,
         lag_seconds=round_lag(lag.lag_seconds) if lag else 0.0,
-        connected=is_primary or (lag is not None and lag.connected),
+        connected=lag is not None and lag.connected,
         message=message,
         quarantined=leader.tails,
     )
@@ -107,10 +111,15 @@ def round_lag(seconds: float) -> float:
 def summary(regions: tuple[RegionStatus, ...]) -> Summary:
     """The texts for ``kubectl get``."""
     staying = [region for region in regions if region.phase != "Removing"]
-    lags = [region.lag_seconds for region in staying if region.role == "Secondary" and region.connected]
-    waiting = any(region.role == "Secondary" and not region.connected for region in staying)
+    followers = [region for region in staying if region.role == "Secondary"]
+    if not followers:
+        lag = "-"
+    elif all(region.connected for region in followers):
+        lag = format_lag(max(region.lag_seconds for region in followers))
+    else:
+        lag = "unknown"
     return Summary(
         regions=f"{sum(region.phase == 'Ready' for region in staying)}/{len(staying)}",
         replicas=f"{sum(region.ready_replicas for region in staying)}/{sum(region.replicas for region in staying)}",
-        lag="unknown" if waiting else format_lag(max(lags, default=0.0)),
+        lag=lag,
     )

@@ -36,8 +36,8 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "storeId": status.store_id,
             "primaryRegion": status.primary_region,
             "preferredPrimary": status.preferred_primary,
-            "epoch": status.epoch,
-            "promisedEpoch": status.promised_epoch,
+            "epoch": status.epoch or None,
+            "promisedEpoch": status.promised_epoch or None,
             "observedGeneration": status.observed_generation,
             "summary": _without_empty(
                 {
@@ -66,6 +66,8 @@ def _condition_to_json(condition: Condition) -> dict[str, Any]:
 
 
 def _region_to_json(region: RegionStatus) -> dict[str, Any]:
+    """Positions that are not known are left out, and so is the lag of a region that follows nobody."""
+    follows = region.role == "Secondary"
     return _without_empty(
         {
             "name": region.name,
@@ -74,15 +76,15 @@ def _region_to_json(region: RegionStatus) -> dict[str, Any]:
             "replicas": region.replicas,
             "readyReplicas": region.ready_replicas,
             "leader": region.leader,
-            "term": region.term,
-            "commitIndex": region.commit_index,
-            "appliedIndex": region.applied_index,
-            "revision": region.revision,
-            "ackedRevision": region.acked_revision,
-            "lagRevisions": region.lag_revisions,
-            "lagBytes": region.lag_bytes,
-            "lagSeconds": region.lag_seconds,
-            "connected": region.connected,
+            "term": region.term or None,
+            "commitIndex": region.commit_index or None,
+            "appliedIndex": region.applied_index or None,
+            "revision": region.revision or None,
+            "ackedRevision": region.acked_revision if follows else None,
+            "lagRevisions": region.lag_revisions if follows else None,
+            "lagBytes": region.lag_bytes if follows else None,
+            "lagSeconds": region.lag_seconds if follows else None,
+            "connected": region.connected if follows else None,
             "message": region.message,
             "quarantined": [_tail_to_json(tail) for tail in region.quarantined],
         }

@@ -11,6 +11,8 @@ import random
 from collections.abc import AsyncIterable, Iterable, Sequence
 from types import TracebackType
 
+from google.protobuf.message import Message
+
 from rstore_api.client_admin import AdminClient
 from rstore_api.client_call import (
     COMPACT,
@@ -29,6 +31,7 @@ from rstore_api.client_call import (
     retry_delay_seconds,
 )
 from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.client_identity import Identity, write_once
 from rstore_api.client_many import PutManyResult, put_many
 from rstore_api.errors import NotPrimary, StoreError, Unreachable
 from rstore_api.proto import rpc_pb2
@@ -72,6 +75,7 @@ class Client:
             Endpoint(Address.parse(text), tls=tls, server_name=server_name, resolve=resolve) for text in endpoints
         ]
         self._preferred = 0
+        self._identity = Identity()
         self._rng = rng or random.Random()
 
     async def __aenter__(self) -> Client:
@@ -133,11 +137,12 @@ class Client:
         *,
         lease: int = 0,
         prev_kv: bool = False,
+        retry_unknown: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.PutResponse:
-        """Write one key; ``response.header.revision`` is the write's revision."""
+        """Write one key; ``response.header.revision`` is the write's revision. ``retry_unknown``: see :meth:`write`."""
         request = rpc_pb2.PutRequest(key=_bytes(key), value=_bytes(value), lease=lease, prev_kv=prev_kv)
-        return await self.call(PUT, request, timeout_seconds=timeout_seconds)
+        return await self.write(PUT, request, retry_unknown=retry_unknown, timeout_seconds=timeout_seconds)
 
     async def delete(
         self,
@@ -145,20 +150,58 @@ class Client:
         *,
         prefix: bool = False,
         prev_kv: bool = False,
+        retry_unknown: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.DeleteRangeResponse:
-        """Delete one key, or with ``prefix`` every key that begins with it; ``response.deleted`` counts them."""
+        """Delete one key, or with ``prefix`` every key that begins with it; ``response.deleted`` counts them.
+
+        More keys than one revision may change are refused with RequestTooWide. ``retry_unknown``: see :meth:`write`.
+        """
         start = _bytes(key)
         request = rpc_pb2.DeleteRangeRequest(key=start, prev_kv=prev_kv)
         if prefix:
             request.key, request.range_end = start or b"\0", prefix_end(start)
-        return await self.call(DELETE_RANGE, request, timeout_seconds=timeout_seconds)
+        return await self.write(DELETE_RANGE, request, retry_unknown=retry_unknown, timeout_seconds=timeout_seconds)
 
     async def txn(
-        self, request: rpc_pb2.TxnRequest, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+        self,
+        request: rpc_pb2.TxnRequest,
+        *,
+        retry_unknown: bool = False,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.TxnResponse:
-        """One transaction."""
-        return await self.call(TXN, request, timeout_seconds=timeout_seconds)
+        """One transaction. ``retry_unknown``: see :meth:`write`."""
+        return await self.write(TXN, request, retry_unknown=retry_unknown, timeout_seconds=timeout_seconds)
+
+    async def write(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        retry_unknown: bool,
+        timeout_seconds: float,
+    ) -> ResponseT:
+        """A Put, DeleteRange or Txn. ``retry_unknown``: when its outcome is unknown it is sent again, under a name by
+        which the store knows whether it has carried it out, until there is an answer or no time left.
+
+        It is never carried out twice. OutcomeUnknown remains when the time is over, and when the store cannot know,
+        for instance because another region has become primary; AlreadyDone says that it was carried out and that the
+        answer was too large to be kept.
+        """
+        if not retry_unknown:
+            return await self.call(method, request, timeout_seconds=timeout_seconds)
+        answers: list[ResponseT] = []
+
+        async def attempt(metadata: tuple[tuple[str, str], ...], seconds: float) -> None:
+            answers.append(await self.call(method, request, timeout_seconds=seconds, metadata=metadata))
+
+        async def learn_revision(linearizable: bool, seconds: float) -> None:
+            self._identity.revision = 0
+            await self.get(b"\0", serializable=not linearizable, timeout_seconds=seconds)
+
+        deadline = asyncio.get_running_loop().time() + timeout_seconds
+        await write_once(self._identity, attempt, learn_revision, deadline=deadline, rng=self._rng)
+        return answers[-1]
 
     async def put_many(
         self,
@@ -202,7 +245,12 @@ class Client:
         return await self.call(MEMBER_LIST, rpc_pb2.MemberListRequest(), timeout_seconds=timeout_seconds)
 
     async def call(
-        self, method: Method[RequestT, ResponseT], request: RequestT, *, timeout_seconds: float
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        timeout_seconds: float,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
         """One call by any endpoint, repeated while its failure certainly changed nothing and time is left."""
         clock = asyncio.get_running_loop().time
@@ -213,7 +261,11 @@ class Client:
         while (remaining := deadline - clock()) > 0:
             chosen = self._preferred
             try:
-                return await self._endpoints[chosen].call(method, request, timeout_seconds=remaining)
+                answer = await self._endpoints[chosen].call(
+                    method, request, timeout_seconds=remaining, metadata=metadata
+                )
+                self._identity.saw(_revision_of(answer))
+                return answer
             except TEMPORARY as error:
                 last = error
                 if isinstance(error, NotPrimary):
@@ -228,6 +280,11 @@ class Client:
                 pause = retry_delay_seconds(finished_rounds, self._rng)
                 await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
         raise last
+
+
+def _revision_of(answer: Message) -> int:
+    header = getattr(answer, "header", None)
+    return header.revision if isinstance(header, rpc_pb2.ResponseHeader) else 0
 
 
 def _bytes(text: Text) -> bytes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 
 from rstore_api.client_call import (
+    ADMIN_ADD_MEMBER,
     ADMIN_BOOTSTRAP,
     ADMIN_DEMOTE,
     ADMIN_FENCE,
     ADMIN_PROMOTE,
+    ADMIN_REMOVE_MEMBER,
     ADMIN_SET_TOPOLOGY,
     ADMIN_STATUS,
     ADMIN_TRANSFER_LEADERSHIP,
@@ -115,3 +117,15 @@ class AdminClient:
         """Hand Raft leadership to the named replica ("" = whoever is most up to date)."""
         request = rstore_pb2.TransferLeadershipRequest(target=target)
         return await self._endpoint.call(ADMIN_TRANSFER_LEADERSHIP, request, timeout_seconds=timeout_seconds)
+
+    async def add_member(
+        self, name: str, peer_address: str, *, timeout_seconds: float = 5.0
+    ) -> rstore_pb2.MembersResponse:
+        """Take a replica into the region's group; it counts when it is no more among the learners. Idempotent."""
+        request = rstore_pb2.AddMemberRequest(name=name, peer_address=peer_address)
+        return await self._endpoint.call(ADMIN_ADD_MEMBER, request, timeout_seconds=timeout_seconds)
+
+    async def remove_member(self, name: str, *, timeout_seconds: float = 5.0) -> rstore_pb2.MembersResponse:
+        """Take a replica out of the region's group. Idempotent."""
+        request = rstore_pb2.RemoveMemberRequest(name=name)
+        return await self._endpoint.call(ADMIN_REMOVE_MEMBER, request, timeout_seconds=timeout_seconds)

@@ -103,6 +103,12 @@ ADMIN_TRANSFER_LEADERSHIP = Method(
     rstore_pb2.TransferLeadershipResponse,
     changes=True,
 )
+ADMIN_ADD_MEMBER = Method(
+    "/rstore.v1.Admin/AddMember", rstore_pb2.AddMemberRequest, rstore_pb2.MembersResponse, changes=True
+)
+ADMIN_REMOVE_MEMBER = Method(
+    "/rstore.v1.Admin/RemoveMember", rstore_pb2.RemoveMemberRequest, rstore_pb2.MembersResponse, changes=True
+)
 
 
 def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:

@@ -2,7 +2,8 @@
 
 Texts of errors that etcd has too are etcd's, so that its client libraries recognise them. What a machine needs beyond
 the status travels in trailing metadata: ``rstore-error`` (the class's ``code``), ``rstore-outcome`` (``none``: the
-request certainly did not happen, so a retry is safe; ``unknown``: it may have) and ``rstore-leader`` (where to go).
+request certainly did not happen, so a retry is safe; ``unknown``: it may have; ``done``: it has) and ``rstore-leader``
+(where to go).
 """
 
 # ruff: noqa: N818  (the names are the vocabulary's words; a suffix would repeat the base class in each)
@@ -16,6 +17,8 @@ import grpc
 ERROR_KEY = "rstore-error"
 OUTCOME_KEY = "rstore-outcome"
 LEADER_KEY = "rstore-leader"
+REQUEST_ID_KEY = "rstore-request-id"
+"""Metadata of a write that may come again: ``<client UUID>/<sequence>/<revision>``, see ``client_identity``."""
 
 
 class StoreError(Exception):
@@ -24,7 +27,7 @@ class StoreError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     text: ClassVar[str] = "rstore: internal error"
-    outcome: ClassVar[str] = "none"  # "none": did not happen; "unknown": may have happened
+    outcome: ClassVar[str] = "none"  # "none": did not happen; "unknown": may have happened; "done": has happened
 
     def __init__(self, detail: str = "", *, leader: str = "") -> None:
         self.detail = detail
@@ -78,6 +81,25 @@ class OutcomeUnknown(StoreError):
     status = grpc.StatusCode.UNAVAILABLE
     text = "rstore: outcome unknown"
     outcome = "unknown"
+
+
+class RequestForgotten(OutcomeUnknown):
+    """A request came with an id about which the store no longer knows whether it was carried out; now it was not.
+
+    To who never sent that id before it means: not carried out. To who did: outcome unknown.
+    """
+
+    code = "request-forgotten"
+    text = "rstore: outcome unknown, the request's id is too old to be recognised"
+
+
+class AlreadyDone(StoreError):
+    """A request that came again was carried out when it came before; its answer was too large to be kept."""
+
+    code = "already-done"
+    status = grpc.StatusCode.ALREADY_EXISTS
+    text = "rstore: the request was carried out before"
+    outcome = "done"
 
 
 class ShuttingDown(StoreError):

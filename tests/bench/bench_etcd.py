@@ -3,7 +3,8 @@
 All run at the same time on this machine and file system, with mutual TLS on every connection and with syncs to disk
 (but for PySyncObj, which has neither TLS nor syncs nor an API: its line shows what the consensus alone does). The load
 takes turns between them, a few seconds each, several rounds; figures are medians of the rounds, the ratio is the median
-of the rounds' ratios, and above 1 means that ours is better. The load goes to the leader.
+of the rounds' ratios, and above 1 means that ours is better. The load goes to the leader. The lines in "CPU ms/call"
+are what all three members used for a call: on a machine that does other things as well they are the steadiest.
 
 Environment: ``BENCH_SECONDS`` (of each measurement, default 2), ``BENCH_ROUNDS`` (default 3), ``BENCH_ONLY`` (only
 cells with this in the name), ``BENCH_OTHER`` (another checkout's ``replica_image``, measured too, as "other").
@@ -25,6 +26,7 @@ from statistics import median
 
 from bench import calls, contenders, stock_pysyncobj
 from bench.h2_load import Found, Plan
+from unit.server.server_processes import CLIENT_PORT
 
 TESTS = Path(__file__).resolve().parent.parent
 BUILD = TESTS.parent / "build"
@@ -72,11 +74,24 @@ def cells() -> list[Cell]:
     ]
 
 
-def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Found:
+@dataclass(frozen=True)
+class Measured:
+    """One measurement of one contender."""
+
+    found: Found
+    cpu_ms: float
+    """What all members used for a call."""
+
+    def figure(self, cell: Cell) -> float:
+        """What is compared."""
+        return self.found.median_ms if cell.by_latency else self.found.calls_per_second
+
+
+def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Measured:
     """Puts the load on the contender's leader, from a process of its own."""
     plan = Plan(
         host=contender.leader_host(),
-        port=contenders.CLIENT_PORT,
+        port=CLIENT_PORT,
         tls_directory=str(contender.tls_directory),
         method=cell.method,
         messages=[base64.b64encode(message).decode() for message in cell.messages],
@@ -85,6 +100,7 @@ def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Found:
         warmup_seconds=WARMUP_SECONDS,
         seconds=seconds,
     )
+    before = contenders.cpu_seconds(contender.processes())
     done = subprocess.run(
         [sys.executable, "-m", "bench.h2_load"],
         cwd=TESTS,
@@ -96,40 +112,42 @@ def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Found:
     )
     if done.returncode:
         raise SystemExit(f"{contender.name}, {cell.name}: {done.stderr[-2000:]}")
-    return Found(**json.loads(done.stdout))
+    found = Found(**json.loads(done.stdout))
+    used = contenders.cpu_seconds(contender.processes()) - before
+    return Measured(found, 1e3 * used / found.calls)
 
 
-def row(cell: Cell, peer_name: str, ours: list[Found], peer: list[float]) -> Row:
+def row(name: str, unit: str, ours: list[float], peer_name: str, peer: list[float], *, less_is_better: bool) -> Row:
     """The line for one kind of load and one peer, whose figures are those of the same rounds."""
-    mine = [found.median_ms if cell.by_latency else found.calls_per_second for found in ours]
-    ratios = [b / a if cell.by_latency else a / b for a, b in zip(mine, peer, strict=True)]
-    unit = "ms" if cell.by_latency else "calls/s"
-    return Row(cell.name, round(median(mine), 3), round(median(peer), 3), peer_name, round(median(ratios), 3), unit)
+    ratios = [(b / a if less_is_better else a / b) if a and b else 0.0 for a, b in zip(ours, peer, strict=True)]
+    return Row(name, round(median(ours), 3), round(median(peer), 3), peer_name, round(median(ratios), 3), unit)
 
 
 def measure(cell: Cell, servers: list[contenders.Contender], stock: stock_pysyncobj.Members) -> list[Row]:
     """All rounds of one kind of load."""
     seconds, rounds = float(os.environ.get("BENCH_SECONDS", "2")), int(os.environ.get("BENCH_ROUNDS", "3"))
-    found: dict[str, list[Found]] = {server.name: [] for server in servers}
+    measured: dict[str, list[Measured]] = {server.name: [] for server in servers}
     raw: list[float] = []
     for number in range(rounds):
         # Every second round the other way round, so that nobody always comes after the same one.
         for server in servers if number % 2 == 0 else reversed(servers):
-            found[server.name].append(load(server, cell, seconds))
+            measured[server.name].append(load(server, cell, seconds))
         if cell.command_bytes:
             answer = stock.measure(cell.command_bytes, cell.outstanding, WARMUP_SECONDS, seconds)
             raw.append(answer["median_ms" if cell.by_latency else "calls_per_second"])
-    ours = found.pop("ours")
-    rows = [
-        row(cell, name, ours, [item.median_ms if cell.by_latency else item.calls_per_second for item in peer])
-        for name, peer in found.items()
-    ]
+    ours = measured.pop("ours")
+    figures, cpu = [item.figure(cell) for item in ours], [item.cpu_ms for item in ours]
+    unit, less = ("ms", True) if cell.by_latency else ("calls/s", False)
+    rows = []
+    for name, peer in measured.items():
+        rows.append(row(cell.name, unit, figures, name, [item.figure(cell) for item in peer], less_is_better=less))
+        rows.append(row(cell.name, "CPU ms/call", cpu, name, [item.cpu_ms for item in peer], less_is_better=True))
     if raw:
-        rows.append(row(cell, "pysyncobj", ours, raw))
-    busiest = max(item.client_load for items in (ours, *found.values()) for item in items)
+        rows.append(row(cell.name, unit, figures, "pysyncobj", raw, less_is_better=less))
+    busiest = max(item.found.client_load for items in (ours, *measured.values()) for item in items)
     for line in rows:
         print(
-            f"{line.name:36} {line.ours:10.2f} {line.peer:10.2f} {line.unit:8} {line.peer_name:10} {line.ratio:6.2f}",
+            f"{line.name:36} {line.ours:10.2f} {line.peer:10.2f} {line.unit:11} {line.peer_name:10} {line.ratio:6.2f}",
             flush=True,
         )
     if busiest > 0.8:
@@ -145,7 +163,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD))
     rows: list[Row] = []
     try:
-        print(f"{'':36} {'ours':>10} {'peer':>10} {'':8} {'peer':10} {'ratio':>6}", flush=True)
+        print(f"{'':36} {'ours':>10} {'peer':>10} {'':11} {'peer':10} {'ratio':>6}", flush=True)
         with (
             contenders.running(directory, Path(other) if other else None) as servers,
             stock_pysyncobj.running(directory / "pysyncobj") as stock,

@@ -47,12 +47,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """What the server did. ``client_load`` is the share of one CPU that this process used."""
+    """What the server did. ``client_load`` is the share of one CPU that this process used; ``calls`` counts all that
+    ended, those of the warm-up too.
+    """
 
     calls_per_second: float
     median_ms: float
     p99_ms: float
     client_load: float
+    calls: int
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -199,7 +202,9 @@ def run(plan: Plan) -> Found:
         connection.send()
         selector.register(connection.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, connection)
     _serve(selector, connections, plan.warmup_seconds)
+    calls = 0
     for connection in connections:
+        calls += len(connection.latencies)
         connection.latencies.clear()
     began, used = time.perf_counter(), time.process_time()
     _serve(selector, connections, plan.seconds)
@@ -212,6 +217,7 @@ def run(plan: Plan) -> Found:
         median_ms=median(latencies) * 1e3,
         p99_ms=latencies[int(len(latencies) * 0.99)] * 1e3,
         client_load=used / elapsed,
+        calls=calls + len(latencies),
     )
 
 

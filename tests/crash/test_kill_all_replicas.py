@@ -28,7 +28,10 @@ SECONDS_PER_ROUND = 60
 
 @dataclass
 class Writer:
-    """Writes keys of its own one after the other, in turn by one Put and by one Txn of several, and keeps account."""
+    """Writes keys of its own one after the other, in turn by one Put and by one Txn of several, and keeps account.
+
+    Every second one sends again what it does not know the outcome of, under a name: it must not be written twice.
+    """
 
     number: int
     revisions: dict[str, int] = field(default_factory=dict)
@@ -53,11 +56,12 @@ class Writer:
                 self.revisions.update(dict.fromkeys(names, revision))
 
     async def _write(self, client: Client, names: list[str]) -> int:
+        again = self.number % 2 == 1
         if len(names) == 1:
-            return (await client.put(names[0], names[0])).header.revision
+            return (await client.put(names[0], names[0], retry_unknown=again)).header.revision
         puts = [rpc_pb2.PutRequest(key=name.encode(), value=name.encode()) for name in names]
         request = rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put) for put in puts])
-        return (await client.txn(request)).header.revision
+        return (await client.txn(request, retry_unknown=again)).header.revision
 
 
 @pytest.mark.timeout(120 + ROUNDS * SECONDS_PER_ROUND)

@@ -107,6 +107,7 @@ async def make_leader(group: Group, transport: HandTransport, clock: HandClock) 
     assert transport.link is not None
     for peer in "bc":
         transport.link(peer, True, True)
+        transport.say(peer, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=True, reply=True)))
     clock.advance(group._config.election_timeout_max_seconds + 0.01)
     await until(lambda: transport.last("pre_vote", "b"), "it asks whether it may stand")
     asked = transport.last("pre_vote", "b")

@@ -34,7 +34,7 @@ async def test_hazard_11_ours_answers_no_read_that_a_majority_has_not_confirmed(
     group.put("a", b"old")
     group.settle()
     group.drop()
-    barrier = Barrier(group.replicas["a"].core, lambda: None)
+    barrier = Barrier(group.replicas["a"].core, lambda: None, group.clock)
     reads = [barrier.add() for _ in range(10)]
     for _ in range(10):
         group.clock.advance(0.05)
@@ -56,7 +56,7 @@ async def test_hazard_11_ours_a_leader_that_was_replaced_answers_no_read(tmp_pat
     group.put("a", b"old")
     group.settle()
     group.drop()
-    barrier = Barrier(group.replicas["a"].core, lambda: None)
+    barrier = Barrier(group.replicas["a"].core, lambda: None, group.clock)
     group.elect("b", "c")  # a does not hear of it
     group.put("b", b"new")
     group.settle(lambda sender, to, _: "a" not in (sender, to))

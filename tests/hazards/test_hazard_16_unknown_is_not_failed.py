@@ -13,6 +13,9 @@ from hazards.hazard_stock import StockGroup
 from pysyncobj import FAIL_REASON
 from rstore_api.errors import NotLeader, OutcomeUnknown, StoreError
 from rstore_api.proto import raft_pb2 as pb
+from rstore_api.proto.rpc_pb2 import PutRequest, RangeRequest
+from rstore_api.proto.rstore_pb2 import BootstrapRequest, LogEntry, RequestId, Topology, WriteBatch, WriteRequest
+from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group
 
 
@@ -122,3 +125,21 @@ async def test_hazard_16_ours_refuses_before_anything_is_written(tmp_path: Path)
     assert group.status().last_index == before
     await make_leader(group, transport, clock)
     await group.stop()
+
+
+def test_hazard_16_ours_carries_out_a_request_that_comes_again_once(tmp_path: Path) -> None:
+    machine = Machine.open(tmp_path, region="us-east")
+    try:
+        topology = Topology(epoch=1, version=1, primary_region="us-east")
+        bootstrap = LogEntry(bootstrap=BootstrapRequest(store_id="store", topology=topology))
+        assert machine.apply(2, 1, bootstrap.SerializeToString()) is None
+        put = PutRequest(key=b"account", value=b"pay 100")
+        name = RequestId(client=bytes(16), sequence=1, revision=1)
+        batch = WriteBatch(epoch=1, requests=[WriteRequest(put=put, request_id=name)])
+        entry = LogEntry(write=batch).SerializeToString()
+        answers = [machine.apply(index, 1, entry) for index in (3, 4)]
+        assert answers[0] == answers[1]
+        [found] = machine.range(RangeRequest(key=b"account")).kvs
+        assert (found.version, machine.revision) == (1, 2)
+    finally:
+        machine.close()

@@ -86,7 +86,7 @@ class ImageTree:
         """Every file, to see whether a run wrote something."""
         return frozenset(str(path.relative_to(self.site_packages)) for path in self.site_packages.rglob("*"))
 
-    def run(self, *arguments: str, scratch: Path, timeout_seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, scratch: Path, timeout_seconds: float = 150) -> subprocess.CompletedProcess[str]:
         """Run Python in the tree as the image would: nothing writable but ``scratch`` (the image's /tmp)."""
         return subprocess.run(
             # -P: no current directory; -S: no site-packages of the environment that runs the tests.

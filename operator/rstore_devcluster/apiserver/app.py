@@ -8,7 +8,7 @@ import ssl
 import structlog
 from aiohttp import web
 
-from . import discovery, handlers_read, handlers_write, openapi, reviews, subresources
+from . import discovery, handlers_read, handlers_write, openapi, openapi_protobuf, reviews, subresources
 from .authn import ANONYMOUS, User
 from .body import decode
 from .errors import ApiError, method_not_allowed, no_such_resource, not_acceptable, unauthorized
@@ -207,6 +207,10 @@ class App:
     def _openapi(self, request: web.Request, rest: list[str]) -> web.Response:
         registry, schemas = self._services.registry, self._services.schemas
         accept = request.headers.get("Accept", "")
+        if rest == ["v2"] and openapi_protobuf.MEDIA_TYPE in accept:
+            return web.Response(
+                body=openapi_protobuf.document(registry), headers={"Content-Type": openapi_protobuf.ANSWER_TYPE}
+            )
         if accept and "json" not in accept and "*/*" not in accept:
             raise not_acceptable(f"OpenAPI documents are served as application/json only (asked for {accept})")
         match rest:

@@ -41,7 +41,7 @@ def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: Repl
             "template": {
                 "metadata": {
                     "labels": common_labels(ref.name, region.name),
-                    "annotations": {CONFIG_HASH: digest(replica_config(ref, spec, region))},
+                    "annotations": {CONFIG_HASH: digest(_settings(ref, spec, region))},
                 },
                 "spec": _pod(ref, region, image),
             },
@@ -55,6 +55,11 @@ def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: Repl
             ],
         },
     }
+
+
+def _settings(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
+    """What running replicas must be restarted for. Who else is there they know from each other."""
+    return {key: value for key, value in replica_config(ref, spec, region).items() if key != "members"}
 
 
 def _pod(ref: StoreRef, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:

@@ -77,6 +77,16 @@ class AdminStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantResponse.FromString,
                 _registered_method=True)
+        self.AddMember = channel.unary_unary(
+                '/rstore.v1.Admin/AddMember',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.AddMemberRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.FromString,
+                _registered_method=True)
+        self.RemoveMember = channel.unary_unary(
+                '/rstore.v1.Admin/RemoveMember',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.RemoveMemberRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -146,6 +156,21 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddMember(self, request, context):
+        """Takes a replica into the region's Raft group, as a learner until it has caught up; answered when it counts, or
+        after a little while. Idempotent. Answered by the leader.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveMember(self, request, context):
+        """Takes a replica out. Idempotent. Refused for the leader itself, and when too few of those who stay answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -188,6 +213,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.WitnessGrant,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantResponse.SerializeToString,
+            ),
+            'AddMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddMember,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.AddMemberRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.SerializeToString,
+            ),
+            'RemoveMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveMember,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.RemoveMemberRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -409,6 +444,60 @@ class Admin:
             '/rstore.v1.Admin/WitnessGrant',
             rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantRequest.SerializeToString,
             rstore__api_dot_proto_dot_rstore__pb2.WitnessGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Admin/AddMember',
+            rstore__api_dot_proto_dot_rstore__pb2.AddMemberRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Admin/RemoveMember',
+            rstore__api_dot_proto_dot_rstore__pb2.RemoveMemberRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.FromString,
             options,
             channel_credentials,
             insecure,

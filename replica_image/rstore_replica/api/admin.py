@@ -10,16 +10,21 @@ from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 
 from rstore_replica.api.calls import Calls, Context
 from rstore_replica.api.router import CallInfo
+from rstore_replica.replication.members import add_member, remove_member
+from rstore_replica.replication.ports import RaftGroup
 from rstore_replica.replication.regions import RegionController
 
 
 class AdminServicer(rstore_pb2_grpc.AdminServicer):
-    """Every call is :class:`RegionController`'s method of the same name."""
+    """Every call is :class:`RegionController`'s method, or :mod:`.replication.members`'s function, of the same name."""
 
-    def __init__(self, *, calls: Calls, controller: RegionController, not_ready_reason: Callable[[], str]) -> None:
+    def __init__(
+        self, *, calls: Calls, controller: RegionController, group: RaftGroup, not_ready_reason: Callable[[], str]
+    ) -> None:
         """``not_ready_reason`` is "" when the replica is ready."""
         self._calls = calls
         self._controller = controller
+        self._group = group
         self._not_ready_reason = not_ready_reason
 
     async def Status(self, _request: rstore_pb2.StatusRequest, context: Context) -> rstore_pb2.StatusResponse:
@@ -96,3 +101,21 @@ class AdminServicer(rstore_pb2_grpc.AdminServicer):
             return await self._controller.transfer_leadership(request)
 
         return await self._calls.answer(methods.ADMIN_TRANSFER_LEADERSHIP, context, body)
+
+    async def AddMember(self, request: rstore_pb2.AddMemberRequest, context: Context) -> rstore_pb2.MembersResponse:
+        """Take a replica into the region's Raft group."""
+
+        async def body(_call: CallInfo) -> rstore_pb2.MembersResponse:
+            return await add_member(self._group, request)
+
+        return await self._calls.answer(methods.ADMIN_ADD_MEMBER, context, body)
+
+    async def RemoveMember(
+        self, request: rstore_pb2.RemoveMemberRequest, context: Context
+    ) -> rstore_pb2.MembersResponse:
+        """Take a replica out of the region's Raft group."""
+
+        async def body(_call: CallInfo) -> rstore_pb2.MembersResponse:
+            return await remove_member(self._group, request)
+
+        return await self._calls.answer(methods.ADMIN_REMOVE_MEMBER, context, body)

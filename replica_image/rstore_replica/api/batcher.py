@@ -12,12 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rstore_api.errors import DeadlineExceeded, NoPrimary, OutcomeUnknown, ShuttingDown, StoreError, TooManyRequests
+from rstore_api.errors import (
+    DeadlineExceeded,
+    NoPrimary,
+    NoSpace,
+    OutcomeUnknown,
+    ShuttingDown,
+    StoreError,
+    TooManyRequests,
+)
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api.ports import Group, WriteGate
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc.validate import is_wide
+from rstore_replica.mvcc.validate import adds_data, is_wide
 
 _log = get_logger("batcher")
 
@@ -34,7 +42,10 @@ class BatchLimits:
     max_entry_requests: int = 512
     max_entry_bytes: int = 1024 * 1024
     """An entry takes no further request once it holds this much; one request alone may be larger."""
+    max_entry_operations: int = 4096
+    """As above: applying an entry holds up the event loop for some microseconds per operation."""
     max_in_flight_entries: int = 2
+    """The second and later ones only while more waits than one entry takes: full entries cost less than early ones."""
     propose_timeout_seconds: float = 10.0
 
 
@@ -42,6 +53,8 @@ class BatchLimits:
 class _Waiting:
     request: rstore_pb2.WriteRequest
     size_bytes: int
+    operations: int
+    wide: bool
     deadline: float
     answer: asyncio.Future[WriteResponse]
 
@@ -72,6 +85,7 @@ class Batcher:
         self._lease_held = lease_held
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
+        self._waiting_operations = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -98,9 +112,11 @@ class Batcher:
         ):
             raise TooManyRequests
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(request, size_bytes, deadline, loop.create_future())
+        operations = _operations_in(request)
+        waiting = _Waiting(request, size_bytes, operations, is_wide(request), deadline, loop.create_future())
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
+        self._waiting_operations += operations
         # At the end of this round of the loop, so that requests that arrived together share an entry.
         loop.call_soon(self._pump)
         answer = await waiting.answer
@@ -118,12 +134,23 @@ class Batcher:
 
     def _pump(self) -> None:
         while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries:
+            if self._in_flight and not self._fills_an_entry():
+                return
             batch = self._next_batch()
             if not batch:
                 return
             task = asyncio.get_running_loop().create_task(self._commit(batch))
             self._in_flight.add(task)
             task.add_done_callback(self._landed)
+
+    def _fills_an_entry(self) -> bool:
+        """Whether what waits would go no further into one entry."""
+        return (
+            self._waiting[0].wide
+            or len(self._waiting) >= self._limits.max_entry_requests
+            or self._waiting_bytes >= self._limits.max_entry_bytes
+            or self._waiting_operations >= self._limits.max_entry_operations
+        )
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
@@ -132,14 +159,19 @@ class Batcher:
     def _take(self) -> _Waiting:
         waiting = self._waiting.popleft()
         self._waiting_bytes -= waiting.size_bytes
+        self._waiting_operations -= waiting.operations
         return waiting
 
     def _next_batch(self) -> list[_Waiting]:
         now = asyncio.get_running_loop().time()
         batch: list[_Waiting] = []
-        size_bytes = 0
+        size_bytes = operations = 0
         while self._waiting and len(batch) < self._limits.max_entry_requests:
-            if batch and size_bytes + self._waiting[0].size_bytes > self._limits.max_entry_bytes:
+            following = self._waiting[0]
+            if batch and (
+                size_bytes + following.size_bytes > self._limits.max_entry_bytes
+                or operations + following.operations > self._limits.max_entry_operations
+            ):
                 break
             waiting = self._take()
             if waiting.answer.done():
@@ -148,8 +180,9 @@ class Batcher:
                 _fail(waiting, DeadlineExceeded())
                 continue
             size_bytes += waiting.size_bytes
+            operations += waiting.operations
             batch.append(waiting)
-            if is_wide(waiting.request):
+            if waiting.wide:
                 break  # two that may each take as long as an entry may would make one that takes longer
         return batch
 
@@ -161,12 +194,19 @@ class Batcher:
         if not self._lease_held(epoch):
             _fail_all(batch, NoPrimary("the lease has run out: too few regions can be reached"))
             return
+        limits = self._write_limits(sum(waiting.size_bytes for waiting in batch))
+        if limits.no_space:
+            # Refused before it is in the log, which takes room as well; the state machine would refuse it, too.
+            _fail_all([waiting for waiting in batch if adds_data(waiting.request)], NoSpace())
+            batch = [waiting for waiting in batch if not adds_data(waiting.request)]
+            if not batch:
+                return
         self._on_batch(len(batch))
         entry = rstore_pb2.LogEntry(
             write=rstore_pb2.WriteBatch(
                 epoch=epoch,
                 requests=[waiting.request for waiting in batch],
-                limits=self._write_limits(sum(waiting.size_bytes for waiting in batch)),
+                limits=limits,
             )
         )
         try:
@@ -192,6 +232,13 @@ def _withheld(results: object) -> object:
         return results
     unknown = OutcomeUnknown("the lease has run out")
     return [result if isinstance(result, StoreError) else unknown for result in results]
+
+
+def _operations_in(request: rstore_pb2.WriteRequest) -> int:
+    """About how much there is to apply. What is in inner transactions is not counted: those are wide."""
+    if request.HasField("txn"):
+        return len(request.txn.compare) + max(len(request.txn.success), len(request.txn.failure), 1)
+    return 1
 
 
 def _answer(batch: list[_Waiting], results: object) -> None:

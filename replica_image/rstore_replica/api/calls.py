@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rstore_api.client_call import Method, RequestT, ResponseT
-from rstore_api.errors import OutcomeUnknown, StoreError
+from rstore_api.client_identity import parse_request_id
+from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
+from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.forward import FORWARDED_KEY
 from rstore_replica.api.router import CallInfo
@@ -62,10 +64,23 @@ class Calls:
 
 
 def info_of(context: Context) -> CallInfo:
-    """The call's deadline and whether another replica handed it on."""
+    """The call's deadline, whether another replica handed it on, and its name. Raises InvalidRequest."""
     remaining = context.time_remaining()
     if remaining is None:
         remaining = DEFAULT_DEADLINE_SECONDS
-    forwarded = any(key == FORWARDED_KEY for key, _ in context.invocation_metadata() or ())
+    forwarded = False
+    request_id: RequestId | None = None
+    for key, value in context.invocation_metadata() or ():
+        if key == FORWARDED_KEY:
+            forwarded = True
+        elif key == REQUEST_ID_KEY:
+            request_id = _request_id(value)
     deadline = asyncio.get_running_loop().time() + min(remaining, MAX_DEADLINE_SECONDS)
-    return CallInfo(deadline=deadline, forwarded=forwarded)
+    return CallInfo(deadline=deadline, forwarded=forwarded, request_id=request_id)
+
+
+def _request_id(value: str | bytes) -> RequestId:
+    try:
+        return parse_request_id(value if isinstance(value, str) else value.decode())
+    except ValueError as error:
+        raise InvalidRequest(f"{REQUEST_ID_KEY}: {error}") from error

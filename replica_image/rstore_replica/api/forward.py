@@ -12,7 +12,9 @@ from collections.abc import Callable
 
 from rstore_api.client_call import Endpoint, Method, RequestT, ResponseT
 from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.client_identity import format_request_id
 from rstore_api.errors import (
+    REQUEST_ID_KEY,
     DeadlineExceeded,
     NoLeader,
     NoPrimary,
@@ -23,6 +25,7 @@ from rstore_api.errors import (
     TooManyRequests,
     Unreachable,
 )
+from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.route import ForwardTo
 from rstore_replica.tls import CertificateStore
@@ -49,7 +52,7 @@ class Forwarder:
         on_forward: Callable[[str], None] = lambda _path: None,
     ) -> None:
         """``certificates`` None: plaintext, for tests. ``on_forward`` hears the path of each request handed on."""
-        self._metadata = ((FORWARDED_KEY, replica),)
+        self._metadata: tuple[tuple[str, str], ...] = ((FORWARDED_KEY, replica),)
         self._certificates = certificates
         self._resolve = resolve
         self._on_forward = on_forward
@@ -58,14 +61,26 @@ class Forwarder:
         self._in_flight = 0
 
     async def call(
-        self, target: ForwardTo, method: Method[RequestT, ResponseT], request: RequestT, *, deadline: float
+        self,
+        target: ForwardTo,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: float,
+        request_id: RequestId | None = None,
     ) -> ResponseT:
-        """The answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached."""
+        """The answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached.
+
+        ``request_id`` goes with the request.
+        """
         if self._in_flight >= MAX_IN_FLIGHT:
             raise TooManyRequests
         self._in_flight += 1
+        metadata = self._metadata
+        if request_id is not None:
+            metadata = (*metadata, (REQUEST_ID_KEY, format_request_id(request_id)))
         try:
-            return await self._call(target, method, request, deadline=deadline)
+            return await self._call(target, method, request, deadline=deadline, metadata=metadata)
         finally:
             self._in_flight -= 1
 
@@ -75,7 +90,13 @@ class Forwarder:
         await asyncio.gather(*(endpoint.close() for endpoint in endpoints.values()))
 
     async def _call(
-        self, target: ForwardTo, method: Method[RequestT, ResponseT], request: RequestT, *, deadline: float
+        self,
+        target: ForwardTo,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: float,
+        metadata: tuple[tuple[str, str], ...],
     ) -> ResponseT:
         clock = asyncio.get_running_loop().time
         addresses = deque(replica.client_address for replica in target.replicas)
@@ -95,7 +116,7 @@ class Forwarder:
             self._on_forward(method.path)
             try:
                 endpoint = await self._endpoint(address)
-                response = await endpoint.call(method, request, timeout_seconds=remaining, metadata=self._metadata)
+                response = await endpoint.call(method, request, timeout_seconds=remaining, metadata=metadata)
             except _TRY_ANOTHER as error:
                 last = NoPrimary(error.detail) if isinstance(error, Unreachable) else error
                 if self._leaders.get(target.region) == address:

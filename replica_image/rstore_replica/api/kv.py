@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, cast
 
+import grpc
+from grpc import aio
 from rstore_api import client_call as methods
 from rstore_api.client_call import Method, RequestT
 from rstore_api.errors import (
@@ -35,6 +39,30 @@ MAX_SCAN_ATTEMPTS = 5
 COMPACT_TIMEOUT_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class EncodedRange:
+    """A RangeResponse as it goes over the wire. A large one is never put together or taken apart on the event loop."""
+
+    data: bytes
+
+    @classmethod
+    def FromString(cls, data: bytes) -> EncodedRange:
+        """What a forwarded range is answered with goes on as it came."""
+        return cls(data)
+
+
+RangeAnswer = rpc_pb2.RangeResponse | EncodedRange
+
+_RANGE = cast(
+    Method[rpc_pb2.RangeRequest, rpc_pb2.RangeResponse],
+    Method(methods.RANGE.path, rpc_pb2.RangeRequest, cast(Any, EncodedRange), changes=False),
+)
+
+
+def _encode(answer: RangeAnswer) -> bytes:
+    return answer.data if isinstance(answer, EncodedRange) else answer.SerializeToString()
+
+
 class KvServicer(rpc_pb2_grpc.KVServicer):
     """Range, Put, DeleteRange, Txn, Compact."""
 
@@ -61,6 +89,15 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._lease_held = lease_held
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
+    def add_to_server(self, server: aio.Server) -> None:
+        """Registers the service; Range may also answer with an EncodedRange."""
+        handler = grpc.unary_unary_rpc_method_handler(
+            self.Range, request_deserializer=rpc_pb2.RangeRequest.FromString, response_serializer=_encode
+        )
+        rpc_pb2_grpc.add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        # What is registered last for a method serves it.
+        server.add_registered_method_handlers("etcdserverpb.KV", {"Range": handler})  # type: ignore[attr-defined]  # not in the stubs
+
     def close(self) -> None:
         """End the threads, once what they read has been read."""
         self._scanners.shutdown()
@@ -72,9 +109,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
             check_range(request)
             if request.serializable:
                 return await self._read(request)
-            return await self._router.serve(
-                methods.RANGE, request, lambda: self._read_confirmed(request, call), call=call
-            )
+            return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
 
         return await self._calls.answer(methods.RANGE, context, body)
 
@@ -115,6 +150,8 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
 
         async def body(call: CallInfo) -> WriteResponseT:
             check_write(write, self._limits)
+            if call.request_id is not None:
+                write.request_id.CopyFrom(call.request_id)
             return await self._router.serve(method, request, lambda: local(call), call=call)
 
         return await self._calls.answer(method, context, body)
@@ -147,15 +184,14 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         return response
 
     async def _read(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
-        if not scans_many(request):
-            revision = self._machine.revision
-            response = self._machine.range(request)
-        else:
-            revision, response = await self._scan(request)
+        if scans_many(request):
+            return cast(rpc_pb2.RangeResponse, await self._scan(request))  # what add_to_server encodes, too
+        revision = self._machine.revision
+        response = self._machine.range(request)
         self._identity.fill(response.header, revision=revision)
         return response
 
-    async def _scan(self, request: rpc_pb2.RangeRequest) -> tuple[int, rpc_pb2.RangeResponse]:
+    async def _scan(self, request: rpc_pb2.RangeRequest) -> EncodedRange:
         """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
         loop = asyncio.get_running_loop()
         for _ in range(MAX_SCAN_ATTEMPTS):
@@ -163,8 +199,12 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
             pinned = rpc_pb2.RangeRequest()
             pinned.CopyFrom(request)
             pinned.revision = request.revision or revision
+            header = rpc_pb2.ResponseHeader()
+            self._identity.fill(header, revision=revision)
             try:
-                return revision, await loop.run_in_executor(self._scanners, self._machine.range, pinned)
+                return EncodedRange(
+                    await loop.run_in_executor(self._scanners, self._machine.encoded_range, pinned, header)
+                )
             except Compacted:
                 # Who asked for the newest revision did not ask for one that was compacted while waiting for a thread.
                 if request.revision:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rstore_api.client_call import Method, RequestT, ResponseT, retry_delay_seconds
 from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotReady, ShuttingDown, TooManyRequests
+from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.forward import Forwarder
 from rstore_replica.api.ports import Group, Machine
@@ -24,10 +25,12 @@ _WORTH_WAITING = (NotLeader, NoLeader, NotPrimary, NoPrimary, NotReady)
 
 @dataclass(frozen=True)
 class CallInfo:
-    """What the services know of a call: its deadline on the event loop's clock, and whether it was handed on."""
+    """What the services know of a call. The deadline is on the event loop's clock; ``forwarded``: it was handed on."""
 
     deadline: float
     forwarded: bool
+    request_id: RequestId | None = None
+    """The name of a write that its client may send again."""
 
 
 class Router:
@@ -108,6 +111,8 @@ class Router:
             case Local():
                 return await local()
             case ForwardTo():
-                return await self._forwarder.call(decision, method, request, deadline=call.deadline)
+                return await self._forwarder.call(
+                    decision, method, request, deadline=call.deadline, request_id=call.request_id
+                )
             case Refuse(error):
                 raise error

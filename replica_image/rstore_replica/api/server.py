@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from rstore_replica.api.kv import KvServicer
 from rstore_replica.api.listeners import client_server, listen, peer_server
 from rstore_replica.api.live_data import LiveData
 from rstore_replica.api.maintenance import MaintenanceServicer
+from rstore_replica.api.own_replicas import OwnReplicas
 from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.retention import Retention
-from rstore_replica.api.route import ReplicaLocation
 from rstore_replica.api.router import Router
 from rstore_replica.api.watchdog import Watchdog
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
@@ -43,7 +43,7 @@ from rstore_replica.raft.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member, Role
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.service import Replication
-from rstore_replica.resolver import Address, ChannelDialer, resolve
+from rstore_replica.resolver import ChannelDialer, resolve
 from rstore_replica.tls import CertificateStore
 
 _log = get_logger("server")
@@ -81,7 +81,6 @@ class Replica:
         self._lock = _lock_directory(place.data_directory)
         self._certificates = CertificateStore(place.tls_directory)
         self._metrics = Metrics()
-        self._locations = _own_replicas(config)
         self._live_data = LiveData(place.data_directory)
         self._live_data.claim()
         self._machine = Machine.open(
@@ -140,6 +139,7 @@ class Replica:
     def _build_services(self) -> None:
         config, machine, group = self._config, self._machine, self._group
         calls = Calls(self._metrics)
+        self._locations = OwnReplicas(group.status, config.client_port)
         identity = Identity(region=config.region, replica=self._place.name, machine=machine, group=group)
         self._batcher = Batcher(
             group=group,
@@ -176,10 +176,18 @@ class Replica:
             calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=self.not_ready_reason
         )
         cluster = ClusterServicer(
-            calls=calls, machine=machine, identity=identity, replicas=self._locations, scheme="https"
+            calls=calls,
+            machine=machine,
+            identity=identity,
+            replicas=self._locations,
+            learners=lambda: self._locations.learners,
+            scheme="https",
         )
         admin = AdminServicer(
-            calls=calls, controller=self._replication.controller, not_ready_reason=self.not_ready_reason
+            calls=calls,
+            controller=self._replication.controller,
+            group=group,
+            not_ready_reason=self.not_ready_reason,
         )
         self._health = HealthReporter(self.not_ready_reason)
         self._retention = Retention(
@@ -192,7 +200,7 @@ class Replica:
         self._client_server = client_server(
             max_request_bytes=config.limits.max_request_bytes,
             services=(
-                lambda server: rpc_pb2_grpc.add_KVServicer_to_server(self._kv, server),  # type: ignore[no-untyped-call]
+                self._kv.add_to_server,
                 lambda server: rpc_pb2_grpc.add_MaintenanceServicer_to_server(maintenance, server),  # type: ignore[no-untyped-call]
                 lambda server: rpc_pb2_grpc.add_ClusterServicer_to_server(cluster, server),  # type: ignore[no-untyped-call]
                 self._health.add_to_server,
@@ -265,7 +273,7 @@ class Replica:
         _log.info("stopped")
 
     async def _hand_on_leadership(self) -> None:
-        if self._group.status().role is not Role.LEADER or len(self._config.members) == 1:
+        if self._group.status().role is not Role.LEADER or len(self._group.status().members) == 1:
             return
         try:
             leader = await self._group.transfer_leadership(None, timeout_seconds=TRANSFER_TIMEOUT_SECONDS)
@@ -340,18 +348,6 @@ class Replica:
                 for found in self._replication.progress()
             ),
         )
-
-
-def _own_replicas(config: ReplicaConfig) -> Mapping[str, ReplicaLocation]:
-    """This region's replicas by name; each is on the same host for clients as for peers."""
-    return {
-        member.name: ReplicaLocation(
-            name=member.name,
-            peer_address=member.peer_address,
-            client_address=str(Address(Address.parse(member.peer_address).host, config.client_port)),
-        )
-        for member in config.members
-    }
 
 
 def _lock_directory(directory: Path) -> int:

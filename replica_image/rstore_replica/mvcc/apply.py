@@ -9,6 +9,7 @@ from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto.rstore_pb2 import LogEntry, Rewind, StreamBatch, WriteBatch, WriteLimits
 
 from rstore_replica.mvcc import compaction, quarantine, state, stream
+from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.layout import MASK32
 from rstore_replica.mvcc.rewind import rewind
@@ -44,16 +45,17 @@ def apply_command(
     region: RegionState,
     command: LogEntry,
     default_limits: WriteLimits,
+    index: int,
     quarantine_directory: Path,
 ) -> Outcome | None:
     """Applies one command in ``transaction``; None when this version does not know it.
 
-    ``default_limits`` count only for write batches that name none; a tail that is left goes to
-    ``quarantine_directory``.
+    ``index`` is the entry's place in the log; ``default_limits`` count only for write batches that name none; a tail
+    that is left goes to ``quarantine_directory``.
     """
     kind = command.WhichOneof("command")
     if kind == "write":
-        return _write(store, transaction, position, region, command.write, default_limits)
+        return _write(store, transaction, position, region, command.write, default_limits, index)
     if kind == "rows":
         return _rows(store, transaction, position, region, command.rows.batch)
     if kind == "bootstrap":
@@ -69,8 +71,12 @@ def apply_command(
         promoted = state.promote(region, position.revision, command.promotion)
         if isinstance(promoted, StoreError):
             return Outcome(promoted, position, region)
-        jumped = max(position.revision, promoted[1] - 1) if promoted[0] is not region else position.revision
-        return Outcome(promoted[1], msgspec.structs.replace(position, revision=jumped), promoted[0])
+        jumped = position
+        if promoted[0] is not region:
+            # What other regions were asked to do, and did, in the epochs before is not known here.
+            RequestMemory(store, transaction, index).forget_all(position.revision)
+            jumped = msgspec.structs.replace(position, revision=promoted[1] - 1)
+        return Outcome(promoted[1], jumped, promoted[0])
     if kind == "compaction":
         compacted = compaction.compact(position, command.compaction.revision)
         if isinstance(compacted, StoreError):
@@ -121,13 +127,15 @@ def _write(
     region: RegionState,
     batch: WriteBatch,
     default_limits: WriteLimits,
+    index: int,
 ) -> Outcome:
     refusal = state.refusal_of_writes(region, batch.epoch)
     if refusal is not None:
         return Outcome([refusal] * len(batch.requests), position, region)
     limits = batch.limits if batch.HasField("limits") else default_limits
     writer = Writer(store, transaction, position.revision)
-    answers = execute_all(writer, batch.requests, limits, position.compact_revision)
+    memory = RequestMemory(store, transaction, index)
+    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory)
     writer.flush()
     return Outcome(answers, msgspec.structs.replace(position, revision=writer.revision), region)
 

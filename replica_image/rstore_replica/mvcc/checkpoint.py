@@ -19,9 +19,8 @@ import google_crc32c
 import lmdb
 import msgspec
 
-from rstore_replica.mvcc.store import Position, StorageFailed, Store
+from rstore_replica.mvcc.store import DATA_FILE, Position, StorageFailed, Store
 
-DATA_FILE = "data.mdb"
 MANIFEST_FILE = "manifest.json"
 _READ_BYTES = 1 << 20
 

@@ -1,6 +1,6 @@
 """PURE. How keys and index entries are laid out in LMDB.
 
-Three databases in one environment:
+Four databases in one environment:
 
 ``rows``
     (revision u64, sub-revision u32) → body of the row (``rows.py``). The store's log, and its data.
@@ -10,6 +10,8 @@ Three databases in one environment:
     present one, and one seek finds the newest at or below any revision. A deletion is an entry with version 0.
 ``meta``
     ``position`` (fixed struct, changes with every entry) and ``region`` (the region's replicated state).
+``requests``
+    what is remembered of the writes that carried an id (``dedup.py``).
 
 Undoing every row above a revision needs nothing else: the row names its key, and with the row's entry gone
 the entry before it is first again.
@@ -22,6 +24,7 @@ import struct
 ROWS = b"rows"
 INDEX = b"index"
 META = b"meta"
+REQUESTS = b"requests"
 POSITION_KEY = b"position"
 REGION_KEY = b"region"
 

@@ -13,6 +13,7 @@ nothing is applied. Reads and ``checkpoint`` may run in any thread at any time.
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,15 +23,16 @@ from typing import TypeVar
 import lmdb
 from google.protobuf.message import DecodeError
 from rstore_api.errors import InvalidRequest, StoreError
-from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse
+from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
 from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
+from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.gate import MapGate
 from rstore_replica.mvcc.quarantine import list_tails, refusal_of_export
-from rstore_replica.mvcc.range import check_revision, read_range
+from rstore_replica.mvcc.range import check_revision, encode_range, read_range
 from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.rewind import rewind
 from rstore_replica.mvcc.state import RegionState, without_epochs_above
@@ -41,6 +43,7 @@ from rstore_replica.mvcc.store import (
     StorageFailed,
     Store,
     Transaction,
+    may_be_full,
 )
 from rstore_replica.mvcc.stream import RowBatch
 from rstore_replica.mvcc.subscribers import Subscribers
@@ -50,6 +53,10 @@ DEFAULT_MAX_TXN_OPS = 128
 HASH_CHUNK_KEYS = 256
 HASH_CHUNK_BYTES = 1 << 20
 COMPACTION_PAUSE_SECONDS = 0.01
+BEHIND_REVISIONS = 50_000
+"""With more left to remove than this, compaction takes larger steps and hardly pauses: writes must not outrun it."""
+BEHIND_STEP_ROWS = 4 * compaction.DEFAULT_STEP_ROWS
+BEHIND_PAUSE_SECONDS = 0.001
 MAX_GROWTHS = 14
 
 T = TypeVar("T")
@@ -110,11 +117,7 @@ class Machine:
             self._state = self._store.load_region(transaction, self._region)
 
     def sync(self) -> None:
-        """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed.
-
-        A checkpoint needs no such thing, and nor does a log that is replayed; it is for those who trust the live data
-        across the end of the machine.
-        """
+        """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed."""
         with self._gate.shared():
             self._store.sync()
 
@@ -206,6 +209,11 @@ class Machine:
         with self._reading() as (reader, position):
             return read_range(reader, request, position.revision, position.compact_revision)
 
+    def encoded_range(self, request: RangeRequest, header: ResponseHeader) -> bytes:
+        """As :meth:`range`, with the header, as it goes over the wire: for large ranges, in a thread."""
+        with self._reading() as (reader, position):
+            return encode_range(reader, request, position.revision, position.compact_revision, header)
+
     async def hash_kv(self, revision: int) -> hashing.HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), in chunks between which the loop goes on.
 
@@ -261,7 +269,8 @@ class Machine:
         or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest; rewind: the revision after it, or Compacted,
         StaleEpoch, NotBootstrapped, InvalidRequest; bootstrap: None or WrongStore,
         InvalidRequest; compaction: None or Compacted, FutureRevision; topology, noop, an empty entry: None.
-        Raises ApplyBug or StorageFailed.
+        Raises ApplyBug or StorageFailed; and OSError when the disk has no room: nothing of the entry is applied then,
+        and it may be applied later.
         """
         if index <= self._position.applied_index:
             return None
@@ -276,6 +285,8 @@ class Machine:
         except (StorageFailed, ApplyBug):
             raise
         except lmdb.Error as error:
+            if may_be_full(error):
+                raise OSError(errno.ENOSPC, f"entry {index} cannot be written: {error}") from error
             raise StorageFailed(f"entry {index} cannot be written: {error}") from error
         except Exception as error:
             raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
@@ -288,7 +299,7 @@ class Machine:
 
     def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
         def work(transaction: Transaction) -> Outcome:
-            outcome = self._outcome(transaction, command, empty=empty).at(index, term, self._state)
+            outcome = self._outcome(transaction, index, command, empty=empty).at(index, term, self._state)
             self._store.save_position(transaction, outcome.position)
             if outcome.state is not self._state:
                 self._store.save_region(transaction, outcome.state)
@@ -307,13 +318,13 @@ class Machine:
                     self._store.grow()
         raise StorageFailed("a transaction does not fit, however much the map grows")
 
-    def _outcome(self, transaction: Transaction, command: LogEntry | None, *, empty: bool) -> Outcome:
+    def _outcome(self, transaction: Transaction, index: int, command: LogEntry | None, *, empty: bool) -> Outcome:
         if command is None:
             return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
         if empty:
             return Outcome(None, self._position, self._state)
         outcome = apply_command(
-            self._store, transaction, self._position, self._state, command, self._limits, self._quarantine
+            self._store, transaction, self._position, self._state, command, self._limits, index, self._quarantine
         )
         if outcome is None:
             raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
@@ -347,7 +358,7 @@ class Machine:
             self._position = position
             return compaction.pending(position)
 
-    def _plan_sweep(self) -> None:
+    def _plan_sweep(self, pause_seconds: float = COMPACTION_PAUSE_SECONDS) -> None:
         if self._sweep_timer is not None or self._closed:
             return
         try:
@@ -355,12 +366,19 @@ class Machine:
         except RuntimeError:
             self.compact_step()  # no loop to come back on: a step with each apply
             return
-        self._sweep_timer = loop.call_later(COMPACTION_PAUSE_SECONDS, self._sweep)
+        self._sweep_timer = loop.call_later(pause_seconds, self._sweep)
 
     def _sweep(self) -> None:
         self._sweep_timer = None
-        if self.compact_step():
-            self._plan_sweep()
+        behind = self._position.compact_revision - self._position.swept_revision > BEHIND_REVISIONS
+        try:
+            more = self.compact_step(BEHIND_STEP_ROWS if behind else compaction.DEFAULT_STEP_ROWS)
+        except lmdb.Error as error:
+            if not may_be_full(error):
+                raise
+            more = False  # goes on with the next apply
+        if more:
+            self._plan_sweep(BEHIND_PAUSE_SECONDS if behind else COMPACTION_PAUSE_SECONDS)
 
     def rewind(self, revision: int) -> None:
         """Undoes every revision above ``revision``, and the epochs that began above it. For the rejoin of a region.
@@ -371,6 +389,7 @@ class Machine:
         def work(transaction: Transaction) -> tuple[Position, RegionState]:
             position = rewind(self._store, transaction, self._position, revision)
             kept = without_epochs_above(self._state, revision)
+            RequestMemory(self._store, transaction, position.applied_index).forget_all(self._position.revision)
             self._store.save_position(transaction, position)
             self._store.save_region(transaction, kept)
             return position, kept

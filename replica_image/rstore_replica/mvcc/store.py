@@ -7,6 +7,8 @@ is an error and not a signal.
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import struct
 from pathlib import Path
@@ -24,6 +26,9 @@ MAX_MAP_BYTES = 1 << 44
 FREE_DISK_RESERVE_BYTES = 64 << 20
 """With less than this left on the disk the store counts as full."""
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+DATA_FILE = "data.mdb"
 FORMAT_VERSION = 1
 _POSITION = struct.Struct(">BQQQQQI")
 
@@ -35,6 +40,15 @@ Database = Any
 class StorageFailed(RuntimeError):  # noqa: N818
     """The disk refused a write or returned something else than was written. The process must stop: an entry that
     is committed in the region cannot be skipped on one replica."""
+
+
+def may_be_full(error: lmdb.Error) -> bool:
+    """Whether the transaction may succeed once there is more room. LMDB calls a write that was cut short an I/O error.
+
+    Nothing of the transaction is there then.
+    """
+    text = str(error)
+    return "mdb_txn_commit" in text and any(text.endswith(os.strerror(number)) for number in _NO_ROOM)
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -83,12 +97,23 @@ class Store:
                 readahead=False,
                 max_spare_txns=4,
             )
+            self._page_bytes = int(self.environment.stat()["psize"])
+            self._fill_up(directory / DATA_FILE)
             self.rows: Database = self.environment.open_db(layout.ROWS)
             self.index: Database = self.environment.open_db(layout.INDEX, dupsort=True)
             self.meta: Database = self.environment.open_db(layout.META)
-        except lmdb.Error as error:
+            self.requests: Database = self.environment.open_db(layout.REQUESTS)
+        except (lmdb.Error, OSError) as error:
             raise StorageFailed(f"cannot open the data in {directory}: {error}") from error
-        self._page_bytes = int(self.environment.stat()["psize"])
+
+    def _fill_up(self, file: Path) -> None:
+        """A read behind the end of a file that was cut off would end the process by a signal; zeros are an error.
+
+        A sound file may end early too, where its last pages are free.
+        """
+        needed = (int(self.environment.info()["last_pgno"]) + 1) * self._page_bytes
+        if file.stat().st_size < needed:
+            os.truncate(file, needed)
 
     def close(self) -> None:
         """May be called twice. No transaction may be open (see ``gate``)."""
@@ -118,8 +143,15 @@ class Store:
 
     def load_position(self, transaction: Transaction) -> Position:
         """The stored position, or that of an empty store."""
-        stored = transaction.get(layout.POSITION_KEY, db=self.meta)
+        stored = self._get_meta(transaction, layout.POSITION_KEY)
         return Position() if stored is None else Position.unpack(stored)
+
+    def _get_meta(self, transaction: Transaction, key: bytes) -> bytes | None:
+        try:
+            found: bytes | None = transaction.get(key, db=self.meta)
+        except lmdb.Error as error:
+            raise StorageFailed(f"the data in {self.directory} is damaged: {error}") from error
+        return found
 
     def save_position(self, transaction: Transaction, position: Position) -> None:
         """Written in the transaction of what it describes."""
@@ -127,7 +159,7 @@ class Store:
 
     def load_region(self, transaction: Transaction, region: str) -> RegionState:
         """The stored region state, or that of a fresh region."""
-        stored = transaction.get(layout.REGION_KEY, db=self.meta)
+        stored = self._get_meta(transaction, layout.REGION_KEY)
         if stored is None:
             return RegionState(region)
         try:

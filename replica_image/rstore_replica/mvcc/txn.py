@@ -28,6 +28,7 @@ from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
 
 from rstore_replica.mvcc import validate
 from rstore_replica.mvcc.budget import Budget, Found
+from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.layout import key_range, unpack_entry
 from rstore_replica.mvcc.range import check_revision, must_see_all, read_range
 from rstore_replica.mvcc.rows import MAX_KEY_BYTES
@@ -37,19 +38,35 @@ WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
 
 
 def execute_all(
-    writer: Writer, requests: Iterable[WriteRequest], limits: WriteLimits, compact_revision: int
+    writer: Writer,
+    requests: Iterable[WriteRequest],
+    limits: WriteLimits,
+    compact_revision: int,
+    memory: RequestMemory,
 ) -> list[WriteResponse | StoreError]:
-    """Executes requests in order, each as (at most) one revision. One that is refused changes nothing."""
+    """Executes requests in order, each as (at most) one revision. One that is refused changes nothing.
+
+    One that came before is answered as it was then.
+    """
     answers: list[WriteResponse | StoreError] = []
     max_txn_ops, no_space = limits.max_txn_ops, limits.no_space
     for request in requests:
+        identified = request.HasField("request_id")
+        if identified and (known := memory.recall(request.request_id, writer.revision)) is not None:
+            answers.append(known)
+            continue
+        before = writer.revision
         try:
             if no_space and validate.adds_data(request):
                 validate.check_write(request, max_txn_ops)
                 raise NoSpace
-            answers.append(_execute(writer, request, limits, compact_revision))
+            answer = _execute(writer, request, limits, compact_revision)
         except StoreError as error:
             answers.append(error.with_traceback(None))
+            continue
+        answers.append(answer)
+        if identified and writer.revision > before:
+            memory.remember(request.request_id, answer, writer.revision)
     return answers
 
 
@@ -91,6 +108,9 @@ def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
 
 def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compact_revision: int) -> TxnResponse:
     """A Txn by itself."""
+    puts = validate.plain_puts(request, limits.max_txn_ops)
+    if puts is not None:
+        return _execute_puts(writer, puts, Budget(limits))
     validate.check_txn(request, limits.max_txn_ops)
     budget = Budget(limits)
     path = _choose(writer, request, budget)
@@ -99,6 +119,16 @@ def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compac
     _measure(writer, path, budget)
     response = _run(writer, path, compact_revision)
     writer.end_revision()
+    response.header.revision = writer.revision
+    return response
+
+
+def _execute_puts(writer: Writer, puts: list[tuple[bytes, bytes]], budget: Budget) -> TxnResponse:
+    budget.change(len(puts), sum(len(key) + len(value) for key, value in puts))
+    answer = ResponseOp()
+    answer.response_put.header.revision = writer.put_all(puts)
+    writer.end_revision()
+    response = TxnResponse(succeeded=True, responses=[answer] * len(puts))
     response.header.revision = writer.revision
     return response
 

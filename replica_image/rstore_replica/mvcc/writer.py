@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from rstore_replica.mvcc import layout, rows
@@ -64,6 +64,26 @@ class Writer(Reader):
         body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
         self._rows.append((_pack_row_key(revision, sub), body))
         self.sub = sub + 1
+        return revision
+
+    def put_all(self, puts: Sequence[tuple[bytes, bytes]]) -> int:
+        """As :meth:`put` for several keys, all different, without a lease."""
+        newest, revision, sub = self._newest, self.revision + 1, self.sub
+        with self.transaction.cursor(self.store.index) as cursor:
+            stored = dict(cursor.getmulti([key for key, _ in puts if key not in newest]))
+        for key, value in puts:
+            previous = newest.get(key) or stored.get(key)
+            if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+                create_revision, version = revision, 1
+            else:
+                _, _, create_revision, version = _unpack_entry(previous)
+                version += 1
+            newest[key] = entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
+            self._index.append((key, entry))
+            body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, 0) + key + value
+            self._rows.append((_pack_row_key(revision, sub), body))
+            sub += 1
+        self.sub = sub
         return revision
 
     def delete(self, key: bytes) -> None:

@@ -37,6 +37,8 @@ class RunningMarker:
 
     def set(self) -> None:
         """Durably notes that the state is in use from now on; to be called before it is opened for writing."""
+        if self._path.exists() and self._path.read_bytes() == self._boot_id.encode():
+            return  # so that a full disk does not keep a replica from starting
         unfinished = self._path.with_name(self._path.name + ".new")
         self._disk.remove(unfinished)
         file = self._disk.open(unfinished)

@@ -80,7 +80,7 @@ class CheckpointStore:
         """
         disk = self._disk
         disk.make_directory(self._directory)
-        for leftover in ("making", "incoming"):
+        for leftover in ("making", "incoming", "removing"):
             disk.remove(self._directory / leftover)
         newest = self.newest()
         self._last_index = newest[0].index if newest else 0
@@ -194,7 +194,7 @@ class CheckpointStore:
         """Gives a complete checkpoint its name, durably. Blocking."""
         target = self._directory / f"{index:020d}-{term}"
         self._disk.sync_tree(unfinished)
-        self._disk.remove(target)
+        self._discard(target)
         self._disk.rename(unfinished, target)
         self._disk.sync_directory(self._directory)
         return target
@@ -203,7 +203,17 @@ class CheckpointStore:
         """Removes every checkpoint before ``kept``."""
         for name in self._disk.list_directory(self._directory):
             if "-" in name and name < kept.name:
-                self._disk.remove(self._directory / name)
+                self._discard(self._directory / name)
+
+    def _discard(self, path: Path) -> None:
+        """Removes a checkpoint that may be looked at: half removed it must not have its name any more."""
+        if not path.exists():
+            return
+        removing = self._directory / "removing"
+        self._disk.remove(removing)
+        self._disk.rename(path, removing)
+        self._disk.sync_directory(self._directory)
+        self._disk.remove(removing)
 
     def adopted(self, manifest: Manifest, journal: Journal) -> None:
         """A checkpoint from the leader is in force."""
@@ -248,7 +258,7 @@ def parse_manifest(data: bytes) -> Manifest:
     """A manifest from its JSON; ``ValueError`` when it is not one."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
     manifest.check()
     return manifest

@@ -14,6 +14,8 @@ class RaftConfig:
     election_timeout_min_seconds: float = 1.0
     election_timeout_max_seconds: float = 2.0
     heartbeat_seconds: float = 0.1
+    commit_news_seconds: float = 0.005
+    """How long followers may wait to hear that something is committed, when no entry comes to tell it by the way."""
     max_entry_bytes: int = 2 * MEBIBYTE + 256 * 1024
     max_inflight_proposals: int = 1024
     max_inflight_bytes: int = 64 * MEBIBYTE

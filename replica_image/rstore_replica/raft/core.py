@@ -66,9 +66,9 @@ class RaftCore:
         self._heartbeat_due = 0.0
         self._leader_contact = -1e9
         self._pre_votes: set[str] | None = None
-        self._pre_round = 0
-        self._votes: set[str] = set()
+        self._pre_round, self._votes = 0, set[str]()
         self._forced = False
+        self._patience = 3
         self.paused = False
         """While a checkpoint is being installed: nothing is taken from the leader, no election is begun."""
         self.log = LeaderLog(name, self.membership, journal, config, self.emit, snapshot_wanted)
@@ -127,7 +127,7 @@ class RaftCore:
     def next_deadline(self) -> float:
         """Clock reading at which :meth:`tick` has something to do though nothing happens."""
         if self.is_leader:
-            return self._heartbeat_due
+            return min(self._heartbeat_due, self.log.news_due)
         return self.engine.election_deadline
 
     # ------------------------------------------------------------------ time, disk, links, proposals
@@ -144,9 +144,9 @@ class RaftCore:
             self.changes.advance(now)
             if now >= self._heartbeat_due:
                 self._heartbeat_due = now + self._config.heartbeat_seconds
-                self.log.replicate_all(heartbeat=True)
+                self.log.replicate_all(now, heartbeat=True)
             else:
-                self.log.replicate_all()
+                self.log.replicate_all(now)
         elif now >= self.engine.election_deadline and not self.paused:
             if not self.is_voter:
                 self._forced = False
@@ -155,6 +155,9 @@ class RaftCore:
                 self.formation.ask()
             elif self._forced or self.majority == 1:
                 self._campaign(now)
+            elif self.formation.others_missing and self._patience > 0:
+                self._patience -= 1
+                self.engine.restart_election_timer(now)
             else:
                 self._ask_for_pre_votes(now)
 
@@ -197,7 +200,7 @@ class RaftCore:
         kind = envelope.WhichOneof("body")
         self.changes.heard(peer, envelope.from_identity)
         if kind == "presence":
-            self.formation.on_presence(peer, envelope.presence)
+            self.formation.on_presence(peer, envelope.presence, envelope.from_identity)
         elif kind in ("pre_vote", "vote") and envelope.to_identity != self._journal.identity:
             return  # meant for the replica that this one was before its volume was emptied
         elif kind == "pre_vote":

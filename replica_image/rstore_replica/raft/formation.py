@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
 from rstore_api.proto import raft_pb2 as pb
 
 from .journal import Journal
@@ -29,6 +30,8 @@ class Formation:
         self._emit = emit
         self._others = frozenset(member for member in initial.names if member != name)
         self._without_past: set[str] = set()
+        self._founders: set[str] = set()
+        self._began = False
 
     @property
     def membership(self) -> Membership:
@@ -59,8 +62,18 @@ class Formation:
             for other in sorted(self._others) if peer is None else (peer,):
                 self._emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=self.pristine)))
 
-    def on_presence(self, peer: str, presence: pb.RaftPresence) -> None:
-        """A replica says whether it has a past."""
+    @property
+    def others_missing(self) -> bool:
+        """This process has begun the group, nothing has happened in it, and not all others have said they are in.
+
+        Who misses the beginning has to be taken in later and does not count until then, so it is worth a little wait.
+        """
+        return self._began and self.pristine and not self._others <= self._founders
+
+    def on_presence(self, peer: str, presence: pb.RaftPresence, identity: int) -> None:
+        """A replica says whether it has a past, and who it is."""
+        if identity == 0:
+            self._founders.add(peer)
         if not presence.reply:
             self._emit(peer, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=self.pristine, reply=True)))
         if presence.pristine:
@@ -73,4 +86,13 @@ class Formation:
         """Makes this replica one of the group's first members, durably, if that is safe; see the module."""
         named = self._initial.get(self._name) is not None
         if named and self.joining and self.pristine and self._others <= self._without_past:
-            self._journal.found(self._initial)
+            if self._others:
+                self._journal.found(self._initial, identity=0)
+            else:
+                # Nobody else has to know its identity. Should a configuration that is out of date let it begin alone
+                # again after its volume was emptied, those who count on what it was do not count it.
+                itself = replace(self._initial.replicas[0], identity=self._journal.identity)
+                self._journal.found(replace(self._initial, replicas=(itself,)), identity=itself.identity)
+            self._began = True
+            for other in sorted(self._others):
+                self._emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=True)))

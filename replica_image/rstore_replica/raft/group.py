@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 from rstore_api import errors
 from rstore_api.proto import raft_pb2 as pb
 
+from .administration import Administration, why_not_counted
+from .applying import Applier
 from .barrier import Barrier
 from .checkpoints import CheckpointStore
 from .clock import Clock, SystemClock, Timer
@@ -21,21 +23,18 @@ from .config import RaftConfig
 from .core import RaftCore
 from .disk import Disk, LocalDisk
 from .durability import Syncer
-from .journal import NO_OP, Journal
+from .fatal import terminate_process
+from .journal import Journal
+from .membership import initial
 from .proposals import Proposals
+from .room import DiskFull, Room, RoomyDisk
 from .snapshots import SnapshotReceiver, SnapshotSender
 from .transport import Transport
-from .types import GroupStatus, Member, RaftError, Role, StateMachine
+from .types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 logger = logging.getLogger(__name__)
 
 __all__ = ["Group", "GroupStatus", "Member", "RaftConfig", "RaftError", "Role", "StateMachine"]
-
-
-def terminate_process(error: BaseException) -> None:
-    """What a group does by default when it cannot go on: a replica that is wrong about its log must not serve."""
-    logger.critical("raft_failed error=%s", error, exc_info=error)
-    os._exit(70)
 
 
 class Group:
@@ -58,9 +57,11 @@ class Group:
         rng: random.Random | None = None,
         on_fatal: Callable[[BaseException], None] = terminate_process,
     ) -> None:
-        """``directory`` is this group's own; ``on_fatal`` is called once, with what made going on unsafe."""
-        if name not in {member.name for member in members}:
-            raise ValueError(f"{name!r} is not among the members {[member.name for member in members]}")
+        """``directory`` is this group's own; ``on_fatal`` is called once, with what made going on unsafe.
+
+        ``members`` are those with which a fresh group begins; where the log says otherwise, it is right. A replica that
+        has no data and finds that its group has, or that is not among them, waits to be taken in.
+        """
         self._name = name
         self._members = members
         self._directory = directory
@@ -78,19 +79,39 @@ class Group:
         self._timer: Timer | None = None
         self._seen: tuple[Role, int, str | None] = (Role.FOLLOWER, 0, None)
         self._leader_since: float | None = None
-        self._transferring = False
-        self._changed: asyncio.Event = asyncio.Event()
 
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
         """Recovers from disk and takes part. Raises :class:`RaftError` when what is on disk cannot be trusted."""
+        try:
+            await self._recover()
+        except JournalDamaged as error:
+            raise JournalDamaged(f"{error}; {HOW_TO_RESEED}") from error
+        self._build()
+        self._started = self._running = True
+        self._update_links()
+        await self._transport.start(self._on_message, self._on_link)
+        self._core.elect_alone()
+        self._wake()
+
+    async def _recover(self) -> None:
         config, disk = self._config, self._disk
+        self._room = Room(self._directory / "reserve", disk, self._clock)
         self._journal = Journal(
-            self._directory / "journal", disk, segment_bytes=config.segment_bytes, cache_bytes=config.tail_cache_bytes
+            self._directory / "journal",
+            RoomyDisk(disk, self._room),
+            segment_bytes=config.segment_bytes,
+            cache_bytes=config.tail_cache_bytes,
+            new_identity=self._rng.getrandbits(63) | 1,
         )
         self._checkpoints = CheckpointStore(self._directory / "checkpoints", disk, self._machine, self._clock, config)
-        applied = await self._checkpoints.recover(self._journal)
+        self._applied_at_start = await self._checkpoints.recover(self._journal)
+
+    def _build(self) -> None:
+        config, disk, applied = self._config, self._disk, self._applied_at_start
+        self._proposals = Proposals(config)
+        self._applier = Applier(self._journal, self._machine, self._proposals, self._clock, config, self._room)
         self._core = RaftCore(
             name=self._name,
             peers=tuple(member.name for member in self._members if member.name != self._name),
@@ -99,24 +120,29 @@ class Group:
             rng=self._rng,
             config=config,
             send=self._send,
-            apply_entry=self._apply_command,
-            snapshot_wanted=self._snapshot_wanted,
+            apply_entry=self._applier.apply_command,
+            snapshot_wanted=lambda peer: self._sender.want(peer),  # noqa: PLW0108 (made below)
+            initial=initial(self._members),
+            membership_changed=lambda _membership: self._update_links(),
+        )
+        self._admin = Administration(
+            name=self._name,
+            core=self._core,
+            config=config,
+            clock=self._clock,
+            status=self.status,
+            running=lambda: self._running and self._failure is None,
+            wake=self._wake,
+            candidates_changed=self._update_links,
         )
         self._core.engine.last_applied = applied
         self._core.engine.commit_index = max(applied, self._journal.commit_index)
-        self._applying = (0, 0)
         self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
-        self._proposals = Proposals(config)
-        self._barrier = Barrier(self._core, self._wake)
+        self._barrier = Barrier(self._core, self._wake, self._clock)
         self._sender = SnapshotSender(self._core, self._checkpoints, disk, self._clock, config)
         self._receiver = SnapshotReceiver(
             self._core, self._checkpoints, self._journal, disk, installed=self._installed, failed=self._fail
         )
-        self._started = self._running = True
-        await self._transport.start(self._on_message, self._on_link)
-        if len(self._members) == 1:
-            self._core.elect_alone()
-        self._wake()
 
     async def stop(self) -> None:
         """Leaves without handing over leadership; the outcome of what was proposed is unknown to its callers."""
@@ -137,30 +163,33 @@ class Group:
             pending.done()
         self._journal.close()
         self._disk.close()
-        self._changed.set()
+        self._admin.notice()
 
     def add_to_server(self, server: Any) -> None:
-        """Registers the transport's service on a gRPC server, when the transport has one; before the server starts."""
-        add = getattr(self._transport, "add_to_server", None)
-        if add is not None:
-            add(server)
+        """Registers the transport's service, if it has one, on a gRPC server that has not started yet."""
+        if hasattr(self._transport, "add_to_server"):
+            self._transport.add_to_server(server)
 
     # ------------------------------------------------------------------ what callers use
 
     async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
         """Commits the entry and returns what ``apply`` returned for it here.
 
-        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests or ShuttingDown when the entry certainly is not in
-        the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves the outcome unknown.
+        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests, NoSpace or ShuttingDown when it certainly is not
+        in the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves the outcome unknown.
         """
         self._require_leader()
-        if self._transferring:
+        if self._admin.transferring:
             raise errors.NoLeader("leadership is being handed over")
         if len(entry) > self._config.max_entry_bytes:
             raise errors.RequestTooLarge(f"{len(entry)} bytes, at most {self._config.max_entry_bytes}")
+        if self._room.reason:
+            raise errors.NoSpace(self._room.reason)
         self._proposals.admit(len(entry))
         try:
             index, term = self._core.propose(entry)
+        except DiskFull as error:
+            raise errors.NoSpace(str(error)) from error
         except Exception as error:
             self._fail(error)
             raise errors.OutcomeUnknown("the journal cannot be written") from error
@@ -194,7 +223,9 @@ class Group:
         if not self._started:
             return GroupStatus(self._name, Role.FOLLOWER, None, 0, 0, 0, 0, self._members, None, "starting")
         engine = self._core.engine
-        reason = str(self._failure) if self._failure else self._receiver.progress
+        membership = self._core.membership
+        refusal = str(getattr(self._transport, "refusal", ""))
+        reason = str(self._failure or "") or self._receiver.progress or self._room.reason
         return GroupStatus(
             name=self._name,
             role=engine.role,
@@ -203,9 +234,10 @@ class Group:
             commit_index=engine.commit_index,
             applied_index=engine.last_applied,
             last_index=self._journal.last_index,
-            members=self._members,
+            members=membership.members or self._members,
             leader_since=self._leader_since if engine.role is Role.LEADER else None,
-            not_ready_reason=reason,
+            not_ready_reason=reason or why_not_counted(self._core, self._name, refusal),
+            learners=membership.learners,
         )
 
     def on_change(self, callback: Callable[[GroupStatus], None]) -> None:
@@ -219,43 +251,34 @@ class Group:
         when it did not work in time: then this replica goes on as leader, or another has become it.
         """
         self._require_leader()
-        peers = [member.name for member in self._members if member.name != self._name]
-        if target == self._name or (target is None and not peers):
-            return self._name
-        if target is not None and target not in peers:
-            raise errors.InvalidRequest(f"{target!r} is not a member of this group")
-        if self._transferring:
-            raise errors.TooManyRequests("leadership is already being handed over")
-        self._transferring = True
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self._transfer(target, peers)
+                return await self._admin.transfer(target)
         except TimeoutError:
             raise errors.DeadlineExceeded(f"{target or 'no replica'} did not take over in time") from None
-        finally:
-            self._transferring = False
 
-    async def _transfer(self, target: str | None, peers: list[str]) -> str:
-        core = self._core
-        told: str | None = None
-        while self._running:
-            self._changed.clear()
-            status = self.status()
-            if status.role is not Role.LEADER:
-                if status.leader is not None:
-                    return status.leader
-            elif told is None:
-                able = [peer for peer in ([target] if target else peers) if core.log.is_connected(peer)]
-                best = max(able, key=core.engine.match_index, default=None)
-                if best is not None and core.engine.match_index(best) == status.last_index:
-                    core.send_timeout_now(best)
-                    told = best
-            try:
-                async with asyncio.timeout(self._config.heartbeat_seconds):
-                    await self._changed.wait()
-            except TimeoutError:
-                told = None if status.role is Role.LEADER else told
-        raise errors.ShuttingDown
+    async def change_members(
+        self, *, add: Member | None = None, remove: str | None = None, timeout_seconds: float
+    ) -> tuple[Member, ...]:
+        """Takes one replica in, which counts when this returns, or one out; returns the members.
+
+        Asking again is safe. Raises NotLeader, NoLeader, TooManyRequests while another change is under way,
+        InvalidRequest, NotReady when those who stay would be no majority that answers, DeadlineExceeded: then it may
+        happen yet, for a replica that was taken in goes on catching up.
+        """
+        self._require_leader()
+        if (add is None) == (remove is None):
+            raise errors.InvalidRequest("either one replica to add or one to remove is required")
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await (self._admin.add(add) if add is not None else self._admin.remove(str(remove)))
+        except TimeoutError:
+            what = f"{add.name} does not count yet" if add is not None else f"the removal of {remove} is not committed"
+            raise errors.DeadlineExceeded(what) from None
+        except (RaftError, OSError) as error:
+            self._fail(error)
+            raise errors.OutcomeUnknown("the journal cannot be written") from error
+        return self.status().members
 
     def _require_leader(self) -> None:
         if not self._started:
@@ -270,9 +293,21 @@ class Group:
         raise errors.NotLeader(f"{status.leader} leads", leader=self._address_of(status.leader))
 
     def _address_of(self, name: str) -> str:
-        return next((member.address for member in self._members if member.name == name), "")
+        return next((member.address for member in self.status().members if member.name == name), "")
 
     # ------------------------------------------------------------------ events
+
+    def _update_links(self) -> None:
+        """Has the transport keep links to the members, to who is to become one, and to where this one may belong."""
+        membership, candidates = self._core.membership, self._admin.candidates
+        wanted = {member.name: member for member in (*membership.members, *candidates)}
+        if membership.get(self._name) is None:
+            wanted = {member.name: member for member in self._members} | wanted
+        wanted.pop(self._name, None)
+        removed = frozenset(membership.removed) - {member.name for member in candidates}
+        if hasattr(self._transport, "update_members"):
+            self._transport.update_members(tuple(wanted.values()), removed)
+        self._admin.notice()
 
     def _send(self, peer: str, envelope: pb.RaftEnvelope, hold: bool) -> None:
         if hold:
@@ -281,10 +316,11 @@ class Group:
             self._transport.send(peer, envelope)
 
     def _on_message(self, peer: str, envelope: pb.RaftEnvelope) -> None:
-        if not self._running or self._failure is not None:
+        if not self._running or self._failure:
             return
         try:
-            self._core.receive(peer, envelope)
+            with suppress(DiskFull):  # what was not taken is not acknowledged, and comes again
+                self._core.receive(peer, envelope)
             if envelope.term == self._core.engine.term:
                 if envelope.HasField("snapshot_chunk"):
                     self._receiver.on_chunk(peer, envelope.snapshot_chunk)
@@ -297,10 +333,7 @@ class Group:
     def _on_link(self, peer: str, connected: bool, new_session: bool) -> None:
         if self._running and self._failure is None:
             self._core.link_changed(peer, connected, new_session=new_session)
-            self._wake()
-
-    def _snapshot_wanted(self, peer: str) -> None:
-        self._sender.want(peer)
+        self._wake()
 
     def _installed(self, index: int) -> None:
         self._core.adopt_snapshot(index)
@@ -318,8 +351,10 @@ class Group:
         if not self._running or self._failure is not None:
             return
         try:
+            self._room.look()
             self._core.tick()
-            self._apply()
+            if not self._core.paused and self._applier.run(self._core.engine):
+                self._wake()
             self._notice_changes()
             self._barrier.advance()
             self._core.tick()
@@ -333,29 +368,9 @@ class Group:
             self._timer.cancel()
         self._timer = self._clock.call_later(self._core.next_deadline() - self._clock.monotonic(), self._wake)
 
-    def _apply(self) -> None:
-        """Applies what is committed and durable here, for no longer than a slice of time; then lets others run."""
-        engine, journal = self._core.engine, self._journal
-        if self._core.paused:
-            return
-        end = min(engine.commit_index, journal.durable_index)
-        until = self._clock.monotonic() + self._config.apply_slice_seconds
-        while engine.last_applied < end:
-            entry = journal.entry(engine.last_applied + 1)
-            self._applying = (entry.index, entry.term)
-            result = engine.apply_command(entry.command)
-            engine.last_applied = entry.index
-            self._proposals.applied(entry.index, entry.term, None if entry.command[:1] == NO_OP else result)
-            if self._clock.monotonic() > until:
-                self._wake()
-                return
-
-    def _apply_command(self, command: bytes) -> object:
-        index, term = self._applying
-        return self._machine.apply(index, term, command)
-
     def _notice_changes(self) -> None:
         engine = self._core.engine
+        self._admin.notice()
         seen = (engine.role, engine.term, engine.leader)
         if seen == self._seen:
             return
@@ -369,7 +384,6 @@ class Group:
         elif not was_leader:
             self._leader_since = self._clock.monotonic()
         logger.info("raft_state_changed role=%s term=%d leader=%s", engine.role.value, engine.term, engine.leader)
-        self._changed.set()
         status = self.status()
         for callback in self._callbacks:
             callback(status)

@@ -32,6 +32,7 @@ MAX_MESSAGE_BYTES = 32 << 20
 """A frame that holds the largest entry, and what comes with it, fits."""
 QUEUE_BYTES = 32 << 20
 QUEUE_MESSAGES = 8192
+MAX_LINKED_REPLICAS = 32
 PING_SECONDS = 1.0
 SILENCE_SECONDS = 5.0
 DIAL_SECONDS = 3.0
@@ -128,19 +129,27 @@ class GrpcTransport(pb_grpc.RaftServicer):
     ) -> None:
         """``credentials`` is called at each dial; None means plaintext, and then no caller's name is checked (tests).
 
-        ``group`` names store and region: a replica of another group is refused.
+        ``group`` names store and region: a replica of another group is refused. ``members`` are those to dial until
+        :meth:`update_members` says otherwise.
         """
         self._name = name
         self._peers = {member.name: member for member in members if member.name != name}
+        self._removed: frozenset[str] = frozenset()
         self._credentials = credentials
         self._resolver = resolver
         self._session = secrets.randbits(63) | 1
         self._hello = pb.RaftHello(group=group, name=name, session=self._session)
-        self._links: dict[str, list[_Link]] = {peer: [] for peer in self._peers}
+        self._links: dict[str, list[_Link]] = {}
         self._sessions: dict[str, int] = {}
         self._on_message: OnMessage | None = None
         self._on_link: OnLink | None = None
-        self._dialers: list[asyncio.Task[None]] = []
+        self._dialers: dict[str, asyncio.Task[None]] = {}
+        self._refusals: dict[str, str] = {}
+
+    @property
+    def refusal(self) -> str:
+        """What another replica last said against this one; "" when none does at present."""
+        return next(iter(self._refusals.values()), "")
 
     def add_to_server(self, server: Any) -> None:
         """Registers the Raft service; call before the server is started. The server needs :data:`SERVER_OPTIONS`."""
@@ -149,22 +158,41 @@ class GrpcTransport(pb_grpc.RaftServicer):
     async def start(self, on_message: OnMessage, on_link: OnLink) -> None:
         """See :class:`.transport.Transport`."""
         self._on_message, self._on_link = on_message, on_link
-        self._dialers = [asyncio.create_task(self._dial_for_ever(peer)) for peer in self._peers]
+        self._keep_dialling()
 
     async def stop(self) -> None:
         """See :class:`.transport.Transport`."""
         self._on_message = self._on_link = None
-        for dialer in self._dialers:
+        dialers = list(self._dialers.values())
+        for dialer in dialers:
             dialer.cancel()
-        await asyncio.gather(*self._dialers, return_exceptions=True)
-        self._dialers = []
+        await asyncio.gather(*dialers, return_exceptions=True)
+        self._dialers = {}
         for links in self._links.values():
             for link in links:
                 link.close()
 
+    def update_members(self, members: tuple[Member, ...], removed: frozenset[str]) -> None:
+        """See :class:`.transport.Transport`."""
+        self._peers = {member.name: member for member in members if member.name != self._name}
+        self._removed = removed
+        for peer in [peer for peer in self._refusals if peer not in self._peers]:
+            del self._refusals[peer]
+        for peer in [peer for peer in self._dialers if peer not in self._peers]:
+            self._dialers.pop(peer).cancel()
+        for peer in removed & self._links.keys():
+            for link in list(self._links[peer]):
+                link.close()
+        if self._on_message is not None:
+            self._keep_dialling()
+
+    def _keep_dialling(self) -> None:
+        for peer in self._peers.keys() - self._dialers.keys():
+            self._dialers[peer] = asyncio.create_task(self._dial_for_ever(peer))
+
     def send(self, peer: str, envelope: pb.RaftEnvelope) -> bool:
         """See :class:`.transport.Transport`."""
-        links = self._links[peer]
+        links = self._links.get(peer)
         if not links:
             return False
         link = links[0]
@@ -211,7 +239,9 @@ class GrpcTransport(pb_grpc.RaftServicer):
         hello = frame.hello
         if hello.group != self._hello.group:
             return f"this is {self._hello.group!r}, not {hello.group!r}"
-        if hello.name not in self._peers:
+        if hello.name in self._removed:
+            return f"{hello.name!r} has been removed from this group"
+        if hello.name == self._name or (hello.name not in self._links and len(self._links) >= MAX_LINKED_REPLICAS):
             return f"{hello.name!r} is not a member of this group"
         return "" if hello.session else "a session is required"
 
@@ -223,12 +253,19 @@ class GrpcTransport(pb_grpc.RaftServicer):
             started = asyncio.get_running_loop().time()
             try:
                 await self._dial(self._peers[peer])
+            except grpc.RpcError as error:
+                self._note_refusal(peer, error)
             except Exception as error:
                 logger.debug("raft_link_failed peer=%s error=%s", peer, error)
             if asyncio.get_running_loop().time() - started > 2 * SILENCE_SECONDS:
                 delay = RETRY_MIN_SECONDS
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, RETRY_MAX_SECONDS)
+
+    def _note_refusal(self, peer: str, error: grpc.RpcError) -> None:
+        logger.debug("raft_link_failed peer=%s error=%s", peer, error)
+        if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            self._refusals[peer] = f"{peer}: {(error.details() or '').removeprefix('rstore: ')}"
 
     async def _dial(self, member: Member) -> None:
         """One link from dial to break."""
@@ -303,7 +340,8 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     def _admit(self, link: _Link) -> None:
         """Registers a link that is up. The process a peer was before is gone once a new session has said hello."""
-        links = self._links[link.peer]
+        links = self._links.setdefault(link.peer, [])
+        self._refusals.pop(link.peer, None)
         for older in [other for other in links if other.session != link.session]:
             older.close()
             links.remove(older)
@@ -317,7 +355,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
             self._on_link(link.peer, True, new_session)
 
     def _drop(self, link: _Link) -> None:
-        links = self._links[link.peer]
+        links = self._links.get(link.peer, [])
         if link not in links:
             return
         was_first = links[0] is link

@@ -8,6 +8,7 @@ never by changing what is there; a prefix goes away by whole files. So nothing t
 from __future__ import annotations
 
 import logging
+import struct
 from pathlib import Path
 
 from . import records
@@ -121,12 +122,12 @@ class Journal(LogImage):
         self._write(self._segment_for(64), Kind.STATE, self._state_payload())
         self._state_position = self.position
 
-    def found(self, membership: Membership) -> None:
+    def found(self, membership: Membership, *, identity: int) -> None:
         """This replica is one of those with which the group begins. Durable."""
-        self.identity = 0
+        self.identity = identity
         self.memberships.set_base(membership)
         self._write(self._segment_for(1024), Kind.BASE, self._base_payload())
-        self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(0))
+        self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(identity))
         self._sync_now()
 
     def set_commit(self, index: int) -> None:
@@ -273,8 +274,17 @@ class Journal(LogImage):
             self.identity = self._new_identity
             self._create_segment(1)
             self._sync_now()
+        else:
+            # What a killed process wrote but did not sync is there, and may yet be lost with the machine.
+            self._segments[-1].file.sync()
+            self._disk.sync_directory(self._directory)
         if not self._slots:
             raise JournalDamaged(f"{self._directory}: the log has no beginning")
+        if self._first > self._kept_from:
+            raise JournalDamaged(
+                f"{self._segments[0].path}: the segment before it is missing: at offset 0 the log should begin with "
+                f"entry {self._kept_from}, it begins with {self._first}"
+            )
         self._commit = max(self._commit, self._first)
         self._commit_written = self._commit
 
@@ -282,6 +292,8 @@ class Journal(LogImage):
         file = self._disk.open(path)
         data = file.read_at(0, file.size())
         offset = 0
+        if not path.name.removesuffix(_SUFFIX).isdecimal():
+            raise JournalDamaged(f"{path}: not a segment of a journal")
         segment = Segment(int(path.name.removesuffix(_SUFFIX)), path, file, len(data))
         if self._segments and segment.number != self._segments[-1].number + 1:
             raise JournalDamaged(f"{path}: the segment before it is missing")
@@ -298,10 +310,18 @@ class Journal(LogImage):
                 file.truncate(offset)
                 segment.size = segment.synced = offset
                 break
-            if record.kind is Kind.SEGMENT:
-                head_left += records.unpack_numbers(record.payload, 2)[1]
-            head_left -= 1
-            self._replay(segment, record, offset)
+            try:
+                if (record.kind is Kind.SEGMENT) != (offset == 0):
+                    raise ValueError(f"{record.kind.name} is not what stands there")
+                if record.kind is Kind.SEGMENT:
+                    number, more = records.unpack_numbers(record.payload, 2)
+                    if number != segment.number:
+                        raise ValueError(f"it belongs to segment {number}")
+                    head_left += more
+                head_left -= 1
+                self._replay(segment, record, offset)
+            except (struct.error, ValueError, IndexError) as error:
+                raise JournalDamaged(f"{path}: a record that makes no sense at offset {offset}: {error}") from error
             offset = record.end_offset
         if newest and head_left > 0:
             # Created, but never made durable: what it was to begin with is still in the segments before it.

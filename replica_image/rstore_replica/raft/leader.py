@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol
 
 from rstore_api.proto import raft_pb2 as pb
@@ -66,6 +67,9 @@ class LeaderLog:
         self._emit = emit
         self._snapshot_wanted = snapshot_wanted
         self._round = 0
+        self._announced = 0
+        self.news_due = inf
+        """Clock reading at which the followers have to be told what is committed, if no entries tell them before."""
 
     def set_membership(self, membership: Membership) -> None:
         """Other members from now on. What a member of another identity has said does not count."""
@@ -141,7 +145,9 @@ class LeaderLog:
             raise RaftError(f"{peer} acknowledges entry {next_index - 1}, the log ends at {last}")
         if reply.reset:
             next_index = min(max(next_index, match + 1), last + 1)
-            state.probe_due = not state.probing or next_index != self._engine.next_index(peer)
+            if next_index >= self._engine.next_index(peer):
+                return  # to a question from before the present one: a refusal only ever leads further back
+            state.probe_due = True
             state.probing = True
             state.reset_window()
         before = self._engine.next_index(peer)
@@ -164,14 +170,23 @@ class LeaderLog:
         if index > self._engine.commit_index and self._journal.term_at(index) == self._engine.term:
             self._engine.commit_index = index
 
-    def replicate_all(self, *, heartbeat: bool = False) -> None:
-        """Sends every peer what it lacks, as its window allows; with ``heartbeat``, something in any case."""
+    def replicate_all(self, now: float = -inf, *, heartbeat: bool = False) -> None:
+        """Sends every peer what it lacks, as its window allows; with ``heartbeat``, something in any case.
+
+        A commit index goes with the next entries, or by itself when none have come by ``news_due``.
+        """
+        news = now >= self.news_due
+        if news:
+            self.news_due = inf
+        elif self.news_due == inf and self._engine.commit_index > self._announced and now > -inf:
+            self._announced = self._engine.commit_index
+            self.news_due = now + self._config.commit_news_seconds
         for peer in self.targets:
             state = self._peers[peer]
             if state.connected:
-                self._replicate(peer, state, heartbeat=heartbeat)
+                self._replicate(peer, state, heartbeat=heartbeat, news=news)
 
-    def _replicate(self, peer: str, state: _Peer, *, heartbeat: bool) -> None:
+    def _replicate(self, peer: str, state: _Peer, *, heartbeat: bool, news: bool) -> None:
         journal, config = self._journal, self._config
         commit = self._engine.commit_index
         next_index = self._engine.next_index(peer)
@@ -202,7 +217,7 @@ class LeaderLog:
             state.window_bytes += size
             self._engine.set_next_index(peer, next_index)
             sent = True
-        if not sent and (heartbeat or state.commit_sent < commit or state.round_sent < self._round):
+        if not sent and (heartbeat or (news and state.commit_sent < commit) or state.round_sent < self._round):
             self._send_append(peer, state, next_index - 1, [])
 
     def _send_append(self, peer: str, state: _Peer, previous: int, entries: list[pb.RaftLogEntry]) -> None:

@@ -30,6 +30,8 @@ class LogImage:
         self.current_term = 0
         self.voted_for: str | None = None
         self._commit = 1
+        self._kept_from = 1
+        """Where the log should begin by its own account; only a lost segment lets it begin later."""
         self._segments: list[Segment] = []
 
     @property
@@ -118,6 +120,7 @@ class LogImage:
             self._drop_from(records.unpack_numbers(record.payload, 1)[0])
         elif record.kind is Kind.BASE:
             first_index, base_applied = records.unpack_numbers(record.payload, 2)
+            self._kept_from = first_index
             if self._first < first_index <= self.last_index:
                 self._set_base(first_index, base_applied)
             self.base_applied = max(self.base_applied, base_applied)
@@ -128,4 +131,4 @@ class LogImage:
         elif record.kind is Kind.RESET:
             index, term, base_applied = records.unpack_numbers(record.payload, 3)
             self._set_reset(index, term, base_applied, record.payload[24:])
-            self._commit = index
+            self._commit = self._kept_from = index

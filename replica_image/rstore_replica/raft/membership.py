@@ -3,7 +3,7 @@
 Ongaro's thesis, chapter 4: a change of members is an entry of the log, in force as soon as it is in the log, one at a
 time, each adding or removing at most one vote. A member is a name *and* an identity: a replica whose volume was emptied
 has forgotten what it voted for and what it acknowledged, so it is another member, which has to be taken in like any new
-one. Identity 0 is that of the replicas with which a group began.
+one. Identity 0 is that of the replicas with which a group of several began.
 """
 
 from __future__ import annotations

@@ -82,14 +82,17 @@ class Reconfigurer:
         return index
 
     def in_touch(self, membership: Membership, now: float) -> bool:
-        """Whether a majority of those voters was heard from within an election timeout."""
+        """Whether a majority of those voters was heard from within an election timeout, and are who they were."""
         since = now - self._config.election_timeout_min_seconds
         heard = sum(
-            name == self._name
-            or (self._membership().get(name) is not None and self._engine.last_response(name) > since)
-            for name in membership.voters
+            self._log.is_connected(replica.name)
+            and self._identities.get(replica.name) == replica.identity
+            and self._membership().get(replica.name) is not None
+            and self._engine.last_response(replica.name) > since
+            for replica in membership.replicas
+            if replica.name != self._name and not replica.learner
         )
-        return heard >= membership.majority
+        return heard + (self._name in membership.voters) >= membership.majority
 
     def advance(self, now: float) -> None:
         """Makes the next change that is due by itself, if there is one."""

@@ -36,10 +36,13 @@ class GroupStatus:
     applied_index: int
     last_index: int
     members: tuple[Member, ...]
+    """As the log has it, those who do not count yet with them."""
     leader_since: float | None
     """Clock reading when this replica became leader; None when it is not."""
     not_ready_reason: str = ""
     """Why this replica cannot take part at the moment (for instance: it is receiving a checkpoint); "" when it can."""
+    learners: tuple[str, ...] = ()
+    """Members that have no vote and are not counted: they have not caught up yet."""
 
 
 class StateMachine(Protocol):
@@ -61,6 +64,12 @@ class StateMachine(Protocol):
 
 class RaftError(RuntimeError):
     """The group cannot go on without risking data; the process must stop. The text says what was found."""
+
+
+HOW_TO_RESEED = (
+    "what this replica holds cannot be trusted: delete all that is in its volume, or its PersistentVolumeClaim and its "
+    "pod; it then comes back empty and is filled from the other replicas by itself"
+)
 
 
 class JournalDamaged(RaftError):  # noqa: N818

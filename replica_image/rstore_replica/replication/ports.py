@@ -14,7 +14,7 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tails import Tail
-from rstore_replica.raft.types import GroupStatus
+from rstore_replica.raft.types import GroupStatus, Member
 
 
 class RegionStateView(Protocol):
@@ -83,6 +83,11 @@ class RaftGroup(Protocol):
 
     async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
         """The value ``apply`` returned here; raises NotLeader, NoLeader, TooManyRequests or OutcomeUnknown."""
+
+    async def change_members(
+        self, *, add: Member | None = None, remove: str | None = None, timeout_seconds: float
+    ) -> tuple[Member, ...]:
+        """Takes a replica in, which counts when this returns, or one out; see ``raft.group.Group``."""
 
     async def barrier(self, *, timeout_seconds: float) -> None:
         """Returns once everything committed before the call is applied here and leadership was confirmed."""

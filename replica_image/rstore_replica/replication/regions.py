@@ -256,6 +256,7 @@ class RegionController:
                 for region in self._progress.snapshot(self._clock.monotonic())
             ],
             members=[member.name for member in group.members],
+            learners=group.learners,
             db_size_bytes=self._machine.db_size_bytes,
             quarantined=[quarantined_message(tail) for tail in self._machine.quarantined],
             lease=self._lease.status(),

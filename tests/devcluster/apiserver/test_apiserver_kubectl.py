@@ -53,6 +53,20 @@ async def test_apply_scale_patch_and_describe(kubectl: Kubectl) -> None:
     assert "updates to statefulset spec for fields other than" in refused.err
 
 
+async def test_a_list_is_applied_item_by_item_and_checked(kubectl: Kubectl) -> None:
+    await kubectl("apply", "-f", "-", stdin=WIDGETS)
+    await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=20s")
+    items = [STATEFULSET, SERVICE, widget("w")]
+    listed = {"apiVersion": "v1", "kind": "List", "items": items}
+    made = await kubectl("apply", "-f", "-", stdin=listed)
+    assert [line.split()[-1] for line in made.out.splitlines()] == ["created"] * 3
+    again = await kubectl("apply", "-f", "-", stdin=listed)
+    assert again.out.splitlines()[:2] == ["statefulset.apps/web unchanged", "service/web unchanged"]
+    wrong = {**SERVICE, "spec": {**SERVICE["spec"], "colour": "red"}}
+    refused = await kubectl("apply", "-f", "-", stdin={**listed, "items": [wrong]}, ok=False)
+    assert "colour" in refused.err
+
+
 async def test_custom_resources_from_definition_to_deletion(kubectl: Kubectl) -> None:
     await kubectl("apply", "-f", "-", stdin=WIDGETS)
     await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=20s")

@@ -20,6 +20,8 @@ class ScriptedServer(rpc_pb2_grpc.KVServicer, rstore_pb2_grpc.AdminServicer):
     def __init__(self, *script: Step) -> None:
         self.script = list(script)
         self.requests: list[Any] = []
+        self.metadata: list[dict[str, str]] = []
+        """Of each request."""
         self.revision = 1
         self.in_flight = 0
         self.max_in_flight = 0
@@ -51,6 +53,7 @@ class ScriptedServer(rpc_pb2_grpc.KVServicer, rstore_pb2_grpc.AdminServicer):
 
     async def _follow(self, request: Any, context: Any) -> None:
         self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:

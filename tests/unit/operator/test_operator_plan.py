@@ -224,20 +224,6 @@ def test_a_name_that_somebody_else_has_is_not_overwritten() -> None:
     assert "NameTaken" in reasons(world)
 
 
-def test_changing_replicas_of_a_running_region_is_answered_and_changes_nothing() -> None:
-    world = fresh()
-    world.spec = copy.deepcopy(SPEC)
-    world.spec["regions"][1]["replicas"] = 5
-    before = len(world.events)
-    world.settle()
-    assert world.children[("StatefulSet", "orders-eu-west")]["spec"]["replicas"] == 3
-    assert condition(world, "ReplicasChanged")["reason"] == "NotSupported"
-    assert [reason for reason, _ in world.events[before:]] == ["ReplicasChangeNotSupported"]
-    world.spec = SPEC
-    world.settle()
-    assert condition(world, "ReplicasChanged") == {}
-
-
 def test_a_region_that_is_added_joins_as_a_secondary() -> None:
     world = fresh()
     for _ in range(3):

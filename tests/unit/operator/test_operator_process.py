@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import socket
 from pathlib import Path
@@ -55,5 +56,6 @@ async def test_it_starts_as_a_user_without_a_name(unreachable: None, monkeypatch
                     await asyncio.sleep(0.02)
         assert not running.done(), running.exception()
     finally:
-        stop.set()
-        await running
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

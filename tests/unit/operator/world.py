@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from rstore_operator.actions import (
+    AddMember,
     Apply,
     Bootstrap,
     Delete,
     Demote,
+    HandOver,
     IssueAuthority,
     IssueCertificate,
     Promote,
     PushTopology,
     RemoveAnnotations,
+    RemoveMember,
 )
 from rstore_operator.certificates import KeyPair, make_authority, make_certificate, new_key
 from rstore_operator.model import ReplicaImage, StoreRef
@@ -55,6 +58,13 @@ class FakeRegion:
     up: bool = True
     linked: bool = True
     promotions: list[tuple[int, int]] = field(default_factory=list)
+    members: list[int] = field(default_factory=list)
+    learners: list[int] = field(default_factory=list)
+    leading: int = 0
+    """Ordinals in the Raft group."""
+
+    def __post_init__(self) -> None:
+        self.members = self.members or list(range(self.replicas))
 
     @property
     def revision(self) -> int:
@@ -109,8 +119,13 @@ class World:
                 for other in self.regions.values()
                 if other.name != region.name
             )
-        leader = f"orders-{region.name}-0"
+        leader = f"orders-{region.name}-{region.leading}"
+        others = [i for i in range(region.replicas) if i != region.leading]
         return (
+            *(
+                ReplicaStatus(f"orders-{region.name}-{i}", region.name, "", False, leader, 1, 1, 0, 0, False, False)
+                for i in others
+            ),
             ReplicaStatus(
                 name=leader,
                 region=region.name,
@@ -126,6 +141,8 @@ class World:
                 topology=region.topology,
                 progress=progress,
                 ready=True,
+                members=tuple(f"orders-{region.name}-{i}" for i in region.members),
+                learners=tuple(f"orders-{region.name}-{i}" for i in region.learners),
             ),
         )
 
@@ -207,8 +224,26 @@ class World:
                 self.demotions.append((action.region, action.epoch))
         elif isinstance(action, Promote):
             self._promote(action)
+        elif isinstance(action, AddMember | RemoveMember | HandOver):
+            self._change_members(action)
         else:
             raise AssertionError(action)
+
+    def _change_members(self, action: AddMember | RemoveMember | HandOver) -> None:
+        """One at a time, and never one that does not run or that leads."""
+        region, ordinal = self.regions[action.region], int(action.name.rpartition("-")[2])
+        assert not region.learners
+        if isinstance(action, AddMember):
+            assert ordinal < region.replicas
+            assert ordinal not in region.members
+            region.members = sorted([*region.members, ordinal])
+            region.learners = [ordinal]
+        elif isinstance(action, RemoveMember):
+            assert ordinal != region.leading
+            region.members.remove(ordinal)
+        else:
+            assert ordinal in region.members
+            region.leading = ordinal
 
     def _apply(self, action: Apply) -> None:
         self.version += 0
@@ -222,7 +257,9 @@ class World:
         self.children[action.key] = manifest
         if action.key[0] == "StatefulSet":
             name = manifest["metadata"]["labels"]["replicatedstore.io/region"]
-            self.regions.setdefault(name, FakeRegion(name, manifest["spec"]["replicas"]))
+            region = self.regions.setdefault(name, FakeRegion(name, manifest["spec"]["replicas"]))
+            region.replicas = manifest["spec"]["replicas"]
+            assert max(region.members) < region.replicas, "the pod of a member was taken away"
 
     def _issue(self, action: IssueAuthority | IssueCertificate) -> None:
         if isinstance(action, IssueAuthority):

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rstore_api.proto import raft_pb2 as pb
-from rstore_replica.raft import RaftConfig
+from rstore_replica.raft import Member, RaftConfig
 from rstore_replica.raft.core import RaftCore
 from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.membership import Membership, initial
+from rstore_replica.raft.membership import Replica as MemberReplica
 from unit.raft.crash_disk import CrashDisk
 
 CONFIG = RaftConfig(append_batch_entries=3, append_window_messages=4, append_batch_bytes=400)
@@ -55,7 +57,8 @@ class Replica:
 class World:
     """Runs replicas and checks, at every step, what must always hold."""
 
-    def __init__(self, root: Path, size: int, seed: int) -> None:
+    def __init__(self, root: Path, size: int, seed: int, *, first: int | None = None) -> None:
+        """``first`` of the replicas begin the group, by default all; only with ``first`` do they have to form it."""
         self.rng = random.Random(seed)
         self.now = 100.0
         self.loss = 0.0
@@ -74,6 +77,9 @@ class World:
             name: Replica(name, root / name, CrashDisk(), VirtualClock(self, self.rng.uniform(0.99, 1.01)))
             for name in names
         }
+        self.forming = first is not None
+        self.configured = set(names[: first or size])
+        """Whom a replica without data is told of when it starts."""
         for name in names:
             self.start(name)
 
@@ -82,7 +88,8 @@ class World:
     def start(self, name: str) -> None:
         replica = self.replicas[name]
         replica.session += 1
-        journal = Journal(replica.root, replica.disk, segment_bytes=5000, cache_bytes=1000)
+        identity = self.rng.getrandbits(63) | 1 if self.forming else 0
+        journal = Journal(replica.root, replica.disk, segment_bytes=5000, cache_bytes=1000, new_identity=identity)
         replica.journal, replica.held, replica.syncing, replica.questions = journal, [], False, []
         replica.core = RaftCore(
             name=name,
@@ -94,15 +101,25 @@ class World:
             send=lambda peer, envelope, hold: self.send(replica, peer, envelope, hold),
             apply_entry=lambda command: command,
             snapshot_wanted=lambda _peer: None,
+            initial=initial(tuple(Member(member, f"{member}:1") for member in sorted(self.configured))),
         )
         applied = replica.applied[-1][0] if replica.applied else 1
         replica.core.engine.last_applied = applied
         replica.core.engine.commit_index = max(applied, journal.commit_index)
         for other in self.replicas.values():
             if other.core is not None and other is not replica:
-                other.core.log.link_changed(name, True, leading=other.core.is_leader, new_session=True)
-                replica.core.log.link_changed(other.name, True, leading=False, new_session=True)
+                other.core.link_changed(name, True, new_session=True)
+                replica.core.link_changed(other.name, True, new_session=True)
+        replica.core.elect_alone()
         self.at(0.01, lambda session=replica.session: self.tick(replica, session))
+
+    def empty(self, name: str) -> None:
+        """The replica loses its volume while it is down."""
+        replica = self.replicas[name]
+        assert replica.core is None
+        replica.disk.remove(replica.root)
+        replica.disk.files = []
+        replica.applied = []
 
     def kill(self, name: str, *, power: bool) -> None:
         """The process ends; with ``power`` the machine too: what was not synced, and the state machine, are gone."""
@@ -115,7 +132,7 @@ class World:
             replica.applied = []
         for other in self.replicas.values():
             if other.core is not None:
-                other.core.log.link_changed(name, False, leading=other.core.is_leader, new_session=False)
+                other.core.link_changed(name, False, new_session=False)
 
     # ------------------------------------------------------------------ events
 
@@ -226,6 +243,36 @@ class World:
         replica.core.tick()
         self.settle(replica)
         return True
+
+    def change(self, make: Callable[[Membership], Membership | None]) -> bool:
+        """A change of members at the leader, if it may be made now; ``make`` may think better of it."""
+        leader = self.leader()
+        if leader is None or leader.core is None or not leader.core.changes.possible:
+            return False
+        after = make(leader.core.membership)
+        if after is None or not leader.core.changes.in_touch(after, leader.clock.monotonic()):
+            return False
+        leader.core.changes.propose(after)
+        return True
+
+    def take_in(self, name: str) -> bool:
+        """As a learner; the rest follows by itself."""
+        self.configured.add(name)
+        leader = self.leader()
+        identity = leader.core.changes.identity_of(name) if leader is not None and leader.core is not None else None
+        if identity is None:
+            if leader is not None and leader.core is not None:
+                leader.core.emit(name, pb.RaftEnvelope(presence=pb.RaftPresence()))
+            return False
+        learner = MemberReplica(name, f"{name}:1", identity, learner=True)
+        return self.change(lambda before: None if before.get(name) else before.with_replica(learner))
+
+    def take_out(self, name: str) -> bool:
+        """Not the leader itself."""
+        leader = self.leader()
+        if leader is None or leader.name == name:
+            return False
+        return self.change(lambda before: before.without(name) if before.get(name) else None)
 
     def ask(self) -> None:
         """A linearizable read at any replica that believes it leads."""

@@ -187,7 +187,7 @@ async def test_a_replica_that_was_away_too_long_or_is_empty_gets_a_checkpoint(tm
     await cluster.stop(away)
     for value in values[5:]:
         await cluster.groups[leader].propose(value, timeout_seconds=5)
-    assert cluster.groups[leader]._journal.first_index > 200
+    assert cluster.groups[leader]._journal.first_index > 50
     await cluster.start(away)
     await eventually(lambda: all_have(cluster, values), "the replica that was away has everything")
     assert cluster.machines[away].restored == 1
@@ -274,7 +274,7 @@ async def test_rubbish_and_pickles_on_the_port_change_nothing(three: Cluster, tm
 @pytest.mark.parametrize(
     ("hello", "reason"),
     [
-        (pb.RaftHello(group="test/one", name="stranger", session=1), "not a member"),
+        (pb.RaftHello(group="test/one", name="n0", session=1), "not a member"),
         (pb.RaftHello(group="test/two", name="n1", session=1), "not 'test/two'"),
         (pb.RaftHello(group="test/one", name="n1"), "session"),
     ],

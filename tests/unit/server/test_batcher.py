@@ -69,6 +69,24 @@ async def test_requests_gather_while_an_entry_is_in_flight() -> None:
     await asyncio.gather(*rest)
 
 
+async def test_a_second_entry_goes_beside_the_first_only_when_it_is_full() -> None:
+    group = FakeGroup(held=True)
+    batcher = _batcher(group, max_in_flight_entries=2, max_entry_requests=3)
+    writes = [_put(batcher, "a")]
+    await _settle()
+    writes += [_put(batcher, key) for key in "bc"]
+    await _settle()
+    assert _keys(group) == [["a"]]
+    writes += [_put(batcher, key) for key in "def"]
+    await _settle()
+    assert _keys(group) == [["a"], ["b", "c", "d"]]
+    for _ in range(3):
+        group.let_go()
+        await _settle()
+    await asyncio.gather(*writes)
+    assert _keys(group) == [["a"], ["b", "c", "d"], ["e", "f"]]
+
+
 async def test_an_entry_is_bounded_in_requests_and_bytes() -> None:
     group = FakeGroup()
     await asyncio.gather(*(_put(_b, str(n)) for _b in [_batcher(group, max_entry_requests=2)] for n in range(5)))
@@ -79,6 +97,21 @@ async def test_an_entry_is_bounded_in_requests_and_bytes() -> None:
         *(_put(batcher, str(n), value=b"v" * 450) for n in range(4)), _put(batcher, "x", value=b"v" * 5000)
     )
     assert [len(keys) for keys in _keys(group)] == [2, 2, 1]
+
+
+async def test_an_entry_is_bounded_in_operations() -> None:
+    group = FakeGroup(answer=lambda _request: rpc_pb2.TxnResponse())
+    batcher = _batcher(group, max_entry_operations=10)
+    put = rpc_pb2.RequestOp(request_put=rpc_pb2.PutRequest(key=b"k"))
+    deadline = asyncio.get_running_loop().time() + 60
+    requests = [rstore_pb2.WriteRequest(txn=rpc_pb2.TxnRequest(success=[put] * count)) for count in (4, 6, 1, 40, 2)]
+    await asyncio.gather(*(batcher.submit(found, rpc_pb2.TxnResponse, deadline=deadline) for found in requests))
+    assert [[len(found.txn.success) for found in entry.write.requests] for entry in group.proposals] == [
+        [4, 6],
+        [1],
+        [40],
+        [2],
+    ]
 
 
 async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:

@@ -23,13 +23,13 @@ class _Machine:
         self.state = region_state()
         self.asked: list[int] = []
 
-    def range(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+    def encoded_range(self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader) -> bytes:
         self.revision += 10
         self.asked.append(request.revision)
         if self.compactions:
             self.compactions -= 1
             raise Compacted
-        return rpc_pb2.RangeResponse()
+        return rpc_pb2.RangeResponse(header=header).SerializeToString()
 
 
 class _Calls:
@@ -59,7 +59,7 @@ def _range(**fields: Any) -> rpc_pb2.RangeRequest:
 async def test_a_long_range_tells_the_revision_it_was_read_at() -> None:
     machine = _Machine()
     servicer = _servicer(machine, FakeGroup())
-    response = await servicer.Range(_range(range_end=b"b"), None)
+    response = rpc_pb2.RangeResponse.FromString((await servicer.Range(_range(range_end=b"b"), None)).data)
     assert (response.header.revision, machine.asked) == (100, [100])
     servicer.close()
 
@@ -67,7 +67,7 @@ async def test_a_long_range_tells_the_revision_it_was_read_at() -> None:
 async def test_a_long_range_of_the_newest_revision_outlives_compaction() -> None:
     machine = _Machine(compactions=2)
     servicer = _servicer(machine, FakeGroup())
-    response = await servicer.Range(_range(range_end=b"b"), None)
+    response = rpc_pb2.RangeResponse.FromString((await servicer.Range(_range(range_end=b"b"), None)).data)
     assert (response.header.revision, machine.asked) == (120, [100, 110, 120])
     servicer.close()
 

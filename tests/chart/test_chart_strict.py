@@ -1,0 +1,35 @@
+"""Every field of every object of the chart exists in the Kubernetes API and has its type."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from chart.conftest import Helm
+from rstore_devcluster.apiserver.schema import builtin
+from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.pruning import prune
+from rstore_devcluster.apiserver.schema.structural import validate
+
+EVERYTHING: dict[str, Any] = {
+    "imagePullSecrets": [{"name": "registry"}],
+    "extraEnv": [{"name": "A", "value": "b"}],
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"a": "b"},
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "high",
+    "serviceAccount": {"annotations": {"a": "b"}},
+}
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING, {"watchNamespaces": ["team-a", "team-b"]}])
+def test_every_field_exists_and_has_its_type(helm: Helm, values: dict[str, Any]) -> None:
+    objects = helm.render(**values).objects
+    assert {made["kind"] for made in objects} >= {"Deployment", "ServiceAccount"}
+    for made in objects:
+        node = Node(builtin.schema_of(f"V1{made['kind']}"), builtin.resolve)
+        assert prune(node, json.loads(json.dumps(made))) == [], made["kind"]
+        assert [str(cause) for cause in validate(node, made)] == [], made["kind"]

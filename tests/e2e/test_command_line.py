@@ -1,0 +1,86 @@
+"""`rstore` against a running store, as a person types it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+from rstore_cli.demo.tools import clean_environment, find_tool
+
+pytestmark = pytest.mark.timeout(300)  # each command is a process that begins by importing a great deal
+
+
+@pytest.fixture
+def rstore(kubeconfig):
+    """Runs `rstore ARGUMENTS`; fails unless it exits with the expected code."""
+
+    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "rstore_cli", *arguments],
+            env={**clean_environment(), "KUBECONFIG": str(kubeconfig), "COLUMNS": "200", "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+async def test_put_get_del_and_verify(store, rstore):
+    assert rstore("put", store.name, "cli/a", "1").stdout.startswith("OK")
+    found = json.loads(rstore("get", store.name, "cli/a", "-o", "json").stdout)
+    assert [(item["key"], item["value"]) for item in found["kvs"]] == [("cli/a", "1")]
+    verdict = rstore("verify", store.name)
+    replicas = sum(region["replicas"] for region in (await store.object())["spec"]["regions"])
+    assert sum(f"{store.name}-" in line for line in verdict.stdout.splitlines()) == replicas
+    assert "equal at revision" in verdict.stdout + verdict.stderr
+    assert rstore("del", store.name, "cli/a").stdout.startswith("deleted 1")
+    assert "does not exist" in rstore("get", store.name, "cli/a", code=1).stderr
+
+
+async def test_failover_is_followed_until_its_receipt(store, rstore):
+    source = (await store.status())["primaryRegion"]
+    target = next(region for region in await store.regions() if region != source)
+    moved = rstore("failover", store.name, "--to", target)
+    assert f"{target} is primary" in moved.stdout + moved.stderr
+    status = json.loads(rstore("status", store.name, "-o", "json").stdout)
+    assert status["primaryRegion"] == target
+    shown = rstore("status", store.name).stdout
+    assert f"{source} → {target}" in shown
+    refused = rstore("failover", store.name, "--to", target, code=1)
+    assert "is the primary" in refused.stderr
+    assert "it could move to" in refused.stderr
+    unknown = rstore("failover", store.name, "--to", "mars", code=1)
+    assert 'no region "mars"' in unknown.stderr
+
+
+async def test_certificates_let_etcdctl_in(store, rstore, tmp_path):
+    printed = rstore("certs", store.name, "--out", str(tmp_path / "certs")).stdout
+    environment = dict(
+        line.removeprefix("export ").split("=", 1) for line in printed.splitlines() if line.startswith("export ")
+    )
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [find_tool("etcdctl"), f"--endpoints={store.endpoint()}", "put", "cli/etcdctl", "1"],
+        env={**clean_environment(), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "OK"), done.stderr
+
+
+async def test_a_store_that_is_not_there(store, rstore):
+    for command in (["status", "nowhere"], ["get", "nowhere", "k"], ["failover", "nowhere", "--to", "us-east"]):
+        refused = rstore(*command, code=1)
+        assert "nowhere" in refused.stderr
+        assert "hint:" in refused.stderr

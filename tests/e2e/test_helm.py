@@ -1,0 +1,96 @@
+"""The operator by Helm: its rights and no others, an upgrade, an uninstall that leaves stores and data alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from e2e.conftest import OPERATOR_NAMESPACE, REPOSITORY
+from rstore_cli.demo.helm import Helm
+from rstore_cli.demo.load import wait_until
+
+CHART = REPOSITORY / "charts" / "replicated-store-operator"
+
+
+@pytest.fixture
+def helm(kubeconfig) -> Helm:
+    return Helm(kubeconfig, "rstore", OPERATOR_NAMESPACE)
+
+
+def account(operator) -> str:
+    spec = operator.get("deployments")["items"][0]["spec"]["template"]["spec"]
+    return f"system:serviceaccount:{OPERATOR_NAMESPACE}:{spec['serviceAccountName']}"
+
+
+async def test_the_chart_gives_the_operator_what_it_needs_and_no_more(store, operator):
+    """It ran this far as this account, whose rights are enforced; nothing was refused."""
+
+    def can(verb: str, resource: str, who: str) -> bool:
+        return store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={who}").stdout.strip() == "yes"
+
+    who = account(operator)
+    assert can("patch", "statefulsets.apps", who)
+    for verb, resource in [("create", "pods"), ("delete", "pods"), ("create", "clusterroles"), ("get", "nodes")]:
+        assert not can(verb, resource, who), (verb, resource)
+    assert "forbidden" not in operator.run("logs", "deployment/rstore-replicated-store-operator").lower()
+
+
+async def test_replicas_have_no_rights_and_no_token(store):
+    who = f"system:serviceaccount:default:{store.name}"
+    for verb, resource in [("get", "secrets"), ("list", "pods"), ("get", "replicatedstores.replicatedstore.io")]:
+        done = store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={who}")
+        assert done.stdout.strip() == "no", (verb, resource)
+    pods = await store.kube_get("pods", f"-l=replicatedstore.io/store={store.name}")
+    assert pods["items"]
+    for pod in pods["items"]:
+        assert pod["spec"]["serviceAccountName"] == store.name
+        mounts = pod["spec"]["containers"][0]["volumeMounts"]
+        assert not any(mount["mountPath"].startswith("/var/run/secrets") for mount in mounts)
+
+
+async def test_an_upgrade_replaces_the_operator_and_disturbs_no_store(store, load, operator, helm):
+    before = {pod["metadata"]["uid"] for pod in operator.get("pods")["items"]}
+    replicas = await replica_pods(store)
+    async with load.running() as running:
+        await asyncio.to_thread(helm.upgrade, CHART, {"logLevel": "warning"})
+
+        async def replaced() -> bool:
+            pods = operator.get("pods")["items"]
+            fresh = [pod for pod in pods if pod["metadata"]["uid"] not in before]
+            return len(pods) == len(fresh) == 1 and fresh[0]["status"].get("phase") == "Running"
+
+        await wait_until(replaced, timeout_seconds=60, what="a new operator pod only", poll_seconds=0.3)
+        await running.wait_acknowledged(50, timeout_seconds=30)
+    environment = operator.get("deployments")["items"][0]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "RSTORE_LOG_LEVEL", "value": "warning"} in environment
+    await store.wait_steady()
+    assert await replica_pods(store) == replicas
+
+
+async def test_after_an_uninstall_stores_run_on_and_an_install_takes_them_up(store, load, operator, helm):
+    replicas = await replica_pods(store)
+    epoch = (await store.status())["epoch"]
+    async with load.running() as running:
+        await asyncio.to_thread(helm.uninstall)
+
+        async def gone() -> bool:
+            return not operator.get("pods")["items"]
+
+        try:
+            await wait_until(gone, timeout_seconds=60, what="no operator", poll_seconds=0.3)
+            left = await asyncio.to_thread(store.kubectl.run, "get", "clusterroles,clusterrolebindings", "-o", "json")
+            names = [item["metadata"]["name"] for item in json.loads(left)["items"]]
+            assert not [name for name in names if name.startswith("rstore-")]
+            assert (await store.object())["metadata"]["name"] == store.name  # the CRD stays, and with it every store
+            await running.wait_acknowledged(50, timeout_seconds=30)
+        finally:
+            await asyncio.to_thread(helm.install, CHART, {})
+    await store.wait_steady()
+    assert await replica_pods(store) == replicas
+    assert (await store.status())["epoch"] == epoch
+
+
+async def replica_pods(store) -> set[str]:
+    pods = await store.kube_get("pods", f"-l=replicatedstore.io/store={store.name}")
+    return {pod["metadata"]["uid"] for pod in pods["items"]}

@@ -1,0 +1,252 @@
+"""A machine's disk that forgets at a loss of power what was not synced, and the ``Disk`` a process sees of it.
+
+Files are real ones (the state machine writes its own), in a directory that should be in memory. Beside them the volume
+knows how much of each file is durable, and how to take back each change of a directory that was not made durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sim.process import Process, ProcessDied
+
+T = TypeVar("T")
+
+
+class Volume:
+    """What outlives the processes of one machine."""
+
+    def __init__(self, root: Path, rng: random.Random) -> None:
+        self.root = root
+        self._trash = root.with_name(root.name + ".removed")
+        self._rng = rng
+        self._removed = 0
+        self._busy_until = 0.0
+        self.sync_seconds = (0.0005, 0.004)
+        """Range of what a sync takes."""
+        self.aside_seconds = (0.001, 0.02)
+        """Range of what a long piece of work takes."""
+        self.synced: dict[Path, int] = {}
+        self.undo: dict[Path, list[Callable[[], None]]] = {}
+        self.unsynced_trees: dict[Path, bool] = {}
+        self.limits: dict[Path, int] | None = None
+        root.mkdir(parents=True)
+        self._trash.mkdir()
+
+    def note(self, path: Path, undo: Callable[[], None]) -> None:
+        """The entry ``path`` of its directory was changed; ``undo`` is how a loss of power takes it back."""
+        self.undo.setdefault(path.parent, []).append(undo)
+
+    def to_trash(self, path: Path) -> Path:
+        """Moves a removed file or directory to where it can come back from."""
+        self._removed += 1
+        target = self._trash / str(self._removed)
+        os.replace(path, target)
+        return target
+
+    def bring_back(self, trashed: Path, path: Path) -> None:
+        """A removal that was not durable: the file is there again; of a directory, what had not been removed yet."""
+        if path.exists() or not trashed.exists():
+            return
+        if trashed.is_dir():
+            for file in sorted(found for found in trashed.rglob("*") if found.is_file()):
+                if self._rng.random() < 0.5:
+                    file.unlink()
+        os.replace(trashed, path)
+
+    def lose_power(self) -> None:
+        """Of each directory, some first part of its unsynced changes is left; of each file, what was synced and maybe
+        some of the rest, maybe damaged.
+        """
+        rng = self._rng
+        for changes in self.undo.values():
+            kept = rng.randint(0, len(changes))
+            for undo in reversed(changes[kept:]):
+                undo()
+        for path, synced in self.synced.items():
+            if path.is_file():
+                size = path.stat().st_size
+                kept = synced if rng.random() < 0.5 else rng.randint(min(synced, size), size)
+                with path.open("r+b") as raw:
+                    raw.truncate(min(kept, size))
+                    if synced < kept <= size and rng.random() < 0.5:
+                        raw.seek(rng.randint(synced, kept - 1))
+                        raw.write(b"\0")
+        for tree in [tree for tree, unsynced in self.unsynced_trees.items() if unsynced]:
+            for file in sorted(found for found in tree.rglob("*") if found.is_file()):
+                os.truncate(file, rng.randint(0, file.stat().st_size))
+        self.synced = {path: path.stat().st_size for path in self.synced if path.is_file()}
+        self.undo.clear()
+        self.unsynced_trees.clear()
+
+    def turn(self, now: float) -> float:
+        """When a sync that is asked for now is done: one at a time, in order."""
+        self._busy_until = max(now, self._busy_until) + self._rng.uniform(*self.sync_seconds)
+        return self._busy_until
+
+
+class SimFile:
+    """An open file; see :class:`rstore_replica.raft.disk.DiskFile`."""
+
+    def __init__(self, disk: SimDisk, path: Path) -> None:
+        self._disk = disk
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def append(self, data: bytes) -> None:
+        volume = self._disk.volume
+        if self._disk.about_to("append"):
+            os.write(self._descriptor, data[: len(data) // 2])
+            self._disk.die()
+        volume.synced.setdefault(self.path, 0)
+        os.write(self._descriptor, data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return os.pread(self._descriptor, size, offset)
+
+    def sync(self) -> None:
+        if self._disk.about_to("sync"):
+            self._disk.die()
+        volume = self._disk.volume
+        size = self.size()
+        if volume.limits is not None:
+            size = min(size, volume.limits.get(self.path, 0))
+        volume.synced[self.path] = max(size, volume.synced.get(self.path, 0))
+
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def truncate(self, size: int) -> None:
+        if self._disk.about_to("truncate"):
+            self._disk.die()
+        os.ftruncate(self._descriptor, size)
+        self._disk.volume.synced[self.path] = size
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class SimDisk:
+    """What one process sees of the volume; see :class:`rstore_replica.raft.disk.Disk`."""
+
+    def __init__(self, volume: Volume, process: Process, rng: random.Random, crash: Callable[[], None]) -> None:
+        """``crash`` ends the process (and perhaps its machine) in the middle of an operation."""
+        self.volume = volume
+        self._process = process
+        self._rng = rng
+        self._crash = crash
+        self.fuse: int | None = None
+        """The process dies in the operation so many from now."""
+
+    def about_to(self, operation: str) -> bool:
+        """Whether the process is to die in this operation."""
+        if not self._process.alive:
+            raise ProcessDied
+        if self.fuse is None:
+            return False
+        self.fuse -= 1
+        return self.fuse < 0
+
+    def die(self) -> None:
+        """Does not return."""
+        self.fuse = None
+        self._crash()
+        raise ProcessDied
+
+    def open(self, path: Path) -> SimFile:
+        if self.about_to("open"):
+            self.die()
+        if not path.exists():
+            self.volume.synced[path] = 0
+            self.volume.note(path, lambda: path.unlink(missing_ok=True))
+        else:
+            self.volume.synced.setdefault(path, path.stat().st_size)
+        return SimFile(self, path)
+
+    def make_directory(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+
+    def list_directory(self, path: Path) -> list[str]:
+        return sorted(os.listdir(path))
+
+    def sync_directory(self, path: Path) -> None:
+        if self.about_to("sync_directory"):
+            self.die()
+        self.volume.undo.pop(path, None)
+
+    def sync_tree(self, path: Path) -> None:
+        if self.about_to("sync_tree"):
+            self.die()
+        self.volume.unsynced_trees[path] = False
+        for folder, _, _ in os.walk(path):
+            self.volume.undo.pop(Path(folder), None)
+
+    def rename(self, source: Path, target: Path) -> None:
+        if self.about_to("rename"):
+            self.die()
+        volume = self.volume
+        if source.is_dir() and volume.unsynced_trees.pop(source, True):
+            volume.unsynced_trees[target] = True
+        os.replace(source, target)
+        if source in volume.synced:
+            volume.synced[target] = volume.synced.pop(source)
+
+        def undo() -> None:
+            if target.exists() and not source.exists():
+                os.replace(target, source)
+
+        volume.note(target, undo)
+
+    def remove(self, path: Path) -> None:
+        if not path.exists():
+            return
+        dying = self.about_to("remove")
+        volume = self.volume
+        if dying:
+            for file in sorted(found for found in path.rglob("*") if found.is_file())[:1]:
+                file.unlink()
+            self.die()
+        trashed = volume.to_trash(path)
+        synced = volume.synced.pop(path, None)
+
+        def undo() -> None:
+            volume.bring_back(trashed, path)
+            if synced is not None:
+                volume.synced[path] = synced
+
+        volume.note(path, undo)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What is appended after the call is not made durable by it."""
+        sizes = {path: path.stat().st_size for path in self.volume.synced if path.is_file()}
+        await self._until(self.volume.turn(asyncio.get_running_loop().time()))
+        self.volume.limits = sizes
+        try:
+            return work()
+        finally:
+            self.volume.limits = None
+
+    async def run_aside(self, work: Callable[[], T]) -> T:
+        loop = asyncio.get_running_loop()
+        seconds = self._rng.uniform(*self.volume.aside_seconds)
+        early = self._rng.random()
+        await self._until(loop.time() + seconds * early)
+        result = work()
+        await self._until(loop.time() + seconds * (1 - early))
+        return result
+
+    async def _until(self, when: float) -> None:
+        await asyncio.sleep(when - asyncio.get_running_loop().time())
+
+    def close(self) -> None:
+        """Nothing to end."""

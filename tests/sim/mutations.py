@@ -1,0 +1,223 @@
+"""Mistakes one could make in the replica's code, each put in for the time of a run: the simulator must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from rstore_api.proto import raft_pb2 as pb
+from rstore_replica.mvcc.machine import Machine
+from rstore_replica.raft import core, durability, syncobj
+from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.leader import LeaderLog
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    """``owner.name`` is what ``make`` makes of it."""
+    original = owner.__dict__[name]
+    setattr(owner, name, make(original))
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def ack_before_fsync(_original: Any) -> Any:
+    """A follower acknowledges, and a replica votes, before what that promises is on its disk."""
+
+    def hold(self: Any, release: Callable[[], object]) -> None:
+        release()
+
+    return hold
+
+
+def skip_the_term_check(original: Any) -> Any:
+    """Answers count though they were given to a question of an earlier term."""
+
+    def receive(self: Any, peer: str, envelope: pb.RaftEnvelope) -> None:
+        if envelope.WhichOneof("body") in ("append_reply", "vote_reply", "round_reply"):
+            envelope.term = max(envelope.term, self.engine.term)
+        original(self, peer, envelope)
+
+    return receive
+
+
+def truncate_on_match(_original: Any) -> Any:
+    """A follower takes away what follows the previous entry, also where it is what the leader sends."""
+
+    def without_known(journal: Journal, commit: int, term: int, request: pb.RaftAppend) -> Any:
+        previous = request.prev_index
+        entries = [(entry.command, previous + 1 + i, entry.term) for i, entry in enumerate(request.entries)]
+        message: dict[str, Any] = {"type": "append_entries", "term": term, "entries": entries}
+        message.update(
+            prevLogIdx=previous, prevLogTerm=request.prev_term, commit_index=max(commit, request.commit_index)
+        )
+        return message, None
+
+    return without_known
+
+
+def apply_twice(original: Any) -> Any:
+    """An entry that the state machine already holds is applied again."""
+
+    def apply(self: Machine, index: int, term: int, entry: bytes) -> object:
+        if index <= self.applied_index:
+            self._position = msgspec.structs.replace(self._position, applied_index=index - 1)
+        return original(self, index, term, entry)
+
+    return apply
+
+
+def vote_twice(original: Any) -> Any:
+    """A replica gives its vote to whoever asks."""
+
+    def receive(self: Any, peer: str, message: dict[str, Any]) -> None:
+        if message["type"] == "request_vote":
+            self._set("votedForNodeId", None)
+        original(self, peer, message)
+
+    return receive
+
+
+def commit_of_old_terms(original: Any) -> Any:
+    """A leader commits what a majority holds, though the entry is of an earlier term."""
+
+    class AllOfThisTerm:
+        def __init__(self, journal: Journal, term: int) -> None:
+            self._journal, self._term = journal, term
+
+        def term_at(self, _index: int) -> int:
+            return self._term
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._journal, name)
+
+    def advance_commit(self: Any) -> None:
+        journal = self._journal
+        self._journal = AllOfThisTerm(journal, self._engine.term)
+        try:
+            original(self)
+        finally:
+            self._journal = journal
+
+    return advance_commit
+
+
+class _Bag(list):  # type: ignore[type-arg]
+    """Takes for a set, and counts what is added twice as two."""
+
+    add = list.append
+
+    def __contains__(self, _item: object) -> bool:
+        return False
+
+
+def votes_counted_twice(original: Any) -> Any:
+    """A vote that the network delivers twice counts as two."""
+
+    def campaign(self: Any, now: float) -> None:
+        original(self, now)
+        self._votes = _Bag(self._votes)
+
+    return campaign
+
+
+def count_before_fsync(original: Any) -> Any:
+    """The leader counts itself for what is not yet on its disk."""
+
+    class AllDurable:
+        def __init__(self, journal: Journal) -> None:
+            self._journal = journal
+            self.durable_index = journal.last_index
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._journal, name)
+
+    def advance_commit(self: Any) -> None:
+        journal = self._journal
+        self._journal = AllDurable(journal)
+        try:
+            original(self)
+        finally:
+            self._journal = journal
+
+    return advance_commit
+
+
+def stale_reads(_original: Any) -> Any:
+    """A read point is given without asking whether this replica still leads."""
+
+    def round_confirmed(self: Any, number: int) -> bool:
+        return True
+
+    return round_confirmed
+
+
+def trust_unsynced_journal(original: Any) -> Any:
+    """After a crash of the process, what it had written but not synced counts as durable."""
+
+    def recover(self: Journal) -> None:
+        disk = self._disk
+        self._disk = _NoSync(disk)  # type: ignore[assignment]
+        try:
+            original(self)
+        finally:
+            self._disk = disk
+            for segment in self._segments:
+                segment.file = getattr(segment.file, "real", segment.file)
+
+    return recover
+
+
+class _NoSync:
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def open(self, path: Any) -> Any:
+        exists = path.exists()
+        file = self.real.open(path)
+        return _NoSyncFile(file) if exists else file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class _NoSyncFile(_NoSync):
+    def sync(self) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """Where, what, how it is replaced, and within how many seeds it must be caught."""
+
+    owner: Any
+    attribute: str
+    make: Callable[[Any], Any]
+    within_seeds: int
+
+
+MUTATIONS = {
+    "ack-before-fsync": Mutation(durability.Syncer, "hold", ack_before_fsync, 10),
+    "count-before-fsync": Mutation(LeaderLog, "advance_commit", count_before_fsync, 20),
+    "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, 200),
+    "truncate-on-match": Mutation(core, "without_known", truncate_on_match, 20),
+    "apply-twice": Mutation(Machine, "apply", apply_twice, 60),
+    "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, 200),
+    "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, 200),
+    "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, 200),
+    "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, 100),
+    "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, 200),
+}
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """The replica's code has this mistake meanwhile."""
+    mutation = MUTATIONS[name]
+    with _replaced(mutation.owner, mutation.attribute, mutation.make):
+        yield

@@ -1,0 +1,57 @@
+"""A simulated operating system process: everything that was scheduled in its context ends with it, at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("sim_process", default=None)
+
+
+class ProcessDied(BaseException):
+    """Unwinds the code of a process that died in the middle of something. Nobody may catch it."""
+
+
+class Process:
+    """Lives until :meth:`kill`. ``incarnation`` distinguishes it from those of the same name before and after."""
+
+    def __init__(self, name: str, incarnation: int) -> None:
+        self.name = name
+        self.incarnation = incarnation
+        self.alive = True
+        self._context = contextvars.copy_context()
+        self._context.run(PROCESS.set, self)
+
+    def kill(self) -> None:
+        """No handler, no clean-up: what it had scheduled just does not happen."""
+        self.alive = False
+
+    def context(self) -> contextvars.Context:
+        """A context to run something of this process in."""
+        return self._context.copy()
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task of this process."""
+        return asyncio.get_running_loop().create_task(work, context=self.context())
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """A callback of this process."""
+        asyncio.get_running_loop().call_soon(callback, *args, context=self.context())
+
+
+class HostClock:
+    """A machine's clock: runs at its own rate. Timers set on it are slow or fast with it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, rate: float) -> None:
+        self._loop = loop
+        self._rate = rate
+
+    def monotonic(self) -> float:
+        """Seconds on this machine's clock."""
+        return self._loop.time() * self._rate
+
+    def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """After so many seconds of this machine's clock."""
+        return self._loop.call_later(max(0.0, delay_seconds) / self._rate, callback)

@@ -1,0 +1,264 @@
+"""The replicas of one region in the simulated world: machines that fail, and the real replica code on each."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rstore_api.proto import rstore_pb2
+from rstore_replica.api.batcher import Batcher, BatchLimits
+from rstore_replica.mvcc.machine import Machine
+from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role, RunningMarker
+from sim.disk import SimDisk, Volume
+from sim.network import Network, SimTransport
+from sim.oracle import DurableLog, Oracle, durable_log, is_durable
+from sim.process import HostClock, Process, ProcessDied
+from sim.trace import Trace
+
+STORE_ID = "sim"
+REGION = "one"
+NOT_LEADING = 1 << 62
+
+
+@dataclass(frozen=True)
+class RegionProfile:
+    """What one run's region is like."""
+
+    size: int
+    raft: RaftConfig
+    batch: BatchLimits
+    aside_seconds: tuple[float, float]
+    """Range of what a checkpoint takes."""
+
+
+class WatchedMachine:
+    """The state machine as the group has it; the oracle sees what is applied."""
+
+    def __init__(self, host: Host, machine: Machine, oracle: Oracle) -> None:
+        self._host = host
+        self._machine = machine
+        self._oracle = oracle
+
+    @property
+    def applied_index(self) -> int:
+        return self._machine.applied_index
+
+    def apply(self, index: int, term: int, entry: bytes) -> object:
+        host = self._host
+        assert host.group is not None
+        status = host.group.status()
+        if status.role is Role.LEADER and status.commit_index > host.commit_at_election:
+            counted = host.group._journal.term_at(status.commit_index)
+            if counted not in (None, status.term):
+                self._oracle.violated(
+                    f"{host.name} leads term {status.term} and commits entry {status.commit_index} of term {counted} "
+                    "by counting who holds it"
+                )
+        return self._oracle.on_apply(host.name, index, term, entry, self._machine, status.term)
+
+    def checkpoint(self, directory: Path) -> None:
+        self._machine.checkpoint(directory)
+
+    def restore(self, directory: Path) -> None:
+        self._machine.restore(directory)
+        self._host.restored += 1
+
+
+class Gate:
+    """Whether writes are taken; in one region alone, once it has been bootstrapped."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    @property
+    def open(self) -> bool:
+        return self._machine.state.writable
+
+    @property
+    def epoch(self) -> int:
+        return self._machine.state.epoch
+
+
+class Host:
+    """A machine with its disk and clock, and the replica's process on it, while there is one."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        root: Path,
+        members: tuple[Member, ...],
+        profile: RegionProfile,
+        network: Network,
+        oracle: Oracle,
+        trace: Trace,
+        rng: random.Random,
+        violated: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self._members = members
+        self._profile = profile
+        self._network = network
+        self._oracle = oracle
+        self._trace = trace
+        self._rng = rng
+        self._violated = violated
+        self.volume = Volume(root, random.Random(rng.random()))
+        self.volume.aside_seconds = profile.aside_seconds
+        self._root = root
+        self._rate = rng.uniform(0.99, 1.01)
+        self._boot = 1
+        self._incarnation = 0
+        self._powerless = False
+        self._environment_synced = False
+        self._durable = DurableLog(1, ())
+        self.process: Process | None = None
+        self.group: Group | None = None
+        self.machine: Machine | None = None
+        self.batcher: Batcher | None = None
+        self.disk: SimDisk | None = None
+        self.ready = False
+        self.stopping = False
+        self.restored = 0
+        self.commit_at_election = NOT_LEADING
+        self.on_elected: Callable[[Host], None] = lambda _host: None
+
+    # ------------------------------------------------------------------ life
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is there, ready or not."""
+        return self.process is not None
+
+    def start(self) -> None:
+        """A new process, on what the last one has left."""
+        assert self.process is None
+        if self._powerless:
+            self._powerless = False
+            self._boot += 1
+            self.volume.lose_power()
+            if not self._environment_synced:
+                self._spoil_environment()
+        self._incarnation += 1
+        self.commit_at_election = NOT_LEADING
+        process = Process(self.name, self._incarnation)
+        self.process = process
+        self._trace.fault(f"start {self.name}")
+        process.spawn(self._run(process))
+
+    async def _run(self, process: Process) -> None:
+        try:
+            self.disk = SimDisk(self.volume, process, self._rng, lambda: self.crash(power=self._rng.random() < 0.5))
+            marker = RunningMarker(self._root / "running", self.disk, str(self._boot))
+            if not marker.trusted():
+                shutil.rmtree(self._root / "mvcc", ignore_errors=True)
+            marker.set()
+            self._environment_synced = False
+            machine = Machine.open(self._root / "mvcc", region=REGION, map_bytes=1 << 20)
+            self.machine = machine
+            loop = asyncio.get_running_loop()
+            self.group = group = Group(
+                name=self.name,
+                members=self._members,
+                directory=self._root / "raft",
+                machine=WatchedMachine(self, machine, self._oracle),
+                transport=SimTransport(self._network, process, self._rng.getrandbits(63) | 1),
+                clock=HostClock(loop, self._rate),
+                disk=self.disk,
+                config=self._profile.raft,
+                rng=random.Random(self._rng.random()),
+                on_fatal=self._failed,
+            )
+            group.on_change(self._changed)
+            self.batcher = Batcher(
+                group=group,
+                gate=Gate(machine),
+                write_limits=lambda _bytes: rstore_pb2.WriteLimits(max_txn_ops=128),
+                limits=self._profile.batch,
+            )
+            await group.start()
+            self.ready = True
+        except ProcessDied:
+            raise
+        except Exception as error:
+            self._violated(f"{self.name} does not start: {type(error).__name__}: {error}")
+
+    def crash(self, *, power: bool) -> None:
+        """The process ends here and now; with ``power`` its machine too."""
+        if self.process is None:
+            return
+        self._trace.fault(f"{'power off' if power else 'kill'} {self.name}")
+        self._end(silently=power)
+        self._powerless = self._powerless or power
+
+    async def stop(self) -> None:
+        """An orderly end, as on SIGTERM."""
+        process, group, batcher, machine, disk = self.process, self.group, self.batcher, self.machine, self.disk
+        if process is None or not self.ready or self.stopping:
+            return
+        assert group is not None
+        assert batcher is not None
+        assert machine is not None
+        assert disk is not None
+        self._trace.fault(f"stop {self.name}")
+        self.stopping = True
+
+        async def work() -> None:
+            await group.stop()
+            await batcher.close()
+            self._environment_synced = True
+            RunningMarker(self._root / "running", disk, str(self._boot)).clear()
+
+        task = process.spawn(work())
+        await asyncio.wait([task], timeout=5)
+        if self.process is process:
+            if task.done() and not task.cancelled() and isinstance(task.exception(), Exception):
+                self._violated(f"{self.name} does not stop: {task.exception()!r}")
+            self._end(silently=False)
+
+    def _end(self, *, silently: bool) -> None:
+        process, group = self.process, self.group
+        assert process is not None
+        process.kill()
+        if group is not None and group._started:
+            self._durable = durable_log(group._journal, self.volume.synced)
+            self._network.leave(group._transport, silently=silently)  # type: ignore[arg-type]
+        if self.machine is not None:
+            self.machine.close()
+        self.process = self.group = self.machine = self.batcher = self.disk = None
+        self.ready = self.stopping = False
+
+    def _spoil_environment(self) -> None:
+        """The state machine's files were not synced: after a loss of power they must not be looked at."""
+        for file in sorted((self._root / "mvcc").rglob("data.mdb")):
+            file.write_bytes(self._rng.randbytes(512))
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def leads(self) -> bool:
+        """Whether it believes so."""
+        return self.ready and self.group is not None and self.group.status().role is Role.LEADER
+
+    def holds_durably(self, index: int, term: int) -> bool:
+        """See :class:`sim.oracle.Log`."""
+        if self.group is not None and self.group._started:
+            return is_durable(self.group._journal, self.volume.synced, index, term)
+        return self._durable.holds(index, term)
+
+    def _changed(self, status: GroupStatus) -> None:
+        self._trace.add(f"{self.name} {status.role.value} t{status.term} leader {status.leader}")
+        if status.role is not Role.LEADER:
+            self.commit_at_election = NOT_LEADING
+        elif self.group is not None:
+            self.commit_at_election = status.commit_index
+            self._oracle.on_leader(self.name, status.term, self.group._journal)
+            self.on_elected(self)
+
+    def _failed(self, error: BaseException) -> None:
+        if not isinstance(error, ProcessDied):
+            self._violated(f"{self.name} gives up: {type(error).__name__}: {error}")

@@ -1,0 +1,206 @@
+"""Scope ``region``: one region of one, three or five replicas, its clients, and everything that can go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from pathlib import Path
+
+from rstore_api import errors
+from rstore_api.proto import rstore_pb2
+from rstore_replica.api.batcher import BatchLimits
+from rstore_replica.raft import Member, RaftConfig
+from sim import history
+from sim.clients import Clients
+from sim.faults import Faults
+from sim.oracle import Oracle, agree
+from sim.region import REGION, STORE_ID, Host, RegionProfile
+from sim.world import World
+
+FAULTS_SECONDS = 5.0
+RECOVERY_SECONDS = 40.0
+
+
+def profile_of(rng: random.Random) -> RegionProfile:
+    """Sizes, timeouts and thresholds: small, so that everything happens often."""
+    election = rng.choice([(0.5, 1.0), (0.5, 0.6), (0.8, 1.6)])
+    raft = RaftConfig(
+        election_timeout_min_seconds=election[0],
+        election_timeout_max_seconds=election[1],
+        heartbeat_seconds=rng.choice([0.1, 0.15]),
+        append_batch_entries=rng.choice([1, 3, 64]),
+        append_window_messages=rng.choice([1, 4, 64]),
+        segment_bytes=rng.choice([4096, 16384]),
+        tail_cache_bytes=rng.choice([200, 1 << 20]),
+        checkpoint_entries=rng.choice([10, 25, 60, 10_000]),
+        checkpoint_bytes=rng.choice([16384, 1 << 20]),
+        trailing_entries=rng.choice([0, 3, 20]),
+        snapshot_chunk_bytes=rng.choice([8192, 65536]),
+        snapshot_chunk_timeout_seconds=2.0,
+    )
+    batch = BatchLimits(
+        max_entry_requests=rng.choice([1, 4, 64]),
+        max_in_flight_entries=rng.choice([1, 2, 8]),
+        propose_timeout_seconds=rng.choice([1.0, 3.0]),
+    )
+    if rng.random() < 0.3:
+        # Whoever has missed a little needs a checkpoint.
+        raft = dataclasses.replace(raft, checkpoint_entries=8, trailing_entries=0)
+    aside = rng.choice([(0.001, 0.02), (0.01, 0.15)])
+    return RegionProfile(aside_seconds=aside, size=rng.choice([3, 3, 3, 5, 5, 5, 1]), raft=raft, batch=batch)
+
+
+class RegionScenario:
+    """One run."""
+
+    def __init__(self, world: World, root: Path) -> None:
+        self._world = world
+        rng = world.rng
+        profile = profile_of(rng)
+        members = tuple(Member(f"n{number}", f"n{number}:2380") for number in range(profile.size))
+        self.hosts: list[Host] = []
+        self.oracle = Oracle(self.hosts, world.violated)
+        for member in members:
+            self.hosts.append(
+                Host(
+                    member.name,
+                    root=root / member.name,
+                    members=members,
+                    profile=profile,
+                    network=world.network,
+                    oracle=self.oracle,
+                    trace=world.trace,
+                    rng=random.Random(rng.random()),
+                    violated=world.violated,
+                )
+            )
+        self._clients = Clients(
+            self.hosts, random.Random(rng.random()), world.trace, keys=5, pause_seconds=rng.choice([0.05, 0.15])
+        )
+        self._faults = Faults(self.hosts, world.network, random.Random(rng.random()), world.trace)
+        self._concurrent = rng.randint(1, 3)
+        world.trace.fault(f"{profile.size} replicas, {self._concurrent} faults at a time, {profile.raft}")
+
+    async def run(self) -> None:
+        """Faults while clients work, then peace, then the questions."""
+        for host in self.hosts:
+            host.start()
+        clients = asyncio.ensure_future(self._clients.run(self._world.rng.choice([2, 4])))
+        operator = asyncio.ensure_future(self._operate())
+        watcher = asyncio.ensure_future(self._watch())
+        await asyncio.sleep(1.2)
+        await self._faults.run(FAULTS_SECONDS, self._concurrent)
+        self._faults.end()
+        await self._recover()
+        self._clients.stopping = True
+        await clients
+        for task in (operator, watcher):
+            task.cancel()
+        await self._settled()
+        await self._final_checks()
+
+    def close(self) -> None:
+        """After the run, whatever came of it."""
+        for host in self.hosts:
+            if host.running:
+                host._end(silently=True)
+
+    # ------------------------------------------------------------------ meanwhile
+
+    async def _operate(self) -> None:
+        """Bootstraps the region, then compacts it now and then."""
+        bootstrap = rstore_pb2.BootstrapRequest(
+            store_id=STORE_ID, topology=rstore_pb2.Topology(epoch=1, version=1, primary_region=REGION)
+        )
+        while not any(host.machine is not None and host.machine.state.primary for host in self.hosts):
+            await self._propose(rstore_pb2.LogEntry(bootstrap=bootstrap))
+            await asyncio.sleep(0.1)
+        while True:
+            await asyncio.sleep(self._world.rng.uniform(0.5, 2.0))
+            revision = self.oracle.model.revision - self._world.rng.randint(0, 10)
+            await self._propose(rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=max(1, revision))))
+
+    async def _propose(self, entry: rstore_pb2.LogEntry) -> None:
+        """At whoever leads; what becomes of it is not asked."""
+        for host in self.hosts:
+            if host.leads and host.process is not None and host.group is not None:
+                group = host.group
+
+                async def work() -> None:
+                    try:
+                        await group.propose(entry.SerializeToString(), timeout_seconds=1.0)  # noqa: B023
+                    except errors.StoreError as error:
+                        self._world.trace.add(f"the operator was refused: {error.code}")
+
+                await asyncio.wait([host.process.spawn(work())], timeout=1.0)
+                return
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            self.oracle.compare_logs(
+                [(host.name, host.group._journal) for host in self.hosts if host.ready and host.group is not None]
+            )
+
+    # ------------------------------------------------------------------ at the end
+
+    async def _recover(self) -> None:
+        """A client gets its answer once everything works again."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RECOVERY_SECONDS
+        before = sum(operation.outcome is history.Outcome.DONE for operation in self._clients.operations)
+        while sum(operation.outcome is history.Outcome.DONE for operation in self._clients.operations) < before + 5:
+            if loop.time() > deadline:
+                self._world.violated(f"no client is served {RECOVERY_SECONDS:g} s after everything was repaired")
+                return
+            await asyncio.sleep(0.1)
+
+    async def _settled(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RECOVERY_SECONDS
+        while not self._equal():
+            if loop.time() > deadline:
+                where = {
+                    host.name: (host.group.status().commit_index, host.group.status().applied_index)
+                    for host in self.hosts
+                    if host.group is not None
+                }
+                self._world.violated(f"the replicas do not come together: committed and applied {where}")
+                return
+            await asyncio.sleep(0.1)
+
+    def _equal(self) -> bool:
+        groups = [host.group for host in self.hosts if host.ready and host.group is not None]
+        statuses = [group.status() for group in groups]
+        return len(groups) == len(self.hosts) and agree(
+            [value for status in statuses for value in (status.last_index, status.applied_index)]
+        )
+
+    async def _final_checks(self) -> None:
+        violated = self._world.violated
+        self.oracle.compare_logs([(host.name, host.group._journal) for host in self.hosts if host.group is not None])
+        found = []
+        for host in self.hosts:
+            if host.machine is not None:
+                hashed = await host.machine.hash_kv(0)
+                found.append((host.machine.revision, hashed.hash, hashed.hash_revision))
+        if not agree(found):
+            violated(f"the replicas hold different data at the same entry: {found}")
+        elif found and found[0][0] != self.oracle.model.revision:
+            violated(
+                f"the replicas are at revision {found[0][0]}, the committed log makes {self.oracle.model.revision}"
+            )
+        problem = history.check(self._clients.operations, self.oracle.states, self.oracle.writes)
+        if problem:
+            violated(problem)
+        done = sum(operation.outcome is history.Outcome.DONE for operation in self._clients.operations)
+        self._world.notes.update(
+            operations=len(self._clients.operations),
+            done=done,
+            unknown=sum(operation.outcome is history.Outcome.UNKNOWN for operation in self._clients.operations),
+            terms=len(self.oracle.leaders),
+            entries=self.oracle.newest,
+            restored=sum(host.restored for host in self.hosts),
+            restarts=sum(host._incarnation - 1 for host in self.hosts),
+        )

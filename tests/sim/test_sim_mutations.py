@@ -1,0 +1,14 @@
+"""The simulator can fail: each of these mistakes in the replica's code is caught within the seeds that are stated."""
+
+from __future__ import annotations
+
+import pytest
+from sim.mutations import MUTATIONS, mutated
+from sim.scopes import run_seed
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_the_simulator_catches(name: str) -> None:
+    seeds = MUTATIONS[name].within_seeds
+    with mutated(name):
+        assert any(run_seed(seed).violation for seed in range(seeds)), f"not caught within {seeds} seeds"

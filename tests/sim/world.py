@@ -1,0 +1,150 @@
+"""One simulated run: loop, network, trace, and what came of it. Scenarios put machines and clients into it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import logging
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from rstore_replica.raft import snapshots
+from sim.loop import Stuck, VirtualLoop
+from sim.network import Network
+from sim.process import ProcessDied
+from sim.trace import Trace
+
+MAX_CALLBACKS = 600_000
+
+
+class World:
+    """What a scenario is given."""
+
+    def __init__(self, loop: VirtualLoop, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.trace = Trace(loop)
+        self.network = Network(loop, random.Random(self.rng.random()), self.trace)
+        self.notes: dict[str, int] = {}
+        self.first_violation: str | None = None
+        self.ended = asyncio.Event()
+
+    def violated(self, what: str) -> None:
+        """Something that must never be. The run ends."""
+        if self.first_violation is None:
+            self.first_violation = what
+            self.trace.fault(f"VIOLATION: {what}")
+            self.ended.set()
+
+
+class Scenario(Protocol):
+    """What happens in a run."""
+
+    def run(self) -> Coroutine[Any, Any, None]:
+        """All of it."""
+
+    def close(self) -> None:
+        """Releases what is open, also after a run that did not end well."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run. ``violation`` None: nothing that must not be."""
+
+    seed: int
+    scope: str
+    violation: str | None
+    digest: str
+    events: int
+    faults: list[str] = field(default_factory=list)
+    recent: list[str] = field(default_factory=list)
+    notes: dict[str, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """For whoever has to find the cause."""
+        return "\n".join(
+            [
+                f"seed {self.seed}: {self.violation or 'no violation'}",
+                "faults:",
+                *(f"  {line}" for line in self.faults),
+                "last events:",
+                *(f"  {line}" for line in self.recent),
+                f"first violated: {self.violation}",
+                f"run it again: make sim SEEDS={self.seed} SCOPE={self.scope}",
+            ]
+        )
+
+
+def simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]) -> Report:
+    """Runs one seed to its end or to the first violation."""
+    root = Path(tempfile.mkdtemp(prefix=f"sim-{seed}-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    secrets = snapshots.secrets
+    loop = VirtualLoop(max_callbacks=MAX_CALLBACKS)
+    gc_was_on = gc.isenabled()
+    _spare_the_collector()
+    gc.disable()
+    try:
+        world = World(loop, seed)
+        snapshots.secrets = SimpleNamespace(randbits=random.Random(world.rng.random()).getrandbits)  # type: ignore[assignment]
+        loop.set_exception_handler(lambda _loop, context: _unhandled(world, context))
+        made: list[Scenario] = []
+        try:
+            loop.run_until_complete(_main(world, scenario, root, made))
+        except Stuck as error:
+            world.violated(f"the run is stuck: {error}")
+        for one in made:
+            one.close()
+        return Report(
+            seed=seed,
+            scope=scope,
+            violation=world.first_violation,
+            digest=world.trace.digest(),
+            events=world.trace.events,
+            faults=world.trace.faults,
+            recent=list(world.trace.recent),
+            notes=world.notes,
+        )
+    finally:
+        loop.set_exception_handler(lambda _loop, _context: None)
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        snapshots.secrets = secrets
+        shutil.rmtree(root, ignore_errors=True)
+        gc.collect()
+        if gc_was_on:
+            gc.enable()
+        logging.disable(level)
+
+
+@functools.cache
+def _spare_the_collector() -> None:
+    """What is there before the first run need not be looked at after each."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _main(world: World, scenario: Callable[[World, Path], Scenario], root: Path, made: list[Scenario]) -> None:
+    one = scenario(world, root)
+    made.append(one)
+    running = asyncio.ensure_future(one.run())
+    ended = asyncio.ensure_future(world.ended.wait())
+    await asyncio.wait([running, ended], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        running.result()
+
+
+def _unhandled(world: World, context: dict[str, Any]) -> None:
+    error = context.get("exception")
+    if "never retrieved" in context["message"] or isinstance(error, ProcessDied):
+        return
+    world.violated(f"an exception that nobody handled: {context['message']}: {error!r}")

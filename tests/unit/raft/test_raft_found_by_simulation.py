@@ -1,0 +1,61 @@
+"""What the simulator found, pinned down: each in as few steps as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from pathlib import Path
+
+from rstore_replica.raft import RaftConfig, SystemClock
+from rstore_replica.raft.checkpoints import CheckpointStore, Manifest, write_manifest
+from rstore_replica.raft.disk import LocalDisk
+from rstore_replica.raft.journal import Journal
+from unit.raft.crash_disk import CrashDisk
+from unit.raft.raft_cluster import ListMachine
+
+
+def journal(path: Path, disk: CrashDisk) -> Journal:
+    return Journal(path, disk, segment_bytes=1 << 20, cache_bytes=1000)
+
+
+def test_what_a_killed_process_had_not_synced_is_synced_before_it_counts(tmp_path: Path) -> None:
+    disk = CrashDisk()
+    first = journal(tmp_path / "j", disk)
+    start = first.last_index
+    first.append(start + 1, 1, b"\0written, never synced")
+    first.close()
+    again = journal(tmp_path / "j", disk)
+    assert again.durable_index == start + 1
+    disk.crash(random.Random(1))
+    again.close()
+    assert journal(tmp_path / "j", CrashDisk()).last_index == start + 1, "what counted as durable is gone"
+
+
+def test_a_checkpoint_whose_removal_was_interrupted_does_not_keep_the_replica_from_starting(tmp_path: Path) -> None:
+    class DiesWhileRemoving(LocalDisk):
+        def remove(self, path: Path) -> None:
+            if path.is_dir() and (path / "manifest.json").exists():
+                (path / "manifest.json").unlink()
+                raise OSError("killed here")
+            super().remove(path)
+
+    def store(disk: LocalDisk) -> CheckpointStore:
+        return CheckpointStore(tmp_path, disk, ListMachine(), SystemClock(), RaftConfig())
+
+    dying = DiesWhileRemoving()
+    paths = []
+    for index in (10, 20):
+        making = tmp_path / "making"
+        (making / "data").mkdir(parents=True)
+        write_manifest(making, Manifest(index, 1, index, ()))
+        paths.append(store(dying).publish(making, index, 1))
+    with contextlib.suppress(OSError):
+        store(dying).remove_older(paths[1])
+    healthy = LocalDisk()
+    log = Journal(tmp_path / "journal", healthy, segment_bytes=1 << 20, cache_bytes=1000)
+    asyncio.run(store(healthy).recover(log))
+    newest = store(healthy).newest()
+    assert newest is not None
+    assert newest[0].index == 20
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [paths[1].name, "journal"]
