@@ -17,6 +17,9 @@ from rstore_operator.observed import Observed
 from rstore_operator.state import AUTOMATIC, FailoverIntent, Outcome, Step, StoreStatus, Trigger
 from rstore_operator.truth import Truth
 
+ANSWER_SECONDS = 5.0
+"""A region that has been silent for less than this may just not have been heard yet."""
+
 
 @dataclass
 class Answer:
@@ -162,7 +165,11 @@ def _annotation(
         else:
             refuse("AlreadyPrimary", f"{to_region} is primary already")
     elif obstacle := obstacles(to_region, observed, truth):
-        refuse("SwitchoverRefused", obstacle)
+        silent = [observed.silent_since.get(region) for region in (truth.primary_region, to_region)]
+        if any(since is not None and (now - since).total_seconds() < ANSWER_SECONDS for since in silent):
+            result.blocked = obstacle  # an operator that has just begun, or an election: not the last word
+        else:
+            refuse("SwitchoverRefused", obstacle)
     else:
         _begin(Trigger.ANNOTATION, to_region, truth, now, result)
 
