@@ -101,6 +101,6 @@ class GrpcConnector:
                 request_serializer=pb.StreamRequest.SerializeToString,
                 response_deserializer=pb.StreamResponse.FromString,
             )
-            return GrpcConnection(channel, stream())
+            return GrpcConnection(channel, stream())  # type: ignore[call-arg] # the stubs want an iterator
         except grpc.aio.UsageError as error:
             raise LinkBrokenError(f"{address}: the channel was closed") from error
