@@ -15,6 +15,7 @@ from sim.region import Host
 from sim.trace import Trace
 
 PATIENCE_SECONDS = 2.0
+SHORT_PATIENCE_SECONDS = 0.25
 
 
 class Clients:
@@ -93,7 +94,8 @@ class Clients:
             loop.call_later(delay, arrived, outcome)
 
         process.spawn(handle())
-        done, _ = await asyncio.wait([answer], timeout=PATIENCE_SECONDS)
+        patience = SHORT_PATIENCE_SECONDS if self._rng.random() < 0.5 else PATIENCE_SECONDS
+        done, _ = await asyncio.wait([answer], timeout=patience)
         operation.outcome = answer.result() if done else Outcome.UNKNOWN
         answer.cancel()
 

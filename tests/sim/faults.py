@@ -51,6 +51,7 @@ class Faults:
             (2, self._transfer),
             (1, self._stale_leader),
             (2, self._slow_election),
+            (2, self._kill_unsynced),
         ]
 
     async def run(self, seconds: float, concurrent: int) -> None:
@@ -130,6 +131,22 @@ class Faults:
         for host in hosts:
             await host.stop()
         await self._restart(hosts)
+
+    async def _kill_unsynced(self) -> None:
+        """Processes are killed, and are back at once, before their disks were done with what they had written."""
+        for host in self._hosts:
+            host.volume.sync_seconds = (0.5, 1.5)
+        self._trace.fault("disks take up to 1.5 s")
+        await asyncio.sleep(self._rng.uniform(0.05, 0.4))
+        leader = self._leader()
+        for host in self._hosts:
+            if host is not leader or self._rng.random() < 0.2:
+                host.crash(power=False)
+        await asyncio.sleep(0.01)
+        await self._restart(self._hosts)
+        await asyncio.sleep(self._rng.uniform(0.2, 0.6))
+        for host in self._hosts:
+            host.volume.sync_seconds = SLOW_SYNC_SECONDS[0]
 
     async def _die_in_disk_operation(self) -> None:
         hosts = self._some()

@@ -202,11 +202,11 @@ class Mutation:
 
 
 MUTATIONS = {
-    "ack-before-fsync": Mutation(durability.Syncer, "hold", ack_before_fsync, 10),
-    "count-before-fsync": Mutation(LeaderLog, "advance_commit", count_before_fsync, 20),
+    "ack-before-fsync": Mutation(durability.Syncer, "hold", ack_before_fsync, 20),
+    "count-before-fsync": Mutation(LeaderLog, "advance_commit", count_before_fsync, 100),
     "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, 200),
-    "truncate-on-match": Mutation(core, "without_known", truncate_on_match, 20),
-    "apply-twice": Mutation(Machine, "apply", apply_twice, 60),
+    "truncate-on-match": Mutation(core, "without_known", truncate_on_match, 100),
+    "apply-twice": Mutation(Machine, "apply", apply_twice, 200),
     "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, 200),
     "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, 200),
     "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, 200),

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_api.proto import rstore_pb2_grpc as rpc
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.waiting import within
+
+_STREAM = "/rstore.v1.Replication/Stream"
 
 
 class Dialer(Protocol):
@@ -93,5 +94,13 @@ class GrpcConnector:
         except BaseException:
             await channel.close(None)
             raise
-        stub = rpc.ReplicationStub(channel)  # type: ignore[no-untyped-call]
-        return GrpcConnection(channel, stub.Stream())
+        try:
+            # By path: the generated stub registers its methods with the channel, which crashes gRPC on a closed one.
+            stream = channel.stream_stream(
+                _STREAM,
+                request_serializer=pb.StreamRequest.SerializeToString,
+                response_deserializer=pb.StreamResponse.FromString,
+            )
+            return GrpcConnection(channel, stream())  # type: ignore[call-arg] # the stubs want an iterator
+        except grpc.aio.UsageError as error:
+            raise LinkBrokenError(f"{address}: the channel was closed") from error
