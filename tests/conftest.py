@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import leftovers
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -33,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that nothing long begins when the rest has ended."""
     items.sort(key=lambda item: SHARED.index(group) if (group := group_of(item.nodeid)) in SHARED else len(SHARED))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def grpc_stays_up() -> None:
+    """Else gRPC stops its asyncio thread whenever the last channel is collected, which has been seen to hang."""
+    grpc.aio.init_grpc_aio()
 
 
 def group_of(test_id: str) -> str:

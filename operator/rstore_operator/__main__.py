@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 
+import grpc.aio
 import kopf
 import structlog
 from kopf._core.engines.peering import Identity
@@ -25,6 +26,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises what makes it impossible to start (no credentials, port in use).
     """
+    grpc.aio.init_grpc_aio()  # for good: gRPC's own stop, when the last channel is collected, has been seen to hang
     api = await Kubernetes.connect()
     registry = kopf.OperatorRegistry()
     Handlers(lambda: api, settings.image).register(registry)

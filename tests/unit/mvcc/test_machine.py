@@ -285,7 +285,7 @@ def test_the_hash_sees_version_and_create_revision_by_themselves(tmp_path: Path)
         created, version, lease = body
         replica = Replica(tmp_path / str(number), "eu")
         batch = StreamBatch(epoch=1, prev_revision=1, last_revision=5, row_count=1)
-        batch.history.add(epoch=1, first_revision=5, region="us")
+        batch.history.add(epoch=1, first_revision=5, region="us", parent_revision=1)
         batch.rows = pack_batch([Row(5, 0, b"k", b"v", created, version, lease)])
         assert replica.receive(batch) == 5
         hashes.add(replica.hash().hash)
