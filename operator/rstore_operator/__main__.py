@@ -26,7 +26,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises what makes it impossible to start (no credentials, port in use).
     """
-    grpc.aio.init_grpc_aio()  # for good: gRPC's own stop, when the last channel is collected, has been seen to hang
+    # For good: its own stop, when the last channel is collected, has been seen to hang.
+    grpc.aio.init_grpc_aio()  # type: ignore[attr-defined] # not in the stubs
     api = await Kubernetes.connect()
     registry = kopf.OperatorRegistry()
     Handlers(lambda: api, settings.image).register(registry)
