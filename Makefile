@@ -54,7 +54,7 @@ $(STAMP):
 			echo "error: pip could not install what pyproject.toml names; the whole log is $(VENV)/setup.log" >&2; exit 1; }
 	@rm -f $(VENV)/.stamp-*; touch $@; echo; echo "setup: done"
 
-demo: setup ## a three-region store on a local cluster of plain processes: writes, switchover, comparison
+demo: setup ## a three-region store on a local cluster of plain processes: writes, switchover, failover, comparison
 	@$(BIN)/python -m rstore_cli.demo
 
 test: setup ## every test that needs no root: unit, chart, images, embedded cluster, end to end
