@@ -95,7 +95,8 @@ class GrpcConnector:
             await channel.close(None)
             raise
         try:
-            # By path: the generated stub registers its methods with the channel, which crashes gRPC on a closed one.
+            # By path, not by the generated stub: a segmentation fault was seen once where the stub registers its
+            # methods with the channel (grpcio 1.85). The cause is not known; a closed channel alone does not do it.
             stream = channel.stream_stream(
                 _STREAM,
                 request_serializer=pb.StreamRequest.SerializeToString,
