@@ -13,8 +13,8 @@ import kopf
 import structlog
 from kopf._core.engines.peering import Identity
 
+from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.handlers import Handlers
-from rstore_operator.k8s import Kubernetes
 from rstore_operator.log import configure_logging
 from rstore_operator.settings import Settings, parse_arguments
 

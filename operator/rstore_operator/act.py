@@ -13,8 +13,13 @@ from typing import Any, Protocol
 import structlog
 from rstore_api.errors import NotLeader, StoreError
 
-from rstore_operator.act_lease import fence, grant_as_witness
-from rstore_operator.actions import (
+from rstore_operator.cluster.act_lease import fence, grant_as_witness
+from rstore_operator.cluster.certificates import make_authority, make_certificate, new_key
+from rstore_operator.cluster.k8s import KubernetesError
+from rstore_operator.cluster.messages import topology_message
+from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.observe import ChildView
+from rstore_operator.planning.actions import (
     Action,
     AddMember,
     Apply,
@@ -33,14 +38,9 @@ from rstore_operator.actions import (
     RemoveAnnotations,
     RemoveMember,
 )
-from rstore_operator.certificates import make_authority, make_certificate, new_key
-from rstore_operator.children import key_pair
-from rstore_operator.k8s import KubernetesError
-from rstore_operator.messages import topology_message
-from rstore_operator.model import StoreRef
-from rstore_operator.observe import ChildView
-from rstore_operator.observed import ChildKey, FenceAnswer
-from rstore_operator.replicas import Replicas
+from rstore_operator.planning.children import key_pair
+from rstore_operator.planning.observed import ChildKey, FenceAnswer
+from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import secrets
 from rstore_operator.specs.labels import SPEC_HASH
 
@@ -52,7 +52,7 @@ CONNECTION_ERRORS = (OSError, TimeoutError)
 
 
 class KubernetesApi(Protocol):
-    """What is needed of :class:`rstore_operator.k8s.Kubernetes`."""
+    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
 
     async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
         """The object."""

@@ -11,9 +11,9 @@ from typing import Any
 import kopf
 import structlog
 
-from rstore_operator.k8s import Kubernetes
-from rstore_operator.model import FINALIZER, GROUP, PLURAL, VERSION, ReplicaImage, StoreRef
+from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.reconcile import Reconciler
+from rstore_operator.resource.model import FINALIZER, GROUP, PLURAL, VERSION, ReplicaImage, StoreRef
 from rstore_operator.specs.labels import STORE_LABEL
 
 log = structlog.get_logger(__name__)

@@ -9,10 +9,10 @@ from typing import Any
 
 from rstore_api.tls import TlsPem
 
-from rstore_operator.children import secret_value
-from rstore_operator.model import StoreRef
-from rstore_operator.observed import ChildKey, Observed, Pod, RegionObserved
-from rstore_operator.replicas import Replicas
+from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.planning.children import secret_value
+from rstore_operator.planning.observed import ChildKey, Observed, Pod, RegionObserved
+from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names, secrets
 from rstore_operator.specs.labels import REGION_LABEL
 

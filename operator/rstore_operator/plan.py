@@ -11,7 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rstore_operator.actions import (
+from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, Progressed, PromoteCommand, advance
+from rstore_operator.failover.requests import Answer, answer
+from rstore_operator.failover.unplanned import Clock
+from rstore_operator.failover.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
+from rstore_operator.failover.unplanned_requests import Scene, consider, rules_of
+from rstore_operator.failover.voting import electorate
+from rstore_operator.planning.actions import (
     Action,
     AddMember,
     Bootstrap,
@@ -25,27 +31,21 @@ from rstore_operator.actions import (
     RemoveMember,
     Target,
 )
-from rstore_operator.bootstrap import BootstrapPlan, plan_bootstrap
-from rstore_operator.children import Settled, deletions, plan_children
-from rstore_operator.commands import Commands, read_commands
-from rstore_operator.conditions import Situation, findings, merge
-from rstore_operator.effective import Effective, effective
-from rstore_operator.failover import Command, DemoteCommand, FenceCommand, Progressed, PromoteCommand, advance
-from rstore_operator.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
-from rstore_operator.notices import notices
-from rstore_operator.observed import Observed, RegionTopology, Topology
-from rstore_operator.phase import phase_of
-from rstore_operator.regions_status import region_statuses, summary
-from rstore_operator.requests import Answer, answer
+from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
+from rstore_operator.planning.children import Settled, deletions, plan_children
+from rstore_operator.planning.conditions import Situation, findings, merge
+from rstore_operator.planning.effective import Effective, effective
+from rstore_operator.planning.notices import notices
+from rstore_operator.planning.observed import Observed, RegionTopology, Topology
+from rstore_operator.planning.phase import phase_of
+from rstore_operator.planning.regions_status import region_statuses, summary
+from rstore_operator.planning.topology import desired_topology, held_regions, holds, region_topology
+from rstore_operator.planning.truth import Truth, read_truth
+from rstore_operator.resource.commands import Commands, read_commands
+from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
+from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs import names
-from rstore_operator.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
-from rstore_operator.topology import desired_topology, held_regions, holds, region_topology
-from rstore_operator.truth import Truth, read_truth
-from rstore_operator.unplanned import Clock
-from rstore_operator.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
-from rstore_operator.unplanned_requests import Scene, consider, rules_of
-from rstore_operator.validate import read_spec
-from rstore_operator.voting import electorate
 
 IDLE_SECONDS = 2.0
 BUSY_SECONDS = 0.2

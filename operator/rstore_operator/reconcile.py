@@ -12,16 +12,16 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
-from rstore_operator.actions import Demote, Notice, RemoveAnnotations
-from rstore_operator.k8s import KubernetesError
-from rstore_operator.model import ReplicaImage, StoreRef
+from rstore_operator.cluster.k8s import KubernetesError
+from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.observe import ChildView, observe
-from rstore_operator.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
-from rstore_operator.replicas import Replicas
-from rstore_operator.significance import due
-from rstore_operator.state import StoreStatus
-from rstore_operator.state_json import merge_patch, status_from_json, status_to_json
+from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
+from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
+from rstore_operator.resource.model import ReplicaImage, StoreRef
+from rstore_operator.resource.significance import due
+from rstore_operator.resource.state import StoreStatus
+from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ is noticed when ours is recorded."""
 
 
 class StoreApi(KubernetesApi, Protocol):
-    """What is needed of :class:`rstore_operator.k8s.Kubernetes`."""
+    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
 
     async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
         """The object."""

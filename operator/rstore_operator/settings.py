@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rstore_operator.model import ReplicaImage
+from rstore_operator.resource.model import ReplicaImage
 
 HEALTH_PORT = 8080
 _LEVELS = ("debug", "info", "warning", "error")

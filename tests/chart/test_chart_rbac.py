@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kopf
-from rstore_operator import handlers, k8s
-from rstore_operator.model import ReplicaImage, StoreRef
+from rstore_operator import handlers
+from rstore_operator.cluster import k8s
+from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.specs.labels import metadata
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rstore_operator.model import RegionSpec, StoreRef, StoreSpec
+from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata
 

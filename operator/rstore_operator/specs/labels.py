@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rstore_operator.model import API_VERSION, FIELD_MANAGER, GROUP, KIND, StoreRef
+from rstore_operator.resource.model import API_VERSION, FIELD_MANAGER, GROUP, KIND, StoreRef
 
 STORE_LABEL = f"{GROUP}/store"
 REGION_LABEL = f"{GROUP}/region"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from rstore_operator.actions import CertificateRequest
-from rstore_operator.model import StoreRef
+from rstore_operator.planning.actions import CertificateRequest
+from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata
 

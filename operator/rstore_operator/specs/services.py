@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rstore_operator.model import StoreRef
+from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata, selector_labels
 

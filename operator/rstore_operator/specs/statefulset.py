@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rstore_operator.model import Placement, RegionSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.model import Placement, RegionSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.specs import names
 from rstore_operator.specs.configmap import replica_config
 from rstore_operator.specs.labels import CONFIG_HASH, common_labels, digest, metadata, selector_labels

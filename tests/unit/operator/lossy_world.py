@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rstore_api.voters import WITNESS, majority, voters
-from rstore_operator.actions import Fence, GrantLease, Promote
-from rstore_operator.model import ReplicaImage
-from rstore_operator.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
 from rstore_operator.plan import Plan, PlanInput, plan
-from rstore_operator.state import QuarantinedTail
-from rstore_operator.state_json import status_from_json
+from rstore_operator.planning.actions import Fence, GrantLease, Promote
+from rstore_operator.planning.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
+from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.resource.state import QuarantinedTail
+from rstore_operator.resource.state_json import status_from_json
 from unit.operator.world import REF, START, FakeRegion, World
 
 LEASE = 3.0

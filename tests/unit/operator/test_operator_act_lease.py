@@ -7,10 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rstore_operator.act_lease import fence, grant_as_witness
-from rstore_operator.actions import Fence, GrantLease, Target
-from rstore_operator.model import StoreRef
-from rstore_operator.state import (
+from rstore_operator.cluster.act_lease import fence, grant_as_witness
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning.actions import Fence, GrantLease, Target
+from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.state import (
     AUTOMATIC,
     FailoverIntent,
     QuarantinedTail,
@@ -20,8 +21,7 @@ from rstore_operator.state import (
     StoreStatus,
     Trigger,
 )
-from rstore_operator.state_json import status_from_json, status_to_json
-from rstore_operator.voting import Electorate
+from rstore_operator.resource.state_json import status_from_json, status_to_json
 
 REF = StoreRef("default", "orders", "uid-1")
 TARGET = Target("orders-us-east-0", "10.0.0.1", "orders-us-east-0.orders-us-east-peers.default.svc")

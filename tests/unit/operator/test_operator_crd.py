@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from rstore_operator.commands import FAILOVER_TO
-from rstore_operator.model import StoreRef
-from rstore_operator.state import Outcome, Phase, Step, Trigger
-from rstore_operator.validate import read_spec
+from rstore_operator.resource.commands import FAILOVER_TO
+from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.state import Outcome, Phase, Step, Trigger
+from rstore_operator.resource.validate import read_spec
 from unit.operator.world import World
 
 ROOT = Path(__file__).parents[3]

@@ -14,8 +14,9 @@ from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.pruning import prune
 from rstore_devcluster.apiserver.schema.quantity import canonical
 from rstore_devcluster.apiserver.schema.structural import validate
-from rstore_operator.compare import change_needed
-from rstore_operator.model import ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.planning.compare import change_needed
+from rstore_operator.resource.model import ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.pdb import disruption_budget
@@ -23,7 +24,6 @@ from rstore_operator.specs.secrets import secret
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
 from rstore_operator.specs.statefulset import stateful_set
-from rstore_operator.validate import read_spec
 
 REF = StoreRef("shop", "orders", "uid-1")
 IMAGE = ReplicaImage("registry.example.com/replica:1.2", "IfNotPresent")

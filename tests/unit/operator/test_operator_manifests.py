@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from rstore_operator.compare import change_needed, covers
-from rstore_operator.model import Placement, ReplicaImage, StoreRef
+from rstore_operator.planning.compare import change_needed, covers
+from rstore_operator.resource.model import Placement, ReplicaImage, StoreRef
+from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.pdb import disruption_budget
@@ -14,7 +15,6 @@ from rstore_operator.specs.secrets import peer_request
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
 from rstore_operator.specs.statefulset import stateful_set
-from rstore_operator.validate import read_spec
 
 REF = StoreRef("shop", "orders", "uid-1")
 SPEC = read_spec(REF, {"regions": [{"name": "us-east"}, {"name": "eu-west", "replicas": 1}]})[0]

@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_operator.model import FailoverSpec, RegionSpec, ReplicationSpec, StoreRef
-from rstore_operator.parse import DEFAULT_REQUESTS, parse_spec
-from rstore_operator.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
-from rstore_operator.validate import read_spec
+from rstore_operator.resource.model import FailoverSpec, RegionSpec, ReplicationSpec, StoreRef
+from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
+from rstore_operator.resource.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
+from rstore_operator.resource.validate import read_spec
 
 REF = StoreRef("default", "orders", "uid")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from rstore_operator.actions import Apply, Bootstrap, Delete, IssueCertificate, Promote, PushTopology
-from rstore_operator.commands import (
+from rstore_operator.plan import IDLE_SECONDS
+from rstore_operator.planning.actions import Apply, Bootstrap, Delete, IssueCertificate, Promote, PushTopology
+from rstore_operator.resource.commands import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,
     FAILOVER_DRY_RUN,
@@ -13,7 +14,6 @@ from rstore_operator.commands import (
     FAILOVER_TO,
     PAUSED,
 )
-from rstore_operator.plan import IDLE_SECONDS
 from unit.operator.world import SPEC, World
 
 RUNNING = World()

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import yaml
 from rstore_operator.__main__ import run
-from rstore_operator.model import ReplicaImage
+from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.settings import Settings
 
 

@@ -6,10 +6,10 @@ import copy
 from typing import Any
 
 import pytest
-from rstore_operator.k8s import KubernetesError
-from rstore_operator.model import ReplicaImage
+from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.observe import ChildView, read_pod
 from rstore_operator.reconcile import Reconciler
+from rstore_operator.resource.model import ReplicaImage
 from unit.operator.world import REF, SPEC, START
 
 

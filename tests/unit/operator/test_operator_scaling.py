@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 
 import pytest
-from rstore_operator.actions import AddMember, Apply, HandOver, RemoveMember
-from rstore_operator.observed import Pod, RegionObserved, ReplicaStatus
-from rstore_operator.scaling import Scaling, plan_scaling
+from rstore_operator.planning.actions import AddMember, Apply, HandOver, RemoveMember
+from rstore_operator.planning.observed import Pod, RegionObserved, ReplicaStatus
+from rstore_operator.planning.scaling import Scaling, plan_scaling
 from unit.operator.world import SPEC, World
 
 

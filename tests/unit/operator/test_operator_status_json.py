@@ -7,10 +7,10 @@ import copy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_operator.commands import FAILOVER_TO
-from rstore_operator.significance import due
-from rstore_operator.state import Step, StoreStatus
-from rstore_operator.state_json import merge_patch, status_from_json, status_to_json
+from rstore_operator.resource.commands import FAILOVER_TO
+from rstore_operator.resource.significance import due
+from rstore_operator.resource.state import Step, StoreStatus
+from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
 from unit.operator.world import World
 
 

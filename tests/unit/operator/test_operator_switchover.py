@@ -7,8 +7,7 @@ import copy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_operator.commands import ABORT_FAILOVER, FAILOVER_TO
-from rstore_operator.failover import (
+from rstore_operator.failover.planned import (
     MOVES,
     DemoteCommand,
     InvariantError,
@@ -18,7 +17,8 @@ from rstore_operator.failover import (
     check_command,
     check_move,
 )
-from rstore_operator.state import Step, Trigger
+from rstore_operator.resource.commands import ABORT_FAILOVER, FAILOVER_TO
+from rstore_operator.resource.state import Step, Trigger
 from unit.operator.world import SPEC, START, World
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import functools
 
 import pytest
-from rstore_operator.choice import ranked
-from rstore_operator.commands import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
-from rstore_operator.observed import FenceAnswer
+from rstore_operator.failover.choice import ranked
+from rstore_operator.planning.observed import FenceAnswer
+from rstore_operator.resource.commands import (
+    ABORT_FAILOVER,
+    ACCEPT_DATA_LOSS,
+    FAILOVER_DRY_RUN,
+    FAILOVER_MODE,
+    FAILOVER_TO,
+)
 from unit.operator.lossy_world import LossyWorld, Memory, clone, running
 
 

@@ -9,7 +9,9 @@ import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from rstore_operator.actions import (
+from rstore_operator.cluster.certificates import KeyPair, make_authority, make_certificate, new_key
+from rstore_operator.plan import Plan, PlanInput, plan
+from rstore_operator.planning.actions import (
     AddMember,
     Apply,
     Bootstrap,
@@ -23,11 +25,9 @@ from rstore_operator.actions import (
     RemoveAnnotations,
     RemoveMember,
 )
-from rstore_operator.certificates import KeyPair, make_authority, make_certificate, new_key
-from rstore_operator.model import ReplicaImage, StoreRef
-from rstore_operator.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Topology
-from rstore_operator.plan import Plan, PlanInput, plan
-from rstore_operator.state_json import status_from_json, status_to_json
+from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Topology
+from rstore_operator.resource.model import ReplicaImage, StoreRef
+from rstore_operator.resource.state_json import status_from_json, status_to_json
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 REF = StoreRef("default", "orders", "uid-1")

@@ -1,0 +1,1 @@
+"""The outside: the Kubernetes API, the replicas' Admin service, certificates."""

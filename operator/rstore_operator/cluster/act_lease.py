@@ -1,0 +1,65 @@
+"""Fencing voters, and granting the lease as witness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.failover.unplanned import CLOCK_MARGIN
+from rstore_operator.planning.actions import Fence, GrantLease
+from rstore_operator.planning.observed import FenceAnswer
+from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.state_json import status_from_json
+
+log = structlog.get_logger(__name__)
+
+FENCE_TIMEOUT_SECONDS = 2.0
+GRANT_TIMEOUT_SECONDS = 1.0
+
+
+class StoreReader(Protocol):
+    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
+
+    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
+        """The object."""
+
+
+async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -> FenceAnswer:
+    """Make a region's leader commit the promise. Raises StoreError."""
+    answer = await replicas.call(
+        action.target,
+        lambda admin: admin.fence(action.store_id, action.epoch, timeout_seconds=FENCE_TIMEOUT_SECONDS),
+    )
+    # The grant runs from some moment before the answer, so counting from now is on the safe side.
+    clear_at = clock() + max(0, answer.remaining_grant_ms) / 1000 * CLOCK_MARGIN
+    log.info(
+        "fenced",
+        region=action.region,
+        epoch=action.epoch,
+        data_epoch=answer.epoch,
+        revision=answer.revision,
+        remaining_grant_ms=answer.remaining_grant_ms,
+    )
+    return FenceAnswer(action.region, action.epoch, answer.epoch, answer.revision, clear_at)
+
+
+async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantLease) -> None:
+    """Grant a round of the lease, unless a higher epoch is promised. Raises StoreError, KubernetesError.
+
+    The round was offered before this reads the promise, and the lease counts from its offer. So whoever records a
+    promise after this has read needs to wait one lease from then, however long this process is held up here.
+    """
+    body = await api.get_store(ref.namespace, ref.name)
+    meta = body.get("metadata", {})
+    status = status_from_json(body.get("status"))
+    under_way = status.failover.epoch if status.failover is not None else 0
+    if meta.get("uid") != ref.uid or max(status.promised_epoch, under_way) > action.epoch:
+        return
+    store_id, epoch, number = action.store_id, action.epoch, action.round
+    await replicas.call(
+        action.target,
+        lambda admin: admin.witness_grant(store_id, epoch, number, timeout_seconds=GRANT_TIMEOUT_SECONDS),
+    )

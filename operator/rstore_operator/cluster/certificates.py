@@ -1,0 +1,167 @@
+"""The store's certificate authority and its certificates (library: cryptography).
+
+Randomness is in the keys alone; they and the time come in as arguments, so whether something is due is a pure question.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from rstore_operator.planning.actions import CertificateRequest
+
+AUTHORITY_LIFETIME = timedelta(days=3650)
+CERTIFICATE_LIFETIME = timedelta(days=365)
+CLOCK_SKEW = timedelta(minutes=10)
+"""Certificates begin this long before now, so that a machine whose clock is behind accepts them."""
+RENEW_AFTER = 2 / 3
+"""Of its lifetime, after which a certificate is replaced."""
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A fresh P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def make_authority(name: str, key: ec.EllipticCurvePrivateKey, now: datetime) -> KeyPair:
+    """A self-signed authority that may sign certificates but no other authority."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    usage = _key_usage(signs_certificates=True)
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(identifier, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return _key_pair(certificate, key)
+
+
+def make_certificate(
+    authority: KeyPair, request: CertificateRequest, key: ec.EllipticCurvePrivateKey, now: datetime
+) -> KeyPair:
+    """A certificate of the authority. Raises ValueError when the authority's PEM cannot be read."""
+    issuer = x509.load_pem_x509_certificate(authority.certificate)
+    issuer_key = serialization.load_pem_private_key(authority.key, None)
+    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        raise ValueError("the authority's key is not an elliptic-curve key")
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    if request.server:
+        usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request.common_name)]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(min(now + CERTIFICATE_LIFETIME, issuer.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+    )
+    names = _alternative_names(request)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return _key_pair(builder.sign(issuer_key, hashes.SHA256()), key)
+
+
+def authority_problem(pair: KeyPair, now: datetime) -> str:
+    """Why this authority cannot be used; "" when it can."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        key = serialization.load_pem_private_key(pair.key, None)
+    except (ValueError, TypeError) as error:
+        return f"cannot be read: {error}"
+    if key.public_key() != certificate.public_key():
+        return "its key does not belong to its certificate"
+    if now >= certificate.not_valid_after_utc:
+        return "it has expired"
+    return ""
+
+
+def certificate_problem(pair: KeyPair, authority: bytes, request: CertificateRequest, now: datetime) -> str:
+    """Why this certificate must be replaced: unreadable, of another authority, other names, due; "" when it is good."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        issuer = x509.load_pem_x509_certificate(authority)
+        key = serialization.load_pem_private_key(pair.key, None)
+    except (ValueError, TypeError) as error:
+        return f"cannot be read: {error}"
+    if key.public_key() != certificate.public_key():
+        return "its key does not belong to it"
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception as error:
+        return f"it is not of the store's authority ({type(error).__name__})"
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if [name.value for name in names] != [request.common_name]:
+        return "it is for another name"
+    if _names_of(certificate) != frozenset(_alternative_names(request)):
+        return "it is for other host names or addresses"
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    if now >= certificate.not_valid_before_utc + lifetime * RENEW_AFTER:
+        return "two thirds of its lifetime have passed"
+    return ""
+
+
+def expires_at(certificate: bytes) -> datetime:
+    """When a PEM certificate expires. Raises ValueError."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+
+
+def _names_of(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(extension.value)
+
+
+def _alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:
+    addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in request.ip_addresses]
+    return [*(x509.DNSName(name) for name in request.dns_names), *addresses]
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _key_pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+    return KeyPair(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+    )

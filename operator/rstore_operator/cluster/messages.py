@@ -1,0 +1,106 @@
+"""Between protobuf messages of the Admin service and the planner's own values."""
+
+from __future__ import annotations
+
+from rstore_api.proto import rstore_pb2 as pb
+
+from rstore_operator.planning.observed import (
+    Granted,
+    Lease,
+    Progress,
+    RegionTopology,
+    ReplicaAddress,
+    ReplicaStatus,
+    Topology,
+)
+from rstore_operator.resource.state import QuarantinedTail
+
+MAX_TAILS = 10
+"""Quarantined tails shown of a region, the newest."""
+
+
+def topology_message(topology: Topology) -> pb.Topology:
+    """For a request."""
+    regions = [
+        pb.RegionTopology(
+            name=region.name,
+            replicas=[
+                pb.ReplicaAddress(name=item.name, peer_address=item.peer_address, client_address=item.client_address)
+                for item in region.replicas
+            ],
+        )
+        for region in topology.regions
+    ]
+    return pb.Topology(
+        epoch=topology.epoch, version=topology.version, primary_region=topology.primary_region, regions=regions
+    )
+
+
+def topology_of(message: pb.Topology) -> Topology:
+    """From an answer."""
+    regions = tuple(
+        RegionTopology(
+            region.name,
+            tuple(ReplicaAddress(item.name, item.peer_address, item.client_address) for item in region.replicas),
+        )
+        for region in message.regions
+    )
+    return Topology(message.epoch, message.version, message.primary_region, regions)
+
+
+def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
+    """From an answer; ``region`` is the one that the pod belongs to."""
+    return ReplicaStatus(
+        name=message.replica,
+        region=region,
+        store_id=message.store_id,
+        is_leader=message.is_leader,
+        leader=message.leader,
+        term=message.term,
+        revision=message.revision,
+        epoch=message.epoch,
+        promised_epoch=message.promised_epoch,
+        primary=message.primary,
+        writable=message.writable,
+        commit_index=message.commit_index,
+        applied_index=message.applied_index,
+        topology=topology_of(message.topology) if message.HasField("topology") else None,
+        progress=tuple(
+            Progress(
+                region=item.region,
+                connected=item.connected,
+                acked_revision=item.acked_revision,
+                lag_revisions=item.lag_revisions,
+                lag_bytes=item.lag_bytes,
+                lag_seconds=item.lag_seconds,
+                last_error=item.last_error,
+            )
+            for item in message.progress
+        ),
+        ready=message.ready,
+        not_ready_reason=message.not_ready_reason,
+        lease=(
+            Lease(message.lease.held, message.lease.witness_round, message.lease.duration_ms)
+            if message.HasField("lease")
+            else None
+        ),
+        granted=(
+            Granted(message.granted.epoch, message.granted.age_ms, message.granted.remaining_ms)
+            if message.HasField("granted")
+            else None
+        ),
+        tails=tuple(
+            QuarantinedTail(
+                epoch=item.epoch,
+                first_revision=item.first_revision,
+                last_revision=item.last_revision,
+                rows=item.count,
+                size_bytes=item.size_bytes,
+                file=item.file,
+                replaced_by_epoch=item.replaced_by_epoch,
+            )
+            for item in message.quarantined[-MAX_TAILS:]
+        ),
+        members=tuple(message.members),
+        learners=tuple(message.learners),
+    )

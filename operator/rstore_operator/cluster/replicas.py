@@ -1,0 +1,129 @@
+"""Asking replicas: one connection per pod of a store, status in parallel with a short deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+from rstore_api.client_admin import AdminClient
+from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
+from rstore_api.tls import TlsPem
+
+from rstore_operator.cluster.messages import replica_status
+from rstore_operator.planning.actions import Target
+from rstore_operator.planning.observed import Pod, ReplicaStatus
+from rstore_operator.specs import names
+
+log = structlog.get_logger(__name__)
+AnswerT = TypeVar("AnswerT")
+
+STATUS_TIMEOUT_SECONDS = 1.0
+KEEP_LATE_SECONDS = 5.0
+"""How long the last answer of a replica counts that is only late: on a busy machine that is no news."""
+
+
+@dataclass
+class _Known:
+    status: ReplicaStatus
+    address: str
+    at: float
+
+
+class Replicas:
+    """The replicas of one store."""
+
+    def __init__(self, store: str, namespace: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._namespace = namespace
+        self._clock = clock
+        self._tls: TlsPem | None = None
+        self._clients: dict[tuple[str, str], AdminClient] = {}
+        self._known: dict[str, _Known] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
+
+    async def use(self, tls: TlsPem | None) -> None:
+        """Present this certificate from now on; connections made with another are closed."""
+        if tls != self._tls:
+            self._tls = tls
+            await self.close()
+
+    async def close(self) -> None:
+        """Stop asking, close all connections."""
+        asking, self._asking = list(self._asking.values()), {}
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        clients, self._clients = list(self._clients.values()), {}
+        await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+
+    def target(self, pod: Pod) -> Target:
+        """How to call that pod's replica."""
+        host = names.pod_host(self._store, pod.region, self._namespace, pod.name)
+        return Target(pod.name, pod.ip, host)
+
+    async def statuses(
+        self, pods: Iterable[Pod], ask: Callable[[Pod], bool], *, patience_seconds: float
+    ) -> dict[str, ReplicaStatus]:
+        """What each replica says, by pod. ``ask`` picks those to ask; of the others the last answer is taken.
+
+        A replica that does not answer within ``patience_seconds`` is not waited for: its last answer is taken while it
+        is still being asked, so one that hangs does not hold up what the others decide.
+        """
+        pods = [pod for pod in pods if pod.ip]
+        await self._forget({(pod.name, pod.ip) for pod in pods})
+        if self._tls is None:
+            return {}
+        for pod in pods:
+            if ask(pod) and (pod.name, pod.ip) not in self._asking:
+                self._asking[(pod.name, pod.ip)] = asyncio.create_task(self._probe(pod))
+        if self._asking:
+            done, _ = await asyncio.wait(self._asking.values(), timeout=patience_seconds)
+            self._asking = {key: task for key, task in self._asking.items() if task not in done}
+            for task in done:
+                task.result()  # a probe reports by itself; anything it raises is a bug
+        return {pod.name: self._known[pod.name].status for pod in pods if pod.name in self._known}
+
+    async def call(self, target: Target, run: Callable[[AdminClient], Awaitable[AnswerT]]) -> AnswerT:
+        """One call to that replica. Raises StoreError."""
+        return await run(self._client(target))
+
+    def _client(self, target: Target) -> AdminClient:
+        key = (target.pod, target.ip)
+        client = self._clients.get(key)
+        if client is None:
+            host = f"[{target.ip}]" if ":" in target.ip else target.ip
+            address = f"{host}:{names.PEER_PORT}"
+            client = self._clients[key] = AdminClient(address, tls=self._tls, server_name=target.server_name)
+        return client
+
+    async def _probe(self, pod: Pod) -> None:
+        client = self._client(self.target(pod))
+        try:
+            message = await client.status(timeout_seconds=STATUS_TIMEOUT_SECONDS)
+        except StoreError as error:
+            known = self._known.get(pod.name)
+            late = isinstance(error, DeadlineExceeded | OutcomeUnknown)
+            if known is not None and not (late and self._clock() - known.at < KEEP_LATE_SECONDS):
+                del self._known[pod.name]
+                log.debug("replica_silent", replica=pod.name, reason=str(error))
+            return
+        if message.region != pod.region or message.replica != pod.name:
+            self._known.pop(pod.name, None)
+            log.warning("replica_mistaken", replica=pod.name, answered=f"{message.region}/{message.replica}")
+            return
+        self._known[pod.name] = _Known(replica_status(pod.region, message), pod.ip, self._clock())
+
+    async def _forget(self, present: set[tuple[str, str]]) -> None:
+        """Close connections to pods that are gone or have moved."""
+        for key in [key for key in self._asking if key not in present]:
+            self._asking.pop(key).cancel()
+        gone = [key for key in self._clients if key not in present]
+        closing = [self._clients.pop(key) for key in gone]
+        addresses = dict(present)
+        for name in [name for name, known in self._known.items() if addresses.get(name) != known.address]:
+            del self._known[name]
+        await asyncio.gather(*(client.close() for client in closing), return_exceptions=True)

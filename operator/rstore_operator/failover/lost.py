@@ -1,0 +1,71 @@
+"""Whether the primary region is lost, as far as the operator and the other regions can tell. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rstore_api.voters import WITNESS
+
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning.observed import Observed, ReplicaStatus
+from rstore_operator.planning.truth import Truth
+from rstore_operator.resource.commands import Commands
+
+ELECTION_SECONDS = 5.0
+"""A region of which a majority of replicas answers is electing a leader, and is given this long for it."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A region without a leader that answers. ``lost`` when that, and a lease that is not renewed, lasted long enough.
+
+    ``doubt`` says what speaks against it as yet.
+    """
+
+    since: datetime
+    lost: bool
+    doubt: str = ""
+    electing: bool = False
+
+
+def silence(
+    region: str, epoch: int, observed: Observed, voters: Electorate, *, delay_ms: int, now: datetime
+) -> Silence | None:
+    """Judge the region that has, or is being given, ``epoch``; grants to lower ones say nothing about it.
+
+    None when the region has a leader that answers, or when it is not known for how long it has had none."""
+    since = observed.silent_since.get(region)
+    if observed.leader(region) is not None or since is None:
+        return None
+    waited_seconds = (now - since).total_seconds()
+    seen = observed.region(region)
+    if waited_seconds < ELECTION_SECONDS and len(seen.replicas) > len(seen.pods) // 2:
+        return Silence(since, False, f"{region} is electing a leader", electing=True)
+    if waited_seconds * 1000 < delay_ms:
+        return Silence(since, False, f"no leader of {region} answers, for less than {delay_ms / 1000:g} s")
+    witnesses = {
+        name for name in voters.regions - {region} if _sees_no_renewal(observed.leader(name), epoch, delay_ms=delay_ms)
+    }
+    if voters.witness:
+        witnesses.add(WITNESS)  # grants only to a leader that answers
+    if not voters.decides(witnesses):
+        seeing = ", ".join(sorted(witnesses - {WITNESS})) or "no region"
+        return Silence(since, False, f"that the lease is not renewed is seen by {seeing} only, not by a majority")
+    return Silence(since, True)
+
+
+def _sees_no_renewal(leader: ReplicaStatus | None, epoch: int, *, delay_ms: int) -> bool:
+    """Whether that region's leader has granted nothing for so long; a young one may not know what was granted."""
+    if leader is None or leader.granted is None:
+        return False
+    if leader.granted.epoch == 0:
+        return leader.granted.remaining_ms == 0
+    return leader.granted.epoch < epoch or leader.granted.age_ms >= delay_ms
+
+
+def takes_the_planned_way(commands: Commands, observed: Observed, truth: Truth) -> bool:
+    """Whether a forced failover need not be one: the primary answers, and nobody accepted to lose anything."""
+    source = observed.leader(truth.primary_region)
+    accepted = commands.accept_data_loss == str(truth.epoch)
+    return not commands.forced or (source is not None and source.writable and not accepted)

@@ -1,0 +1,204 @@
+"""Whether a switchover should begin: what annotations and the spec ask for, and what speaks against it. Pure.
+
+What comes unplanned is in :mod:`rstore_operator.failover.unplanned_requests`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from rstore_operator.failover.lost import takes_the_planned_way
+from rstore_operator.failover.planned import ABORTABLE, begin
+from rstore_operator.planning.actions import Notice
+from rstore_operator.planning.observed import Observed
+from rstore_operator.planning.truth import Truth
+from rstore_operator.resource import commands as names
+from rstore_operator.resource.commands import Commands
+from rstore_operator.resource.state import AUTOMATIC, FailoverIntent, Outcome, Step, StoreStatus, Trigger
+
+ANSWER_SECONDS = 5.0
+"""A region that has been silent for less than this may just not have been heard yet."""
+
+
+@dataclass
+class Answer:
+    """What the requests on an object come to; filled in by :func:`answer`."""
+
+    intent: FailoverIntent | None = None
+    preferred_primary: str = ""
+    remove: dict[str, str] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
+    blocked: str = ""
+    """Why the change of primary that is asked for, or needed, cannot begin yet."""
+    blocked_reason: str = "SwitchoverBlocked"
+    suspicious: bool = False
+    """Whether the primary region is silent, so that it is looked at more often."""
+    rejected: tuple[str, str] | None = None
+    """Reason and message for the condition, when a request made no sense."""
+    accepted: bool = False
+    dry_run: tuple[bool, str] | None = None
+
+    def reject(self, annotation: str, value: str, reason: str, message: str) -> None:
+        """Answer an annotation with a Warning and take it off."""
+        self.remove[annotation] = value
+        self.notices.append(Notice(reason, message, warning=True))
+        self.rejected = (reason, message)
+
+
+def answer(
+    commands: Commands,
+    spec_primary: str | None,
+    regions: tuple[str, ...],
+    observed: Observed,
+    truth: Truth,
+    status: StoreStatus,
+    now: datetime,
+) -> Answer:
+    """Answer every request on the object. ``spec_primary`` is None when the spec is invalid."""
+    result = Answer(intent=status.failover, preferred_primary=status.preferred_primary)
+    _mode(commands, result)
+    if commands.paused_value is not None and not commands.paused:
+        result.reject(names.PAUSED, commands.paused_value, "InvalidAnnotation", 'paused only takes the value "true"')
+    _abort(commands, result)
+    if commands.dry_run is not None:
+        _dry_run(commands.dry_run, regions, observed, truth, status, result)
+    if commands.paused:
+        return result
+    if status.failover is None:
+        planned = takes_the_planned_way(commands, observed, truth)
+        if commands.failover_to is not None and names.FAILOVER_TO not in result.remove and planned:
+            _annotation(commands.failover_to, regions, observed, truth, status, now, result)
+        if spec_primary is not None and truth.epoch:
+            _spec(spec_primary, observed, truth, now, result)
+    return result
+
+
+def obstacles(to_region: str, observed: Observed, truth: Truth) -> str:
+    """What speaks against a planned switchover just now; "" when nothing does."""
+    source, target = observed.leader(truth.primary_region), observed.leader(to_region)
+    if source is None:
+        return f"the primary region {truth.primary_region} has no leader that answers"
+    if not source.writable:
+        return f"the primary region {truth.primary_region} does not accept writes"
+    if target is None:
+        return f"{to_region} has no leader that answers"
+    if not target.store_id:
+        return f"{to_region} has not been bootstrapped yet"
+    return ""
+
+
+def _mode(commands: Commands, result: Answer) -> None:
+    mode = commands.failover_mode
+    if mode is not None and not commands.forced:
+        message = f'failover-mode only takes the value "forced", not {mode!r}'
+        result.reject(names.FAILOVER_MODE, mode, "InvalidAnnotation", message)
+
+
+def _abort(commands: Commands, result: Answer) -> None:
+    value = commands.abort_failover
+    if value is None:
+        return
+    if not commands.abort:
+        result.reject(names.ABORT_FAILOVER, value, "InvalidAnnotation", 'abort-failover only takes the value "true"')
+    elif result.intent is None:
+        message = "there is no switchover to abort"
+        result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
+    elif result.intent.mode == AUTOMATIC and result.intent.step is not Step.REPOINTING:
+        message = "an automatic failover is not called off: the old primary has lost its lease"
+        result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
+    elif result.intent.step not in ABORTABLE and not result.intent.aborted:
+        message = f"too late to abort: {result.intent.to_region} is being promoted, or is primary already"
+        result.reject(names.ABORT_FAILOVER, value, "TooLateToAbort", message)
+
+
+def _dry_run(
+    to_region: str, regions: tuple[str, ...], observed: Observed, truth: Truth, status: StoreStatus, result: Answer
+) -> None:
+    if to_region not in regions:
+        message = f"failover-dry-run: {to_region!r} is none of the regions ({', '.join(regions)})"
+        result.reject(names.FAILOVER_DRY_RUN, to_region, "UnknownRegion", message)
+        return
+    if truth.epoch and to_region != truth.primary_region and observed.leader(truth.primary_region) is None:
+        return  # answered as an unplanned failover
+    result.remove[names.FAILOVER_DRY_RUN] = to_region
+    if to_region == truth.primary_region:
+        blocked = f"{to_region} is primary already"
+    else:
+        blocked = "a switchover is under way" if status.failover else obstacles(to_region, observed, truth)
+    if blocked:
+        result.dry_run = (False, f"a switchover to {to_region} would be refused: {blocked}")
+    else:
+        source = observed.leader(truth.primary_region)
+        behind = [item for item in (source.progress if source else ()) if item.region == to_region]
+        lag = behind[0] if behind else None
+        seconds = lag.lag_seconds if lag else 0.0
+        missing = f"{lag.lag_revisions} revisions, {lag.lag_bytes} bytes" if lag else "unknown"
+        message = (
+            f"a switchover from {truth.primary_region} to {to_region} would begin epoch {truth.highest_epoch + 1}, "
+            f"lose nothing, and stop writes for about {seconds + 0.2:.1f} s (still to be sent: {missing})"
+        )
+        result.dry_run = (True, message)
+    result.notices.append(Notice("DryRun", result.dry_run[1], warning=not result.dry_run[0]))
+
+
+def _annotation(
+    to_region: str,
+    regions: tuple[str, ...],
+    observed: Observed,
+    truth: Truth,
+    status: StoreStatus,
+    now: datetime,
+    result: Answer,
+) -> None:
+    def refuse(reason: str, message: str) -> None:
+        result.reject(names.FAILOVER_TO, to_region, reason, f"failover-to: {message}")
+
+    if to_region not in regions:
+        refuse("UnknownRegion", f"{to_region!r} is none of the regions ({', '.join(regions)})")
+    elif not truth.epoch:
+        refuse("NotBootstrapped", "the store is not running yet")
+    elif to_region == truth.primary_region:
+        last = status.history[-1] if status.history else None
+        if last and last.epoch == truth.epoch and last.outcome is Outcome.SUCCEEDED and _recent(last.finished_at, now):
+            result.remove[names.FAILOVER_TO] = to_region  # left over from the switchover that just ended
+        else:
+            refuse("AlreadyPrimary", f"{to_region} is primary already")
+    elif obstacle := obstacles(to_region, observed, truth):
+        silent = [observed.silent_since.get(region) for region in (truth.primary_region, to_region)]
+        if any(since is not None and (now - since).total_seconds() < ANSWER_SECONDS for since in silent):
+            result.blocked = obstacle  # an operator that has just begun, or an election: not the last word
+        else:
+            refuse("SwitchoverRefused", obstacle)
+    else:
+        _begin(Trigger.ANNOTATION, to_region, truth, now, result)
+
+
+def _recent(moment: datetime, now: datetime) -> bool:
+    return (now - moment).total_seconds() < 10
+
+
+def _spec(spec_primary: str, observed: Observed, truth: Truth, now: datetime, result: Answer) -> None:
+    """Editing ``spec.primaryRegion`` is a switchover, once for each edit."""
+    if spec_primary == result.preferred_primary:
+        return
+    if not result.preferred_primary or spec_primary == truth.primary_region:
+        result.preferred_primary = spec_primary
+    elif result.intent is None:
+        result.blocked = obstacles(spec_primary, observed, truth)
+        if not result.blocked:
+            result.preferred_primary = spec_primary
+            _begin(Trigger.SPEC, spec_primary, truth, now, result)
+
+
+def _begin(trigger: Trigger, to_region: str, truth: Truth, now: datetime, result: Answer) -> None:
+    result.intent = begin(
+        trigger,
+        truth.primary_region,
+        to_region,
+        epoch=truth.epoch,
+        highest_epoch=max(truth.highest_epoch, truth.promised_epoch),
+        now=now,
+    )
+    assert result.intent.step is Step.DEMOTING
+    result.accepted = True

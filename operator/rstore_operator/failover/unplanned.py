@@ -1,0 +1,363 @@
+"""The unplanned failover as a state machine. Pure: state in, next state and at most one command out.
+
+    Fencing ──majority promised──▶ Waiting ──grants have run out──▶ Promoting ──is primary──▶ Repointing ──▶ receipt
+       ▲                              │                                 │
+       └──── a higher epoch was promised meanwhile, or the chosen region is lost too: a new, higher epoch
+
+It moves on as the planned switchover does (:mod:`rstore_operator.failover.planned`): the intent is on record,
+conditional on the version that was read, before its command runs, and a crash is resumed from the record alone.
+What voters answered to a fence is kept in memory only; an operator that comes anew fences again, which is
+idempotent, and waits anew.
+
+Why two regions never acknowledge in two epochs at once: the old primary needs the grants of a majority; a majority has
+promised the new epoch, so grants nothing to lower ones; the two share a voter, and its last grant has run out before
+the promotion is recorded. The operator as witness promises by putting the intent on record; its last grant may be of a
+round that was offered just before, so it counts as running for one lease after that.
+
+``MOVES``: within one epoch the steps only go forward, and the only step that promotes names one region that never
+changes. Going back to Fencing means a higher epoch: what was promoted in the one before is then fenced like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from rstore_api.voters import WITNESS
+
+from rstore_operator.failover.choice import Rules, expected_loss, loss_refusal, ranked
+from rstore_operator.failover.planned import (
+    FenceCommand,
+    InvariantError,
+    Progressed,
+    PromoteCommand,
+    is_primary,
+    overtaken,
+    overtaken_receipt,
+)
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning.observed import FenceAnswer, Observed
+from rstore_operator.resource.state import (
+    AUTOMATIC,
+    FORCED,
+    PLANNED,
+    FailoverIntent,
+    Outcome,
+    Receipt,
+    Step,
+    StepTime,
+    Trigger,
+)
+
+MOVES: dict[Step, frozenset[Step]] = {
+    Step.FENCING: frozenset({Step.WAITING}),
+    Step.WAITING: frozenset({Step.PROMOTING}),
+    Step.PROMOTING: frozenset({Step.REPOINTING}),
+    Step.REPOINTING: frozenset(),
+}
+RENEWABLE = frozenset({Step.FENCING, Step.WAITING, Step.PROMOTING})
+REVISION_JUMP = 10**9
+"""How far above its parent's last revision an epoch begins, so that no revision of a lost tail is ever used again."""
+MAX_STEPS = 32
+"""Steps kept in an intent: one that is renewed again and again keeps the newest."""
+CLOCK_MARGIN = 1.02
+"""Durations that a region measured are waited for a little longer: clocks may differ by a percent."""
+RETRY_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall time for the record, monotonic seconds for what is waited for; ``recorded_at_seconds`` is when this process
+    first saw the intent's epoch on record, None when it has not."""
+
+    now: datetime
+    seconds: float
+    recorded_at_seconds: float | None = None
+
+
+def begin_unplanned(
+    mode: str, trigger: Trigger, from_region: str, to_region: str, *, epoch: int, highest_epoch: int, clock: Clock,
+    silent_since: datetime | None, last_known_revision: int,
+) -> FailoverIntent:  # fmt: skip
+    """The intent of a failover out of ``epoch``. ``to_region`` is "" unless a person named one."""
+    return FailoverIntent(
+        trigger=trigger,
+        from_region=from_region,
+        to_region=to_region,
+        from_epoch=epoch,
+        epoch=max(epoch, highest_epoch) + 1,
+        step=Step.FENCING,
+        started_at=clock.now,
+        steps=(StepTime(Step.FENCING, clock.now),),
+        stopped_at=silent_since,
+        mode=mode,
+        last_known_revision=last_known_revision,
+    )
+
+
+def convert(
+    intent: FailoverIntent, mode: str, to_region: str, *, highest_epoch: int, clock: Clock, last_known_revision: int,
+    reason: str,
+) -> FailoverIntent:  # fmt: skip
+    """The failover that a planned switchover turns into when the region it depends on is lost; its epoch is new.
+
+    Whatever the switchover still promotes, by a command under way, is of the lower epoch, and fenced like any primary.
+    """
+    if intent.mode != PLANNED or intent.step is Step.REPOINTING:
+        raise InvariantError(f"a {intent.mode} change of primary in {intent.step.value} is not turned into a failover")
+    converted = replace(
+        intent,
+        trigger=Trigger.ANNOTATION if mode == FORCED else Trigger.PRIMARY_LOST,
+        to_region=to_region,
+        epoch=max(intent.epoch, highest_epoch) + 1,
+        step=Step.FENCING,
+        steps=(*intent.steps, StepTime(Step.FENCING, clock.now)),
+        stopped_at=intent.stopped_at or intent.started_at,
+        final_revision=None,
+        promoted=None,
+        aborted=False,
+        reason=reason,
+        mode=mode,
+        last_known_revision=max(last_known_revision, intent.final_revision or 0),
+    )
+    check_renewal(intent, converted)
+    return converted
+
+
+def advance_unplanned(
+    intent: FailoverIntent,
+    observed: Observed,
+    voters: Electorate,
+    rules: Rules,
+    clock: Clock,
+    *,
+    highest_epoch: int,
+    chosen_is_lost: bool,
+    told: bool,
+) -> Progressed:
+    """Move on as far as what was observed allows.
+
+    ``highest_epoch`` is the highest ever heard of, ``chosen_is_lost`` whether the region that is being promoted has
+    been without a leader for the failover delay, ``told`` as in :func:`rstore_operator.failover.planned.advance`.
+    """
+    newer = overtaken(intent, observed)
+    if newer is not None:
+        return Progressed(None, receipt=overtaken_receipt(intent, newer, clock.now))
+    renewed = _renewed(intent, observed, clock, highest_epoch=highest_epoch, chosen_is_lost=chosen_is_lost)
+    if renewed is not None:
+        check_renewal(intent, renewed)
+        intent, clock = renewed, replace(clock, recorded_at_seconds=None)
+    blocked = ""
+    for _ in MOVES:  # every move leads to a later step, so this ends
+        following, blocked = _follow(intent, observed, voters, rules, clock)
+        if following is None:
+            break
+        check_move(intent, following, observed, voters, clock, rules)
+        intent = following
+    if intent.step is Step.REPOINTING and told:
+        return Progressed(None, receipt=_receipt(intent, clock.now))
+    command = _command(intent, observed, voters)
+    check_command(intent, command)
+    return Progressed(intent, command, blocked=blocked, requeue_seconds=_pause(intent, observed, voters, rules, clock))
+
+
+def answers(intent: FailoverIntent, observed: Observed) -> dict[str, FenceAnswer]:
+    """The voters that this process has fenced for this very epoch."""
+    return {name: found for name, found in observed.fences.items() if found.epoch == intent.epoch}
+
+
+def fenced(intent: FailoverIntent, observed: Observed, clock: Clock) -> frozenset[str]:
+    """The voters that have promised; the witness has once the intent is on record."""
+    witness = {WITNESS} if clock.recorded_at_seconds is not None else set()
+    return frozenset(answers(intent, observed)) | witness
+
+
+def clear(intent: FailoverIntent, observed: Observed, clock: Clock, lease_ms: int) -> frozenset[str]:
+    """Those of them of whom no grant to a lower epoch can run any more."""
+    found = {name for name, answer in answers(intent, observed).items() if clock.seconds >= answer.clear_at_seconds}
+    if clock.recorded_at_seconds is not None and clock.seconds >= _witness_clear_at(clock, lease_ms):
+        found.add(WITNESS)
+    return frozenset(found)
+
+
+def _witness_clear_at(clock: Clock, lease_ms: int) -> float:
+    return (clock.recorded_at_seconds or 0.0) + lease_ms / 1000 * CLOCK_MARGIN
+
+
+def _renewed(
+    intent: FailoverIntent, observed: Observed, clock: Clock, *, highest_epoch: int, chosen_is_lost: bool
+) -> FailoverIntent | None:
+    """The same failover in a new epoch, where the present one cannot come to an end any more."""
+    if intent.step not in RENEWABLE:
+        return None
+    above = [replica for replica in observed.replicas() if replica.promised_epoch > intent.epoch]
+    if intent.step is Step.PROMOTING:
+        above = [replica for replica in above if replica.region == intent.to_region]
+    if above:
+        reason = f"{above[0].region} has promised epoch {above[0].promised_epoch} meanwhile"
+    elif intent.step is Step.PROMOTING and chosen_is_lost:
+        reason = f"{intent.to_region} was lost before it was primary"
+    else:
+        return None
+    steps = (*intent.steps, StepTime(Step.FENCING, clock.now))[-MAX_STEPS:]
+    to_region = intent.to_region if intent.mode == FORCED and not chosen_is_lost else ""
+    return replace(
+        intent, epoch=max(intent.epoch, highest_epoch) + 1, step=Step.FENCING, steps=steps, to_region=to_region,
+        final_revision=None, reason=reason,
+    )  # fmt: skip
+
+
+def _follow(
+    intent: FailoverIntent, observed: Observed, voters: Electorate, rules: Rules, clock: Clock
+) -> tuple[FailoverIntent | None, str]:
+    """The same intent one step further, or None and what it waits for in vain."""
+    if intent.step is Step.FENCING:
+        present = fenced(intent, observed, clock)
+        if voters.decides(present):
+            return _enter(intent, Step.WAITING, clock.now), ""
+        return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
+    if intent.step is Step.WAITING:
+        present = fenced(intent, observed, clock)
+        if not voters.decides(present):  # a new operator, or a new voter: they are fenced again
+            return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
+        if not voters.decides(clear(intent, observed, clock, rules.lease_ms)):
+            return None, ""
+        return _choose(intent, observed, rules, clock)
+    if intent.step is Step.PROMOTING and is_primary(observed, intent.to_region, intent.epoch):
+        return _enter(replace(intent, promoted=intent.to_region), Step.REPOINTING, clock.now), ""
+    return None, ""
+
+
+def _choose(
+    intent: FailoverIntent, observed: Observed, rules: Rules, clock: Clock
+) -> tuple[FailoverIntent | None, str]:
+    found = answers(intent, observed)
+    order = ranked(found.values(), rules.priorities)
+    if not order:
+        return None, "none of the regions that can be reached holds a copy of the store"
+    chosen, aborted, reason = order[0], False, intent.reason
+    if intent.mode == FORCED and intent.to_region:
+        named = next((answer for answer in order if answer.region == intent.to_region), None)
+        refusal = _refusal(named, intent, chosen, rules)
+        if named is not None and not refusal:
+            chosen = named
+        elif chosen.region != intent.to_region:
+            # The old primary is fenced already: nothing is served by leaving the store without one.
+            aborted, reason = True, f"{refusal}; {chosen.region} has most data and takes over instead"
+    loss = expected_loss(
+        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, observed,
+        source=found.get(intent.from_region),
+    )  # fmt: skip
+    refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
+    if refusal:
+        return None, refusal
+    promoting = replace(
+        intent, to_region=chosen.region, final_revision=chosen.revision, aborted=aborted, reason=reason,
+        revisions_lost=loss.revisions or 0,
+    )  # fmt: skip
+    return _enter(promoting, Step.PROMOTING, clock.now), ""
+
+
+def _refusal(named: FenceAnswer | None, intent: FailoverIntent, best: FenceAnswer, rules: Rules) -> str:
+    """Why the region that a person named is not promoted; "" when it may be."""
+    if rules.abort:
+        return "called off on request"
+    if named is None:
+        return f"{intent.to_region} was not reached, or holds no copy of the store"
+    if _position(named) < _position(best) and not rules.loss_accepted:
+        return (
+            f"{named.region} is at revision {named.revision} of epoch {named.data_epoch}, {best.region} at "
+            f'{best.revision} of {best.data_epoch}, and accept-data-loss: "{intent.from_epoch}" is not set'
+        )
+    return ""
+
+
+def _position(answer: FenceAnswer) -> tuple[int, int]:
+    return answer.data_epoch, answer.revision
+
+
+def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
+    return replace(intent, step=step, steps=(*intent.steps, StepTime(step, now))[-MAX_STEPS:])
+
+
+def _command(intent: FailoverIntent, observed: Observed, voters: Electorate) -> FenceCommand | PromoteCommand | None:
+    if intent.step in (Step.FENCING, Step.WAITING):
+        known = answers(intent, observed)
+        missing = [name for name in sorted(voters.regions) if name not in known and observed.leader(name) is not None]
+        return FenceCommand(tuple(missing), intent.epoch) if missing else None
+    if intent.step is Step.PROMOTING and intent.final_revision is not None:
+        return PromoteCommand(intent.to_region, intent.epoch, intent.final_revision, REVISION_JUMP)
+    return None
+
+
+def _pause(intent: FailoverIntent, observed: Observed, voters: Electorate, rules: Rules, clock: Clock) -> float | None:
+    """How long looking again is of no use; None when every moment counts."""
+    if intent.step is Step.WAITING:
+        moments = [answer.clear_at_seconds for answer in answers(intent, observed).values()]
+        if voters.witness and clock.recorded_at_seconds is not None:
+            moments.append(_witness_clear_at(clock, rules.lease_ms))
+        ahead = [moment - clock.seconds for moment in moments if moment > clock.seconds]
+        return min([RETRY_SECONDS, *ahead])
+    return RETRY_SECONDS / 4 if intent.step is Step.FENCING else None
+
+
+def _receipt(intent: FailoverIntent, now: datetime) -> Receipt:
+    promoted_at = next(step.started_at for step in reversed(intent.steps) if step.name is Step.REPOINTING)
+    return Receipt(
+        trigger=intent.trigger,
+        outcome=Outcome.ABORTED if intent.aborted else Outcome.SUCCEEDED,
+        from_region=intent.from_region,
+        to_region=intent.to_region,
+        epoch=intent.epoch,
+        started_at=intent.started_at,
+        finished_at=now,
+        steps=intent.steps,
+        final_revision=intent.final_revision,
+        write_gap_seconds=round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3),
+        revisions_lost=intent.revisions_lost,
+        reason=intent.reason,
+        mode=intent.mode,
+    )
+
+
+def check_move(
+    before: FailoverIntent, after: FailoverIntent, observed: Observed, voters: Electorate, clock: Clock, rules: Rules
+) -> None:
+    """Raises InvariantError unless the move is in the table, and a promotion has its majority and its wait."""
+    for name in ("trigger", "from_region", "from_epoch", "epoch", "started_at", "mode"):
+        if getattr(before, name) != getattr(after, name):
+            raise InvariantError(f"{name} changed from {getattr(before, name)!r} to {getattr(after, name)!r}")
+    if after.step not in MOVES.get(before.step, frozenset()):
+        raise InvariantError(f"no move leads from {before.step.value} to {after.step.value}")
+    if before.step is Step.PROMOTING and (after.to_region, after.final_revision) != (
+        before.to_region,
+        before.final_revision,
+    ):
+        raise InvariantError("the choice changed")
+    if after.step is Step.PROMOTING:
+        if after.final_revision is None or not after.to_region:
+            raise InvariantError("promotion without a choice")
+        if not voters.decides(clear(after, observed, clock, rules.lease_ms)):
+            raise InvariantError("promotion before a majority was fenced and its grants had run out")
+
+
+def check_renewal(before: FailoverIntent, after: FailoverIntent) -> None:
+    """Raises InvariantError unless the failover begins anew in a higher epoch."""
+    if after.step is not Step.FENCING or after.epoch <= before.epoch or after.mode not in (AUTOMATIC, FORCED):
+        raise InvariantError(f"no way back from {before.step.value} of {before.epoch} to epoch {after.epoch}")
+    if (after.from_region, after.from_epoch) != (before.from_region, before.from_epoch):
+        raise InvariantError("the region that is left changed")
+
+
+def check_command(intent: FailoverIntent, command: FenceCommand | PromoteCommand | None) -> None:
+    """Raises InvariantError unless the command is what this step allows."""
+    if isinstance(command, FenceCommand):
+        allowed = intent.step in (Step.FENCING, Step.WAITING)
+    elif isinstance(command, PromoteCommand):
+        choice = (intent.to_region, intent.final_revision)
+        allowed = intent.step is Step.PROMOTING and (command.region, command.min_revision) == choice
+        allowed = allowed and command.revision_jump == REVISION_JUMP
+    else:
+        return
+    if not allowed or command.epoch != intent.epoch or intent.epoch <= intent.from_epoch:
+        raise InvariantError(f"{command} is not allowed in {intent.step.value} of epoch {intent.epoch}")

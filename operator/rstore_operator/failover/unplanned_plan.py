@@ -1,0 +1,88 @@
+"""What the planner needs of the unplanned failover beside its own steps: how it is driven, grants, receipts. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rstore_operator.failover.lost import silence
+from rstore_operator.failover.planned import Progressed
+from rstore_operator.failover.requests import Answer
+from rstore_operator.failover.unplanned import advance_unplanned
+from rstore_operator.failover.unplanned_requests import Scene
+from rstore_operator.planning.actions import GrantLease, Target
+from rstore_operator.resource.commands import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO, Commands
+from rstore_operator.resource.state import FORCED, PLANNED, FailoverIntent, Receipt, RegionStatus, Step
+
+
+def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: bool) -> Progressed:
+    """One look at the failover under way; what stops it goes into ``reply``."""
+    truth, clock = scene.truth, scene.clock
+    if intent is not scene.status.failover:
+        clock = replace(clock, recorded_at_seconds=None)  # begins with this very plan
+    chosen_is_lost = False
+    if intent.step is Step.PROMOTING:
+        delay_ms = scene.failover.failover_delay_ms
+        quiet = silence(intent.to_region, intent.epoch, scene.observed, scene.voters, delay_ms=delay_ms, now=clock.now)
+        chosen_is_lost = quiet is not None and quiet.lost
+    progressed = advance_unplanned(
+        intent,
+        scene.observed,
+        scene.voters,
+        scene.rules,
+        clock,
+        highest_epoch=max(truth.highest_epoch, truth.promised_epoch),
+        chosen_is_lost=chosen_is_lost,
+        told=told,
+    )
+    if progressed.blocked:
+        reply.blocked, reply.blocked_reason = progressed.blocked, "FailoverWaits"
+    return progressed
+
+
+def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, str]:
+    """Annotations that a change of primary has taken care of once it is at its last step."""
+    found = {}
+    if commands.failover_to is not None and (commands.failover_to == intent.to_region or intent.mode == FORCED):
+        found[FAILOVER_TO] = commands.failover_to
+        if commands.failover_mode is not None:
+            found[FAILOVER_MODE] = commands.failover_mode
+    if intent.mode != PLANNED and commands.accept_data_loss == str(intent.from_epoch):
+        found[ACCEPT_DATA_LOSS] = commands.accept_data_loss
+    if commands.abort_failover is not None and (intent.aborted or intent.mode != PLANNED):
+        found[ABORT_FAILOVER] = commands.abort_failover
+    return found
+
+
+def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, store_id: str) -> list[GrantLease]:
+    """The witness' grant, where the primary's leader asks for one and nothing higher is promised.
+
+    The promise is read again by whoever carries this out: after the round was offered, and before it is granted.
+    """
+    leader = scene.observed.leader(scene.truth.primary_region) if scene.truth.primary_region else None
+    if leader is None or leader.lease is None or target is None or not scene.voters.witness:
+        return []
+    if not leader.lease.witness_round or not leader.primary or leader.epoch < scene.status.promised_epoch:
+        return []
+    if intent is not None and intent.epoch > leader.epoch:
+        return []
+    return [GrantLease(leader.region, target, store_id, leader.epoch, leader.lease.witness_round)]
+
+
+def witness_promise(intent: FailoverIntent | None) -> int:
+    """The epoch that is promised by putting this intent on record."""
+    return 0 if intent is None or intent.mode == PLANNED else intent.epoch
+
+
+def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -> tuple[Receipt, ...]:
+    """Receipts of failovers with what was lost as the returned region's quarantine shows it, which is exact."""
+    found = list(history)
+    for region in regions:
+        for tail in region.quarantined:
+            lost = min(tail.rows, tail.last_revision - tail.first_revision + 1)
+            for index, receipt in enumerate(found):
+                if receipt.mode == PLANNED or receipt.from_region != region.name or receipt.to_region == region.name:
+                    continue
+                if receipt.epoch > tail.epoch:  # the first failover out of that epoch
+                    found[index] = replace(receipt, revisions_lost=lost)
+                    break
+    return tuple(found)

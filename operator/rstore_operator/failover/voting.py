@@ -1,0 +1,57 @@
+"""Which voters there are, and whether some of them are a majority whatever topology the primary goes by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from rstore_api.voters import WITNESS, majority, voters
+
+from rstore_operator.planning.observed import Observed, Topology
+
+
+@dataclass(frozen=True)
+class Electorate:
+    """The voters of every topology that a region may go by at the moment; never empty sets."""
+
+    boards: frozenset[frozenset[str]]
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Every region that votes in any of them."""
+        return frozenset(voter for board in self.boards for voter in board) - {WITNESS}
+
+    @property
+    def witness(self) -> bool:
+        """Whether the operator votes in any of them."""
+        return any(WITNESS in board for board in self.boards)
+
+    def decides(self, present: Collection[str]) -> bool:
+        """Whether ``present`` are a majority of every topology's voters."""
+        return bool(self.boards) and all(len(board & set(present)) >= majority(len(board)) for board in self.boards)
+
+    def shortfall(self, present: Collection[str]) -> str:
+        """What is missing, for a person; "" when nothing is."""
+        lacking = [board for board in self.boards if len(board & set(present)) < majority(len(board))]
+        if not lacking:
+            return ""
+        board = max(lacking, key=lambda found: (len(found), sorted(found)))
+        absent = ", ".join(sorted(board - set(present) - {WITNESS}))
+        return (
+            f"{len(board & set(present))} of {len(board)} voters can be reached, {majority(len(board))} are needed; "
+            f"bring back one of: {absent}"
+        )
+
+
+def electorate(observed: Observed, wanted: Collection[str]) -> Electorate:
+    """Join what every replica holds, what leaders held when last heard of, and the ``wanted`` regions.
+
+    A store of one region has no lease: nothing but that region itself can stop it.
+    """
+    held: Iterable[Topology | None] = (
+        replica.topology for replica in (*observed.replicas(), *observed.last_leaders.values())
+    )
+    sets = {frozenset(region.name for region in topology.regions) for topology in held if topology is not None}
+    if wanted:
+        sets.add(frozenset(wanted))
+    return Electorate(frozenset(voters(names) or names for names in sets if names))

@@ -1,0 +1,178 @@
+"""What the planner may ask for. Pure data; :mod:`rstore_operator.act` knows how each is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rstore_operator.planning.observed import ChildKey, Topology
+
+
+@dataclass(frozen=True)
+class Target:
+    """A replica to call: its pod's address and the name that its certificate has."""
+
+    pod: str
+    ip: str
+    server_name: str
+
+
+@dataclass(frozen=True)
+class Apply:
+    """Server-side apply of a child. ``change`` says why: ``create``, ``update`` (we want it otherwise), ``drift``
+    (somebody else changed it)."""
+
+    key: ChildKey
+    manifest: Mapping[str, Any]
+    change: str
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete a child, if it still is the one that was seen."""
+
+    key: ChildKey
+    uid: str
+
+
+@dataclass(frozen=True)
+class CertificateRequest:
+    """A certificate that should exist: for whom, and by which names servers are called."""
+
+    common_name: str
+    dns_names: tuple[str, ...] = ()
+    ip_addresses: tuple[str, ...] = ()
+    server: bool = False
+
+
+@dataclass(frozen=True)
+class IssueAuthority:
+    """Make the store's certificate authority; ``manifest`` is its Secret without data."""
+
+    key: ChildKey
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class IssueCertificate:
+    """Make a certificate and its Secret. ``authority`` is the Secret of the authority, which must exist."""
+
+    key: ChildKey
+    manifest: Mapping[str, Any]
+    authority: ChildKey
+    request: CertificateRequest
+    change: str
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Give a fresh region its store id."""
+
+    region: str
+    target: Target
+    store_id: str
+    topology: Topology
+
+
+@dataclass(frozen=True)
+class PushTopology:
+    """Tell a region where the others are and who is primary."""
+
+    region: str
+    target: Target
+    store_id: str
+    topology: Topology
+
+
+@dataclass(frozen=True)
+class Demote:
+    """Stop the primary in favour of ``epoch``."""
+
+    region: str
+    target: Target
+    store_id: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Promote:
+    """Make a region primary of ``epoch``."""
+
+    region: str
+    target: Target
+    store_id: str
+    epoch: int
+    min_revision: int
+    topology: Topology
+    revision_jump: int = 0
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Make a voter promise ``epoch``: it grants and accepts nothing of lower ones any more."""
+
+    region: str
+    target: Target
+    store_id: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class GrantLease:
+    """As witness, grant the round of the lease that the primary's leader offered."""
+
+    region: str
+    target: Target
+    store_id: str
+    epoch: int
+    round: int
+
+
+@dataclass(frozen=True)
+class AddMember:
+    """Take a replica into its region's Raft group."""
+
+    region: str
+    target: Target
+    name: str
+    peer_address: str
+
+
+@dataclass(frozen=True)
+class RemoveMember:
+    """Take a replica out of its region's Raft group."""
+
+    region: str
+    target: Target
+    name: str
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Have the region's leader hand leadership to the replica ``name``."""
+
+    region: str
+    target: Target
+    name: str
+
+
+@dataclass(frozen=True)
+class RemoveAnnotations:
+    """Take annotations that were acted on off the object; each only while it still has the value that was read."""
+
+    values: Mapping[str, str]
+
+
+RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease | AddMember | RemoveMember | HandOver
+"""What a region's leader is asked to do."""
+Action = Apply | Delete | IssueAuthority | IssueCertificate | RemoveAnnotations | RegionCall
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A Kubernetes Event about the store."""
+
+    reason: str
+    message: str
+    warning: bool = False

@@ -1,0 +1,59 @@
+"""Giving fresh regions their store id. Pure.
+
+The id is made once. As long as no region is known to have been bootstrapped, every region's leader is heard first:
+volumes kept from an earlier life of the store carry the id, the data and the epochs, and those are adopted. Later, a
+fresh region only ever joins as a secondary; a primary region that comes back empty has lost its data, and making it
+primary anew would destroy the others'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_operator.planning.observed import Observed
+from rstore_operator.planning.truth import Truth
+
+
+@dataclass(frozen=True)
+class BootstrapPlan:
+    """``store_id`` is the one to record; ``regions`` are to be given it, as secondaries or, in epoch 1, as primary."""
+
+    store_id: str
+    regions: tuple[str, ...] = ()
+    waiting: str = ""
+    problem: str = ""
+
+
+def plan_bootstrap(
+    regions: tuple[str, ...], observed: Observed, truth: Truth, recorded_id: str, fresh_id: str
+) -> BootstrapPlan:
+    """Decide on the id and on who lacks it. ``recorded_id`` is the one in status."""
+    ids = truth.store_ids
+    if len(ids) > 1:
+        found = ", ".join(sorted(ids))
+        return BootstrapPlan(recorded_id, problem=f"regions hold data of different stores ({found})")
+    known = next(iter(ids), "")
+    silent = [name for name in regions if observed.leader(name) is None]
+    if truth.epoch == 0:
+        if silent:
+            return BootstrapPlan(recorded_id, waiting=f"waiting for a leader in {', '.join(silent)}")
+        store_id = known or recorded_id or fresh_id
+        return BootstrapPlan(store_id, _fresh(regions, observed))
+    if recorded_id and known and recorded_id != known:
+        return BootstrapPlan(recorded_id, problem=f"the regions hold data of store {known}, this is {recorded_id}")
+    store_id = recorded_id or known
+    if not store_id:
+        return BootstrapPlan("", waiting="waiting for a region that knows the store's id")
+    fresh = _fresh(regions, observed)
+    if truth.primary_region in fresh:
+        return BootstrapPlan(
+            store_id,
+            tuple(name for name in fresh if name != truth.primary_region),
+            problem=f"the primary region {truth.primary_region} has come back without its data",
+        )
+    return BootstrapPlan(store_id, fresh)
+
+
+def _fresh(regions: tuple[str, ...], observed: Observed) -> tuple[str, ...]:
+    leaders = ((name, observed.leader(name)) for name in regions)
+    return tuple(name for name, leader in leaders if leader is not None and not leader.store_id)

@@ -1,0 +1,188 @@
+"""Conditions of a store. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rstore_operator.resource.model import StoreSpec
+from rstore_operator.resource.parse import Problem
+from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
+
+IN_SYNC_LAG_SECONDS = 5.0
+_LIMIT = 1000
+"""Longest message, in characters."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A condition without its times."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """All that conditions speak of. ``problems`` are things that are wrong now, by reason."""
+
+    spec: StoreSpec | None
+    spec_problems: tuple[Problem, ...]
+    regions: tuple[RegionStatus, ...]
+    primary_region: str
+    writable: bool
+    intent: FailoverIntent | None
+    waiting: str
+    problems: tuple[tuple[str, str], ...]
+    pending_changes: int
+    replica_changes: tuple[str, ...]
+    paused: bool
+    blocked: str
+    blocked_reason: str
+    rejected: tuple[str, str] | None
+    accepted: bool
+    dry_run: tuple[bool, str] | None
+
+
+def findings(situation: Situation) -> list[Finding]:
+    """Every condition that has something to say now."""
+    found = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation), _in_sync(situation)]
+    if situation.blocked:
+        found.append(Finding("FailoverBlocked", True, situation.blocked_reason, situation.blocked))
+    else:
+        found.append(Finding("FailoverBlocked", False, "NothingPending", "no change of the primary region is waiting"))
+    found += _automatic(situation)
+    if situation.paused:
+        message = 'nothing is changed until the annotation replicatedstore.io/paused: "true" is removed'
+        found.append(Finding("Paused", True, "Annotation", message))
+    if situation.rejected is not None:
+        found.append(Finding("RequestAccepted", False, *situation.rejected))
+    elif situation.accepted:
+        found.append(
+            Finding("RequestAccepted", True, "SwitchoverStarted", "the switchover that was asked for has begun")
+        )
+    if situation.dry_run is not None:
+        possible, message = situation.dry_run
+        found.append(Finding("DryRun", possible, "Possible" if possible else "Refused", message))
+    return found
+
+
+STICKY = frozenset({"RequestAccepted", "DryRun"})
+"""Conditions that stay as they are until there is something new to say."""
+OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging"})
+"""Conditions that say something about a valid spec, and stay while it is invalid."""
+
+
+def merge(
+    before: Sequence[Condition], found: Sequence[Finding], *, generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    """The new conditions; a time changes only with its status. Sticky ones stay when there is nothing new to say."""
+    old = {condition.type: condition for condition in before}
+    merged = []
+    for finding in found:
+        status = {True: "True", False: "False", None: "Unknown"}[finding.status]
+        known = old.get(finding.type)
+        changed = known is None or known.status != status
+        since = now if known is None or changed else known.last_transition_time
+        message = finding.message[:_LIMIT]
+        merged.append(Condition(finding.type, status, finding.reason, message, generation, since))
+    present = {condition.type for condition in merged}
+    invalid = any(finding.type == "SpecValid" and finding.status is False for finding in found)
+    staying = STICKY | OF_VALID_SPEC if invalid else STICKY
+    kept = [condition for condition in before if condition.type in staying and condition.type not in present]
+    return (*merged, *kept)
+
+
+def _valid(situation: Situation) -> Finding:
+    if situation.spec_problems:
+        unsupported = all("not supported" in problem.message for problem in situation.spec_problems)
+        text = "; ".join(str(problem) for problem in situation.spec_problems)
+        return Finding("SpecValid", False, "NotSupported" if unsupported else "Invalid", text)
+    return Finding("SpecValid", True, "Valid", "the spec is valid")
+
+
+def _ready(situation: Situation) -> Finding:
+    if situation.intent is not None and not situation.writable:
+        return Finding("Ready", False, "SwitchingOver", _intent_text(situation.intent))
+    if not situation.primary_region:
+        return Finding("Ready", False, "NotBootstrapped", situation.waiting or "the store is being created")
+    if not situation.writable:
+        return Finding("Ready", False, "NoPrimary", f"the primary region {situation.primary_region} accepts no writes")
+    return Finding("Ready", True, "PrimaryAcceptsWrites", f"{situation.primary_region} accepts writes")
+
+
+def _progressing(situation: Situation) -> Finding:
+    if situation.intent is not None:
+        return Finding("Progressing", True, "SwitchingOver", _intent_text(situation.intent))
+    if situation.spec is None:
+        return Finding("Progressing", False, "InvalidSpec", "nothing is changed until the spec is valid")
+    if situation.waiting:
+        return Finding("Progressing", True, "Creating", situation.waiting)
+    incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]
+    if incomplete:
+        return Finding("Progressing", True, "Regions", f"under way: {', '.join(incomplete)}")
+    if situation.pending_changes:
+        return Finding("Progressing", True, "Applying", f"{situation.pending_changes} objects are being changed")
+    return Finding("Progressing", False, "Steady", "everything is as the spec wants it")
+
+
+def _intent_text(intent: FailoverIntent) -> str:
+    target = intent.to_region or "the region with most data"
+    text = f"{intent.step.value}: from {intent.from_region} to {target}, epoch {intent.epoch}"
+    if intent.step is Step.CATCHING_UP:
+        text += f", waiting for revision {intent.final_revision}"
+    elif intent.step is Step.WAITING:
+        text += ", waiting until the old primary's lease has run out"
+    return f"{text}; {intent.reason}" if intent.reason else text
+
+
+def _degraded(situation: Situation) -> Finding:
+    reasons = list(situation.problems)
+    for region in situation.regions:
+        if region.phase == "Lost":
+            reasons.append(("RegionLost", f"{region.name}: {region.message}"))
+        elif region.phase == "Degraded":
+            text = f"{region.ready_replicas} of {region.replicas} replicas are ready"
+            if not region.leader:
+                text += f", {region.message}"
+            reasons.append(("ReplicasMissing", f"{region.name}: {text}"))
+    if not reasons:
+        return Finding("Degraded", False, "AsExpected", "nothing is missing")
+    return Finding("Degraded", True, reasons[0][0], "; ".join(message for _, message in reasons))
+
+
+def _in_sync(situation: Situation) -> Finding:
+    if not situation.primary_region:
+        return Finding("InSync", None, "NotBootstrapped", "there is no primary region yet")
+    staying = [region for region in situation.regions if region.role == "Secondary" and region.phase != "Removing"]
+    apart = [region.name for region in staying if not region.connected]
+    late = [region.name for region in staying if region.connected and region.lag_seconds > IN_SYNC_LAG_SECONDS]
+    if apart:
+        return Finding("InSync", False, "NotConnected", f"no stream to {', '.join(apart)}")
+    if late:
+        return Finding("InSync", False, "RegionsBehind", f"more than {IN_SYNC_LAG_SECONDS:g} s: {', '.join(late)}")
+    message = f"every region is less than {IN_SYNC_LAG_SECONDS:g} s behind" if staying else "there is one region only"
+    return Finding("InSync", True, "AllRegions", message)
+
+
+def _automatic(situation: Situation) -> list[Finding]:
+    if situation.spec is None:
+        return []
+    found, failover = [], situation.spec.failover
+    if failover.policy != "Automatic":
+        found.append(Finding("AutomaticFailover", False, "PolicyManual", "spec.failover.policy is Manual"))
+    elif len(situation.spec.regions) < 2:
+        found.append(Finding("AutomaticFailover", False, "OneRegion", "there is no other region to fail over to"))
+    else:
+        message = f"a lost primary region is replaced after {failover.failover_delay_ms / 1000:g} s"
+        found.append(Finding("AutomaticFailover", True, "Armed", message))
+    if failover.failback == "Automatic":
+        message = f"after a failover the primary goes back to {situation.spec.primary_region} once that is well"
+        found.append(Finding("AutomaticFailback", True, "Armed", message))
+    if situation.replica_changes:
+        message = "; ".join(situation.replica_changes)
+        found.append(Finding("ReplicasChanging", True, "Scaling", message))
+    return found

@@ -1,0 +1,84 @@
+"""What of the spec can be run now: replicas come and go one by one, the primary is never removed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rstore_operator.planning.observed import Observed, RegionTopology
+from rstore_operator.planning.scaling import Scaling, plan_scaling
+from rstore_operator.planning.topology import held_regions
+from rstore_operator.resource.model import RegionSpec, StoreSpec
+from rstore_operator.resource.state import StoreStatus
+from rstore_operator.specs import names
+
+
+@dataclass(frozen=True)
+class Effective:
+    """``spec`` is what to run; ``retained`` regions are not in the spec any more but cannot go yet; ``leaving`` go."""
+
+    spec: StoreSpec
+    retained: tuple[RegionTopology, ...] = ()
+    leaving: frozenset[str] = frozenset()
+    replica_changes: tuple[str, ...] = ()
+    scaling: tuple[tuple[str, Scaling], ...] = ()
+    """Regions that have not got as many replicas as they should have, and the next step there."""
+    refused_removals: tuple[str, ...] = ()
+
+    @property
+    def region_names(self) -> tuple[str, ...]:
+        """Regions that belong to the store now."""
+        return (*self.spec.region_names, *(region.name for region in self.retained))
+
+
+def running_replicas(region: str, observed: Observed, status: StoreStatus, store: str) -> int | None:
+    """How many pods of a region were decided to run last; None when it has not been created.
+
+    The live ``spec.replicas`` may have been scaled by somebody, so it is asked last.
+    """
+    if region not in observed.live_regions():
+        return None
+    recorded = status.region(region)
+    if recorded is not None and recorded.replicas:
+        return recorded.replicas
+    held = held_regions(observed).get(region)
+    if held is not None and held.replicas:
+        return len(held.replicas)
+    live = observed.children.get(("StatefulSet", f"{store}-{region}"), {})
+    count = live.get("spec", {}).get("replicas")
+    return count if isinstance(count, int) else None
+
+
+def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStatus, primary: str) -> Effective:
+    """Join the spec with what runs; ``primary`` is the present primary region, or ""."""
+    regions: list[RegionSpec] = []
+    changes: list[str] = []
+    scaling: list[tuple[str, Scaling]] = []
+    for region in spec.regions:
+        running = running_replicas(region.name, observed, status, store)
+        if running is not None:
+            step = plan_scaling(
+                names.region_object(store, region.name), region.replicas, running, observed.region(region.name)
+            )
+            if step.message:
+                changes.append(f"{region.name}: {step.message}")
+                scaling.append((region.name, step))
+            region = replace(region, replicas=step.pods)
+        regions.append(region)
+    intent = status.failover
+    needed = {primary} | ({intent.from_region, intent.to_region} if intent else set())
+    held = held_regions(observed)
+    removed = sorted((observed.live_regions() | set(held)) - set(spec.region_names))
+    retained = tuple(held[name] for name in removed if name in needed and name in held)
+    refused = tuple(
+        f"{name} stays: it is primary; move the primary to another region first, then remove it"
+        for name in removed
+        if name == primary
+    )
+    return Effective(
+        spec=replace(spec, regions=tuple(regions)),
+        retained=retained,
+        leaving=frozenset(removed) - needed,
+        replica_changes=tuple(changes),
+        scaling=tuple(scaling),
+        refused_removals=refused,
+    )

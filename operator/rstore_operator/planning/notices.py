@@ -1,0 +1,136 @@
+"""Kubernetes Events, found by comparing two statuses: what a person would want to know happened. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rstore_operator.planning.actions import Notice
+from rstore_operator.resource.state import PLANNED, FailoverIntent, Outcome, Receipt, Step, StoreStatus
+
+BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
+"""Event reasons that differ from the condition's type, by the condition's reason."""
+
+
+def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
+    """One event per change worth telling; the same two statuses give the same events."""
+    found = (_bootstrap, _conditions, _regions, _failover)
+    return tuple(notice for look in found for notice in look(before, after))
+
+
+def _bootstrap(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    if not before.epoch and after.epoch:
+        yield Notice(
+            "Bootstrapped", f"store {after.store_id} runs; {after.primary_region} is primary of epoch {after.epoch}"
+        )
+
+
+def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    """Conditions whose message is news in itself."""
+    tell = {
+        "SpecValid": ("False", "InvalidSpec", True),
+        "FailoverBlocked": ("True", "", True),
+        "ReplicasChanging": ("True", "ReplicasChanging", False),
+        "Paused": ("True", "Paused", False),
+    }
+    for condition in after.conditions:
+        if condition.type not in tell:
+            continue
+        status, reason, warning = tell[condition.type]
+        known = before.condition(condition.type)
+        news = known is None or (known.status, known.message) != (condition.status, condition.message)
+        if news and condition.status == status and condition.message:
+            yield Notice(reason or BLOCKED_REASONS.get(condition.reason, condition.type), condition.message, warning)
+    if before.condition("Paused") and not after.condition("Paused"):
+        yield Notice("Resumed", "the operator changes things again")
+    problems = after.condition("Degraded")
+    known = before.condition("Degraded")
+    if problems is None or problems.status != "True" or problems.reason in ("RegionLost", "ReplicasMissing"):
+        return
+    if known is None or known.message != problems.message:
+        yield Notice(problems.reason, problems.message, warning=True)
+
+
+def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    for region in after.regions:
+        known = before.region(region.name)
+        phase = known.phase if known else ""
+        if region.phase == phase:
+            continue
+        if region.phase == "Ready":
+            yield Notice(
+                "RegionReady",
+                f"{region.name}: {region.ready_replicas} of {region.replicas} replicas ready, led by {region.leader}",
+            )
+        elif region.phase == "Lost":
+            yield Notice("RegionLost", f"{region.name}: {region.message}", warning=True)
+        elif region.phase == "Removing":
+            yield Notice("RegionRemoving", f"{region.name} was removed from the spec")
+    for region in after.regions:
+        known = before.region(region.name)
+        told = set(known.quarantined) if known else set()
+        for tail in region.quarantined:
+            if tail not in told:
+                yield Notice(
+                    "TailQuarantined",
+                    f"{region.name} had revisions {tail.first_revision} to {tail.last_revision} of its own, up to "
+                    f"epoch {tail.epoch} ({tail.rows} rows, {tail.size_bytes} bytes); see {tail.file} on its volumes",
+                    warning=True,
+                )
+    gone = {region.name for region in before.regions} - {region.name for region in after.regions}
+    for name in sorted(gone):
+        yield Notice("RegionRemoved", f"{name} is gone")
+
+
+def _failover(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    seen = set(before.failover.steps) if before.failover else set()
+    intent = after.failover
+    if intent is not None:
+        for step in intent.steps:
+            if step not in seen:
+                yield _step_notice(intent, step.name)
+    if len(after.history) > len(before.history) or _newest(after) != _newest(before):
+        receipt = after.history[-1]
+        if receipt.mode != PLANNED:
+            yield _failover_over(receipt)
+        elif receipt.outcome is Outcome.SUCCEEDED:
+            yield Notice(
+                "SwitchoverSucceeded",
+                f"{receipt.to_region} is primary of epoch {receipt.epoch} after revision {receipt.final_revision}; "
+                f"writes waited at most {receipt.write_gap_seconds:g} s",
+            )
+        else:
+            yield Notice(
+                "SwitchoverAborted",
+                f"{receipt.from_region} stays primary, in epoch {receipt.epoch}: {receipt.reason}",
+                warning=True,
+            )
+
+
+def _newest(status: StoreStatus) -> tuple[int, str] | None:
+    return (status.history[-1].epoch, status.history[-1].to_region) if status.history else None
+
+
+def _failover_over(receipt: Receipt) -> Notice:
+    reason = "FailoverSucceeded" if receipt.outcome is Outcome.SUCCEEDED else "FailoverCalledOff"
+    text = (
+        f"{receipt.to_region} is primary of epoch {receipt.epoch} after revision {receipt.final_revision}, "
+        f"{receipt.revisions_lost} revisions of {receipt.from_region} are known to be missing; "
+        f"writes waited about {receipt.write_gap_seconds:g} s"
+    )
+    return Notice(reason, f"{text}; {receipt.reason}" if receipt.reason else text, warning=True)
+
+
+def _step_notice(intent: FailoverIntent, step: Step) -> Notice:
+    planned = intent.mode == PLANNED
+    texts = {
+        Step.DEMOTING: f"from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}",
+        Step.CATCHING_UP: f"{intent.to_region} needs revision {intent.final_revision}",
+        Step.FENCING: f"{intent.mode}: {intent.from_region} is replaced in epoch {intent.epoch}; {intent.reason}",
+        Step.WAITING: f"a majority has promised epoch {intent.epoch}; the old primary's lease runs out",
+        Step.PROMOTING: f"{intent.to_region} has revision {intent.final_revision}",
+        Step.REVERTING: f"{intent.from_region} becomes primary again: {intent.reason}",
+        Step.REPOINTING: f"{intent.promoted} is primary of epoch {intent.epoch}",
+    }
+    warning = step is Step.REVERTING or not planned
+    kind = "Switchover" if planned or step in (Step.DEMOTING, Step.CATCHING_UP, Step.REVERTING) else "Failover"
+    return Notice(f"{kind}{step.value}", texts[step].rstrip("; "), warning=warning)

@@ -1,0 +1,183 @@
+"""Everything that was seen at one moment, immutable: what :mod:`rstore_operator.plan` decides by. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rstore_operator.resource.state import QuarantinedTail
+
+ChildKey = tuple[str, str]
+"""Kind and name of an object in the store's namespace."""
+
+
+@dataclass(frozen=True)
+class ReplicaAddress:
+    """How a replica is reached by the others: ``host:port`` of its peer and client ports."""
+
+    name: str
+    peer_address: str
+    client_address: str
+
+
+@dataclass(frozen=True)
+class RegionTopology:
+    """A region and its replicas."""
+
+    name: str
+    replicas: tuple[ReplicaAddress, ...]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Where every region is and which is primary of ``epoch``; ``version`` grows when anything else changes."""
+
+    epoch: int
+    version: int
+    primary_region: str
+    regions: tuple[RegionTopology, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a region is, as the primary's leader sees it."""
+
+    region: str
+    connected: bool
+    acked_revision: int
+    lag_revisions: int
+    lag_bytes: int
+    lag_seconds: float
+    last_error: str = ""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The primary leader's right to acknowledge, as it says. ``witness_round`` 0: it asks for no grant of ours."""
+
+    held: bool
+    witness_round: int
+    duration_ms: int
+
+
+@dataclass(frozen=True)
+class Granted:
+    """What a region's leader has granted last; ``epoch`` 0: nothing since it leads."""
+
+    epoch: int
+    age_ms: int
+    remaining_ms: int
+
+
+@dataclass(frozen=True)
+class FenceAnswer:
+    """A voter that promised ``epoch``: where its data ends, and when (on this process' clock) no grant of it runs."""
+
+    region: str
+    epoch: int
+    data_epoch: int
+    revision: int
+    clear_at_seconds: float
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """What one replica answered to Admin.Status: applied, so committed, facts about its region."""
+
+    name: str
+    region: str
+    store_id: str
+    is_leader: bool
+    leader: str
+    term: int
+    revision: int
+    epoch: int
+    promised_epoch: int
+    primary: bool
+    writable: bool
+    commit_index: int = 0
+    applied_index: int = 0
+    topology: Topology | None = None
+    progress: tuple[Progress, ...] = ()
+    ready: bool = False
+    not_ready_reason: str = ""
+    lease: Lease | None = None
+    granted: Granted | None = None
+    tails: tuple[QuarantinedTail, ...] = ()
+    members: tuple[str, ...] = ()
+    """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
+    learners: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of a region."""
+
+    name: str
+    region: str
+    ip: str
+    ready: bool
+    terminating: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class RegionObserved:
+    """A region: its pods, and what those that answered said."""
+
+    name: str
+    pods: tuple[Pod, ...] = ()
+    replicas: tuple[ReplicaStatus, ...] = ()
+
+    @property
+    def leader(self) -> ReplicaStatus | None:
+        """The replica that leads (the one of the highest term, should two say so)."""
+        leaders = [replica for replica in self.replicas if replica.is_leader]
+        return max(leaders, key=lambda replica: replica.term) if leaders else None
+
+    @property
+    def ready_pods(self) -> int:
+        """Pods that are ready and not on their way out."""
+        return sum(pod.ready and not pod.terminating for pod in self.pods)
+
+    def pod(self, name: str) -> Pod | None:
+        """The pod of that name."""
+        return next((pod for pod in self.pods if pod.name == name), None)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All of it. ``children`` are live objects that are ours, ``foreign`` names that somebody else's object has."""
+
+    regions: Mapping[str, RegionObserved] = field(default_factory=dict)
+    children: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
+    foreign: frozenset[ChildKey] = frozenset()
+    silent_since: Mapping[str, datetime] = field(default_factory=dict)
+    """Since when regions have been without a leader that answers, as far as this process has seen it."""
+    fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
+    """What voters answered this process when it fenced them; after a restart they are fenced again."""
+    last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)
+    """What each region's leader said last, as far as this process has heard it."""
+
+    def region(self, name: str) -> RegionObserved:
+        """That region; empty when nothing was seen of it."""
+        return self.regions.get(name) or RegionObserved(name)
+
+    def leader(self, region: str) -> ReplicaStatus | None:
+        """The leader of that region, if it answered."""
+        return self.region(region).leader
+
+    def replicas(self) -> tuple[ReplicaStatus, ...]:
+        """Every replica that answered."""
+        return tuple(replica for region in self.regions.values() for replica in region.replicas)
+
+    def live_regions(self) -> frozenset[str]:
+        """Regions for which a StatefulSet of ours exists."""
+        label = "replicatedstore.io/region"
+        return frozenset(
+            child["metadata"].get("labels", {}).get(label, "")
+            for (kind, _), child in self.children.items()
+            if kind == "StatefulSet"
+        ) - {""}

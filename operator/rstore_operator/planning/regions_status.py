@@ -1,0 +1,125 @@
+"""What status shows of each region. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rstore_operator.planning.effective import Effective
+from rstore_operator.planning.observed import Observed, Progress, RegionObserved
+from rstore_operator.planning.truth import Truth
+from rstore_operator.resource.state import RegionStatus, StoreStatus, Summary
+from rstore_operator.resource.units import format_lag
+
+LOST_AFTER_SECONDS = 5.0
+"""A region without a leader for less than this is electing one, which is no news."""
+
+
+def region_statuses(
+    effective: Effective, observed: Observed, truth: Truth, before: StoreStatus, now: datetime
+) -> tuple[RegionStatus, ...]:
+    """Every region of the store and those that are leaving it, in the order of the spec."""
+    source = observed.leader(truth.primary_region) if truth.primary_region else None
+    progress = {item.region: item for item in (source.progress if source else ())}
+    sizes = {region.name: region.replicas for region in effective.spec.regions}
+    sizes |= {region.name: len(region.replicas) for region in effective.retained}
+    found = []
+    for name in (*effective.region_names, *sorted(effective.leaving)):
+        known = before.region(name) or RegionStatus(name)
+        size = sizes.get(name, known.replicas)
+        since = observed.silent_since.get(name)
+        electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
+        status = _region(observed.region(name), known, size, progress.get(name), truth, electing)
+        if name in effective.leaving:
+            status = RegionStatus(name, phase="Removing", replicas=size, message="removed from the spec")
+        found.append(status)
+    return tuple(found)
+
+
+def _region(
+    region: RegionObserved, known: RegionStatus, size: int, progress: Progress | None, truth: Truth, electing: bool
+) -> RegionStatus:
+    leader = region.leader
+    is_primary = bool(truth.primary_region) and region.name == truth.primary_region
+    role = "Primary" if is_primary else "Secondary" if truth.epoch else "Unknown"
+    ready = region.ready_pods
+    if leader is None:
+        had_leader = known.phase in ("Ready", "Degraded", "Lost")
+        phase = "Lost" if had_leader else "Creating" if region.pods else "Pending"
+        if had_leader and electing and known.phase != "Lost":
+            phase = "Degraded"
+        return RegionStatus(
+            region.name,
+            role=role,
+            phase=phase,
+            replicas=size,
+            ready_replicas=ready,
+            term=known.term,
+            commit_index=known.commit_index,
+            applied_index=known.applied_index,
+            revision=known.revision,
+            acked_revision=known.acked_revision if role == "Secondary" else 0,
+            message=_why_silent(region),
+            quarantined=known.quarantined,
+        )
+    lag = progress if progress is not None and not is_primary else None
+    if not leader.store_id or (ready < size and known.phase in ("Pending", "Creating")):
+        phase = "Creating"  # until every replica was ready once, one that is not yet is no loss
+    else:
+        phase = "Ready" if ready >= size else "Degraded"
+    message = "" if lag is None or lag.connected else lag.last_error
+    return RegionStatus(
+        region.name,
+        role=role,
+        phase=phase,
+        replicas=size,
+        ready_replicas=ready,
+        leader=leader.name,
+        term=leader.term,
+        commit_index=leader.commit_index,
+        applied_index=leader.applied_index,
+        revision=leader.revision,
+        acked_revision=lag.acked_revision if lag else 0,
+        lag_revisions=lag.lag_revisions if lag else 0,
+        lag_bytes=lag.lag_bytes if lag else 0,
+        lag_seconds=round_lag(lag.lag_seconds) if lag else 0.0,
+        connected=lag is not None and lag.connected,
+        message=message,
+        quarantined=leader.tails,
+    )
+
+
+def _why_silent(region: RegionObserved) -> str:
+    if not region.pods:
+        return "there are no pods"
+    problems = [f"{pod.name}: {pod.problem}" for pod in region.pods if pod.problem]
+    if problems:
+        return "; ".join(problems[:3])
+    if not region.replicas:
+        return "no replica answers"
+    return "no replica leads"
+
+
+def round_lag(seconds: float) -> float:
+    """Fewer digits the larger it is, so that small changes are no news."""
+    if seconds < 0.001:
+        return 0.0
+    if seconds < 1:
+        return round(seconds, 3)
+    return round(seconds, 1) if seconds < 60 else float(round(seconds))
+
+
+def summary(regions: tuple[RegionStatus, ...]) -> Summary:
+    """The texts for ``kubectl get``."""
+    staying = [region for region in regions if region.phase != "Removing"]
+    followers = [region for region in staying if region.role == "Secondary"]
+    if not followers:
+        lag = "-"
+    elif all(region.connected for region in followers):
+        lag = format_lag(max(region.lag_seconds for region in followers))
+    else:
+        lag = "unknown"
+    return Summary(
+        regions=f"{sum(region.phase == 'Ready' for region in staying)}/{len(staying)}",
+        replicas=f"{sum(region.ready_replicas for region in staying)}/{sum(region.replicas for region in staying)}",
+        lag=lag,
+    )

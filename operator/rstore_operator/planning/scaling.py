@@ -1,0 +1,72 @@
+"""From how many replicas a region has to how many it should have, one safe step at a time. Pure.
+
+Growing: one more pod; when it answers, it is taken into the region's Raft group, where it counts once it has caught up;
+then the next. Shrinking: the last replica is taken out of the group, having handed on leadership, and only then does
+its pod go; then the next. Who belongs to the group is what the group says; nothing else is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rstore_operator.planning.observed import RegionObserved
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """``pods`` is how many should run now; at most one of ``add``, ``remove`` and ``hand_over_to`` names a replica."""
+
+    pods: int
+    add: str = ""
+    remove: str = ""
+    hand_over_to: str = ""
+    message: str = ""
+    """What is going on, for people; "" when nothing is."""
+
+
+def plan_scaling(stateful_set: str, wanted: int, running: int, region: RegionObserved) -> Scaling:
+    """The next step. ``running`` is how many pods should run by what was decided before."""
+    leader = region.leader
+    members = _ordinals(stateful_set, leader.members if leader else ())
+    if leader is None or not members:
+        message = "" if running == wanted else f"{running} replicas, {wanted} wanted: waiting for a leader that answers"
+        return Scaling(running, message=message)
+    last = max(members)
+    what = f"{len(members)} replicas, {wanted} wanted: "
+    pods = _ordinals(stateful_set, (pod.name for pod in region.pods))
+    if last >= wanted:
+        victim = f"{stateful_set}-{last}"
+        if max(pods, default=0) > last:
+            return Scaling(last + 1, message=f"{what}waiting for the end of {stateful_set}-{max(pods)}")
+        if victim == leader.name:
+            heir = _heir(stateful_set, victim, region, leader.learners, leader.members)
+            message = f"{what}{victim} hands leadership on" if heir else f"{what}waiting for a replica that could lead"
+            return Scaling(last + 1, hand_over_to=heir, message=message)
+        return Scaling(last + 1, remove=victim, message=f"{what}{victim} is taken out")
+    if leader.learners:
+        return Scaling(last + 1, message=f"{what}{', '.join(leader.learners)} is catching up")
+    missing = [ordinal for ordinal in range(wanted) if ordinal not in members]
+    if not missing:
+        return Scaling(wanted)
+    new = f"{stateful_set}-{missing[0]}"
+    answers = any(replica.name == new for replica in region.replicas)
+    return Scaling(
+        max(last, missing[0]) + 1,
+        add=new if answers else "",
+        message=f"{what}{new} is taken in" if answers else f"{what}waiting for {new} to start",
+    )
+
+
+def _heir(
+    stateful_set: str, victim: str, region: RegionObserved, learners: tuple[str, ...], members: tuple[str, ...]
+) -> str:
+    """The ready replica of the lowest ordinal that can lead."""
+    able = {pod.name for pod in region.pods if pod.ready and not pod.terminating} & set(members)
+    ordinals = _ordinals(stateful_set, able - set(learners) - {victim})
+    return f"{stateful_set}-{min(ordinals)}" if ordinals else ""
+
+
+def _ordinals(stateful_set: str, names: Iterable[str]) -> frozenset[int]:
+    suffixes = (name.removeprefix(f"{stateful_set}-") for name in names if name.startswith(f"{stateful_set}-"))
+    return frozenset(int(suffix) for suffix in suffixes if suffix.isdecimal())

@@ -1,0 +1,64 @@
+"""Which topology every region should hold. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rstore_operator.planning.observed import Observed, RegionTopology, ReplicaAddress, Topology
+from rstore_operator.specs import names
+
+
+def region_topology(store: str, namespace: str, region: str, replicas: int) -> RegionTopology:
+    """The addresses of a region's replicas, by the names that its headless Service gives them."""
+    found = []
+    for pod in names.pod_names(store, region, replicas):
+        host = names.pod_host(store, region, namespace, pod)
+        found.append(ReplicaAddress(pod, f"{host}:{names.PEER_PORT}", f"{host}:{names.CLIENT_PORT}"))
+    return RegionTopology(region, tuple(found))
+
+
+def held_regions(observed: Observed) -> Mapping[str, RegionTopology]:
+    """Each region as the newest topology that any leader holds has it."""
+    held = sorted(_held(observed), key=lambda topology: (topology.epoch, topology.version))
+    return {region.name: region for topology in held for region in topology.regions}
+
+
+def desired_topology(
+    regions: Iterable[RegionTopology], *, primary_region: str, epoch: int, observed: Observed
+) -> Topology:
+    """The topology of this epoch with these regions.
+
+    Its version is that of the newest one held in this epoch when that says the same, else one more: so it is repeated
+    unchanged until every region has it, and a change always wins over what is held.
+    """
+    wanted = tuple(sorted(regions, key=lambda region: region.name))
+    same_epoch = [topology for topology in _held(observed) if topology.epoch == epoch]
+    newest = max(same_epoch, key=lambda topology: topology.version, default=None)
+    if newest is None:
+        return Topology(epoch, 1, primary_region, wanted)
+    all_equal = all(same_content(topology, newest) for topology in same_epoch if topology.version == newest.version)
+    candidate = Topology(epoch, newest.version, primary_region, wanted)
+    if all_equal and same_content(candidate, newest):
+        return candidate
+    return Topology(epoch, newest.version + 1, primary_region, wanted)
+
+
+def same_content(left: Topology, right: Topology) -> bool:
+    """Whether two topologies say the same, whatever their versions and the order of regions."""
+
+    def content(topology: Topology) -> object:
+        return topology.primary_region, {region.name: region.replicas for region in topology.regions}
+
+    return left.epoch == right.epoch and content(left) == content(right)
+
+
+def holds(topology: Topology | None, wanted: Topology) -> bool:
+    """Whether a region that holds ``topology`` needs not be told ``wanted``."""
+    if topology is None or (topology.epoch, topology.version) < (wanted.epoch, wanted.version):
+        return False
+    return (topology.epoch, topology.version) > (wanted.epoch, wanted.version) or same_content(topology, wanted)
+
+
+def _held(observed: Observed) -> list[Topology]:
+    leaders = (region.leader for region in observed.regions.values())
+    return [leader.topology for leader in leaders if leader is not None and leader.topology is not None]

@@ -1,0 +1,41 @@
+"""What the regions themselves say about store id, epochs and the primary: the truth that status is a copy of. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_operator.planning.observed import Observed
+from rstore_operator.resource.state import StoreStatus
+
+
+@dataclass(frozen=True)
+class Truth:
+    """``primary_region`` is "" and epochs are 0 as long as no region has been bootstrapped."""
+
+    store_ids: frozenset[str]
+    primary_region: str
+    epoch: int
+    highest_epoch: int
+    """The highest epoch ever heard of: in use, promised, named in a topology, or recorded in status."""
+    promised_epoch: int
+
+
+def read_truth(observed: Observed, status: StoreStatus) -> Truth:
+    """Join what the replicas answered with what status remembers; the higher epoch wins."""
+    replicas = observed.replicas()
+    claims = [(replica.epoch, replica.region) for replica in replicas if replica.primary and replica.epoch > 0]
+    remembered = (status.epoch, status.primary_region) if status.epoch and status.primary_region else None
+    epoch, primary = max([*claims, *([remembered] if remembered else [])], default=(0, ""))
+    promised = max([status.promised_epoch, *(replica.promised_epoch for replica in replicas)])
+    known = [epoch, promised, status.epoch, *(replica.epoch for replica in replicas)]
+    known += [replica.topology.epoch for replica in replicas if replica.topology]
+    known += [receipt.epoch for receipt in status.history]
+    if status.failover is not None:
+        known.append(status.failover.epoch)
+    return Truth(
+        store_ids=frozenset(replica.store_id for replica in replicas if replica.store_id),
+        primary_region=primary,
+        epoch=epoch,
+        highest_epoch=max(known),
+        promised_epoch=promised,
+    )

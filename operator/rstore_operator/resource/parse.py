@@ -1,0 +1,203 @@
+"""From the raw spec to :class:`StoreSpec`: defaults filled in, every error collected. Pure.
+
+The API server has validated most of it already by the schema; an object that was stored under an older schema, or a
+server that does not evaluate rules, is the reason to trust nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rstore_operator.resource.model import FailoverSpec, Placement, RegionSpec, ReplicationSpec, StoreSpec
+from rstore_operator.resource.units import parse_duration_ms, parse_quantity
+
+DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where (``spec.regions[1].name``) and what."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class _Reader:
+    """One object of the spec; every problem goes to the shared list and the default is used instead."""
+
+    def __init__(self, raw: object, path: str, problems: list[Problem]) -> None:
+        self.path = path
+        self.problems = problems
+        if raw is None:
+            raw = {}
+        if not isinstance(raw, Mapping):
+            self.problem("", "must be an object")
+            raw = {}
+        self.raw: Mapping[str, Any] = raw
+
+    def problem(self, name: str, message: str) -> None:
+        self.problems.append(Problem(f"{self.path}.{name}" if name else self.path, message))
+
+    def child(self, name: str) -> _Reader:
+        return _Reader(self.raw.get(name), f"{self.path}.{name}", self.problems)
+
+    def text(self, name: str, default: str, *, choices: tuple[str, ...] = ()) -> str:
+        value = self.raw.get(name, default)
+        if not isinstance(value, str) or not value:
+            self.problem(name, "must be a non-empty string")
+            return default
+        if choices and value not in choices:
+            self.problem(name, f"must be one of {', '.join(choices)}, not {value!r}")
+            return default
+        return value
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        value = self.raw.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.problem(name, f"must be a whole number, not {value!r}")
+            return default
+        if not low <= value <= high:
+            self.problem(name, f"must be from {low} to {high}, not {value}")
+            return default
+        return value
+
+    def measure(self, name: str, default: str, parse: Callable[[object], Any], *, low: str, high: str) -> int:
+        """A quantity or duration between two others, as a whole number of its base unit."""
+        try:
+            value = parse(self.raw.get(name, default))
+        except ValueError as error:
+            self.problem(name, str(error))
+            return int(parse(default))
+        if not parse(low) <= value <= parse(high):
+            self.problem(name, f"must be from {low} to {high}")
+            return int(parse(default))
+        return int(value)
+
+
+def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
+    """The parsed spec, and all that is wrong with the values themselves; None when there is no region to speak of."""
+    problems: list[Problem] = []
+    reader = _Reader(raw, "spec", problems)
+    regions = _regions(reader)
+    if not regions:
+        return None, tuple(problems)
+    spec = StoreSpec(
+        primary_region=reader.text("primaryRegion", regions[0].name),
+        regions=regions,
+        replication=_replication(reader.child("replication")),
+        failover=_failover(reader.child("failover")),
+        tls_mode=reader.child("security").child("tls").text("mode", "Managed", choices=("Managed", "Secret")),
+        client_auth=reader.child("security").text("clientAuth", "mTLS", choices=("mTLS", "None")),
+        pvc_policy=reader.child("persistence").text("pvcPolicy", "Retain", choices=("Retain", "Delete")),
+    )
+    return spec, tuple(problems)
+
+
+def _regions(reader: _Reader) -> tuple[RegionSpec, ...]:
+    raw = reader.raw.get("regions")
+    if not isinstance(raw, list) or not raw:
+        reader.problem("regions", "must list at least one region")
+        return ()
+    found = []
+    for index, item in enumerate(raw):
+        region = _region(_Reader(item, f"spec.regions[{index}]", reader.problems))
+        if region is not None:
+            found.append(region)
+    return tuple(found)
+
+
+def _region(reader: _Reader) -> RegionSpec | None:
+    name = reader.raw.get("name")
+    if not isinstance(name, str) or not name:
+        reader.problem("name", "must be a non-empty string")
+        return None
+    if "cluster" in reader.raw:
+        reader.problem("cluster", "regions in other Kubernetes clusters are not supported by this version")
+    storage = reader.child("storage")
+    size = storage.raw.get("size", "10Gi")
+    try:
+        if parse_quantity(size) <= 0:
+            storage.problem("size", "must be more than nothing")
+    except ValueError as error:
+        storage.problem("size", str(error))
+    resources = reader.child("resources")
+    return RegionSpec(
+        name=name,
+        replicas=reader.integer("replicas", 3, low=1, high=9),
+        priority=reader.integer("priority", 10, low=0, high=1000),
+        placement=_placement(reader),
+        storage_size=str(size),
+        storage_class=storage.text("storageClassName", "") if "storageClassName" in storage.raw else None,
+        requests=_quantities(resources, "requests", DEFAULT_REQUESTS),
+        limits=_quantities(resources, "limits", None),
+    )
+
+
+def _quantities(reader: _Reader, name: str, default: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    raw = reader.raw.get(name, default)
+    if raw is None:
+        return None
+    values = _Reader(raw, f"{reader.path}.{name}", reader.problems)
+    for key, value in values.raw.items():
+        try:
+            if parse_quantity(value) < 0:
+                values.problem(key, "must not be negative")
+        except ValueError as error:
+            values.problem(key, str(error))
+    return {str(key): str(value) for key, value in values.raw.items()}
+
+
+def _placement(reader: _Reader) -> Placement | None:
+    if reader.raw.get("placement") is None:
+        return None
+    placement = reader.child("placement")
+
+    def objects(name: str) -> tuple[Mapping[str, Any], ...] | None:
+        raw = placement.raw.get(name)
+        if raw is None:
+            return None
+        if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
+            placement.problem(name, "must be a list of objects")
+            return None
+        return tuple(raw)
+
+    selector = placement.raw.get("nodeSelector")
+    affinity = placement.raw.get("affinity")
+    if selector is not None and not isinstance(selector, Mapping):
+        placement.problem("nodeSelector", "must be an object")
+        selector = None
+    if affinity is not None and not isinstance(affinity, Mapping):
+        placement.problem("affinity", "must be an object")
+        affinity = None
+    return Placement(selector, affinity, objects("tolerations"), objects("topologySpreadConstraints"))
+
+
+def _replication(reader: _Reader) -> ReplicationSpec:
+    return ReplicationSpec(
+        mode=reader.text("mode", "Async", choices=("Async", "SemiSync")),
+        min_in_sync_regions=reader.integer("minInSyncRegions", 1, low=1, high=8),
+        batch_interval_ms=reader.measure("batchInterval", "10ms", parse_duration_ms, low="1ms", high="10s"),
+        max_batch_bytes=reader.measure("maxBatchBytes", "1Mi", parse_quantity, low="1Ki", high="64Mi"),
+        window_bytes=reader.measure("window", "8Mi", parse_quantity, low="1Ki", high="1Gi"),
+        retention_revisions=reader.child("retention").integer("revisions", 100_000, low=1000, high=1_000_000_000),
+    )
+
+
+def _failover(reader: _Reader) -> FailoverSpec:
+    return FailoverSpec(
+        policy=reader.text("policy", "Automatic", choices=("Automatic", "Manual")),
+        lease_duration_ms=reader.measure("leaseDuration", "3s", parse_duration_ms, low="500ms", high="60s"),
+        failover_delay_ms=reader.measure("failoverDelay", "2s", parse_duration_ms, low="0s", high="600s"),
+        switchover_timeout_ms=reader.measure("switchoverTimeout", "30s", parse_duration_ms, low="1s", high="600s"),
+        failback=reader.text("failback", "Manual", choices=("Manual", "Automatic")),
+        max_data_loss_bytes=(
+            reader.measure("maxDataLoss", "0", parse_quantity, low="0", high="1Ti")
+            if reader.raw.get("maxDataLoss") is not None
+            else None
+        ),
+    )

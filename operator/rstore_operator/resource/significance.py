@@ -1,0 +1,36 @@
+"""Which changes of status are worth a write at once. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rstore_operator.resource.state import StoreStatus, Summary
+
+NUMBERS_EVERY_SECONDS = 5.0
+"""Numbers that move all the time under load are written this often at most."""
+
+
+def without_numbers(status: StoreStatus) -> StoreStatus:
+    """The status without positions and lags."""
+    regions = tuple(
+        replace(
+            region,
+            commit_index=0,
+            applied_index=0,
+            revision=0,
+            acked_revision=0,
+            lag_revisions=0,
+            lag_bytes=0,
+            lag_seconds=0.0,
+        )
+        for region in status.regions
+    )
+    summary = Summary(status.summary.regions, status.summary.replicas, "")
+    return replace(status, regions=regions, summary=summary)
+
+
+def due(before: StoreStatus, after: StoreStatus, seconds_since_write: float) -> bool:
+    """Whether ``after`` should be written now."""
+    if without_numbers(before) != without_numbers(after):
+        return True
+    return before != after and seconds_since_write >= NUMBERS_EVERY_SECONDS

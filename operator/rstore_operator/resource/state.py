@@ -1,0 +1,186 @@
+"""The status of a ReplicatedStore as immutable values, and the intent of a change of primary. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+MAX_HISTORY = 10
+"""Receipts kept in ``status.history``."""
+PLANNED, AUTOMATIC, FORCED = "Planned", "Automatic", "Forced"
+"""Modes of a change of primary."""
+
+
+class Phase(Enum):
+    """One word for people about the whole store."""
+
+    PENDING = "Pending"
+    CREATING = "Creating"
+    STEADY = "Steady"
+    SWITCHING_OVER = "SwitchingOver"
+    DEGRADED = "Degraded"
+    INVALID = "Invalid"
+
+
+class Step(Enum):
+    """What a change of primary is doing. The tables of moves are in :mod:`rstore_operator.failover.planned`
+    (planned) and in :mod:`rstore_operator.failover.unplanned`."""
+
+    DEMOTING = "Demoting"
+    CATCHING_UP = "CatchingUp"
+    PROMOTING = "Promoting"
+    REVERTING = "Reverting"
+    REPOINTING = "Repointing"
+    FENCING = "Fencing"
+    WAITING = "Waiting"
+
+
+class Trigger(Enum):
+    """What asked for a change of primary."""
+
+    ANNOTATION = "Annotation"
+    SPEC = "Spec"
+    PRIMARY_LOST = "PrimaryLost"
+    FAILBACK = "Failback"
+
+
+class Outcome(Enum):
+    """How a change of primary ended."""
+
+    SUCCEEDED = "Succeeded"
+    ABORTED = "Aborted"
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """When a step began."""
+
+    name: Step
+    started_at: datetime
+
+
+@dataclass(frozen=True)
+class FailoverIntent:
+    """A change of primary that was decided. Recorded in status before its first action: the commit point."""
+
+    trigger: Trigger
+    from_region: str
+    to_region: str
+    from_epoch: int
+    epoch: int
+    step: Step
+    started_at: datetime
+    steps: tuple[StepTime, ...] = ()
+    stopped_at: datetime | None = None
+    """When the old primary was asked to stop, where that is known better than by the step's beginning."""
+    final_revision: int | None = None
+    promoted: str | None = None
+    aborted: bool = False
+    reason: str = ""
+    mode: str = "Planned"
+    last_known_revision: int = 0
+    """Unplanned: the newest revision that the old primary was ever heard to hold."""
+    revisions_lost: int = 0
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a change of primary. ``write_gap_seconds`` is an upper bound."""
+
+    trigger: Trigger
+    outcome: Outcome
+    from_region: str
+    to_region: str
+    epoch: int
+    started_at: datetime
+    finished_at: datetime
+    steps: tuple[StepTime, ...]
+    final_revision: int | None
+    write_gap_seconds: float
+    revisions_lost: int = 0
+    reason: str = ""
+    mode: str = "Planned"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One aspect of the state, as Kubernetes has it; ``status`` is "True", "False" or "Unknown"."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: datetime
+
+
+@dataclass(frozen=True)
+class QuarantinedTail:
+    """Revisions up to ``epoch`` that a returned region had to itself, kept in a file on its volumes."""
+
+    epoch: int
+    first_revision: int
+    last_revision: int
+    rows: int
+    size_bytes: int
+    file: str = ""
+    replaced_by_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class RegionStatus:
+    """What is shown of one region."""
+
+    name: str
+    role: str = "Unknown"
+    phase: str = "Pending"
+    replicas: int = 0
+    ready_replicas: int = 0
+    leader: str = ""
+    term: int = 0
+    commit_index: int = 0
+    applied_index: int = 0
+    revision: int = 0
+    acked_revision: int = 0
+    lag_revisions: int = 0
+    lag_bytes: int = 0
+    lag_seconds: float = 0.0
+    connected: bool = False
+    message: str = ""
+    quarantined: tuple[QuarantinedTail, ...] = ()
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Texts for ``kubectl get``."""
+
+    regions: str = ""
+    replicas: str = ""
+    lag: str = ""
+
+
+@dataclass(frozen=True)
+class StoreStatus:
+    """All of ``.status``."""
+
+    phase: Phase = Phase.PENDING
+    store_id: str = ""
+    primary_region: str = ""
+    preferred_primary: str = ""
+    epoch: int = 0
+    promised_epoch: int = 0
+    observed_generation: int = 0
+    summary: Summary = Summary()
+    conditions: tuple[Condition, ...] = ()
+    regions: tuple[RegionStatus, ...] = ()
+    failover: FailoverIntent | None = None
+    history: tuple[Receipt, ...] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of that type."""
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+    def region(self, name: str) -> RegionStatus | None:
+        """What is shown of that region."""
+        return next((region for region in self.regions if region.name == name), None)

@@ -1,0 +1,322 @@
+"""``.status`` as JSON, both ways, and the merge patch between two of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rstore_operator.resource.state import (
+    AUTOMATIC,
+    FORCED,
+    PLANNED,
+    Condition,
+    FailoverIntent,
+    Outcome,
+    Phase,
+    QuarantinedTail,
+    Receipt,
+    RegionStatus,
+    Step,
+    StepTime,
+    StoreStatus,
+    Summary,
+    Trigger,
+)
+from rstore_operator.resource.units import format_time, format_time_seconds, parse_time
+
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def status_to_json(status: StoreStatus) -> dict[str, Any]:
+    """The status as the API server stores it; fields that say nothing are left out."""
+    return _without_empty(
+        {
+            "phase": status.phase.value,
+            "storeId": status.store_id,
+            "primaryRegion": status.primary_region,
+            "preferredPrimary": status.preferred_primary,
+            "epoch": status.epoch or None,
+            "promisedEpoch": status.promised_epoch or None,
+            "observedGeneration": status.observed_generation,
+            "summary": _without_empty(
+                {
+                    "regions": status.summary.regions,
+                    "replicas": status.summary.replicas,
+                    "lag": status.summary.lag,
+                }
+            ),
+            "conditions": [_condition_to_json(condition) for condition in status.conditions],
+            "regions": [_region_to_json(region) for region in status.regions],
+            "failover": _intent_to_json(status.failover) if status.failover else None,
+            "history": [_receipt_to_json(receipt) for receipt in status.history],
+        }
+    )
+
+
+def _condition_to_json(condition: Condition) -> dict[str, Any]:
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": condition.observed_generation,
+        "lastTransitionTime": format_time_seconds(condition.last_transition_time),
+    }
+
+
+def _region_to_json(region: RegionStatus) -> dict[str, Any]:
+    """Positions that are not known are left out, and so is the lag of a region that follows nobody."""
+    follows = region.role == "Secondary"
+    return _without_empty(
+        {
+            "name": region.name,
+            "role": region.role,
+            "phase": region.phase,
+            "replicas": region.replicas,
+            "readyReplicas": region.ready_replicas,
+            "leader": region.leader,
+            "term": region.term or None,
+            "commitIndex": region.commit_index or None,
+            "appliedIndex": region.applied_index or None,
+            "revision": region.revision or None,
+            "ackedRevision": region.acked_revision if follows else None,
+            "lagRevisions": region.lag_revisions if follows else None,
+            "lagBytes": region.lag_bytes if follows else None,
+            "lagSeconds": region.lag_seconds if follows else None,
+            "connected": region.connected if follows else None,
+            "message": region.message,
+            "quarantined": [_tail_to_json(tail) for tail in region.quarantined],
+        }
+    )
+
+
+def _tail_to_json(tail: QuarantinedTail) -> dict[str, Any]:
+    return {
+        "epoch": tail.epoch,
+        "firstRevision": tail.first_revision,
+        "lastRevision": tail.last_revision,
+        "rows": tail.rows,
+        "bytes": tail.size_bytes,
+        "file": tail.file,
+        "replacedByEpoch": tail.replaced_by_epoch,
+    }
+
+
+def _tail_from_json(data: Mapping[str, Any]) -> QuarantinedTail:
+    return QuarantinedTail(
+        epoch=_whole(data, "epoch"),
+        first_revision=_whole(data, "firstRevision"),
+        last_revision=_whole(data, "lastRevision"),
+        rows=_whole(data, "rows"),
+        size_bytes=_whole(data, "bytes"),
+        file=_text(data, "file"),
+        replaced_by_epoch=_whole(data, "replacedByEpoch"),
+    )
+
+
+def _steps_to_json(steps: tuple[StepTime, ...]) -> list[dict[str, Any]]:
+    return [{"name": step.name.value, "startedAt": format_time(step.started_at)} for step in steps]
+
+
+def _intent_to_json(intent: FailoverIntent) -> dict[str, Any]:
+    return _without_empty(
+        {
+            "mode": intent.mode,
+            "trigger": intent.trigger.value,
+            "from": intent.from_region,
+            "to": intent.to_region,
+            "fromEpoch": intent.from_epoch,
+            "epoch": intent.epoch,
+            "step": intent.step.value,
+            "startedAt": format_time(intent.started_at),
+            "writesStoppedAt": format_time(intent.stopped_at) if intent.stopped_at else None,
+            "finalRevision": intent.final_revision,
+            "promoted": intent.promoted,
+            "aborted": intent.aborted or None,
+            "reason": intent.reason,
+            "lastKnownRevision": intent.last_known_revision or None,
+            "revisionsLost": intent.revisions_lost or None,
+            "steps": _steps_to_json(intent.steps),
+        }
+    )
+
+
+def _receipt_to_json(receipt: Receipt) -> dict[str, Any]:
+    return _without_empty(
+        {
+            "mode": receipt.mode,
+            "trigger": receipt.trigger.value,
+            "outcome": receipt.outcome.value,
+            "from": receipt.from_region,
+            "to": receipt.to_region,
+            "epoch": receipt.epoch,
+            "startedAt": format_time(receipt.started_at),
+            "finishedAt": format_time(receipt.finished_at),
+            "finalRevision": receipt.final_revision,
+            "writeGapSeconds": receipt.write_gap_seconds,
+            "revisionsLost": receipt.revisions_lost,
+            "reason": receipt.reason,
+            "steps": _steps_to_json(receipt.steps),
+        }
+    )
+
+
+def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if item is not None and item not in ("", [], {})}
+
+
+def status_from_json(raw: object) -> StoreStatus:
+    """The status that was stored.
+
+    Raises ValueError when an intent is recorded that cannot be understood: acting as if there were none could promote
+    a second region. Anything else that is missing or odd reads as unknown; it is rebuilt from the regions.
+    """
+    data = _object(raw)
+    summary = _object(data.get("summary"))
+    return StoreStatus(
+        phase=Phase(data["phase"]) if data.get("phase") in {phase.value for phase in Phase} else Phase.PENDING,
+        store_id=_text(data, "storeId"),
+        primary_region=_text(data, "primaryRegion"),
+        preferred_primary=_text(data, "preferredPrimary"),
+        epoch=_whole(data, "epoch"),
+        promised_epoch=_whole(data, "promisedEpoch"),
+        observed_generation=_whole(data, "observedGeneration"),
+        summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
+        conditions=tuple(_condition_from_json(item) for item in _objects(data, "conditions")),
+        regions=tuple(_region_from_json(item) for item in _objects(data, "regions")),
+        failover=_intent_from_json(data["failover"]) if data.get("failover") else None,
+        history=tuple(_receipt_from_json(item) for item in _objects(data, "history")),
+    )
+
+
+def _condition_from_json(data: Mapping[str, Any]) -> Condition:
+    return Condition(
+        type=_text(data, "type"),
+        status=_text(data, "status") or "Unknown",
+        reason=_text(data, "reason"),
+        message=_text(data, "message"),
+        observed_generation=_whole(data, "observedGeneration"),
+        last_transition_time=_time(data, "lastTransitionTime"),
+    )
+
+
+def _region_from_json(data: Mapping[str, Any]) -> RegionStatus:
+    lag = data.get("lagSeconds")
+    return RegionStatus(
+        name=_text(data, "name"),
+        role=_text(data, "role") or "Unknown",
+        phase=_text(data, "phase") or "Pending",
+        replicas=_whole(data, "replicas"),
+        ready_replicas=_whole(data, "readyReplicas"),
+        leader=_text(data, "leader"),
+        term=_whole(data, "term"),
+        commit_index=_whole(data, "commitIndex"),
+        applied_index=_whole(data, "appliedIndex"),
+        revision=_whole(data, "revision"),
+        acked_revision=_whole(data, "ackedRevision"),
+        lag_revisions=_whole(data, "lagRevisions"),
+        lag_bytes=_whole(data, "lagBytes"),
+        lag_seconds=float(lag) if isinstance(lag, int | float) else 0.0,
+        connected=data.get("connected") is True,
+        message=_text(data, "message"),
+        quarantined=tuple(_tail_from_json(item) for item in _objects(data, "quarantined")),
+    )
+
+
+def _steps_from_json(data: Mapping[str, Any]) -> tuple[StepTime, ...]:
+    return tuple(StepTime(Step(item["name"]), parse_time(item["startedAt"])) for item in _objects(data, "steps"))
+
+
+def _intent_from_json(raw: object) -> FailoverIntent:
+    data = _object(raw)
+    try:
+        if data["mode"] not in (PLANNED, AUTOMATIC, FORCED):
+            raise ValueError(f"mode {data['mode']!r} is not known to this version")
+        return FailoverIntent(
+            trigger=Trigger(data["trigger"]),
+            from_region=data["from"],
+            to_region=_text(data, "to") if data["mode"] != PLANNED else data["to"],
+            from_epoch=int(data["fromEpoch"]),
+            epoch=int(data["epoch"]),
+            step=Step(data["step"]),
+            started_at=parse_time(data["startedAt"]),
+            steps=_steps_from_json(data),
+            stopped_at=parse_time(data["writesStoppedAt"]) if data.get("writesStoppedAt") else None,
+            final_revision=data.get("finalRevision"),
+            promoted=data.get("promoted"),
+            aborted=data.get("aborted") is True,
+            reason=_text(data, "reason"),
+            mode=data["mode"],
+            last_known_revision=_whole(data, "lastKnownRevision"),
+            revisions_lost=_whole(data, "revisionsLost"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"status.failover holds an intent that this version cannot read: {error!r}") from error
+
+
+def _receipt_from_json(data: Mapping[str, Any]) -> Receipt:
+    gap = data.get("writeGapSeconds")
+    try:
+        steps = _steps_from_json(data)
+    except (KeyError, ValueError):
+        steps = ()
+    return Receipt(
+        mode=_text(data, "mode"),
+        trigger=_trigger(data.get("trigger")),
+        outcome=Outcome.ABORTED if data.get("outcome") == "Aborted" else Outcome.SUCCEEDED,
+        from_region=_text(data, "from"),
+        to_region=_text(data, "to"),
+        epoch=_whole(data, "epoch"),
+        started_at=_time(data, "startedAt"),
+        finished_at=_time(data, "finishedAt"),
+        steps=steps,
+        final_revision=data.get("finalRevision"),
+        write_gap_seconds=float(gap) if isinstance(gap, int | float) else 0.0,
+        revisions_lost=_whole(data, "revisionsLost"),
+        reason=_text(data, "reason"),
+    )
+
+
+def _trigger(raw: object) -> Trigger:
+    return next((trigger for trigger in Trigger if trigger.value == raw), Trigger.ANNOTATION)
+
+
+def _object(raw: object) -> Mapping[str, Any]:
+    return raw if isinstance(raw, Mapping) else {}
+
+
+def _objects(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    raw = data.get(name)
+    return [item for item in raw if isinstance(item, Mapping)] if isinstance(raw, list) else []
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _whole(data: Mapping[str, Any], name: str) -> int:
+    value = data.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _time(data: Mapping[str, Any], name: str) -> datetime:
+    try:
+        return parse_time(data.get(name))
+    except ValueError:
+        return _EPOCH_START
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch (RFC 7396) that makes ``new`` of ``old``; empty when they are equal."""
+    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_patch(before, value)
+            if inner:
+                patch[key] = inner
+        elif key not in old or before != value:
+            patch[key] = value
+    return patch

@@ -1,0 +1,76 @@
+"""What one field cannot say about itself, and what this version cannot do. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from rstore_operator.resource.model import MAX_NAME_LENGTH, MAX_REGIONS, StoreRef, StoreSpec
+from rstore_operator.resource.parse import Problem, parse_spec
+from rstore_operator.resource.units import parse_quantity
+
+_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+_SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+_RESERVED_SUFFIX = "peers"
+
+
+def read_spec(ref: StoreRef, raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
+    """Parse and validate in one go; the spec is None when anything at all is wrong with it."""
+    spec, problems = parse_spec(raw)
+    if spec is not None:
+        problems += validate(ref, spec)
+    return (None if problems else spec), problems
+
+
+def validate(ref: StoreRef, spec: StoreSpec) -> tuple[Problem, ...]:
+    """Every rule that the parsed spec breaks, in the order of the spec."""
+    return (*_names(ref, spec), *_relations(spec), *_unsupported(spec))
+
+
+def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
+    if not _SERVICE_NAME.match(ref.name):
+        yield Problem("metadata.name", "must be lower case letters, digits and dashes, and begin with a letter")
+    if len(spec.regions) > MAX_REGIONS:
+        yield Problem("spec.regions", f"must list at most {MAX_REGIONS} regions")
+    count = Counter(spec.region_names)
+    for index, region in enumerate(spec.regions):
+        path = f"spec.regions[{index}].name"
+        if not _LABEL.match(region.name):
+            yield Problem(path, f"{region.name!r} is not a DNS label (lower case letters, digits and dashes)")
+        if count[region.name] > 1 and spec.region_names.index(region.name) != index:
+            yield Problem(path, f"there is already a region {region.name!r}")
+        if len(f"{ref.name}-{region.name}") > MAX_NAME_LENGTH:
+            yield Problem(path, f"{ref.name}-{region.name} is longer than {MAX_NAME_LENGTH} characters")
+        if any(region.name == f"{other}-{_RESERVED_SUFFIX}" for other in spec.region_names):
+            yield Problem(path, f"the name of {region.name!r}'s Service is taken by another region's")
+
+
+def _relations(spec: StoreSpec) -> Iterator[Problem]:
+    if spec.region(spec.primary_region) is None:
+        known = ", ".join(spec.region_names)
+        yield Problem("spec.primaryRegion", f"{spec.primary_region!r} is none of the regions ({known})")
+    if spec.replication.max_batch_bytes > spec.replication.window_bytes:
+        yield Problem("spec.replication.maxBatchBytes", "must not be larger than window")
+    if spec.replication.mode == "SemiSync" and spec.replication.min_in_sync_regions >= len(spec.regions):
+        yield Problem("spec.replication.minInSyncRegions", "must be lower than the number of regions")
+    for index, region in enumerate(spec.regions):
+        for name in sorted(set(region.requests or {}) & set(region.limits or {})):
+            from_request, limit = (region.requests or {})[name], (region.limits or {})[name]
+            if _more(from_request, limit):
+                yield Problem(f"spec.regions[{index}].resources.requests.{name}", "must not be more than the limit")
+
+
+def _more(left: str, right: str) -> bool:
+    try:
+        return parse_quantity(left) > parse_quantity(right)
+    except ValueError:
+        return False  # reported where it was read
+
+
+def _unsupported(spec: StoreSpec) -> Iterator[Problem]:
+    """Promises about safety that this version would break if it went on without them."""
+    if spec.replication.mode == "SemiSync":
+        yield Problem("spec.replication.mode", "SemiSync is not supported by this version; use Async")
+    if spec.tls_mode == "Secret":
+        yield Problem("spec.security.tls.mode", "Secret is not supported by this version; use Managed")
