@@ -287,8 +287,13 @@ class GrpcTransport(pb_grpc.RaftServicer):
         async with channel:
             async with asyncio.timeout(DIAL_SECONDS):
                 await channel.channel_ready()
-            stub = pb_grpc.RaftStub(channel)  # type: ignore[no-untyped-call]
-            call = stub.Connect(link.frames(self._hello))
+            # By path, not by the generated stub: see ``replication.connection``.
+            connect = channel.stream_stream(
+                "/rstore.v1.Raft/Connect",
+                request_serializer=pb.RaftFrame.SerializeToString,
+                response_deserializer=pb.RaftFrame.FromString,
+            )
+            call = connect(link.frames(self._hello))
             link.on_close = call.cancel
             try:
                 responses = call.__aiter__()

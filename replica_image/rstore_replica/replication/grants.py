@@ -9,12 +9,13 @@ from typing import Protocol
 import grpc
 import grpc.aio
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_api.proto import rstore_pb2_grpc as rpc
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.connection import Dialer
 from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.waiting import within
+
+_GRANT = "/rstore.v1.Replication/Grant"
 
 
 class GrantLink(Protocol):
@@ -38,42 +39,74 @@ class NoGrants:
         """Nothing to close."""
 
 
+class _Shared:
+    """A channel and how many questions are on their way over it; once retired it is closed with the last of them."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self.channel = channel
+        self.users = 0
+        self.retired = False
+
+    async def close_if_unused(self) -> None:
+        if self.retired and self.users == 0:
+            with contextlib.suppress(grpc.RpcError, OSError):
+                await self.channel.close(None)
+
+
 class GrpcGrants:
-    """One channel per address, kept while it works; after a failure the name is resolved anew."""
+    """One channel per address, kept while it works; after a failure the name is resolved anew.
+
+    Questions to one address share its channel. One that fails has the next one dial, and leaves the others alone.
+    """
 
     def __init__(self, dialer: Dialer, *, clock: Clock) -> None:
         self._dialer = dialer
         self._clock = clock
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[str, _Shared] = {}
 
     async def ask(self, address: str, request: pb.GrantRequest, *, timeout_seconds: float) -> pb.GrantResponse:
         """See :class:`GrantLink`."""
         try:
-            response = await within(self._clock, self._ask(address, request), timeout_seconds)
+            return await within(self._clock, self._ask(address, request), timeout_seconds)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, OSError, TimeoutError) as error:
-            await self._drop(address)
+            await self._retire(address)
             raise LinkBrokenError(f"{address}: {error}") from error
-        return response
 
     async def _ask(self, address: str, request: pb.GrantRequest) -> pb.GrantResponse:
-        channel = self._channels.get(address)
-        if channel is None:
-            channel = await self._dialer.dial(address)
-            if (other := self._channels.pop(address, None)) is not None:
-                await other.close(None)
-            self._channels[address] = channel
-        stub = rpc.ReplicationStub(channel)  # type: ignore[no-untyped-call]
-        response = await stub.Grant(request)
+        shared = self._channels.get(address)
+        if shared is None:
+            shared = await self._dial(address)
+        shared.users += 1
+        try:
+            # By path, not by the generated stub; see ``GrpcConnector.connect``.
+            grant = shared.channel.unary_unary(
+                _GRANT,
+                request_serializer=pb.GrantRequest.SerializeToString,
+                response_deserializer=pb.GrantResponse.FromString,
+            )
+            response = await grant(request)
+        finally:
+            shared.users -= 1
+            await shared.close_if_unused()
         assert isinstance(response, pb.GrantResponse)
         return response
+
+    async def _dial(self, address: str) -> _Shared:
+        """A channel to the address: the one that another question has opened meanwhile, if there is one."""
+        channel = await self._dialer.dial(address)
+        if (found := self._channels.get(address)) is not None:
+            await channel.close(None)
+            return found
+        self._channels[address] = _Shared(channel)
+        return self._channels[address]
 
     async def keep_only(self, addresses: Collection[str]) -> None:
         """See :class:`GrantLink`."""
         for address in [address for address in self._channels if address not in addresses]:
-            await self._drop(address)
+            await self._retire(address)
 
-    async def _drop(self, address: str) -> None:
-        channel = self._channels.pop(address, None)
-        if channel is not None:
-            with contextlib.suppress(grpc.RpcError, OSError):
-                await channel.close(None)
+    async def _retire(self, address: str) -> None:
+        shared = self._channels.pop(address, None)
+        if shared is not None:
+            shared.retired = True
+            await shared.close_if_unused()
