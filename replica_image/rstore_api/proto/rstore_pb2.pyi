@@ -73,7 +73,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "staged", "transfers")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,8 @@ class StatusResponse(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    STAGED_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -126,7 +128,9 @@ class StatusResponse(_message.Message):
     lease: LeaseStatus
     granted: GrantStatus
     quarantined: _containers.RepeatedCompositeFieldContainer[QuarantinedTail]
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ...) -> None: ...
+    staged: StagedSnapshot
+    transfers: _containers.RepeatedCompositeFieldContainer[SnapshotTransfer]
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ...) -> None: ...
 
 class QuarantinedTail(_message.Message):
     __slots__ = ("epoch", "first_revision", "last_revision", "count", "size_bytes", "file", "replaced_by_epoch")
@@ -145,6 +149,18 @@ class QuarantinedTail(_message.Message):
     file: str
     replaced_by_epoch: int
     def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., file: _Optional[str] = ..., replaced_by_epoch: _Optional[int] = ...) -> None: ...
+
+class SnapshotTransfer(_message.Message):
+    __slots__ = ("region", "revision", "rows", "size_bytes")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    region: str
+    revision: int
+    rows: int
+    size_bytes: int
+    def __init__(self, region: _Optional[str] = ..., revision: _Optional[int] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
     __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms")
@@ -341,14 +357,16 @@ class GrantResponse(_message.Message):
     def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
-    __slots__ = ("hello", "batch", "heartbeat")
+    __slots__ = ("hello", "batch", "heartbeat", "snapshot")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     hello: StreamHello
     batch: StreamBatch
     heartbeat: StreamHeartbeat
-    def __init__(self, hello: _Optional[_Union[StreamHello, _Mapping]] = ..., batch: _Optional[_Union[StreamBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamHeartbeat, _Mapping]] = ...) -> None: ...
+    snapshot: SnapshotChunk
+    def __init__(self, hello: _Optional[_Union[StreamHello, _Mapping]] = ..., batch: _Optional[_Union[StreamBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[StreamHeartbeat, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotChunk, _Mapping]] = ...) -> None: ...
 
 class StreamHello(_message.Message):
     __slots__ = ("store_id", "region", "replica", "epoch", "history", "revision")
@@ -392,18 +410,42 @@ class StreamHeartbeat(_message.Message):
     revision: int
     def __init__(self, epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
+class SnapshotChunk(_message.Message):
+    __slots__ = ("store_id", "epoch", "history", "revision", "after_key", "last_key", "rows", "row_count", "last")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    AFTER_KEY_FIELD_NUMBER: _ClassVar[int]
+    LAST_KEY_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    epoch: int
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    revision: int
+    after_key: bytes
+    last_key: bytes
+    rows: bytes
+    row_count: int
+    last: bool
+    def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., revision: _Optional[int] = ..., after_key: _Optional[bytes] = ..., last_key: _Optional[bytes] = ..., rows: _Optional[bytes] = ..., row_count: _Optional[int] = ..., last: _Optional[bool] = ...) -> None: ...
+
 class StreamResponse(_message.Message):
-    __slots__ = ("welcome", "ack", "refusal")
+    __slots__ = ("welcome", "ack", "refusal", "snapshot_ack")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_ACK_FIELD_NUMBER: _ClassVar[int]
     welcome: StreamWelcome
     ack: StreamAck
     refusal: StreamRefusal
-    def __init__(self, welcome: _Optional[_Union[StreamWelcome, _Mapping]] = ..., ack: _Optional[_Union[StreamAck, _Mapping]] = ..., refusal: _Optional[_Union[StreamRefusal, _Mapping]] = ...) -> None: ...
+    snapshot_ack: SnapshotAck
+    def __init__(self, welcome: _Optional[_Union[StreamWelcome, _Mapping]] = ..., ack: _Optional[_Union[StreamAck, _Mapping]] = ..., refusal: _Optional[_Union[StreamRefusal, _Mapping]] = ..., snapshot_ack: _Optional[_Union[SnapshotAck, _Mapping]] = ...) -> None: ...
 
 class StreamWelcome(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision", "compact_revision")
+    __slots__ = ("store_id", "region", "replica", "history", "promised_epoch", "revision", "compact_revision", "staged", "needs_snapshot")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -411,6 +453,8 @@ class StreamWelcome(_message.Message):
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    STAGED_FIELD_NUMBER: _ClassVar[int]
+    NEEDS_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -418,7 +462,33 @@ class StreamWelcome(_message.Message):
     promised_epoch: int
     revision: int
     compact_revision: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ...) -> None: ...
+    staged: StagedSnapshot
+    needs_snapshot: bool
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., needs_snapshot: _Optional[bool] = ...) -> None: ...
+
+class StagedSnapshot(_message.Message):
+    __slots__ = ("store_id", "history", "revision", "last_key", "rows", "size_bytes")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    LAST_KEY_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    history: _containers.RepeatedCompositeFieldContainer[EpochStart]
+    revision: int
+    last_key: bytes
+    rows: int
+    size_bytes: int
+    def __init__(self, store_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., revision: _Optional[int] = ..., last_key: _Optional[bytes] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class SnapshotAck(_message.Message):
+    __slots__ = ("last_key", "installed")
+    LAST_KEY_FIELD_NUMBER: _ClassVar[int]
+    INSTALLED_FIELD_NUMBER: _ClassVar[int]
+    last_key: bytes
+    installed: bool
+    def __init__(self, last_key: _Optional[bytes] = ..., installed: _Optional[bool] = ...) -> None: ...
 
 class StreamAck(_message.Message):
     __slots__ = ("revision",)
@@ -459,7 +529,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind", "snapshot")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -469,6 +539,7 @@ class LogEntry(_message.Message):
     COMPACTION_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
     REWIND_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     write: WriteBatch
     rows: ReplicatedRows
     bootstrap: BootstrapRequest
@@ -478,7 +549,8 @@ class LogEntry(_message.Message):
     compaction: Compaction
     noop: Noop
     rewind: Rewind
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ...) -> None: ...
+    snapshot: SnapshotStep
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ...) -> None: ...
 
 class Rewind(_message.Message):
     __slots__ = ("fork_revision", "epoch", "tail_epoch")
@@ -539,6 +611,18 @@ class ReplicatedRows(_message.Message):
     BATCH_FIELD_NUMBER: _ClassVar[int]
     batch: StreamBatch
     def __init__(self, batch: _Optional[_Union[StreamBatch, _Mapping]] = ...) -> None: ...
+
+class SnapshotStep(_message.Message):
+    __slots__ = ("chunk", "held_revision", "held_epoch", "fork_revision")
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    HELD_REVISION_FIELD_NUMBER: _ClassVar[int]
+    HELD_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FORK_REVISION_FIELD_NUMBER: _ClassVar[int]
+    chunk: SnapshotChunk
+    held_revision: int
+    held_epoch: int
+    fork_revision: int
+    def __init__(self, chunk: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., held_revision: _Optional[int] = ..., held_epoch: _Optional[int] = ..., fork_revision: _Optional[int] = ...) -> None: ...
 
 class Promise(_message.Message):
     __slots__ = ("epoch",)
