@@ -39,16 +39,28 @@ class RegionTopology(_message.Message):
     def __init__(self, name: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAddress, _Mapping]]] = ...) -> None: ...
 
 class Topology(_message.Message):
-    __slots__ = ("epoch", "version", "primary_region", "regions")
+    __slots__ = ("epoch", "version", "primary_region", "regions", "sync")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PRIMARY_REGION_FIELD_NUMBER: _ClassVar[int]
     REGIONS_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     version: int
     primary_region: str
     regions: _containers.RepeatedCompositeFieldContainer[RegionTopology]
-    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., primary_region: _Optional[str] = ..., regions: _Optional[_Iterable[_Union[RegionTopology, _Mapping]]] = ...) -> None: ...
+    sync: SyncRule
+    def __init__(self, epoch: _Optional[int] = ..., version: _Optional[int] = ..., primary_region: _Optional[str] = ..., regions: _Optional[_Iterable[_Union[RegionTopology, _Mapping]]] = ..., sync: _Optional[_Union[SyncRule, _Mapping]] = ...) -> None: ...
+
+class SyncRule(_message.Message):
+    __slots__ = ("min_in_sync_regions", "timeout_ms", "degrade")
+    MIN_IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    DEGRADE_FIELD_NUMBER: _ClassVar[int]
+    min_in_sync_regions: int
+    timeout_ms: int
+    degrade: bool
+    def __init__(self, min_in_sync_regions: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., degrade: _Optional[bool] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
@@ -73,7 +85,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "staged", "transfers")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "staged", "transfers", "sync")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +114,7 @@ class StatusResponse(_message.Message):
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
     STAGED_FIELD_NUMBER: _ClassVar[int]
     TRANSFERS_FIELD_NUMBER: _ClassVar[int]
+    SYNC_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -130,7 +143,22 @@ class StatusResponse(_message.Message):
     quarantined: _containers.RepeatedCompositeFieldContainer[QuarantinedTail]
     staged: StagedSnapshot
     transfers: _containers.RepeatedCompositeFieldContainer[SnapshotTransfer]
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ...) -> None: ...
+    sync: SyncStatus
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ...) -> None: ...
+
+class SyncStatus(_message.Message):
+    __slots__ = ("min_in_sync_regions", "in_sync", "in_sync_revision", "degraded", "waiting")
+    MIN_IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_REVISION_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    min_in_sync_regions: int
+    in_sync: bool
+    in_sync_revision: int
+    degraded: bool
+    waiting: int
+    def __init__(self, min_in_sync_regions: _Optional[int] = ..., in_sync: _Optional[bool] = ..., in_sync_revision: _Optional[int] = ..., degraded: _Optional[bool] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class QuarantinedTail(_message.Message):
     __slots__ = ("epoch", "first_revision", "last_revision", "count", "size_bytes", "file", "replaced_by_epoch")
@@ -163,28 +191,32 @@ class SnapshotTransfer(_message.Message):
     def __init__(self, region: _Optional[str] = ..., revision: _Optional[int] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
-    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms")
+    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     WITNESS_ROUND_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     required: bool
     held: bool
     remaining_ms: int
     witness_round: int
     duration_ms: int
-    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+    in_sync_regions: int
+    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ...) -> None: ...
 
 class GrantStatus(_message.Message):
-    __slots__ = ("epoch", "age_ms", "remaining_ms")
+    __slots__ = ("epoch", "age_ms", "remaining_ms", "in_sync_regions")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     AGE_MS_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     age_ms: int
     remaining_ms: int
-    def __init__(self, epoch: _Optional[int] = ..., age_ms: _Optional[int] = ..., remaining_ms: _Optional[int] = ...) -> None: ...
+    in_sync_regions: int
+    def __init__(self, epoch: _Optional[int] = ..., age_ms: _Optional[int] = ..., remaining_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ...) -> None: ...
 
 class FenceRequest(_message.Message):
     __slots__ = ("store_id", "epoch")
@@ -195,20 +227,24 @@ class FenceRequest(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class FenceResponse(_message.Message):
-    __slots__ = ("region", "promised_epoch", "epoch", "revision", "remaining_grant_ms", "history")
+    __slots__ = ("region", "promised_epoch", "epoch", "revision", "remaining_grant_ms", "history", "in_sync_epoch", "in_sync_regions")
     REGION_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     REMAINING_GRANT_MS_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     region: str
     promised_epoch: int
     epoch: int
     revision: int
     remaining_grant_ms: int
     history: _containers.RepeatedCompositeFieldContainer[EpochStart]
-    def __init__(self, region: _Optional[str] = ..., promised_epoch: _Optional[int] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., remaining_grant_ms: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ...) -> None: ...
+    in_sync_epoch: int
+    in_sync_regions: int
+    def __init__(self, region: _Optional[str] = ..., promised_epoch: _Optional[int] = ..., epoch: _Optional[int] = ..., revision: _Optional[int] = ..., remaining_grant_ms: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., in_sync_epoch: _Optional[int] = ..., in_sync_regions: _Optional[int] = ...) -> None: ...
 
 class WitnessGrantRequest(_message.Message):
     __slots__ = ("store_id", "epoch", "round")
@@ -329,18 +365,20 @@ class MembersResponse(_message.Message):
     def __init__(self, members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms")
+    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     epoch: int
     round: int
     duration_ms: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+    in_sync_regions: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
     __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms")
