@@ -63,9 +63,10 @@ def _index_name(kind: str) -> str:
 class Handlers:
     """Registers everything with a kopf registry."""
 
-    def __init__(self, api: Callable[[], Kubernetes], image: ReplicaImage) -> None:
+    def __init__(self, api: Callable[[], Kubernetes], image: ReplicaImage, *, hash_check_seconds: float = 0.0) -> None:
         self._api = api
         self._image = image
+        self._hash_check_seconds = hash_check_seconds
         self._running: dict[Key, tuple[asyncio.Event, Reconciler]] = {}
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
@@ -112,7 +113,13 @@ class Handlers:
         ref = StoreRef(namespace or "", name or "", uid or "")
         key = (ref.namespace, ref.name)
         wake = asyncio.Event()
-        reconciler = Reconciler(ref, self._api(), _WatchedStore(key, kwargs), self._image)
+        reconciler = Reconciler(
+            ref,
+            self._api(),
+            _WatchedStore(key, kwargs),
+            self._image,
+            hash_check_seconds=self._hash_check_seconds,
+        )
         self._running[key] = (wake, reconciler)
         structlog.contextvars.bind_contextvars(namespace=ref.namespace, store=ref.name)
         backoff = FIRST_BACKOFF_SECONDS

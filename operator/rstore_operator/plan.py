@@ -35,6 +35,7 @@ from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.children import Settled, deletions, plan_children
 from rstore_operator.planning.conditions import Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
+from rstore_operator.planning.hashes import differing_regions, divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.observed import Observed, RegionTopology, Topology
 from rstore_operator.planning.phase import phase_of
@@ -205,7 +206,7 @@ class _Planner:
             truth=self.truth,
             status=self.before,
             voters=electorate(self.observed, self.regions),
-            rules=rules_of(self.spec, self.commands, self.observed, left, self.regions),
+            rules=rules_of(self.spec, self.commands, self.observed, left, self.regions, differing_regions(self.before)),
             clock=Clock(self.given.now, self.given.clock_seconds, recorded),
         )
 
@@ -367,6 +368,8 @@ class _Planner:
         regions = self.before.regions
         if self.effective is not None:
             regions = region_statuses(self.effective, self.observed, self.truth, self.before, self.given.now)
+        verdict = judge(self.observed.hashes, self.truth, self.before)
+        regions = with_hashes(regions, self.before, verdict)
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
         situation = Situation(
             spec=self.spec,
@@ -385,6 +388,7 @@ class _Planner:
             rejected=reply.rejected,
             accepted=reply.accepted,
             dry_run=reply.dry_run,
+            divergence=divergence(regions, verdict),
         )
         history = corrected(self.before.history, regions)
         if progressed.receipt is not None:

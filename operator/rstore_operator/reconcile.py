@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
+from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.observe import ChildView, observe
@@ -75,6 +76,7 @@ class Reconciler:
         watched: Watched,
         image: ReplicaImage,
         *,
+        hash_check_seconds: float = 0.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -88,6 +90,7 @@ class Reconciler:
         self._store_id = store_id
         self._view = ChildView(ref, clock)
         self._replicas = Replicas(ref.name, ref.namespace, clock)
+        self._hash_rounds = HashRounds(self._replicas, interval_seconds=hash_check_seconds, clock=clock)
         self._actor = Actor(ref, api, self._view, self._replicas, now, clock)
         self._object: dict[str, Any] | None = None
         self._stale = True
@@ -106,6 +109,7 @@ class Reconciler:
 
     async def close(self) -> None:
         """Close connections to replicas."""
+        await self._hash_rounds.close()
         await self._replicas.close()
 
     def invalidate(self) -> None:
@@ -130,6 +134,7 @@ class Reconciler:
         if body is None:
             return None
         status = status_from_json(body.get("status"))
+        compared = self._hash_rounds.latest()  # before the look: an epoch that began meanwhile is seen by it
         observed = await observe(
             self._ref,
             self._view,
@@ -139,7 +144,7 @@ class Reconciler:
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,
         )
-        observed = self._remember(observed, status)
+        observed = replace(self._remember(observed, status), hashes=compared)
         meta = body["metadata"]
         known_problems = self._known_problems()
         if known_problems is None:
@@ -166,6 +171,7 @@ class Reconciler:
         # What was just changed is looked at again.
         self._problems = None if decided.looks_again else decided.problems
         self._closely = decided.watch_closely
+        self._hash_rounds.look(observed, decided.status)
         if not await self._record(status, decided):
             return SWITCHING_SECONDS
         for action in decided.actions:

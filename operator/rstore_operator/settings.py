@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from rstore_operator.resource.model import ReplicaImage
 
 HEALTH_PORT = 8080
+HASH_CHECK_SECONDS = 60.0
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -22,6 +24,8 @@ class Settings:
     listen_host: str
     health_port: int
     log_level: str
+    hash_check_seconds: float = HASH_CHECK_SECONDS
+    """How often the replicas' data is compared while a store is written to; 0: never."""
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -61,6 +65,13 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         choices=_LEVELS,
         help="least severe messages to log (RSTORE_LOG_LEVEL)",
     )
+    parser.add_argument(
+        "--hash-check-seconds",
+        type=_seconds,
+        default=environment.get("RSTORE_HASH_CHECK_SECONDS") or HASH_CHECK_SECONDS,
+        help="how often the data of all replicas is compared while a store is written to, 0: never"
+        f" (RSTORE_HASH_CHECK_SECONDS; default: {HASH_CHECK_SECONDS:g})",
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     found = parser.parse_args(list(arguments))
     if found.version:
@@ -78,4 +89,12 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         listen_host=found.listen_host,
         health_port=found.health_port,
         log_level=found.log_level,
+        hash_check_seconds=found.hash_check_seconds,
     )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError("it is a number of seconds, 0 or more")
+    return value

@@ -64,6 +64,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         writable=message.writable,
         commit_index=message.commit_index,
         applied_index=message.applied_index,
+        compact_revision=message.compact_revision,
         topology=topology_of(message.topology) if message.HasField("topology") else None,
         progress=tuple(
             Progress(

@@ -10,7 +10,10 @@ from typing import TypeVar
 
 import structlog
 from rstore_api.client_admin import AdminClient
+from rstore_api.client_call import HASH_KV, Endpoint
+from rstore_api.client_dial import Address
 from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
+from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.messages import replica_status
@@ -91,12 +94,21 @@ class Replicas:
         """One call to that replica. Raises StoreError."""
         return await run(self._client(target))
 
+    async def hash_kv(self, target: Target, revision: int, *, timeout_seconds: float) -> HashKVResponse:
+        """That replica's HashKV, over a connection of its own, as it may take long. Raises StoreError."""
+        endpoint = Endpoint(
+            Address.parse(_address(target, names.CLIENT_PORT)), tls=self._tls, server_name=target.server_name
+        )
+        try:
+            return await endpoint.call(HASH_KV, HashKVRequest(revision=revision), timeout_seconds=timeout_seconds)
+        finally:
+            await endpoint.close()
+
     def _client(self, target: Target) -> AdminClient:
         key = (target.pod, target.ip)
         client = self._clients.get(key)
         if client is None:
-            host = f"[{target.ip}]" if ":" in target.ip else target.ip
-            address = f"{host}:{names.PEER_PORT}"
+            address = _address(target, names.PEER_PORT)
             client = self._clients[key] = AdminClient(address, tls=self._tls, server_name=target.server_name)
         return client
 
@@ -127,3 +139,8 @@ class Replicas:
         for name in [name for name, known in self._known.items() if addresses.get(name) != known.address]:
             del self._known[name]
         await asyncio.gather(*(client.close() for client in closing), return_exceptions=True)
+
+
+def _address(target: Target, port: int) -> str:
+    host = f"[{target.ip}]" if ":" in target.ip else target.ip
+    return f"{host}:{port}"

@@ -11,6 +11,7 @@ from datetime import datetime
 from rstore_operator.failover.lost import takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin
 from rstore_operator.planning.actions import Notice
+from rstore_operator.planning.hashes import warning_of
 from rstore_operator.planning.observed import Observed
 from rstore_operator.planning.truth import Truth
 from rstore_operator.resource import commands as names
@@ -137,6 +138,7 @@ def _dry_run(
         message = (
             f"a switchover from {truth.primary_region} to {to_region} would begin epoch {truth.highest_epoch + 1}, "
             f"lose nothing, and stop writes for about {seconds + 0.2:.1f} s (still to be sent: {missing})"
+            + warning_of(status, to_region)
         )
         result.dry_run = (True, message)
     result.notices.append(Notice("DryRun", result.dry_run[1], warning=not result.dry_run[0]))

@@ -19,6 +19,7 @@ from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.unplanned import CLOCK_MARGIN, Clock, begin_unplanned, convert
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.actions import Notice
+from rstore_operator.planning.hashes import warning_of
 from rstore_operator.planning.observed import FenceAnswer, Observed
 from rstore_operator.planning.truth import Truth
 from rstore_operator.resource import commands as names
@@ -38,6 +39,8 @@ from rstore_operator.resource.state import (
 FAILBACK_AFTER_SECONDS = 10.0
 """How long after a failover the primary moves back at the earliest."""
 FAILBACK_LAG_SECONDS = 1.0
+AFTER_ALL_OTHERS = 1 << 32
+"""Added to a priority number, it is above all that a spec may give."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,17 @@ class Scene:
         return self.spec.failover if self.spec else FailoverSpec(policy="Manual")
 
 
-def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...]
-             ) -> Rules:  # fmt: skip
-    """What the spec and the annotations say. The longest lease that anybody was heard to go by counts."""
+def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
+             differing: frozenset[str]) -> Rules:  # fmt: skip
+    """What the spec and the annotations say. The longest lease that anybody was heard to go by counts.
+
+    Of regions that hold equally much, those found to hold other data than the rest (``differing``) come last.
+    """
     failover = spec.failover if spec else FailoverSpec()
     priorities = dict.fromkeys(regions, 10)
     if spec is not None:
         priorities |= {region.name: region.priority for region in spec.regions}
+    priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing & priorities.keys()}
     heard = (*observed.replicas(), *observed.last_leaders.values())
     leases = [replica.lease.duration_ms for replica in heard if replica.lease is not None]
     return Rules(
@@ -301,6 +308,7 @@ def _dry_run(scene: Scene, reply: Answer) -> None:
             f"{truth.highest_epoch + 1}, may lose {loss}, and writes would go on after about "
             f"{_longest_grant_seconds(scene) + 0.5:.1f} s; by itself {winner} would win"
             + (f"; blocked: {refusal}" if refusal else "")
+            + warning_of(scene.status, target)
         )
         blocked = refusal
     reply.dry_run = (not blocked, text)

@@ -45,6 +45,8 @@ class Situation:
     rejected: tuple[str, str] | None
     accepted: bool
     dry_run: tuple[bool, str] | None
+    divergence: tuple[bool, str] | None = None
+    """Whether regions hold different data, as far as that was found out anew."""
 
 
 def findings(situation: Situation) -> list[Finding]:
@@ -64,13 +66,16 @@ def findings(situation: Situation) -> list[Finding]:
         found.append(
             Finding("RequestAccepted", True, "SwitchoverStarted", "the switchover that was asked for has begun")
         )
+    if situation.divergence is not None:
+        differ, message = situation.divergence
+        found.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))
     if situation.dry_run is not None:
         possible, message = situation.dry_run
         found.append(Finding("DryRun", possible, "Possible" if possible else "Refused", message))
     return found
 
 
-STICKY = frozenset({"RequestAccepted", "DryRun"})
+STICKY = frozenset({"RequestAccepted", "DryRun", "Diverged"})
 """Conditions that stay as they are until there is something new to say."""
 OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging"})
 """Conditions that say something about a valid spec, and stay while it is invalid."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rstore_operator.planning.actions import Notice
+from rstore_operator.planning.hashes import DIVERGED, differing_regions
 from rstore_operator.resource.state import PLANNED, FailoverIntent, Outcome, Receipt, Step, StoreStatus
 
 BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
@@ -13,7 +14,7 @@ BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
     """One event per change worth telling; the same two statuses give the same events."""
-    found = (_bootstrap, _conditions, _regions, _failover)
+    found = (_bootstrap, _conditions, _regions, _hashes, _failover)
     return tuple(notice for look in found for notice in look(before, after))
 
 
@@ -79,6 +80,18 @@ def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     gone = {region.name for region in before.regions} - {region.name for region in after.regions}
     for name in sorted(gone):
         yield Notice("RegionRemoved", f"{name} is gone")
+
+
+def _hashes(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    """Told once for each set of regions that differ, not at every revision at which they are compared."""
+    known, found = differing_regions(before), differing_regions(after)
+    condition = after.condition(DIVERGED)
+    if found == known or condition is None:
+        return
+    if found:
+        yield Notice(DIVERGED, condition.message, warning=True)
+    elif condition.status == "False":
+        yield Notice(condition.reason, condition.message)
 
 
 def _failover(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:

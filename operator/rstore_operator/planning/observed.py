@@ -99,6 +99,7 @@ class ReplicaStatus:
     writable: bool
     commit_index: int = 0
     applied_index: int = 0
+    compact_revision: int = 0
     topology: Topology | None = None
     progress: tuple[Progress, ...] = ()
     ready: bool = False
@@ -148,6 +149,27 @@ class RegionObserved:
 
 
 @dataclass(frozen=True)
+class HashAnswer:
+    """One replica's HashKV; None with a ``problem`` when it gave none."""
+
+    region: str
+    replica: str
+    hash: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class HashRound:
+    """What replicas answered when they were asked for their hash at one revision, in ``epoch``."""
+
+    epoch: int
+    revision: int
+    answers: tuple[HashAnswer, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Regions that were not asked, and why."""
+
+
+@dataclass(frozen=True)
 class Observed:
     """All of it. ``children`` are live objects that are ours, ``foreign`` names that somebody else's object has."""
 
@@ -160,6 +182,8 @@ class Observed:
     """What voters answered this process when it fenced them; after a restart they are fenced again."""
     last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)
     """What each region's leader said last, as far as this process has heard it."""
+    hashes: HashRound | None = None
+    """The newest comparison of the replicas' data that this process made."""
 
     def region(self, name: str) -> RegionObserved:
         """That region; empty when nothing was seen of it."""

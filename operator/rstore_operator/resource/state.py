@@ -129,6 +129,15 @@ class QuarantinedTail:
 
 
 @dataclass(frozen=True)
+class RegionHash:
+    """A region's HashKV where it was compared last; ``differs`` from the other regions'."""
+
+    revision: int
+    value: str
+    differs: bool = False
+
+
+@dataclass(frozen=True)
 class RegionStatus:
     """What is shown of one region."""
 
@@ -149,6 +158,7 @@ class RegionStatus:
     connected: bool = False
     message: str = ""
     quarantined: tuple[QuarantinedTail, ...] = ()
+    hash: RegionHash | None = None
 
 
 @dataclass(frozen=True)

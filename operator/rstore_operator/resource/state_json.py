@@ -16,6 +16,7 @@ from rstore_operator.resource.state import (
     Phase,
     QuarantinedTail,
     Receipt,
+    RegionHash,
     RegionStatus,
     Step,
     StepTime,
@@ -87,8 +88,19 @@ def _region_to_json(region: RegionStatus) -> dict[str, Any]:
             "connected": region.connected if follows else None,
             "message": region.message,
             "quarantined": [_tail_to_json(tail) for tail in region.quarantined],
+            "hash": _hash_to_json(region.hash) if region.hash is not None else None,
         }
     )
+
+
+def _hash_to_json(hash_: RegionHash) -> dict[str, Any]:
+    return {"revision": hash_.revision, "value": hash_.value, "differs": hash_.differs}
+
+
+def _hash_from_json(raw: object) -> RegionHash | None:
+    data = _object(raw)
+    revision, value = _whole(data, "revision"), _text(data, "value")
+    return RegionHash(revision, value, data.get("differs") is True) if revision and value else None
 
 
 def _tail_to_json(tail: QuarantinedTail) -> dict[str, Any]:
@@ -221,6 +233,7 @@ def _region_from_json(data: Mapping[str, Any]) -> RegionStatus:
         connected=data.get("connected") is True,
         message=_text(data, "message"),
         quarantined=tuple(_tail_from_json(item) for item in _objects(data, "quarantined")),
+        hash=_hash_from_json(data.get("hash")),
     )
 
 

@@ -1,0 +1,252 @@
+"""Do all replicas hold the same data? When to ask for HashKV, at which revision, and what the answers mean. Pure.
+
+Asked are all replicas that follow the present epoch, at the newest revision that every region of them has applied.
+A region of an older epoch may still hold a tail that another will never have; it is compared once it has left it.
+What differs is told, never repaired.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from rstore_operator.planning.observed import HashAnswer, HashRound, Observed, ReplicaStatus
+from rstore_operator.planning.truth import Truth
+from rstore_operator.resource.state import RegionHash, RegionStatus, StoreStatus
+
+DIVERGED = "Diverged"
+"""The condition's type."""
+AGAIN_SECONDS = 2.0
+"""No two rounds are closer together than this."""
+REST_FACTOR = 20
+"""After a round nothing is hashed for this many times as long as it took, so hashing takes 5 % of the time at most."""
+STILL_SECONDS = 5.0
+"""A store that nobody wrote to for so long is compared before the interval is over, and then left in peace."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A round worth asking for: replicas by region and name, and why regions are left out."""
+
+    epoch: int
+    revision: int
+    targets: frozenset[tuple[str, str]]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Regions that take part."""
+        return frozenset(region for region, _ in self.targets)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a process remembers between looks. Times are those of its monotonic clock, in seconds."""
+
+    asked: Question | None = None
+    asked_at: float = 0.0
+    took_seconds: float = 0.0
+    complete: bool = False
+    """Whether everybody that was asked answered."""
+    away: frozenset[tuple[str, str]] = frozenset()
+    """Who was asked last and could not have been at some moment since."""
+    revision: int = 0
+    still_since: float = 0.0
+    """Since when the common revision is ``revision``."""
+
+
+def question(observed: Observed, status: StoreStatus) -> Question | None:
+    """What could be compared now; None when there are no two replicas to compare."""
+    regions = [region.name for region in status.regions if region.phase != "Removing"]
+    left_out = {name: _obstacle(observed.leader(name), status) for name in regions}
+    leaders = {name: leader for name in regions if not left_out[name] and (leader := observed.leader(name)) is not None}
+    floor = max((leader.compact_revision for leader in leaders.values()), default=0)
+    for name, leader in leaders.items():
+        if leader.revision < floor:
+            left_out[name] = f"it has revision {leader.revision}, others have compacted up to {floor}"
+    leaders = {name: leader for name, leader in leaders.items() if not left_out[name]}
+    if not leaders:
+        return None
+    revision = min(leader.revision for leader in leaders.values())
+    targets = frozenset(
+        (name, replica.name)
+        for name, leader in leaders.items()
+        for replica in observed.region(name).replicas
+        if replica.epoch == status.epoch
+        and replica.compact_revision <= revision
+        and replica.name not in leader.learners
+    )
+    if len(targets) < 2:
+        return None
+    return Question(status.epoch, revision, targets, tuple((name, why) for name, why in left_out.items() if why))
+
+
+def _obstacle(leader: ReplicaStatus | None, status: StoreStatus) -> str:
+    if leader is None:
+        return "no leader answers"
+    if not status.epoch or leader.store_id != status.store_id or leader.epoch != status.epoch:
+        return f"it does not follow epoch {status.epoch} of the store"
+    return ""
+
+
+def look(memory: Memory, asked: Question | None, now: float) -> Memory:
+    """Remember what can be seen at this moment."""
+    present = asked.targets if asked is not None else frozenset()
+    if memory.asked is not None:
+        memory = replace(memory, away=memory.away | (memory.asked.targets - present))
+    if asked is not None and asked.revision != memory.revision:
+        memory = replace(memory, revision=asked.revision, still_since=now)
+    return memory
+
+
+def due(memory: Memory, asked: Question | None, status: StoreStatus, *, interval_seconds: float, now: float) -> bool:
+    """Whether to ask now. ``interval_seconds`` 0: never.
+
+    At once when the epoch changed or somebody came back; else when the revision has moved, or the last answers left
+    something open, and the interval is over. A store that stands still and was found equal is left alone.
+    """
+    if asked is None or interval_seconds <= 0 or status.failover is not None:
+        return False
+    condition = status.condition(DIVERGED)
+    diverged = condition is not None and condition.status == "True"
+    last = memory.asked
+    if last is None:
+        known = {region.name for region in status.regions if _equal_at(region, asked.revision)}
+        return diverged or not asked.regions <= known
+    since = now - memory.asked_at
+    if since < max(AGAIN_SECONDS, REST_FACTOR * memory.took_seconds):
+        return False
+    if asked.epoch != last.epoch or asked.targets - last.targets or asked.targets & memory.away:
+        return True
+    moved = asked.revision != last.revision
+    if moved and now - memory.still_since >= STILL_SECONDS:
+        return True
+    return since >= interval_seconds and (moved or diverged or not memory.complete)
+
+
+def _equal_at(region: RegionStatus, revision: int) -> bool:
+    return region.hash is not None and region.hash.revision == revision and not region.hash.differs
+
+
+def asking(memory: Memory, asked: Question, now: float) -> Memory:
+    """A round begins."""
+    return replace(memory, asked=asked, asked_at=now, took_seconds=0.0, complete=False, away=frozenset())
+
+
+def answered(memory: Memory, round_: HashRound, now: float) -> Memory:
+    """It has ended."""
+    complete = all(answer.hash is not None for answer in round_.answers)
+    return replace(memory, took_seconds=now - memory.asked_at, asked_at=now, complete=complete)
+
+
+# ------------------------------------------------------------------------------------------ what the answers mean
+@dataclass(frozen=True)
+class Verdict:
+    """What one round says. ``differing`` regions hold something else than most; where it is even, than the primary."""
+
+    revision: int
+    hashes: Mapping[str, int] = field(default_factory=dict)
+    """Each region's hash: that of most of its replicas."""
+    differing: frozenset[str] = frozenset()
+    text: str = ""
+    """For a person: that they are equal, or which differ from which."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether all answers are the same."""
+        return not self.differing
+
+
+def compare(revision: int, answers: Iterable[HashAnswer], primary_region: str) -> Verdict | None:
+    """The verdict on these answers; None when fewer than two replicas answered."""
+    by_region: dict[str, dict[str, int]] = {}
+    for answer in answers:
+        if answer.hash is not None:
+            by_region.setdefault(answer.region, {})[answer.replica] = answer.hash
+    if sum(len(replicas) for replicas in by_region.values()) < 2:
+        return None
+    hashes = {region: _most_common(replicas.values()) for region, replicas in by_region.items()}
+    usual = _most_common(hashes.values(), preferred=hashes.get(primary_region))
+    odd: list[str] = []
+    differing = set()
+    for region, replicas in by_region.items():
+        others = {name: value for name, value in replicas.items() if value != usual}
+        if not others:
+            continue
+        differing.add(region)
+        if len(others) == len(replicas) and len(set(others.values())) == 1:
+            odd.append(f"{region} ({format_hash(hashes[region])})")
+        else:
+            odd += [f"{name} ({format_hash(value)})" for name, value in sorted(others.items())]
+    usual_regions = ", ".join(region for region in by_region if hashes[region] == usual)
+    if odd:
+        text = f"hashes differ at revision {revision}: {', '.join(odd)} against {usual_regions} ({format_hash(usual)})"
+    else:
+        text = f"equal at revision {revision} in {usual_regions}"
+    return Verdict(revision, hashes, frozenset(differing), text)
+
+
+def _most_common(values: Collection[int], preferred: int | None = None) -> int:
+    counts = Counter(values)
+    most = max(counts.values())
+    usual = [value for value, count in counts.items() if count == most]
+    return preferred if preferred in usual else usual[0]
+
+
+def format_hash(value: int) -> str:
+    """As people see a hash."""
+    return f"{value:08x}"
+
+
+def judge(round_: HashRound | None, truth: Truth, status: StoreStatus) -> Verdict | None:
+    """The verdict to record; None without one, or when the store has moved to another epoch meanwhile."""
+    if round_ is None or round_.epoch != truth.epoch or status.failover is not None:
+        return None
+    verdict = compare(round_.revision, round_.answers, truth.primary_region)
+    if verdict is None:
+        return None
+    missing = [f"{answer.replica} ({answer.problem})" for answer in round_.answers if answer.hash is None]
+    missing += [f"{region} ({why})" for region, why in round_.left_out]
+    return replace(verdict, text=f"{verdict.text}; not compared: {', '.join(missing)}") if missing else verdict
+
+
+def with_hashes(
+    regions: tuple[RegionStatus, ...], before: StoreStatus, verdict: Verdict | None
+) -> tuple[RegionStatus, ...]:
+    """Regions with their newest known hash; one that was not asked keeps what it had."""
+    found = []
+    for region in regions:
+        known = before.region(region.name)
+        hash_ = known.hash if known is not None else None
+        if verdict is not None and region.name in verdict.hashes:
+            value = format_hash(verdict.hashes[region.name])
+            hash_ = RegionHash(verdict.revision, value, region.name in verdict.differing)
+        found.append(replace(region, hash=hash_))
+    return tuple(found)
+
+
+def differing_regions(status: StoreStatus) -> frozenset[str]:
+    """Regions whose data was found to differ from the others' and was not found equal since."""
+    return frozenset(region.name for region in status.regions if region.hash is not None and region.hash.differs)
+
+
+def warning_of(status: StoreStatus, region: str) -> str:
+    """Goes on a sentence about this region as primary; "" when nothing is known against it."""
+    known = status.region(region)
+    if known is None or known.hash is None or not known.hash.differs:
+        return ""
+    return f"; beware: at revision {known.hash.revision} {region} held other data than the others (condition Diverged)"
+
+
+def divergence(regions: tuple[RegionStatus, ...], verdict: Verdict | None) -> tuple[bool, str] | None:
+    """Whether regions differ, and the text for it; None when there is nothing new to say.
+
+    A region that was found to differ and could not be asked again still differs.
+    """
+    if verdict is None:
+        return None
+    if not verdict.equal:
+        return True, verdict.text
+    still = any(region.hash is not None and region.hash.differs for region in regions)
+    return None if still else (False, verdict.text)
