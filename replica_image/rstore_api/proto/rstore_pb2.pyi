@@ -85,7 +85,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "staged", "transfers", "sync")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "leaving", "staged", "transfers", "sync")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +112,7 @@ class StatusResponse(_message.Message):
     LEASE_FIELD_NUMBER: _ClassVar[int]
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     STAGED_FIELD_NUMBER: _ClassVar[int]
     TRANSFERS_FIELD_NUMBER: _ClassVar[int]
     SYNC_FIELD_NUMBER: _ClassVar[int]
@@ -141,10 +142,11 @@ class StatusResponse(_message.Message):
     lease: LeaseStatus
     granted: GrantStatus
     quarantined: _containers.RepeatedCompositeFieldContainer[QuarantinedTail]
+    leaving: LeavingTail
     staged: StagedSnapshot
     transfers: _containers.RepeatedCompositeFieldContainer[SnapshotTransfer]
     sync: SyncStatus
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ...) -> None: ...
 
 class SyncStatus(_message.Message):
     __slots__ = ("min_in_sync_regions", "in_sync", "in_sync_revision", "degraded", "waiting")
@@ -161,7 +163,7 @@ class SyncStatus(_message.Message):
     def __init__(self, min_in_sync_regions: _Optional[int] = ..., in_sync: _Optional[bool] = ..., in_sync_revision: _Optional[int] = ..., degraded: _Optional[bool] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class QuarantinedTail(_message.Message):
-    __slots__ = ("epoch", "first_revision", "last_revision", "count", "size_bytes", "file", "replaced_by_epoch")
+    __slots__ = ("epoch", "first_revision", "last_revision", "count", "size_bytes", "file", "replaced_by_epoch", "revisions", "held", "damage", "unknown", "fork_revision")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     FIRST_REVISION_FIELD_NUMBER: _ClassVar[int]
     LAST_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +171,11 @@ class QuarantinedTail(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     REPLACED_BY_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISIONS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    DAMAGE_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    FORK_REVISION_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     first_revision: int
     last_revision: int
@@ -176,7 +183,102 @@ class QuarantinedTail(_message.Message):
     size_bytes: int
     file: str
     replaced_by_epoch: int
-    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., file: _Optional[str] = ..., replaced_by_epoch: _Optional[int] = ...) -> None: ...
+    revisions: int
+    held: bool
+    damage: str
+    unknown: bool
+    fork_revision: int
+    def __init__(self, epoch: _Optional[int] = ..., first_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., count: _Optional[int] = ..., size_bytes: _Optional[int] = ..., file: _Optional[str] = ..., replaced_by_epoch: _Optional[int] = ..., revisions: _Optional[int] = ..., held: _Optional[bool] = ..., damage: _Optional[str] = ..., unknown: _Optional[bool] = ..., fork_revision: _Optional[int] = ...) -> None: ...
+
+class LeavingTail(_message.Message):
+    __slots__ = ("phase", "file", "fork_revision", "last_revision", "exported_rows")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    FORK_REVISION_FIELD_NUMBER: _ClassVar[int]
+    LAST_REVISION_FIELD_NUMBER: _ClassVar[int]
+    EXPORTED_ROWS_FIELD_NUMBER: _ClassVar[int]
+    phase: str
+    file: str
+    fork_revision: int
+    last_revision: int
+    exported_rows: int
+    def __init__(self, phase: _Optional[str] = ..., file: _Optional[str] = ..., fork_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., exported_rows: _Optional[int] = ...) -> None: ...
+
+class QuarantineListRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class QuarantineListResponse(_message.Message):
+    __slots__ = ("region", "replica", "is_leader", "tails", "leaving")
+    REGION_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    IS_LEADER_FIELD_NUMBER: _ClassVar[int]
+    TAILS_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
+    region: str
+    replica: str
+    is_leader: bool
+    tails: _containers.RepeatedCompositeFieldContainer[QuarantinedTail]
+    leaving: LeavingTail
+    def __init__(self, region: _Optional[str] = ..., replica: _Optional[str] = ..., is_leader: _Optional[bool] = ..., tails: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ...) -> None: ...
+
+class QuarantineReadRequest(_message.Message):
+    __slots__ = ("file", "offset", "key", "range_end", "raw")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    RANGE_END_FIELD_NUMBER: _ClassVar[int]
+    RAW_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    offset: int
+    key: bytes
+    range_end: bytes
+    raw: bool
+    def __init__(self, file: _Optional[str] = ..., offset: _Optional[int] = ..., key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ..., raw: _Optional[bool] = ...) -> None: ...
+
+class QuarantineReadResponse(_message.Message):
+    __slots__ = ("rows", "next_offset", "data")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[QuarantinedRow]
+    next_offset: int
+    data: bytes
+    def __init__(self, rows: _Optional[_Iterable[_Union[QuarantinedRow, _Mapping]]] = ..., next_offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class QuarantinedRow(_message.Message):
+    __slots__ = ("revision", "sub", "key", "value", "deletion", "create_revision", "version", "lease")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    SUB_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    DELETION_FIELD_NUMBER: _ClassVar[int]
+    CREATE_REVISION_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    sub: int
+    key: bytes
+    value: bytes
+    deletion: bool
+    create_revision: int
+    version: int
+    lease: int
+    def __init__(self, revision: _Optional[int] = ..., sub: _Optional[int] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., deletion: _Optional[bool] = ..., create_revision: _Optional[int] = ..., version: _Optional[int] = ..., lease: _Optional[int] = ...) -> None: ...
+
+class QuarantineDropRequest(_message.Message):
+    __slots__ = ("store_id", "file")
+    STORE_ID_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    store_id: str
+    file: str
+    def __init__(self, store_id: _Optional[str] = ..., file: _Optional[str] = ...) -> None: ...
+
+class QuarantineDropResponse(_message.Message):
+    __slots__ = ("dropped",)
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    dropped: bool
+    def __init__(self, dropped: _Optional[bool] = ...) -> None: ...
 
 class SnapshotTransfer(_message.Message):
     __slots__ = ("region", "revision", "rows", "size_bytes")
@@ -567,7 +669,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind", "snapshot")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind", "rewind_step", "drop_tail", "snapshot")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -577,6 +679,8 @@ class LogEntry(_message.Message):
     COMPACTION_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
     REWIND_FIELD_NUMBER: _ClassVar[int]
+    REWIND_STEP_FIELD_NUMBER: _ClassVar[int]
+    DROP_TAIL_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     write: WriteBatch
     rows: ReplicatedRows
@@ -587,18 +691,40 @@ class LogEntry(_message.Message):
     compaction: Compaction
     noop: Noop
     rewind: Rewind
+    rewind_step: RewindStep
+    drop_tail: DropTail
     snapshot: SnapshotStep
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ...) -> None: ...
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ...) -> None: ...
 
 class Rewind(_message.Message):
-    __slots__ = ("fork_revision", "epoch", "tail_epoch")
+    __slots__ = ("fork_revision", "epoch", "tail_epoch", "max_rows", "max_bytes", "keep_data")
     FORK_REVISION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     TAIL_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    MAX_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KEEP_DATA_FIELD_NUMBER: _ClassVar[int]
     fork_revision: int
     epoch: int
     tail_epoch: int
-    def __init__(self, fork_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., tail_epoch: _Optional[int] = ...) -> None: ...
+    max_rows: int
+    max_bytes: int
+    keep_data: bool
+    def __init__(self, fork_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., tail_epoch: _Optional[int] = ..., max_rows: _Optional[int] = ..., max_bytes: _Optional[int] = ..., keep_data: _Optional[bool] = ...) -> None: ...
+
+class RewindStep(_message.Message):
+    __slots__ = ("max_rows", "max_bytes")
+    MAX_ROWS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
+    max_rows: int
+    max_bytes: int
+    def __init__(self, max_rows: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
+
+class DropTail(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    def __init__(self, file: _Optional[str] = ...) -> None: ...
 
 class WriteBatch(_message.Message):
     __slots__ = ("epoch", "requests", "limits")

@@ -509,6 +509,171 @@ class Admin:
             _registered_method=True)
 
 
+class QuarantineStub:
+    """Diverged tails in quarantine (peer port; admitted as Admin is).
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.List = channel.unary_unary(
+                '/rstore.v1.Quarantine/List',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListResponse.FromString,
+                _registered_method=True)
+        self.Read = channel.unary_stream(
+                '/rstore.v1.Quarantine/Read',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadResponse.FromString,
+                _registered_method=True)
+        self.Drop = channel.unary_unary(
+                '/rstore.v1.Quarantine/Drop',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineDropRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineDropResponse.FromString,
+                _registered_method=True)
+
+
+class QuarantineServicer:
+    """Diverged tails in quarantine (peer port; admitted as Admin is).
+    """
+
+    def List(self, request, context):
+        """What this replica knows and holds; any replica answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Read(self, request, context):
+        """The rows of a tail, in order, from this replica's file. A message holds one part of the file and says where the
+        next one begins, so that a read that broke off goes on there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Drop(self, request, context):
+        """Removes a tail from every replica of the region, for good. Idempotent. Answered by the region's leader.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_QuarantineServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'List': grpc.unary_unary_rpc_method_handler(
+                    servicer.List,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListResponse.SerializeToString,
+            ),
+            'Read': grpc.unary_stream_rpc_method_handler(
+                    servicer.Read,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadResponse.SerializeToString,
+            ),
+            'Drop': grpc.unary_unary_rpc_method_handler(
+                    servicer.Drop,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineDropRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineDropResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'rstore.v1.Quarantine', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('rstore.v1.Quarantine', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Quarantine:
+    """Diverged tails in quarantine (peer port; admitted as Admin is).
+    """
+
+    @staticmethod
+    def List(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Quarantine/List',
+            rstore__api_dot_proto_dot_rstore__pb2.QuarantineListRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.QuarantineListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Read(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/rstore.v1.Quarantine/Read',
+            rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Drop(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Quarantine/Drop',
+            rstore__api_dot_proto_dot_rstore__pb2.QuarantineDropRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.QuarantineDropResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class ReplicationStub:
     """---------------------------------------------------------------------------------------------- Replication
     Between the leaders of two regions: the primary's leader dials, the secondary's leader answers.
