@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +10,8 @@ import typer
 from rich.console import Console
 from rstore_api.client import TlsPem
 from rstore_api.errors import FutureRevision, StoreError
+from rstore_operator.planning.hashes import compare, format_hash
+from rstore_operator.planning.observed import HashAnswer
 
 from rstore_cli.cluster import Cluster, Pod, Target
 from rstore_cli.connect import client_certificates, open_replica, pick_region, region_names
@@ -31,22 +32,13 @@ POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class ReplicaHash:
-    """What one replica answered: its hash at the revision asked for, or why there is none."""
-
-    region: str
-    replica: str
-    revision: int = 0
-    hash: int | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Whether the replicas agree, and what keeps that from being said of the whole store."""
 
     revision: int
     equal: bool
+    text: str
+    """That they are equal, or which differ from which, in the words of the condition Diverged."""
     problems: tuple[str, ...]
 
     @property
@@ -72,8 +64,9 @@ def verify(
     pem = client_certificates(cluster, name)
     tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
     pods = cluster.pods(name)
-    revision, hashes = asyncio.run(_ask_all(cluster, tls, pods, pick_region(store, None), timeout))
-    verdict = judge(revision, hashes, region_names(store))
+    primary = pick_region(store, None)
+    revision, hashes = asyncio.run(_ask_all(cluster, tls, pods, primary, timeout))
+    verdict = judge(revision, hashes, region_names(store), primary)
     data = {"revision": revision, "ok": verdict.ok, "problems": list(verdict.problems)}
     emit(
         {**data, "replicas": [asdict(found) for found in hashes]},
@@ -84,24 +77,26 @@ def verify(
         raise typer.Exit(1)
 
 
-def judge(revision: int, hashes: list[ReplicaHash], regions: list[str]) -> Verdict:
+def judge(revision: int, answers: list[HashAnswer], regions: list[str], primary: str) -> Verdict:
     """PURE: what the answers mean for a store of these regions."""
-    answers = [found for found in hashes if found.hash is not None]
-    problems = [f"{found.replica}: {found.problem}" for found in hashes if found.problem]
+    told = [answer for answer in answers if answer.hash is not None]
+    problems = [f"{answer.replica}: {answer.problem}" for answer in answers if answer.problem]
     problems += [
-        f"region {region}: no replica answered" for region in regions if region not in {a.region for a in answers}
+        f"region {region}: no replica answered"
+        for region in regions
+        if region not in {answer.region for answer in told}
     ]
-    counts = Counter(found.hash for found in answers)
-    if len(counts) > 1:
-        usual = counts.most_common(1)[0][0]
-        odd = sorted(found.replica for found in answers if found.hash != usual)
-        problems.insert(0, f"hashes differ at revision {revision}: {', '.join(odd)} against the others")
-    return Verdict(revision=revision, equal=len(counts) == 1, problems=tuple(problems))
+    compared = compare(revision, told, primary)
+    if compared is None:
+        return Verdict(revision, bool(told), f"nothing to compare at revision {revision}", tuple(problems))
+    if not compared.equal:
+        problems.insert(0, compared.text)
+    return Verdict(revision, compared.equal, compared.text, tuple(problems))
 
 
 async def _ask_all(
     cluster: Cluster, tls: TlsPem, pods: list[Pod], primary: str, timeout_seconds: float
-) -> tuple[int, list[ReplicaHash]]:
+) -> tuple[int, list[HashAnswer]]:
     first = next((pod for pod in pods if pod.ready and pod.region == primary), None)
     if first is None:
         raise CliError(f'no replica of the primary region "{primary}" is ready', hint="`kubectl get pods` shows why")
@@ -110,9 +105,9 @@ async def _ask_all(
         revision = int((await client.get(b"\0", timeout_seconds=timeout_seconds)).header.revision)
     gate = asyncio.Semaphore(PARALLEL_REPLICAS)
 
-    async def ask(pod: Pod) -> ReplicaHash:
+    async def ask(pod: Pod) -> HashAnswer:
         if not pod.ready:
-            return ReplicaHash(pod.region, pod.name, problem="not ready, was not asked")
+            return HashAnswer(pod.region, pod.name, problem="not ready, was not asked")
         async with gate:
             return await _ask(cluster, tls, pod, revision, timeout_seconds)
 
@@ -120,7 +115,7 @@ async def _ask_all(
     return revision, list(found)
 
 
-async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_seconds: float) -> ReplicaHash:
+async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_seconds: float) -> HashAnswer:
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout_seconds
     try:
@@ -128,26 +123,26 @@ async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_s
             while True:
                 try:
                     answer = await client.hash_kv(revision, timeout_seconds=max(0.1, deadline - clock()))
-                    return ReplicaHash(pod.region, pod.name, revision, int(answer.hash))
+                    return HashAnswer(pod.region, pod.name, int(answer.hash))
                 except FutureRevision:
                     if clock() >= deadline:
-                        return ReplicaHash(
+                        return HashAnswer(
                             pod.region,
                             pod.name,
                             problem=f"has not reached revision {revision} within {timeout_seconds:g} s",
                         )
                     await asyncio.sleep(POLL_SECONDS)
     except (StoreError, CliError) as error:
-        return ReplicaHash(pod.region, pod.name, problem=str(error))
+        return HashAnswer(pod.region, pod.name, problem=str(error))
 
 
-def _print(console: Console, verdict: Verdict, hashes: list[ReplicaHash]) -> None:
+def _print(console: Console, verdict: Verdict, hashes: list[HashAnswer]) -> None:
     rows: list[tuple[Any, ...]] = [
-        (found.region, found.replica, "-" if found.hash is None else f"{found.hash:08x}", found.problem)
+        (found.region, found.replica, "-" if found.hash is None else format_hash(found.hash), found.problem)
         for found in hashes
     ]
     console.print(table(("REGION", "REPLICA", "HASH", "PROBLEM"), rows))
     if verdict.ok:
-        console.print(f"equal at revision {verdict.revision}", style="green")
+        console.print(verdict.text, style="green")
     for problem in verdict.problems:
         console.print(problem, style="red")

@@ -10,7 +10,9 @@ import pytest
 import yaml
 from rstore_api.errors import NoSpace, OutcomeUnknown
 from rstore_cli.cluster import Pod
-from rstore_cli.verify import ReplicaHash, judge
+from rstore_cli.verify import judge
+from rstore_operator.planning.hashes import compare
+from rstore_operator.planning.observed import HashAnswer
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, FakeReplica
 
@@ -132,7 +134,9 @@ def test_verify_names_the_replica_that_differs(run: Run, replicas: Replicas) -> 
     replicas["orders-eu-west-0"].hash = 1
     ran = run("verify", "orders", "-o", "json")
     assert ran.code == 1
-    assert json.loads(ran.out)["problems"] == ["hashes differ at revision 1: orders-eu-west-0 against the others"]
+    assert json.loads(ran.out)["problems"] == [
+        "hashes differ at revision 1: eu-west (00000001) against ap-south, us-east (0000abcd)"
+    ]
 
 
 def test_verify_gives_up_on_a_region_that_stays_behind(run: Run, replicas: Replicas) -> None:
@@ -145,7 +149,17 @@ def test_verify_gives_up_on_a_region_that_stays_behind(run: Run, replicas: Repli
 
 
 def test_the_verdict_demands_an_answer_of_every_region() -> None:
-    one = ReplicaHash("us-east", "a", 3, 1)
-    assert judge(3, [one], ["us-east"]).ok
-    assert judge(3, [one], ["us-east", "eu-west"]).problems == ("region eu-west: no replica answered",)
-    assert not judge(3, [], ["us-east"]).ok
+    one, other = HashAnswer("us-east", "a", 1), HashAnswer("eu-west", "b", 1)
+    assert judge(3, [one], ["us-east"], "us-east").ok
+    assert judge(3, [one, other], ["us-east", "eu-west"], "us-east").ok
+    assert judge(3, [one], ["us-east", "eu-west"], "us-east").problems == ("region eu-west: no replica answered",)
+    assert not judge(3, [], ["us-east"], "us-east").ok
+
+
+def test_the_verdict_is_in_the_words_of_the_condition() -> None:
+    found = [HashAnswer("us-east", "a", 1), HashAnswer("eu-west", "b", 2), HashAnswer("ap-south", "c", 1)]
+    text = "hashes differ at revision 3: eu-west (00000002) against us-east, ap-south (00000001)"
+    assert judge(3, found, ["us-east", "eu-west", "ap-south"], "us-east").problems == (text,)
+    verdict = compare(3, found, "us-east")
+    assert verdict is not None
+    assert verdict.text == text
