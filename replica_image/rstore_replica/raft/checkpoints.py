@@ -45,6 +45,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[FileSum, ...]
     membership: Membership | None = None
     """The one in force at ``index``, if that is known."""
+    applied_at_most: int = 0
+    """No entry after this one is in the data. It may be above ``index``: applying goes on while the copy is made."""
 
     def check(self) -> None:
         """``ValueError`` unless every path stays inside the checkpoint."""
@@ -100,12 +102,14 @@ class CheckpointStore:
         applied = self._machine.applied_index
         if applied < journal.base_applied:
             raise RaftError(f"the checkpoint brought the state machine to {applied}, needed is {journal.base_applied}")
-        if applied > journal.last_index:
+        if applied > journal.last_index and not (
+            newest and newest[0].index <= journal.last_index and applied <= newest[0].applied_at_most
+        ):
             raise RaftError(
                 f"the state machine has applied entry {applied} but the journal ends at {journal.last_index}: the "
                 "journal was lost; remove this replica's data to fetch it anew"
             )
-        return max(applied, journal.first_index)
+        return min(max(applied, journal.first_index), journal.last_index)
 
     async def restore(self, path: Path) -> None:
         """Restores the machine from a validated checkpoint; a crash in the middle is made up for at the next start."""
@@ -163,7 +167,9 @@ class CheckpointStore:
             self._disk.remove(making)
             self._disk.make_directory(making / "data")
             self._machine.checkpoint(making / "data")
-            write_manifest(making, Manifest(index, term, base_applied, sums_of(making / "data"), membership))
+            sums = sums_of(making / "data")
+            at_most = self._machine.applied_index
+            write_manifest(making, Manifest(index, term, base_applied, sums, membership, at_most))
             return self.publish(making, index, term)
 
         try:

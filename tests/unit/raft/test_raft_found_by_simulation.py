@@ -7,10 +7,12 @@ import contextlib
 import random
 from pathlib import Path
 
+import pytest
 from rstore_replica.raft import RaftConfig, SystemClock
 from rstore_replica.raft.checkpoints import CheckpointStore, Manifest, write_manifest
 from rstore_replica.raft.disk import LocalDisk
 from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.types import RaftError
 from unit.raft.crash_disk import CrashDisk
 from unit.raft.raft_cluster import ListMachine
 
@@ -30,6 +32,30 @@ def test_what_a_killed_process_had_not_synced_is_synced_before_it_counts(tmp_pat
     disk.crash(random.Random(1))
     again.close()
     assert journal(tmp_path / "j", CrashDisk()).last_index == start + 1, "what counted as durable is gone"
+
+
+async def test_data_of_a_checkpoint_may_be_ahead_of_the_log_it_was_installed_with(tmp_path: Path) -> None:
+    """Applying went on while the leader copied its data; the entries between come again, and do nothing."""
+
+    def installed(applied: int, at_most: int) -> tuple[CheckpointStore, Journal]:
+        folder = tmp_path / f"{applied}-{at_most}"
+        machine, disk = ListMachine(), LocalDisk()
+        for index in range(1, applied + 1):
+            machine.apply(index, 1, b"x")
+        store = CheckpointStore(folder, disk, machine, SystemClock(), RaftConfig())
+        making = folder / "making"
+        (making / "data").mkdir(parents=True)
+        write_manifest(making, Manifest(5, 1, 5, (), applied_at_most=at_most))
+        store.publish(making, 5, 1)
+        log = Journal(folder / "journal", disk, segment_bytes=1 << 20, cache_bytes=1000)
+        log.reset(5, 1, 5)
+        return store, log
+
+    ahead, log = installed(applied=7, at_most=7)
+    assert await ahead.recover(log) == 5, "what the log does not hold yet is applied when it comes"
+    lost, log = installed(applied=8, at_most=7)
+    with pytest.raises(RaftError, match="the journal was lost"):
+        await lost.recover(log)
 
 
 def test_a_checkpoint_whose_removal_was_interrupted_does_not_keep_the_replica_from_starting(tmp_path: Path) -> None:
