@@ -12,11 +12,13 @@ from rich.console import Console
 from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
 from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
 
+from rstore_cli import dev_fault
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, stderr, stdout, table
 
 app = typer.Typer(no_args_is_help=True)
+app.add_typer(dev_fault.app, name="fault")
 
 NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
 DataDirOption = Annotated[
@@ -53,6 +55,10 @@ def up(
             show_default=False,
         ),
     ] = None,
+    faults: Annotated[
+        bool,
+        typer.Option("--faults", help="Put relays between regions, operator and API server: see `rstore dev fault`."),
+    ] = False,
     wait_seconds: Annotated[float, typer.Option("--wait", min=1, help="Seconds to wait until it is ready.")] = 60,
 ) -> None:
     """Start the local cluster in the background, wait until it is ready, and say what to do next."""
@@ -63,7 +69,7 @@ def up(
     directory = _directory(name, data_dir)
     already = read_state(directory) is not None
     try:
-        state = start(directory, wait_seconds=wait_seconds, nodes=node or [])
+        state = start(directory, wait_seconds=wait_seconds, nodes=node or [], faults=faults)
     except DaemonError as error:
         raise CliError(str(error), hint="the log above says why") from error
     console = stdout()

@@ -26,6 +26,7 @@ def parse(arguments: list[str]) -> ClusterOptions:
         metavar="NAME=REGION",
         help="a node and its region; may be repeated (default: one node per region us-east, eu-west, ap-south)",
     )
+    parser.add_argument("--faults", action="store_true", help="relays between regions, operator and API server")
     parser.add_argument("--verbose", action="store_true", help="log more")
     parsed = parser.parse_args(arguments)
     nodes = DEFAULT_NODES
@@ -40,7 +41,7 @@ def parse(arguments: list[str]) -> ClusterOptions:
     )
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    return ClusterOptions(data_dir=parsed.data_dir.absolute(), port=parsed.port, nodes=nodes)
+    return ClusterOptions(data_dir=parsed.data_dir.absolute(), port=parsed.port, nodes=nodes, faults=parsed.faults)
 
 
 def main() -> None:

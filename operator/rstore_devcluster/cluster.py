@@ -6,17 +6,18 @@ import asyncio
 import fcntl
 import logging
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
 from .apiserver.errors import ApiError as ServerError
 from .apiserver.options import ApiServerOptions, LogRequest
 from .apiserver.server import ApiServer
-from .controllers.api import SERVICE_ACCOUNTS
+from .controllers.api import SERVICE_ACCOUNTS, Obj
 from .controllers.budgets import BudgetController
 from .controllers.claims import ClaimController, ensure_default_class
 from .controllers.deployment import DeploymentController
@@ -29,9 +30,10 @@ from .controllers.replicaset import ReplicaSetController
 from .controllers.scheduler import Scheduler
 from .controllers.statefulset import StatefulSetController
 from .controllers.store_api import StoreApi
+from .links.wiring import Wiring, WiringError
 from .network import ClusterNetwork, NetworkError
 from .proxy import ServiceProxy
-from .runner.access import ClusterAccess
+from .runner.access import ClusterAccess, Outlook
 from .runner.backoff import RestartPolicy
 from .runner.dns import DnsFile
 from .runner.images import DEFAULT_IMAGES
@@ -57,6 +59,8 @@ class ClusterOptions:
     """Base name of an image's repository → the program it stands for."""
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
     """Back-off of containers that crash."""
+    faults: bool = False
+    """Relays between regions, operator and API server, so that links can be slowed down and cut."""
 
 
 class Cluster:
@@ -131,6 +135,7 @@ class Cluster:
                 data_dir=options.data_dir / "apiserver",
                 service_cidr=network.service_cidr,
                 log_provider=self._logs,
+                extra_hosts=network.api_relays,
             )
         )
         await server.start()
@@ -158,6 +163,7 @@ class Cluster:
         await manager.start()
         self._stack.push_async_callback(manager.stop)
         DnsFile(context, dns_file).start()
+        outlook = await self._wire(context, network, server) if options.faults else None
         runner = self._runner = Runner(
             context,
             RunnerOptions(
@@ -169,6 +175,7 @@ class Cluster:
                 host_ip=network.api_host,
                 images=options.images,
                 restarts=options.restarts,
+                outlook=outlook,
             ),
             network.pods.allocate,
             network.pods.release,
@@ -176,6 +183,24 @@ class Cluster:
         await runner.start()
         self._stack.push_async_callback(runner.stop)
         await self._wait_default_account(context)
+
+    async def _wire(self, context: Context, network: ClusterNetwork, server: ApiServer) -> Callable[[Obj], Outlook]:
+        """Start the relays; what pods see of names and of the API server then depends on where they are."""
+        relays = network.relays
+        wiring = Wiring(self.options.data_dir, self.options.nodes, network.api_relays, relays.allocate, relays.release)
+        try:
+            await wiring.start(context, server.url)
+        except WiringError as error:
+            await wiring.stop()
+            raise NetworkError(str(error)) from error
+        self._stack.push_async_callback(wiring.stop)
+        outlooks = {
+            place: Outlook(wiring.dns_file(place), ClusterAccess(wiring.api_url(place, server.url), server.ca_pem))
+            for place in wiring.callers()
+        }
+        for place, outlook in outlooks.items():
+            DnsFile(context, outlook.dns_file, partial(wiring.names, place)).start()
+        return lambda pod: outlooks[wiring.place_of(pod)]
 
     async def _prepare(self, context: Context) -> None:
         """The objects a fresh cluster has."""

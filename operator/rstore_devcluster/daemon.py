@@ -69,10 +69,10 @@ def started_ticks(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def start(data_dir: Path, *, wait_seconds: float, nodes: Sequence[str] = ()) -> DaemonState:
+def start(data_dir: Path, *, wait_seconds: float, nodes: Sequence[str] = (), faults: bool = False) -> DaemonState:
     """Start a daemon and wait until its API is ready; returns at once when one runs already.
 
-    `nodes`: each as NAME=REGION; none for the default ones.
+    `nodes`: each as NAME=REGION; none for the default ones. `faults`: links between places can be broken.
     Raises DaemonError with the end of its log when it does not get ready.
     """
     running = read_state(data_dir)
@@ -82,7 +82,11 @@ def start(data_dir: Path, *, wait_seconds: float, nodes: Sequence[str] = ()) -> 
     log_path = data_dir / LOG_FILE
     with log_path.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rstore_devcluster", "--data-dir", str(data_dir), *(f"--node={n}" for n in nodes)],
+            [
+                *(sys.executable, "-m", "rstore_devcluster", "--data-dir", str(data_dir)),
+                *(f"--node={n}" for n in nodes),
+                *(["--faults"] if faults else []),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

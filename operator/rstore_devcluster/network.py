@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 FIRST_RANGE, LAST_RANGE = 64, 254
+MAX_PLACES = 16
 LOCK_HOST, LOCK_PORT = 254, 47999
 """A range is taken by listening at 127.x.255.254:47999, which ends by itself when the process does."""
 
@@ -19,14 +20,20 @@ class NetworkError(Exception):
 
 
 class ClusterNetwork:
-    """A range taken for the life of this object. Services: lower half; pods: upper half; .0.1 is the API server."""
+    """A range taken for the life of this object.
+
+    Services: lower half; pods: third quarter; relays between places: last quarter; .0.1 is the API server.
+    """
 
     def __init__(self, second_octet: int, lock: socket.socket) -> None:
         self._lock = lock
         self.second_octet = second_octet
         self.api_host = f"127.{second_octet}.0.1"
         self.service_cidr = f"127.{second_octet}.0.0/17"
-        self.pods = AddressPool(IPv4Network(f"127.{second_octet}.128.0/17"))
+        self.pods = AddressPool(IPv4Network(f"127.{second_octet}.128.0/18"))
+        self.relays = AddressPool(IPv4Network(f"127.{second_octet}.192.0/18"))
+        self.api_relays = tuple(self.relays.allocate() for _ in range(MAX_PLACES))
+        """The API server's addresses as other places see it, always the same ones."""
 
     @classmethod
     def take(cls, state_file: Path | None = None, candidates: Iterable[int] | None = None) -> ClusterNetwork:

@@ -101,7 +101,7 @@ async def open_channel(
     options: Sequence[tuple[str, int | str]] = (),
 ) -> aio.Channel:
     """A channel to where the address is now; not connected yet. Raises Unreachable (name, certificate files)."""
-    addresses = [address.host] if address.is_ip else await resolve(address.host, address.port)
+    addresses = await resolve(address.host, address.port)  # an IP address, too: the system may lead it elsewhere
     if not addresses:
         raise Unreachable(f"{address.host} has no address")
     target = target_of(addresses, address.port)

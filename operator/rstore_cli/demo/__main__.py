@@ -51,7 +51,7 @@ class Timeline:
 
 
 @contextmanager
-def dev_cluster(directory: Path, name: str) -> Iterator[Path]:
+def dev_cluster(directory: Path, name: str, *up_options: str) -> Iterator[Path]:
     """`rstore dev up` around a block; yields the kubeconfig's path."""
 
     def rstore(*args: str) -> str:
@@ -67,7 +67,7 @@ def dev_cluster(directory: Path, name: str) -> Iterator[Path]:
             raise ToolError(f"rstore dev {' '.join(args)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout.strip()
 
-    rstore("up")
+    rstore("up", *up_options)
     try:
         yield Path(rstore("kubeconfig"))
     finally:

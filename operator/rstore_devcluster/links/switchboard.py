@@ -55,6 +55,7 @@ class Switchboard:
         self._places: tuple[str, ...] = ()
         self._version = ""
         self._problem = ""
+        self._listening = asyncio.Lock()
 
     def link(self, source: str, target: str) -> Link:
         """The link from one place to another."""
@@ -71,8 +72,6 @@ class Switchboard:
             for route in said["routes"]
             for port in route["ports"]
         }
-        for key in [key for key in self._relays if key not in self._wanted]:
-            await self._relays.pop(key).close()
         await self.listen()
         places = tuple(said["places"])
         if places != self._places:
@@ -80,17 +79,25 @@ class Switchboard:
             self._say()
 
     async def listen(self) -> None:
-        """Start what is wanted and does not run."""
-        for (listen, target), (source, place) in self._wanted.items():
-            if (listen, target) not in self._relays:
-                relay = Relay(listen, target, self.link(source, place), self.link(place, source))
-                try:
-                    await relay.start()
-                except OSError as error:
-                    await relay.close()
-                    log.warning("cannot listen at %s:%s: %s", *listen, error)
-                    continue
-                self._relays[(listen, target)] = relay
+        """Start what is wanted and does not run, end what is not wanted any more."""
+        async with self._listening:
+            for key in [key for key in self._relays if key not in self._wanted]:
+                await self._relays.pop(key).close()
+            for key in [key for key in self._wanted if key not in self._relays]:
+                await self._start(key)
+
+    async def _start(self, key: tuple[Place, Place]) -> None:
+        if key not in self._wanted:
+            return
+        source, place = self._wanted[key]
+        relay = Relay(*key, self.link(source, place), self.link(place, source))
+        try:
+            await relay.start()
+        except OSError as error:
+            await relay.close()
+            log.warning("cannot listen at %s:%s: %s", *key[0], error)
+            return
+        self._relays[key] = relay
 
     def look(self) -> None:
         """Take the faults that the file names, if it is another one than before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
@@ -15,6 +16,14 @@ class ClusterAccess:
 
     url: str
     ca_pem: bytes
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a pod sees: the file of the cluster's names, and the API server."""
+
+    dns_file: Path
+    access: ClusterAccess
 
 
 def kubeconfig(access: ClusterAccess, namespace: str, token: str) -> bytes:

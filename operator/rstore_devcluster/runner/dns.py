@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from rstore_devcluster.controllers.engine import Context
 from rstore_devcluster.controllers.objects import meta
 
 DOMAIN = "cluster.local"
+
+View = Callable[[Mapping[str, list[str]]], dict[str, list[str]]]
+"""What a place sees of the table."""
 
 
 def records(services: Sequence[Obj], pods: Sequence[Obj]) -> dict[str, list[str]]:
@@ -48,9 +51,10 @@ def records(services: Sequence[Obj], pods: Sequence[Obj]) -> dict[str, list[str]
 class DnsFile:
     """Keeps the file current."""
 
-    def __init__(self, context: Context, path: Path) -> None:
+    def __init__(self, context: Context, path: Path, view: View = dict) -> None:
         self._context = context
         self._path = path
+        self._view = view
         self._scheduled = False
         self._written: dict[str, list[str]] | None = None
 
@@ -69,7 +73,7 @@ class DnsFile:
     def _write(self) -> None:
         self._scheduled = False
         informers = self._context.informers
-        table = records(informers.of(SERVICES).items(), informers.of(PODS).items())
+        table = self._view(records(informers.of(SERVICES).items(), informers.of(PODS).items()))
         if table != self._written:
             fresh = self._path.with_suffix(".new")
             fresh.write_text(json.dumps(table))

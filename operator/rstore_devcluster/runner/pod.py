@@ -226,7 +226,7 @@ class PodWorker:
             token = await self._host.context.api.mint_token(namespace, name)
         except ApiError as error:
             raise MountError(f'service account "{name}": {error.message}') from error
-        return account_files(self._host.access, namespace, token)
+        return account_files(self._host.outlook(self.pod).access, namespace, token)
 
     async def _stop_containers(self, live: asyncio.Task[None]) -> None:
         """Stop what runs, within the grace period; a pod whose object is gone gets none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from rstore_devcluster.controllers.engine import Context
 from rstore_devcluster.controllers.objects import meta
 
 from . import environment, images
-from .access import ClusterAccess
+from .access import Outlook
 from .backoff import RestartPolicy
 from .container import ImageError, Prepared
 from .paths import MountTable
@@ -33,8 +33,8 @@ class Host:
     context: Context
     directory: Path
     images: Mapping[str, Sequence[str]]
-    access: ClusterAccess
-    dns_file: Path
+    outlook: Callable[[Obj], Outlook]
+    """What a pod sees of names and of the API server."""
     host_ip: str
     restarts: RestartPolicy
     session: aiohttp.ClientSession
@@ -108,7 +108,7 @@ def _base_environment(host: Host, pod: Obj, own_directory: Path, table: MountTab
         PYTHONPATH=str(PODENV),
         PYTHONUNBUFFERED="1",
         RSTORE_LISTEN_HOST=address,
-        RSTORE_DEV_DNS_FILE=str(host.dns_file),
+        RSTORE_DEV_DNS_FILE=str(host.outlook(pod).dns_file),
         RSTORE_DEV_NAMESPACE=meta(pod)["namespace"],
         RSTORE_DEV_POD_IP=address,
     )

@@ -18,7 +18,7 @@ from rstore_devcluster.controllers.engine import Context
 from rstore_devcluster.controllers.informer import Change
 from rstore_devcluster.controllers.objects import Key, key_of, meta, pod_finished, uid_of
 
-from .access import ClusterAccess
+from .access import ClusterAccess, Outlook
 from .backoff import RestartPolicy
 from .container import Container
 from .images import DEFAULT_IMAGES
@@ -45,6 +45,8 @@ class RunnerOptions:
     host_ip: str
     images: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(DEFAULT_IMAGES))
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
+    outlook: Callable[[Obj], Outlook] | None = None
+    """What a pod sees of names and of the API server; None: all see ``dns_file`` and ``access``."""
 
 
 class LogsError(Exception):
@@ -84,8 +86,7 @@ class Runner:
             context=self._context,
             directory=options.directory,
             images=options.images,
-            access=options.access,
-            dns_file=options.dns_file,
+            outlook=options.outlook or (lambda _pod: Outlook(options.dns_file, options.access)),
             host_ip=options.host_ip,
             restarts=options.restarts,
             session=aiohttp.ClientSession(

@@ -1,0 +1,96 @@
+"""``rstore dev fault``: slow down, make lossy or cut the links between the places of a local cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rstore_devcluster.daemon import default_data_dir, read_state
+from rstore_devcluster.links.control import FaultError, LinkFaults
+from rstore_devcluster.links.rules import HANG, RESET, LinkRule, RuleError, fault_to_json
+
+from rstore_cli.errors import CliError, UsageError
+from rstore_cli.options import Output, OutputOption
+from rstore_cli.output import emit, table
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
+DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Its data directory.", show_default=False)]
+PLACES = "a region, operator, api, or * for all"
+
+
+@contextmanager
+def _faults(name: str, data_dir: Path | None) -> Iterator[LinkFaults]:
+    directory = (data_dir or default_data_dir(name)).absolute()
+    if read_state(directory) is None:
+        raise CliError(f"the local cluster {name!r} is not running", hint="start it by `rstore dev up --faults`")
+    try:
+        yield LinkFaults(directory)
+    except RuleError as error:
+        raise UsageError(str(error)) from error
+    except FaultError as error:
+        raise CliError(str(error)) from error
+
+
+@app.command("set")
+def set_fault(
+    source: Annotated[str, typer.Argument(metavar="FROM", help=PLACES)],
+    target: Annotated[str, typer.Argument(metavar="TO", help=PLACES)],
+    delay_ms: Annotated[float, typer.Option("--delay-ms", help="One way; a round trip takes both ways' delay.")] = 0,
+    loss_percent: Annotated[float, typer.Option("--loss", help="Percent of writes that TCP has to repeat.")] = 0,
+    bytes_per_second: Annotated[int, typer.Option("--rate", help="Bytes per second and connection; 0: any.")] = 0,
+    cut: Annotated[bool, typer.Option("--cut", help="Nothing comes through, and nobody is told.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Connections are broken, and new ones refused.")] = False,
+    one_way: Annotated[bool, typer.Option("--one-way", help="Only what travels from FROM to TO.")] = False,
+    name: NameOption = "default",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Set what the link between two places does, in the place of what was set for them before. No option: nothing."""
+    if cut and reset:
+        raise UsageError("a link is either --cut or --reset")
+    with _faults(name, data_dir) as faults:
+        rule = LinkRule(delay_ms, loss_percent, bytes_per_second, HANG if cut else RESET if reset else "")
+        faults.set(source, target, rule, both_ways=not one_way)
+
+
+@app.command("clear")
+def clear(name: NameOption = "default", data_dir: DataDirOption = None) -> None:
+    """Make all links whole again."""
+    with _faults(name, data_dir) as faults:
+        faults.clear()
+
+
+@app.command("list")
+def list_faults(
+    name: NameOption = "default", data_dir: DataDirOption = None, output: OutputOption = Output.TABLE
+) -> None:
+    """Show what is set, and between which places something can be."""
+    with _faults(name, data_dir) as faults:
+        data: dict[str, Any] = {
+            "places": list(faults.places()),
+            "faults": [fault_to_json(fault) for fault in faults.faults()],
+        }
+    rows = [
+        (
+            fault["from"],
+            fault["to"],
+            f"{fault['delay_ms']:g} ms",
+            f"{fault['loss_percent']:g} %",
+            str(fault["bytes_per_second"] or "any"),
+            fault["cut"] or "-",
+        )
+        for fault in data["faults"]
+    ]
+
+    def render(console: Any) -> None:
+        console.print(f"places: {', '.join(data['places'])}", highlight=False)
+        if rows:
+            console.print(table(("FROM", "TO", "DELAY", "LOSS", "BYTES/S", "CUT"), rows))
+        else:
+            console.print("all links are whole", highlight=False)
+
+    emit(data, output, render)
