@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from rstore_cli.demo.__main__ import dev_cluster
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import Load
 from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import Kubectl
+from rstore_cli.demo.tools import Kubectl, clean_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPERATOR_NAMESPACE = "rstore-system"
@@ -97,6 +99,27 @@ class LoadRunner:
         hashes = await self.store.hashes(revision)
         assert {found.revision for found in hashes} == {revision}
         assert len({found.hash for found in hashes}) == 1, hashes
+
+
+@pytest.fixture
+def rstore(kubeconfig: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `rstore ARGUMENTS`; fails unless it exits with the expected code."""
+
+    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "rstore_cli", *arguments],
+            env={**clean_environment(), "KUBECONFIG": str(kubeconfig), "COLUMNS": "200", "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=90,
+        )
+        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
 
 
 @pytest.fixture

@@ -5,33 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 
 import pytest
 from rstore_cli.demo.tools import clean_environment, find_tool
 
 pytestmark = pytest.mark.timeout(300)  # each command is a process that begins by importing a great deal
-
-
-@pytest.fixture
-def rstore(kubeconfig):
-    """Runs `rstore ARGUMENTS`; fails unless it exits with the expected code."""
-
-    def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "rstore_cli", *arguments],
-            env={**clean_environment(), "KUBECONFIG": str(kubeconfig), "COLUMNS": "200", "NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=90,
-        )
-        assert done.returncode == code, f"{arguments}: {done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
 
 
 async def test_put_get_del_and_verify(store, rstore):

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from rstore_cli.demo.load import wait_until
 
 IDLE_SECONDS = 60
 
@@ -18,8 +19,14 @@ async def operator_writes(store) -> int:
 
 @pytest.mark.timeout(240)
 async def test_no_write_to_the_kubernetes_api_in_an_idle_minute(store):
-    await store.wait_converged()
+    revision = await store.wait_converged()
     await store.wait_steady()
+
+    async def compared() -> bool:
+        regions = (await store.status())["regions"]
+        return all(region.get("hash", {}).get("revision") == revision for region in regions)
+
+    await wait_until(compared, timeout_seconds=70, what="the data at rest was compared", poll_seconds=0.5)
     stable = await operator_writes(store)
     for _ in range(30):  # the last status patches after whatever ran before
         await asyncio.sleep(0.4)
