@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
-from rstore_api.errors import Compacted, StoreError
-from rstore_api.proto.rstore_pb2 import LogEntry, Rewind, StreamBatch, WriteBatch, WriteLimits
+from rstore_api.errors import InvalidRequest, StoreError
+from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, WriteLimits
 
-from rstore_replica.mvcc import compaction, quarantine, state, stream
+from rstore_replica.mvcc import compaction, leaving, state, stream
 from rstore_replica.mvcc.dedup import RequestMemory
-from rstore_replica.mvcc.epochs import settled
-from rstore_replica.mvcc.layout import MASK32
-from rstore_replica.mvcc.rewind import rewind
+from rstore_replica.mvcc.leave import Leave
+from rstore_replica.mvcc.quarantine import Quarantine
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.store import Position, Store, Transaction
-from rstore_replica.mvcc.tails import Tail
 from rstore_replica.mvcc.txn import execute_all
 from rstore_replica.mvcc.writer import Writer
 
@@ -26,8 +22,6 @@ class Outcome(msgspec.Struct, frozen=True):
     answer: object
     position: Position
     state: RegionState
-    tail: Tail | None = None
-    """What went to quarantine."""
 
     def at(self, index: int, term: int, before: RegionState) -> Outcome:
         """The same, with the entry's place in the log recorded, and the very state ``before`` when nothing changed
@@ -35,7 +29,7 @@ class Outcome(msgspec.Struct, frozen=True):
         """
         position = msgspec.structs.replace(self.position, applied_index=index, applied_term=term)
         unchanged = self.state is before or self.state == before
-        return Outcome(self.answer, position, before if unchanged else self.state, self.tail)
+        return Outcome(self.answer, position, before if unchanged else self.state)
 
 
 def apply_command(
@@ -46,18 +40,18 @@ def apply_command(
     command: LogEntry,
     default_limits: WriteLimits,
     index: int,
-    quarantine_directory: Path,
+    files: Quarantine,
 ) -> Outcome | None:
     """Applies one command in ``transaction``; None when this version does not know it.
 
     ``index`` is the entry's place in the log; ``default_limits`` count only for write batches that name none; a tail
-    that is left goes to ``quarantine_directory``.
+    that is left goes to ``files``.
     """
     kind = command.WhichOneof("command")
     if kind == "write":
         return _write(store, transaction, position, region, command.write, default_limits, index)
     if kind == "rows":
-        return _rows(store, transaction, position, region, command.rows.batch)
+        return _rows(store, transaction, position, region, command.rows.batch, files)
     if kind == "bootstrap":
         joined = state.bootstrap(region, command.bootstrap)
         if isinstance(joined, StoreError):
@@ -68,7 +62,8 @@ def apply_command(
     if kind == "promise":
         return Outcome((region.epoch, position.revision), position, state.promise(region, command.promise.epoch))
     if kind == "promotion":
-        promoted = state.promote(region, position.revision, command.promotion)
+        refusal = leaving.refusal_while_undoing(region)
+        promoted = refusal or state.promote(region, position.revision, command.promotion)
         if isinstance(promoted, StoreError):
             return Outcome(promoted, position, region)
         jumped = position
@@ -76,48 +71,25 @@ def apply_command(
             # What other regions were asked to do, and did, in the epochs before is not known here.
             RequestMemory(store, transaction, index).forget_all(position.revision)
             jumped = msgspec.structs.replace(position, revision=promoted[1] - 1)
-        return Outcome(promoted[1], jumped, promoted[0])
+        return Outcome(promoted[1], jumped, _staying(promoted[0], files))
     if kind == "compaction":
-        compacted = compaction.compact(position, command.compaction.revision)
+        compacted = leaving.refusal_of_compaction(region) or compaction.compact(position, command.compaction.revision)
         if isinstance(compacted, StoreError):
             return Outcome(compacted, position, region)
         return Outcome(None, compacted, region)
     if kind == "rewind":
-        return leave_tail(store, transaction, position, region, command.rewind, quarantine_directory)
+        bounds = command.rewind
+        leave = Leave(store, transaction, files, max_rows=bounds.max_rows, max_bytes=bounds.max_bytes)
+        return Outcome(*leave.begin(position, region, command.rewind))
+    if kind == "rewind_step":
+        step = command.rewind_step
+        leave = Leave(store, transaction, files, max_rows=step.max_rows, max_bytes=step.max_bytes)
+        return Outcome(*leave.go_on(position, region))
+    if kind == "drop_tail":
+        return _drop_tail(position, region, command.drop_tail.file, files)
     if kind == "noop":
         return Outcome(None, position, region)
     return None
-
-
-def leave_tail(
-    store: Store, transaction: Transaction, position: Position, region: RegionState, command: Rewind, directory: Path
-) -> Outcome:
-    """Exports what is above the fork and removes it. Answers the revision, or Compacted when the fork is gone."""
-    accepted = state.accept_rewind(region, position.revision, command)
-    if isinstance(accepted, StoreError) or accepted is region:
-        answer = accepted if isinstance(accepted, StoreError) else position.revision
-        return Outcome(answer, position, region)
-    compacted = settled(region.history, position.compact_revision)
-    if command.fork_revision < compacted:
-        return Outcome(
-            Compacted(f"the fork is at {command.fork_revision}, the compaction at {compacted}"), position, region
-        )
-    tail = quarantine.export(
-        store,
-        transaction,
-        directory,
-        store_id=region.store_id,
-        region=region.region,
-        history=region.history,
-        fork_revision=command.fork_revision,
-        replaced_by_epoch=command.epoch,
-    )
-    swept = min((position.swept_revision, position.swept_sub), (compacted, MASK32))
-    position = msgspec.structs.replace(
-        position, compact_revision=compacted, swept_revision=swept[0], swept_sub=swept[1]
-    )
-    position = rewind(store, transaction, position, command.fork_revision)
-    return Outcome(position.revision, position, accepted, tail)
 
 
 def _write(
@@ -141,9 +113,14 @@ def _write(
 
 
 def _rows(
-    store: Store, transaction: Transaction, position: Position, region: RegionState, batch: StreamBatch
+    store: Store,
+    transaction: Transaction,
+    position: Position,
+    region: RegionState,
+    batch: StreamBatch,
+    files: Quarantine,
 ) -> Outcome:
-    accepted = state.accept_rows(region, position.revision, batch)
+    accepted = leaving.refusal_while_undoing(region) or state.accept_rows(region, position.revision, batch)
     if isinstance(accepted, StoreError):
         return Outcome(accepted, position, region)
     unpacked = stream.check_rows(batch)
@@ -156,4 +133,24 @@ def _rows(
     wanted = min(batch.compact_revision, position.revision)
     if wanted > position.compact_revision:
         position = msgspec.structs.replace(position, compact_revision=wanted)
-    return Outcome(position.revision, position, accepted)
+    return Outcome(position.revision, position, _staying(accepted, files))
+
+
+def _staying(region: RegionState, files: Quarantine) -> RegionState:
+    """The region keeps its revisions: what was exported of them is no tail."""
+    if region.leaving is not None:
+        files.discard(region.leaving.header.file)
+    return leaving.stayed(region)
+
+
+def _drop_tail(position: Position, region: RegionState, file: str, files: Quarantine) -> Outcome:
+    """Removes a tail from quarantine for good; a file of that name goes, too, where the region does not know it."""
+    try:
+        files.path(file)
+    except ValueError as error:
+        return Outcome(InvalidRequest(str(error)), position, region)
+    if region.leaving is not None and region.leaving.header.file == file:
+        return Outcome(InvalidRequest(f"{file} is being written"), position, region)
+    files.discard(file)
+    after = leaving.without_tail(region, file)
+    return Outcome(after is not region, position, after)

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 import lmdb
 from google.protobuf.message import DecodeError
-from rstore_api.errors import InvalidRequest, StoreError
+from rstore_api.errors import Compacted, InvalidRequest, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
@@ -31,7 +31,8 @@ from rstore_replica.mvcc.apply import Outcome, apply_command
 from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.gate import MapGate
-from rstore_replica.mvcc.quarantine import list_tails, refusal_of_export
+from rstore_replica.mvcc.leave import hides_rows
+from rstore_replica.mvcc.quarantine import Quarantine
 from rstore_replica.mvcc.range import check_revision, encode_range, read_range
 from rstore_replica.mvcc.reader import Reader
 from rstore_replica.mvcc.rewind import rewind
@@ -73,8 +74,7 @@ class Machine:
         self, path: Path, region: str, limits: WriteLimits, quota_bytes: int, map_bytes: int, quarantine: Path
     ) -> None:
         self._path = path
-        self._quarantine = quarantine
-        self._tails = {tail.file: tail for tail in list_tails(quarantine)}
+        self.quarantine = Quarantine(quarantine)
         self._region = region
         self._limits = limits
         self._quota_bytes = quota_bytes
@@ -120,6 +120,7 @@ class Machine:
         """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed."""
         with self._gate.shared():
             self._store.sync()
+        self.quarantine.sync()
 
     def close(self) -> None:
         """Closes the data; may be called twice. Nothing may be called afterwards."""
@@ -172,14 +173,18 @@ class Machine:
 
     @property
     def quarantined(self) -> tuple[Tail, ...]:
-        """The diverged tails on this replica's volume."""
-        return tuple(self._tails.values())
+        """The diverged tails that the region keeps in quarantine; ``quarantine.whole`` are those on this volume."""
+        return self._state.tails
 
     def refusal_of_rewind(self, fork_revision: int) -> StoreError | None:
-        """Why what is above ``fork_revision`` cannot be left: Compacted, or NoSpace for the file it has to go to."""
-        with self._reading() as (reader, position):
-            compacted = settled(self._state.history, position.compact_revision)
-            return refusal_of_export(reader.store, reader.transaction, compacted, fork_revision)
+        """Why what is above ``fork_revision`` cannot be undone, or its next rows cannot go to quarantine: Compacted,
+        NoSpace.
+        """
+        if fork_revision < settled(self._state.history, self._position.compact_revision):
+            return Compacted(f"revision {fork_revision} is compacted, a snapshot is needed")
+        with self._gate.shared():
+            full = self._store.disk_is_full()
+        return NoSpace("the disk has no room for a diverged tail in quarantine") if full else None
 
     def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
         """The limits a leader must put into each write batch it proposes, so that all replicas decide alike.
@@ -199,7 +204,10 @@ class Machine:
     def _reading(self) -> Iterator[tuple[Reader, Position]]:
         """A reader and the position that belongs to what it sees, whatever is applied meanwhile."""
         with self._gate.shared(), self._store.read() as transaction:
-            yield Reader(self._store, transaction), self._store.load_position(transaction)
+            reader, position = Reader(self._store, transaction), self._store.load_position(transaction)
+            if hides_rows(self._store, transaction):
+                reader.bound = position.revision
+            yield reader, position
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Serves a Range from what is applied here, the header left empty. Callable from any thread.
@@ -265,10 +273,12 @@ class Machine:
         """Applies a log entry. At or below ``applied_index`` nothing happens and None is returned.
 
         Returns, by command: write: a list with one response or StoreError per request; rows: the new revision or Gap,
-        StaleEpoch, InvalidRequest, NotBootstrapped; promise: (epoch, revision); promotion: the epoch's first revision
-        or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest; rewind: the revision after it, or Compacted,
-        StaleEpoch, NotBootstrapped, InvalidRequest; bootstrap: None or WrongStore,
-        InvalidRequest; compaction: None or Compacted, FutureRevision; topology, noop, an empty entry: None.
+        StaleEpoch, InvalidRequest, NotBootstrapped, NotReady; promise: (epoch, revision); promotion: the epoch's
+        first revision or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest, NotReady; rewind, rewind
+        step: the revision after it, the ``Leaving`` where steps have to follow, or Compacted, StaleEpoch,
+        NotBootstrapped, InvalidRequest, NoSpace; drop of a tail: whether there was one; bootstrap: None or
+        WrongStore, InvalidRequest;
+        compaction: None or Compacted, FutureRevision, NotReady; topology, noop, an empty entry: None.
         Raises ApplyBug or StorageFailed; and OSError when the disk has no room: nothing of the entry is applied then,
         and it may be applied later.
         """
@@ -282,7 +292,7 @@ class Machine:
         try:
             with self._lock:
                 outcome = self._commit(index, term, command, empty=not entry)
-        except (StorageFailed, ApplyBug):
+        except (StorageFailed, ApplyBug, OSError):
             raise
         except lmdb.Error as error:
             if may_be_full(error):
@@ -290,8 +300,6 @@ class Machine:
             raise StorageFailed(f"entry {index} cannot be written: {error}") from error
         except Exception as error:
             raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
-        if outcome.tail is not None:
-            self._tails[outcome.tail.file] = outcome.tail
         self._publish(outcome.position, outcome.state)
         if compaction.pending(self._position):
             self._plan_sweep()
@@ -324,7 +332,7 @@ class Machine:
         if empty:
             return Outcome(None, self._position, self._state)
         outcome = apply_command(
-            self._store, transaction, self._position, self._state, command, self._limits, index, self._quarantine
+            self._store, transaction, self._position, self._state, command, self._limits, index, self.quarantine
         )
         if outcome is None:
             raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
@@ -408,6 +416,7 @@ class Machine:
         """
         with self._gate.shared():
             checkpoint.write_checkpoint(self._store, directory)
+        self.quarantine.sync()
 
     def restore(self, directory: Path) -> None:
         """Replaces the live state by a checkpoint's, atomically; the checkpoint stays as it is.

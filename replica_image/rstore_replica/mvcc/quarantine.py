@@ -1,209 +1,182 @@
-"""Quarantine: the rows of a diverged tail, kept in a file of their own when a region leaves them.
+"""Quarantine: the directory with the files of diverged tails on this replica's volume.
 
-``<epoch>-<first revision>-<last revision>.wal``, all integers big-endian::
+Which tails a region has is replicated state (``RegionState.tails``); here are the files. A file grows in steps, each
+inside the transaction of one entry of the log, at an offset that the state knows; as ``<name>.part``, and under its own
+name when it is whole. A step that is applied again writes the same bytes in the same place. Nothing is synced by a
+step: like the data, files are made durable with each checkpoint, before the entries below it may leave the log.
 
-    "RSTQ" | version u8 = 1 | header length u32 | CRC32C of the header u32 | header (msgpack)
-    part: length u32 | a packed batch of rows, with its own checksum (``rows.py``)
-    end:  0 u32 | number of rows u64 | CRC32C of that number u32
-
-Written under a temporary name, synced and then renamed, so that a file is whole or not there; written again, by a log
-that is replayed, it becomes the same. Whoever reads it checks every length and checksum.
+A replica that came to the region by a checkpoint of another lacks what was written before; then nothing is written
+here, and the file is fetched from another replica when it is whole there.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import struct
-from collections.abc import Iterator, Sequence
+import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-import google_crc32c
-import msgspec
-from rstore_api.errors import Compacted, NoSpace, StoreError
-from rstore_api.proto.rstore_pb2 import EpochStart
-
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc import layout, rows
 from rstore_replica.mvcc.checkpoint import sync_path
-from rstore_replica.mvcc.store import FREE_DISK_RESERVE_BYTES, StorageFailed, Store, Transaction
-from rstore_replica.mvcc.tails import Tail, TailHeader
+from rstore_replica.mvcc.store import StorageFailed
+from rstore_replica.mvcc.tail_file import DamagedTail, read_summary
+from rstore_replica.mvcc.tails import Tail
 
 _log = get_logger("quarantine")
 
-MAGIC = b"RSTQ"
-FORMAT_VERSION = 1
-PART_BYTES = 1 << 20
-MAX_PART_BYTES = 256 << 20
-_START = struct.Struct(">4sBII")
-_LENGTH = struct.Struct(">I")
-_COUNT = struct.Struct(">Q")
-_END = struct.Struct(">IQI")
+_NAME = re.compile(r"\d+-\d+-\d+\.wal")
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-class DamagedTail(ValueError):  # noqa: N818
-    """A quarantine file is not what was written; the text says what is wrong with it."""
+class Quarantine:
+    """The files below one directory, which need not exist. Written by the state machine, read by anybody."""
 
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._unsynced: dict[str, int] = {}
+        self._writes = 0
+        self._whole: dict[str, Tail] = {}
+        self._damaged: dict[str, str] = {}
+        for path in sorted(directory.glob("*.wal")):
+            self._look_at(path)
 
-def refusal_of_export(store: Store, transaction: Transaction, compacted: int, fork_revision: int) -> StoreError | None:
-    """Why what is above ``fork_revision`` cannot be left: Compacted, or NoSpace for the file it has to go to."""
-    if fork_revision < compacted:
-        return Compacted(f"revision {fork_revision} is compacted, a snapshot is needed")
-    with transaction.cursor(store.rows) as cursor:
-        size_bytes = sum(len(body) + rows.FRAME_HEADER.size for _, body in _rows_above(cursor, fork_revision))
-    if store.free_disk_bytes() < size_bytes + FREE_DISK_RESERVE_BYTES:
-        return NoSpace(f"a diverged tail of {size_bytes} bytes has no room in quarantine")
-    return None
-
-
-def export(
-    store: Store,
-    transaction: Transaction,
-    directory: Path,
-    *,
-    store_id: str,
-    region: str,
-    history: Sequence[EpochStart],
-    fork_revision: int,
-    replaced_by_epoch: int,
-) -> Tail | None:
-    """Writes the rows above ``fork_revision`` to a file, durably; None when there are none.
-
-    Takes memory for one part, time in proportion to the tail. Raises StorageFailed.
-    """
-    with transaction.cursor(store.rows) as cursor:
-        if not cursor.set_range(layout.ROW_KEY.pack(fork_revision + 1, 0)):
-            return None
-        first_revision = layout.ROW_KEY.unpack(cursor.key())[0]
-        cursor.last()
-        last_revision = layout.ROW_KEY.unpack(cursor.key())[0]
-        header = TailHeader(
-            store_id=store_id,
-            region=region,
-            epoch=history[-1].epoch if history else 0,
-            first_revision=first_revision,
-            last_revision=last_revision,
-            fork_revision=fork_revision,
-            replaced_by_epoch=replaced_by_epoch,
-            history=tuple(
-                (start.epoch, start.first_revision, start.region, start.parent_revision) for start in history
-            ),
-        )
-        path = directory / f"{header.epoch}-{first_revision}-{last_revision}.wal"
+    def _look_at(self, path: Path) -> None:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            with temporary.open("wb") as file:
-                count = _write(file, header, _rows_above(cursor, fork_revision))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-            sync_path(directory)
-            sync_path(directory.parent)
-            return Tail(path.name, header, count, path.stat().st_size)
-        except OSError as error:
-            raise StorageFailed(f"a diverged tail cannot be written to {path}: {error}") from error
-
-
-def _rows_above(cursor: Transaction, revision: int) -> Iterator[tuple[bytes, bytes]]:
-    found = cursor.set_range(layout.ROW_KEY.pack(revision + 1, 0))
-    yield from cursor.iternext(keys=True, values=True) if found else ()
-
-
-def _write(file: BinaryIO, header: TailHeader, found: Iterator[tuple[bytes, bytes]]) -> int:
-    encoded = msgspec.msgpack.encode(header)
-    file.write(_START.pack(MAGIC, FORMAT_VERSION, len(encoded), google_crc32c.value(encoded)) + encoded)
-    frames: list[bytes] = []
-    size = count = 0
-
-    def end_part() -> None:
-        if frames:
-            packed = rows.join_frames(frames, len(frames) // 2)
-            file.write(_LENGTH.pack(len(packed)) + packed)
-
-    for row_key, body in found:
-        frames += (row_key + len(body).to_bytes(4, "big"), body)
-        size += len(body)
-        count += 1
-        if size >= PART_BYTES:
-            end_part()
-            frames, size = [], 0
-    end_part()
-    file.write(_END.pack(0, count, google_crc32c.value(_COUNT.pack(count))))
-    return count
-
-
-def read_header(path: Path) -> Tail:
-    """The header and the end of a file, without the rows between. Raises DamagedTail."""
-    try:
-        with path.open("rb") as file:
-            header = _read_start(file)
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _END.size))
-            count = _check_end(file.read())
-    except OSError as error:
-        raise DamagedTail(f"{path.name} cannot be read: {error}") from error
-    return Tail(path.name, header, count, size)
-
-
-def read_rows(path: Path) -> Iterator[rows.Row]:
-    """All rows of a file, in order, one part in memory at a time. Raises DamagedTail, at the latest at the end."""
-    count = 0
-    try:
-        with path.open("rb") as file:
-            _read_start(file)
-            while length := _LENGTH.unpack(_exactly(file, _LENGTH.size))[0]:
-                if length > MAX_PART_BYTES:
-                    raise DamagedTail(f"a part of {length} bytes")
-                for row, _ in rows.unpack_batch(_exactly(file, length)):
-                    count += 1
-                    yield row
-            end = _LENGTH.pack(0) + file.read()
-    except OSError as error:
-        raise DamagedTail(f"{path.name} cannot be read: {error}") from error
-    except rows.DamagedRows as error:
-        raise DamagedTail(f"{path.name}: {error}") from error
-    if _check_end(end) != count:
-        raise DamagedTail(f"{path.name} holds {count} rows, its end says something else")
-
-
-def list_tails(directory: Path) -> tuple[Tail, ...]:
-    """The files in ``directory``, by name; one that is damaged is left out and logged."""
-    found: list[Tail] = []
-    for path in sorted(directory.glob("*.wal")):
-        try:
-            found.append(read_header(path))
+            self._whole[path.name] = read_summary(path)
+            self._damaged.pop(path.name, None)
         except DamagedTail as error:
             _log.error("quarantine_file_damaged", file=path.name, error=str(error))
-    return tuple(found)
+            self._whole.pop(path.name, None)
+            self._damaged[path.name] = str(error)
+
+    @property
+    def whole(self) -> dict[str, Tail]:
+        """The files that are complete here, by name. Rows are checked only when they are read."""
+        return dict(self._whole)
+
+    @property
+    def damaged(self) -> dict[str, str]:
+        """What is wrong with the others, by name."""
+        return dict(self._damaged)
+
+    def path(self, name: str) -> Path:
+        """Where the file of that name is, or would be. Raises ValueError for what is no name of a tail."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not the name of a tail, as in 1-1001-1024.wal")
+        return self._directory / name
+
+    # ---------------------------------------------------------------------------------- as entries are applied
+
+    def append(self, name: str, offset: int, data: bytes) -> None:
+        """Writes ``data`` at ``offset``, where the file ends then. Raises OSError (no room) or StorageFailed."""
+        whole = self.path(name)
+        part = self._part(name)
+
+        def write() -> None:
+            if not offset:
+                self._directory.mkdir(parents=True, exist_ok=True)
+                with part.open("wb") as file:
+                    _write(file, data)
+                return
+            if not part.exists() and whole.exists():
+                self._whole.pop(name, None)
+                whole.rename(part)  # the log is replayed
+            if not part.exists() or part.stat().st_size < offset:
+                return  # this replica lacks the beginning
+            with part.open("r+b") as file:
+                file.seek(offset)
+                _write(file, data)
+                file.truncate()
+
+        self._storing(name, write)
+
+    def finish(self, tail: Tail) -> None:
+        """The file is whole. Raises StorageFailed."""
+
+        def rename() -> None:
+            part, whole = self._part(tail.file), self.path(tail.file)
+            if part.exists() and part.stat().st_size == tail.size_bytes:
+                part.rename(whole)
+            if whole.exists():
+                self._look_at(whole)
+
+        self._storing(tail.file, rename)
+
+    def discard(self, name: str) -> None:
+        """Removes the file, whole or not; it need not be there. Raises StorageFailed."""
+
+        def remove() -> None:
+            for path in (self._part(name), self.path(name)):
+                path.unlink(missing_ok=True)
+            self._whole.pop(name, None)
+            self._damaged.pop(name, None)
+
+        self._storing(name, remove)
+
+    def _storing(self, name: str, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._writes += 1
+            self._unsynced[name] = self._writes
+            try:
+                work()
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    raise
+                raise StorageFailed(f"a diverged tail cannot be kept as {self._directory / name}: {error}") from error
+
+    def _part(self, name: str) -> Path:
+        return self._directory / f"{name}.part"
+
+    # ---------------------------------------------------------------------------------- beside that
+
+    def sync(self) -> None:
+        """Makes all that was written before the call durable; in any thread. Raises StorageFailed."""
+        with self._lock:
+            names = dict(self._unsynced)
+        if not names or not self._directory.exists():
+            return
+        try:
+            for name in names:
+                for path in (self._part(name), self.path(name), self._part(name)):  # it may be renamed meanwhile
+                    if path.exists():
+                        _sync_if_there(path)
+            for directory in (self._directory, self._directory.parent):
+                sync_path(directory)
+        except OSError as error:
+            raise StorageFailed(f"the files in {self._directory} cannot be synced: {error}") from error
+        with self._lock:
+            for name, write in names.items():
+                if self._unsynced.get(name) == write:
+                    del self._unsynced[name]
+
+    def adopt(self, fetched: Path, name: str) -> None:
+        """Puts a complete, synced copy of another replica's file in the place of the one that is missing here.
+
+        Raises DamagedTail when it is not whole, or OSError.
+        """
+        read_summary(fetched)
+        with self._lock:
+            self._part(name).unlink(missing_ok=True)
+            fetched.rename(self.path(name))
+            self._look_at(self.path(name))
+        sync_path(self._directory)
 
 
-def _read_start(file: BinaryIO) -> TailHeader:
-    magic, version, length, checksum = _START.unpack(_exactly(file, _START.size))
-    if magic != MAGIC or version != FORMAT_VERSION:
-        raise DamagedTail(f"it begins with {magic!r}, version {version}")
-    if length > MAX_PART_BYTES:
-        raise DamagedTail(f"a header of {length} bytes")
-    encoded = _exactly(file, length)
-    if google_crc32c.value(encoded) != checksum:
-        raise DamagedTail("the checksum of the header does not match")
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()
+
+
+def _sync_if_there(path: Path) -> None:
     try:
-        return msgspec.msgpack.decode(encoded, type=TailHeader)
-    except msgspec.MsgspecError as error:
-        raise DamagedTail(f"the header cannot be decoded: {error}") from error
-
-
-def _check_end(end: bytes) -> int:
-    if len(end) != _END.size:
-        raise DamagedTail("it ends too early or too late")
-    zero, count, checksum = _END.unpack(end)
-    if zero or google_crc32c.value(_COUNT.pack(count)) != checksum:
-        raise DamagedTail("its end is not what was written")
-    return int(count)
-
-
-def _exactly(file: BinaryIO, size: int) -> bytes:
-    found = file.read(size)
-    if len(found) != size:
-        raise DamagedTail("it ends too early")
-    return found
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -17,6 +17,8 @@ class Reader:
     def __init__(self, store: Store, transaction: Transaction) -> None:
         self.store = store
         self.transaction = transaction
+        self.bound: int | None = None
+        """Where rows above the newest revision are hidden, that revision: what "the newest" means then."""
 
     def newest(self, key: bytes) -> bytes | None:
         """The newest index entry of a key, also when it is a deletion."""
@@ -28,6 +30,7 @@ class Reader:
     def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
         """The index entry of a key that exists (at ``revision``), else None."""
         entry = self.newest(key)
+        revision = self.bound if revision is None else revision
         if revision is not None and entry is not None:
             first = layout.newest_at(revision)
             if entry < first:
@@ -42,6 +45,7 @@ class Reader:
 
         Nothing may be written in the transaction until the scan is over.
         """
+        revision = self.bound if revision is None else revision
         bound = None if revision is None else layout.newest_at(revision)
         with self.transaction.cursor(self.store.index) as cursor:
             # No stored key is longer than the limit, so that everything from a longer one on is above its prefix.

@@ -6,6 +6,8 @@ Possible down to ``compact_revision``, because compaction keeps every key's newe
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 from rstore_api.errors import Compacted, FutureRevision
 
@@ -22,16 +24,28 @@ def rewind(store: Store, transaction: Transaction, position: Position, revision:
         raise FutureRevision
     if revision < position.compact_revision:
         raise Compacted
+    undo(store, transaction, revision, sys.maxsize)
+    return msgspec.structs.replace(position, revision=revision)
+
+
+def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -> bool:
+    """Removes at most ``max_rows`` of the rows above ``revision``, from the newest down; whether all of them are gone.
+
+    On the way there, who reads at or below ``revision`` sees no difference.
+    """
     with transaction.cursor(store.rows) as cursor:
         more = cursor.last()
         while more:
             row_revision, sub = layout.ROW_KEY.unpack(cursor.key())
             if row_revision <= revision:
                 break
+            if max_rows <= 0:
+                return False
+            max_rows -= 1
             row = rows.unpack(row_revision, sub, cursor.value())
             entry = layout.pack_entry(row_revision, sub, row.create_revision, row.version)
             if not transaction.delete(row.key, entry, db=store.index):
                 raise rows.DamagedRows(f"row {row_revision}.{sub} is not in the index")
             cursor.delete()
             more = cursor.last()
-    return msgspec.structs.replace(position, revision=revision)
+    return True

@@ -6,7 +6,7 @@ are those of the design for epochs: see *Switchover* and *Failover* in ``docs/``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from rstore_api.errors import (
@@ -20,9 +20,18 @@ from rstore_api.errors import (
     StoreError,
     WrongStore,
 )
-from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart, PromoteRequest, Rewind, StreamBatch, Topology
+from rstore_api.proto.rstore_pb2 import (
+    BootstrapRequest,
+    EpochStart,
+    PromoteRequest,
+    Rewind,
+    SnapshotStep,
+    StreamBatch,
+    Topology,
+)
 
 from rstore_replica.mvcc.epochs import count_at
+from rstore_replica.mvcc.tails import Leaving, Tail
 
 BASE_REVISION = 1
 """The revision of an empty store, as in etcd; the first write makes the next one."""
@@ -41,6 +50,8 @@ class RegionState(msgspec.Struct, frozen=True):
     primary: bool = False  # this region is primary of ``epoch``
     history: tuple[EpochStart, ...] = ()
     topology: Topology | None = None
+    tails: tuple[Tail, ...] = ()  # in quarantine
+    leaving: Leaving | None = None
 
     @property
     def writable(self) -> bool:
@@ -56,6 +67,8 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     history: tuple[tuple[int, int, str], ...]
     topology: bytes | None
     parents: tuple[int, ...] = ()  # parent_revision of each entry of the history
+    tails: tuple[Tail, ...] = ()
+    leaving: Leaving | None = None
 
 
 def encode(state: RegionState) -> bytes:
@@ -69,6 +82,8 @@ def encode(state: RegionState) -> bytes:
             tuple((start.epoch, start.first_revision, start.region) for start in state.history),
             None if state.topology is None else state.topology.SerializeToString(deterministic=True),
             tuple(start.parent_revision for start in state.history),
+            state.tails,
+            state.leaving,
         )
     )
 
@@ -88,6 +103,8 @@ def decode(region: str, stored: bytes) -> RegionState:
             for (epoch, first, name), parent in zip(record.history, parents, strict=True)
         ),
         None if record.topology is None else Topology.FromString(record.topology),
+        record.tails,
+        record.leaving,
     )
 
 
@@ -226,12 +243,12 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
         epoch=batch.history[-1].epoch,
         promised_epoch=max(state.promised_epoch, batch.epoch),
         primary=False,
-        history=_history_of(batch) if tuple(batch.history) != state.history else state.history,
+        history=_copies(batch.history) if tuple(batch.history) != state.history else state.history,
     )
 
 
-def _history_of(batch: StreamBatch) -> tuple[EpochStart, ...]:
-    """Copies: a message taken out of the batch would keep all of its rows in memory."""
+def _copies(history: Iterable[EpochStart]) -> tuple[EpochStart, ...]:
+    """A message taken out of another one would keep all of its rows in memory."""
     return tuple(
         EpochStart(
             epoch=start.epoch,
@@ -239,7 +256,7 @@ def _history_of(batch: StreamBatch) -> tuple[EpochStart, ...]:
             region=start.region,
             parent_revision=start.parent_revision,
         )
-        for start in batch.history
+        for start in history
     )
 
 
@@ -261,6 +278,35 @@ def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionS
         return state
     return msgspec.structs.replace(
         without_epochs_above(state, command.fork_revision), primary=False, promised_epoch=command.epoch
+    )
+
+
+def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> RegionState | StoreError:
+    """The state once the snapshot that ``step`` is of is installed, or why it must not be. The rows are checked
+    elsewhere.
+    """
+    chunk = step.chunk
+    if not state.store_id:
+        return NotBootstrapped()
+    if chunk.store_id != state.store_id:
+        return WrongStore(f"it belongs to {state.store_id}")
+    if chunk.epoch < max(state.epoch, state.promised_epoch) or (state.primary and chunk.epoch == state.epoch):
+        return StaleEpoch(
+            f"a snapshot of epoch {chunk.epoch} was sent; {max(state.epoch, state.promised_epoch)} is promised"
+        )
+    newest = state.history[-1].epoch if state.history else 0
+    if (newest, revision) != (step.held_epoch, step.held_revision):
+        return Gap(f"it holds revision {revision} of epoch {newest}, no longer {step.held_revision}")
+    if not chunk.history or not BASE_REVISION < chunk.history[-1].first_revision <= chunk.revision:
+        return InvalidRequest("the snapshot's history does not belong to its revision")
+    if not BASE_REVISION <= step.fork_revision <= min(revision, chunk.revision):
+        return InvalidRequest(f"the fork cannot be at revision {step.fork_revision}")
+    return msgspec.structs.replace(
+        state,
+        epoch=chunk.history[-1].epoch,
+        promised_epoch=max(state.promised_epoch, chunk.epoch),
+        primary=False,
+        history=_copies(chunk.history),
     )
 
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, InvalidRequest, StaleEpoch
 from rstore_api.proto.rstore_pb2 import EpochStart, PromoteRequest, ReplicatedRows, Rewind, StreamBatch
-from rstore_replica.mvcc import layout, quarantine, rows, stream
+from rstore_replica.mvcc import layout, rows, stream, tail_file
 from rstore_replica.mvcc.epochs import after_jumps, count_at, revision_at, settled
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.mvcc.quarantine import Quarantine
 from rstore_replica.mvcc.store import StorageFailed
 from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
 from rstore_replica.replication.messages import history_messages
@@ -108,7 +109,7 @@ def test_a_tail_goes_to_quarantine_and_the_region_follows(us: Replica, eu: Repli
     assert (tail.header.first_revision, tail.header.last_revision, tail.count) == (3, 5, 3)
     assert (tail.header.fork_revision, tail.header.replaced_by_epoch) == (2, 2)
     path = us.path.with_name("us.quarantine") / tail.file
-    found = [(row.revision, row.key, row.value, row.deletion) for row in quarantine.read_rows(path)]
+    found = [(row.revision, row.key, row.value, row.deletion) for row in tail_file.read_rows(path)]
     assert found == [(3, b"a", b"lost", False), (4, b"c", b"lost too", False), (5, b"a", b"", True)]
     us.reopen()
     assert us.machine.quarantined == (tail,)
@@ -123,13 +124,13 @@ def test_every_damage_to_a_file_is_seen(us: Replica, eu: Replica) -> None:
     whole = path.read_bytes()
     for at in range(0, len(whole), 3):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(quarantine.DamagedTail):
-            list(quarantine.read_rows(path))
+        with pytest.raises(tail_file.DamagedTail):
+            list(tail_file.read_rows(path))
     for cut in (whole[:-1], whole + b"\0", whole[: len(whole) // 2], b""):
         path.write_bytes(cut)
-        with pytest.raises(quarantine.DamagedTail):
-            list(quarantine.read_rows(path))
-    assert quarantine.list_tails(path.parent) == ()
+        with pytest.raises(tail_file.DamagedTail):
+            list(tail_file.read_rows(path))
+    assert Quarantine(path.parent).whole == {}
 
 
 def test_a_replica_without_room_for_the_tail_stops(us: Replica, eu: Replica) -> None:
@@ -262,7 +263,7 @@ def test_failovers_back_and_forth_lose_nothing_silently(
         quarantined: dict[int, bytes] = {}
         for name in names:
             for tail in regions[name].machine.quarantined:
-                for row in quarantine.read_rows(directory / f"{name}.quarantine" / tail.file):
+                for row in tail_file.read_rows(directory / f"{name}.quarantine" / tail.file):
                     assert meaning[row.revision] == row.value
                     quarantined[row.revision] = row.value
         assert {**kept, **quarantined} == meaning
