@@ -182,9 +182,13 @@ class Machine:
         """
         if fork_revision < settled(self._state.history, self._position.compact_revision):
             return Compacted(f"revision {fork_revision} is compacted, a snapshot is needed")
+        return self.refusal_of_export()
+
+    def refusal_of_export(self) -> StoreError | None:
+        """NoSpace when there is no room for more of a tail on this replica's volume."""
         with self._gate.shared():
             full = self._store.disk_is_full()
-        return NoSpace("the disk has no room for a diverged tail in quarantine") if full else None
+        return NoSpace("the disk has no room for more of a diverged tail in quarantine") if full else None
 
     def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
         """The limits a leader must put into each write batch it proposes, so that all replicas decide alike.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.mvcc.tails import Tail
+from rstore_replica.mvcc.tails import Leaving, Tail
 from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, EpochStart, Stale
 from rstore_replica.replication.ports import RegionStateView
 
@@ -83,6 +83,21 @@ def quarantined_message(tail: Tail) -> pb.QuarantinedTail:
         size_bytes=tail.size_bytes,
         file=tail.file,
         replaced_by_epoch=tail.header.replaced_by_epoch,
+        revisions=tail.revisions,
+        fork_revision=tail.header.fork_revision,
+    )
+
+
+def leaving_message(leaving: Leaving | None) -> pb.LeavingTail | None:
+    """How far a region is that leaves a tail; None when it leaves none."""
+    if leaving is None:
+        return None
+    return pb.LeavingTail(
+        phase=leaving.phase.value,
+        file=leaving.header.file,
+        fork_revision=leaving.header.fork_revision,
+        last_revision=leaving.header.last_revision,
+        exported_rows=leaving.count,
     )
 
 

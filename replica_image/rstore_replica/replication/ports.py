@@ -13,7 +13,7 @@ from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.tails import Tail
+from rstore_replica.mvcc.tails import Leaving, Tail
 from rstore_replica.raft.types import GroupStatus, Member
 
 
@@ -34,6 +34,8 @@ class RegionStateView(Protocol):
     def history(self) -> Sequence[pb.EpochStart]: ...
     @property
     def topology(self) -> pb.Topology | None: ...
+    @property
+    def leaving(self) -> Leaving | None: ...
 
 
 class RowBatchView(Protocol):
@@ -63,10 +65,13 @@ class ReplicatedMachine(Protocol):
 
     @property
     def quarantined(self) -> Sequence[Tail]:
-        """The diverged tails on this replica's volume."""
+        """The diverged tails that the region keeps in quarantine."""
 
     def refusal_of_rewind(self, fork_revision: int, /) -> errors.StoreError | None:
         """Why what is above ``fork_revision`` cannot go to quarantine: Compacted, NoSpace, or None when it can."""
+
+    def refusal_of_export(self) -> errors.StoreError | None:
+        """NoSpace when there is no room for more of a tail on this replica's volume."""
 
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatchView:
         """Whole revisions after ``revision``, never across the start of an epoch; raises ``errors.Compacted``."""

@@ -14,6 +14,7 @@ from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, Comparison, Contradiction, Diverged, Resume, compare
 from rstore_replica.replication.inflow import Inflow
+from rstore_replica.replication.leaving_tail import finish_undoing, leave_tail
 from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader, leader_address
@@ -92,6 +93,7 @@ class Receiver:
     async def _admit_alone(self, hello: pb.StreamHello) -> tuple[Inflow, pb.StreamWelcome]:
         try:
             await self._group.barrier(timeout_seconds=self._config.propose_seconds)
+            await finish_undoing(self._machine, self._group, timeout_seconds=self._config.propose_seconds)
             self._check(hello, self._machine.state, may_leave_tail=True)
             if self._active is not None:
                 if not self._active.ended and hello.epoch < self._active_epoch:
@@ -147,24 +149,8 @@ class Receiver:
         ours, outcome = self._compare(hello, state)
         if not isinstance(outcome, Diverged):
             return
-        refusal = self._machine.refusal_of_rewind(outcome.fork_revision)
-        if refusal is not None:
-            log.error("rewind_refused", source=hello.region, reason=str(refusal))
-            raise refusal
-        log.warning(
-            "rewinding",
-            source=hello.region,
-            epoch=hello.epoch,
-            fork_revision=outcome.fork_revision,
-            tail_epoch=ours.epoch,
-            tail_last_revision=outcome.tail_last_revision,
-        )
         rewind = pb.Rewind(fork_revision=outcome.fork_revision, epoch=hello.epoch, tail_epoch=ours.epoch)
-        result = await self._group.propose(
-            pb.LogEntry(rewind=rewind).SerializeToString(), timeout_seconds=self._config.propose_seconds
-        )
-        if isinstance(result, errors.StoreError):
-            raise result
+        await leave_tail(self._machine, self._group, rewind, timeout_seconds=self._config.propose_seconds)
 
     def _check(self, hello: pb.StreamHello, state: RegionStateView, *, may_leave_tail: bool = False) -> Chain:
         """This region's chain, when the source's may go on from it, once its tail is left; else RefusedError."""

@@ -15,7 +15,8 @@ from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import epoch_of
 from rstore_replica.replication.lease_keeper import LeaseKeeper
-from rstore_replica.replication.messages import quarantined_message
+from rstore_replica.replication.leaving_tail import finish_undoing
+from rstore_replica.replication.messages import leaving_message, quarantined_message
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.progress import Progress
 from rstore_replica.replication.roles import is_leader, leader_address
@@ -159,6 +160,7 @@ class RegionController:
         async with self._alone():
             await self._catch_up()
             state = self._require_store(request.store_id)
+            await finish_undoing(self._machine, self._group, timeout_seconds=self._config.propose_seconds)
             already = state.primary and state.epoch == request.epoch
             held = state.topology
             if held is not None and held.epoch >= request.epoch and held.primary_region != self._config.region:
@@ -259,6 +261,7 @@ class RegionController:
             learners=group.learners,
             db_size_bytes=self._machine.db_size_bytes,
             quarantined=[quarantined_message(tail) for tail in self._machine.quarantined],
+            leaving=leaving_message(state.leaving),
             lease=self._lease.status(),
             granted=self._voter.status(),
         )

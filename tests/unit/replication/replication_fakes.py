@@ -128,6 +128,9 @@ class FakeMachine:
     def refusal_of_rewind(self, fork_revision: int) -> errors.StoreError | None:
         return errors.Compacted("the fork is gone") if fork_revision < self.compact_revision else None
 
+    def refusal_of_export(self) -> errors.StoreError | None:
+        return None
+
     def _rewind(self, command: pb.LogEntry) -> object:
         outcome = rules.accept_rewind(self.state, self.revision, command.rewind)
         if isinstance(outcome, errors.StoreError) or outcome is self.state:
