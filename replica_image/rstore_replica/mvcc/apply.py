@@ -6,7 +6,7 @@ import msgspec
 from rstore_api.errors import InvalidRequest, StoreError
 from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, WriteLimits
 
-from rstore_replica.mvcc import compaction, leaving, state, stream
+from rstore_replica.mvcc import compaction, install, leaving, state, stream
 from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.leave import Leave
 from rstore_replica.mvcc.quarantine import Quarantine
@@ -71,6 +71,7 @@ def apply_command(
             # What other regions were asked to do, and did, in the epochs before is not known here.
             RequestMemory(store, transaction, index).forget_all(position.revision)
             jumped = msgspec.structs.replace(position, revision=promoted[1] - 1)
+            install.abandon(store, transaction, position)
         return Outcome(promoted[1], jumped, _staying(promoted[0], files))
     if kind == "compaction":
         compacted = leaving.refusal_of_compaction(region) or compaction.compact(position, command.compaction.revision)
@@ -85,6 +86,8 @@ def apply_command(
         step = command.rewind_step
         leave = Leave(store, transaction, files, max_rows=step.max_rows, max_bytes=step.max_bytes)
         return Outcome(*leave.go_on(position, region))
+    if kind == "snapshot":
+        return Outcome(*install.install_step(store, transaction, position, region, command.snapshot, index))
     if kind == "drop_tail":
         return _drop_tail(position, region, command.drop_tail.file, files)
     if kind == "noop":
@@ -129,6 +132,7 @@ def _rows(
     writer = Writer(store, transaction, position.revision)
     stream.write_rows(writer, unpacked)
     writer.flush()
+    install.abandon(store, transaction, position)
     position = msgspec.structs.replace(position, revision=batch.last_revision)
     wanted = min(batch.compact_revision, position.revision)
     if wanted > position.compact_revision:

@@ -27,13 +27,13 @@ def compact(position: Position, revision: int) -> Position | StoreError:
     return msgspec.structs.replace(position, compact_revision=revision)
 
 
-def pending(position: Position) -> bool:
-    """Whether superseded rows may still be there."""
-    return (position.swept_revision, position.swept_sub) < (position.compact_revision, layout.MASK32)
+def pending(position: Position, limit: int) -> bool:
+    """Whether rows that are superseded at ``limit``, at most the compact revision, may still be there."""
+    return (position.swept_revision, position.swept_sub) < (limit, layout.MASK32)
 
 
-def sweep(store: Store, transaction: Transaction, position: Position, max_rows: int) -> Position:
-    """Goes through at most ``max_rows`` rows; returns the position with the new ``swept``."""
+def sweep(store: Store, transaction: Transaction, position: Position, limit: int, max_rows: int) -> Position:
+    """Goes through at most ``max_rows`` rows, none above ``limit``; returns the position with the new ``swept``."""
     visited = 0
     swept = (position.swept_revision, position.swept_sub)
     done = True
@@ -42,7 +42,7 @@ def sweep(store: Store, transaction: Transaction, position: Position, max_rows: 
         found = cursor.set_range(layout.ROW_KEY.pack(swept[0], swept[1]))
         for row_key, body in cursor.iternext(keys=True, values=True) if found else ():
             revision, sub = layout.ROW_KEY.unpack(row_key)
-            if revision > position.compact_revision:
+            if revision > limit:
                 break
             if visited == max_rows:
                 done = False
@@ -55,8 +55,8 @@ def sweep(store: Store, transaction: Transaction, position: Position, max_rows: 
         for key, entry, deletion in passed:
             _forget(store, transaction, cursor, key, entry, deletion=deletion)
     if done:
-        # Rows of ``compact_revision`` itself are through, too: its successor is where the next sweep begins.
-        swept = (position.compact_revision, layout.MASK32)
+        # Rows of ``limit`` itself are through, too: its successor is where the next sweep begins.
+        swept = (limit, layout.MASK32)
     return msgspec.structs.replace(position, swept_revision=swept[0], swept_sub=swept[1])
 
 

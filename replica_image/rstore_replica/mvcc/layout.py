@@ -1,6 +1,6 @@
 """PURE. How keys and index entries are laid out in LMDB.
 
-Four databases in one environment:
+The databases in one environment:
 
 ``rows``
     (revision u64, sub-revision u32) → body of the row (``rows.py``). The store's log, and its data.
@@ -12,6 +12,9 @@ Four databases in one environment:
     ``position`` (fixed struct, changes with every entry) and ``region`` (the region's replicated state).
 ``requests``
     what is remembered of the writes that carried an id (``dedup.py``).
+
+``rows`` and ``index`` are there three times (``generations.py``): the data, a snapshot that is being received, and what
+is being removed.
 
 Undoing every row above a revision needs nothing else: the row names its key, and with the row's entry gone
 the entry before it is first again.
@@ -27,6 +30,7 @@ META = b"meta"
 REQUESTS = b"requests"
 POSITION_KEY = b"position"
 REGION_KEY = b"region"
+STAGED_KEY = b"staged"
 
 MASK64 = (1 << 64) - 1
 MASK32 = (1 << 32) - 1
@@ -37,6 +41,8 @@ ENTRY = struct.Struct(">QIQQ")  # ~revision, ~sub, create revision, version
 ENTRY_VERSION = slice(20, 28)
 NO_VERSION = bytes(8)
 """``entry[ENTRY_VERSION]`` of a deletion."""
+NO_ENTRY = bytes(ENTRY.size)
+"""Counts as a deletion."""
 
 
 def pack_entry(revision: int, sub: int, create_revision: int, version: int) -> bytes:

@@ -26,11 +26,13 @@ from rstore_api.errors import Compacted, InvalidRequest, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
-from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, stream
+from rstore_replica.mvcc import budget, checkpoint, compaction, hashing, snapshot, staging, stream
 from rstore_replica.mvcc.apply import Outcome, apply_command
+from rstore_replica.mvcc.background import Background
 from rstore_replica.mvcc.dedup import RequestMemory
 from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.gate import MapGate
+from rstore_replica.mvcc.holds import Hold, Holds
 from rstore_replica.mvcc.leave import hides_rows
 from rstore_replica.mvcc.quarantine import Quarantine
 from rstore_replica.mvcc.range import check_revision, encode_range, read_range
@@ -58,6 +60,7 @@ BEHIND_REVISIONS = 50_000
 """With more left to remove than this, compaction takes larger steps and hardly pauses: writes must not outrun it."""
 BEHIND_STEP_ROWS = 4 * compaction.DEFAULT_STEP_ROWS
 BEHIND_PAUSE_SECONDS = 0.001
+CLEAR_STEP_ENTRIES = 1024
 MAX_GROWTHS = 14
 
 T = TypeVar("T")
@@ -83,7 +86,8 @@ class Machine:
         self._gate = MapGate()
         self._revision_changes: Subscribers[int] = Subscribers()
         self._state_changes: Subscribers[RegionState] = Subscribers()
-        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._holds = Holds(self._tidy_up_later)
+        self._background = Background(self._tidy_up)
         self._closed = False
         self._load()
 
@@ -115,6 +119,9 @@ class Machine:
         with self._store.read() as transaction:
             self._position = self._store.load_position(transaction)
             self._state = self._store.load_region(transaction, self._region)
+            self._staged = staging.load(self._store, transaction)
+        self._store = self._store.at_generation(self._position.generation)
+        self._clearing = True  # of what a crash has left behind, in generations that nobody uses
 
     def sync(self) -> None:
         """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed."""
@@ -126,9 +133,7 @@ class Machine:
         """Closes the data; may be called twice. Nothing may be called afterwards."""
         with self._lock:
             self._closed = True
-            if self._sweep_timer is not None:
-                self._sweep_timer.cancel()
-                self._sweep_timer = None
+            self._background.stop()
             with self._gate.exclusive():
                 self._store.close()
 
@@ -158,6 +163,11 @@ class Machine:
     def state(self) -> RegionState:
         """Store id, epochs, role and topology."""
         return self._state
+
+    @property
+    def staged(self) -> staging.Staged | None:
+        """What is here of a snapshot of another region that is not visible yet."""
+        return self._staged
 
     @property
     def db_size_bytes(self) -> int:
@@ -208,7 +218,8 @@ class Machine:
     def _reading(self) -> Iterator[tuple[Reader, Position]]:
         """A reader and the position that belongs to what it sees, whatever is applied meanwhile."""
         with self._gate.shared(), self._store.read() as transaction:
-            reader, position = Reader(self._store, transaction), self._store.load_position(transaction)
+            position = self._store.load_position(transaction)
+            reader = Reader(self._store.at_generation(position.generation), transaction)
             if hides_rows(self._store, transaction):
                 reader.bound = position.revision
             yield reader, position
@@ -229,14 +240,18 @@ class Machine:
     async def hash_kv(self, revision: int) -> hashing.HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), in chunks between which the loop goes on.
 
-        Raises FutureRevision, or Compacted (also when compaction passes the revision meanwhile).
+        Raises FutureRevision, or Compacted (also when compaction passes the revision meanwhile, or a snapshot takes
+        the place of the data).
         """
         revision = revision if revision > 0 else self.revision
+        generation = self._position.generation
         progress = hashing.HashProgress()
         compact_revision = 0
         while progress.next_key is not None:
             with self._reading() as (reader, position):
                 check_revision(revision, position.revision, position.compact_revision)
+                if position.generation != generation:
+                    raise Compacted("a snapshot has taken the place of the data")
                 progress = hashing.hash_some(
                     reader, revision, progress, max_keys=HASH_CHUNK_KEYS, max_bytes=HASH_CHUNK_BYTES
                 )
@@ -255,13 +270,36 @@ class Machine:
                 self._store.load_region(reader.transaction, self._region).history,
                 revision=revision,
                 newest=position.revision,
-                compact_revision=position.compact_revision,
+                compact_revision=self._holds.floor(position),
                 max_bytes=max_bytes,
                 max_rows=max_rows,
             )
 
+    def snapshot_after(
+        self, after_key: bytes, revision: int, *, max_bytes: int, max_rows: int
+    ) -> snapshot.SnapshotRows:
+        """Keys as they were at ``revision``, for another region, see :func:`snapshot.read_chunk`.
+
+        Raises Compacted or FutureRevision. Callable from any thread.
+        """
+        with self._reading() as (reader, position):
+            check_revision(revision, position.revision, self._holds.floor(position))
+            return snapshot.read_chunk(reader, revision, after_key, max_bytes=max_bytes, max_rows=max_rows)
+
+    def hold(self, revision: int) -> Hold:
+        """Keeps what :meth:`rows_after` and :meth:`snapshot_after` need from ``revision`` on, until it is released.
+
+        Raises Compacted when some of it has been removed.
+        """
+        if revision < settled(self._state.history, self._position.swept_revision):
+            raise Compacted(f"revision {revision} is gone, {self._position.swept_revision} is left")
+        return self._holds.take(revision)
+
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Calls back with the new revision after each apply (or restore) that changed it; returns how to stop that.
+
+        Who follows the revisions one by one finds that they are not there any more where a snapshot has taken the
+        place of the data: ``compact_revision`` is then the new revision, and what was being followed was compacted.
 
         Subscribed on an event loop, it is called on that loop, wherever the change was made.
         """
@@ -305,19 +343,25 @@ class Machine:
         except Exception as error:
             raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
         self._publish(outcome.position, outcome.state)
-        if compaction.pending(self._position):
-            self._plan_sweep()
+        self._tidy_up_later()
         return outcome.answer
 
     def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
-        def work(transaction: Transaction) -> Outcome:
+        def work(transaction: Transaction) -> tuple[Outcome, staging.Staged | None]:
             outcome = self._outcome(transaction, index, command, empty=empty).at(index, term, self._state)
             self._store.save_position(transaction, outcome.position)
             if outcome.state is not self._state:
                 self._store.save_region(transaction, outcome.state)
-            return outcome
+            staged = None
+            if outcome.position.newest_generation > outcome.position.generation:
+                staged = staging.load(self._store, transaction)
+            return outcome, staged
 
-        return self._transact(work)
+        outcome, staged = self._transact(work)
+        if self._staged is not None and (staged is None or staged.generation != self._staged.generation):
+            self._clearing = True
+        self._staged = staged
+        return outcome
 
     def _transact(self, work: Callable[[Transaction], T]) -> T:
         """Runs ``work`` in a write transaction, again from the start with a larger map where it did not fit."""
@@ -345,12 +389,13 @@ class Machine:
     def _publish(self, position: Position, state: RegionState) -> None:
         before, before_state = self._position, self._state
         self._position, self._state = position, state
+        self._store = self._store.at_generation(position.generation)
         if position.revision != before.revision:
             self._revision_changes.tell(position.revision)
         if state is not before_state:
             self._state_changes.tell(state)
 
-    # ------------------------------------------------------------------------------------------ compaction
+    # ------------------------------------------------------------------------------------------ tidying up
 
     def compact_step(self, max_rows: int = compaction.DEFAULT_STEP_ROWS) -> bool:
         """Removes some of what compaction has superseded; returns whether more is left.
@@ -358,39 +403,46 @@ class Machine:
         Called by the machine itself, between applies. Readers see no difference.
         """
         with self._lock:
-            if self._closed or not compaction.pending(self._position):
+            limit = self._holds.floor(self._position)
+            if self._closed or not compaction.pending(self._position, limit):
                 return False
 
             def work(transaction: Transaction) -> Position:
-                position = compaction.sweep(self._store, transaction, self._position, max_rows)
+                position = compaction.sweep(self._store, transaction, self._position, limit, max_rows)
                 self._store.save_position(transaction, position)
                 return position
 
             position = self._transact(work)
             self._position = position
-            return compaction.pending(position)
+            return compaction.pending(position, limit)
 
-    def _plan_sweep(self, pause_seconds: float = COMPACTION_PAUSE_SECONDS) -> None:
-        if self._sweep_timer is not None or self._closed:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.compact_step()  # no loop to come back on: a step with each apply
-            return
-        self._sweep_timer = loop.call_later(pause_seconds, self._sweep)
+    def clear_step(self, max_entries: int = CLEAR_STEP_ENTRIES) -> bool:
+        """As :meth:`compact_step`, for generations of the data that nobody uses any more."""
+        with self._lock:
+            if self._closed or not self._clearing:
+                return False
+            in_use = self._position.generation
+            self._clearing = self._transact(
+                lambda transaction: staging.clear_some(self._store, transaction, in_use, max_entries)
+            )
+            return self._clearing
 
-    def _sweep(self) -> None:
-        self._sweep_timer = None
-        behind = self._position.compact_revision - self._position.swept_revision > BEHIND_REVISIONS
+    def _tidy_up_later(self) -> None:
+        if self._clearing or compaction.pending(self._position, self._holds.floor(self._position)):
+            self._background.wake(COMPACTION_PAUSE_SECONDS)
+
+    def _tidy_up(self) -> float | None:
+        behind = self._holds.floor(self._position) - self._position.swept_revision > BEHIND_REVISIONS
         try:
             more = self.compact_step(BEHIND_STEP_ROWS if behind else compaction.DEFAULT_STEP_ROWS)
+            more = self.clear_step() or more
         except lmdb.Error as error:
             if not may_be_full(error):
                 raise
-            more = False  # goes on with the next apply
-        if more:
-            self._plan_sweep(BEHIND_PAUSE_SECONDS if behind else COMPACTION_PAUSE_SECONDS)
+            return None  # goes on with the next apply
+        if not more:
+            return None
+        return BEHIND_PAUSE_SECONDS if behind else COMPACTION_PAUSE_SECONDS
 
     def rewind(self, revision: int) -> None:
         """Undoes every revision above ``revision``, and the epochs that began above it. For the rejoin of a region.

@@ -107,10 +107,10 @@ def pack_batch(rows: Iterable[Row]) -> bytes:
     return join_frames(frames, len(frames) // 2)
 
 
-def unpack_batch(packed: bytes) -> list[tuple[Row, bytes]]:
+def unpack_batch(packed: bytes, *, in_order: bool = True) -> list[tuple[Row, bytes]]:
     """The rows of a batch, each with its body as it is to be stored; raises :class:`DamagedRows`.
 
-    Empty input is a batch without rows. Revisions and sub-revisions are checked to grow.
+    Empty input is a batch without rows. Revisions and sub-revisions are checked to grow, when ``in_order``.
     """
     if not packed:
         return []
@@ -131,7 +131,7 @@ def unpack_batch(packed: bytes) -> list[tuple[Row, bytes]]:
         offset += FRAME_HEADER.size
         if body_bytes > len(payload) - offset:
             raise DamagedRows(f"row {revision}.{sub} says {body_bytes} bytes, {len(payload) - offset} are left")
-        if (revision, sub) <= previous:
+        if in_order and (revision, sub) <= previous:
             raise DamagedRows(f"row {revision}.{sub} follows row {previous[0]}.{previous[1]}")
         previous = (revision, sub)
         body = payload[offset : offset + body_bytes]

@@ -7,6 +7,7 @@ is an error and not a signal.
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import shutil
@@ -17,7 +18,7 @@ from typing import Any
 import lmdb
 import msgspec
 
-from rstore_replica.mvcc import layout
+from rstore_replica.mvcc import generations, layout
 from rstore_replica.mvcc.state import BASE_REVISION, RegionState, decode, encode
 
 DEFAULT_QUOTA_BYTES = 8 << 30
@@ -29,8 +30,9 @@ FREE_DISK_RESERVE_BYTES = 64 << 20
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 DATA_FILE = "data.mdb"
-FORMAT_VERSION = 1
-_POSITION = struct.Struct(">BQQQQQI")
+FORMAT_VERSION = 2
+_POSITION = struct.Struct(">BQQQQQIII")
+_POSITION_1 = struct.Struct(">BQQQQQI")  # before there were generations
 
 Transaction = Any
 """``lmdb.Transaction``; the binding has no types."""
@@ -52,7 +54,10 @@ def may_be_full(error: lmdb.Error) -> bool:
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """How far the state machine is. ``swept`` is the row up to which compaction has removed what it superseded."""
+    """How far the state machine is. ``swept`` is the row up to which compaction has removed what it superseded.
+
+    ``generation`` is the one in use, ``newest_generation`` the last that was begun.
+    """
 
     applied_index: int = 0
     applied_term: int = 0
@@ -60,6 +65,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     compact_revision: int = 0
     swept_revision: int = 0
     swept_sub: int = layout.MASK32
+    generation: int = 0
+    newest_generation: int = 0
 
     def pack(self) -> bytes:
         """The form on disk."""
@@ -68,16 +75,17 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     @staticmethod
     def unpack(stored: bytes) -> Position:
         """From the form on disk; raises :class:`StorageFailed`."""
-        if len(stored) != _POSITION.size:
-            raise StorageFailed(f"the stored position has {len(stored)} bytes, not {_POSITION.size}")
-        format_version, *fields = _POSITION.unpack(stored)
-        if format_version != FORMAT_VERSION:
-            raise StorageFailed(f"data format {format_version}, this version reads {FORMAT_VERSION}")
+        shape = _POSITION_1 if stored[:1] == b"\x01" else _POSITION
+        if len(stored) != shape.size:
+            raise StorageFailed(f"the stored position has {len(stored)} bytes, not {shape.size}")
+        format_version, *fields = shape.unpack(stored)
+        if format_version not in (1, FORMAT_VERSION):
+            raise StorageFailed(f"data format {format_version}, this version reads 1 to {FORMAT_VERSION}")
         return Position(*fields)
 
 
 class Store:
-    """One open environment. Read transactions may be opened in any thread."""
+    """One open environment, seen at one generation of the data. Read transactions may be opened in any thread."""
 
     def __init__(self, directory: Path, *, map_bytes: int = INITIAL_MAP_BYTES) -> None:
         """Opens or creates the environment in ``directory``; raises :class:`StorageFailed`."""
@@ -87,7 +95,7 @@ class Store:
             self.environment: Any = lmdb.open(
                 str(directory),
                 map_size=map_bytes,
-                max_dbs=4,
+                max_dbs=2 + 2 * generations.PLACES,
                 subdir=True,
                 sync=False,
                 metasync=False,
@@ -99,12 +107,26 @@ class Store:
             )
             self._page_bytes = int(self.environment.stat()["psize"])
             self._fill_up(directory / DATA_FILE)
-            self.rows: Database = self.environment.open_db(layout.ROWS)
-            self.index: Database = self.environment.open_db(layout.INDEX, dupsort=True)
+            tables = [
+                (self.environment.open_db(rows), self.environment.open_db(index, dupsort=True))
+                for rows, index in map(generations.names_of, range(generations.PLACES))
+            ]
             self.meta: Database = self.environment.open_db(layout.META)
             self.requests: Database = self.environment.open_db(layout.REQUESTS)
         except (lmdb.Error, OSError) as error:
             raise StorageFailed(f"cannot open the data in {directory}: {error}") from error
+        self.rows: Database
+        self.index: Database
+        self._views: list[Store] = []
+        for rows, index in tables:
+            view = copy.copy(self)
+            view.rows, view.index = rows, index
+            self._views.append(view)
+        self.rows, self.index = tables[0]
+
+    def at_generation(self, generation: int) -> Store:
+        """The same environment, seen at a generation: what its position names, or one that is being filled."""
+        return self._views[generations.place_of(generation)]
 
     def _fill_up(self, file: Path) -> None:
         """A read behind the end of a file that was cut off would end the process by a signal; zeros are an error.
@@ -176,7 +198,7 @@ class Store:
         return (int(self.environment.info()["last_pgno"]) + 1) * self._page_bytes
 
     def in_use_bytes(self) -> int:
-        """Bytes in pages that hold rows and index; what compaction freed is not in it."""
+        """Bytes in pages that hold this generation's rows and index; what compaction freed is not in it."""
         with self.read() as transaction:
             pages = 0
             for database in (self.rows, self.index):
