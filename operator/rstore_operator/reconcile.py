@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -102,7 +102,7 @@ class Reconciler:
         self._stop_sent: tuple[int, datetime] | None = None
         self._problems: Problems | None = None
         self._compared_at = 0.0
-        self._silent_since: dict[str, datetime] = {}
+        self._silent_since: dict[str, float] = {}  # on the monotonic clock: the wall clock may be set
         self._last_leaders: dict[str, ReplicaStatus] = {}
         self._fences: dict[str, FenceAnswer] = {}
         self._intent_seen_at: tuple[int, float] | None = None
@@ -193,7 +193,8 @@ class Reconciler:
         if self._failures:
             return max(decided.requeue_seconds, BUSY_SECONDS)
         switched = decided.status.failover is not None and any(item.effective for item in done)
-        return 0.0 if switched else decided.requeue_seconds
+        wait = 0.0 if switched else decided.requeue_seconds
+        return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late else wait
 
     async def _read(self) -> dict[str, Any] | None:
         switching = bool(self._object and (self._object.get("status") or {}).get("failover"))
@@ -211,10 +212,11 @@ class Reconciler:
 
     def _remember(self, observed: Observed, status: StoreStatus) -> Observed:
         """Add what only this process knows: since when, what was said last, who was fenced."""
-        now = self._now()
+        now, clock = self._now(), self._clock()
         known = {*observed.regions, *(region.name for region in status.regions if region.leader or region.revision)}
         silent = [name for name in known if observed.leader(name) is None]
-        self._silent_since = {name: self._silent_since.get(name, now) for name in silent}
+        began = {name: clock - self._unanswered_seconds(name) for name in silent}
+        self._silent_since = began | {name: at for name, at in self._silent_since.items() if name in began}
         leaders = {name: region.leader for name, region in observed.regions.items() if region.leader is not None}
         self._last_leaders |= leaders
         epoch = status.failover.epoch if status.failover is not None else 0
@@ -223,10 +225,15 @@ class Reconciler:
             self._intent_seen_at = (epoch, self._clock()) if epoch else None
         return replace(
             observed,
-            silent_since=dict(self._silent_since),
+            silent_since={name: now - timedelta(seconds=clock - since) for name, since in self._silent_since.items()},
             fences=dict(self._fences),
             last_leaders=dict(self._last_leaders),
         )
+
+    def _unanswered_seconds(self, region: str) -> float:
+        """How long ago the region's last leader was asked what it has not answered; 0 when it is plainly gone."""
+        leader = self._last_leaders.get(region)
+        return self._replicas.unanswered_seconds(leader.name) if leader is not None else 0.0
 
     def _known_problems(self) -> Problems | None:
         """Not None when no object has changed since they were compared, not long ago, or when there is no time."""

@@ -51,6 +51,7 @@ class LinkFaults:
 
         Raises RuleError for places that there are not, FaultError.
         """
+        check_places(Fault(source, target, rule), self.places())
         faults = with_fault(self.faults(), Fault(source, target, rule))
         if both_ways:
             faults = with_fault(faults, Fault(target, source, rule))

@@ -25,15 +25,15 @@ log = structlog.get_logger(__name__)
 AnswerT = TypeVar("AnswerT")
 
 STATUS_TIMEOUT_SECONDS = 1.0
-KEEP_LATE_SECONDS = 5.0
-"""How long the last answer of a replica counts that is only late: on a busy machine that is no news."""
+KEEP_LATE_SECONDS = 2.0
+"""How long, from the first question that it left unanswered, the last answer of a replica counts that is only late: on
+a busy machine that is no news. One that hangs is gone after two questions."""
 
 
 @dataclass
 class _Known:
     status: ReplicaStatus
     address: str
-    at: float
 
 
 class Replicas:
@@ -46,6 +46,7 @@ class Replicas:
         self._tls: TlsPem | None = None
         self._clients: dict[tuple[str, str], AdminClient] = {}
         self._known: dict[str, _Known] = {}
+        self._unanswered: dict[str, float] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def use(self, tls: TlsPem | None) -> None:
@@ -90,6 +91,15 @@ class Replicas:
                 task.result()  # a probe reports by itself; anything it raises is a bug
         return {pod.name: self._known[pod.name].status for pod in pods if pod.name in self._known}
 
+    @property
+    def waits_for_late(self) -> bool:
+        """Whether a replica that still counts has left a question unanswered: asking again soon tells more."""
+        return any(name in self._known for name in self._unanswered)
+
+    def unanswered_seconds(self, name: str) -> float:
+        """How long ago the first question was asked that a replica has not answered; 0 when it answers."""
+        return self._clock() - self._unanswered[name] if name in self._unanswered else 0.0
+
     async def call(self, target: Target, run: Callable[[AdminClient], Awaitable[AnswerT]]) -> AnswerT:
         """One call to that replica. Raises StoreError."""
         return await run(self._client(target))
@@ -114,20 +124,22 @@ class Replicas:
 
     async def _probe(self, pod: Pod) -> None:
         client = self._client(self.target(pod))
+        asked_at = self._clock()
         try:
             message = await client.status(timeout_seconds=STATUS_TIMEOUT_SECONDS)
         except StoreError as error:
-            known = self._known.get(pod.name)
+            first_asked_at = self._unanswered.setdefault(pod.name, asked_at)
             late = isinstance(error, DeadlineExceeded | OutcomeUnknown)
-            if known is not None and not (late and self._clock() - known.at < KEEP_LATE_SECONDS):
+            if pod.name in self._known and not (late and self._clock() - first_asked_at < KEEP_LATE_SECONDS):
                 del self._known[pod.name]
                 log.debug("replica_silent", replica=pod.name, reason=str(error))
             return
+        self._unanswered.pop(pod.name, None)
         if message.region != pod.region or message.replica != pod.name:
             self._known.pop(pod.name, None)
             log.warning("replica_mistaken", replica=pod.name, answered=f"{message.region}/{message.replica}")
             return
-        self._known[pod.name] = _Known(replica_status(pod.region, message), pod.ip, self._clock())
+        self._known[pod.name] = _Known(replica_status(pod.region, message), pod.ip)
 
     async def _forget(self, present: set[tuple[str, str]]) -> None:
         """Close connections to pods that are gone or have moved."""
@@ -138,6 +150,7 @@ class Replicas:
         addresses = dict(present)
         for name in [name for name, known in self._known.items() if addresses.get(name) != known.address]:
             del self._known[name]
+        self._unanswered = {name: since for name, since in self._unanswered.items() if name in addresses}
         await asyncio.gather(*(client.close() for client in closing), return_exceptions=True)
 
 

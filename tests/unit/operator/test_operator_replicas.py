@@ -126,3 +126,25 @@ async def test_a_refused_call_raises_a_store_error(pair: tuple) -> None:
     replicas, pods, _ = pair
     with pytest.raises(StoreError):
         await replicas.call(replicas.target(pods[0]), lambda admin: admin.demote("s", 2))
+
+
+async def test_one_that_leaves_two_questions_unanswered_is_gone_from_the_first_on(
+    pair: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicas, pods, admins = pair
+    monkeypatch.setattr("rstore_operator.cluster.replicas.STATUS_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("rstore_operator.cluster.replicas.KEEP_LATE_SECONDS", 0.3)
+    await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    assert replicas.unanswered_seconds("orders-a-1") == 0
+    admins[1].hang.clear()
+    began = time.monotonic()
+    found = await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    assert set(found) == {"orders-a-0", "orders-a-1"}, "only late, as yet"
+    assert replicas.waits_for_late
+    found = await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+    assert set(found) == {"orders-a-0"}
+    assert not replicas.waits_for_late
+    assert replicas.unanswered_seconds("orders-a-1") == pytest.approx(time.monotonic() - began, abs=0.1)
+    admins[1].hang.set()
+    assert set(await replicas.statuses(pods, lambda _: True, patience_seconds=5)) == {"orders-a-0", "orders-a-1"}
+    assert replicas.unanswered_seconds("orders-a-1") == 0
