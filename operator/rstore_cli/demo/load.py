@@ -29,25 +29,49 @@ Writer = Callable[[bytes, bytes], Awaitable[int]]
 """What the load needs of a client: one put, answered by the revision it got."""
 
 
+@dataclass(frozen=True)
+class Acknowledged:
+    """One acknowledged write: its revision, and when it was asked for and answered (monotonic seconds)."""
+
+    revision: int
+    asked_at: float
+    answered_at: float
+
+
 @dataclass
 class Ledger:
     """What the writers were told, and when."""
 
     acknowledged: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)  # key: (value, revision)
     unknown: dict[bytes, bytes] = field(default_factory=dict)  # key: value
-    ack_times: list[float] = field(default_factory=list)  # monotonic seconds, in order
+    acks: list[Acknowledged] = field(default_factory=list)  # in the order of their answers
     refused: int = 0  # attempts that certainly did not happen
     last_refusal: str = ""
 
     def longest_gap_seconds(self, since: float, until: float) -> float:
         """The longest time without an acknowledgement between two moments (monotonic seconds)."""
-        inside = [moment for moment in self.ack_times if since <= moment <= until]
+        inside = [ack.answered_at for ack in self.acks if since <= ack.answered_at <= until]
         edges = [since, *inside, until]
         return max(later - earlier for earlier, later in itertools.pairwise(edges))
 
     def rate_per_second(self, since: float, until: float) -> float:
         """Acknowledged writes per second between two moments."""
-        return sum(since <= moment <= until for moment in self.ack_times) / max(until - since, 1e-9)
+        return sum(since <= ack.answered_at <= until for ack in self.acks) / max(until - since, 1e-9)
+
+    def overtaken(self) -> list[Acknowledged]:
+        """Writes that got a revision below one that was acknowledged before they were even asked for.
+
+        There are none while one region at a time acknowledges: a second one would go on from where it is, below what
+        the first has acknowledged meanwhile, or above and then the first one's are.
+        """
+        found, highest, answered = [], 0, 0
+        for ack in sorted(self.acks, key=lambda ack: ack.asked_at):
+            while answered < len(self.acks) and self.acks[answered].answered_at <= ack.asked_at:
+                highest = max(highest, self.acks[answered].revision)
+                answered += 1
+            if ack.revision < highest:
+                found.append(ack)
+        return found
 
 
 class Load:
@@ -97,6 +121,7 @@ class Load:
             key = self.prefix + b"%d/%08d" % (index, number)
             value = b"v-%d-%d" % (index, number)
             while not self._stopping.is_set():
+                asked_at = time.monotonic()
                 try:
                     revision = await put(key, value)
                 except errors.StoreError as error:
@@ -108,7 +133,7 @@ class Load:
                     await asyncio.sleep(0.01)
                     continue
                 self.ledger.acknowledged[key] = (value, revision)
-                self.ledger.ack_times.append(time.monotonic())
+                self.ledger.acks.append(Acknowledged(revision, asked_at, time.monotonic()))
                 async with self._acknowledged:
                     self._acknowledged.notify_all()
                 break

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from rstore_api.errors import NoPrimary, OutcomeUnknown
-from rstore_cli.demo.load import Ledger, Load, Written, judge
+from rstore_cli.demo.load import Acknowledged, Ledger, Load, Written, judge
 
 
 def ledger() -> Ledger:
@@ -40,7 +40,7 @@ def test_each_kind_of_harm_is_found(found, kind, key):
 
 
 def test_the_longest_gap_counts_the_edges():
-    told = Ledger(ack_times=[1.0, 1.5, 4.0])
+    told = Ledger(acks=[Acknowledged(number, at - 0.1, at) for number, at in enumerate((1.0, 1.5, 4.0))])
     assert told.longest_gap_seconds(0.0, 5.0) == 2.5
     assert told.longest_gap_seconds(3.0, 10.0) == 6.0
 
@@ -65,3 +65,10 @@ async def test_the_load_repeats_what_did_not_happen_and_gives_up_what_may_have()
     assert attempts[unknown] == 1
     assert unknown in load.ledger.unknown
     assert unknown not in load.ledger.acknowledged
+
+
+def test_two_regions_that_acknowledge_at_once_are_found():
+    before = [Acknowledged(5, 0.0, 0.1), Acknowledged(6, 0.0, 0.2)]
+    assert Ledger(acks=[*before, Acknowledged(10**9, 0.3, 0.5), Acknowledged(7, 0.4, 0.6)]).overtaken() == []
+    old = Acknowledged(8, 0.55, 0.7)
+    assert Ledger(acks=[*before, Acknowledged(10**9, 0.3, 0.5), old]).overtaken() == [old]
