@@ -524,7 +524,7 @@ class QuarantineStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListResponse.FromString,
                 _registered_method=True)
-        self.Read = channel.unary_stream(
+        self.Read = channel.unary_unary(
                 '/rstore.v1.Quarantine/Read',
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadResponse.FromString,
@@ -548,8 +548,7 @@ class QuarantineServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Read(self, request, context):
-        """The rows of a tail, in order, from this replica's file. A message holds one part of the file and says where the
-        next one begins, so that a read that broke off goes on there.
+        """Some rows of a tail, in order, from this replica's file, and where the next ones begin. Any replica that holds it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -570,7 +569,7 @@ def add_QuarantineServicer_to_server(servicer, server):
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineListResponse.SerializeToString,
             ),
-            'Read': grpc.unary_stream_rpc_method_handler(
+            'Read': grpc.unary_unary_rpc_method_handler(
                     servicer.Read,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.QuarantineReadResponse.SerializeToString,
@@ -630,7 +629,7 @@ class Quarantine:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_stream(
+        return grpc.experimental.unary_unary(
             request,
             target,
             '/rstore.v1.Quarantine/Read',
