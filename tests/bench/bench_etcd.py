@@ -8,7 +8,7 @@ are what all three members used for a call: on a machine that does other things 
 
 Environment: ``BENCH_SECONDS`` (of each measurement, default 2), ``BENCH_ROUNDS`` (default 3), ``BENCH_ONLY`` (only
 cells with this in the name), ``BENCH_OTHER`` (another checkout's ``replica_image``, measured too, as "other").
-Writes ``build/bench.json``: a list of {name, ours, peer, peer_name, ratio, unit}.
+Updates ``build/bench.json``: a list of {name, ours, peer, peer_name, ratio, unit}.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 from bench import calls, contenders, stock_pysyncobj
 from bench.h2_load import Found, Plan
+from bench.results import BUILD, TESTS, Row, head, row, save, show, wanted
 from unit.server.server_processes import CLIENT_PORT
 
-TESTS = Path(__file__).resolve().parent.parent
-BUILD = TESTS.parent / "build"
 WARMUP_SECONDS = 0.4
 CONNECTIONS = 4
 
@@ -45,18 +43,6 @@ class Cell:
     by_latency: bool = False
     command_bytes: int = 0
     """Size of PySyncObj's commands; 0: there is nothing of the kind in it."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the result."""
-
-    name: str
-    ours: float
-    peer: float
-    peer_name: str
-    ratio: float
-    unit: str
 
 
 def cells() -> list[Cell]:
@@ -117,12 +103,6 @@ def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Measure
     return Measured(found, 1e3 * used / found.calls)
 
 
-def row(name: str, unit: str, ours: list[float], peer_name: str, peer: list[float], *, less_is_better: bool) -> Row:
-    """The line for one kind of load and one peer, whose figures are those of the same rounds."""
-    ratios = [(b / a if less_is_better else a / b) if a and b else 0.0 for a, b in zip(ours, peer, strict=True)]
-    return Row(name, round(median(ours), 3), round(median(peer), 3), peer_name, round(median(ratios), 3), unit)
-
-
 def measure(cell: Cell, servers: list[contenders.Contender], stock: stock_pysyncobj.Members) -> list[Row]:
     """All rounds of one kind of load."""
     seconds, rounds = float(os.environ.get("BENCH_SECONDS", "2")), int(os.environ.get("BENCH_ROUNDS", "3"))
@@ -146,24 +126,23 @@ def measure(cell: Cell, servers: list[contenders.Contender], stock: stock_pysync
         rows.append(row(cell.name, unit, figures, "pysyncobj", raw, less_is_better=less))
     busiest = max(item.found.client_load for items in (ours, *measured.values()) for item in items)
     for line in rows:
-        print(
-            f"{line.name:36} {line.ours:10.2f} {line.peer:10.2f} {line.unit:11} {line.peer_name:10} {line.ratio:6.2f}",
-            flush=True,
-        )
+        show(line)
     if busiest > 0.8:
-        print(f"{'':36} (the client used {busiest:.0%} of a CPU: it may be what is measured)", flush=True)
+        print(f"{'':44} (the client used {busiest:.0%} of a CPU: it may be what is measured)", flush=True)
     return rows
 
 
 def main() -> None:
     """The whole run."""
-    only, other = os.environ.get("BENCH_ONLY", ""), os.environ.get("BENCH_OTHER")
-    chosen = [cell for cell in cells() if only in cell.name]
+    other = os.environ.get("BENCH_OTHER")
+    chosen = [cell for cell in cells() if wanted(cell.name)]
+    if not chosen:
+        return
     BUILD.mkdir(exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD))
     rows: list[Row] = []
     try:
-        print(f"{'':36} {'ours':>10} {'peer':>10} {'':11} {'peer':10} {'ratio':>6}", flush=True)
+        head()
         with (
             contenders.running(directory, Path(other) if other else None) as servers,
             stock_pysyncobj.running(directory / "pysyncobj") as stock,
@@ -172,7 +151,7 @@ def main() -> None:
                 rows += measure(cell, servers, stock)
     finally:
         shutil.rmtree(directory)
-    (BUILD / "bench.json").write_text(json.dumps([asdict(line) for line in rows], indent=1) + "\n")
+    save(rows)
 
 
 if __name__ == "__main__":

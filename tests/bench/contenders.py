@@ -127,12 +127,13 @@ class Ours:
 
 
 class Etcd:
-    """Three members of etcd, with etcd's defaults."""
+    """Members of etcd, with etcd's defaults."""
 
     name = "etcd"
 
-    def __init__(self, directory: Path, authority: Authority) -> None:
+    def __init__(self, directory: Path, authority: Authority, *, members: int = MEMBERS) -> None:
         self._directory = directory
+        self._members = members
         self._authority = authority
         self._hosts: list[str] = []
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -140,7 +141,7 @@ class Etcd:
         authority.issue(self.tls_directory, "client")
 
     def start(self) -> None:
-        self._hosts = [free_loopback_address() for _ in range(MEMBERS)]
+        self._hosts = [free_loopback_address() for _ in range(self._members)]
         cluster = ",".join(f"m{at}=https://{host}:{PEER_PORT}" for at, host in enumerate(self._hosts))
         for at, host in enumerate(self._hosts):
             own = self._directory / f"m{at}"
