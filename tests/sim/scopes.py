@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from sim.scenario_region import RegionScenario
-from sim.world import Report, simulate
+from pathlib import Path
 
-SCOPES = {"region": RegionScenario}
+from sim.scenario_region import RegionScenario
+from sim.world import Report, Scenario, World, simulate
+
+
+def _regions(world: World, root: Path) -> Scenario:
+    """Imported when it is used: it needs all of the operator."""
+    from sim.regions.scenario import RegionsScenario
+
+    return RegionsScenario(world, root)
+
+
+SCOPES = {"region": RegionScenario, "regions": _regions}
 
 
 def run_seed(seed: int, scope: str = "region") -> Report:

@@ -9,8 +9,10 @@ import logging
 import os
 import random
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -84,6 +86,11 @@ class Report:
 
 def simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]) -> Report:
     """Runs one seed to its end or to the first violation."""
+    with _nobody_hears_the_dead():
+        return _simulate(seed, scope, scenario)
+
+
+def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]) -> Report:
     root = Path(tempfile.mkdtemp(prefix=f"sim-{seed}-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -120,10 +127,21 @@ def simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario])
         loop.close()
         snapshots.secrets = secrets
         shutil.rmtree(root, ignore_errors=True)
-        gc.collect()
         if gc_was_on:
             gc.enable()
         logging.disable(level)
+
+
+@contextmanager
+def _nobody_hears_the_dead() -> Iterator[None]:
+    """What processes that died had under way ends at the end of the run; what it says to that is of no interest."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _unraisable: None
+    try:
+        yield
+    finally:
+        gc.collect()
+        sys.unraisablehook = hook
 
 
 @functools.cache

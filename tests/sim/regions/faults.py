@@ -1,0 +1,242 @@
+"""What goes wrong between regions, operators and the Kubernetes API, and what people ask for at the wrong moment."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from sim.regions.host import Host
+from sim.regions.kube import Kube
+from sim.regions.operators import OperatorHost
+from sim.regions.sites import API_SITE, clients_site
+from sim.regions.wires import Wires
+from sim.trace import Trace
+
+Fault = Callable[[], Awaitable[None]]
+Pairs = set[tuple[str, str]]
+
+
+class RegionFaults:
+    """Each fault is a coroutine that makes something go wrong, waits, and undoes it."""
+
+    def __init__(
+        self,
+        hosts: dict[str, list[Host]],
+        operators: list[OperatorHost],
+        kube: Kube,
+        wires: Wires,
+        rng: random.Random,
+        trace: Trace,
+    ) -> None:
+        self._hosts = hosts
+        self._regions = list(hosts)
+        self._operators = operators
+        self._kube = kube
+        self._wires = wires
+        self._rng = rng
+        self._trace = trace
+        self._busy: set[str] = set()
+        self._fuse: int | None = None
+        for operator in operators:
+            operator.on_step = self._step
+        self._kinds: list[tuple[float, Fault]] = [
+            (4, self._lose_region),
+            (2, self._lose_replica),
+            (2, self._stop_replica),
+            (4, self._cut_regions),
+            (3, self._isolate_region),
+            (2, self._cut_operator),
+            (3, self._kill_operator),
+            (4, self._kill_operator_at_a_step),
+            (1, self._api_away),
+            (2, self._slow_lines),
+            (2, self._drop_connections),
+            (5, self._ask_for_something),
+            (1, self._pause),
+        ]
+
+    async def run(self, seconds: float, concurrent: int) -> None:
+        """Faults one after the other, in ``concurrent`` rows at a time."""
+        rows = [asyncio.ensure_future(self._row()) for _ in range(concurrent)]
+        await asyncio.sleep(seconds)
+        for row in rows:
+            row.cancel()
+        for row in await asyncio.gather(*rows, return_exceptions=True):
+            if isinstance(row, Exception):
+                raise row
+
+    async def _row(self) -> None:
+        while True:
+            await asyncio.sleep(self._rng.uniform(0.0, 1.5))
+            fault = self._rng.choices([kind for _, kind in self._kinds], [weight for weight, _ in self._kinds])[0]
+            await fault()
+
+    def end(self) -> None:
+        """Everything works again, and nothing is asked for any more."""
+        self._fuse = None
+        self._wires.heal()
+        self._wires.extra_seconds = 0.0
+        self._kube.down = False
+        self._kube.annotate(paused=None)
+        for hosts in self._hosts.values():
+            for host in hosts:
+                if host.stopping:
+                    host.crash(power=False)
+                if host.wanted and not host.running:
+                    host.start()
+        for operator in self._operators[1:]:
+            operator.crash()
+        self._operators[0].start()
+        self._trace.fault("all is repaired")
+
+    # ------------------------------------------------------------------ regions
+
+    def _primary(self) -> str:
+        """As status has it."""
+        return str(self._kube.status.get("primaryRegion") or self._regions[0])
+
+    def _some_region(self) -> str:
+        """The primary, more often than not."""
+        return self._primary() if self._rng.random() < 0.55 else self._rng.choice(self._regions)
+
+    def _while_seconds(self) -> float:
+        return self._rng.choice([0.3, 1.5, 4.0, 8.0]) * self._rng.uniform(0.5, 1.5)
+
+    async def _lose_region(self) -> None:
+        hosts = self._hosts[self._some_region()]
+        power = self._rng.random() < 0.5
+        for host in hosts:
+            host.crash(power=power)
+        await asyncio.sleep(self._while_seconds())
+        await self._start(hosts)
+
+    async def _start(self, hosts: list[Host]) -> None:
+        for host in hosts:
+            await asyncio.sleep(self._rng.uniform(0.0, 0.3))
+            if host.wanted and not host.running:
+                host.start()
+
+    async def _lose_replica(self) -> None:
+        host = self._rng.choice(self._hosts[self._some_region()])
+        host.crash(power=self._rng.random() < 0.5)
+        await asyncio.sleep(self._rng.choice([0.05, 0.5, 2.0]))
+        await self._start([host])
+
+    async def _stop_replica(self) -> None:
+        host = self._rng.choice(self._hosts[self._some_region()])
+        await host.stop()
+        await self._start([host])
+
+    # ------------------------------------------------------------------ lines
+
+    async def _cut_for_a_while(self, pairs: Pairs, what: str) -> None:
+        self._trace.fault(f"cut {what}")
+        self._wires.cut(pairs)
+        await asyncio.sleep(self._while_seconds())
+        self._trace.fault(f"heal {what}")
+        self._wires.heal(pairs)
+
+    def _between(self, one: set[str], other: set[str]) -> Pairs:
+        """One way or both."""
+        there = {(a, b) for a in one for b in other if a != b}
+        back = {(b, a) for a, b in there}
+        return self._rng.choice([there | back, there | back, there, back])
+
+    async def _cut_regions(self) -> None:
+        part = set(self._rng.sample(self._regions, self._rng.randint(1, len(self._regions) - 1)))
+        rest = set(self._regions) - part
+        await self._cut_for_a_while(self._between(part, rest), f"{sorted(part)} from {sorted(rest)}")
+
+    async def _isolate_region(self) -> None:
+        """From all but its clients, or from those as well."""
+        region = self._some_region()
+        others = {*(set(self._regions) - {region}), *(operator.site for operator in self._operators), API_SITE}
+        others |= {clients_site(other) for other in self._regions if other != region}
+        if self._rng.random() < 0.3:
+            others.add(clients_site(region))
+        await self._cut_for_a_while(self._between({region}, others), f"{region} from everybody")
+
+    async def _cut_operator(self) -> None:
+        sites = {operator.site for operator in self._operators if self._rng.random() < 0.7}
+        regions = set(self._regions) if self._rng.random() < 0.3 else {self._some_region()}
+        await self._cut_for_a_while(self._between(sites, regions), f"{sorted(sites)} from {sorted(regions)}")
+
+    async def _slow_lines(self) -> None:
+        self._wires.extra_seconds = self._rng.choice([0.05, 0.2, 0.8])
+        self._trace.fault(f"lines are {self._wires.extra_seconds} s slower")
+        await asyncio.sleep(self._while_seconds())
+        self._wires.extra_seconds = 0.0
+        self._trace.fault("lines are as before")
+
+    async def _drop_connections(self) -> None:
+        one, other = self._rng.sample(self._regions, 2)
+        self._trace.fault(f"connections of {one} and {other} break")
+        for _ in range(self._rng.choice([1, 1, 5])):
+            self._wires.drop(one, other)
+            await asyncio.sleep(self._rng.uniform(0.0, 0.4))
+
+    # ------------------------------------------------------------------ operators and their API
+
+    async def _kill_operator(self) -> None:
+        operator = self._rng.choice(self._operators)
+        operator.crash()
+        await asyncio.sleep(self._rng.choice([0.1, 1.0, 5.0]))
+        operator.start()
+
+    def _step(self, operator: OperatorHost, what: str) -> None:
+        if self._fuse is None:
+            return
+        self._fuse -= 1
+        if self._fuse < 0:
+            self._fuse = None
+            self._trace.fault(f"{operator.name} {what}")
+            operator.crash()
+
+    async def _kill_operator_at_a_step(self) -> None:
+        """At any of its next requests; it comes back soon."""
+        self._fuse = self._rng.randint(0, 12)
+        await asyncio.sleep(self._rng.uniform(0.2, 3.0))
+        self._fuse = None
+        for operator in self._operators:
+            operator.start()
+
+    async def _api_away(self) -> None:
+        self._trace.fault("the Kubernetes API is away")
+        self._kube.down = True
+        await asyncio.sleep(self._while_seconds())
+        self._kube.down = False
+        self._trace.fault("the Kubernetes API is back")
+
+    # ------------------------------------------------------------------ people
+
+    async def _ask_for_something(self) -> None:
+        region = self._rng.choice([*self._regions, *self._regions, *self._regions, "nowhere"])
+        draw = self._rng.random()
+        wanted: dict[str, str]
+        if draw < 0.45:
+            wanted = {"failover_to": region}
+        elif draw < 0.70:
+            wanted = {"failover_to": region, "failover_mode": "forced"}
+            if self._rng.random() < 0.4:
+                wanted["accept_data_loss"] = str(self._kube.status.get("epoch", 1))
+        elif draw < 0.80:
+            wanted = {"abort_failover": "true"}
+        elif draw < 0.90:
+            wanted = {"failover_to": region}
+            self._trace.fault(f"asked for {wanted}")
+            self._kube.annotate(**wanted)
+            await asyncio.sleep(self._rng.uniform(0.0, 0.5))
+            wanted = {"abort_failover": "true"}
+        else:
+            wanted = {"failover_dry_run": region}
+        self._trace.fault(f"asked for {wanted}")
+        self._kube.annotate(**wanted)
+        await asyncio.sleep(self._rng.uniform(0.0, 2.0))
+
+    async def _pause(self) -> None:
+        self._trace.fault("paused")
+        self._kube.annotate(paused="true")
+        await asyncio.sleep(self._while_seconds())
+        self._kube.annotate(paused=None)
+        self._trace.fault("not paused any more")

@@ -1,0 +1,211 @@
+"""A machine of a region: disk, clock, and the replica's process on it, which is the whole of a pod's."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rstore_replica.api.server import Place, Replica
+from rstore_replica.config import ReplicaConfig
+from rstore_replica.raft import Role
+from sim.disk import SimDisk, Volume
+from sim.network import Network
+from sim.oracle import DurableLog, durable_log, is_durable
+from sim.process import HostClock, ProcessDied
+from sim.regions.rpc import ServerEnd, SimServer
+from sim.regions.sites import HostProcess
+from sim.regions.wires import WORLD, Wire, Wires
+from sim.world import World
+
+if TYPE_CHECKING:
+    from sim.regions.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is alike on all machines of a run."""
+
+    raft: dict[str, Any] = field(default_factory=dict)
+    """Settings of Raft that replace the defaults."""
+    aside_seconds: tuple[float, float] = (0.001, 0.02)
+
+
+class Host:
+    """See the module. ``start`` and ``crash`` as often as one likes."""
+
+    def __init__(
+        self,
+        name: str,
+        region: str,
+        *,
+        root: Path,
+        world: World,
+        wires: Wires,
+        network: Network,
+        ledger: Ledger,
+        profile: Profile,
+        rng: random.Random,
+    ) -> None:
+        self.name = name
+        self.region = self.site = region
+        self.root = root
+        self.profile = profile
+        self.rng = rng
+        self.network = network
+        self._world = world
+        self._wires = wires
+        self._ledger = ledger
+        self.volume = Volume(root, random.Random(rng.random()))
+        self.volume.aside_seconds = profile.aside_seconds
+        self.clock = HostClock(asyncio.get_running_loop(), rng.uniform(0.99, 1.01))
+        self.config: ReplicaConfig | None = None
+        self.boot = 1
+        self._incarnation = 0
+        self._released = False
+        self._durable = DurableLog(1, ())
+        self.powered = True
+        self.wanted = False
+        """Whether somebody sees to it that a process runs here."""
+        self.process: HostProcess | None = None
+        self.replica: Replica | None = None
+        self.disk: SimDisk | None = None
+        self.ports: dict[int, SimServer] = {}
+        self.ready = False
+        self.stopping = False
+        self.crashes = 0
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """A new process, on what the last one has left."""
+        assert self.process is None
+        assert self.config is not None
+        if not self.powered:
+            self.powered = True
+            self.boot += 1
+            self.volume.lose_power()
+            if not self._released:
+                self._spoil_data()
+        self._incarnation += 1
+        self._released = False
+        process = HostProcess(self.name, self._incarnation, self)
+        self.process = process
+        self._world.trace.fault(f"start {self.name}")
+        process.spawn(self._run(process, self.config))
+
+    async def _run(self, process: HostProcess, config: ReplicaConfig) -> None:
+        try:
+            self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))
+            place = Place(self.name, self.root, self.root / "tls", "0.0.0.0")
+            self.replica = replica = Replica(config, place)
+            machine = replica._machine
+            machine.apply = functools.partial(self._ledger.on_apply, self, machine)  # type: ignore[method-assign]
+            replica.failed.add_done_callback(self._failed)
+            replica._group.on_change(self._changed)
+            await replica.start()
+            self.ready = True
+        except ProcessDied:
+            raise
+        except Exception as error:
+            self._world.violated(f"{self.name} does not start: {type(error).__name__}: {error}")
+
+    def crash(self, *, power: bool) -> None:
+        """The process ends here and now; with ``power`` its machine too."""
+        if self.process is not None:
+            self.crashes += 1
+            self._world.trace.fault(f"{'power off' if power else 'kill'} {self.name}")
+            self._end(silently=power)
+        if power:
+            self.powered = False
+
+    async def stop(self) -> None:
+        """An orderly end, as on SIGTERM."""
+        process, replica = self.process, self.replica
+        if process is None or replica is None or not self.ready or self.stopping:
+            return
+        self._world.trace.fault(f"stop {self.name}")
+        self.stopping = True
+        task = process.spawn(replica.stop())
+        await asyncio.wait([task], timeout=25)
+        if self.process is process:
+            if task.done() and not task.cancelled() and isinstance(task.exception(), Exception):
+                self._world.violated(f"{self.name} does not stop: {task.exception()!r}")
+            self._released = task.done()
+            self._end(silently=False)
+
+    def _end(self, *, silently: bool) -> None:
+        process, replica = self.process, self.replica
+        assert process is not None
+        process.kill()
+        self._wires.died(process, silently=silently)
+        if replica is not None:
+            if replica._group._started:
+                self._durable = durable_log(replica._group._journal, self.volume.synced)
+                self.network.leave(replica._group._transport, silently=silently)  # type: ignore[arg-type]
+            if not self._released:
+                replica._machine.close()
+                os.close(replica._lock)
+        self.process = self.replica = self.disk = None
+        self.ports = {}
+        self.ready = self.stopping = False
+
+    def _spoil_data(self) -> None:
+        """The state machine's files were not synced: after a loss of power they must not be looked at."""
+        for file in sorted((self.root / "mvcc").rglob("data.mdb")):
+            file.write_bytes(self.rng.randbytes(512))
+
+    def close(self) -> None:
+        """After the run."""
+        if self.process is not None:
+            self._end(silently=True)
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def running(self) -> bool:
+        """Whether a process is there, ready or not."""
+        return self.process is not None
+
+    @property
+    def leads(self) -> bool:
+        """Whether it believes to lead its region."""
+        return self.ready and self.replica is not None and self.replica._group.status().role is Role.LEADER
+
+    @property
+    def ready_pod(self) -> bool:
+        """As the readiness probe has it."""
+        return self.ready and self.replica is not None and not self.replica.not_ready_reason()
+
+    def holds_durably(self, index: int, term: int) -> bool:
+        """See :class:`sim.oracle.Log`."""
+        if self.replica is not None and self.replica._group._started:
+            return is_durable(self.replica._group._journal, self.volume.synced, index, term)
+        return self._durable.holds(index, term)
+
+    # ------------------------------------------------------------------ what it does
+
+    def accept(self, port: int, wire: Wire) -> ServerEnd | None:
+        """See :class:`sim.regions.wires.Listener`."""
+        server = self.ports.get(port)
+        if server is None or not server.serving or self.process is None:
+            return None
+        return ServerEnd(server, wire, self.site, self.process)
+
+    def answered(self, path: str, request: Any, response: Any) -> None:
+        """A call was answered without an error."""
+        self._ledger.on_answer(self, path, request, response)
+
+    def _changed(self, status: Any) -> None:
+        self._world.trace.add(f"{self.name} {status.role.value} t{status.term} leader {status.leader}")
+
+    def _failed(self, failed: asyncio.Future[BaseException]) -> None:
+        error = failed.result()
+        if isinstance(error, ProcessDied):
+            return
+        self._world.violated(f"{self.name} gives up: {type(error).__name__}: {error}")
+        asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=WORLD)

@@ -1,0 +1,282 @@
+"""Sees every entry that any replica applies and every answer that it gives, in all regions, and says at once what must
+not be: an epoch or a revision that means two things, a gap, two regions that acknowledge (I1, I2, I3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rstore_api.errors import Compacted
+from rstore_api.proto import rpc_pb2 as rpc
+from rstore_api.proto import rstore_pb2
+from rstore_replica.api.identity import stable_id
+from rstore_replica.api.kv import EncodedRange
+from rstore_replica.mvcc import rows
+from rstore_replica.mvcc.epochs import after_jumps, parent_of
+from rstore_replica.mvcc.machine import Machine
+from sim.oracle import _say
+from sim.world import World
+
+if TYPE_CHECKING:
+    from sim.regions.host import Host
+
+BASE_REVISION = 1
+Content = tuple[tuple[bytes, bytes | None], ...]
+"""Keys and values that a revision has put, None: deleted."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A revision."""
+
+    epoch: int
+    region: str
+    content: Content
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """An answer that promised something."""
+
+    at_seconds: float
+    region: str
+    replica: str
+    epoch: int
+    revision: int
+    changed: bool
+
+
+@dataclass
+class Ledger:
+    """Of the whole store."""
+
+    world: World
+    hosts: dict[str, list[Host]] = field(default_factory=dict)
+    """By region."""
+    revisions: dict[int, Written] = field(default_factory=dict)
+    starts: dict[int, rstore_pb2.EpochStart] = field(default_factory=dict)
+    acks: list[Acknowledged] = field(default_factory=list)
+    rewinds: int = 0
+    applied: int = 0
+    _log: dict[tuple[str, int], tuple[int, bytes]] = field(default_factory=dict)
+    _answers: dict[tuple[str, int], str] = field(default_factory=dict)
+    _primaries: dict[int, str] = field(default_factory=dict)
+    _acknowledging: dict[int, str] = field(default_factory=dict)
+    _ids: dict[str, int] = field(default_factory=dict)
+    _newest_epoch: int = 0
+
+    def violated(self, what: str) -> None:
+        """Something that must never be."""
+        self.world.violated(what)
+
+    # ------------------------------------------------------------------ applying
+
+    def on_apply(self, host: Host, machine: Machine, index: int, term: int, entry: bytes) -> object:
+        """Has the machine apply the entry, and holds what it does against everything known."""
+        fresh = index > machine.applied_index
+        revision, state = machine.revision, machine.state
+        answer = type(machine).apply(machine, index, term, entry)
+        if not fresh:
+            return answer
+        self.applied += 1
+        self._check_log(host, index, term, entry, answer)
+        kind = rstore_pb2.LogEntry.FromString(entry).WhichOneof("command") or "empty"
+        if kind not in ("write", "rows", "empty"):
+            now = machine.state
+            self.world.trace.add(
+                f"{host.name} applies {index} {kind}: epoch {now.epoch} promised {now.promised_epoch} "
+                f"{'primary' if now.primary else 'secondary'} revision {machine.revision}"
+            )
+        if machine.state is not state:
+            self._check_epochs(host, machine)
+        if machine.revision > revision:
+            self._check_revisions(host, machine, revision, kind)
+        elif machine.revision < revision:
+            self.rewinds += 1
+            self.world.trace.add(f"{host.name} has left its tail: {revision} to {machine.revision}")
+        return answer
+
+    def _check_log(self, host: Host, index: int, term: int, entry: bytes, answer: object) -> None:
+        """The region's log means the same on all its replicas, and was durable on most of them when it was applied."""
+        key = (host.region, index)
+        known = self._log.get(key)
+        said = _say(answer)
+        if known is None:
+            hosts = self.hosts[host.region]
+            holding = [other.name for other in hosts if other.holds_durably(index, term)]
+            if len(holding) * 2 <= len(hosts):
+                self.violated(f"I1: {host.name} applies entry {index}, durable on {holding or 'no disk'} only")
+            self._log[key] = (term, entry)
+            self._answers[key] = said
+        elif known != (term, entry):
+            self.violated(f"entry {index} of {host.region} means two things, {host.name} applies the second")
+        elif said != self._answers[key]:
+            self.violated(f"{host.name} answers entry {index} with {said}, another said {self._answers[key]}")
+
+    def _check_epochs(self, host: Host, machine: Machine) -> None:
+        state = machine.state
+        for start in state.history:
+            known = self.starts.setdefault(start.epoch, start)
+            if known != start:
+                self.violated(
+                    f"I3: epoch {start.epoch} means two things: {host.name} has it from {start.region} at "
+                    f"{start.first_revision}, it began in {known.region} at {known.first_revision}"
+                )
+        if state.primary:
+            other = self._primaries.setdefault(state.epoch, host.region)
+            if other != host.region:
+                self.violated(f"I2: {host.region} and {other} both are primary of epoch {state.epoch}")
+
+    def _check_revisions(self, host: Host, machine: Machine, before: int, kind: str) -> None:
+        history = machine.state.history
+        try:
+            packed = machine.rows_after(before, max_bytes=1 << 28, max_rows=1 << 24).packed
+        except Compacted:
+            return  # a snapshot; what it brought is compared at the end
+        position = before
+        for revision, content in contents(packed):
+            if revision not in (position + 1, after_jumps(history, position) + 1):
+                self.violated(f"I3: {host.name} holds revision {revision} right after {position}")
+            position = revision
+            self._check_revision(host, revision, epoch_of(history, revision), content, kind)
+        if machine.revision not in (position, after_jumps(history, position)):
+            self.violated(f"I3: {host.name} is at {machine.revision}, but holds nothing after {position}")
+
+    def _check_revision(self, host: Host, revision: int, epoch: int, content: Content, kind: str) -> None:
+        known = self.revisions.get(revision)
+        if known is None:
+            if kind != "write":
+                self.violated(f"I3: {host.name} holds revision {revision}, which no primary has made")
+            self.revisions[revision] = Written(epoch, host.region, content)
+        elif (known.epoch, known.content) != (epoch, content):
+            self.violated(
+                f"I3: revision {revision} means two things: {content} of epoch {epoch} in {host.name}, "
+                f"{known.content} of epoch {known.epoch} in {known.region}"
+            )
+
+    # ------------------------------------------------------------------ answers
+
+    def on_answer(self, host: Host, path: str, request: Any, response: Any) -> None:
+        """A replica has answered a call; those that it handed on are somebody else's answers."""
+        if not path.startswith("/etcdserverpb.KV/"):
+            return
+        if isinstance(response, EncodedRange):
+            response = rpc.RangeResponse.FromString(response.data)
+        if response.header.member_id != self._id(host.name) or getattr(request, "serializable", False):
+            return
+        assert host.replica is not None
+        revision = response.header.revision
+        changed = _changed(response)
+        epoch = host.replica._machine.state.epoch
+        if changed:
+            written = self.revisions.get(revision)
+            if written is None:
+                self.violated(f"{host.name} acknowledges revision {revision}, which it has not made")
+                return
+            epoch = written.epoch
+        self._acknowledge(host, epoch, revision, changed)
+
+    def _acknowledge(self, host: Host, epoch: int, revision: int, changed: bool) -> None:
+        now = self.world.trace._loop.time()
+        self.acks.append(Acknowledged(now, host.region, host.name, epoch, revision, changed))
+        other = self._acknowledging.setdefault(epoch, host.region)
+        if other != host.region:
+            self.violated(f"I2: {host.region} and {other} both acknowledge in epoch {epoch}")
+        if epoch < self._newest_epoch:
+            self.violated(
+                f"I2: {host.name} acknowledges in epoch {epoch} after {self._acknowledging[self._newest_epoch]} has in "
+                f"epoch {self._newest_epoch}"
+            )
+        self._newest_epoch = max(self._newest_epoch, epoch)
+        self.check_leases()
+
+    def check_leases(self) -> None:
+        """No two regions may acknowledge at this very moment, whatever they know of each other."""
+        held: dict[int, str] = {}
+        for host in self.all_hosts():
+            if not host.leads or host.replica is None:
+                continue
+            state = host.replica._machine.state
+            if state.writable and host.replica._replication.lease.held(state.epoch):
+                held[state.epoch] = host.name
+        newest = max(held, default=0)
+        if len(held) > 1 and self.starts[newest].parent_revision:
+            self.violated(f"I2: the lease is held in several epochs at once: {dict(sorted(held.items()))}")
+
+    def _id(self, name: str) -> int:
+        if name not in self._ids:
+            self._ids[name] = stable_id(name)
+        return self._ids[name]
+
+    # ------------------------------------------------------------------ what there is
+
+    def all_hosts(self) -> Iterable[Host]:
+        """Every machine."""
+        return (host for hosts in self.hosts.values() for host in hosts)
+
+    def parent(self, revision: int) -> int:
+        """The revision before, in its chain of epochs."""
+        start = self.starts[self.revisions[revision].epoch]
+        return parent_of(start) if revision == start.first_revision else revision - 1
+
+    def states(self) -> dict[int, dict[bytes, bytes]]:
+        """Keys and values at every revision that was ever made, each after those before it in its own chain."""
+        found: dict[int, dict[bytes, bytes]] = {BASE_REVISION: {}}
+        jumps = sorted(self.starts.values(), key=lambda start: start.epoch)
+        for revision in sorted({*self.revisions, *(start.first_revision - 1 for start in jumps)}):
+            if revision in self.revisions:
+                state = dict(found.get(self.parent(revision), {}))
+                for key, value in self.revisions[revision].content:
+                    if value is None:
+                        state.pop(key, None)
+                    else:
+                        state[key] = value
+                found[revision] = state
+            elif revision not in found:
+                parent = next(parent_of(start) for start in jumps if start.first_revision - 1 == revision)
+                found[revision] = found.get(parent, {})
+        return found
+
+    def writes(self) -> dict[int, list[tuple[bytes, bytes]]]:
+        """What was put at each revision."""
+        return {
+            revision: [(key, value) for key, value in written.content if value is not None]
+            for revision, written in self.revisions.items()
+        }
+
+    def chain(self, revision: int) -> set[int]:
+        """All revisions up to this one, in its chain of epochs."""
+        found: set[int] = set()
+        while revision > BASE_REVISION:
+            if revision in self.revisions:
+                found.add(revision)
+                revision = self.parent(revision)
+            else:
+                # Right below the start of an epoch that has no revision yet.
+                revision = next(
+                    parent_of(start) for start in self.starts.values() if start.first_revision - 1 == revision
+                )
+        return found
+
+
+def epoch_of(history: Iterable[rstore_pb2.EpochStart], revision: int) -> int:
+    """The epoch that a revision belongs to."""
+    return max((start.epoch for start in history if start.first_revision <= revision), default=0)
+
+
+def contents(packed: bytes) -> list[tuple[int, Content]]:
+    """What each revision of a batch has changed, in order."""
+    found: dict[int, list[tuple[bytes, bytes | None]]] = {}
+    for row, _ in rows.unpack_batch(packed):
+        found.setdefault(row.revision, []).append((row.key, None if row.deletion else row.value))
+    return [(revision, tuple(changes)) for revision, changes in found.items()]
+
+
+def _changed(response: Any) -> bool:
+    if isinstance(response, rpc.PutResponse):
+        return True
+    if isinstance(response, rpc.DeleteRangeResponse):
+        return response.deleted > 0
+    return isinstance(response, rpc.TxnResponse) and response.succeeded

@@ -1,0 +1,158 @@
+"""Puts the simulated world under the replica's and the operator's real code, in one place.
+
+What the process of a replica makes for itself (clock, disk, chance, servers, connections) comes from its simulated
+machine meanwhile; everything between that and the algorithms is the code that runs in a pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import structlog
+from rstore_api import client_call
+from rstore_api.client_dial import Address
+from rstore_replica import metrics, resolver
+from rstore_replica.api import live_data, server
+from rstore_replica.raft.group import Group
+from sim.network import SimTransport
+from sim.process import HostClock
+from sim.regions.rpc import SimChannel, SimServer
+from sim.regions.sites import current_host
+from sim.regions.wires import Listener, Wires
+
+Find = Callable[[str], Listener | None]
+"""The machine that has a host name or an IP address now."""
+
+
+@contextmanager
+def simulated(wires: Wires, find: Find) -> Iterator[None]:
+    """For the time of one run."""
+
+    async def open_channel(address: Address, **_: Any) -> SimChannel:
+        return SimChannel(wires, find(address.host), address.port)
+
+    shared = _shared_metrics()
+    replaced: list[tuple[Any, str, Any]] = [
+        (client_call, "open_channel", open_channel),
+        (resolver, "open_channel", open_channel),
+        (server, "CertificateStore", lambda _directory: SimpleNamespace(channel_credentials=lambda: None)),
+        (server, "GrpcTransport", lambda *_args, **_kwargs: _transport()),
+        (server, "SystemClock", _clock),
+        (server, "Group", _group),
+        (server, "Metrics", lambda: shared),
+        (server, "LiveData", lambda directory: live_data.LiveData(directory, boot_id=str(current_host().boot))),
+        (server, "HealthReporter", _Quiet),
+        (server, "HttpServer", _Quiet),
+        (server, "Watchdog", _Quiet),
+        (server, "client_server", lambda *, services, **_options: _server(services)),
+        (server, "peer_server", lambda *, services: _server(services)),
+        (server, "listen", _listen),
+        (server, "random", SimpleNamespace(Random=lambda: random.Random(current_host().rng.random()))),
+        (server, "_lock_directory", _lock_directory),
+    ]
+    with ExitStack() as stack:
+        for owner, name, value in replaced:
+            stack.enter_context(mock.patch.object(owner, name, value))
+        stack.enter_context(_silent())
+        yield
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing is logged."""
+    before = structlog.get_config()
+    structlog.configure(
+        processors=[_drop],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        cache_logger_on_first_use=False,
+    )
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _drop(_logger: object, _method: str, _event: object) -> dict[str, object]:
+    raise structlog.DropEvent
+
+
+class _SharedMetrics(metrics.Metrics):
+    def observe(self, reading: object) -> None:
+        """Nobody reads them."""
+
+
+_metrics: list[_SharedMetrics] = []
+
+
+def _shared_metrics() -> _SharedMetrics:
+    if not _metrics:
+        _metrics.append(_SharedMetrics())
+    return _metrics[0]
+
+
+class _Quiet:
+    """Stands for what nobody outside a pod looks at."""
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        pass
+
+    def add_to_server(self, _server: object) -> None:
+        pass
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    async def update(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+def _clock() -> HostClock:
+    return current_host().clock
+
+
+def _transport() -> SimTransport:
+    host = current_host()
+    assert host.process is not None
+    return SimTransport(host.network, host.process, host.rng.getrandbits(63) | 1)
+
+
+def _group(*, config: Any, **rest: Any) -> Group:
+    host = current_host()
+    return Group(
+        **rest,
+        config=dataclasses.replace(config, **host.profile.raft),
+        disk=host.disk,
+        rng=random.Random(host.rng.random()),
+    )
+
+
+def _server(services: Any) -> SimServer:
+    made = SimServer(current_host().answered)
+    for register in services:
+        register(made)
+    return made
+
+
+def _listen(made: SimServer, *, host: str, port: int, certificates: object, require_client_certificate: bool) -> None:
+    current_host().ports[port] = made
+
+
+def _lock_directory(directory: Path) -> int:
+    directory.mkdir(parents=True, exist_ok=True)
+    return os.open(os.devnull, os.O_RDONLY)

@@ -1,0 +1,410 @@
+"""What the code under test takes for gRPC: channels, calls, servers and contexts, over the simulated connections.
+
+As far as it is used: unary calls, streams in both directions, deadlines, cancellation, status and metadata.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc import aio
+from sim.process import PROCESS, Process
+from sim.regions.sites import SiteProcess
+from sim.regions.wires import Frame, Listener, Wire, Wires
+
+State = grpc.ChannelConnectivity
+OnAnswer = Callable[[str, Any, Any], None]
+"""Path, request and response of a call that a process has just answered."""
+
+_NUMBERS = itertools.count(1)
+
+
+def failure(code: grpc.StatusCode, details: str, trailing: Sequence[tuple[str, str]] = ()) -> aio.AioRpcError:
+    """A call's end without an answer."""
+    return aio.AioRpcError(code, aio.Metadata(), aio.Metadata(*trailing), details=details)
+
+
+class Aborted(Exception):  # noqa: N818
+    """A handler ended its call with a status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailing: Sequence[tuple[str, str]]) -> None:
+        self.status = (code, details, tuple(trailing))
+        super().__init__(details)
+
+
+class SimContext:
+    """What a handler is told of its call."""
+
+    def __init__(self, metadata: Sequence[tuple[str, str]], deadline: float | None) -> None:
+        self._metadata = tuple(metadata)
+        self._deadline = deadline
+
+    def time_remaining(self) -> float | None:
+        return None if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._metadata
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing: Sequence[tuple[str, str]] = ()) -> None:
+        raise Aborted(code, details, trailing)
+
+
+# ---------------------------------------------------------------------- clients
+
+
+class SimChannel:
+    """See :class:`grpc.aio.Channel`. Belongs to the process that opened it."""
+
+    def __init__(self, wires: Wires, target: Listener | None, port: int) -> None:
+        process = PROCESS.get()
+        assert isinstance(process, SiteProcess)
+        self.process: SiteProcess = process
+        self.site = process.site
+        self._wires = wires
+        self._target = target
+        self._port = port
+        self._state = State.IDLE
+        self._changed = asyncio.Event()
+        self._wire: Wire | None = None
+        self._dials = 0
+        self._calls: dict[int, _Call] = {}
+
+    # ------------------------------------------------------------------ connecting
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        if try_to_connect and self._state in (State.IDLE, State.TRANSIENT_FAILURE):
+            self._become(State.CONNECTING)
+            self._dials += 1
+            dial = self._dials
+            self._wires.dial(self, self._target, self._port, lambda wire: self._dialled(dial, wire))
+        return self._state
+
+    async def wait_for_state_change(self, last: grpc.ChannelConnectivity) -> None:
+        while self._state is last:
+            await self._changed.wait()
+
+    def _become(self, state: grpc.ChannelConnectivity) -> None:
+        self._state = state
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _dialled(self, dial: int, wire: Wire | None) -> None:
+        if self._state is not State.CONNECTING or dial != self._dials:
+            if wire is not None:
+                wire.close()
+        elif wire is None or not wire.up:
+            self._become(State.TRANSIENT_FAILURE)
+        else:
+            self._wire = wire
+            self._become(State.READY)
+
+    async def close(self, _grace: float | None = None) -> None:
+        if self._state is State.SHUTDOWN:
+            return
+        wire, self._wire = self._wire, None
+        self._become(State.SHUTDOWN)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.closed()
+        if wire is not None:
+            wire.close(after_seconds=0.002)
+
+    async def _ready(self) -> Wire:
+        while True:
+            state = self.get_state(try_to_connect=self._state is not State.TRANSIENT_FAILURE)
+            if state is State.READY:
+                assert self._wire is not None
+                return self._wire
+            if state is State.SHUTDOWN:
+                raise aio.UsageError("Channel is closed.")
+            if state is State.TRANSIENT_FAILURE:
+                self._become(State.IDLE)
+                raise failure(grpc.StatusCode.UNAVAILABLE, "connection refused")
+            await self.wait_for_state_change(state)
+
+    # ------------------------------------------------------------------ the wire's end
+
+    def on_frame(self, frame: Frame) -> None:
+        call = self._calls.get(frame[1])
+        if call is not None:
+            call.on_frame(frame)
+
+    def on_broken(self) -> None:
+        if self._state is State.SHUTDOWN:
+            return
+        self._wire = None
+        self._become(State.IDLE)
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.fail(failure(grpc.StatusCode.UNAVAILABLE, "the connection broke"))
+
+    # ------------------------------------------------------------------ calls
+
+    def unary_unary(
+        self, path: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
+    ) -> Any:
+        async def invoke(request: Any, *, timeout: float | None = None, metadata: Any = None, **_: Any) -> Any:
+            data = request_serializer(request) if request_serializer else request
+            call = _Unary(self, path, response_deserializer)
+            return await call.run(data, timeout, tuple(metadata or ()))
+
+        return invoke
+
+    def stream_stream(
+        self, path: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
+    ) -> Any:
+        def invoke() -> _Stream:
+            if self._state is State.SHUTDOWN:
+                raise aio.UsageError("Channel is closed.")
+            return _Stream(self, path, request_serializer, response_deserializer)
+
+        return invoke
+
+
+class _Call:
+    """A call under way, at the client."""
+
+    def __init__(self, channel: SimChannel, path: str) -> None:
+        self.channel = channel
+        self.path = path
+        self.number = next(_NUMBERS)
+
+    def send(self, kind: str, *rest: Any) -> None:
+        wire = self.channel._wire
+        if wire is not None:
+            wire.send(self.channel, (kind, self.number, *rest))
+
+    def on_frame(self, frame: Frame) -> None:
+        raise AssertionError
+
+    def fail(self, error: aio.AioRpcError) -> None:
+        raise AssertionError
+
+    def closed(self) -> None:
+        raise AssertionError
+
+
+class _Unary(_Call):
+    def __init__(self, channel: SimChannel, path: str, deserialize: Any) -> None:
+        super().__init__(channel, path)
+        self._deserialize = deserialize
+        self._answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def run(self, data: bytes, timeout: float | None, metadata: tuple[tuple[str, str], ...]) -> Any:
+        loop = asyncio.get_running_loop()
+        timer = None if timeout is None else loop.call_later(timeout, self._expire)
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            if self.channel._state is not State.READY:
+                ready = loop.create_task(self.channel._ready())
+                await asyncio.wait([ready, self._answer], return_when=asyncio.FIRST_COMPLETED)
+                if not ready.done():
+                    ready.cancel()
+                    return await self._answer
+                ready.result()
+            if self.channel._wire is None:
+                raise failure(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+            self.channel._calls[self.number] = self
+            self.send("call", self.path, data, metadata, deadline)
+            return await self._answer
+        except asyncio.CancelledError:
+            self.send("cancel")
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self.channel._calls.pop(self.number, None)
+
+    def _expire(self) -> None:
+        if not self._answer.done():
+            self.send("cancel")
+            self._answer.set_exception(failure(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"))
+
+    def on_frame(self, frame: Frame) -> None:
+        if self._answer.done():
+            return
+        kind, _, value = frame
+        if kind == "answer":
+            self._answer.set_result(self._deserialize(value) if self._deserialize else value)
+        elif kind == "status":
+            self._answer.set_exception(failure(*value))
+
+    def fail(self, error: aio.AioRpcError) -> None:
+        if not self._answer.done():
+            self._answer.set_exception(error)
+
+    def closed(self) -> None:
+        self._answer.cancel()
+
+
+class _Stream(_Call):
+    def __init__(self, channel: SimChannel, path: str, serialize: Any, deserialize: Any) -> None:
+        super().__init__(channel, path)
+        self._serialize = serialize
+        self._deserialize = deserialize
+        self._received: asyncio.Queue[Any] = asyncio.Queue()
+        self._end: aio.AioRpcError | None = None
+        if channel._wire is None:
+            self._end = failure(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+            self._received.put_nowait(None)
+            return
+        channel._calls[self.number] = self
+        self.send("open", path)
+
+    async def write(self, request: Any) -> None:
+        if self._end is not None:
+            raise self._end
+        self.send("message", self._serialize(request))
+
+    async def read(self) -> Any:
+        data = await self._received.get()
+        if data is not None:
+            return self._deserialize(data)
+        self._received.put_nowait(None)
+        assert self._end is not None
+        if self._end.code() is grpc.StatusCode.OK:
+            return aio.EOF
+        raise self._end
+
+    def cancel(self) -> bool:
+        self.send("cancel")
+        self.fail(failure(grpc.StatusCode.CANCELLED, "cancelled"))
+        return True
+
+    def on_frame(self, frame: Frame) -> None:
+        if frame[0] == "message":
+            self._received.put_nowait(frame[2])
+        elif frame[0] == "status":
+            self.fail(failure(*frame[2]))
+
+    def fail(self, error: aio.AioRpcError) -> None:
+        self.channel._calls.pop(self.number, None)
+        if self._end is None:
+            self._end = error
+            self._received.put_nowait(None)
+
+    def closed(self) -> None:
+        self.fail(failure(grpc.StatusCode.CANCELLED, "the channel was closed"))
+
+
+# ---------------------------------------------------------------------- servers
+
+
+class SimServer:
+    """See :class:`grpc.aio.Server`; ``on_answer`` sees every unary call that was answered without an error."""
+
+    def __init__(self, on_answer: OnAnswer) -> None:
+        self.handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self.on_answer = on_answer
+        self.serving = False
+        self.running: dict[asyncio.Task[None], None] = {}
+        self.ends: dict[ServerEnd, None] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """What is added by method's name is enough."""
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
+        self.handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    async def start(self) -> None:
+        self.serving = True
+
+    async def stop(self, grace: float | None) -> None:
+        self.serving = False
+        if self.running and grace:
+            await asyncio.wait(list(self.running), timeout=grace)
+        for task in list(self.running):
+            task.cancel()
+        for end in list(self.ends):
+            end.wire.close()
+
+
+class ServerEnd:
+    """A connection as the server has it."""
+
+    def __init__(self, server: SimServer, wire: Wire, site: str, process: Process) -> None:
+        self.server = server
+        self.wire = wire
+        self.site = site
+        self.process = process
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._incoming: dict[int, asyncio.Queue[bytes | None]] = {}
+        server.ends[self] = None
+
+    def on_broken(self) -> None:
+        self.server.ends.pop(self, None)
+        for queue in self._incoming.values():
+            queue.put_nowait(None)
+        for task in list(self._calls.values()):
+            task.cancel()
+
+    def on_frame(self, frame: Frame) -> None:
+        kind, number = frame[0], frame[1]
+        if kind == "call":
+            _, _, path, data, metadata, deadline = frame
+            self._begin(number, self._answer(number, path, data, SimContext(metadata, deadline)), deadline)
+        elif kind == "open":
+            queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+            self._incoming[number] = queue
+            self._begin(number, self._stream(number, frame[2], queue), None)
+        elif kind == "message":
+            if number in self._incoming:
+                self._incoming[number].put_nowait(frame[2])
+        elif kind == "cancel" and number in self._calls:
+            self._calls[number].cancel()
+
+    def _begin(self, number: int, work: Any, deadline: float | None) -> None:
+        loop = asyncio.get_running_loop()
+        if not self.server.serving:
+            work.close()
+            self._send("status", number, (grpc.StatusCode.UNAVAILABLE, "the server is stopping", ()))
+            return
+        task = self._calls[number] = loop.create_task(work)
+        self.server.running[task] = None
+        timer = None if deadline is None else loop.call_at(deadline, task.cancel)
+
+        def ended(_task: asyncio.Task[None]) -> None:
+            if timer is not None:
+                timer.cancel()
+            self._calls.pop(number, None)
+            self._incoming.pop(number, None)
+            self.server.running.pop(task, None)
+
+        task.add_done_callback(ended)
+
+    def _send(self, kind: str, number: int, value: Any) -> None:
+        self.wire.send(self, (kind, number, value))
+
+    async def _answer(self, number: int, path: str, data: bytes, context: SimContext) -> None:
+        handler = self.server.handlers.get(path)
+        try:
+            if handler is None:
+                raise Aborted(grpc.StatusCode.UNIMPLEMENTED, f"no method {path}", ())
+            request = handler.request_deserializer(data)
+            response = await handler.unary_unary(request, context)
+            self.server.on_answer(path, request, response)
+            self._send("answer", number, handler.response_serializer(response))
+        except Aborted as aborted:
+            self._send("status", number, aborted.status)
+        except Exception as error:
+            self._send("status", number, (grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}", ()))
+
+    async def _stream(self, number: int, path: str, queue: asyncio.Queue[bytes | None]) -> None:
+        handler = self.server.handlers[path]
+
+        async def requests() -> AsyncIterator[Any]:
+            while (data := await queue.get()) is not None:
+                yield handler.request_deserializer(data)
+
+        try:
+            async for response in handler.stream_stream(requests(), SimContext((), None)):
+                self._send("message", number, handler.response_serializer(response))
+            self._send("status", number, (grpc.StatusCode.OK, "", ()))
+        except Aborted as aborted:
+            self._send("status", number, aborted.status)
+        except Exception as error:
+            self._send("status", number, (grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}", ()))

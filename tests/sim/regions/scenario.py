@@ -1,0 +1,168 @@
+"""Scope ``regions``: a store of two, three or five regions with its operators and clients, and everything between them
+that can go wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import ExitStack
+from pathlib import Path
+
+from sim.history import Outcome
+from sim.network import Network
+from sim.regions import verdict
+from sim.regions.clients import RegionClients
+from sim.regions.faults import RegionFaults
+from sim.regions.host import Host
+from sim.regions.kube import Kube, ip_of
+from sim.regions.ledger import Ledger
+from sim.regions.operators import OperatorHost
+from sim.regions.platform import simulated
+from sim.regions.shape import Shape, shape_of
+from sim.regions.sites import NAMESPACE, STORE, clients_site
+from sim.regions.wires import Wires
+from sim.world import World
+
+CREATION_SECONDS = 60.0
+FAULTS_SECONDS = 25.0
+RECOVERY_SECONDS = 120.0
+
+
+class RegionsScenario:
+    """One run."""
+
+    def __init__(self, world: World, root: Path) -> None:
+        self._world = world
+        rng = world.rng
+        loop = asyncio.get_running_loop()
+        self.shape: Shape = shape_of(rng)
+        self.wires = Wires(loop, random.Random(rng.random()), world.trace)
+        self.wires.far_seconds = self.shape.far_seconds
+        self.ledger = Ledger(world)
+        self._root = root
+        self.hosts = {region: self._region(region, count) for region, count in self.shape.replicas.items()}
+        self.ledger.hosts = self.hosts
+        self._by_name = {name: host for found in self.hosts.values() for host in found for name in _names(host)}
+        self.kube = Kube(world, self.wires, self.shape.spec, self.hosts)
+        self.operators = [
+            OperatorHost(
+                f"operator-{number}",
+                world=world,
+                wires=self.wires,
+                kube=self.kube,
+                rng=random.Random(rng.random()),
+            )
+            for number in range(self.shape.operators)
+        ]
+        self._clients = RegionClients(
+            self.hosts,
+            ip_of,
+            random.Random(rng.random()),
+            world.trace,
+            keys=4,
+            pause_seconds=self.shape.pause_seconds,
+        )
+        self._faults = RegionFaults(
+            self.hosts, self.operators, self.kube, self.wires, random.Random(rng.random()), world.trace
+        )
+        self._stack = ExitStack()
+        self._stack.enter_context(simulated(self.wires, self._by_name.get))
+        world.trace.fault(self.shape.text())
+
+    def _region(self, region: str, count: int) -> list[Host]:
+        rng = self._world.rng
+        network = Network(asyncio.get_running_loop(), random.Random(rng.random()), self._world.trace)
+        self.wires.neighbours(region, clients_site(region))
+        return [
+            Host(
+                f"{STORE}-{region}-{ordinal}",
+                region,
+                root=self._root / f"{region}-{ordinal}",
+                world=self._world,
+                wires=self.wires,
+                network=network,
+                ledger=self.ledger,
+                profile=self.shape.profile,
+                rng=random.Random(rng.random()),
+            )
+            for ordinal in range(count)
+        ]
+
+    async def run(self) -> None:
+        """Creation, faults while clients work, then peace, then the questions."""
+        self.operators[0].start()
+        await self._until_settled(CREATION_SECONDS, "after its creation")
+        if self._world.first_violation is not None:
+            return
+        for operator in self.operators:
+            operator.start()
+        clients = asyncio.ensure_future(self._clients.run(self.shape.clients))
+        watcher = asyncio.ensure_future(self._watch())
+        await asyncio.sleep(0.5)
+        await self._faults.run(FAULTS_SECONDS, self._world.rng.randint(1, 3))
+        self._faults.end()
+        await self._recover()
+        self._clients.stopping = True
+        await clients
+        watcher.cancel()
+        await self._until_settled(RECOVERY_SECONDS, "after everything was repaired")
+        self._note()
+        if self._world.first_violation is None:
+            await verdict.check(self.kube, self.hosts, self.ledger, self._clients.operations, self._clients.local)
+
+    def close(self) -> None:
+        """After the run, whatever came of it."""
+        for host in self.ledger.all_hosts():
+            host.close()
+        self._stack.close()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.1)
+            self.ledger.check_leases()
+
+    async def _recover(self) -> None:
+        """Clients get their answers again while the store comes to rest."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + RECOVERY_SECONDS
+        before = self._done()
+        while self._done() < before + 5:
+            if loop.time() > deadline:
+                why = verdict.unsettled(self.kube, self.hosts)
+                self._world.violated(f"I5: no client is served {RECOVERY_SECONDS:g} s after all was repaired: {why}")
+                return
+            await asyncio.sleep(0.2)
+        await asyncio.sleep(self._world.rng.uniform(0.0, 4.0))
+
+    async def _until_settled(self, seconds: float, when: str) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while reason := verdict.unsettled(self.kube, self.hosts):
+            if loop.time() > deadline:
+                self._world.violated(f"I5: the store is not well {seconds:g} s {when}: {reason}")
+                return
+            await asyncio.sleep(0.25)
+
+    def _done(self) -> int:
+        return sum(operation.outcome is Outcome.DONE for operation in self._clients.operations)
+
+    def _note(self) -> None:
+        receipts = self.kube.status.get("history", [])
+        self._world.notes.update(
+            operations=len(self._clients.operations),
+            done=self._done(),
+            unknown=sum(operation.outcome is Outcome.UNKNOWN for operation in self._clients.operations),
+            epochs=len(self.ledger.starts),
+            failovers=sum(receipt.get("mode") != "Planned" for receipt in receipts),
+            switchovers=sum(receipt.get("mode", "Planned") == "Planned" for receipt in receipts),
+            aborted=sum(receipt.get("outcome") == "Aborted" for receipt in receipts),
+            rewinds=self.ledger.rewinds,
+            applied=self.ledger.applied,
+            seconds=round(asyncio.get_running_loop().time() - 1000.0),
+        )
+
+
+def _names(host: Host) -> tuple[str, str]:
+    """By what a machine is found: its pod's host name and its address."""
+    return f"{host.name}.{STORE}-{host.region}-peers.{NAMESPACE}.svc", ip_of(host)

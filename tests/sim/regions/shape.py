@@ -1,0 +1,68 @@
+"""What one run's store is like: regions, replicas, rules, timing; by the seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from sim.regions.host import Profile
+
+NAMES = ("east", "west", "south", "north", "middle")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """See the module."""
+
+    spec: dict[str, Any]
+    """Of the store object."""
+    replicas: dict[str, int]
+    profile: Profile
+    operators: int
+    clients: int
+    pause_seconds: float
+    far_seconds: tuple[float, float]
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Names."""
+        return tuple(self.replicas)
+
+    def text(self) -> str:
+        """One line."""
+        sizes = " ".join(f"{name}:{count}" for name, count in self.replicas.items())
+        return f"{sizes}; {self.operators} operators, {self.clients} clients; {self.spec['failover']}"
+
+
+def shape_of(rng: random.Random) -> Shape:
+    """Mostly small, so that everything happens often and costs little."""
+    names = NAMES[: rng.choice([2, 2, 3, 3, 3, 3, 5])]
+    replicas = {name: 3 if rng.random() < 0.15 else 1 for name in names}
+    failover: dict[str, Any] = {
+        "leaseDuration": rng.choice(["1s", "1s", "2s", "3s"]),
+        "failoverDelay": rng.choice(["500ms", "1s", "2s"]),
+        "switchoverTimeout": rng.choice(["2s", "5s", "30s"]),
+        "policy": rng.choice(["Automatic"] * 5 + ["Manual"]),
+        "failback": rng.choice(["Manual", "Manual", "Automatic"]),
+    }
+    spec = {
+        "primaryRegion": rng.choice(names),
+        "regions": [
+            {"name": name, "replicas": count, "priority": rng.choice([10, 10, 20])} for name, count in replicas.items()
+        ],
+        "failover": failover,
+        "replication": {"batchInterval": rng.choice(["1ms", "10ms", "50ms"])},
+    }
+    raft: dict[str, Any] = {"segment_bytes": 16384, "snapshot_chunk_timeout_seconds": 2.0}
+    if rng.random() < 0.4:
+        raft |= {"checkpoint_entries": rng.choice([20, 60]), "trailing_entries": rng.choice([0, 5])}
+    return Shape(
+        spec=spec,
+        replicas=replicas,
+        profile=Profile(raft=raft),
+        operators=rng.choice([1, 1, 2]),
+        clients=rng.choice([2, 3, 4]),
+        pause_seconds=rng.choice([0.1, 0.3]),
+        far_seconds=rng.choice([(0.001, 0.01), (0.002, 0.04), (0.02, 0.15)]),
+    )
