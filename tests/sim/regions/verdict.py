@@ -39,11 +39,8 @@ def unsettled(kube: Kube, hosts: dict[str, list[Host]]) -> str:
     newest = machines[leaders[0].name].revision
     for host in everybody:
         machine = machines[host.name]
-        if (
-            machine.state.epoch != epoch
-            or machine.revision != newest
-            or machine.state.primary != (host.region == primary)
-        ):
+        state = machine.state
+        if (state.epoch, machine.revision, state.primary) != (epoch, newest, host.region == primary):
             return (
                 f"{host.name} is at revision {machine.revision} of epoch {state.epoch}, "
                 f"{primary} at {newest} of {epoch}"
