@@ -36,6 +36,9 @@ FORWARDED_KEY = "rstore-forwarded-by"
 MAX_ENDPOINTS = 64
 MAX_IN_FLIGHT = 4096
 CONNECT_TIMEOUT_SECONDS = 1.0
+ABANDON_SECONDS = 0.5
+"""How long requests that were handed to a region which is primary no more may still be answered: one that stopped in
+good order has answered long before, one that was lost or hangs never will."""
 
 _TRY_ANOTHER = (NotLeader, NoLeader, NotReady, ShuttingDown, TooManyRequests, Unreachable)
 
@@ -57,7 +60,10 @@ class Forwarder:
         self._resolve = resolve
         self._on_forward = on_forward
         self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
+        self._regions: dict[str, str] = {}
         self._leaders: dict[str, str] = {}
+        self._primary = ""
+        self._closing: set[asyncio.Task[None]] = set()
         self._in_flight = 0
 
     async def call(
@@ -83,6 +89,24 @@ class Forwarder:
             return await self._call(target, method, request, deadline=deadline, metadata=metadata)
         finally:
             self._in_flight -= 1
+
+    def primary_is(self, region: str) -> None:
+        """Another region may have become primary: soon no answer of the one before is waited for any more.
+
+        What such a request has done is unknown, unless it only read.
+        """
+        if region != self._primary:
+            self._primary = region
+            asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon_others, region)
+
+    def _abandon_others(self, region: str) -> None:
+        if region != self._primary:
+            return
+        for address in [address for address in self._endpoints if self._regions[address] != region]:
+            del self._regions[address]
+            task = asyncio.create_task(self._endpoints.pop(address).close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -115,7 +139,7 @@ class Forwarder:
                 raise DeadlineExceeded
             self._on_forward(method.path)
             try:
-                endpoint = await self._endpoint(address)
+                endpoint = await self._endpoint(target.region, address)
                 response = await endpoint.call(method, request, timeout_seconds=remaining, metadata=metadata)
             except _TRY_ANOTHER as error:
                 last = NoPrimary(error.detail) if isinstance(error, Unreachable) else error
@@ -129,7 +153,7 @@ class Forwarder:
             return response
         raise last
 
-    async def _endpoint(self, address: str) -> Endpoint:
+    async def _endpoint(self, region: str, address: str) -> Endpoint:
         endpoint = self._endpoints.get(address)
         if endpoint is None:
             try:
@@ -142,8 +166,10 @@ class Forwarder:
                 resolve=self._resolve,
                 connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             )
+            self._regions[address] = region
             if len(self._endpoints) > MAX_ENDPOINTS:
-                _, oldest = self._endpoints.popitem(last=False)
+                evicted, oldest = self._endpoints.popitem(last=False)
+                del self._regions[evicted]
                 await oldest.retire()
         self._endpoints.move_to_end(address)
         return endpoint

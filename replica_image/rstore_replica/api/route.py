@@ -69,7 +69,7 @@ def decide(
         return Refuse(NotBootstrapped(f"region {region}"))
     if state.primary and state.writable:
         return _in_own_region(status, region=region, own_replicas=own_replicas, forwarded=forwarded)
-    primary = _primary_region(state)
+    primary = primary_region(state)
     if primary == region:
         # Demoted with no successor known here yet, or promoted and this replica has not applied it yet.
         if status.role is Role.LEADER or forwarded or status.leader is None:
@@ -85,7 +85,7 @@ def decide(
     return ForwardTo(primary, replicas)
 
 
-def _primary_region(state: RegionStateView) -> str:
+def primary_region(state: RegionStateView) -> str:
     """The newest news of who is primary: the topology, or the history when rows of a later epoch came first."""
     newest = state.history[-1] if state.history else None
     if state.topology is None or (newest is not None and newest.epoch > state.topology.epoch):

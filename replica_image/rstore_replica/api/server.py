@@ -30,6 +30,7 @@ from rstore_replica.api.maintenance import MaintenanceServicer
 from rstore_replica.api.own_replicas import OwnReplicas
 from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.retention import Retention
+from rstore_replica.api.route import primary_region
 from rstore_replica.api.router import Router
 from rstore_replica.api.watchdog import Watchdog
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
@@ -153,6 +154,7 @@ class Replica:
             certificates=self._certificates,
             on_forward=lambda path: self._metrics.forwarded.labels(path.rpartition("/")[2]).inc(),
         )
+        machine.subscribe_state(lambda state: self._forwarder.primary_is(primary_region(state)))
         self._router = Router(
             machine=machine,
             group=group,

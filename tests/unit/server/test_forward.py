@@ -105,3 +105,21 @@ async def test_what_is_handed_on_is_marked(servers, forwarder: Forwarder) -> Non
     finally:
         await marked.stop()
     assert (FORWARDED_KEY, "orders-eu-west-0") in seen
+
+
+async def test_what_hangs_in_a_region_that_is_primary_no_more_is_not_waited_for(servers, forwarder: Forwarder) -> None:
+    hangs = asyncio.Event()
+    servers[0].script = [hangs.wait]
+    forwarder.primary_is("us-east")
+    waiting = asyncio.create_task(_put(forwarder, _target(servers[0])))
+    other = ForwardTo("eu-west", (ReplicaLocation("r1", "peer-1:2380", servers[1].address),))
+    while not servers[0].requests:
+        await asyncio.sleep(0.01)
+    began = asyncio.get_running_loop().time()
+    forwarder.primary_is("eu-west")
+    await _put(forwarder, other)
+    with pytest.raises(OutcomeUnknown):
+        await waiting
+    assert asyncio.get_running_loop().time() - began < 3
+    await _put(forwarder, other)
+    hangs.set()
