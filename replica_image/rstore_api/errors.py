@@ -310,6 +310,22 @@ class Gap(StoreError):
     text = "rstore: replicated rows leave a gap"
 
 
+class TailNotFound(StoreError):
+    """There is no diverged tail of that name here."""
+
+    code = "tail-not-found"
+    status = grpc.StatusCode.NOT_FOUND
+    text = "rstore: no such tail in quarantine"
+
+
+class TailDamaged(StoreError):
+    """A quarantine file is not what was written; another replica may have a sound one."""
+
+    code = "tail-damaged"
+    status = grpc.StatusCode.DATA_LOSS
+    text = "rstore: a quarantine file is damaged"
+
+
 class NotSupported(StoreError):
     """Asked for something this version does not do."""
 

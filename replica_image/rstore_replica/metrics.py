@@ -49,7 +49,10 @@ class Reading:
     applied_index: int
     db_size_bytes: int
     queued_writes: int
+    quarantined_tails: int = 0
+    quarantined_rows: int = 0
     quarantined_bytes: int = 0
+    quarantined_missing: int = 0
     lease_held: bool = False
     lease_remaining_seconds: float = 0.0
     regions: tuple[RegionLag, ...] = field(default=())
@@ -129,7 +132,10 @@ class _ReadingCollector(Collector):
             ("raft_applied_index", "Raft applied index.", reading.applied_index),
             ("db_size_bytes", "Size of the database, in bytes.", reading.db_size_bytes),
             ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
-            ("quarantined_bytes", "Size of the diverged tails in quarantine.", reading.quarantined_bytes),
+            ("quarantined_tails", "Diverged tails that the region keeps in quarantine.", reading.quarantined_tails),
+            ("quarantined_rows", "Changes of keys in them.", reading.quarantined_rows),
+            ("quarantined_bytes", "Size of their files.", reading.quarantined_bytes),
+            ("quarantined_missing", "Tails whose file this replica does not hold.", reading.quarantined_missing),
             ("lease_held", "1 where writes may be acknowledged.", reading.lease_held),
             ("lease_remaining_seconds", "For how long without another grant.", reading.lease_remaining_seconds),
         ):

@@ -23,6 +23,7 @@ CLIENT = "client"
 
 PEER_PORT_RULES: Mapping[str, frozenset[str]] = {
     "rstore.v1.Admin": frozenset({PEER, OPERATOR}),
+    "rstore.v1.Quarantine": frozenset({PEER, OPERATOR}),
     "rstore.v1.Raft": frozenset({PEER}),
     "rstore.v1.Replication": frozenset({PEER}),
     "grpc.health.v1.Health": frozenset({PEER, OPERATOR}),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rstore_api
+from rstore_api.client_quarantine import QuarantineClient
 from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 
@@ -28,10 +29,11 @@ from rstore_replica.api.listeners import client_server, listen, peer_server
 from rstore_replica.api.live_data import LiveData
 from rstore_replica.api.maintenance import MaintenanceServicer
 from rstore_replica.api.own_replicas import OwnReplicas
+from rstore_replica.api.quarantine import QuarantineServicer
 from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.retention import Retention
-from rstore_replica.api.route import primary_region
 from rstore_replica.api.router import Router
+from rstore_replica.api.tail_fetcher import TailFetcher
 from rstore_replica.api.watchdog import Watchdog
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.log import get_logger
@@ -154,7 +156,6 @@ class Replica:
             certificates=self._certificates,
             on_forward=lambda path: self._metrics.forwarded.labels(path.rpartition("/")[2]).inc(),
         )
-        machine.subscribe_state(lambda state: self._forwarder.primary_is(primary_region(state)))
         self._router = Router(
             machine=machine,
             group=group,
@@ -191,6 +192,14 @@ class Replica:
             group=group,
             not_ready_reason=self.not_ready_reason,
         )
+        quarantine = QuarantineServicer(
+            calls=calls, machine=machine, group=group, region=config.region, replica=self._place.name
+        )
+        self._tail_fetcher = TailFetcher(
+            machine=machine,
+            group=group,
+            open_client=lambda address: QuarantineClient(address, tls=self._certificates),
+        )
         self._health = HealthReporter(self.not_ready_reason)
         self._retention = Retention(
             machine=machine,
@@ -211,6 +220,7 @@ class Replica:
         self._peer_server = peer_server(
             services=(
                 lambda server: rstore_pb2_grpc.add_AdminServicer_to_server(admin, server),  # type: ignore[no-untyped-call]
+                lambda server: rstore_pb2_grpc.add_QuarantineServicer_to_server(quarantine, server),  # type: ignore[no-untyped-call]
                 self._group.add_to_server,
                 self._replication.add_to_server,
             )
@@ -243,6 +253,7 @@ class Replica:
         self._run("watchdog", Watchdog(self._metrics).run())
         self._run("health", self._health.run())
         self._run("retention", self._retention.run())
+        self._run("tail_fetcher", self._tail_fetcher.run())
         _log.info("started", version=rstore_api.__version__, listen_host=host, client_port=config.client_port)
 
     async def stop(self) -> None:
@@ -335,7 +346,10 @@ class Replica:
             applied_index=machine.applied_index,
             db_size_bytes=machine.db_size_bytes,
             queued_writes=self._batcher.queued,
+            quarantined_tails=len(machine.quarantined),
+            quarantined_rows=sum(tail.count for tail in machine.quarantined),
             quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),
+            quarantined_missing=len(self._tail_fetcher.missing()),
             lease_held=self._replication.lease.held(state.epoch),
             lease_remaining_seconds=self._replication.lease.remaining_seconds(),
             regions=tuple(

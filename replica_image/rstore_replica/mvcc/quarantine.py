@@ -22,7 +22,7 @@ from typing import BinaryIO
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.checkpoint import sync_path
 from rstore_replica.mvcc.store import StorageFailed
-from rstore_replica.mvcc.tail_file import DamagedTail, read_summary
+from rstore_replica.mvcc.tail_file import DamagedTail, read_rows, read_summary
 from rstore_replica.mvcc.tails import Tail
 
 _log = get_logger("quarantine")
@@ -153,12 +153,20 @@ class Quarantine:
                 if self._unsynced.get(name) == write:
                     del self._unsynced[name]
 
-    def adopt(self, fetched: Path, name: str) -> None:
-        """Puts a complete, synced copy of another replica's file in the place of the one that is missing here.
+    def report_damage(self, name: str, damage: str) -> None:
+        """Who read the file found it damaged; it does not count as whole any more."""
+        _log.error("quarantine_file_damaged", file=name, error=damage)
+        with self._lock:
+            self._whole.pop(name, None)
+            self._damaged[name] = damage
 
-        Raises DamagedTail when it is not whole, or OSError.
+    def adopt(self, fetched: Path, name: str) -> None:
+        """Puts a synced copy of another replica's file in the place of one that is missing or damaged here.
+
+        Reads all of it first. Raises DamagedTail when it is not sound, or OSError.
         """
-        read_summary(fetched)
+        for _ in read_rows(fetched):
+            pass
         with self._lock:
             self._part(name).unlink(missing_ok=True)
             fetched.rename(self.path(name))

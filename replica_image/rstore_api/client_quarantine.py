@@ -1,0 +1,75 @@
+"""The client of one replica's Quarantine service (peer port): the diverged tails of its region."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import TracebackType
+
+from rstore_api.client_call import Endpoint, Method
+from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.proto import rstore_pb2
+from rstore_api.tls import TlsSource
+
+QUARANTINE_LIST = Method(
+    "/rstore.v1.Quarantine/List", rstore_pb2.QuarantineListRequest, rstore_pb2.QuarantineListResponse, changes=False
+)
+QUARANTINE_READ = Method(
+    "/rstore.v1.Quarantine/Read", rstore_pb2.QuarantineReadRequest, rstore_pb2.QuarantineReadResponse, changes=False
+)
+QUARANTINE_DROP = Method(
+    "/rstore.v1.Quarantine/Drop", rstore_pb2.QuarantineDropRequest, rstore_pb2.QuarantineDropResponse, changes=True
+)
+
+
+class QuarantineClient:
+    """Asks one replica, once per call; another replica, or the leader, is the caller's decision.
+
+    Every method takes its timeout in seconds for each message and raises a StoreError: TailNotFound, TailDamaged,
+    NotLeader, Unreachable, OutcomeUnknown (every call may be repeated).
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: TlsSource | None,
+        server_name: str | None = None,
+        resolve: Resolve = system_resolve,
+    ) -> None:
+        """``address`` is ``host:port``; ``server_name`` is what its certificate must name (default: the host)."""
+        self._endpoint = Endpoint(Address.parse(address), tls=tls, server_name=server_name, resolve=resolve)
+
+    async def __aenter__(self) -> QuarantineClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._endpoint.close()
+
+    async def list(self, *, timeout_seconds: float = 5.0) -> rstore_pb2.QuarantineListResponse:
+        """The tails that the replica knows, and which of them it holds."""
+        request = rstore_pb2.QuarantineListRequest()
+        return await self._endpoint.call(QUARANTINE_LIST, request, timeout_seconds=timeout_seconds)
+
+    async def read(
+        self, request: rstore_pb2.QuarantineReadRequest, *, timeout_seconds: float = 10.0
+    ) -> AsyncIterator[rstore_pb2.QuarantineReadResponse]:
+        """Page after page from ``request.offset`` on. ``request`` is kept at where the next page begins."""
+        while True:
+            page = await self._endpoint.call(QUARANTINE_READ, request, timeout_seconds=timeout_seconds)
+            yield page
+            if not page.next_offset:
+                return
+            request.offset = page.next_offset
+
+    async def drop(
+        self, store_id: str, file: str, *, timeout_seconds: float = 10.0
+    ) -> rstore_pb2.QuarantineDropResponse:
+        """Remove a tail from every replica of the region; only the leader answers."""
+        request = rstore_pb2.QuarantineDropRequest(store_id=store_id, file=file)
+        return await self._endpoint.call(QUARANTINE_DROP, request, timeout_seconds=timeout_seconds)

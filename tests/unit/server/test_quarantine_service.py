@@ -1,0 +1,111 @@
+"""The Quarantine service of real replicas: a tail is listed, read, fetched by a replica that lacks it, and dropped."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+
+import pytest
+from rstore_api.client import TlsFiles
+from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.errors import InvalidRequest, NotLeader, OutcomeUnknown, PermissionDenied, TailDamaged, TailNotFound
+from rstore_api.proto.rstore_pb2 import QuarantineListResponse, QuarantineReadRequest
+from unit.server.server_processes import STORE_ID, RegionProcesses, ReplicaProcess, eventually, topology
+
+JUMP = 10**9
+
+
+def _quarantine(region: RegionProcesses, replica: ReplicaProcess, files: TlsFiles | None = None) -> QuarantineClient:
+    return QuarantineClient(replica.peer_address, tls=files or region.operator)
+
+
+async def _list(region: RegionProcesses, replica: ReplicaProcess) -> QuarantineListResponse:
+    async with _quarantine(region, replica) as client:
+        return await client.list()
+
+
+async def _rows(region: RegionProcesses, replica: ReplicaProcess, **request: bytes | str) -> list[tuple[bytes, bytes]]:
+    async with _quarantine(region, replica) as client:
+        pages = [page async for page in client.read(QuarantineReadRequest(**request))]  # type: ignore[arg-type]
+    return [(row.key, row.value) for page in pages for row in page.rows]
+
+
+async def _held_everywhere(region: RegionProcesses) -> bool:
+    answers = [await _list(region, replica) for replica in region.replicas]
+    return all(len(answer.tails) == 1 and answer.tails[0].held and not answer.leaving.phase for answer in answers)
+
+
+async def _lose_a_tail(east: RegionProcesses, west: RegionProcesses) -> None:
+    """East writes what west never gets, and comes back when west is primary."""
+    async with east.client() as client:
+        shared = (await client.put("shared", "1")).header.revision
+    async with west.client() as client:
+        await eventually(client.status, accept=lambda status: status.header.revision >= shared)
+    for replica in west.replicas:
+        await replica.end(signal.SIGKILL)
+    async with east.client() as client:
+        for number in range(3):
+            with contextlib.suppress(OutcomeUnknown):  # when the lease, without a majority, runs out
+                await client.put(f"lost/{number}", f"{number}", timeout_seconds=8)
+    for replica in east.replicas:
+        await replica.end(signal.SIGKILL)
+    west.start()
+    where = topology(west.region, west, east, epoch=2)
+    await west.on_leader(lambda admin: admin.promote(STORE_ID, 2, shared, where, revision_jump=JUMP, timeout_seconds=5))
+    east.start()
+    await eventually(lambda: _held_everywhere(east), timeout_seconds=30)
+
+
+async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
+    east, west = await start_regions(("us-east", 3), ("eu-west", 1))
+    await _lose_a_tail(east, west)
+    leader = await east.leader()
+    first, second = [replica for replica in east.replicas if replica is not leader]
+    (tail,) = (await _list(east, leader)).tails
+    assert (tail.count, tail.revisions, tail.epoch, tail.replaced_by_epoch) == (3, 3, 1, 2)
+    lost = [(b"lost/0", b"0"), (b"lost/1", b"1"), (b"lost/2", b"2")]
+    for replica in east.replicas:
+        assert await _rows(east, replica, file=tail.file) == lost
+    assert await _rows(east, first, file=tail.file, key=b"lost/1") == lost[1:2]
+    assert await _rows(east, first, file=tail.file, key=b"lost/1", range_end=b"m") == lost[1:]
+
+    for wrong, error in (("../../tls/tls.key", InvalidRequest), ("9-9-9.wal", TailNotFound)):
+        with pytest.raises(error):
+            await _rows(east, first, file=wrong)
+    async with _quarantine(east, first, east.client_files) as client:
+        with pytest.raises(PermissionDenied):
+            await client.list()
+
+    def file_of(replica: ReplicaProcess) -> Path:
+        return replica.directory / "data" / "quarantine" / tail.file
+
+    # One replica's file is damaged and says where; one has none and gets it from the others.
+    whole = file_of(leader).read_bytes()
+    assert {file_of(replica).read_bytes() for replica in east.replicas} == {whole}
+    file_of(first).write_bytes(whole[:-60] + bytes([whole[-60] ^ 1]) + whole[-59:])
+    with pytest.raises(TailDamaged, match=rf"{tail.file} is damaged at offset \d+.*{first.name}"):
+        await _rows(east, first, file=tail.file)
+    await second.end()
+    file_of(second).unlink()
+    second.start()
+    await eventually(lambda: _rows(east, second, file=tail.file), timeout_seconds=30)
+    assert file_of(second).read_bytes() == whole
+    assert await eventually(lambda: _rows(east, first, file=tail.file), timeout_seconds=30) == lost
+    assert file_of(first).read_bytes() == whole
+
+    leader = await east.leader()
+    follower = next(replica for replica in east.replicas if replica is not leader)
+    async with _quarantine(east, follower) as client:
+        with pytest.raises(NotLeader) as refused:
+            await client.drop(STORE_ID, tail.file)
+        assert refused.value.leader == leader.peer_address
+    async with _quarantine(east, leader) as client:
+        assert (await client.drop(STORE_ID, tail.file)).dropped
+        assert not (await client.drop(STORE_ID, tail.file)).dropped
+
+    async def gone_everywhere() -> bool:
+        return not any([(await _list(east, replica)).tails for replica in east.replicas])
+
+    await eventually(gone_everywhere)
+    assert not any(file_of(replica).exists() for replica in east.replicas)
