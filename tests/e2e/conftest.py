@@ -35,7 +35,7 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def kubeconfig(scratch: Path) -> Iterator[Path]:
-    with dev_cluster(scratch / "cluster", scratch.name) as path:
+    with dev_cluster(scratch / "cluster", scratch.name, "--faults") as path:
         yield path
 
 

@@ -1,0 +1,150 @@
+"""What fault tests share: a load that remembers, links to break, processes to stop, and the judgement afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from rstore_cli.demo.load import Ledger, Load, wait_until
+from rstore_cli.demo.loss import account, tolerable, wait_failed_over
+from rstore_cli.demo.store import Store
+from rstore_devcluster.links.control import LinkFaults
+from rstore_devcluster.links.rules import HANG, Fault, LinkRule
+
+LONG = os.environ.get("RSTORE_LONG_FAULTS", "") not in ("", "0")
+"""Whether the long versions of the fault tests run, too."""
+
+CUT = LinkRule(cut=HANG)
+OPERATOR, API = "operator", "api"
+
+
+class Scene:
+    """One store under faults."""
+
+    def __init__(self, store: Store, links: LinkFaults, data_dir: Path, prefix: bytes) -> None:
+        self.store = store
+        self.links = links
+        self._data_dir = data_dir
+        self.prefix = prefix
+
+    # ---- who is who
+
+    async def primary(self) -> str:
+        """The primary region, by status."""
+        region: str = (await self.store.status())["primaryRegion"]
+        return region
+
+    async def others(self, region: str) -> list[str]:
+        """All regions but one."""
+        return [name for name in await self.store.regions() if name != region]
+
+    async def condition(self, kind: str) -> dict[str, Any]:
+        """A condition of the store; empty when it has none of that type."""
+        conditions = (await self.store.status()).get("conditions", [])
+        return next((found for found in conditions if found["type"] == kind), {})
+
+    # ---- writing and judging
+
+    @asynccontextmanager
+    async def writing(
+        self,
+        through: list[str] | None = None,
+        *,
+        per_region: int = 1,
+        timeout_seconds: float = 10.0,
+        name: bytes = b"",
+    ) -> AsyncIterator[Load]:
+        """A load around a block, through these regions (default: all); nothing is judged yet. Two loads at once need a
+        ``name`` each."""
+        regions = through if through is not None else await self.store.regions()
+        clients = [self.store.new_client(region) for region in regions for _ in range(per_region)]
+        try:
+            writers = [self.store.writer(client, timeout_seconds=timeout_seconds) for client in clients]
+            async with Load(writers, prefix=self.prefix + name, pause_seconds=0.005) as load:
+                await load.wait_acknowledged(10, timeout_seconds=30)
+                yield load
+        finally:
+            for client in clients:
+                await client.close()
+
+    async def judge(self, *loads: Load, nothing_quarantined: bool = False) -> None:
+        """All links whole, everything steady: no region differs, no acknowledged write is unaccounted for, and no two
+        regions acknowledged at once. ``nothing_quarantined``: each is in the store itself, in every region."""
+        revision = await self.store.wait_converged(timeout_seconds=90)
+        status = await self.store.status()
+        acks = sorted((ack for load in loads for ack in load.ledger.acks), key=lambda ack: ack.answered_at)
+        assert Ledger(acks=acks).overtaken() == [], "two regions acknowledged writes at once"
+        for load in loads:
+            verdicts = await self.store.judge(load.ledger, load.prefix)
+            assert all(tolerable(verdict) for verdict in verdicts.values()), verdicts
+            missing = {key for verdict in verdicts.values() for key in verdict.lost}
+            assert account(load.ledger, missing, status).lost == ()
+            assert not (nothing_quarantined and missing), sorted(missing)
+        assert len({found.hash for found in await self.store.hashes(revision)}) == 1
+
+    async def failed_over(self, region: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
+        """Waits until another region is primary; the receipt."""
+        return await wait_failed_over(self.store, region, timeout_seconds=timeout_seconds)
+
+    # ---- links
+
+    def isolate(self, place: str, *from_places: str) -> None:
+        """Nothing comes through between a place and these others, and nobody is told."""
+        both = [(place, other) for other in from_places] + [(other, place) for other in from_places]
+        self.links.replace([*self.links.faults(), *(Fault(source, target, CUT) for source, target in both)])
+
+    def every_link(self, rule: LinkRule, places: list[str]) -> None:
+        """The same rule for every link between these places."""
+        faults = [Fault(one, other, rule) for one in places for other in places if one != other]
+        self.links.replace(faults)
+
+    # ---- processes
+
+    def pids(self, pod_prefix: str) -> list[int]:
+        """Processes of this cluster's pods whose name begins like that."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                variables = dict(
+                    item.split(b"=", 1) for item in (entry / "environ").read_bytes().split(b"\0") if b"=" in item
+                )
+            except OSError:
+                continue
+            of_cluster = str(self._data_dir).encode() in variables.get(b"RSTORE_DEV_DNS_FILE", b"")
+            if of_cluster and variables.get(b"HOSTNAME", b"").startswith(pod_prefix.encode()):
+                found.append(int(entry.name))
+        return found
+
+    @contextmanager
+    def hanging(self, pod_prefix: str) -> Iterator[None]:
+        """The pods' processes stop where they are for as long as the block lasts: no answer, no end either."""
+        pids = self.pids(pod_prefix)
+        assert pids, f"no process of {pod_prefix}"
+        signal_all(pids, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            signal_all(pids, signal.SIGCONT)
+
+    async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
+        """Waits for an asynchronous condition."""
+        await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.2)
+
+
+def signal_all(pids: list[int], number: int) -> None:
+    """The same signal to each of these processes that is still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def gap_since(load: Load, began: float) -> float:
+    """The longest time without an acknowledged write since a moment, in seconds."""
+    return load.ledger.longest_gap_seconds(began, time.monotonic())

@@ -1,0 +1,33 @@
+"""The operator cannot reach the primary region, everyone else can: nothing is moved, no write is lost or late."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from e2e.faults.scene import LONG, OPERATOR, gap_since
+
+CUT_SECONDS = 30 if LONG else 8
+"""Several times the failover delay of 2 s."""
+
+
+@pytest.mark.timeout(300)
+async def test_no_failover_while_a_majority_sees_the_lease_renewed(scene):
+    primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
+    async with scene.writing() as load:
+        began = time.monotonic()
+        scene.isolate(OPERATOR, primary)
+        acknowledged = len(load.ledger.acks)
+        await asyncio.sleep(CUT_SECONDS)  # what is waited for is that nothing happens
+        status = await scene.store.status()
+        assert (status["primaryRegion"], status["epoch"]) == (primary, epoch)
+        assert "failover" not in status
+        assert len(load.ledger.acks) > acknowledged + 50
+        assert gap_since(load, began) < 2
+        seen = next(region for region in status["regions"] if region["name"] == primary)
+        assert seen["phase"] != "Ready", "the operator does not pretend to see it"
+        scene.links.clear()
+        await scene.store.wait_steady(primary=primary)
+    await scene.judge(load, nothing_quarantined=True)
+    assert (await scene.store.status())["epoch"] == epoch

@@ -1,0 +1,35 @@
+"""Every pod of the primary region is killed under load and kept away: another region takes over by itself."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from e2e.faults.scene import gap_since
+from rstore_cli.demo.loss import lose_region, restore_region
+
+GAP_SECONDS = 12
+"""Generous: the machine may be busy. `scripts/failover_figures.py` measures what it is on a quiet one."""
+
+
+@pytest.mark.timeout(300)
+async def test_another_region_takes_over_and_the_lost_one_rejoins(scene):
+    store = scene.store
+    primary = await scene.primary()
+    epoch = (await store.status())["epoch"]
+    async with scene.writing(await scene.others(primary)) as load:
+        began = time.monotonic()
+        try:
+            await lose_region(store, primary)
+            receipt = await scene.failed_over(primary)
+            await load.wait_acknowledged(50, timeout_seconds=60)
+            assert gap_since(load, began) < GAP_SECONDS
+        finally:
+            await restore_region(store, primary)
+        await store.wait_steady(timeout_seconds=120)
+    assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
+    assert receipt["epoch"] > epoch
+    assert [step["name"] for step in receipt["steps"]] == ["Fencing", "Waiting", "Promoting", "Repointing"]
+    reasons = {reason for _, reason, _ in await store.events()}
+    assert {"FailoverFencing", "FailoverPromoting", "FailoverSucceeded"} <= reasons
+    await scene.judge(load)

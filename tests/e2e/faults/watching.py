@@ -1,0 +1,25 @@
+"""Hearing of a step of a failover as soon as it is on record."""
+
+from __future__ import annotations
+
+import subprocess
+
+from rstore_cli.demo.tools import Kubectl, clean_environment
+
+TIMEOUT_SECONDS = 60
+_PATH = "{.status.failover.step}{'\\n'}"
+
+
+def wait_for_step(kubectl: Kubectl, store: str, step: str) -> bool:
+    """Blocks until that step, or a later one of the same failover, is on record. False when none came in time."""
+    command = kubectl.command(
+        "get", "rstore", store, "--watch", f"-o=jsonpath={_PATH}", f"--request-timeout={TIMEOUT_SECONDS}s"
+    )
+    order = ["Fencing", "Waiting", "Promoting", "Repointing"]
+    wanted = order[order.index(step) :]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment()) as process:
+        assert process.stdout is not None
+        try:
+            return any(line.strip() in wanted for line in process.stdout)
+        finally:
+            process.kill()
