@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rstore_api.client import Client, TlsPem
 from rstore_api.errors import StoreError
@@ -18,6 +18,13 @@ CLIENT_PORT = 2379
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")
 
 
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+C = TypeVar("C", bound=_Closable)
+
+
 def client_secret_name(store: str) -> str:
     """The Secret that holds a client's certificate for the store."""
     return f"{store}-client-tls"
@@ -25,7 +32,11 @@ def client_secret_name(store: str) -> str:
 
 def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
     """The three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
-    name = client_secret_name(store)
+    return read_certificates(cluster, store, client_secret_name(store))
+
+
+def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
+    """The three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError."""
     found = cluster.secret(name)
     missing = [key for key in TLS_KEYS if not found.get(key)]
     if missing:
@@ -59,8 +70,15 @@ def pick_region(store: dict[str, Any], wanted: str | None) -> str:
 @asynccontextmanager
 async def open_replica(cluster: Cluster, pod: str, tls: TlsPem) -> AsyncIterator[Client]:
     """A client of exactly one replica, through a forwarded port. A failed forward is named in the error."""
-    async with PortForward(partial(cluster.open_port, pod, CLIENT_PORT)) as forward:
-        client = Client([forward.endpoint], tls=tls)
+    async with open_pod(cluster, pod, CLIENT_PORT, lambda address: Client([address], tls=tls)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def open_pod(cluster: Cluster, pod: str, port: int, make: Callable[[str], C]) -> AsyncIterator[C]:
+    """What ``make`` gives for the address behind which a pod's port is. A failed forward is named in the error."""
+    async with PortForward(partial(cluster.open_port, pod, port)) as forward:
+        client = make(forward.endpoint)
         try:
             yield client
         except StoreError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -27,7 +26,7 @@ from rstore_cli.options import (
     StoreName,
     TimeoutOption,
 )
-from rstore_cli.output import emit, table
+from rstore_cli.output import emit, table, text_field
 
 T = TypeVar("T")
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
@@ -135,8 +134,8 @@ def range_data(response: rpc_pb2.RangeResponse) -> dict[str, Any]:
     for kv in response.kvs:
         items.append(
             {
-                **_text("key", kv.key),
-                **_text("value", kv.value),
+                **text_field("key", kv.key),
+                **text_field("value", kv.value),
                 "createRevision": int(kv.create_revision),
                 "modRevision": int(kv.mod_revision),
                 "version": int(kv.version),
@@ -148,13 +147,6 @@ def range_data(response: rpc_pb2.RangeResponse) -> dict[str, Any]:
         "more": response.more,
         "kvs": items,
     }
-
-
-def _text(field: str, content: bytes) -> dict[str, str]:
-    try:
-        return {field: content.decode()}
-    except UnicodeDecodeError:
-        return {f"{field}Base64": base64.b64encode(content).decode()}
 
 
 def _print_range(console: Console, response: rpc_pb2.RangeResponse) -> None:

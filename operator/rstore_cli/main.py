@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 from rstore_cli import certs, data, failover, status, verify
 from rstore_cli.errors import EXIT_FAILED, CliError
 from rstore_cli.output import stderr
+from rstore_cli.quarantine.app import app as quarantine
 
 
 class Commands(TyperGroup):
@@ -55,6 +56,7 @@ app.command("get")(data.get)
 app.command("del")(data.delete)
 app.command("verify")(verify.verify)
 app.command("certs")(certs.certs)
+app.add_typer(quarantine)
 
 
 def _print_version(wanted: bool) -> None:

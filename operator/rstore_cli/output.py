@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +49,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     for row in rows:
         made.add_row(*row)
     return made
+
+
+def text_field(field: str, content: bytes) -> dict[str, str]:
+    """Bytes for JSON and YAML: as ``field`` when they are UTF-8, else as ``fieldBase64``."""
+    try:
+        return {field: content.decode()}
+    except UnicodeDecodeError:
+        return {f"{field}Base64": base64.b64encode(content).decode()}
 
 
 def seconds(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from types import TracebackType
 
 from rstore_api.client_call import Endpoint, Method
@@ -58,7 +58,7 @@ class QuarantineClient:
 
     async def read(
         self, request: rstore_pb2.QuarantineReadRequest, *, timeout_seconds: float = 10.0
-    ) -> AsyncIterator[rstore_pb2.QuarantineReadResponse]:
+    ) -> AsyncGenerator[rstore_pb2.QuarantineReadResponse, None]:
         """Page after page from ``request.offset`` on. ``request`` is kept at where the next page begins."""
         while True:
             page = await self._endpoint.call(QUARANTINE_READ, request, timeout_seconds=timeout_seconds)

@@ -82,7 +82,7 @@ class TailFetcher:
     async def _copy(client: QuarantineClient, tail: Tail, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
-            async with aclosing(client.read(QuarantineReadRequest(file=tail.file, raw=True))) as pages:  # type: ignore[type-var]
+            async with aclosing(client.read(QuarantineReadRequest(file=tail.file, raw=True))) as pages:
                 async for page in pages:
                     await asyncio.to_thread(file.write, page.data)
             await asyncio.to_thread(_flush, file.fileno(), file.flush)

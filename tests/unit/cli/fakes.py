@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rstore_api.errors import FutureRevision, StoreError
-from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2_grpc
 from rstore_cli.cluster import GROUP, Pod
 from rstore_cli.errors import CliError
 
@@ -216,6 +216,8 @@ def serve(replica: FakeReplica, authority: Authority) -> Iterator[tuple[str, int
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     rpc_pb2_grpc.add_KVServicer_to_server(replica, server)
     rpc_pb2_grpc.add_MaintenanceServicer_to_server(replica, server)
+    if isinstance(replica, rstore_pb2_grpc.QuarantineServicer):
+        rstore_pb2_grpc.add_QuarantineServicer_to_server(replica, server)
     credentials = grpc.ssl_server_credentials([(key, certificate)], authority.ca, require_client_auth=True)
     port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()

@@ -1,0 +1,164 @@
+"""Reaching the replicas that hold a tail: through their peer ports, with the operator's certificate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from rstore_api.client import TlsPem
+from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.errors import StoreError
+from rstore_api.proto.rstore_pb2 import LeavingTail, QuarantinedRow, QuarantinedTail, QuarantineReadRequest
+
+from rstore_cli.cluster import Cluster, Pod
+from rstore_cli.connect import open_pod, read_certificates
+from rstore_cli.errors import CliError
+
+PEER_PORT = 2380
+PARALLEL_REPLICAS = 8
+
+
+def operator_secret_name(store: str) -> str:
+    """The Secret with the certificate that may read quarantine: it holds what clients of the store have written."""
+    return f"{store}-operator-tls"
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What one replica answered: the tails it knows, or why it did not answer."""
+
+    region: str
+    replica: str
+    leader: bool = False
+    tails: tuple[QuarantinedTail, ...] = ()
+    leaving: LeavingTail | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class RegionTail:
+    """One tail of a region: its file, what is known of it, and who holds it."""
+
+    region: str
+    file: str
+    known: QuarantinedTail
+    holders: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    """Replicas that ought to hold it and do not, or whose file is damaged."""
+    damage: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What people call it: ``region/epoch-first-last``."""
+        return f"{self.region}/{self.file.removesuffix('.wal')}"
+
+
+@dataclass(frozen=True)
+class Access:
+    """A store's replicas and the certificate to ask them with."""
+
+    cluster: Cluster
+    store: str
+    tls: TlsPem
+    pods: tuple[Pod, ...] = field(default=())
+
+    @classmethod
+    def to(cls, cluster: Cluster, store: str) -> Access:
+        """To the store of that name. Raises CliError."""
+        cluster.store(store)
+        pem = read_certificates(cluster, store, operator_secret_name(store))
+        tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
+        return cls(cluster, store, tls, tuple(sorted(cluster.pods(store), key=lambda pod: (pod.region, pod.name))))
+
+    @asynccontextmanager
+    async def open(self, replica: str) -> AsyncIterator[QuarantineClient]:
+        """A client of one replica."""
+        async with open_pod(
+            self.cluster, replica, PEER_PORT, lambda address: QuarantineClient(address, tls=self.tls)
+        ) as client:
+            yield client
+
+    async def holdings(self) -> list[Holding]:
+        """What every replica says. One that does not answer is named with the reason."""
+        gate = asyncio.Semaphore(PARALLEL_REPLICAS)
+
+        async def ask(pod: Pod) -> Holding:
+            if not pod.ready:
+                return Holding(pod.region, pod.name, problem="not ready, was not asked")
+            try:
+                async with gate, self.open(pod.name) as client:
+                    answer = await client.list()
+            except (StoreError, CliError) as error:
+                return Holding(pod.region, pod.name, problem=str(error))
+            leaving = answer.leaving if answer.HasField("leaving") else None
+            return Holding(pod.region, pod.name, answer.is_leader, tuple(answer.tails), leaving)
+
+        return list(await asyncio.gather(*(ask(pod) for pod in self.pods)))
+
+    async def find(self, wanted: str) -> RegionTail:
+        """The tail that a person means. Raises CliError when there is none, or more than one."""
+        holdings = await self.holdings()
+        found = [tail for tail in tails_of(holdings) if is_called(tail, wanted)]
+        if len(found) == 1:
+            return found[0]
+        hint = f"`rstore quarantine list {self.store}` shows what there is"
+        if found:
+            raise CliError(f"{wanted} is in {len(found)} regions: {', '.join(tail.name for tail in found)}", hint=hint)
+        silent = [f"{holding.replica}: {holding.problem}" for holding in holdings if holding.problem]
+        told = f" ({'; '.join(silent)})" if silent else ""
+        raise CliError(f'store "{self.store}" has no tail "{wanted}" in quarantine{told}', hint=hint)
+
+    async def rows(
+        self, tail: RegionTail, *, key: bytes = b"", range_end: bytes = b"", timeout_seconds: float
+    ) -> AsyncGenerator[list[QuarantinedRow], None]:
+        """The rows of a tail, page by page. What one replica cannot give is asked of the next, from there on."""
+        request = QuarantineReadRequest(file=tail.file, key=key, range_end=range_end)
+        problem = CliError(
+            f"no replica that can be reached holds {tail.name}",
+            hint=f"`rstore quarantine list {self.store}` shows who holds it",
+        )
+        for replica in tail.holders:
+            try:
+                async with self.open(replica) as client:
+                    async for page in client.read(request, timeout_seconds=timeout_seconds):
+                        yield list(page.rows)
+                    return
+            except (StoreError, CliError) as error:
+                problem = CliError(str(error), hint=f"`rstore quarantine list {self.store}` shows who holds it")
+        raise problem
+
+
+def tails_of(holdings: Sequence[Holding]) -> list[RegionTail]:
+    """PURE: the tails of all regions, by region and first revision."""
+    known: dict[tuple[str, str], QuarantinedTail] = {}
+    for holding in holdings:
+        for tail in holding.tails:
+            held = known.get((holding.region, tail.file))
+            if held is None or (tail.count and not held.count) or (held.unknown and not tail.unknown):
+                known[holding.region, tail.file] = tail
+    found = []
+    for (region, file), tail in known.items():
+        answers = [
+            (holding, next((mine for mine in holding.tails if mine.file == file), None))
+            for holding in holdings
+            if holding.region == region and not holding.problem
+        ]
+        found.append(
+            RegionTail(
+                region,
+                file,
+                tail,
+                holders=tuple(holding.replica for holding, mine in answers if mine is not None and mine.held),
+                lacking=tuple(holding.replica for holding, mine in answers if mine is None or not mine.held),
+                damage=tuple(mine.damage for _, mine in answers if mine is not None and mine.damage),
+            )
+        )
+    return sorted(found, key=lambda tail: (tail.region, tail.known.first_revision, tail.file))
+
+
+def is_called(tail: RegionTail, wanted: str) -> bool:
+    """PURE: whether a person who says ``wanted`` means this tail: with or without region and ``.wal``."""
+    name = wanted.removesuffix(".wal")
+    return name in (tail.name, tail.file.removesuffix(".wal"))

@@ -1,0 +1,78 @@
+"""Goes through a tail and compares each key with what the store has now: what ``diff`` shows and ``replay`` acts on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rstore_api.client import Client
+from rstore_api.proto.kv_pb2 import KeyValue
+
+from rstore_cli.quarantine.access import Access, RegionTail
+from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict, add_row, verdict
+
+IN_FLIGHT = 32
+"""Keys that are asked for, or written, at a time."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The tail's last word on a key, what the store has, and what that means."""
+
+    key: bytes
+    change: KeyChange
+    value: bytes
+    present: KeyValue | None
+    verdict: Verdict
+
+
+async def last_changes(
+    access: Access, tail: RegionTail, selection: Selection, *, timeout_seconds: float
+) -> dict[bytes, KeyChange]:
+    """The keys of a tail that are meant, without their values: takes memory for each key, not for the tail."""
+    changes: dict[bytes, KeyChange] = {}
+    async for page in access.rows(tail, timeout_seconds=timeout_seconds):
+        for row in page:
+            if row.key in selection:
+                add_row(changes, row, tail.known.fork_revision)
+    return changes
+
+
+async def for_each_key(
+    access: Access,
+    client: Client,
+    tail: RegionTail,
+    changes: dict[bytes, KeyChange],
+    act: Callable[[Compared], Awaitable[T]],
+    *,
+    timeout_seconds: float,
+) -> AsyncIterator[T]:
+    """What ``act`` makes of each key, in the order of the tail's last rows, several keys at a time."""
+
+    async def compare(key: bytes, value: bytes) -> T:
+        found = await client.get(key, timeout_seconds=timeout_seconds)
+        present = found.kvs[0] if found.kvs else None
+        change = changes[key]
+        meaning = verdict(change, value, present, tail.known.fork_revision)
+        return await act(Compared(key, change, value, present, meaning))
+
+    waiting: list[asyncio.Task[T]] = []
+    try:
+        async for page in access.rows(tail, timeout_seconds=timeout_seconds):
+            for row in page:
+                change = changes.get(row.key)
+                if change is None or not change.is_of(row):
+                    continue
+                if len(waiting) >= IN_FLIGHT:
+                    yield await waiting.pop(0)
+                waiting.append(asyncio.create_task(compare(row.key, row.value)))
+        while waiting:
+            yield await waiting.pop(0)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

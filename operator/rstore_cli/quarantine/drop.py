@@ -1,0 +1,81 @@
+"""``rstore quarantine drop``: removes a tail from every replica of its region, for good."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rstore_api.errors import NoLeader, NotLeader, StoreError, Unreachable
+
+from rstore_cli.cluster import Cluster, Target
+from rstore_cli.errors import CliError, UsageError
+from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.output import emit
+from rstore_cli.quarantine.access import Access, Holding, RegionTail, is_called, tails_of
+
+
+def drop(
+    name: StoreName,
+    tails: Annotated[list[str], typer.Argument(metavar="TAIL...", help="As `rstore quarantine list` shows them.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Really: nothing brings them back.")] = False,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Delete tails from quarantine, on every replica, for good. One that is gone already is no error."""
+    access = Access.to(Cluster.connect(Target(kubeconfig, context, namespace)), name)
+    store_id = str(access.cluster.store(name).get("status", {}).get("storeId", ""))
+    results = asyncio.run(_drop_all(access, store_id, tails, really=yes))
+
+    def render(console: Console) -> None:
+        for one in results:
+            console.print(f"{one['name']}: {one['result']}", markup=False, highlight=False)
+
+    emit({"tails": results}, output, render)
+
+
+async def _drop_all(access: Access, store_id: str, wanted: list[str], *, really: bool) -> list[dict[str, Any]]:
+    holdings = await access.holdings()
+    chosen = {name: [tail for tail in tails_of(holdings) if is_called(tail, name)] for name in wanted}
+    for name, found in chosen.items():
+        if len(found) > 1:
+            named = ", ".join(tail.name for tail in found)
+            raise CliError(f"{name} is in {len(found)} regions: {named}", hint="name it with its region")
+        if not found and any(holding.problem for holding in holdings):
+            raise CliError(
+                f"nobody who answered has {name}, and not every replica answered",
+                hint=f"`rstore quarantine list {access.store}` shows who did not; try again when they do",
+            )
+    if not really:
+        lost = [tail for found in chosen.values() for tail in found]
+        rows = sum(tail.known.count for tail in lost)
+        raise UsageError(
+            f"this deletes {len(lost)} tails with {rows} rows that exist nowhere else",
+            hint="look at them with `rstore quarantine diff`, then repeat the command with --yes",
+        )
+    results = []
+    for name, found in chosen.items():
+        if found:
+            await _drop(access, store_id, found[0], holdings)
+        results.append({"name": found[0].name if found else name, "result": "dropped" if found else "not there"})
+    return results
+
+
+async def _drop(access: Access, store_id: str, tail: RegionTail, holdings: list[Holding]) -> None:
+    """Asks the region's leader, or whoever leads by now."""
+    last: StoreError | CliError = NoLeader(f"no replica of {tail.region} answers")
+    region = [holding for holding in holdings if holding.region == tail.region and not holding.problem]
+    for holding in sorted(region, key=lambda holding: not holding.leader):
+        try:
+            async with access.open(holding.replica) as client:
+                await client.drop(store_id, tail.file)
+                return
+        except (NotLeader, NoLeader, Unreachable, CliError) as error:
+            last = error
+    raise CliError(
+        f"{tail.name} was not dropped: {last}",
+        hint=f"only the leader of {tail.region} can; `rstore status {access.store}` shows whether there is one",
+    )

@@ -1,0 +1,90 @@
+"""``rstore quarantine list``: the tails of every region, and which replicas hold them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from rstore_cli.cluster import Cluster, Target
+from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.output import emit, size, table
+from rstore_cli.quarantine.access import Access, Holding, RegionTail, tails_of
+
+HEADERS = ("TAIL", "EPOCH", "FIRST", "LAST", "REVISIONS", "ROWS", "SIZE", "REPLACED BY EPOCH", "HELD BY")
+
+
+def list_tails(
+    name: StoreName,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List the diverged tails in quarantine: revisions that a region had to itself when another became primary.
+
+    Exit code 1 when no replica answered.
+    """
+    access = Access.to(Cluster.connect(Target(kubeconfig, context, namespace)), name)
+    holdings = asyncio.run(access.holdings())
+    tails = tails_of(holdings)
+    problems = problems_of(holdings, tails)
+    data = {"tails": [tail_data(tail) for tail in tails], "problems": problems}
+
+    def render(console: Console) -> None:
+        if tails:
+            console.print(table(HEADERS, [_row(tail) for tail in tails]))
+        else:
+            console.print("no tails in quarantine")
+        for problem in problems:
+            console.print(problem, style="yellow", markup=False, highlight=False)
+
+    emit(data, output, render)
+    if holdings and all(holding.problem for holding in holdings):
+        raise typer.Exit(1)
+
+
+def problems_of(holdings: list[Holding], tails: list[RegionTail]) -> list[str]:
+    """PURE: what a person should know beside the tails."""
+    found = [f"{holding.replica}: {holding.problem}" for holding in holdings if holding.problem]
+    leaving: dict[str, Any] = {holding.region: holding.leaving for holding in holdings if holding.leaving is not None}
+    found += [
+        f"{region} is leaving its revisions above {tail.fork_revision} ({tail.phase}, {tail.exported_rows} rows so far)"
+        for region, tail in sorted(leaving.items())
+    ]
+    for tail in tails:
+        found += list(tail.damage)
+        if tail.known.unknown:
+            found.append(f"{tail.name} is no tail of its region any more; its file can be dropped")
+        elif tail.lacking:
+            found.append(f"{tail.name} is not on {', '.join(tail.lacking)} yet; they get it from the others")
+    return found
+
+
+def tail_data(tail: RegionTail) -> dict[str, Any]:
+    """PURE: one tail as plain data."""
+    known = tail.known
+    return {
+        "name": tail.name,
+        "region": tail.region,
+        "file": tail.file,
+        "epoch": known.epoch,
+        "firstRevision": known.first_revision,
+        "lastRevision": known.last_revision,
+        "forkRevision": known.fork_revision,
+        "revisions": known.revisions,
+        "rows": known.count,
+        "bytes": known.size_bytes,
+        "replacedByEpoch": known.replaced_by_epoch,
+        "heldBy": list(tail.holders),
+        "missingOn": list(tail.lacking),
+    }
+
+
+def _row(tail: RegionTail) -> tuple[str, ...]:
+    known = tail.known
+    numbers = (known.epoch, known.first_revision, known.last_revision, known.revisions, known.count)
+    held = ", ".join(tail.holders) or "nobody that answered"
+    return (tail.name, *map(str, numbers), size(known.size_bytes), str(known.replaced_by_epoch), held)

@@ -1,0 +1,108 @@
+"""``rstore quarantine show``: the rows of one tail, as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import aclosing
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rstore_api.client import prefix_end
+from rstore_api.proto.rstore_pb2 import QuarantinedRow
+
+from rstore_cli.cluster import Cluster, Target
+from rstore_cli.errors import UsageError
+from rstore_cli.options import (
+    ContextOption,
+    KubeconfigOption,
+    NamespaceOption,
+    Output,
+    OutputOption,
+    StoreName,
+    TimeoutOption,
+)
+from rstore_cli.output import text_field
+from rstore_cli.quarantine.access import Access
+from rstore_cli.quarantine.options import TailName
+
+REVISION_WIDTH = 20
+
+
+def show(
+    name: StoreName,
+    tail: TailName,
+    key: Annotated[str | None, typer.Option("--key", help="Only this key.", show_default=False)] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="Only keys that begin so.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is no limit.")] = 0,
+    namespace: NamespaceOption = None,
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = None,
+    timeout: TimeoutOption = 30.0,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Print the changes that a tail holds, oldest first: revision, key, and the value or that it was deleted.
+
+    Rows are printed as they arrive, so a tail of any size can be piped on.
+    """
+    if key is not None and prefix is not None:
+        raise UsageError("--key or --prefix, not both", hint=f"rstore quarantine show {name} {tail} --prefix PREFIX")
+    start = (prefix if key is None else key) or ""
+    end = prefix_end(start.encode()) if key is None and start else b""
+    access = Access.to(Cluster.connect(Target(kubeconfig, context, namespace)), name)
+    asyncio.run(_print_rows(access, tail, start.encode(), end, limit, timeout, output))
+
+
+async def _print_rows(
+    access: Access, wanted: str, key: bytes, range_end: bytes, limit: int, timeout_seconds: float, output: Output
+) -> None:
+    found = await access.find(wanted)
+    printed = 0
+    begin, end, between = ("[\n", "\n]\n", ",\n") if output is Output.JSON else ("", "", "")
+    if output is Output.TABLE:
+        begin = f"{'REVISION':<{REVISION_WIDTH}}CHANGE   KEY = VALUE\n"
+    sys.stdout.write(begin)
+    async with aclosing(access.rows(found, key=key, range_end=range_end, timeout_seconds=timeout_seconds)) as pages:
+        async for page in pages:
+            for row in page[: limit - printed] if limit else page:
+                sys.stdout.write((between if printed else "") + row_text(row, output))
+                printed += 1
+            if limit and printed >= limit:
+                break
+    if output is Output.YAML and not printed:
+        sys.stdout.write("[]\n")
+    sys.stdout.write(end)
+    sys.stdout.flush()
+
+
+def row_data(row: QuarantinedRow) -> dict[str, Any]:
+    """PURE: one row as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
+    data = {"revision": row.revision, "sub": row.sub, "change": change_of(row), **text_field("key", row.key)}
+    if row.deletion:
+        return data
+    return {
+        **data,
+        **text_field("value", row.value),
+        "createRevision": row.create_revision,
+        "version": row.version,
+        "lease": row.lease,
+    }
+
+
+def change_of(row: QuarantinedRow) -> str:
+    """PURE: what the row did."""
+    return "delete" if row.deletion else "put"
+
+
+def row_text(row: QuarantinedRow, output: Output) -> str:
+    """PURE: one row in the form that was asked for."""
+    if output is Output.JSON:
+        return f"  {json.dumps(row_data(row), ensure_ascii=False)}"
+    if output is Output.YAML:
+        return yaml.safe_dump([row_data(row)], sort_keys=False, allow_unicode=True)
+    where = f"{row.revision}.{row.sub}" if row.sub else str(row.revision)
+    key = row.key.decode(errors="backslashreplace")
+    value = "" if row.deletion else f" = {row.value.decode(errors='backslashreplace')}"
+    return f"{where:<{REVISION_WIDTH}}{change_of(row):<9}{key}{value}\n"
