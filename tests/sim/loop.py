@@ -15,6 +15,7 @@ from typing import Any
 from sim.process import PROCESS
 
 START_SECONDS = 1000.0
+KEPT_TASKS = 20_000
 
 
 class Stuck(RuntimeError):  # noqa: N818
@@ -31,6 +32,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.callbacks = 0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timer_count = 0
+        self._started: list[asyncio.Task[Any]] = []
+        self.set_task_factory(self._start)
+
+    def _start(self, _loop: object, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
+        """Held until the run is over: a process that has died does not clean up when nobody waits for it any more."""
+        task = asyncio.Task(coroutine, loop=self, **options)
+        self._started.append(task)
+        if len(self._started) >= KEPT_TASKS:
+            self._started = [task for task in self._started if not task.done()]
+        return task
 
     def call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim.scenario_region import RegionScenario
-from sim.world import Report, Scenario, World, simulate
+from sim.world import Report, Scenario, World, simulate, spare_the_collector
 
 
 def _regions(world: World, root: Path) -> Scenario:
     """Imported when it is used: it needs all of the operator."""
     from sim.regions.scenario import RegionsScenario
 
+    spare_the_collector("the operator")
     return RegionsScenario(world, root)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import structlog
 from rstore_replica.raft import snapshots
 from sim.loop import Stuck, VirtualLoop
 from sim.network import Network
@@ -86,7 +87,7 @@ class Report:
 
 def simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]) -> Report:
     """Runs one seed to its end or to the first violation."""
-    with _nobody_hears_the_dead():
+    with _silently():
         return _simulate(seed, scope, scenario)
 
 
@@ -97,7 +98,7 @@ def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]
     secrets = snapshots.secrets
     loop = VirtualLoop(max_callbacks=MAX_CALLBACKS)
     gc_was_on = gc.isenabled()
-    _spare_the_collector()
+    spare_the_collector("the simulator")
     gc.disable()
     try:
         world = World(loop, seed)
@@ -133,20 +134,30 @@ def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]
 
 
 @contextmanager
-def _nobody_hears_the_dead() -> Iterator[None]:
-    """What processes that died had under way ends at the end of the run; what it says to that is of no interest."""
-    hook = sys.unraisablehook
+def _silently() -> Iterator[None]:
+    """Nothing is logged, nor what the code of processes that died says when their tasks end with the run."""
+    hook, logs = sys.unraisablehook, structlog.get_config()
     sys.unraisablehook = lambda _unraisable: None
+    structlog.configure(
+        processors=[_drop],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
+        cache_logger_on_first_use=False,
+    )
     try:
         yield
     finally:
         gc.collect()
+        structlog.configure(**logs)
         sys.unraisablehook = hook
 
 
+def _drop(_logger: object, _method: str, _event: object) -> dict[str, object]:
+    raise structlog.DropEvent
+
+
 @functools.cache
-def _spare_the_collector() -> None:
-    """What is there before the first run need not be looked at after each."""
+def spare_the_collector(_what: str) -> None:
+    """What was imported once need not be looked at after each run; once for each ``_what``."""
     gc.collect()
     gc.freeze()
 

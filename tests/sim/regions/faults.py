@@ -41,7 +41,9 @@ class RegionFaults:
         for operator in operators:
             operator.on_step = self._step
         self._kinds: list[tuple[float, Fault]] = [
-            (4, self._lose_region),
+            (3, self._lose_region),
+            (4, self._lose_primary_with_a_tail),
+            (3, self._lose_primaries_in_a_row),
             (2, self._lose_replica),
             (2, self._stop_replica),
             (4, self._cut_regions),
@@ -110,6 +112,52 @@ class RegionFaults:
             host.crash(power=power)
         await asyncio.sleep(self._while_seconds())
         await self._start(hosts)
+
+    async def _lose_primary_with_a_tail(self) -> None:
+        """What the primary acknowledges meanwhile no other region gets, and then it is lost for long enough."""
+        region = self._primary()
+        others = set(self._regions) - {region}
+        deaf = {other for other in others if self._rng.random() < 0.8}
+        pairs = {(region, other) for other in deaf}
+        if self._rng.random() < 0.5:
+            self._wires.extra_seconds = self._rng.uniform(0.2, 1.0)
+            self._trace.fault(f"lines are {self._wires.extra_seconds:.1f} s slower")
+        else:
+            self._trace.fault(f"cut {region} from {sorted(deaf)}")
+            self._wires.cut(pairs)
+        await asyncio.sleep(self._rng.uniform(0.1, 1.5))
+        power = self._rng.random() < 0.5
+        for host in self._hosts[region]:
+            host.crash(power=power)
+        self._wires.extra_seconds = 0.0
+        self._wires.heal(pairs)
+        await self._changed_from(region)
+        await self._start(self._hosts[region])
+
+    async def _changed_from(self, region: str) -> None:
+        """Until another region is primary, or for as long as one may wait for that here."""
+        for _ in range(40):
+            if self._primary() != region:
+                break
+            await asyncio.sleep(0.25)
+        await asyncio.sleep(self._rng.choice([0.0, 0.5, 3.0]))
+
+    async def _lose_primaries_in_a_row(self) -> None:
+        """Each new primary is lost as well; they come back in any order, or all at once."""
+        lost: list[str] = []
+        for _ in range(self._rng.choice([2, 2, 3])):
+            region = self._primary()
+            if region not in lost:
+                lost.append(region)
+            for host in self._hosts[region]:
+                host.crash(power=self._rng.random() < 0.3)
+            await self._changed_from(region)
+            if len(lost) * 2 > len(self._regions) or self._rng.random() < 0.4:
+                back = lost.pop(self._rng.randrange(len(lost)))
+                await self._start(self._hosts[back])
+        self._rng.shuffle(lost)
+        for region in lost:
+            await self._start(self._hosts[region])
 
     async def _start(self, hosts: list[Host]) -> None:
         for host in hosts:

@@ -83,7 +83,9 @@ class Ledger:
         self.applied += 1
         self._check_log(host, index, term, entry, answer)
         kind = rstore_pb2.LogEntry.FromString(entry).WhichOneof("command") or "empty"
-        if kind not in ("write", "rows", "empty"):
+        if kind in ("write", "rows", "empty"):
+            self.world.trace.add(f"{host.name} applies {index} {kind}: revision {machine.revision}")
+        else:
             now = machine.state
             self.world.trace.add(
                 f"{host.name} applies {index} {kind}: epoch {now.epoch} promised {now.promised_epoch} "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -18,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import structlog
 from rstore_api import client_call
 from rstore_api.client_dial import Address
 from rstore_replica import metrics, resolver
@@ -63,27 +61,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
     with ExitStack() as stack:
         for owner, name, value in replaced:
             stack.enter_context(mock.patch.object(owner, name, value))
-        stack.enter_context(_silent())
         yield
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing is logged."""
-    before = structlog.get_config()
-    structlog.configure(
-        processors=[_drop],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
-        cache_logger_on_first_use=False,
-    )
-    try:
-        yield
-    finally:
-        structlog.configure(**before)
-
-
-def _drop(_logger: object, _method: str, _event: object) -> dict[str, object]:
-    raise structlog.DropEvent
 
 
 class _SharedMetrics(metrics.Metrics):

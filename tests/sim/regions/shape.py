@@ -38,7 +38,7 @@ class Shape:
 def shape_of(rng: random.Random) -> Shape:
     """Mostly small, so that everything happens often and costs little."""
     names = NAMES[: rng.choice([2, 2, 3, 3, 3, 3, 5])]
-    replicas = {name: 3 if rng.random() < 0.15 else 1 for name in names}
+    replicas = {name: 3 if rng.random() < 0.1 else 1 for name in names}
     failover: dict[str, Any] = {
         "leaseDuration": rng.choice(["1s", "1s", "2s", "3s"]),
         "failoverDelay": rng.choice(["500ms", "1s", "2s"]),
