@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -13,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from rstore_api.tls import TlsFiles, TlsPem
 
 from rstore_replica.log import get_logger
+from rstore_replica.wire.contexts import Following, client_context, server_context
 
 _log = get_logger("tls")
 
@@ -26,7 +29,7 @@ class TlsError(Exception):
 class CertificateStore:
     """The three PEM files of a directory (``ca.crt``, ``tls.crt``, ``tls.key``) as last read in a usable state.
 
-    Thread-safe: gRPC asks for the server's certificates from its own threads. Files that are half-written or do not
+    Thread-safe. Files that are half-written or do not
     fit together leave the previous ones in use, with one warning per change.
     """
 
@@ -55,28 +58,13 @@ class CertificateStore:
         """Client credentials with the newest usable contents."""
         return self.current().channel_credentials()
 
-    def server_credentials(self, *, require_client: bool) -> grpc.ServerCredentials:
-        """Server credentials that follow the files; ``require_client`` refuses peers without one of the CA."""
-        pem = self.current()
-        return grpc.dynamic_ssl_server_credentials(
-            _server_configuration(pem),
-            self._fetcher(pem),  # type: ignore[arg-type]  # None ("as before") is allowed, the stubs do not know
-            require_client_authentication=require_client,
-        )
+    def server_contexts(self, *, require_client: bool) -> Callable[[], ssl.SSLContext]:
+        """Server contexts that follow the files; ``require_client`` refuses peers without a certificate of the CA."""
+        return Following(self.current, partial(server_context, require_client=require_client))
 
-    def _fetcher(self, first: TlsPem) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-        """What gRPC calls at each handshake: new certificates, or None when nothing changed."""
-        in_use = first
-
-        def fetch() -> grpc.ServerCertificateConfiguration | None:
-            nonlocal in_use
-            pem = self.current()
-            if pem is in_use:
-                return None
-            in_use = pem
-            return _server_configuration(pem)
-
-        return fetch
+    def client_contexts(self) -> Callable[[], ssl.SSLContext]:
+        """Client contexts that follow the files."""
+        return Following(self.current, client_context)
 
     def _stat(self) -> Stamp:
         stamps = []
@@ -87,10 +75,6 @@ class CertificateStore:
             except OSError:
                 stamps.append((0, 0, 0))
         return tuple(stamps)
-
-
-def _server_configuration(pem: TlsPem) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(pem.key, pem.cert)], root_certificates=pem.ca)
 
 
 def _checked(files: TlsFiles) -> TlsPem:

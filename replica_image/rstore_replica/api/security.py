@@ -5,15 +5,12 @@ TLS has already refused everybody without a certificate of the store's CA. The c
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import grpc
-from grpc import aio
 from rstore_api.errors import PermissionDenied
 
 from rstore_replica.log import get_logger
+from rstore_replica.wire.server import Refusal
 
 _log = get_logger("security")
 
@@ -30,14 +27,12 @@ PEER_PORT_RULES: Mapping[str, frozenset[str]] = {
 }
 """Kinds of certificate that may call each service of the peer port; a service that is not here is for peers only."""
 
-Context = Any
-Handler = Any
+AuthContext = Mapping[str, Sequence[bytes]]
 
 
-def common_names(context: Context) -> frozenset[str]:
+def common_names(auth: AuthContext) -> frozenset[str]:
     """The common names in the caller's certificate; empty without one."""
-    found = context.auth_context().get("x509_common_name") or ()
-    return frozenset(name.decode(errors="replace") for name in found)
+    return frozenset(name.decode(errors="replace") for name in auth.get("x509_common_name", ()))
 
 
 def allowed_kinds(method: str, rules: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -46,68 +41,13 @@ def allowed_kinds(method: str, rules: Mapping[str, frozenset[str]]) -> frozenset
     return rules.get(service, frozenset({PEER}))
 
 
-class KindInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # not generic at run time
+def admit_by_kind(
+    method: str, auth: AuthContext, *, rules: Mapping[str, frozenset[str]] = PEER_PORT_RULES
+) -> Refusal | None:
     """Refuses callers whose certificate is of a kind that may not call the service."""
-
-    def __init__(self, rules: Mapping[str, frozenset[str]] = PEER_PORT_RULES) -> None:
-        self._rules = rules
-
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Handler]], handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler:
-        """The handler with a check in front of it."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        method = handler_call_details.method
-        allowed = allowed_kinds(method, self._rules)
-
-        async def check(context: Context) -> None:
-            kinds = common_names(context)
-            if kinds & allowed:
-                return
-            _log.warning("call_refused", method=method, kinds=sorted(kinds), peer=context.peer())
-            error = PermissionDenied(
-                f"a certificate of kind {', '.join(sorted(kinds)) or 'none'} may not call {method}"
-            )
-            await context.abort(error.status, str(error), error.trailing_metadata())
-
-        return _guarded(handler, check)
-
-
-def _guarded(handler: Handler, check: Callable[[Context], Awaitable[None]]) -> Handler:
-    """The same handler, calling ``check`` first; keeps the kind of function, by which gRPC tells them apart."""
-    maker, behaviour = _maker_and_behaviour(handler)
-    if inspect.isasyncgenfunction(behaviour):
-
-        async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            await check(context)
-            async for response in behaviour(request, context):
-                yield response
-
-        guarded: Callable[..., Any] = stream
-    elif inspect.iscoroutinefunction(behaviour):
-
-        async def unary(request: Any, context: Context) -> Any:
-            await check(context)
-            return await behaviour(request, context)
-
-        guarded = unary
-    else:
-        raise TypeError(f"{behaviour!r} is neither a coroutine function nor an asynchronous generator function")
-    return maker(
-        guarded,
-        request_deserializer=handler.request_deserializer,
-        response_serializer=handler.response_serializer,
-    )
-
-
-def _maker_and_behaviour(handler: Handler) -> tuple[Callable[..., Handler], Callable[..., Any]]:
-    kinds: dict[tuple[bool, bool], tuple[Callable[..., Handler], str]] = {
-        (False, False): (grpc.unary_unary_rpc_method_handler, "unary_unary"),
-        (False, True): (grpc.unary_stream_rpc_method_handler, "unary_stream"),
-        (True, False): (grpc.stream_unary_rpc_method_handler, "stream_unary"),
-        (True, True): (grpc.stream_stream_rpc_method_handler, "stream_stream"),
-    }
-    maker, name = kinds[handler.request_streaming, handler.response_streaming]
-    return maker, getattr(handler, name)
+    kinds = common_names(auth)
+    if kinds & allowed_kinds(method, rules):
+        return None
+    _log.warning("call_refused", method=method, kinds=sorted(kinds))
+    error = PermissionDenied(f"a certificate of kind {', '.join(sorted(kinds)) or 'none'} may not call {method}")
+    return error.status, str(error), error.trailing_metadata()

@@ -1,0 +1,261 @@
+"""One call as its servicer sees it: the part of ``grpc.aio.ServicerContext`` that services use."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote
+
+import grpc
+
+from . import frames
+from .frames import Code
+from .headers import block
+from .messages import MessageError, MessageReader, prefixed
+from .stream import Stream
+
+if TYPE_CHECKING:
+    from .server_connection import ServerConnection
+
+EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # not in the stubs
+Metadata = Sequence[tuple[str, str | bytes]]
+
+_HEADERS_FRAME = frames.HEADERS
+_RESPONSE_HEADERS = (b":status", b"200"), (b"content-type", b"application/grpc")
+RESPONSE_BLOCK = b"\x88" + block(_RESPONSE_HEADERS[1:])
+OK_BLOCK = block([(b"grpc-status", b"0")])
+_pack = frames.FRAME_HEADER.pack
+_END_OF_CALL = frames.END_STREAM | frames.END_HEADERS
+_LARGEST_AT_ONCE = frames.DEFAULT_MAX_FRAME_BYTES
+
+
+class Aborted(Exception):  # noqa: N818 - it is how abort() leaves a servicer, not an error
+    """The call has ended already; raised by :meth:`Call.abort`, among others."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What the headers of a call say, and who serves it."""
+
+    path: str
+    metadata: tuple[tuple[str, str | bytes], ...]
+    timeout_seconds: float | None
+    encoding: str
+    handler: Any
+    """gRPC's handler of the method; None when the call is refused."""
+    refusal: tuple[grpc.StatusCode, str, Metadata] | None = None
+    http_status: int = 200
+
+
+def status_block(code: grpc.StatusCode, details: str, metadata: Metadata, *, first: bool) -> bytes:
+    """The trailers that end a call; ``first``: nothing has been sent yet."""
+    found = list(_RESPONSE_HEADERS) if first else []
+    found.append((b"grpc-status", b"%d" % code.value[0]))
+    if details:
+        found.append((b"grpc-message", quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()))
+    for key, value in metadata:
+        raw = value if isinstance(value, bytes) else value.encode()
+        found.append((key.encode(), base64.b64encode(raw) if key.endswith("-bin") else raw))
+    return block(found)
+
+
+class Call(Stream):
+    """A call that is being served; what a servicer gets as its context."""
+
+    __slots__ = ("_code", "_details", "_headers_sent", "_reader", "_trailing", "deadline", "head", "task")
+
+    def __init__(self, connection: ServerConnection, number: int, head: Head) -> None:
+        super().__init__(connection, number)
+        self.head = head
+        self.task: asyncio.Task[None] | None = None
+        self.deadline: float | None = None
+        if head.timeout_seconds is not None:
+            self.deadline = connection.loop.time() + head.timeout_seconds
+        self._headers_sent = False
+        self._reader: MessageReader | None = None
+        self._code: grpc.StatusCode | None = None
+        self._details = ""
+        self._trailing: Metadata = ()
+
+    # ------------------------------------------------------------------ what servicers use
+
+    def invocation_metadata(self) -> tuple[tuple[str, str | bytes], ...]:
+        """What the caller sent along."""
+        return self.head.metadata
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the caller's deadline; None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - self.connection.loop.time())
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """What the caller's certificate says, under gRPC's names."""
+        found: Mapping[str, Sequence[bytes]] = self.connection.auth_context  # type: ignore[attr-defined]
+        return found
+
+    def peer(self) -> str:
+        """The caller's address."""
+        return f"ipv4:{self.connection.peer_name}"
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """What the call ends with, if it fails."""
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        """The text for :meth:`set_code`."""
+        self._details = details
+
+    def set_trailing_metadata(self, metadata: Metadata) -> None:
+        """Sent with the status."""
+        self._trailing = metadata
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
+        """Ends the call with this status. Does not return."""
+        self.end(code, details, trailing_metadata or self._trailing)
+        raise Aborted
+
+    async def write(self, message: Any) -> None:
+        """Sends one message of a stream of answers; waits while the other side does not keep up."""
+        if self.ended_here:
+            raise asyncio.CancelledError
+        self._send_headers()
+        self.queue_message(self.head.handler.response_serializer(message))
+        if self.must_wait:
+            await self.wait_for_room()
+
+    async def read(self) -> Any:
+        """The next message of a stream of requests; ``grpc.aio.EOF`` after the last."""
+        while (message := self.next_message()) is None:
+            if self.ended_there:
+                return EOF
+            await self.wait_for_message()
+        return self.decoded(message)
+
+    def decoded(self, message: bytes) -> Any:
+        """The request in a message; ends the call when there is none in it."""
+        try:
+            return self.head.handler.request_deserializer(message)
+        except Exception as error:
+            self.end(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+            raise Aborted from error
+
+    # ------------------------------------------------------------------ what the server uses
+
+    def _send_headers(self) -> None:
+        if not self._headers_sent:
+            self._headers_sent = True
+            self.connection.write(frames.frame(_HEADERS_FRAME, frames.END_HEADERS, self.id, RESPONSE_BLOCK))
+
+    def respond(self, message: bytes) -> None:
+        """The only answer, and the end."""
+        connection, size = self.connection, len(message) + 5
+        if self.ended_here:
+            return
+        if (
+            not self.ended_there
+            or self._headers_sent
+            or self._trailing
+            or size > min(_LARGEST_AT_ONCE, self.send_window, connection.send_window)
+        ):
+            self._send_headers()
+            self._queue(prefixed(message))
+            self.end(grpc.StatusCode.OK, "", self._trailing)
+            return
+        number = self.id
+        connection.send_window -= size
+        self.ended_here = True
+        connection.write(
+            b"".join(
+                (
+                    _pack(0, len(RESPONSE_BLOCK), _HEADERS_FRAME, frames.END_HEADERS, number),
+                    RESPONSE_BLOCK,
+                    _pack(size >> 8, size & 0xFF, frames.DATA, 0, number),
+                    prefixed(message),
+                    _pack(0, len(OK_BLOCK), _HEADERS_FRAME, _END_OF_CALL, number),
+                    OK_BLOCK,
+                )
+            )
+        )
+        connection.streams.pop(number, None)
+
+    def end(self, code: grpc.StatusCode, details: str = "", metadata: Metadata = ()) -> None:
+        """Ends the call; whatever else the caller sends is dropped."""
+        if self.ended_here or self._end_block is not None:
+            return
+        if code is grpc.StatusCode.OK:
+            self._send_headers()
+        else:
+            self._drop_pending()
+        self.end_with(status_block(code, details, metadata, first=not self._headers_sent))
+        if self.ended_here and not self.ended_there:
+            self.reset(Code.NO_ERROR)
+
+    def end_after_error(self, error: Exception) -> None:
+        """Ends the call the way its servicer left it."""
+        code = self._code or grpc.StatusCode.UNKNOWN
+        self.end(code, self._details or f"Unexpected {type(error).__name__}", self._trailing)
+
+    def data_received(self, payload: bytes, *, end: bool) -> None:
+        """The request, or a part of it."""
+        connection: ServerConnection = self.connection  # type: ignore[assignment]
+        if self.ended_here:
+            return
+        whole = self._reader is None and end and not self.head.handler.request_streaming
+        if whole and payload[:1] == b"\0" and int.from_bytes(payload[1:5], "big") == len(payload) - 5:
+            # Nearly always: the one request at once.
+            self.ended_there = True
+            connection.begin(self, payload[5:])
+            return
+        if self._reader is None:
+            self._reader = MessageReader(max_bytes=connection.max_message_bytes, encoding=self.head.encoding)
+        try:
+            self.take_messages(self._reader, payload)
+        except MessageError as error:
+            code = grpc.StatusCode.RESOURCE_EXHAUSTED if error.too_large else grpc.StatusCode.INTERNAL
+            self.cancel(code, str(error))
+            return
+        connection.note_incomplete(self, self._reader.incomplete_bytes)
+        if end:
+            self._request_ended(connection)
+
+    def _request_ended(self, connection: ServerConnection) -> None:
+        self.ended_there = True
+        self.notice_all()
+        if self._reader is not None and self._reader.incomplete_bytes:
+            self.cancel(grpc.StatusCode.INTERNAL, "the last message is not complete")
+        elif not self.head.handler.request_streaming:
+            message = self.next_message()
+            if message is None or self._arrived:
+                self.cancel(grpc.StatusCode.INTERNAL, "one request is expected")
+            else:
+                connection.begin(self, message)
+
+    def cancel(self, code: grpc.StatusCode, details: str) -> None:
+        """Ends the call from this side, the servicer's work too."""
+        self.end(code, details)
+        self._give_up()
+
+    def reset_received(self, _code: int) -> None:
+        """The caller does not want an answer any more."""
+        self.ended_here = self.ended_there = True
+        self._drop_pending()
+        self.connection.forget(self)
+        self.connection_lost()
+
+    def connection_lost(self) -> None:
+        """Nobody will hear the answer."""
+        self.ended_here = self.ended_there = True
+        self.notice_all()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._reader is not None:
+            self.connection.note_incomplete(self, 0)  # type: ignore[attr-defined]
+        if self.task is not None:
+            self.task.cancel()
+
+    def _drop_pending(self) -> None:
+        self._pending.clear()
+        self._pending_bytes = 0

@@ -1,0 +1,92 @@
+"""Header blocks: read through a cache, written without any state.
+
+Clients send nearly the same few blocks for ever. As long as a block does not change the table of the connection (RFC
+7541, section 2.3.2) and the table has not changed since, the same bytes mean the same headers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from hpack import Decoder, HPACKError
+from hpack.table import HeaderTable
+
+from .frames import Code, WireError
+
+MAX_HEADER_LIST_BYTES = 16_384
+MAX_CACHED_BLOCKS = 256
+MAX_CACHED_BLOCK_BYTES = 1024
+
+Headers = list[tuple[bytes, bytes]]
+T = TypeVar("T")
+
+
+class _CountingTable(HeaderTable):
+    """Knows how often it has changed."""
+
+    changes = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        self.changes += 1
+        super().add(name, value)
+
+    @property
+    def maxsize(self) -> int:
+        return int(super().maxsize)
+
+    @maxsize.setter
+    def maxsize(self, newmax: int) -> None:
+        self.changes += 1
+        HeaderTable.maxsize.fset(self, newmax)  # type: ignore[attr-defined]  # the property of the base class
+
+
+class HeaderReader(Generic[T]):
+    """One connection's incoming blocks, each as what ``understand`` makes of its headers."""
+
+    def __init__(self, understand: Callable[[Headers], T]) -> None:
+        self._understand = understand
+        self._decoder: Any = Decoder(max_header_list_size=MAX_HEADER_LIST_BYTES)
+        self._table = self._decoder.header_table = _CountingTable()
+        self._known: dict[bytes, T] = {}
+
+    def read(self, block: bytes) -> T:
+        """What the block says. Raises WireError: after that the connection's blocks cannot be read any more."""
+        known = self._known.get(block)
+        if known is not None:
+            return known
+        before = self._table.changes
+        try:
+            headers: Headers = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        except HPACKError as error:
+            raise WireError(Code.COMPRESSION_ERROR, f"headers cannot be read: {error}") from error
+        found = self._understand(headers)
+        if self._table.changes != before:
+            self._known.clear()
+        elif len(block) <= MAX_CACHED_BLOCK_BYTES:
+            if len(self._known) >= MAX_CACHED_BLOCKS:
+                self._known.clear()
+            self._known[block] = found
+        return found
+
+
+def block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A block of literals that touches no table (RFC 7541, section 6.2.2)."""
+    return b"".join(b"\0" + _string(name) + _string(value) for name, value in headers)
+
+
+def _string(text: bytes) -> bytes:
+    return _integer(len(text)) + text
+
+
+def _integer(number: int) -> bytes:
+    """With a prefix of seven bits (section 5.1)."""
+    if number < 127:
+        return bytes((number,))
+    found = bytearray((127,))
+    number -= 127
+    while number >= 128:
+        found.append(number % 128 + 128)
+        number //= 128
+    found.append(number)
+    return bytes(found)

@@ -1,0 +1,82 @@
+"""gRPC's length-prefixed messages inside a stream of bytes. Pure."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+PREFIX = struct.Struct(">BI")
+PREFIX_BYTES = 5
+ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+
+
+class MessageError(Exception):
+    """What came is no message that can be taken. ``too_large``, or of a form that is not supported."""
+
+    def __init__(self, text: str, *, too_large: bool = False) -> None:
+        super().__init__(text)
+        self.too_large = too_large
+
+
+def prefixed(message: bytes) -> bytes:
+    """A message as it is sent: uncompressed."""
+    return PREFIX.pack(0, len(message)) + message
+
+
+class MessageReader:
+    """Puts messages together again."""
+
+    __slots__ = ("_encoding", "_max_bytes", "_rest")
+
+    def __init__(self, *, max_bytes: int, encoding: str = "identity") -> None:
+        """``encoding`` is what compressed messages are compressed with; none may be larger than ``max_bytes``."""
+        self._max_bytes = max_bytes
+        self._encoding = encoding
+        self._rest = bytearray()
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """What has come of a message that is not complete."""
+        return len(self._rest)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete now. Raises MessageError."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < PREFIX_BYTES or len(self._rest) - PREFIX_BYTES < self._size_at(self._rest, 0):
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        found = []
+        at = 0
+        while len(data) - at >= PREFIX_BYTES:
+            end = at + PREFIX_BYTES + self._size_at(data, at)
+            if end > len(data):
+                break
+            body = data[at + PREFIX_BYTES : end]
+            found.append(self._decompressed(body) if data[at] else body)
+            at = end
+        self._rest += data[at:]
+        return found
+
+    def _size_at(self, data: bytes | bytearray, at: int) -> int:
+        size = int.from_bytes(data[at + 1 : at + PREFIX_BYTES], "big")
+        if size > self._max_bytes:
+            raise MessageError(f"Received message larger than max ({size} vs. {self._max_bytes})", too_large=True)
+        return size
+
+    def _decompressed(self, body: bytes) -> bytes:
+        bits = _WINDOW_BITS.get(self._encoding)
+        if bits is None:
+            raise MessageError(f"a message is compressed, and the call says {self._encoding!r}")
+        machine = zlib.decompressobj(bits)
+        try:
+            found = machine.decompress(body, self._max_bytes + 1)
+        except zlib.error as error:
+            raise MessageError(f"a message cannot be decompressed: {error}") from error
+        if len(found) > self._max_bytes:
+            raise MessageError(f"Received message larger than max (unpacked vs. {self._max_bytes})", too_large=True)
+        if not machine.eof:
+            raise MessageError("a compressed message ends early")
+        return found

@@ -1,0 +1,190 @@
+"""One HTTP/2 stream that carries gRPC's messages, the same for both ends: what it still has to send, what has come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from . import frames
+from .frames import Code
+from .messages import PREFIX_BYTES, MessageReader, prefixed
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+STREAM_WINDOW_BYTES = 4 << 20
+"""How much of a stream may come that nobody has taken yet."""
+
+MAX_QUEUED_BYTES = 1 << 20
+"""Of messages that have been sent by the one side's program and not yet left; more, and the program waits."""
+
+
+class Stream:
+    """See the module."""
+
+    __slots__ = (
+        "_arrived",
+        "_end_block",
+        "_pending",
+        "_pending_bytes",
+        "_readable",
+        "_window_owed",
+        "_writable",
+        "connection",
+        "ended_here",
+        "ended_there",
+        "id",
+        "receive_window",
+        "send_window",
+    )
+
+    def __init__(self, connection: Connection, number: int) -> None:
+        self.connection = connection
+        self.id = number
+        self.receive_window = STREAM_WINDOW_BYTES
+        self.send_window = connection.peer_initial_window
+        self.ended_here = self.ended_there = False
+        self._pending: deque[memoryview] = deque()
+        self._pending_bytes = 0
+        self._end_block: bytes | None = None
+        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._window_owed = 0
+
+    # ------------------------------------------------------------------ out
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether who sends many messages has to let the other side catch up."""
+        return self._pending_bytes > MAX_QUEUED_BYTES or (self.connection.congested and not self.ended_here)
+
+    def queue_message(self, message: bytes) -> None:
+        """Sends a message as far as the windows allow, the rest later."""
+        self._queue(prefixed(message))
+
+    def _queue(self, data: bytes) -> None:
+        self._pending.append(memoryview(data))
+        self._pending_bytes += len(data)
+        self.send_pending()
+
+    def end_with(self, block: bytes | None) -> None:
+        """Ends this side's half, with a block of trailers or (None) without, behind what is pending."""
+        self._end_block = b"" if block is None else block
+        self.send_pending()
+
+    def send_pending(self) -> None:
+        """Sends what the windows allow."""
+        connection = self.connection
+        if self.ended_here:
+            return
+        while self._pending:
+            room = min(self.send_window, connection.send_window)
+            if room <= 0:
+                if connection.send_window <= 0:
+                    connection.wait_for_window(self)
+                return
+            view = self._pending[0]
+            part = view[: min(room, connection.peer_max_frame)]
+            if len(part) == len(view):
+                self._pending.popleft()
+            else:
+                self._pending[0] = view[len(part) :]
+            self.send_window -= len(part)
+            connection.send_window -= len(part)
+            self._pending_bytes -= len(part)
+            connection.write(frames.frame(frames.DATA, 0, self.id, bytes(part)))
+        if self._end_block is not None:
+            self._send_end(self._end_block)
+        self.notice_room()
+
+    def _send_end(self, block: bytes) -> None:
+        self.ended_here = True
+        flags = frames.END_STREAM
+        if block:
+            self.connection.write(frames.frame(frames.HEADERS, flags | frames.END_HEADERS, self.id, block))
+        else:
+            self.connection.write(frames.frame(frames.DATA, flags, self.id))
+        self._half_ended()
+
+    def _half_ended(self) -> None:
+        if self.ended_here and self.ended_there:
+            self.connection.forget(self)
+
+    def reset(self, code: Code) -> None:
+        """Ends both halves at once."""
+        if not (self.ended_here and self.ended_there):
+            self.ended_here = self.ended_there = True
+            if not self.connection.closing:
+                self.connection.write(frames.rst_stream(self.id, code))
+            self.connection.forget(self)
+        self.notice_all()
+
+    def notice_room(self) -> None:
+        """Wakes who waits to send, if there is room."""
+        if self._writable is not None and not self._writable.done() and not self.must_wait:
+            self._writable.set_result(None)
+
+    async def wait_for_room(self) -> None:
+        """Returns once more may be queued, or the stream has ended. For one task at a time."""
+        while self.must_wait and not self.ended_here:
+            self._writable = self.connection.loop.create_future()
+            await self._writable
+
+    # ------------------------------------------------------------------ in
+
+    def data_received(self, payload: bytes, *, end: bool) -> None:
+        """The stream's data; ``end``: there is no more."""
+        raise NotImplementedError
+
+    def take_messages(self, reader: MessageReader, payload: bytes) -> bool:
+        """Queues the messages that are complete; False when there is none. Raises MessageError.
+
+        Only what waits to be taken uses up the window, not what has come of a message that is not complete: one that
+        is larger than the window could never come otherwise.
+        """
+        credited = reader.incomplete_bytes
+        found = reader.feed(payload)
+        for message in found:
+            self._arrived.append((message, len(message) + PREFIX_BYTES - credited))
+            credited = 0
+        self._credit(reader.incomplete_bytes if found else len(payload))
+        if found and self._readable is not None and not self._readable.done():
+            self._readable.set_result(None)
+        return bool(found)
+
+    def next_message(self) -> bytes | None:
+        """The next message that has come."""
+        if not self._arrived:
+            return None
+        message, size = self._arrived.popleft()
+        self._credit(size)
+        return message
+
+    def _credit(self, size: int) -> None:
+        self._window_owed += size
+        if self._window_owed >= STREAM_WINDOW_BYTES // 2 and not self.ended_there:
+            self.connection.write(frames.window_update(self.id, self._window_owed))
+            self.receive_window += self._window_owed
+            self._window_owed = 0
+
+    async def wait_for_message(self) -> None:
+        """Returns once a message has come, or none will. For one task at a time."""
+        while not self._arrived and not self.ended_there:
+            self._readable = self.connection.loop.create_future()
+            await self._readable
+
+    def notice_all(self) -> None:
+        """Wakes who waits, for messages or for room."""
+        for future in (self._readable, self._writable):
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    def reset_received(self, code: int) -> None:
+        """The other side has given the stream up."""
+        raise NotImplementedError
+
+    def connection_lost(self) -> None:
+        """The connection is gone."""
+        raise NotImplementedError

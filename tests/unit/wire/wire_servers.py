@@ -1,0 +1,143 @@
+"""A server of every kind of method over plaintext, and raw connections to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from rstore_replica.wire import frames
+from rstore_replica.wire.server import Server
+
+SERVICE = "test.Echo"
+MAX_MESSAGE_BYTES = 8 << 20
+
+
+class Echo:
+    """Answers with what it is sent; messages are bytes."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.release = asyncio.Event()
+        self.seen: Any = None
+
+    async def unary(self, request: bytes, context: Any) -> bytes:
+        self.seen = context
+        return request
+
+    async def slow(self, request: bytes, context: Any) -> bytes:
+        self.started.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return request
+
+    async def refuse(self, request: bytes, context: Any) -> bytes:
+        trailing = (("why", "because"), ("proof-bin", b"\x00\xff"))
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "größer als 100 %", trailing)
+        return b""
+
+    async def broken(self, request: bytes, context: Any) -> bytes:
+        raise RuntimeError(request.decode())
+
+    async def chat(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        self.started.set()
+        try:
+            async for request in requests:
+                yield request
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+    async def many(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
+        count, size = map(int, request.split())
+        for number in range(count):
+            yield number.to_bytes(4, "big") + bytes(size)
+
+    async def collect(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
+        return b"".join([request async for request in requests])
+
+    def handlers(self) -> dict[str, Any]:
+        """As generated code makes them."""
+        return {
+            "Unary": grpc.unary_unary_rpc_method_handler(self.unary, _same, _same),
+            "Slow": grpc.unary_unary_rpc_method_handler(self.slow, _same, _same),
+            "Refuse": grpc.unary_unary_rpc_method_handler(self.refuse, _same, _same),
+            "Broken": grpc.unary_unary_rpc_method_handler(self.broken, _same, _same),
+            "Chat": grpc.stream_stream_rpc_method_handler(self.chat, _same, _same),
+            "Many": grpc.unary_stream_rpc_method_handler(self.many, _same, _same),
+            "Collect": grpc.stream_unary_rpc_method_handler(self.collect, _same, _same),
+        }
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+@asynccontextmanager
+async def serving(**options: Any) -> AsyncIterator[tuple[Server, Echo, int]]:
+    """A server, its servicer and its port on 127.0.0.1."""
+    echo = Echo()
+    server = Server(max_message_bytes=MAX_MESSAGE_BYTES, **options)
+    server.add_registered_method_handlers(SERVICE, echo.handlers())
+    port = server.bind("127.0.0.1", 0, None)
+    await server.start()
+    try:
+        yield server, echo, port
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def channel_to(port: int, **options: Any) -> AsyncIterator[grpc.aio.Channel]:
+    """gRPC's own client."""
+    settings = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(f"ipv4:127.0.0.1:{port}", options=settings, **options) as channel:
+        yield channel
+
+
+class RawClient:
+    """Frames by hand."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, port: int, first: bytes = frames.PREFACE) -> RawClient:
+        """With an empty SETTINGS frame behind the preface."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first + (frames.settings({}) if first == frames.PREFACE else b""))
+        return cls(reader, writer)
+
+    async def frame(self) -> tuple[int, int, int, bytes]:
+        """(kind, flags, stream, payload) of the next frame. Raises IncompleteReadError at the end."""
+        head = await asyncio.wait_for(self.reader.readexactly(9), 10)
+        high, low, kind, flags, stream = frames.FRAME_HEADER.unpack(head)
+        return kind, flags, stream, await asyncio.wait_for(self.reader.readexactly(high << 8 | low), 10)
+
+    async def next_of(self, kind: int) -> tuple[int, int, bytes]:
+        """(flags, stream, payload) of the next frame of a kind."""
+        while True:
+            found, flags, stream, payload = await self.frame()
+            if found == kind:
+                return flags, stream, payload
+
+    async def ended_with(self) -> int | None:
+        """The code of the GOAWAY that the connection ends with; None when it ends without."""
+        code = None
+        try:
+            while True:
+                kind, _, _, payload = await self.frame()
+                if kind == frames.GOAWAY:
+                    code = int.from_bytes(payload[4:8], "big")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return code
+
+    def close(self) -> None:
+        """At once."""
+        self.writer.close()
