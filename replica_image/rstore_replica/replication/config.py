@@ -31,6 +31,10 @@ class ReplicationConfig:
     backoff_max_seconds: float = 5.0
     lease_seconds: float = 3.0
     """How long the primary may acknowledge on one round of grants, and the longest that this region grants."""
+    hold_idle_seconds: float = 60.0
+    """For so long compaction waits for a region that gets no further."""
+    hold_seconds: float = 3600.0
+    """For so long compaction waits for a region that does; then it has to begin anew, with a snapshot."""
     review_seconds: float = 0.5
     """How often roles are looked at, and row sizes measured, even if nothing was signalled."""
 

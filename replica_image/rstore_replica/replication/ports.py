@@ -51,6 +51,39 @@ class RowBatchView(Protocol):
     def packed(self) -> bytes: ...
 
 
+class SnapshotRowsView(Protocol):
+    """Some of the keys at one revision, up to and with ``last_key``, packed; ``last``: no key follows."""
+
+    @property
+    def last_key(self) -> bytes: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def packed(self) -> bytes: ...
+    @property
+    def last(self) -> bool: ...
+
+
+class StagedView(Protocol):
+    """What a region has of a snapshot that is not visible yet."""
+
+    def message(self) -> pb.StagedSnapshot:
+        """Whose it is and how far it goes."""
+
+
+class HoldView(Protocol):
+    """Keeps compaction from removing what is needed from ``revision`` on."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def move(self, revision: int, /) -> None:
+        """What is below ``revision`` is no longer needed."""
+
+    def release(self) -> None:
+        """Nothing is needed any more."""
+
+
 class ReplicatedMachine(Protocol):
     """The applied state of this replica (``mvcc.machine.Machine``)."""
 
@@ -67,6 +100,10 @@ class ReplicatedMachine(Protocol):
     def quarantined(self) -> Sequence[Tail]:
         """The diverged tails that the region keeps in quarantine."""
 
+    @property
+    def staged(self) -> StagedView | None:
+        """What is here of a snapshot of another region that is not visible yet."""
+
     def refusal_of_rewind(self, fork_revision: int, /) -> errors.StoreError | None:
         """Why what is above ``fork_revision`` cannot go to quarantine: Compacted, NoSpace, or None when it can."""
 
@@ -75,6 +112,12 @@ class ReplicatedMachine(Protocol):
 
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatchView:
         """Whole revisions after ``revision``, never across the start of an epoch; raises ``errors.Compacted``."""
+
+    def snapshot_after(self, after_key: bytes, revision: int, *, max_bytes: int, max_rows: int) -> SnapshotRowsView:
+        """Keys as they were at ``revision``, in order; raises ``errors.Compacted`` or ``errors.FutureRevision``."""
+
+    def hold(self, revision: int, /) -> HoldView:
+        """Keeps what the two above need from ``revision`` on; raises ``errors.Compacted`` when some of it is gone."""
 
     def subscribe(self, callback: Callable[[int], None], /) -> Callable[[], None]:
         """Calls back with the new revision after each apply that changed it; returns how to stop that."""

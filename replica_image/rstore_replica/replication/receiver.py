@@ -62,8 +62,8 @@ class Receiver:
             inflow, welcome = await self._admit(hello)
             yield pb.StreamResponse(welcome=welcome)
             async with contextlib.aclosing(self._acknowledge(inflow, requests)) as acknowledgements:
-                async for revision in acknowledgements:
-                    yield pb.StreamResponse(ack=pb.StreamAck(revision=revision))
+                async for acknowledgement in acknowledgements:
+                    yield acknowledgement
         except RefusedError as refused:
             yield pb.StreamResponse(refusal=refused.refusal)
         finally:
@@ -102,13 +102,17 @@ class Receiver:
                 # What it has proposed may still be committed, so the position is only known once that is settled.
                 await self._active.settle()
                 await self._group.barrier(timeout_seconds=self._config.propose_seconds)
-            await self._leave_tail(hello)
+            needs_snapshot = await self._leave_tail(hello)
         except errors.StoreError as error:
             raise self._refusal_for(error) from error
         self._require_leader()
-        state = self._machine.state
-        ours = self._check(hello, state)
-        inflow = Inflow(group=self._group, clock=self._clock, config=self._config, revision=ours.revision)
+        state, staged = self._machine.state, self._machine.staged
+        ours = self._check(hello, state, may_leave_tail=needs_snapshot)
+        _, outcome = self._compare(hello, state)
+        fork_revision = outcome.fork_revision if isinstance(outcome, Diverged) else ours.revision
+        inflow = Inflow(
+            group=self._group, clock=self._clock, config=self._config, held=ours, fork_revision=fork_revision
+        )
         self._active, self._active_epoch = inflow, hello.epoch
         log.info("stream_admitted", source=hello.region, replica=hello.replica, after_revision=ours.revision)
         welcome = pb.StreamWelcome(
@@ -119,6 +123,8 @@ class Receiver:
             promised_epoch=state.promised_epoch,
             revision=ours.revision,
             compact_revision=self._machine.compact_revision,
+            staged=staged.message() if staged is not None else None,
+            needs_snapshot=needs_snapshot,
         )
         return inflow, welcome
 
@@ -140,17 +146,22 @@ class Receiver:
             )
         return RefusedError.because(error, promised_epoch=self._machine.state.promised_epoch)
 
-    async def _leave_tail(self, hello: pb.StreamHello) -> None:
-        """Where this region's revisions have left the source's history, those above the fork go to quarantine.
+    async def _leave_tail(self, hello: pb.StreamHello) -> bool:
+        """Where this region's revisions have left the source's history, those above the fork go to quarantine, and out
+        of the data; or they stay there, and True is returned, when compaction has passed the fork here.
 
-        Raises a StoreError: Compacted or NoSpace when that cannot be, or what proposing raises.
+        Raises a StoreError: NoSpace when that cannot be, or what proposing raises.
         """
         state = self._machine.state
         ours, outcome = self._compare(hello, state)
         if not isinstance(outcome, Diverged):
-            return
-        rewind = pb.Rewind(fork_revision=outcome.fork_revision, epoch=hello.epoch, tail_epoch=ours.epoch)
+            return False
+        compacted = isinstance(self._machine.refusal_of_rewind(outcome.fork_revision), errors.Compacted)
+        rewind = pb.Rewind(
+            fork_revision=outcome.fork_revision, epoch=hello.epoch, tail_epoch=ours.epoch, keep_data=compacted
+        )
         await leave_tail(self._machine, self._group, rewind, timeout_seconds=self._config.propose_seconds)
+        return compacted
 
     def _check(self, hello: pb.StreamHello, state: RegionStateView, *, may_leave_tail: bool = False) -> Chain:
         """This region's chain, when the source's may go on from it, once its tail is left; else RefusedError."""
@@ -181,11 +192,11 @@ class Receiver:
 
     async def _acknowledge(
         self, inflow: Inflow, requests: AsyncIterator[pb.StreamRequest]
-    ) -> AsyncGenerator[int, None]:
-        """Yields committed revisions, in order, skipping those that a later one covers."""
+    ) -> AsyncGenerator[pb.StreamResponse, None]:
+        """Yields how far this region has committed, in order, skipping what a later one covers."""
         answer = Signal(self._clock)
         inflow.on_settled(answer.set)
-        acked = inflow.committed_revision
+        acked, acked_key, installed = inflow.committed_revision, inflow.staged_key, inflow.installed
         echo = False
         failure: RefusedError | None = None
 
@@ -208,15 +219,19 @@ class Receiver:
         try:
             while True:
                 await answer.wait(self._config.silence_seconds)
+                if (inflow.staged_key, inflow.installed) != (acked_key, installed):
+                    acked_key, installed = inflow.staged_key, inflow.installed
+                    yield pb.StreamResponse(snapshot_ack=pb.SnapshotAck(last_key=acked_key, installed=installed))
                 revision = inflow.committed_revision
                 if revision > acked or echo:
                     acked, echo = revision, False
-                    yield revision
+                    yield pb.StreamResponse(ack=pb.StreamAck(revision=revision))
                 if inflow.error is not None:
                     raise self._refusal_for(inflow.error)
                 if inflow.abandoned:
                     raise RefusedError(pb.StreamRefusal.UNAVAILABLE, inflow.abandoned)
-                if pumping.done() and inflow.idle and inflow.committed_revision <= acked:
+                told = inflow.committed_revision <= acked and inflow.installed == installed
+                if pumping.done() and inflow.idle and told:
                     if failure is not None:
                         raise failure
                     return
@@ -247,8 +262,10 @@ class Receiver:
                 heartbeat()
             elif kind == "batch":
                 await inflow.take(request.batch)
+            elif kind == "snapshot":
+                await inflow.take_chunk(request.snapshot)
             else:
-                raise RefusedError(pb.StreamRefusal.UNSPECIFIED, "a batch or a heartbeat was expected")
+                raise RefusedError(pb.StreamRefusal.UNSPECIFIED, "rows or a heartbeat were expected")
 
 
 async def _next(requests: AsyncIterator[pb.StreamRequest]) -> pb.StreamRequest | None:

@@ -13,6 +13,7 @@ from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.addresses import AddressBook, Backoff
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.history_hold import HistoryHold
 from rstore_replica.replication.messages import RefusedError, describe
 from rstore_replica.replication.ports import Connector, LinkBrokenError, RaftGroup, Random, ReplicatedMachine
 from rstore_replica.replication.progress import Progress
@@ -56,6 +57,14 @@ class RegionSender:
             low_seconds=config.backoff_min_seconds, high_seconds=config.backoff_max_seconds, rng=rng
         )
         self._reported: set[str] = set()  # errors logged since the last progress
+        self._hold = HistoryHold(
+            target,
+            machine=machine,
+            clock=clock,
+            idle_seconds=config.hold_idle_seconds,
+            total_seconds=config.hold_seconds,
+        )
+        self._stream: SourceStream | None = None
 
     def wake(self) -> None:
         """There may be something new to send."""
@@ -63,11 +72,27 @@ class RegionSender:
 
     async def run(self) -> None:
         """Never returns; ends by being cancelled."""
-        while True:
-            self._book.new_round(self.addresses)
-            while (address := self._book.next_address()) is not None:
-                await self._attempt(address)
-            await sleep(self._clock, self._backoff.next_seconds())
+        try:
+            while True:
+                self._book.new_round(self.addresses)
+                while (address := self._book.next_address()) is not None:
+                    await self._attempt(address)
+                    self._hold.review()
+                await sleep(self._clock, self._backoff.next_seconds())
+        finally:
+            self._hold.release()
+
+    def transfer(self) -> pb.SnapshotTransfer | None:
+        """The snapshot that is on its way to the region, None when there is none."""
+        snapshot = self._stream.snapshot if self._stream is not None else None
+        if snapshot is None:
+            return None
+        return pb.SnapshotTransfer(
+            region=self.target,
+            revision=snapshot.snapshot.revision,
+            rows=snapshot.rows,
+            size_bytes=snapshot.size_bytes,
+        )
 
     async def _attempt(self, address: str) -> None:
         error = ""
@@ -103,11 +128,14 @@ class RegionSender:
             config=self._config,
             progress=self._progress,
             wake=self._wake,
+            hold=self._hold,
             on_ack=acknowledged,
         )
+        self._stream = stream
         try:
             await stream.run()
         finally:
+            self._stream = None
             await connection.close()
 
 
@@ -147,6 +175,11 @@ class Sender:
     def targets(self) -> tuple[str, ...]:
         """The regions that are being streamed to, or connected to, at the moment."""
         return tuple(sorted(self._running))
+
+    def transfers(self) -> tuple[pb.SnapshotTransfer, ...]:
+        """The snapshots on their way to other regions."""
+        found = (self._running[name][0].transfer() for name in self.targets)
+        return tuple(transfer for transfer in found if transfer is not None)
 
     async def start(self) -> None:
         """Begins to watch this replica's role."""

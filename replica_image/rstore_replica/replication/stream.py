@@ -7,10 +7,12 @@ from collections.abc import Callable
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
+from rstore_replica.log import get_logger
 from rstore_replica.mvcc.epochs import after_jumps
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain, EpochStart, Resume, compare, history_up_to
+from rstore_replica.replication.history import Chain, Diverged, EpochStart, Resume, compare, history_up_to
+from rstore_replica.replication.history_hold import HistoryHold
 from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
 from rstore_replica.replication.ports import (
     LinkBrokenError,
@@ -20,8 +22,11 @@ from rstore_replica.replication.ports import (
     StreamConnection,
 )
 from rstore_replica.replication.progress import Progress
+from rstore_replica.replication.snapshot_source import SnapshotId, SnapshotSource
 from rstore_replica.replication.waiting import Signal, first_to_end, sleep, within
 from rstore_replica.replication.window import Window
+
+log = get_logger("stream")
 
 
 class SourceStream:
@@ -41,6 +46,7 @@ class SourceStream:
         config: ReplicationConfig,
         progress: Progress,
         wake: Signal,
+        hold: HistoryHold,
         on_ack: Callable[[], None],
     ) -> None:
         self._target = target
@@ -51,7 +57,9 @@ class SourceStream:
         self._config = config
         self._progress = progress
         self._wake = wake
+        self._hold = hold
         self._on_ack = on_ack
+        self._snapshot: SnapshotSource | None = None
         self._window = Window(max_bytes=config.window_bytes, max_batches=config.window_batches)
         self._epoch = 0
         self._cursor = 0
@@ -59,6 +67,11 @@ class SourceStream:
         self._their_compaction = 0
         self._heard_at = clock.monotonic()
         self._sent_at = self._heard_at
+
+    @property
+    def snapshot(self) -> SnapshotSource | None:
+        """The snapshot that is on its way, None when there is none."""
+        return self._snapshot
 
     async def run(self) -> None:
         """Ends only by an error: LinkBrokenError, RefusedError, or a StoreError of this side (NotLeader, Compacted)."""
@@ -97,12 +110,18 @@ class SourceStream:
         # With what is applied here by now: a predecessor's last rows may have arrived there since the hello.
         now_ours = chain_of(self._machine.state, self._machine.revision)
         outcome = compare(now_ours, theirs, receiver_promised_epoch=welcome.promised_epoch)
-        if not isinstance(outcome, Resume):
+        if isinstance(outcome, Diverged) and welcome.needs_snapshot:
+            self._cursor = outcome.fork_revision
+            self._begin_snapshot(now_ours, welcome)
+        elif isinstance(outcome, Resume):
+            self._cursor = outcome.after_revision
+            if not self._hold.take(self._cursor):
+                self._begin_snapshot(now_ours, welcome)
+        else:
             raise refusal_of(outcome)
-        self._cursor = outcome.after_revision
         self._their_history = theirs.history
         self._their_compaction = welcome.compact_revision
-        self._progress.acked(self._target, outcome.after_revision)
+        self._progress.acked(self._target, self._cursor)
 
     async def _receive(self) -> pb.StreamResponse:
         response = await self._connection.receive()
@@ -122,11 +141,18 @@ class SourceStream:
     async def _read(self) -> None:
         while True:
             response = await self._receive()
-            if response.WhichOneof("message") != "ack":
+            kind = response.WhichOneof("message")
+            if kind == "snapshot_ack" and self._snapshot is not None:
+                self._snapshot_acked(self._snapshot, response.snapshot_ack)
+                continue
+            if kind != "ack":
                 raise LinkBrokenError("an acknowledgement was expected")
+            if self._snapshot is not None:
+                continue  # of a heartbeat: where the region stands until the snapshot is installed
             if response.ack.revision > self._cursor:
                 raise LinkBrokenError(f"revision {response.ack.revision} was acknowledged, {self._cursor} was sent")
             self._window.acked(response.ack.revision, self._clock.monotonic())
+            self._hold.reached(response.ack.revision)
             self._progress.acked(self._target, response.ack.revision)
             self._on_ack()
             self._wake.set()
@@ -137,10 +163,73 @@ class SourceStream:
             now = self._clock.monotonic()
             if now - self._heard_at >= self._config.silence_seconds:
                 raise LinkBrokenError(f"nothing heard for {self._config.silence_seconds:g} s")
-            if self._window.stalled(now, self._config.stall_seconds):
+            self._hold.review()
+            window = self._window if self._snapshot is None else self._snapshot.window
+            if window.stalled(now, self._config.stall_seconds):
                 raise LinkBrokenError(f"nothing acknowledged for {self._config.stall_seconds:g} s")
 
+    def _begin_snapshot(self, ours: Chain, welcome: pb.StreamWelcome) -> None:
+        """Goes on with what the other region has staged, where that can still be read here, else begins anew."""
+        state = self._machine.state
+        staged = welcome.staged if welcome.HasField("staged") else None
+        snapshot = SnapshotId.of_staged(ours, state.store_id, staged) if staged is not None else None
+        if snapshot is None or not self._hold.take(snapshot.revision):
+            snapshot, staged = SnapshotId.newest(ours), None
+            if not self._hold.take(snapshot.revision):
+                raise errors.Compacted(f"revision {snapshot.revision} is gone")
+        self._snapshot = SnapshotSource(
+            snapshot,
+            store_id=state.store_id,
+            epoch=self._epoch,
+            staged=staged,
+            machine=self._machine,
+            clock=self._clock,
+            config=self._config,
+        )
+        log.info(
+            "snapshot_begun" if staged is None else "snapshot_continued",
+            region=self._target,
+            revision=snapshot.revision,
+            held_revision=welcome.revision,
+            compact_revision=self._machine.compact_revision,
+            rows=self._snapshot.rows,
+        )
+
+    def _snapshot_acked(self, snapshot: SnapshotSource, ack: pb.SnapshotAck) -> None:
+        snapshot.acked(ack)
+        self._hold.progressed()
+        if snapshot.installed:
+            self._snapshot = None
+            self._cursor = self._their_compaction = snapshot.snapshot.revision
+            self._their_history = snapshot.snapshot.history
+            self._progress.acked(self._target, self._cursor)
+            log.info(
+                "snapshot_installed",
+                region=self._target,
+                revision=self._cursor,
+                rows=snapshot.rows,
+                size_bytes=snapshot.size_bytes,
+            )
+        self._on_ack()
+        self._wake.set()
+
+    async def _write_snapshot(self, snapshot: SnapshotSource) -> None:
+        while self._snapshot is not None:
+            if snapshot.all_sent or snapshot.window.full:
+                await self._pause(self._config.heartbeat_seconds)
+                continue
+            self._require_epoch()
+            began = self._clock.monotonic()
+            chunk = snapshot.next_chunk()
+            reading_seconds = self._clock.monotonic() - began
+            if chunk is not None:
+                await self._send(pb.StreamRequest(snapshot=chunk))
+            # For as long again, the loop is for others: this replica's clients above all.
+            await sleep(self._clock, reading_seconds)
+
     async def _write(self) -> None:
+        if self._snapshot is not None:
+            await self._write_snapshot(self._snapshot)
         while True:
             if not self._window.full and self._has_news():
                 await self._send_batch(await self._cut_batch())
@@ -198,9 +287,8 @@ class SourceStream:
                 await self._pause(left)
 
     async def _send_batch(self, batch: RowBatchView) -> None:
+        self._require_epoch()
         state = self._machine.state
-        if state.epoch != self._epoch:
-            raise LinkBrokenError("the epoch has changed")
         chain = chain_of(state, self._machine.revision)
         # Where there are no rows, an epoch may begin: the batch brings its jump.
         last_revision = batch.last_revision if batch.count else after_jumps(chain.history, self._cursor)
@@ -224,6 +312,10 @@ class SourceStream:
         self._their_history = history
         self._their_compaction = max(self._their_compaction, compaction)
         await self._send(pb.StreamRequest(batch=message))
+
+    def _require_epoch(self) -> None:
+        if self._machine.state.epoch != self._epoch:
+            raise LinkBrokenError("the epoch has changed")
 
     async def _send(self, request: pb.StreamRequest) -> None:
         try:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from rstore_api import errors
 from rstore_api.proto import rpc_pb2
@@ -38,6 +39,19 @@ class Rows:
     last_revision: int
     count: int
     packed: bytes
+
+
+@dataclass
+class FakeHold:
+    """Compaction does not wait for it."""
+
+    revision: int
+
+    def move(self, revision: int) -> None:
+        self.revision = max(self.revision, revision)
+
+    def release(self) -> None:
+        """Nothing to do."""
 
 
 class FakeMachine:
@@ -124,6 +138,17 @@ class FakeMachine:
         return self.revision
 
     quarantined: tuple[Tail, ...] = ()
+    staged: None = None
+
+    def hold(self, revision: int) -> FakeHold:
+        if revision < self.compact_revision:
+            raise errors.Compacted
+        return FakeHold(revision)
+
+    def snapshot_after(self, after_key: bytes, revision: int, *, max_bytes: int, max_rows: int) -> Any:
+        """Snapshots are tested with real machines."""
+        del after_key, revision, max_bytes, max_rows
+        raise errors.Compacted("there are no snapshots here")
 
     def refusal_of_rewind(self, fork_revision: int) -> errors.StoreError | None:
         return errors.Compacted("the fork is gone") if fork_revision < self.compact_revision else None

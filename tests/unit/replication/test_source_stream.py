@@ -8,6 +8,7 @@ import pytest
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import SystemClock
+from rstore_replica.replication.history_hold import HistoryHold
 from rstore_replica.replication.messages import RefusedError
 from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.progress import Progress
@@ -61,22 +62,27 @@ async def peer() -> Peer:
     return Peer()
 
 
+def source_stream(source, peer: Peer, wake: Signal) -> SourceStream:
+    return SourceStream(
+        "west",
+        peer,
+        machine=source.machine,
+        group=source.group,
+        clock=SystemClock(),
+        config=source.config,
+        progress=Progress(),
+        wake=wake,
+        hold=HistoryHold("west", machine=source.machine, clock=SystemClock(), idle_seconds=60, total_seconds=600),
+        on_ack=lambda: None,
+    )
+
+
 @pytest.fixture
 async def stream(east, peer):
     """The running stream, as a task."""
     wake = Signal(SystemClock())
     east.machine.subscribe(lambda _revision: wake.set())
-    running = SourceStream(
-        "west",
-        peer,
-        machine=east.machine,
-        group=east.group,
-        clock=SystemClock(),
-        config=east.config,
-        progress=Progress(),
-        wake=wake,
-        on_ack=lambda: None,
-    )
+    running = source_stream(east, peer, wake)
     task = asyncio.create_task(running.run())
     yield task
     await cancel_and_wait(task)
@@ -180,17 +186,7 @@ async def test_losing_leadership_before_the_handshake_sends_nothing(make_region,
     east = make_region("east")
     await bootstrap([east], "east")
     east.group.lead(None)
-    running = SourceStream(
-        "west",
-        peer,
-        machine=east.machine,
-        group=east.group,
-        clock=SystemClock(),
-        config=east.config,
-        progress=Progress(),
-        wake=Signal(SystemClock()),
-        on_ack=lambda: None,
-    )
+    running = source_stream(east, peer, Signal(SystemClock()))
     with pytest.raises(errors.NoLeader):
         await running.run()
     assert not peer.sent

@@ -221,15 +221,6 @@ async def test_a_failed_proposal_is_sent_again_and_applied_once(three):
         await eventually(lambda: converged(three))
 
 
-async def test_a_compacted_position_says_that_a_snapshot_is_needed(make_region):
-    east, west = make_region("east"), make_region("west")
-    await bootstrap([east, west], "east")
-    await east.write(*[b"x"] * 10)
-    east.machine.compact_revision = 5
-    await east.replication.start()
-    await eventually(lambda: "snapshot" in (east.progress["west"].last_error if east.progress else ""))
-
-
 async def test_a_region_of_another_store_is_never_written_to(make_region):
     east, west = make_region("east"), make_region("west")
     await bootstrap([east, west], "east")
@@ -252,7 +243,7 @@ async def test_a_region_not_bootstrapped_yet_is_waited_for(make_region):
     await eventually(lambda: converged([east, west]))
 
 
-async def test_a_region_with_a_tail_of_its_own_leaves_it_unless_it_is_compacted(make_region):
+async def test_a_region_with_a_tail_of_its_own_leaves_it(make_region):
     east, west = make_region("east"), make_region("west")
     await bootstrap([east, west], "east")
     west.machine.state = type(west.machine.state)(
@@ -263,11 +254,7 @@ async def test_a_region_with_a_tail_of_its_own_leaves_it_unless_it_is_compacted(
     second = topology([east, west], "east", epoch=2)
     await east.controller.promote(pb.PromoteRequest(store_id=STORE, epoch=2, topology=second))
     await east.write(b"c")
-    west.machine.compact_revision = 3
     await east.replication.start()
-    await eventually(lambda: "the fork is gone" in (east.progress["west"].last_error if east.progress else ""))
-    assert west.machine.values == {2: b"a", 3: b"b"}
-    west.machine.compact_revision = 0
     await eventually(lambda: converged([east, west]))
     assert west.machine.values == {2: b"a", 3: b"c"}
     assert west.machine.tails == [{3: b"b"}]
