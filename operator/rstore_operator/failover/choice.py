@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from rstore_operator.planning.observed import FenceAnswer, Observed
 
+REVISION_JUMP = 10**9
+"""How far above its parent's last revision an epoch begins, so that no revision of a lost tail is ever used again."""
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -47,7 +50,7 @@ def expected_loss(intent_from: str, from_epoch: int, last_known: int, target: Fe
     """What a promotion of ``target`` would lose. Exact when the old primary is among the fenced (``source``)."""
     if target.region == intent_from or target.data_epoch > from_epoch:
         return Loss(0, 0)
-    revisions: int | None = max(0, last_known - target.revision) if last_known else None
+    revisions: int | None = max(0, _count(last_known) - _count(target.revision)) if last_known else None
     if source is not None and source.data_epoch == target.data_epoch:
         revisions = max(0, source.revision - target.revision)
         if revisions == 0:
@@ -55,6 +58,11 @@ def expected_loss(intent_from: str, from_epoch: int, last_known: int, target: Fe
     primary = observed.last_leaders.get(intent_from)
     lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
     return Loss(revisions, lag.lag_bytes if lag else None)
+
+
+def _count(revision: int) -> int:
+    """How many revisions there are up to this one: what failovers have left out is always a multiple of the jump."""
+    return revision % REVISION_JUMP
 
 
 def loss_refusal(loss: Loss, region: str, from_region: str, from_epoch: int, rules: Rules) -> str:

@@ -25,7 +25,7 @@ from datetime import datetime
 
 from rstore_api.voters import WITNESS
 
-from rstore_operator.failover.choice import Rules, expected_loss, loss_refusal, ranked
+from rstore_operator.failover.choice import REVISION_JUMP, Rules, expected_loss, loss_refusal, ranked
 from rstore_operator.failover.planned import (
     FenceCommand,
     InvariantError,
@@ -56,8 +56,6 @@ MOVES: dict[Step, frozenset[Step]] = {
     Step.REPOINTING: frozenset(),
 }
 RENEWABLE = frozenset({Step.FENCING, Step.WAITING, Step.PROMOTING})
-REVISION_JUMP = 10**9
-"""How far above its parent's last revision an epoch begins, so that no revision of a lost tail is ever used again."""
 MAX_STEPS = 32
 """Steps kept in an intent: one that is renewed again and again keeps the newest."""
 CLOCK_MARGIN = 1.02
