@@ -33,6 +33,9 @@ WriteResponse = rpc_pb2.PutResponse | rpc_pb2.DeleteRangeResponse | rpc_pb2.TxnR
 WriteResponseT = TypeVar("WriteResponseT", rpc_pb2.PutResponse, rpc_pb2.DeleteRangeResponse, rpc_pb2.TxnResponse)
 
 
+Settle = Callable[[int, int | None, Callable[[StoreError | None], None]], None]
+
+
 @dataclass(frozen=True)
 class BatchLimits:
     """Bounds of the queue and of one entry."""
@@ -71,11 +74,13 @@ class Batcher:
         limits: BatchLimits | None = None,
         on_batch: Callable[[int], None] = lambda _count: None,
         lease_held: Callable[[int], bool] = lambda _epoch: True,
+        settle: Settle | None = None,
     ) -> None:
         """``write_limits`` gives this leader's limits for an entry, from the bytes that it will add.
 
         ``on_batch`` hears how many requests share an entry; ``lease_held`` says whether something of an epoch may be
-        acknowledged at this moment.
+        acknowledged at this moment. ``settle`` is asked with epoch and revision of what was committed, and answers
+        when it may be acknowledged, or what to answer instead; meanwhile further entries are proposed.
         """
         self._group = group
         self._gate = gate
@@ -83,6 +88,8 @@ class Batcher:
         self._limits = limits or BatchLimits()
         self._on_batch = on_batch
         self._lease_held = lease_held
+        self._settle = settle or self._settle_by_lease
+        self._unsettled = self._unsettled_bytes = 0
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._waiting_operations = 0
@@ -107,8 +114,8 @@ class Batcher:
             raise ShuttingDown
         size_bytes = request.ByteSize()
         if (
-            len(self._waiting) >= self._limits.max_waiting_requests
-            or self._waiting_bytes + size_bytes > self._limits.max_waiting_bytes
+            len(self._waiting) + self._unsettled >= self._limits.max_waiting_requests
+            or self._waiting_bytes + self._unsettled_bytes + size_bytes > self._limits.max_waiting_bytes
         ):
             raise TooManyRequests
         loop = asyncio.get_running_loop()
@@ -223,15 +230,41 @@ class Batcher:
             _log.exception("propose_failed")
             _fail_all(batch, OutcomeUnknown(type(error).__name__))
             return
-        _answer(batch, results if self._lease_held(epoch) else _withheld(results))
+        size_bytes = sum(waiting.size_bytes for waiting in batch)
+        self._unsettled += len(batch)
+        self._unsettled_bytes += size_bytes
+
+        def answer(refusal: StoreError | None) -> None:
+            self._unsettled -= len(batch)
+            self._unsettled_bytes -= size_bytes
+            _answer(batch, results if refusal is None else _withheld(results, refusal))
+
+        self._settle(epoch, _revision_told(results), answer)
+
+    def _settle_by_lease(self, epoch: int, _revision: int | None, answer: Callable[[StoreError | None], None]) -> None:
+        answer(None if self._lease_held(epoch) else OutcomeUnknown("the lease has run out"))
 
 
-def _withheld(results: object) -> object:
-    """Without the lease no success may be told: another region may be primary by now."""
+def _tells(result: object) -> bool:
+    """Whether it tells a client that something has happened, or what the store holds."""
+    return not isinstance(result, StoreError) or result.outcome == "done"
+
+
+def _revision_told(results: object) -> int | None:
+    """The newest revision that the results tell of; None when one does not say which."""
+    if not isinstance(results, list | tuple):
+        return 0
+    telling = [result for result in results if _tells(result)]
+    if any(isinstance(result, StoreError) for result in telling):
+        return None
+    return max((result.header.revision for result in telling), default=0)
+
+
+def _withheld(results: object, refusal: StoreError) -> object:
+    """What may not be told is replaced by ``refusal``: another region may be primary by now."""
     if not isinstance(results, list | tuple):
         return results
-    unknown = OutcomeUnknown("the lease has run out")
-    return [result if isinstance(result, StoreError) else unknown for result in results]
+    return [refusal if _tells(result) else result for result in results]
 
 
 def _operations_in(request: rstore_pb2.WriteRequest) -> int:

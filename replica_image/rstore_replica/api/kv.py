@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -51,6 +51,7 @@ class EncodedRange:
         return cls(data)
 
 
+ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
 RangeAnswer = rpc_pb2.RangeResponse | EncodedRange
 
 _RANGE = cast(
@@ -77,8 +78,11 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         identity: Identity,
         limits: Limits,
         lease_held: Callable[[int], bool] = lambda _epoch: True,
+        read_point: ReadPoint | None = None,
     ) -> None:
-        """``lease_held`` says whether something read in an epoch may be answered as the newest at this moment."""
+        """``lease_held`` says whether something read in an epoch may be answered as the newest at this moment, and
+        ``read_point`` which revision is the newest that may be shown; see ``Acknowledging.read_point``.
+        """
         self._calls = calls
         self._router = router
         self._batcher = batcher
@@ -87,6 +91,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._identity = identity
         self._limits = limits
         self._lease_held = lease_held
+        self._read_point = read_point
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
     def add_to_server(self, server: aio.Server) -> None:
@@ -178,27 +183,27 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         if not self._machine.state.writable:
             raise NoPrimary("a change of primary is under way")
         epoch = self._machine.state.epoch
-        response = await self._read(request)
+        at = await self._read_point(epoch, request.revision, _remaining_seconds(call)) if self._read_point else None
+        response = await self._read(request, at)
         if not self._lease_held(epoch):
             raise NoPrimary("the lease has run out: too few regions can be reached")
         return response
 
-    async def _read(self, request: rpc_pb2.RangeRequest) -> rpc_pb2.RangeResponse:
+    async def _read(self, request: rpc_pb2.RangeRequest, at: int | None = None) -> rpc_pb2.RangeResponse:
+        """``at`` is the revision that counts as the newest, where it is not the newest."""
         if scans_many(request):
-            return cast(rpc_pb2.RangeResponse, await self._scan(request))  # what add_to_server encodes, too
-        revision = self._machine.revision
-        response = self._machine.range(request)
+            return cast(rpc_pb2.RangeResponse, await self._scan(request, at))  # what add_to_server encodes, too
+        revision = self._machine.revision if at is None else at
+        response = self._machine.range(request if at is None else _pinned(request, at))
         self._identity.fill(response.header, revision=revision)
         return response
 
-    async def _scan(self, request: rpc_pb2.RangeRequest) -> EncodedRange:
+    async def _scan(self, request: rpc_pb2.RangeRequest, at: int | None) -> EncodedRange:
         """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
         loop = asyncio.get_running_loop()
         for _ in range(MAX_SCAN_ATTEMPTS):
-            revision = self._machine.revision
-            pinned = rpc_pb2.RangeRequest()
-            pinned.CopyFrom(request)
-            pinned.revision = request.revision or revision
+            revision = self._machine.revision if at is None else at
+            pinned = _pinned(request, revision)
             header = rpc_pb2.ResponseHeader()
             self._identity.fill(header, revision=revision)
             try:
@@ -210,6 +215,14 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
                 if request.revision:
                     raise
         raise TooManyRequests("history is being compacted faster than this range can be read")
+
+
+def _pinned(request: rpc_pb2.RangeRequest, newest: int) -> rpc_pb2.RangeRequest:
+    """The same, and if it asks for the newest revision, for this one."""
+    pinned = rpc_pb2.RangeRequest()
+    pinned.CopyFrom(request)
+    pinned.revision = request.revision or newest
+    return pinned
 
 
 def _remaining_seconds(call: CallInfo) -> float:

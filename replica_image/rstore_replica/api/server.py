@@ -32,6 +32,7 @@ from rstore_replica.api.own_replicas import OwnReplicas
 from rstore_replica.api.quarantine import QuarantineServicer
 from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.retention import Retention
+from rstore_replica.api.route import primary_region
 from rstore_replica.api.router import Router
 from rstore_replica.api.tail_fetcher import TailFetcher
 from rstore_replica.api.watchdog import Watchdog
@@ -150,12 +151,14 @@ class Replica:
             write_limits=machine.write_limits,
             on_batch=self._metrics.batch_requests.observe,
             lease_held=self._replication.lease.held,
+            settle=self._replication.acknowledging.settle,
         )
         self._forwarder = Forwarder(
             replica=self._place.name,
             certificates=self._certificates,
             on_forward=lambda path: self._metrics.forwarded.labels(path.rpartition("/")[2]).inc(),
         )
+        machine.subscribe_state(lambda state: self._forwarder.primary_is(primary_region(state)))
         self._router = Router(
             machine=machine,
             group=group,
@@ -174,6 +177,7 @@ class Replica:
             identity=identity,
             limits=config.limits,
             lease_held=self._replication.lease.held,
+            read_point=self._replication.acknowledging.read_point,
         )
         maintenance = MaintenanceServicer(
             calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=self.not_ready_reason

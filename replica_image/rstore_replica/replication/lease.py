@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from rstore_api.voters import majority
 
+from rstore_replica.replication.guarantees import Told
+
 USABLE_SHARE = 0.9
 """Of what was granted, the share that the holder uses; the rest is for clocks that run at different rates."""
 
@@ -32,6 +34,7 @@ class LeaseHolder:
         self._rounds: dict[int, tuple[float, dict[str, float]]] = {}
         self._until = 0.0
         self._active = False
+        self.told = Told()
 
     @property
     def epoch(self) -> int:
@@ -62,6 +65,7 @@ class LeaseHolder:
         self._epoch, self._voters, self._active = epoch, voters, True
         self._round = max(self._round, first_round - 1)
         self._rounds, self._until = {}, 0.0
+        self.told.forget()
 
     def change_voters(self, voters: frozenset[str]) -> None:
         """Regions came or went inside the epoch. What the voters before have granted still runs."""
@@ -74,10 +78,11 @@ class LeaseHolder:
         self._active = False
         self._rounds = {}
 
-    def start_round(self, now: float) -> int:
-        """Before the questions of a round are sent: the round's number."""
+    def start_round(self, now: float, guarantee: int = 0) -> int:
+        """Before the questions of a round are sent: the round's number. ``guarantee``: see ``guarantees.py``."""
         self._round += 1
         self._rounds[self._round] = (now, {})
+        self.told.sent(self._round, guarantee)
         while len(self._rounds) > MAX_OPEN_ROUNDS:
             del self._rounds[min(self._rounds)]
         return self._round
@@ -94,6 +99,7 @@ class LeaseHolder:
             # What at least ``needed`` voters granted.
             shared = sorted(grants.values(), reverse=True)[needed - 1]
             self._until = max(self._until, sent_at + shared * USABLE_SHARE)
+            self.told.granted(round_number)
         return True
 
     def held(self, epoch: int, now: float) -> bool:

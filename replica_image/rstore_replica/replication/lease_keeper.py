@@ -46,6 +46,8 @@ class LeaseKeeper:
         self._config = config
         self._voter = voter
         self._link = link
+        self._guarantee: Callable[[int], int] = lambda _epoch: 0
+        self._on_granted: Callable[[], None] = lambda: None
         self._holder = LeaseHolder()
         self._term = 0
         self._signal = Signal(clock)
@@ -62,6 +64,16 @@ class LeaseKeeper:
         """Whether something proposed in ``epoch`` may be acknowledged at this moment."""
         return self._holder.held(epoch, self._clock.monotonic())
 
+    @property
+    def promised(self) -> int:
+        """The guarantee that binds this leader: no less may be acknowledged by."""
+        return self._holder.told.binding
+
+    @property
+    def told(self) -> int:
+        """The guarantee that the newest round brings to the voters."""
+        return self._holder.told.newest
+
     def remaining_seconds(self) -> float:
         """For how long the lease is held without another grant; 0 where none is needed."""
         return self._holder.remaining(self._clock.monotonic())
@@ -76,11 +88,14 @@ class LeaseKeeper:
             answer.held = self.held(state.epoch)
             answer.remaining_ms = int(self.remaining_seconds() * 1000)
             answer.witness_round = holder.newest_round if WITNESS in holder.voters else 0
+            answer.in_sync_regions = holder.told.newest
         return answer
 
     def witness_granted(self, epoch: int, round_number: int) -> bool:
         """The operator granted a round that Status had offered; whether that counted."""
-        return self._holder.granted(epoch, round_number, WITNESS, self._config.lease_seconds)
+        counted = self._holder.granted(epoch, round_number, WITNESS, self._config.lease_seconds)
+        self._on_granted()
+        return counted
 
     # ------------------------------------------------------------------------------------------ life
 
@@ -104,6 +119,17 @@ class LeaseKeeper:
         self._asking.clear()
         self._holder.end()
         await self._link.keep_only(())
+
+    def attach(self, *, guarantee: Callable[[int], int], on_granted: Callable[[], None]) -> None:
+        """``guarantee`` says what each round is to tell the voters in an epoch (``guarantees.py``); ``on_granted`` is
+        called back after each grant that came.
+        """
+        self._guarantee, self._on_granted = guarantee, on_granted
+
+    def hurry(self) -> None:
+        """Tells the voters at once what the guarantee is now."""
+        self._next_round_at = 0.0
+        self._signal.set()
 
     def review(self) -> None:
         """Something that decides this replica's role may have changed."""
@@ -164,12 +190,14 @@ class LeaseKeeper:
         state = self._machine.state
         if state.topology is None:
             return
+        guarantee = self._guarantee(self._holder.epoch)
         request = pb.GrantRequest(
             store_id=state.store_id,
             region=self._config.region,
             epoch=self._holder.epoch,
-            round=self._holder.start_round(now),
+            round=self._holder.start_round(now, guarantee),
             duration_ms=round(self._config.lease_seconds * 1000),
+            in_sync_regions=guarantee,
         )
         places = {
             region.name: [replica.peer_address for replica in region.replicas] for region in state.topology.regions
@@ -213,6 +241,7 @@ class LeaseKeeper:
         if response.granted:
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()
+            self._on_granted()
 
 
 def _region_names(topology: pb.Topology | None) -> list[str]:

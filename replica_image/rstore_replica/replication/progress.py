@@ -8,7 +8,7 @@ overstated by the distance of two samples but is never understated.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from rstore_replica.mvcc.epochs import StartView, count_at
@@ -79,6 +79,13 @@ class Progress:
         self._revision = 0
         self._history: tuple[StartView, ...] = ()
         self._bytes_per_revision = 0.0
+        self._on_position: Callable[[str, int, int, bool], None] = lambda _region, _epoch, _revision, _anew: None
+        self.urgent = False
+        """Whether clients wait until other regions have what they wrote."""
+
+    def on_position(self, callback: Callable[[str, int, int, bool], None]) -> None:
+        """Calls back with region, epoch of the stream, revision, and whether a stream begins there."""
+        self._on_position = callback
 
     def begin(self, regions: Iterable[str], revision: int, now: float) -> None:
         """This replica becomes the source. What exists already counts as written now: its age is not known here."""
@@ -118,12 +125,21 @@ class Progress:
             sample if self._bytes_per_revision == 0 else 0.8 * self._bytes_per_revision + 0.2 * sample
         )
 
-    def acked(self, region: str, revision: int) -> None:
-        """``region`` has committed ``revision``."""
+    def stands_at(self, region: str, revision: int, *, epoch: int) -> None:
+        """A stream of ``epoch`` begins: ``region`` has committed ``revision``, and nothing above it."""
+        known = self._regions.get(region)
+        if known is not None:
+            self._regions[region] = replace(known, acked_revision=revision)
+            self._forget()
+            self._on_position(region, epoch, revision, True)
+
+    def acked(self, region: str, revision: int, *, epoch: int) -> None:
+        """``region`` has committed ``revision``, as it says on a stream of ``epoch``."""
         known = self._regions.get(region)
         if known is not None and revision > known.acked_revision:
             self._regions[region] = replace(known, acked_revision=revision)
             self._forget()
+            self._on_position(region, epoch, revision, False)
 
     def connected(self, region: str) -> None:
         """A stream to ``region`` is established."""

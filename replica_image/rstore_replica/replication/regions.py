@@ -12,6 +12,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.types import GroupStatus
+from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import epoch_of
 from rstore_replica.replication.lease_keeper import LeaseKeeper
@@ -75,6 +76,7 @@ class RegionController:
         on_role_change: Callable[[], None],
         lease: LeaseKeeper,
         voter: Voter,
+        acknowledging: Acknowledging,
     ) -> None:
         self._machine = machine
         self._group = group
@@ -84,6 +86,7 @@ class RegionController:
         self._on_role_change = on_role_change
         self._lease = lease
         self._voter = voter
+        self._acknowledging = acknowledging
         self._turn = asyncio.Lock()
         self._waiting = 0
         self.write_gate = WriteGate(machine)
@@ -191,6 +194,7 @@ class RegionController:
             if state.promised_epoch != request.epoch:
                 raise errors.StaleEpoch(f"epoch {state.promised_epoch} is promised")
             remaining_ms = self._voter.remaining_ms()
+            in_sync_epoch, in_sync_regions = self._voter.guarantee()
             log.info("fenced", epoch=request.epoch, revision=self._machine.revision, remaining_ms=remaining_ms)
             return pb.FenceResponse(
                 region=self._config.region,
@@ -199,6 +203,8 @@ class RegionController:
                 revision=self._machine.revision,
                 remaining_grant_ms=remaining_ms,
                 history=list(state.history),
+                in_sync_epoch=in_sync_epoch,
+                in_sync_regions=in_sync_regions,
             )
 
     def witness_grant(self, request: pb.WitnessGrantRequest) -> pb.WitnessGrantResponse:
@@ -264,6 +270,7 @@ class RegionController:
             leaving=leaving_message(state.leaving),
             lease=self._lease.status(),
             granted=self._voter.status(),
+            sync=self._acknowledging.status(),
         )
 
     def _require_leader(self) -> GroupStatus:

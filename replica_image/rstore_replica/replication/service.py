@@ -9,6 +9,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc as rpc
 
 from rstore_replica.raft.clock import Clock
+from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.connection import Dialer, GrpcConnector
 from rstore_replica.replication.grants import GrantLink, GrpcGrants, NoGrants
@@ -17,6 +18,7 @@ from rstore_replica.replication.ports import Connector, RaftGroup, Random, Repli
 from rstore_replica.replication.progress import Progress, RegionProgress
 from rstore_replica.replication.receiver import Receiver
 from rstore_replica.replication.regions import RegionController
+from rstore_replica.replication.semi_sync import SemiSync
 from rstore_replica.replication.sender import Sender
 from rstore_replica.replication.voter import Voter
 
@@ -54,8 +56,8 @@ class Replication:
     """Sender, receiver and controller over one machine and one group. Start it after the group.
 
     ``servicer`` goes on the peer port, ``controller`` is what Admin calls and what the batcher asks for its write
-    gate, ``lease`` what is asked before acknowledging; ``connector`` and ``grants`` replace gRPC in tests and in the
-    simulator.
+    gate, ``acknowledging`` what is asked before clients are told; ``connector`` and ``grants`` replace gRPC in tests
+    and in the simulator.
     """
 
     def __init__(
@@ -82,7 +84,21 @@ class Replication:
         self.receiver = Receiver(machine=machine, group=group, clock=clock, config=config)
         self.voter = Voter(machine=machine, group=group, clock=clock, config=config)
         self.lease = LeaseKeeper(
-            machine=machine, group=group, clock=clock, config=config, voter=self.voter, link=grants
+            machine=machine,
+            group=group,
+            clock=clock,
+            config=config,
+            voter=self.voter,
+            link=grants,
+        )
+        self.acknowledging = Acknowledging(
+            machine=machine,
+            group=group,
+            clock=clock,
+            region=config.region,
+            semi_sync=SemiSync(),
+            lease=self.lease,
+            progress=self._progress,
         )
         self.servicer = ReplicationServicer(self.receiver, self.voter)
         self.sender = Sender(
@@ -103,6 +119,7 @@ class Replication:
             on_role_change=self.sender.review,
             lease=self.lease,
             voter=self.voter,
+            acknowledging=self.acknowledging,
         )
 
     def add_to_server(self, server: Any) -> None:
@@ -111,6 +128,7 @@ class Replication:
 
     async def start(self) -> None:
         """Begins to stream as soon as this replica leads the source region."""
+        await self.acknowledging.start()
         await self.sender.start()
         await self.lease.start()
 
@@ -118,6 +136,7 @@ class Replication:
         """Ends every stream, outgoing and incoming; what was taken from a source is proposed to its end first."""
         await self.sender.stop()
         await self.lease.stop()
+        await self.acknowledging.stop()
         await self.receiver.stop()
 
     def progress(self) -> tuple[RegionProgress, ...]:

@@ -121,7 +121,7 @@ class SourceStream:
             raise refusal_of(outcome)
         self._their_history = theirs.history
         self._their_compaction = welcome.compact_revision
-        self._progress.acked(self._target, self._cursor)
+        self._progress.stands_at(self._target, self._cursor, epoch=self._epoch)
 
     async def _receive(self) -> pb.StreamResponse:
         response = await self._connection.receive()
@@ -153,7 +153,7 @@ class SourceStream:
                 raise LinkBrokenError(f"revision {response.ack.revision} was acknowledged, {self._cursor} was sent")
             self._window.acked(response.ack.revision, self._clock.monotonic())
             self._hold.reached(response.ack.revision)
-            self._progress.acked(self._target, response.ack.revision)
+            self._progress.acked(self._target, response.ack.revision, epoch=self._epoch)
             self._on_ack()
             self._wake.set()
 
@@ -202,7 +202,7 @@ class SourceStream:
             self._snapshot = None
             self._cursor = self._their_compaction = snapshot.snapshot.revision
             self._their_history = snapshot.snapshot.history
-            self._progress.acked(self._target, self._cursor)
+            self._progress.acked(self._target, self._cursor, epoch=self._epoch)
             log.info(
                 "snapshot_installed",
                 region=self._target,
@@ -276,7 +276,7 @@ class SourceStream:
         deadline = self._clock.monotonic() + self._config.batch_interval_seconds
         while True:
             batch = self._rows()
-            if not batch.count or self._is_full(batch) or self._clock.monotonic() >= deadline:
+            if not batch.count or self._is_full(batch) or self._hurries() or self._clock.monotonic() >= deadline:
                 return batch
             # Look again when, at the rows' present size, the batch should be full, or when it has doubled (later rows
             # may be larger); not at every write.
@@ -284,7 +284,13 @@ class SourceStream:
             full_after = revisions * self._config.max_batch_bytes // max(1, len(batch.packed))
             full_at = self._cursor + max(revisions + 1, min(full_after, 2 * revisions))
             while self._machine.revision < full_at and (left := deadline - self._clock.monotonic()) > 0:
+                if self._hurries():
+                    break
                 await self._pause(left)
+
+    def _hurries(self) -> bool:
+        """Whether clients wait for these very rows: then only a batch on its way is a reason to gather more."""
+        return self._progress.urgent and self._window.unacked_batches == 0
 
     async def _send_batch(self, batch: RowBatchView) -> None:
         self._require_epoch()

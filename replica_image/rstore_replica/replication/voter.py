@@ -7,6 +7,7 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.guarantees import Heard
 from rstore_replica.replication.lease import Granter
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
@@ -27,6 +28,7 @@ class Voter:
         self._clock = clock
         self._config = config
         self._granter = Granter(config.lease_seconds)
+        self._heard = Heard()
 
     async def grant(self, request: pb.GrantRequest) -> pb.GrantResponse:
         """Grants one more lease, or says that it does not. Counts from now, before leadership is confirmed."""
@@ -51,6 +53,8 @@ class Voter:
             received_at=received_at,
             asked_seconds=request.duration_ms / 1000,
         )
+        if granted_seconds > 0:
+            self._heard.granted(request.epoch, request.round, request.in_sync_regions, received_at)
         return pb.GrantResponse(
             granted=granted_seconds > 0,
             round=request.round,
@@ -70,6 +74,13 @@ class Voter:
         """:meth:`remaining_seconds` in milliseconds, rounded up."""
         return _milliseconds(self.remaining_seconds())
 
+    def guarantee(self) -> tuple[int, int]:
+        """The epoch in which this leader granted last, and the guarantee it heard then; see ``guarantees.py``."""
+        status = self._group.status()
+        if not is_leader(status) or status.leader_since is None:
+            return 0, 0
+        return self._heard.since(status.leader_since)
+
     def status(self) -> pb.GrantStatus | None:
         """What was granted last by this replica as leader; None on any other replica."""
         status = self._group.status()
@@ -79,6 +90,7 @@ class Voter:
         if self._granter.epoch and self._granter.granted_at >= (status.leader_since or 0.0):
             answer.epoch = self._granter.epoch
             answer.age_ms = _milliseconds(self._clock.monotonic() - self._granter.granted_at)
+            answer.in_sync_regions = self.guarantee()[1]
         return answer
 
 

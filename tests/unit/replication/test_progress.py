@@ -19,7 +19,7 @@ def progress() -> Progress:
     made = Progress()
     made.begin(["west"], 1, 0.0)
     made.connected("west")
-    made.acked("west", 1)
+    made.acked("west", 1, epoch=1)
     return made
 
 
@@ -33,15 +33,15 @@ def test_seconds_are_the_age_of_the_oldest_revision_not_acknowledged(progress):
     progress.wrote(3, 12.0)
     progress.wrote(4, 14.0)
     assert only(progress, 15.0).lag_seconds == 5.0
-    progress.acked("west", 2)
+    progress.acked("west", 2, epoch=1)
     assert only(progress, 15.0).lag_seconds == 3.0
-    progress.acked("west", 4)
+    progress.acked("west", 4, epoch=1)
     assert only(progress, 15.0).lag_seconds == 0.0
 
 
 def test_revisions_of_one_entry_have_one_age(progress):
     progress.wrote(10, 5.0)
-    progress.acked("west", 7)
+    progress.acked("west", 7, epoch=1)
     assert only(progress, 6.0).lag_seconds == 1.0
     assert only(progress, 6.0).lag_revisions == 3
 
@@ -55,21 +55,21 @@ def test_bytes_are_estimated_from_what_revisions_take(progress):
 def test_what_existed_before_counts_from_when_this_replica_became_source():
     progress = Progress()
     progress.begin(["west"], 500, 100.0)
-    progress.acked("west", 400)
+    progress.acked("west", 400, epoch=1)
     assert only(progress, 103.0).lag_seconds == 3.0
     assert only(progress, 103.0).lag_revisions == 100
 
 
 def test_an_acknowledgement_never_goes_back(progress):
     progress.wrote(9, 1.0)
-    progress.acked("west", 9)
-    progress.acked("west", 4)
+    progress.acked("west", 9, epoch=1)
+    progress.acked("west", 4, epoch=1)
     assert only(progress, 2.0).acked_revision == 9
 
 
 def test_a_lost_stream_keeps_what_is_known_and_says_why(progress):
     progress.wrote(9, 1.0)
-    progress.acked("west", 5)
+    progress.acked("west", 5, epoch=1)
     progress.disconnected("west", "connection refused")
     region = only(progress, 4.0)
     assert (region.connected, region.last_error, region.acked_revision, region.lag_seconds) == (
@@ -83,7 +83,7 @@ def test_a_lost_stream_keeps_what_is_known_and_says_why(progress):
 def test_a_region_that_leaves_is_forgotten_and_does_not_hold_samples(progress):
     progress.keep_only(["west", "north"])
     progress.wrote(9, 1.0)
-    progress.acked("west", 9)
+    progress.acked("west", 9, epoch=1)
     progress.keep_only(["west"])
     assert [region.region for region in progress.snapshot(2.0)] == ["west"]
     assert only(progress, 2.0).lag_seconds == 0.0

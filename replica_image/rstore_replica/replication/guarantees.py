@@ -1,0 +1,68 @@
+"""PURE. What the primary tells the voters, with each round of its lease, about the other regions; both sides of it.
+
+A guarantee is a number: so many other regions, at least, hold everything that the primary has acknowledged or does
+acknowledge. It binds the primary until a majority of the voters has granted a round that says less. So when a majority
+of the voters is fenced, and a majority of them heard a guarantee last, it held for all that was ever acknowledged: any
+round that says less, by which something was acknowledged, was granted by one of them.
+"""
+
+from __future__ import annotations
+
+MAX_RUNS = 16
+"""Changes of the guarantee that are remembered one by one; more are taken together, which binds longer."""
+
+
+class Told:
+    """The primary's side, of one leader in one epoch."""
+
+    def __init__(self) -> None:
+        self._runs: list[tuple[int, int]] = []  # the first round of a run, and what its rounds say; ascending
+
+    def forget(self) -> None:
+        """Another leadership or epoch begins: nothing has been told in it."""
+        self._runs = []
+
+    def sent(self, round_number: int, guarantee: int) -> None:
+        """A round begins, and says this."""
+        if self._runs and self._runs[-1][1] == guarantee:
+            return
+        self._runs.append((round_number, guarantee))
+        if len(self._runs) > MAX_RUNS:
+            (first, left), (_, right) = self._runs[:2]
+            self._runs[:2] = [(first, max(left, right))]
+
+    def granted(self, round_number: int) -> None:
+        """A majority granted that round: what earlier ones said binds no more."""
+        while len(self._runs) > 1 and self._runs[1][0] <= round_number:
+            del self._runs[0]
+
+    @property
+    def newest(self) -> int:
+        """What the newest round says."""
+        return self._runs[-1][1] if self._runs else 0
+
+    @property
+    def binding(self) -> int:
+        """The highest guarantee that any majority of the voters may go by."""
+        return max((guarantee for _, guarantee in self._runs), default=0)
+
+
+class Heard:
+    """A voter's side: what the newest round that it granted said, in the newest epoch that it granted in."""
+
+    def __init__(self) -> None:
+        self._newest = (0, 0)
+        self._guarantee = 0
+        self._heard_at = 0.0
+
+    def granted(self, epoch: int, round_number: int, guarantee: int, now: float) -> None:
+        """A round was granted. Questions may come out of order; only the newest counts."""
+        if (epoch, round_number) > self._newest:
+            self._newest, self._guarantee, self._heard_at = (epoch, round_number), guarantee, now
+
+    def since(self, leader_since: float) -> tuple[int, int]:
+        """Epoch and guarantee, as heard in a leadership that began then; (0, 0) when nothing was.
+
+        What was heard in an earlier one says nothing: another leader may have heard less meanwhile.
+        """
+        return (self._newest[0], self._guarantee) if self._heard_at >= leader_since else (0, 0)

@@ -1,0 +1,163 @@
+"""PURE. When the primary may acknowledge a revision, as far as the other regions are concerned. Times come in.
+
+In SemiSync a revision may be acknowledged once ``min_in_sync_regions`` other regions have committed it; in Async at
+once. The lease is another condition, and not looked at here, but for one thing: with each of its rounds the primary
+tells the voters how many other regions hold everything that it acknowledges (``guarantee``), and what it has told binds
+it. It may acknowledge with less only when a majority of the voters has granted a round that says less, because who
+fences a majority believes what the voters heard last.
+
+``exposed`` is the highest revision that anybody may have been told of: by this leader or by those before it. A
+guarantee is given only for all of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+
+EVERYTHING = sys.maxsize
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How many other regions must have committed a revision before it is acknowledged; 0: none, Async.
+
+    After ``timeout_seconds`` without, acknowledgements fail or, with ``degrade``, go on in spite of it.
+    """
+
+    regions: int = 0
+    timeout_seconds: float = 5.0
+    degrade: bool = False
+
+
+class SemiSync:
+    """The rule as one leader of the primary region keeps it.
+
+    Regions count with what they have committed in this epoch, as their own leader said. Nothing may be acknowledged
+    before :meth:`begin` and after :meth:`end`.
+    """
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._rule = Rule()
+        self._held: dict[str, int] = {}
+        self._exposed: int | None = None
+        self._degraded = False
+        self._late = False
+        self._lap: tuple[int, float] = (0, 0.0)
+
+    # ------------------------------------------------------------------------------------------ role
+    def begin(self, epoch: int, rule: Rule, others: Collection[str]) -> None:
+        """This replica leads the primary of ``epoch``, perhaps again: what is known of other regions in it is kept."""
+        known = self._held if epoch == self._epoch else {}
+        self.end()
+        self._epoch, self._rule = epoch, rule
+        self._held = {region: known.get(region, 0) for region in others}
+
+    def started(self, revision: int) -> None:
+        """Those who led before can have told of nothing above ``revision``."""
+        if self._epoch:
+            self._exposed = max(revision, self._exposed or 0)
+
+    def change(self, rule: Rule, others: Collection[str], revision: int, now: float) -> None:
+        """The rule or the regions are others from now on, for what waits as well. ``revision`` is the newest."""
+        self._rule = rule
+        self._held = {region: self._held.get(region, 0) for region in others}
+        self._catch_up(revision, now)
+
+    def end(self) -> None:
+        """It leads the primary no more."""
+        self._epoch, self._held, self._exposed = 0, {}, None
+        self._degraded = self._late = False
+
+    @property
+    def epoch(self) -> int:
+        """The epoch in which it may acknowledge; 0: in none."""
+        return self._epoch
+
+    @property
+    def rule(self) -> Rule:
+        """The rule in force."""
+        return self._rule
+
+    # ------------------------------------------------------------------------------------------ news
+    def stands_at(self, region: str, epoch: int, held_revision: int) -> None:
+        """A stream begins: the region has committed ``held_revision`` and nothing above it."""
+        if epoch == self._epoch and region in self._held:
+            self._held[region] = held_revision
+
+    def committed(self, region: str, epoch: int, held_revision: int) -> None:
+        """The region has committed up to ``held_revision`` of this epoch."""
+        if epoch == self._epoch and held_revision > self._held.get(region, EVERYTHING):
+            self._held[region] = held_revision
+
+    def look(self, revision: int, now: float) -> None:
+        """See whether the other regions have caught up with ``revision``, the newest; as often as you like."""
+        self._catch_up(revision, now)
+
+    def timed_out(self, revision: int, now: float) -> None:
+        """Something has waited for longer than the rule allows. ``revision`` is the newest."""
+        if not self._epoch or not self._rule.regions:
+            return
+        if not self._late:
+            self._late, self._lap = True, (revision, now)
+        self._degraded = self._rule.degrade
+
+    def _catch_up(self, revision: int, now: float) -> None:
+        """In sync again when the regions pass, within half the timeout, where the store was when that began."""
+        if not self._rule.regions:
+            self._late = self._degraded = False
+        while self._late and self.confirmed(self._rule.regions) >= self._lap[0]:
+            if now - self._lap[1] <= self._rule.timeout_seconds / 2 or revision <= self._lap[0]:
+                self._late = self._degraded = False
+            else:
+                self._lap = (revision, now)
+        if not self._rule.degrade:
+            self._degraded = False
+
+    # ------------------------------------------------------------------------------------------ answers
+    def confirmed(self, regions: int) -> int:
+        """The revision that so many other regions have committed."""
+        if regions <= 0:
+            return EVERYTHING
+        held = sorted(self._held.values(), reverse=True)
+        return held[regions - 1] if regions <= len(held) else 0
+
+    def allowed(self, promised: int) -> int:
+        """The revision up to which may be acknowledged, and shown, at this moment.
+
+        ``promised`` is what the voters may believe: the highest guarantee in any round of the lease since the newest
+        one that a majority granted.
+        """
+        if not self._epoch:
+            return 0
+        required = 0 if self._degraded else self._rule.regions
+        return self.confirmed(max(required, promised))
+
+    def expose(self, revision: int) -> None:
+        """Somebody is being told of ``revision``."""
+        if self._exposed is not None:
+            self._exposed = max(self._exposed, revision)
+
+    @property
+    def exposed(self) -> int | None:
+        """What anybody may have been told of; None as long as that is not known."""
+        return self._exposed
+
+    @property
+    def guarantee(self) -> int:
+        """How many other regions hold all that is exposed, and will hold what is acknowledged: 0 or the rule's."""
+        if self._exposed is None or self._degraded or self.confirmed(self._rule.regions) < self._exposed:
+            return 0
+        return self._rule.regions
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether acknowledgements come in time."""
+        return not self._late
+
+    @property
+    def degraded(self) -> bool:
+        """Whether acknowledgements do not wait for other regions although the rule wants it."""
+        return self._degraded

@@ -1,0 +1,184 @@
+"""The SemiSync rule by example: what it waits for, when it gives up, and when it is in sync again."""
+
+from __future__ import annotations
+
+import pytest
+from rstore_replica.replication.guarantees import Heard, Told
+from rstore_replica.replication.semi_sync import EVERYTHING, Rule, SemiSync
+
+OTHERS = ("asia", "eu", "west")
+
+
+def begun(rule: Rule, *, epoch: int = 1) -> SemiSync:
+    made = SemiSync()
+    made.begin(epoch, rule, OTHERS)
+    made.started(1)
+    return made
+
+
+@pytest.mark.parametrize(("regions", "allowed"), [(1, 9), (2, 7), (3, 4)])
+def test_as_many_regions_as_the_rule_wants(regions: int, allowed: int) -> None:
+    rule = begun(Rule(regions))
+    for region, revision in (("asia", 7), ("eu", 9), ("west", 4)):
+        rule.committed(region, 1, revision)
+    assert rule.allowed(0) == allowed
+
+
+def test_async_waits_for_nobody_but_is_bound_by_what_the_voters_were_told() -> None:
+    rule = begun(Rule())
+    rule.committed("eu", 1, 5)
+    assert rule.allowed(0) == EVERYTHING
+    assert rule.allowed(1) == 5
+    assert rule.allowed(2) == 0
+
+
+def test_only_what_was_committed_in_this_epoch_counts() -> None:
+    rule = begun(Rule(1), epoch=3)
+    rule.committed("eu", 2, 50)
+    rule.stands_at("eu", 2, 50)
+    assert rule.allowed(0) == 0
+    rule.stands_at("eu", 3, 40)
+    assert rule.allowed(0) == 40
+
+
+def test_a_region_that_comes_back_with_less_counts_with_less() -> None:
+    rule = begun(Rule(1))
+    rule.committed("eu", 1, 30)
+    rule.expose(30)
+    assert rule.guarantee == 1
+    rule.stands_at("eu", 1, 0)
+    assert rule.allowed(0) == 0
+    assert rule.guarantee == 0, "what was acknowledged is in no other region any more"
+
+
+def test_regions_that_left_the_store_do_not_count() -> None:
+    rule = begun(Rule(1))
+    rule.committed("eu", 1, 30)
+    rule.change(Rule(1), ("asia", "west"), 30, 0.0)
+    assert rule.allowed(0) == 0
+    rule.committed("eu", 1, 31)
+    assert rule.allowed(0) == 0
+
+
+def test_more_regions_wanted_than_there_are_is_never_in_sync() -> None:
+    rule = begun(Rule(4))
+    for region in OTHERS:
+        rule.committed(region, 1, 9)
+    assert rule.allowed(0) == 0
+
+
+def test_no_guarantee_before_it_is_known_what_earlier_leaders_told() -> None:
+    rule = SemiSync()
+    rule.begin(1, Rule(1), OTHERS)
+    rule.committed("eu", 1, 20)
+    assert rule.exposed is None
+    assert rule.guarantee == 0
+    rule.started(25)
+    assert rule.guarantee == 0, "25 may have been told of"
+    rule.committed("eu", 1, 25)
+    assert rule.guarantee == 1
+
+
+def test_going_from_async_to_semi_sync_guarantees_nothing_until_the_past_is_there_too() -> None:
+    rule = begun(Rule())
+    rule.committed("eu", 1, 10)
+    rule.expose(12)
+    assert rule.guarantee == 0
+    rule.change(Rule(1), OTHERS, 12, 0.0)
+    assert rule.allowed(0) == 10
+    assert rule.guarantee == 0
+    rule.committed("eu", 1, 12)
+    assert rule.guarantee == 1
+
+
+def test_degrading_acknowledges_everything_and_guarantees_nothing_until_caught_up() -> None:
+    rule = begun(Rule(1, timeout_seconds=4.0, degrade=True))
+    rule.committed("eu", 1, 10)
+    rule.timed_out(14, 100.0)
+    assert rule.degraded
+    assert not rule.in_sync
+    assert rule.guarantee == 0
+    assert rule.allowed(1) == 10, "the voters still believe that one region has everything"
+    assert rule.allowed(0) == EVERYTHING
+    rule.expose(20)
+    rule.committed("eu", 1, 13)
+    rule.look(20, 101.0)
+    assert rule.degraded, "not even where the store was when it began"
+    rule.committed("eu", 1, 20)
+    rule.look(20, 200.0)
+    assert not rule.degraded
+    assert rule.in_sync
+    assert rule.guarantee == 1
+
+
+def test_under_load_it_is_in_sync_again_once_a_lap_takes_less_than_half_the_timeout() -> None:
+    rule = begun(Rule(1, timeout_seconds=4.0, degrade=True))
+    rule.timed_out(100, 10.0)
+    rule.committed("eu", 1, 100)
+    rule.look(500, 30.0)
+    assert rule.degraded, "it took 20 s to get to 100, and the store is at 500"
+    rule.committed("eu", 1, 499)
+    rule.look(600, 31.0)
+    assert rule.degraded
+    rule.committed("eu", 1, 500)
+    rule.look(610, 31.5)
+    assert not rule.degraded
+
+
+def test_without_degrading_a_timeout_changes_what_is_said_and_nothing_else() -> None:
+    rule = begun(Rule(1, timeout_seconds=4.0))
+    rule.committed("eu", 1, 10)
+    rule.timed_out(14, 100.0)
+    assert not rule.in_sync
+    assert rule.allowed(0) == 10
+    assert rule.guarantee == 1
+    rule.committed("eu", 1, 14)
+    rule.look(14, 300.0)
+    assert rule.in_sync
+
+
+def test_another_leadership_of_the_same_epoch_keeps_what_it_knows_of_regions_and_nothing_else() -> None:
+    rule = begun(Rule(1, degrade=True))
+    rule.committed("eu", 1, 10)
+    rule.timed_out(14, 1.0)
+    rule.begin(1, Rule(1), OTHERS)
+    assert not rule.degraded
+    assert rule.exposed is None
+    assert rule.allowed(0) == 10
+    rule.begin(2, Rule(1), OTHERS)
+    assert rule.allowed(0) == 0
+
+
+def test_what_was_told_binds_until_a_majority_has_granted_less() -> None:
+    told = Told()
+    told.sent(1, 0)
+    told.sent(2, 2)
+    told.sent(3, 2)
+    told.sent(4, 0)
+    assert (told.newest, told.binding) == (0, 2)
+    told.granted(3)
+    assert told.binding == 2
+    told.granted(4)
+    assert told.binding == 0
+    told.granted(2)
+    assert told.binding == 0, "an old round that comes late says nothing new"
+
+
+def test_told_forgets_no_guarantee_when_it_changes_often() -> None:
+    told = Told()
+    for number in range(100):
+        told.sent(number, number % 2 + (number == 3))
+    assert told.binding == 2
+    told.granted(99)
+    assert told.binding == 1
+
+
+def test_a_voter_goes_by_the_newest_round_and_by_its_own_leadership() -> None:
+    heard = Heard()
+    assert heard.since(0.0) == (0, 0)
+    heard.granted(3, 7, 1, 10.0)
+    heard.granted(3, 6, 0, 11.0)
+    assert heard.since(5.0) == (3, 1)
+    assert heard.since(10.5) == (0, 0), "another leader may have heard less"
+    heard.granted(4, 1, 0, 12.0)
+    assert heard.since(5.0) == (4, 0)
