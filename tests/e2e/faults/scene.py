@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rstore_cli.demo.loss import account, tolerable, wait_failed_over
 from rstore_cli.demo.store import Store
 from rstore_devcluster.links.control import LinkFaults
 from rstore_devcluster.links.rules import HANG, Fault, LinkRule
+from rstore_devcluster.processes import hanging, pids_of
 
 LONG = os.environ.get("RSTORE_LONG_FAULTS", "") not in ("", "0")
 """Whether the long versions of the fault tests run, too."""
@@ -106,43 +106,16 @@ class Scene:
     # ---- processes
 
     def pids(self, pod_prefix: str) -> list[int]:
-        """Processes of this cluster's pods whose name begins like that."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                variables = dict(
-                    item.split(b"=", 1) for item in (entry / "environ").read_bytes().split(b"\0") if b"=" in item
-                )
-            except OSError:
-                continue
-            of_cluster = str(self._data_dir).encode() in variables.get(b"RSTORE_DEV_DNS_FILE", b"")
-            if of_cluster and variables.get(b"HOSTNAME", b"").startswith(pod_prefix.encode()):
-                found.append(int(entry.name))
-        return found
+        """Processes of this cluster's pods whose names begin like that."""
+        return pids_of(self._data_dir, pod_prefix)
 
-    @contextmanager
-    def hanging(self, pod_prefix: str) -> Iterator[None]:
-        """The pods' processes stop where they are for as long as the block lasts: no answer, no end either."""
-        pids = self.pids(pod_prefix)
-        assert pids, f"no process of {pod_prefix}"
-        signal_all(pids, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            signal_all(pids, signal.SIGCONT)
+    def hanging(self, region: str) -> AbstractContextManager[list[int]]:
+        """Every process of a region stops where it is for as long as the block lasts."""
+        return hanging(self._data_dir, f"{self.store.name}-{region}-")
 
     async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
         """Waits for an asynchronous condition."""
         await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.2)
-
-
-def signal_all(pids: list[int], number: int) -> None:
-    """The same signal to each of these processes that is still there."""
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
 
 
 def gap_since(load: Load, began: float) -> float:

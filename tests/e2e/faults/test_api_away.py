@@ -21,7 +21,7 @@ async def test_failover_waits_for_the_api_and_then_happens(scene):
         scene.isolate(OPERATOR, API)
         await load.wait_acknowledged(100, timeout_seconds=30)
         assert gap_since(load, began) < 2, "the data plane needs no control plane"
-        with scene.hanging(f"{scene.store.name}-{primary}-"):
+        with scene.hanging(primary):
             await asyncio.sleep(AWAY_SECONDS)
             assert (await scene.store.status())["epoch"] == epoch
             scene.links.clear()

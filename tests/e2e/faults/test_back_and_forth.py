@@ -17,7 +17,7 @@ async def test_failovers_back_and_forth(scene):
     async with scene.writing(timeout_seconds=3) as load:
         for _ in range(TIMES):
             primary = await scene.primary()
-            with scene.hanging(f"{scene.store.name}-{primary}-"):
+            with scene.hanging(primary):
                 await scene.failed_over(primary)
                 await load.wait_acknowledged(20, timeout_seconds=60)
             await asyncio.sleep(0.5)

@@ -6,8 +6,9 @@ import asyncio
 import signal
 
 import pytest
-from e2e.faults.scene import LONG, signal_all
+from e2e.faults.scene import LONG
 from e2e.faults.watching import wait_for_step
+from rstore_devcluster.processes import signal_all
 
 STEPS = ["Fencing", "Waiting", "Promoting", "Repointing"] if LONG else ["Promoting"]
 
@@ -20,7 +21,7 @@ async def test_another_operator_completes_the_failover(scene, step):
         watching = asyncio.create_task(asyncio.to_thread(wait_for_step, scene.store.kubectl, scene.store.name, step))
         operators = scene.pids("rstore-replicated-store-operator")
         assert operators
-        with scene.hanging(f"{scene.store.name}-{primary}-"):
+        with scene.hanging(primary):
             assert await watching, f"no step {step} was seen"
             signal_all(operators, signal.SIGKILL)
             receipt = await scene.failed_over(primary)

@@ -13,7 +13,7 @@ async def test_failover_as_if_it_had_been_killed(scene):
     primary = await scene.primary()
     async with scene.writing(await scene.others(primary), per_region=2) as load:
         began = time.monotonic()
-        with scene.hanging(f"{scene.store.name}-{primary}-"):
+        with scene.hanging(primary):
             receipt = await scene.failed_over(primary)
             await load.wait_acknowledged(20, timeout_seconds=30)
             gap_seconds = gap_since(load, began)

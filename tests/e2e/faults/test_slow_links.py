@@ -28,7 +28,7 @@ async def test_a_switchover_and_a_failover_over_slow_links(scene, rule):
         await scene.store.wait_steady(primary=target)
         await load.wait_acknowledged(20, timeout_seconds=60)
         assert gap_since(load, began) < 10
-        with scene.hanging(f"{scene.store.name}-{target}-"):
+        with scene.hanging(target):
             receipt = await scene.failed_over(target)
         await load.wait_acknowledged(20, timeout_seconds=60)
         scene.links.clear()

@@ -1,0 +1,199 @@
+"""Write gaps: automatic failovers and switchovers in a row, under load, with the defaults, on the local cluster.
+
+One store of three regions (3 + 3 + 1 replicas, as in ``examples/``), two writers through each region. The gap is the
+longest time in which no writer at all was told that a write had happened, from the moment of the fault on. Between two
+changes the region that was lost comes back and catches up. At the end every acknowledged write is looked for in every
+region: each must be there, or in a tail that is quarantined and counted.
+
+Environment: ``BENCH_TIMES`` (of each kind, default 20), ``BENCH_ONLY`` (``failover`` or ``switchover``), ``BENCH_MODE``
+(``Async`` or ``SemiSync``), ``BENCH_HOW`` (how the primary is lost: ``kill``: every pod killed; ``hang``: every process
+stopped where it is; ``cut``: nothing comes through to anybody but its clients). Updates ``build/bench.json``; each
+single change is in ``build/failover.json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.results import BUILD, Row, save, show, wanted
+from rstore_cli.demo.__main__ import REPOSITORY, dev_cluster
+from rstore_cli.demo.helm import Helm
+from rstore_cli.demo.load import Load
+from rstore_cli.demo.loss import account, lose_region, restore_region, tolerable, wait_failed_over
+from rstore_cli.demo.store import Store
+from rstore_cli.demo.tools import Kubectl
+from rstore_devcluster.links.control import LinkFaults
+from rstore_devcluster.links.rules import ANY, HANG, Fault, LinkRule
+from rstore_devcluster.processes import hanging
+
+WRITERS_PER_REGION = 2
+SETTLED_WRITES = 50
+LIMITS = {"failover": (5.0, 8.0), "switchover": (0.5, None)}
+"""Seconds: median and maximum that are promised."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of primary. ``gap_seconds`` is what writers saw, ``receipt_gap_seconds`` what the operator says."""
+
+    kind: str
+    source: str
+    target: str
+    gap_seconds: float
+    receipt_gap_seconds: float
+    revisions_lost: int
+
+
+class Cluster:
+    """The store, its load, and the ways to lose a region."""
+
+    def __init__(self, store: Store, load: Load, data_dir: Path) -> None:
+        self.store, self.load = store, load
+        self._data_dir = data_dir
+        self._links = LinkFaults(data_dir)
+
+    @asynccontextmanager
+    async def lost(self, region: str, how: str) -> AsyncIterator[None]:
+        """The region is lost for as long as the block lasts."""
+        if how == "hang":
+            with hanging(self._data_dir, f"{self.store.name}-{region}-"):
+                yield
+            return
+        if how == "cut":
+            cut = LinkRule(cut=HANG)
+            self._links.replace([Fault(region, ANY, cut), Fault(ANY, region, cut)])
+            yield
+            self._links.clear()
+            return
+        await lose_region(self.store, region)
+        yield
+        await restore_region(self.store, region)
+
+    async def failover(self, how: str) -> Change:
+        """Lose the primary, wait for another, bring the lost one back, and wait until all is well."""
+        source = (await self.store.status())["primaryRegion"]
+        began = time.monotonic()
+        async with self.lost(source, how):
+            await wait_failed_over(self.store, source)
+            await self.load.wait_acknowledged(SETTLED_WRITES, timeout_seconds=60)
+            gap = self.load.ledger.longest_gap_seconds(began, time.monotonic())
+        await self.store.wait_steady(timeout_seconds=180)
+        return await self._change("failover", source, gap)
+
+    async def switchover(self) -> Change:
+        """Ask for the next region as primary."""
+        regions, source = await self.store.regions(), (await self.store.status())["primaryRegion"]
+        target = regions[(regions.index(source) + 1) % len(regions)]
+        began = time.monotonic()
+        await self.store.kube("annotate", "rstore", self.store.name, f"replicatedstore.io/failover-to={target}")
+        await self.store.wait_steady(primary=target, timeout_seconds=90)
+        await self.load.wait_acknowledged(SETTLED_WRITES, timeout_seconds=60)
+        return await self._change("switchover", source, self.load.ledger.longest_gap_seconds(began, time.monotonic()))
+
+    async def _change(self, kind: str, source: str, gap_seconds: float) -> Change:
+        receipt = (await self.store.status())["history"][-1]
+        change = Change(
+            kind,
+            source,
+            receipt["to"],
+            round(gap_seconds, 3),
+            receipt["writeGapSeconds"],
+            receipt.get("revisionsLost", 0),
+        )
+        print(
+            f"{kind:12} {source:>10} → {change.target:10} gap {change.gap_seconds:6.3f} s   "
+            f"receipt {change.receipt_gap_seconds:6.3f} s   lost {change.revisions_lost} revisions",
+            flush=True,
+        )
+        return change
+
+    async def verdict(self) -> tuple[int, int, int]:
+        """How many writes were acknowledged, how many of them are in quarantine, how many nowhere."""
+        revision = await self.store.wait_converged(timeout_seconds=120)
+        ledger = self.load.ledger
+        verdicts = await self.store.judge(ledger, self.load.prefix)
+        assert all(tolerable(verdict) for verdict in verdicts.values()), verdicts
+        assert len({found.hash for found in await self.store.hashes(revision)}) == 1, "regions differ"
+        assert ledger.overtaken() == [], "two regions acknowledged at once"
+        missing = {key for verdict in verdicts.values() for key in verdict.lost}
+        found = account(ledger, missing, await self.store.status())
+        return len(ledger.acknowledged), len(found.quarantined), len(found.lost)
+
+
+async def measure(kubeconfig: Path, scratch: Path) -> list[Change]:
+    """All changes, and the verdict on what was written meanwhile."""
+    times, how = int(os.environ.get("BENCH_TIMES", "20")), os.environ.get("BENCH_HOW", "kill")
+    kubectl = Kubectl(kubeconfig)
+    await asyncio.to_thread(
+        Helm(kubeconfig, "rstore", "rstore-system").install, REPOSITORY / "charts" / "replicated-store-operator", {}
+    )
+    kubectl.run("apply", "-f", str(REPOSITORY / "examples" / "three-regions.yaml"))
+    mode = os.environ.get("BENCH_MODE", "Async")
+    patch = json.dumps({"spec": {"replication": {"mode": mode}}})
+    kubectl.run("patch", "rstore", "orders", "--type=merge", "-p", patch)
+    changes: list[Change] = []
+    async with Store(kubectl, "orders", scratch / "certificates") as store:
+        await store.wait_steady(timeout_seconds=120)
+        clients = [store.new_client(region) for region in await store.regions() for _ in range(WRITERS_PER_REGION)]
+        try:
+            async with Load([store.writer(client) for client in clients], pause_seconds=0.005) as load:
+                cluster = Cluster(store, load, kubeconfig.parent)
+                await load.wait_acknowledged(SETTLED_WRITES, timeout_seconds=60)
+                for _ in range(times if wanted("switchover") else 0):
+                    changes.append(await cluster.switchover())
+                for _ in range(times if wanted("failover") else 0):
+                    changes.append(await cluster.failover(how))
+        finally:
+            for client in clients:
+                await client.close()
+        acknowledged, quarantined, lost = await cluster.verdict()
+        print(f"acknowledged {acknowledged}, of which quarantined {quarantined}, lost {lost}; mode {mode}", flush=True)
+        if lost or (mode == "SemiSync" and quarantined):
+            raise SystemExit("acknowledged writes were lost")
+    return changes
+
+
+def rows_of(changes: list[Change]) -> list[Row]:
+    """Median and maximum of each kind, beside what is promised."""
+    rows = []
+    for kind, limits in LIMITS.items():
+        gaps = [change.gap_seconds for change in changes if change.kind == kind]
+        if not gaps:
+            continue
+        found = (("median", statistics.median(gaps)), ("maximum", max(gaps)))
+        for (name, value), limit in zip(found, limits, strict=True):
+            ratio = round(limit / value, 3) if limit else 0.0
+            rows.append(Row(f"{kind}, write gap, {name}", round(value, 3), limit or 0.0, "promised", ratio, "s"))
+    return rows
+
+
+def main() -> None:
+    """The whole run; exit status 1 when an acknowledged write is lost or a gap is longer than promised."""
+    if not (wanted("switchover") or wanted("failover")):
+        return
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="rstore-bench-") as directory:
+        scratch = Path(directory)
+        with dev_cluster(scratch / "cluster", scratch.name, "--faults") as kubeconfig:
+            changes = asyncio.run(measure(kubeconfig, scratch))
+    rows = rows_of(changes)
+    for line in rows:
+        show(line)
+    save(rows)
+    (BUILD / "failover.json").write_text(json.dumps([asdict(change) for change in changes], indent=1) + "\n")
+    if any(line.peer and line.ours > line.peer for line in rows):
+        sys.exit("a gap is longer than promised")
+
+
+if __name__ == "__main__":
+    main()

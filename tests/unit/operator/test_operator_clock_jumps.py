@@ -1,0 +1,40 @@
+"""The operator's wall clock may be set while a region is silent: how long it has been silent stays what it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rstore_operator import reconcile
+from rstore_operator.plan import PlanInput
+from rstore_operator.reconcile import Reconciler
+from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.specs.labels import REGION_LABEL
+from unit.operator.test_operator_reconcile import FakeApi
+from unit.operator.world import REF, START
+
+
+def silent_pods() -> list[dict[str, Any]]:
+    return [{"metadata": {"name": "orders-us-east-0", "labels": {REGION_LABEL: "us-east"}}, "status": {}}]
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_silence_is_measured_by_the_monotonic_clock(jump: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    api, seen, wall, seconds = FakeApi(), [], [START], [100.0]
+    monkeypatch.setattr(api, "pods", silent_pods)
+    loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=lambda: wall[0], clock=lambda: seconds[0])
+    decide = reconcile.plan
+
+    def watched(given: PlanInput) -> Any:
+        seen.append((given.now - given.observed.silent_since["us-east"]).total_seconds())
+        return decide(given)
+
+    monkeypatch.setattr(reconcile, "plan", watched)
+    await loop.step()
+    wall[0], seconds[0] = wall[0] + jump, seconds[0] + 1.5
+    await loop.step()
+    wall[0], seconds[0] = wall[0] + timedelta(seconds=1), seconds[0] + 1.0
+    await loop.step()
+    await loop.close()
+    assert seen == pytest.approx([0.0, 1.5, 2.5])
