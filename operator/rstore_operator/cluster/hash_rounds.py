@@ -17,7 +17,7 @@ from rstore_operator.resource.state import StoreStatus
 
 log = structlog.get_logger(__name__)
 
-ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 300.0
 """How long one replica may take: a large store is hashed in many small steps."""
 CATCH_UP_SECONDS = 5.0
 """How long a follower that has not applied the revision yet is waited for."""

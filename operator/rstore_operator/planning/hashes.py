@@ -21,6 +21,7 @@ AGAIN_SECONDS = 2.0
 """No two rounds are closer together than this."""
 REST_FACTOR = 20
 """After a round nothing is hashed for this many times as long as it took, so hashing takes 5 % of the time at most."""
+MAX_REST_SECONDS = 1800.0
 STILL_SECONDS = 5.0
 """A store that nobody wrote to for so long is compared before the interval is over, and then left in peace."""
 
@@ -115,7 +116,7 @@ def due(memory: Memory, asked: Question | None, status: StoreStatus, *, interval
         known = {region.name for region in status.regions if _equal_at(region, asked.revision)}
         return diverged or not asked.regions <= known
     since = now - memory.asked_at
-    if since < max(AGAIN_SECONDS, REST_FACTOR * memory.took_seconds):
+    if since < max(AGAIN_SECONDS, min(MAX_REST_SECONDS, REST_FACTOR * memory.took_seconds)):
         return False
     if asked.epoch != last.epoch or asked.targets - last.targets or asked.targets & memory.away:
         return True

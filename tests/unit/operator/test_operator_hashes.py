@@ -11,6 +11,7 @@ from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.unplanned_requests import rules_of
 from rstore_operator.planning.hashes import (
     AGAIN_SECONDS,
+    MAX_REST_SECONDS,
     REST_FACTOR,
     STILL_SECONDS,
     Memory,
@@ -176,6 +177,7 @@ def test_a_store_that_takes_long_to_hash_is_hashed_seldom() -> None:
     memory = after_a_round(took=10.0)
     assert not is_due(memory, asked(500, epoch=4), REST_FACTOR * 10.0 - 1)
     assert is_due(memory, asked(500, epoch=4), REST_FACTOR * 10.0)
+    assert is_due(after_a_round(took=1000.0), asked(500, epoch=4), MAX_REST_SECONDS)
 
 
 def test_it_can_be_switched_off_and_waits_while_the_primary_changes() -> None:
