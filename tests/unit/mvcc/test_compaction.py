@@ -95,7 +95,7 @@ async def test_the_machine_sweeps_by_itself_on_the_loop(replica: Replica) -> Non
 
 
 async def test_a_hash_that_compaction_overtakes_is_refused(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rstore_replica.mvcc.machine.HASH_CHUNK_KEYS", 1)
+    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_CHUNK_KEYS", 1)
     for number in range(10):
         replica.put(b"k%d" % number)
     hashing = asyncio.ensure_future(replica.machine.hash_kv(5))

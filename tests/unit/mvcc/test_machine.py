@@ -14,6 +14,7 @@ from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeReques
 from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
 from rstore_replica.mvcc import apply as apply_module
 from rstore_replica.mvcc import machine as machine_module
+from rstore_replica.mvcc import reads
 from rstore_replica.mvcc import store as store_module
 from rstore_replica.mvcc.machine import ApplyBug, Machine
 from rstore_replica.mvcc.rows import Row, pack_batch
@@ -253,10 +254,10 @@ def test_a_hash_of_many_chunks_is_that_of_one(replica: Replica, monkeypatch: pyt
     for number in range(50):
         replica.put(b"key-%d" % number, b"v" * number)
     whole = replica.hash()
-    monkeypatch.setattr(machine_module, "HASH_CHUNK_KEYS", 1)
+    monkeypatch.setattr(reads, "HASH_CHUNK_KEYS", 1)
     assert replica.hash() == whole
-    monkeypatch.setattr(machine_module, "HASH_CHUNK_KEYS", 1000)
-    monkeypatch.setattr(machine_module, "HASH_CHUNK_BYTES", 10)
+    monkeypatch.setattr(reads, "HASH_CHUNK_KEYS", 1000)
+    monkeypatch.setattr(reads, "HASH_CHUNK_BYTES", 10)
     assert replica.hash() == whole
 
 
