@@ -1,0 +1,83 @@
+"""A store of two regions: the operator is the third voter, its witness."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from e2e.faults.scene import OPERATOR, Scene, gap_since
+from rstore_cli.demo.store import Store
+
+LEASE_SECONDS = 3.0
+NAME = "pair"
+
+
+def manifest() -> str:
+    region = {
+        "replicas": 1,
+        "storage": {"size": "1Gi"},
+        "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}},
+    }
+    return json.dumps(
+        {
+            "apiVersion": "replicatedstore.io/v1alpha1",
+            "kind": "ReplicatedStore",
+            "metadata": {"name": NAME},
+            "spec": {
+                "regions": [{"name": "us-east", **region}, {"name": "eu-west", **region}],
+                "persistence": {"pvcPolicy": "Delete"},
+            },
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def pair(kubectl, operator):
+    del operator
+    kubectl.run("apply", "-f", "-", input_text=manifest())
+    yield NAME
+    kubectl.run("delete", "rstore", NAME, "--timeout=60s")
+
+
+@pytest.fixture
+async def two(pair, kubectl, links, kubeconfig, scratch, request):
+    async with Store(kubectl, pair, scratch / "pair-certificates") as store:
+        await store.wait_steady(timeout_seconds=120)
+        yield Scene(store, links, kubeconfig.parent, f"fault/{request.node.name}/".encode())
+
+
+@pytest.mark.timeout(300)
+async def test_the_other_region_and_the_witness_replace_a_lost_primary(two):
+    primary = await two.primary()
+    async with two.writing(await two.others(primary), per_region=2) as load:
+        began = time.monotonic()
+        with two.hanging(primary):
+            receipt = await two.failed_over(primary)
+            await load.wait_acknowledged(20, timeout_seconds=30)
+            assert gap_since(load, began) <= 12
+        await two.store.wait_steady(timeout_seconds=120)
+    assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
+    await two.judge(load)
+
+
+@pytest.mark.timeout(300)
+async def test_without_its_witness_the_primary_needs_the_other_region(two):
+    primary, epoch = await two.primary(), (await two.store.status())["epoch"]
+    other = (await two.others(primary))[0]
+    async with two.writing([primary], per_region=2, timeout_seconds=2) as load:
+        began = time.monotonic()
+        two.isolate(OPERATOR, primary, other)
+        await asyncio.sleep(2 * LEASE_SECONDS)  # what is waited for is that nothing happens
+        assert gap_since(load, began) < 2, "two of three voters are there"
+        with two.hanging(other):
+            lost_at = time.monotonic()
+            await asyncio.sleep(LEASE_SECONDS + 1)
+            assert load.ledger.acks[-1].answered_at - lost_at <= LEASE_SECONDS, "one of three voters is no majority"
+            assert (await two.store.status())["epoch"] == epoch
+        await load.wait_acknowledged(20, timeout_seconds=30)
+        two.links.clear()
+        await two.store.wait_steady(primary=primary, timeout_seconds=120)
+    assert (await two.store.status())["epoch"] == epoch
+    await two.judge(load, nothing_quarantined=True)
