@@ -8,7 +8,7 @@ from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, Write
 
 from rstore_replica.mvcc import compaction, install, leaving, state, stream
 from rstore_replica.mvcc.dedup import RequestMemory
-from rstore_replica.mvcc.leave import Leave
+from rstore_replica.mvcc.leave import Leave, discard_unfinished
 from rstore_replica.mvcc.quarantine import Quarantine
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.store import Position, Store, Transaction
@@ -90,6 +90,8 @@ def apply_command(
         return Outcome(*install.install_step(store, transaction, position, region, command.snapshot, index))
     if kind == "drop_tail":
         return _drop_tail(position, region, command.drop_tail.file, files)
+    if kind == "lease_bound":
+        return Outcome(None, position, msgspec.structs.replace(region, lease_bound_ms=command.lease_bound.duration_ms))
     if kind == "noop":
         return Outcome(None, position, region)
     return None
@@ -142,8 +144,7 @@ def _rows(
 
 def _staying(region: RegionState, files: Quarantine) -> RegionState:
     """The region keeps its revisions: what was exported of them is no tail."""
-    if region.leaving is not None:
-        files.discard(region.leaving.header.file)
+    discard_unfinished(files, region)
     return leaving.stayed(region)
 
 

@@ -69,8 +69,7 @@ class Leave:
         if command.fork_revision < compacted and not command.keep_data:
             refusal = Compacted(f"the fork is at {command.fork_revision}, the compaction at {compacted}")
             return Step(refusal, position, state)
-        if state.leaving is not None:
-            self._files.discard(state.leaving.header.file)
+        discard_unfinished(self._files, state)
         return self.go_on(position, begun)
 
     def go_on(self, position: Position, state: RegionState) -> Step:
@@ -118,14 +117,25 @@ class Leave:
             return self._written(grown, frames, revision, sub)
 
         count, revisions, newest = held.count, held.revisions, held.newest
+        after = held.next_revision, held.next_sub
+        # A region that has left a revision may have got it back, from one that had it too; it is kept once.
+        kept = [
+            (tail.header.first_revision, tail.header.last_revision)
+            for tail in state.tails
+            if tail.header.last_revision >= held.header.first_revision
+        ]
         with self._transaction.cursor(self._store.rows) as cursor:
             for row_key, body in _rows_from(cursor, held.next_revision, held.next_sub):
                 revision, sub = layout.ROW_KEY.unpack(row_key)
-                if not self._rows_left or self._bytes_left <= 0:
-                    return written(revision, sub), False
-                self._rows_left -= 1
                 if revision <= compacted and self._superseded(revision, sub, body, compacted):
                     continue
+                if any(first <= revision <= last for first, last in kept):
+                    continue
+                # Where a step ends depends on what is exported alone: of the rest, replicas may hold more or less.
+                if not self._rows_left or self._bytes_left <= 0:
+                    return written(*after), False
+                self._rows_left -= 1
+                after = revision, sub + 1
                 frames += (row_key + len(body).to_bytes(4, "big"), body)
                 size += len(body)
                 self._bytes_left -= len(body)
@@ -133,7 +143,7 @@ class Leave:
                 revisions += revision != newest
                 newest = revision
                 if size >= tail_file.PART_BYTES:
-                    held = written(revision, sub + 1)
+                    held = written(*after)
                     frames, size = [], 0
         held = written(layout.MAX_REVISION, 0)
         if held.count:
@@ -159,6 +169,12 @@ class Leave:
             self._files.append(held.header.file, held.offset, data)
             held = msgspec.structs.replace(held, offset=held.offset + len(data))
         return msgspec.structs.replace(held, next_revision=revision, next_sub=sub)
+
+
+def discard_unfinished(files: Quarantine, state: RegionState) -> None:
+    """Removes the file of the tail that the region is leaving, and does not leave after all."""
+    if state.leaving is not None and all(tail.file != state.leaving.header.file for tail in state.tails):
+        files.discard(state.leaving.header.file)
 
 
 def _at_fork(position: Position, state: RegionState, fork_revision: int) -> Position:

@@ -168,6 +168,7 @@ class Quarantine:
         for _ in read_rows(fetched):
             pass
         with self._lock:
+            self._directory.mkdir(parents=True, exist_ok=True)
             self._part(name).unlink(missing_ok=True)
             fetched.rename(self.path(name))
             self._look_at(self.path(name))

@@ -8,60 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, InvalidRequest, StaleEpoch
-from rstore_api.proto.rstore_pb2 import EpochStart, PromoteRequest, ReplicatedRows, Rewind, StreamBatch
-from rstore_replica.mvcc import layout, rows, stream, tail_file
-from rstore_replica.mvcc.epochs import after_jumps, count_at, revision_at, settled
-from rstore_replica.mvcc.machine import Machine
+from rstore_api.proto.rstore_pb2 import EpochStart, Rewind
+from rstore_replica.mvcc import stream, tail_file
+from rstore_replica.mvcc.epochs import count_at, revision_at, settled
 from rstore_replica.mvcc.quarantine import Quarantine
 from rstore_replica.mvcc.store import StorageFailed
-from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
-from rstore_replica.replication.messages import history_messages
-from unit.mvcc.mvcc_support import STORE, Replica, topology
-
-JUMP = 10**9
-
-
-def promote(replica: Replica, epoch: int, jump: int = JUMP) -> int:
-    replica.promise(epoch)
-    where = topology(replica.region, epoch)
-    answer = replica.apply(promotion=PromoteRequest(store_id=STORE, epoch=epoch, topology=where, revision_jump=jump))
-    assert isinstance(answer, int)
-    return answer
-
-
-def chain(replica: Replica) -> Chain:
-    return Chain.of(replica.machine.state.history, replica.machine.revision)
+from rstore_replica.replication.history import Diverged
+from unit.mvcc.divergence_support import (
+    JUMP,
+    follow,
+    look,
+    promote,
+    rewind_of,
+)
+from unit.mvcc.mvcc_support import Replica
 
 
 def stream_all(source: Replica, target: Replica, *, max_rows: int = 3) -> Diverged | None:
     """What the two leaders do, without a network. Returns the divergence that was found on the way."""
-    found = compare(chain(source), chain(target), receiver_promised_epoch=target.machine.state.promised_epoch)
-    diverged = found if isinstance(found, Diverged) else None
-    if diverged is not None:
-        rewind = Rewind(fork_revision=diverged.fork_revision, epoch=chain(source).epoch, tail_epoch=chain(target).epoch)
-        assert target.apply(rewind=rewind) == diverged.fork_revision
-        assert target.apply(rewind=rewind) == diverged.fork_revision, "again, it changes nothing"
-        found = compare(chain(source), chain(target), receiver_promised_epoch=target.machine.state.promised_epoch)
-    assert isinstance(found, Resume), found
-    ours = chain(source)
-    while target.machine.revision < ours.revision or chain(target).history != ours.history:
-        at = target.machine.revision
-        batch = source.machine.rows_after(at, max_bytes=1 << 20, max_rows=max_rows)
-        last = batch.last_revision if batch.count else after_jumps(ours.history, at)
-        answer = target.apply(
-            rows=ReplicatedRows(
-                batch=StreamBatch(
-                    epoch=ours.epoch,
-                    prev_revision=at,
-                    last_revision=last,
-                    rows=batch.packed,
-                    row_count=batch.count,
-                    history=history_messages(history_up_to(ours, last)),
-                )
-            )
-        )
-        assert answer == last
-    return diverged
+    diverged = look(source, target)
+    if isinstance(diverged, Diverged):
+        rewind = rewind_of(source, target, diverged)
+        for _ in range(2):  # again, it changes nothing
+            assert target.apply(rewind=rewind) == diverged.fork_revision
+    follow(source, target, max_rows=max_rows)
+    return diverged if isinstance(diverged, Diverged) else None
 
 
 @pytest.fixture
@@ -213,67 +184,3 @@ def test_left_out_revisions_do_not_count(data: st.DataObject) -> None:
         assert settled(history, at) == held[-1]
         if at in exist:
             assert revision_at(history, count_at(history, at)) == at
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data())
-def test_failovers_back_and_forth_lose_nothing_silently(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Any order of writes, partial streams, failovers and switchovers: all regions converge, no revision ever means
-    two things, and every write is in the data or in quarantine."""
-    directory = tmp_path_factory.mktemp("regions")
-    names = ["us", "eu", "asia"]
-    regions = {name: Replica(directory / name, name, map_bytes=1 << 22) for name in names}
-    meaning: dict[int, bytes] = {}
-    epoch, primary, count = 1, "us", 0
-    try:
-        for _ in range(data.draw(st.integers(1, 14))):
-            kind = data.draw(st.sampled_from(["write", "write", "stale write", "stream", "failover", "switchover"]))
-            if kind in ("write", "stale write"):
-                # A primary that is not fenced does not know that it was replaced.
-                able = [name for name in names if regions[name].machine.state.writable]
-                name = primary if kind == "write" else data.draw(st.sampled_from(able))
-                count += 1
-                value = b"%d" % count
-                revision = regions[name].put(data.draw(st.sampled_from([b"a", b"b"])), value).header.revision
-                assert meaning.setdefault(revision, value) == value
-            elif kind == "stream":
-                other = data.draw(st.sampled_from([name for name in names if name != primary]))
-                stream_all(regions[primary], regions[other])
-            elif kind == "failover":
-                epoch += 1
-                primary = data.draw(st.sampled_from(names))
-                promote(regions[primary], epoch)
-            else:
-                target = data.draw(st.sampled_from([name for name in names if name != primary]))
-                regions[primary].promise(epoch + 1)
-                stream_all(regions[primary], regions[target])
-                epoch, primary = epoch + 1, target
-                promote(regions[target], epoch, jump=0)
-        count += 1
-        revision = regions[primary].put(b"last", b"%d" % count).header.revision
-        meaning[revision] = b"%d" % count
-        for name in names:
-            if name != primary:
-                stream_all(regions[primary], regions[name])
-        assert len({regions[name].hash().hash for name in names}) == 1
-        assert len({chain(regions[name]) for name in names}) == 1
-        kept = _all_rows(regions[primary].machine)
-        quarantined: dict[int, bytes] = {}
-        for name in names:
-            for tail in regions[name].machine.quarantined:
-                for row in tail_file.read_rows(directory / f"{name}.quarantine" / tail.file):
-                    assert meaning[row.revision] == row.value
-                    quarantined[row.revision] = row.value
-        assert {**kept, **quarantined} == meaning
-    finally:
-        for replica in regions.values():
-            replica.machine.close()
-
-
-def _all_rows(machine: Machine) -> dict[int, bytes]:
-    with machine._reading() as (reader, _), reader.transaction.cursor(reader.store.rows) as cursor:
-        stored = list(cursor.iternext(keys=True, values=True))
-    found = [rows.unpack(*layout.ROW_KEY.unpack(key), body) for key, body in stored]
-    return {row.revision: row.value for row in found}
