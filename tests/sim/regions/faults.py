@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from sim.regions.host import Host
 from sim.regions.kube import Kube
 from sim.regions.operators import OperatorHost
 from sim.regions.sites import API_SITE, clients_site
+from sim.regions.verdict import check_choice
 from sim.regions.wires import Wires
-from sim.trace import Trace
+from sim.world import World
 
 Fault = Callable[[], Awaitable[None]]
 Pairs = set[tuple[str, str]]
@@ -27,7 +29,7 @@ class RegionFaults:
         kube: Kube,
         wires: Wires,
         rng: random.Random,
-        trace: Trace,
+        world: World,
     ) -> None:
         self._hosts = hosts
         self._regions = list(hosts)
@@ -35,15 +37,20 @@ class RegionFaults:
         self._kube = kube
         self._wires = wires
         self._rng = rng
-        self._trace = trace
+        self._trace = world.trace
+        self._violated = world.violated
         self._busy: set[str] = set()
         self._fuse: int | None = None
+        self._step_reached = asyncio.Event()
+        self._awaited: tuple[str, ...] = ()
+        kube.on_intent = self._intent
         for operator in operators:
             operator.on_step = self._step
         self._kinds: list[tuple[float, Fault]] = [
             (3, self._lose_region),
             (4, self._lose_primary_with_a_tail),
             (3, self._lose_primaries_in_a_row),
+            (3, self._return_during_failover),
             (2, self._lose_replica),
             (2, self._stop_replica),
             (4, self._cut_regions),
@@ -141,6 +148,38 @@ class RegionFaults:
                 break
             await asyncio.sleep(0.25)
         await asyncio.sleep(self._rng.choice([0.0, 0.5, 3.0]))
+
+    def _intent(self, intent: dict[str, Any], operator: OperatorHost) -> None:
+        check_choice(intent, operator, self._kube, self._violated)
+        if intent.get("step") in self._awaited:
+            self._step_reached.set()
+
+    async def _return_during_failover(self) -> None:
+        """The primary is cut off until a failover has begun; then it is back for everybody but the operators, and the
+        others' processes are new ones.
+        """
+        region = self._primary()
+        others = set(self._regions) - {region}
+        lines = {(region, other) for other in others} | {(other, region) for other in others}
+        sites = {operator.site for operator in self._operators}
+        away = {(region, site) for site in sites} | {(site, region) for site in sites}
+        self._trace.fault(f"cut {region} from the other regions and the operators")
+        self._wires.cut(lines | away)
+        self._awaited = self._rng.choice([("Fencing",), ("Waiting",), ("Promoting",), ("Repointing",)])
+        self._step_reached.clear()
+        await asyncio.wait([asyncio.ensure_future(self._step_reached.wait())], timeout=8.0)
+        self._awaited = ()
+        await asyncio.sleep(self._rng.choice([0.0, 0.0, 0.1, 0.5]))
+        for other in sorted(others):
+            for host in self._hosts[other]:
+                if self._rng.random() < 0.5 and host.wanted:
+                    host.crash(power=False)
+                    host.start()
+        self._trace.fault(f"{region} is back for the other regions")
+        self._wires.heal(lines)
+        await asyncio.sleep(self._rng.uniform(0.5, 6.0))
+        self._trace.fault(f"{region} is back for the operators")
+        self._wires.heal(away)
 
     async def _lose_primaries_in_a_row(self) -> None:
         """Each new primary is lost as well; they come back in any order, or all at once."""

@@ -40,6 +40,8 @@ class Kube:
         self.down = False
         self.watching: list[OperatorHost] = []
         self.events: list[str] = []
+        self.on_intent: Callable[[Body, OperatorHost], None] = lambda _intent, _operator: None
+        """A change of primary has got on, as this operator has just recorded; {}: it is over."""
         self.objects: dict[tuple[str, str], Body] = {}
         self.store: Body = {
             "metadata": {
@@ -90,19 +92,20 @@ class Kube:
 
     # ------------------------------------------------------------------ requests
 
-    def patch_status(self, patch: Body, version: str) -> Body:
+    def patch_status(self, patch: Body, version: str, operator: OperatorHost) -> Body:
         """Merges; refused unless the object is still of that version."""
         if version != self.store["metadata"]["resourceVersion"]:
             raise KubernetesError(409, "Conflict", "the object has been modified")
         before = self.status
         self.store["status"] = after = _merged(before, patch)
         self._changed(self.store)
-        self._note(before, after)
+        self._note(before, after, operator)
         return self.store
 
-    def _note(self, before: Body, after: Body) -> None:
+    def _note(self, before: Body, after: Body, operator: OperatorHost) -> None:
         intent = after.get("failover")
         if intent != before.get("failover"):
+            self.on_intent(intent or {}, operator)
             text = "none"
             if intent:
                 text = (
@@ -200,7 +203,9 @@ class ApiOf:
         return await self._ask("read the object", lambda: self._kube.store)
 
     async def patch_status(self, namespace: str, name: str, patch: Body, resource_version: str) -> Body:
-        return await self._ask("record the status", lambda: self._kube.patch_status(patch, resource_version))
+        return await self._ask(
+            "record the status", lambda: self._kube.patch_status(patch, resource_version, self._operator)
+        )
 
     async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None:
         await self._ask("remove annotations", lambda: self._kube.remove_annotations(values))

@@ -39,7 +39,7 @@ class OperatorHost:
         self._ids = 0
         self.process: SiteProcess | None = None
         self._wake = asyncio.Event()
-        self._reconciler: Reconciler | None = None
+        self.reconciler: Reconciler | None = None
         self.on_step: Callable[[OperatorHost, str], None] = lambda _operator, _step: None
         self.rounds = 0
 
@@ -69,20 +69,20 @@ class OperatorHost:
 
     def store_changed(self, version: str) -> None:
         """The watch shows the object."""
-        if self._reconciler is not None and self._reconciler.object_changed(version):
+        if self.reconciler is not None and self.reconciler.object_changed(version):
             self._wake.set()
 
     def child_changed(self, _version: str) -> None:
         """The watch shows one of its children."""
-        if self._reconciler is not None:
-            self._reconciler.children_changed()
+        if self.reconciler is not None:
+            self.reconciler.children_changed()
             self._wake.set()
 
     async def _run(self, process: SiteProcess) -> None:
         """As ``rstore_operator.handlers`` drives it."""
         api = ApiOf(self._kube, self, self._rng)
         self._wake = wake = asyncio.Event()
-        self._reconciler = reconciler = Reconciler(
+        self.reconciler = reconciler = Reconciler(
             REF, api, api, IMAGE, now=self._now, clock=self._clock.monotonic, store_id=self._store_id
         )
         backoff = FIRST_BACKOFF_SECONDS

@@ -43,7 +43,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
     replaced: list[tuple[Any, str, Any]] = [
         (client_call, "open_channel", open_channel),
         (resolver, "open_channel", open_channel),
-        (server, "CertificateStore", lambda _directory: SimpleNamespace(channel_credentials=lambda: None)),
+        (server, "CertificateStore", lambda _directory: _Certificates()),
         (server, "GrpcTransport", lambda *_args, **_kwargs: _transport()),
         (server, "SystemClock", _clock),
         (server, "Group", _group),
@@ -76,6 +76,13 @@ def _shared_metrics() -> _SharedMetrics:
     if not _metrics:
         _metrics.append(_SharedMetrics())
     return _metrics[0]
+
+
+class _Certificates:
+    """Nobody asks for any here."""
+
+    def __getattr__(self, _name: str) -> Callable[[], None]:
+        return lambda: None
 
 
 class _Quiet:

@@ -64,7 +64,7 @@ class RegionsScenario:
             pause_seconds=self.shape.pause_seconds,
         )
         self._faults = RegionFaults(
-            self.hosts, self.operators, self.kube, self.wires, random.Random(rng.random()), world.trace
+            self.hosts, self.operators, self.kube, self.wires, random.Random(rng.random()), world
         )
         self._stack = ExitStack()
         self._stack.enter_context(simulated(self.wires, self._by_name.get))
@@ -138,7 +138,7 @@ class RegionsScenario:
     async def _until_settled(self, seconds: float, when: str) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while reason := verdict.unsettled(self.kube, self.hosts):
+        while reason := verdict.unsettled(self.kube, self.hosts) or verdict.miscounted(self.kube, self.ledger):
             if loop.time() > deadline:
                 self._world.violated(f"I5: the store is not well {seconds:g} s {when}: {reason}")
                 return

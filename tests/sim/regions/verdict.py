@@ -4,15 +4,20 @@ what quarantine holds and the receipts count (I4, I5, I8).
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from rstore_api.proto import rpc_pb2 as rpc
+from rstore_operator.resource.state import MAX_HISTORY
 from rstore_replica.mvcc.tail_file import read_rows
 from sim import history
 from sim.history import Operation, Outcome
 from sim.regions.host import Host
 from sim.regions.kube import Kube
 from sim.regions.ledger import Ledger
+
+if TYPE_CHECKING:
+    from sim.regions.operators import OperatorHost
 
 
 def unsettled(kube: Kube, hosts: dict[str, list[Host]]) -> str:
@@ -46,6 +51,22 @@ def unsettled(kube: Kube, hosts: dict[str, list[Host]]) -> str:
                 f"{primary} at {newest} of {epoch}"
             )
     return ""
+
+
+def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, violated: Callable[[str], None]) -> None:
+    """Whoever takes over unplanned has most of all that were fenced, unless somebody accepted that it has not."""
+    if intent.get("step") != "Promoting" or intent.get("mode") == "Planned":
+        return
+    assert operator.reconciler is not None
+    answers = [item for item in operator.reconciler._fences.values() if item.epoch == intent["epoch"]]
+    chosen = next((item for item in answers if item.region == intent["to"]), None)
+    best = max(answers, key=lambda item: (item.data_epoch, item.revision), default=None)
+    if chosen is None or best is None:
+        violated(f"{operator.name} promotes {intent['to']} in epoch {intent['epoch']}, fenced by {answers}")
+    elif (chosen.data_epoch, chosen.revision) < (best.data_epoch, best.revision):
+        accepted = kube.annotations.get("replicatedstore.io/accept-data-loss") is not None
+        if intent.get("mode") != "Forced" or not accepted:
+            violated(f"I4: {operator.name} promotes {chosen}, though {best} has more")
 
 
 async def check(
@@ -94,11 +115,14 @@ def quarantined(hosts: dict[str, list[Host]]) -> dict[int, set[str]]:
     return found
 
 
+def newest_revision(ledger: Ledger) -> int:
+    """That any replica holds."""
+    return max(host.replica._machine.revision for host in ledger.all_hosts() if host.replica is not None)
+
+
 def _check_losses(kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger) -> None:
     """What is not in the present chain of epochs is in quarantine, nothing else is, and the receipts count it."""
-    newest = max(host.replica._machine.revision for host in ledger.all_hosts() if host.replica is not None)
-    chain = ledger.chain(newest)
-    lost = set(ledger.revisions) - chain
+    lost = set(ledger.revisions) - ledger.chain(newest_revision(ledger))
     kept = set(quarantined(hosts))
     if lost - kept:
         acked = {item.revision for item in ledger.acks if item.changed}
@@ -108,7 +132,17 @@ def _check_losses(kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger) -> N
         )
     if kept - lost:
         ledger.violated(f"I4: revisions {sorted(kept - lost)} are in quarantine though they are not lost")
-    receipts: list[dict[str, Any]] = kube.status.get("history", [])
-    told = sum(receipt.get("revisionsLost", 0) for receipt in receipts)
-    ledger.world.notes["receipts_wrong"] = int(told != len(lost) and len(receipts) < 10)
     ledger.world.notes["lost"] = len(lost)
+    problem = miscounted(kube, ledger)
+    if problem:
+        ledger.violated(problem)
+
+
+def miscounted(kube: Kube, ledger: Ledger) -> str:
+    """What the receipts say wrongly about what was lost; "" when nothing, or when some receipts are gone already."""
+    receipts: list[dict[str, Any]] = kube.status.get("history", [])
+    lost = set(ledger.revisions) - ledger.chain(newest_revision(ledger))
+    if sum(receipt.get("revisionsLost", 0) for receipt in receipts) == len(lost) or len(receipts) >= MAX_HISTORY:
+        return ""
+    by_epoch = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in receipts}
+    return f"I4: revisions {sorted(lost)} are lost, the receipts by epoch say {by_epoch}"
