@@ -11,8 +11,12 @@ from rstore_api.proto import raft_pb2 as pb
 from sim.process import Process
 from sim.trace import Trace
 
+SILENCE_SECONDS = 3.0
+
 OnSend = Callable[[str, str, str], None]
 """Sender, receiver, kind of the message; called when it has left."""
+Lag = Callable[[str, str, str], float]
+"""By how many seconds this message is later than others, which then overtake it."""
 
 
 @dataclass
@@ -49,8 +53,12 @@ class Network:
         self.weather = Weather()
         self.holding = False
         """What is sent over a cut arrives once it is healed, if the connection lasts so long; else it is lost."""
-        self.silence_seconds = 3.0
+        self.silence_seconds = SILENCE_SECONDS
         """A connection that is cut for so long breaks."""
+        self.lag: Lag | None = None
+        self.keep: Callable[[str, str, str], bool] | None = None
+        """What (by sender, receiver and kind) does not arrive before :meth:`on_time`."""
+        self.kept: list[tuple[_Link, str, str, str, bytes]] = []
         self.on_send: list[OnSend] = []
         self.messages = 0
 
@@ -81,6 +89,14 @@ class Network:
         """Cuts ``names`` off from the rest."""
         pairs = {(name, other) for name in names for other in everybody - names}
         self.cut({(a, b) for a, b in pairs if outward} | {(b, a) for a, b in pairs if inward})
+
+    def on_time(self) -> None:
+        """No message is late or kept back any more; those that were kept arrive, if their connection still stands."""
+        self.lag = self.keep = None
+        self.silence_seconds = SILENCE_SECONDS
+        kept, self.kept = self.kept, []
+        for message in kept:
+            self._dispatch(*message)
 
     def _is_cut(self, ends: tuple[SimTransport, SimTransport]) -> bool:
         a, b = ends[0].name, ends[1].name
@@ -165,12 +181,17 @@ class Network:
 
     def _dispatch(self, link: _Link, sender: str, receiver: str, label: str, data: bytes) -> None:
         rng, weather = self._rng, self.weather
+        kind = label.partition(" ")[0]
+        if self.keep is not None and self.keep(sender, receiver, kind):
+            self.kept.append((link, sender, receiver, label, data))
+            return
         if weather.loss and rng.random() < weather.loss:
             return
         copies = 2 if weather.duplication and rng.random() < weather.duplication else 1
         for _ in range(copies):
-            when = self._loop.time() + rng.uniform(*weather.delay_seconds)
-            if not (weather.reorder and rng.random() < weather.reorder):
+            lag = self.lag(sender, receiver, kind) if self.lag is not None else 0.0
+            when = self._loop.time() + rng.uniform(*weather.delay_seconds) + lag
+            if not lag and not (weather.reorder and rng.random() < weather.reorder):
                 when = max(when, link.last_arrival.get(receiver, 0.0) + 1e-6)
                 link.last_arrival[receiver] = when
             end = link.ends[0] if link.ends[0].name == receiver else link.ends[1]

@@ -18,7 +18,7 @@ from sim.oracle import Oracle, agree
 from sim.region import REGION, STORE_ID, Host, RegionProfile
 from sim.world import World
 
-FAULTS_SECONDS = 5.0
+FAULTS_SECONDS = (5.0, 5.0, 9.0, 14.0)
 RECOVERY_SECONDS = 40.0
 
 
@@ -90,7 +90,7 @@ class RegionScenario:
         operator = asyncio.ensure_future(self._operate())
         watcher = asyncio.ensure_future(self._watch())
         await asyncio.sleep(1.2)
-        await self._faults.run(FAULTS_SECONDS, self._concurrent)
+        await self._faults.run(self._world.rng.choice(FAULTS_SECONDS), self._concurrent)
         self._faults.end()
         await self._recover()
         self._clients.stopping = True
