@@ -25,6 +25,7 @@ class RegionLag:
     lag_revisions: int
     lag_bytes: int
     lag_seconds: float
+    snapshot_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Reading:
     quarantined_tails: int = 0
     quarantined_rows: int = 0
     quarantined_bytes: int = 0
+    staged_bytes: int = 0
     quarantined_missing: int = 0
     lease_held: bool = False
     lease_remaining_seconds: float = 0.0
@@ -135,6 +137,7 @@ class _ReadingCollector(Collector):
             ("quarantined_tails", "Diverged tails that the region keeps in quarantine.", reading.quarantined_tails),
             ("quarantined_rows", "Changes of keys in them.", reading.quarantined_rows),
             ("quarantined_bytes", "Size of their files.", reading.quarantined_bytes),
+            ("staged_bytes", "What is here of a snapshot that is not visible yet.", reading.staged_bytes),
             ("quarantined_missing", "Tails whose file this replica does not hold.", reading.quarantined_missing),
             ("lease_held", "1 where writes may be acknowledged.", reading.lease_held),
             ("lease_remaining_seconds", "For how long without another grant.", reading.lease_remaining_seconds),
@@ -150,6 +153,7 @@ def _region_gauges(regions: tuple[RegionLag, ...]) -> Iterable[Metric]:
         ("lag_revisions", "Revisions not yet acknowledged.", lambda lag: float(lag.lag_revisions)),
         ("lag_bytes", "Bytes not yet acknowledged (estimate).", lambda lag: float(lag.lag_bytes)),
         ("lag_seconds", "Age of the oldest revision not yet acknowledged.", lambda lag: lag.lag_seconds),
+        ("snapshot_bytes", "Committed of a snapshot on its way to the region.", lambda lag: float(lag.snapshot_bytes)),
     )
     for name, text, value in gauges:
         family = GaugeMetricFamily(f"rstore_region_{name}", text, labels=["to_region"])

@@ -9,8 +9,13 @@ MAX_ENTRIES_BEHIND = 1000
 """A replica that has this many committed entries to apply has not caught up."""
 
 
-def not_ready_reason(state: RegionStateView, status: GroupStatus, *, stopping: bool) -> str:
-    """Why the replica is not ready, in words for people; "" when it is."""
+def not_ready_reason(
+    state: RegionStateView, status: GroupStatus, *, stopping: bool, receives_snapshot: bool = False
+) -> str:
+    """Why the replica is not ready, in words for people; "" when it is.
+
+    A region that has data is ready with that until a snapshot takes its place; one that has none is not.
+    """
     if stopping:
         return "the replica is stopping"
     if status.not_ready_reason:
@@ -22,4 +27,6 @@ def not_ready_reason(state: RegionStateView, status: GroupStatus, *, stopping: b
         return f"{behind} committed entries are not applied yet"
     if not state.store_id:
         return "the region has not been bootstrapped"
+    if receives_snapshot and not state.history:
+        return "the region is receiving its first data"
     return ""

@@ -323,7 +323,12 @@ class Replica:
             return "the replica is stopping" if self._stopping else "the replica is starting"
         if self.failed.done():
             return "the replica has failed"
-        return not_ready_reason(self._machine.state, self._group.status(), stopping=self._stopping)
+        return not_ready_reason(
+            self._machine.state,
+            self._group.status(),
+            stopping=self._stopping,
+            receives_snapshot=self._machine.staged is not None,
+        )
 
     def _not_alive_reason(self) -> str:
         return "the replica has failed" if self.failed.done() else ""
@@ -331,6 +336,7 @@ class Replica:
     def _reading(self) -> Reading:
         machine, state = self._machine, self._machine.state
         status = self._group.status() if self._running else None
+        transfers = {found.region: found.size_bytes for found in self._replication.sender.transfers()}
         return Reading(
             store=self._config.store,
             region=self._config.region,
@@ -353,6 +359,7 @@ class Replica:
             quarantined_tails=len(machine.quarantined),
             quarantined_rows=sum(tail.count for tail in machine.quarantined),
             quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),
+            staged_bytes=machine.staged.size_bytes if machine.staged is not None else 0,
             quarantined_missing=len(self._tail_fetcher.missing()),
             lease_held=self._replication.lease.held(state.epoch),
             lease_remaining_seconds=self._replication.lease.remaining_seconds(),
@@ -364,6 +371,7 @@ class Replica:
                     found.lag_revisions,
                     found.lag_bytes,
                     found.lag_seconds,
+                    transfers.get(found.region, 0),
                 )
                 for found in self._replication.progress()
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any, Protocol
 
@@ -52,7 +53,7 @@ class GrpcConnection:
             await self._call.write(request)
         except grpc.aio.AioRpcError as error:
             raise LinkBrokenError(_describe(error)) from error
-        except grpc.aio.UsageError as error:
+        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
             raise LinkBrokenError("the stream has ended") from error
 
     async def receive(self) -> pb.StreamResponse | None:
@@ -61,7 +62,7 @@ class GrpcConnection:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
             raise LinkBrokenError(_describe(error)) from error
-        except grpc.aio.UsageError as error:
+        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
             raise LinkBrokenError("the stream has ended") from error
         return response if isinstance(response, pb.StreamResponse) else None
 

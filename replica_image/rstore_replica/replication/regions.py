@@ -74,6 +74,7 @@ class RegionController:
         config: ReplicationConfig,
         progress: Progress,
         on_role_change: Callable[[], None],
+        transfers: Callable[[], tuple[pb.SnapshotTransfer, ...]],
         lease: LeaseKeeper,
         voter: Voter,
         acknowledging: Acknowledging,
@@ -84,6 +85,7 @@ class RegionController:
         self._config = config
         self._progress = progress
         self._on_role_change = on_role_change
+        self._transfers = transfers
         self._lease = lease
         self._voter = voter
         self._acknowledging = acknowledging
@@ -233,7 +235,7 @@ class RegionController:
         Answered by every replica from what it has applied. ``version`` and readiness are the server's to fill in.
         """
         group = self._group.status()
-        state = self._machine.state
+        state, staged = self._machine.state, self._machine.staged
         return pb.StatusResponse(
             store_id=state.store_id,
             region=self._config.region,
@@ -270,6 +272,8 @@ class RegionController:
             leaving=leaving_message(state.leaving),
             lease=self._lease.status(),
             granted=self._voter.status(),
+            staged=staged.message() if staged is not None else None,
+            transfers=self._transfers(),
             sync=self._acknowledging.status(),
         )
 

@@ -117,6 +117,7 @@ class Replication:
             config=config,
             progress=self._progress,
             on_role_change=self.sender.review,
+            transfers=self.sender.transfers,
             lease=self.lease,
             voter=self.voter,
             acknowledging=self.acknowledging,

@@ -63,6 +63,7 @@ async def regions(tmp_path, wires) -> AsyncIterator[list[RealRegion]]:
         await bootstrap_all(made, "east")
         wires.cut.add(made[2].address)
         await wires.break_all()
+        await eventually(lambda: made[0].lag("north").connected)
         yield made
     finally:
         for region in made:
@@ -139,7 +140,6 @@ async def test_a_region_that_was_away_beyond_the_compaction_comes_back(regions, 
 async def test_a_lag_alone_never_needs_a_snapshot(regions, wires):
     """Clients that compact right up to the newest revision do not outrun a region that is connected."""
     east, north, _ = regions
-    await eventually(lambda: east.lag("north").connected)
     for number in range(60):
         await east.put(b"key", b"%d" % number)
         await compact(east)
@@ -155,8 +155,9 @@ async def staged(region: RealRegion, rows: int) -> None:
 
 @pytest.mark.parametrize("who", ["link", "sender", "receiver"])
 async def test_a_transfer_that_breaks_goes_on_where_it_stopped(regions, wires, who, gate):
-    east, _, west = regions
+    east, north, west = regions
     await fill(east, 0, 200)
+    await eventually(lambda: same_everywhere([east, north]))
     await compact(east)
     revision = east.machine.revision
     gate.until(0)
@@ -164,6 +165,11 @@ async def test_a_transfer_that_breaks_goes_on_where_it_stopped(regions, wires, w
     for rows in (50, 100, 150):
         gate.until(rows)
         await staged(west, rows)
+        shown = west.controller.status().staged
+        assert (shown.revision, list(shown.history)) == (revision, list(east.machine.state.history))
+        await eventually(lambda shown=shown: [item.rows for item in east.controller.status().transfers] == [shown.rows])
+        (transfer,) = east.controller.status().transfers
+        assert (transfer.region, transfer.revision, transfer.size_bytes) == ("west", revision, shown.size_bytes)
         if who == "link":
             await wires.break_all()
         else:

@@ -110,6 +110,13 @@ def test_readiness(status, state, stopping: bool, words: str) -> None:
     assert bool(reason) == bool(words)
 
 
+def test_a_region_is_ready_with_what_it_has_while_a_snapshot_comes_in() -> None:
+    started = region_state(history=(rstore_pb2.EpochStart(epoch=1, first_revision=2, region="us-east"),))
+    assert not not_ready_reason(started, LEADER, stopping=False, receives_snapshot=True)
+    fresh = region_state(history=())
+    assert "first data" in not_ready_reason(fresh, LEADER, stopping=False, receives_snapshot=True)
+
+
 class _Machine:
     def __init__(self, state) -> None:
         self.state = state

@@ -1,0 +1,35 @@
+"""What gRPC does when a call ends under it is a broken link to the stream, whatever gRPC calls it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc.aio
+import pytest
+from rstore_api.proto import rstore_pb2 as pb
+from rstore_replica.replication.connection import GrpcConnection
+from rstore_replica.replication.ports import LinkBrokenError
+
+
+class Call:
+    """A call on which everything fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def write(self, request: pb.StreamRequest) -> None:
+        raise self._error
+
+    async def read(self) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [grpc.aio.UsageError("closed"), asyncio.InvalidStateError("RPC already finished.")])
+async def test_a_call_that_has_ended_is_a_broken_link(error: Exception) -> None:
+    channel: Any = None
+    connection = GrpcConnection(channel, Call(error))
+    with pytest.raises(LinkBrokenError):
+        await connection.send(pb.StreamRequest())
+    with pytest.raises(LinkBrokenError):
+        await connection.receive()
