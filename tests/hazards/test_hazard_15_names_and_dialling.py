@@ -7,14 +7,15 @@ import random
 import socket
 from collections.abc import Sequence
 
-import grpc
 import pytest
 from hazards.hazard_clock import HandClock
 from hazards.hazard_groups import until
 from hazards.hazard_stock import stock_module
 from pysyncobj import dns_resolver
 from rstore_api.proto import raft_pb2 as pb
-from rstore_replica.raft import SERVER_OPTIONS, GrpcTransport, Member
+from rstore_replica.raft import GrpcTransport, Member
+from rstore_replica.raft.grpc_transport import MAX_MESSAGE_BYTES
+from rstore_replica.wire.server import Server
 
 
 def test_hazard_15_stock_dials_an_address_of_ten_minutes_ago(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,9 +65,9 @@ class Peer:
 
     def __init__(self, name: str, members: tuple[Member, ...], names: Names, host: str, port: int) -> None:
         self.transport = GrpcTransport(name, members, resolver=names.resolve)
-        self.server = grpc.aio.server(options=list(SERVER_OPTIONS))
+        self.server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
         self.transport.add_to_server(self.server)
-        assert self.server.add_insecure_port(f"{host}:{port}") == port
+        self.server.bind(host, port, None)
         self.up: set[str] = set()
         self.heard: list[int] = []
 

@@ -111,7 +111,7 @@ class Replica:
             transport=GrpcTransport(
                 name,
                 members,
-                self._certificates.channel_credentials,
+                self._certificates.client_contexts(),
                 resolve,
                 group=f"{config.namespace}/{config.store}/{config.region}",
             ),

@@ -5,12 +5,11 @@ from .clock import Clock, SystemClock
 from .config import RaftConfig
 from .disk import Disk, LocalDisk
 from .group import Group
-from .grpc_transport import SERVER_OPTIONS, GrpcTransport
+from .grpc_transport import GrpcTransport
 from .transport import Transport
 from .types import GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 __all__ = [
-    "SERVER_OPTIONS",
     "Clock",
     "Disk",
     "Group",

@@ -11,9 +11,9 @@ import logging
 import random
 import secrets
 import socket
-from collections import deque
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,19 +21,19 @@ from rstore_api.client_dial import Address
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 
+from rstore_replica.wire.call import Call
+from rstore_replica.wire.client import CallFailed, ClientCall, open_stream
+
+from .link import Link
 from .transport import OnLink, OnMessage
 from .types import Member
 
 logger = logging.getLogger(__name__)
 
 PEER_COMMON_NAME = "peer"
-MAX_FRAME_BYTES = 2 << 20
 MAX_MESSAGE_BYTES = 32 << 20
 """A frame that holds the largest entry, and what comes with it, fits."""
-QUEUE_BYTES = 32 << 20
-QUEUE_MESSAGES = 8192
 MAX_LINKED_REPLICAS = 32
-PING_SECONDS = 1.0
 SILENCE_SECONDS = 5.0
 DIAL_SECONDS = 3.0
 RETRY_MIN_SECONDS = 0.1
@@ -41,78 +41,15 @@ RETRY_MAX_SECONDS = 1.0
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host name and port to IP addresses; raises OSError when there are none."""
-Credentials = Callable[[], grpc.ChannelCredentials]
+Credentials = Callable[[], ssl.SSLContext]
 
-SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-)
-"""Options the server on the peer port needs."""
+CONNECT = "/rstore.v1.Raft/Connect"
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """IPv4 addresses of the host by the system's resolver, asked anew at each call, in a thread."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(item[4][0]) for item in found))
-
-
-@dataclass(eq=False)
-class _Link:
-    """One stream to a peer, whoever dialled it."""
-
-    peer: str
-    dialled: bool
-    session: int = 0
-    queue: deque[pb.RaftEnvelope] = field(default_factory=deque)
-    queued_bytes: int = 0
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    closed: bool = False
-    last_heard: float = 0.0
-    on_close: Callable[[], object] | None = None
-
-    def put(self, envelope: pb.RaftEnvelope) -> bool:
-        size = envelope.ByteSize()
-        if self.closed or len(self.queue) >= QUEUE_MESSAGES or self.queued_bytes + size > QUEUE_BYTES:
-            return False
-        self.queue.append(envelope)
-        self.queued_bytes += size
-        self.wake.set()
-        return True
-
-    def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self.wake.set()
-            if self.on_close is not None:
-                self.on_close()
-
-    def next_frame(self) -> pb.RaftFrame:
-        """As much of the queue as fits one frame; empty when there is nothing to say."""
-        frame = pb.RaftFrame()
-        size = 0
-        while self.queue:
-            following = self.queue[0].ByteSize()
-            if size and size + following > MAX_FRAME_BYTES:
-                break
-            frame.envelopes.append(self.queue.popleft())
-            self.queued_bytes -= following
-            size += following
-        return frame
-
-    async def frames(self, hello: pb.RaftHello) -> AsyncIterator[pb.RaftFrame]:
-        """What to send, for as long as the link lives; an empty frame now and then shows that this side is alive."""
-        yield pb.RaftFrame(hello=hello)
-        while not self.closed:
-            if not self.queue:
-                self.wake.clear()
-                try:
-                    async with asyncio.timeout(PING_SECONDS):
-                        await self.wake.wait()
-                except TimeoutError:
-                    yield pb.RaftFrame()
-                    continue
-            if not self.closed:
-                yield self.next_frame()
 
 
 class GrpcTransport(pb_grpc.RaftServicer):
@@ -139,7 +76,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         self._resolver = resolver
         self._session = secrets.randbits(63) | 1
         self._hello = pb.RaftHello(group=group, name=name, session=self._session)
-        self._links: dict[str, list[_Link]] = {}
+        self._links: dict[str, list[Link]] = {}
         self._sessions: dict[str, int] = {}
         self._on_message: OnMessage | None = None
         self._on_link: OnLink | None = None
@@ -152,7 +89,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         return next(iter(self._refusals.values()), "")
 
     def add_to_server(self, server: Any) -> None:
-        """Registers the Raft service; call before the server is started. The server needs :data:`SERVER_OPTIONS`."""
+        """Registers the Raft service with a :class:`rstore_replica.wire.server.Server` that takes MAX_MESSAGE_BYTES."""
         pb_grpc.add_RaftServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def start(self, on_message: OnMessage, on_link: OnLink) -> None:
@@ -205,8 +142,8 @@ class GrpcTransport(pb_grpc.RaftServicer):
     async def Connect(
         self,
         request_iterator: AsyncIterator[pb.RaftFrame],
-        context: grpc.aio.ServicerContext[pb.RaftFrame, pb.RaftFrame],
-    ) -> AsyncIterator[pb.RaftFrame]:
+        context: Call,
+    ) -> None:
         """A peer has dialled. Refuses whoever is not a replica of this group."""
         if self._credentials is not None:
             names = context.auth_context().get("x509_common_name", [])
@@ -222,16 +159,10 @@ class GrpcTransport(pb_grpc.RaftServicer):
         refusal = self._refusal(first)
         if first is None or refusal:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"rstore: {refusal}")
-            return
-        link = _Link(first.hello.name, dialled=False)
-        reader = asyncio.create_task(self._read(link, first.hello, request_iterator))
-        link.on_close = reader.cancel
-        try:
-            async for frame in link.frames(self._hello):
-                yield frame
-        finally:
-            link.close()
-            self._drop(link)
+        link = Link(first.hello.name, dialled=False, outlet=context)
+        link.on_close = partial(context.cancel, grpc.StatusCode.UNAVAILABLE, "rstore: the link was closed")
+        link.open(self._hello)
+        await self._read(link, first.hello, request_iterator)
 
     def _refusal(self, frame: pb.RaftFrame | None) -> str:
         if frame is None or not frame.HasField("hello"):
@@ -253,7 +184,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
             started = asyncio.get_running_loop().time()
             try:
                 await self._dial(self._peers[peer])
-            except grpc.RpcError as error:
+            except CallFailed as error:
                 self._note_refusal(peer, error)
             except Exception as error:
                 logger.debug("raft_link_failed peer=%s error=%s", peer, error)
@@ -262,59 +193,42 @@ class GrpcTransport(pb_grpc.RaftServicer):
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(2 * delay, RETRY_MAX_SECONDS)
 
-    def _note_refusal(self, peer: str, error: grpc.RpcError) -> None:
+    def _note_refusal(self, peer: str, error: CallFailed) -> None:
         logger.debug("raft_link_failed peer=%s error=%s", peer, error)
-        if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-            self._refusals[peer] = f"{peer}: {(error.details() or '').removeprefix('rstore: ')}"
+        if error.code is grpc.StatusCode.FAILED_PRECONDITION:
+            self._refusals[peer] = f"{peer}: {error.details.removeprefix('rstore: ')}"
 
     async def _dial(self, member: Member) -> None:
         """One link from dial to break."""
         host, _, port = member.address.rpartition(":")
         async with asyncio.timeout(DIAL_SECONDS):
             addresses = await self._resolver(host, int(port))
-        target = f"ipv4:{addresses[0]}:{port}"
-        options: list[tuple[str, str | int]] = [
-            *SERVER_OPTIONS,
-            ("grpc.use_local_subchannel_pool", 1),
-            ("grpc.enable_http_proxy", 0),
-        ]
-        if self._credentials is None:
-            channel = grpc.aio.insecure_channel(target, options=options)
-        else:
-            options.append(("grpc.ssl_target_name_override", Address(host, int(port)).server_name))
-            channel = grpc.aio.secure_channel(target, self._credentials(), options=options)
-        link = _Link(member.name, dialled=True)
-        async with channel:
-            async with asyncio.timeout(DIAL_SECONDS):
-                await channel.channel_ready()
-            # By path, not by the generated stub: see ``replication.connection``.
-            connect = channel.stream_stream(
-                "/rstore.v1.Raft/Connect",
-                request_serializer=pb.RaftFrame.SerializeToString,
-                response_deserializer=pb.RaftFrame.FromString,
+            call = await open_stream(
+                addresses[0],
+                int(port),
+                CONNECT,
+                context=None if self._credentials is None else self._credentials(),
+                server_name=Address(host, int(port)).server_name,
+                max_message_bytes=MAX_MESSAGE_BYTES,
             )
-            call = connect(link.frames(self._hello))
-            link.on_close = call.cancel
-            try:
-                responses = call.__aiter__()
-                async with asyncio.timeout(DIAL_SECONDS):
-                    first = await anext(responses, None)
-                refusal = self._refusal(first)
-                if first is None or refusal or first.hello.name != member.name:
-                    raise OSError(f"{member.name} at {target}: {refusal or 'answers by another name'}")
-                await self._read(link, first.hello, responses)
-            except asyncio.CancelledError:
-                # Our own cancelling of the call looks the same as the task's.
-                task = asyncio.current_task()
-                if not link.closed or (task is not None and task.cancelling()):
-                    raise
-            finally:
-                link.close()
-                self._drop(link)
+        link = Link(member.name, dialled=True, outlet=call)
+        link.on_close = call.close
+        try:
+            link.open(self._hello)
+            responses = _frames(call)
+            async with asyncio.timeout(DIAL_SECONDS):
+                first = await anext(responses, None)
+            refusal = self._refusal(first)
+            if first is None or refusal or first.hello.name != member.name:
+                raise OSError(f"{member.name} at {addresses[0]}:{port}: {refusal or 'answers by another name'}")
+            await self._read(link, first.hello, responses)
+        finally:
+            link.close()
+            self._drop(link)
 
     # ------------------------------------------------------------------ both
 
-    async def _read(self, link: _Link, hello: pb.RaftHello, frames: AsyncIterator[pb.RaftFrame]) -> None:
+    async def _read(self, link: Link, hello: pb.RaftHello, frames: AsyncIterator[pb.RaftFrame]) -> None:
         """Takes what comes until the link breaks or is silent for too long."""
         loop = asyncio.get_running_loop()
         link.session = hello.session
@@ -329,21 +243,21 @@ class GrpcTransport(pb_grpc.RaftServicer):
                         return
                     if envelope.from_session == link.session and envelope.to_session == self._session:
                         self._on_message(link.peer, envelope)
-        except grpc.RpcError as error:
+        except CallFailed as error:
             logger.debug("raft_link_broken peer=%s error=%s", link.peer, error)
         finally:
             watchdog.cancel()
             link.close()
             self._drop(link)
 
-    async def _watch(self, link: _Link) -> None:
+    async def _watch(self, link: Link) -> None:
         loop = asyncio.get_running_loop()
         while (silent := loop.time() - link.last_heard) < SILENCE_SECONDS:  # noqa: ASYNC110
             await asyncio.sleep(SILENCE_SECONDS - silent)
         logger.warning("raft_link_silent peer=%s seconds=%.1f", link.peer, silent)
         link.close()
 
-    def _admit(self, link: _Link) -> None:
+    def _admit(self, link: Link) -> None:
         """Registers a link that is up. The process a peer was before is gone once a new session has said hello."""
         links = self._links.setdefault(link.peer, [])
         self._refusals.pop(link.peer, None)
@@ -359,7 +273,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         if self._on_link is not None and (new_session or not was_connected):
             self._on_link(link.peer, True, new_session)
 
-    def _drop(self, link: _Link) -> None:
+    def _drop(self, link: Link) -> None:
         links = self._links.get(link.peer, [])
         if link not in links:
             return
@@ -367,3 +281,8 @@ class GrpcTransport(pb_grpc.RaftServicer):
         links.remove(link)
         if self._on_link is not None and (was_first or not links):
             self._on_link(link.peer, bool(links), False)
+
+
+async def _frames(call: ClientCall) -> AsyncIterator[pb.RaftFrame]:
+    async for message in call.messages():
+        yield pb.RaftFrame.FromString(message)

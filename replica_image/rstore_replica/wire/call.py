@@ -12,7 +12,6 @@ from urllib.parse import quote
 import grpc
 
 from . import frames
-from .frames import Code
 from .headers import block
 from .messages import MessageError, MessageReader, prefixed
 from .stream import Stream
@@ -120,10 +119,14 @@ class Call(Stream):
         """Sends one message of a stream of answers; waits while the other side does not keep up."""
         if self.ended_here:
             raise asyncio.CancelledError
-        self._send_headers()
         self.queue_message(self.head.handler.response_serializer(message))
         if self.must_wait:
             await self.wait_for_room()
+
+    def queue_message(self, message: bytes) -> None:
+        """Sends one encoded message without waiting; look at ``must_wait`` before the next."""
+        self._send_headers()
+        super().queue_message(message)
 
     async def read(self) -> Any:
         """The next message of a stream of requests; ``grpc.aio.EOF`` after the last."""
@@ -189,8 +192,18 @@ class Call(Stream):
         else:
             self._drop_pending()
         self.end_with(status_block(code, details, metadata, first=not self._headers_sent))
-        if self.ended_here and not self.ended_there:
-            self.reset(Code.NO_ERROR)
+        self._forget_if_ended()
+
+    def end_without_status(self, http_status: int) -> None:
+        """Answers what is no call of gRPC."""
+        self.end_with(b"\x08\x03%d" % http_status)
+        self._forget_if_ended()
+
+    def _forget_if_ended(self) -> None:
+        """What the caller still sends is not waited for. No reset: the status ends the call at its side too."""
+        if self.ended_here:
+            self.ended_there = True
+            self.connection.forget(self)
 
     def end_after_error(self, error: Exception) -> None:
         """Ends the call the way its servicer left it."""

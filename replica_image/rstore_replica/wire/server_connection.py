@@ -97,9 +97,7 @@ class ServerConnection(Connection):
         if end:
             call.ended_there = True
         if head.http_status != 200:
-            call.end_with(b"\x08\x03%d" % head.http_status)
-            if not call.ended_there:
-                call.reset(Code.NO_ERROR)
+            call.end_without_status(head.http_status)
         elif head.refusal is not None:
             call.end(*head.refusal)
         elif self._server.is_full:

@@ -8,8 +8,9 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import grpc
-from rstore_replica.raft import SERVER_OPTIONS, Group, GrpcTransport, Member, RaftConfig, Role
+from rstore_replica.raft import Group, GrpcTransport, Member, RaftConfig, Role
+from rstore_replica.raft.grpc_transport import MAX_MESSAGE_BYTES
+from rstore_replica.wire.server import Server
 
 FAST = RaftConfig(
     election_timeout_min_seconds=0.5, election_timeout_max_seconds=1.0, heartbeat_seconds=0.05, segment_bytes=1 << 16
@@ -74,7 +75,7 @@ class Cluster:
         self.members = tuple(Member(f"n{i}", f"{base}.{i + 1}:{self.port}") for i in range(size))
         self.groups: dict[str, Group] = {}
         self.machines: dict[str, ListMachine] = {}
-        self.servers: dict[str, grpc.aio.Server] = {}
+        self.servers: dict[str, Server] = {}
         self.failures: dict[str, BaseException] = {}
         self.transports: dict[str, GrpcTransport] = {}
 
@@ -94,9 +95,9 @@ class Cluster:
                 config=self.config,
                 on_fatal=lambda error, name=name: self.failures.__setitem__(name, error),
             )
-            server = grpc.aio.server(options=list(SERVER_OPTIONS))
+            server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
             group.add_to_server(server)
-            assert server.add_insecure_port(member.address)
+            server.bind(member.address.rpartition(":")[0], self.port, None)
             await server.start()
             self.groups[name], self.machines[name], self.servers[name] = group, machine, server
             self.transports[name] = transport
