@@ -11,6 +11,7 @@ from rstore_operator.planning.observed import (
     RegionTopology,
     ReplicaAddress,
     ReplicaStatus,
+    Staged,
     Topology,
 )
 from rstore_operator.resource.state import QuarantinedTail
@@ -102,6 +103,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
             )
             for item in message.quarantined[-MAX_TAILS:]
         ),
+        staged=Staged(message.staged.revision, message.staged.rows) if message.HasField("staged") else None,
         members=tuple(message.members),
         learners=tuple(message.learners),
     )

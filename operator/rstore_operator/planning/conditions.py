@@ -129,6 +129,9 @@ def _progressing(situation: Situation) -> Finding:
     incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]
     if incomplete:
         return Finding("Progressing", True, "Regions", f"under way: {', '.join(incomplete)}")
+    catching_up = [f"{region.name} {region.message}" for region in situation.regions if region.phase == "CatchingUp"]
+    if catching_up:
+        return Finding("Progressing", True, "CatchingUp", "; ".join(catching_up))
     if situation.pending_changes:
         return Finding("Progressing", True, "Applying", f"{situation.pending_changes} objects are being changed")
     return Finding("Progressing", False, "Steady", "everything is as the spec wants it")

@@ -64,6 +64,8 @@ def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
             )
         elif region.phase == "Lost":
             yield Notice("RegionLost", f"{region.name}: {region.message}", warning=True)
+        elif region.phase == "CatchingUp":
+            yield Notice("RegionCatchingUp", f"{region.name} {region.message}")
         elif region.phase == "Removing":
             yield Notice("RegionRemoving", f"{region.name} was removed from the spec")
     for region in after.regions:

@@ -54,6 +54,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Staged:
+    """What a region has of a snapshot that is not visible yet."""
+
+    revision: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Lease:
     """The primary leader's right to acknowledge, as it says. ``witness_round`` 0: it asks for no grant of ours."""
 
@@ -107,6 +115,7 @@ class ReplicaStatus:
     lease: Lease | None = None
     granted: Granted | None = None
     tails: tuple[QuarantinedTail, ...] = ()
+    staged: Staged | None = None
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
     learners: tuple[str, ...] = ()

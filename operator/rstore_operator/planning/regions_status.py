@@ -43,7 +43,7 @@ def _region(
     role = "Primary" if is_primary else "Secondary" if truth.epoch else "Unknown"
     ready = region.ready_pods
     if leader is None:
-        had_leader = known.phase in ("Ready", "Degraded", "Lost")
+        had_leader = known.phase in ("Ready", "Degraded", "CatchingUp", "Lost")
         phase = "Lost" if had_leader else "Creating" if region.pods else "Pending"
         if had_leader and electing and known.phase != "Lost":
             phase = "Degraded"
@@ -64,9 +64,13 @@ def _region(
     lag = progress if progress is not None and not is_primary else None
     if not leader.store_id or (ready < size and known.phase in ("Pending", "Creating")):
         phase = "Creating"  # until every replica was ready once, one that is not yet is no loss
+    elif leader.staged is not None:
+        phase = "CatchingUp"
     else:
         phase = "Ready" if ready >= size else "Degraded"
     message = "" if lag is None or lag.connected else lag.last_error
+    if leader.staged is not None and not message:
+        message = f"receives a snapshot of revision {leader.staged.revision}, {_about(leader.staged.rows)} rows so far"
     return RegionStatus(
         region.name,
         role=role,
@@ -97,6 +101,12 @@ def _why_silent(region: RegionObserved) -> str:
     if not region.replicas:
         return "no replica answers"
     return "no replica leads"
+
+
+def _about(count: int) -> str:
+    """Two digits are enough, so that progress is not always news."""
+    unit = 10 ** max(0, len(str(count)) - 2)
+    return f"{count // unit * unit:,}"
 
 
 def round_lag(seconds: float) -> float:

@@ -25,7 +25,7 @@ from rstore_operator.planning.actions import (
     RemoveAnnotations,
     RemoveMember,
 )
-from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Topology
+from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json
 
@@ -62,6 +62,7 @@ class FakeRegion:
     learners: list[int] = field(default_factory=list)
     leading: int = 0
     """Ordinals in the Raft group."""
+    staged: Staged | None = None
 
     def __post_init__(self) -> None:
         self.members = self.members or list(range(self.replicas))
@@ -143,6 +144,7 @@ class World:
                 ready=True,
                 members=tuple(f"orders-{region.name}-{i}" for i in region.members),
                 learners=tuple(f"orders-{region.name}-{i}" for i in region.learners),
+                staged=region.staged,
             ),
         )
 
