@@ -69,6 +69,8 @@ def render(store: dict[str, Any]) -> RenderableType:
         f"  primary {current.get('primaryRegion') or '-'}  epoch {current.get('epoch', '-')}",
     )
     parts: list[RenderableType] = [head, Text(), table(REGION_HEADERS, region_rows(current))]
+    if compared := compared_line(current):
+        parts += [Text(), Text(compared)]
     if current.get("failover"):
         parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
     troubles = condition_lines(current) + region_lines(current)
@@ -130,8 +132,29 @@ def condition_lines(current: dict[str, Any]) -> list[str]:
 
 
 def region_lines(current: dict[str, Any]) -> list[str]:
-    """What is wrong with single regions, one line each."""
-    return [f"{region['name']}: {region['message']}" for region in current.get("regions", []) if region.get("message")]
+    """What a person should know of single regions, one line each."""
+    lines = []
+    for region in current.get("regions", []):
+        name, hash_ = region["name"], region.get("hash") or {}
+        if region.get("message"):
+            lines.append(f"{name}: {region['message']}")
+        if hash_.get("differs"):
+            lines.append(f"{name}: holds other data than the others, {hash_['value']} at revision {hash_['revision']}")
+        if tails := region.get("quarantined"):
+            count, rows = len(tails), sum(int(tail.get("rows") or 0) for tail in tails)
+            what = "one diverged tail" if count == 1 else f"{count} diverged tails"
+            lines.append(f"{name}: {what} in quarantine, {rows} rows; see `rstore quarantine`")
+    return lines
+
+
+def compared_line(current: dict[str, Any]) -> str:
+    """At which revision the data of how many regions was found equal last; "" when it was not, or never compared."""
+    hashes = [region["hash"] for region in current.get("regions", []) if region.get("hash")]
+    if not hashes or any(hash_.get("differs") for hash_ in hashes):
+        return ""
+    newest = max(int(hash_["revision"]) for hash_ in hashes)
+    equal = sum(int(hash_["revision"]) == newest for hash_ in hashes)
+    return f"data compared at revision {newest}: equal in {equal} of {len(current['regions'])} regions"
 
 
 def failover_line(failover: dict[str, Any]) -> str:

@@ -134,3 +134,22 @@ def test_a_receipt_tells_how_long_each_step_took() -> None:
 
 def test_a_receipt_without_details_is_still_one_line() -> None:
     assert receipt_line({}).strip() == "epoch ?: ? → ?"
+
+
+def test_what_was_compared_is_one_line_and_a_region_that_differs_another(run: Run, cluster: FakeCluster) -> None:
+    us_east, eu_west = cluster.objects["status"]["regions"]
+    assert "compared" not in run("status", "orders").out
+    us_east["hash"], eu_west["hash"] = ({"revision": at, "value": "0000000a", "differs": False} for at in (9, 5))
+    assert "data compared at revision 9: equal in 1 of 2 regions" in run("status", "orders").out
+    eu_west["hash"] = {"revision": 9, "value": "0000000b", "differs": True}
+    shown = run("status", "orders").out
+    assert "eu-west: holds other data than the others, 0000000b at revision 9" in shown
+    assert "equal" not in shown
+
+
+def test_a_quarantined_tail_is_shown_with_its_region(run: Run, cluster: FakeCluster) -> None:
+    tail = {"epoch": 1, "firstRevision": 4, "lastRevision": 6, "rows": 3}
+    cluster.objects["status"]["regions"][1]["quarantined"] = [tail]
+    assert "eu-west: one diverged tail in quarantine, 3 rows; see `rstore quarantine`" in run("status", "orders").out
+    cluster.objects["status"]["regions"][1]["quarantined"] = [tail, tail]
+    assert "eu-west: 2 diverged tails in quarantine, 6 rows" in run("status", "orders").out
