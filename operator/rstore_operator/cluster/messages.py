@@ -14,7 +14,7 @@ from rstore_operator.planning.observed import (
     Staged,
     Topology,
 )
-from rstore_operator.resource.state import QuarantinedTail
+from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
 MAX_TAILS = 10
 """Quarantined tails shown of a region, the newest."""
@@ -47,6 +47,16 @@ def topology_of(message: pb.Topology) -> Topology:
         for region in message.regions
     )
     return Topology(message.epoch, message.version, message.primary_region, regions)
+
+
+def leaving_text(leaving: pb.LeavingTail) -> str:
+    """What a region that leaves a diverged tail is doing."""
+    if leaving.phase == "Undoing":
+        return f"undoing its revisions above {leaving.fork_revision}; they are in quarantine"
+    return (
+        f"its revisions {leaving.fork_revision + 1} to {leaving.last_revision} go to quarantine"
+        f" ({leaving.exported_rows} rows so far)"
+    )
 
 
 def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
@@ -91,6 +101,12 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
             if message.HasField("granted")
             else None
         ),
+        quarantine=Quarantine(
+            tails=len(message.quarantined),
+            rows=sum(item.count for item in message.quarantined),
+            size_bytes=sum(item.size_bytes for item in message.quarantined),
+        ),
+        leaving=leaving_text(message.leaving) if message.HasField("leaving") else "",
         tails=tuple(
             QuarantinedTail(
                 epoch=item.epoch,
@@ -100,6 +116,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 size_bytes=item.size_bytes,
                 file=item.file,
                 replaced_by_epoch=item.replaced_by_epoch,
+                revisions=item.revisions,
             )
             for item in message.quarantined[-MAX_TAILS:]
         ),

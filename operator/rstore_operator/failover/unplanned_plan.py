@@ -78,7 +78,7 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
     found = list(history)
     for region in regions:
         for tail in region.quarantined:
-            lost = min(tail.rows, tail.last_revision - tail.first_revision + 1)
+            lost = tail.revisions or min(tail.rows, tail.last_revision - tail.first_revision + 1)
             for index, receipt in enumerate(found):
                 if receipt.mode == PLANNED or receipt.from_region != region.name or receipt.to_region == region.name:
                     continue

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
-from rstore_operator.resource.state import PLANNED, FailoverIntent, Outcome, Receipt, Step, StoreStatus
+from rstore_operator.resource.state import (
+    PLANNED,
+    FailoverIntent,
+    Outcome,
+    QuarantinedTail,
+    Receipt,
+    RegionStatus,
+    Step,
+    StoreStatus,
+)
 
 BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
 """Event reasons that differ from the condition's type, by the condition's reason."""
@@ -70,15 +79,7 @@ def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
             yield Notice("RegionRemoving", f"{region.name} was removed from the spec")
     for region in after.regions:
         known = before.region(region.name)
-        told = set(known.quarantined) if known else set()
-        for tail in region.quarantined:
-            if tail not in told:
-                yield Notice(
-                    "TailQuarantined",
-                    f"{region.name} had revisions {tail.first_revision} to {tail.last_revision} of its own, up to "
-                    f"epoch {tail.epoch} ({tail.rows} rows, {tail.size_bytes} bytes); see {tail.file} on its volumes",
-                    warning=True,
-                )
+        yield from _tails(region, known.quarantined if known else ())
     gone = {region.name for region in before.regions} - {region.name for region in after.regions}
     for name in sorted(gone):
         yield Notice("RegionRemoved", f"{name} is gone")
@@ -94,6 +95,21 @@ def _hashes(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         yield Notice(DIVERGED, condition.message, warning=True)
     elif condition.status == "False":
         yield Notice(condition.reason, condition.message)
+
+
+def _tails(region: RegionStatus, told: tuple[QuarantinedTail, ...]) -> Iterator[Notice]:
+    """New tails. Where one was dropped, an older one may be among the newest again, which is no news."""
+    newest = max((tail.replaced_by_epoch for tail in told), default=0)
+    for tail in region.quarantined:
+        if tail in told or tail.replaced_by_epoch < newest:
+            continue
+        yield Notice(
+            "TailQuarantined",
+            f"{region.name} had revisions {tail.first_revision} to {tail.last_revision} of its own, up to epoch "
+            f"{tail.epoch} ({tail.revisions} revisions, {tail.rows} rows, {tail.size_bytes} bytes); they are kept as "
+            f"{tail.file}: `rstore quarantine list`, `diff`, `replay`",
+            warning=True,
+        )
 
 
 def _failover(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from rstore_operator.resource.state import QuarantinedTail
+from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, QuarantinedTail
 
 ChildKey = tuple[str, str]
 """Kind and name of an object in the store's namespace."""
@@ -114,7 +114,10 @@ class ReplicaStatus:
     not_ready_reason: str = ""
     lease: Lease | None = None
     granted: Granted | None = None
+    quarantine: Quarantine = NO_QUARANTINE
     tails: tuple[QuarantinedTail, ...] = ()
+    leaving: str = ""
+    """What a region that leaves a diverged tail is doing, for a person."""
     staged: Staged | None = None
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""

@@ -59,6 +59,7 @@ def _region(
             revision=known.revision,
             acked_revision=known.acked_revision if role == "Secondary" else 0,
             message=_why_silent(region),
+            quarantine=known.quarantine,
             quarantined=known.quarantined,
         )
     lag = progress if progress is not None and not is_primary else None
@@ -69,6 +70,7 @@ def _region(
     else:
         phase = "Ready" if ready >= size else "Degraded"
     message = "" if lag is None or lag.connected else lag.last_error
+    message = "; ".join(text for text in (leader.leaving, message) if text)
     if leader.staged is not None and not message:
         message = f"receives a snapshot of revision {leader.staged.revision}, {_about(leader.staged.rows)} rows so far"
     return RegionStatus(
@@ -88,6 +90,7 @@ def _region(
         lag_seconds=round_lag(lag.lag_seconds) if lag else 0.0,
         connected=lag is not None and lag.connected,
         message=message,
+        quarantine=leader.quarantine,
         quarantined=leader.tails,
     )
 

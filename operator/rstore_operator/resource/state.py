@@ -126,6 +126,19 @@ class QuarantinedTail:
     size_bytes: int
     file: str = ""
     replaced_by_epoch: int = 0
+    revisions: int = 0
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """All diverged tails that a region keeps, counted."""
+
+    tails: int = 0
+    rows: int = 0
+    size_bytes: int = 0
+
+
+NO_QUARANTINE = Quarantine()
 
 
 @dataclass(frozen=True)
@@ -157,7 +170,9 @@ class RegionStatus:
     lag_seconds: float = 0.0
     connected: bool = False
     message: str = ""
+    quarantine: Quarantine = NO_QUARANTINE
     quarantined: tuple[QuarantinedTail, ...] = ()
+    """The newest of them."""
     hash: RegionHash | None = None
 
 

@@ -14,6 +14,7 @@ from rstore_operator.resource.state import (
     FailoverIntent,
     Outcome,
     Phase,
+    Quarantine,
     QuarantinedTail,
     Receipt,
     RegionHash,
@@ -87,6 +88,7 @@ def _region_to_json(region: RegionStatus) -> dict[str, Any]:
             "lagSeconds": region.lag_seconds if follows else None,
             "connected": region.connected if follows else None,
             "message": region.message,
+            "quarantine": _quarantine_to_json(region.quarantine),
             "quarantined": [_tail_to_json(tail) for tail in region.quarantined],
             "hash": _hash_to_json(region.hash) if region.hash is not None else None,
         }
@@ -103,6 +105,16 @@ def _hash_from_json(raw: object) -> RegionHash | None:
     return RegionHash(revision, value, data.get("differs") is True) if revision and value else None
 
 
+def _quarantine_to_json(quarantine: Quarantine) -> dict[str, Any]:
+    if not quarantine.tails:
+        return {}
+    return {"tails": quarantine.tails, "rows": quarantine.rows, "bytes": quarantine.size_bytes}
+
+
+def _quarantine_from_json(data: Mapping[str, Any]) -> Quarantine:
+    return Quarantine(_whole(data, "tails"), _whole(data, "rows"), _whole(data, "bytes"))
+
+
 def _tail_to_json(tail: QuarantinedTail) -> dict[str, Any]:
     return {
         "epoch": tail.epoch,
@@ -112,6 +124,7 @@ def _tail_to_json(tail: QuarantinedTail) -> dict[str, Any]:
         "bytes": tail.size_bytes,
         "file": tail.file,
         "replacedByEpoch": tail.replaced_by_epoch,
+        "revisions": tail.revisions,
     }
 
 
@@ -124,6 +137,7 @@ def _tail_from_json(data: Mapping[str, Any]) -> QuarantinedTail:
         size_bytes=_whole(data, "bytes"),
         file=_text(data, "file"),
         replaced_by_epoch=_whole(data, "replacedByEpoch"),
+        revisions=_whole(data, "revisions"),
     )
 
 
@@ -232,6 +246,7 @@ def _region_from_json(data: Mapping[str, Any]) -> RegionStatus:
         lag_seconds=float(lag) if isinstance(lag, int | float) else 0.0,
         connected=data.get("connected") is True,
         message=_text(data, "message"),
+        quarantine=_quarantine_from_json(_object(data.get("quarantine"))),
         quarantined=tuple(_tail_from_json(item) for item in _objects(data, "quarantined")),
         hash=_hash_from_json(data.get("hash")),
     )
