@@ -111,8 +111,19 @@ class LeaseHolder:
         return max(0.0, self._until - now) if self._voters else 0.0
 
 
+def bound_to_agree_on(bound_ms: int, own_ms: int, led_seconds: float) -> int | None:
+    """What a voter's leader makes its region agree on as the longest grant, in milliseconds; None: nothing new.
+
+    It is raised before anything longer is granted, and lowered by a leader that grants no longer than that itself, once
+    it has led for as long as a grant of its predecessor may have run.
+    """
+    if own_ms > bound_ms or (own_ms < bound_ms and led_seconds * 1000 >= bound_ms):
+        return own_ms
+    return None
+
+
 class Granter:
-    """What one region, through its leader, has granted."""
+    """What one region, through its leader, has granted. ``bound_seconds`` is what the region has agreed on."""
 
     def __init__(self, duration_seconds: float) -> None:
         """``duration_seconds`` is the longest that is granted at once."""
@@ -143,23 +154,36 @@ class Granter:
             return False
         return epoch > self._epoch or region == self._region
 
-    def grant(self, epoch: int, region: str, *, promised_epoch: int, received_at: float, asked_seconds: float) -> float:
+    def grant(
+        self,
+        epoch: int,
+        region: str,
+        *,
+        promised_epoch: int,
+        received_at: float,
+        asked_seconds: float,
+        bound_seconds: float,
+    ) -> float:
         """Grants to ``region`` as primary of ``epoch``: for how many seconds, 0 when not.
 
         ``promised_epoch`` is what the region has promised as confirmed after ``received_at``.
         """
         if asked_seconds <= 0 or not self.may_grant(epoch, region, promised_epoch):
             return 0.0
-        granted = min(asked_seconds, self._duration)
+        granted = min(asked_seconds, self._duration, bound_seconds)
+        if granted <= 0:
+            return 0.0
         self._epoch, self._region = epoch, region
         self._granted_at = max(self._granted_at, received_at)
         self._granted_until = max(self._granted_until, received_at + granted)
         return granted
 
-    def remaining(self, now: float, leader_since: float) -> float:
+    def remaining(self, now: float, leader_since: float, bound_seconds: float) -> float:
         """Seconds for which a grant of this region may still run.
 
-        A replica that leads for less than a lease answers a full one: its predecessor may have granted that.
+        A replica that leads for less than a lease answers a full one: its predecessor may have granted that. The lease
+        is then the longest that anybody may have granted, which need not be what is configured now.
         """
         own = max(0.0, self._granted_until - now)
-        return max(own, self._duration) if now - leader_since < self._duration else own
+        longest = max(self._duration, bound_seconds)
+        return max(own, longest) if now - leader_since < longest else own

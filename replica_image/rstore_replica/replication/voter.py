@@ -8,7 +8,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.guarantees import Heard
-from rstore_replica.replication.lease import Granter
+from rstore_replica.replication.lease import Granter, bound_to_agree_on
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
 
@@ -40,18 +40,21 @@ class Voter:
         if not state.store_id or request.store_id != state.store_id or not is_leader(self._group.status()):
             return refusal
         try:
+            await self._agree_on_bound()
             # Begins after the question came: who is confirmed now led when it came, and knows every promise.
             await self._group.barrier(timeout_seconds=self._config.lease_seconds)
         except errors.StoreError:
             return refusal
         # No await from here on: a promise that is committed later finds this grant, one committed before is seen.
-        promised_epoch = self._machine.state.promised_epoch
+        state = self._machine.state
+        promised_epoch = state.promised_epoch
         granted_seconds = self._granter.grant(
             request.epoch,
             request.region,
             promised_epoch=promised_epoch,
             received_at=received_at,
             asked_seconds=request.duration_ms / 1000,
+            bound_seconds=state.lease_bound_ms / 1000,
         )
         if granted_seconds > 0:
             self._heard.granted(request.epoch, request.round, request.in_sync_regions, received_at)
@@ -63,12 +66,22 @@ class Voter:
             duration_ms=int(granted_seconds * 1000),
         )
 
+    async def _agree_on_bound(self) -> None:
+        """See :func:`bound_to_agree_on`. Raises StoreError."""
+        led_seconds = self._clock.monotonic() - (self._group.status().leader_since or self._clock.monotonic())
+        own_ms = _milliseconds(self._config.lease_seconds)
+        bound_ms = bound_to_agree_on(self._machine.state.lease_bound_ms, own_ms, led_seconds)
+        if bound_ms is not None:
+            entry = pb.LogEntry(lease_bound=pb.LeaseBound(duration_ms=bound_ms)).SerializeToString()
+            await self._group.propose(entry, timeout_seconds=self._config.lease_seconds)
+
     def remaining_seconds(self) -> float:
         """How long a grant of this region may still run, as far as its leader can know; a full lease on others."""
         status = self._group.status()
+        bound_seconds = self._machine.state.lease_bound_ms / 1000
         if not is_leader(status) or status.leader_since is None:
-            return self._config.lease_seconds
-        return self._granter.remaining(self._clock.monotonic(), status.leader_since)
+            return max(self._config.lease_seconds, bound_seconds)
+        return self._granter.remaining(self._clock.monotonic(), status.leader_since, bound_seconds)
 
     def remaining_ms(self) -> int:
         """:meth:`remaining_seconds` in milliseconds, rounded up."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
@@ -170,6 +171,10 @@ class FakeMachine:
 
     def _topology(self, command: pb.LogEntry) -> object:
         return self._adopt(rules.with_topology(self.state, command.topology))
+
+    def _lease_bound(self, command: pb.LogEntry) -> object:
+        self.state = msgspec.structs.replace(self.state, lease_bound_ms=command.lease_bound.duration_ms)
+        return None
 
     def _promise(self, command: pb.LogEntry) -> object:
         self._adopt(rules.promise(self.state, command.promise.epoch))

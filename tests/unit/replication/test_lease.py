@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rstore_api.voters import WITNESS, voters
-from rstore_replica.replication.lease import MAX_OPEN_ROUNDS, Granter, LeaseHolder
+from rstore_replica.replication.lease import MAX_OPEN_ROUNDS, Granter, LeaseHolder, bound_to_agree_on
 
 THREE = voters(["a", "b", "c"])
 
@@ -89,18 +89,39 @@ def test_a_new_epoch_begins_without_a_lease() -> None:
 
 def test_a_voter_keeps_promises_and_grants_one_region_per_epoch() -> None:
     granter = Granter(3.0)
-    assert granter.grant(2, "a", promised_epoch=2, received_at=10.0, asked_seconds=9.0) == 3.0
+    assert granter.grant(2, "a", promised_epoch=2, received_at=10.0, asked_seconds=9.0, bound_seconds=3.0) == 3.0
     assert granter.granted_until == 13.0
-    assert granter.grant(2, "b", promised_epoch=2, received_at=10.0, asked_seconds=3.0) == 0.0
-    assert granter.grant(1, "a", promised_epoch=0, received_at=10.0, asked_seconds=3.0) == 0.0
-    assert granter.grant(2, "a", promised_epoch=3, received_at=10.0, asked_seconds=3.0) == 0.0
-    assert granter.grant(3, "b", promised_epoch=3, received_at=10.5, asked_seconds=1.0) == 1.0
+    assert granter.grant(2, "b", promised_epoch=2, received_at=10.0, asked_seconds=3.0, bound_seconds=3.0) == 0.0
+    assert granter.grant(1, "a", promised_epoch=0, received_at=10.0, asked_seconds=3.0, bound_seconds=3.0) == 0.0
+    assert granter.grant(2, "a", promised_epoch=3, received_at=10.0, asked_seconds=3.0, bound_seconds=3.0) == 0.0
+    assert granter.grant(3, "b", promised_epoch=3, received_at=10.5, asked_seconds=1.0, bound_seconds=3.0) == 1.0
     assert granter.granted_until == 13.0, "a shorter grant does not end a longer one"
 
 
 def test_a_new_leader_answers_a_full_lease() -> None:
     granter = Granter(3.0)
-    assert granter.remaining(100.0, leader_since=97.5) == 3.0
-    assert granter.remaining(100.0, leader_since=97.0) == 0.0
-    granter.grant(1, "a", promised_epoch=1, received_at=99.0, asked_seconds=3.0)
-    assert granter.remaining(100.0, leader_since=50.0) == 2.0
+    assert granter.remaining(100.0, leader_since=97.5, bound_seconds=0.0) == 3.0
+    assert granter.remaining(100.0, leader_since=97.0, bound_seconds=3.0) == 0.0
+    granter.grant(1, "a", promised_epoch=1, received_at=99.0, asked_seconds=3.0, bound_seconds=3.0)
+    assert granter.remaining(100.0, leader_since=50.0, bound_seconds=3.0) == 2.0
+
+
+def test_a_new_leader_with_a_shorter_lease_answers_what_its_predecessor_may_have_granted() -> None:
+    granter = Granter(1.0)
+    assert granter.remaining(100.0, leader_since=98.0, bound_seconds=10.0) == 10.0
+    assert granter.remaining(100.0, leader_since=90.0, bound_seconds=10.0) == 0.0
+
+
+def test_nothing_longer_is_granted_than_the_region_has_agreed_on() -> None:
+    granter = Granter(3.0)
+    assert granter.grant(1, "a", promised_epoch=1, received_at=0.0, asked_seconds=9.0, bound_seconds=2.0) == 2.0
+    assert granter.grant(1, "a", promised_epoch=1, received_at=0.0, asked_seconds=9.0, bound_seconds=0.0) == 0.0
+    assert granter.granted_until == 2.0
+
+
+def test_the_bound_is_raised_at_once_and_lowered_when_no_longer_grant_can_run() -> None:
+    assert bound_to_agree_on(0, 3000, 0.0) == 3000
+    assert bound_to_agree_on(3000, 3000, 100.0) is None
+    assert bound_to_agree_on(3000, 10_000, 0.0) == 10_000
+    assert bound_to_agree_on(10_000, 3000, 9.9) is None
+    assert bound_to_agree_on(10_000, 3000, 10.0) == 3000

@@ -8,20 +8,30 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from rstore_api.voters import WITNESS, majority, voters
-from rstore_replica.replication.lease import Granter, LeaseHolder
+from rstore_replica.replication.lease import Granter, LeaseHolder, bound_to_agree_on
 
-LEASE = 3.0
+LEASES = (3.0, 1.0)
+"""What replicas may be configured to: it is lowered and raised while the store runs."""
 
 
 @dataclass
 class Voter:
-    """One voter region through its leaders. ``rate`` is its clock's; a new leader has a granter that knows nothing."""
+    """One voter region through its leaders. ``rate`` is its clock's; a new leader has a granter that knows nothing, and
+    perhaps another lease; ``bound`` is what the region has agreed on."""
 
     rate: float
     promised: int = 1
     term: int = 1
     leader_since: float = -1000.0
-    granter: Granter = field(default_factory=lambda: Granter(LEASE))
+    lease: float = LEASES[0]
+    bound: float = 0.0
+    granter: Granter = field(default_factory=lambda: Granter(LEASES[0]))
+
+    def agree(self, now: float) -> None:
+        """As the leader does before it grants."""
+        bound_ms = bound_to_agree_on(round(self.bound * 1000), round(self.lease * 1000), now - self.leader_since)
+        if bound_ms is not None:
+            self.bound = bound_ms / 1000
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Question:
     granter: Granter | None = None
     term: int = 0
     confirmed_promise: int | None = None
+    bound: float = 0.0
     answer: float | None = None
 
 
@@ -97,7 +108,8 @@ class LeaseWorld(RuleBasedStateMachine):
         elif question.confirmed_promise is None:
             # The barrier: only who leads is confirmed; it sees at least what was promised by then.
             if voter.term == question.term:
-                question.confirmed_promise = voter.promised
+                voter.agree(local)
+                question.confirmed_promise, question.bound = voter.promised, voter.bound
             else:
                 self.questions.remove(question)
         elif question.answer is None:
@@ -108,7 +120,8 @@ class LeaseWorld(RuleBasedStateMachine):
                 self.holders[question.holder][2],
                 promised_epoch=promised,
                 received_at=question.received_at,
-                asked_seconds=LEASE,
+                asked_seconds=LEASES[0],
+                bound_seconds=question.bound,
             )
         else:
             if question.answer:
@@ -117,14 +130,14 @@ class LeaseWorld(RuleBasedStateMachine):
                 )
             self.questions.remove(question)
 
-    @rule(which=st.integers(0, 5))
-    def another_leader(self, which: int) -> None:
+    @rule(which=st.integers(0, 5), lease=st.sampled_from(LEASES))
+    def another_leader(self, which: int, lease: float) -> None:
         name = self.names[which % len(self.names)]
         if name != WITNESS:
             voter = self.voters[name]
             voter.term += 1
             voter.leader_since = self.now * voter.rate
-            voter.granter = Granter(LEASE)
+            voter.lease, voter.granter = lease, Granter(lease)
 
     @precondition(lambda self: self.fencing is None)
     @rule()
@@ -138,16 +151,16 @@ class LeaseWorld(RuleBasedStateMachine):
         name = self.names[which % len(self.names)]
         voter = self.voters[name]
         voter.promised = max(voter.promised, self.fencing)
-        remaining = voter.granter.remaining(self.now * voter.rate, voter.leader_since)
+        remaining = voter.granter.remaining(self.now * voter.rate, voter.leader_since, voter.bound)
         if not answer_lost:
             self.fenced.add(name)
             self.wait_until = max(self.wait_until, self.now * self.operator_rate + remaining)
 
     @precondition(lambda self: self.fencing is not None)
-    @rule(elections=st.sets(st.integers(0, 5)))
-    def fence_all_and_wait(self, elections: set[int]) -> None:
+    @rule(elections=st.sets(st.integers(0, 5)), lease=st.sampled_from(LEASES))
+    def fence_all_and_wait(self, elections: set[int], lease: float) -> None:
         for index in elections:
-            self.another_leader(index)
+            self.another_leader(index, lease)
         for index in range(len(self.names)):
             self.fence(index, answer_lost=False)
         self.now = max(self.now, self.wait_until / self.operator_rate + 1e-6)
