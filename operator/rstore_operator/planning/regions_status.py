@@ -70,9 +70,9 @@ def _region(
     else:
         phase = "Ready" if ready >= size else "Degraded"
     message = "" if lag is None or lag.connected else lag.last_error
-    message = "; ".join(text for text in (leader.leaving, message) if text)
     if leader.staged is not None and not message:
         message = f"receives a snapshot of revision {leader.staged.revision}, {_about(leader.staged.rows)} rows so far"
+    message = "; ".join(text for text in (leader.leaving, message) if text)
     return RegionStatus(
         region.name,
         role=role,
