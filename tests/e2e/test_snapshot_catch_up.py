@@ -1,4 +1,4 @@
-"""Regions that need what the primary has compacted get a snapshot, while clients write: a new one, and one long away."""
+"""Regions that need what the primary has compacted get a snapshot, under load: a new one, and one long away."""
 
 from __future__ import annotations
 

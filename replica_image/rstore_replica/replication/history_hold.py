@@ -23,7 +23,7 @@ class HistoryHold:
     def __init__(
         self, target: str, *, machine: ReplicatedMachine, clock: Clock, idle_seconds: float, total_seconds: float
     ) -> None:
-        """Let go after ``idle_seconds`` without progress, and when compaction has waited for ``total_seconds``."""
+        """Let go when compaction has waited for ``idle_seconds`` without progress, or for ``total_seconds`` at all."""
         self._target = target
         self._machine = machine
         self._clock = clock
@@ -64,7 +64,7 @@ class HistoryHold:
         now = self._clock.monotonic()
         if self._waiting_since is None:
             self._waiting_since = now
-        idle, total = now - self._progress_at, now - self._waiting_since
+        idle, total = now - max(self._progress_at, self._waiting_since), now - self._waiting_since
         if idle >= self._idle_seconds or total >= self._total_seconds:
             log.warning(
                 "history_let_go",
