@@ -105,6 +105,19 @@ async def test_a_hash_that_compaction_overtakes_is_refused(replica: Replica, mon
         await hashing
 
 
+async def test_a_hash_leaves_time_for_other_things(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_CHUNK_KEYS", 2)
+    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_PAUSE_SECONDS", 0.01)
+    for number in range(10):
+        replica.put(b"k%d" % number)
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    paused = await replica.machine.hash_kv(0)
+    assert clock() - begun >= 4 * 0.009
+    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_CHUNK_KEYS", 100)
+    assert await replica.machine.hash_kv(0) == paused
+
+
 def test_a_secondary_compacts_with_its_primary_and_hashes_stay_equal(replica: Replica, tmp_path: Path) -> None:
     secondary = Replica(tmp_path / "eu", "eu")
     for number in range(30):
