@@ -36,11 +36,12 @@ from rstore_operator.planning.children import Settled, deletions, plan_children
 from rstore_operator.planning.conditions import Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import differing_regions, divergence, judge, with_hashes
+from rstore_operator.planning.in_sync import in_sync, told_as_witness
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.observed import Observed, RegionTopology, Topology
 from rstore_operator.planning.phase import phase_of
 from rstore_operator.planning.regions_status import region_statuses, summary
-from rstore_operator.planning.topology import desired_topology, held_regions, holds, region_topology
+from rstore_operator.planning.topology import desired_topology, held_regions, held_sync, holds, region_topology, sync_of
 from rstore_operator.planning.truth import Truth, read_truth
 from rstore_operator.resource.commands import Commands, read_commands
 from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
@@ -123,6 +124,7 @@ class _Planner:
             self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
+        self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
 
     def _region_topologies(self) -> tuple[RegionTopology, ...]:
         """Of the spec, or, when it is invalid, as the regions themselves have it."""
@@ -206,7 +208,15 @@ class _Planner:
             truth=self.truth,
             status=self.before,
             voters=electorate(self.observed, self.regions),
-            rules=rules_of(self.spec, self.commands, self.observed, left, self.regions, differing_regions(self.before)),
+            rules=rules_of(
+                self.spec,
+                self.commands,
+                self.observed,
+                left,
+                self.regions,
+                differing_regions(self.before),
+                self.before.in_sync_regions if self.before.epoch == left else 0,
+            ),
             clock=Clock(self.given.now, self.given.clock_seconds, recorded),
         )
 
@@ -259,7 +269,8 @@ class _Planner:
         if isinstance(command, DemoteCommand):
             return [Demote(command.region, target, store_id, command.epoch)]
         assert isinstance(command, PromoteCommand)
-        topology = Topology(command.epoch, 1, command.region, tuple(sorted(self.topologies, key=lambda r: r.name)))
+        regions = tuple(sorted(self.topologies, key=lambda r: r.name))
+        topology = Topology(command.epoch, 1, command.region, regions, self.sync)
         jump = command.revision_jump
         return [Promote(command.region, target, store_id, command.epoch, command.min_revision, topology, jump)]
 
@@ -280,7 +291,9 @@ class _Planner:
         if not bootstrap.regions or self.spec is None:
             return []
         primary, epoch = self.truth.primary_region or self.spec.primary_region, self.truth.epoch or 1
-        topology = desired_topology(self.topologies, primary_region=primary, epoch=epoch, observed=self.observed)
+        topology = desired_topology(
+            self.topologies, primary_region=primary, epoch=epoch, observed=self.observed, sync=self.sync
+        )
         targets = [(region, self._target(region)) for region in bootstrap.regions]
         return [
             Bootstrap(region, target, bootstrap.store_id, topology) for region, target in targets if target is not None
@@ -295,6 +308,7 @@ class _Planner:
             primary_region=self.truth.primary_region,
             epoch=self.truth.epoch,
             observed=self.observed,
+            sync=self.sync,
         )
         actions: list[Action] = []
         for region in self.regions:
@@ -378,6 +392,7 @@ class _Planner:
             primary_region=self.truth.primary_region,
             writable=leader is not None and leader.writable,
             intent=progressed.intent,
+            in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),
             waiting=bootstrap.waiting,
             problems=problems,
             pending_changes=pending,
@@ -401,6 +416,7 @@ class _Planner:
             preferred_primary=reply.preferred_primary,
             epoch=self.truth.epoch,
             promised_epoch=max(self.truth.promised_epoch, witness_promise(progressed.intent)),
+            in_sync_regions=told_as_witness(leader, self.truth, self.before),
             observed_generation=self.given.generation,
             summary=summary(regions),
             conditions=merge(self.before.conditions, found, generation=self.given.generation, now=self.given.now),
@@ -413,7 +429,7 @@ class _Planner:
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
-    keys = ("failover", "store_id", "preferred_primary", "history")
+    keys = ("failover", "store_id", "preferred_primary", "history", "in_sync_regions")
     return any(getattr(before, key) != getattr(after, key) for key in keys)
 
 

@@ -55,7 +55,6 @@ class ReplicationConfig(Settings, frozen=True):
     batch_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
     max_batch_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * MEBIBYTE)] = MEBIBYTE
     window_bytes: PositiveInt = 8 * 1024 * 1024
-    mode: Literal["Async", "SemiSync"] = "Async"
     retention_revisions: PositiveInt = 100_000
 
 
@@ -153,8 +152,6 @@ def _check(config: ReplicaConfig) -> None:
         raise ConfigError("raft.heartbeatMs: must be below a third of raft.electionTimeoutMinMs")
     if config.replication.window_bytes < config.replication.max_batch_bytes:
         raise ConfigError("replication.windowBytes: must be at least replication.maxBatchBytes")
-    if config.replication.mode != "Async":
-        raise ConfigError(f"replication.mode: {config.replication.mode} is not supported by this version")
 
 
 def _readable(message: str) -> str:

@@ -43,7 +43,15 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
         revision=answer.revision,
         remaining_grant_ms=answer.remaining_grant_ms,
     )
-    return FenceAnswer(action.region, action.epoch, answer.epoch, answer.revision, clear_at)
+    return FenceAnswer(
+        action.region,
+        action.epoch,
+        answer.epoch,
+        answer.revision,
+        clear_at,
+        answer.in_sync_epoch,
+        answer.in_sync_regions,
+    )
 
 
 async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantLease) -> None:

@@ -12,6 +12,8 @@ from rstore_operator.planning.observed import (
     ReplicaAddress,
     ReplicaStatus,
     Staged,
+    SyncRule,
+    SyncStatus,
     Topology,
 )
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
@@ -32,9 +34,14 @@ def topology_message(topology: Topology) -> pb.Topology:
         )
         for region in topology.regions
     ]
-    return pb.Topology(
+    message = pb.Topology(
         epoch=topology.epoch, version=topology.version, primary_region=topology.primary_region, regions=regions
     )
+    if (rule := topology.sync) is not None:
+        message.sync.CopyFrom(
+            pb.SyncRule(min_in_sync_regions=rule.min_in_sync_regions, timeout_ms=rule.timeout_ms, degrade=rule.degrade)
+        )
+    return message
 
 
 def topology_of(message: pb.Topology) -> Topology:
@@ -46,7 +53,9 @@ def topology_of(message: pb.Topology) -> Topology:
         )
         for region in message.regions
     )
-    return Topology(message.epoch, message.version, message.primary_region, regions)
+    sync = message.sync
+    rule = SyncRule(sync.min_in_sync_regions, sync.timeout_ms, sync.degrade) if message.HasField("sync") else None
+    return Topology(message.epoch, message.version, message.primary_region, regions, rule)
 
 
 def leaving_text(leaving: pb.LeavingTail) -> str:
@@ -92,13 +101,28 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         ready=message.ready,
         not_ready_reason=message.not_ready_reason,
         lease=(
-            Lease(message.lease.held, message.lease.witness_round, message.lease.duration_ms)
+            Lease(
+                message.lease.held,
+                message.lease.witness_round,
+                message.lease.duration_ms,
+                message.lease.in_sync_regions,
+            )
             if message.HasField("lease")
             else None
         ),
         granted=(
-            Granted(message.granted.epoch, message.granted.age_ms, message.granted.remaining_ms)
+            Granted(
+                message.granted.epoch,
+                message.granted.age_ms,
+                message.granted.remaining_ms,
+                message.granted.in_sync_regions,
+            )
             if message.HasField("granted")
+            else None
+        ),
+        sync=(
+            SyncStatus(message.sync.min_in_sync_regions, message.sync.in_sync, message.sync.degraded)
+            if message.HasField("sync")
             else None
         ),
         quarantine=Quarantine(

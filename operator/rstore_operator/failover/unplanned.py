@@ -25,7 +25,8 @@ from datetime import datetime
 
 from rstore_api.voters import WITNESS
 
-from rstore_operator.failover.choice import REVISION_JUMP, Rules, expected_loss, loss_refusal, ranked
+from rstore_operator.failover.choice import REVISION_JUMP, Rules, ranked
+from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
 from rstore_operator.failover.planned import (
     FenceCommand,
     InvariantError,
@@ -220,14 +221,14 @@ def _follow(
             return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
         if not voters.decides(clear(intent, observed, clock, rules.lease_ms)):
             return None, ""
-        return _choose(intent, observed, rules, clock)
+        return _choose(intent, observed, voters, rules, clock)
     if intent.step is Step.PROMOTING and is_primary(observed, intent.to_region, intent.epoch):
         return _enter(replace(intent, promoted=intent.to_region), Step.REPOINTING, clock.now), ""
     return None, ""
 
 
 def _choose(
-    intent: FailoverIntent, observed: Observed, rules: Rules, clock: Clock
+    intent: FailoverIntent, observed: Observed, voters: Electorate, rules: Rules, clock: Clock
 ) -> tuple[FailoverIntent | None, str]:
     found = answers(intent, observed)
     order = ranked(found.values(), rules.priorities)
@@ -243,8 +244,8 @@ def _choose(
             # The old primary is fenced already: nothing is served by leaving the store without one.
             aborted, reason = True, f"{refusal}; {chosen.region} has most data and takes over instead"
     loss = expected_loss(
-        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, observed,
-        source=found.get(intent.from_region),
+        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, found.values(), observed, voters,
+        rules, final=True,
     )  # fmt: skip
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
     if refusal:

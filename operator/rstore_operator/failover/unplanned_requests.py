@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from rstore_api.voters import WITNESS
 
-from rstore_operator.failover.choice import Loss, Rules, expected_loss, loss_refusal, ranked
+from rstore_operator.failover.choice import Rules, ranked
+from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
@@ -21,6 +22,7 @@ from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import warning_of
 from rstore_operator.planning.observed import FenceAnswer, Observed
+from rstore_operator.planning.topology import held_sync, sync_of
 from rstore_operator.planning.truth import Truth
 from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands
@@ -64,22 +66,26 @@ class Scene:
 
 
 def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
-             differing: frozenset[str]) -> Rules:  # fmt: skip
+             differing: frozenset[str], witness_in_sync_regions: int = 0) -> Rules:  # fmt: skip
     """What the spec and the annotations say. The longest lease that anybody was heard to go by counts.
 
     Of regions that hold equally much, those found to hold other data than the rest (``differing``) come last.
+    Without a valid spec, the regions know whether the store is SemiSync.
     """
     failover = spec.failover if spec else FailoverSpec()
     priorities = dict.fromkeys(regions, 10)
     if spec is not None:
         priorities |= {region.name: region.priority for region in spec.regions}
     priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing & priorities.keys()}
+    semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
     heard = (*observed.replicas(), *observed.last_leaders.values())
     leases = [replica.lease.duration_ms for replica in heard if replica.lease is not None]
     return Rules(
         priorities=priorities,
         lease_ms=max([failover.lease_duration_ms, *leases]),
-        max_data_loss_bytes=failover.max_data_loss_bytes,
+        max_data_loss_bytes=0 if semi_sync and failover.max_data_loss_bytes is None else failover.max_data_loss_bytes,
+        semi_sync=semi_sync,
+        witness_in_sync_regions=witness_in_sync_regions,
         loss_accepted=commands.accept_data_loss is not None and commands.accept_data_loss == str(from_epoch),
         abort=commands.abort,
     )
@@ -331,19 +337,28 @@ def _reachable(scene: Scene) -> frozenset[str]:
 
 
 def _positions(scene: Scene) -> list[FenceAnswer]:
-    """Where the regions that answer stand, best first; not final before they are fenced."""
+    """Those that may become primary, best first."""
+    return ranked(_standing(scene), scene.rules.priorities)
+
+
+def _standing(scene: Scene) -> list[FenceAnswer]:
+    """Where the regions that answer stand; not final before they are fenced."""
     found = []
     for name in scene.regions:
         leader = scene.observed.leader(name)
         if leader is not None and leader.store_id:
-            found.append(FenceAnswer(name, 0, leader.epoch, leader.revision, 0.0))
-    return ranked(found, scene.rules.priorities)
+            told = (leader.granted.epoch, leader.granted.in_sync_regions) if leader.granted is not None else (0, 0)
+            found.append(FenceAnswer(name, 0, leader.epoch, leader.revision, 0.0, *told))
+    return found
 
 
 def _loss(scene: Scene, target: FenceAnswer) -> Loss:
     truth = scene.truth
     known = _last_known(scene, truth.primary_region)
-    return expected_loss(truth.primary_region, truth.epoch, known, target, scene.observed, source=None)
+    return expected_loss(
+        truth.primary_region, truth.epoch, known, target, _standing(scene), scene.observed, scene.voters, scene.rules,
+        final=False,
+    )  # fmt: skip
 
 
 def _last_known(scene: Scene, region: str) -> int:

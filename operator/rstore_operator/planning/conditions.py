@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from rstore_operator.planning.in_sync import Judgement
 from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
 
-IN_SYNC_LAG_SECONDS = 5.0
 _LIMIT = 1000
 """Longest message, in characters."""
 
@@ -35,6 +35,7 @@ class Situation:
     primary_region: str
     writable: bool
     intent: FailoverIntent | None
+    in_sync: Judgement
     waiting: str
     problems: tuple[tuple[str, str], ...]
     pending_changes: int
@@ -51,7 +52,8 @@ class Situation:
 
 def findings(situation: Situation) -> list[Finding]:
     """Every condition that has something to say now."""
-    found = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation), _in_sync(situation)]
+    found = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation)]
+    found.append(Finding("InSync", *situation.in_sync))
     if situation.blocked:
         found.append(Finding("FailoverBlocked", True, situation.blocked_reason, situation.blocked))
     else:
@@ -160,20 +162,6 @@ def _degraded(situation: Situation) -> Finding:
     if not reasons:
         return Finding("Degraded", False, "AsExpected", "nothing is missing")
     return Finding("Degraded", True, reasons[0][0], "; ".join(message for _, message in reasons))
-
-
-def _in_sync(situation: Situation) -> Finding:
-    if not situation.primary_region:
-        return Finding("InSync", None, "NotBootstrapped", "there is no primary region yet")
-    staying = [region for region in situation.regions if region.role == "Secondary" and region.phase != "Removing"]
-    apart = [region.name for region in staying if not region.connected]
-    late = [region.name for region in staying if region.connected and region.lag_seconds > IN_SYNC_LAG_SECONDS]
-    if apart:
-        return Finding("InSync", False, "NotConnected", f"no stream to {', '.join(apart)}")
-    if late:
-        return Finding("InSync", False, "RegionsBehind", f"more than {IN_SYNC_LAG_SECONDS:g} s: {', '.join(late)}")
-    message = f"every region is less than {IN_SYNC_LAG_SECONDS:g} s behind" if staying else "there is one region only"
-    return Finding("InSync", True, "AllRegions", message)
 
 
 def _automatic(situation: Situation) -> list[Finding]:

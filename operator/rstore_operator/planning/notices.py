@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
+from rstore_operator.planning.in_sync import sync_notices
 from rstore_operator.resource.state import (
     PLANNED,
     FailoverIntent,
@@ -23,7 +24,7 @@ BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
     """One event per change worth telling; the same two statuses give the same events."""
-    found = (_bootstrap, _conditions, _regions, _hashes, _failover)
+    found = (_bootstrap, _conditions, _regions, _hashes, sync_notices, _failover)
     return tuple(notice for look in found for notice in look(before, after))
 
 

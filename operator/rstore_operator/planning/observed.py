@@ -31,6 +31,15 @@ class RegionTopology:
 
 
 @dataclass(frozen=True)
+class SyncRule:
+    """SemiSync: other regions that must have a write before it is acknowledged, and what happens if they do not."""
+
+    min_in_sync_regions: int
+    timeout_ms: int
+    degrade: bool
+
+
+@dataclass(frozen=True)
 class Topology:
     """Where every region is and which is primary of ``epoch``; ``version`` grows when anything else changes."""
 
@@ -38,6 +47,8 @@ class Topology:
     version: int
     primary_region: str
     regions: tuple[RegionTopology, ...]
+    sync: SyncRule | None = None
+    """None: Async."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ class Lease:
     held: bool
     witness_round: int
     duration_ms: int
+    in_sync_regions: int = 0
+    """What the offered round says: in how many other regions everything is that the primary acknowledges."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,17 @@ class Granted:
     epoch: int
     age_ms: int
     remaining_ms: int
+    in_sync_regions: int = 0
+    """What the newest round that was granted said, see :class:`Lease`."""
+
+
+@dataclass(frozen=True)
+class SyncStatus:
+    """How the primary's leader fares with SemiSync."""
+
+    min_in_sync_regions: int
+    in_sync: bool
+    degraded: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,9 @@ class FenceAnswer:
     data_epoch: int
     revision: int
     clear_at_seconds: float
+    in_sync_epoch: int = 0
+    in_sync_regions: int = 0
+    """What the newest round of the primary's lease said that it granted, and in which epoch; see :class:`Lease`."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +141,12 @@ class ReplicaStatus:
     not_ready_reason: str = ""
     lease: Lease | None = None
     granted: Granted | None = None
+    sync: SyncStatus | None = None
     quarantine: Quarantine = NO_QUARANTINE
     tails: tuple[QuarantinedTail, ...] = ()
+    staged: Staged | None = None
     leaving: str = ""
     """What a region that leaves a diverged tail is doing, for a person."""
-    staged: Staged | None = None
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
     learners: tuple[str, ...] = ()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rstore_operator.planning.observed import Observed, RegionTopology, ReplicaAddress, Topology
+from rstore_operator.planning.observed import Observed, RegionTopology, ReplicaAddress, SyncRule, Topology
+from rstore_operator.resource.model import ReplicationSpec
 from rstore_operator.specs import names
 
 
@@ -23,10 +24,29 @@ def held_regions(observed: Observed) -> Mapping[str, RegionTopology]:
     return {region.name: region for topology in held for region in topology.regions}
 
 
+def sync_of(replication: ReplicationSpec) -> SyncRule | None:
+    """The rule for acknowledging that the spec asks for; None: Async."""
+    if replication.mode != "SemiSync":
+        return None
+    degrade = replication.on_timeout == "Degrade"
+    return SyncRule(replication.min_in_sync_regions, replication.semi_sync_timeout_ms, degrade)
+
+
+def held_sync(observed: Observed) -> SyncRule | None:
+    """The rule in the newest topology that any leader holds."""
+    newest = max(_held(observed), key=lambda topology: (topology.epoch, topology.version), default=None)
+    return newest.sync if newest is not None else None
+
+
 def desired_topology(
-    regions: Iterable[RegionTopology], *, primary_region: str, epoch: int, observed: Observed
+    regions: Iterable[RegionTopology],
+    *,
+    primary_region: str,
+    epoch: int,
+    observed: Observed,
+    sync: SyncRule | None = None,
 ) -> Topology:
-    """The topology of this epoch with these regions.
+    """The topology of this epoch with these regions and this rule for acknowledging.
 
     Its version is that of the newest one held in this epoch when that says the same, else one more: so it is repeated
     unchanged until every region has it, and a change always wins over what is held.
@@ -35,19 +55,20 @@ def desired_topology(
     same_epoch = [topology for topology in _held(observed) if topology.epoch == epoch]
     newest = max(same_epoch, key=lambda topology: topology.version, default=None)
     if newest is None:
-        return Topology(epoch, 1, primary_region, wanted)
+        return Topology(epoch, 1, primary_region, wanted, sync)
     all_equal = all(same_content(topology, newest) for topology in same_epoch if topology.version == newest.version)
-    candidate = Topology(epoch, newest.version, primary_region, wanted)
+    candidate = Topology(epoch, newest.version, primary_region, wanted, sync)
     if all_equal and same_content(candidate, newest):
         return candidate
-    return Topology(epoch, newest.version + 1, primary_region, wanted)
+    return Topology(epoch, newest.version + 1, primary_region, wanted, sync)
 
 
 def same_content(left: Topology, right: Topology) -> bool:
     """Whether two topologies say the same, whatever their versions and the order of regions."""
 
     def content(topology: Topology) -> object:
-        return topology.primary_region, {region.name: region.replicas for region in topology.regions}
+        places = {region.name: region.replicas for region in topology.regions}
+        return topology.primary_region, places, topology.sync
 
     return left.epoch == right.epoch and content(left) == content(right)
 

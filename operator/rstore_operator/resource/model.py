@@ -59,6 +59,8 @@ class ReplicationSpec:
 
     mode: str = "Async"
     min_in_sync_regions: int = 1
+    semi_sync_timeout_ms: int = 5000
+    on_timeout: str = "Fail"
     batch_interval_ms: int = 10
     max_batch_bytes: int = 1 << 20
     window_bytes: int = 8 << 20

@@ -181,6 +181,8 @@ def _replication(reader: _Reader) -> ReplicationSpec:
     return ReplicationSpec(
         mode=reader.text("mode", "Async", choices=("Async", "SemiSync")),
         min_in_sync_regions=reader.integer("minInSyncRegions", 1, low=1, high=8),
+        semi_sync_timeout_ms=reader.measure("semiSyncTimeout", "5s", parse_duration_ms, low="100ms", high="60s"),
+        on_timeout=reader.text("onTimeout", "Fail", choices=("Fail", "Degrade")),
         batch_interval_ms=reader.measure("batchInterval", "10ms", parse_duration_ms, low="1ms", high="10s"),
         max_batch_bytes=reader.measure("maxBatchBytes", "1Mi", parse_quantity, low="1Ki", high="64Mi"),
         window_bytes=reader.measure("window", "8Mi", parse_quantity, low="1Ki", high="1Gi"),

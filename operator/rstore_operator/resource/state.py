@@ -195,6 +195,9 @@ class StoreStatus:
     preferred_primary: str = ""
     epoch: int = 0
     promised_epoch: int = 0
+    in_sync_regions: int = 0
+    """What the primary's leader said last, in ``epoch``: in how many other regions everything is that it acknowledges.
+    The operator's word as witness of the lease."""
     observed_generation: int = 0
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

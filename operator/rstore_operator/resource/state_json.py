@@ -40,6 +40,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "preferredPrimary": status.preferred_primary,
             "epoch": status.epoch or None,
             "promisedEpoch": status.promised_epoch or None,
+            "inSyncRegions": status.in_sync_regions or None,
             "observedGeneration": status.observed_generation,
             "summary": _without_empty(
                 {
@@ -207,6 +208,7 @@ def status_from_json(raw: object) -> StoreStatus:
         preferred_primary=_text(data, "preferredPrimary"),
         epoch=_whole(data, "epoch"),
         promised_epoch=_whole(data, "promisedEpoch"),
+        in_sync_regions=_whole(data, "inSyncRegions"),
         observed_generation=_whole(data, "observedGeneration"),
         summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
         conditions=tuple(_condition_from_json(item) for item in _objects(data, "conditions")),

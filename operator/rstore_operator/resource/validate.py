@@ -53,7 +53,10 @@ def _relations(spec: StoreSpec) -> Iterator[Problem]:
     if spec.replication.max_batch_bytes > spec.replication.window_bytes:
         yield Problem("spec.replication.maxBatchBytes", "must not be larger than window")
     if spec.replication.mode == "SemiSync" and spec.replication.min_in_sync_regions >= len(spec.regions):
-        yield Problem("spec.replication.minInSyncRegions", "must be lower than the number of regions")
+        yield Problem(
+            "spec.replication.minInSyncRegions",
+            f"must be lower than the number of regions, {len(spec.regions)}: it counts regions beside the primary",
+        )
     for index, region in enumerate(spec.regions):
         for name in sorted(set(region.requests or {}) & set(region.limits or {})):
             from_request, limit = (region.requests or {})[name], (region.limits or {})[name]
@@ -70,7 +73,5 @@ def _more(left: str, right: str) -> bool:
 
 def _unsupported(spec: StoreSpec) -> Iterator[Problem]:
     """Promises about safety that this version would break if it went on without them."""
-    if spec.replication.mode == "SemiSync":
-        yield Problem("spec.replication.mode", "SemiSync is not supported by this version; use Async")
     if spec.tls_mode == "Secret":
         yield Problem("spec.security.tls.mode", "Secret is not supported by this version; use Managed")

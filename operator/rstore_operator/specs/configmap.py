@@ -34,7 +34,6 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
             "batchIntervalMs": spec.replication.batch_interval_ms,
             "maxBatchBytes": spec.replication.max_batch_bytes,
             "windowBytes": spec.replication.window_bytes,
-            "mode": spec.replication.mode,
             "retentionRevisions": spec.replication.retention_revisions,
         },
         "limits": {"maxRequestBytes": 1572864, "maxTxnOps": 128, "quotaBytes": 8 << 30},

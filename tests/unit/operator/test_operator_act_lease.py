@@ -44,7 +44,7 @@ class FakeReplicas:
         return SimpleNamespace(counted=True)
 
     async def fence(self, store_id: str, epoch: int, *, timeout_seconds: float) -> Any:
-        return SimpleNamespace(epoch=3, revision=42, remaining_grant_ms=1000)
+        return SimpleNamespace(epoch=3, revision=42, remaining_grant_ms=1000, in_sync_epoch=3, in_sync_regions=2)
 
 
 class FakeStore:
@@ -76,6 +76,7 @@ async def test_a_grant_counts_from_when_the_answer_came_and_a_little_longer() ->
     answer = await fence(FakeReplicas(), Fence("eu-west", TARGET, "id", 4), lambda: next(moments))  # type: ignore[arg-type]
     assert (answer.region, answer.epoch, answer.data_epoch, answer.revision) == ("eu-west", 4, 3, 42)
     assert 101.0 < answer.clear_at_seconds < 101.1
+    assert (answer.in_sync_epoch, answer.in_sync_regions) == (3, 2)
 
 
 def test_a_failover_and_tails_are_read_back_as_written() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from rstore_operator.failover.choice import REVISION_JUMP, expected_loss
+from rstore_operator.failover.choice import REVISION_JUMP, Rules
+from rstore_operator.failover.loss_gate import expected_loss
+from rstore_operator.failover.voting import electorate
 from rstore_operator.planning.observed import FenceAnswer, Observed
 
 
@@ -19,4 +21,6 @@ from rstore_operator.planning.observed import FenceAnswer, Observed
 )
 def test_revisions_that_were_left_out_are_not_lost(last_known: int, held: int, lost: int | None) -> None:
     target = FenceAnswer("west", epoch=3, data_epoch=1, revision=held, clear_at_seconds=0.0)
-    assert expected_loss("east", 2, last_known, target, Observed(), source=None).revisions == lost
+    rules, voters = Rules({}, 3000), electorate(Observed(), ("east", "west"))
+    loss = expected_loss("east", 2, last_known, target, [target], Observed(), voters, rules, final=False)
+    assert loss.revisions == lost

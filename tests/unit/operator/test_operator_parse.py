@@ -110,10 +110,8 @@ def test_everything_can_be_set() -> None:
             {"regions": [{"name": "a"}, {"name": "b"}], "replication": {"mode": "SemiSync", "minInSyncRegions": 2}},
             "spec.replication.minInSyncRegions: must be lower",
         ),
-        (
-            {"regions": [{"name": "a"}, {"name": "b"}], "replication": {"mode": "SemiSync"}},
-            "spec.replication.mode: SemiSync is not supported by this version",
-        ),
+        ({"regions": [{"name": "a"}], "replication": {"semiSyncTimeout": "50ms"}}, "must be from 100ms to 60s"),
+        ({"regions": [{"name": "a"}], "replication": {"onTimeout": "Ignore"}}, "must be one of Fail, Degrade"),
         (
             {"regions": [{"name": "a"}], "security": {"tls": {"mode": "Secret"}}},
             "spec.security.tls.mode: Secret is not supported by this version",

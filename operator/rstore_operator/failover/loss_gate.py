@@ -1,0 +1,125 @@
+"""What an unplanned failover would lose, and whether it may. Pure.
+
+In SemiSync every acknowledged write is in at least ``k`` other regions, where the primary has said so with the rounds
+of its lease (see ``rstore_replica/replication/guarantees.py``). When a majority of the voters that are fenced heard
+that last, it was true of all that was ever acknowledged. If, besides, so many of the other regions are fenced that
+``k`` of them cannot all be missing, the one with most data holds everything. Otherwise an acknowledged write might be
+missing, however small the lag was when the primary was last seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from rstore_api.voters import WITNESS
+
+from rstore_operator.failover.choice import REVISION_JUMP, Rules
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning.observed import FenceAnswer, Observed
+
+MAX_OTHER_REGIONS = 8
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the old primary may have acknowledged that a region does not hold; None: not known.
+
+    ``certain``: nothing at all. ``doubt`` says why it is not, where it should be.
+    """
+
+    revisions: int | None
+    size_bytes: int | None
+    certain: bool = False
+    doubt: str = ""
+
+    def __str__(self) -> str:
+        revisions = "an unknown number of" if self.revisions is None else str(self.revisions)
+        size = "unknown size" if self.size_bytes is None else f"about {self.size_bytes} bytes"
+        text = f"{revisions} revisions, {size}" if not self.doubt else f"something ({self.doubt})"
+        return "nothing" if self.certain else text
+
+
+NOTHING = Loss(0, 0, certain=True)
+
+
+def expected_loss(from_region: str, from_epoch: int, last_known: int, target: FenceAnswer, answers:
+                  Collection[FenceAnswer], observed: Observed, voters: Electorate, rules: Rules, *, final: bool
+                  ) -> Loss:  # fmt: skip
+    """What a promotion of ``target`` would lose, from where the regions that answered stand.
+
+    ``final``: they are fenced, so that an old primary among them makes it exact.
+    """
+    if target.region == from_region or target.data_epoch > from_epoch:
+        return NOTHING
+    doubt = ""
+    if rules.semi_sync:
+        doubt = _doubt(from_region, from_epoch, target, answers, voters, rules)
+        if not doubt:
+            return NOTHING
+    revisions: int | None = max(0, _count(last_known) - _count(target.revision)) if last_known else None
+    source = next((answer for answer in answers if answer.region == from_region and final), None)
+    if source is not None and source.data_epoch == target.data_epoch:
+        revisions = max(0, source.revision - target.revision)
+        if revisions == 0:
+            return NOTHING
+    primary = observed.last_leaders.get(from_region)
+    lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
+    return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt)
+
+
+def _doubt(
+    from_region: str,
+    from_epoch: int,
+    target: FenceAnswer,
+    answers: Collection[FenceAnswer],
+    voters: Electorate,
+    rules: Rules,
+) -> str:
+    """Why ``target`` might lack something that was acknowledged; "" when it cannot."""
+    if any((answer.data_epoch, answer.revision) > (target.data_epoch, target.revision) for answer in answers):
+        return "another region holds more"
+    guarantee = _guarantee(from_epoch, answers, voters, rules)
+    if not guarantee:
+        return f"not all that {from_region} had acknowledged was known to be in other regions when it was last heard of"
+    present = {answer.region for answer in answers}
+    for board in voters.boards:
+        others = board - {WITNESS, from_region}
+        if len(others & present) + guarantee <= len(others):
+            missing = ", ".join(sorted(others - present))
+            return f"a write is in {guarantee} of {len(others)} other regions, and {missing} cannot be asked"
+    return ""
+
+
+def _guarantee(from_epoch: int, answers: Collection[FenceAnswer], voters: Electorate, rules: Rules) -> int:
+    """In how many other regions a majority of the voters knows everything to be; 0 when it knows nothing."""
+    for regions in range(MAX_OTHER_REGIONS, 0, -1):
+        knowing = {
+            answer.region
+            for answer in answers
+            if answer.in_sync_epoch == from_epoch and answer.in_sync_regions >= regions
+        }
+        if rules.witness_in_sync_regions >= regions:
+            knowing.add(WITNESS)
+        if voters.decides(knowing):
+            return regions
+    return 0
+
+
+def _count(revision: int) -> int:
+    """How many revisions there are up to this one: what failovers have left out is always a multiple of the jump."""
+    return revision % REVISION_JUMP
+
+
+def loss_refusal(loss: Loss, region: str, from_region: str, from_epoch: int, rules: Rules) -> str:
+    """Why the loss gate stays shut; "" when it is open."""
+    limit = rules.max_data_loss_bytes
+    if loss.certain or rules.loss_accepted or limit is None:
+        return ""
+    bearable = loss.size_bytes is not None and loss.size_bytes <= limit
+    if bearable and (limit > 0 or not rules.semi_sync):
+        return ""
+    return (
+        f"{region} may lack {loss} of what {from_region} acknowledged, maxDataLoss is {limit} "
+        f'bytes; bring {from_region} back, or accept it by accept-data-loss: "{from_epoch}"'
+    )

@@ -1,0 +1,128 @@
+"""The store in memory with SemiSync: acknowledgements wait for other regions, and the lease says what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rstore_api.voters import WITNESS, majority, voters
+from rstore_operator.planning.actions import Fence, GrantLease
+from rstore_operator.planning.observed import ReplicaStatus, SyncStatus
+from unit.operator.lossy_world import LossyWorld, Memory
+from unit.operator.world import FakeRegion
+
+
+class SemiSyncWorld(LossyWorld):
+    """Each region's leader keeps the rule of its topology. ``degraded``: primaries that gave up waiting."""
+
+    def __init__(self, spec: dict) -> None:
+        super().__init__(spec)
+        self.heard: dict[str, tuple[int, int]] = {}
+        self.said: dict[str, int] = {}
+        self.binding: dict[str, int] = {}
+        self.degraded: set[str] = set()
+        self.pending: list[tuple[int, int]] = []
+
+    # ------------------------------------------------------------------ the primary
+    def rule(self, region: FakeRegion) -> int:
+        return region.topology.sync.min_in_sync_regions if region.topology and region.topology.sync else 0
+
+    def in_other_regions(self, region: FakeRegion, entry: tuple[int, int]) -> int:
+        return sum(entry in other.log for other in self.regions.values() if other is not region)
+
+    def guarantee(self, region: FakeRegion) -> int:
+        wanted = 0 if region.name in self.degraded else self.rule(region)
+        told = [entry for entry in self.acked if entry in region.log]
+        return wanted if not told or self.in_other_regions(region, told[-1]) >= wanted else 0
+
+    def write(self) -> bool:
+        """Goes into the log where the lease is held; :meth:`replicate` acknowledges it when it may."""
+        taking = [
+            region
+            for region in self.regions.values()
+            if region.name not in self.dead and region.writable and self.holds(region.name)
+        ]
+        assert len(taking) <= 1
+        for region in taking:
+            region.log.append((region.revision + 1, region.epoch))
+            self.pending.append(region.log[-1])
+        return bool(taking)
+
+    def replicate(self) -> None:
+        super().replicate()
+        for region in self.regions.values():
+            if region.name not in self.dead and region.writable and self.holds(region.name):
+                required = max(0 if region.name in self.degraded else self.rule(region), self.binding[region.name])
+                ready = [
+                    entry
+                    for entry in self.pending
+                    if entry in region.log and self.in_other_regions(region, entry) >= required
+                ]
+                self.acked += ready
+                self.pending = [entry for entry in self.pending if entry not in ready]
+
+    # ------------------------------------------------------------------ the lease
+    def renew(self) -> None:
+        for region in self.regions.values():
+            self.said[region.name] = self.guarantee(region) if region.primary else 0
+            self.binding[region.name] = max(self.binding.get(region.name, 0), self.said[region.name])
+        super().renew()
+        for region in self.regions.values():
+            if region.primary and region.name not in self.dead:
+                for voter in self.leases.votes.get(region.name, set()) - {WITNESS}:
+                    self.heard[voter] = (region.epoch, self.said[region.name])
+                self._bind(region)
+
+    def _bind(self, region: FakeRegion) -> None:
+        board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
+        if len(self.leases.votes.get(region.name, set()) & board) >= majority(len(board)):
+            self.binding[region.name] = self.said[region.name]
+
+    def _witness(self, action: GrantLease) -> None:
+        super()._witness(action)
+        self._bind(self.regions[action.region])
+
+    def _with_lease(self, replica: ReplicaStatus) -> ReplicaStatus:
+        replica = super()._with_lease(replica)
+        assert replica.lease is not None
+        assert replica.granted is not None
+        epoch, heard = self.heard.get(replica.region, (0, 0))
+        region = self.regions[replica.region]
+        leads = replica.is_leader and replica.primary
+        degraded = replica.region in self.degraded
+        wanted = self.rule(region)
+        return replace(
+            replica,
+            lease=replace(replica.lease, in_sync_regions=self.said.get(replica.region, 0) if leads else 0),
+            granted=replace(replica.granted, in_sync_regions=heard if epoch == replica.granted.epoch else 0),
+            sync=SyncStatus(wanted, not degraded, degraded) if leads and wanted else None,
+        )
+
+    def _fence(self, action: Fence, memory: Memory) -> None:
+        super()._fence(action, memory)
+        answer = memory.fences.get(action.region)
+        if answer is not None and answer.epoch == action.epoch:
+            epoch, heard = self.heard.get(action.region, (0, 0))
+            memory.fences[action.region] = replace(answer, in_sync_epoch=epoch, in_sync_regions=heard)
+
+    # ------------------------------------------------------------------ what must be true
+    def lost(self) -> list[tuple[int, int]]:
+        """Acknowledged, and not in the newest primary."""
+        newest = max((r for r in self.regions.values() if r.primary), key=lambda r: r.epoch)
+        return [entry for entry in self.acked if entry not in newest.log]
+
+
+def semi_sync(names: list[str], regions: int = 1, **replication: object) -> SemiSyncWorld:
+    """A steady store of regions of one replica, that has been written to."""
+    world = SemiSyncWorld(
+        {
+            "primaryRegion": names[0],
+            "regions": [{"name": name, "replicas": 1} for name in names],
+            "replication": {"mode": "SemiSync", "minInSyncRegions": regions} | replication,
+        }
+    )
+    while world.status.get("phase") != "Steady":
+        world.step()
+    world.compare_objects = False
+    world.run(2.0)
+    assert world.acked, "nobody acknowledges"
+    return world
