@@ -225,6 +225,7 @@ class Acknowledging:
                     continue
                 if role == self._role:
                     self._semi_sync.started(self._machine.revision)
+                    self._report()
                     self._wake_readers()
         finally:
             self._finding_start = None
@@ -270,7 +271,7 @@ class Acknowledging:
         semi_sync = self._semi_sync
         waits = self._role is not None and semi_sync.rule.regions > 0
         self._progress.urgent = waits and not semi_sync.degraded
-        if semi_sync.guarantee < self._lease.told:
+        if semi_sync.guarantee != self._lease.told and self._machine.state.writable:
             self._lease.hurry()
         in_sync = semi_sync.in_sync or not waits
         if in_sync != self._was_in_sync:
