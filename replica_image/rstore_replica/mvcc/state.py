@@ -301,13 +301,15 @@ def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> Re
     newest = state.history[-1].epoch if state.history else 0
     if (newest, revision) != (step.held_epoch, step.held_revision):
         return Gap(f"it holds revision {revision} of epoch {newest}, no longer {step.held_revision}")
-    if not chunk.history or not BASE_REVISION < chunk.history[-1].first_revision <= chunk.revision:
+    # Of a store in which nothing was written before its present epoch, the snapshot is empty.
+    newest_start = chunk.history[-1].first_revision if chunk.history else BASE_REVISION
+    if not BASE_REVISION <= newest_start <= chunk.revision or (chunk.revision > BASE_REVISION and not chunk.history):
         return InvalidRequest("the snapshot's history does not belong to its revision")
     if not BASE_REVISION <= step.fork_revision <= min(revision, chunk.revision):
         return InvalidRequest(f"the fork cannot be at revision {step.fork_revision}")
     return msgspec.structs.replace(
         state,
-        epoch=chunk.history[-1].epoch,
+        epoch=chunk.history[-1].epoch if chunk.history else 0,
         promised_epoch=max(state.promised_epoch, chunk.epoch),
         primary=False,
         history=_copies(chunk.history),

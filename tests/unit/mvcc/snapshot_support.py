@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rstore_api.proto.rstore_pb2 import Rewind, SnapshotChunk, SnapshotStep
+from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
 from rstore_replica.mvcc.epochs import settled
-from rstore_replica.replication.history import Chain, fork_revision
+from rstore_replica.replication.history import Diverged, fork_revision
 from rstore_replica.replication.messages import history_messages
+from unit.mvcc.divergence_support import chain, go_on, look, rewind_of
 from unit.mvcc.mvcc_support import STORE, Replica
-
-
-def chain(replica: Replica) -> Chain:
-    return Chain.of(replica.machine.state.history, replica.machine.revision)
 
 
 def chunks(
@@ -52,10 +49,9 @@ def step_of(source: Replica, target: Replica, chunk: SnapshotChunk) -> SnapshotS
 
 def keep_tail(source: Replica, target: Replica) -> None:
     """What is above the fork goes to quarantine, and stays where it is."""
-    fork = fork_revision(chain(source), chain(target))
-    if target.machine.revision > fork:
-        command = Rewind(fork_revision=fork, epoch=chain(source).epoch, tail_epoch=chain(target).epoch, keep_data=True)
-        assert target.apply(rewind=command) == target.machine.revision
+    diverged = look(source, target)
+    if isinstance(diverged, Diverged):
+        go_on(target, target.apply(rewind=rewind_of(source, target, diverged, max_rows=2, keep=True)), 2)
 
 
 def install(source: Replica, target: Replica, revision: int = 0, *, max_rows: int = 3) -> int:
