@@ -156,10 +156,12 @@ class Cluster:
 
         Blocks while the web socket is set up; call it in a thread.
         """
+        # While it opens a web socket the library changes the client it is given: no other call may share that one.
+        core = kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(self._api.configuration))
         forward = self._call(
             f'port {port} of pod "{pod}"',
             lambda: kube_stream.portforward(
-                self._core.connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(port)
+                core.connect_get_namespaced_pod_portforward, pod, self.namespace, ports=str(port)
             ),
         )
         wrapped = forward.socket(port)

@@ -1,0 +1,96 @@
+"""A primary that was cut off comes back with writes of its own: they are in quarantine, and a person puts them back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from rstore_api.errors import OutcomeUnknown, StoreError
+from rstore_cli.demo.load import wait_until
+from rstore_cli.demo.loss import wait_failed_over
+from rstore_devcluster.links.control import LinkFaults
+from rstore_devcluster.links.rules import HANG, Fault, LinkRule
+
+CUT = LinkRule(cut=HANG)
+
+
+async def tails_of(store, region: str) -> list[dict]:
+    status = await store.status()
+    return next(found for found in status["regions"] if found["name"] == region).get("quarantined", [])
+
+
+async def lose_a_tail(store, links: LinkFaults, primary: str) -> dict:
+    """The primary writes what nobody else gets, another region takes over, and the old primary is back; the receipt."""
+    inside = store.client(primary)
+    for key in (b"q/changed", b"q/untouched", b"q/removed"):
+        await inside.put(key, b"shared")
+    await store.wait_converged()
+    # Its leader is heard by nobody but its clients: else it would not be lost, and nobody would take over.
+    others = ["operator", *(region for region in await store.regions() if region != primary)]
+    links.replace(Fault(*pair, CUT) for other in others for pair in ((primary, other), (other, primary)))
+    try:
+        # Within what is left of its lease it acknowledges; what it has committed is in its tail all the same.
+        with contextlib.suppress(OutcomeUnknown):
+            for key in (b"q/new", b"q/changed", b"q/untouched"):
+                await inside.put(key, b"lost", timeout_seconds=3)
+            await inside.delete(b"q/removed", timeout_seconds=3)
+        receipt = await wait_failed_over(store, primary)
+        await store.client(receipt["to"]).put(b"q/changed", b"later", timeout_seconds=20)
+    finally:
+        links.clear()
+    return receipt
+
+
+@pytest.mark.timeout(300)
+async def test_a_lost_write_is_shown_compared_and_put_back(store, rstore, kubeconfig):
+    primary = (await store.status())["primaryRegion"]
+    before = {tail["file"] for tail in await tails_of(store, primary)}
+    receipt = await lose_a_tail(store, LinkFaults(kubeconfig.parent), primary)
+
+    async def is_back() -> bool:
+        return {tail["file"] for tail in await tails_of(store, primary)} != before
+
+    await wait_until(is_back, timeout_seconds=60, what=f"the tail of {primary}", poll_seconds=0.3)
+    await store.wait_steady(timeout_seconds=60)
+    revision = await store.wait_converged()
+    assert len({found.hash for found in await store.hashes(revision)}) == 1
+
+    (tail,) = [found for found in await tails_of(store, primary) if found["file"] not in before]
+    name = f"{primary}/{tail['file'].removesuffix('.wal')}"
+    told = [
+        message for kind, reason, message in await store.events() if (kind, reason) == ("Warning", "TailQuarantined")
+    ]
+    assert any(tail["file"] in message and primary in message for message in told)
+    receipts = (await store.status())["history"]
+    lost = next(found["revisionsLost"] for found in receipts if found["epoch"] == receipt["epoch"])
+    assert lost == tail["revisions"] >= 1
+
+    listed = json.loads(rstore("quarantine", "list", store.name, "-o", "json").stdout)["tails"]
+    (found,) = [one for one in listed if one["name"] == name]
+    assert (found["revisions"], found["rows"], found["bytes"]) == (tail["revisions"], tail["rows"], tail["bytes"])
+    replicas = next(one["replicas"] for one in (await store.object())["spec"]["regions"] if one["name"] == primary)
+    assert len(found["heldBy"]) == replicas
+
+    rows = json.loads(rstore("quarantine", "show", store.name, name, "--prefix", "q/", "-o", "json").stdout)
+    assert [row["key"] for row in rows][:1] == ["q/new"]
+    compared = json.loads(rstore("quarantine", "diff", store.name, name, "--prefix", "q/", "-o", "json").stdout)
+    verdicts = {one["key"]: one["verdict"] for one in compared["keys"]}
+    expected = {"q/new": "absent", "q/changed": "changed", "q/untouched": "unchanged", "q/removed": "unchanged"}
+    assert verdicts == {key: expected[key] for key in verdicts}
+
+    assert "put" in rstore("quarantine", "replay", store.name, name, "--key", "q/new").stdout
+    assert (await store.client().get(b"q/new")).kvs[0].value == b"lost"
+    if "q/changed" in verdicts:
+        refused = rstore("quarantine", "replay", store.name, name, "--key", "q/changed", code=1)
+        assert "written since" in refused.stderr
+        assert (await store.client().get(b"q/changed")).kvs[0].value == b"later"
+
+    assert "dropped" in rstore("quarantine", "drop", store.name, name, "--yes").stdout
+
+    async def gone() -> bool:
+        return tail["file"] not in {one["file"] for one in await tails_of(store, primary)}
+
+    await wait_until(gone, timeout_seconds=30, what="a status without the tail", poll_seconds=0.3)
+    with contextlib.suppress(StoreError):
+        await store.client().delete(b"q/", prefix=True)
