@@ -51,6 +51,7 @@ class RegionFaults:
             (4, self._lose_primary_with_a_tail),
             (3, self._lose_primaries_in_a_row),
             (3, self._return_during_failover),
+            (3, self._force_while_unseen),
             (2, self._lose_replica),
             (2, self._stop_replica),
             (4, self._cut_regions),
@@ -154,32 +155,59 @@ class RegionFaults:
         if intent.get("step") in self._awaited:
             self._step_reached.set()
 
+    def _lines(self, one: set[str], other: set[str]) -> Pairs:
+        return {(a, b) for a in one for b in other} | {(b, a) for a in one for b in other}
+
     async def _return_during_failover(self) -> None:
         """The primary is cut off until a failover has begun; then it is back for everybody but the operators, and the
         others' processes are new ones.
         """
         region = self._primary()
         others = set(self._regions) - {region}
-        lines = {(region, other) for other in others} | {(other, region) for other in others}
-        sites = {operator.site for operator in self._operators}
-        away = {(region, site) for site in sites} | {(site, region) for site in sites}
+        lines = self._lines({region}, others)
+        away = self._lines({region}, {operator.site for operator in self._operators})
         self._trace.fault(f"cut {region} from the other regions and the operators")
         self._wires.cut(lines | away)
-        self._awaited = self._rng.choice([("Fencing",), ("Waiting",), ("Promoting",), ("Repointing",)])
-        self._step_reached.clear()
-        await asyncio.wait([asyncio.ensure_future(self._step_reached.wait())], timeout=8.0)
-        self._awaited = ()
-        await asyncio.sleep(self._rng.choice([0.0, 0.0, 0.1, 0.5]))
-        for other in sorted(others):
-            for host in self._hosts[other]:
-                if self._rng.random() < 0.5 and host.wanted:
-                    host.crash(power=False)
-                    host.start()
+        await self._restart_at_a_step(others)
         self._trace.fault(f"{region} is back for the other regions")
         self._wires.heal(lines)
         await asyncio.sleep(self._rng.uniform(0.5, 6.0))
         self._trace.fault(f"{region} is back for the operators")
         self._wires.heal(away)
+
+    async def _force_while_unseen(self) -> None:
+        """Operators alone cannot see the primary, and somebody forces a failover; its voters' processes are new ones
+        soon after they were fenced.
+        """
+        region = self._primary()
+        others = set(self._regions) - {region}
+        away = self._lines({region}, {operator.site for operator in self._operators})
+        self._trace.fault(f"cut {region} from the operators")
+        self._wires.cut(away)
+        await asyncio.sleep(self._rng.choice([0.1, 2.5]))
+        self._ask(
+            failover_to=self._rng.choice(sorted(others)),
+            failover_mode="forced",
+            accept_data_loss=str(self._kube.status.get("epoch", 1)),
+        )
+        await self._restart_at_a_step(others)
+        await asyncio.sleep(self._rng.uniform(0.5, 5.0))
+        self._trace.fault(f"{region} is back for the operators")
+        self._wires.heal(away)
+
+    async def _restart_at_a_step(self, regions: set[str]) -> None:
+        """As soon as a change of primary gets to a step, or after a while."""
+        self._awaited = self._rng.choice([("Fencing",), ("Waiting",), ("Waiting",), ("Promoting",), ("Repointing",)])
+        self._step_reached.clear()
+        await asyncio.wait([asyncio.ensure_future(self._step_reached.wait())], timeout=8.0)
+        self._awaited = ()
+        await asyncio.sleep(self._rng.choice([0.0, 0.0, 0.1, 0.5]))
+        for region in sorted(regions):
+            if self._rng.random() < 0.6:
+                for host in self._hosts[region]:
+                    if host.wanted and not host.stopping:
+                        host.crash(power=False)
+                        host.start()
 
     async def _lose_primaries_in_a_row(self) -> None:
         """Each new primary is lost as well; they come back in any order, or all at once."""
@@ -297,28 +325,28 @@ class RegionFaults:
 
     # ------------------------------------------------------------------ people
 
+    def _ask(self, **wanted: str) -> None:
+        self._trace.fault(f"asked for {wanted}")
+        self._kube.annotate(**wanted)
+
     async def _ask_for_something(self) -> None:
         region = self._rng.choice([*self._regions, *self._regions, *self._regions, "nowhere"])
         draw = self._rng.random()
-        wanted: dict[str, str]
         if draw < 0.45:
-            wanted = {"failover_to": region}
+            self._ask(failover_to=region)
+        elif draw < 0.60:
+            self._ask(failover_to=region, failover_mode="forced")
         elif draw < 0.70:
-            wanted = {"failover_to": region, "failover_mode": "forced"}
-            if self._rng.random() < 0.4:
-                wanted["accept_data_loss"] = str(self._kube.status.get("epoch", 1))
+            epoch = self._kube.status.get("epoch", 1)
+            self._ask(failover_to=region, failover_mode="forced", accept_data_loss=str(epoch))
         elif draw < 0.80:
-            wanted = {"abort_failover": "true"}
+            self._ask(abort_failover="true")
         elif draw < 0.90:
-            wanted = {"failover_to": region}
-            self._trace.fault(f"asked for {wanted}")
-            self._kube.annotate(**wanted)
+            self._ask(failover_to=region)
             await asyncio.sleep(self._rng.uniform(0.0, 0.5))
-            wanted = {"abort_failover": "true"}
+            self._ask(abort_failover="true")
         else:
-            wanted = {"failover_dry_run": region}
-        self._trace.fault(f"asked for {wanted}")
-        self._kube.annotate(**wanted)
+            self._ask(failover_dry_run=region)
         await asyncio.sleep(self._rng.uniform(0.0, 2.0))
 
     async def _pause(self) -> None:

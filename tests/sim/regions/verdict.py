@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rstore_api.proto import rpc_pb2 as rpc
-from rstore_operator.resource.state import MAX_HISTORY
 from rstore_replica.mvcc.tail_file import read_rows
 from sim import history
 from sim.history import Operation, Outcome
@@ -139,10 +138,20 @@ def _check_losses(kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger) -> N
 
 
 def miscounted(kube: Kube, ledger: Ledger) -> str:
-    """What the receipts say wrongly about what was lost; "" when nothing, or when some receipts are gone already."""
-    receipts: list[dict[str, Any]] = kube.status.get("history", [])
-    lost = set(ledger.revisions) - ledger.chain(newest_revision(ledger))
-    if sum(receipt.get("revisionsLost", 0) for receipt in receipts) == len(lost) or len(receipts) >= MAX_HISTORY:
-        return ""
-    by_epoch = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in receipts}
-    return f"I4: revisions {sorted(lost)} are lost, the receipts by epoch say {by_epoch}"
+    """What a receipt says wrongly about what was lost; "" when none does.
+
+    A revision is counted by the failover that first left it out. One that is back, because the region that has it took
+    over later, may be counted as well: when the receipt was written, it was not to be had.
+    """
+    final = ledger.chain(newest_revision(ledger))
+    told = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
+    unseen = set(ledger.revisions)
+    for epoch in sorted(epoch for epoch, start in ledger.starts.items() if start.parent_revision):
+        kept = ledger.chain(ledger.starts[epoch].parent_revision)
+        left_out = {found for found in unseen - kept if ledger.revisions[found].epoch < epoch}
+        unseen -= left_out
+        lost = left_out - final
+        says = told.get(epoch, len(lost))
+        if says < len(lost) or (says > len(lost) and lost == left_out):
+            return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
+    return ""
