@@ -1,0 +1,95 @@
+"""Mistakes one could make in leases, failover and rejoin, each put in for a run: the simulator must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import msgspec
+from rstore_operator.failover import unplanned, unplanned_requests
+from rstore_replica.api.batcher import Batcher
+from rstore_replica.mvcc import leave
+from rstore_replica.mvcc.store import Store
+from rstore_replica.replication.lease import Granter
+from sim.mutations import _replaced
+
+
+def grant_to_two_epochs(_original: Any) -> Any:
+    """A voter grants whatever it is asked for, also when it has promised a higher epoch."""
+
+    def may_grant(self: Granter, epoch: int, region: str, promised_epoch: int) -> bool:
+        return True
+
+    return may_grant
+
+
+def skip_the_wait(_original: Any) -> Any:
+    """Fenced is taken for clear: what a voter has granted before may still run."""
+
+    def clear(intent: Any, observed: Any, clock: Any, lease_ms: int) -> frozenset[str]:
+        return unplanned.fenced(intent, observed, clock)
+
+    return clear
+
+
+def promote_the_second_best(original: Any) -> Any:
+    """Where there are several regions to choose from, the second takes over."""
+
+    def ranked(*given: Any) -> Any:
+        order = original(*given)
+        return [order[1], order[0], *order[2:]] if len(order) > 1 else order
+
+    return ranked
+
+
+def acknowledge_without_lease(original: Any) -> Any:
+    """Writes are acknowledged without a look at the lease."""
+
+    def init(self: Batcher, **options: Any) -> None:
+        original(self, **{name: value for name, value in options.items() if name != "lease_held"})
+
+    return init
+
+
+def keep_the_tail(_original: Any) -> Any:
+    """A region that comes back says that it has left its tail, and has not."""
+
+    def undo(*_given: Any) -> bool:
+        return True
+
+    return undo
+
+
+def forget_the_promise(original: Any) -> Any:
+    """A promise is kept in memory only."""
+
+    def save_region(self: Store, transaction: Any, state: Any) -> None:
+        original(self, transaction, msgspec.structs.replace(state, promised_epoch=state.epoch))
+
+    return save_region
+
+
+Replacement = tuple[Any, str, Callable[[Any], Any]]
+
+REGION_MUTATIONS: dict[str, tuple[int, tuple[Replacement, ...]]] = {
+    "grant-to-two-epochs": (40, ((Granter, "may_grant", grant_to_two_epochs),)),
+    "skip-the-wait": (40, ((unplanned, "clear", skip_the_wait),)),
+    "promote-the-second-best": (
+        40,
+        ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
+    ),
+    "acknowledge-without-lease": (40, ((Batcher, "__init__", acknowledge_without_lease),)),
+    "keep-the-tail": (40, ((leave, "undo", keep_the_tail),)),
+    "forget-the-promise": (40, ((Store, "save_region", forget_the_promise),)),
+}
+"""Within how many seeds each must be caught, and what is put in the place of what."""
+
+
+@contextmanager
+def mutated(name: str) -> Iterator[None]:
+    """The code has this mistake meanwhile."""
+    with ExitStack() as stack:
+        for owner, attribute, make in REGION_MUTATIONS[name][1]:
+            stack.enter_context(_replaced(owner, attribute, make))
+        yield
