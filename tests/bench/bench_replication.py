@@ -3,7 +3,8 @@
 One process on each side, mutual TLS, syncs to disk, the defaults of both. The relay delays each way by half of the
 round trip. Measured at 0 ms and at 100 ms:
 
-- *backlog*: what was written while there was no link, in rows/s from when the first of it arrives;
+- *backlog*: what was written while there was no link, in rows/s from when the first of it arrives, and the CPU time
+  that source, target and mirror used for a row;
 - *under load*: what arrives while the source is written to as fast as it takes it, in rows/s;
 - *lag p99*: from a write's acknowledgement at the source until a read at the target shows it, at half of that rate.
 
@@ -30,7 +31,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench import calls, lag_meter
+from bench import calls, contenders, lag_meter
 from bench.h2_load import Plan
 from bench.replication_pairs import EtcdPair, OurPair, Pair, Position, interrupt_as_error, running
 from bench.results import BUILD, TESTS, Row, head, row, save, show, wanted
@@ -49,6 +50,7 @@ class Figures:
     """One pair's results at one round trip, a value for each round."""
 
     backlog: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     load: list[float] = field(default_factory=list)
     lag: list[float] = field(default_factory=list)
 
@@ -99,13 +101,17 @@ def rate_of(target: Position, seconds: float, *, until: int | None = None) -> fl
     return (newest - first) / (time.monotonic() - begun)
 
 
-def backlog(pair: Pair, round_trip_ms: float, seconds: float, messages: list[bytes]) -> float:
-    """Rows per second of what was written before there was a link."""
+def backlog(pair: Pair, round_trip_ms: float, seconds: float, messages: list[bytes]) -> tuple[float, float]:
+    """Rows per second of what was written before there was a link, and the CPU time of a row on all sides, in us."""
     with running(pair) as (source, target):
         end_load(start_load(pair, messages, 2 * seconds))
         pair.link(round_trip_ms / 2)
+        before, used = target.revision(), contenders.cpu_seconds(pair.processes())
         until = source.revision() if pair.backlog_rows_per_revision > 1 else None
-        return rate_of(target, seconds * 3, until=until) * pair.backlog_rows_per_revision
+        rate = rate_of(target, seconds * 3, until=until) * pair.backlog_rows_per_revision
+        used = contenders.cpu_seconds(pair.processes()) - used
+        rows = (target.revision() - before) * pair.backlog_rows_per_revision
+        return rate, 1e6 * used / max(1, rows)
 
 
 def under_load(pair: Pair, round_trip_ms: float, seconds: float, messages: list[bytes]) -> float:
@@ -141,8 +147,10 @@ def round_of(make: Callable[[], Pair], trip_ms: int, seconds: float, messages: l
     """What is wanted, once, each with servers of its own: one of the two does not catch up with what it was given."""
     pair, said = make(), []
     if wanted(name_of(BACKLOG, trip_ms)):
-        found.backlog.append(backlog(pair, trip_ms, seconds, messages))
-        said.append(f"backlog {found.backlog[-1]:.0f} rows/s")
+        rate, cpu_us = backlog(pair, trip_ms, seconds, messages)
+        found.backlog.append(rate)
+        found.cpu.append(cpu_us)
+        said.append(f"backlog {rate:.0f} rows/s ({cpu_us:.1f} us of CPU a row)")
     if wanted(name_of(LOAD, trip_ms)) or wanted(name_of(LAG, trip_ms)):
         arrived = under_load(make(), trip_ms, seconds, messages)
         found.load.append(arrived * calls.TXN_PUTS)
@@ -167,15 +175,16 @@ def lines(ours: dict[int, Figures], mirror: dict[int, Figures]) -> list[Row]:
     for trip in ROUND_TRIPS_MS:
         for what, unit, pick in (
             (BACKLOG, "rows/s", lambda item: item.backlog),
+            (BACKLOG, "CPU us/row", lambda item: item.cpu),
             (LOAD, "rows/s", lambda item: item.load),
             (LAG, "ms", lambda item: item.lag),
         ):
-            mine, less = pick(ours[trip]), what == LAG
+            mine, less = pick(ours[trip]), unit != "rows/s"
             if mine:
                 name = name_of(what, trip)
                 found.append(row(name, unit, mine, EtcdPair.name, pick(mirror[trip]), less_is_better=less))
-                if trip and not less and pick(ours[0]):
-                    found.append(row(name, unit, mine, "ours, 0 ms", pick(ours[0]), less_is_better=False))
+                if trip and what != LAG and pick(ours[0]):
+                    found.append(row(name, unit, mine, "ours, 0 ms", pick(ours[0]), less_is_better=less))
     return found
 
 
