@@ -10,11 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, FutureRevision, Gap, InvalidRequest, NotBootstrapped, StaleEpoch, WrongStore
+from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto.rstore_pb2 import SnapshotStep
 from rstore_replica.mvcc import generations, rows
 from rstore_replica.mvcc.store import Position
-from unit.mvcc.mvcc_support import Replica, writes
-from unit.mvcc.snapshot_support import chunks, install, step_of
+from rstore_replica.replication.history import Chain, EpochStart
+from rstore_replica.replication.messages import history_messages
+from rstore_replica.replication.snapshot_source import SnapshotId
+from unit.mvcc.divergence_support import promote, quarantined_rows
+from unit.mvcc.mvcc_support import STORE, Replica, writes
+from unit.mvcc.snapshot_support import chunks, install, keep_tail, step_of
 
 
 @pytest.fixture
@@ -178,6 +183,8 @@ def test_another_snapshot_begins_anew_and_what_was_staged_goes(us: Replica, eu: 
 def test_snapshots_follow_each_other_without_end(us: Replica, eu: Replica) -> None:
     for number in range(8):
         us.put(b"round", b"%d" % number)
+        us.put(b"only-%d" % number, b"1")
+        us.delete(b"only-", b"only." if number % 2 else b"")
         us.compact(us.machine.revision)
         part = list(chunks(us))
         for chunk in part[: number % 4]:
@@ -190,6 +197,63 @@ def test_snapshots_follow_each_other_without_end(us: Replica, eu: Replica) -> No
     while eu.machine.clear_step(7):
         pass
     assert sorted(entries(eu)) == [0, 0, 2 * len(us.range().kvs)]
+
+
+def test_a_place_that_is_not_empty_yet_is_emptied_first(
+    us: Replica, eu: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rstore_replica.mvcc.staging.clear_some", lambda *_: True)
+    for number in range(5):
+        us.put(b"only-%d" % number, b"1")
+        install(us, eu)
+        assert eu.range() == us.range()
+        us.delete(b"only-%d" % number)
+
+
+def test_chunks_of_two_snapshots_are_never_put_together(us: Replica, eu: Replica) -> None:
+    first = list(chunks(us))
+    us.put(b"key-14", b"newer")
+    second = list(chunks(us))
+    assert [chunk.last_key for chunk in first] == [chunk.last_key for chunk in second]
+    for chunk in first[:2]:
+        eu.apply(snapshot=step_of(us, eu, chunk))
+    assert isinstance(eu.apply(snapshot=step_of(us, eu, second[2])), Gap)
+    second[2].revision = first[0].revision
+    second[2].history[0].region = "ap"
+    assert isinstance(eu.apply(snapshot=step_of(us, eu, second[2])), Gap)
+    assert eu.apply(snapshot=step_of(us, eu, first[2])) == first[2].last_key
+
+
+def test_a_tail_that_is_not_in_quarantine_is_not_replaced(us: Replica, eu: Replica) -> None:
+    eu.follow(us)
+    promote(eu, 2)
+    eu.put(b"key-00", b"of the second epoch")
+    us.put(b"key-00", b"lost")
+    us.compact(us.machine.revision)
+    (whole,) = chunks(eu, max_rows=1000)
+    assert isinstance(us.apply(snapshot=step_of(eu, us, whole)), Gap)
+    assert us.get(b"key-00") == b"lost"
+    keep_tail(eu, us)
+    assert us.get(b"key-00") == b"lost", "it is served until something takes its place"
+    assert us.apply(snapshot=step_of(eu, us, whole)) == eu.machine.revision
+    assert us.get(b"key-00") == b"of the second epoch"
+    assert [row.value for row in quarantined_rows(us).values()] == [b"lost"]
+
+
+def test_what_another_history_had_at_a_revision_is_not_gone_on_with() -> None:
+    one = EpochStart(1, 2, "us")
+    old = Chain((one,), 150)
+    staged = pb.StagedSnapshot(store_id=STORE, history=history_messages([one]), revision=150, last_key=b"k")
+    same = Chain((one, EpochStart(2, 151, "eu")), 160)
+    failed_over = Chain((one, EpochStart(2, 10**9 + 101, "eu", 100)), 10**9 + 101)
+    assert SnapshotId.of_staged(old, STORE, staged) == SnapshotId((one,), 150)
+    assert SnapshotId.of_staged(same, STORE, staged) == SnapshotId((one,), 150)
+    assert SnapshotId.of_staged(failed_over, STORE, staged) is None, "there, 150 was never written"
+    assert SnapshotId.of_staged(Chain((one,), 149), STORE, staged) is None
+    assert SnapshotId.of_staged(old, "another", staged) is None
+    assert SnapshotId.newest(failed_over) == SnapshotId(failed_over.history, 10**9 + 101)
+    empty = Chain((one, EpochStart(2, 10**9 + 101, "eu", 100)), 10**9 + 100)
+    assert SnapshotId.newest(empty) == SnapshotId((one,), 100)
 
 
 def test_rows_end_what_is_staged(us: Replica, eu: Replica) -> None:

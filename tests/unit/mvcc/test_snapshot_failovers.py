@@ -1,4 +1,4 @@
-"""Histories of writes, compactions, failovers and broken transfers: what a region shows is always one chain's content."""
+"""Writes, compactions, failovers, broken transfers in any order: what a region shows is always one chain's content."""
 
 from __future__ import annotations
 
