@@ -31,6 +31,9 @@ class ReplicationConfig:
     backoff_max_seconds: float = 5.0
     lease_seconds: float = 3.0
     """How long the primary may acknowledge on one round of grants, and the longest that this region grants."""
+    rewind_step_rows: int = 256
+    rewind_step_bytes: int = 256 << 10
+    """What one entry exports of a diverged tail, or undoes: some milliseconds of work for each replica."""
     hold_idle_seconds: float = 60.0
     """For so long compaction waits for a region that gets no further."""
     hold_seconds: float = 3600.0
@@ -45,6 +48,8 @@ class ReplicationConfig:
             raise ValueError("max_batch_bytes and max_batch_rows must be positive")
         if self.window_bytes < self.max_batch_bytes:
             raise ValueError("window_bytes must not be below max_batch_bytes")
+        if self.rewind_step_rows < 1 or self.rewind_step_bytes < 1:
+            raise ValueError("rewind_step_rows and rewind_step_bytes must be positive")
         if self.lease_seconds <= 0:
             raise ValueError("lease_seconds must be positive")
         if self.window_batches < 1:

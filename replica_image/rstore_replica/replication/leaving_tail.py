@@ -11,24 +11,21 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.tails import Phase
+from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 
 log = get_logger("rewind")
 
-STEP_ROWS = 512
-STEP_BYTES = 256 << 10
-"""What one entry exports or undoes: a few milliseconds of work for each replica."""
-
 
 async def leave_tail(
-    machine: ReplicatedMachine, group: RaftGroup, rewind: pb.Rewind, *, timeout_seconds: float
+    machine: ReplicatedMachine, group: RaftGroup, rewind: pb.Rewind, config: ReplicationConfig
 ) -> None:
     """Takes what is above ``rewind.fork_revision`` to quarantine, and out of the data unless that is to be kept.
 
-    ``timeout_seconds`` is for each entry. Raises a StoreError: Compacted or NoSpace when it cannot go on, or what
+    Raises a StoreError: Compacted or NoSpace when it cannot go on, or what
     proposing raises.
     """
-    rewind.max_rows, rewind.max_bytes = STEP_ROWS, STEP_BYTES
+    rewind.max_rows, rewind.max_bytes = config.rewind_step_rows, config.rewind_step_bytes
     refusal = None if rewind.keep_data else machine.refusal_of_rewind(rewind.fork_revision)
     if refusal is not None:
         log.error("rewind_refused", fork_revision=rewind.fork_revision, reason=str(refusal))
@@ -41,9 +38,9 @@ async def leave_tail(
         tail_last_revision=machine.revision,
     )
     before = {tail.file for tail in machine.quarantined}
-    done = _done(await group.propose(_entry(rewind=rewind), timeout_seconds=timeout_seconds))
+    done = _done(await group.propose(_entry(rewind=rewind), timeout_seconds=config.propose_seconds))
     if not done:
-        await _go_on(machine, group, timeout_seconds)
+        await _go_on(machine, group, config)
     for tail in machine.quarantined:
         if tail.file not in before:
             log.warning(
@@ -51,22 +48,23 @@ async def leave_tail(
             )
 
 
-async def finish_undoing(machine: ReplicatedMachine, group: RaftGroup, *, timeout_seconds: float) -> None:
+async def finish_undoing(machine: ReplicatedMachine, group: RaftGroup, config: ReplicationConfig) -> None:
     """Completes what another leader, or an earlier stream, has begun to undo. Raises as :func:`leave_tail`."""
     held = machine.state.leaving
     if held is not None and held.phase is Phase.UNDOING:
-        await _go_on(machine, group, timeout_seconds)
+        await _go_on(machine, group, config)
 
 
-async def _go_on(machine: ReplicatedMachine, group: RaftGroup, timeout_seconds: float) -> None:
-    step = _entry(rewind_step=pb.RewindStep(max_rows=STEP_ROWS, max_bytes=STEP_BYTES))
+async def _go_on(machine: ReplicatedMachine, group: RaftGroup, config: ReplicationConfig) -> None:
+    bounds = pb.RewindStep(max_rows=config.rewind_step_rows, max_bytes=config.rewind_step_bytes)
+    step = _entry(rewind_step=bounds)
     done = False
     while not done:
         refusal = machine.refusal_of_export()
         if refusal is not None:
             log.error("rewind_waits", reason=str(refusal))
             raise refusal
-        done = _done(await group.propose(step, timeout_seconds=timeout_seconds))
+        done = _done(await group.propose(step, timeout_seconds=config.propose_seconds))
 
 
 def _entry(*, rewind: pb.Rewind | None = None, rewind_step: pb.RewindStep | None = None) -> bytes:

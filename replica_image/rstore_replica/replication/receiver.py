@@ -93,7 +93,7 @@ class Receiver:
     async def _admit_alone(self, hello: pb.StreamHello) -> tuple[Inflow, pb.StreamWelcome]:
         try:
             await self._group.barrier(timeout_seconds=self._config.propose_seconds)
-            await finish_undoing(self._machine, self._group, timeout_seconds=self._config.propose_seconds)
+            await finish_undoing(self._machine, self._group, self._config)
             self._check(hello, self._machine.state, may_leave_tail=True)
             if self._active is not None:
                 if not self._active.ended and hello.epoch < self._active_epoch:
@@ -160,7 +160,7 @@ class Receiver:
         rewind = pb.Rewind(
             fork_revision=outcome.fork_revision, epoch=hello.epoch, tail_epoch=ours.epoch, keep_data=compacted
         )
-        await leave_tail(self._machine, self._group, rewind, timeout_seconds=self._config.propose_seconds)
+        await leave_tail(self._machine, self._group, rewind, self._config)
         return compacted
 
     def _check(self, hello: pb.StreamHello, state: RegionStateView, *, may_leave_tail: bool = False) -> Chain:

@@ -165,7 +165,7 @@ class RegionController:
         async with self._alone():
             await self._catch_up()
             state = self._require_store(request.store_id)
-            await finish_undoing(self._machine, self._group, timeout_seconds=self._config.propose_seconds)
+            await finish_undoing(self._machine, self._group, self._config)
             already = state.primary and state.epoch == request.epoch
             held = state.topology
             if held is not None and held.epoch >= request.epoch and held.primary_region != self._config.region:
