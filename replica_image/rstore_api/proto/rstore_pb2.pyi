@@ -467,34 +467,38 @@ class MembersResponse(_message.Message):
     def __init__(self, members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions")
+    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions", "voter_term")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    VOTER_TERM_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     epoch: int
     round: int
     duration_ms: int
     in_sync_regions: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ...) -> None: ...
+    voter_term: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms")
+    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    VOTER_TERM_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     round: int
     promised_epoch: int
     region: str
     duration_ms: int
-    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+    voter_term: int
+    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("hello", "batch", "heartbeat", "snapshot")

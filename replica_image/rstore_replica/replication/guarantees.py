@@ -48,21 +48,24 @@ class Told:
 
 
 class Heard:
-    """A voter's side: what the newest round that it granted said, in the newest epoch that it granted in."""
+    """A voter's side: what the newest round that it granted said, in the newest epoch that it granted in.
+
+    A leader of the voter's region knows nothing of what those before it heard, and a question that was sent to one of
+    them may reach it late. So it counts only rounds that name its own term, which the primary learns from its answers.
+    """
 
     def __init__(self) -> None:
         self._newest = (0, 0)
         self._guarantee = 0
-        self._heard_at = 0.0
+        self._term = 0
 
-    def granted(self, epoch: int, round_number: int, guarantee: int, now: float) -> None:
-        """A round was granted. Questions may come out of order; only the newest counts."""
-        if (epoch, round_number) > self._newest:
-            self._newest, self._guarantee, self._heard_at = (epoch, round_number), guarantee, now
+    def granted(self, epoch: int, round_number: int, guarantee: int, *, asked_term: int, term: int) -> None:
+        """A round was granted in ``term``. Questions may come out of order; only the newest counts."""
+        if term != self._term:
+            self._newest, self._guarantee, self._term = (0, 0), 0, term
+        if asked_term == term and (epoch, round_number) > self._newest:
+            self._newest, self._guarantee = (epoch, round_number), guarantee
 
-    def since(self, leader_since: float) -> tuple[int, int]:
-        """Epoch and guarantee, as heard in a leadership that began then; (0, 0) when nothing was.
-
-        What was heard in an earlier one says nothing: another leader may have heard less meanwhile.
-        """
-        return (self._newest[0], self._guarantee) if self._heard_at >= leader_since else (0, 0)
+    def in_term(self, term: int) -> tuple[int, int]:
+        """Epoch and guarantee, as heard by the leader of that term; (0, 0) when nothing was."""
+        return (self._newest[0], self._guarantee) if self._term == term else (0, 0)

@@ -53,6 +53,7 @@ class LeaseKeeper:
         self._signal = Signal(clock)
         self._next_round_at = 0.0
         self._leaders: dict[str, str] = {}  # by region, the address that granted last
+        self._voter_terms: dict[str, int] = {}  # by region, the term in which it granted last
         self._asking: dict[str, set[asyncio.Task[None]]] = {}
         self._supervisor: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
@@ -207,7 +208,9 @@ class LeaseKeeper:
             asked = self._asking.setdefault(region, set())
             if len(asked) >= ROUNDS_PER_LEASE:
                 continue  # it does not answer; those on their way will end by their deadline
-            work = self._ask_own(request) if region == self._config.region else self._ask(region, addresses, request)
+            question = pb.GrantRequest(voter_term=self._voter_terms.get(region, 0))
+            question.MergeFrom(request)
+            work = self._ask_own(question) if region == self._config.region else self._ask(region, addresses, question)
             task = asyncio.create_task(work, name=f"lease-{region}")
             asked.add(task)
             task.add_done_callback(asked.discard)
@@ -239,6 +242,7 @@ class LeaseKeeper:
 
     def _count(self, region: str, response: pb.GrantResponse) -> None:
         if response.granted:
+            self._voter_terms[region] = response.voter_term
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()
             self._on_granted()

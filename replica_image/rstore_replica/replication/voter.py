@@ -47,7 +47,7 @@ class Voter:
             return refusal
         # No await from here on: a promise that is committed later finds this grant, one committed before is seen.
         state = self._machine.state
-        promised_epoch = state.promised_epoch
+        promised_epoch, term = state.promised_epoch, self._group.status().term
         granted_seconds = self._granter.grant(
             request.epoch,
             request.region,
@@ -57,13 +57,16 @@ class Voter:
             bound_seconds=state.lease_bound_ms / 1000,
         )
         if granted_seconds > 0:
-            self._heard.granted(request.epoch, request.round, request.in_sync_regions, received_at)
+            self._heard.granted(
+                request.epoch, request.round, request.in_sync_regions, asked_term=request.voter_term, term=term
+            )
         return pb.GrantResponse(
             granted=granted_seconds > 0,
             round=request.round,
             promised_epoch=promised_epoch,
             region=self._config.region,
             duration_ms=int(granted_seconds * 1000),
+            voter_term=term,
         )
 
     async def _agree_on_bound(self) -> None:
@@ -90,9 +93,7 @@ class Voter:
     def guarantee(self) -> tuple[int, int]:
         """The epoch in which this leader granted last, and the guarantee it heard then; see ``guarantees.py``."""
         status = self._group.status()
-        if not is_leader(status) or status.leader_since is None:
-            return 0, 0
-        return self._heard.since(status.leader_since)
+        return self._heard.in_term(status.term) if is_leader(status) else (0, 0)
 
     def status(self) -> pb.GrantStatus | None:
         """What was granted last by this replica as leader; None on any other replica."""

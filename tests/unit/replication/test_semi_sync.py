@@ -173,12 +173,16 @@ def test_told_forgets_no_guarantee_when_it_changes_often() -> None:
     assert told.binding == 1
 
 
-def test_a_voter_goes_by_the_newest_round_and_by_its_own_leadership() -> None:
+def test_a_voter_goes_by_the_newest_round_of_its_own_leadership() -> None:
     heard = Heard()
-    assert heard.since(0.0) == (0, 0)
-    heard.granted(3, 7, 1, 10.0)
-    heard.granted(3, 6, 0, 11.0)
-    assert heard.since(5.0) == (3, 1)
-    assert heard.since(10.5) == (0, 0), "another leader may have heard less"
-    heard.granted(4, 1, 0, 12.0)
-    assert heard.since(5.0) == (4, 0)
+    assert heard.in_term(0) == (0, 0)
+    heard.granted(3, 7, 1, asked_term=5, term=5)
+    heard.granted(3, 6, 0, asked_term=5, term=5)
+    assert heard.in_term(5) == (3, 1)
+    assert heard.in_term(6) == (0, 0), "another leader may have heard less"
+    heard.granted(3, 8, 2, asked_term=5, term=6)
+    assert heard.in_term(6) == (0, 0), "it was asked before that leader led; one between may have heard less"
+    heard.granted(3, 9, 2, asked_term=6, term=6)
+    assert heard.in_term(6) == (3, 2)
+    heard.granted(4, 1, 0, asked_term=6, term=6)
+    assert heard.in_term(6) == (4, 0)

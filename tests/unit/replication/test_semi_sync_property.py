@@ -14,7 +14,7 @@ from rstore_replica.replication.guarantees import Heard, Told
 from rstore_replica.replication.semi_sync import Rule, SemiSync
 
 OWN = "own"
-WALKS = int(os.environ.get("RSTORE_SEMI_SYNC_WALKS", "2000"))
+WALKS = int(os.environ.get("RSTORE_SEMI_SYNC_WALKS", "2500"))
 STEPS = 100
 
 
@@ -25,6 +25,7 @@ class Round:
     epoch: int
     number: int
     guarantee: int
+    voter_terms: dict[str, int]
     counted: set[str] = field(default_factory=set)
 
 
@@ -38,6 +39,9 @@ class Walk:
         self.revision = self.told_clients = 1
         self.holds = dict.fromkeys(self.others, 0)
         self.heard = {voter: Heard() for voter in self.voters}
+        self.spare = {voter: Heard() for voter in self.voters}
+        self.terms = dict.fromkeys(self.voters, 1)
+        self.known_terms: dict[str, int] = {}
         self.epoch, self.number, self.now = 1, 0, 0.0
         self.rounds: list[Round] = []
         self.leased = False
@@ -107,7 +111,7 @@ class Walk:
         self.number += 1
         guarantee = self.semi_sync.guarantee
         self.told.sent(self.number, guarantee)
-        self.rounds = [*self.rounds[-3:], Round(self.epoch, self.number, guarantee)]
+        self.rounds = [*self.rounds[-3:], Round(self.epoch, self.number, guarantee, dict(self.known_terms))]
         for voter in self.rng.sample(self.voters, self.rng.randint(0, len(self.voters))):
             self._grant(self.rounds[-1], voter)
 
@@ -116,15 +120,20 @@ class Walk:
             self._grant(self.rng.choice(self.rounds), self.rng.choice(self.voters))
 
     def _grant(self, asked: Round, voter: str) -> None:
-        self.heard[voter].granted(asked.epoch, asked.number, asked.guarantee, self.now)
+        asked_term, term = asked.voter_terms.get(voter, 0), self.terms[voter]
+        self.heard[voter].granted(asked.epoch, asked.number, asked.guarantee, asked_term=asked_term, term=term)
         if self.rng.random() < 0.8:
             asked.counted.add(voter)
+            self.known_terms[voter] = term
         if len(asked.counted) >= majority(len(self.voters)):
             self.told.granted(asked.number)
             self.leased = True
 
     def change_leader_of_a_voter(self) -> None:
-        self.heard[self.rng.choice(self.voters)] = Heard()
+        """Another replica, or the one before it again: it remembers what it heard when it led."""
+        voter = self.rng.choice(self.voters)
+        self.terms[voter] += 1
+        self.heard[voter], self.spare[voter] = self.spare[voter], self.heard[voter]
 
     def acknowledge(self) -> None:
         if not self.leased:
@@ -148,7 +157,7 @@ class Walk:
         assert not (self.semi_sync.degraded and self.semi_sync.in_sync), "degraded in silence"
 
     def _believes(self, voter: str, guarantee: int) -> bool:
-        epoch, said = self.heard[voter].since(float("-inf"))
+        epoch, said = self.heard[voter].in_term(self.terms[voter])
         return epoch == self.epoch and said >= guarantee
 
 
