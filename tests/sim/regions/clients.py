@@ -37,6 +37,7 @@ class RegionClients(Clients):
         *,
         keys: int,
         pause_seconds: float,
+        compactions: float,
     ) -> None:
         super().__init__(
             [host for found in hosts.values() for host in found],  # type: ignore[misc]
@@ -46,6 +47,8 @@ class RegionClients(Clients):
             pause_seconds=pause_seconds,
         )
         self._address_of = address_of
+        self._compactions = compactions
+        self.compacted = 0
         self._processes = {region: SiteProcess(f"clients-{region}", 1, clients_site(region)) for region in hosts}
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self.local: set[int] = set()
@@ -56,6 +59,22 @@ class RegionClients(Clients):
         processes = list(self._processes.values())
         tasks = [processes[client % len(processes)].spawn(self._one(client)) for client in range(count)]
         await asyncio.gather(*tasks)
+
+    async def operate(self, client: int) -> Operation:
+        """As the other clients; now and then history is given up before that."""
+        if self._compactions and self._rng.random() < self._compactions:
+            await self._compact(self._rng.choice(self._hosts))
+        return await super().operate(client)
+
+    async def _compact(self, host: Any) -> None:
+        seen = max((item.revision for item in self.operations if item.outcome is Outcome.DONE), default=1)
+        try:
+            await self._ask(
+                host, methods.COMPACT, rpc.CompactionRequest(revision=max(1, seen - self._rng.choice([0, 5])))
+            )
+            self.compacted += 1
+        except errors.StoreError as error:
+            self._trace.add(f"not compacted: {error.code}")
 
     async def _call(self, host: Any, operation: Operation, work: Callable[[Any], Awaitable[None]]) -> None:
         async def submit(request: Any, _response: Any, *, deadline: float) -> Any:

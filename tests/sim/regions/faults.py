@@ -39,7 +39,8 @@ class RegionFaults:
         self._rng = rng
         self._trace = world.trace
         self._violated = world.violated
-        self._busy: set[str] = set()
+        self.loss_accepted: set[int] = set()
+        """Epochs of failovers for which somebody had accepted a loss."""
         self._fuse: int | None = None
         self._step_reached = asyncio.Event()
         self._awaited: tuple[str, ...] = ()
@@ -152,6 +153,8 @@ class RegionFaults:
 
     def _intent(self, intent: dict[str, Any], operator: OperatorHost) -> None:
         check_choice(intent, operator, self._kube, self._violated)
+        if "replicatedstore.io/accept-data-loss" in self._kube.annotations and intent.get("step") == "Promoting":
+            self.loss_accepted.add(intent["epoch"])
         if intent.get("step") in self._awaited:
             self._step_reached.set()
 
@@ -185,11 +188,10 @@ class RegionFaults:
         self._trace.fault(f"cut {region} from the operators")
         self._wires.cut(away)
         await asyncio.sleep(self._rng.choice([0.1, 2.5]))
-        self._ask(
-            failover_to=self._rng.choice(sorted(others)),
-            failover_mode="forced",
-            accept_data_loss=str(self._kube.status.get("epoch", 1)),
-        )
+        wanted = {"failover_to": self._rng.choice(sorted(others)), "failover_mode": "forced"}
+        if self._rng.random() < 0.6:
+            wanted["accept_data_loss"] = str(self._kube.status.get("epoch", 1))
+        self._ask(**wanted)
         await self._restart_at_a_step(others)
         await asyncio.sleep(self._rng.uniform(0.5, 5.0))
         self._trace.fault(f"{region} is back for the operators")

@@ -58,7 +58,14 @@ class Ledger:
     revisions: dict[int, Written] = field(default_factory=dict)
     starts: dict[int, rstore_pb2.EpochStart] = field(default_factory=dict)
     acks: list[Acknowledged] = field(default_factory=list)
+    needed_regions: int = 0
+    """How many other regions must hold what is acknowledged."""
+    held_by: dict[int, set[str]] = field(default_factory=dict)
+    """Regions that have committed a revision at some time."""
+    compacted: set[int] = field(default_factory=set)
+    """Revisions whose rows may be gone where they were written, if there are later ones of the same keys."""
     rewinds: int = 0
+    snapshots: int = 0
     applied: int = 0
     _log: dict[tuple[str, int], tuple[int, bytes]] = field(default_factory=dict)
     _answers: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -76,7 +83,7 @@ class Ledger:
     def on_apply(self, host: Host, machine: Machine, index: int, term: int, entry: bytes) -> object:
         """Has the machine apply the entry, and holds what it does against everything known."""
         fresh = index > machine.applied_index
-        revision, state = machine.revision, machine.state
+        revision, state, compaction = machine.revision, machine.state, machine.compact_revision
         answer = type(machine).apply(machine, index, term, entry)
         if not fresh:
             return answer
@@ -98,6 +105,8 @@ class Ledger:
         elif machine.revision < revision:
             self.rewinds += 1
             self.world.trace.add(f"{host.name} has left its tail: {revision} to {machine.revision}")
+        if machine.compact_revision > compaction:
+            self.compacted |= {found for found in self.chain(machine.revision) if found <= machine.compact_revision}
         return answer
 
     def _check_log(self, host: Host, index: int, term: int, entry: bytes, answer: object) -> None:
@@ -136,7 +145,8 @@ class Ledger:
         try:
             packed = machine.rows_after(before, max_bytes=1 << 28, max_rows=1 << 24).packed
         except Compacted:
-            return  # a snapshot; what it brought is compared at the end
+            self._check_snapshot(host, machine)
+            return
         position = before
         for revision, content in contents(packed):
             if revision not in (position + 1, after_jumps(history, position) + 1):
@@ -146,17 +156,29 @@ class Ledger:
         if machine.revision not in (position, after_jumps(history, position)):
             self.violated(f"I3: {host.name} is at {machine.revision}, but holds nothing after {position}")
 
+    def _check_snapshot(self, host: Host, machine: Machine) -> None:
+        """It brought what is there at its revision, and not how that came about."""
+        self.snapshots += 1
+        self.world.trace.add(f"{host.name} has taken a snapshot of {machine.revision}")
+        for revision in self.chain(machine.revision):
+            self.held_by[revision].add(host.region)
+        held, wanted = all_of(machine), self.states().get(machine.revision)
+        if held != wanted:
+            self.violated(f"I8: {host.name} has from a snapshot {held} at {machine.revision}, not {wanted}")
+
     def _check_revision(self, host: Host, revision: int, epoch: int, content: Content, kind: str) -> None:
         known = self.revisions.get(revision)
         if known is None:
             if kind != "write":
                 self.violated(f"I3: {host.name} holds revision {revision}, which no primary has made")
             self.revisions[revision] = Written(epoch, host.region, content)
+            self.held_by[revision] = set()
         elif (known.epoch, known.content) != (epoch, content):
             self.violated(
                 f"I3: revision {revision} means two things: {content} of epoch {epoch} in {host.name}, "
                 f"{known.content} of epoch {known.epoch} in {known.region}"
             )
+        self.held_by[revision].add(host.region)
 
     # ------------------------------------------------------------------ answers
 
@@ -178,6 +200,9 @@ class Ledger:
                 self.violated(f"{host.name} acknowledges revision {revision}, which it has not made")
                 return
             epoch = written.epoch
+            others = self.held_by[revision] - {host.region}
+            if len(others) < self.needed_regions:
+                self.violated(f"I1: {host.name} acknowledges revision {revision}, which only {sorted(others)} have")
         self._acknowledge(host, epoch, revision, changed)
 
     def _acknowledge(self, host: Host, epoch: int, revision: int, changed: bool) -> None:
@@ -266,6 +291,11 @@ class Ledger:
 def epoch_of(history: Iterable[rstore_pb2.EpochStart], revision: int) -> int:
     """The epoch that a revision belongs to."""
     return max((start.epoch for start in history if start.first_revision <= revision), default=0)
+
+
+def all_of(machine: Machine) -> dict[bytes, bytes]:
+    """Keys and values that it holds now."""
+    return {item.key: item.value for item in machine.range(rpc.RangeRequest(key=b"\0", range_end=b"\0")).kvs}
 
 
 def contents(packed: bytes) -> list[tuple[int, Content]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from rstore_api.client_dial import Address
 from rstore_replica import metrics, resolver
 from rstore_replica.api import live_data, server
 from rstore_replica.raft.group import Group
+from rstore_replica.replication.config import ReplicationConfig
 from sim.network import SimTransport
 from sim.process import HostClock
 from sim.regions.rpc import SimChannel, SimServer
@@ -46,6 +48,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
         (server, "CertificateStore", lambda _directory: _Certificates()),
         (server, "GrpcTransport", lambda *_args, **_kwargs: _transport()),
         (server, "SystemClock", _clock),
+        (server, "ReplicationConfig", functools.partial(ReplicationConfig, rewind_step_rows=2)),
         (server, "Group", _group),
         (server, "Metrics", lambda: shared),
         (server, "LiveData", lambda directory: live_data.LiveData(directory, boot_id=str(current_host().boot))),

@@ -39,7 +39,7 @@ class RegionsScenario:
         self.shape: Shape = shape_of(rng)
         self.wires = Wires(loop, random.Random(rng.random()), world.trace)
         self.wires.far_seconds = self.shape.far_seconds
-        self.ledger = Ledger(world)
+        self.ledger = Ledger(world, needed_regions=0 if self.shape.degrades else self.shape.semi_sync_regions)
         self._root = root
         self.hosts = {region: self._region(region, count) for region, count in self.shape.replicas.items()}
         self.ledger.hosts = self.hosts
@@ -62,6 +62,7 @@ class RegionsScenario:
             world.trace,
             keys=4,
             pause_seconds=self.shape.pause_seconds,
+            compactions=self.shape.compactions,
         )
         self._faults = RegionFaults(
             self.hosts, self.operators, self.kube, self.wires, random.Random(rng.random()), world
@@ -158,6 +159,8 @@ class RegionsScenario:
             switchovers=sum(receipt.get("mode", "Planned") == "Planned" for receipt in receipts),
             aborted=sum(receipt.get("outcome") == "Aborted" for receipt in receipts),
             rewinds=self.ledger.rewinds,
+            snapshots=self.ledger.snapshots,
+            compactions=self._clients.compacted,
             applied=self.ledger.applied,
             seconds=round(asyncio.get_running_loop().time() - 1000.0),
         )

@@ -23,6 +23,19 @@ class Shape:
     clients: int
     pause_seconds: float
     far_seconds: tuple[float, float]
+    compactions: float
+    """How many of the clients' requests give up history."""
+
+    @property
+    def semi_sync_regions(self) -> int:
+        """How many other regions must hold what is acknowledged."""
+        replication = self.spec["replication"]
+        return replication.get("minInSyncRegions", 1) if replication.get("mode") == "SemiSync" else 0
+
+    @property
+    def degrades(self) -> bool:
+        """Whether writes are acknowledged without the other regions after a while."""
+        return bool(self.spec["replication"].get("onTimeout") == "Degrade")
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -32,7 +45,8 @@ class Shape:
     def text(self) -> str:
         """One line."""
         sizes = " ".join(f"{name}:{count}" for name, count in self.replicas.items())
-        return f"{sizes}; {self.operators} operators, {self.clients} clients; {self.spec['failover']}"
+        rules = f"{self.spec['failover']} {self.spec['replication']}"
+        return f"{sizes}; {self.operators} operators, {self.clients} clients; {rules}"
 
 
 def shape_of(rng: random.Random) -> Shape:
@@ -52,7 +66,7 @@ def shape_of(rng: random.Random) -> Shape:
             {"name": name, "replicas": count, "priority": rng.choice([10, 10, 20])} for name, count in replicas.items()
         ],
         "failover": failover,
-        "replication": {"batchInterval": rng.choice(["1ms", "10ms", "50ms"])},
+        "replication": _replication(rng, len(names)),
     }
     raft: dict[str, Any] = {"segment_bytes": 16384, "snapshot_chunk_timeout_seconds": 2.0}
     if rng.random() < 0.4:
@@ -65,4 +79,17 @@ def shape_of(rng: random.Random) -> Shape:
         clients=rng.choice([2, 3, 4]),
         pause_seconds=rng.choice([0.1, 0.3]),
         far_seconds=rng.choice([(0.001, 0.01), (0.002, 0.04), (0.02, 0.15)]),
+        compactions=rng.choice([0.0, 0.0, 0.02, 0.1]),
     )
+
+
+def _replication(rng: random.Random, regions: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"batchInterval": rng.choice(["1ms", "10ms", "50ms"])}
+    if rng.random() < 0.35:
+        found |= {
+            "mode": "SemiSync",
+            "minInSyncRegions": rng.choice([1, 2]) if regions > 2 else 1,
+            "semiSyncTimeout": rng.choice(["300ms", "1s", "3s"]),
+            "onTimeout": rng.choice(["Fail", "Fail", "Fail", "Degrade"]),
+        }
+    return found

@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rstore_api.proto import rpc_pb2 as rpc
 from rstore_replica.mvcc.tail_file import read_rows
 from sim import history
 from sim.history import Operation, Outcome
 from sim.regions.host import Host
 from sim.regions.kube import Kube
-from sim.regions.ledger import Ledger
+from sim.regions.ledger import Ledger, all_of
 
 if TYPE_CHECKING:
     from sim.regions.operators import OperatorHost
@@ -94,7 +93,7 @@ async def _check_equal(hosts: dict[str, list[Host]], ledger: Ledger) -> None:
         machine = host.replica._machine
         hashed = await machine.hash_kv(0)
         found[host.name] = (hashed.hash_revision, hashed.hash)
-        held = {item.key: item.value for item in machine.range(rpc.RangeRequest(key=b"\0", range_end=b"\0")).kvs}
+        held = all_of(machine)
         if held != state.get(machine.revision):
             ledger.violated(
                 f"I8: {host.name} holds {held} at revision {machine.revision}, not {state.get(machine.revision)}"
@@ -114,6 +113,23 @@ def quarantined(hosts: dict[str, list[Host]]) -> dict[int, set[str]]:
     return found
 
 
+def check_semi_sync(ledger: Ledger, accepted: set[int]) -> None:
+    """Nothing that was acknowledged is lost, but in failovers of these epochs, where somebody accepted that."""
+    final = ledger.chain(newest_revision(ledger))
+    for item in ledger.acks:
+        if item.changed and item.revision not in final:
+            by = min(
+                epoch
+                for epoch, start in ledger.starts.items()
+                if epoch > item.epoch and item.revision not in ledger.chain(start.parent_revision)
+            )
+            if by not in accepted:
+                ledger.violated(
+                    f"I1: revision {item.revision} of epoch {item.epoch} was acknowledged, and lost by {by}"
+                )
+                return
+
+
 def newest_revision(ledger: Ledger) -> int:
     """That any replica holds."""
     return max(host.replica._machine.revision for host in ledger.all_hosts() if host.replica is not None)
@@ -123,11 +139,12 @@ def _check_losses(kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger) -> N
     """What is not in the present chain of epochs is in quarantine, nothing else is, and the receipts count it."""
     lost = set(ledger.revisions) - ledger.chain(newest_revision(ledger))
     kept = set(quarantined(hosts))
-    if lost - kept:
+    missing = lost - kept - ledger.compacted
+    if missing:
         acked = {item.revision for item in ledger.acks if item.changed}
         ledger.violated(
-            f"I4: revisions {sorted(lost - kept)} are neither in the store nor in quarantine, "
-            f"{sorted((lost - kept) & acked)} of them were acknowledged"
+            f"I4: revisions {sorted(missing)} are neither in the store nor in quarantine, "
+            f"{sorted(missing & acked)} of them were acknowledged"
         )
     if kept - lost:
         ledger.violated(f"I4: revisions {sorted(kept - lost)} are in quarantine though they are not lost")
@@ -152,6 +169,6 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
         unseen -= left_out
         lost = left_out - final
         says = told.get(epoch, len(lost))
-        if says < len(lost) or (says > len(lost) and lost == left_out):
+        if says < len(lost - ledger.compacted) or (says > len(lost) and lost == left_out):
             return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
     return ""
