@@ -23,6 +23,7 @@ from rstore_api.errors import (
 )
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
+from rstore_replica.api.encoding import encode_entry
 from rstore_replica.api.ports import Group, WriteGate
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.validate import adds_data, is_wide
@@ -55,6 +56,7 @@ class BatchLimits:
 @dataclass
 class _Waiting:
     request: rstore_pb2.WriteRequest
+    data: bytes
     size_bytes: int
     operations: int
     wide: bool
@@ -102,17 +104,26 @@ class Batcher:
         return len(self._waiting)
 
     async def submit(
-        self, request: rstore_pb2.WriteRequest, response: type[WriteResponseT], *, deadline: float
+        self,
+        request: rstore_pb2.WriteRequest,
+        response: type[WriteResponseT],
+        *,
+        deadline: float,
+        data: bytes | None = None,
+        wide: bool | None = None,
     ) -> WriteResponseT:
         """The request's own ``response`` once it is committed and applied here; ``header.revision`` is filled.
 
         ``deadline`` is on the event loop's clock and covers waiting for an entry. Raises a StoreError: the request's
         own, or ShuttingDown, TooManyRequests, DeadlineExceeded, NoPrimary, NotLeader, NoLeader (nothing proposed), or
         OutcomeUnknown. Cancelling the caller drops the request if it is still waiting, and nothing else.
+
+        ``data`` is the request encoded, and ``wide`` what ``is_wide`` says of it, where the caller has them already.
         """
         if self._closed:
             raise ShuttingDown
-        size_bytes = request.ByteSize()
+        data = request.SerializeToString() if data is None else data
+        size_bytes = len(data)
         if (
             len(self._waiting) + self._unsettled >= self._limits.max_waiting_requests
             or self._waiting_bytes + self._unsettled_bytes + size_bytes > self._limits.max_waiting_bytes
@@ -120,7 +131,8 @@ class Batcher:
             raise TooManyRequests
         loop = asyncio.get_running_loop()
         operations = _operations_in(request)
-        waiting = _Waiting(request, size_bytes, operations, is_wide(request), deadline, loop.create_future())
+        wide = is_wide(request) if wide is None else wide
+        waiting = _Waiting(request, data, size_bytes, operations, wide, deadline, loop.create_future())
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         self._waiting_operations += operations
@@ -209,17 +221,9 @@ class Batcher:
             if not batch:
                 return
         self._on_batch(len(batch))
-        entry = rstore_pb2.LogEntry(
-            write=rstore_pb2.WriteBatch(
-                epoch=epoch,
-                requests=[waiting.request for waiting in batch],
-                limits=limits,
-            )
-        )
+        entry = encode_entry(epoch, limits, [waiting.data for waiting in batch])
         try:
-            results = await self._group.propose(
-                entry.SerializeToString(), timeout_seconds=self._limits.propose_timeout_seconds
-            )
+            results = await self._group.propose(entry, timeout_seconds=self._limits.propose_timeout_seconds)
         except StoreError as error:
             _fail_all(batch, error)
             return

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
-from grpc import aio
 from rstore_api import client_call as methods
 from rstore_api.client_call import Method, RequestT
 from rstore_api.errors import (
@@ -23,13 +22,17 @@ from rstore_api.errors import (
 )
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
 
+from rstore_replica.api import encoding
 from rstore_replica.api.batcher import Batcher, WriteResponseT
 from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.encoding import EncodedWrite
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.router import CallInfo, Router
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
+from rstore_replica.mvcc.validate import is_wide
+from rstore_replica.wire.server import Server
 
 SCAN_THREADS = 2
 """Long ranges are read in these; more of them wait."""
@@ -94,14 +97,20 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._read_point = read_point
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
-    def add_to_server(self, server: aio.Server) -> None:
-        """Registers the service; Range may also answer with an EncodedRange."""
-        handler = grpc.unary_unary_rpc_method_handler(
-            self.Range, request_deserializer=rpc_pb2.RangeRequest.FromString, response_serializer=_encode
-        )
+    def add_to_server(self, server: Server) -> None:
+        """Registers the service; writes come with their bytes, and Range may also answer with an EncodedRange."""
         rpc_pb2_grpc.add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        unary = grpc.unary_unary_rpc_method_handler
+        handlers = {
+            "Range": unary(self.Range, rpc_pb2.RangeRequest.FromString, _encode),
+            "Put": unary(self.Put, encoding.decoder(encoding.PUT), rpc_pb2.PutResponse.SerializeToString),
+            "DeleteRange": unary(
+                self.DeleteRange, encoding.decoder(encoding.DELETE_RANGE), rpc_pb2.DeleteRangeResponse.SerializeToString
+            ),
+            "Txn": unary(self.Txn, encoding.decoder(encoding.TXN), rpc_pb2.TxnResponse.SerializeToString),
+        }
         # What is registered last for a method serves it.
-        server.add_registered_method_handlers("etcdserverpb.KV", {"Range": handler})  # type: ignore[attr-defined]  # not in the stubs
+        server.add_registered_method_handlers("etcdserverpb.KV", handlers)
 
     def close(self) -> None:
         """End the threads, once what they read has been read."""
@@ -118,18 +127,17 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
 
         return await self._calls.answer(methods.RANGE, context, body)
 
-    async def Put(self, request: rpc_pb2.PutRequest, context: Context) -> rpc_pb2.PutResponse:
+    async def Put(self, request: EncodedWrite, context: Context) -> rpc_pb2.PutResponse:
         """One write, one revision."""
-        return await self._write(methods.PUT, request, rstore_pb2.WriteRequest(put=request), context)
+        return await self._write(methods.PUT, request, request.message.put, context)
 
-    async def DeleteRange(self, request: rpc_pb2.DeleteRangeRequest, context: Context) -> rpc_pb2.DeleteRangeResponse:
+    async def DeleteRange(self, request: EncodedWrite, context: Context) -> rpc_pb2.DeleteRangeResponse:
         """Delete a key or a range; no revision when nothing was there."""
-        write = rstore_pb2.WriteRequest(delete_range=request)
-        return await self._write(methods.DELETE_RANGE, request, write, context)
+        return await self._write(methods.DELETE_RANGE, request, request.message.delete_range, context)
 
-    async def Txn(self, request: rpc_pb2.TxnRequest, context: Context) -> rpc_pb2.TxnResponse:
+    async def Txn(self, request: EncodedWrite, context: Context) -> rpc_pb2.TxnResponse:
         """One transaction; one that only reads goes through the log too, and so is linearizable."""
-        return await self._write(methods.TXN, request, rstore_pb2.WriteRequest(txn=request), context)
+        return await self._write(methods.TXN, request, request.message.txn, context)
 
     async def Compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> rpc_pb2.CompactionResponse:
         """Give up history below a revision, in every region; readers see it at once, space is freed behind them."""
@@ -144,20 +152,22 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
     async def _write(
         self,
         method: Method[RequestT, WriteResponseT],
+        write: EncodedWrite,
         request: RequestT,
-        write: rstore_pb2.WriteRequest,
         context: Context,
     ) -> WriteResponseT:
-        async def local(call: CallInfo) -> WriteResponseT:
-            response = await self._batcher.submit(write, method.response, deadline=call.deadline)
+        async def local(call: CallInfo, *, wide: bool) -> WriteResponseT:
+            found = write if call.request_id is None else write.identified(call.request_id)
+            response = await self._batcher.submit(
+                found.message, method.response, deadline=call.deadline, data=found.data, wide=wide
+            )
             self._identity.fill(response.header, revision=response.header.revision)
             return response
 
         async def body(call: CallInfo) -> WriteResponseT:
-            check_write(write, self._limits)
-            if call.request_id is not None:
-                write.request_id.CopyFrom(call.request_id)
-            return await self._router.serve(method, request, lambda: local(call), call=call)
+            plain = check_write(write.message, self._limits, len(write.data))
+            wide = not plain and is_wide(write.message)
+            return await self._router.serve(method, request, lambda: local(call, wide=wide), call=call)
 
         return await self._calls.answer(method, context, body)
 

@@ -9,12 +9,14 @@ from rstore_replica.config import Limits
 from rstore_replica.mvcc import validate as mvcc
 
 
-def check_write(request: rstore_pb2.WriteRequest, limits: Limits) -> None:
-    """Raises RequestTooLarge, or what the state machine would answer whatever it holds (EmptyKey, TooManyOps, …)."""
-    size_bytes = request.ByteSize()
+def check_write(request: rstore_pb2.WriteRequest, limits: Limits, size_bytes: int) -> bool:
+    """Whether the request does nothing but put.
+
+    Raises RequestTooLarge, or what the state machine would answer whatever it holds (EmptyKey, TooManyOps, …).
+    """
     if size_bytes > limits.max_request_bytes:
         raise RequestTooLarge(f"{size_bytes} bytes, the limit is {limits.max_request_bytes}")
-    mvcc.check_write(request, limits.max_txn_ops)
+    return mvcc.check_write(request, limits.max_txn_ops)
 
 
 def check_range(request: rpc_pb2.RangeRequest) -> None:

@@ -124,11 +124,13 @@ def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compac
 
 
 def _execute_puts(writer: Writer, puts: list[tuple[bytes, bytes]], budget: Budget) -> TxnResponse:
-    budget.change(len(puts), sum(len(key) + len(value) for key, value in puts))
-    answer = ResponseOp()
-    answer.response_put.header.revision = writer.put_all(puts)
+    budget.change(len(puts), sum([len(key) + len(value) for key, value in puts]))
+    answer = TxnResponse()
+    answer.responses.add().response_put.header.revision = writer.put_all(puts)
     writer.end_revision()
-    response = TxnResponse(succeeded=True, responses=[answer] * len(puts))
+    # All answers are alike, and messages that follow each other are one: much quicker than one object for each.
+    response = TxnResponse.FromString(answer.SerializeToString() * len(puts))
+    response.succeeded = True
     response.header.revision = writer.revision
     return response
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -12,6 +12,7 @@ from rstore_api.proto import raft_pb2 as pb
 from .config import RaftConfig
 from .journal import Journal
 from .membership import Membership
+from .segments import Entry
 from .syncobj import Engine
 from .types import RaftError
 
@@ -209,8 +210,7 @@ class LeaderLog:
             found = journal.entries(
                 next_index, max_count=config.append_batch_entries, max_bytes=config.append_batch_bytes
             )
-            entries = [pb.RaftLogEntry(term=entry.term, command=entry.command) for entry in found]
-            self._send_append(peer, state, next_index - 1, entries)
+            self._send_append(peer, state, next_index - 1, found)
             size = sum(len(entry.command) for entry in found)
             next_index = found[-1].index + 1
             state.window.append((next_index - 1, size))
@@ -220,14 +220,15 @@ class LeaderLog:
         if not sent and (heartbeat or (news and state.commit_sent < commit) or state.round_sent < self._round):
             self._send_append(peer, state, next_index - 1, [])
 
-    def _send_append(self, peer: str, state: _Peer, previous: int, entries: list[pb.RaftLogEntry]) -> None:
+    def _send_append(self, peer: str, state: _Peer, previous: int, entries: Sequence[Entry]) -> None:
         state.commit_sent = self._engine.commit_index
-        request = pb.RaftAppend(
-            prev_index=previous,
-            prev_term=self._journal.term_at(previous) or 0,
-            commit_index=state.commit_sent,
-            entries=entries,
-        )
+        envelope = pb.RaftEnvelope()  # filled in place: a message put into another is copied
+        request = envelope.append
+        request.prev_index = previous
+        request.prev_term = self._journal.term_at(previous) or 0
+        request.commit_index = state.commit_sent
+        for entry in entries:
+            request.entries.add(term=entry.term, command=entry.command)
         if state.round_answered < self._round:
             request.round = state.round_sent = self._round
-        self._emit(peer, pb.RaftEnvelope(append=request))
+        self._emit(peer, envelope)

@@ -10,10 +10,14 @@ from typing import Protocol
 
 from rstore_api.proto import raft_pb2 as pb
 
+from rstore_replica.wire.protobuf import nested, tag
+
 MAX_FRAME_BYTES = 2 << 20
 QUEUE_BYTES = 32 << 20
 QUEUE_MESSAGES = 8192
 PING_SECONDS = 1.0
+
+_ENVELOPES = tag(pb.RaftFrame.ENVELOPES_FIELD_NUMBER)
 
 
 class Outlet(Protocol):
@@ -25,6 +29,9 @@ class Outlet(Protocol):
 
     def queue_message(self, message: bytes, /) -> None:
         """Sends one message."""
+
+    def flush(self) -> None:
+        """Hands what was sent to the network now, not at the end of this round of the loop."""
 
     async def wait_for_room(self) -> None:
         """Returns once there is nothing to wait for, or the stream has ended."""
@@ -38,7 +45,7 @@ class Link:
     dialled: bool
     outlet: Outlet
     session: int = 0
-    queue: deque[pb.RaftEnvelope] = field(default_factory=deque)
+    queue: deque[bytes] = field(default_factory=deque)
     queued_bytes: int = 0
     closed: bool = False
     last_heard: float = 0.0
@@ -55,10 +62,11 @@ class Link:
 
     def put(self, envelope: pb.RaftEnvelope) -> bool:
         """Queues a message; False when the queue is full or the link closed."""
-        size = envelope.ByteSize()
+        data = envelope.SerializeToString()
+        size = len(data)
         if self.closed or len(self.queue) >= QUEUE_MESSAGES or self.queued_bytes + size > QUEUE_BYTES:
             return False
-        self.queue.append(envelope)
+        self.queue.append(data)
         self.queued_bytes += size
         if not self._flush_planned:
             self._flush_planned = True
@@ -84,27 +92,26 @@ class Link:
                 self._waiting = asyncio.get_running_loop().create_task(self._flush_later())
                 return
             self._send(self._next_frame())
+        self.outlet.flush()
 
     async def _flush_later(self) -> None:
         await self.outlet.wait_for_room()
         self._flush()
 
-    def _send(self, frame: pb.RaftFrame) -> None:
+    def _send(self, frame: bytes) -> None:
         self.last_sent = asyncio.get_running_loop().time()
-        self.outlet.queue_message(frame.SerializeToString())
+        self.outlet.queue_message(frame)
 
-    def _next_frame(self) -> pb.RaftFrame:
+    def _next_frame(self) -> bytes:
         """As much of the queue as fits one frame."""
-        frame = pb.RaftFrame()
+        envelopes: list[bytes] = []
         size = 0
-        while self.queue:
-            following = self.queue[0].ByteSize()
-            if size and size + following > MAX_FRAME_BYTES:
-                break
-            frame.envelopes.append(self.queue.popleft())
-            self.queued_bytes -= following
-            size += following
-        return frame
+        while self.queue and (not size or size + len(self.queue[0]) <= MAX_FRAME_BYTES):
+            data = self.queue.popleft()
+            size += len(data)
+            envelopes.append(nested(_ENVELOPES, data))
+        self.queued_bytes -= size
+        return b"".join(envelopes)
 
     def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,5 +119,5 @@ class Link:
         if quiet >= PING_SECONDS:
             quiet = 0.0
             if not self.outlet.must_wait:
-                self._send(pb.RaftFrame())
+                self._send(b"")  # a frame without envelopes
         self._ping = loop.call_later(PING_SECONDS - quiet, self._keep_alive)

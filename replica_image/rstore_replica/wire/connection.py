@@ -128,9 +128,10 @@ class Connection(asyncio.Protocol):
         self._out.append(data)
         if not self._flush_planned:
             self._flush_planned = True
-            self.loop.call_soon(self._flush)
+            self.loop.call_soon(self.flush)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hands what was written to the transport."""
         self._flush_planned = False
         if self._transport is not None and self._out:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
@@ -143,14 +144,14 @@ class Connection(asyncio.Protocol):
             return
         _log.info("connection_refused", peer=self.peer_name, code=code.name, reason=text)
         self.write(frames.goaway(max(self.streams, default=0), code, text))
-        self._flush()
+        self.flush()
         self.closing = True
         # To close with something unread would reset the connection before what was said has arrived.
         self.loop.call_later(LINGER_SECONDS, self.abort)
 
     def close(self) -> None:
         """Sends what is to be sent and closes."""
-        self._flush()
+        self.flush()
         self.closing = True
         transport, self._transport = self._transport, None
         if transport is not None:

@@ -126,6 +126,10 @@ class Stream:
         if self._writable is not None and not self._writable.done() and not self.must_wait:
             self._writable.set_result(None)
 
+    def flush(self) -> None:
+        """Hands what was sent to the network now, not at the end of this round of the loop."""
+        self.connection.flush()
+
     async def wait_for_room(self) -> None:
         """Returns once more may be queued, or the stream has ended. For one task at a time."""
         while self.must_wait and not self.ended_here:

@@ -1,0 +1,58 @@
+"""Writes as bytes: what a client has sent goes into the log as it came, neither copied into messages nor encoded anew.
+
+An entry is put together by joining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rstore_api.proto.rstore_pb2 import LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
+
+from rstore_replica.wire.protobuf import nested, tag, varint
+
+_ENTRY_WRITE = tag(LogEntry.WRITE_FIELD_NUMBER)
+_BATCH_REQUESTS = tag(WriteBatch.REQUESTS_FIELD_NUMBER)
+PUT = tag(WriteRequest.PUT_FIELD_NUMBER)
+DELETE_RANGE = tag(WriteRequest.DELETE_RANGE_FIELD_NUMBER)
+TXN = tag(WriteRequest.TXN_FIELD_NUMBER)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWrite:
+    """A client's request, decoded, and the bytes of the WriteRequest that stands for it in the log."""
+
+    message: WriteRequest
+    data: bytes
+
+    def identified(self, request_id: RequestId) -> EncodedWrite:
+        """The same with an id."""
+        more = WriteRequest(request_id=request_id)
+        message = WriteRequest()
+        message.CopyFrom(self.message)
+        message.MergeFrom(more)
+        return EncodedWrite(message, self.data + more.SerializeToString())
+
+
+def decoder(kind: bytes) -> Callable[[bytes], EncodedWrite]:
+    """What makes an EncodedWrite of the bytes of a request of this kind (``PUT``, ``DELETE_RANGE``, ``TXN``).
+
+    It raises DecodeError. It decodes the request inside an entry: what is nested too deep there is refused here, and
+    not by every replica together with all that shares the entry.
+    """
+
+    def decode(raw: bytes) -> EncodedWrite:
+        data = nested(kind, raw)
+        [message] = LogEntry.FromString(nested(_ENTRY_WRITE, nested(_BATCH_REQUESTS, data))).write.requests
+        return EncodedWrite(message, data)
+
+    return decode
+
+
+def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes]) -> bytes:
+    """The log entry of a WriteBatch of requests that are encoded already."""
+    parts = [WriteBatch(epoch=epoch, limits=limits).SerializeToString()]
+    for data in requests:
+        parts += (_BATCH_REQUESTS, varint(len(data)), data)
+    return nested(_ENTRY_WRITE, b"".join(parts))
