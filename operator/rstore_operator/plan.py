@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, Progressed, PromoteCommand, advance
+from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.requests import Answer, answer
 from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
@@ -19,35 +19,26 @@ from rstore_operator.failover.unplanned_requests import Scene, consider, rules_o
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planning.actions import (
     Action,
-    AddMember,
-    Bootstrap,
-    Demote,
-    Fence,
-    HandOver,
     Notice,
-    Promote,
-    PushTopology,
     RemoveAnnotations,
-    RemoveMember,
-    Target,
 )
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
-from rstore_operator.planning.children import Settled, deletions, plan_children
+from rstore_operator.planning.children import Settled, plan_children
 from rstore_operator.planning.conditions import Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import differing_regions, divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
 from rstore_operator.planning.notices import notices
-from rstore_operator.planning.observed import Observed, RegionTopology, Topology
+from rstore_operator.planning.observed import Observed, RegionTopology
 from rstore_operator.planning.phase import phase_of
+from rstore_operator.planning.region_calls import RegionCalls
 from rstore_operator.planning.regions_status import region_statuses, summary
-from rstore_operator.planning.topology import desired_topology, held_regions, held_sync, holds, region_topology, sync_of
+from rstore_operator.planning.topology import held_regions, held_sync, region_topology, sync_of
 from rstore_operator.planning.truth import Truth, read_truth
 from rstore_operator.resource.commands import Commands, read_commands
 from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
 from rstore_operator.resource.validate import read_spec
-from rstore_operator.specs import names
 
 IDLE_SECONDS = 2.0
 BUSY_SECONDS = 0.2
@@ -125,6 +116,7 @@ class _Planner:
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
+        self.calls = RegionCalls(self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective)
 
     def _region_topologies(self) -> tuple[RegionTopology, ...]:
         """Of the spec, or, when it is invalid, as the regions themselves have it."""
@@ -159,15 +151,15 @@ class _Planner:
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
         if progressed.command is not None:
-            actions += self._command(progressed.command, store_id)
+            actions += self.calls.command(progressed.command, store_id)
         if not frozen:
-            actions += self._bootstraps(bootstrap)
-            pushes = self._pushes(store_id)
+            actions += self.calls.bootstraps(bootstrap)
+            pushes = self.calls.pushes(store_id)
             actions += [*pushes, *children]
-            actions += self._scaling() if progressed.intent is None else []
-            actions += self._departures(pushes)
+            actions += self.calls.scaling() if progressed.intent is None else []
+            actions += self.calls.departures(pushes)
         changing = bool(actions)
-        actions += grants(scene, progressed.intent, self._target(self.truth.primary_region), store_id)
+        actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
         if removal:
             actions.append(RemoveAnnotations(removal))
@@ -259,88 +251,11 @@ class _Planner:
             return frozenset()
         return frozenset({intent.from_region, intent.to_region} if intent.mode == PLANNED else self.regions)
 
-    def _command(self, command: Command, store_id: str) -> list[Action]:
-        if isinstance(command, FenceCommand):
-            voters = [(region, self._target(region)) for region in command.regions]
-            return [Fence(region, target, store_id, command.epoch) for region, target in voters if target is not None]
-        target = self._target(command.region)
-        if target is None:
-            return []
-        if isinstance(command, DemoteCommand):
-            return [Demote(command.region, target, store_id, command.epoch)]
-        assert isinstance(command, PromoteCommand)
-        regions = tuple(sorted(self.topologies, key=lambda r: r.name))
-        topology = Topology(command.epoch, 1, command.region, regions, self.sync)
-        jump = command.revision_jump
-        return [Promote(command.region, target, store_id, command.epoch, command.min_revision, topology, jump)]
-
     # ------------------------------------------------------------------------------------------ regions
-    def _target(self, region: str) -> Target | None:
-        leader = self.observed.leader(region)
-        pod = self.observed.region(region).pod(leader.name) if leader else None
-        if pod is None or not pod.ip:
-            return None
-        return Target(pod.name, pod.ip, names.pod_host(self.ref.name, region, self.ref.namespace, pod.name))
-
     def _bootstrap(self) -> BootstrapPlan:
         if self.spec is None:
             return BootstrapPlan(self.before.store_id)
         return plan_bootstrap(self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id)
-
-    def _bootstraps(self, bootstrap: BootstrapPlan) -> list[Action]:
-        if not bootstrap.regions or self.spec is None:
-            return []
-        primary, epoch = self.truth.primary_region or self.spec.primary_region, self.truth.epoch or 1
-        topology = desired_topology(
-            self.topologies, primary_region=primary, epoch=epoch, observed=self.observed, sync=self.sync
-        )
-        targets = [(region, self._target(region)) for region in bootstrap.regions]
-        return [
-            Bootstrap(region, target, bootstrap.store_id, topology) for region, target in targets if target is not None
-        ]
-
-    def _pushes(self, store_id: str) -> list[Action]:
-        """Tell every region that can be reached and does not know yet."""
-        if not self.truth.epoch or not store_id or len(self.truth.store_ids) > 1:
-            return []
-        topology = desired_topology(
-            self.topologies,
-            primary_region=self.truth.primary_region,
-            epoch=self.truth.epoch,
-            observed=self.observed,
-            sync=self.sync,
-        )
-        actions: list[Action] = []
-        for region in self.regions:
-            leader, target = self.observed.leader(region), self._target(region)
-            if leader is None or target is None or leader.store_id != store_id:
-                continue
-            if not holds(leader.topology, topology):
-                actions.append(PushTopology(region, target, store_id, topology))
-        return actions
-
-    def _scaling(self) -> list[Action]:
-        actions: list[Action] = []
-        for region, step in self.effective.scaling if self.effective else ():
-            target = self._target(region)
-            if target is not None and step.add:
-                host = names.pod_host(self.ref.name, region, self.ref.namespace, step.add)
-                actions.append(AddMember(region, target, step.add, f"{host}:{names.PEER_PORT}"))
-            elif target is not None and step.remove:
-                actions.append(RemoveMember(region, target, step.remove))
-            elif target is not None and step.hand_over_to:
-                actions.append(HandOver(region, target, step.hand_over_to))
-        return actions
-
-    def _departures(self, pushes: list[Action]) -> tuple[Action, ...]:
-        """Delete what runs for regions that left, once no region that can be reached counts on them any more."""
-        if self.effective is None or pushes or not self.effective.leaving:
-            return ()
-        leaders = [self.observed.leader(region) for region in self.regions]
-        for leader in leaders:
-            if leader is None or (leader.topology and _names(leader.topology) & self.effective.leaving):
-                return ()
-        return deletions(self.effective.leaving, self.observed)
 
     def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems]:
         """What to do about the objects that the store is made of, and what is wrong with them."""
@@ -431,7 +346,3 @@ def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
     keys = ("failover", "store_id", "preferred_primary", "history", "in_sync_regions")
     return any(getattr(before, key) != getattr(after, key) for key in keys)
-
-
-def _names(topology: Topology) -> frozenset[str]:
-    return frozenset(region.name for region in topology.regions)

@@ -1,0 +1,129 @@
+"""What the leaders of the regions are asked to do, and what runs for regions that left. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, PromoteCommand
+from rstore_operator.planning.actions import (
+    Action,
+    AddMember,
+    Bootstrap,
+    Demote,
+    Fence,
+    HandOver,
+    Promote,
+    PushTopology,
+    RemoveMember,
+    Target,
+)
+from rstore_operator.planning.bootstrap import BootstrapPlan
+from rstore_operator.planning.children import deletions
+from rstore_operator.planning.effective import Effective
+from rstore_operator.planning.observed import Observed, RegionTopology, SyncRule, Topology
+from rstore_operator.planning.topology import desired_topology, holds
+from rstore_operator.planning.truth import Truth
+from rstore_operator.resource.model import StoreRef
+from rstore_operator.specs import names
+
+
+@dataclass(frozen=True)
+class RegionCalls:
+    """Calls on the regions of ``topologies``; ``effective`` is None while the spec is invalid."""
+
+    ref: StoreRef
+    observed: Observed
+    truth: Truth
+    topologies: tuple[RegionTopology, ...]
+    sync: SyncRule | None
+    effective: Effective | None
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(region.name for region in self.topologies)
+
+    def target(self, region: str) -> Target | None:
+        """The region's leader, if it answered and its pod has an address."""
+        leader = self.observed.leader(region)
+        pod = self.observed.region(region).pod(leader.name) if leader else None
+        if pod is None or not pod.ip:
+            return None
+        return Target(pod.name, pod.ip, names.pod_host(self.ref.name, region, self.ref.namespace, pod.name))
+
+    def bootstraps(self, bootstrap: BootstrapPlan) -> list[Action]:
+        """Give fresh regions the store's id."""
+        if not bootstrap.regions or self.effective is None:
+            return []
+        primary, epoch = self.truth.primary_region or self.effective.spec.primary_region, self.truth.epoch or 1
+        topology = desired_topology(
+            self.topologies, primary_region=primary, epoch=epoch, observed=self.observed, sync=self.sync
+        )
+        targets = [(region, self.target(region)) for region in bootstrap.regions]
+        return [
+            Bootstrap(region, target, bootstrap.store_id, topology) for region, target in targets if target is not None
+        ]
+
+    def pushes(self, store_id: str) -> list[Action]:
+        """Tell every region that can be reached and does not know yet."""
+        if not self.truth.epoch or not store_id or len(self.truth.store_ids) > 1:
+            return []
+        topology = desired_topology(
+            self.topologies,
+            primary_region=self.truth.primary_region,
+            epoch=self.truth.epoch,
+            observed=self.observed,
+            sync=self.sync,
+        )
+        actions: list[Action] = []
+        for region in self.regions:
+            leader, target = self.observed.leader(region), self.target(region)
+            if leader is None or target is None or leader.store_id != store_id:
+                continue
+            if not holds(leader.topology, topology):
+                actions.append(PushTopology(region, target, store_id, topology))
+        return actions
+
+    def scaling(self) -> list[Action]:
+        """The next step of each region whose replicas are changing."""
+        actions: list[Action] = []
+        for region, step in self.effective.scaling if self.effective else ():
+            target = self.target(region)
+            if target is not None and step.add:
+                host = names.pod_host(self.ref.name, region, self.ref.namespace, step.add)
+                actions.append(AddMember(region, target, step.add, f"{host}:{names.PEER_PORT}"))
+            elif target is not None and step.remove:
+                actions.append(RemoveMember(region, target, step.remove))
+            elif target is not None and step.hand_over_to:
+                actions.append(HandOver(region, target, step.hand_over_to))
+        return actions
+
+    def departures(self, pushes: list[Action]) -> tuple[Action, ...]:
+        """Delete what runs for regions that left, once no region that can be reached counts on them any more."""
+        if self.effective is None or pushes or not self.effective.leaving:
+            return ()
+        leaders = [self.observed.leader(region) for region in self.regions]
+        for leader in leaders:
+            if leader is None or (leader.topology and _names(leader.topology) & self.effective.leaving):
+                return ()
+        return deletions(self.effective.leaving, self.observed)
+
+    def command(self, command: Command, store_id: str) -> list[Action]:
+        """What a change of primary wants done."""
+        if isinstance(command, FenceCommand):
+            voters = [(region, self.target(region)) for region in command.regions]
+            return [Fence(region, target, store_id, command.epoch) for region, target in voters if target is not None]
+        target = self.target(command.region)
+        if target is None:
+            return []
+        if isinstance(command, DemoteCommand):
+            return [Demote(command.region, target, store_id, command.epoch)]
+        assert isinstance(command, PromoteCommand)
+        regions = tuple(sorted(self.topologies, key=lambda r: r.name))
+        topology = Topology(command.epoch, 1, command.region, regions, self.sync)
+        jump = command.revision_jump
+        return [Promote(command.region, target, store_id, command.epoch, command.min_revision, topology, jump)]
+
+
+def _names(topology: Topology) -> frozenset[str]:
+    return frozenset(region.name for region in topology.regions)
