@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
+from rstore_api.proto import rstore_pb2
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -58,6 +59,8 @@ class Reading:
     lease_held: bool = False
     lease_remaining_seconds: float = 0.0
     regions: tuple[RegionLag, ...] = field(default=())
+    sync: rstore_pb2.SyncStatus | None = None
+    """On the primary's leader in SemiSync."""
 
 
 class Metrics:
@@ -144,6 +147,19 @@ class _ReadingCollector(Collector):
         ):
             yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
         yield from _region_gauges(reading.regions)
+        if reading.sync is not None:
+            yield from _sync_gauges(reading.sync)
+
+
+def _sync_gauges(sync: rstore_pb2.SyncStatus) -> Iterable[Metric]:
+    for name, text, value in (
+        ("required_regions", "Other regions that a write waits for.", sync.min_in_sync_regions),
+        ("in_sync", "1 while they confirm in time.", sync.in_sync),
+        ("degraded", "1 while writes are acknowledged without them.", sync.degraded),
+        ("confirmed_revision", "Revision that so many of them have committed.", sync.in_sync_revision),
+        ("waiting_entries", "Entries of the log whose writes wait to be acknowledged.", sync.waiting),
+    ):
+        yield GaugeMetricFamily(f"rstore_semi_sync_{name}", text, value=float(value))
 
 
 def _region_gauges(regions: tuple[RegionLag, ...]) -> Iterable[Metric]:

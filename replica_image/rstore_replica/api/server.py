@@ -363,6 +363,7 @@ class Replica:
             quarantined_missing=len(self._tail_fetcher.missing()),
             lease_held=self._replication.lease.held(state.epoch),
             lease_remaining_seconds=self._replication.lease.remaining_seconds(),
+            sync=self._replication.acknowledging.status(),
             regions=tuple(
                 RegionLag(
                     found.region,
