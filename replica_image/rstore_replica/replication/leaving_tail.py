@@ -60,7 +60,8 @@ async def _go_on(machine: ReplicatedMachine, group: RaftGroup, config: Replicati
     step = _entry(rewind_step=bounds)
     done = False
     while not done:
-        refusal = machine.refusal_of_export()
+        held = machine.state.leaving
+        refusal = machine.refusal_of_export() if held is not None and held.phase is Phase.EXPORTING else None
         if refusal is not None:
             log.error("rewind_waits", reason=str(refusal))
             raise refusal
