@@ -28,9 +28,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def scratch() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="rstore-e2e-") as directory:
-        yield Path(directory)
+def scratch() -> Path:
+    """Goes with the run's other files; so the logs of a run that failed are kept."""
+    return Path(tempfile.mkdtemp(prefix="rstore-e2e-"))
 
 
 @pytest.fixture(scope="session")
