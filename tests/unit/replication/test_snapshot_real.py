@@ -283,3 +283,49 @@ async def test_what_another_chain_staged_is_never_gone_on_with(regions, wires, g
     wires.cut.clear()
     await all_equal(regions)
     assert {value for value, _, _ in west.contents().values()} == {b"v" * 20, b"new"}
+
+
+async def test_memory_is_bounded_by_the_window_on_both_sides(tmp_path, wires, monkeypatch):
+    """The receiving region commits slowly; the store is many windows large, and some rows are larger than a chunk."""
+    window, chunk, large = 16_000, 2_000, 5_000
+    knobs = {"window_bytes": window, "max_batch_bytes": chunk}
+    east, west = (RealRegion(name, tmp_path / name, wires, **knobs) for name in ("east", "west"))
+    sent, proposed, proposing = [], [], 0
+    next_chunk = snapshot_source.SnapshotSource.next_chunk
+
+    def counted(source: snapshot_source.SnapshotSource) -> pb.SnapshotChunk | None:
+        found = next_chunk(source)
+        sent.append(source.window.unacked_bytes)
+        return found
+
+    monkeypatch.setattr(snapshot_source.SnapshotSource, "next_chunk", counted)
+    try:
+        await bootstrap_all([east, west], "east")
+        wires.cut.add(west.address)
+        await wires.break_all()
+        await fill(east, 0, 500, size=100)
+        for number in range(0, 500, 100):
+            await east.put(b"key-%04d" % number, b"v" * large)
+        await compact(east)
+        propose = west.group.propose
+
+        async def slowly(entry: bytes, *, timeout_seconds: float) -> object:
+            nonlocal proposing
+            proposing += len(entry)
+            proposed.append(proposing)
+            try:
+                await asyncio.sleep(0.005)
+                return await propose(entry, timeout_seconds=timeout_seconds)
+            finally:
+                proposing -= len(entry)
+
+        monkeypatch.setattr(west.group, "propose", slowly)
+        wires.cut.clear()
+        await all_equal([east, west])
+        assert sum(len(value) for value, _, _ in west.contents().values()) > 4 * window
+    finally:
+        for region in (east, west):
+            await region.stop()
+        await wires.break_all()
+    assert window < max(sent) <= window + chunk + large
+    assert chunk < max(proposed) <= window + chunk + large
