@@ -7,6 +7,9 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+TICK_SECONDS = 1e-6
+"""What is to come later comes so much later at least: numbers this large know no smaller steps."""
+
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("sim_process", default=None)
 
 
@@ -53,5 +56,7 @@ class HostClock:
         return self._loop.time() * self._rate
 
     def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """After so many seconds of this machine's clock."""
-        return self._loop.call_later(max(0.0, delay_seconds) / self._rate, callback)
+        """After so many seconds of this machine's clock, and in any case when time has gone on."""
+        return self._loop.call_later(
+            max(TICK_SECONDS, delay_seconds) / self._rate if delay_seconds > 0 else 0.0, callback
+        )
