@@ -126,9 +126,9 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
             else None
         ),
         quarantine=Quarantine(
-            tails=len(message.quarantined),
-            rows=sum(item.count for item in message.quarantined),
-            size_bytes=sum(item.size_bytes for item in message.quarantined),
+            tails=message.quarantine.tails,
+            rows=message.quarantine.rows,
+            size_bytes=message.quarantine.size_bytes,
         ),
         leaving=leaving_text(message.leaving) if message.HasField("leaving") else "",
         tails=tuple(

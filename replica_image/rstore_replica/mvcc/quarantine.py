@@ -36,7 +36,7 @@ class Quarantine:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._unsynced: dict[str, int] = {}
         self._writes = 0
         self._whole: dict[str, Tail] = {}
@@ -103,6 +103,8 @@ class Quarantine:
                 part.rename(whole)
             if whole.exists():
                 self._look_at(whole)
+                if (found := self._whole.get(tail.file)) is not None and found != tail:
+                    self.report_damage(tail.file, f"{tail.file} was begun at another time than it was ended")
 
         self._storing(tail.file, rename)
 

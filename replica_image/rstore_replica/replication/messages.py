@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
@@ -85,6 +85,15 @@ def quarantined_message(tail: Tail) -> pb.QuarantinedTail:
         replaced_by_epoch=tail.header.replaced_by_epoch,
         revisions=tail.revisions,
         fork_revision=tail.header.fork_revision,
+    )
+
+
+def quarantine_counts(tails: Sequence[Tail]) -> pb.QuarantineCounts:
+    """All tails of a region, as Status counts them."""
+    return pb.QuarantineCounts(
+        tails=len(tails),
+        rows=sum(tail.count for tail in tails),
+        size_bytes=sum(tail.size_bytes for tail in tails),
     )
 
 

@@ -17,7 +17,7 @@ from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import epoch_of
 from rstore_replica.replication.lease_keeper import LeaseKeeper
 from rstore_replica.replication.leaving_tail import finish_undoing
-from rstore_replica.replication.messages import leaving_message, quarantined_message
+from rstore_replica.replication.messages import leaving_message, quarantine_counts, quarantined_message
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.progress import Progress
 from rstore_replica.replication.roles import is_leader, leader_address
@@ -26,6 +26,8 @@ from rstore_replica.replication.voter import Voter
 log = get_logger("regions")
 
 _MAX_WAITING_CALLS = 64
+TAILS_SHOWN = 10
+"""Diverged tails that status describes, the newest; all of them are counted."""
 
 
 class WriteGate:
@@ -268,7 +270,8 @@ class RegionController:
             members=[member.name for member in group.members],
             learners=group.learners,
             db_size_bytes=self._machine.db_size_bytes,
-            quarantined=[quarantined_message(tail) for tail in self._machine.quarantined],
+            quarantined=[quarantined_message(tail) for tail in self._machine.quarantined[-TAILS_SHOWN:]],
+            quarantine=quarantine_counts(self._machine.quarantined),
             leaving=leaving_message(state.leaving),
             lease=self._lease.status(),
             granted=self._voter.status(),

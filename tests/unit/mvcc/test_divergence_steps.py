@@ -187,6 +187,33 @@ def test_a_replica_that_came_in_the_middle_goes_on_without_the_file(
     late.close()
 
 
+def test_what_is_left_of_an_earlier_attempt_never_counts_as_the_tail(
+    pair: tuple[Replica, Replica], tmp_path: Path
+) -> None:
+    """A replica has the beginning of a file that another primary's return cut short, and misses the beginning anew."""
+    us, eu = pair
+    asia = Replica(tmp_path / "asia", "asia", bootstrap="us")
+    follow(eu, asia)
+    late = Machine.open(tmp_path / "late", region="us")
+    begin(us, eu, max_rows=5)
+    us.apply(rewind_step=RewindStep(max_rows=5))
+    for index, entry in enumerate(us.log, start=1):
+        late.apply(index, 1, entry)
+    promote(asia, 3)
+    answer = begin(us, asia, max_rows=5)
+    us.machine.checkpoint(tmp_path / "checkpoint")
+    late.restore(tmp_path / "checkpoint")
+    since = us.machine.applied_index
+    go_on(us, answer, 5)
+    for index, entry in enumerate(us.log[since:], start=since + 1):
+        late.apply(index, 1, entry)
+    assert late.state == us.machine.state
+    (tail,) = late.quarantined
+    assert late.quarantine.whole in ({}, {tail.file: tail})
+    assert len(quarantined_rows(us)) == 12
+    late.close()
+
+
 def test_a_region_that_is_promoted_while_rows_are_exported_keeps_them(pair: tuple[Replica, Replica]) -> None:
     us, eu = pair
     assert isinstance(begin(us, eu, max_rows=4), Leaving)
