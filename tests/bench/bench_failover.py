@@ -29,7 +29,8 @@ from bench.results import BUILD, Row, save, show, wanted
 from rstore_cli.demo.__main__ import REPOSITORY, dev_cluster
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import Load
-from rstore_cli.demo.loss import account, lose_region, restore_region, tolerable, wait_failed_over
+from rstore_cli.demo.loss import lose_region, restore_region, wait_failed_over
+from rstore_cli.demo.reckoning import reckon
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl
 from rstore_devcluster.links.control import LinkFaults
@@ -117,18 +118,6 @@ class Cluster:
         )
         return change
 
-    async def verdict(self) -> tuple[int, int, int]:
-        """How many writes were acknowledged, how many of them are in quarantine, how many nowhere."""
-        revision = await self.store.wait_converged(timeout_seconds=120)
-        ledger = self.load.ledger
-        verdicts = await self.store.judge(ledger, self.load.prefix)
-        assert all(tolerable(verdict) for verdict in verdicts.values()), verdicts
-        assert len({found.hash for found in await self.store.hashes(revision)}) == 1, "regions differ"
-        assert ledger.overtaken() == [], "two regions acknowledged at once"
-        missing = {key for verdict in verdicts.values() for key in verdict.lost}
-        found = account(ledger, missing, await self.store.status())
-        return len(ledger.acknowledged), len(found.quarantined), len(found.lost)
-
 
 async def measure(kubeconfig: Path, scratch: Path) -> list[Change]:
     """All changes, and the verdict on what was written meanwhile."""
@@ -156,10 +145,11 @@ async def measure(kubeconfig: Path, scratch: Path) -> list[Change]:
         finally:
             for client in clients:
                 await client.close()
-        acknowledged, quarantined, lost = await cluster.verdict()
-        print(f"acknowledged {acknowledged}, of which quarantined {quarantined}, lost {lost}; mode {mode}", flush=True)
-        if lost or (mode == "SemiSync" and quarantined):
-            raise SystemExit("acknowledged writes were lost")
+        found = await reckon(store, load)
+        counts = f"acknowledged {found.acknowledged}, of which quarantined {len(found.quarantined)}"
+        print(f"{counts}, lost {len(found.lost)}; mode {mode}", flush=True)
+        if found.wrong or (mode == "SemiSync" and found.quarantined):
+            raise SystemExit(f"not all is well: {found.wrong or found.quarantined}")
     return changes
 
 

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import Load
-from rstore_cli.demo.loss import account, nodes_of, pods_selector, restore_region, tolerable, wait_failed_over
+from rstore_cli.demo.loss import nodes_of, pods_selector, restore_region, wait_failed_over
+from rstore_cli.demo.reckoning import reckon
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl, ToolError, clean_environment
 from rstore_cli.status import step_durations
@@ -164,25 +165,16 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
                 await client.close()
         await timeline.shell(kubectl, "get", "rstore")
 
-        revision = await store.wait_converged(timeout_seconds=60)
-        verdicts = await store.judge(ledger)
-        hashes = await store.hashes(revision)
-        for found in hashes:
+        reckoning = await reckon(store, load)
+        for found in reckoning.hashes:
             timeline.say(f"HashKV at revision {found.revision} in {found.region}: {found.hash:08x}")
-        status = await store.status()
-        for line in tails_table(status):
+        for line in (*tails_table(await store.status()), *reckoning.wrong):
             timeline.say(line)
-        missing = {key for verdict in verdicts.values() for key in verdict.lost}
-        accounted = account(ledger, missing, status)
-        equal = len({(found.revision, found.hash) for found in hashes}) == 1
-        passed = equal and not accounted.lost and all(tolerable(verdict) for verdict in verdicts.values())
-        for region, verdict in verdicts.items():
-            if not tolerable(verdict):
-                timeline.say(f"{region}: {verdict}")
+        passed = not reckoning.wrong
         print(
             f"demo: {'PASS' if passed else 'FAIL'} acknowledged={len(ledger.acknowledged)} "
-            f"lost={len(accounted.lost)} quarantined={len(accounted.quarantined)} "
-            f"unknown={len(ledger.unknown)} hashes_equal={str(equal).lower()} "
+            f"lost={len(reckoning.lost)} quarantined={len(reckoning.quarantined)} "
+            f"unknown={len(ledger.unknown)} hashes_equal={str(reckoning.equal).lower()} "
             f"switchover_gap_ms={gap_seconds * 1000:.0f} failover_gap_ms={failover_gap_seconds * 1000:.0f}"
         )
         return passed

@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from rstore_cli.demo.load import Ledger, Load, wait_until
-from rstore_cli.demo.loss import account, tolerable, wait_failed_over
+from rstore_cli.demo.load import Load, wait_until
+from rstore_cli.demo.loss import wait_failed_over
+from rstore_cli.demo.reckoning import reckon
 from rstore_cli.demo.store import Store
 from rstore_devcluster.links.control import LinkFaults
 from rstore_devcluster.links.rules import HANG, Fault, LinkRule
@@ -75,17 +76,9 @@ class Scene:
     async def judge(self, *loads: Load, nothing_quarantined: bool = False) -> None:
         """All links whole, everything steady: no region differs, no acknowledged write is unaccounted for, and no two
         regions acknowledged at once. ``nothing_quarantined``: each is in the store itself, in every region."""
-        revision = await self.store.wait_converged(timeout_seconds=90)
-        status = await self.store.status()
-        acks = sorted((ack for load in loads for ack in load.ledger.acks), key=lambda ack: ack.answered_at)
-        assert Ledger(acks=acks).overtaken() == [], "two regions acknowledged writes at once"
-        for load in loads:
-            verdicts = await self.store.judge(load.ledger, load.prefix)
-            assert all(tolerable(verdict) for verdict in verdicts.values()), verdicts
-            missing = {key for verdict in verdicts.values() for key in verdict.lost}
-            assert account(load.ledger, missing, status).lost == ()
-            assert not (nothing_quarantined and missing), sorted(missing)
-        assert len({found.hash for found in await self.store.hashes(revision)}) == 1
+        found = await reckon(self.store, *loads)
+        assert found.wrong == ()
+        assert not (nothing_quarantined and found.quarantined)
 
     async def failed_over(self, region: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
         """Waits until another region is primary; the receipt."""

@@ -1,0 +1,53 @@
+"""After a run: where every acknowledged write is, and whether anything is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_cli.demo.load import Ledger, Load
+from rstore_cli.demo.loss import account, tolerable
+from rstore_cli.demo.store import RegionHash, Store
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """What a store holds of what its writers were told. ``wrong`` says what must not be; nothing, if all is well."""
+
+    acknowledged: int
+    quarantined: tuple[bytes, ...]
+    lost: tuple[bytes, ...]
+    hashes: tuple[RegionHash, ...]
+    wrong: tuple[str, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether all regions hold the same."""
+        return len({(found.revision, found.hash) for found in self.hashes}) == 1
+
+
+async def reckon(store: Store, *loads: Load, timeout_seconds: float = 90) -> Reckoning:
+    """Wait until every region holds the same revision, and look for every write in every one of them.
+
+    Loads that ran at the same time need prefixes of their own. Raises TimeoutError when the regions do not converge.
+    """
+    revision = await store.wait_converged(timeout_seconds=timeout_seconds)
+    status = await store.status()
+    quarantined: list[bytes] = []
+    lost: list[bytes] = []
+    wrong: list[str] = []
+    for load in loads:
+        verdicts = await store.judge(load.ledger, load.prefix)
+        wrong += [f"{region}: {verdict}" for region, verdict in verdicts.items() if not tolerable(verdict)]
+        found = account(load.ledger, {key for verdict in verdicts.values() for key in verdict.lost}, status)
+        quarantined += found.quarantined
+        lost += found.lost
+    acks = sorted((ack for load in loads for ack in load.ledger.acks), key=lambda ack: ack.answered_at)
+    if overtaken := Ledger(acks=acks).overtaken():
+        wrong.append(f"two regions acknowledged at once: {overtaken}")
+    if lost:
+        wrong.append(f"acknowledged and nowhere: {lost}")
+    hashes = tuple(await store.hashes(revision))
+    reckoning = Reckoning(len(acks), tuple(quarantined), tuple(lost), hashes, ())
+    if not reckoning.equal:
+        wrong.append(f"regions differ: {hashes}")
+    return Reckoning(len(acks), tuple(quarantined), tuple(lost), hashes, tuple(wrong))
