@@ -10,6 +10,7 @@ from typing import Any
 from sim.regions.host import Host
 from sim.regions.kube import Kube
 from sim.regions.operators import OperatorHost
+from sim.regions.shape import Shape
 from sim.regions.sites import API_SITE, clients_site
 from sim.regions.verdict import check_choice
 from sim.regions.wires import Wires
@@ -30,6 +31,7 @@ class RegionFaults:
         wires: Wires,
         rng: random.Random,
         world: World,
+        shape: Shape,
     ) -> None:
         self._hosts = hosts
         self._regions = list(hosts)
@@ -47,7 +49,18 @@ class RegionFaults:
         kube.on_intent = self._intent
         for operator in operators:
             operator.on_step = self._step
-        self._kinds: list[tuple[float, Fault]] = [
+        self._kinds = self._amid_failovers() if shape.amid_failovers else self._all()
+
+    def _amid_failovers(self) -> list[tuple[float, Fault]]:
+        return [
+            (4, self._force_while_unseen),
+            (2, self._return_during_failover),
+            (1, self._kill_operator_at_a_step),
+            (1, self._lose_replica),
+        ]
+
+    def _all(self) -> list[tuple[float, Fault]]:
+        return [
             (3, self._lose_region),
             (4, self._lose_primary_with_a_tail),
             (3, self._lose_primaries_in_a_row),

@@ -65,7 +65,13 @@ class RegionsScenario:
             compactions=self.shape.compactions,
         )
         self._faults = RegionFaults(
-            self.hosts, self.operators, self.kube, self.wires, random.Random(rng.random()), world
+            self.hosts,
+            self.operators,
+            self.kube,
+            self.wires,
+            random.Random(rng.random()),
+            world,
+            self.shape,
         )
         self._stack = ExitStack()
         self._stack.enter_context(simulated(self.wires, self._by_name.get))
@@ -101,7 +107,7 @@ class RegionsScenario:
         clients = asyncio.ensure_future(self._clients.run(self.shape.clients))
         watcher = asyncio.ensure_future(self._watch())
         await asyncio.sleep(0.5)
-        await self._faults.run(FAULTS_SECONDS, self._world.rng.randint(1, 3))
+        await self._faults.run(FAULTS_SECONDS, 1 if self.shape.amid_failovers else self._world.rng.randint(1, 3))
         self._faults.end()
         await self._recover()
         self._clients.stopping = True

@@ -25,6 +25,8 @@ class Shape:
     far_seconds: tuple[float, float]
     compactions: float
     """How many of the clients' requests give up history."""
+    amid_failovers: bool = False
+    """Whether nearly all that goes wrong does so while a failover is under way."""
 
     @property
     def semi_sync_regions(self) -> int:
@@ -51,10 +53,11 @@ class Shape:
 
 def shape_of(rng: random.Random) -> Shape:
     """Mostly small, so that everything happens often and costs little."""
-    names = NAMES[: rng.choice([2, 2, 3, 3, 3, 3, 5])]
-    replicas = {name: 3 if rng.random() < 0.1 else 1 for name in names}
+    amid_failovers = rng.random() < 0.25
+    names = NAMES[: rng.choice([2, 2, 3, 3, 3, 3, 3 if amid_failovers else 5])]
+    replicas = {name: 3 if rng.random() < 0.1 and not amid_failovers else 1 for name in names}
     failover: dict[str, Any] = {
-        "leaseDuration": rng.choice(["1s", "1s", "2s", "3s"]),
+        "leaseDuration": rng.choice(["2s", "3s"] if amid_failovers else ["1s", "1s", "2s", "3s"]),
         "failoverDelay": rng.choice(["500ms", "1s", "2s"]),
         "switchoverTimeout": rng.choice(["2s", "5s", "30s"]),
         "policy": rng.choice(["Automatic"] * 5 + ["Manual"]),
@@ -80,6 +83,7 @@ def shape_of(rng: random.Random) -> Shape:
         pause_seconds=rng.choice([0.1, 0.3]),
         far_seconds=rng.choice([(0.001, 0.01), (0.002, 0.04), (0.02, 0.15)]),
         compactions=rng.choice([0.0, 0.0, 0.02, 0.1]),
+        amid_failovers=amid_failovers,
     )
 
 
