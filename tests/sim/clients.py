@@ -29,6 +29,7 @@ class Clients:
         self._pause_seconds = pause_seconds
         self._hints: dict[int, Host | None] = {}
         self._values = 0
+        self.refused_for_room = 0
         self.operations: list[Operation] = []
         self.stopping = False
 
@@ -90,6 +91,7 @@ class Clients:
                 await work(host)
                 outcome = Outcome.DONE
             except errors.StoreError as error:
+                self.refused_for_room += isinstance(error, errors.NoSpace)
                 outcome = Outcome.UNKNOWN if error.outcome == "unknown" else Outcome.NOTHING
             loop.call_later(delay, arrived, outcome)
 

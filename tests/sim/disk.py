@@ -7,8 +7,10 @@ knows how much of each file is durable, and how to take back each change of a di
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,11 @@ from typing import TypeVar
 from sim.process import Process, ProcessDied
 
 T = TypeVar("T")
+
+
+def no_room(path: Path) -> OSError:
+    """As the system says it."""
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 class Volume:
@@ -35,8 +42,32 @@ class Volume:
         self.undo: dict[Path, list[Callable[[], None]]] = {}
         self.unsynced_trees: dict[Path, bool] = {}
         self.limits: dict[Path, int] | None = None
+        self.room_bytes: int | None = None
+        """What may still be written; None: anything. What is removed is given back."""
         root.mkdir(parents=True)
         self._trash.mkdir()
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing can be written."""
+        return self.room_bytes is not None and self.room_bytes <= 0
+
+    def use(self, size: int) -> int:
+        """Takes so many bytes, or what there is of them; how many. Negative: gives them back."""
+        if self.room_bytes is None:
+            return size
+        taken = min(size, max(0, self.room_bytes))
+        self.room_bytes -= taken
+        return taken
+
+    def empty(self) -> None:
+        """All is gone; no process may be there."""
+        for directory in (self.root, self._trash):
+            shutil.rmtree(directory)
+            directory.mkdir()
+        self.synced.clear()
+        self.undo.clear()
+        self.unsynced_trees.clear()
 
     def note(self, path: Path, undo: Callable[[], None]) -> None:
         """The entry ``path`` of its directory was changed; ``undo`` is how a loss of power takes it back."""
@@ -104,7 +135,10 @@ class SimFile:
             os.write(self._descriptor, data[: len(data) // 2])
             self._disk.die()
         volume.synced.setdefault(self.path, 0)
-        os.write(self._descriptor, data)
+        fits = volume.use(len(data))
+        os.write(self._descriptor, data[:fits])
+        if fits < len(data):
+            raise no_room(self.path)
 
     def read_at(self, offset: int, size: int) -> bytes:
         return os.pread(self._descriptor, size, offset)
@@ -124,6 +158,7 @@ class SimFile:
     def truncate(self, size: int) -> None:
         if self._disk.about_to("truncate"):
             self._disk.die()
+        self._disk.volume.use(size - self.size())
         os.ftruncate(self._descriptor, size)
         self._disk.volume.synced[self.path] = size
 
@@ -167,6 +202,8 @@ class SimDisk:
         if self.about_to("open"):
             self.die()
         if not path.exists():
+            if self.volume.full:
+                raise no_room(path)
             self.volume.synced[path] = 0
             self.volume.note(path, lambda: path.unlink(missing_ok=True))
         else:
@@ -216,6 +253,7 @@ class SimDisk:
             for file in sorted(found for found in path.rglob("*") if found.is_file())[:1]:
                 file.unlink()
             self.die()
+        volume.use(-sum(found.stat().st_size for found in (path, *path.rglob("*")) if found.is_file()))
         trashed = volume.to_trash(path)
         synced = volume.synced.pop(path, None)
 

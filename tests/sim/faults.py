@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from rstore_api import errors
 from sim.faults_late import LateMessages
+from sim.faults_volume import VolumeFaults
+from sim.members import Members
 from sim.network import SILENCE_SECONDS, Network, Weather
 from sim.region import Host
 from sim.trace import Trace
@@ -18,14 +21,26 @@ WATCHED_KINDS = ["append", "append_reply", "vote", "vote_reply", "timeout_now", 
 
 Fault = Callable[[], Awaitable[None]]
 
+_ONLY: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("sim_only_faults", default=())
+
 _WORLD = contextvars.Context()
 """Of no process: what is scheduled in it happens whoever dies."""
+
+
+@contextmanager
+def only_faults(names: tuple[str, ...]) -> Iterator[None]:
+    """In the runs meanwhile, only these kinds of faults happen."""
+    token = _ONLY.set(names)
+    try:
+        yield
+    finally:
+        _ONLY.reset(token)
 
 
 class Faults:
     """Each fault is a coroutine that makes something go wrong, waits, and undoes it."""
 
-    def __init__(self, hosts: list[Host], network: Network, rng: random.Random, trace: Trace) -> None:
+    def __init__(self, hosts: list[Host], members: Members, network: Network, rng: random.Random, trace: Trace) -> None:
         self.hosts = hosts
         self.network = network
         self.rng = rng
@@ -36,7 +51,8 @@ class Faults:
         network.on_send.append(self._sent)
         for host in hosts:
             host.on_elected = self._elected
-        self._kinds: list[tuple[float, Fault]] = [
+        self.volumes = VolumeFaults(self, members)
+        kinds: list[tuple[float, Fault]] = [
             (3, self._power_off),
             (2, self._kill),
             (2, self._stop),
@@ -53,11 +69,19 @@ class Faults:
             (2, self._slow_election),
             (2, self._kill_unsynced),
             *LateMessages(self).kinds,
+            *self.volumes.kinds,
         ]
-        if rng.random() < 0.7:
-            # A few kinds by themselves meet states that all kinds together hide from each other.
-            # Groce et al., "Swarm Testing" (2012).
-            self._kinds = rng.sample(self._kinds, rng.randint(1, 5))
+        self._kinds = self._chosen(kinds)
+
+    def _chosen(self, kinds: list[tuple[float, Fault]]) -> list[tuple[float, Fault]]:
+        """A few kinds by themselves meet states that all kinds together hide from each other.
+
+        Groce et al., "Swarm Testing" (2012).
+        """
+        if only := _ONLY.get():
+            named = {fault.__name__.removeprefix("_"): (weight, fault) for weight, fault in kinds}
+            return [named[name] for name in only]
+        return self.rng.sample(kinds, self.rng.randint(1, 5)) if self.rng.random() < 0.7 else kinds
 
     async def run(self, seconds: float, concurrent: int) -> None:
         """Faults one after the other, in ``concurrent`` rows at a time."""
@@ -85,6 +109,7 @@ class Faults:
         self.network.heal()
         for host in self.hosts:
             host.volume.sync_seconds = SLOW_SYNC_SECONDS[0]
+            host.volume.room_bytes = host.installs = None
             if host.disk is not None:
                 host.disk.fuse = None
             if host.stopping:
@@ -99,7 +124,7 @@ class Faults:
         leading = [host for host in self.hosts if host.leads]
         return self.rng.choice(leading) if leading else None
 
-    def _some(self) -> list[Host]:
+    def some(self) -> list[Host]:
         """Running hosts: one, the leader, a majority, or all."""
         running = [host for host in self.hosts if host.running and not host.stopping]
         if not running:
@@ -128,13 +153,13 @@ class Faults:
                 host.start()
 
     async def _power_off(self) -> None:
-        await self._down(self._some(), power=True)
+        await self._down(self.some(), power=True)
 
     async def _kill(self) -> None:
-        await self._down(self._some(), power=False)
+        await self._down(self.some(), power=False)
 
     async def _stop(self) -> None:
-        hosts = self._some()[:1]
+        hosts = self.some()[:1]
         for host in hosts:
             await host.stop()
         await self.restart(hosts)
@@ -156,7 +181,7 @@ class Faults:
             host.volume.sync_seconds = SLOW_SYNC_SECONDS[0]
 
     async def _die_in_disk_operation(self) -> None:
-        hosts = self._some()
+        hosts = self.some()
         for host in hosts:
             if host.disk is not None:
                 host.disk.fuse = self.rng.choice([0, 1, 2, 5, 10, 40])

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.raft import core, durability, syncobj
+from rstore_replica.raft import core, durability, room, syncobj
+from rstore_replica.raft.checkpoints import CheckpointStore
 from rstore_replica.raft.journal import Journal
 from rstore_replica.raft.leader import LeaderLog
+from rstore_replica.raft.membership import Membership
+from sim.faults import only_faults
 
 
 @contextmanager
@@ -191,33 +195,97 @@ class _NoSyncFile(_NoSync):
         """Nothing."""
 
 
+class _Uncut:
+    """A file of which nothing is cut off."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def truncate(self, _size: int) -> None:
+        """Nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def half_an_entry_stays(original: Any) -> Any:
+    """What of an entry fitted on a full disk is left there, and the next one is written after it."""
+
+    def append(self: Any, data: bytes) -> None:
+        file = self._file
+        self._file = _Uncut(file)
+        try:
+            original(self, data)
+        finally:
+            self._file = file
+
+    return append
+
+
+def half_is_a_majority(_original: Any) -> Any:
+    """Of an even number of voters, half decides."""
+    return property(lambda self: (len(self.voters) + 1) // 2)
+
+
+def emptied_is_who_it_was(original: Any) -> Any:
+    """A replica whose volume was emptied votes and acknowledges on, though it has forgotten what it said."""
+
+    def init(self: Journal, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **{**kwargs, "new_identity": 0})
+
+    return init
+
+
+def install_before_sync(original: Any) -> Any:
+    """A checkpoint from the leader takes the place of the log before its files are durable."""
+
+    def publish(self: Any, unfinished: Path, index: int, term: int) -> Path:
+        if unfinished.name != "incoming":
+            made: Path = original(self, unfinished, index, term)
+            return made
+        target: Path = self._directory / f"{index:020d}-{term}"
+        self._discard(target)
+        self._disk.rename(unfinished, target)
+        self._disk.sync_directory(self._directory)
+        return target
+
+    return publish
+
+
 @dataclass(frozen=True)
 class Mutation:
-    """Where, what, how it is replaced, and within how many seeds it must be caught."""
+    """Where, what, how it is replaced; under which kinds of faults, and within how many seeds, it must be caught."""
 
     owner: Any
     attribute: str
     make: Callable[[Any], Any]
+    faults: tuple[str, ...]
     within_seeds: int
 
 
 MUTATIONS = {
-    "ack-before-fsync": Mutation(durability.Syncer, "hold", ack_before_fsync, 20),
-    "count-before-fsync": Mutation(LeaderLog, "advance_commit", count_before_fsync, 100),
-    "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, 200),
-    "truncate-on-match": Mutation(core, "without_known", truncate_on_match, 100),
-    "apply-twice": Mutation(Machine, "apply", apply_twice, 200),
-    "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, 200),
-    "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, 200),
-    "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, 200),
-    "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, 100),
-    "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, 200),
+    "ack-before-fsync": Mutation(durability.Syncer, "hold", ack_before_fsync, ("power_off", "die_after_sending"), 10),
+    "count-before-fsync": Mutation(
+        LeaderLog, "advance_commit", count_before_fsync, ("slow_disks", "die_after_sending", "power_off"), 10
+    ),
+    "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, ("old_votes",), 20),
+    "truncate-on-match": Mutation(core, "without_known", truncate_on_match, ("weather", "power_off", "kill"), 30),
+    "apply-twice": Mutation(Machine, "apply", apply_twice, ("kill", "power_off"), 20),
+    "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, ("old_votes", "slow_election"), 30),
+    "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, ("cut_at_election",), 20),
+    "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, ("cut_at_election",), 30),
+    "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, ("deposed_unawares",), 10),
+    "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, ("kill_unsynced", "power_off"), 30),
+    "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 10),
+    "half-is-a-majority": Mutation(Membership, "majority", half_is_a_majority, ("resize", "cut"), 10),
+    "emptied-is-who-it-was": Mutation(Journal, "__init__", emptied_is_who_it_was, ("emptied_volume",), 20),
+    "install-before-sync": Mutation(CheckpointStore, "publish", install_before_sync, ("death_in_installation",), 20),
 }
 
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
-    """The replica's code has this mistake meanwhile."""
+    """The replica's code has this mistake meanwhile, and what goes wrong is of the kinds that should show it."""
     mutation = MUTATIONS[name]
-    with _replaced(mutation.owner, mutation.attribute, mutation.make):
+    with only_faults(mutation.faults), _replaced(mutation.owner, mutation.attribute, mutation.make):
         yield

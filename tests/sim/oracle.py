@@ -39,6 +39,10 @@ class Log(Protocol):
 
     name: str
 
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Who counts in the group, as this log has it at its end."""
+
     def holds_durably(self, index: int, term: int) -> bool:
         """Whether a loss of power would leave this entry."""
 
@@ -126,9 +130,9 @@ class Oracle:
 
     def _commit(self, who: str, index: int, term: int, entry: bytes) -> None:
         """An entry is applied for the first time anywhere, so it must be safe from a loss of power everywhere."""
-        holding = [host.name for host in self.hosts if host.holds_durably(index, term)]
-        if len(holding) * 2 <= len(self.hosts):
-            self.violated(f"{who} applies entry {index} of term {term}, durable on {holding or 'no disk'} only")
+        holding = {host.name for host in self.hosts if host.holds_durably(index, term)}
+        if not any(2 * len(holding & set(voters)) > len(voters) for voters in {host.voters for host in self.hosts}):
+            self.violated(f"{who} applies entry {index} of term {term}, durable on {sorted(holding) or 'no disk'} only")
         self.committed[index] = (term, entry)
         self.newest = index
         self.answers[index] = _say(self._expected(rstore_pb2.LogEntry.FromString(entry)))

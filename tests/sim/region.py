@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import errno
 import random
 import shutil
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import Batcher, BatchLimits
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role, RunningMarker
-from sim.disk import SimDisk, Volume
+from sim.disk import SimDisk, Volume, no_room
 from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, Oracle, durable_log, is_durable
 from sim.process import HostClock, Process, ProcessDied
@@ -50,6 +52,8 @@ class WatchedMachine:
     def apply(self, index: int, term: int, entry: bytes) -> object:
         host = self._host
         assert host.group is not None
+        if host.volume.full:
+            raise no_room(Path("mvcc"))
         status = host.group.status()
         if status.role is Role.LEADER and status.commit_index > host.commit_at_election:
             counted = host.group._journal.term_at(status.commit_index)
@@ -61,9 +65,13 @@ class WatchedMachine:
         return self._oracle.on_apply(host.name, index, term, entry, self._machine, status.term)
 
     def checkpoint(self, directory: Path) -> None:
+        if self._host.volume.full:
+            raise no_room(directory)
         self._machine.checkpoint(directory)
 
     def restore(self, directory: Path) -> None:
+        if self._host.installs is not None:
+            self._host.installs()
         self._machine.restore(directory)
         self._host.restored += 1
 
@@ -100,7 +108,8 @@ class Host:
         violated: Callable[[str], None],
     ) -> None:
         self.name = name
-        self._members = members
+        self.members = members
+        """With which its next process is started."""
         self._profile = profile
         self._network = network
         self._oracle = oracle
@@ -115,7 +124,8 @@ class Host:
         self._incarnation = 0
         self._powerless = False
         self._environment_synced = False
-        self._durable = DurableLog(1, ())
+        self._durable = self._lost = DurableLog(1, ())
+        self._voters: tuple[str, ...] = tuple(member.name for member in members)
         self.process: Process | None = None
         self.group: Group | None = None
         self.machine: Machine | None = None
@@ -124,6 +134,11 @@ class Host:
         self.ready = False
         self.stopping = False
         self.restored = 0
+        self.retired = False
+        """It is no part of the region; nothing runs on it."""
+        self.installs: Callable[[], None] | None = None
+        """Called when a checkpoint is to be installed."""
+        self.ended_without_room = 0
         self.commit_at_election = NOT_LEADING
         self.on_elected: Callable[[Host], None] = lambda _host: None
 
@@ -137,6 +152,8 @@ class Host:
     def start(self) -> None:
         """A new process, on what the last one has left."""
         assert self.process is None
+        if self.retired:
+            return
         if self._powerless:
             self._powerless = False
             self._boot += 1
@@ -163,7 +180,7 @@ class Host:
             loop = asyncio.get_running_loop()
             self.group = group = Group(
                 name=self.name,
-                members=self._members,
+                members=self.members,
                 directory=self._root / "raft",
                 machine=WatchedMachine(self, machine, self._oracle),
                 transport=SimTransport(self._network, process, self._rng.getrandbits(63) | 1),
@@ -185,6 +202,8 @@ class Host:
         except ProcessDied:
             raise
         except Exception as error:
+            if self._had_no_room(error):
+                return
             self._violated(f"{self.name} does not start: {type(error).__name__}: {error}")
 
     def crash(self, *, power: bool) -> None:
@@ -194,6 +213,22 @@ class Host:
         self._trace.fault(f"{'power off' if power else 'kill'} {self.name}")
         self._end(silently=power)
         self._powerless = self._powerless or power
+
+    def _had_no_room(self, error: BaseException) -> bool:
+        """A process that cannot do without room may end; what comes after it goes on when there is some."""
+        if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
+            return False
+        self._trace.fault(f"{self.name} ends: no room")
+        self.ended_without_room += 1
+        asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=contextvars.Context())
+        return True
+
+    def empty(self) -> None:
+        """Its volume is replaced by an empty one, and it knows nothing any more."""
+        assert self.process is None
+        self._trace.fault(f"empty {self.name}")
+        self.volume.empty()
+        self._lost, self._durable = self._durable, DurableLog(1, ())
 
     async def stop(self) -> None:
         """An orderly end, as on SIGTERM."""
@@ -225,6 +260,7 @@ class Host:
         assert process is not None
         process.kill()
         if group is not None and group._started:
+            self._voters = self.voters
             self._durable = durable_log(group._journal, self.volume.synced)
             self._network.leave(group._transport, silently=silently)  # type: ignore[arg-type]
         if self.machine is not None:
@@ -246,9 +282,25 @@ class Host:
 
     def holds_durably(self, index: int, term: int) -> bool:
         """See :class:`sim.oracle.Log`."""
+        if self._lost.holds(index, term):
+            return True  # when it was asked, before its volume was emptied
         if self.group is not None and self.group._started:
             return is_durable(self.group._journal, self.volume.synced, index, term)
         return self._durable.holds(index, term)
+
+    @property
+    def voters(self) -> tuple[str, ...]:
+        """Who counts, as this machine's log has it at its end."""
+        if self.group is not None and self.group._started:
+            latest = self.group._journal.memberships.latest
+            if latest is not None:
+                self._voters = tuple(replica.name for replica in latest.replicas if not replica.learner)
+        return self._voters
+
+    @property
+    def counts(self) -> bool:
+        """Whether what it says counts in its group: its log is that of the member it is."""
+        return self.ready and self.group is not None and self.group._core.is_voter
 
     def _changed(self, status: GroupStatus) -> None:
         self._trace.add(f"{self.name} {status.role.value} t{status.term} leader {status.leader}")
@@ -260,5 +312,5 @@ class Host:
             self.on_elected(self)
 
     def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, ProcessDied):
+        if not isinstance(error, ProcessDied) and not self._had_no_room(error):
             self._violated(f"{self.name} gives up: {type(error).__name__}: {error}")

@@ -14,6 +14,7 @@ from rstore_replica.raft import Member, RaftConfig
 from sim import history
 from sim.clients import Clients
 from sim.faults import Faults
+from sim.members import Members
 from sim.oracle import Oracle, agree
 from sim.region import REGION, STORE_ID, Host, RegionProfile
 from sim.world import World
@@ -58,14 +59,15 @@ class RegionScenario:
         self._world = world
         rng = world.rng
         profile = profile_of(rng)
-        members = tuple(Member(f"n{number}", f"n{number}:2380") for number in range(profile.size))
+        names = [f"n{number}" for number in range(profile.size + 1)]
+        members = tuple(Member(name, f"{name}:2380") for name in names[: profile.size])
         self.hosts: list[Host] = []
         self.oracle = Oracle(self.hosts, world.violated)
-        for member in members:
+        for name in names:
             self.hosts.append(
                 Host(
-                    member.name,
-                    root=root / member.name,
+                    name,
+                    root=root / name,
                     members=members,
                     profile=profile,
                     network=world.network,
@@ -75,10 +77,12 @@ class RegionScenario:
                     violated=world.violated,
                 )
             )
+        self.hosts[-1].retired = True
+        self.members = Members(self.hosts, {member.name for member in members}, world.trace)
         self._clients = Clients(
             self.hosts, random.Random(rng.random()), world.trace, keys=5, pause_seconds=rng.choice([0.05, 0.15])
         )
-        self._faults = Faults(self.hosts, world.network, random.Random(rng.random()), world.trace)
+        self._faults = Faults(self.hosts, self.members, world.network, random.Random(rng.random()), world.trace)
         self._concurrent = rng.randint(1, 3)
         world.trace.fault(f"{profile.size} replicas, {self._concurrent} faults at a time, {profile.raft}")
 
@@ -89,13 +93,15 @@ class RegionScenario:
         clients = asyncio.ensure_future(self._clients.run(self._world.rng.choice([2, 4])))
         operator = asyncio.ensure_future(self._operate())
         watcher = asyncio.ensure_future(self._watch())
+        platform = asyncio.ensure_future(self.members.keep())
         await asyncio.sleep(1.2)
         await self._faults.run(self._world.rng.choice(FAULTS_SECONDS), self._concurrent)
         self._faults.end()
         await self._recover()
         self._clients.stopping = True
         await clients
-        for task in (operator, watcher):
+        await self._settled()
+        for task in (operator, watcher, platform):
             task.cancel()
         await self._settled()
         await self._final_checks()
@@ -166,14 +172,14 @@ class RegionScenario:
                     for host in self.hosts
                     if host.group is not None
                 }
-                self._world.violated(f"the replicas do not come together: committed and applied {where}")
+                members = sorted(self.members.wanted)
+                self._world.violated(f"the replicas {members} do not come together: committed and applied {where}")
                 return
             await asyncio.sleep(0.1)
 
     def _equal(self) -> bool:
-        groups = [host.group for host in self.hosts if host.ready and host.group is not None]
-        statuses = [group.status() for group in groups]
-        return len(groups) == len(self.hosts) and agree(
+        statuses = [host.group.status() for host in self.hosts if host.ready and host.group is not None]
+        return self.members.settled and agree(
             [value for status in statuses for value in (status.last_index, status.applied_index)]
         )
 
@@ -202,5 +208,12 @@ class RegionScenario:
             terms=len(self.oracle.leaders),
             entries=self.oracle.newest,
             restored=sum(host.restored for host in self.hosts),
-            restarts=sum(host._incarnation - 1 for host in self.hosts),
+            restarts=sum(max(0, host._incarnation - 1) for host in self.hosts),
+            full=self._faults.volumes.full,
+            refused_for_room=self._clients.refused_for_room,
+            ended_without_room=sum(host.ended_without_room for host in self.hosts),
+            emptied=self._faults.volumes.emptied,
+            died_installing=self._faults.volumes.died_installing,
+            added=self.members.added,
+            removed=self.members.removed,
         )
