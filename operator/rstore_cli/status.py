@@ -73,7 +73,7 @@ def render(store: dict[str, Any]) -> RenderableType:
         parts += [Text(), Text(compared)]
     if current.get("failover"):
         parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
-    troubles = condition_lines(current) + region_lines(current)
+    troubles = condition_lines(current) + region_lines(current) + quarantine_lines(current, meta["name"])
     if troubles:
         parts += [Text(), *[Text(line, style="yellow") for line in troubles]]
     receipts = current.get("history", [])
@@ -155,6 +155,16 @@ def compared_line(current: dict[str, Any]) -> str:
     newest = max(int(hash_["revision"]) for hash_ in hashes)
     equal = sum(int(hash_["revision"]) == newest for hash_ in hashes)
     return f"data compared at revision {newest}: equal in {equal} of {len(current['regions'])} regions"
+
+
+def quarantine_lines(current: dict[str, Any], store: str) -> list[str]:
+    """What each region keeps in quarantine, and where to look at it."""
+    kept = [(region["name"], region["quarantine"]) for region in current.get("regions", []) if region.get("quarantine")]
+    return [
+        f"{name} keeps {found.get('rows', 0)} changes of its own in quarantine ({found.get('tails', 0)} tails): "
+        f"`rstore quarantine list {store}`"
+        for name, found in kept
+    ]
 
 
 def failover_line(failover: dict[str, Any]) -> str:

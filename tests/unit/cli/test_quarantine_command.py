@@ -101,6 +101,15 @@ def test_list_names_who_did_not_answer_and_who_lacks_a_file(run: Run, store: Sto
     assert run("quarantine", "list", "orders").code == 1
 
 
+def test_status_tells_where_to_look(run: Run, store: Store, cluster: FakeCluster) -> None:
+    assert "quarantine" not in run("status", "orders").out
+    cluster.objects["status"]["regions"][0]["quarantine"] = {"tails": 2, "rows": 12, "bytes": 100}
+    out = run("status", "orders").out
+    assert (
+        "us-east keeps 12 changes of its own in quarantine (2 tails): `rstore quarantine list orders`" in out
+    )
+
+
 def test_show_prints_rows_in_order(run: Run, store: Store) -> None:
     ran = run("quarantine", "show", "orders", "us-east/1-11-18")
     assert ran.code == 0, ran.err
