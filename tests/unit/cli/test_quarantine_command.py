@@ -105,9 +105,7 @@ def test_status_tells_where_to_look(run: Run, store: Store, cluster: FakeCluster
     assert "quarantine" not in run("status", "orders").out
     cluster.objects["status"]["regions"][0]["quarantine"] = {"tails": 2, "rows": 12, "bytes": 100}
     out = run("status", "orders").out
-    assert (
-        "us-east keeps 12 changes of its own in quarantine (2 tails): `rstore quarantine list orders`" in out
-    )
+    assert "us-east keeps 12 changes of its own in quarantine (2 tails): `rstore quarantine list orders`" in out
 
 
 def test_show_prints_rows_in_order(run: Run, store: Store) -> None:
