@@ -82,7 +82,7 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
             for index, receipt in enumerate(found):
                 if receipt.mode == PLANNED or receipt.from_region != region.name or receipt.to_region == region.name:
                     continue
-                if receipt.epoch > tail.epoch:  # the first failover out of that epoch
+                if tail.epoch < receipt.epoch <= tail.replaced_by_epoch:  # the first failover out of that epoch
                     found[index] = replace(receipt, revisions_lost=lost)
                     break
     return tuple(found)

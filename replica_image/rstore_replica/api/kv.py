@@ -17,6 +17,7 @@ from rstore_api.errors import (
     FutureRevision,
     InvalidRequest,
     NoPrimary,
+    OutcomeUnknown,
     StoreError,
     TooManyRequests,
 )
@@ -177,12 +178,17 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
             raise Compacted
         if request.revision > self._machine.revision:
             raise FutureRevision
+        epoch = self._machine.state.epoch
+        if not self._lease_held(epoch):
+            raise NoPrimary("the lease has run out: too few regions can be reached")
         entry = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=request.revision))
         result = await self._group.propose(
             entry.SerializeToString(), timeout_seconds=min(remaining, COMPACT_TIMEOUT_SECONDS)
         )
         if isinstance(result, StoreError):
             raise result
+        if not self._lease_held(epoch):
+            raise OutcomeUnknown("the lease has run out")
         response = rpc_pb2.CompactionResponse()
         self._identity.fill(response.header, revision=self._machine.revision)
         return response

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from rstore_operator.failover.choice import REVISION_JUMP, Rules
 from rstore_operator.failover.loss_gate import expected_loss
+from rstore_operator.failover.unplanned_plan import corrected
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planning.observed import FenceAnswer, Observed
+from rstore_operator.resource.state import AUTOMATIC, Outcome, QuarantinedTail, Receipt, RegionStatus, Trigger
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,15 @@ def test_revisions_that_were_left_out_are_not_lost(last_known: int, held: int, l
     rules, voters = Rules({}, 3000), electorate(Observed(), ("east", "west"))
     loss = expected_loss("east", 2, last_known, target, [target], Observed(), voters, rules, final=False)
     assert loss.revisions == lost
+
+
+@pytest.mark.parametrize(("replaced_by", "counted"), [(2, 9), (3, 4)])
+def test_a_tail_counts_for_the_failover_that_left_it_behind(replaced_by: int, counted: int) -> None:
+    """Not for a later one out of the same region: that had lost its tail to another before it was primary."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    receipt = Receipt(
+        Trigger.PRIMARY_LOST, Outcome.SUCCEEDED, "west", "east", 3, at, at, (), 10, 1.0, 9, mode=AUTOMATIC
+    )
+    tail = QuarantinedTail(1, 17, 20, 4, 100, "1-17-20.wal", replaced_by)
+    [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),))
+    assert found.revisions_lost == counted

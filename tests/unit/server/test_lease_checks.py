@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from rstore_api.errors import NoPrimary, OutcomeUnknown
+from rstore_api.errors import AlreadyDone, KeyNotFound, NoPrimary, OutcomeUnknown, StoreError
 from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.api.batcher import Batcher
+from rstore_replica.api.identity import Identity
+from rstore_replica.api.kv import KvServicer
+from rstore_replica.api.router import CallInfo
+from rstore_replica.config import Limits
+from unit.server.server_fakes import FakeGroup, region_state
 
 
 class Gate:
@@ -52,3 +59,68 @@ async def test_checked_before_proposing_and_when_acknowledging() -> None:
         await _put(batcher)
     assert group.proposed == 2, "nothing was proposed"
     await batcher.close()
+
+
+class DoneGroup(Group):
+    """Answers that the request was carried out before, or with another error of the state machine."""
+
+    def __init__(self, answer: StoreError) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        await super().propose(entry, timeout_seconds=timeout_seconds)
+        return [self.answer]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(AlreadyDone("at revision 7"), OutcomeUnknown), (KeyNotFound(), KeyNotFound)]
+)
+async def test_that_it_was_done_before_is_not_told_without_the_lease(
+    answer: StoreError, told: type[StoreError]
+) -> None:
+    group, held = DoneGroup(answer), {4}
+    group.meanwhile = held.clear
+    batcher = Batcher(
+        group=group,  # type: ignore[arg-type]
+        gate=Gate(),
+        write_limits=lambda _bytes: rstore_pb2.WriteLimits(),
+        lease_held=lambda epoch: epoch in held,
+    )
+    with pytest.raises(told):
+        await _put(batcher)
+    await batcher.close()
+
+
+class CompactingGroup(FakeGroup):
+    """Commits a compaction; the lease may run out meanwhile."""
+
+    held_epochs: set[int]
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        self.proposals.append(rstore_pb2.LogEntry.FromString(entry))
+        self.held_epochs.clear()
+        return None
+
+
+async def test_a_compaction_is_not_told_without_the_lease() -> None:
+    state = region_state(epoch=4)
+    machine: Any = SimpleNamespace(revision=100, compact_revision=1, state=state)
+    group = CompactingGroup()
+    group.held_epochs = {4}
+    servicer = KvServicer(
+        calls=None,  # type: ignore[arg-type]
+        router=None,  # type: ignore[arg-type]
+        batcher=None,  # type: ignore[arg-type]
+        machine=machine,
+        group=group,
+        identity=Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group),
+        limits=Limits(),
+        lease_held=lambda epoch: epoch in group.held_epochs,
+    )
+    call = CallInfo(asyncio.get_running_loop().time() + 5, forwarded=False)
+    for error, proposed in ((OutcomeUnknown, 1), (NoPrimary, 1)):
+        with pytest.raises(error, match="lease"):
+            await servicer._compact(rpc_pb2.CompactionRequest(revision=50), call)
+        assert len(group.proposals) == proposed
+    servicer.close()
