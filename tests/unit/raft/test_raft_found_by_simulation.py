@@ -8,6 +8,8 @@ import random
 from pathlib import Path
 
 import pytest
+from hazards.hazard_ours import OurGroup
+from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftConfig, SystemClock
 from rstore_replica.raft.checkpoints import CheckpointStore, Manifest, write_manifest
 from rstore_replica.raft.disk import LocalDisk
@@ -85,3 +87,28 @@ def test_a_checkpoint_whose_removal_was_interrupted_does_not_keep_the_replica_fr
     assert newest is not None
     assert newest[0].index == 20
     assert [path.name for path in sorted(tmp_path.iterdir())] == [paths[1].name, "journal"]
+
+
+def test_a_refusal_of_an_older_question_does_not_lead_the_leader_forward_again(tmp_path: Path) -> None:
+    """With one entry a message, leader and follower contradicted each other for ever: neither question was the other's
+    answer."""
+    group = OurGroup("abc", tmp_path, RaftConfig(append_batch_entries=1))
+    group.elect("a")
+    group.settle()
+    for number in range(10):
+        group.put("a", b"%d" % number)
+    group.settle(lambda sender, to, _: "b" not in (sender, to))
+    group.drop()
+    leader = group.replicas["a"].core
+    held = group.last_index("b")
+
+    def refuses(next_index: int) -> None:
+        refusal = pb.RaftAppendReply(next_index=next_index, reset=True)
+        leader.receive("b", pb.RaftEnvelope(term=leader.engine.term, append_reply=refusal))
+
+    refuses(held + 3)
+    refuses(held + 1)
+    refuses(held + 3)
+    assert leader.engine.next_index("b") == held + 1
+    group.settle()
+    assert group.last_index("b") == group.last_index("a")
