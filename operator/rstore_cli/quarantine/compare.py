@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rstore_api.client import Client
+from rstore_api.errors import StoreError
 from rstore_api.proto.kv_pb2 import KeyValue
+from rstore_api.proto.rstore_pb2 import QuarantinedRow
 
 from rstore_cli.quarantine.access import Access, RegionTail
 from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict, add_row, verdict
@@ -51,28 +53,51 @@ async def for_each_key(
     *,
     timeout_seconds: float,
 ) -> AsyncIterator[T]:
-    """What ``act`` makes of each key, in the order of the tail's last rows, several keys at a time."""
+    """What ``act`` makes of each key, in the order of the tail's last rows, several keys at a time.
 
-    async def compare(key: bytes, value: bytes) -> T:
-        found = await client.get(key, timeout_seconds=timeout_seconds)
-        present = found.kvs[0] if found.kvs else None
-        change = changes[key]
-        meaning = verdict(change, value, present, tail.known.fork_revision)
-        return await act(Compared(key, change, value, present, meaning))
+    At the first StoreError no further key is begun; what became of those under way still comes, then it is raised.
+    """
 
-    waiting: list[asyncio.Task[T]] = []
+    async def compare(key: bytes, value: bytes) -> T | StoreError:
+        try:
+            found = await client.get(key, timeout_seconds=timeout_seconds)
+            present = found.kvs[0] if found.kvs else None
+            change = changes[key]
+            meaning = verdict(change, value, present, tail.known.fork_revision)
+            return await act(Compared(key, change, value, present, meaning))
+        except StoreError as error:
+            return error
+
+    waiting: list[asyncio.Task[T | StoreError]] = []
+    failure: StoreError | None = None
     try:
-        async for page in access.rows(tail, timeout_seconds=timeout_seconds):
-            for row in page:
-                change = changes.get(row.key)
-                if change is None or not change.is_of(row):
-                    continue
-                if len(waiting) >= IN_FLIGHT:
-                    yield await waiting.pop(0)
-                waiting.append(asyncio.create_task(compare(row.key, row.value)))
+        async for row in _last_rows(access, tail, changes, timeout_seconds):
+            if len(waiting) >= IN_FLIGHT:
+                result = await waiting.pop(0)
+                if isinstance(result, StoreError):
+                    failure = result
+                    break
+                yield result
+            waiting.append(asyncio.create_task(compare(row.key, row.value)))
         while waiting:
-            yield await waiting.pop(0)
+            result = await waiting.pop(0)
+            if isinstance(result, StoreError):
+                failure = failure or result
+            else:
+                yield result
+        if failure is not None:
+            raise failure
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _last_rows(
+    access: Access, tail: RegionTail, changes: dict[bytes, KeyChange], timeout_seconds: float
+) -> AsyncIterator[QuarantinedRow]:
+    async for page in access.rows(tail, timeout_seconds=timeout_seconds):
+        for row in page:
+            change = changes.get(row.key)
+            if change is not None and change.is_of(row):
+                yield row

@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rstore_api.client import Client
+from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2
 
 from rstore_cli.cluster import Cluster, Target
@@ -103,10 +104,11 @@ def replay(
     access = Access.to(cluster, name)
     selection, rules = Selection.of(key, prefix), Rules(overwrite, include_deletes, dry_run)
 
-    async def work() -> tuple[list[Replayed], list[bytes]]:
+    done: list[Replayed] = []
+
+    async def work() -> list[bytes]:
         found = await access.find(tail)
         changes = await last_changes(access, found, selection, timeout_seconds=timeout)
-        done: list[Replayed] = []
         with Progress(console=stderr(), disable=not stderr().is_terminal, transient=True) as progress:
             bar = progress.add_task("replaying", total=len(changes))
             async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
@@ -117,12 +119,21 @@ def replay(
                 async for one in for_each_key(access, client, found, changes, act, timeout_seconds=timeout):
                     done.append(one)
                     progress.advance(bar)
-        return done, selection.missing_from(changes)
+        return selection.missing_from(changes)
 
-    done, missing = asyncio.run(work())
+    missing: list[bytes] = []
+    failure: StoreError | CliError | None = None
+    try:
+        missing = asyncio.run(work())
+    except (StoreError, CliError) as error:
+        if not done:
+            raise
+        failure = error
     counts = Counter(one.result.value for one in done)
     data = {"counts": dict(sorted(counts.items())), "keys": [replayed_data(one) for one in done]}
     emit(data, output, lambda console: _print(console, done, counts))
+    if failure is not None:
+        raise CliError(f"it ended early: {failure}", hint="repeat it; what was written already is not written again")
     if missing:
         named = ", ".join(shown(one) for one in missing)
         raise CliError(f"not in the tail: {named}", hint=f"`rstore quarantine show {name} {tail}` lists its keys")

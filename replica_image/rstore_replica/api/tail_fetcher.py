@@ -25,6 +25,8 @@ from rstore_replica.replication.ports import RaftGroup
 _log = get_logger("tail_fetcher")
 
 INTERVAL_SECONDS = 2.0
+MAX_INTERVAL_SECONDS = 60.0
+"""Between rounds in which nobody could give what is missing."""
 
 Open = Callable[[str], QuarantineClient]
 """A client of the replica at a peer address."""
@@ -40,9 +42,11 @@ class TailFetcher:
 
     async def run(self) -> None:
         """Looks for what is missing, for ever."""
+        pause = INTERVAL_SECONDS
         while True:
             await self.fetch_missing()
-            await asyncio.sleep(INTERVAL_SECONDS)
+            pause = min(2 * pause, MAX_INTERVAL_SECONDS) if self.missing() else INTERVAL_SECONDS
+            await asyncio.sleep(pause)
 
     async def fetch_missing(self) -> None:
         """One round: every file that is missing here and that another replica gives away."""

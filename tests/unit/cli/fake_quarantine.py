@@ -83,6 +83,8 @@ class QuarantineReplica(FakeReplica, rstore_pb2_grpc.QuarantineServicer):
     def Txn(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.TxnResponse:
         if self.before_txn is not None:
             self.before_txn()
+        if self.failure is not None:
+            _abort(context, self.failure)
         (compare,), (operation,) = request.compare, request.success
         answer = rpc_pb2.TxnResponse(succeeded=self.keys.get(compare.key, (b"", 0))[1] == compare.mod_revision)
         if answer.succeeded:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
+from rstore_api.errors import NoSpace
 from rstore_cli.cluster import Pod
 from unit.cli.conftest import Run
 from unit.cli.fake_quarantine import FORK, FakeTail, QuarantineReplica, delete, put
@@ -226,6 +227,26 @@ def test_replay_never_undoes_a_write_that_came_at_the_same_moment(run: Run, stor
     assert ran.code == 1
     assert "written at this moment" in ran.out
     assert store.keys[b"untouched"] == (b"just now", NEW + 50)
+
+
+def test_a_replay_that_ends_early_says_what_it_wrote(run: Run, store: Store) -> None:
+    writes = 0
+
+    def fail_from_the_second_on() -> None:
+        nonlocal writes
+        writes += 1
+        store.primary.failure = NoSpace("full") if writes > 1 else None
+
+    store.primary.before_txn = fail_from_the_second_on
+    ran = run("quarantine", "replay", "orders", "1-11-18", "--all", "-o", "json")
+    assert ran.code == 1
+    assert "it ended early: etcdserver: mvcc: database space exceeded: full" in ran.err
+    assert "hint: repeat it" in ran.err
+    assert sum(result == "put" for result in results(ran.out).values()) == 1
+    store.primary.before_txn = store.primary.failure = None
+    ran = run("quarantine", "replay", "orders", "1-11-18", "--all", "-o", "json")
+    assert store.keys[b"fresh"][0] == b"2"
+    assert sum(result == "put" for result in results(ran.out).values()) == 2
 
 
 def test_replay_wants_to_know_which_keys(run: Run, store: Store) -> None:
