@@ -51,6 +51,10 @@ class Holds:
         """The revision from which on nothing has been removed: that of the compaction, or of the lowest hold."""
         return min((position.compact_revision, *(hold.revision for hold in self._holds)))
 
+    def clear(self) -> None:
+        """Other data has taken the place of what was held; moving or releasing those holds does nothing any more."""
+        self._holds = ()
+
     def _changed(self, hold: Hold, released: bool) -> None:
         if hold not in self._holds:
             return

@@ -208,6 +208,8 @@ class Machine(Reads):
         before, before_state = self._position, self._state
         self._position, self._state = position, state
         self._store = self._store.at_generation(position.generation)
+        if position.generation != before.generation:
+            self._holds.clear()
         if position.revision != before.revision:
             self._revision_changes.tell(position.revision)
         if state is not before_state:
@@ -303,6 +305,7 @@ class Machine(Reads):
             before, before_state = self._position, self._state
             self._store.close()
             self._load()
+            self._holds.clear()
             position, state = self._position, self._state
             self._position, self._state = before, before_state
         self._publish(position, state)

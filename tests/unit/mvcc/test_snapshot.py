@@ -122,6 +122,26 @@ def test_holding_does_not_show_to_readers(us: Replica) -> None:
         us.machine.rows_after(10, max_bytes=1 << 20, max_rows=1000)
 
 
+def test_what_was_held_is_gone_with_the_data(us: Replica, eu: Replica, tmp_path: Path) -> None:
+    eu.follow(us)
+    hold = eu.machine.hold(20)
+    us.put(b"key-00", b"later")
+    install(us, eu)
+    with pytest.raises(Compacted):
+        eu.machine.rows_after(20, max_bytes=1 << 20, max_rows=1000)
+    with pytest.raises(Compacted):
+        eu.machine.snapshot_after(b"", 20, max_bytes=1 << 20, max_rows=1000)
+    hold.move(30)
+    hold.release()
+
+    hold = us.machine.hold(20)
+    us.compact(40)
+    eu.machine.checkpoint(tmp_path / "checkpoint")
+    us.machine.restore(tmp_path / "checkpoint")
+    with pytest.raises(Compacted):
+        us.machine.rows_after(20, max_bytes=1 << 20, max_rows=1000)
+
+
 def test_the_lowest_of_several_holds_counts(us: Replica) -> None:
     low, high = us.machine.hold(10), us.machine.hold(20)
     us.compact(40)
