@@ -100,5 +100,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if handle._cancelled:
                 continue
             process = handle._context.get(PROCESS)
-            if process is None or process.alive:
+            if process is None or (process.alive and process.stopped is None):
                 handle._run()
+            elif process.alive:
+                process.stopped.append(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -24,12 +25,25 @@ class Process:
         self.name = name
         self.incarnation = incarnation
         self.alive = True
+        self.stopped: list[asyncio.Handle] | None = None
+        """What waits while the process does not get to run (its machine is busy, or it was told to stop)."""
         self._context = contextvars.copy_context()
         self._context.run(PROCESS.set, self)
 
     def kill(self) -> None:
         """No handler, no clean-up: what it had scheduled just does not happen."""
         self.alive = False
+
+    def pause(self, seconds: float) -> None:
+        """It does not get to run for so long; time goes on."""
+        if self.stopped is None:
+            self.stopped = []
+            asyncio.get_running_loop().call_later(seconds, self._go_on, context=contextvars.Context())
+
+    def _go_on(self) -> None:
+        stopped, self.stopped = self.stopped or [], None
+        ready: deque[asyncio.Handle] = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+        ready.extend(stopped)
 
     def context(self) -> contextvars.Context:
         """A context to run something of this process in."""

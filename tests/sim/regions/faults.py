@@ -57,6 +57,7 @@ class RegionFaults:
             (2, self._return_during_failover),
             (1, self._kill_operator_at_a_step),
             (1, self._lose_replica),
+            (2, self._stall),
         ]
 
     def _all(self) -> list[tuple[float, Fault]]:
@@ -68,6 +69,8 @@ class RegionFaults:
             (3, self._force_while_unseen),
             (2, self._lose_replica),
             (2, self._stop_replica),
+            (3, self._stall),
+            (2, self._split_region),
             (4, self._cut_regions),
             (3, self._isolate_region),
             (2, self._cut_operator),
@@ -104,6 +107,7 @@ class RegionFaults:
         self._kube.down = False
         self._kube.annotate(paused=None)
         for hosts in self._hosts.values():
+            hosts[0].network.heal()
             for host in hosts:
                 if host.stopping:
                     host.crash(power=False)
@@ -257,6 +261,31 @@ class RegionFaults:
         host = self._rng.choice(self._hosts[self._some_region()])
         await host.stop()
         await self._start([host])
+
+    async def _stall(self) -> None:
+        """A process does not get to run for a while, and does not notice."""
+        hosts = [host for host in self._hosts[self._some_region()] if host.process is not None]
+        stalled: list[Host | OperatorHost] = [*hosts, *self._operators]
+        for one in self._rng.sample(stalled, self._rng.choice([1, 1, 2]) if len(stalled) > 1 else 1):
+            seconds = self._rng.choice([0.2, 1.0, 3.0, 6.0]) * self._rng.uniform(0.5, 1.5)
+            if one.process is not None:
+                self._trace.fault(f"{one.name} stalls for {seconds:.1f} s")
+                one.process.pause(seconds)
+        await asyncio.sleep(self._rng.uniform(0.0, 3.0))
+
+    async def _split_region(self) -> None:
+        """A replica cannot reach the others of its region; everybody else reaches them all."""
+        large = [hosts for hosts in self._hosts.values() if len(hosts) > 1]
+        if not large:
+            return
+        hosts = self._rng.choice(large)
+        host = next((found for found in hosts if found.leads), hosts[0])
+        network = host.network
+        self._trace.fault(f"split {host.name} from its region")
+        network.isolate({host.name}, {found.name for found in hosts}, outward=self._rng.random() < 0.8)
+        await asyncio.sleep(self._while_seconds())
+        self._trace.fault(f"{host.name} is back with its region")
+        network.heal()
 
     # ------------------------------------------------------------------ lines
 
