@@ -108,9 +108,22 @@ class Reads:
 
     def refusal_of_export(self) -> StoreError | None:
         """NoSpace when there is no room for more of a tail on this replica's volume."""
+        return self._refusal_of("more of a diverged tail in quarantine")
+
+    def refusal_of_staging(self) -> StoreError | None:
+        """NoSpace when there is no room for more of a snapshot on this replica's volume."""
+        return self._refusal_of("more of a snapshot")
+
+    def _refusal_of(self, what: str) -> StoreError | None:
         with self._gate.shared():
             full = self._store.disk_is_full()
-        return NoSpace("the disk has no room for more of a diverged tail in quarantine") if full else None
+        return NoSpace(f"the disk has no room for {what}") if full else None
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether what compaction could remove is needed: nine tenths of the quota are in use, or the disk is full."""
+        with self._gate.shared():
+            return self._store.in_use_bytes() * 10 > self._quota_bytes * 9 or self._store.disk_is_full()
 
     def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
         """The limits a leader must put into each write batch it proposes, so that all replicas decide alike.

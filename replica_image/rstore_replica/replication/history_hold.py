@@ -3,7 +3,7 @@
 While a region takes what it needs, the rows it is about to need stay on this replica, whatever clients and retention
 have compacted meanwhile: else a compaction would turn every lag into a snapshot, and what was written during a snapshot
 could not follow it. That must not go on for ever, so a region that does not get on, or that has kept compaction waiting
-for too long altogether, has to begin anew with a snapshot.
+for too long altogether, has to begin anew with a snapshot. Nor when the room is needed for writes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class HistoryHold:
     def __init__(
         self, target: str, *, machine: ReplicatedMachine, clock: Clock, idle_seconds: float, total_seconds: float
     ) -> None:
-        """Let go when compaction has waited for ``idle_seconds`` without progress, or for ``total_seconds`` at all."""
+        """Let go when compaction has waited for ``idle_seconds`` without progress, or for ``total_seconds`` at all; and
+        when the store is nearly full.
+        """
         self._target = target
         self._machine = machine
         self._clock = clock
@@ -65,7 +67,8 @@ class HistoryHold:
         if self._waiting_since is None:
             self._waiting_since = now
         idle, total = now - max(self._progress_at, self._waiting_since), now - self._waiting_since
-        if idle >= self._idle_seconds or total >= self._total_seconds:
+        full = self._machine.is_nearly_full
+        if full or idle >= self._idle_seconds or total >= self._total_seconds:
             log.warning(
                 "history_let_go",
                 region=self._target,
@@ -73,6 +76,7 @@ class HistoryHold:
                 compact_revision=self._machine.compact_revision,
                 idle_seconds=round(idle, 1),
                 waited_seconds=round(total, 1),
+                nearly_full=full,
             )
             self.release()
 

@@ -112,6 +112,13 @@ class ReplicatedMachine(Protocol):
     def refusal_of_export(self) -> errors.StoreError | None:
         """NoSpace when there is no room for more of a tail on this replica's volume."""
 
+    def refusal_of_staging(self) -> errors.StoreError | None:
+        """NoSpace when there is no room for more of a snapshot on this replica's volume."""
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether the room that compaction could make is needed."""
+
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> RowBatchView:
         """Whole revisions after ``revision``, never across the start of an epoch; raises ``errors.Compacted``."""
 

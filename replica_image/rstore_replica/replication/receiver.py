@@ -263,6 +263,9 @@ class Receiver:
             elif kind == "batch":
                 await inflow.take(request.batch)
             elif kind == "snapshot":
+                refusal = self._machine.refusal_of_staging()
+                if refusal is not None:
+                    raise self._refusal_for(refusal)
                 await inflow.take_chunk(request.snapshot)
             else:
                 raise RefusedError(pb.StreamRefusal.UNSPECIFIED, "rows or a heartbeat were expected")

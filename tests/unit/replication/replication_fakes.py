@@ -157,6 +157,11 @@ class FakeMachine:
     def refusal_of_export(self) -> errors.StoreError | None:
         return None
 
+    def refusal_of_staging(self) -> errors.StoreError | None:
+        return None
+
+    is_nearly_full = False
+
     def _rewind(self, command: pb.LogEntry) -> object:
         outcome = rules.accept_rewind(self.state, self.revision, command.rewind)
         if isinstance(outcome, errors.StoreError) or outcome is self.state:

@@ -96,6 +96,20 @@ def test_a_region_that_gets_on_is_not_waited_for_without_end(source: Replica, ho
     assert not hold.take(30)
 
 
+def test_nobody_is_waited_for_when_the_store_is_nearly_full(
+    source: Replica, hold: HistoryHold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold.take(20)
+    source.compact(100)
+    hold.review()
+    assert sweep(source) == 20
+    assert not source.machine.is_nearly_full
+    monkeypatch.setattr(source.machine, "_quota_bytes", source.machine.db_in_use_bytes)
+    assert source.machine.is_nearly_full
+    hold.review()
+    assert sweep(source) == 100
+
+
 def test_who_caught_up_may_take_as_long_again(source: Replica, hold: HistoryHold, clock: Clock) -> None:
     for revision in (20, 30):
         hold.take(revision)

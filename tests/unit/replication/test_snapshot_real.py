@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.replication import snapshot_source
 from unit.replication.replication_fakes import STORE, eventually
@@ -283,6 +284,22 @@ async def test_what_another_chain_staged_is_never_gone_on_with(regions, wires, g
     wires.cut.clear()
     await all_equal(regions)
     assert {value for value, _, _ in west.contents().values()} == {b"v" * 20, b"new"}
+
+
+async def test_a_region_without_room_takes_nothing_and_goes_on_when_there_is_some(regions, wires, gate, monkeypatch):
+    east, _, west = regions
+    await fill(east, 0, 100)
+    await compact(east)
+    gate.until(50)
+    wires.cut.clear()
+    await staged(west, 50)
+    with monkeypatch.context() as disk:
+        disk.setattr(west.machine, "refusal_of_staging", lambda: errors.NoSpace("no room for a snapshot"))
+        gate.until(9999)
+        await eventually(lambda: "no room for a snapshot" in east.lag("west").last_error)
+        assert west.machine.staged.rows < 70
+        assert west.machine.revision == 1
+    await all_equal(regions)
 
 
 async def test_memory_is_bounded_by_the_window_on_both_sides(tmp_path, wires, monkeypatch):
