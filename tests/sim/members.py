@@ -58,7 +58,7 @@ class Members:
     async def _add(self, leader: Host, host: Host) -> None:
         if host.retired:
             host.retired = False
-            host.members = tuple(member_of(other) for other in self._hosts if other.name in self.wanted)
+            host.members = tuple(member_of(other) for other in self._hosts if not other.retired)
             host.start()
         group = leader.group
         assert group is not None

@@ -20,6 +20,7 @@ from .core import RaftCore
 from .disk import Disk
 from .journal import Journal
 from .membership import Membership
+from .trailing import first_to_keep
 from .types import JournalDamaged, RaftError, StateMachine
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class CheckpointStore:
         try:
             path = await self._disk.run_aside(work)
             if not core.paused and journal.first_index < index <= journal.last_index:
-                journal.compact(self._new_first(journal, index), base_applied)
+                journal.compact(first_to_keep(core, journal, index, self._config), base_applied)
             self._last_index, self._last_bytes = index, total_bytes
             self.remove_older(path)
             logger.info("raft_checkpoint_made index=%d first_index=%d", index, journal.first_index)
@@ -187,14 +188,6 @@ class CheckpointStore:
             now = self._clock.monotonic()
             self._not_before = now + 9 * (now - started)
             self._task = None
-
-    def _new_first(self, journal: Journal, index: int) -> int:
-        first = max(journal.first_index, index - self._config.trailing_entries)
-        excess = journal.size_between(first, index) - self._config.trailing_bytes
-        while excess > 0 and first < index:
-            excess -= journal.size_between(first, first)
-            first += 1
-        return first
 
     def publish(self, unfinished: Path, index: int, term: int) -> Path:
         """Gives a complete checkpoint its name, durably. Blocking."""
