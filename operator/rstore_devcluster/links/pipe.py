@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections import deque
 from collections.abc import Callable
@@ -48,11 +49,11 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Send."""
 
-    def can_write_eof(self) -> bool:
-        """Whether its sending half can be ended alone."""
+    def is_closing(self) -> bool:
+        """Whether it takes nothing any more."""
 
     def write_eof(self) -> None:
-        """End the sending half."""
+        """End the sending half. Raises OSError when the other side is gone."""
 
     def close(self) -> None:
         """End it when all is sent."""
@@ -97,7 +98,7 @@ class Pipe:
 
     def feed(self, data: bytes) -> None:
         """Bytes have come in."""
-        if self._finished:
+        if self._finished or self._sink.is_closing():
             return
         rule = self._link.rule
         if rule.passes_at_once and not self._queue and not self._sink_full:
@@ -187,11 +188,14 @@ class Pipe:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._sink.is_closing():
+            self.finish()
+            return
         now = self._loop.time() + TIMER_SECONDS
         while self._queue and not self._sink_full and not self._link.rule.cut and self._queue[0][0] <= now:
             _, data = self._queue.popleft()
             if data is _EOF:
-                if self._sink.can_write_eof():
+                with contextlib.suppress(OSError):  # the other side is gone, and that comes next
                     self._sink.write_eof()
             elif data is _CLOSED:
                 self.finish()

@@ -176,3 +176,35 @@ async def test_where_nobody_listens_the_dialler_sees_its_connection_end():
         with suppress(ConnectionError):
             assert await asyncio.wait_for(reader.read(1), 5) == b""
         writer.close()
+
+
+async def test_an_end_that_was_held_back_and_has_nobody_left_to_hear_it_breaks_nothing():
+    """Both sides have gone while the link was cut: what each was to hear comes out when it is whole again."""
+    gone = asyncio.Event()
+
+    async def goes_away(reader, writer):
+        await reader.readexactly(1)
+        writer.write_eof()
+        await gone.wait()
+        writer.transport.abort()
+
+    async with relayed(handler=goes_away) as (relay, there, back):
+        writers = []
+        for _ in range(3):
+            _, writer = await asyncio.open_connection(relay.host, relay.port)
+            writer.write(b"x")
+            writers.append(writer)
+        await asyncio.sleep(0.1)
+        there.change(LinkRule(cut=HANG))
+        back.change(LinkRule(cut=HANG))
+        for writer in writers:
+            writer.write_eof()
+            writer.transport.abort()
+        gone.set()
+        await asyncio.sleep(0.1)
+        there.change(LinkRule())
+        back.change(LinkRule())
+        reader, writer = await asyncio.open_connection(relay.host, relay.port)
+        writer.write(b"x")
+        assert await asyncio.wait_for(reader.read(1), 5) == b""
+        writer.close()
