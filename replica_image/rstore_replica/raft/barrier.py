@@ -39,11 +39,15 @@ class Barrier:
         self._arrived.append(future)
         return future
 
-    def advance(self) -> None:
-        """Goes on with what the core has learnt since; :meth:`.core.RaftCore.tick` sends a question begun here."""
+    def advance(self) -> bool:
+        """Goes on with what the core has learnt since.
+
+        Answers whether a question was begun: :meth:`.core.RaftCore.tick` sends it.
+        """
         core = self._core
         if not core.is_leader:
-            return
+            return False
+        began = False
         if self._asking and core.log.round_confirmed(self._round):
             self._confirmed.append((self._read_index, self._asking))
             took = self._clock.monotonic() - self._asked_at
@@ -54,12 +58,14 @@ class Barrier:
             if self._asking:
                 self._read_index = core.engine.commit_index
                 self._round = core.log.begin_round()
+                began = True
                 if core.log.round_confirmed(self._round):
                     self._wake()
         while self._confirmed and self._confirmed[0][0] <= core.engine.last_applied:
             for future in self._confirmed.pop(0)[1]:
                 if not future.done():
                     future.set_result(None)
+        return began
 
     def _may_ask(self) -> bool:
         """Whether the last question is old enough; if not, there will be a call when it is."""

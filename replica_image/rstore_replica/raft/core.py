@@ -120,9 +120,10 @@ class RaftCore:
     def has_quorum_contact(self, within_seconds: float) -> bool:
         """Leader: a majority was heard from within that time."""
         since = self._clock.monotonic() - within_seconds
-        voters = self.membership.voters
-        heard = sum(peer == self._name or self.engine.last_response(peer) > since for peer in voters)
-        return heard >= self.majority
+        missing = self.membership.majority
+        for peer in self.membership.voters:
+            missing -= peer == self._name or self.engine.last_response(peer) > since
+        return missing <= 0
 
     def next_deadline(self) -> float:
         """Clock reading at which :meth:`tick` has something to do though nothing happens."""

@@ -6,9 +6,10 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from .worker import Worker
 
 T = TypeVar("T")
 
@@ -115,7 +116,7 @@ class LocalDisk:
     """The machine's disk, with one worker thread for what blocks."""
 
     def __init__(self) -> None:
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="raft-disk")
+        self._worker = Worker("raft-disk")
 
     def open(self, path: Path) -> DiskFile:
         """See :class:`Disk`."""
@@ -161,7 +162,7 @@ class LocalDisk:
 
     async def run(self, work: Callable[[], T]) -> T:
         """See :class:`Disk`."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+        return await self._worker.run(work)
 
     async def run_aside(self, work: Callable[[], T]) -> T:
         """See :class:`Disk`."""
@@ -169,4 +170,4 @@ class LocalDisk:
 
     def close(self) -> None:
         """See :class:`Disk`."""
-        self._worker.shutdown(wait=True)
+        self._worker.close()

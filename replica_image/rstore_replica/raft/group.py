@@ -227,17 +227,17 @@ class Group:
         refusal = str(getattr(self._transport, "refusal", ""))
         reason = str(self._failure or "") or self._receiver.progress or self._room.reason
         return GroupStatus(
-            name=self._name,
-            role=engine.role,
-            leader=engine.leader,
-            term=engine.term,
-            commit_index=engine.commit_index,
-            applied_index=engine.last_applied,
-            last_index=self._journal.last_index,
-            members=membership.members or self._members,
-            leader_since=self._leader_since if engine.role is Role.LEADER else None,
-            not_ready_reason=reason or why_not_counted(self._core, self._name, refusal),
-            learners=membership.learners,
+            self._name,
+            engine.role,
+            engine.leader,
+            engine.term,
+            engine.commit_index,
+            engine.last_applied,
+            self._journal.last_index,
+            membership.members or self._members,
+            self._leader_since if engine.role is Role.LEADER else None,
+            reason or why_not_counted(self._core, self._name, refusal),
+            membership.learners,
         )
 
     def on_change(self, callback: Callable[[GroupStatus], None]) -> None:
@@ -356,10 +356,10 @@ class Group:
             if not self._core.paused and self._applier.run(self._core.engine):
                 self._wake()
             self._notice_changes()
-            self._barrier.advance()
-            self._core.tick()
+            if self._barrier.advance():
+                self._core.tick()  # sends the question
+                self._notice_changes()
             self._checkpoints.consider(self._core, self._journal, wanted=self._sender.busy)
-            self._notice_changes()
         except Exception as error:
             self._fail(error)
             return

@@ -63,6 +63,8 @@ class LeaderLog:
         self._own_name = own_name
         self._peers = {peer: _Peer() for peer in membership.names if peer != own_name}
         self._membership = membership
+        self.targets = self._targets_of(membership)
+        """Who is sent the log: all members but this one."""
         self._journal = journal
         self._config = config
         self._emit = emit
@@ -75,6 +77,7 @@ class LeaderLog:
     def set_membership(self, membership: Membership) -> None:
         """Other members from now on. What a member of another identity has said does not count."""
         before, self._membership = self._membership, membership
+        self.targets = self._targets_of(membership)
         for peer in self.targets:
             known, now = before.get(peer), membership.get(peer)
             if peer not in self._peers:
@@ -83,10 +86,8 @@ class LeaderLog:
                 self._peers[peer] = _Peer(connected=self._peers[peer].connected)
                 self._engine.forget_peer(peer)
 
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Who is sent the log: all members but this one."""
-        return tuple(name for name in self._membership.names if name != self._own_name)
+    def _targets_of(self, membership: Membership) -> tuple[str, ...]:
+        return tuple(name for name in membership.names if name != self._own_name)
 
     def attach(self, engine: Engine) -> None:
         """The engine and this refer to each other."""
@@ -165,8 +166,8 @@ class LeaderLog:
 
     def advance_commit(self) -> None:
         """Commits what a majority holds durably, this replica's own disk counted like any other (section 5.4.2)."""
-        own, durable = self._own_name, self._journal.durable_index
-        held = sorted(durable if name == own else self._engine.match_index(name) for name in self._membership.voters)
+        own, durable, match = self._own_name, self._journal.durable_index, self._engine.match_index
+        held = sorted([durable if name == own else match(name) for name in self._membership.voters])
         index = held[len(held) - self._membership.majority]
         if index > self._engine.commit_index and self._journal.term_at(index) == self._engine.term:
             self._engine.commit_index = index

@@ -8,6 +8,8 @@ one. Identity 0 is that of the replicas with which a group of several began.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import msgspec
 
 from .types import Member, RaftError
@@ -27,41 +29,45 @@ class Replica(msgspec.Struct, frozen=True):
     learner: bool = False
 
 
-class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
     """All members from ``index`` on (kept here, not in the entry: there it is 0), and who was taken out."""
 
     replicas: tuple[Replica, ...] = ()
     removed: tuple[str, ...] = ()
     index: int = 0
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """All members, learners too."""
         return tuple(replica.name for replica in self.replicas)
 
-    @property
+    @cached_property
     def voters(self) -> tuple[str, ...]:
         """Members that count."""
         return tuple(replica.name for replica in self.replicas if not replica.learner)
 
-    @property
+    @cached_property
     def learners(self) -> tuple[str, ...]:
         """Members that do not count yet."""
         return tuple(replica.name for replica in self.replicas if replica.learner)
 
-    @property
+    @cached_property
     def majority(self) -> int:
         """How many voters decide."""
         return len(self.voters) // 2 + 1
 
-    @property
+    @cached_property
     def members(self) -> tuple[Member, ...]:
         """Names and addresses."""
         return tuple(Member(replica.name, replica.address) for replica in self.replicas)
 
     def get(self, name: str) -> Replica | None:
         """The member of that name."""
-        return next((replica for replica in self.replicas if replica.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Replica]:
+        return {replica.name: replica for replica in self.replicas}
 
     def votes(self, name: str, identity: int) -> bool:
         """Whether this very replica has a vote."""

@@ -137,14 +137,23 @@ class Engine:
             appendEntriesBatchSizeBytes=2 * config.max_entry_bytes,
         )
         kind = _safe_class(module.SyncObj, journal, replicate, apply_entry)
-        nodes = {peer: module.Node(peer) for peer in peers}
+        self._node_kind = _node_class(module.Node)
+        nodes = {peer: self._node_kind(peer) for peer in peers}
         self._nodes: dict[str, Any] = nodes
-        self._node_kind = module.Node
         self._clock = clock
         self._raft: Any = kind(module.Node(name), set(nodes.values()), conf=conf, transport=self._transport)
         missing = [attribute for attribute in PRIVATE_ATTRIBUTES if not hasattr(self._raft, f"_SyncObj__{attribute}")]
         if missing or self._transport.receive is None:
             raise RaftError(f"PySyncObj {VERSION} lacks {', '.join(missing) or 'the message callback'}")
+        # Looked at several times for each message, so not by name; PySyncObj never puts others in their place.
+        self._next_index: dict[Any, int] = self._get("raftNextIndex")
+        self._match_index: dict[Any, int] = self._get("raftMatchIndex")
+        self._last_response: dict[Any, float] = self._get("lastResponseTime")
+        self._roles = {
+            self._states.FOLLOWER: Role.FOLLOWER,
+            self._states.CANDIDATE: Role.CANDIDATE,
+            self._states.LEADER: Role.LEADER,
+        }
 
     def _get(self, name: str) -> Any:
         return getattr(self._raft, "_SyncObj__" + name)
@@ -163,8 +172,8 @@ class Engine:
         wanted = {self._node(peer) for peer in peers}
         known = self._get("otherNodes")
         for node in known - wanted:
-            for table in ("raftNextIndex", "raftMatchIndex", "lastResponseTime"):
-                self._get(table).pop(node, None)
+            for table in (self._next_index, self._match_index, self._last_response):
+                table.pop(node, None)
         self._set("otherNodes", wanted)
         for node in wanted - known:
             self._begin_peer(node)
@@ -174,33 +183,30 @@ class Engine:
         self._begin_peer(self._node(peer))
 
     def _begin_peer(self, node: Any) -> None:
-        self._get("raftNextIndex")[node] = self._journal.last_index + 1
-        self._get("raftMatchIndex")[node] = 0
-        self._get("lastResponseTime")[node] = self._clock.monotonic()
+        self._next_index[node] = self._journal.last_index + 1
+        self._match_index[node] = 0
+        self._last_response[node] = self._clock.monotonic()
 
     @property
     def role(self) -> Role:
         """What this replica is at the moment."""
-        state = self._get("raftState")
-        if state == self._states.LEADER:
-            return Role.LEADER
-        return Role.CANDIDATE if state == self._states.CANDIDATE else Role.FOLLOWER
+        return self._roles[self._raft._SyncObj__raftState]
 
     @property
     def term(self) -> int:
         """The current term."""
-        return int(self._get("raftCurrentTerm"))
+        return int(self._raft._SyncObj__raftCurrentTerm)
 
     @property
     def leader(self) -> str | None:
         """Name of the leader of the current term, if known."""
-        node = self._get("raftLeader")
+        node = self._raft._SyncObj__raftLeader
         return None if node is None else str(node.id)
 
     @property
     def commit_index(self) -> int:
         """Highest index known to be committed."""
-        return int(self._get("raftCommitIndex"))
+        return int(self._raft._SyncObj__raftCommitIndex)
 
     @commit_index.setter
     def commit_index(self, index: int) -> None:
@@ -210,7 +216,7 @@ class Engine:
     @property
     def last_applied(self) -> int:
         """Highest index applied."""
-        return int(self._get("raftLastApplied"))
+        return int(self._raft._SyncObj__raftLastApplied)
 
     @last_applied.setter
     def last_applied(self, index: int) -> None:
@@ -219,12 +225,12 @@ class Engine:
     @property
     def no_op_index(self) -> int:
         """Index of the no-op with which this replica began its last term as leader."""
-        return int(self._get("noopIDx") or 0)
+        return int(self._raft._SyncObj__noopIDx or 0)
 
     @property
     def election_deadline(self) -> float:
         """Clock reading after which this replica looks for a new leader."""
-        return float(self._get("raftElectionDeadline"))
+        return float(self._raft._SyncObj__raftElectionDeadline)
 
     @property
     def transfer_in_progress(self) -> bool:
@@ -237,27 +243,27 @@ class Engine:
 
     def next_index(self, peer: str) -> int:
         """Leader: the next entry to send to the peer."""
-        return int(self._get("raftNextIndex")[self._nodes[peer]])
+        return self._next_index[self._nodes[peer]]
 
     def set_next_index(self, peer: str, index: int) -> None:
         """Leader: see :meth:`next_index`."""
-        self._get("raftNextIndex")[self._nodes[peer]] = index
+        self._next_index[self._nodes[peer]] = index
 
     def match_index(self, peer: str) -> int:
         """Leader: the peer holds the log up to here, durably."""
-        return int(self._get("raftMatchIndex")[self._nodes[peer]])
+        return self._match_index[self._nodes[peer]]
 
     def set_match_index(self, peer: str, index: int) -> None:
         """Leader: see :meth:`match_index`."""
-        self._get("raftMatchIndex")[self._nodes[peer]] = index
+        self._match_index[self._nodes[peer]] = index
 
     def last_response(self, peer: str) -> float:
         """Leader: clock reading of the peer's last sign of life in this term."""
-        return float(self._get("lastResponseTime")[self._nodes[peer]])
+        return self._last_response[self._nodes[peer]]
 
     def note_response(self, peer: str, now: float) -> None:
         """Leader: the peer answered something of this term."""
-        self._get("lastResponseTime")[self._nodes[peer]] = now
+        self._last_response[self._nodes[peer]] = now
 
     def receive(self, peer: str, message: Message) -> None:
         """Gives a message, already checked by :mod:`.core`, to PySyncObj."""
@@ -291,6 +297,17 @@ class Engine:
     def apply_command(self, command: bytes) -> object:
         """Applies one entry's command (see ``_safe_class``)."""
         return self._get("doApplyCommand")(command)
+
+
+def _node_class(base: Any) -> Any:
+    """PySyncObj's nodes compare by their names, in Python; here there is one object for each name."""
+
+    class ReplicaNode(base):  # type: ignore[misc]
+        __eq__ = object.__eq__
+        __ne__ = object.__ne__
+        __hash__ = object.__hash__
+
+    return ReplicaNode
 
 
 def _safe_class(

@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 
 class Role(Enum):
     """What a replica is in its group at the moment."""
@@ -24,8 +26,7 @@ class Member:
     address: str
 
 
-@dataclass(frozen=True)
-class GroupStatus:
+class GroupStatus(msgspec.Struct, frozen=True):
     """A replica's view of its group at one moment. Two replicas may for a while both believe they lead."""
 
     name: str

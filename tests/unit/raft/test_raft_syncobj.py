@@ -78,3 +78,17 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     journal = Journal(tmp_path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16)
     with pytest.raises(RaftError, match=r"9\.9\.9 is required"):
         load_module(SystemClock(), random.Random(1), journal)
+
+
+def test_pysyncobj_goes_on_with_the_tables_it_began_with(tmp_path: Path) -> None:
+    one = engine(tmp_path, [])
+    tables = {name: one._get(name) for name in ("raftNextIndex", "raftMatchIndex", "lastResponseTime")}
+    one.begin_candidacy("n0", 0.0)
+    one.become_leader()
+    one.set_peers(("n2", "n3"))
+    one.step_down(5)
+    one.begin_candidacy("n0", 0.0)
+    one.become_leader()
+    one.receive("n2", {"type": "next_node_idx", "next_node_idx": 2, "reset": False, "success": True})
+    assert all(one._get(name) is table for name, table in tables.items())
+    assert one.match_index("n2") == 1
