@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from contextlib import asynccontextmanager, suppress
 
@@ -179,30 +181,27 @@ async def test_where_nobody_listens_the_dialler_sees_its_connection_end():
 
 
 async def test_an_end_that_was_held_back_and_has_nobody_left_to_hear_it_breaks_nothing():
-    """Both sides have gone while the link was cut: what each was to hear comes out when it is whole again."""
-    gone = asyncio.Event()
+    """The dialler is gone in the very moment in which it is to hear of the end of what it is told."""
 
-    async def goes_away(reader, writer):
+    reached, cut = asyncio.Event(), asyncio.Event()
+
+    async def says_all(reader, writer):
         await reader.readexactly(1)
+        reached.set()
+        await cut.wait()
         writer.write_eof()
-        await gone.wait()
-        writer.transport.abort()
+        await reader.read()
+        writer.close()
 
-    async with relayed(handler=goes_away) as (relay, there, back):
-        writers = []
-        for _ in range(3):
-            _, writer = await asyncio.open_connection(relay.host, relay.port)
-            writer.write(b"x")
-            writers.append(writer)
-        await asyncio.sleep(0.1)
-        there.change(LinkRule(cut=HANG))
+    async with relayed(handler=says_all) as (relay, _, back):
+        dialler = socket.create_connection((relay.host, relay.port))
+        dialler.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        dialler.send(b"x")
+        await reached.wait()
         back.change(LinkRule(cut=HANG))
-        for writer in writers:
-            writer.write_eof()
-            writer.transport.abort()
-        gone.set()
-        await asyncio.sleep(0.1)
-        there.change(LinkRule())
+        cut.set()
+        await asyncio.sleep(0.2)
+        dialler.close()
         back.change(LinkRule())
         reader, writer = await asyncio.open_connection(relay.host, relay.port)
         writer.write(b"x")
