@@ -27,12 +27,12 @@ class SemiSyncWorld(LossyWorld):
         return region.topology.sync.min_in_sync_regions if region.topology and region.topology.sync else 0
 
     def in_other_regions(self, region: FakeRegion, entry: tuple[int, int]) -> int:
-        return sum(entry in other.log for other in self.regions.values() if other is not region)
+        return sum(holds(other, entry) for other in self.regions.values() if other is not region)
 
     def guarantee(self, region: FakeRegion) -> int:
         wanted = 0 if region.name in self.degraded else self.rule(region)
-        told = [entry for entry in self.acked if entry in region.log]
-        return wanted if not told or self.in_other_regions(region, told[-1]) >= wanted else 0
+        told = next((entry for entry in reversed(self.acked) if holds(region, entry)), None)
+        return wanted if told is None or self.in_other_regions(region, told) >= wanted else 0
 
     def write(self) -> bool:
         """Goes into the log where the lease is held; :meth:`replicate` acknowledges it when it may."""
@@ -55,7 +55,7 @@ class SemiSyncWorld(LossyWorld):
                 ready = [
                     entry
                     for entry in self.pending
-                    if entry in region.log and self.in_other_regions(region, entry) >= required
+                    if holds(region, entry) and self.in_other_regions(region, entry) >= required
                 ]
                 self.acked += ready
                 self.pending = [entry for entry in self.pending if entry not in ready]
@@ -108,7 +108,13 @@ class SemiSyncWorld(LossyWorld):
     def lost(self) -> list[tuple[int, int]]:
         """Acknowledged, and not in the newest primary."""
         newest = max((r for r in self.regions.values() if r.primary), key=lambda r: r.epoch)
-        return [entry for entry in self.acked if entry not in newest.log]
+        return [entry for entry in self.acked if not holds(newest, entry)]
+
+
+def holds(region: FakeRegion, entry: tuple[int, int]) -> bool:
+    """Whether the region has this very change: each stands where its revision says."""
+    index = entry[0] - 2
+    return 0 <= index < len(region.log) and region.log[index] == entry
 
 
 def semi_sync(names: list[str], regions: int = 1, **replication: object) -> SemiSyncWorld:

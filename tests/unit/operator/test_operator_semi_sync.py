@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
 
 import pytest
@@ -12,6 +13,7 @@ from unit.operator.lossy_world import Memory, clone
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
 from unit.operator.test_operator_unplanned import condition, reasons, step_of
 
+HISTORIES = int(os.environ.get("RSTORE_SEMI_SYNC_HISTORIES", "6"))
 FIVE = ("us", "eu", "ap", "sa", "af")
 
 
@@ -193,7 +195,7 @@ def test_voters_that_have_forgotten_what_they_heard_say_nothing() -> None:
 
 
 @pytest.mark.parametrize("before_actions", [False, True], ids=["after acting", "between recording and acting"])
-@pytest.mark.parametrize("crash_at", [0, 1, 2, 5, 20, 30, 32, 34])
+@pytest.mark.parametrize("crash_at", [0, 1, 5, 20, 32, 34])
 @pytest.mark.parametrize("count", [2, 3])
 def test_a_crash_at_any_moment_is_resumed_and_loses_nothing(count: int, crash_at: int, before_actions: bool) -> None:
     world = fresh(count)
@@ -213,12 +215,12 @@ def test_a_crash_at_any_moment_is_resumed_and_loses_nothing(count: int, crash_at
     assert not world.lost()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(HISTORIES))
 def test_whatever_fails_nothing_acknowledged_is_lost_unless_somebody_accepts_it(seed: int) -> None:
     rng = random.Random(seed)
     world = fresh(*rng.choice([(2, 1), (3, 1), (5, 1), (5, 2)]), on_timeout=rng.choice(["Fail", "Degrade"]))
     degrades = world.spec["replication"]["onTimeout"] == "Degrade"
-    for _ in range(40):
+    for _ in range(25):
         name = rng.choice(sorted(world.regions))
         match rng.randrange(6):
             case 0 if len(world.dead) <= 1:
@@ -233,6 +235,6 @@ def test_whatever_fails_nothing_acknowledged_is_lost_unless_somebody_accepts_it(
                 world.memory = Memory()
             case 5:
                 world.heard.pop(name, None)  # its leader changes
-        world.run(rng.choice([0.3, 1.0, 6.0]))
+        world.run(rng.choice([0.3, 1.0, 5.0]))
         assert not world.lost(), f"{world.status['epoch']}"
     assert len(world.acked) > 10
