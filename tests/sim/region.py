@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import Batcher, BatchLimits
@@ -20,6 +21,9 @@ from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, Oracle, durable_log, is_durable
 from sim.process import HostClock, Process, ProcessDied
 from sim.trace import Trace
+
+if TYPE_CHECKING:
+    from sim.world import World
 
 STORE_ID = "sim"
 REGION = "one"
@@ -314,3 +318,34 @@ class Host:
     def _failed(self, error: BaseException) -> None:
         if not isinstance(error, ProcessDied) and not self._had_no_room(error):
             self._violated(f"{self.name} gives up: {type(error).__name__}: {error}")
+
+
+def make_hosts(
+    world: World, root: Path, names: list[str], profile: RegionProfile, violated: Callable[[str], None]
+) -> tuple[list[Host], Oracle]:
+    """Machines of these names, and who watches them; the first ``profile.size`` make the region, the rest is spare."""
+    members = tuple(Member(name, f"{name}:2380") for name in names[: profile.size])
+    hosts: list[Host] = []
+    oracle = Oracle(hosts, violated)
+    for name in names:
+        host = Host(
+            name,
+            root=root / name,
+            members=members,
+            profile=profile,
+            network=world.network,
+            oracle=oracle,
+            trace=world.trace,
+            rng=random.Random(world.rng.random()),
+            violated=violated,
+        )
+        host.retired = len(hosts) >= profile.size
+        hosts.append(host)
+    return hosts, oracle
+
+
+def bootstrap_entry() -> bytes:
+    """What makes the region a store's only one."""
+    topology = rstore_pb2.Topology(epoch=1, version=1, primary_region=REGION)
+    request = rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=topology)
+    return rstore_pb2.LogEntry(bootstrap=request).SerializeToString()

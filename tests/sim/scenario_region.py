@@ -10,13 +10,13 @@ from pathlib import Path
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import BatchLimits
-from rstore_replica.raft import Member, RaftConfig
+from rstore_replica.raft import RaftConfig
 from sim import history
 from sim.clients import Clients
 from sim.faults import Faults
 from sim.members import Members
-from sim.oracle import Oracle, agree
-from sim.region import REGION, STORE_ID, Host, RegionProfile
+from sim.oracle import agree
+from sim.region import RegionProfile, bootstrap_entry, make_hosts
 from sim.world import World
 
 FAULTS_SECONDS = (5.0, 5.0, 9.0, 14.0)
@@ -60,25 +60,8 @@ class RegionScenario:
         rng = world.rng
         profile = profile_of(rng)
         names = [f"n{number}" for number in range(profile.size + 1)]
-        members = tuple(Member(name, f"{name}:2380") for name in names[: profile.size])
-        self.hosts: list[Host] = []
-        self.oracle = Oracle(self.hosts, world.violated)
-        for name in names:
-            self.hosts.append(
-                Host(
-                    name,
-                    root=root / name,
-                    members=members,
-                    profile=profile,
-                    network=world.network,
-                    oracle=self.oracle,
-                    trace=world.trace,
-                    rng=random.Random(rng.random()),
-                    violated=world.violated,
-                )
-            )
-        self.hosts[-1].retired = True
-        self.members = Members(self.hosts, {member.name for member in members}, world.trace)
+        self.hosts, self.oracle = make_hosts(world, root, names, profile, world.violated)
+        self.members = Members(self.hosts, set(names[: profile.size]), world.trace)
         self._clients = Clients(
             self.hosts, random.Random(rng.random()), world.trace, keys=5, pause_seconds=rng.choice([0.05, 0.15])
         )
@@ -116,18 +99,16 @@ class RegionScenario:
 
     async def _operate(self) -> None:
         """Bootstraps the region, then compacts it now and then."""
-        bootstrap = rstore_pb2.BootstrapRequest(
-            store_id=STORE_ID, topology=rstore_pb2.Topology(epoch=1, version=1, primary_region=REGION)
-        )
         while not any(host.machine is not None and host.machine.state.primary for host in self.hosts):
-            await self._propose(rstore_pb2.LogEntry(bootstrap=bootstrap))
+            await self._propose(bootstrap_entry())
             await asyncio.sleep(0.1)
         while True:
             await asyncio.sleep(self._world.rng.uniform(0.5, 2.0))
             revision = self.oracle.model.revision - self._world.rng.randint(0, 10)
-            await self._propose(rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=max(1, revision))))
+            compaction = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=max(1, revision)))
+            await self._propose(compaction.SerializeToString())
 
-    async def _propose(self, entry: rstore_pb2.LogEntry) -> None:
+    async def _propose(self, entry: bytes) -> None:
         """At whoever leads; what becomes of it is not asked."""
         for host in self.hosts:
             if host.leads and host.process is not None and host.group is not None:
@@ -135,7 +116,7 @@ class RegionScenario:
 
                 async def work() -> None:
                     try:
-                        await group.propose(entry.SerializeToString(), timeout_seconds=1.0)  # noqa: B023
+                        await group.propose(entry, timeout_seconds=1.0)  # noqa: B023
                     except errors.StoreError as error:
                         self._world.trace.add(f"the operator was refused: {error.code}")
 

@@ -1,271 +1,176 @@
-"""Members come, go, lose their volumes and come back; nothing that was acknowledged is lost by it."""
+"""Members come, go, lose their volumes and come back, in situations that a test makes; ``tests/sim`` has the rest."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from rstore_api import errors
 from rstore_replica.raft import LocalDisk, RaftError
 from rstore_replica.raft.journal import Journal
 from rstore_replica.raft.membership import Membership, Replica, check_change, decode, encode
-from unit.raft.raft_world import World
+from sim.region import Host
+from sim.steered import Steered, group_of, steer
+
+THREE = ("n0", "n1", "n2")
 
 
-def led(world: World) -> str:
-    """A leader that has committed in its term, by name."""
-
-    def there() -> bool:
-        leader = world.leader()
-        return leader is not None and leader.core is not None and leader.core.committed_in_term
-
-    assert world.run(20, there), "no leader"
-    leader = world.leader()
-    assert leader is not None
-    return leader.name
+def identity(host: Host) -> int:
+    return group_of(host)._journal.identity
 
 
-def membership(world: World) -> Membership:
-    leader = world.leader()
-    return leader.core.membership if leader is not None and leader.core is not None else Membership()
-
-
-def voting(world: World, *names: str) -> bool:
-    """These and nobody else have a vote, by what is committed."""
-    leader = world.leader()
-    if leader is None or leader.core is None:
-        return False
-    found = leader.core.membership
-    settled = found.index <= leader.core.engine.commit_index
-    return settled and set(found.names) == set(found.voters) == set(names)
-
-
-def isolate(world: World, *names: str) -> None:
-    others = [name for name in world.replicas if name not in names]
-    world.cut = {pair for one in names for other in others for pair in ((one, other), (other, one))}
+async def emptied(host: Host) -> None:
+    """Its volume is lost with its machine; it is on again."""
+    host.crash(power=True)
+    host.empty()
+    host.start()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_a_fresh_group_forms_when_all_have_met(tmp_path: Path, size: int) -> None:
-    world = World(tmp_path, size, seed=1, first=size)
-    led(world)
-    identities = {replica.journal and replica.journal.identity for replica in world.replicas.values()}
-    assert (identities == {0}) == (size > 1)
-    assert membership(world).voters == tuple(sorted(world.replicas))
+def test_a_fresh_group_forms_when_all_have_met(size: int) -> None:
+    async def script(region: Steered) -> None:
+        await region.begun()
+        assert ({identity(host) for host in region.hosts} == {0}) == (size > 1)
+        assert region.members().voters == tuple(host.name for host in region.hosts)
+
+    steer(script, size=size)
 
 
-def test_a_fresh_group_waits_for_the_last_of_its_first_members(tmp_path: Path) -> None:
-    world = World(tmp_path, 3, seed=2, first=3)
-    for name in world.replicas:
-        world.kill(name, power=False)
-        world.empty(name)
-    world.start("n0")
-    world.start("n1")
-    world.run(20)
-    assert world.leaders == {}
-    world.start("n2")
-    led(world)
+def test_a_fresh_group_waits_for_the_last_of_its_first_members() -> None:
+    async def script(region: Steered) -> None:
+        region.start("n0", "n1")
+        await asyncio.sleep(20)
+        assert region.oracle.leaders == {}
+        region.start("n2")
+        await region.led()
+
+    steer(script, seed=2)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_who_lost_its_volume_does_not_help_to_elect_one_that_lacks_what_was_committed(
-    tmp_path: Path, seed: int
-) -> None:
-    world = World(tmp_path, 3, seed, first=3)
-    holder = led(world)
-    emptied, lagging = sorted(name for name in world.replicas if name != holder)
-    isolate(world, lagging)
-    assert world.propose(b"must stay")
-    assert world.run(5, lambda: any(said[1] == b"\0must stay" for said in world.acknowledged.values()))
-    isolate(world, holder)
-    world.kill(emptied, power=True)
-    world.empty(emptied)
-    world.start(emptied)
-    terms = dict(world.leaders)
-    world.run(30)
-    assert world.leaders == terms, "elected without the write"
-    for name in (emptied, lagging):
-        core = world.replicas[name].core
-        assert core is not None
-        assert not core.is_leader
-    world.cut = set()
-    led(world)
-    assert world.run(30, lambda: voting(world, "n0", "n1", "n2"))
-    found = membership(world).get(emptied)
-    assert found is not None
-    assert found.identity != 0
-    assert world.run(10, lambda: len({r.core and r.core.engine.last_applied for r in world.replicas.values()}) == 1)
-    assert any(command == b"\0must stay" for _, _, command in world.replicas[emptied].applied)
+def test_who_lost_its_volume_does_not_help_to_elect_one_that_lacks_what_was_committed(seed: int) -> None:
+    async def script(region: Steered) -> None:
+        holder = await region.begun()
+        forgetful, lagging = region.others(holder)
+        region.isolate(lagging)
+        await region.put(b"must stay")
+        region.isolate(holder)
+        await emptied(forgetful)
+        leaders = dict(region.oracle.leaders)
+        await asyncio.sleep(20)
+        assert region.oracle.leaders == leaders, "elected without the write"
+        assert not forgetful.leads
+        assert not lagging.leads
+        region.network.heal()
+        assert await region.until(lambda: region.voting(*THREE), 30)
+        found = region.members().get(forgetful.name)
+        assert found is not None
+        assert found.identity == identity(forgetful) != 0
+        assert await region.until(region.agreed, 10)
+        assert region.holds(forgetful, b"must stay")
+
+    steer(script, seed=seed)
 
 
-def test_a_crash_while_it_is_being_filled_changes_nothing_about_that(tmp_path: Path) -> None:
-    world = World(tmp_path, 3, seed=3, first=3)
-    leader = led(world)
-    emptied, other = sorted(name for name in world.replicas if name != leader)
-    for number in range(200):
-        world.propose(b"%d" % number)
-        world.run(0.01)
-    world.kill(emptied, power=True)
-    world.empty(emptied)
-    world.start(emptied)
+def test_a_crash_while_it_is_being_filled_changes_nothing_about_that() -> None:
+    async def script(region: Steered) -> None:
+        leader = await region.begun()
+        forgetful, other = region.others(leader)
+        for number in range(200):
+            await region.put(b"%d" % number)
+        await emptied(forgetful)
+        assert await region.until(lambda: forgetful.ready and group_of(forgetful).status().last_index > 20, 10)
+        assert group_of(forgetful).status().last_index < 200
+        region.isolate(leader)
+        # What has come by now is on its disk a moment later.
+        await asyncio.sleep(0.05)
+        before = identity(forgetful)
+        assert before != 0
+        forgetful.crash(power=True)
+        other.crash(power=False)
+        region.start(other.name, forgetful.name)
+        assert await region.until(lambda: forgetful.ready, 1)
+        assert identity(forgetful) == before, "the same replica, still known by what it is"
+        region.network.heal()
+        assert await region.until(lambda: region.voting(*THREE), 30)
 
-    def being_filled() -> bool:
-        journal = world.replicas[emptied].journal
-        return journal is not None and journal.last_index > 20
-
-    assert world.run(10, being_filled)
-    first = world.replicas[emptied].journal
-    assert first is not None
-    identity = first.identity
-    assert identity != 0
-    isolate(world, leader)
-    world.kill(emptied, power=True)
-    world.kill(other, power=False)
-    world.start(other)
-    world.start(emptied)
-    again = world.replicas[emptied].journal
-    assert again is not None
-    assert again.identity == identity, "the same replica, still known by what it is"
-    world.cut = set()
-    led(world)
-    assert world.run(30, lambda: voting(world, "n0", "n1", "n2"))
+    steer(script, seed=3)
 
 
-def test_one_replica_becomes_three_and_one_again(tmp_path: Path) -> None:
-    world = World(tmp_path, 3, seed=4, first=1)
-    assert led(world) == "n0"
-    for number in range(100):
-        world.propose(b"%d" % number)
-        world.run(0.005)
-    world.run(5)
-    assert voting(world, "n0"), "nobody is taken in unasked"
-    for new in ("n1", "n2"):
-        assert world.run(10, lambda new=new: world.take_in(new))
-        core = world.replicas["n0"].core
-        assert core is not None
-        assert new in core.membership.learners
-        assert core.majority == len(core.membership.voters) // 2 + 1
-        assert world.run(10, lambda new=new: new in membership(world).voters)
-    assert world.run(10, lambda: voting(world, "n0", "n1", "n2"))
-    world.kill("n0", power=False)
-    assert led(world) != "n0", "the new ones can go on without the first"
-    world.start("n0")
-    world.run(5)
-    leader = led(world)
-    for gone in sorted(name for name in world.replicas if name != leader):
-        assert world.run(10, lambda gone=gone: world.take_out(gone))
-        assert world.run(10, lambda gone=gone: membership(world).get(gone) is None)
-        world.run(1)
-    assert world.run(5, lambda: voting(world, leader))
-    term = max(world.leaders)
-    assert world.propose(b"alone")
-    world.run(30)
-    assert max(world.leaders) == term, "those taken out do not disturb"
-    assert any(said[1] == b"\0alone" for said in world.acknowledged.values())
+def test_one_replica_becomes_three_and_one_again() -> None:
+    async def script(region: Steered) -> None:
+        first = await region.begun()
+        assert first.name == "n0"
+        for number in range(60):
+            await region.put(b"%d" % number)
+        region.start("n1", "n2")
+        await asyncio.sleep(5)
+        assert region.voting("n0"), "nobody is taken in unasked"
+        for new in ("n1", "n2"):
+            await region.change(add=new)
+        assert region.voting(*THREE)
+        first.crash(power=False)
+        assert await region.led() is not first, "the new ones can go on without the first"
+        first.start()
+        assert await region.until(region.agreed, 5)
+        leader = await region.led()
+        gone = region.others(leader)
+        for host in gone:
+            await region.change(remove=host.name)
+            await asyncio.sleep(1)
+        assert region.voting(leader.name)
+        term = max(region.oracle.leaders)
+        await region.put(b"alone")
+        await asyncio.sleep(20)
+        assert max(region.oracle.leaders) == term, "those taken out do not disturb"
+
+    steer(script, size=1, spare=2, seed=4)
 
 
-def test_a_learner_does_not_count_before_it_has_caught_up(tmp_path: Path) -> None:
-    world = World(tmp_path, 4, seed=5, first=3)
-    leader = led(world)
-    assert world.run(10, lambda: world.take_in("n3"))
-    isolate(world, "n3")
-    world.run(5)
-    assert membership(world).learners == ("n3",)
-    other = next(name for name in ("n0", "n1", "n2") if name != leader)
-    world.kill(other, power=False)
-    before = len(world.acknowledged)
-    world.propose(b"two of three")
-    assert world.run(5, lambda: len(world.acknowledged) > before)
-    world.start(other)
-    world.cut = set()
-    assert world.run(20, lambda: voting(world, "n0", "n1", "n2", "n3"))
+def test_a_learner_does_not_count_before_it_has_caught_up() -> None:
+    async def script(region: Steered) -> None:
+        leader = await region.begun()
+        region.start("n3")
+        region.network.keep = lambda _sender, receiver, kind: receiver == "n3" and kind == "append"
+        change = asyncio.ensure_future(region.change(add="n3"))
+        assert await region.until(lambda: region.members().learners == ("n3",), 10)
+        other = next(host for host in region.others(leader) if host.name != "n3")
+        other.crash(power=False)
+        await asyncio.sleep(2)
+        assert not change.done()
+        await region.put(b"two of three")
+        other.start()
+        region.network.on_time()
+        await change
+        assert region.voting(*THREE, "n3")
+
+    steer(script, size=3, spare=1, seed=5)
 
 
-def test_no_change_before_the_one_before_is_committed_or_before_the_term_has_begun(tmp_path: Path) -> None:
-    world = World(tmp_path, 3, seed=6, first=3)
-    leader = world.replicas[led(world)]
-    assert leader.core is not None
-    others = sorted(name for name in world.replicas if name != leader.name)
-    assert world.take_out(others[0])
-    assert not leader.core.changes.possible
-    assert not world.take_out(others[1])
-    with pytest.raises(AssertionError):
-        leader.core.changes.propose(leader.core.membership.without(others[1]))
+def test_no_change_before_the_one_before_is_committed() -> None:
+    async def script(region: Steered) -> None:
+        leader = await region.begun()
+        one, other = region.others(leader)
+        changes, members = group_of(leader)._core.changes, region.members()
+        changes.propose(members.without(one.name))
+        assert not changes.possible
+        with pytest.raises(AssertionError):
+            changes.propose(region.members().without(other.name))
+
+    steer(script, seed=6)
 
 
-def test_a_replica_is_not_taken_out_when_the_rest_would_not_answer(tmp_path: Path) -> None:
-    world = World(tmp_path, 3, seed=7, first=3)
-    leader = led(world)
-    down, up = sorted(name for name in world.replicas if name != leader)
-    world.kill(down, power=False)
-    world.run(1.5)
-    assert not world.take_out(up)
-    assert world.take_out(down)
+def test_a_replica_is_not_taken_out_when_the_rest_would_not_answer() -> None:
+    async def script(region: Steered) -> None:
+        down, up = region.others(await region.begun())
+        down.crash(power=False)
+        await asyncio.sleep(1.5)
+        with pytest.raises(errors.NotReady):
+            await region.change(remove=up.name)
+        await region.change(remove=down.name)
 
-
-@pytest.mark.parametrize("seed", range(10))
-def test_nothing_acknowledged_is_lost_while_members_and_volumes_come_and_go(tmp_path: Path, seed: int) -> None:
-    size = (4, 5)[seed % 2]
-    world = World(tmp_path, size, seed, first=(3, 1)[seed % 2])
-    rng, names = world.rng, sorted(world.replicas)
-    led(world)
-    emptied_at = world.now
-    for step in range(220):
-        action = rng.random()
-        if action < 0.45:
-            for number in range(rng.randint(1, 6)):
-                world.propose(b"%d.%d" % (step, number) * rng.randint(1, 20))
-        elif action < 0.55:
-            world.ask()
-        elif action < 0.67:
-            world.take_in(rng.choice(names))
-        elif action < 0.73:
-            world.take_out(rng.choice(names))
-        elif action < 0.78:
-            world.loss, world.delay = rng.choice([0.0, 0.0, 0.1]), rng.choice([0.002, 0.01, 0.2])
-        elif action < 0.84:
-            isolate(world, *rng.sample(names, rng.randint(1, 2)))
-        elif action < 0.90:
-            world.cut = set()
-        elif action < 0.96:
-            running = [name for name in names if world.replicas[name].core is not None]
-            for name in rng.sample(running, min(len(running), rng.randint(1, 2))):
-                world.kill(name, power=rng.random() < 0.6)
-        elif world.now - emptied_at > 5 and world.leader() is not None:
-            # One volume at a time, and only while the others together still hold everything.
-            found = membership(world)
-            leader = world.leader()
-            running = {name for name in names if world.replicas[name].core is not None}
-            able = [name for name in found.names if leader is not None and name != leader.name]
-            settled = leader is not None and leader.core is not None and leader.core.changes.possible
-            if settled and not found.learners and set(found.names) <= running and len(found.voters) > 2 and able:
-                name = rng.choice(able)
-                world.kill(name, power=True)
-                world.empty(name)
-                world.start(name)
-                emptied_at = world.now
-        for name in names:
-            if world.replicas[name].core is None and rng.random() < 0.3:
-                world.start(name)
-        world.run(rng.uniform(0.0, rng.choice([0.02, 0.05, 0.4, 1.5])))
-    world.cut, world.loss, world.delay = set(), 0.0, 0.01
-    for name in names:
-        if world.replicas[name].core is None:
-            world.start(name)
-
-    def settled() -> bool:
-        leader = world.leader()
-        if leader is None or leader.core is None or leader.journal is None:
-            return False
-        found, end = leader.core.membership, leader.journal.last_index
-        cores = [world.replicas[name].core for name in found.names]
-        return not found.learners and all(core is not None and core.engine.last_applied == end for core in cores)
-
-    assert world.run(60, settled), "the group does not recover once everything works again"
-    assert len(world.acknowledged) > 30
-    assert all(world.committed[index] == said for index, said in world.acknowledged.items())
-    leader = world.leader()
-    assert leader is not None
-    assert [(i, (t, c)) for i, t, c in leader.applied] == sorted(world.committed.items())
+    steer(script, seed=7)
 
 
 def test_unsafe_changes_are_refused() -> None:
