@@ -34,7 +34,8 @@ class LinkRule:
     """At most so much, for each connection; 0: no limit."""
     cut: str = ""
     """``hang``: everything vanishes and nobody is told, as if packets were dropped; when the link is whole again what
-    was sent meanwhile arrives, as TCP repeats it. ``reset``: connections are broken and new ones refused."""
+    was sent meanwhile arrives, as TCP repeats it. ``reset``: connections are broken and new ones refused.
+    Where one way alone is cut the other goes on, while TCP's would come to a halt soon, its acknowledgements lost."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.delay_ms <= MAX_DELAY_MS:
