@@ -67,6 +67,8 @@ async def store(kubectl: Kubectl, applied: str, scratch: Path) -> AsyncIterator[
     async with Store(kubectl, applied, scratch / "certificates") as store:
         await store.wait_steady(timeout_seconds=90)
         yield store
+        differences = [message for _, reason, message in await store.events() if reason == "Diverged"]
+        assert not differences
 
 
 class LoadRunner:

@@ -37,9 +37,17 @@ def client_server(*, max_request_bytes: int, services: Sequence[Register]) -> Se
     return server
 
 
-def peer_server(*, services: Sequence[Register]) -> Server:
-    """The server of the peer port; callers are admitted by the kind of their certificate."""
-    server = Server(max_message_bytes=PEER_MAX_MESSAGE_BYTES, admit=admit_by_kind)
+def peer_server(*, services: Sequence[Register], replication_window_bytes: int) -> Server:
+    """The server of the peer port; callers are admitted by the kind of their certificate.
+
+    Twice the window of replication may come of a stream ahead of who reads it: HTTP/2 credits what was read in halves,
+    and a source must be able to have a whole window on its way.
+    """
+    server = Server(
+        max_message_bytes=PEER_MAX_MESSAGE_BYTES,
+        admit=admit_by_kind,
+        stream_window_bytes=2 * replication_window_bytes,
+    )
     for register in services:
         register(server)
     return server

@@ -227,7 +227,8 @@ class Replica:
                 lambda server: rstore_pb2_grpc.add_QuarantineServicer_to_server(quarantine, server),  # type: ignore[no-untyped-call]
                 self._group.add_to_server,
                 self._replication.add_to_server,
-            )
+            ),
+            replication_window_bytes=config.replication.window_bytes,
         )
         self._http = HttpServer(
             host=self._place.listen_host,

@@ -36,9 +36,17 @@ _HEADER_BYTES = frames.FRAME_HEADER_BYTES
 class Connection(asyncio.Protocol):
     """See the module. Subclasses take what comes: :meth:`headers_received` and :meth:`connection_ended`."""
 
-    def __init__(self, *, window_bytes: int, max_streams: int | None, on_end: Callable[[Any], object]) -> None:
+    def __init__(
+        self,
+        *,
+        window_bytes: int,
+        max_streams: int | None,
+        on_end: Callable[[Any], object],
+        stream_window_bytes: int = STREAM_WINDOW_BYTES,
+    ) -> None:
         """``window_bytes`` is how much may come on the whole connection before it is credited; it is at once.
 
+        Of one stream ``stream_window_bytes`` may come that nobody has taken yet.
         ``on_end`` is called with this connection once it is gone.
         """
         self.loop = asyncio.get_running_loop()
@@ -49,6 +57,9 @@ class Connection(asyncio.Protocol):
         self.congested = False
         """The other side does not read: whoever sends a stream of messages waits."""
         self.closing = False
+        self.stream_window_bytes = stream_window_bytes
+        self.last_stream = 0
+        """The newest one that the other side has begun: whatever is newer has not been looked at."""
         self._window_bytes = window_bytes
         self._max_streams = max_streams
         self._on_end = on_end
@@ -73,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         values = {
             frames.SETTING_ENABLE_PUSH: 0,
-            frames.SETTING_INITIAL_WINDOW_SIZE: STREAM_WINDOW_BYTES,
+            frames.SETTING_INITIAL_WINDOW_SIZE: self.stream_window_bytes,
             frames.SETTING_MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
         }
         if self._max_streams is not None:
@@ -143,7 +154,7 @@ class Connection(asyncio.Protocol):
         if self.closing:
             return
         _log.info("connection_refused", peer=self.peer_name, code=code.name, reason=text)
-        self.write(frames.goaway(max(self.streams, default=0), code, text))
+        self.write(frames.goaway(self.last_stream, code, text))
         self.flush()
         self.closing = True
         # To close with something unread would reset the connection before what was said has arrived.
@@ -240,6 +251,8 @@ class Connection(asyncio.Protocol):
             return  # it was reset a moment ago
         if flags & frames.PADDED:
             payload = frames.unpadded(flags & frames.PADDED, payload)
+        if not length and not flags & frames.END_STREAM:
+            self._count_control()
         if length > stream.receive_window:
             raise WireError(Code.FLOW_CONTROL_ERROR, f"more than the window of stream {number}")
         stream.receive_window -= length
@@ -333,9 +346,8 @@ class Connection(asyncio.Protocol):
         self.send_window += more
         if not more or self.send_window > frames.MAX_WINDOW:
             raise WireError(Code.FLOW_CONTROL_ERROR, "a window out of bounds")
-        blocked, self._blocked = self._blocked, {}
-        for stream in blocked.values():
-            stream.send_pending()
+        while self._blocked and self.send_window > 0:
+            self._blocked.pop(next(iter(self._blocked))).send_pending()
 
     # ------------------------------------------------------------------ keepalive
 

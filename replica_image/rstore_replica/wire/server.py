@@ -13,7 +13,9 @@ import grpc
 from rstore_replica.log import get_logger
 
 from .call import Call, Metadata
+from .frames import MAX_WINDOW
 from .server_connection import ServerConnection
+from .stream import STREAM_WINDOW_BYTES
 
 _log = get_logger("wire")
 
@@ -36,10 +38,19 @@ class Server:
     """Serves the methods registered with it on the addresses it is bound to."""
 
     def __init__(
-        self, *, max_message_bytes: int, max_calls: int = 16_384, admit: Admission = lambda _method, _auth: None
+        self,
+        *,
+        max_message_bytes: int,
+        max_calls: int = 16_384,
+        admit: Admission = lambda _method, _auth: None,
+        stream_window_bytes: int = STREAM_WINDOW_BYTES,
     ) -> None:
-        """``max_calls`` may be under way at once on all connections; ``admit`` is asked about each kind of call."""
+        """``max_calls`` may be under way at once on all connections; ``admit`` is asked about each kind of call.
+
+        A client may send ``stream_window_bytes`` of a stream ahead of who reads it: what a round trip should carry.
+        """
         self.max_message_bytes = max_message_bytes
+        self.stream_window_bytes = min(stream_window_bytes, MAX_WINDOW)
         self._max_calls = max_calls
         self._admit = admit
         self._handlers: dict[str, Any] = {}

@@ -38,12 +38,16 @@ class ServerConnection(Connection):
     """A client has connected."""
 
     def __init__(self, server: Server) -> None:
-        super().__init__(window_bytes=CONNECTION_WINDOW_BYTES, max_streams=MAX_STREAMS, on_end=server.connection_ended)
+        super().__init__(
+            window_bytes=max(CONNECTION_WINDOW_BYTES, server.stream_window_bytes),
+            max_streams=MAX_STREAMS,
+            on_end=server.connection_ended,
+            stream_window_bytes=server.stream_window_bytes,
+        )
         self.max_message_bytes = server.max_message_bytes
         self.auth_context: Mapping[str, Sequence[bytes]] = {}
         self._server = server
         self._reader: HeaderReader[Head] = HeaderReader(self._understand)
-        self._last_stream = 0
         self._preface_left = frames.PREFACE
         self._leaving = False
 
@@ -70,7 +74,7 @@ class ServerConnection(Connection):
 
     def is_idle(self, stream: int) -> bool:
         """See the base class."""
-        return stream > self._last_stream
+        return stream > self.last_stream
 
     def headers_received(self, stream: int, block: bytes, *, end: bool) -> None:
         """A call begins, or a caller ends its half with headers."""
@@ -83,9 +87,9 @@ class ServerConnection(Connection):
             return
         if not stream & 1:
             raise WireError(Code.PROTOCOL_ERROR, "a stream of an even number")
-        if stream <= self._last_stream:
+        if stream <= self.last_stream:
             return  # the end of one that was reset a moment ago
-        self._last_stream = stream
+        self.last_stream = stream
         if self._leaving or len(self.streams) >= MAX_STREAMS or self.is_unread:
             self.write(frames.rst_stream(stream, Code.REFUSED_STREAM))
             return
@@ -129,7 +133,7 @@ class ServerConnection(Connection):
         """Takes no new calls; the client is told to go elsewhere."""
         if not self._leaving and not self.closing:
             self._leaving = True
-            self.write(frames.goaway(self._last_stream, Code.NO_ERROR, "the server is stopping"))
+            self.write(frames.goaway(self.last_stream, Code.NO_ERROR, "the server is stopping"))
 
     # ------------------------------------------------------------------ headers
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 STREAM_WINDOW_BYTES = 4 << 20
-"""How much of a stream may come that nobody has taken yet."""
+"""How much of a stream may come that nobody has taken yet, where the connection says nothing else."""
 
 MAX_QUEUED_BYTES = 1 << 20
 """Of messages that have been sent by the one side's program and not yet left; more, and the program waits."""
@@ -42,7 +42,7 @@ class Stream:
     def __init__(self, connection: Connection, number: int) -> None:
         self.connection = connection
         self.id = number
-        self.receive_window = STREAM_WINDOW_BYTES
+        self.receive_window = connection.stream_window_bytes
         self.send_window = connection.peer_initial_window
         self.ended_here = self.ended_there = False
         self._pending: deque[memoryview] = deque()
@@ -146,13 +146,15 @@ class Stream:
         """Queues the messages that are complete; False when there is none. Raises MessageError.
 
         Only what waits to be taken uses up the window, not what has come of a message that is not complete: one that
-        is larger than the window could never come otherwise.
+        is larger than the window could never come otherwise. What was credited for its parts is owed again once it
+        waits, so that a side that takes nothing is sent a window and one message at most.
         """
         credited = reader.incomplete_bytes
         found = reader.feed(payload)
         for message in found:
-            self._arrived.append((message, len(message) + PREFIX_BYTES - credited))
-            credited = 0
+            self._arrived.append((message, len(message) + PREFIX_BYTES))
+        if found:
+            self._window_owed -= credited
         self._credit(reader.incomplete_bytes if found else len(payload))
         if found and self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
@@ -168,7 +170,7 @@ class Stream:
 
     def _credit(self, size: int) -> None:
         self._window_owed += size
-        if self._window_owed >= STREAM_WINDOW_BYTES // 2 and not self.ended_there:
+        if self._window_owed >= self.connection.stream_window_bytes // 2 and not self.ended_there:
             self.connection.write(frames.window_update(self.id, self._window_owed))
             self.receive_window += self._window_owed
             self._window_owed = 0

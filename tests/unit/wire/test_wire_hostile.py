@@ -119,10 +119,13 @@ async def test_more_than_a_streams_window_is_refused() -> None:
         assert await client.ended_with() == Code.FLOW_CONTROL_ERROR
 
 
-@pytest.mark.parametrize("frame", [frames.frame(frames.PING, 0, 0, bytes(8)), frames.settings({})])
-async def test_a_flood_of_control_frames_is_cut_off(frame: bytes) -> None:
+@pytest.mark.parametrize(
+    "frame", [frames.frame(frames.PING, 0, 0, bytes(8)), frames.settings({}), frames.frame(frames.DATA, 0, 1)]
+)
+async def test_a_flood_of_frames_that_do_nothing_is_cut_off(frame: bytes) -> None:
     async with serving() as (_, _, port):
         client = await RawClient.connect(port)
+        client.writer.write(begin(1))
         client.writer.write(frame * (connection.CONTROL_FRAMES_PER_SECOND + 1))
         assert await client.ended_with() == Code.ENHANCE_YOUR_CALM
 
@@ -166,7 +169,7 @@ async def test_who_does_not_read_its_answers_begins_no_more_calls(monkeypatch: p
             if refused := served.is_unread:
                 break
         assert refused
-        before = served._last_stream
+        before = served.last_stream
         client.writer.write(begin(before + 2, head("Many")) + body(before + 2, large))
         while True:
             _, stream, payload = await client.next_of(frames.RST_STREAM)

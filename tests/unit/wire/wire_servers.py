@@ -54,6 +54,13 @@ class Echo:
             self.cancelled.set()
             raise
 
+    async def stuck(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        """Reads nothing."""
+        self.started.set()
+        await self.release.wait()
+        async for request in requests:
+            yield request
+
     async def many(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         count, size = map(int, request.split())
         for number in range(count):
@@ -70,6 +77,7 @@ class Echo:
             "Refuse": grpc.unary_unary_rpc_method_handler(self.refuse, _same, _same),
             "Broken": grpc.unary_unary_rpc_method_handler(self.broken, _same, _same),
             "Chat": grpc.stream_stream_rpc_method_handler(self.chat, _same, _same),
+            "Stuck": grpc.stream_stream_rpc_method_handler(self.stuck, _same, _same),
             "Many": grpc.unary_stream_rpc_method_handler(self.many, _same, _same),
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect, _same, _same),
         }
