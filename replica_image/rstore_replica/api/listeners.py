@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from grpc_reflection.v1alpha import reflection
-from grpc_reflection.v1alpha._async import ReflectionServicer
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
 from rstore_replica.api.security import admit_by_kind
@@ -33,7 +32,7 @@ def client_server(*, max_request_bytes: int, services: Sequence[Register]) -> Se
     for register in services:
         register(server)
     names = (*CLIENT_SERVICES, reflection.SERVICE_NAME)
-    add_ServerReflectionServicer_to_server(ReflectionServicer(names), server)
+    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
     return server
 
 

@@ -122,7 +122,8 @@ async def test_more_than_a_streams_window_is_refused() -> None:
 @pytest.mark.parametrize(
     "frame", [frames.frame(frames.PING, 0, 0, bytes(8)), frames.settings({}), frames.frame(frames.DATA, 0, 1)]
 )
-async def test_a_flood_of_frames_that_do_nothing_is_cut_off(frame: bytes) -> None:
+async def test_a_flood_of_frames_that_do_nothing_is_cut_off(frame: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONTROL_FRAMES_PER_SECOND", 100)
     async with serving() as (_, _, port):
         client = await RawClient.connect(port)
         client.writer.write(begin(1))
@@ -130,7 +131,8 @@ async def test_a_flood_of_frames_that_do_nothing_is_cut_off(frame: bytes) -> Non
         assert await client.ended_with() == Code.ENHANCE_YOUR_CALM
 
 
-async def test_calls_begun_and_reset_at_once_are_bounded() -> None:
+async def test_calls_begun_and_reset_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "CONTROL_FRAMES_PER_SECOND", 100)
     async with serving() as (running, _, port):
         client = await RawClient.connect(port)
         rounds = connection.CONTROL_FRAMES_PER_SECOND + 1
