@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import yaml
+from e2e.manifests import small_store
 from rstore_cli.demo.load import wait_until
 from rstore_cli.demo.store import Store
 
 
 def manifest(regions: list[str]) -> str:
-    return yaml.safe_dump(
-        {
-            "apiVersion": "replicatedstore.io/v1alpha1",
-            "kind": "ReplicatedStore",
-            "metadata": {"name": "small"},
-            "spec": {
-                "primaryRegion": regions[0],
-                "regions": [{"name": name, "replicas": 1, "storage": {"size": "1Gi"}} for name in regions],
-            },
-        }
-    )
+    return small_store("small", regions)
 
 
 async def test_a_store_from_apply_to_delete(kubectl, operator, scratch):

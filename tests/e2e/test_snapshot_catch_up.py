@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from e2e.conftest import LoadRunner
+from e2e.manifests import small_store
 from rstore_cli.demo.load import wait_until
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl
@@ -15,18 +15,7 @@ NAME, KEYS = "caught-up", 5000
 
 
 def manifest(regions: list[str]) -> str:
-    return yaml.safe_dump(
-        {
-            "apiVersion": "replicatedstore.io/v1alpha1",
-            "kind": "ReplicatedStore",
-            "metadata": {"name": NAME},
-            "spec": {
-                "primaryRegion": regions[0],
-                "regions": [{"name": name, "replicas": 1, "storage": {"size": "1Gi"}} for name in regions],
-                "failover": {"policy": "Manual"},
-            },
-        }
-    )
+    return small_store(NAME, regions, failover={"policy": "Manual"})
 
 
 def snapshots(kubectl: Kubectl, region: str) -> int:

@@ -75,20 +75,30 @@ def go_on(target: Replica, answer: object, max_rows: int, between: Callable[[Lea
 
 def follow(source: Replica, target: Replica, *, max_rows: int = 3) -> None:
     """Streams until the target has all that the source has; it must have no tail."""
-    ours = chain(source)
-    while target.machine.revision < ours.revision or chain(target).history != ours.history:
-        at = target.machine.revision
-        batch = source.machine.rows_after(at, max_bytes=1 << 20, max_rows=max_rows)
-        last = batch.last_revision if batch.count else after_jumps(ours.history, at)
-        message = StreamBatch(
-            epoch=ours.epoch,
-            prev_revision=at,
-            last_revision=last,
-            rows=batch.packed,
-            row_count=batch.count,
-            history=history_messages(history_up_to(ours, last)),
-        )
-        assert target.apply(rows=ReplicatedRows(batch=message)) == last
+    while not same_chain(source, target):
+        take_batch(source, target, max_rows=max_rows)
+
+
+def same_chain(source: Replica, target: Replica) -> bool:
+    """Whether the target has all that the source has."""
+    return target.machine.revision >= source.machine.revision and chain(target).history == chain(source).history
+
+
+def take_batch(source: Replica, target: Replica, *, max_rows: int) -> None:
+    """The target takes what the source sends next."""
+    ours, at = chain(source), target.machine.revision
+    batch = source.machine.rows_after(at, max_bytes=1 << 20, max_rows=max_rows)
+    last = batch.last_revision if batch.count else after_jumps(ours.history, at)
+    message = StreamBatch(
+        epoch=ours.epoch,
+        prev_revision=at,
+        last_revision=last,
+        rows=batch.packed,
+        row_count=batch.count,
+        history=history_messages(history_up_to(ours, last)),
+        compact_revision=min(source.machine.compact_revision, last),
+    )
+    assert target.apply(rows=ReplicatedRows(batch=message)) == last
 
 
 def all_rows(machine: Machine) -> dict[tuple[int, int], rows.Row]:

@@ -11,12 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, StoreError
-from rstore_api.proto.rstore_pb2 import ReplicatedRows, StreamBatch
-from rstore_replica.mvcc.epochs import after_jumps, settled
-from rstore_replica.replication.history import Diverged, history_up_to
-from rstore_replica.replication.messages import history_messages
+from rstore_replica.mvcc.epochs import settled
+from rstore_replica.replication.history import Diverged
 from rstore_replica.replication.snapshot_source import SnapshotId
-from unit.mvcc.divergence_support import chain, finish_undoing, leave, look, promote, quarantined_rows
+from unit.mvcc.divergence_support import (
+    chain,
+    finish_undoing,
+    leave,
+    look,
+    promote,
+    quarantined_rows,
+    same_chain,
+    take_batch,
+)
 from unit.mvcc.mvcc_support import STORE, Replica
 from unit.mvcc.snapshot_support import chunks, keep_tail, step_of
 
@@ -141,24 +148,11 @@ class World:
         return budget
 
     def _rows(self, source: Replica, target: Replica, budget: int) -> bool:
-        ours = chain(source)
-        while target.machine.revision < ours.revision or chain(target).history != ours.history:
+        while not same_chain(source, target):
             if not budget:
                 return False
             budget -= 1
-            at = target.machine.revision
-            batch = source.machine.rows_after(at, max_bytes=1 << 20, max_rows=2)
-            last = batch.last_revision if batch.count else after_jumps(ours.history, at)
-            message = StreamBatch(
-                epoch=ours.epoch,
-                prev_revision=at,
-                last_revision=last,
-                rows=batch.packed,
-                row_count=batch.count,
-                history=history_messages(history_up_to(ours, last)),
-                compact_revision=min(source.machine.compact_revision, last),
-            )
-            assert target.apply(rows=ReplicatedRows(batch=message)) == last
+            take_batch(source, target, max_rows=2)
         return True
 
 
