@@ -32,7 +32,8 @@ def client_server(*, max_request_bytes: int, services: Sequence[Register]) -> Se
     for register in services:
         register(server)
     names = (*CLIENT_SERVICES, reflection.SERVICE_NAME)
-    add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
+    servicer = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # not declared as exported
+    add_ServerReflectionServicer_to_server(servicer, server)
     return server
 
 
