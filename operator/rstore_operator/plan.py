@@ -207,7 +207,7 @@ class _Planner:
                 left,
                 self.regions,
                 differing_regions(self.before),
-                self.before.in_sync_regions if self.before.epoch == left else 0,
+                self.before.in_sync_regions if self.before.epoch == left and self.before.in_sync_round else 0,
             ),
             clock=Clock(self.given.now, self.given.clock_seconds, recorded),
         )
@@ -324,6 +324,7 @@ class _Planner:
         if progressed.receipt is not None:
             history = (*history, progressed.receipt)[-MAX_HISTORY:]
         found = findings(situation)
+        told, told_in = told_as_witness(leader, self.truth, self.before)
         status = replace(
             self.before,
             store_id=store_id,
@@ -331,7 +332,8 @@ class _Planner:
             preferred_primary=reply.preferred_primary,
             epoch=self.truth.epoch,
             promised_epoch=max(self.truth.promised_epoch, witness_promise(progressed.intent)),
-            in_sync_regions=told_as_witness(leader, self.truth, self.before),
+            in_sync_regions=told,
+            in_sync_round=told_in,
             observed_generation=self.given.generation,
             summary=summary(regions),
             conditions=merge(self.before.conditions, found, generation=self.given.generation, now=self.given.now),
@@ -344,5 +346,5 @@ class _Planner:
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
-    keys = ("failover", "store_id", "preferred_primary", "history", "in_sync_regions")
+    keys = ("failover", "store_id", "preferred_primary", "history", "in_sync_regions", "in_sync_round")
     return any(getattr(before, key) != getattr(after, key) for key in keys)

@@ -17,11 +17,18 @@ Judgement = tuple[bool | None, str, str]
 """Status, reason and message of the condition InSync."""
 
 
-def told_as_witness(leader: ReplicaStatus | None, truth: Truth, before: StoreStatus) -> int:
-    """See ``StoreStatus.in_sync_regions``. It is on record before the round that says so is granted."""
-    if leader is not None and leader.lease is not None and leader.primary and leader.epoch == truth.epoch:
-        return leader.lease.in_sync_regions
-    return before.in_sync_regions if before.epoch == truth.epoch else 0
+def told_as_witness(leader: ReplicaStatus | None, truth: Truth, before: StoreStatus) -> tuple[int, int]:
+    """See ``StoreStatus.in_sync_regions`` and ``in_sync_round``; on record before the round that says so is granted.
+
+    The round is that of the last change, so that another operator, which looked earlier, does not take it back.
+    """
+    known = (before.in_sync_regions, before.in_sync_round) if before.epoch == truth.epoch else (0, 0)
+    if leader is None or leader.lease is None or not leader.primary or leader.epoch != truth.epoch:
+        return known
+    told, offered = leader.lease.in_sync_regions, leader.lease.witness_round
+    if offered and (offered < known[1] or (told == known[0] and known[1])):
+        return known
+    return told, offered
 
 
 def in_sync(

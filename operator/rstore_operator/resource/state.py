@@ -197,7 +197,9 @@ class StoreStatus:
     promised_epoch: int = 0
     in_sync_regions: int = 0
     """What the primary's leader said last, in ``epoch``: in how many other regions everything is that it acknowledges.
-    The operator's word as witness of the lease."""
+    The operator's word as witness of the lease, where it is one."""
+    in_sync_round: int = 0
+    """The round of the lease in which it began to say so; 0 where the operator is no witness."""
     observed_generation: int = 0
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

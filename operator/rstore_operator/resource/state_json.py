@@ -41,6 +41,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "epoch": status.epoch or None,
             "promisedEpoch": status.promised_epoch or None,
             "inSyncRegions": status.in_sync_regions or None,
+            "inSyncRound": status.in_sync_round or None,
             "observedGeneration": status.observed_generation,
             "summary": _without_empty(
                 {
@@ -209,6 +210,7 @@ def status_from_json(raw: object) -> StoreStatus:
         epoch=_whole(data, "epoch"),
         promised_epoch=_whole(data, "promisedEpoch"),
         in_sync_regions=_whole(data, "inSyncRegions"),
+        in_sync_round=_whole(data, "inSyncRound"),
         observed_generation=_whole(data, "observedGeneration"),
         summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
         conditions=tuple(_condition_from_json(item) for item in _objects(data, "conditions")),

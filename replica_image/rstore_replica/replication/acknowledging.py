@@ -134,6 +134,8 @@ class Acknowledging:
         deadline = self._clock.monotonic() + timeout_seconds
         while True:
             self._take_role()
+            if self._role is None or self._role[0] != epoch:
+                raise errors.NoPrimary("this replica leads the primary region no more")
             allowed, newest = self._allowed(epoch), self._machine.revision
             if allowed >= newest:
                 self._semi_sync.expose(newest)
@@ -144,7 +146,7 @@ class Acknowledging:
                 self._semi_sync.expose(allowed)
                 return allowed
             left = deadline - self._clock.monotonic()
-            if self._role is None or self._role[0] != epoch or left <= 0:
+            if left <= 0:
                 raise errors.NoPrimary("too few other regions have confirmed what is to be read")
             await self._news(left)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import random
+from dataclasses import replace
 
 import pytest
 from rstore_operator.planning.actions import Apply
+from rstore_operator.planning.in_sync import told_as_witness
+from rstore_operator.planning.truth import read_truth
 from rstore_operator.resource.commands import ACCEPT_DATA_LOSS
+from rstore_operator.resource.state import StoreStatus
 from unit.operator.lossy_world import Memory, clone
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
 from unit.operator.test_operator_unplanned import condition, reasons, step_of
@@ -173,6 +177,28 @@ def test_the_witness_records_that_less_is_said_before_it_grants_it() -> None:
     decided = world.decide()
     assert decided.commit_first
     assert decided.status.in_sync_regions == 0
+
+
+@pytest.mark.parametrize(
+    ("offered", "told", "expected"),
+    [
+        (8, 0, (1, 9)),  # seen before what is on record
+        (12, 1, (1, 9)),  # nothing new
+        (12, 0, (0, 12)),
+        (0, 1, (1, 0)),  # the operator is no witness any more
+    ],
+)
+def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
+    offered: int, told: int, expected: tuple[int, int]
+) -> None:
+    world = fresh(2)
+    leader = world.observed().leader("us")
+    leader = replace(leader, lease=replace(leader.lease, witness_round=offered, in_sync_regions=told))
+    truth = read_truth(world.observed(), StoreStatus())
+    before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
+    assert told_as_witness(leader, truth, before) == expected
+    later = replace(before, epoch=0)
+    assert told_as_witness(leader, truth, later) == (told, offered), "rounds of another epoch do not compare"
 
 
 def test_more_data_loss_may_be_allowed_by_the_spec() -> None:
