@@ -73,15 +73,15 @@ def forget_the_promise(original: Any) -> Any:
 Replacement = tuple[Any, str, Callable[[Any], Any]]
 
 REGION_MUTATIONS: dict[str, tuple[int, tuple[Replacement, ...]]] = {
-    "grant-to-two-epochs": (40, ((Granter, "may_grant", grant_to_two_epochs),)),
-    "skip-the-wait": (40, ((unplanned, "clear", skip_the_wait),)),
+    "grant-to-two-epochs": (10, ((Granter, "may_grant", grant_to_two_epochs),)),
+    "skip-the-wait": (20, ((unplanned, "clear", skip_the_wait),)),
     "promote-the-second-best": (
-        40,
+        10,
         ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
     ),
-    "acknowledge-without-lease": (40, ((Batcher, "__init__", acknowledge_without_lease),)),
-    "keep-the-tail": (40, ((leave, "undo", keep_the_tail),)),
-    "forget-the-promise": (40, ((Store, "save_region", forget_the_promise),)),
+    "acknowledge-without-lease": (10, ((Batcher, "__init__", acknowledge_without_lease),)),
+    "keep-the-tail": (10, ((leave, "undo", keep_the_tail),)),
+    "forget-the-promise": (20, ((Store, "save_region", forget_the_promise),)),
 }
 """Within how many seeds each must be caught, and what is put in the place of what."""
 

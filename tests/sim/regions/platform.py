@@ -56,7 +56,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
         (server, "HttpServer", _Quiet),
         (server, "Watchdog", _Quiet),
         (server, "client_server", lambda *, services, **_options: _server(services)),
-        (server, "peer_server", lambda *, services: _server(services)),
+        (server, "peer_server", lambda *, services, **_options: _server(services)),
         (server, "listen", _listen),
         (server, "random", SimpleNamespace(Random=lambda: random.Random(current_host().rng.random()))),
         (server, "_lock_directory", _lock_directory),

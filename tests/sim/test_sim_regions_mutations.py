@@ -1,0 +1,17 @@
+"""The simulator of regions can fail: each of these mistakes is caught within the seeds that are stated."""
+
+from __future__ import annotations
+
+import pytest
+from sim.regions.mutations import REGION_MUTATIONS, mutated
+from sim.scopes import run_seed
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", sorted(REGION_MUTATIONS))
+def test_the_simulator_of_regions_catches(name: str) -> None:
+    seeds = REGION_MUTATIONS[name][0]
+    with mutated(name):
+        caught = next(filter(None, (run_seed(seed, "regions").violation for seed in range(seeds))), "")
+    assert caught.startswith(("I1", "I2", "I3", "I4", "I5", "history")), f"within {seeds} seeds: {caught or 'nothing'}"
+    assert "after its creation" not in caught, "nothing works at all"
