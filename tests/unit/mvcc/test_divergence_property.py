@@ -29,7 +29,7 @@ from unit.mvcc.divergence_support import (
 )
 from unit.mvcc.mvcc_support import Replica
 
-EXAMPLES = int(os.environ.get("RSTORE_DIVERGENCE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("RSTORE_DIVERGENCE_EXAMPLES", "40"))
 NAMES = ("us", "eu", "asia")
 KINDS = ("write", "write", "stale write", "stream", "interrupted", "crash", "failover", "switchover")
 
