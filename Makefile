@@ -66,7 +66,7 @@ unit: setup ## the fast tests only
 e2e: setup ## end to end on the embedded cluster only
 	@$(BIN)/python -m pytest tests/e2e $(ARGS)
 
-sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region]
+sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|regions]
 	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)
 
 check: setup ## lint, format, types, import rules, generated files up to date
