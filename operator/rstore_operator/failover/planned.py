@@ -243,7 +243,7 @@ def _receipt(intent: FailoverIntent, now: datetime) -> Receipt:
         finished_at=now,
         steps=intent.steps,
         final_revision=intent.final_revision,
-        write_gap_seconds=round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3),
+        write_gap_seconds=max(0.0, round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3)),
         reason=intent.reason,
     )
 

@@ -1,0 +1,31 @@
+"""The write gap in a receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rstore_operator.failover import planned, unplanned
+from rstore_operator.resource.state import FailoverIntent, Receipt, Step, StepTime, Trigger
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("receipt", [planned._receipt, unplanned._receipt])
+@pytest.mark.parametrize(("promoted_after", "gap"), [(1.5, 1.5), (-0.7, 0.0)])
+def test_the_gap_is_never_below_zero_though_operators_disagree_about_the_time(
+    receipt: Callable[[FailoverIntent, datetime], Receipt], promoted_after: float, gap: float
+) -> None:
+    promoted_at = START + timedelta(seconds=promoted_after)
+    intent = FailoverIntent(
+        trigger=Trigger.ANNOTATION,
+        from_region="east",
+        to_region="west",
+        from_epoch=1,
+        epoch=2,
+        step=Step.REPOINTING,
+        started_at=START,
+        steps=(StepTime(Step.REPOINTING, promoted_at),),
+    )
+    assert receipt(intent, promoted_at).write_gap_seconds == gap
