@@ -217,12 +217,19 @@ class RegionProcesses:
             raise AssertionError("no leader kept its office") from error
 
 
-def topology(primary: str, *regions: RegionProcesses, epoch: int = 1, version: int = 1) -> rstore_pb2.Topology:
+def topology(
+    primary: str,
+    *regions: RegionProcesses,
+    epoch: int = 1,
+    version: int = 1,
+    sync: rstore_pb2.SyncRule | None = None,
+) -> rstore_pb2.Topology:
     return rstore_pb2.Topology(
         epoch=epoch,
         version=version,
         primary_region=primary,
         regions=[region.topology_entry for region in regions],
+        sync=sync,
     )
 
 

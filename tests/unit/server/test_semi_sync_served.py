@@ -22,8 +22,7 @@ MAX_MEDIAN_SECONDS = float(os.environ.get("RSTORE_SEMI_SYNC_MEDIAN_SECONDS", "0.
 
 
 async def _set_rule(regions: list[RegionProcesses], version: int, **rule: int | bool) -> None:
-    where = topology(regions[0].region, *regions, version=version)
-    where.sync.CopyFrom(rstore_pb2.SyncRule(**rule))  # type: ignore[arg-type]
+    where = topology(regions[0].region, *regions, version=version, sync=rstore_pb2.SyncRule(**rule))  # type: ignore[arg-type]
     for region in regions:
         await region.on_leader(lambda admin: admin.set_topology(STORE_ID, where))
 

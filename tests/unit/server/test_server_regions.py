@@ -8,6 +8,7 @@ import signal
 import pytest
 from rstore_api.client import Client
 from rstore_api.errors import NotPrimary, OutcomeUnknown
+from rstore_api.proto import rstore_pb2
 from unit.server.server_processes import STORE_ID, RegionProcesses, eventually, topology
 
 
@@ -67,8 +68,13 @@ async def test_forwarding_survives_the_end_of_the_primarys_leader(start_regions)
         assert (await client.get("k")).kvs[0].value == b"2"
 
 
-async def test_switchover_under_load_loses_and_duplicates_nothing(start_regions) -> None:
+@pytest.mark.parametrize("rule", [None, rstore_pb2.SyncRule(min_in_sync_regions=1, timeout_ms=5000)])
+async def test_switchover_under_load_loses_and_duplicates_nothing(start_regions, rule) -> None:
     east, west = await start_regions(("us-east", 3), ("eu-west", 3))
+    if rule is not None:
+        where = topology("us-east", east, west, version=2, sync=rule)
+        for region in (east, west):
+            await region.on_leader(lambda admin: admin.set_topology(STORE_ID, where))
     acknowledged: dict[str, int] = {}
     unknown: set[str] = set()
     stop = asyncio.Event()
@@ -89,7 +95,7 @@ async def test_switchover_under_load_loses_and_duplicates_nothing(start_regions)
         demoted = await east.on_leader(lambda admin: admin.demote(STORE_ID, 2))
         again = await east.on_leader(lambda admin: admin.demote(STORE_ID, 2))
         assert again.final_revision == demoted.final_revision
-        where = topology("eu-west", east, west, epoch=2)
+        where = topology("eu-west", east, west, epoch=2, sync=rule)
         promoted = await west.on_leader(
             lambda admin: admin.promote(STORE_ID, 2, demoted.final_revision, where, timeout_seconds=5)
         )
