@@ -266,20 +266,20 @@ class Mutation:
 MUTATIONS = {
     "ack-before-fsync": Mutation(durability.Syncer, "hold", ack_before_fsync, ("power_off", "die_after_sending"), 10),
     "count-before-fsync": Mutation(
-        LeaderLog, "advance_commit", count_before_fsync, ("slow_disks", "die_after_sending", "power_off"), 10
+        LeaderLog, "advance_commit", count_before_fsync, ("slow_disks", "die_after_sending", "power_off"), 20
     ),
-    "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, ("old_votes",), 20),
+    "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, ("old_votes",), 60),
     "truncate-on-match": Mutation(core, "without_known", truncate_on_match, ("weather", "power_off", "kill"), 30),
-    "apply-twice": Mutation(Machine, "apply", apply_twice, ("kill", "power_off"), 20),
-    "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, ("old_votes", "slow_election"), 30),
-    "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, ("cut_at_election",), 20),
-    "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, ("cut_at_election",), 30),
-    "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, ("deposed_unawares",), 10),
+    "apply-twice": Mutation(Machine, "apply", apply_twice, ("kill", "power_off"), 60),
+    "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, ("old_votes", "slow_election"), 60),
+    "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, ("cut_at_election",), 40),
+    "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, ("cut_at_election",), 40),
+    "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, ("deposed_unawares",), 20),
     "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, ("kill_unsynced", "power_off"), 30),
-    "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 10),
+    "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 20),
     "half-is-a-majority": Mutation(Membership, "majority", half_is_a_majority, ("resize", "cut"), 10),
-    "emptied-is-who-it-was": Mutation(Journal, "__init__", emptied_is_who_it_was, ("emptied_volume",), 20),
-    "install-before-sync": Mutation(CheckpointStore, "publish", install_before_sync, ("death_in_installation",), 20),
+    "emptied-is-who-it-was": Mutation(Journal, "__init__", emptied_is_who_it_was, ("emptied_volume",), 40),
+    "install-before-sync": Mutation(CheckpointStore, "publish", install_before_sync, ("death_in_installation",), 40),
 }
 
 
