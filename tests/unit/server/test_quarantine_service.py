@@ -14,6 +14,8 @@ from rstore_api.proto.rstore_pb2 import QuarantineListResponse, QuarantineReadRe
 from unit.server.server_processes import STORE_ID, RegionProcesses, ReplicaProcess, eventually, topology
 
 JUMP = 10**9
+LOST = [(b"lost/%d" % number, b"%d" % number * 300_000) for number in range(5)]
+"""More than one page of rows, or of the file."""
 
 
 def _quarantine(region: RegionProcesses, replica: ReplicaProcess, files: TlsFiles | None = None) -> QuarantineClient:
@@ -45,16 +47,16 @@ async def _lose_a_tail(east: RegionProcesses, west: RegionProcesses) -> None:
     for replica in west.replicas:
         await replica.end(signal.SIGKILL)
     async with east.client() as client:
-        for number in range(3):
+        for key, value in LOST:
             with contextlib.suppress(OutcomeUnknown):  # when the lease, without a majority, runs out
-                await client.put(f"lost/{number}", f"{number}", timeout_seconds=8)
+                await client.put(key, value, timeout_seconds=8)
     for replica in east.replicas:
         await replica.end(signal.SIGKILL)
     west.start()
     where = topology(west.region, west, east, epoch=2)
     await west.on_leader(lambda admin: admin.promote(STORE_ID, 2, shared, where, revision_jump=JUMP, timeout_seconds=5))
     east.start()
-    await eventually(lambda: _held_everywhere(east), timeout_seconds=30)
+    await eventually(lambda: _held_everywhere(east), timeout_seconds=60)
 
 
 async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
@@ -63,12 +65,11 @@ async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
     leader = await east.leader()
     first, second = [replica for replica in east.replicas if replica is not leader]
     (tail,) = (await _list(east, leader)).tails
-    assert (tail.count, tail.revisions, tail.epoch, tail.replaced_by_epoch) == (3, 3, 1, 2)
-    lost = [(b"lost/0", b"0"), (b"lost/1", b"1"), (b"lost/2", b"2")]
+    assert (tail.count, tail.revisions, tail.epoch, tail.replaced_by_epoch) == (5, 5, 1, 2)
     for replica in east.replicas:
-        assert await _rows(east, replica, file=tail.file) == lost
-    assert await _rows(east, first, file=tail.file, key=b"lost/1") == lost[1:2]
-    assert await _rows(east, first, file=tail.file, key=b"lost/1", range_end=b"m") == lost[1:]
+        assert await _rows(east, replica, file=tail.file) == LOST
+    assert await _rows(east, first, file=tail.file, key=b"lost/1") == LOST[1:2]
+    assert await _rows(east, first, file=tail.file, key=b"lost/1", range_end=b"m") == LOST[1:]
 
     for wrong, error in (("../../tls/tls.key", InvalidRequest), ("9-9-9.wal", TailNotFound)):
         with pytest.raises(error):
@@ -89,9 +90,9 @@ async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
     await second.end()
     file_of(second).unlink()
     second.start()
-    await eventually(lambda: _rows(east, second, file=tail.file), timeout_seconds=30)
+    await eventually(lambda: _rows(east, second, file=tail.file), timeout_seconds=60)
     assert file_of(second).read_bytes() == whole
-    assert await eventually(lambda: _rows(east, first, file=tail.file), timeout_seconds=30) == lost
+    assert await eventually(lambda: _rows(east, first, file=tail.file), timeout_seconds=60) == LOST
     assert file_of(first).read_bytes() == whole
 
     leader = await east.leader()
