@@ -151,7 +151,7 @@ async def test_a_lag_alone_never_needs_a_snapshot(regions, wires):
 
 async def staged(region: RealRegion, rows: int) -> None:
     """Waits until the region has committed so many rows of a snapshot."""
-    await eventually(lambda: region.machine.staged is not None and region.machine.staged.rows >= rows)
+    await eventually(lambda: region.machine.staged is not None and region.machine.staged.rows >= rows, seconds=20)
 
 
 @pytest.mark.parametrize("who", ["link", "sender", "receiver"])
@@ -199,6 +199,7 @@ async def test_what_the_new_sender_cannot_read_any_more_is_begun_anew(regions, w
         wires.cut.add(west.address)
         await east.start()
         await east.put(b"key-0001", b"again")
+        await eventually(lambda: same_everywhere([east, north]), seconds=20)
         await compact(east)
         await eventually(lambda: east.machine._position.swept_revision == east.machine.revision)
         wires.cut.clear()
