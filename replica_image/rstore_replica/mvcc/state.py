@@ -30,7 +30,7 @@ from rstore_api.proto.rstore_pb2 import (
     Topology,
 )
 
-from rstore_replica.mvcc.epochs import count_at
+from rstore_replica.mvcc.epochs import count_at, settled
 from rstore_replica.mvcc.tails import Leaving, Tail
 
 BASE_REVISION = 1
@@ -305,7 +305,9 @@ def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> Re
     newest_start = chunk.history[-1].first_revision if chunk.history else BASE_REVISION
     if not BASE_REVISION <= newest_start <= chunk.revision or (chunk.revision > BASE_REVISION and not chunk.history):
         return InvalidRequest("the snapshot's history does not belong to its revision")
-    if not BASE_REVISION <= step.fork_revision <= min(revision, chunk.revision):
+    # At a fork in revisions that an epoch left out, the region holds what it held before that epoch.
+    shared_revision = settled(state.history, step.fork_revision)
+    if not BASE_REVISION <= step.fork_revision <= revision or shared_revision > chunk.revision:
         return InvalidRequest(f"the fork cannot be at revision {step.fork_revision}")
     return msgspec.structs.replace(
         state,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, StoreError
 from rstore_replica.mvcc.epochs import settled
@@ -169,6 +169,19 @@ events = st.one_of(
 
 @settings(max_examples=int(os.environ.get("RSTORE_SNAPSHOT_HISTORIES", "60")), deadline=None)
 @given(history=st.lists(events, max_size=45))
+@example(
+    history=[
+        # A primary that never wrote anything, followed by two that begin where it did: their fork lies in its jump.
+        ("write", "us", b"a", b"1"),
+        ("fail_over", "ap"),
+        ("transfer", "us", 9),
+        ("transfer", "eu", 9),
+        ("fail_over", "us"),
+        ("write", "us", b"a", b"2"),
+        ("compact", "us", 0, 9),
+        ("fail_over", "eu"),
+    ]
+)
 def test_every_region_comes_to_hold_what_the_last_primary_holds(
     tmp_path_factory: pytest.TempPathFactory, history: list
 ) -> None:

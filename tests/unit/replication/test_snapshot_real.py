@@ -141,6 +141,8 @@ async def test_a_region_that_was_away_beyond_the_compaction_comes_back(regions, 
 async def test_a_lag_alone_never_needs_a_snapshot(regions, wires):
     """Clients that compact right up to the newest revision do not outrun a region that is connected."""
     east, north, _ = regions
+    await east.put(b"key", b"first")
+    await eventually(lambda: same_everywhere([east, north]))
     for number in range(60):
         await east.put(b"key", b"%d" % number)
         await compact(east)
