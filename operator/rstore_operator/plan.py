@@ -324,7 +324,7 @@ class _Planner:
         if progressed.receipt is not None:
             history = (*history, progressed.receipt)[-MAX_HISTORY:]
         found = findings(situation)
-        told, told_in = told_as_witness(leader, self.truth, self.before)
+        told, told_in = told_as_witness(leader, self.regions, self.truth, self.before)
         status = replace(
             self.before,
             store_id=store_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.observed import ReplicaStatus, SyncRule
@@ -17,15 +17,19 @@ Judgement = tuple[bool | None, str, str]
 """Status, reason and message of the condition InSync."""
 
 
-def told_as_witness(leader: ReplicaStatus | None, truth: Truth, before: StoreStatus) -> tuple[int, int]:
+def told_as_witness(
+    leader: ReplicaStatus | None, regions: Collection[str], truth: Truth, before: StoreStatus
+) -> tuple[int, int]:
     """See ``StoreStatus.in_sync_regions`` and ``in_sync_round``; on record before the round that says so is granted.
 
-    The round is that of the last change, so that another operator, which looked earlier, does not take it back.
+    The round is that of the last change, so that another operator, which looked earlier, does not take it back. What
+    the leader says counts for nothing as long as it goes by other ``regions`` than the store's.
     """
     known = (before.in_sync_regions, before.in_sync_round) if before.epoch == truth.epoch else (0, 0)
     if leader is None or leader.lease is None or not leader.primary or leader.epoch != truth.epoch:
         return known
-    told, offered = leader.lease.in_sync_regions, leader.lease.witness_round
+    same = leader.topology is not None and {region.name for region in leader.topology.regions} == set(regions)
+    told, offered = leader.lease.in_sync_regions if same else 0, leader.lease.witness_round
     if offered and (offered < known[1] or (told == known[0] and known[1])):
         return known
     return told, offered

@@ -479,7 +479,7 @@ class MembersResponse(_message.Message):
     def __init__(self, members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions", "voter_term")
+    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions", "voter_term", "topology_version")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -487,6 +487,7 @@ class GrantRequest(_message.Message):
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     VOTER_TERM_FIELD_NUMBER: _ClassVar[int]
+    TOPOLOGY_VERSION_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     epoch: int
@@ -494,7 +495,8 @@ class GrantRequest(_message.Message):
     duration_ms: int
     in_sync_regions: int
     voter_term: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ...) -> None: ...
+    topology_version: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ..., topology_version: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
     __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term")

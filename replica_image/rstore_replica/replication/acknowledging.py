@@ -201,6 +201,8 @@ class Acknowledging:
 
     def _after_change(self) -> None:
         self._report()
+        if self._semi_sync.rule.regions:
+            self._lease.hurry()  # the voters count what they hear by the topology that they hold
         if self._semi_sync.rule.regions and self._semi_sync.exposed is None and self._finding_start is None:
             self._finding_start = asyncio.get_running_loop().create_task(self._find_start(), name="semi-sync-start")
         if self._timer is not None:

@@ -52,20 +52,28 @@ class Heard:
 
     A leader of the voter's region knows nothing of what those before it heard, and a question that was sent to one of
     them may reach it late. So it counts only rounds that name its own term, which the primary learns from its answers.
+    Nor does it count what was said of regions that have left the store: a round names the version of its topology.
     """
 
     def __init__(self) -> None:
         self._newest = (0, 0)
         self._guarantee = 0
+        self._version = 0
         self._term = 0
 
-    def granted(self, epoch: int, round_number: int, guarantee: int, *, asked_term: int, term: int) -> None:
+    def granted(
+        self, epoch: int, round_number: int, guarantee: int, *, version: int, asked_term: int, term: int
+    ) -> None:
         """A round was granted in ``term``. Questions may come out of order; only the newest counts."""
         if term != self._term:
             self._newest, self._guarantee, self._term = (0, 0), 0, term
         if asked_term == term and (epoch, round_number) > self._newest:
-            self._newest, self._guarantee = (epoch, round_number), guarantee
+            self._newest, self._guarantee, self._version = (epoch, round_number), guarantee, version
 
-    def in_term(self, term: int) -> tuple[int, int]:
-        """Epoch and guarantee, as heard by the leader of that term; (0, 0) when nothing was."""
-        return (self._newest[0], self._guarantee) if self._term == term else (0, 0)
+    def in_term(self, term: int, topology: tuple[int, int]) -> tuple[int, int]:
+        """Epoch and guarantee, as heard by the leader of that term; (0, 0) when nothing was.
+
+        ``topology``: epoch and version of the one that the voter holds.
+        """
+        outdated = topology > (self._newest[0], self._version)
+        return (self._newest[0], self._guarantee) if self._term == term and not outdated else (0, 0)

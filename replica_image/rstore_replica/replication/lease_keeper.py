@@ -199,6 +199,7 @@ class LeaseKeeper:
             round=self._holder.start_round(now, guarantee),
             duration_ms=round(self._config.lease_seconds * 1000),
             in_sync_regions=guarantee,
+            topology_version=state.topology.version if state.topology.epoch == self._holder.epoch else 0,
         )
         places = {
             region.name: [replica.peer_address for replica in region.replicas] for region in state.topology.regions

@@ -58,7 +58,12 @@ class Voter:
         )
         if granted_seconds > 0:
             self._heard.granted(
-                request.epoch, request.round, request.in_sync_regions, asked_term=request.voter_term, term=term
+                request.epoch,
+                request.round,
+                request.in_sync_regions,
+                version=request.topology_version,
+                asked_term=request.voter_term,
+                term=term,
             )
         return pb.GrantResponse(
             granted=granted_seconds > 0,
@@ -93,7 +98,9 @@ class Voter:
     def guarantee(self) -> tuple[int, int]:
         """The epoch in which this leader granted last, and the guarantee it heard then; see ``guarantees.py``."""
         status = self._group.status()
-        return self._heard.in_term(status.term) if is_leader(status) else (0, 0)
+        held = self._machine.state.topology
+        topology = (held.epoch, held.version) if held is not None else (0, 0)
+        return self._heard.in_term(status.term, topology) if is_leader(status) else (0, 0)
 
     def status(self) -> pb.GrantStatus | None:
         """What was granted last by this replica as leader; None on any other replica."""

@@ -196,9 +196,12 @@ def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
     leader = replace(leader, lease=replace(leader.lease, witness_round=offered, in_sync_regions=told))
     truth = read_truth(world.observed(), StoreStatus())
     before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
-    assert told_as_witness(leader, truth, before) == expected
+    assert told_as_witness(leader, ("us", "eu"), truth, before) == expected
     later = replace(before, epoch=0)
-    assert told_as_witness(leader, truth, later) == (told, offered), "rounds of another epoch do not compare"
+    assert told_as_witness(leader, ("us", "eu"), truth, later) == (told, offered), (
+        "rounds of another epoch do not compare"
+    )
+    assert told_as_witness(leader, ("us", "eu", "ap"), truth, later) == (0, offered), "it counts other regions"
 
 
 def test_more_data_loss_may_be_allowed_by_the_spec() -> None:

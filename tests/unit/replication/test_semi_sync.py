@@ -175,14 +175,24 @@ def test_told_forgets_no_guarantee_when_it_changes_often() -> None:
 
 def test_a_voter_goes_by_the_newest_round_of_its_own_leadership() -> None:
     heard = Heard()
-    assert heard.in_term(0) == (0, 0)
-    heard.granted(3, 7, 1, asked_term=5, term=5)
-    heard.granted(3, 6, 0, asked_term=5, term=5)
-    assert heard.in_term(5) == (3, 1)
-    assert heard.in_term(6) == (0, 0), "another leader may have heard less"
-    heard.granted(3, 8, 2, asked_term=5, term=6)
-    assert heard.in_term(6) == (0, 0), "it was asked before that leader led; one between may have heard less"
-    heard.granted(3, 9, 2, asked_term=6, term=6)
-    assert heard.in_term(6) == (3, 2)
-    heard.granted(4, 1, 0, asked_term=6, term=6)
-    assert heard.in_term(6) == (4, 0)
+    assert heard.in_term(0, (0, 0)) == (0, 0)
+    heard.granted(3, 7, 1, version=1, asked_term=5, term=5)
+    heard.granted(3, 6, 0, version=1, asked_term=5, term=5)
+    assert heard.in_term(5, (3, 1)) == (3, 1)
+    assert heard.in_term(6, (3, 1)) == (0, 0), "another leader may have heard less"
+    heard.granted(3, 8, 2, version=1, asked_term=5, term=6)
+    assert heard.in_term(6, (3, 1)) == (0, 0), "it was asked before that leader led; one between may have heard less"
+    heard.granted(3, 9, 2, version=1, asked_term=6, term=6)
+    assert heard.in_term(6, (3, 1)) == (3, 2)
+    heard.granted(4, 1, 0, version=1, asked_term=6, term=6)
+    assert heard.in_term(6, (3, 1)) == (4, 0)
+
+
+def test_a_voter_that_knows_of_other_regions_does_not_count_what_was_said_of_those_before() -> None:
+    heard = Heard()
+    heard.granted(3, 7, 1, version=4, asked_term=5, term=5)
+    assert heard.in_term(5, (3, 4)) == (3, 1)
+    assert heard.in_term(5, (3, 5)) == (0, 0), "a region may have left that had it all"
+    heard.granted(3, 8, 1, version=5, asked_term=5, term=5)
+    assert heard.in_term(5, (3, 5)) == (3, 1)
+    assert heard.in_term(5, (2, 9)) == (3, 1), "it has not heard yet where the regions of this epoch are"

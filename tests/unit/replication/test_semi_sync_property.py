@@ -121,7 +121,9 @@ class Walk:
 
     def _grant(self, asked: Round, voter: str) -> None:
         asked_term, term = asked.voter_terms.get(voter, 0), self.terms[voter]
-        self.heard[voter].granted(asked.epoch, asked.number, asked.guarantee, asked_term=asked_term, term=term)
+        self.heard[voter].granted(
+            asked.epoch, asked.number, asked.guarantee, version=1, asked_term=asked_term, term=term
+        )
         if self.rng.random() < 0.8:
             asked.counted.add(voter)
             self.known_terms[voter] = term
@@ -157,7 +159,7 @@ class Walk:
         assert not (self.semi_sync.degraded and self.semi_sync.in_sync), "degraded in silence"
 
     def _believes(self, voter: str, guarantee: int) -> bool:
-        epoch, said = self.heard[voter].in_term(self.terms[voter])
+        epoch, said = self.heard[voter].in_term(self.terms[voter], (self.epoch, 1))
         return epoch == self.epoch and said >= guarantee
 
 
