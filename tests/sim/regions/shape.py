@@ -81,7 +81,7 @@ def shape_of(rng: random.Random) -> Shape:
         operators=rng.choice([1, 1, 2]),
         clients=rng.choice([2, 3, 4]),
         pause_seconds=rng.choice([0.1, 0.3]),
-        far_seconds=rng.choice([(0.001, 0.01), (0.002, 0.04), (0.02, 0.15)]),
+        far_seconds=rng.choice([(0.001, 0.01), (0.002, 0.04), (0.02, 0.1)]),
         compactions=rng.choice([0.0, 0.0, 0.02, 0.1]),
         amid_failovers=amid_failovers,
     )

@@ -37,8 +37,10 @@ def unsettled(kube: Kube, hosts: dict[str, list[Host]]) -> str:
     machines = {host.name: host.replica._machine for host in everybody if host.replica is not None}
     primary, epoch = status["primaryRegion"], status["epoch"]
     leaders = [host for host in hosts[primary] if host.leads]
-    if not leaders or not machines[leaders[0].name].state.writable:
+    if not leaders or leaders[0].replica is None or not machines[leaders[0].name].state.writable:
         return f"{primary} accepts no writes"
+    if not leaders[0].replica._replication.lease.held(epoch):
+        return f"{primary} does not hold the lease of epoch {epoch}"
     newest = machines[leaders[0].name].revision
     for host in everybody:
         machine = machines[host.name]
