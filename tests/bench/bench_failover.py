@@ -24,11 +24,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.results import BUILD, Row, save, show, wanted
 from rstore_cli.demo.__main__ import REPOSITORY, dev_cluster
 from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.load import Load
+from rstore_cli.demo.load import Load, wait_until
 from rstore_cli.demo.loss import lose_region, restore_region, wait_failed_over
 from rstore_cli.demo.reckoning import reckon
 from rstore_cli.demo.store import Store
@@ -62,6 +63,8 @@ class Cluster:
         self.store, self.load = store, load
         self._data_dir = data_dir
         self._links = LinkFaults(data_dir)
+        self.revisions_lost: dict[int, int] = {}
+        """By epoch, as the newest version of its receipt says: the region that returns knows it exactly."""
 
     @asynccontextmanager
     async def lost(self, region: str, how: str) -> AsyncIterator[None]:
@@ -101,8 +104,22 @@ class Cluster:
         await self.load.wait_acknowledged(SETTLED_WRITES, timeout_seconds=60)
         return await self._change("switchover", source, self.load.ledger.longest_gap_seconds(began, time.monotonic()))
 
+    async def read_receipts(self) -> list[dict[str, Any]]:
+        """All that status keeps."""
+        history: list[dict[str, Any]] = (await self.store.status())["history"]
+        self.revisions_lost |= {entry["epoch"]: entry.get("revisionsLost", 0) for entry in history}
+        return history
+
+    async def receipts_agree(self) -> bool:
+        """Whether the receipts say that as many revisions were lost as there are in quarantine."""
+        await self.read_receipts()
+        tails = [tail for region in (await self.store.status())["regions"] for tail in region.get("quarantined", [])]
+        kept = sum(min(tail["rows"], tail["lastRevision"] - tail["firstRevision"] + 1) for tail in tails)
+        print(f"receipts: {sum(self.revisions_lost.values())} revisions lost; in quarantine: {kept}", flush=True)
+        return sum(self.revisions_lost.values()) == kept
+
     async def _change(self, kind: str, source: str, gap_seconds: float) -> Change:
-        receipt = (await self.store.status())["history"][-1]
+        receipt = (await self.read_receipts())[-1]
         change = Change(
             kind,
             source,
@@ -148,6 +165,9 @@ async def measure(kubeconfig: Path, scratch: Path) -> list[Change]:
         found = await reckon(store, load)
         counts = f"acknowledged {found.acknowledged}, of which quarantined {len(found.quarantined)}"
         print(f"{counts}, lost {len(found.lost)}; mode {mode}", flush=True)
+        await wait_until(
+            cluster.receipts_agree, timeout_seconds=10, what="receipts that say what is in quarantine", poll_seconds=1
+        )
         if found.wrong or (mode == "SemiSync" and found.quarantined):
             raise SystemExit(f"not all is well: {found.wrong or found.quarantined}")
     return changes

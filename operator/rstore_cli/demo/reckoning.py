@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 
 from rstore_cli.demo.load import Ledger, Load
 from rstore_cli.demo.loss import account, tolerable
 from rstore_cli.demo.store import RegionHash, Store
+
+TOLD_SECONDS = 15.0
+"""Within this the status tells of a tail that a region has put into quarantine; the operator looks every 2 s."""
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,22 +31,31 @@ class Reckoning:
         return len({(found.revision, found.hash) for found in self.hashes}) == 1
 
 
+async def _accounted(store: Store, missing: list[tuple[Ledger, set[bytes]]]) -> tuple[list[bytes], list[bytes]]:
+    """Which of the missing are in quarantine, and which are nowhere. The operator takes a while to hear of a tail."""
+    deadline = time.monotonic() + TOLD_SECONDS
+    while True:
+        status = await store.status()
+        accounts = [account(ledger, keys, status) for ledger, keys in missing]
+        lost = [key for found in accounts for key in found.lost]
+        if not lost or time.monotonic() > deadline:
+            return [key for found in accounts for key in found.quarantined], lost
+        await asyncio.sleep(POLL_SECONDS)
+
+
 async def reckon(store: Store, *loads: Load, timeout_seconds: float = 90) -> Reckoning:
     """Wait until every region holds the same revision, and look for every write in every one of them.
 
     Loads that ran at the same time need prefixes of their own. Raises TimeoutError when the regions do not converge.
     """
     revision = await store.wait_converged(timeout_seconds=timeout_seconds)
-    status = await store.status()
-    quarantined: list[bytes] = []
-    lost: list[bytes] = []
+    missing: list[tuple[Ledger, set[bytes]]] = []
     wrong: list[str] = []
     for load in loads:
         verdicts = await store.judge(load.ledger, load.prefix)
         wrong += [f"{region}: {verdict}" for region, verdict in verdicts.items() if not tolerable(verdict)]
-        found = account(load.ledger, {key for verdict in verdicts.values() for key in verdict.lost}, status)
-        quarantined += found.quarantined
-        lost += found.lost
+        missing.append((load.ledger, {key for verdict in verdicts.values() for key in verdict.lost}))
+    quarantined, lost = await _accounted(store, missing)
     acks = sorted((ack for load in loads for ack in load.ledger.acks), key=lambda ack: ack.answered_at)
     if overtaken := Ledger(acks=acks).overtaken():
         wrong.append(f"two regions acknowledged at once: {overtaken}")

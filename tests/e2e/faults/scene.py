@@ -77,7 +77,7 @@ class Scene:
         """All links whole, everything steady: no region differs, no acknowledged write is unaccounted for, and no two
         regions acknowledged at once. ``nothing_quarantined``: each is in the store itself, in every region."""
         found = await reckon(self.store, *loads)
-        assert found.wrong == ()
+        assert not found.wrong, "\n".join(found.wrong)
         assert not (nothing_quarantined and found.quarantined)
 
     async def failed_over(self, region: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
