@@ -66,6 +66,8 @@ class VolumeFaults:
         victim.crash(power=True)
         victim.empty()
         self.emptied += 1
+        if rng.random() < 0.3:
+            victim.installs = lambda: self._die(victim)
         faults.network.heal()
         if rng.random() < 0.7:
             faults.trace.fault(f"cut {leader.name}")
@@ -73,6 +75,8 @@ class VolumeFaults:
         await faults.restart([victim])
         await asyncio.sleep(rng.uniform(0.5, 3.0))
         faults.network.heal()
+        victim.installs = None
+        await faults.restart([victim])
 
     async def _death_in_installation(self) -> None:
         """A follower falls behind; its process dies when the checkpoint that it is sent is to be put in place."""
