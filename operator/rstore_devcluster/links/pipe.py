@@ -94,7 +94,6 @@ class Pipe:
         self._timer: asyncio.TimerHandle | None = None
         self._finished = False
         self._forget = link.on_change(self._rule_changed)
-        self.carried_bytes = 0
 
     def feed(self, data: bytes) -> None:
         """Bytes have come in."""
@@ -102,7 +101,6 @@ class Pipe:
             return
         rule = self._link.rule
         if rule.passes_at_once and not self._queue and not self._sink_full:
-            self.carried_bytes += len(data)
             self._sink.write(data)
             return
         if rule.loss_percent and len(data) > LOSS_UNIT_BYTES:
@@ -203,7 +201,6 @@ class Pipe:
                 return
             else:
                 self._held_bytes -= len(data)
-                self.carried_bytes += len(data)
                 self._sink.write(data)
         self._read_on()
         if self._queue and not self._sink_full and not self._link.rule.cut:
