@@ -187,10 +187,6 @@ class Connection(asyncio.Protocol):
         found = None if self._transport is None else self._transport.get_extra_info("peername")
         return f"{found[0]}:{found[1]}" if found else "gone"
 
-    def get_extra_info(self, name: str) -> Any:
-        """What the transport knows."""
-        return None if self._transport is None else self._transport.get_extra_info(name)
-
     def wait_for_window(self, stream: Stream) -> None:
         """Have the stream told when the connection's window is open again."""
         self._blocked[stream.id] = stream
