@@ -12,6 +12,7 @@ from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc import leave
 from rstore_replica.mvcc.store import Store
 from rstore_replica.replication.lease import Granter
+from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
 from sim.mutations import _replaced
 
 
@@ -47,9 +48,18 @@ def acknowledge_without_lease(original: Any) -> Any:
     """Writes are acknowledged without a look at the lease."""
 
     def init(self: Batcher, **options: Any) -> None:
-        original(self, **{name: value for name, value in options.items() if name != "lease_held"})
+        original(self, **{name: value for name, value in options.items() if name not in ("lease_held", "settle")})
 
     return init
+
+
+def acknowledge_without_other_regions(_original: Any) -> Any:
+    """Writes in SemiSync do not wait for any other region."""
+
+    def allowed(_self: SemiSync, _promised: int) -> int:
+        return EVERYTHING
+
+    return allowed
 
 
 def keep_the_tail(_original: Any) -> Any:
@@ -80,6 +90,7 @@ REGION_MUTATIONS: dict[str, tuple[int, tuple[Replacement, ...]]] = {
         ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
     ),
     "acknowledge-without-lease": (10, ((Batcher, "__init__", acknowledge_without_lease),)),
+    "acknowledge-without-other-regions": (10, ((SemiSync, "allowed", acknowledge_without_other_regions),)),
     "keep-the-tail": (10, ((leave, "undo", keep_the_tail),)),
     "forget-the-promise": (20, ((Store, "save_region", forget_the_promise),)),
 }
