@@ -113,8 +113,9 @@ async def test_what_hangs_in_a_region_that_is_primary_no_more_is_not_waited_for(
     forwarder.primary_is("us-east")
     waiting = asyncio.create_task(_put(forwarder, _target(servers[0])))
     other = ForwardTo("eu-west", (ReplicaLocation("r1", "peer-1:2380", servers[1].address),))
-    while not servers[0].requests:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while not servers[0].requests:  # noqa: ASYNC110 - polled with a deadline
+            await asyncio.sleep(0.01)
     began = asyncio.get_running_loop().time()
     forwarder.primary_is("eu-west")
     await _put(forwarder, other)
