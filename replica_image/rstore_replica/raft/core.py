@@ -120,10 +120,8 @@ class RaftCore:
     def has_quorum_contact(self, within_seconds: float) -> bool:
         """Leader: a majority was heard from within that time."""
         since = self._clock.monotonic() - within_seconds
-        missing = self.membership.majority
-        for peer in self.membership.voters:
-            missing -= peer == self._name or self.engine.last_response(peer) > since
-        return missing <= 0
+        own, last = self._name, self.engine.last_response
+        return sum([peer == own or last(peer) > since for peer in self.membership.voters]) >= self.majority
 
     def next_deadline(self) -> float:
         """Clock reading at which :meth:`tick` has something to do though nothing happens."""
