@@ -12,10 +12,15 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.connection import Dialer
+from rstore_replica.replication.lease import ROUNDS_PER_LEASE
 from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.waiting import within
 
 _GRANT = "/rstore.v1.Replication/Grant"
+
+
+MAX_UNANSWERED = ROUNDS_PER_LEASE
+"""A channel over which so many questions in a row were not answered in time is given up."""
 
 
 class GrantLink(Protocol):
@@ -46,6 +51,8 @@ class _Shared:
         self.channel = channel
         self.users = 0
         self.retired = False
+        self.unanswered = 0
+        """Questions in a row that nobody answered in time."""
 
     async def close_if_unused(self) -> None:
         if self.retired and self.users == 0:
@@ -68,7 +75,10 @@ class GrpcGrants:
         """See :class:`GrantLink`."""
         try:
             return await within(self._clock, self._ask(address, request), timeout_seconds)
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, OSError, TimeoutError) as error:
+        except TimeoutError as error:
+            await self._late(address)
+            raise LinkBrokenError(f"{address}: {error}") from error
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, OSError) as error:
             await self._retire(address)
             raise LinkBrokenError(f"{address}: {error}") from error
 
@@ -89,7 +99,16 @@ class GrpcGrants:
             shared.users -= 1
             await shared.close_if_unused()
         assert isinstance(response, pb.GrantResponse)
+        shared.unanswered = 0
         return response
+
+    async def _late(self, address: str) -> None:
+        """Connecting takes several round trips, so more time than one question has; then it is as good as broken."""
+        shared = self._channels.get(address)
+        if shared is not None:
+            shared.unanswered += 1
+            if shared.unanswered >= MAX_UNANSWERED:
+                await self._retire(address)
 
     async def _dial(self, address: str) -> _Shared:
         """A channel to the address: the one that another question has opened meanwhile, if there is one."""

@@ -159,18 +159,23 @@ def _check_losses(kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger) -> N
 def miscounted(kube: Kube, ledger: Ledger) -> str:
     """What a receipt says wrongly about what was lost; "" when none does.
 
-    A revision is counted by the failover that first left it out. One that is back, because the region that has it took
-    over later, may be counted as well: when the receipt was written, it was not to be had.
+    A revision is counted by the failover that first left it out. One that came back, because the region that has it
+    took over later, may be counted as well: when the receipt was written, it was not to be had; and once more if it was
+    left out again.
     """
     final = ledger.chain(newest_revision(ledger))
     told = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
     unseen = set(ledger.revisions)
-    for epoch in sorted(epoch for epoch, start in ledger.starts.items() if start.parent_revision):
-        kept = ledger.chain(ledger.starts[epoch].parent_revision)
-        left_out = {found for found in unseen - kept if ledger.revisions[found].epoch < epoch}
-        unseen -= left_out
-        lost = left_out - final
-        says = told.get(epoch, len(lost))
-        if says < len(lost - ledger.compacted) or (says > len(lost) and lost == left_out):
-            return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
+    before: set[int] = set()
+    for epoch, start in sorted(ledger.starts.items()):
+        if start.parent_revision:
+            kept = ledger.chain(start.parent_revision)
+            left_out = {found for found in unseen - kept if ledger.revisions[found].epoch < epoch}
+            unseen -= left_out
+            lost, most = left_out - final, left_out | (before - kept)
+            says = told.get(epoch, len(lost))
+            if not len(lost - ledger.compacted) <= says <= len(most):
+                return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
+        written = [found for found, item in ledger.revisions.items() if item.epoch == epoch]
+        before = ledger.chain(max(written, default=start.first_revision - 1))
     return ""

@@ -88,3 +88,17 @@ async def test_one_channel_serves_many_questions_and_after_a_failure_there_is_an
     with pytest.raises(LinkBrokenError, match="longer than"):
         await grants.ask(address, pb.GrantRequest(epoch=5), timeout_seconds=0.05)
     await grants.keep_only(())
+
+
+async def test_a_channel_is_given_up_only_after_as_many_late_answers_as_a_lease_has_rounds(
+    granting: tuple[Granting, str],
+) -> None:
+    """Connecting may take longer than one question has, and must not begin anew with each."""
+    _, address = granting
+    wires = Wires()
+    grants = GrpcGrants(wires, clock=SystemClock())
+    for question, channels in ((1, 1), (2, 1), (3, 1), (4, 2)):
+        with pytest.raises(LinkBrokenError, match="longer than"):
+            await grants.ask(address, pb.GrantRequest(epoch=question), timeout_seconds=0.05)
+        assert len(wires.channels) == channels
+    await grants.keep_only(())
