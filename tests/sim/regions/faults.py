@@ -121,7 +121,6 @@ class RegionFaults:
     # ------------------------------------------------------------------ regions
 
     def _primary(self) -> str:
-        """As status has it."""
         return str(self._kube.status.get("primaryRegion") or self._regions[0])
 
     def _some_region(self) -> str:
@@ -297,7 +296,6 @@ class RegionFaults:
         self._wires.heal(pairs)
 
     def _between(self, one: set[str], other: set[str]) -> Pairs:
-        """One way or both."""
         there = {(a, b) for a in one for b in other if a != b}
         back = {(b, a) for a, b in there}
         return self._rng.choice([there | back, there | back, there, back])
@@ -310,7 +308,7 @@ class RegionFaults:
     async def _isolate_region(self) -> None:
         """From all but its clients, or from those as well."""
         region = self._some_region()
-        others = {*(set(self._regions) - {region}), *(operator.site for operator in self._operators), API_SITE}
+        others = set(self._regions) - {region} | {operator.site for operator in self._operators} | {API_SITE}
         others |= {clients_site(other) for other in self._regions if other != region}
         if self._rng.random() < 0.3:
             others.add(clients_site(region))

@@ -17,7 +17,7 @@ from sim.disk import SimDisk, Volume
 from sim.network import Network
 from sim.oracle import DurableLog, durable_log, is_durable
 from sim.process import HostClock, ProcessDied
-from sim.regions.rpc import ServerEnd, SimServer
+from sim.regions.rpc_server import ServerEnd, SimServer
 from sim.regions.sites import HostProcess
 from sim.regions.wires import WORLD, Wire, Wires
 from sim.world import World

@@ -26,7 +26,8 @@ from rstore_replica.raft.group import Group
 from rstore_replica.replication.config import ReplicationConfig
 from sim.network import SimTransport
 from sim.process import HostClock
-from sim.regions.rpc import SimChannel, SimServer
+from sim.regions.rpc import SimChannel
+from sim.regions.rpc_server import SimServer
 from sim.regions.sites import current_host
 from sim.regions.wires import Listener, Wires
 
