@@ -224,6 +224,8 @@ class SourceStream:
             reading_seconds = self._clock.monotonic() - began
             if chunk is not None:
                 await self._send(pb.StreamRequest(snapshot=chunk))
+            else:
+                await self._keep_alive()
             # For as long again, the loop is for others: this replica's clients above all.
             await sleep(self._clock, reading_seconds)
 
@@ -240,7 +242,11 @@ class SourceStream:
         """Waits for a signal, at most ``seconds``; keeps the stream alive meanwhile."""
         heartbeat_at = self._sent_at + self._config.heartbeat_seconds
         await self._wake.wait(min(seconds, heartbeat_at - self._clock.monotonic()))
-        if self._clock.monotonic() >= heartbeat_at:
+        await self._keep_alive()
+
+    async def _keep_alive(self) -> None:
+        """A heartbeat, when it is time for one."""
+        if self._clock.monotonic() >= self._sent_at + self._config.heartbeat_seconds:
             heartbeat = pb.StreamHeartbeat(epoch=self._epoch, revision=self._machine.revision)
             await self._send(pb.StreamRequest(heartbeat=heartbeat))
 
