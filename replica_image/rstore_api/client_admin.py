@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from rstore_api.client_call import (
     ADMIN_ADD_MEMBER,
     ADMIN_BOOTSTRAP,
@@ -15,43 +13,18 @@ from rstore_api.client_call import (
     ADMIN_STATUS,
     ADMIN_TRANSFER_LEADERSHIP,
     ADMIN_WITNESS_GRANT,
-    Endpoint,
 )
-from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.client_replica import ReplicaClient
 from rstore_api.proto import rstore_pb2
-from rstore_api.tls import TlsSource
 
 
-class AdminClient:
+class AdminClient(ReplicaClient):
     """Calls one replica, once; retrying and following a leader hint is the caller's decision.
 
     Every method takes its timeout in seconds (it covers dialling too) and raises a StoreError: Unreachable when
     nothing was sent, NotLeader (``error.leader`` is the leader's peer address) when another replica must be asked,
     OutcomeUnknown when the connection broke after sending; every Admin call is idempotent and may be repeated.
     """
-
-    def __init__(
-        self,
-        address: str,
-        *,
-        tls: TlsSource | None,
-        server_name: str | None = None,
-        resolve: Resolve = system_resolve,
-    ) -> None:
-        """``address`` is ``host:port``; ``server_name`` is what its certificate must name (default: the host)."""
-        self._endpoint = Endpoint(Address.parse(address), tls=tls, server_name=server_name, resolve=resolve)
-
-    async def __aenter__(self) -> AdminClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._endpoint.close()
 
     async def status(self, *, timeout_seconds: float = 2.0) -> rstore_pb2.StatusResponse:
         """What the replica knows; any replica answers."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from types import TracebackType
 
-from rstore_api.client_call import Endpoint, Method
-from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.client_call import Method
+from rstore_api.client_replica import ReplicaClient
 from rstore_api.proto import rstore_pb2
-from rstore_api.tls import TlsSource
 
 QUARANTINE_LIST = Method(
     "/rstore.v1.Quarantine/List", rstore_pb2.QuarantineListRequest, rstore_pb2.QuarantineListResponse, changes=False
@@ -21,35 +19,12 @@ QUARANTINE_DROP = Method(
 )
 
 
-class QuarantineClient:
+class QuarantineClient(ReplicaClient):
     """Asks one replica, once per call; another replica, or the leader, is the caller's decision.
 
     Every method takes its timeout in seconds for each message and raises a StoreError: TailNotFound, TailDamaged,
     NotLeader, Unreachable, OutcomeUnknown (every call may be repeated).
     """
-
-    def __init__(
-        self,
-        address: str,
-        *,
-        tls: TlsSource | None,
-        server_name: str | None = None,
-        resolve: Resolve = system_resolve,
-    ) -> None:
-        """``address`` is ``host:port``; ``server_name`` is what its certificate must name (default: the host)."""
-        self._endpoint = Endpoint(Address.parse(address), tls=tls, server_name=server_name, resolve=resolve)
-
-    async def __aenter__(self) -> QuarantineClient:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._endpoint.close()
 
     async def list(self, *, timeout_seconds: float = 5.0) -> rstore_pb2.QuarantineListResponse:
         """The tails that the replica knows, and which of them it holds."""
