@@ -122,7 +122,7 @@ def advance(
         check_move(intent, following)
         intent = following
     if intent.step is Step.REPOINTING and told:
-        return Progressed(None, receipt=_receipt(intent, now))
+        return Progressed(None, receipt=receipt_of(intent, now))
     command = _command(intent)
     check_command(intent, command)
     return Progressed(intent, command)
@@ -231,8 +231,9 @@ def _command(intent: FailoverIntent) -> Command | None:
     return None
 
 
-def _receipt(intent: FailoverIntent, now: datetime) -> Receipt:
-    promoted_at = next(step.started_at for step in intent.steps if step.name is Step.REPOINTING)
+def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
+    """What is told of a change of primary, planned or not, that is over."""
+    promoted_at = next(step.started_at for step in reversed(intent.steps) if step.name is Step.REPOINTING)
     return Receipt(
         trigger=intent.trigger,
         outcome=Outcome.ABORTED if intent.aborted else Outcome.SUCCEEDED,
@@ -244,7 +245,9 @@ def _receipt(intent: FailoverIntent, now: datetime) -> Receipt:
         steps=intent.steps,
         final_revision=intent.final_revision,
         write_gap_seconds=max(0.0, round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3)),
+        revisions_lost=intent.revisions_lost,
         reason=intent.reason,
+        mode=intent.mode,
     )
 
 

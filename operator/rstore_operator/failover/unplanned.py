@@ -35,6 +35,7 @@ from rstore_operator.failover.planned import (
     is_primary,
     overtaken,
     overtaken_receipt,
+    receipt_of,
 )
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.observed import FenceAnswer, Observed
@@ -43,8 +44,6 @@ from rstore_operator.resource.state import (
     FORCED,
     PLANNED,
     FailoverIntent,
-    Outcome,
-    Receipt,
     Step,
     StepTime,
     Trigger,
@@ -154,7 +153,7 @@ def advance_unplanned(
         check_move(intent, following, observed, voters, clock, rules)
         intent = following
     if intent.step is Step.REPOINTING and told:
-        return Progressed(None, receipt=_receipt(intent, clock.now))
+        return Progressed(None, receipt=receipt_of(intent, clock.now))
     command = _command(intent, observed, voters)
     check_command(intent, command)
     return Progressed(intent, command, blocked=blocked, requeue_seconds=_pause(intent, observed, voters, rules, clock))
@@ -298,25 +297,6 @@ def _pause(intent: FailoverIntent, observed: Observed, voters: Electorate, rules
         ahead = [moment - clock.seconds for moment in moments if moment > clock.seconds]
         return min([RETRY_SECONDS, *ahead])
     return RETRY_SECONDS / 4 if intent.step is Step.FENCING else None
-
-
-def _receipt(intent: FailoverIntent, now: datetime) -> Receipt:
-    promoted_at = next(step.started_at for step in reversed(intent.steps) if step.name is Step.REPOINTING)
-    return Receipt(
-        trigger=intent.trigger,
-        outcome=Outcome.ABORTED if intent.aborted else Outcome.SUCCEEDED,
-        from_region=intent.from_region,
-        to_region=intent.to_region,
-        epoch=intent.epoch,
-        started_at=intent.started_at,
-        finished_at=now,
-        steps=intent.steps,
-        final_revision=intent.final_revision,
-        write_gap_seconds=max(0.0, round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3)),
-        revisions_lost=intent.revisions_lost,
-        reason=intent.reason,
-        mode=intent.mode,
-    )
 
 
 def check_move(
