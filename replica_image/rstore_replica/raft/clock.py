@@ -25,12 +25,19 @@ class Clock(Protocol):
         """Calls ``callback`` on the running event loop once ``delay_seconds`` have passed."""
 
 
+_SUSPEND_COUNTS = time.CLOCK_BOOTTIME if hasattr(time, "CLOCK_BOOTTIME") else time.CLOCK_MONOTONIC
+"""The clock that goes on while the machine is suspended. Linux has one of its own for that; elsewhere (macOS) the
+monotonic clock does so, but ``time.monotonic`` does not read that one."""
+
+
 class SystemClock:
     """The machine's clock and the running asyncio loop's timers."""
 
     def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock."""
-        return time.monotonic()
+        """Seconds of the machine's monotonic clock, those included in which the machine was suspended: a lease that
+        was held before has run out after.
+        """
+        return time.clock_gettime(_SUSPEND_COUNTS)
 
     def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> Timer:
         """See :class:`Clock`."""
