@@ -56,6 +56,7 @@ class EncodedRange:
 
 
 ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
+Shown = Callable[[], Awaitable[int | None]]
 RangeAnswer = rpc_pb2.RangeResponse | EncodedRange
 
 _RANGE = cast(
@@ -123,7 +124,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         async def body(call: CallInfo) -> rpc_pb2.RangeResponse:
             check_range(request)
             if request.serializable:
-                return await self._read(request)
+                return await self._read(request, _newest)
             return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
 
         return await self._calls.answer(methods.RANGE, context, body)
@@ -198,26 +199,31 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         # The barrier has applied what was committed: if the region had been demoted by then, that is known here now.
         if not self._machine.state.writable:
             raise NoPrimary("a change of primary is under way")
-        epoch = self._machine.state.epoch
-        at = await self._read_point(epoch, request.revision, _remaining_seconds(call)) if self._read_point else None
-        response = await self._read(request, at)
+        epoch, read_point = self._machine.state.epoch, self._read_point
+
+        async def shown() -> int | None:
+            return await read_point(epoch, request.revision, _remaining_seconds(call)) if read_point else None
+
+        response = await self._read(request, shown)
         if not self._lease_held(epoch):
             raise NoPrimary("the lease has run out: too few regions can be reached")
         return response
 
-    async def _read(self, request: rpc_pb2.RangeRequest, at: int | None = None) -> rpc_pb2.RangeResponse:
-        """``at`` is the revision that counts as the newest, where it is not the newest."""
+    async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown) -> rpc_pb2.RangeResponse:
+        """``shown`` says which revision counts as the newest, where it is not the newest."""
         if scans_many(request):
-            return cast(rpc_pb2.RangeResponse, await self._scan(request, at))  # what add_to_server encodes, too
+            return cast(rpc_pb2.RangeResponse, await self._scan(request, shown))  # what add_to_server encodes, too
+        at = await shown()
         revision = self._machine.revision if at is None else at
         response = self._machine.range(request if at is None else _pinned(request, at))
         self._identity.fill(response.header, revision=revision)
         return response
 
-    async def _scan(self, request: rpc_pb2.RangeRequest, at: int | None) -> EncodedRange:
+    async def _scan(self, request: rpc_pb2.RangeRequest, shown: Shown) -> EncodedRange:
         """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
         loop = asyncio.get_running_loop()
         for _ in range(MAX_SCAN_ATTEMPTS):
+            at = await shown()
             revision = self._machine.revision if at is None else at
             pinned = _pinned(request, revision)
             header = rpc_pb2.ResponseHeader()
@@ -231,6 +237,10 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
                 if request.revision:
                     raise
         raise TooManyRequests("history is being compacted faster than this range can be read")
+
+
+async def _newest() -> int | None:
+    return None
 
 
 def _pinned(request: rpc_pb2.RangeRequest, newest: int) -> rpc_pb2.RangeRequest:

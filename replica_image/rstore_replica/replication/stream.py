@@ -22,6 +22,7 @@ from rstore_replica.replication.ports import (
     StreamConnection,
 )
 from rstore_replica.replication.progress import Progress
+from rstore_replica.replication.roles import is_source
 from rstore_replica.replication.snapshot_source import SnapshotId, SnapshotSource
 from rstore_replica.replication.waiting import Signal, first_to_end, sleep, within
 from rstore_replica.replication.window import Window
@@ -218,7 +219,7 @@ class SourceStream:
             if snapshot.all_sent or snapshot.window.full:
                 await self._pause(self._config.heartbeat_seconds)
                 continue
-            self._require_epoch()
+            self._require_source()
             began = self._clock.monotonic()
             chunk = snapshot.next_chunk()
             reading_seconds = self._clock.monotonic() - began
@@ -299,7 +300,7 @@ class SourceStream:
         return self._progress.urgent and self._window.unacked_batches == 0
 
     async def _send_batch(self, batch: RowBatchView) -> None:
-        self._require_epoch()
+        self._require_source()
         state = self._machine.state
         chain = chain_of(state, self._machine.revision)
         # Where there are no rows, an epoch may begin: the batch brings its jump.
@@ -325,9 +326,13 @@ class SourceStream:
         self._their_compaction = max(self._their_compaction, compaction)
         await self._send(pb.StreamRequest(batch=message))
 
-    def _require_epoch(self) -> None:
-        if self._machine.state.epoch != self._epoch:
+    def _require_source(self) -> None:
+        """To be asked before anything is sent: who is no source any more may rewind, and keeps its epoch."""
+        state = self._machine.state
+        if state.epoch != self._epoch:
             raise LinkBrokenError("the epoch has changed")
+        if not is_source(state, self._config.region):
+            raise LinkBrokenError("this region is not the source any more")
 
     async def _send(self, request: pb.StreamRequest) -> None:
         try:

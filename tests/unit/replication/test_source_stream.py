@@ -182,6 +182,19 @@ async def test_a_new_epoch_of_this_region_starts_a_new_stream(stream, east, peer
     assert not peer.batches
 
 
+async def test_a_region_that_another_has_followed_sends_nothing_more(stream, east, peer):
+    await eventually(lambda: peer.sent)
+    await east.write(b"a")
+    named = pb.Topology(epoch=2, version=1, primary_region="west", regions=topology([east], "east").regions)
+    named.regions.add(name="west")
+    await east.controller.set_topology(pb.SetTopologyRequest(store_id=STORE, topology=named))
+    assert east.machine.state.epoch == 1
+    peer.welcome(history=[])
+    with pytest.raises(LinkBrokenError, match="source"):
+        await asyncio.wait_for(stream, 5)
+    assert not peer.batches
+
+
 async def test_losing_leadership_before_the_handshake_sends_nothing(make_region, peer):
     east = make_region("east")
     await bootstrap([east], "east")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.kv import KvServicer
+from rstore_replica.api.router import CallInfo
 from rstore_replica.api.validate import scans_many
 from rstore_replica.config import Limits
 from unit.server.server_fakes import FakeGroup, region_state
@@ -36,19 +38,31 @@ class _Calls:
     """Runs the body and lets its errors through."""
 
     async def answer(self, method: Any, context: Any, body: Any) -> Any:
-        return await body(None)
+        return await body(CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False))
 
 
-def _servicer(machine: _Machine, group: FakeGroup) -> KvServicer:
+class _Router:
+    """Serves everything here."""
+
+    async def serve(self, method: Any, request: Any, local: Any, *, call: CallInfo) -> Any:
+        return await local()
+
+
+def _servicer(machine: _Machine, group: FakeGroup, points: list[int | None] | None = None) -> KvServicer:
+    async def read_point(_epoch: int, _at_least: int, _timeout_seconds: float) -> int | None:
+        assert points is not None
+        return points.pop(0)
+
     identity = Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group)  # type: ignore[arg-type]
     return KvServicer(
         calls=_Calls(),  # type: ignore[arg-type]
-        router=None,  # type: ignore[arg-type]
+        router=_Router(),  # type: ignore[arg-type]
         batcher=None,  # type: ignore[arg-type]
         machine=machine,  # type: ignore[arg-type]
         group=group,
         identity=identity,
         limits=Limits(),
+        read_point=read_point,
     )
 
 
@@ -69,6 +83,16 @@ async def test_a_long_range_of_the_newest_revision_outlives_compaction() -> None
     servicer = _servicer(machine, FakeGroup())
     response = rpc_pb2.RangeResponse.FromString((await servicer.Range(_range(range_end=b"b"), None)).data)
     assert (response.header.revision, machine.asked) == (120, [100, 110, 120])
+    servicer.close()
+
+
+async def test_a_long_range_that_is_read_again_shows_no_more_than_may_be_shown() -> None:
+    machine = _Machine(compactions=1)
+    points = [None, 105]
+    servicer = _servicer(machine, FakeGroup(), points)
+    response = await servicer.Range(_range(range_end=b"b", serializable=False), None)
+    assert rpc_pb2.RangeResponse.FromString(response.data).header.revision == 105
+    assert (machine.asked, points) == ([100, 105], [])
     servicer.close()
 
 
