@@ -128,11 +128,11 @@ def _rows(
     accepted = leaving.refusal_while_undoing(region) or state.accept_rows(region, position.revision, batch)
     if isinstance(accepted, StoreError):
         return Outcome(accepted, position, region)
-    unpacked = stream.check_rows(batch)
-    if isinstance(unpacked, StoreError):
-        return Outcome(unpacked, position, region)
+    frames = stream.check_rows(batch)
+    if isinstance(frames, StoreError):
+        return Outcome(frames, position, region)
     writer = Writer(store, transaction, position.revision)
-    stream.write_rows(writer, unpacked)
+    writer.append_all(frames)
     writer.flush()
     install.abandon(store, transaction, position)
     position = msgspec.structs.replace(position, revision=batch.last_revision)

@@ -40,20 +40,20 @@ def install_step(
     accepted = leaving.refusal_while_undoing(region) or accept_snapshot(region, position.revision, step)
     if isinstance(accepted, StoreError):
         return Installed(accepted, position, region)
-    unpacked = _refusal_of_unkept_tail(region, position, step) or snapshot.check_chunk(chunk)
-    if isinstance(unpacked, StoreError):
-        return Installed(unpacked, position, region)
+    frames = _refusal_of_unkept_tail(region, position, step) or snapshot.check_chunk(chunk)
+    if isinstance(frames, StoreError):
+        return Installed(frames, position, region)
     staged = staging.load(store, transaction)
     if not chunk.after_key:
         position, staged = _begin(store, transaction, position, chunk)
     elif staged is None or not staged.is_of(chunk) or staged.last_key != chunk.after_key:
         return Installed(Gap("the chunk does not follow what is staged"), position, region)
-    snapshot.write_chunk(store.at_generation(staged.generation), transaction, unpacked)
+    snapshot.write_chunk(store.at_generation(staged.generation), transaction, frames)
     if not chunk.last:
         staged = msgspec.structs.replace(
             staged,
             last_key=chunk.last_key,
-            rows=staged.rows + len(unpacked),
+            rows=staged.rows + len(frames),
             size_bytes=staged.size_bytes + len(chunk.rows),
         )
         staging.save(store, transaction, staged)

@@ -70,29 +70,30 @@ def read_chunk(reader: Reader, revision: int, after_key: bytes, *, max_bytes: in
     return SnapshotRows(last_key, count, rows.join_frames(frames, count) if frames else b"", not found)
 
 
-def check_chunk(chunk: SnapshotChunk) -> list[tuple[rows.Row, bytes]] | InvalidRequest:
+def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
     """The rows of a chunk when they are what it says, else the error."""
     try:
-        unpacked = rows.unpack_batch(chunk.rows, in_order=False)
+        frames = rows.unpack_frames(chunk.rows, in_order=False)
     except rows.DamagedRows as error:
         return InvalidRequest(str(error))
-    if len(unpacked) != chunk.row_count:
-        return InvalidRequest(f"the chunk says {chunk.row_count} rows, there are {len(unpacked)}")
-    previous = chunk.after_key
-    for row, _ in unpacked:
-        if row.key <= previous or row.deletion or row.revision > chunk.revision:
-            return InvalidRequest(f"row {row.revision}.{row.sub} has no place in a snapshot of {chunk.revision}")
-        previous = row.key
+    if len(frames) != chunk.row_count:
+        return InvalidRequest(f"the chunk says {chunk.row_count} rows, there are {len(frames)}")
+    previous, newest = chunk.after_key, chunk.revision
+    for revision, sub, _, _, key, _, version in frames:
+        if key <= previous or not version or revision > newest:
+            return InvalidRequest(f"row {revision}.{sub} has no place in a snapshot of {chunk.revision}")
+        previous = key
     if chunk.last_key < previous or (chunk.last_key == chunk.after_key and not chunk.last):
         return InvalidRequest("the chunk does not go on")
-    return unpacked
+    return frames
 
 
-def write_chunk(store: Store, transaction: Transaction, unpacked: Sequence[tuple[rows.Row, bytes]]) -> None:
+def write_chunk(store: Store, transaction: Transaction, frames: Sequence[rows.Frame]) -> None:
     """Stores the rows in the generation that ``store`` shows."""
-    found = sorted((layout.ROW_KEY.pack(row.revision, row.sub), body) for row, body in unpacked)
+    found = sorted([(row_key, body) for _, _, row_key, body, _, _, _ in frames])
     index = [
-        (row.key, layout.pack_entry(row.revision, row.sub, row.create_revision, row.version)) for row, _ in unpacked
+        (key, layout.pack_entry(revision, sub, create_revision, version))
+        for revision, sub, _, _, key, create_revision, version in frames
     ]
     with transaction.cursor(store.rows) as cursor:
         cursor.putmulti(found)

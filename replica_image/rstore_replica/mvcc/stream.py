@@ -1,4 +1,4 @@
-"""The rows that another region needs, and writing those that came from one."""
+"""The rows that another region needs, and whether those that came from one are what they should be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from rstore_api.proto.rstore_pb2 import EpochStart, StreamBatch
 from rstore_replica.mvcc import layout, rows
 from rstore_replica.mvcc.epochs import after_jumps, settled
 from rstore_replica.mvcc.reader import Reader
-from rstore_replica.mvcc.writer import Writer
 
 
 @dataclass(frozen=True)
@@ -75,28 +74,22 @@ def rows_after(
     return RowBatch(first, last, whole, rows.join_frames(frames, whole))
 
 
-def check_rows(batch: StreamBatch) -> list[tuple[rows.Row, bytes]] | StoreError:
+def check_rows(batch: StreamBatch) -> list[rows.Frame] | StoreError:
     """The rows of a batch when they are whole and have no gap but the recorded one before an epoch, else the error."""
     try:
-        unpacked = rows.unpack_batch(batch.rows)
+        frames = rows.unpack_frames(batch.rows)
     except rows.DamagedRows as error:
         return InvalidRequest(str(error))
-    if len(unpacked) != batch.row_count:
-        return InvalidRequest(f"the batch says {batch.row_count} rows, there are {len(unpacked)}")
-    revision, sub = batch.prev_revision, -1
-    for row, _ in unpacked:
-        if row.revision == revision and row.sub == sub + 1 and sub >= 0:
-            sub = row.sub
-        elif row.sub == 0 and row.revision in (revision + 1, after_jumps(batch.history, revision) + 1):
-            revision, sub = row.revision, 0
+    if len(frames) != batch.row_count:
+        return InvalidRequest(f"the batch says {batch.row_count} rows, there are {len(frames)}")
+    revision, last_sub = batch.prev_revision, -1
+    for row_revision, sub, *_ in frames:
+        if row_revision == revision and sub == last_sub + 1 and last_sub >= 0:
+            last_sub = sub
+        elif sub == 0 and (row_revision == revision + 1 or row_revision == after_jumps(batch.history, revision) + 1):
+            revision, last_sub = row_revision, 0
         else:
-            return InvalidRequest(f"row {row.revision}.{row.sub} does not follow row {revision}.{sub}")
+            return InvalidRequest(f"row {row_revision}.{sub} does not follow row {revision}.{last_sub}")
     if batch.last_revision not in (revision, after_jumps(batch.history, revision)):
         return InvalidRequest(f"the rows end at {revision}, the batch at {batch.last_revision}")
-    return unpacked
-
-
-def write_rows(writer: Writer, unpacked: Sequence[tuple[rows.Row, bytes]]) -> None:
-    """Stores rows exactly as they were at the primary."""
-    for row, body in unpacked:
-        writer.append(row.revision, row.sub, row.key, body, row.create_revision, row.version)
+    return frames

@@ -317,8 +317,7 @@ def _delete(writer: Writer, request: DeleteRangeRequest, found: list[Found]) -> 
     response = DeleteRangeResponse(deleted=len(found))
     if request.prev_kv:
         response.prev_kvs.extend(writer.key_value(key, entry) for key, entry in found)
-    for key, _ in found:
-        writer.delete(key)
+    writer.delete_all([key for key, _ in found])
     response.header.revision = writer.visible_revision
     return response
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from rstore_replica.mvcc import layout, rows
 from rstore_replica.mvcc.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
 from rstore_replica.mvcc.reader import Reader
-from rstore_replica.mvcc.rows import BODY_HEADER, FORMAT_VERSION
+from rstore_replica.mvcc.rows import BODY_HEADER, FLAG_DELETION, FORMAT_VERSION, Frame
 from rstore_replica.mvcc.store import Store, Transaction
 
 _pack_entry, _unpack_entry = ENTRY.pack, ENTRY.unpack
@@ -69,6 +68,7 @@ class Writer(Reader):
     def put_all(self, puts: Sequence[tuple[bytes, bytes]]) -> int:
         """As :meth:`put` for several keys, all different, without a lease."""
         newest, revision, sub = self._newest, self.revision + 1, self.sub
+        add_index, add_row = self._index.append, self._rows.append
         with self.transaction.cursor(self.store.index) as cursor:
             stored = dict(cursor.getmulti([key for key, _ in puts if key not in newest]))
         for key, value in puts:
@@ -79,36 +79,47 @@ class Writer(Reader):
                 _, _, create_revision, version = _unpack_entry(previous)
                 version += 1
             newest[key] = entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
-            self._index.append((key, entry))
+            add_index((key, entry))
             body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, 0) + key + value
-            self._rows.append((_pack_row_key(revision, sub), body))
+            add_row((_pack_row_key(revision, sub), body))
             sub += 1
         self.sub = sub
         return revision
 
-    def delete(self, key: bytes) -> None:
-        """Writes the deletion of a key that exists."""
-        self.append(self.revision + 1, self.sub, key, rows.pack_deletion(key), 0, 0)
-        self.sub += 1
+    def delete_all(self, keys: Sequence[bytes]) -> None:
+        """Writes the deletion of keys that exist, all different."""
+        revision, first = self.revision + 1, self.sub
+        not_revision = MASK64 - revision
+        index = [(key, _pack_entry(not_revision, MASK32 - sub, 0, 0)) for sub, key in enumerate(keys, first)]
+        self._newest.update(index)
+        self._index += index
+        heads = {size: _pack_body(FORMAT_VERSION, FLAG_DELETION, size, 0, 0, 0) for size in set(map(len, keys))}
+        self._rows += [(_pack_row_key(revision, sub), heads[len(key)] + key) for sub, key in enumerate(keys, first)]
+        self.sub = first + len(keys)
 
-    def append(self, revision: int, sub: int, key: bytes, body: bytes, create_revision: int, version: int) -> None:
-        """Writes a row as it is; rows come in ascending order."""
-        entry = layout.pack_entry(revision, sub, create_revision, version)
-        self._newest[key] = entry
-        self._index.append((key, entry))
-        self._rows.append((_pack_row_key(revision, sub), body))
+    def append_all(self, frames: Sequence[Frame]) -> None:
+        """Hands rows to LMDB as they are; they come in ascending order, and above all that there is."""
+        self.flush()
+        index = [
+            (key, _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version))
+            for revision, sub, _, _, key, create_revision, version in frames
+        ]
+        self._store([(row_key, body) for _, _, row_key, body, _, _, _ in frames], index)
 
     def flush(self) -> None:
         """Hands what was collected to LMDB; before every scan, every read of a row, and the commit."""
         if not self._rows:
             return
-        with self.transaction.cursor(self.store.rows) as cursor:
-            cursor.putmulti(self._rows, append=True)
-        with self.transaction.cursor(self.store.index) as cursor:
-            cursor.putmulti(self._index, dupdata=True)
+        self._store(self._rows, self._index)
         self._rows.clear()
         self._index.clear()
         self._newest.clear()
+
+    def _store(self, found: list[tuple[bytes, bytes]], index: list[tuple[bytes, bytes]]) -> None:
+        with self.transaction.cursor(self.store.rows) as cursor:
+            cursor.putmulti(found, append=True)
+        with self.transaction.cursor(self.store.index) as cursor:
+            cursor.putmulti(index, dupdata=True)
 
     def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
         """As in :class:`Reader`."""
