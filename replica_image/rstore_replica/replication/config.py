@@ -13,8 +13,8 @@ class ReplicationConfig:
     replica: str
     batch_interval_seconds: float = 0.010
     max_batch_bytes: int = 1 << 20
-    max_batch_rows: int = 2000
-    """Applying a batch blocks the event loop; at this many rows for about 10 ms."""
+    max_batch_rows: int = 1000
+    """Applying a batch blocks the event loop; at this many rows for about 5 ms."""
     window_bytes: int = 8 << 20
     window_batches: int = 4096
     heartbeat_seconds: float = 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.mvcc import rows
+from rstore_replica.mvcc import layout, rows
 from rstore_replica.mvcc.rows import DamagedRows, Row, pack, pack_batch, unpack, unpack_batch
 
 BYTES = st.binary(max_size=40)
@@ -50,6 +50,63 @@ def test_no_cut_batch_passes(original: list[Row], data: st.DataObject) -> None:
     packed = pack_batch(original)
     with pytest.raises(DamagedRows):
         unpack_batch(packed[: data.draw(st.integers(1, len(packed) - 1))])
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> bytes:
+    """One that is nearly right, or right."""
+    key = draw(st.binary(max_size=3) | st.just(b"k" * 511) | st.just(b"k" * 512))
+    value = draw(st.sampled_from([b"", b"v"]))
+    odd = draw(st.integers(0, 5))
+    revision, sub = draw(st.integers(0, 4)), draw(st.integers(0, 2))
+    header = rows.BODY_HEADER.pack(
+        draw(st.integers(0, 2)) if odd == 1 else 1,
+        draw(st.integers(0, 3)),
+        max(0, len(key) + (draw(st.integers(-1, 2)) if odd == 2 else 0)),
+        draw(st.integers(0, 5)),
+        draw(st.integers(0, 1)),
+        draw(st.integers(-1, 0)),
+    )
+    body = (header + key + value)[: draw(st.integers(0, 40)) if odd == 3 else None]
+    size = max(0, len(body) + (draw(st.integers(-2, 40)) if odd == 4 else 0))
+    return rows.FRAME_HEADER.pack(revision, sub, size) + body
+
+
+def read_slowly(payload: bytes) -> list[Row]:
+    """What the format says, one thing after the other."""
+    found: list[Row] = []
+    while payload:
+        if len(payload) < rows.FRAME_HEADER.size:
+            raise DamagedRows("header")
+        revision, sub, size = rows.FRAME_HEADER.unpack_from(payload)
+        body, payload = payload[rows.FRAME_HEADER.size :][:size], payload[rows.FRAME_HEADER.size + size :]
+        if len(body) < size or (revision, sub) <= ((found[-1].revision, found[-1].sub) if found else (0, 0)):
+            raise DamagedRows("length or order")
+        found.append(unpack(revision, sub, body))
+    return found
+
+
+@settings(deadline=None, max_examples=600)
+@given(st.lists(frames(), min_size=1, max_size=3), st.integers(0, 3))
+def test_the_quick_look_at_frames_refuses_exactly_what_a_slow_one_does(parts: list[bytes], cut: int) -> None:
+    """Replicas of different versions must agree on it."""
+    payload = b"".join(parts)
+    payload = payload[: len(payload) - cut]
+    try:
+        expected = read_slowly(payload)
+    except DamagedRows:
+        expected = None
+    packed = rows.join_frames([payload], len(parts))
+    if expected is None or len(expected) != len(parts):
+        with pytest.raises(DamagedRows):
+            rows.unpack_frames(packed)
+        return
+    found = rows.unpack_frames(packed)
+    assert [(at, sub, key, created, version) for at, sub, _, _, key, created, version in found] == [
+        (row.revision, row.sub, row.key, row.create_revision, row.version) for row in expected
+    ]
+    assert [row_key for _, _, row_key, *_ in found] == [layout.ROW_KEY.pack(row.revision, row.sub) for row in expected]
+    assert [body for _, _, _, body, *_ in found] == [pack(row) for row in expected]
 
 
 @settings(deadline=None, max_examples=150)
