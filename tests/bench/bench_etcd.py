@@ -13,19 +13,15 @@ Updates ``build/bench.json``: a list of {name, ours, peer, peer_name, ratio, uni
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import calls, contenders, stock_pysyncobj
-from bench.h2_load import Found, Plan
-from bench.results import BUILD, TESTS, Row, head, row, save, show, wanted
+from bench.h2_load import Found, Plan, run_apart
+from bench.results import BUILD, Row, head, row, save, show, wanted
 from unit.server.server_processes import CLIENT_PORT
 
 WARMUP_SECONDS = 0.4
@@ -75,30 +71,19 @@ class Measured:
 
 def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Measured:
     """Puts the load on the contender's leader, from a process of its own."""
-    plan = Plan(
-        host=contender.leader_host(),
-        port=CLIENT_PORT,
-        tls_directory=str(contender.tls_directory),
-        method=cell.method,
-        messages=[base64.b64encode(message).decode() for message in cell.messages],
+    plan = Plan.of(
+        contender.leader_host(),
+        CLIENT_PORT,
+        contender.tls_directory,
+        cell.method,
+        cell.messages,
         connections=min(CONNECTIONS, cell.outstanding),
         outstanding=cell.outstanding,
         warmup_seconds=WARMUP_SECONDS,
         seconds=seconds,
     )
     before = contenders.cpu_seconds(contender.processes())
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.h2_load"],
-        cwd=TESTS,
-        input=json.dumps(asdict(plan)),
-        capture_output=True,
-        text=True,
-        timeout=seconds + 60,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{contender.name}, {cell.name}: {done.stderr[-2000:]}")
-    found = Found(**json.loads(done.stdout))
+    found = run_apart(plan)
     used = contenders.cpu_seconds(contender.processes()) - before
     return Measured(found, 1e3 * used / found.calls)
 

@@ -184,8 +184,9 @@ def rows_of(changes: list[Change]) -> list[Row]:
             continue
         found = (("median", statistics.median(gaps)), ("maximum", max(gaps)))
         for (name, value), limit in zip(found, limits, strict=True):
-            ratio = round(limit / value, 3) if limit else 0.0
-            rows.append(Row(f"{kind}{aside}, write gap, {name}", round(value, 3), limit or 0.0, "promised", ratio, "s"))
+            title, seconds = f"{kind}{aside}, write gap, {name}", round(value, 3)
+            promised = (limit, "promised", round(limit / value, 3)) if limit else (0.0, "", 0.0)
+            rows.append(Row(title, seconds, *promised, "s"))
     return rows
 
 

@@ -18,7 +18,6 @@ Environment: ``BENCH_SECONDS`` (of each measurement, default 2; here twice that)
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
 import json
 import os
@@ -57,12 +56,12 @@ class Figures:
 
 def start_load(pair: Pair, messages: list[bytes], seconds: float) -> subprocess.Popen[bytes]:
     """Transactions as fast as the source takes them, from a process of its own."""
-    plan = Plan(
-        host=pair.source_host(),
-        port=CLIENT_PORT,
-        tls_directory=str(pair.tls_directory),
-        method=calls.TXN,
-        messages=[base64.b64encode(message).decode() for message in messages],
+    plan = Plan.of(
+        pair.source_host(),
+        CLIENT_PORT,
+        pair.tls_directory,
+        calls.TXN,
+        messages,
         connections=4,
         outstanding=OUTSTANDING,
         warmup_seconds=0.0,

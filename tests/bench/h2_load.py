@@ -11,13 +11,17 @@ import json
 import selectors
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 
 from hpack import Decoder
+
+TESTS = Path(__file__).resolve().parent.parent
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -43,6 +47,24 @@ class Plan:
     outstanding: int
     warmup_seconds: float
     seconds: float
+
+    @staticmethod
+    def of(
+        host: str,
+        port: int,
+        tls_directory: Path,
+        method: str,
+        requests: list[bytes],
+        *,
+        connections: int,
+        outstanding: int,
+        warmup_seconds: float,
+        seconds: float,
+    ) -> Plan:
+        """The plan for these serialised requests."""
+        messages = [base64.b64encode(request).decode() for request in requests]
+        tls = str(tls_directory)
+        return Plan(host, port, tls, method, messages, connections, outstanding, warmup_seconds, seconds)
 
 
 @dataclass(frozen=True)
@@ -219,6 +241,22 @@ def run(plan: Plan) -> Found:
         client_load=used / elapsed,
         calls=calls + len(latencies),
     )
+
+
+def run_apart(plan: Plan) -> Found:
+    """The load, from a process of its own. Raises SystemExit when a call failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.h2_load"],
+        cwd=TESTS,
+        input=json.dumps(asdict(plan)),
+        capture_output=True,
+        text=True,
+        timeout=plan.warmup_seconds + plan.seconds + 60,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return Found(**json.loads(done.stdout))
 
 
 def _serve(selector: selectors.BaseSelector, connections: list[Connection], seconds: float) -> None:

@@ -127,10 +127,11 @@ class OurPair:
         self.tls_directory = self._regions[0].directory / "client"
         self._operator = self._regions[0].directory / "operator"
         self._witness: _Witness | None = None
+        self._topology = rstore_pb2.Topology()
         self._relays = [_RelayProcess(region.replicas[0].host, PEER_PORT) for region in self._regions]
 
     def start(self) -> None:
-        where = topology("source", *self._regions)
+        where = self._topology = topology("source", *self._regions)
         for region, relay in zip(where.regions, self._relays, strict=True):
             region.replicas[0].peer_address = relay.address
         for region in self._regions:
@@ -145,6 +146,20 @@ class OurPair:
         with grpc.secure_channel(f"{self.source_host()}:{PEER_PORT}", credentials(self._operator)) as to:
             admin = rstore_pb2_grpc.AdminStub(to)  # type: ignore[no-untyped-call]
             _until(lambda: admin.Status(rstore_pb2.StatusRequest(), timeout=2).writable, "the lease")
+
+    def sync(self, rule: rstore_pb2.SyncRule | None) -> None:
+        """Puts the rule of acknowledging in force; None is Async."""
+        self._topology.version += 1
+        self._topology.ClearField("sync")
+        if rule is not None:
+            self._topology.sync.CopyFrom(rule)
+        with grpc.secure_channel(f"{self.source_host()}:{PEER_PORT}", credentials(self._operator)) as to:
+            admin = rstore_pb2_grpc.AdminStub(to)  # type: ignore[no-untyped-call]
+            admin.SetTopology(rstore_pb2.SetTopologyRequest(store_id=STORE_ID, topology=self._topology), timeout=10)
+            _until(
+                lambda: admin.Status(rstore_pb2.StatusRequest(), timeout=2).HasField("sync") == (rule is not None),
+                "the rule",
+            )
 
     def source_host(self) -> str:
         return self._regions[0].replicas[0].host

@@ -16,7 +16,7 @@ FILE = BUILD / "bench.json"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the result; a ``ratio`` above 1 means that ours is better."""
+    """One line of the result; a ``ratio`` above 1 means that ours is better. Without a ``peer_name`` there is none."""
 
     name: str
     ours: float
@@ -37,15 +37,16 @@ def row(name: str, unit: str, ours: list[float], peer_name: str, peer: list[floa
     return Row(name, round(median(ours), 3), round(median(peer), 3), peer_name, round(median(ratios), 3), unit)
 
 
-def head() -> None:
+def head(ours: str = "ours") -> None:
     """Print the columns' names."""
-    print(f"{'':44} {'ours':>10} {'peer':>10} {'':11} {'peer':11} {'ratio':>6}", flush=True)
+    print(f"{'':44} {ours:>10} {'peer':>10} {'':11} {'peer':11} {'ratio':>6}", flush=True)
 
 
 def show(line: Row) -> None:
     """Print one line."""
+    peer, ratio = (f"{line.peer:.2f}", f"{line.ratio:.2f}") if line.peer_name else ("", "")
     print(
-        f"{line.name:44} {line.ours:10.2f} {line.peer:10.2f} {line.unit:11} {line.peer_name:11} {line.ratio:6.2f}",
+        f"{line.name:44} {line.ours:10.2f} {peer:>10} {line.unit:11} {line.peer_name:11} {ratio:>6}".rstrip(),
         flush=True,
     )
 

@@ -39,3 +39,11 @@ def test_percentiles() -> None:
     values = [float(number) for number in range(1, 101)]
     assert (lag_meter._percentile(values, 50), lag_meter._percentile(values, 99)) == (51.0, 100.0)
     assert lag_meter._percentile([], 99) == float("inf")
+
+
+def test_what_is_compared_with_nothing_is_shown_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    results.show(Row("switchover, maximum", 0.23, 0.0, "", 0.0, "s"))
+    results.show(Row("switchover, median", 0.17, 0.5, "promised", 2.9, "s"))
+    alone, beside = capsys.readouterr().out.splitlines()
+    assert alone.split() == ["switchover,", "maximum", "0.23", "s"]
+    assert beside.split()[2:] == ["0.17", "0.50", "s", "promised", "2.90"]
