@@ -36,6 +36,7 @@ from rstore_replica.mvcc.state import RegionState, without_epochs_above
 from rstore_replica.mvcc.store import (
     DEFAULT_QUOTA_BYTES,
     INITIAL_MAP_BYTES,
+    MAX_MAP_BYTES,
     Position,
     StorageFailed,
     Store,
@@ -52,6 +53,12 @@ BEHIND_STEP_ROWS = 4 * compaction.DEFAULT_STEP_ROWS
 BEHIND_PAUSE_SECONDS = 0.001
 CLEAR_STEP_ENTRIES = 1024
 MAX_GROWTHS = 14
+MAP_QUOTAS = 4
+"""The map has room for so many times the quota: the data, a snapshot on its way in, what is being removed, and some.
+
+To grow it the event loop has to wait until nobody reads, and a checkpoint reads for as long as the disk takes to write
+all of the data. A map takes addresses, and neither memory nor disk.
+"""
 
 T = TypeVar("T")
 
@@ -90,18 +97,19 @@ class Machine(Reads):
         max_revision_rows: int = budget.DEFAULT_MAX_ROWS,
         max_revision_bytes: int = budget.DEFAULT_MAX_BYTES,
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
-        map_bytes: int = INITIAL_MAP_BYTES,
+        map_bytes: int = 0,
         quarantine: Path | None = None,
     ) -> Machine:
         """Opens or creates the data under ``path``, completing a restore that was interrupted.
 
-        ``map_bytes`` is where the memory map starts; it grows by itself. ``quarantine`` is where diverged tails go
-        (default: beside ``path``). Raises ``StorageFailed``.
+        ``map_bytes`` is where the memory map starts (default: where it need not grow); it grows by itself.
+        ``quarantine`` is where diverged tails go (default: beside ``path``). Raises ``StorageFailed``.
         """
         limits = WriteLimits(
             max_txn_ops=max_txn_ops, max_revision_rows=max_revision_rows, max_revision_bytes=max_revision_bytes
         )
         quarantine = quarantine or path.with_name(f"{path.name}.quarantine")
+        map_bytes = map_bytes or max(INITIAL_MAP_BYTES, min(MAP_QUOTAS * quota_bytes, MAX_MAP_BYTES))
         return Machine(path, region, limits, quota_bytes, map_bytes, quarantine)
 
     def _load(self) -> None:

@@ -111,6 +111,14 @@ def test_the_map_grows_when_an_entry_does_not_fit(tmp_path: Path) -> None:
     small.machine.close()
 
 
+@pytest.mark.parametrize(("quota_bytes", "expected"), [(1, 1 << 30), (8 << 30, 32 << 30), (1 << 60, 1 << 44)])
+def test_the_map_need_not_grow_below_the_quota(tmp_path: Path, quota_bytes: int, expected: int) -> None:
+    """A checkpoint that is being made would hold it up, and so the event loop."""
+    replica = Replica(tmp_path, quota_bytes=quota_bytes)
+    assert replica.machine._store.environment.info()["map_size"] == expected
+    replica.machine.close()
+
+
 def test_the_map_grows_while_a_copy_is_being_made(tmp_path: Path) -> None:
     small = Replica(tmp_path / "small", map_bytes=512 << 10)
     small.put(b"first", b"x" * 200_000)
