@@ -26,7 +26,7 @@ from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.children import Settled, plan_children
 from rstore_operator.planning.conditions import Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
-from rstore_operator.planning.hashes import differing_regions, divergence, judge, with_hashes
+from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.observed import Observed, RegionTopology
@@ -35,9 +35,10 @@ from rstore_operator.planning.region_calls import RegionCalls
 from rstore_operator.planning.regions_status import region_statuses, summary
 from rstore_operator.planning.topology import held_regions, held_sync, region_topology, sync_of
 from rstore_operator.planning.truth import Truth, read_truth
+from rstore_operator.planning.witness_lease import asked_lease_ms, next_witness_lease
 from rstore_operator.resource.commands import Commands, read_commands
 from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
-from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
+from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessLease
 from rstore_operator.resource.validate import read_spec
 
 IDLE_SECONDS = 2.0
@@ -71,6 +72,8 @@ class PlanInput:
     """A monotonic clock, of this process."""
     intent_seen_at: tuple[int, float] | None = None
     """The epoch of the failover on record, and when on that clock this process first saw it there."""
+    witness_lease_seen_at: float | None = None
+    """When on that clock this process first saw ``status.witness_lease`` as it is; None: just now."""
     known_problems: Problems | None = None
     """What the last plan found wrong with the objects: given when none of them has changed since, so that they need
     not be compared again."""
@@ -166,6 +169,7 @@ class _Planner:
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
+        status = replace(status, witness_lease=self._witness_lease(scene))
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -200,15 +204,7 @@ class _Planner:
             truth=self.truth,
             status=self.before,
             voters=electorate(self.observed, self.regions),
-            rules=rules_of(
-                self.spec,
-                self.commands,
-                self.observed,
-                left,
-                self.regions,
-                differing_regions(self.before),
-                self.before.in_sync_regions if self.before.epoch == left and self.before.in_sync_round else 0,
-            ),
+            rules=rules_of(self.spec, self.commands, self.observed, left, self.regions, self.before),
             clock=Clock(self.given.now, self.given.clock_seconds, recorded),
         )
 
@@ -235,6 +231,13 @@ class _Planner:
         leaders = [self.observed.leader(region) for region in self.regions]
         known = [leader.topology for leader in leaders if leader is not None]
         return all(topology is not None and topology.epoch >= intent.epoch for topology in known)
+
+    def _witness_lease(self, scene: Scene) -> WitnessLease:
+        leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
+        seen_at = self.given.witness_lease_seen_at
+        seen_seconds = 0.0 if seen_at is None else self.given.clock_seconds - seen_at
+        asked_ms = asked_lease_ms(leader, witness=scene.voters.witness)
+        return next_witness_lease(self.before.witness_lease, asked_ms, seen_seconds)
 
     def _is_young(self, intent: FailoverIntent) -> bool:
         began = intent.steps[-1].started_at if intent.steps else intent.started_at
@@ -346,5 +349,6 @@ class _Planner:
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
-    keys = ("failover", "store_id", "preferred_primary", "history", "in_sync_regions", "in_sync_round")
-    return any(getattr(before, key) != getattr(after, key) for key in keys)
+    decided = ("failover", "store_id", "preferred_primary", "history")
+    as_witness = ("in_sync_regions", "in_sync_round", "witness_lease")
+    return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

@@ -21,7 +21,7 @@ from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
-from rstore_operator.resource.state import StoreStatus
+from rstore_operator.resource.state import StoreStatus, WitnessLease
 from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
 
 log = structlog.get_logger(__name__)
@@ -106,6 +106,7 @@ class Reconciler:
         self._last_leaders: dict[str, ReplicaStatus] = {}
         self._fences: dict[str, FenceAnswer] = {}
         self._intent_seen_at: tuple[int, float] | None = None
+        self._witness_lease_seen_at: tuple[WitnessLease, float] = (WitnessLease(), 0.0)
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -165,6 +166,7 @@ class Reconciler:
                 stop_sent_at=self._stop_sent_at(status),
                 clock_seconds=self._clock(),
                 intent_seen_at=self._intent_seen_at,
+                witness_lease_seen_at=self._witness_lease_seen_at[1],
                 known_problems=known_problems,
             )
         )
@@ -223,6 +225,8 @@ class Reconciler:
         self._fences = {name: answer for name, answer in self._fences.items() if answer.epoch == epoch}
         if self._intent_seen_at is None or self._intent_seen_at[0] != epoch:
             self._intent_seen_at = (epoch, self._clock()) if epoch else None
+        if self._witness_lease_seen_at[0] != status.witness_lease:
+            self._witness_lease_seen_at = (status.witness_lease, clock)
         return replace(
             observed,
             silent_since={name: now - timedelta(seconds=clock - since) for name, since in self._silent_since.items()},

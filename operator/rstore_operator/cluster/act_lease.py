@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.failover.unplanned import CLOCK_MARGIN
 from rstore_operator.planning.actions import Fence, GrantLease
 from rstore_operator.planning.observed import FenceAnswer
+from rstore_operator.planning.witness_lease import CLOCK_MARGIN
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state_json import status_from_json
 
@@ -55,7 +55,9 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
 
 
 async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantLease) -> None:
-    """Grant a round of the lease, unless a higher epoch is promised. Raises StoreError, KubernetesError.
+    """Grant a round of the lease, unless a higher epoch is promised, or it runs for longer than the record says.
+
+    Raises StoreError, KubernetesError.
 
     The round was offered before this reads the promise, and the lease counts from its offer. So whoever records a
     promise after this has read needs to wait one lease from then, however long this process is held up here.
@@ -66,6 +68,8 @@ async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, 
     under_way = status.failover.epoch if status.failover is not None else 0
     if meta.get("uid") != ref.uid or max(status.promised_epoch, under_way) > action.epoch:
         return
+    if status.witness_lease.grants_ms < action.lease_ms:
+        return  # another operator has heard meanwhile that less is asked for
     store_id, epoch, number = action.store_id, action.epoch, action.round
     await replicas.call(
         action.target,

@@ -39,6 +39,7 @@ from rstore_operator.failover.planned import (
 )
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.observed import FenceAnswer, Observed
+from rstore_operator.planning.witness_lease import CLOCK_MARGIN
 from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,
@@ -58,8 +59,6 @@ MOVES: dict[Step, frozenset[Step]] = {
 RENEWABLE = frozenset({Step.FENCING, Step.WAITING, Step.PROMOTING})
 MAX_STEPS = 32
 """Steps kept in an intent: one that is renewed again and again keeps the newest."""
-CLOCK_MARGIN = 1.02
-"""Durations that a region measured are waited for a little longer: clocks may differ by a percent."""
 RETRY_SECONDS = 0.2
 
 

@@ -65,7 +65,8 @@ def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, s
         return []
     if intent is not None and intent.epoch > leader.epoch:
         return []
-    return [GrantLease(leader.region, target, store_id, leader.epoch, leader.lease.witness_round)]
+    offer = leader.lease
+    return [GrantLease(leader.region, target, store_id, leader.epoch, offer.witness_round, offer.duration_ms)]
 
 
 def witness_promise(intent: FailoverIntent | None) -> int:

@@ -17,13 +17,14 @@ from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
-from rstore_operator.failover.unplanned import CLOCK_MARGIN, Clock, begin_unplanned, convert
+from rstore_operator.failover.unplanned import Clock, begin_unplanned, convert
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.hashes import warning_of
+from rstore_operator.planning.hashes import differing_regions, warning_of
 from rstore_operator.planning.observed import FenceAnswer, Observed
 from rstore_operator.planning.topology import held_sync, sync_of
 from rstore_operator.planning.truth import Truth
+from rstore_operator.planning.witness_lease import CLOCK_MARGIN
 from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.model import FailoverSpec, StoreSpec
@@ -66,26 +67,27 @@ class Scene:
 
 
 def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
-             differing: frozenset[str], witness_in_sync_regions: int = 0) -> Rules:  # fmt: skip
-    """What the spec and the annotations say. The longest lease that anybody was heard to go by counts.
+             status: StoreStatus) -> Rules:  # fmt: skip
+    """What the spec and the annotations say. The longest lease counts that the witness may have granted by the record
+    in ``status``, or that anybody was heard to go by.
 
-    Of regions that hold equally much, those found to hold other data than the rest (``differing``) come last.
+    Of regions that hold equally much, those found to hold other data than the rest come last.
     Without a valid spec, the regions know whether the store is SemiSync.
     """
     failover = spec.failover if spec else FailoverSpec()
     priorities = dict.fromkeys(regions, 10)
     if spec is not None:
         priorities |= {region.name: region.priority for region in spec.regions}
-    priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing & priorities.keys()}
+    priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
     semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
     heard = (*observed.replicas(), *observed.last_leaders.values())
     leases = [replica.lease.duration_ms for replica in heard if replica.lease is not None]
     return Rules(
         priorities=priorities,
-        lease_ms=max([failover.lease_duration_ms, *leases]),
+        lease_ms=max([failover.lease_duration_ms, status.witness_lease.runs_ms, *leases]),
         max_data_loss_bytes=0 if semi_sync and failover.max_data_loss_bytes is None else failover.max_data_loss_bytes,
         semi_sync=semi_sync,
-        witness_in_sync_regions=witness_in_sync_regions,
+        witness_in_sync_regions=status.in_sync_regions if status.epoch == from_epoch and status.in_sync_round else 0,
         loss_accepted=commands.accept_data_loss is not None and commands.accept_data_loss == str(from_epoch),
         abort=commands.abort,
     )

@@ -127,6 +127,8 @@ class GrantLease:
     store_id: str
     epoch: int
     round: int
+    lease_ms: int
+    """For how long the round runs, from when it was offered."""
 
 
 @dataclass(frozen=True)

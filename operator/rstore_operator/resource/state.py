@@ -186,6 +186,19 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class WitnessLease:
+    """What the operator may have granted as witness, in milliseconds; the rules are in
+    :mod:`rstore_operator.planning.witness_lease`."""
+
+    grants_ms: int = 0
+    """The longest that may be granted."""
+    runs_ms: int = 0
+    """The longest that may have been granted and still run."""
+    change: int = 0
+    """Counts the changes, so that each is told from every other."""
+
+
+@dataclass(frozen=True)
 class StoreStatus:
     """All of ``.status``."""
 
@@ -200,6 +213,7 @@ class StoreStatus:
     The operator's word as witness of the lease, where it is one."""
     in_sync_round: int = 0
     """The round of the lease in which it began to say so; 0 where the operator is no witness."""
+    witness_lease: WitnessLease = WitnessLease()
     observed_generation: int = 0
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

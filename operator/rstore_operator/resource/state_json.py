@@ -24,6 +24,7 @@ from rstore_operator.resource.state import (
     StoreStatus,
     Summary,
     Trigger,
+    WitnessLease,
 )
 from rstore_operator.resource.units import format_time, format_time_seconds, parse_time
 
@@ -42,6 +43,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "promisedEpoch": status.promised_epoch or None,
             "inSyncRegions": status.in_sync_regions or None,
             "inSyncRound": status.in_sync_round or None,
+            "witnessLease": _witness_lease_to_json(status.witness_lease),
             "observedGeneration": status.observed_generation,
             "summary": _without_empty(
                 {
@@ -56,6 +58,14 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "history": [_receipt_to_json(receipt) for receipt in status.history],
         }
     )
+
+
+def _witness_lease_to_json(lease: WitnessLease) -> dict[str, Any]:
+    return {"grantsMs": lease.grants_ms, "runsMs": lease.runs_ms, "change": lease.change} if lease.change else {}
+
+
+def _witness_lease_from_json(data: Mapping[str, Any]) -> WitnessLease:
+    return WitnessLease(_whole(data, "grantsMs"), _whole(data, "runsMs"), _whole(data, "change"))
 
 
 def _condition_to_json(condition: Condition) -> dict[str, Any]:
@@ -211,6 +221,7 @@ def status_from_json(raw: object) -> StoreStatus:
         promised_epoch=_whole(data, "promisedEpoch"),
         in_sync_regions=_whole(data, "inSyncRegions"),
         in_sync_round=_whole(data, "inSyncRound"),
+        witness_lease=_witness_lease_from_json(_object(data.get("witnessLease"))),
         observed_generation=_whole(data, "observedGeneration"),
         summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
         conditions=tuple(_condition_from_json(item) for item in _objects(data, "conditions")),

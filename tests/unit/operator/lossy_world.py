@@ -11,7 +11,7 @@ from rstore_operator.plan import Plan, PlanInput, plan
 from rstore_operator.planning.actions import Fence, GrantLease, Promote
 from rstore_operator.planning.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
 from rstore_operator.resource.model import ReplicaImage
-from rstore_operator.resource.state import QuarantinedTail
+from rstore_operator.resource.state import QuarantinedTail, WitnessLease
 from rstore_operator.resource.state_json import status_from_json
 from unit.operator.world import REF, START, FakeRegion, World
 
@@ -26,17 +26,19 @@ class Memory:
     fences: dict[str, FenceAnswer] = field(default_factory=dict)
     last_leaders: dict[str, ReplicaStatus] = field(default_factory=dict)
     intent_seen_at: tuple[int, float] | None = None
+    witness_lease_seen_at: tuple[WitnessLease, float] | None = None
 
 
 @dataclass
 class Leases:
-    """By voter: the epoch it granted last and until when; by region: until when it holds which epoch's lease."""
+    """By voter: the epoch it granted last, when and until when; by region: until when it holds which epoch's lease."""
 
-    granted: dict[str, tuple[int, float]] = field(default_factory=dict)
+    granted: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     held: dict[str, tuple[int, float]] = field(default_factory=dict)
     witness_offer: tuple[str, int, float, int] | None = None
     """Region, epoch, when the round was sent, its number."""
-    votes: dict[str, set[str]] = field(default_factory=dict)
+    votes: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By region and voter, for how many seconds its newest round was granted."""
     rounds: int = 0
 
 
@@ -52,7 +54,8 @@ class LossyWorld(World):
         self.tails: dict[str, list[QuarantinedTail]] = {}
         self.quarantine: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, int]] = []
-        self.promotions_without_majority = 0
+        self.lease_seconds: dict[str, float] = {}
+        """By region, what its replicas go by; they are told by their configuration, one after the other."""
 
     @property
     def seconds(self) -> float:
@@ -81,6 +84,9 @@ class LossyWorld(World):
         memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
         if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:
             memory.intent_seen_at = (epoch, self.seconds) if epoch else None
+        lease = status_from_json(self.status).witness_lease
+        if memory.witness_lease_seen_at is None or memory.witness_lease_seen_at[0] != lease:
+            memory.witness_lease_seen_at = (lease, self.seconds)
         return replace(
             seen,
             regions=regions,
@@ -90,14 +96,14 @@ class LossyWorld(World):
         )
 
     def _with_lease(self, replica: ReplicaStatus) -> ReplicaStatus:
-        epoch, until = self.leases.granted.get(replica.region, (0, 0.0))
+        epoch, granted_at, until = self.leases.granted.get(replica.region, (0, 0.0, 0.0))
         remaining = max(0, round((until - self.seconds) * 1000))
         offer = self.leases.witness_offer
         number = offer[3] if offer and offer[:2] == (replica.region, replica.epoch) else 0
         return replace(
             replica,
-            granted=Granted(epoch, round((self.seconds - (until - LEASE)) * 1000) if epoch else 0, remaining),
-            lease=Lease(self.holds(replica.region), number, round(LEASE * 1000)),
+            granted=Granted(epoch, round((self.seconds - granted_at) * 1000) if epoch else 0, remaining),
+            lease=Lease(self.holds(replica.region), number, round(self.lease_of(replica.region) * 1000)),
             tails=tuple(self.tails.get(replica.region, ())),
         )
 
@@ -119,6 +125,7 @@ class LossyWorld(World):
                 settled=self.settled,
                 clock_seconds=self.seconds,
                 intent_seen_at=memory.intent_seen_at,
+                witness_lease_seen_at=memory.witness_lease_seen_at[1] if memory.witness_lease_seen_at else None,
                 known_problems=None if self.compare_objects else (),
             )
         )
@@ -144,7 +151,7 @@ class LossyWorld(World):
         if not region.up or region.promised > action.epoch:
             return
         region.promised = action.epoch
-        _, until = self.leases.granted.get(region.name, (0, 0.0))
+        *_, until = self.leases.granted.get(region.name, (0, 0.0, 0.0))
         remaining = max(0.0, until - self.seconds)
         memory.fences[region.name] = FenceAnswer(
             region.name, action.epoch, region.epoch, region.revision, self.seconds + remaining
@@ -153,8 +160,10 @@ class LossyWorld(World):
     def _witness(self, action: GrantLease) -> None:
         promised = max(self.status.get("promisedEpoch", 0), self.status.get("failover", {}).get("epoch", 0))
         offer = self.leases.witness_offer
+        if self.status.get("witnessLease", {}).get("grantsMs", 0) < action.lease_ms:
+            return
         if promised <= action.epoch and offer and offer[:2] == (action.region, action.epoch):
-            self._count(action.region, action.epoch, offer[2], WITNESS)
+            self._count(action.region, action.epoch, offer[2], WITNESS, self.lease_of(action.region))
 
     def _check_promotion(self, action: Promote) -> None:
         """At the moment of a promotion no lower epoch may still hold a lease."""
@@ -163,6 +172,9 @@ class LossyWorld(World):
                 raise AssertionError(f"{action.region} is promoted while {name} holds the lease of {epoch}")
 
     # ------------------------------------------------------------------------------------------ the world goes on
+    def lease_of(self, name: str) -> float:
+        return self.lease_seconds.get(name, LEASE)
+
     def holds(self, name: str) -> bool:
         region = self.regions[name]
         epoch, until = self.leases.held.get(name, (0, 0.0))
@@ -174,7 +186,7 @@ class LossyWorld(World):
             if region.name in self.dead or not region.primary or region.topology is None:
                 continue
             self.leases.rounds += 1
-            self.leases.votes[region.name] = set()
+            self.leases.votes[region.name] = {}
             board = voters([item.name for item in region.topology.regions])
             self.leases.witness_offer = (region.name, region.epoch, self.seconds, self.leases.rounds)
             for voter in sorted(board - {WITNESS}):
@@ -184,16 +196,21 @@ class LossyWorld(World):
                 if voter != region.name and (voter in self.cut or region.name in self.cut):
                     continue
                 if region.epoch >= other.promised:
-                    self.leases.granted[voter] = (region.epoch, self.seconds + LEASE)
-                    self._count(region.name, region.epoch, self.seconds, voter)
+                    granted = min(self.lease_of(region.name), self.lease_of(voter))
+                    *_, until = self.leases.granted.get(voter, (0, 0.0, 0.0))
+                    self.leases.granted[voter] = (region.epoch, self.seconds, max(until, self.seconds + granted))
+                    self._count(region.name, region.epoch, self.seconds, voter, granted)
 
-    def _count(self, name: str, epoch: int, sent_at: float, voter: str) -> None:
+    def _count(self, name: str, epoch: int, sent_at: float, voter: str, granted: float) -> None:
         region = self.regions[name]
         board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
-        votes = self.leases.votes.setdefault(name, set())
-        votes.add(voter)
-        if len(votes & board) >= majority(len(board)) and epoch == region.epoch:
-            self.leases.held[name] = (epoch, sent_at + LEASE * 0.9)
+        votes = self.leases.votes.setdefault(name, {})
+        votes[voter] = granted
+        shared = sorted((votes[voter] for voter in votes.keys() & board), reverse=True)
+        if len(shared) >= majority(len(board)) and epoch == region.epoch:
+            held_epoch, until = self.leases.held.get(name, (0, 0.0))
+            until = until if held_epoch == epoch else 0.0
+            self.leases.held[name] = (epoch, max(until, sent_at + shared[majority(len(board)) - 1] * 0.9))
 
     def write(self) -> bool:
         """A client writes to every region that takes it; acknowledged only where the lease is held."""

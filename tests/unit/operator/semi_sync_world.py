@@ -68,13 +68,13 @@ class SemiSyncWorld(LossyWorld):
         super().renew()
         for region in self.regions.values():
             if region.primary and region.name not in self.dead:
-                for voter in self.leases.votes.get(region.name, set()) - {WITNESS}:
+                for voter in self.leases.votes.get(region.name, {}).keys() - {WITNESS}:
                     self.heard[voter] = (region.epoch, self.said[region.name])
                 self._bind(region)
 
     def _bind(self, region: FakeRegion) -> None:
         board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
-        if len(self.leases.votes.get(region.name, set()) & board) >= majority(len(board)):
+        if len(self.leases.votes.get(region.name, {}).keys() & board) >= majority(len(board)):
             self.binding[region.name] = self.said[region.name]
 
     def _witness(self, action: GrantLease) -> None:

@@ -20,12 +20,14 @@ from rstore_operator.resource.state import (
     StepTime,
     StoreStatus,
     Trigger,
+    WitnessLease,
 )
 from rstore_operator.resource.state_json import status_from_json, status_to_json
 
 REF = StoreRef("default", "orders", "uid-1")
 TARGET = Target("orders-us-east-0", "10.0.0.1", "orders-us-east-0.orders-us-east-peers.default.svc")
-GRANT = GrantLease("us-east", TARGET, "id", 3, 17)
+GRANT = GrantLease("us-east", TARGET, "id", 3, 17, 3000)
+RECORD = WitnessLease(3000, 3000, 1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INTENT = FailoverIntent(
     Trigger.PRIMARY_LOST, "us-east", "", 3, 4, Step.FENCING, NOW, (StepTime(Step.FENCING, NOW),), mode=AUTOMATIC
@@ -58,12 +60,13 @@ class FakeStore:
 @pytest.mark.parametrize(
     ("status", "uid", "grants"),
     [
-        (StoreStatus(promised_epoch=3), "uid-1", True),
-        (StoreStatus(promised_epoch=4), "uid-1", False),
-        (StoreStatus(promised_epoch=3, failover=INTENT), "uid-1", False),
-        (StoreStatus(promised_epoch=3), "uid-2", False),
+        (StoreStatus(promised_epoch=3, witness_lease=RECORD), "uid-1", True),
+        (StoreStatus(promised_epoch=4, witness_lease=RECORD), "uid-1", False),
+        (StoreStatus(promised_epoch=3, witness_lease=RECORD, failover=INTENT), "uid-1", False),
+        (StoreStatus(promised_epoch=3, witness_lease=RECORD), "uid-2", False),
+        (StoreStatus(promised_epoch=3, witness_lease=WitnessLease(2999, 5000, 2)), "uid-1", False),
     ],
-    ids=["nothing promised", "promised", "an intent on record", "another object of the name"],
+    ids=["nothing promised", "promised", "an intent on record", "another object of the name", "less is on record"],
 )
 async def test_the_witness_grants_unless_it_has_promised_more(status: StoreStatus, uid: str, grants: bool) -> None:
     replicas = FakeReplicas()
@@ -81,7 +84,7 @@ async def test_a_grant_counts_from_when_the_answer_came_and_a_little_longer() ->
 
 def test_a_failover_and_tails_are_read_back_as_written() -> None:
     tail = QuarantinedTail(3, 10, 12, 3, 512, "3-10-12.wal", 4)
-    status = StoreStatus(failover=INTENT, regions=(RegionStatus("us-east", quarantined=(tail,)),))
+    status = StoreStatus(failover=INTENT, witness_lease=RECORD, regions=(RegionStatus("us-east", quarantined=(tail,)),))
     assert status_from_json(status_to_json(status)) == status
 
 

@@ -318,7 +318,9 @@ def test_a_dry_run_warns_of_a_region_that_differs(world: Compared) -> None:
 
 
 def test_of_regions_that_hold_equally_much_one_that_differs_comes_last_and_more_data_still_wins() -> None:
-    rules = rules_of(None, read_commands({}), Observed(), 1, ("eu", "ap"), frozenset({"ap", "gone"}))
+    differing = tuple(RegionStatus(name, hash=RegionHash(5, "f", differs=True)) for name in ("ap", "gone"))
+    status = StoreStatus(regions=differing)
+    rules = rules_of(None, read_commands({}), Observed(), 1, ("eu", "ap"), status)
 
     def winner(**revisions: int) -> str:
         positions = [FenceAnswer(name, 2, 1, revision, 0.0) for name, revision in revisions.items()]

@@ -1,0 +1,37 @@
+"""What the operator, as witness, may have granted: kept on record, because it outlives the process that granted. Pure.
+
+A round of the lease runs for as long as the primary's leader goes by, from when it was offered. ``grants_ms`` is the
+longest that may be granted, ``runs_ms`` the longest that may still run; whoever fences waits for ``runs_ms``. Both are
+raised on record before anything longer is granted. When less is asked for, ``grants_ms`` is lowered at once, and
+``runs_ms`` by a process that has seen that very change on record for as long as ``runs_ms``: whoever read a status
+before the change granted, if at all, a round that was offered before, which has run out since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rstore_operator.planning.observed import ReplicaStatus
+from rstore_operator.resource.state import WitnessLease
+
+CLOCK_MARGIN = 1.02
+"""Durations that others measure are waited for a little longer: clocks may differ by a percent."""
+
+
+def asked_lease_ms(leader: ReplicaStatus | None, *, witness: bool) -> int | None:
+    """How long a grant is that the primary's ``leader`` asks for; 0 where there is no witness, None: not known."""
+    if not witness:
+        return 0
+    if leader is None or leader.lease is None or not leader.primary or not leader.lease.witness_round:
+        return None
+    return leader.lease.duration_ms
+
+
+def next_witness_lease(before: WitnessLease, asked_ms: int | None, seen_seconds: float) -> WitnessLease:
+    """The next record. ``seen_seconds``: for how long this process has seen ``before`` on record."""
+    found = before
+    if asked_ms is not None and asked_ms != before.grants_ms:
+        found = replace(found, grants_ms=asked_ms, runs_ms=max(before.runs_ms, asked_ms))
+    elif before.runs_ms > before.grants_ms and seen_seconds * 1000 >= before.runs_ms * CLOCK_MARGIN:
+        found = replace(found, runs_ms=before.grants_ms)
+    return found if found == before else replace(found, change=before.change + 1)

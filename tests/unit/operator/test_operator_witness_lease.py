@@ -1,0 +1,158 @@
+"""With an even number of regions the operator grants: how long that may run outlives the operator, and the lease."""
+
+from __future__ import annotations
+
+import functools
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rstore_operator.planning.actions import GrantLease
+from rstore_operator.planning.witness_lease import next_witness_lease
+from rstore_operator.resource.commands import ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
+from rstore_operator.resource.state import WitnessLease
+from unit.operator.lossy_world import LossyWorld, Memory, clone, running
+from unit.operator.test_operator_unplanned_chaos import Operator
+
+OLD, NEW = 10.0, 1.0
+
+
+def set_lease(world: LossyWorld, seconds: float, *regions: str) -> None:
+    """The spec says so at once; the replicas of these regions have begun anew with it."""
+    world.spec = {**world.spec, "failover": {"leaseDuration": f"{seconds:g}s"}}
+    world.generation += 1
+    world.lease_seconds |= dict.fromkeys(regions, seconds)
+
+
+def record(world: LossyWorld) -> tuple[int, int]:
+    found = world.status["witnessLease"]
+    return found["grantsMs"], found["runsMs"]
+
+
+@functools.cache
+def _template() -> LossyWorld:
+    world = running([("us-east", 1), ("eu-west", 1)])
+    set_lease(world, OLD, "us-east", "eu-west")
+    world.run(2)
+    return world
+
+
+@pytest.mark.parametrize("told", [["eu-west"], ["us-east", "eu-west"]], ids=["before", "after"])
+def test_a_new_operator_waits_for_what_the_one_before_may_have_granted(told: list[str]) -> None:
+    """The primary is lost just before, or after, it was told of a shorter lease; what it holds runs on."""
+    world = clone(_template())
+    world.cut.add("us-east")  # for long: the witness and the region itself keep its lease
+    world.run(12)
+    assert world.write()
+    set_lease(world, NEW, *told)
+    world.run(0.3)
+    world.memory = Memory()
+    world.regions["us-east"].up = False
+    world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
+    world.run(15)  # the world checks at each promotion that nobody holds a lower epoch's lease
+    assert world.status["primaryRegion"] == "eu-west"
+
+
+def test_the_record_follows_a_lowered_lease_once_the_old_one_has_run_out() -> None:
+    world = clone(_template())
+    assert record(world) == (10_000, 10_000)
+    set_lease(world, NEW, "us-east", "eu-west")
+    lowered_at = world.seconds
+    world.run(1)
+    assert record(world) == (1_000, 10_000)
+    while record(world) != (1_000, 1_000):
+        world.run(0.1)
+    assert 10.0 <= world.seconds - lowered_at < 11.5
+    assert world.write(), "it was granted all the time"
+    said = world.status["witnessLease"]
+    world.run(12)
+    assert world.status["witnessLease"] == said
+
+
+def test_a_longer_lease_is_on_record_before_anything_is_granted_under_it() -> None:
+    world = clone(_template())
+    set_lease(world, 2 * OLD, "us-east", "eu-west")
+    decided = world.decide()
+    grant = next(action for action in decided.actions if isinstance(action, GrantLease))
+    assert grant.lease_ms == 20_000
+    assert decided.commit_first
+    assert decided.status.witness_lease.runs_ms == 20_000
+
+
+def test_a_change_back_and_forth_starts_the_wait_anew() -> None:
+    """Somebody else granted under the long lease meanwhile: that this process saw the short one before is no help."""
+    short = WitnessLease(1_000, 10_000, change=4)
+    world = clone(_template())
+    world.status |= {"witnessLease": {"grantsMs": short.grants_ms, "runsMs": short.runs_ms, "change": short.change}}
+    world.memory.witness_lease_seen_at = (replace(short, change=2), world.seconds - 60)
+    world.lease_seconds["us-east"] = 1.0
+    assert world.decide().status.witness_lease == short
+
+
+@pytest.mark.parametrize(
+    ("before", "asked_ms", "seen_seconds", "after"),
+    [
+        (WitnessLease(), 3000, 0, WitnessLease(3000, 3000, 1)),
+        (WitnessLease(3000, 3000, 1), 3000, 99, WitnessLease(3000, 3000, 1)),
+        (WitnessLease(3000, 3000, 1), None, 99, WitnessLease(3000, 3000, 1)),
+        (WitnessLease(3000, 3000, 1), 1000, 99, WitnessLease(1000, 3000, 2)),
+        (WitnessLease(1000, 3000, 2), 1000, 3.05, WitnessLease(1000, 3000, 2)),
+        (WitnessLease(1000, 3000, 2), 1000, 3.07, WitnessLease(1000, 1000, 3)),
+        (WitnessLease(1000, 3000, 2), None, 3.07, WitnessLease(1000, 1000, 3)),
+        (WitnessLease(1000, 3000, 2), 2000, 99, WitnessLease(2000, 3000, 3)),
+        (WitnessLease(1000, 3000, 2), 0, 99, WitnessLease(0, 3000, 3)),
+    ],
+)
+def test_the_next_record(before: WitnessLease, asked_ms: int | None, seen_seconds: float, after: WitnessLease) -> None:
+    assert next_witness_lease(before, asked_ms, seen_seconds) == after
+
+
+def test_a_status_that_was_lost_leaves_what_the_regions_say() -> None:
+    """The object was made anew over kept volumes: the region that answers goes by the long lease still."""
+    world = clone(_template())
+    world.cut.add("us-east")
+    world.run(12)
+    world.status = {"storeId": world.status["storeId"], "preferredPrimary": "us-east"} | {
+        name: world.status[name] for name in ("primaryRegion", "epoch")
+    }
+    world.memory = Memory()
+    world.regions["us-east"].up = False
+    world.spec = {**world.spec, "failover": {"leaseDuration": "1s"}}
+    world.run(20)
+    assert world.status["primaryRegion"] == "eu-west"
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32))
+def test_whoever_comes_and_goes_no_lease_outlives_a_promotion(seed: int) -> None:
+    """Leases made longer and shorter replica by replica, two operators that forget, stall and see what was before."""
+    rng = random.Random(seed)
+    world = clone(_template())
+    operators = [Operator(world), Operator(world)]
+    names = sorted(world.regions)
+    for _ in range(160):
+        name = rng.choice(names)
+        match rng.randrange(24):
+            case 0 | 1:
+                world.spec = {**world.spec, "failover": {"leaseDuration": f"{rng.choice([1, 3, 10])}s"}}
+            case 2 | 3:
+                lease = world.spec["failover"]["leaseDuration"]
+                world.lease_seconds[name] = float(lease.removesuffix("s"))
+            case 4:
+                world.regions[name].up = not world.regions[name].up
+            case 5:
+                world.cut ^= {name}
+            case 6:
+                rng.choice(operators).restart()
+            case 7:
+                world.annotations |= {FAILOVER_TO: name, FAILOVER_MODE: "forced"}
+            case 8 | 9 | 10 | 11:
+                world.now += timedelta(seconds=rng.choice([0.1, 0.5, 1.5, 4.0]))
+                world.replicate()
+            case _:
+                operators[rng.randrange(3) % 2].go_on()
+        world.write()
+        world.check_epochs()
