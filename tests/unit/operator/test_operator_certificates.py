@@ -28,7 +28,7 @@ GOOD = make_certificate(AUTHORITY, REQUEST, new_key(), NOW)
 def test_a_fresh_certificate_is_good_and_stays_so_for_two_thirds_of_its_life() -> None:
     assert authority_problem(AUTHORITY, NOW) == ""
     assert certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW) == ""
-    assert certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW + timedelta(days=243)) == ""
+    assert certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW + timedelta(days=242)) == ""
     late = certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW + timedelta(days=244))
     assert "two thirds" in late
 
@@ -46,6 +46,15 @@ def test_it_is_accepted_by_a_strict_verifier_for_its_names_only() -> None:
         verification.PolicyBuilder().store(wrong).time(NOW).build_server_verifier(x509.DNSName("localhost")).verify(
             leaf, []
         )
+
+
+@pytest.mark.parametrize("hours", [-23, -1, 1])
+def test_machines_whose_clocks_are_hours_off_accept_it_at_once(hours: int) -> None:
+    store = verification.Store([x509.load_pem_x509_certificate(AUTHORITY.certificate)])
+    builder = verification.PolicyBuilder().store(store).time(NOW + timedelta(hours=hours))
+    builder.build_server_verifier(x509.DNSName("localhost")).verify(
+        x509.load_pem_x509_certificate(GOOD.certificate), []
+    )
 
 
 def test_a_clients_certificate_cannot_serve() -> None:

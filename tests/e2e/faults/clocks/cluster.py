@@ -1,0 +1,88 @@
+"""A local cluster whose pods' wall clocks can be made to jump: ``python cluster.py DIRECTORY`` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rstore_devcluster import daemon
+from rstore_devcluster.cluster import ClusterOptions
+from rstore_devcluster.runner.images import DEFAULT_IMAGES
+from rstore_devcluster.serve import serve
+
+OFFSETS_FILE = "clocks.json"
+RUN = Path(__file__).with_name("run.py")
+START_SECONDS = 60.0
+TAKE_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """The clocks of the pods of one such cluster."""
+
+    data_dir: Path
+
+    def set(self, seconds: Mapping[str, int], pods: list[str]) -> None:
+        """Pods whose names begin so are that many seconds ahead from now on, all others right.
+
+        Returns when ``pods`` all have taken that. Raises TimeoutError when one does not.
+        """
+        version, path = uuid.uuid4().hex, self.data_dir / OFFSETS_FILE
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps({"version": version, "seconds": dict(seconds)}))
+        fresh.replace(path)
+        deadline = time.monotonic() + TAKE_SECONDS
+        while behind := [pod for pod in pods if self._taken_by(pod) != version]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the clocks of {behind} do not jump")
+            time.sleep(POLL_SECONDS)
+
+    def _taken_by(self, pod: str) -> str:
+        try:
+            return (self.data_dir / f"{OFFSETS_FILE}.{pod}").read_text()
+        except FileNotFoundError:
+            return ""
+
+
+@contextmanager
+def cluster_with_clocks(directory: Path) -> Iterator[Clocks]:
+    """The cluster around a block; its kubeconfig is in the directory."""
+    directory.mkdir(parents=True)
+    with (directory / "cluster.log").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(directory)], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=directory
+        )
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while daemon.read_state(directory) is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the cluster did not start: {(directory / 'cluster.log').read_text()[-4000:]}")
+            time.sleep(POLL_SECONDS)
+        yield Clocks(directory)
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def main() -> None:
+    """Runs the cluster until SIGTERM."""
+    directory = Path(sys.argv[1])
+    images = {
+        name: (sys.executable, str(RUN), str(directory / OFFSETS_FILE), program[-1])
+        for name, program in DEFAULT_IMAGES.items()
+        if "-m" in program
+    }
+    asyncio.run(serve(ClusterOptions(data_dir=directory, images={**DEFAULT_IMAGES, **images}, faults=True)))
+
+
+if __name__ == "__main__":
+    main()

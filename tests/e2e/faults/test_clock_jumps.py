@@ -1,0 +1,149 @@
+"""Wall clocks jump by an hour, forth and back, while everything runs: nothing that matters may look at them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from e2e.faults.clocks.cluster import Clocks, cluster_with_clocks
+from e2e.faults.scene import LONG, OPERATOR, Scene, gap_since
+from e2e.faults.watching import wait_for_step
+from e2e.manifests import small_store
+from rstore_cli.demo.helm import Helm
+from rstore_cli.demo.store import Store
+from rstore_cli.demo.tools import Kubectl
+from rstore_devcluster.links.control import LinkFaults
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+NAME, OPERATORS = "jumpy", "operators"
+HOUR = 3600
+
+
+def manifest() -> str:
+    regions = [
+        {"name": name, "replicas": replicas, "storage": {"size": "1Gi"}}
+        for name, replicas in (("us-east", 3), ("eu-west", 1), ("ap-south", 1))
+    ]
+    return json.dumps(
+        {
+            "apiVersion": "replicatedstore.io/v1alpha1",
+            "kind": "ReplicatedStore",
+            "metadata": {"name": NAME},
+            "spec": {"regions": regions},
+        }
+    )
+
+
+class Places:
+    """Whose clocks jump: regions, and the operator."""
+
+    def __init__(self, clocks: Clocks, kubectl: Kubectl) -> None:
+        self._clocks = clocks
+        self._kubectl = kubectl
+
+    def jump(self, hours: dict[str, int], *, hanging: str = "") -> None:
+        """The clocks of these places are that many hours ahead, all others right; a region that hangs hears later."""
+        prefixes = {pods_of(place): HOUR * number for place, number in hours.items()}
+        listed = self._kubectl.get("pods", "--all-namespaces")["items"]
+        running = [item["metadata"]["name"] for item in listed if item["status"].get("phase") == "Running"]
+        assert all(any(pod.startswith(prefix) for pod in running) for prefix in prefixes), running
+        self._clocks.set(prefixes, [pod for pod in running if not hanging or not pod.startswith(pods_of(hanging))])
+
+
+def pods_of(place: str) -> str:
+    """How the names of its pods begin."""
+    return "rstore-replicated-store-operator" if place == OPERATOR else f"{NAME}-{place}-"
+
+
+@pytest.fixture(scope="module")
+def world():
+    directory = Path(tempfile.mkdtemp(prefix="rstore-clocks-"))
+    with cluster_with_clocks(directory / "cluster") as clocks:
+        kubeconfig = clocks.data_dir / "kubeconfig"
+        Helm(kubeconfig, "rstore", OPERATORS).install(REPOSITORY / "charts" / "replicated-store-operator", {})
+        kubectl = Kubectl(kubeconfig)
+        kubectl.run("apply", "-f", "-", input_text=manifest())
+        yield clocks, kubectl, directory / "certificates"
+
+
+@pytest.fixture
+async def scene(world, request):
+    clocks, kubectl, certificates = world
+    async with Store(kubectl, NAME, certificates) as store:
+        await store.wait_steady(timeout_seconds=120)
+        yield Scene(store, LinkFaults(clocks.data_dir), clocks.data_dir, f"clock/{request.node.name}/".encode())
+
+
+@pytest.fixture
+def places(world):
+    clocks, kubectl, _ = world
+    yield Places(clocks, kubectl)
+    clocks.set({}, [])
+
+
+def ahead(moment: str) -> timedelta:
+    """How far a time of day that was just put on record is ahead of the true one."""
+    return datetime.fromisoformat(moment) - datetime.now(UTC)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("who", ["primary", "secondary", "operator", "all"] if LONG else ["all"])
+async def test_writes_go_on_and_nobody_fails_over(scene, places, who):
+    """``all``: what the primary and the operator are ahead, a secondary is behind."""
+    primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
+    ways = {"primary": (primary, 1), "secondary": ((await scene.others(primary))[0], -1), "operator": (OPERATOR, 1)}
+    jumping = [way for name, way in ways.items() if who in ("all", name)]
+    async with scene.writing() as load:
+        began = time.monotonic()
+        for hours in (1, -1, 0):
+            places.jump({place: way * hours for place, way in jumping})
+            jumped = time.monotonic()
+            while time.monotonic() < jumped + 4:  # a lease, and the failover delay
+                await load.wait_acknowledged(10, timeout_seconds=10)
+        assert gap_since(load, began) < 2
+    status = await scene.store.status()
+    assert (status["primaryRegion"], status["epoch"]) == (primary, epoch)
+    await scene.store.wait_steady(primary=primary)
+    await scene.judge(load, nothing_quarantined=True)
+
+
+@pytest.mark.timeout(300)
+async def test_a_failover_among_clocks_that_disagree_and_jump_meanwhile(scene, places):
+    primary = await scene.primary()
+    others = await scene.others(primary)
+    async with scene.writing(others) as load:
+        places.jump({primary: 1, others[0]: -1, OPERATOR: 1})
+        began = time.monotonic()
+        waiting = asyncio.create_task(asyncio.to_thread(wait_for_step, scene.store.kubectl, NAME, "Waiting"))
+        with scene.hanging(primary):
+            assert await waiting
+            places.jump({primary: -1, others[0]: 1, OPERATOR: -1}, hanging=primary)
+            receipt = await scene.failed_over(primary)
+            await load.wait_acknowledged(20, timeout_seconds=30)
+            assert gap_since(load, began) <= 12
+        await scene.store.wait_steady(timeout_seconds=120)
+        roles = [region["role"] for region in (await scene.store.status())["regions"]]
+        assert roles.count("Primary") == 1, roles
+        places.jump({})
+        await load.wait_acknowledged(20, timeout_seconds=30)
+    assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
+    assert ahead(receipt["startedAt"]) > timedelta(minutes=50), "the operator's clock did not jump"
+    assert 0 < receipt["writeGapSeconds"] <= 12
+    await scene.judge(load)
+
+
+@pytest.mark.timeout(300)
+async def test_a_store_that_is_made_by_an_operator_whose_clock_is_ahead(scene, places, world, tmp_path):
+    """Its certificates must be good for those whose clocks are right, and who see them first."""
+    kubectl = world[1]
+    places.jump({OPERATOR: 1})
+    kubectl.run("apply", "-f", "-", input_text=small_store("early", ["eu-west"]))
+    async with Store(kubectl, "early", tmp_path) as early:
+        await early.wait_steady(timeout_seconds=60)
+        await early.client("eu-west").put(b"key", b"value")
+    kubectl.run("delete", "rstore", "early", "--timeout=60s")
