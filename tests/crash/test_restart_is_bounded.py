@@ -56,3 +56,20 @@ async def test_a_start_replays_no_more_after_a_longer_log(tmp_path: Path, power:
     assert max(replayed.values()) <= (bound if power else 1), replayed
     assert max(held.values()) <= bound + CONFIG.trailing_entries, held
     assert not power or min(replayed.values()) >= AFTER
+
+
+async def test_what_the_log_has_grown_by_is_not_forgotten_at_a_start(tmp_path: Path) -> None:
+    """A replica that is started again and again makes its checkpoints all the same."""
+    replica = OneReplica(tmp_path, RaftConfig(checkpoint_bytes=100_000))
+    for life in range(3):
+        await replica.start()
+        if not life:
+            await replica.bootstrap()
+        await replica.put_many([b"key"], b"v" * 40_000)
+        for _ in range(500):  # one is begun when something happens
+            if life < 2 or replica.checkpointed():
+                break
+            await replica.group.barrier(timeout_seconds=10)
+            await asyncio.sleep(0.01)
+        assert (replica.checkpointed() > 0) == (life == 2)
+        await replica.stop()

@@ -14,6 +14,7 @@ from pathlib import Path
 import google_crc32c
 import msgspec
 
+from .checkpoint_rule import Growth, growth_at_last, growth_needed
 from .clock import Clock
 from .config import RaftConfig
 from .core import RaftCore
@@ -49,6 +50,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     applied_at_most: int = 0
     """No entry after this one is in the data. It may be above ``index``: applying goes on while the copy is made."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return sum(file.size_bytes for file in self.files)
+
     def check(self) -> None:
         """``ValueError`` unless every path stays inside the checkpoint."""
         for file in self.files:
@@ -70,6 +76,7 @@ class CheckpointStore:
         self._task: asyncio.Task[None] | None = None
         self._last_index = 0
         self._last_bytes = 0
+        self._needed = growth_needed(0, config)
         self._retry_index = 0
         self.directory = directory
 
@@ -86,8 +93,8 @@ class CheckpointStore:
         for leftover in ("making", "incoming", "removing"):
             disk.remove(self._directory / leftover)
         newest = self.newest()
-        self._last_index = newest[0].index if newest else 0
-        self._last_bytes = journal.total_bytes
+        index, size_bytes = (newest[0].index, newest[0].size_bytes) if newest else (0, 0)
+        self._note_last(index, journal.total_bytes - journal.size_between(index + 1, journal.last_index), size_bytes)
         if self._marker.exists() or self._machine.applied_index < journal.base_applied:
             if newest is None:
                 raise RaftError(
@@ -148,13 +155,13 @@ class CheckpointStore:
         place, unless the log has by then grown to many times what it should be.
         """
         applied = core.engine.last_applied
-        growth = journal.total_bytes - self._last_bytes
-        grown = growth >= self._config.checkpoint_bytes
-        if growth < 16 * self._config.checkpoint_bytes and (wanted or self._clock.monotonic() < self._not_before):
+        growth = Growth(applied - self._last_index, journal.total_bytes - self._last_bytes)
+        may_wait = growth.size_bytes < growth_at_last(self._needed, self._config)
+        if may_wait and (wanted or self._clock.monotonic() < self._not_before):
             return
         if self._task is not None or core.paused or applied < self._retry_index:
             return
-        if applied - self._last_index >= self._config.checkpoint_entries or (grown and applied > self._last_index):
+        if growth.reaches(self._needed):
             self._task = asyncio.create_task(self._make(core, journal))
 
     async def _make(self, core: RaftCore, journal: Journal) -> None:
@@ -164,20 +171,21 @@ class CheckpointStore:
         making = self._directory / "making"
         started = self._clock.monotonic()
 
-        def work() -> Path:
+        def work() -> tuple[Path, int]:
             self._disk.remove(making)
             self._disk.make_directory(making / "data")
             self._machine.checkpoint(making / "data")
             sums = sums_of(making / "data")
             at_most = self._machine.applied_index
-            write_manifest(making, Manifest(index, term, base_applied, sums, membership, at_most))
-            return self.publish(making, index, term)
+            manifest = Manifest(index, term, base_applied, sums, membership, at_most)
+            write_manifest(making, manifest)
+            return self.publish(making, index, term), manifest.size_bytes
 
         try:
-            path = await self._disk.run_aside(work)
+            path, size_bytes = await self._disk.run_aside(work)
             if not core.paused and journal.first_index < index <= journal.last_index:
                 journal.compact(first_to_keep(core, journal, index, self._config), base_applied)
-            self._last_index, self._last_bytes = index, total_bytes
+            self._note_last(index, total_bytes, size_bytes)
             self.remove_older(path)
             logger.info("raft_checkpoint_made index=%d first_index=%d", index, journal.first_index)
         except Exception:
@@ -216,7 +224,12 @@ class CheckpointStore:
 
     def adopted(self, manifest: Manifest, journal: Journal) -> None:
         """A checkpoint from the leader is in force."""
-        self._last_index, self._last_bytes = manifest.index, journal.total_bytes
+        self._note_last(manifest.index, journal.total_bytes, manifest.size_bytes)
+
+    def _note_last(self, index: int, total_bytes: int, size_bytes: int) -> None:
+        """There is a checkpoint of ``size_bytes``, of ``index``, made when the journal had written ``total_bytes``."""
+        self._last_index, self._last_bytes = index, total_bytes
+        self._needed = growth_needed(size_bytes, self._config)
 
     async def stop(self) -> None:
         """Waits for the checkpoint being made."""
