@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -67,6 +68,7 @@ class Kubernetes:
 
     def __init__(self, configuration: client.Configuration) -> None:
         self._api = client.ApiClient(configuration)
+        self._last_event = 0
 
     @classmethod
     async def connect(cls) -> Kubernetes:
@@ -134,13 +136,14 @@ class Kubernetes:
     async def post_event(
         self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
     ) -> None:
-        """An Event about the store."""
+        """An Event about the store. Events of the same second sort by name in the order in which they are posted."""
+        self._last_event = max(self._last_event + 1, time.time_ns())
         moment = now.astimezone(UTC)
         stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{ref.name[:40]}.", "namespace": ref.namespace},
+            "metadata": {"name": f"{ref.name[:40]}.{self._last_event:016x}", "namespace": ref.namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,

@@ -98,9 +98,12 @@ def _region(
 def _why_silent(region: RegionObserved) -> str:
     if not region.pods:
         return "there are no pods"
-    problems = [f"{pod.name}: {pod.problem}" for pod in region.pods if pod.problem]
-    if problems:
-        return "; ".join(problems[:3])
+    pods: dict[str, list[str]] = {}
+    for pod in region.pods:
+        if pod.problem:
+            pods.setdefault(pod.problem, []).append(pod.name)
+    if pods:
+        return "; ".join(f"{', '.join(names)}: {problem}" for problem, names in list(pods.items())[:3])
     if not region.replicas:
         return "no replica answers"
     return "no replica leads"

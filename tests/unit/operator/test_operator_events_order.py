@@ -1,0 +1,39 @@
+"""Events of one second: kubectl shows those in the order of their names."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from kubernetes.aio import client
+from rstore_operator.cluster.k8s import Kubernetes
+from rstore_operator.resource.model import StoreRef
+
+
+class Recording(Kubernetes):
+    """Keeps what would be sent."""
+
+    def __init__(self) -> None:
+        super().__init__(client.Configuration())
+        self.sent: list[dict[str, Any]] = []
+
+    async def _request(
+        self, method: str, path: str, content_type: str = "", body: Any = None, query: Any = None
+    ) -> Any:
+        self.sent.append(body)
+        return {}
+
+
+async def test_events_that_are_posted_in_one_second_sort_by_name_as_they_were_posted() -> None:
+    kubernetes = Recording()
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    reasons = ["FailoverFencing", "FailoverWaiting", "FailoverPromoting", "FailoverRepointing", "FailoverSucceeded"]
+    try:
+        for reason in reasons:
+            await kubernetes.post_event(StoreRef("default", "orders", "u"), "1", reason, "text", True, now)
+    finally:
+        await kubernetes.close()
+    assert len({event["lastTimestamp"] for event in kubernetes.sent}) == 1
+    by_name = sorted(kubernetes.sent, key=lambda event: event["metadata"]["name"])
+    assert [event["reason"] for event in by_name] == reasons
+    assert len({event["metadata"]["name"] for event in kubernetes.sent}) == len(reasons)
