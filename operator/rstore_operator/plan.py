@@ -13,6 +13,7 @@ from datetime import datetime
 
 from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.requests import Answer, answer
+from rstore_operator.failover.told import next_told
 from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
 from rstore_operator.failover.unplanned_requests import Scene, consider, rules_of
@@ -119,7 +120,9 @@ class _Planner:
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
-        self.calls = RegionCalls(self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective)
+        self.calls = RegionCalls(
+            self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.told_regions
+        )
 
     def _region_topologies(self) -> tuple[RegionTopology, ...]:
         """Of the spec, or, when it is invalid, as the regions themselves have it."""
@@ -169,7 +172,8 @@ class _Planner:
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
-        status = replace(status, witness_lease=self._witness_lease(scene))
+        told = next_told(self.before.told_regions, actions, self.observed, self.truth)
+        status = replace(status, witness_lease=self._witness_lease(scene), told_regions=told)
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -203,7 +207,7 @@ class _Planner:
             observed=self.observed,
             truth=self.truth,
             status=self.before,
-            voters=electorate(self.observed, self.regions),
+            voters=electorate(self.observed, self.regions, self.before.told_regions),
             rules=rules_of(self.spec, self.commands, self.observed, left, self.regions, self.before),
             clock=Clock(self.given.now, self.given.clock_seconds, recorded),
         )
@@ -349,6 +353,6 @@ class _Planner:
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
-    decided = ("failover", "store_id", "preferred_primary", "history")
+    decided = ("failover", "store_id", "preferred_primary", "history", "told_regions")
     as_witness = ("in_sync_regions", "in_sync_round", "witness_lease")
     return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rstore_api.voters import WITNESS, majority, voters
 
 from rstore_operator.planning.observed import Observed, Topology
+from rstore_operator.resource.state import ToldRegions
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Electorate:
         )
 
 
-def electorate(observed: Observed, wanted: Collection[str]) -> Electorate:
-    """Join what every replica holds, what leaders held when last heard of, and the ``wanted`` regions.
+def electorate(observed: Observed, wanted: Collection[str], told: Collection[ToldRegions] = ()) -> Electorate:
+    """Join what every replica holds, what leaders held when last heard of, the ``wanted`` regions, and those that the
+    primary was ``told`` of by the record.
 
     A store of one region has no lease: nothing but that region itself can stop it.
     """
@@ -52,6 +54,7 @@ def electorate(observed: Observed, wanted: Collection[str]) -> Electorate:
         replica.topology for replica in (*observed.replicas(), *observed.last_leaders.values())
     )
     sets = {frozenset(region.name for region in topology.regions) for topology in held if topology is not None}
+    sets |= {frozenset(item.regions) for item in told}
     if wanted:
         sets.add(frozenset(wanted))
     return Electorate(frozenset(voters(names) or names for names in sets if names))

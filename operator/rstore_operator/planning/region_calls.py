@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, PromoteCommand
+from rstore_operator.failover.told import version_above
 from rstore_operator.planning.actions import (
     Action,
     AddMember,
@@ -24,6 +25,7 @@ from rstore_operator.planning.observed import Observed, RegionTopology, SyncRule
 from rstore_operator.planning.topology import desired_topology, holds
 from rstore_operator.planning.truth import Truth
 from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.state import ToldRegions
 from rstore_operator.specs import names
 
 
@@ -37,6 +39,8 @@ class RegionCalls:
     topologies: tuple[RegionTopology, ...]
     sync: SyncRule | None
     effective: Effective | None
+    told: tuple[ToldRegions, ...] = ()
+    """What the primary may have been told before, by the record."""
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -51,14 +55,22 @@ class RegionCalls:
             return None
         return Target(pod.name, pod.ip, names.pod_host(self.ref.name, region, self.ref.namespace, pod.name))
 
+    def _topology(self, primary: str, epoch: int) -> Topology:
+        return desired_topology(
+            self.topologies,
+            primary_region=primary,
+            epoch=epoch,
+            observed=self.observed,
+            sync=self.sync,
+            above=version_above(self.told, epoch, self.regions),
+        )
+
     def bootstraps(self, bootstrap: BootstrapPlan) -> list[Action]:
         """Give fresh regions the store's id."""
         if not bootstrap.regions or self.effective is None:
             return []
         primary, epoch = self.truth.primary_region or self.effective.spec.primary_region, self.truth.epoch or 1
-        topology = desired_topology(
-            self.topologies, primary_region=primary, epoch=epoch, observed=self.observed, sync=self.sync
-        )
+        topology = self._topology(primary, epoch)
         targets = [(region, self.target(region)) for region in bootstrap.regions]
         return [
             Bootstrap(region, target, bootstrap.store_id, topology) for region, target in targets if target is not None
@@ -68,13 +80,7 @@ class RegionCalls:
         """Tell every region that can be reached and does not know yet."""
         if not self.truth.epoch or not store_id or len(self.truth.store_ids) > 1:
             return []
-        topology = desired_topology(
-            self.topologies,
-            primary_region=self.truth.primary_region,
-            epoch=self.truth.epoch,
-            observed=self.observed,
-            sync=self.sync,
-        )
+        topology = self._topology(self.truth.primary_region, self.truth.epoch)
         actions: list[Action] = []
         for region in self.regions:
             leader, target = self.observed.leader(region), self.target(region)

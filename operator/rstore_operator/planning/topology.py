@@ -45,22 +45,24 @@ def desired_topology(
     epoch: int,
     observed: Observed,
     sync: SyncRule | None = None,
+    above: int = 0,
 ) -> Topology:
     """The topology of this epoch with these regions and this rule for acknowledging.
 
     Its version is that of the newest one held in this epoch when that says the same, else one more: so it is repeated
-    unchanged until every region has it, and a change always wins over what is held.
+    unchanged until every region has it, and a change always wins over what is held, and over what may be on its way
+    in a version up to ``above``.
     """
     wanted = tuple(sorted(regions, key=lambda region: region.name))
     same_epoch = [topology for topology in _held(observed) if topology.epoch == epoch]
     newest = max(same_epoch, key=lambda topology: topology.version, default=None)
     if newest is None:
-        return Topology(epoch, 1, primary_region, wanted, sync)
+        return Topology(epoch, above + 1, primary_region, wanted, sync)
     all_equal = all(same_content(topology, newest) for topology in same_epoch if topology.version == newest.version)
     candidate = Topology(epoch, newest.version, primary_region, wanted, sync)
-    if all_equal and same_content(candidate, newest):
+    if all_equal and same_content(candidate, newest) and newest.version >= above:
         return candidate
-    return Topology(epoch, newest.version + 1, primary_region, wanted, sync)
+    return Topology(epoch, max(newest.version, above) + 1, primary_region, wanted, sync)
 
 
 def same_content(left: Topology, right: Topology) -> bool:

@@ -199,6 +199,16 @@ class WitnessLease:
 
 
 @dataclass(frozen=True)
+class ToldRegions:
+    """The regions in a topology that the primary of ``epoch`` holds or may have been sent; the rules are in
+    :mod:`rstore_operator.failover.told`."""
+
+    epoch: int
+    version: int
+    regions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StoreStatus:
     """All of ``.status``."""
 
@@ -214,6 +224,7 @@ class StoreStatus:
     in_sync_round: int = 0
     """The round of the lease in which it began to say so; 0 where the operator is no witness."""
     witness_lease: WitnessLease = WitnessLease()
+    told_regions: tuple[ToldRegions, ...] = ()
     observed_generation: int = 0
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

@@ -23,6 +23,7 @@ from rstore_operator.resource.state import (
     StepTime,
     StoreStatus,
     Summary,
+    ToldRegions,
     Trigger,
     WitnessLease,
 )
@@ -44,6 +45,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "inSyncRegions": status.in_sync_regions or None,
             "inSyncRound": status.in_sync_round or None,
             "witnessLease": _witness_lease_to_json(status.witness_lease),
+            "toldRegions": [_told_to_json(told) for told in status.told_regions],
             "observedGeneration": status.observed_generation,
             "summary": _without_empty(
                 {
@@ -66,6 +68,14 @@ def _witness_lease_to_json(lease: WitnessLease) -> dict[str, Any]:
 
 def _witness_lease_from_json(data: Mapping[str, Any]) -> WitnessLease:
     return WitnessLease(_whole(data, "grantsMs"), _whole(data, "runsMs"), _whole(data, "change"))
+
+
+def _told_to_json(told: ToldRegions) -> dict[str, Any]:
+    return {"epoch": told.epoch, "version": told.version, "regions": list(told.regions)}
+
+
+def _told_from_json(data: Mapping[str, Any]) -> ToldRegions:
+    return ToldRegions(_whole(data, "epoch"), _whole(data, "version"), tuple(_texts(data, "regions")))
 
 
 def _condition_to_json(condition: Condition) -> dict[str, Any]:
@@ -222,6 +232,7 @@ def status_from_json(raw: object) -> StoreStatus:
         in_sync_regions=_whole(data, "inSyncRegions"),
         in_sync_round=_whole(data, "inSyncRound"),
         witness_lease=_witness_lease_from_json(_object(data.get("witnessLease"))),
+        told_regions=tuple(_told_from_json(item) for item in _objects(data, "toldRegions")),
         observed_generation=_whole(data, "observedGeneration"),
         summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
         conditions=tuple(_condition_from_json(item) for item in _objects(data, "conditions")),
@@ -332,6 +343,11 @@ def _object(raw: object) -> Mapping[str, Any]:
 def _objects(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     raw = data.get(name)
     return [item for item in raw if isinstance(item, Mapping)] if isinstance(raw, list) else []
+
+
+def _texts(data: Mapping[str, Any], name: str) -> list[str]:
+    value = data.get(name)
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:
