@@ -68,9 +68,14 @@ class LeaseHolder:
         self.told.forget()
 
     def change_voters(self, voters: frozenset[str]) -> None:
-        """Regions came or went inside the epoch. What the voters before have granted still runs."""
+        """Regions came or went inside the epoch. What the voters before have granted still runs.
+
+        Where none are left, nobody can be fenced, and what was told them binds no more.
+        """
         if not self._voters:
             self._until = 0.0
+        if not voters:
+            self.told.forget()
         self._voters, self._rounds = voters, {}
 
     def end(self) -> None:

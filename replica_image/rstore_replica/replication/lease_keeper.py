@@ -176,6 +176,7 @@ class LeaseKeeper:
             holder.begin(state.epoch, needed, (status.term << _ROUND_SHIFT) + 1)
         elif holder.voters != needed:
             holder.change_voters(needed)
+            self._on_granted()  # without voters nothing binds any more, and no grant will come to say so
         else:
             return
         self._next_round_at = 0.0
