@@ -22,6 +22,8 @@ LONG = os.environ.get("RSTORE_LONG_FAULTS", "") not in ("", "0")
 
 CUT = LinkRule(cut=HANG)
 OPERATOR, API = "operator", "api"
+LEASE_SECONDS = 3.0
+"""The default."""
 
 
 class Scene:
@@ -114,3 +116,18 @@ class Scene:
 def gap_since(load: Load, began: float) -> float:
     """The longest time without an acknowledged write since a moment, in seconds."""
     return load.ledger.longest_gap_seconds(began, time.monotonic())
+
+
+def last_acknowledged(load: Load) -> float:
+    """When the newest acknowledgement came."""
+    return load.ledger.acks[-1].answered_at
+
+
+def stopped_in_time(inside: Load, outside: Load, began: float) -> None:
+    """Clients of a primary that was cut off at ``began`` were told of no write once its lease was over, nor after the
+    first that another region acknowledged to clients elsewhere."""
+    stopped = last_acknowledged(inside)
+    assert stopped - began <= LEASE_SECONDS
+    # Until the links were cut, or a moment later, it was the old primary that answered outside.
+    first = min(ack.answered_at for ack in outside.ledger.acks if ack.answered_at > began + LEASE_SECONDS / 2)
+    assert stopped < first, "both acknowledged"

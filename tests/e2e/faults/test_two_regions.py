@@ -7,10 +7,9 @@ import json
 import time
 
 import pytest
-from e2e.faults.scene import OPERATOR, Scene, gap_since
+from e2e.faults.scene import LEASE_SECONDS, OPERATOR, Scene, gap_since
 from rstore_cli.demo.store import Store
 
-LEASE_SECONDS = 3.0
 NAME = "pair"
 
 
