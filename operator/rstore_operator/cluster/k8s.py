@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -137,8 +136,8 @@ class Kubernetes:
         self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
     ) -> None:
         """An Event about the store. Events of the same second sort by name in the order in which they are posted."""
-        self._last_event = max(self._last_event + 1, time.time_ns())
         moment = now.astimezone(UTC)
+        self._last_event = max(self._last_event + 1, int(moment.timestamp() * 1e9))
         stamp = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
         body = {
             "apiVersion": "v1",
