@@ -61,10 +61,14 @@ def status_block(code: grpc.StatusCode, details: str, metadata: Metadata, *, fir
     return block(found)
 
 
+def _code_of(error: MessageError) -> grpc.StatusCode:
+    return grpc.StatusCode.RESOURCE_EXHAUSTED if error.too_large else grpc.StatusCode.INTERNAL
+
+
 class Call(Stream):
     """A call that is being served; what a servicer gets as its context."""
 
-    __slots__ = ("_code", "_details", "_headers_sent", "_reader", "_trailing", "deadline", "head", "task")
+    __slots__ = ("_code", "_details", "_headers_sent", "_trailing", "deadline", "head", "task")
 
     def __init__(self, connection: ServerConnection, number: int, head: Head) -> None:
         super().__init__(connection, number)
@@ -74,7 +78,6 @@ class Call(Stream):
         if head.timeout_seconds is not None:
             self.deadline = connection.loop.time() + head.timeout_seconds
         self._headers_sent = False
-        self._reader: MessageReader | None = None
         self._code: grpc.StatusCode | None = None
         self._details = ""
         self._trailing: Metadata = ()
@@ -130,10 +133,14 @@ class Call(Stream):
 
     async def read(self) -> Any:
         """The next message of a stream of requests; ``grpc.aio.EOF`` after the last."""
-        while (message := self.next_message()) is None:
-            if self.ended_there:
-                return EOF
-            await self.wait_for_message()
+        try:
+            while (message := self.next_message()) is None:
+                if self.ended_there:
+                    return EOF
+                await self.wait_for_message()
+        except MessageError as error:
+            self.end(_code_of(error), str(error))
+            raise Aborted from error
         return self.decoded(message)
 
     def decoded(self, message: bytes) -> Any:
@@ -226,8 +233,7 @@ class Call(Stream):
         try:
             self.take_messages(self._reader, payload)
         except MessageError as error:
-            code = grpc.StatusCode.RESOURCE_EXHAUSTED if error.too_large else grpc.StatusCode.INTERNAL
-            self.cancel(code, str(error))
+            self.cancel(_code_of(error), str(error))
             return
         connection.note_incomplete(self, self._reader.incomplete_bytes)
         if end:
@@ -239,7 +245,11 @@ class Call(Stream):
         if self._reader is not None and self._reader.incomplete_bytes:
             self.cancel(grpc.StatusCode.INTERNAL, "the last message is not complete")
         elif not self.head.handler.request_streaming:
-            message = self.next_message()
+            try:
+                message = self.next_message()
+            except MessageError as error:
+                self.cancel(_code_of(error), str(error))
+                return
             if message is None or self._arrived:
                 self.cancel(grpc.StatusCode.INTERNAL, "one request is expected")
             else:

@@ -34,18 +34,21 @@ class CallFailed(Exception):  # noqa: N818 - it says what happened
 class ClientCall(Stream):
     """The stream: messages out with ``queue_message``, messages in with :meth:`messages`."""
 
-    __slots__ = ("_failure", "_reader")
+    __slots__ = ("_failure",)
 
     def __init__(self, connection: Connection, number: int, *, max_message_bytes: int) -> None:
         super().__init__(connection, number)
-        self._reader = MessageReader(max_bytes=max_message_bytes)
+        self._reader: MessageReader = MessageReader(max_bytes=max_message_bytes)
         self._failure: CallFailed | None = None
 
     async def messages(self) -> AsyncIterator[bytes]:
         """What the server sends. Raises CallFailed when the call ends with anything but OK."""
         while True:
-            while (message := self.next_message()) is not None:
-                yield message
+            try:
+                while (message := self.next_message()) is not None:
+                    yield message
+            except MessageError as error:
+                self._fail(error)
             if self.ended_there:
                 break
             await self.wait_for_message()
@@ -81,11 +84,14 @@ class ClientCall(Stream):
         try:
             self.take_messages(self._reader, payload)
         except MessageError as error:
-            self._end(grpc.StatusCode.INTERNAL, str(error))
-            self.reset(Code.CANCEL)
+            self._fail(error)
             return
         if end:
             self._end(grpc.StatusCode.INTERNAL, "the stream ended without a status")
+
+    def _fail(self, error: MessageError) -> None:
+        self._end(grpc.StatusCode.INTERNAL, str(error))
+        self.reset(Code.CANCEL)
 
     def reset_received(self, code: int) -> None:
         """The server has given up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import NamedTuple
 
 PREFIX = struct.Struct(">BI")
 PREFIX_BYTES = 5
@@ -24,8 +25,20 @@ def prefixed(message: bytes) -> bytes:
     return PREFIX.pack(0, len(message)) + message
 
 
+class Arrived(NamedTuple):
+    """A message as it came."""
+
+    body: bytes
+    compressed: bool
+
+    @property
+    def wire_bytes(self) -> int:
+        """What it took of the stream."""
+        return len(self.body) + PREFIX_BYTES
+
+
 class MessageReader:
-    """Puts messages together again."""
+    """Puts messages together again. They are decompressed one by one, when they are taken: see :meth:`unpacked`."""
 
     __slots__ = ("_encoding", "_max_bytes", "_rest")
 
@@ -40,7 +53,7 @@ class MessageReader:
         """What has come of a message that is not complete."""
         return len(self._rest)
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes) -> list[Arrived]:
         """The messages that are complete now. Raises MessageError."""
         if self._rest:
             self._rest += data
@@ -54,11 +67,14 @@ class MessageReader:
             end = at + PREFIX_BYTES + self._size_at(data, at)
             if end > len(data):
                 break
-            body = data[at + PREFIX_BYTES : end]
-            found.append(self._decompressed(body) if data[at] else body)
+            found.append(Arrived(data[at + PREFIX_BYTES : end], bool(data[at])))
             at = end
         self._rest += data[at:]
         return found
+
+    def unpacked(self, message: Arrived) -> bytes:
+        """What the message says. Raises MessageError."""
+        return self._decompressed(message.body) if message.compressed else message.body
 
     def _size_at(self, data: bytes | bytearray, at: int) -> int:
         size = int.from_bytes(data[at + 1 : at + PREFIX_BYTES], "big")

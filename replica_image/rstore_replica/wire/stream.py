@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import frames
 from .frames import Code
-from .messages import PREFIX_BYTES, MessageReader, prefixed
+from .messages import Arrived, MessageReader, prefixed
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -29,6 +29,7 @@ class Stream:
         "_pending",
         "_pending_bytes",
         "_readable",
+        "_reader",
         "_window_owed",
         "_writable",
         "connection",
@@ -48,7 +49,8 @@ class Stream:
         self._pending: deque[memoryview] = deque()
         self._pending_bytes = 0
         self._end_block: bytes | None = None
-        self._arrived: deque[tuple[bytes, int]] = deque()
+        self._reader: MessageReader | None = None
+        self._arrived: deque[Arrived] = deque()
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._window_owed = 0
@@ -143,16 +145,16 @@ class Stream:
         raise NotImplementedError
 
     def take_messages(self, reader: MessageReader, payload: bytes) -> bool:
-        """Queues the messages that are complete; False when there is none. Raises MessageError.
+        """Queues the messages that are complete, as they came; False when there is none. Raises MessageError.
 
         Only what waits to be taken uses up the window, not what has come of a message that is not complete: one that
         is larger than the window could never come otherwise. What was credited for its parts is owed again once it
         waits, so that a side that takes nothing is sent a window and one message at most.
         """
+        self._reader = reader
         credited = reader.incomplete_bytes
         found = reader.feed(payload)
-        for message in found:
-            self._arrived.append((message, len(message) + PREFIX_BYTES))
+        self._arrived += found
         if found:
             self._window_owed -= credited
         self._credit(reader.incomplete_bytes if found else len(payload))
@@ -161,12 +163,16 @@ class Stream:
         return bool(found)
 
     def next_message(self) -> bytes | None:
-        """The next message that has come."""
-        if not self._arrived:
+        """The next message that has come. Raises MessageError when it cannot be decompressed.
+
+        The other side may send as much again as it has sent, and not what that has become here: compressed messages
+        would otherwise let its window grow, and what waits here with it.
+        """
+        if not self._arrived or self._reader is None:
             return None
-        message, size = self._arrived.popleft()
-        self._credit(size)
-        return message
+        message = self._arrived.popleft()
+        self._credit(message.wire_bytes)
+        return self._reader.unpacked(message)
 
     def _credit(self, size: int) -> None:
         self._window_owed += size

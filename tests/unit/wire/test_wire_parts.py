@@ -51,9 +51,9 @@ def test_messages_come_out_whole_however_they_are_cut(messages: list[bytes], cut
     data = b"".join(map(prefixed, messages))
     reader, found = MessageReader(max_bytes=40), []
     for cut in cuts:
-        found += reader.feed(data[:cut])
+        found += map(reader.unpacked, reader.feed(data[:cut]))
         data = data[cut:]
-    found += reader.feed(data)
+    found += map(reader.unpacked, reader.feed(data))
     assert found == messages
     assert reader.incomplete_bytes == 0
 
@@ -69,5 +69,7 @@ def test_a_message_that_is_too_large_is_refused_before_it_has_come() -> None:
 @pytest.mark.parametrize("data", [b"\1\0\0\0\1x", b"\1\0\0\0\0"])
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate"])
 def test_what_cannot_be_decompressed_is_refused(data: bytes, encoding: str) -> None:
+    reader = MessageReader(max_bytes=10, encoding=encoding)
+    (message,) = reader.feed(data)
     with pytest.raises(MessageError):
-        MessageReader(max_bytes=10, encoding=encoding).feed(data)
+        reader.unpacked(message)
