@@ -16,7 +16,7 @@ import urllib3
 from kubernetes import config as kube_config
 from kubernetes import stream as kube_stream
 
-from rstore_cli.errors import CliError
+from rstore_cli.errors import CliError, NotFoundError
 
 GROUP = "replicatedstore.io"
 VERSION = "v1alpha1"
@@ -207,13 +207,13 @@ def _in_pod() -> bool:
 
 def _explain(what: str, host: str, error: Any) -> CliError:
     body = kubernetes_message(error.body)
-    if error.status == 404 and "page not found" in str(error.body):
+    if error.status == 404 and ("page not found" in body or "could not find the requested resource" in body):
         return CliError(
             f"the cluster at {host} does not know ReplicatedStores",
             hint="install the operator: helm install rstore charts/replicated-store-operator",
         )
     if error.status == 404:
-        return CliError(f"{what} was not found", hint="`kubectl get rstore -A` lists every store")
+        return NotFoundError(f"{what} was not found", hint="`kubectl get rstore -A` lists every store")
     if error.status == 401:
         return CliError(f"the cluster at {host} does not accept these credentials", hint="log in again")
     if error.status == 403:

@@ -11,7 +11,7 @@ from rstore_api.client import Client, TlsPem
 from rstore_api.errors import StoreError
 
 from rstore_cli.cluster import Cluster
-from rstore_cli.errors import CliError
+from rstore_cli.errors import CliError, NotFoundError, UsageError
 from rstore_cli.portforward import PortForward
 
 CLIENT_PORT = 2379
@@ -37,7 +37,11 @@ def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
 
 def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
     """The three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError."""
-    found = cluster.secret(name)
+    try:
+        found = cluster.secret(name)
+    except NotFoundError as error:
+        cluster.store(store)  # where there is no such store, that is what is to be said
+        raise CliError(error.message, hint=f"`kubectl describe rstore {store}` tells what it waits for") from error
     missing = [key for key in TLS_KEYS if not found.get(key)]
     if missing:
         raise CliError(
@@ -100,7 +104,7 @@ async def open_store(
         try:
             client = Client(list(endpoints), tls=tls)
         except ValueError as error:
-            raise CliError(str(error), hint="--endpoint is host:port, for example 127.0.0.1:2379") from error
+            raise UsageError(str(error), hint="--endpoint is host:port, for example 127.0.0.1:2379") from error
         async with client:
             yield client
         return

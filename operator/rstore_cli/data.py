@@ -45,6 +45,8 @@ def put(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write one key."""
+    if not key:
+        raise UsageError("a key is required", hint=f"rstore put {name} KEY VALUE")
     content = sys.stdin.buffer.read() if value == "-" else value.encode()
 
     async def write(client: Client) -> rpc_pb2.PutResponse:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,12 +15,17 @@ from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, O
 from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
 
 from rstore_cli import dev_fault
+from rstore_cli.demo.helm import Helm
+from rstore_cli.demo.tools import ToolError
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, stderr, stdout, table
 
 app = typer.Typer(no_args_is_help=True)
 app.add_typer(dev_fault.app, name="fault")
+
+CHART = Path("charts/replicated-store-operator")
+RELEASE, RELEASE_NAMESPACE = "rstore", "rstore-system"
 
 NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
 DataDirOption = Annotated[
@@ -74,17 +81,39 @@ def up(
         raise CliError(str(error), hint="the log above says why") from error
     console = stdout()
     console.print(f"local cluster {name!r} {'was running already' if already else 'is running'} (pid {state.pid})")
+    tools = Path(sys.executable).parent
+    found = (tools / "kubectl").exists() and str(tools) not in os.environ.get("PATH", "").split(os.pathsep)
     for line in (
         f"  API server   {state.url}",
         f"  data         {directory}",
         "",
         "next:",
+        *([f"  export PATH={tools}:$PATH   # rstore, kubectl and etcdctl"] if found else []),
         f"  export KUBECONFIG={state.kubeconfig}",
-        "  kubectl get nodes",
-        "  helm install rstore charts/replicated-store-operator --namespace rstore-system --create-namespace",
+        "  rstore dev install   # the operator: does what `helm install` does, without helm",
         "  kubectl apply -f examples/three-regions.yaml",
+        "  rstore status orders -w",
     ):
         console.print(line, highlight=False, markup=False)
+
+
+@app.command("install")
+def install(
+    chart: Annotated[Path, typer.Option("--chart", help="The operator's chart.")] = CHART,
+    name: NameOption = "default",
+    data_dir: DataDirOption = None,
+) -> None:
+    """Install the operator into the local cluster, as `helm install` does; helm itself need not be there."""
+    kubeconfig = Path(_running(name, data_dir).kubeconfig)
+    if not (chart / "Chart.yaml").is_file():
+        raise CliError(f"there is no chart in {chart}", hint="run it in a checkout, or name the chart by --chart")
+    try:
+        Helm(kubeconfig, RELEASE, RELEASE_NAMESPACE).install(chart.absolute(), {})
+    except ToolError as error:
+        raise CliError(
+            str(error), hint=f"`kubectl get deployment -n {RELEASE_NAMESPACE}` shows one that is there"
+        ) from error
+    stdout().print(f"the operator is installed in namespace {RELEASE_NAMESPACE}", highlight=False)
 
 
 @app.command("down")

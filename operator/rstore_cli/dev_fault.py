@@ -16,7 +16,9 @@ from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, table
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True, help="Slow down, make lossy or cut the links between the places of a local cluster."
+)
 
 NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Its data directory.", show_default=False)]

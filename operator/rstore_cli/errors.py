@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import grpc
+from rstore_api.errors import OutcomeUnknown, StoreError
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
@@ -17,7 +20,26 @@ class CliError(Exception):
         super().__init__(message)
 
 
+class NotFoundError(CliError):
+    """What was named does not exist in the cluster."""
+
+
 class UsageError(CliError):
     """The command line itself makes no sense."""
 
     exit_code = EXIT_USAGE
+
+
+_HINTS = {
+    grpc.StatusCode.INVALID_ARGUMENT: "",  # the message says what is wrong with the request
+    grpc.StatusCode.OUT_OF_RANGE: "without --rev the newest revision is read",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "deletes and compaction still work; docs/runbook.md says what to do",
+    grpc.StatusCode.UNIMPLEMENTED: "docs/limits.md lists what there is",
+}
+
+
+def hint_of(error: StoreError) -> str:
+    """PURE: what a person can do about an answer of a replica; "" when the message says it already."""
+    if isinstance(error, OutcomeUnknown):
+        return "the write may or may not have happened: read the key before you repeat it"
+    return _HINTS.get(error.status, "`rstore status NAME` shows the store's health")

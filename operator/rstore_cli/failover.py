@@ -84,16 +84,21 @@ def failover(
         _request(cluster, before, {ABORT: "true"}, "", wait, timeout, output)
         return
     target = str(to)
-    check_target(before, target, forced=forced)
+    check_target(before, target, forced=forced, dry_run=dry_run)
     request = {DRY_RUN if dry_run else FAILOVER_TO: target} | ({MODE: "forced"} if forced else {})
     _request(cluster, before, request, target, wait, timeout, output)
 
 
-def check_target(store: dict[str, Any], target: str, *, forced: bool = False) -> None:
+def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dry_run: bool = False) -> None:
     """PURE: refuse at once what the operator would refuse. Raises CliError.
 
     A forced failover may take over from a switchover that is stuck because a region was lost.
     """
+    if not dry_run and (store["metadata"].get("annotations") or {}).get(f"{GROUP}/paused") == "true":
+        raise CliError(
+            f'store "{store["metadata"]["name"]}" is paused: nothing is changed',
+            hint=f"`kubectl annotate rstore {store['metadata']['name']} {GROUP}/paused-` lets the operator act again",
+        )
     name, regions = store["metadata"]["name"], region_names(store)
     others = [region for region in regions if region != store.get("status", {}).get("primaryRegion")]
     if target not in regions:
@@ -182,7 +187,7 @@ def _request(
         text = f"asked; `rstore status {name} -w` shows how it goes"
         emit({"requested": annotations}, output, lambda console: console.print(text, highlight=False))
         return
-    progress = Progress(State.WAITING)
+    progress, now = Progress(State.WAITING), before
     shown = ""
     failed_since: float | None = None
     with stderr().status("waiting for the operator") as spinner:
@@ -204,12 +209,21 @@ def _request(
                 break
             time.sleep(POLL_SECONDS)
         else:
-            raise CliError(
-                f"not over after {seconds(timeout_seconds)}: "
-                + (f"the operator is at step {shown}" if shown else "the operator has not taken it up"),
-                hint=f"`rstore status {name} -w` keeps watching, `rstore failover {name} --abort` gives it up",
-            )
+            raise _not_over(now, annotation, f"not over after {seconds(timeout_seconds)}", shown)
     _finish(name, progress, output)
+
+
+def _not_over(now: dict[str, Any], annotation: str, how_long: str, step: str) -> CliError:
+    """PURE: what a request waits for, and how to take it back."""
+    name = now["metadata"]["name"]
+    if step:
+        hint = f"`rstore status {name} -w` keeps watching, `rstore failover {name} --abort` gives it up"
+        return CliError(f"{how_long}: the operator is at step {step}", hint=hint)
+    conditions = (now.get("status") or {}).get("conditions", [])
+    blocked = [c for c in conditions if c.get("type") == "FailoverBlocked" and c.get("status") == "True"]
+    why = f"blocked, {blocked[0].get('message')}" if blocked else "the operator has not taken it up; is it running?"
+    hint = f"the request stays; `kubectl annotate rstore {name} {GROUP}/{annotation}-` takes it back"
+    return CliError(f"{how_long}: {why}", hint=hint)
 
 
 def _finish(name: str, progress: Progress, output: Output) -> None:

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 import typer.main
-from rstore_api.errors import OutcomeUnknown, StoreError
+from rstore_api.errors import StoreError
 from typer.core import TyperGroup
 
 from rstore_cli import certs, data, failover, status, verify
-from rstore_cli.errors import EXIT_FAILED, CliError
+from rstore_cli.errors import EXIT_FAILED, CliError, hint_of
 from rstore_cli.output import stderr
 from rstore_cli.quarantine.app import app as quarantine
 
@@ -87,10 +87,8 @@ def main() -> None:
         app(prog_name="rstore")
     except CliError as error:
         _fail(error.message, error.hint, error.exit_code)
-    except OutcomeUnknown as error:
-        _fail(str(error), "the write may or may not have happened: read the key before you repeat it", EXIT_FAILED)
     except StoreError as error:
-        _fail(str(error), "`rstore status NAME` shows the store's health", EXIT_FAILED)
+        _fail(str(error), hint_of(error), EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ def status(
 ) -> None:
     """Show a store's regions: roles, leaders, revisions, lag; its conditions; and its last changes of primary.
 
+    It is what the operator wrote last: changes of state at once, revisions and lag within a few seconds.
     Exit code 1 when the store is not ready.
     """
     cluster = Cluster.connect(Target(kubeconfig, context, namespace))
@@ -73,14 +75,17 @@ def render(store: dict[str, Any]) -> RenderableType:
         parts += [Text(), Text(compared)]
     if current.get("failover"):
         parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
-    troubles = condition_lines(current) + region_lines(current) + quarantine_lines(current, meta["name"])
+    troubles = condition_lines(current)
+    troubles += [line for line in region_lines(current) if not any(line in told for told in troubles)]
+    troubles += quarantine_lines(current, meta["name"])
     if troubles:
         parts += [Text(), *[Text(line, style="yellow") for line in troubles]]
     receipts = current.get("history", [])
     if receipts:
         parts += [Text(), Text("last changes of primary, newest first", style="bold")]
         newest = sorted(receipts, key=lambda receipt: int(receipt.get("epoch", 0)), reverse=True)[:RECEIPTS_SHOWN]
-        parts += [Text(receipt_line(receipt)) for receipt in newest]
+        away = {region["name"] for region in current.get("regions", []) if region.get("phase") == "Lost"}
+        parts += [Text(receipt_line(receipt, final=not still_open(receipt, away))) for receipt in newest]
     return Group(*parts)
 
 
@@ -97,7 +102,7 @@ def region_rows(current: dict[str, Any]) -> list[tuple[str, ...]]:
                 f"{region.get('readyReplicas', 0)}/{region.get('replicas', '?')}",
                 region.get("leader") or "-",
                 _number(region.get("revision")),
-                _number(region.get("ackedRevision")) if secondary else "-",
+                _number(region.get("ackedRevision") or None) if secondary else "-",
                 lag_text(region) if secondary else "-",
             )
         )
@@ -140,10 +145,6 @@ def region_lines(current: dict[str, Any]) -> list[str]:
             lines.append(f"{name}: {region['message']}")
         if hash_.get("differs"):
             lines.append(f"{name}: holds other data than the others, {hash_['value']} at revision {hash_['revision']}")
-        if tails := region.get("quarantined"):
-            count, rows = len(tails), sum(int(tail.get("rows") or 0) for tail in tails)
-            what = "one diverged tail" if count == 1 else f"{count} diverged tails"
-            lines.append(f"{name}: {what} in quarantine, {rows} rows; see `rstore quarantine`")
     return lines
 
 
@@ -161,8 +162,8 @@ def quarantine_lines(current: dict[str, Any], store: str) -> list[str]:
     """What each region keeps in quarantine, and where to look at it."""
     kept = [(region["name"], region["quarantine"]) for region in current.get("regions", []) if region.get("quarantine")]
     return [
-        f"{name} keeps {found.get('rows', 0)} changes of its own in quarantine ({found.get('tails', 0)} tails): "
-        f"`rstore quarantine list {store}`"
+        f"{name}: keeps {_counted(found.get('rows', 0), 'change')} of its own in quarantine "
+        f"({_counted(found.get('tails', 0), 'tail')}): `rstore quarantine list {store}`"
         for name, found in kept
     ]
 
@@ -176,14 +177,20 @@ def failover_line(failover: dict[str, Any]) -> str:
     )
 
 
-def receipt_line(receipt: dict[str, Any]) -> str:
-    """One finished (or given up) change of primary."""
+def still_open(receipt: dict[str, Any], away: Collection[str]) -> bool:
+    """Whether what was lost is not all known: the old primary's region has not come back to say what it had."""
+    return receipt.get("mode", "Planned") != "Planned" and receipt.get("from") in away
+
+
+def receipt_line(receipt: dict[str, Any], *, final: bool = True) -> str:
+    """One finished (or given up) change of primary; ``final`` when it is certain how much was lost."""
     parts = [f"epoch {receipt.get('epoch', '?')}: {receipt.get('from', '?')} → {receipt.get('to', '?')}"]
     parts += [str(receipt[key]) for key in ("trigger", "outcome") if receipt.get(key)]
     if receipt.get("writeGapSeconds") is not None:
         parts.append(f"write gap {seconds(float(receipt['writeGapSeconds']))}")
     if receipt.get("revisionsLost") is not None:
-        parts.append(f"revisions lost {receipt['revisionsLost']}")
+        known = "" if final else f" as far as known ({receipt.get('from')} is away)"
+        parts.append(f"revisions lost {receipt['revisionsLost']}{known}")
     finished = receipt.get("finishedAt") or receipt.get("startedAt")
     if finished:
         parts.append(str(finished))
@@ -241,6 +248,10 @@ def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
 def _status(store: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = store.get("status") or {}
     return found
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _number(value: Any) -> str:

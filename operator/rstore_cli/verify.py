@@ -69,7 +69,7 @@ def verify(
     verdict = judge(revision, hashes, region_names(store), primary)
     data = {"revision": revision, "ok": verdict.ok, "problems": list(verdict.problems)}
     emit(
-        {**data, "replicas": [asdict(found) for found in hashes]},
+        {**data, "replicas": [{**asdict(found), "hash": _shown(found.hash)} for found in hashes]},
         output,
         lambda console: _print(console, verdict, hashes),
     )
@@ -136,10 +136,14 @@ async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_s
         return HashAnswer(pod.region, pod.name, problem=str(error))
 
 
+def _shown(value: int | None) -> str | None:
+    """As in the table, in the store's status, and in its condition Diverged."""
+    return None if value is None else format_hash(value)
+
+
 def _print(console: Console, verdict: Verdict, hashes: list[HashAnswer]) -> None:
     rows: list[tuple[Any, ...]] = [
-        (found.region, found.replica, "-" if found.hash is None else format_hash(found.hash), found.problem)
-        for found in hashes
+        (found.region, found.replica, _shown(found.hash) or "-", found.problem) for found in hashes
     ]
     console.print(table(("REGION", "REPLICA", "HASH", "PROBLEM"), rows))
     if verdict.ok:

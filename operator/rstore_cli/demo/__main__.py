@@ -50,6 +50,20 @@ class Timeline:
         self.show(output)
         return output
 
+    async def rstore(self, kubectl: Kubectl, *args: str) -> None:
+        """Runs rstore the way a person would, showing command and output."""
+        self._console.print(f"       [bold]$ rstore {' '.join(args)}[/bold]", highlight=False)
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "rstore_cli", *args, f"--kubeconfig={kubectl.kubeconfig}"],
+            text=True,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env=clean_environment(),
+        )
+        self.show(done.stdout + done.stderr)
+
 
 @contextmanager
 def dev_cluster(directory: Path, name: str, *up_options: str) -> Iterator[Path]:
@@ -141,7 +155,8 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
     await timeline.shell(kubectl, "apply", "-f", str(example.relative_to(REPOSITORY)))
     async with Store(kubectl, "orders", directory / "certificates") as store:
         await store.wait_steady(timeout_seconds=120)
-        timeline.say("every region has a leader, the WAL streams")
+        await store.wait_told(1)
+        timeline.say("every region has a leader, and the log streams to the secondary ones")
         await timeline.shell(kubectl, "get", "rstore")
         primary = (await store.status())["primaryRegion"]
         target = next(region for region in await store.regions() if region != primary)
@@ -153,7 +168,8 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
                 await load.wait_acknowledged(500, timeout_seconds=60)
                 rate = load.ledger.rate_per_second(began, time.monotonic())
                 timeline.say(f"writing through all three regions: {rate:.0f} acknowledged puts/s")
-                timeline.show(lag_table(await store.status()))
+                await store.wait_told(load.ledger.acks[-1].revision)
+                await timeline.rstore(kubectl, "status", store.name)
                 timeline.say(f"moving the primary from {primary} to {target} under load")
                 gap_seconds = await switchover(timeline, store, load, target)
                 timeline.say(f"moved; longest time without an acknowledged write: {gap_seconds * 1000:.0f} ms")
@@ -163,14 +179,24 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
         finally:
             for client in clients:
                 await client.close()
-        await timeline.shell(kubectl, "get", "rstore")
-
         reckoning = await reckon(store, load)
+        await store.wait_told(reckoning.hashes[0].revision)
+        await timeline.rstore(kubectl, "status", store.name)
+        await timeline.shell(kubectl, "get", "rstore")
         for found in reckoning.hashes:
             timeline.say(f"HashKV at revision {found.revision} in {found.region}: {found.hash:08x}")
         for line in (*tails_table(await store.status()), *reckoning.wrong):
             timeline.say(line)
         passed = not reckoning.wrong
+        timeline.say(
+            f"{len(ledger.acknowledged)} writes were acknowledged: {len(reckoning.lost)} are lost, "
+            f"{len(reckoning.quarantined)} are in quarantine, all others are in every region"
+        )
+        if ledger.unknown:
+            timeline.say(
+                f"{len(ledger.unknown)} more were under way when the primary changed, and their writers were told that "
+                "the outcome is unknown"
+            )
         print(
             f"demo: {'PASS' if passed else 'FAIL'} acknowledged={len(ledger.acknowledged)} "
             f"lost={len(reckoning.lost)} quarantined={len(reckoning.quarantined)} "
@@ -178,18 +204,6 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
             f"switchover_gap_ms={gap_seconds * 1000:.0f} failover_gap_ms={failover_gap_seconds * 1000:.0f}"
         )
         return passed
-
-
-def lag_table(status: dict[str, Any]) -> str:
-    """Region, role, revision and lag, one line each."""
-    lines = [f"{'REGION':<12}{'ROLE':<12}{'LEADER':<20}{'REVISION':>10}{'LAG':>10}"]
-    for region in status.get("regions", []):
-        lag = f"{region.get('lagSeconds', 0):g}s"
-        lines.append(
-            f"{region['name']:<12}{region.get('role', ''):<12}{region.get('leader', ''):<20}"
-            f"{region.get('revision', 0):>10}{lag:>10}"
-        )
-    return "\n".join(lines)
 
 
 def main() -> int:

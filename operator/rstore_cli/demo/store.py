@@ -91,6 +91,22 @@ class Store:
             steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.3
         )
 
+    async def wait_told(self, revision: int, *, timeout_seconds: float = 60) -> None:
+        """Waits until the status tells that every region holds that revision and that the log streams to the others.
+
+        Positions are written every few seconds only, so a status may be older than a write that was acknowledged.
+        """
+
+        async def told() -> bool:
+            regions = (await self.status()).get("regions", [])
+            return bool(regions) and all(
+                region.get("revision", 0) >= revision and (region.get("connected") or region.get("role") == "Primary")
+                for region in regions
+            )
+
+        what = f"{self.name}: a status that tells of revision {revision} in every region"
+        await wait_until(told, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.3)
+
     # ---- the data
 
     def write_certificates(self) -> TlsFiles:

@@ -49,8 +49,8 @@ async def _drop_all(access: Access, store_id: str, wanted: list[str], *, really:
                 f"nobody who answered has {name}, and not every replica answered",
                 hint=f"`rstore quarantine list {access.store}` shows who did not; try again when they do",
             )
-    if not really:
-        lost = [tail for found in chosen.values() for tail in found]
+    lost = [tail for found in chosen.values() for tail in found]
+    if lost and not really:
         rows = sum(tail.known.count for tail in lost)
         raise UsageError(
             f"this deletes {len(lost)} tails with {rows} rows that exist nowhere else",

@@ -139,7 +139,7 @@ def replay(
         raise CliError(f"not in the tail: {named}", hint=f"`rstore quarantine show {name} {tail}` lists its keys")
     if counts[Result.CONFLICT]:
         raise CliError(
-            f"{counts[Result.CONFLICT]} keys were written since, and left alone",
+            f"left alone, since somebody has written there meanwhile: {counts[Result.CONFLICT]} of {len(done)} keys",
             hint=f"`rstore quarantine diff {name} {tail}` shows both values; --overwrite takes the tail's",
         )
 

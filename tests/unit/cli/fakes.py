@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from rstore_api.errors import FutureRevision, StoreError
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2_grpc
 from rstore_cli.cluster import GROUP, Pod
-from rstore_cli.errors import CliError
+from rstore_cli.errors import CliError, NotFoundError
 
 Object = dict[str, Any]
 
@@ -77,7 +77,7 @@ class FakeCluster:
 
     def store(self, name: str) -> Object:
         if name != "orders":
-            raise CliError(f'replicatedstore "{name}" was not found')
+            raise NotFoundError(f'replicatedstore "{name}" was not found')
         if self.annotations and self.script:
             self.script.pop(0)(self)
         return copy.deepcopy(self.objects)
@@ -93,7 +93,7 @@ class FakeCluster:
 
     def secret(self, name: str) -> dict[str, bytes]:
         if name not in self.secrets:
-            raise CliError(f'secret "{name}" was not found')
+            raise NotFoundError(f'secret "{name}" was not found')
         return self.secrets[name]
 
     def pods(self, store: str, region: str | None = None) -> list[Pod]:

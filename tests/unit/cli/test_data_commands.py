@@ -8,8 +8,9 @@ import types
 
 import pytest
 import yaml
-from rstore_api.errors import NoSpace, OutcomeUnknown
+from rstore_api.errors import FutureRevision, KeyTooLong, NoPrimary, NoSpace, OutcomeUnknown, StoreError
 from rstore_cli.cluster import Pod
+from rstore_cli.errors import hint_of
 from rstore_cli.verify import judge
 from rstore_operator.planning.hashes import compare
 from rstore_operator.planning.observed import HashAnswer
@@ -118,6 +119,8 @@ def test_a_refusal_of_the_store_is_one_line(run: Run, replicas: Replicas) -> Non
 
 def test_usage_errors_exit_with_2(run: Run, replicas: Replicas) -> None:
     assert run("put", "orders", "only-a-key").code == 2
+    assert run("put", "orders", "", "value").code == 2
+    assert run("put", "orders", "a", "b", "--endpoint=foo").code == 2
     assert run("get", "orders", "").code == 2
     assert run("del", "orders", "", "--prefix").code == 2
     assert run("put", "orders", "a", "b", "--timeout=0").code == 2
@@ -134,6 +137,7 @@ def test_verify_names_the_replica_that_differs(run: Run, replicas: Replicas) -> 
     replicas["orders-eu-west-0"].hash = 1
     ran = run("verify", "orders", "-o", "json")
     assert ran.code == 1
+    assert {one["hash"] for one in json.loads(ran.out)["replicas"]} == {"00000001", "0000abcd"}
     assert json.loads(ran.out)["problems"] == [
         "hashes differ at revision 1: eu-west (00000001) against ap-south, us-east (0000abcd)"
     ]
@@ -163,3 +167,26 @@ def test_the_verdict_is_in_the_words_of_the_condition() -> None:
     verdict = compare(3, found, "us-east")
     assert verdict is not None
     assert verdict.text == text
+
+
+def test_a_store_that_does_not_exist_is_named_and_not_its_certificate(run: Run, cluster: FakeCluster) -> None:
+    ran = run("get", "nothing", "a")
+    assert (ran.code, ran.err.splitlines()[0]) == (1, 'error: replicatedstore "nothing" was not found')
+    ran = run("get", "orders", "a")
+    assert (ran.code, ran.err.splitlines()[0]) == (1, 'error: secret "orders-client-tls" was not found')
+    assert "kubectl describe rstore orders" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (KeyTooLong("600 bytes, the limit is 511"), ""),
+        (FutureRevision(), "without --rev"),
+        (NoSpace(), "docs/runbook.md"),
+        (OutcomeUnknown(), "read the key before you repeat it"),
+        (NoPrimary(), "rstore status"),
+    ],
+)
+def test_each_refusal_says_what_can_be_done_about_it(error: StoreError, hint: str) -> None:
+    assert bool(hint_of(error)) == bool(hint)
+    assert hint in hint_of(error)

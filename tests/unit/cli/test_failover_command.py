@@ -113,6 +113,24 @@ def test_an_operator_that_is_not_there_is_a_timeout_with_a_hint(run: Run, cluste
     ran = run("failover", "orders", "--to=eu-west", "--timeout=1")
     assert ran.code == 1
     assert "the operator has not taken it up" in ran.err
+    assert "`kubectl annotate rstore orders replicatedstore.io/failover-to-` takes it back" in ran.err
+
+
+def test_a_request_that_is_blocked_says_by_what(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects["status"]["conditions"].append(
+        {"type": "FailoverBlocked", "status": "True", "reason": "NoMajority", "message": "1 of 3 voters can be reached"}
+    )
+    ran = run("failover", "orders", "--to=eu-west", "--forced", "--timeout=1")
+    assert ran.code == 1
+    assert "blocked, 1 of 3 voters can be reached" in ran.err
+
+
+def test_a_paused_store_is_not_asked_for_what_it_would_not_do(run: Run, cluster: FakeCluster) -> None:
+    cluster.objects["metadata"]["annotations"]["replicatedstore.io/paused"] = "true"
+    ran = run("failover", "orders", "--to=eu-west")
+    assert (ran.code, cluster.annotations) == (1, {})
+    assert "is paused" in ran.err
+    assert "not over" in run("failover", "orders", "--to=eu-west", "--dry-run", "--timeout=1").err
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,11 @@ def test_annotations_are_a_merge_patch_under_our_group(api: str, tmp_path: Path)
             "kubectl get rstore -A",
         ),
         ((404, "404 page not found"), "does not know ReplicatedStores", "helm install"),
+        (
+            (404, '{"message": "the server could not find the requested resource"}'),
+            "does not know ReplicatedStores",
+            "helm install",
+        ),
         (status(401, "Unauthorized"), "does not accept these credentials", "log in"),
         (status(403, 'user "u" cannot get it'), 'not allowed: user "u" cannot get it', "permission"),
         (status(500, "etcd is sad"), "etcd is sad (HTTP 500)", ""),

@@ -106,7 +106,7 @@ def test_status_tells_where_to_look(run: Run, store: Store, cluster: FakeCluster
     assert "quarantine" not in run("status", "orders").out
     cluster.objects["status"]["regions"][0]["quarantine"] = {"tails": 2, "rows": 12, "bytes": 100}
     out = run("status", "orders").out
-    assert "us-east keeps 12 changes of its own in quarantine (2 tails): `rstore quarantine list orders`" in out
+    assert "us-east: keeps 12 changes of its own in quarantine (2 tails): `rstore quarantine list orders`" in out
 
 
 def test_show_prints_rows_in_order(run: Run, store: Store) -> None:
@@ -186,7 +186,7 @@ def test_replay_of_a_key_writes_that_key(run: Run, store: Store) -> None:
 def test_replay_of_all_leaves_later_writes_alone_and_may_be_repeated(run: Run, store: Store) -> None:
     ran = run("quarantine", "replay", "orders", "1-11-18", "--all", "-o", "json")
     assert ran.code == 1
-    assert "2 keys were written since" in ran.err
+    assert "somebody has written there meanwhile: 2 of " in ran.err
     assert "--overwrite" in ran.err
     assert results(ran.out) == {
         "same": "same",
@@ -267,6 +267,8 @@ def test_drop_asks_the_leader_and_may_be_repeated(run: Run, store: Store) -> Non
     assert (ran.code, ran.out) == (0, "us-east/1-11-18: dropped\n"), ran.err
     assert store.tail.dropped
     assert run("quarantine", "drop", "orders", "1-11-18", "--yes").out == "1-11-18: not there\n"
+    ran = run("quarantine", "drop", "orders", "1-11-18")
+    assert (ran.code, ran.out) == (0, "1-11-18: not there\n"), "nothing would be deleted, so nothing is to be confirmed"
 
 
 def test_drop_without_a_leader_says_so(run: Run, store: Store) -> None:

@@ -147,9 +147,23 @@ def test_what_was_compared_is_one_line_and_a_region_that_differs_another(run: Ru
     assert "equal" not in shown
 
 
-def test_a_quarantined_tail_is_shown_with_its_region(run: Run, cluster: FakeCluster) -> None:
-    tail = {"epoch": 1, "firstRevision": 4, "lastRevision": 6, "rows": 3}
-    cluster.objects["status"]["regions"][1]["quarantined"] = [tail]
-    assert "eu-west: one diverged tail in quarantine, 3 rows; see `rstore quarantine`" in run("status", "orders").out
-    cluster.objects["status"]["regions"][1]["quarantined"] = [tail, tail]
-    assert "eu-west: 2 diverged tails in quarantine, 6 rows" in run("status", "orders").out
+def test_what_a_lost_region_may_have_had_is_not_called_known(run: Run, cluster: FakeCluster) -> None:
+    receipt = {**RECEIPT, "mode": "Automatic"}
+    cluster.objects["status"]["history"] = [receipt]
+    assert "revisions lost 0  2026" in run("status", "orders").out
+    cluster.objects["status"]["regions"][1]["phase"] = "Lost"
+    assert "revisions lost 0 as far as known (eu-west is away)  2026" in run("status", "orders").out
+    cluster.objects["status"]["history"] = [{**receipt, "mode": "Planned"}]
+    assert "as far as known" not in run("status", "orders").out
+
+
+def test_nothing_is_said_twice(run: Run, cluster: FakeCluster) -> None:
+    eu_west = cluster.objects["status"]["regions"][1]
+    eu_west |= {"message": "no replica answers", "phase": "Lost", "connected": False, "ackedRevision": 0}
+    lost = {"type": "Degraded", "status": "True", "reason": "RegionLost", "message": "eu-west: no replica answers"}
+    cluster.objects["status"]["conditions"].append(lost)
+    out = run("status", "orders").out
+    assert out.count("no replica answers") == 1
+    assert ["eu-west", "Secondary", "Lost", "2/3", "orders-eu-west-1", "8", "-", "not", "connected"] in [
+        line.split() for line in out.splitlines()
+    ]
