@@ -13,10 +13,11 @@ from datetime import datetime
 
 from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.requests import Answer, answer
+from rstore_operator.failover.scene import Scene, rules_of
 from rstore_operator.failover.told import next_told
 from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
-from rstore_operator.failover.unplanned_requests import Scene, consider, rules_of
+from rstore_operator.failover.unplanned_requests import consider
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planning.actions import (
     Action,
@@ -36,6 +37,7 @@ from rstore_operator.planning.region_calls import RegionCalls
 from rstore_operator.planning.regions_status import region_statuses, summary
 from rstore_operator.planning.topology import held_regions, held_sync, region_topology, sync_of
 from rstore_operator.planning.truth import Truth, read_truth
+from rstore_operator.planning.without_lease import no_lease_message
 from rstore_operator.planning.witness_lease import asked_lease_ms, next_witness_lease
 from rstore_operator.resource.commands import Commands, read_commands
 from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
@@ -313,6 +315,7 @@ class _Planner:
             regions=regions,
             primary_region=self.truth.primary_region,
             writable=leader is not None and leader.writable,
+            no_lease=no_lease_message(self.observed, self.truth, self.before, self.regions),
             intent=progressed.intent,
             in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),
             waiting=bootstrap.waiting,

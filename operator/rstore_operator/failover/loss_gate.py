@@ -77,7 +77,9 @@ def _doubt(
     rules: Rules,
 ) -> str:
     """Why ``target`` might lack something that was acknowledged; "" when it cannot."""
-    if any((answer.data_epoch, answer.revision) > (target.data_epoch, target.revision) for answer in answers):
+    # What the old primary itself holds above is not acknowledged, by that same guarantee.
+    elsewhere = [answer for answer in answers if answer.region != from_region]
+    if any((answer.data_epoch, answer.revision) > (target.data_epoch, target.revision) for answer in elsewhere):
         return "another region holds more"
     guarantee = _guarantee(from_epoch, answers, voters, rules)
     if not guarantee:

@@ -9,8 +9,6 @@ from rstore_api.voters import WITNESS
 
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.observed import Observed, ReplicaStatus
-from rstore_operator.planning.truth import Truth
-from rstore_operator.resource.commands import Commands
 
 ELECTION_SECONDS = 5.0
 """A region of which a majority of replicas answers is electing a leader, and is given this long for it."""
@@ -62,10 +60,3 @@ def _sees_no_renewal(leader: ReplicaStatus | None, epoch: int, *, delay_ms: int)
     if leader.granted.epoch == 0:
         return leader.granted.remaining_ms == 0
     return leader.granted.epoch < epoch or leader.granted.age_ms >= delay_ms
-
-
-def takes_the_planned_way(commands: Commands, observed: Observed, truth: Truth) -> bool:
-    """Whether a forced failover need not be one: the primary answers, and nobody accepted to lose anything."""
-    source = observed.leader(truth.primary_region)
-    accepted = commands.accept_data_loss == str(truth.epoch)
-    return not commands.forced or (source is not None and source.writable and not accepted)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rstore_operator.failover.lost import takes_the_planned_way
+from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import warning_of
 from rstore_operator.planning.observed import Observed
 from rstore_operator.planning.truth import Truth
+from rstore_operator.planning.without_lease import lacks_lease, streams_to
 from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import AUTOMATIC, FailoverIntent, Outcome, Step, StoreStatus, Trigger
@@ -86,6 +87,11 @@ def obstacles(to_region: str, observed: Observed, truth: Truth) -> str:
         return f"{to_region} has no leader that answers"
     if not target.store_id:
         return f"{to_region} has not been bootstrapped yet"
+    if lacks_lease(source) and not streams_to(source, to_region):
+        return (
+            f"the primary region {truth.primary_region} holds no lease, and its last revisions do not reach "
+            f"{to_region}; bring back the network between them, or fail over by failover-mode: forced"
+        )
     return ""
 
 
@@ -120,7 +126,8 @@ def _dry_run(
         message = f"failover-dry-run: {to_region!r} is none of the regions ({', '.join(regions)})"
         result.reject(names.FAILOVER_DRY_RUN, to_region, "UnknownRegion", message)
         return
-    if truth.epoch and to_region != truth.primary_region and observed.leader(truth.primary_region) is None:
+    lost = observed.leader(truth.primary_region) is None or is_apart(to_region, observed, truth)
+    if truth.epoch and to_region != truth.primary_region and lost:
         return  # answered as an unplanned failover
     result.remove[names.FAILOVER_DRY_RUN] = to_region
     if to_region == truth.primary_region:
@@ -168,7 +175,9 @@ def _annotation(
             refuse("AlreadyPrimary", f"{to_region} is primary already")
     elif obstacle := obstacles(to_region, observed, truth):
         silent = [observed.silent_since.get(region) for region in (truth.primary_region, to_region)]
-        if any(since is not None and (now - since).total_seconds() < ANSWER_SECONDS for since in silent):
+        waited_seconds = [(now - since).total_seconds() for since in silent if since is not None]
+        waited_seconds += [observed.without_lease_seconds.get(truth.primary_region, ANSWER_SECONDS)]
+        if any(seconds < ANSWER_SECONDS for seconds in waited_seconds):
             result.blocked = obstacle  # an operator that has just begun, or an election: not the last word
         else:
             refuse("SwitchoverRefused", obstacle)

@@ -74,9 +74,11 @@ class Clock:
 
 def begin_unplanned(
     mode: str, trigger: Trigger, from_region: str, to_region: str, *, epoch: int, highest_epoch: int, clock: Clock,
-    silent_since: datetime | None, last_known_revision: int,
+    stopped_at: datetime | None, last_known_revision: int, reason: str = "", cut_off: bool = False,
 ) -> FailoverIntent:  # fmt: skip
-    """The intent of a failover out of ``epoch``. ``to_region`` is "" unless a person named one."""
+    """The intent of a failover out of ``epoch``. ``to_region`` is "" unless a person named one, ``stopped_at`` when the
+    old primary acknowledged last, where that is known, ``cut_off`` whether it answers and only lacks its lease.
+    """
     return FailoverIntent(
         trigger=trigger,
         from_region=from_region,
@@ -86,9 +88,11 @@ def begin_unplanned(
         step=Step.FENCING,
         started_at=clock.now,
         steps=(StepTime(Step.FENCING, clock.now),),
-        stopped_at=silent_since,
+        stopped_at=stopped_at,
         mode=mode,
         last_known_revision=last_known_revision,
+        reason=reason,
+        cut_off=cut_off,
     )
 
 
@@ -232,27 +236,40 @@ def _choose(
     order = ranked(found.values(), rules.priorities)
     if not order:
         return None, "none of the regions that can be reached holds a copy of the store"
-    chosen, aborted, reason = order[0], False, intent.reason
+    others = [answer for answer in order if not intent.cut_off or answer.region != intent.from_region]
+    if not others:
+        return _promoting(intent, order[0], 0, clock, aborted="no other region holds a copy of the store"), ""
+    chosen, called_off = others[0], ""
     if intent.mode == FORCED and intent.to_region:
-        named = next((answer for answer in order if answer.region == intent.to_region), None)
+        named = next((answer for answer in others if answer.region == intent.to_region), None)
         refusal = _refusal(named, intent, chosen, rules)
         if named is not None and not refusal:
             chosen = named
         elif chosen.region != intent.to_region:
             # The old primary is fenced already: nothing is served by leaving the store without one.
-            aborted, reason = True, f"{refusal}; {chosen.region} has most data and takes over instead"
+            called_off = f"{refusal}; {chosen.region} has most data and takes over instead"
     loss = expected_loss(
         intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, found.values(), observed, voters,
         rules, final=True,
     )  # fmt: skip
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
+    if refusal and len(others) < len(order):  # the old primary is there, so it is not left without one
+        source = next(answer for answer in order if answer.region == intent.from_region)
+        return _promoting(intent, source, 0, clock, aborted=refusal), ""
     if refusal:
         return None, refusal
+    return _promoting(intent, chosen, loss.revisions or 0, clock, aborted=called_off), ""
+
+
+def _promoting(
+    intent: FailoverIntent, chosen: FenceAnswer, revisions_lost: int, clock: Clock, *, aborted: str
+) -> FailoverIntent:
+    """The choice; ``aborted`` says why it is not what was asked for."""
     promoting = replace(
-        intent, to_region=chosen.region, final_revision=chosen.revision, aborted=aborted, reason=reason,
-        revisions_lost=loss.revisions or 0,
+        intent, to_region=chosen.region, final_revision=chosen.revision, aborted=bool(aborted),
+        reason=aborted or intent.reason, revisions_lost=revisions_lost,
     )  # fmt: skip
-    return _enter(promoting, Step.PROMOTING, clock.now), ""
+    return _enter(promoting, Step.PROMOTING, clock.now)
 
 
 def _refusal(named: FenceAnswer | None, intent: FailoverIntent, best: FenceAnswer, rules: Rules) -> str:
@@ -302,7 +319,7 @@ def check_move(
     before: FailoverIntent, after: FailoverIntent, observed: Observed, voters: Electorate, clock: Clock, rules: Rules
 ) -> None:
     """Raises InvariantError unless the move is in the table, and a promotion has its majority and its wait."""
-    for name in ("trigger", "from_region", "from_epoch", "epoch", "started_at", "mode"):
+    for name in ("trigger", "from_region", "from_epoch", "epoch", "started_at", "mode", "cut_off"):
         if getattr(before, name) != getattr(after, name):
             raise InvariantError(f"{name} changed from {getattr(before, name)!r} to {getattr(after, name)!r}")
     if after.step not in MOVES.get(before.step, frozenset()):
@@ -315,6 +332,8 @@ def check_move(
     if after.step is Step.PROMOTING:
         if after.final_revision is None or not after.to_region:
             raise InvariantError("promotion without a choice")
+        if after.cut_off and after.to_region == after.from_region and not after.aborted:
+            raise InvariantError("a primary that is cut off takes over from itself")
         if not voters.decides(clear(after, observed, clock, rules.lease_ms)):
             raise InvariantError("promotion before a majority was fenced and its grants had run out")
 

@@ -8,26 +8,23 @@ just goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from datetime import timedelta
 
 from rstore_api.voters import WITNESS
 
-from rstore_operator.failover.choice import Rules, ranked
+from rstore_operator.failover.choice import ranked
+from rstore_operator.failover.cut_off import cut_off, unrenewed_seconds
 from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
-from rstore_operator.failover.unplanned import Clock, begin_unplanned, convert
-from rstore_operator.failover.voting import Electorate
+from rstore_operator.failover.scene import Scene
+from rstore_operator.failover.unplanned import begin_unplanned, convert
 from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.hashes import differing_regions, warning_of
-from rstore_operator.planning.observed import FenceAnswer, Observed
-from rstore_operator.planning.topology import held_sync, sync_of
-from rstore_operator.planning.truth import Truth
+from rstore_operator.planning.hashes import warning_of
+from rstore_operator.planning.observed import FenceAnswer
 from rstore_operator.planning.witness_lease import CLOCK_MARGIN
 from rstore_operator.resource import commands as names
-from rstore_operator.resource.commands import Commands
-from rstore_operator.resource.model import FailoverSpec, StoreSpec
 from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,
@@ -35,62 +32,14 @@ from rstore_operator.resource.state import (
     FailoverIntent,
     Outcome,
     Step,
-    StoreStatus,
     Trigger,
 )
 
 FAILBACK_AFTER_SECONDS = 10.0
 """How long after a failover the primary moves back at the earliest."""
 FAILBACK_LAG_SECONDS = 1.0
-AFTER_ALL_OTHERS = 1 << 32
-"""Added to a priority number, it is above all that a spec may give."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """All that these decisions depend on."""
-
-    commands: Commands
-    spec: StoreSpec | None
-    regions: tuple[str, ...]
-    observed: Observed
-    truth: Truth
-    status: StoreStatus
-    voters: Electorate
-    rules: Rules
-    clock: Clock
-
-    @property
-    def failover(self) -> FailoverSpec:
-        """The spec's rules; the defaults while it is invalid, but nothing happens by itself then."""
-        return self.spec.failover if self.spec else FailoverSpec(policy="Manual")
-
-
-def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
-             status: StoreStatus) -> Rules:  # fmt: skip
-    """What the spec and the annotations say. The longest lease counts that the witness may have granted by the record
-    in ``status``, or that anybody was heard to go by.
-
-    Of regions that hold equally much, those found to hold other data than the rest come last.
-    Without a valid spec, the regions know whether the store is SemiSync.
-    """
-    failover = spec.failover if spec else FailoverSpec()
-    priorities = dict.fromkeys(regions, 10)
-    if spec is not None:
-        priorities |= {region.name: region.priority for region in spec.regions}
-    priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
-    semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
-    heard = (*observed.replicas(), *observed.last_leaders.values())
-    leases = [replica.lease.duration_ms for replica in heard if replica.lease is not None]
-    return Rules(
-        priorities=priorities,
-        lease_ms=max([failover.lease_duration_ms, status.witness_lease.runs_ms, *leases]),
-        max_data_loss_bytes=0 if semi_sync and failover.max_data_loss_bytes is None else failover.max_data_loss_bytes,
-        semi_sync=semi_sync,
-        witness_in_sync_regions=status.in_sync_regions if status.epoch == from_epoch and status.in_sync_round else 0,
-        loss_accepted=commands.accept_data_loss is not None and commands.accept_data_loss == str(from_epoch),
-        abort=commands.abort,
-    )
+SUSPICIOUS_SECONDS = 10.0
+"""For so long a primary without its lease is looked at often."""
 
 
 def consider(scene: Scene, reply: Answer) -> None:
@@ -177,7 +126,10 @@ def _automatic(scene: Scene, reply: Answer) -> None:
         delay_ms=scene.failover.failover_delay_ms,
         now=scene.clock.now,
     )
-    if quiet is None or scene.spec is None:
+    if scene.spec is None:
+        return
+    if quiet is None:
+        _replace_cut_off(scene, reply)
         return
     reply.suspicious = True
     waited_ms = (scene.clock.now - quiet.since).total_seconds() * 1000
@@ -192,6 +144,26 @@ def _automatic(scene: Scene, reply: Answer) -> None:
     reply.blocked, reply.blocked_reason = _obstacle(scene, quiet.lost, quiet.doubt)
     if not reply.blocked:
         _start(scene, AUTOMATIC, Trigger.PRIMARY_LOST, "", reply)
+
+
+def _replace_cut_off(scene: Scene, reply: Answer) -> None:
+    """The primary's leader answers; whether it is cut off from the other regions, and replaced for that."""
+    primary, delay_ms = scene.truth.primary_region, scene.failover.failover_delay_ms
+    without_seconds = scene.observed.without_lease_seconds.get(primary)
+    reply.suspicious = without_seconds is not None and without_seconds < SUSPICIOUS_SECONDS + delay_ms / 1000
+    found = cut_off(scene.truth, scene.observed, scene.voters, delay_ms=delay_ms)
+    if found is None:
+        return
+    if scene.failover.policy != "Automatic":
+        reply.blocked_reason = "PolicyManual"
+        reply.blocked = (
+            f"{primary} is cut off from a majority of the regions and spec.failover.policy is Manual; bring back the "
+            "network, or fail over by failover-to with failover-mode: forced"
+        )
+        return
+    reply.blocked, reply.blocked_reason = _obstacle(scene, True, "")
+    if not reply.blocked:
+        _start(scene, AUTOMATIC, Trigger.LEASE_LOST, "", reply, reason=f"{primary} is cut off: {found}")
 
 
 def _obstacle(scene: Scene, lost: bool, doubt: str) -> tuple[str, str]:
@@ -269,8 +241,12 @@ def _failback(scene: Scene, reply: Answer) -> None:
     reply.accepted = True
 
 
-def _start(scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer) -> None:
+def _start(scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer, *, reason: str = "") -> None:
     truth = scene.truth
+    stopped_at = scene.observed.silent_since.get(truth.primary_region)
+    if scene.without_primary:
+        unrenewed = timedelta(seconds=unrenewed_seconds(truth, scene.observed, scene.voters))
+        stopped_at = scene.clock.now - unrenewed
     reply.intent = begin_unplanned(
         mode,
         trigger,
@@ -279,15 +255,17 @@ def _start(scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer
         epoch=truth.epoch,
         highest_epoch=max(truth.highest_epoch, truth.promised_epoch),
         clock=scene.clock,
-        silent_since=scene.observed.silent_since.get(truth.primary_region),
+        stopped_at=stopped_at,
         last_known_revision=_last_known(scene, truth.primary_region),
+        reason=reason,
+        cut_off=scene.without_primary,
     )
     reply.accepted = True
 
 
 # ------------------------------------------------------------------------------------------ dry run
 def _dry_run(scene: Scene, reply: Answer) -> None:
-    """What a failover would come to while the primary cannot be asked; otherwise it was answered as a switchover."""
+    """What a failover would come to while the primary cannot hand over; otherwise it was answered as a switchover."""
     target, truth = scene.commands.dry_run, scene.truth
     if target is None or names.FAILOVER_DRY_RUN in reply.remove:
         return
@@ -311,8 +289,9 @@ def _dry_run(scene: Scene, reply: Answer) -> None:
         refusal = loss_refusal(loss, target, truth.primary_region, truth.epoch, scene.rules)
         if (named.data_epoch, named.revision) < (order[0].data_epoch, order[0].revision):
             refusal = refusal or f'it is behind {winner}; accept-data-loss: "{truth.epoch}" is needed'
+        why = "holds no lease and is cut off" if scene.without_primary else "cannot be asked"
         text = (
-            f"{truth.primary_region} cannot be asked; a forced failover to {target} would begin epoch "
+            f"{truth.primary_region} {why}; a forced failover to {target} would begin epoch "
             f"{truth.highest_epoch + 1}, may lose {loss}, and writes would go on after about "
             f"{_longest_grant_seconds(scene) + 0.5:.1f} s; by itself {winner} would win"
             + (f"; blocked: {refusal}" if refusal else "")
@@ -324,7 +303,8 @@ def _dry_run(scene: Scene, reply: Answer) -> None:
 
 
 def _longest_grant_seconds(scene: Scene) -> float:
-    leaders = [scene.observed.leader(name) for name in scene.voters.regions]
+    asked = scene.voters.regions - ({scene.truth.primary_region} if scene.without_primary else set())
+    leaders = [scene.observed.leader(name) for name in asked]
     running = [leader.granted.remaining_ms for leader in leaders if leader is not None and leader.granted is not None]
     if scene.voters.witness:
         running.append(scene.rules.lease_ms)
@@ -340,7 +320,8 @@ def _reachable(scene: Scene) -> frozenset[str]:
 
 def _positions(scene: Scene) -> list[FenceAnswer]:
     """Those that may become primary, best first."""
-    return ranked(_standing(scene), scene.rules.priorities)
+    without = scene.truth.primary_region if scene.without_primary else ""
+    return [found for found in ranked(_standing(scene), scene.rules.priorities) if found.region != without]
 
 
 def _standing(scene: Scene) -> list[FenceAnswer]:

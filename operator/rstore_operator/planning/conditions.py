@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rstore_operator.planning.in_sync import Judgement
+from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
@@ -46,6 +47,8 @@ class Situation:
     rejected: tuple[str, str] | None
     accepted: bool
     dry_run: tuple[bool, str] | None
+    no_lease: str = ""
+    """Why the primary acknowledges nothing although it accepts writes."""
     divergence: tuple[bool, str] | None = None
     """Whether regions hold different data, as far as that was found out anew."""
 
@@ -112,12 +115,14 @@ def _valid(situation: Situation) -> Finding:
 
 
 def _ready(situation: Situation) -> Finding:
-    if situation.intent is not None and not situation.writable:
+    if situation.intent is not None and (not situation.writable or situation.no_lease):
         return Finding("Ready", False, "SwitchingOver", _intent_text(situation.intent))
     if not situation.primary_region:
         return Finding("Ready", False, "NotBootstrapped", situation.waiting or "the store is being created")
     if not situation.writable:
         return Finding("Ready", False, "NoPrimary", f"the primary region {situation.primary_region} accepts no writes")
+    if situation.no_lease:
+        return Finding("Ready", False, NO_LEASE, situation.no_lease)
     return Finding("Ready", True, "PrimaryAcceptsWrites", f"{situation.primary_region} accepts writes")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
 from rstore_operator.planning.in_sync import sync_notices
+from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.state import (
     PLANNED,
     FailoverIntent,
@@ -24,7 +25,7 @@ BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
     """One event per change worth telling; the same two statuses give the same events."""
-    found = (_bootstrap, _conditions, _regions, _hashes, sync_notices, _failover)
+    found = (_bootstrap, _conditions, _lease, _regions, _hashes, sync_notices, _failover)
     return tuple(notice for look in found for notice in look(before, after))
 
 
@@ -59,6 +60,16 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         return
     if known is None or known.message != problems.message:
         yield Notice(problems.reason, problems.message, warning=True)
+
+
+def _lease(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    """When the primary stops acknowledging for want of a lease, and when that is over."""
+    known, found = before.condition("Ready"), after.condition("Ready")
+    was, is_now = (condition is not None and condition.reason == NO_LEASE for condition in (known, found))
+    if is_now and not was and found is not None:
+        yield Notice(NO_LEASE, found.message, warning=True)
+    elif was and found is not None and found.status == "True":
+        yield Notice("LeaseHeld", f"{after.primary_region} holds its lease: writes are acknowledged again")
 
 
 def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:

@@ -42,6 +42,7 @@ class Trigger(Enum):
     ANNOTATION = "Annotation"
     SPEC = "Spec"
     PRIMARY_LOST = "PrimaryLost"
+    LEASE_LOST = "LeaseLost"
     FAILBACK = "Failback"
 
 
@@ -82,6 +83,8 @@ class FailoverIntent:
     last_known_revision: int = 0
     """Unplanned: the newest revision that the old primary was ever heard to hold."""
     revisions_lost: int = 0
+    cut_off: bool = False
+    """Unplanned: the old primary was reached, and held no lease; as it cannot acknowledge, another one is chosen."""
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,7 @@ def _intent_to_json(intent: FailoverIntent) -> dict[str, Any]:
             "reason": intent.reason,
             "lastKnownRevision": intent.last_known_revision or None,
             "revisionsLost": intent.revisions_lost or None,
+            "cutOff": intent.cut_off or None,
             "steps": _steps_to_json(intent.steps),
         }
     )
@@ -304,6 +305,7 @@ def _intent_from_json(raw: object) -> FailoverIntent:
             mode=data["mode"],
             last_known_revision=_whole(data, "lastKnownRevision"),
             revisions_lost=_whole(data, "revisionsLost"),
+            cut_off=data.get("cutOff") is True,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"status.failover holds an intent that this version cannot read: {error!r}") from error

@@ -10,6 +10,7 @@ from rstore_api.voters import WITNESS, majority, voters
 from rstore_operator.plan import Plan, PlanInput, plan
 from rstore_operator.planning.actions import Fence, GrantLease, Promote
 from rstore_operator.planning.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
+from rstore_operator.planning.without_lease import Spell, spells
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.resource.state import QuarantinedTail, WitnessLease
 from rstore_operator.resource.state_json import status_from_json
@@ -25,6 +26,7 @@ class Memory:
     silent_since: dict[str, datetime] = field(default_factory=dict)
     fences: dict[str, FenceAnswer] = field(default_factory=dict)
     last_leaders: dict[str, ReplicaStatus] = field(default_factory=dict)
+    without_lease: dict[str, Spell] = field(default_factory=dict)
     intent_seen_at: tuple[int, float] | None = None
     witness_lease_seen_at: tuple[WitnessLease, float] | None = None
 
@@ -51,6 +53,8 @@ class LossyWorld(World):
         self.memory = Memory()
         self.dead: set[str] = set()
         self.cut: set[str] = set()
+        self.late: set[str] = set()
+        """Regions that hear what was granted when it is of no use any more."""
         self.tails: dict[str, list[QuarantinedTail]] = {}
         self.quarantine: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, int]] = []
@@ -80,6 +84,7 @@ class LossyWorld(World):
         silent = [name for name, region in regions.items() if region.leader is None]
         memory.silent_since = {name: memory.silent_since.get(name, self.now) for name in silent}
         memory.last_leaders |= {name: region.leader for name, region in regions.items() if region.leader}
+        memory.without_lease = spells(memory.without_lease, replace(seen, regions=regions), self.seconds)
         epoch = self.status.get("failover", {}).get("epoch", 0)
         memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
         if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:
@@ -91,6 +96,7 @@ class LossyWorld(World):
             seen,
             regions=regions,
             silent_since=dict(memory.silent_since),
+            without_lease_seconds={name: self.seconds - since for name, (_, since) in memory.without_lease.items()},
             fences=dict(memory.fences),
             last_leaders=dict(memory.last_leaders),
         )
@@ -104,6 +110,10 @@ class LossyWorld(World):
             replica,
             granted=Granted(epoch, round((self.seconds - granted_at) * 1000) if epoch else 0, remaining),
             lease=Lease(self.holds(replica.region), number, round(self.lease_of(replica.region) * 1000)),
+            progress=tuple(
+                replace(item, connected=item.connected and not self.cut & {replica.region, item.region})
+                for item in replica.progress
+            ),
             tails=tuple(self.tails.get(replica.region, ())),
         )
 
@@ -207,7 +217,7 @@ class LossyWorld(World):
         votes = self.leases.votes.setdefault(name, {})
         votes[voter] = granted
         shared = sorted((votes[voter] for voter in votes.keys() & board), reverse=True)
-        if len(shared) >= majority(len(board)) and epoch == region.epoch:
+        if len(shared) >= majority(len(board)) and epoch == region.epoch and name not in self.late:
             held_epoch, until = self.leases.held.get(name, (0, 0.0))
             until = until if held_epoch == epoch else 0.0
             self.leases.held[name] = (epoch, max(until, sent_at + shared[majority(len(board)) - 1] * 0.9))

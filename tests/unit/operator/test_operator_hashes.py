@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from rstore_operator.failover.choice import ranked
-from rstore_operator.failover.unplanned_requests import rules_of
+from rstore_operator.failover.scene import rules_of
 from rstore_operator.planning.hashes import (
     AGAIN_SECONDS,
     MAX_REST_SECONDS,

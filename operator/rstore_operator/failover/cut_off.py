@@ -1,0 +1,66 @@
+"""A primary whose leader the operator reaches, and the other regions do not: nobody renews its lease. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning.observed import Observed
+from rstore_operator.planning.truth import Truth
+from rstore_operator.planning.without_lease import is_stuck, streams_to
+from rstore_operator.resource.commands import Commands
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """Voters that did renew the lease of this epoch, the last of them ``seconds`` ago."""
+
+    regions: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"it holds no lease, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
+
+
+def cut_off(truth: Truth, observed: Observed, voters: Electorate, *, delay_ms: int) -> CutOff | None:
+    """Judge the primary region; None unless its leader answers, holds no lease, and a majority has not renewed it.
+
+    Only voters that granted in this very epoch count. A primary that was made so while the regions do not reach each
+    other never gets a lease, and is not replaced again and again.
+    """
+    primary = truth.primary_region
+    if not is_stuck(primary, observed) or observed.without_lease_seconds[primary] * 1000 < delay_ms:
+        return None
+    ages = _ages_ms(truth, observed, voters)
+    late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
+    return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if voters.decides(late) else None
+
+
+def unrenewed_seconds(truth: Truth, observed: Observed, voters: Electorate) -> float:
+    """For how long a primary without the lease has acknowledged nothing, at most."""
+    ages = _ages_ms(truth, observed, voters)
+    return min(ages.values()) / 1000 if ages else observed.without_lease_seconds.get(truth.primary_region, 0.0)
+
+
+def _ages_ms(truth: Truth, observed: Observed, voters: Electorate) -> dict[str, int]:
+    """How long ago the other regions granted last, where they did in this epoch."""
+    leaders = {name: observed.leader(name) for name in voters.regions - {truth.primary_region}}
+    return {
+        name: leader.granted.age_ms
+        for name, leader in leaders.items()
+        if leader is not None and leader.granted is not None and leader.granted.epoch == truth.epoch
+    }
+
+
+def takes_the_planned_way(commands: Commands, observed: Observed, truth: Truth) -> bool:
+    """Whether a forced failover need not be one: the primary can hand over, and nobody accepted to lose anything."""
+    source = observed.leader(truth.primary_region)
+    accepted = commands.accept_data_loss == str(truth.epoch)
+    hands_over = source is not None and source.writable and not is_apart(commands.failover_to or "", observed, truth)
+    return not commands.forced or (hands_over and not accepted)
+
+
+def is_apart(region: str, observed: Observed, truth: Truth) -> bool:
+    """Whether the primary has been without its lease for long, and nothing it holds reaches the region."""
+    primary = truth.primary_region
+    return is_stuck(primary, observed) and not streams_to(observed.leader(primary), region)

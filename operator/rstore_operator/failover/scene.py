@@ -1,0 +1,72 @@
+"""All that is decided by when the primary may have to be replaced. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rstore_operator.failover.choice import Rules
+from rstore_operator.failover.unplanned import Clock
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning.hashes import differing_regions
+from rstore_operator.planning.observed import Observed
+from rstore_operator.planning.topology import held_sync, sync_of
+from rstore_operator.planning.truth import Truth
+from rstore_operator.planning.without_lease import is_stuck
+from rstore_operator.resource.commands import Commands
+from rstore_operator.resource.model import FailoverSpec, StoreSpec
+from rstore_operator.resource.state import StoreStatus
+
+AFTER_ALL_OTHERS = 1 << 32
+"""Added to a priority number, it is above all that a spec may give."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All that these decisions depend on."""
+
+    commands: Commands
+    spec: StoreSpec | None
+    regions: tuple[str, ...]
+    observed: Observed
+    truth: Truth
+    status: StoreStatus
+    voters: Electorate
+    rules: Rules
+    clock: Clock
+
+    @property
+    def failover(self) -> FailoverSpec:
+        """The spec's rules; the defaults while it is invalid, but nothing happens by itself then."""
+        return self.spec.failover if self.spec else FailoverSpec(policy="Manual")
+
+    @property
+    def without_primary(self) -> bool:
+        """Whether the primary answers and cannot acknowledge, so that a failover is to choose among the others."""
+        return is_stuck(self.truth.primary_region, self.observed)
+
+
+def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
+             status: StoreStatus) -> Rules:  # fmt: skip
+    """What the spec and the annotations say. The longest lease counts that the witness may have granted by the record
+    in ``status``, or that anybody was heard to go by.
+
+    Of regions that hold equally much, those found to hold other data than the rest come last.
+    Without a valid spec, the regions know whether the store is SemiSync.
+    """
+    failover = spec.failover if spec else FailoverSpec()
+    priorities = dict.fromkeys(regions, 10)
+    if spec is not None:
+        priorities |= {region.name: region.priority for region in spec.regions}
+    priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
+    semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
+    heard = (*observed.replicas(), *observed.last_leaders.values())
+    leases = [replica.lease.duration_ms for replica in heard if replica.lease is not None]
+    return Rules(
+        priorities=priorities,
+        lease_ms=max([failover.lease_duration_ms, status.witness_lease.runs_ms, *leases]),
+        max_data_loss_bytes=0 if semi_sync and failover.max_data_loss_bytes is None else failover.max_data_loss_bytes,
+        semi_sync=semi_sync,
+        witness_in_sync_regions=status.in_sync_regions if status.epoch == from_epoch and status.in_sync_round else 0,
+        loss_accepted=commands.accept_data_loss is not None and commands.accept_data_loss == str(from_epoch),
+        abort=commands.abort,
+    )
