@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from rstore_api import errors
+from sim.fault_rows import FaultRows, Kinds, some_kinds
 from sim.faults_late import LateMessages
 from sim.faults_volume import VolumeFaults
 from sim.members import Members
@@ -19,22 +19,8 @@ from sim.trace import Trace
 SLOW_SYNC_SECONDS = [(0.0005, 0.004), (0.01, 0.05), (0.05, 0.4), (0.0005, 1.2)]
 WATCHED_KINDS = ["append", "append_reply", "vote", "vote_reply", "timeout_now", "round_reply", "snapshot_reply"]
 
-Fault = Callable[[], Awaitable[None]]
-
-_ONLY: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("sim_only_faults", default=())
-
 _WORLD = contextvars.Context()
 """Of no process: what is scheduled in it happens whoever dies."""
-
-
-@contextmanager
-def only_faults(names: tuple[str, ...]) -> Iterator[None]:
-    """In the runs meanwhile, only these kinds of faults happen."""
-    token = _ONLY.set(names)
-    try:
-        yield
-    finally:
-        _ONLY.reset(token)
 
 
 class Faults:
@@ -52,7 +38,7 @@ class Faults:
         for host in hosts:
             host.on_elected = self._elected
         self.volumes = VolumeFaults(self, members)
-        kinds: list[tuple[float, Fault]] = [
+        kinds: Kinds = [
             (3, self._power_off),
             (2, self._kill),
             (2, self._stop),
@@ -71,33 +57,7 @@ class Faults:
             *LateMessages(self).kinds,
             *self.volumes.kinds,
         ]
-        self._kinds = self._chosen(kinds)
-
-    def _chosen(self, kinds: list[tuple[float, Fault]]) -> list[tuple[float, Fault]]:
-        """A few kinds by themselves meet states that all kinds together hide from each other.
-
-        Groce et al., "Swarm Testing" (2012).
-        """
-        if only := _ONLY.get():
-            named = {fault.__name__.removeprefix("_"): (weight, fault) for weight, fault in kinds}
-            return [named[name] for name in only]
-        return self.rng.sample(kinds, self.rng.randint(1, 5)) if self.rng.random() < 0.7 else kinds
-
-    async def run(self, seconds: float, concurrent: int) -> None:
-        """Faults one after the other, in ``concurrent`` rows at a time."""
-        rows = [asyncio.ensure_future(self._row()) for _ in range(concurrent)]
-        await asyncio.sleep(seconds)
-        for row in rows:
-            row.cancel()
-        for row in await asyncio.gather(*rows, return_exceptions=True):
-            if isinstance(row, Exception):
-                raise row
-
-    async def _row(self) -> None:
-        while True:
-            await asyncio.sleep(self.rng.uniform(0.0, 0.5))
-            fault = self.rng.choices([kind for _, kind in self._kinds], [weight for weight, _ in self._kinds])[0]
-            await fault()
+        self.rows = FaultRows(some_kinds(kinds, rng), rng, pause_seconds=0.5)
 
     def end(self) -> None:
         """Everything works again."""

@@ -16,7 +16,7 @@ from rstore_replica.raft.checkpoints import CheckpointStore
 from rstore_replica.raft.journal import Journal
 from rstore_replica.raft.leader import LeaderLog
 from rstore_replica.raft.membership import Membership
-from sim.faults import only_faults
+from sim.fault_rows import only_faults
 
 
 @contextmanager

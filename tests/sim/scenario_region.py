@@ -78,7 +78,7 @@ class RegionScenario:
         watcher = asyncio.ensure_future(self._watch())
         platform = asyncio.ensure_future(self.members.keep())
         await asyncio.sleep(1.2)
-        await self._faults.run(self._world.rng.choice(FAULTS_SECONDS), self._concurrent)
+        await self._faults.rows.run(self._world.rng.choice(FAULTS_SECONDS), self._concurrent)
         self._faults.end()
         await self._recover()
         self._clients.stopping = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sim.faults import only_faults
+from sim.fault_rows import only_faults
 from sim.scopes import run_seed
 
 SEEDS = range(20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +16,7 @@ from rstore_api.proto import rpc_pb2 as rpc
 from sim.clients import Clients
 from sim.history import Operation, Outcome
 from sim.process import PROCESS
+from sim.regions.fleet import Fleet
 from sim.regions.host import Host
 from sim.regions.sites import SiteProcess, clients_site
 from sim.trace import Trace
@@ -30,26 +31,22 @@ class RegionClients(Clients):
 
     def __init__(
         self,
-        hosts: dict[str, list[Host]],
+        fleet: Fleet,
         address_of: Callable[[Host], str],
         rng: random.Random,
         trace: Trace,
         *,
+        regions: Iterable[str],
         keys: int,
         pause_seconds: float,
         compactions: float,
     ) -> None:
-        super().__init__(
-            [host for found in hosts.values() for host in found],  # type: ignore[misc]
-            rng,
-            trace,
-            keys=keys,
-            pause_seconds=pause_seconds,
-        )
+        super().__init__([], rng, trace, keys=keys, pause_seconds=pause_seconds)
+        self._fleet = fleet
         self._address_of = address_of
         self._compactions = compactions
         self.compacted = 0
-        self._processes = {region: SiteProcess(f"clients-{region}", 1, clients_site(region)) for region in hosts}
+        self._processes = {region: SiteProcess(f"clients-{region}", 1, clients_site(region)) for region in regions}
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self.local: set[int] = set()
         """Numbers of the operations that read what a replica had just then."""
@@ -62,6 +59,7 @@ class RegionClients(Clients):
 
     async def operate(self, client: int) -> Operation:
         """As the other clients; now and then history is given up before that."""
+        self._hosts = self._fleet.wanted() or list(self._fleet.all_hosts())  # type: ignore[assignment]
         if self._compactions and self._rng.random() < self._compactions:
             await self._compact(self._rng.choice(self._hosts))
         return await super().operate(client)

@@ -64,10 +64,11 @@ class Host:
         self.volume.aside_seconds = profile.aside_seconds
         self.clock = HostClock(asyncio.get_running_loop(), rng.uniform(0.99, 1.01))
         self.config: ReplicaConfig | None = None
-        self.boot = 1
+        self.boot = self.life = 1
         self._incarnation = 0
         self._released = False
         self._durable = DurableLog(1, ())
+        self._voters: frozenset[str] = frozenset()
         self.powered = True
         self.wanted = False
         """Whether somebody sees to it that a process runs here."""
@@ -123,6 +124,14 @@ class Host:
         if power:
             self.powered = False
 
+    def empty(self) -> None:
+        """Its volume is gone; the next process finds an empty one."""
+        assert self.process is None
+        self._world.trace.fault(f"empty {self.name}")
+        self.volume.empty()
+        self._durable, self._voters = DurableLog(1, ()), frozenset()
+        self.life += 1
+
     async def stop(self) -> None:
         """An orderly end, as on SIGTERM."""
         process, replica = self.process, self.replica
@@ -145,6 +154,7 @@ class Host:
         self._wires.died(process, silently=silently)
         if replica is not None:
             if replica._group._started:
+                self._voters = self.voters
                 self._durable = durable_log(replica._group._journal, self.volume.synced)
                 self.network.leave(replica._group._transport, silently=silently)  # type: ignore[arg-type]
             if not self._released:
@@ -180,6 +190,17 @@ class Host:
     def ready_pod(self) -> bool:
         """As the readiness probe has it."""
         return self.ready and self.replica is not None and not self.replica.not_ready_reason()
+
+    @property
+    def voters(self) -> frozenset[str]:
+        """Who counts in its region, as this machine's log has it at its end; empty before it knows."""
+        if self.replica is not None and self.replica._group._started:
+            latest = self.replica._group._journal.memberships.latest
+            if latest is not None:
+                self._voters = frozenset(replica.name for replica in latest.replicas if not replica.learner)
+            elif self.config is not None:
+                self._voters = frozenset(member.name for member in self.config.members)
+        return self._voters
 
     def holds_durably(self, index: int, term: int) -> bool:
         """See :class:`sim.oracle.Log`."""

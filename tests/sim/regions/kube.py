@@ -1,59 +1,75 @@
-"""The Kubernetes API as the operator uses it: one store object with its resourceVersion, its children, pods, watches.
-
-And what stands behind it: a StatefulSet that is made has its pods' processes started.
-"""
+"""The cluster: one store object with its resourceVersion, its children, pods, and watches."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+import copy
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs.labels import REGION_LABEL
-from rstore_replica.config import parse_config
+from sim.regions.crd import status_problems, store_problems
+from sim.regions.fleet import Fleet
+from sim.regions.pods import Pods
 from sim.regions.sites import API_SITE, NAMESPACE, STORE
-from sim.regions.wires import WORLD, Wires
+from sim.regions.wires import Wires
 from sim.world import World
 
 if TYPE_CHECKING:
     from sim.regions.host import Host
     from sim.regions.operators import OperatorHost
 
-T = TypeVar("T")
 Body = dict[str, Any]
-REF = StoreRef(NAMESPACE, STORE, "uid-1")
 
 
 class Kube:
     """The cluster."""
 
-    def __init__(self, world: World, wires: Wires, spec: Body, hosts: dict[str, list[Host]]) -> None:
+    def __init__(self, world: World, wires: Wires, spec: Body, fleet: Fleet) -> None:
         self._world = world
         self.wires = wires
-        self._hosts = hosts
+        self._fleet = fleet
+        self.runs = Pods(fleet, world)
         self._version = 1
+        self._lives = 0
         self.down = False
         self.watching: list[OperatorHost] = []
         self.events: list[str] = []
         self.on_intent: Callable[[Body, OperatorHost], None] = lambda _intent, _operator: None
         """A change of primary has got on, as this operator has just recorded; {}: it is over."""
         self.objects: dict[tuple[str, str], Body] = {}
-        self.store: Body = {
+        self.store: Body = {}
+        self.create(spec)
+
+    def create(self, spec: Body) -> None:
+        """The object, under another uid than the one before; that one's children went with it."""
+        for kind, name in list(self.objects):
+            self.delete_child(kind, name)
+        self._lives += 1
+        self.store = {
             "metadata": {
                 "name": STORE,
                 "namespace": NAMESPACE,
-                "uid": REF.uid,
+                "uid": f"uid-{self._lives}",
                 "generation": 1,
                 "annotations": {},
-                "resourceVersion": "1",
+                "resourceVersion": "",
             },
-            "spec": spec,
+            "spec": copy.deepcopy(spec),
         }
+        self._changed(self.store)
+
+    @property
+    def ref(self) -> StoreRef:
+        """Of the object there is now."""
+        return StoreRef(NAMESPACE, STORE, self.store["metadata"]["uid"])
+
+    @property
+    def spec(self) -> Body:
+        """Of the store, as somebody may have edited it."""
+        found: Body = self.store["spec"]
+        return found
 
     @property
     def status(self) -> Body:
@@ -77,6 +93,19 @@ class Kube:
                 self.annotations[key] = value
         self._changed(self.store)
 
+    def edit(self, spec: Body) -> None:
+        """As a person does it, who would be told what is wrong with it."""
+        problems = store_problems({**self.store, "spec": spec}, self.store)
+        assert not problems, problems
+        self.store["spec"] = copy.deepcopy(spec)
+        self.store["metadata"]["generation"] += 1
+        self._changed(self.store)
+
+    def restore_status(self, status: Body) -> None:
+        """As who restores an object from what was kept of it."""
+        self.store["status"] = copy.deepcopy(status)
+        self._changed(self.store)
+
     def _changed(self, item: Body) -> None:
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
@@ -97,10 +126,17 @@ class Kube:
         if version != self.store["metadata"]["resourceVersion"]:
             raise KubernetesError(409, "Conflict", "the object has been modified")
         before = self.status
-        self.store["status"] = after = _merged(before, patch)
+        after = _merged(before, patch)
+        self.refused("status", status_problems(after))
+        self.store["status"] = after
         self._changed(self.store)
         self._note(before, after, operator)
         return self.store
+
+    def refused(self, what: str, problems: list[str]) -> None:
+        """What an operator writes must be as the API server wants it."""
+        if problems:
+            self._world.violated(f"the API server refuses the operator's {what}: {'; '.join(problems[:3])}")
 
     def _note(self, before: Body, after: Body, operator: OperatorHost) -> None:
         intent = after.get("failover")
@@ -129,44 +165,43 @@ class Kube:
         """Makes or changes a child."""
         key = (manifest["kind"], manifest["metadata"]["name"])
         known = self.objects.get(key)
-        item = _copy(manifest)
+        item: Body = copy.deepcopy(dict(manifest))
+        if item["metadata"]["ownerReferences"][0]["uid"] != self.ref.uid:
+            raise KubernetesError(422, "Invalid", "the owner is gone")
         if key[0] == "Service" and "clusterIP" not in item["spec"]:
             item["spec"]["clusterIP"] = known["spec"]["clusterIP"] if known else f"10.1.0.{len(self.objects) + 1}"
         if known is not None:
-            item["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
+            item["metadata"] |= {name: known["metadata"][name] for name in ("uid", "resourceVersion")}
             if item == known:
                 return known
+        else:
+            item["metadata"]["uid"] = f"child-{self._version}"
         self.objects[key] = item
         self._changed(item)
-        if key[0] == "StatefulSet" and known is None:
-            self._run_pods(item)
+        if key[0] == "ConfigMap":
+            self.runs.configure(item)
+        elif key[0] == "StatefulSet":
+            self.runs.apply(item)
         return item
 
-    def delete_child(self, kind: str, name: str) -> None:
-        """Gone."""
-        self.objects.pop((kind, name), None)
+    def delete_child(self, kind: str, name: str, uid: str | None = None) -> None:
+        """Gone, and its pods with it; refused when it is another than that of ``uid``."""
+        item = self.objects.get((kind, name))
+        if item is not None:
+            if uid not in (None, item["metadata"]["uid"]):
+                raise KubernetesError(409, "Conflict", "the uid in the precondition is another's")
+            del self.objects[(kind, name)]
+            if kind == "StatefulSet":
+                self.runs.delete(item["metadata"]["labels"][REGION_LABEL])
+            self._changed(item)
 
     # ------------------------------------------------------------------ pods
-
-    def _run_pods(self, stateful_set: Body) -> None:
-        name = stateful_set["metadata"]["name"]
-        config = parse_config(self.objects[("ConfigMap", name)]["data"]["replica.json"].encode())
-        for host in self._hosts[stateful_set["metadata"]["labels"][REGION_LABEL]]:
-            host.config = config
-            host.wanted = True
-            self.wires.loop.call_later(0.05, self._start, host, context=WORLD)
-
-    def _start(self, host: Host) -> None:
-        if not host.running:
-            host.start()
 
     def pods(self) -> list[Body]:
         """As kubelets report them."""
         found = []
-        for region, hosts in self._hosts.items():
-            if ("StatefulSet", f"{STORE}-{region}") not in self.objects:
-                continue
-            for host in hosts:
+        for region in self._fleet.regions:
+            for host in self._fleet.region(region):
                 ready = "True" if host.ready_pod else "False"
                 status = {"phase": "Running", "podIP": ip_of(host), "conditions": [{"type": "Ready", "status": ready}]}
                 meta = {"name": host.name, "labels": {REGION_LABEL: region}}
@@ -174,77 +209,10 @@ class Kube:
         return found
 
 
-class ApiOf:
-    """The API and its watches as one operator has them. See ``rstore_operator.reconcile.StoreApi`` and ``Watched``."""
-
-    def __init__(self, kube: Kube, operator: OperatorHost, rng: random.Random) -> None:
-        self._kube = kube
-        self._operator = operator
-        self._rng = rng
-        self._seen: tuple[list[Body], list[Body]] = ([], [])
-
-    async def _ask(self, what: str, work: Callable[[], T]) -> T:
-        kube, site = self._kube, self._operator.site
-        loop = asyncio.get_running_loop()
-        self._operator.step(f"asks to {what}")
-        await asyncio.sleep(kube.wires.arrival(site, API_SITE) - loop.time())
-        if not kube.reachable(site):
-            await asyncio.sleep(self._rng.choice([0.01, 1.0]))
-            raise ConnectionError("the API server cannot be reached")
-        result = work()
-        self._operator.step(f"has asked to {what}")
-        await asyncio.sleep(kube.wires.arrival(API_SITE, site) - loop.time())
-        if not kube.reachable(site):
-            await asyncio.sleep(1.0)
-            raise TimeoutError("the API server does not answer")
-        return _copy(result)
-
-    async def get_store(self, namespace: str, name: str) -> Body:
-        return await self._ask("read the object", lambda: self._kube.store)
-
-    async def patch_status(self, namespace: str, name: str, patch: Body, resource_version: str) -> Body:
-        return await self._ask(
-            "record the status", lambda: self._kube.patch_status(patch, resource_version, self._operator)
-        )
-
-    async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None:
-        await self._ask("remove annotations", lambda: self._kube.remove_annotations(values))
-
-    async def get_child(self, kind: str, namespace: str, name: str) -> Body | None:
-        return await self._ask("read a child", lambda: self._kube.objects.get((kind, name)))
-
-    async def apply(self, manifest: Mapping[str, Any]) -> Body:
-        return await self._ask("apply a child", lambda: self._kube.apply(manifest))
-
-    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        await self._ask("delete a child", lambda: self._kube.delete_child(kind, name))
-
-    async def post_event(
-        self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
-    ) -> None:
-        await self._ask("post an event", lambda: self._kube.events.append(f"{reason}: {message}"))
-
-    def children(self) -> Iterable[Body]:
-        return self._look()[0]
-
-    def pods(self) -> Iterable[Body]:
-        return self._look()[1]
-
-    def _look(self) -> tuple[list[Body], list[Body]]:
-        """What the watches have shown: nothing new while the API is away."""
-        if self._kube.reachable(self._operator.site):
-            self._seen = (list(self._kube.objects.values()), self._kube.pods())
-        return self._seen
-
-
 def ip_of(host: Host) -> str:
     """A machine's address."""
     region, _, ordinal = host.name.rpartition("-")
     return f"10.0.{sum(region.encode()) % 250}.{int(ordinal) + 1}"
-
-
-def _copy(item: T) -> T:
-    return msgspec.json.decode(msgspec.json.encode(item))  # type: ignore[no-any-return]
 
 
 def _merged(target: Any, patch: Any) -> Any:

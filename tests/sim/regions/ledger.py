@@ -17,6 +17,7 @@ from rstore_replica.mvcc import rows
 from rstore_replica.mvcc.epochs import after_jumps, parent_of
 from rstore_replica.mvcc.machine import Machine
 from sim.oracle import _say
+from sim.regions.fleet import Fleet
 from sim.world import World
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ class Ledger:
     """Of the whole store."""
 
     world: World
-    hosts: dict[str, list[Host]] = field(default_factory=dict)
-    """By region."""
+    fleet: Fleet = field(default_factory=Fleet)
     revisions: dict[int, Written] = field(default_factory=dict)
     starts: dict[int, rstore_pb2.EpochStart] = field(default_factory=dict)
     acks: list[Acknowledged] = field(default_factory=list)
@@ -67,8 +67,8 @@ class Ledger:
     rewinds: int = 0
     snapshots: int = 0
     applied: int = 0
-    _log: dict[tuple[str, int], tuple[int, bytes]] = field(default_factory=dict)
-    _answers: dict[tuple[str, int], str] = field(default_factory=dict)
+    _log: dict[tuple[str, int, int], tuple[int, bytes]] = field(default_factory=dict)
+    _answers: dict[tuple[str, int, int], str] = field(default_factory=dict)
     _primaries: dict[int, str] = field(default_factory=dict)
     _acknowledging: dict[int, str] = field(default_factory=dict)
     _ids: dict[str, int] = field(default_factory=dict)
@@ -111,14 +111,14 @@ class Ledger:
 
     def _check_log(self, host: Host, index: int, term: int, entry: bytes, answer: object) -> None:
         """The region's log means the same on all its replicas, and was durable on most of them when it was applied."""
-        key = (host.region, index)
+        key = (host.region, host.life, index)
         known = self._log.get(key)
         said = _say(answer)
         if known is None:
-            hosts = self.hosts[host.region]
-            holding = [other.name for other in hosts if other.holds_durably(index, term)]
-            if len(holding) * 2 <= len(hosts):
-                self.violated(f"I1: {host.name} applies entry {index}, durable on {holding or 'no disk'} only")
+            hosts = self.fleet.machines[host.region]
+            holding = {other.name for other in hosts if other.holds_durably(index, term)}
+            if not any(2 * len(holding & voters) > len(voters) for voters in {other.voters for other in hosts}):
+                self.violated(f"I1: {host.name} applies entry {index}, durable on {sorted(holding) or 'no disk'} only")
             self._log[key] = (term, entry)
             self._answers[key] = said
         elif known != (term, entry):
@@ -222,7 +222,7 @@ class Ledger:
     def check_leases(self) -> None:
         """No two regions may acknowledge at this very moment, whatever they know of each other."""
         held: dict[int, str] = {}
-        for host in self.all_hosts():
+        for host in self.fleet.all_hosts():
             if not host.leads or host.replica is None:
                 continue
             state = host.replica._machine.state
@@ -238,10 +238,6 @@ class Ledger:
         return self._ids[name]
 
     # ------------------------------------------------------------------ what there is
-
-    def all_hosts(self) -> Iterable[Host]:
-        """Every machine."""
-        return (host for hosts in self.hosts.values() for host in hosts)
 
     def parent(self, revision: int) -> int:
         """The revision before, in its chain of epochs."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from rstore_api.voters import voters
+from rstore_operator import plan, reconcile
 from rstore_operator.failover import unplanned, unplanned_requests
+from rstore_operator.failover.voting import Electorate
+from rstore_operator.planning import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc import leave
 from rstore_replica.mvcc.store import Store
 from rstore_replica.replication.lease import Granter
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
+from sim.fault_rows import only_faults
 from sim.mutations import _replaced
 
 
@@ -80,27 +86,96 @@ def forget_the_promise(original: Any) -> Any:
     return save_region
 
 
+def count_voters_by_the_spec(_original: Any) -> Any:
+    """Who votes is what the spec says now, whatever the primary goes by."""
+
+    def electorate(_observed: Any, wanted: Any, *_more: Any) -> Electorate:
+        return Electorate(frozenset({voters(wanted) or frozenset(wanted)}))
+
+    return electorate
+
+
+def take_it_for_a_new_store(original: Any) -> Any:
+    """Without a status nothing is known, whatever the regions say."""
+
+    def read_truth(observed: Any, status: Any) -> Any:
+        found = original(observed, status)
+        return found if status.epoch else replace(found, primary_region="", epoch=0)
+
+    return read_truth
+
+
+def forget_longer_leases(_original: Any) -> Any:
+    """Of grants nothing is known but the lease that is configured now."""
+
+    def remaining(self: Granter, now: float, leader_since: float, _bound_seconds: float) -> float:
+        own = max(0.0, self._granted_until - now)
+        return max(own, self._duration) if now - leader_since < self._duration else own
+
+    return remaining
+
+
+def end_pods_first(original: Any) -> Any:
+    """A region has as many pods as it is to have at once, whoever still counts in its group."""
+
+    def plan_scaling(stateful_set: str, wanted: int, running: int, region: Any) -> Any:
+        return replace(original(stateful_set, wanted, running, region), pods=wanted)
+
+    return plan_scaling
+
+
+def write_what_the_schema_does_not_know(original: Any) -> Any:
+    """A field of the status is not in the definition."""
+
+    def status_to_json(status: Any) -> Any:
+        return {**original(status), "favourite": "tea"}
+
+    return status_to_json
+
+
 Replacement = tuple[Any, str, Callable[[Any], Any]]
 
-REGION_MUTATIONS: dict[str, tuple[int, tuple[Replacement, ...]]] = {
-    "grant-to-two-epochs": (10, ((Granter, "may_grant", grant_to_two_epochs),)),
-    "skip-the-wait": (20, ((unplanned, "clear", skip_the_wait),)),
-    "promote-the-second-best": (
+
+@dataclass(frozen=True)
+class Mutation:
+    """What is put in the place of what, within how many seeds it must be caught, and by which kinds of faults."""
+
+    within_seeds: int
+    replacements: tuple[Replacement, ...]
+    faults: tuple[str, ...] = ()
+    """All, where none is named."""
+
+
+REGION_MUTATIONS: dict[str, Mutation] = {
+    "grant-to-two-epochs": Mutation(10, ((Granter, "may_grant", grant_to_two_epochs),)),
+    "skip-the-wait": Mutation(20, ((unplanned, "clear", skip_the_wait),)),
+    "promote-the-second-best": Mutation(
         10,
         ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
     ),
-    "acknowledge-without-lease": (10, ((Batcher, "__init__", acknowledge_without_lease),)),
-    "acknowledge-without-other-regions": (10, ((SemiSync, "allowed", acknowledge_without_other_regions),)),
-    "keep-the-tail": (10, ((leave, "undo", keep_the_tail),)),
-    "forget-the-promise": (20, ((Store, "save_region", forget_the_promise),)),
+    "acknowledge-without-lease": Mutation(10, ((Batcher, "__init__", acknowledge_without_lease),)),
+    "acknowledge-without-other-regions": Mutation(10, ((SemiSync, "allowed", acknowledge_without_other_regions),)),
+    "keep-the-tail": Mutation(10, ((leave, "undo", keep_the_tail),)),
+    "forget-the-promise": Mutation(20, ((Store, "save_region", forget_the_promise),)),
+    "count-voters-by-the-spec": Mutation(20, ((plan, "electorate", count_voters_by_the_spec),), ("edit_while_cut",)),
+    "take-it-for-a-new-store": Mutation(3, ((plan, "read_truth", take_it_for_a_new_store),), ("lose_status",)),
+    "forget-longer-leases": Mutation(
+        20, ((Granter, "remaining", forget_longer_leases),), ("change_lease", "force_while_unseen")
+    ),
+    "end-pods-first": Mutation(10, ((effective, "plan_scaling", end_pods_first),), ("scale_region",)),
+    "write-what-the-schema-does-not-know": Mutation(
+        1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
+    ),
 }
-"""Within how many seeds each must be caught, and what is put in the place of what."""
+"""By name."""
 
 
 @contextmanager
 def mutated(name: str) -> Iterator[None]:
     """The code has this mistake meanwhile."""
     with ExitStack() as stack:
-        for owner, attribute, make in REGION_MUTATIONS[name][1]:
+        if REGION_MUTATIONS[name].faults:
+            stack.enter_context(only_faults(REGION_MUTATIONS[name].faults))
+        for owner, attribute, make in REGION_MUTATIONS[name].replacements:
             stack.enter_context(_replaced(owner, attribute, make))
         yield

@@ -12,7 +12,8 @@ from rstore_operator.handlers import FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from sim.process import HostClock
-from sim.regions.kube import REF, ApiOf, Kube
+from sim.regions.kube import Kube
+from sim.regions.kube_api import ApiOf
 from sim.regions.sites import SiteProcess
 from sim.regions.wires import Wires
 from sim.world import World
@@ -82,9 +83,7 @@ class OperatorHost:
         """As ``rstore_operator.handlers`` drives it."""
         api = ApiOf(self._kube, self, self._rng)
         self._wake = wake = asyncio.Event()
-        self.reconciler = reconciler = Reconciler(
-            REF, api, api, IMAGE, now=self._now, clock=self._clock.monotonic, store_id=self._store_id
-        )
+        self.reconciler = reconciler = self._look_after_store(api)
         backoff = FIRST_BACKOFF_SECONDS
         while True:
             wake.clear()
@@ -92,6 +91,10 @@ class OperatorHost:
             try:
                 wait = await reconciler.step()
                 backoff = FIRST_BACKOFF_SECONDS
+                if wait is None:  # that object is gone
+                    await reconciler.close()
+                    self.reconciler = reconciler = self._look_after_store(api)
+                    wait = FIRST_BACKOFF_SECONDS
             except Exception as error:
                 reconciler.invalidate()
                 wait = backoff * self._rng.uniform(0.5, 1.5)
@@ -111,6 +114,12 @@ class OperatorHost:
                         await wake.wait()
                 except TimeoutError:
                     pass
+
+    def _look_after_store(self, api: ApiOf) -> Reconciler:
+        """The object that there is now; of one before it nothing is remembered."""
+        return Reconciler(
+            self._kube.ref, api, api, IMAGE, now=self._now, clock=self._clock.monotonic, store_id=self._store_id
+        )
 
     def _now(self) -> datetime:
         return START + self._skew + timedelta(seconds=asyncio.get_running_loop().time())

@@ -21,12 +21,15 @@ from sim.regions.operators import OperatorHost
 from sim.regions.platform import simulated
 from sim.regions.shape import Shape, shape_of
 from sim.regions.sites import NAMESPACE, STORE, clients_site
+from sim.regions.stage import Stage
 from sim.regions.wires import Wires
 from sim.world import World
 
 CREATION_SECONDS = 60.0
 FAULTS_SECONDS = 25.0
 RECOVERY_SECONDS = 120.0
+QUIET_SECONDS = 25.0
+"""For so long some runs are looked at once all is well: nothing may change of itself."""
 
 
 class RegionsScenario:
@@ -41,10 +44,10 @@ class RegionsScenario:
         self.wires.far_seconds = self.shape.far_seconds
         self.ledger = Ledger(world, needed_regions=0 if self.shape.degrades else self.shape.semi_sync_regions)
         self._root = root
-        self.hosts = {region: self._region(region, count) for region, count in self.shape.replicas.items()}
-        self.ledger.hosts = self.hosts
-        self._by_name = {name: host for found in self.hosts.values() for host in found for name in _names(host)}
-        self.kube = Kube(world, self.wires, self.shape.spec, self.hosts)
+        self.fleet = self.ledger.fleet
+        self.fleet.machines.update({region: self._region(region, n) for region, n in self.shape.machines.items()})
+        self._by_name = {name: host for host in self.fleet.all_hosts() for name in _names(host)}
+        self.kube = Kube(world, self.wires, self.shape.spec, self.fleet)
         self.operators = [
             OperatorHost(
                 f"operator-{number}",
@@ -56,23 +59,17 @@ class RegionsScenario:
             for number in range(self.shape.operators)
         ]
         self._clients = RegionClients(
-            self.hosts,
+            self.fleet,
             ip_of,
             random.Random(rng.random()),
             world.trace,
+            regions=self.shape.replicas,
             keys=4,
             pause_seconds=self.shape.pause_seconds,
             compactions=self.shape.compactions,
         )
-        self._faults = RegionFaults(
-            self.hosts,
-            self.operators,
-            self.kube,
-            self.wires,
-            random.Random(rng.random()),
-            world,
-            self.shape,
-        )
+        stage = Stage(self.fleet, self.operators, self.kube, self.wires, random.Random(rng.random()), world.trace)
+        self._faults = RegionFaults(stage, world, self.ledger, self.shape)
         self._stack = ExitStack()
         self._stack.enter_context(simulated(self.wires, self._by_name.get))
         world.trace.fault(self.shape.text())
@@ -102,12 +99,13 @@ class RegionsScenario:
         await self._until_settled(CREATION_SECONDS, "after its creation")
         if self._world.first_violation is not None:
             return
+        self.kube.runs.counts.clear()
         for operator in self.operators:
             operator.start()
         clients = asyncio.ensure_future(self._clients.run(self.shape.clients))
         watcher = asyncio.ensure_future(self._watch())
         await asyncio.sleep(0.5)
-        await self._faults.run(FAULTS_SECONDS, 1 if self.shape.amid_failovers else self._world.rng.randint(1, 3))
+        await self._faults.rows.run(FAULTS_SECONDS, 1 if self.shape.amid_failovers else self._world.rng.randint(1, 3))
         self._faults.end()
         await self._recover()
         self._clients.stopping = True
@@ -116,11 +114,13 @@ class RegionsScenario:
         await self._until_settled(RECOVERY_SECONDS, "after everything was repaired")
         self._note()
         if self._world.first_violation is None:
-            await verdict.check(self.kube, self.hosts, self.ledger, self._clients.operations, self._clients.local)
+            await verdict.check(self.kube, self.ledger, self._clients.operations, self._clients.local)
+            if self.ledger.needed_regions:
+                verdict.check_semi_sync(self.ledger, self._faults.failovers.loss_accepted)
 
     def close(self) -> None:
         """After the run, whatever came of it."""
-        for host in self.ledger.all_hosts():
+        for host in self.fleet.all_hosts():
             host.close()
         self._stack.close()
 
@@ -136,16 +136,17 @@ class RegionsScenario:
         before = self._done()
         while self._done() < before + 5:
             if loop.time() > deadline:
-                why = verdict.unsettled(self.kube, self.hosts)
+                why = verdict.unsettled(self.kube, self.fleet)
                 self._world.violated(f"I5: no client is served {RECOVERY_SECONDS:g} s after all was repaired: {why}")
                 return
             await asyncio.sleep(0.2)
-        await asyncio.sleep(self._world.rng.uniform(0.0, 4.0))
+        await asyncio.sleep(QUIET_SECONDS if self._world.rng.random() < 0.05 else self._world.rng.uniform(0.0, 4.0))
 
     async def _until_settled(self, seconds: float, when: str) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while reason := verdict.unsettled(self.kube, self.hosts) or verdict.miscounted(self.kube, self.ledger):
+        while reason := verdict.unsettled(self.kube, self.fleet) or verdict.miscounted(self.kube, self.ledger):
+            self._faults.requests.heed()
             if loop.time() > deadline:
                 self._world.violated(f"I5: the store is not well {seconds:g} s {when}: {reason}")
                 return
@@ -171,6 +172,8 @@ class RegionsScenario:
             snapshots=self.ledger.snapshots,
             compactions=self._clients.compacted,
             applied=self.ledger.applied,
+            **self.kube.runs.counts,
+            **self._faults.rows.happened,
             seconds=round(asyncio.get_running_loop().time() - 1000.0),
         )
 

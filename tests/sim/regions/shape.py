@@ -6,9 +6,15 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
+from sim.fault_rows import only_kinds
 from sim.regions.host import Profile
 
 NAMES = ("east", "west", "south", "north", "middle")
+MOST_REGIONS = 3
+"""In a store whose regions come and go."""
+MOST_REPLICAS = 3
+EDITS = {"scale_region", "add_region", "remove_region", "change_lease", "edit_while_cut"}
+"""Kinds of faults that are edits of the spec."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,10 @@ class Shape:
     """How many of the clients' requests give up history."""
     amid_failovers: bool = False
     """Whether nearly all that goes wrong does so while a failover is under way."""
+    edited: bool = False
+    """Whether people change replicas, regions and leases meanwhile."""
+    spare: tuple[str, ...] = ()
+    """Regions that may come later."""
 
     @property
     def semi_sync_regions(self) -> int:
@@ -40,9 +50,11 @@ class Shape:
         return bool(self.spec["replication"].get("onTimeout") == "Degrade")
 
     @property
-    def regions(self) -> tuple[str, ...]:
-        """Names."""
-        return tuple(self.replicas)
+    def machines(self) -> dict[str, int]:
+        """How many there are by region, for all that may come."""
+        if not self.edited:
+            return self.replicas
+        return dict.fromkeys((*self.replicas, *self.spare), MOST_REPLICAS)
 
     def text(self) -> str:
         """One line."""
@@ -53,8 +65,11 @@ class Shape:
 
 def shape_of(rng: random.Random) -> Shape:
     """Mostly small, so that everything happens often and costs little."""
-    amid_failovers = rng.random() < 0.25
-    names = NAMES[: rng.choice([2, 2, 3, 3, 3, 3, 3 if amid_failovers else 5])]
+    chosen = set(only_kinds())
+    amid_failovers = not chosen and rng.random() < 0.25
+    edited = not amid_failovers and (rng.random() < 0.35 or bool(chosen & EDITS))
+    count = rng.choice([1, 2, 2, 3, 3]) if edited else rng.choice([2, 2, 3, 3, 3, 3, 3 if amid_failovers else 5])
+    names = NAMES[:count]
     replicas = {name: 3 if rng.random() < 0.1 and not amid_failovers else 1 for name in names}
     failover: dict[str, Any] = {
         "leaseDuration": rng.choice(["2s", "3s"] if amid_failovers else ["1s", "1s", "2s", "3s"]),
@@ -69,6 +84,7 @@ def shape_of(rng: random.Random) -> Shape:
             {"name": name, "replicas": count, "priority": rng.choice([10, 10, 20])} for name, count in replicas.items()
         ],
         "failover": failover,
+        "persistence": {"pvcPolicy": rng.choice(["Retain", "Retain", "Delete"])},
         "replication": _replication(rng, len(names)),
     }
     raft: dict[str, Any] = {"segment_bytes": 16384, "snapshot_chunk_timeout_seconds": 2.0}
@@ -84,12 +100,14 @@ def shape_of(rng: random.Random) -> Shape:
         far_seconds=rng.choice([(0.001, 0.01), (0.002, 0.04), (0.02, 0.1)]),
         compactions=rng.choice([0.0, 0.0, 0.02, 0.1]),
         amid_failovers=amid_failovers,
+        edited=edited,
+        spare=NAMES[count:MOST_REGIONS] if edited else (),
     )
 
 
 def _replication(rng: random.Random, regions: int) -> dict[str, Any]:
     found: dict[str, Any] = {"batchInterval": rng.choice(["1ms", "10ms", "50ms"])}
-    if rng.random() < 0.35:
+    if regions > 1 and rng.random() < 0.35:
         found |= {
             "mode": "SemiSync",
             "minInSyncRegions": rng.choice([1, 2]) if regions > 2 else 1,

@@ -13,6 +13,9 @@ STORE = "sim"
 NAMESPACE = "default"
 API_SITE = "kubernetes"
 
+Pairs = set[tuple[str, str]]
+"""Of sites: sender and receiver."""
+
 
 def clients_site(region: str) -> str:
     """Where the clients of a region are."""

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any
 from rstore_replica.mvcc.tail_file import read_rows
 from sim import history
 from sim.history import Operation, Outcome
-from sim.regions.host import Host
+from sim.regions.fleet import Fleet
 from sim.regions.kube import Kube
 from sim.regions.ledger import Ledger, all_of
+from sim.regions.sites import STORE
 
 if TYPE_CHECKING:
     from sim.regions.operators import OperatorHost
 
 
-def unsettled(kube: Kube, hosts: dict[str, list[Host]]) -> str:
+def unsettled(kube: Kube, fleet: Fleet) -> str:
     """What is not yet as it should be; "" when all is well."""
     status = kube.status
+    if status.get("observedGeneration") != kube.store["metadata"]["generation"]:
+        return "the operator has not seen the newest spec"
     if status.get("phase") != "Steady" or status.get("failover"):
         conditions = [
             f"{item['type']}={item['status']} {item['reason']} {item['message']}"
@@ -30,13 +33,19 @@ def unsettled(kube: Kube, hosts: dict[str, list[Host]]) -> str:
         return f"phase {status.get('phase')}, failover {status.get('failover')}: {conditions}"
     if "replicatedstore.io/failover-to" in kube.annotations:
         return f"annotations {kube.annotations} are still there"
-    everybody = [host for found in hosts.values() for host in found]
+    wanted = {f"{region['name']}-{number}" for region in kube.spec["regions"] for number in range(region["replicas"])}
+    everybody = fleet.wanted()
+    if {host.name.removeprefix(f"{STORE}-") for host in everybody} != wanted or not kube.runs.settled:
+        return f"there are {', '.join(host.name for host in everybody)}, and not {', '.join(sorted(wanted))}"
+    outside = [host.name for host in everybody if host.voters != {other.name for other in fleet.region(host.region)}]
+    if outside:
+        return f"{', '.join(outside)} are not in one group with all of their region"
     silent = [host.name for host in everybody if host.replica is None or not host.ready]
     if silent:
         return f"{', '.join(silent)} not ready"
     machines = {host.name: host.replica._machine for host in everybody if host.replica is not None}
     primary, epoch = status["primaryRegion"], status["epoch"]
-    leaders = [host for host in hosts[primary] if host.leads]
+    leaders = [host for host in fleet.region(primary) if host.leads]
     if not leaders or leaders[0].replica is None or not machines[leaders[0].name].state.writable:
         return f"{primary} accepts no writes"
     if not leaders[0].replica._replication.lease.held(epoch):
@@ -69,11 +78,9 @@ def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, vio
             violated(f"I4: {operator.name} promotes {chosen}, though {best} has more")
 
 
-async def check(
-    kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger, operations: list[Operation], local: set[int]
-) -> None:
+async def check(kube: Kube, ledger: Ledger, operations: list[Operation], local: set[int]) -> None:
     """After everything has settled."""
-    await _check_equal(hosts, ledger)
+    await _check_equal(ledger)
     states, writes = ledger.states(), ledger.writes()
     problem = history.check([item for item in operations if item.number not in local], states, writes)
     if problem:
@@ -83,14 +90,14 @@ async def check(
             problem = history._check_one(operation, states, {})
             if problem:
                 ledger.violated(f"history: operation {operation.number} ({operation.text}): {problem}")
-    _check_losses(kube, hosts, ledger)
+    _check_losses(kube, ledger)
 
 
-async def _check_equal(hosts: dict[str, list[Host]], ledger: Ledger) -> None:
+async def _check_equal(ledger: Ledger) -> None:
     """Every replica of every region holds the same, and that is what the revisions make (I8)."""
     found: dict[str, tuple[int, int]] = {}
     state = ledger.states()
-    for host in ledger.all_hosts():
+    for host in ledger.fleet.wanted():
         assert host.replica is not None
         machine = host.replica._machine
         hashed = await machine.hash_kv(0)
@@ -104,15 +111,20 @@ async def _check_equal(hosts: dict[str, list[Host]], ledger: Ledger) -> None:
         ledger.violated(f"I8: hashes differ: {found}")
 
 
-def quarantined(hosts: dict[str, list[Host]]) -> dict[int, set[str]]:
-    """Revisions that are in quarantine, and in which regions."""
-    found: dict[int, set[str]] = {}
-    for region, replicas in hosts.items():
-        for host in replicas:
-            for path in sorted((host.root / "quarantine").glob("*.wal")):
-                for row in read_rows(path):
-                    found.setdefault(row.revision, set()).add(region)
-    return found
+def quarantined(fleet: Fleet) -> set[int]:
+    """Revisions that are in quarantine on some machine."""
+    return {
+        row.revision
+        for host in fleet.all_hosts()
+        for path in sorted((host.root / "quarantine").glob("*.wal"))
+        for row in read_rows(path)
+    }
+
+
+def _taken_away(ledger: Ledger) -> set[int]:
+    """Revisions that a region had which was taken out of the store: they may have gone with it."""
+    left = ledger.fleet.left
+    return {revision for revision, regions in ledger.held_by.items() if regions & left} if left else set()
 
 
 def check_semi_sync(ledger: Ledger, accepted: set[int]) -> None:
@@ -134,14 +146,14 @@ def check_semi_sync(ledger: Ledger, accepted: set[int]) -> None:
 
 def newest_revision(ledger: Ledger) -> int:
     """That any replica holds."""
-    return max(host.replica._machine.revision for host in ledger.all_hosts() if host.replica is not None)
+    return max(host.replica._machine.revision for host in ledger.fleet.all_hosts() if host.replica is not None)
 
 
-def _check_losses(kube: Kube, hosts: dict[str, list[Host]], ledger: Ledger) -> None:
+def _check_losses(kube: Kube, ledger: Ledger) -> None:
     """What is not in the present chain of epochs is in quarantine, nothing else is, and the receipts count it."""
     lost = set(ledger.revisions) - ledger.chain(newest_revision(ledger))
-    kept = set(quarantined(hosts))
-    missing = lost - kept - ledger.compacted
+    kept = quarantined(ledger.fleet)
+    missing = lost - kept - ledger.compacted - _taken_away(ledger)
     if missing:
         acked = {item.revision for item in ledger.acks if item.changed}
         ledger.violated(
@@ -166,6 +178,7 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
     final = ledger.chain(newest_revision(ledger))
     told = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
     unseen = set(ledger.revisions)
+    uncounted = ledger.compacted | _taken_away(ledger)
     before: set[int] = set()
     for epoch, start in sorted(ledger.starts.items()):
         if start.parent_revision:
@@ -174,7 +187,7 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
             unseen -= left_out
             lost, most = left_out - final, left_out | (before - kept)
             says = told.get(epoch, len(lost))
-            if not len(lost - ledger.compacted) <= says <= len(most):
+            if not len(lost - uncounted) <= says <= len(most):
                 return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
         written = [found for found, item in ledger.revisions.items() if item.epoch == epoch]
         before = ledger.chain(max(written, default=start.first_revision - 1))

@@ -1,0 +1,78 @@
+"""What the API server would refuse of the store object and of Events: the embedded API server's rules."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rstore_devcluster.apiserver.kinds.strategy import KindStrategy
+from rstore_devcluster.apiserver.resources import Registry, Resource
+from rstore_devcluster.apiserver.schema.crd import resources_of
+from rstore_devcluster.apiserver.schema.provider import Schemas
+from rstore_devcluster.apiserver.schema.pruning import prune
+from rstore_devcluster.apiserver.schema.structural import validate
+from rstore_operator.cluster.k8s import Kubernetes
+from rstore_operator.resource.model import API_VERSION, KIND, StoreRef
+
+CRD = Path(__file__).resolve().parents[3] / "crds" / "replicatedstores.yaml"
+MAX_REASON_LENGTH = 128
+
+Body = dict[str, Any]
+
+
+@functools.cache
+def _schemas() -> tuple[Schemas, Resource, Resource]:
+    definition = yaml.safe_load(CRD.read_text())
+    return Schemas(), resources_of(definition)[0], Registry().by_key("events")
+
+
+def status_problems(status: Body) -> list[str]:
+    """Why this status would be refused, and what of it would be dropped silently."""
+    schemas, store, _ = _schemas()
+    node = schemas.node(store).field("status")
+    assert node is not None
+    found = [str(cause) for cause in validate(node, status, "status", root=False)]
+    dropped = prune(node, copy.deepcopy(status), "status", root=False)
+    return [*found, *(f"{path} is not in the schema" for path in dropped)]
+
+
+def store_problems(body: Body, before: Body) -> list[str]:
+    """Why an edited object would be refused, by its schema and by its rules."""
+    schemas, store, _ = _schemas()
+    whole = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(body)}
+    old = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(before)}
+    strategy = KindStrategy(schemas)
+    dropped = prune(schemas.node(store), copy.deepcopy(whole))
+    for one in (whole, old):
+        strategy.prepare(store, one, None, dry_run=False)
+    found = [str(cause) for cause in strategy.validate(store, whole, old)]
+    return [*found, *(f"{path} is not in the schema" for path in dropped)]
+
+
+class _Requests(Kubernetes):
+    """Makes the body of a request, and keeps it."""
+
+    def __init__(self) -> None:
+        self.body: Body = {}
+
+    async def _request(self, *request: Any, **_more: Any) -> Body:
+        self.body = request[3]
+        return {}
+
+
+async def event_problems(
+    ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
+) -> list[str]:
+    """Why the Event that the operator would post would be refused."""
+    requests = _Requests()
+    await requests.post_event(ref, resource_version, reason, message, warning, now)
+    schemas, _, events = _schemas()
+    found = [str(cause) for cause in KindStrategy(schemas).validate(events, requests.body, None)]
+    found += [f"{path} is not in the schema" for path in prune(schemas.node(events), copy.deepcopy(requests.body))]
+    if not 0 < len(reason) <= MAX_REASON_LENGTH or not reason.isalnum():
+        found.append(f"reason {reason!r} is not one word of at most {MAX_REASON_LENGTH} characters")
+    return found
