@@ -6,7 +6,7 @@ still has a revision at or below it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,7 +33,7 @@ CONFLICTS = frozenset({Verdict.CHANGED, Verdict.DELETED})
 """Where putting the tail's value back would undo somebody's later write."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class KeyChange:
     """The last row of a key in a tail, without its value."""
 
@@ -66,20 +66,9 @@ class Selection:
             return True
         return key in self.keys or key.startswith(self.prefixes)
 
-    def missing_from(self, found: Collection[bytes]) -> list[bytes]:
+    def missing_from(self, found: Container[bytes]) -> list[bytes]:
         """Single keys that were named and are not among those found."""
-        return sorted(self.keys - set(found))
-
-
-def add_row(changes: dict[bytes, KeyChange], row: QuarantinedRow, fork_revision: int) -> None:
-    """Takes one more row, in order, into what is known of its key."""
-    known = changes.get(row.key)
-    if known is None:
-        existed = row.deletion or row.create_revision <= fork_revision
-        changes[row.key] = KeyChange(row.revision, row.sub, row.deletion, existed)
-    else:
-        known.revision, known.sub, known.deletion = row.revision, row.sub, row.deletion
-        known.rows += 1
+        return sorted(key for key in self.keys if key not in found)
 
 
 def verdict(change: KeyChange, value: bytes, present: KeyValue | None, fork_revision: int) -> Verdict:

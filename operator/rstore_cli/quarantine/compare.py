@@ -13,7 +13,8 @@ from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rstore_pb2 import QuarantinedRow
 
 from rstore_cli.quarantine.access import Access, RegionTail
-from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict, add_row, verdict
+from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict, verdict
+from rstore_cli.quarantine.tail_keys import TailKeys
 
 IN_FLIGHT = 32
 """Keys that are asked for, or written, at a time."""
@@ -32,15 +33,13 @@ class Compared:
     verdict: Verdict
 
 
-async def last_changes(
-    access: Access, tail: RegionTail, selection: Selection, *, timeout_seconds: float
-) -> dict[bytes, KeyChange]:
-    """The keys of a tail that are meant, without their values: takes memory for each key, not for the tail."""
-    changes: dict[bytes, KeyChange] = {}
+async def last_changes(access: Access, tail: RegionTail, selection: Selection, *, timeout_seconds: float) -> TailKeys:
+    """The keys of a tail that are meant, without their values."""
+    changes = TailKeys()
     async for page in access.rows(tail, timeout_seconds=timeout_seconds):
         for row in page:
             if row.key in selection:
-                add_row(changes, row, tail.known.fork_revision)
+                changes.add(row, tail.known.fork_revision)
     return changes
 
 
@@ -48,7 +47,7 @@ async def for_each_key(
     access: Access,
     client: Client,
     tail: RegionTail,
-    changes: dict[bytes, KeyChange],
+    changes: TailKeys,
     act: Callable[[Compared], Awaitable[T]],
     *,
     timeout_seconds: float,
@@ -58,11 +57,10 @@ async def for_each_key(
     At the first StoreError no further key is begun; what became of those under way still comes, then it is raised.
     """
 
-    async def compare(key: bytes, value: bytes) -> T | StoreError:
+    async def compare(key: bytes, value: bytes, change: KeyChange) -> T | StoreError:
         try:
             found = await client.get(key, timeout_seconds=timeout_seconds)
             present = found.kvs[0] if found.kvs else None
-            change = changes[key]
             meaning = verdict(change, value, present, tail.known.fork_revision)
             return await act(Compared(key, change, value, present, meaning))
         except StoreError as error:
@@ -71,14 +69,14 @@ async def for_each_key(
     waiting: list[asyncio.Task[T | StoreError]] = []
     failure: StoreError | None = None
     try:
-        async for row in _last_rows(access, tail, changes, timeout_seconds):
+        async for row, change in _last_rows(access, tail, changes, timeout_seconds):
             if len(waiting) >= IN_FLIGHT:
                 result = await waiting.pop(0)
                 if isinstance(result, StoreError):
                     failure = result
                     break
                 yield result
-            waiting.append(asyncio.create_task(compare(row.key, row.value)))
+            waiting.append(asyncio.create_task(compare(row.key, row.value, change)))
         while waiting:
             result = await waiting.pop(0)
             if isinstance(result, StoreError):
@@ -94,10 +92,10 @@ async def for_each_key(
 
 
 async def _last_rows(
-    access: Access, tail: RegionTail, changes: dict[bytes, KeyChange], timeout_seconds: float
-) -> AsyncIterator[QuarantinedRow]:
+    access: Access, tail: RegionTail, changes: TailKeys, timeout_seconds: float
+) -> AsyncIterator[tuple[QuarantinedRow, KeyChange]]:
     async for page in access.rows(tail, timeout_seconds=timeout_seconds):
         for row in page:
             change = changes.get(row.key)
             if change is not None and change.is_of(row):
-                yield row
+                yield row, change

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any
 
-from rich.console import Console
+import yaml
 
 from rstore_cli.cluster import Cluster, Target
 from rstore_cli.connect import open_store
@@ -20,7 +23,7 @@ from rstore_cli.options import (
     StoreName,
     TimeoutOption,
 )
-from rstore_cli.output import emit, table, text_field
+from rstore_cli.output import text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import Selection
 from rstore_cli.quarantine.compare import Compared, for_each_key, last_changes
@@ -28,6 +31,8 @@ from rstore_cli.quarantine.options import KeysOption, PrefixesOption, TailName
 
 VALUE_BYTES = 40
 """Of a value in the table; all of it is in the other formats."""
+MEASURED_KEYS = 500
+HEADERS = ("KEY", "VERDICT", "REVISION", "IN THE TAIL", "PRESENT REVISION", "PRESENT")
 
 
 def diff(
@@ -46,23 +51,22 @@ def diff(
 
     same: the store has it. unchanged: nobody has written the key since. absent: the store has no such key.
     changed, deleted: somebody has written or deleted it since, and replay leaves it alone.
+
+    Keys are printed as they are compared, so a tail of any size can be piped on.
     """
     cluster = Cluster.connect(Target(kubeconfig, context, namespace))
     access = Access.to(cluster, name)
-    selection = Selection.of(key, prefix)
+    selection, printer = Selection.of(key, prefix), PRINTERS[output]()
 
-    async def compare() -> list[Compared]:
+    async def compare() -> None:
         found = await access.find(tail)
         changes = await last_changes(access, found, selection, timeout_seconds=timeout)
         async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
-            return [
-                one async for one in for_each_key(access, client, found, changes, _as_it_is, timeout_seconds=timeout)
-            ]
+            async for one in for_each_key(access, client, found, changes, _as_it_is, timeout_seconds=timeout):
+                printer.take(one)
 
-    compared = asyncio.run(compare())
-    counts = Counter(one.verdict.value for one in compared)
-    data = {"counts": dict(sorted(counts.items())), "keys": [compared_data(one) for one in compared]}
-    emit(data, output, lambda console: _print(console, compared, counts))
+    asyncio.run(compare())
+    printer.end()
 
 
 async def _as_it_is(compared: Compared) -> Compared:
@@ -79,20 +83,106 @@ def compared_data(compared: Compared) -> dict[str, Any]:
     return {**text_field("key", compared.key), "verdict": compared.verdict.value, "tail": tail, "present": present}
 
 
-def _print(console: Console, compared: list[Compared], counts: Counter[str]) -> None:
-    rows = [
-        (
-            shown(one.key),
-            one.verdict.value,
-            str(one.change.revision),
-            "(deleted)" if one.change.deletion else shown(one.value),
-            "-" if one.present is None else str(one.present.mod_revision),
-            "(none)" if one.present is None else shown(one.present.value),
+class Printer(ABC):
+    """Prints keys as they come, and at the end how many there were of each kind."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    def take(self, compared: Compared) -> None:
+        """One more key."""
+        self._counts[compared.verdict.value] += 1
+        self._take(compared, first=self._counts.total() == 1)
+
+    def end(self) -> None:
+        """There are no more."""
+        self._end(dict(sorted(self._counts.items())))
+        sys.stdout.flush()
+
+    @abstractmethod
+    def _take(self, compared: Compared, *, first: bool) -> None: ...
+
+    @abstractmethod
+    def _end(self, counts: dict[str, int]) -> None: ...
+
+
+class JsonPrinter(Printer):
+    """One object, ``keys`` and then ``counts``."""
+
+    def _take(self, compared: Compared, *, first: bool) -> None:
+        sys.stdout.write('{\n  "keys": [\n    ' if first else ",\n    ")
+        sys.stdout.write(json.dumps(compared_data(compared), ensure_ascii=False))
+
+    def _end(self, counts: dict[str, int]) -> None:
+        sys.stdout.write("\n  ],\n" if counts else '{\n  "keys": [],\n')
+        sys.stdout.write(f'  "counts": {json.dumps(counts)}\n}}\n')
+
+
+class YamlPrinter(Printer):
+    """As JSON."""
+
+    def _take(self, compared: Compared, *, first: bool) -> None:
+        sys.stdout.write("keys:\n" if first else "")
+        sys.stdout.write(yaml.safe_dump([compared_data(compared)], sort_keys=False, allow_unicode=True))
+
+    def _end(self, counts: dict[str, int]) -> None:
+        sys.stdout.write("" if counts else "keys: []\n")
+        sys.stdout.write(yaml.safe_dump({"counts": counts}, sort_keys=False))
+
+
+class TablePrinter(Printer):
+    """A table whose columns are as wide as the first keys need."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: list[tuple[str, ...]] = [HEADERS]
+        self._widths: list[int] = []
+
+    def _take(self, compared: Compared, *, first: bool) -> None:
+        del first
+        cells = cells_of(compared)
+        if self._widths:
+            self._print(cells)
+            return
+        self._first.append(cells)
+        if len(self._first) > MEASURED_KEYS:
+            self._print_first()
+
+    def _print_first(self) -> None:
+        self._widths = [max(map(len, column)) for column in zip(*self._first, strict=True)]
+        for cells in self._first:
+            self._print(cells)
+        self._first.clear()
+
+    def _print(self, cells: tuple[str, ...]) -> None:
+        padded = (f"{cell:<{width}}" for cell, width in zip(cells, self._widths, strict=True))
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+    def _end(self, counts: dict[str, int]) -> None:
+        if not self._widths:
+            self._print_first()
+        sys.stdout.write(
+            (", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no such keys") + "\n"
         )
-        for one in compared
-    ]
-    console.print(table(("KEY", "VERDICT", "REVISION", "IN THE TAIL", "PRESENT REVISION", "PRESENT"), rows))
-    console.print(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "no such keys")
+
+
+PRINTERS: dict[Output, type[Printer]] = {
+    Output.TABLE: TablePrinter,
+    Output.JSON: JsonPrinter,
+    Output.YAML: YamlPrinter,
+}
+
+
+def cells_of(compared: Compared) -> tuple[str, ...]:
+    """PURE: one key as a line of the table."""
+    return (
+        shown(compared.key),
+        compared.verdict.value,
+        str(compared.change.revision),
+        "(deleted)" if compared.change.deletion else shown(compared.value),
+        "-" if compared.present is None else str(compared.present.mod_revision),
+        "(none)" if compared.present is None else shown(compared.present.value),
+    )
 
 
 def shown(content: bytes) -> str:
