@@ -255,10 +255,12 @@ class Actor:
             )
             log.info("promoted", region=action.region, epoch=action.epoch, first_revision=promoted.first_revision)
         elif isinstance(action, Bootstrap):
-            store_id = action.store_id
+            store_id, promised_epoch = action.store_id, action.promised_epoch
             await self._replicas.call(
                 action.target,
-                lambda admin: admin.bootstrap(store_id, topology, timeout_seconds=CALL_TIMEOUT_SECONDS),
+                lambda admin: admin.bootstrap(
+                    store_id, topology, promised_epoch=promised_epoch, timeout_seconds=CALL_TIMEOUT_SECONDS
+                ),
             )
             log.info("region_bootstrapped", region=action.region, store_id=store_id)
         else:

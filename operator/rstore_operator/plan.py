@@ -161,7 +161,7 @@ class _Planner:
         if progressed.command is not None:
             actions += self.calls.command(progressed.command, store_id)
         if not frozen:
-            actions += self.calls.bootstraps(bootstrap)
+            actions += self.calls.bootstraps(bootstrap, witness_promise(progressed.intent))
             pushes = self.calls.pushes(store_id)
             actions += [*pushes, *children]
             actions += self.calls.scaling() if progressed.intent is None else []

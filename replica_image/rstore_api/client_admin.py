@@ -31,10 +31,12 @@ class AdminClient(ReplicaClient):
         return await self._endpoint.call(ADMIN_STATUS, rstore_pb2.StatusRequest(), timeout_seconds=timeout_seconds)
 
     async def bootstrap(
-        self, store_id: str, topology: rstore_pb2.Topology, *, timeout_seconds: float = 5.0
+        self, store_id: str, topology: rstore_pb2.Topology, *, promised_epoch: int = 0, timeout_seconds: float = 5.0
     ) -> rstore_pb2.BootstrapResponse:
-        """Give a fresh region its store id. Raises WrongStore when it has another one."""
-        request = rstore_pb2.BootstrapRequest(store_id=store_id, topology=topology)
+        """Give a fresh region its store id, and make it promise ``promised_epoch``. Raises WrongStore when it has
+        another id.
+        """
+        request = rstore_pb2.BootstrapRequest(store_id=store_id, topology=topology, promised_epoch=promised_epoch)
         return await self._endpoint.call(ADMIN_BOOTSTRAP, request, timeout_seconds=timeout_seconds)
 
     async def set_topology(

@@ -67,12 +67,13 @@ class IssueCertificate:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Give a fresh region its store id."""
+    """Give a fresh region its store id; it promises ``promised_epoch`` at once, 0: nothing."""
 
     region: str
     target: Target
     store_id: str
     topology: Topology
+    promised_epoch: int = 0
 
 
 @dataclass(frozen=True)

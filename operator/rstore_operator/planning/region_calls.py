@@ -65,15 +65,17 @@ class RegionCalls:
             above=version_above(self.told, epoch, self.regions),
         )
 
-    def bootstraps(self, bootstrap: BootstrapPlan) -> list[Action]:
-        """Give fresh regions the store's id."""
+    def bootstraps(self, bootstrap: BootstrapPlan, promised_epoch: int) -> list[Action]:
+        """Give fresh regions the store's id. One that was fenced, and came back without its data, promises again."""
         if not bootstrap.regions or self.effective is None:
             return []
         primary, epoch = self.truth.primary_region or self.effective.spec.primary_region, self.truth.epoch or 1
         topology = self._topology(primary, epoch)
         targets = [(region, self.target(region)) for region in bootstrap.regions]
         return [
-            Bootstrap(region, target, bootstrap.store_id, topology) for region, target in targets if target is not None
+            Bootstrap(region, target, bootstrap.store_id, topology, promised_epoch)
+            for region, target in targets
+            if target is not None
         ]
 
     def pushes(self, store_id: str) -> list[Action]:

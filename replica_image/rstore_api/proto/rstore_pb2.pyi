@@ -377,12 +377,14 @@ class WitnessGrantResponse(_message.Message):
     def __init__(self, counted: _Optional[bool] = ...) -> None: ...
 
 class BootstrapRequest(_message.Message):
-    __slots__ = ("store_id", "topology")
+    __slots__ = ("store_id", "topology", "promised_epoch")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     topology: Topology
-    def __init__(self, store_id: _Optional[str] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ...) -> None: ...
+    promised_epoch: int
+    def __init__(self, store_id: _Optional[str] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class BootstrapResponse(_message.Message):
     __slots__ = ("store_id", "epoch")

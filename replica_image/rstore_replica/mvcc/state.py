@@ -143,11 +143,12 @@ def bootstrap(state: RegionState, request: BootstrapRequest) -> RegionState | St
         return WrongStore(f"it belongs to {state.store_id}")
     topology = request.topology
     if topology.primary_region != state.region:
-        joined = msgspec.structs.replace(state, store_id=request.store_id)
+        joined = msgspec.structs.replace(promise(state, request.promised_epoch), store_id=request.store_id)
         return with_topology(joined, topology) if request.HasField("topology") else joined
-    if topology.epoch > 1:
+    latest = max(topology.epoch, request.promised_epoch)
+    if latest > 1:
         # An empty region must not become primary of an epoch in which something may have been written.
-        return InvalidRequest(f"a fresh region cannot be primary of epoch {topology.epoch}")
+        return InvalidRequest(f"a fresh region cannot be primary of epoch {topology.epoch}, {latest} is known")
     return msgspec.structs.replace(
         state,
         store_id=request.store_id,

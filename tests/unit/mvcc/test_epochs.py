@@ -17,9 +17,9 @@ from rstore_api.errors import (
     WrongStore,
 )
 from rstore_api.proto.rpc_pb2 import PutRequest
-from rstore_api.proto.rstore_pb2 import EpochStart
+from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart
 from rstore_replica.mvcc.rows import Row, pack_batch
-from unit.mvcc.mvcc_support import Replica, topology
+from unit.mvcc.mvcc_support import STORE, Replica, topology
 
 
 @pytest.fixture
@@ -70,6 +70,16 @@ def test_an_empty_region_never_becomes_primary_of_an_epoch_that_has_been(tmp_pat
     fresh = Replica(tmp_path, bootstrap=None)
     assert isinstance(fresh.bootstrap(topology("us", epoch=5)), InvalidRequest)
     assert fresh.machine.state.store_id == ""
+
+
+def test_an_empty_region_promises_what_the_store_has_promised(tmp_path: Path) -> None:
+    fresh = Replica(tmp_path, "eu", bootstrap=None)
+    joining = BootstrapRequest(store_id=STORE, topology=topology("us"), promised_epoch=3)
+    assert fresh.apply(bootstrap=joining) is None
+    assert (fresh.machine.state.promised_epoch, fresh.machine.state.epoch) == (3, 0)
+    other = Replica(tmp_path / "other", "us", bootstrap=None)
+    assert isinstance(other.apply(bootstrap=joining), InvalidRequest), "epoch 1 is over"
+    assert other.machine.state.store_id == ""
 
 
 def test_writes_are_refused_in_a_secondary_and_name_the_primary(eu: Replica) -> None:

@@ -281,6 +281,7 @@ class World:
             assert region.store_id in ("", action.store_id)
             return
         region.store_id = action.store_id
+        region.promised = max(region.promised, action.promised_epoch)
         self._topology(region, action.topology)
         if action.topology.primary_region == region.name:
             assert action.topology.epoch == 1, "a store that already runs was made anew"
