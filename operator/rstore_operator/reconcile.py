@@ -24,6 +24,7 @@ from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import StoreStatus, WitnessLease
 from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
+from rstore_operator.time_of_day import TimeOfDay
 
 log = structlog.get_logger(__name__)
 
@@ -86,13 +87,13 @@ class Reconciler:
         self._api = api
         self._watched = watched
         self._image = image
-        self._now = now
+        self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
         self._view = ChildView(ref, clock)
         self._replicas = Replicas(ref.name, ref.namespace, clock)
         self._hash_rounds = HashRounds(self._replicas, interval_seconds=hash_check_seconds, clock=clock)
-        self._actor = Actor(ref, api, self._view, self._replicas, now, clock)
+        self._actor = Actor(ref, api, self._view, self._replicas, self._now, clock)
         self._object: dict[str, Any] | None = None
         self._stale = True
         self._read_at = 0.0
@@ -137,6 +138,8 @@ class Reconciler:
         if body is None:
             return None
         status = status_from_json(body.get("status"))
+        if status.failover is None:
+            self._now.look()
         compared = self._hash_rounds.latest()  # before the look: an epoch that began meanwhile is seen by it
         observed = await observe(
             self._ref,

@@ -10,6 +10,8 @@ from rstore_operator import reconcile
 from rstore_operator.plan import PlanInput
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.resource.state import FailoverIntent, Step, StepTime, StoreStatus, Trigger
+from rstore_operator.resource.state_json import status_to_json
 from rstore_operator.specs.labels import REGION_LABEL
 from unit.operator.test_operator_reconcile import FakeApi
 from unit.operator.world import REF, START
@@ -38,3 +40,41 @@ async def test_silence_is_measured_by_the_monotonic_clock(jump: timedelta, monke
     await loop.step()
     await loop.close()
     assert seen == pytest.approx([0.0, 1.5, 2.5])
+
+
+INTENT = FailoverIntent(
+    trigger=Trigger.ANNOTATION,
+    from_region="us-east",
+    to_region="eu-west",
+    from_epoch=1,
+    epoch=2,
+    step=Step.DEMOTING,
+    started_at=START,
+    steps=(StepTime(Step.DEMOTING, START),),
+)
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_a_change_of_primary_takes_as_long_as_it_takes(jump: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    api, seen, wall, seconds = FakeApi(), [], [START], [100.0]
+    loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=lambda: wall[0], clock=lambda: seconds[0])
+    decide = reconcile.plan
+
+    def watched(given: PlanInput) -> Any:
+        seen.append((given.now - START).total_seconds())
+        return decide(given)
+
+    monkeypatch.setattr(reconcile, "plan", watched)
+    await loop.step()
+    assert api.store is not None
+    api.store["status"] = status_to_json(StoreStatus(store_id="s", primary_region="us-east", epoch=1, failover=INTENT))
+    loop.invalidate()
+    wall[0], seconds[0] = wall[0] + jump, seconds[0] + 2
+    await loop.step()
+    seconds[0] += 3
+    await loop.step()
+    api.store["status"]["failover"] = None
+    loop.invalidate()
+    await loop.step()
+    await loop.close()
+    assert seen == pytest.approx([0.0, 2.0, 5.0, jump.total_seconds()])
