@@ -14,6 +14,7 @@ is left before its region is seen to be primary. That is what keeps one epoch to
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -251,14 +252,24 @@ def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
     )
 
 
-def check_move(before: FailoverIntent, after: FailoverIntent) -> None:
-    """Raises InvariantError unless the move is in the table and changes nothing that is fixed for the intent."""
-    fixed = ("trigger", "from_region", "to_region", "from_epoch", "epoch", "started_at", "mode")
-    for name in fixed:
+FIXED = ("trigger", "from_region", "from_epoch", "epoch", "started_at", "mode", "cut_off")
+"""What no move changes."""
+
+
+def check_step(before: FailoverIntent, after: FailoverIntent, moves: Mapping[Step, frozenset[Step]]) -> None:
+    """Raises InvariantError unless the move is in the table and changes nothing that is fixed for every intent."""
+    for name in FIXED:
         if getattr(before, name) != getattr(after, name):
             raise InvariantError(f"{name} changed from {getattr(before, name)!r} to {getattr(after, name)!r}")
-    if after.step not in MOVES[before.step]:
+    if after.step not in moves.get(before.step, frozenset()):
         raise InvariantError(f"no move leads from {before.step.value} to {after.step.value}")
+
+
+def check_move(before: FailoverIntent, after: FailoverIntent) -> None:
+    """Raises InvariantError unless the move is one of a switchover, whose target is fixed from the beginning."""
+    check_step(before, after, MOVES)
+    if after.to_region != before.to_region:
+        raise InvariantError(f"to_region changed from {before.to_region!r} to {after.to_region!r}")
     if after.step is Step.PROMOTING and (after.final_revision is None or after.aborted):
         raise InvariantError("promotion without a final revision, or after an abort")
     if before.final_revision is not None and after.final_revision != before.final_revision:

@@ -32,6 +32,7 @@ from rstore_operator.failover.planned import (
     InvariantError,
     Progressed,
     PromoteCommand,
+    check_step,
     is_primary,
     overtaken,
     overtaken_receipt,
@@ -319,11 +320,7 @@ def check_move(
     before: FailoverIntent, after: FailoverIntent, observed: Observed, voters: Electorate, clock: Clock, rules: Rules
 ) -> None:
     """Raises InvariantError unless the move is in the table, and a promotion has its majority and its wait."""
-    for name in ("trigger", "from_region", "from_epoch", "epoch", "started_at", "mode", "cut_off"):
-        if getattr(before, name) != getattr(after, name):
-            raise InvariantError(f"{name} changed from {getattr(before, name)!r} to {getattr(after, name)!r}")
-    if after.step not in MOVES.get(before.step, frozenset()):
-        raise InvariantError(f"no move leads from {before.step.value} to {after.step.value}")
+    check_step(before, after, MOVES)
     if before.step is Step.PROMOTING and (after.to_region, after.final_revision) != (
         before.to_region,
         before.final_revision,

@@ -1,0 +1,91 @@
+"""The planner and annotations: pauses, requests that make no sense or come at the wrong time, dry runs."""
+
+from __future__ import annotations
+
+from rstore_operator.resource.commands import (
+    ABORT_FAILOVER,
+    ACCEPT_DATA_LOSS,
+    FAILOVER_DRY_RUN,
+    FAILOVER_MODE,
+    FAILOVER_TO,
+    PAUSED,
+)
+from unit.operator.test_operator_plan import condition, fresh, reasons
+
+
+def test_paused_reports_and_changes_nothing() -> None:
+    world = fresh()
+    world.annotations[PAUSED] = "true"
+    world.annotations[FAILOVER_TO] = "eu-west"
+    del world.children[("ConfigMap", "orders-us-east")]
+    world.regions["ap-south"].up = False
+    for _ in range(3):
+        assert world.step().actions == ()
+    assert condition(world, "Paused")["status"] == "True"
+    assert next(region for region in world.status["regions"] if region["name"] == "ap-south")["phase"] == "Lost"
+    world.regions["ap-south"].up = True
+    del world.annotations[PAUSED]
+    world.settle()
+    assert ("ConfigMap", "orders-us-east") in world.children
+    assert world.status["primaryRegion"] == "eu-west", "the request waited"
+    assert {"Paused", "Resumed"} <= set(reasons(world))
+
+
+def test_a_pause_does_not_leave_a_switchover_half_done() -> None:
+    world = fresh()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    world.step()
+    world.annotations[PAUSED] = "true"
+    for _ in range(8):
+        world.step()
+    assert world.status["primaryRegion"] == "eu-west"
+    assert "failover" not in world.status
+
+
+def test_requests_that_make_no_sense_are_answered_and_taken_off() -> None:
+    for asked, reason in (
+        ({FAILOVER_TO: "mars"}, "UnknownRegion"),
+        ({FAILOVER_TO: "us-east"}, "AlreadyPrimary"),
+        ({FAILOVER_DRY_RUN: "mars"}, "UnknownRegion"),
+        ({ABORT_FAILOVER: "true"}, "NothingToAbort"),
+        ({ABORT_FAILOVER: "perhaps"}, "InvalidAnnotation"),
+        ({FAILOVER_TO: "mars", FAILOVER_MODE: "forced"}, "UnknownRegion"),
+        ({FAILOVER_MODE: "forced"}, "InvalidAnnotation"),
+        ({FAILOVER_MODE: "gently"}, "InvalidAnnotation"),
+        ({ACCEPT_DATA_LOSS: "7"}, "InvalidAnnotation"),
+        ({ACCEPT_DATA_LOSS: "all"}, "InvalidAnnotation"),
+        ({PAUSED: "maybe"}, "InvalidAnnotation"),
+    ):
+        world = fresh()
+        world.annotations = dict(asked)
+        world.settle()
+        assert world.annotations == {}, annotations
+        assert reasons(world).count(reason) == 1, annotations
+        assert condition(world, "RequestAccepted")["reason"] == reason
+        assert world.status["primaryRegion"] == "us-east"
+        assert world.demotions == []
+
+
+def test_a_request_is_refused_while_a_region_is_not_well() -> None:
+    for broken, text in (("us-east", "primary region us-east has no leader"), ("eu-west", "eu-west has no leader")):
+        world = fresh()
+        world.regions[broken].up = False
+        world.annotations[FAILOVER_TO] = "eu-west"
+        world.settle()
+        assert world.annotations == {}
+        assert text in condition(world, "RequestAccepted")["message"]
+        assert world.demotions == []
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_happen() -> None:
+    world = fresh()
+    world.annotations[FAILOVER_DRY_RUN] = "eu-west"
+    world.settle()
+    assert world.annotations == {}
+    assert condition(world, "DryRun")["status"] == "True"
+    assert "epoch 2" in condition(world, "DryRun")["message"]
+    assert world.demotions == []
+    world.regions["eu-west"].up = False
+    world.annotations[FAILOVER_DRY_RUN] = "eu-west"
+    world.settle()
+    assert condition(world, "DryRun")["status"] == "False"
