@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from unit.replication.replication_fakes import FakeNetwork, FakeRegion
+from unit.replication.fake_network import FakeNetwork
+from unit.replication.replication_fakes import FakeRegion
 
 
 @pytest.fixture

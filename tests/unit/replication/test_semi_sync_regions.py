@@ -10,7 +10,8 @@ from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.api.batcher import Batcher, BatchLimits
-from unit.replication.replication_fakes import STORE, FakeNetwork, FakeRegion, bootstrap, eventually, topology
+from unit.replication.fake_network import FakeNetwork
+from unit.replication.replication_fakes import STORE, FakeRegion, bootstrap, eventually, topology
 from unit.replication.test_lease_keeper import Grants
 
 LEASE_SECONDS = 0.9

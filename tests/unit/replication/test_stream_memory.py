@@ -8,15 +8,8 @@ import pytest
 from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
-from unit.replication.replication_fakes import (
-    STORE,
-    FastClock,
-    LongestPauses,
-    bootstrap,
-    converged,
-    eventually,
-    topology,
-)
+from unit.replication.fake_network import FastClock, LongestPauses
+from unit.replication.replication_fakes import STORE, bootstrap, converged, eventually, topology
 
 
 @pytest.fixture
