@@ -106,6 +106,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 message.lease.witness_round,
                 message.lease.duration_ms,
                 message.lease.in_sync_regions,
+                message.lease.longest_ms,
             )
             if message.HasField("lease")
             else None

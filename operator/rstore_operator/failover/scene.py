@@ -60,7 +60,8 @@ def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, fro
     priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
     semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
     heard = (*observed.replicas(), *observed.last_leaders.values())
-    leases = [replica.lease.duration_ms for replica in heard if replica.lease is not None]
+    said = [replica.lease for replica in heard if replica.lease is not None]
+    leases = [max(lease.duration_ms, lease.longest_ms) for lease in said]
     return Rules(
         priorities=priorities,
         lease_ms=max([failover.lease_duration_ms, status.witness_lease.runs_ms, *leases]),

@@ -81,6 +81,8 @@ class Lease:
     duration_ms: int
     in_sync_regions: int = 0
     """What the offered round says: in how many other regions everything is that the primary acknowledges."""
+    longest_ms: int = 0
+    """The longest grant that the region has agreed on; for a while above ``duration_ms`` after that was lowered."""
 
 
 @dataclass(frozen=True)

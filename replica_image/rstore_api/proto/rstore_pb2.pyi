@@ -305,20 +305,22 @@ class SnapshotTransfer(_message.Message):
     def __init__(self, region: _Optional[str] = ..., revision: _Optional[int] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class LeaseStatus(_message.Message):
-    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions")
+    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
     WITNESS_ROUND_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
+    LONGEST_MS_FIELD_NUMBER: _ClassVar[int]
     required: bool
     held: bool
     remaining_ms: int
     witness_round: int
     duration_ms: int
     in_sync_regions: int
-    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ...) -> None: ...
+    longest_ms: int
+    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ...) -> None: ...
 
 class GrantStatus(_message.Message):
     __slots__ = ("epoch", "age_ms", "remaining_ms", "in_sync_regions")

@@ -83,7 +83,9 @@ class LeaseKeeper:
         """What Status says about it: ``held`` and the rest only on the primary's leader."""
         holder, state = self._holder, self._machine.state
         answer = pb.LeaseStatus(
-            required=bool(voters(_region_names(state.topology))), duration_ms=round(self._config.lease_seconds * 1000)
+            required=bool(voters(_region_names(state.topology))),
+            duration_ms=round(self._config.lease_seconds * 1000),
+            longest_ms=state.lease_bound_ms,
         )
         if holder.active:
             answer.held = self.held(state.epoch)

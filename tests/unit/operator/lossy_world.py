@@ -53,6 +53,8 @@ class LossyWorld(World):
         self.memory = Memory()
         self.dead: set[str] = set()
         self.cut: set[str] = set()
+        self.longest: dict[str, float] = {}
+        """By region, the longest grant that it has agreed on."""
         self.late: set[str] = set()
         """Regions that hear what was granted when it is of no use any more."""
         self.tails: dict[str, list[QuarantinedTail]] = {}
@@ -109,7 +111,12 @@ class LossyWorld(World):
         return replace(
             replica,
             granted=Granted(epoch, round((self.seconds - granted_at) * 1000) if epoch else 0, remaining),
-            lease=Lease(self.holds(replica.region), number, round(self.lease_of(replica.region) * 1000)),
+            lease=Lease(
+                self.holds(replica.region),
+                number,
+                round(self.lease_of(replica.region) * 1000),
+                longest_ms=round(self.longest.get(replica.region, 0.0) * 1000),
+            ),
             progress=tuple(
                 replace(item, connected=item.connected and not self.cut & {replica.region, item.region})
                 for item in replica.progress

@@ -110,9 +110,12 @@ def test_the_next_record(before: WitnessLease, asked_ms: int | None, seen_second
     assert next_witness_lease(before, asked_ms, seen_seconds) == after
 
 
-def test_a_status_that_was_lost_leaves_what_the_regions_say() -> None:
-    """The object was made anew over kept volumes: the region that answers goes by the long lease still."""
+@pytest.mark.parametrize("told", [False, True])
+def test_a_status_that_was_lost_leaves_what_the_regions_say(told: bool) -> None:
+    """The object was made anew over kept volumes: the region that answers goes by the long lease still, or remembers
+    that it did just now."""
     world = clone(_template())
+    world.longest["eu-west"] = OLD
     world.cut.add("us-east")
     world.run(12)
     world.status = {"storeId": world.status["storeId"], "preferredPrimary": "us-east"} | {
@@ -120,7 +123,8 @@ def test_a_status_that_was_lost_leaves_what_the_regions_say() -> None:
     }
     world.memory = Memory()
     world.regions["us-east"].up = False
-    world.spec = {**world.spec, "failover": {"leaseDuration": "1s"}}
+    world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
+    set_lease(world, NEW, *(["eu-west"] if told else []))
     world.run(20)
     assert world.status["primaryRegion"] == "eu-west"
 

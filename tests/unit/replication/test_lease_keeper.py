@@ -68,6 +68,7 @@ async def test_held_while_a_majority_answers_and_lost_within_one_lease(regions) 
     status = east.controller.status()
     assert status.lease.required
     assert status.lease.held
+    assert status.lease.longest_ms == status.lease.duration_ms == round(LEASE * 1000)
     assert status.lease.witness_round == 0
     assert west.controller.status().granted.epoch == 1
     assert not west.controller.status().lease.held
