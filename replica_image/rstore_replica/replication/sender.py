@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
@@ -27,40 +28,38 @@ _MEASURE_BYTES = 64 << 10
 _MAX_REPORTED_ERRORS = 32
 
 
+@dataclass(frozen=True)
+class SenderParts:
+    """What all senders of a replica work with."""
+
+    machine: ReplicatedMachine
+    group: RaftGroup
+    connector: Connector
+    clock: Clock
+    config: ReplicationConfig
+    rng: Random
+    progress: Progress
+
+
 class RegionSender:
     """One other region: connects, streams, and after every failure connects again, for ever."""
 
-    def __init__(
-        self,
-        target: str,
-        addresses: tuple[str, ...],
-        *,
-        machine: ReplicatedMachine,
-        group: RaftGroup,
-        connector: Connector,
-        clock: Clock,
-        config: ReplicationConfig,
-        rng: Random,
-        progress: Progress,
-    ) -> None:
+    def __init__(self, target: str, addresses: tuple[str, ...], parts: SenderParts) -> None:
         self.target = target
         self.addresses = addresses
-        self._machine = machine
-        self._group = group
-        self._connector = connector
-        self._clock = clock
-        self._config = config
-        self._progress = progress
-        self._wake = Signal(clock)
+        self._parts = parts
+        self._clock = parts.clock
+        config = parts.config
+        self._wake = Signal(parts.clock)
         self._book = AddressBook()
         self._backoff = Backoff(
-            low_seconds=config.backoff_min_seconds, high_seconds=config.backoff_max_seconds, rng=rng
+            low_seconds=config.backoff_min_seconds, high_seconds=config.backoff_max_seconds, rng=parts.rng
         )
         self._reported: set[str] = set()  # errors logged since the last progress
         self._hold = HistoryHold(
             target,
-            machine=machine,
-            clock=clock,
+            machine=parts.machine,
+            clock=parts.clock,
             idle_seconds=config.hold_idle_seconds,
             total_seconds=config.hold_seconds,
         )
@@ -104,13 +103,14 @@ class RegionSender:
                 self._book.prefer(refused.refusal.leader_address)
         except (LinkBrokenError, TimeoutError, errors.StoreError, ValueError) as failure:
             error = str(failure) or type(failure).__name__
-        self._progress.disconnected(self.target, error)
+        self._parts.progress.disconnected(self.target, error)
         if error not in self._reported and len(self._reported) < _MAX_REPORTED_ERRORS:
             log.warning("stream_failed", region=self.target, address=address, error=error)
             self._reported.add(error)
 
     async def _stream_to(self, address: str) -> None:
-        connection = await within(self._clock, self._connector.connect(address), self._config.connect_seconds * 2)
+        parts = self._parts
+        connection = await within(self._clock, parts.connector.connect(address), parts.config.connect_seconds * 2)
 
         def acknowledged() -> None:
             if self._reported:
@@ -122,11 +122,11 @@ class RegionSender:
         stream = SourceStream(
             self.target,
             connection,
-            machine=self._machine,
-            group=self._group,
-            clock=self._clock,
-            config=self._config,
-            progress=self._progress,
+            machine=parts.machine,
+            group=parts.group,
+            clock=parts.clock,
+            config=parts.config,
+            progress=parts.progress,
             wake=self._wake,
             hold=self._hold,
             on_ack=acknowledged,
@@ -145,25 +145,14 @@ class Sender:
     Looks again when leader, term or the replicated state change, and every ``review_seconds`` to measure row sizes.
     """
 
-    def __init__(
-        self,
-        *,
-        machine: ReplicatedMachine,
-        group: RaftGroup,
-        connector: Connector,
-        clock: Clock,
-        config: ReplicationConfig,
-        rng: Random,
-        progress: Progress,
-    ) -> None:
-        self._machine = machine
-        self._group = group
-        self._connector = connector
-        self._clock = clock
-        self._config = config
-        self._rng = rng
-        self._progress = progress
-        self._signal = Signal(clock)
+    def __init__(self, parts: SenderParts) -> None:
+        self._parts = parts
+        self._machine = parts.machine
+        self._group = parts.group
+        self._clock = parts.clock
+        self._config = parts.config
+        self._progress = parts.progress
+        self._signal = Signal(parts.clock)
         self._running: dict[str, tuple[RegionSender, asyncio.Task[None]]] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
@@ -248,17 +237,7 @@ class Sender:
             sender.wake()
 
     def _launch(self, name: str, addresses: tuple[str, ...]) -> None:
-        sender = RegionSender(
-            name,
-            addresses,
-            machine=self._machine,
-            group=self._group,
-            connector=self._connector,
-            clock=self._clock,
-            config=self._config,
-            rng=self._rng,
-            progress=self._progress,
-        )
+        sender = RegionSender(name, addresses, self._parts)
         self._running[name] = (sender, asyncio.create_task(sender.run(), name=f"stream-to-{name}"))
 
     def _retire(self, name: str, task: asyncio.Task[None]) -> None:

@@ -19,7 +19,7 @@ from rstore_replica.replication.progress import Progress, RegionProgress
 from rstore_replica.replication.receiver import Receiver
 from rstore_replica.replication.regions import RegionController
 from rstore_replica.replication.semi_sync import SemiSync
-from rstore_replica.replication.sender import Sender
+from rstore_replica.replication.sender import Sender, SenderParts
 from rstore_replica.replication.voter import Voter
 
 
@@ -102,13 +102,15 @@ class Replication:
         )
         self.servicer = ReplicationServicer(self.receiver, self.voter)
         self.sender = Sender(
-            machine=machine,
-            group=group,
-            connector=connector,
-            clock=clock,
-            config=config,
-            rng=rng,
-            progress=self._progress,
+            SenderParts(
+                machine=machine,
+                group=group,
+                connector=connector,
+                clock=clock,
+                config=config,
+                rng=rng,
+                progress=self._progress,
+            )
         )
         self.controller = RegionController(
             machine=machine,
