@@ -65,9 +65,10 @@ class Kubernetes:
     """Requests as the operator makes them. Every method may raise KubernetesError and, on a broken connection, OSError
     or TimeoutError."""
 
+    _last_event = 0  # what the newest Event's name ends with
+
     def __init__(self, configuration: client.Configuration) -> None:
         self._api = client.ApiClient(configuration)
-        self._last_event = 0
 
     @classmethod
     async def connect(cls) -> Kubernetes:
