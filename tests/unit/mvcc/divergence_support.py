@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from rstore_api.proto.rpc_pb2 import PutRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import PromoteRequest, ReplicatedRows, Rewind, RewindStep, StreamBatch
 from rstore_replica.mvcc import layout, rows, tail_file
 from rstore_replica.mvcc.epochs import after_jumps
@@ -12,9 +13,11 @@ from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tails import Leaving
 from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
 from rstore_replica.replication.messages import history_messages
-from unit.mvcc.mvcc_support import STORE, Replica, topology
+from unit.mvcc.mvcc_support import STORE, Replica, operations, topology
 
 JUMP = 10**9
+SHARED = {b"a": b"shared", b"b": b"shared"}
+LOST = {b"a": b"lost 3", b"b": b"shared", **{b"l%d" % number: b"lost" for number in range(8)}}
 
 
 def promote(replica: Replica, epoch: int, jump: int = JUMP) -> int:
@@ -128,3 +131,30 @@ def quarantined_rows(replica: Replica) -> dict[tuple[int, int], rows.Row]:
 
 def files_in(replica: Replica) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(quarantine_directory(replica).glob("*"))}
+
+
+def pair_with_tail(directory: Path) -> tuple[Replica, Replica]:
+    """us has a tail of 12 rows above revision 3 (a deletion and a transaction among them), eu is primary."""
+    us, eu = Replica(directory / "us"), Replica(directory / "eu", "eu")
+    for key, value in SHARED.items():
+        us.put(key, value)
+    follow(us, eu)
+    us.put(b"a", b"lost 1")
+    us.delete(b"a")
+    us.put(b"a", b"lost 3")
+    us.put(b"l0", b"lost")
+    us.write(TxnRequest(success=operations([PutRequest(key=b"l%d" % number, value=b"lost") for number in range(1, 8)])))
+    us.put(b"b", b"shared")
+    promote(eu, 2)
+    eu.put(b"n", b"new")
+    return us, eu
+
+
+def contents(replica: Replica) -> dict[bytes, bytes]:
+    return {pair.key: pair.value for pair in replica.range().kvs}
+
+
+def begin(us: Replica, eu: Replica, *, max_rows: int, keep: bool = False) -> object:
+    diverged = look(eu, us)
+    assert isinstance(diverged, Diverged)
+    return us.apply(rewind=rewind_of(eu, us, diverged, max_rows=max_rows, keep=keep))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
 from rstore_replica.mvcc.epochs import settled
@@ -63,3 +64,12 @@ def install(source: Replica, target: Replica, revision: int = 0, *, max_rows: in
         answer = target.apply(snapshot=step_of(source, target, chunk))
         assert answer == (chunk.revision if chunk.last else chunk.last_key)
     return count
+
+
+def source_with_keys(directory: Path) -> Replica:
+    replica = Replica(directory / "us")
+    for number in range(40):
+        replica.put(b"key-%02d" % (number % 15), b"%d" % number)
+    replica.delete(b"key-03")
+    replica.put(b"long", b"x" * 5000)
+    return replica

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_api.errors import Compacted, FutureRevision, Gap, InvalidRequest, NotBootstrapped, StaleEpoch, WrongStore
+from rstore_api.errors import Compacted, Gap, InvalidRequest, NotBootstrapped, StaleEpoch, WrongStore
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto.rstore_pb2 import SnapshotStep
 from rstore_replica.mvcc import generations, rows
@@ -19,17 +19,12 @@ from rstore_replica.replication.messages import history_messages
 from rstore_replica.replication.snapshot_source import SnapshotId
 from unit.mvcc.divergence_support import promote, quarantined_rows
 from unit.mvcc.mvcc_support import STORE, Replica, writes
-from unit.mvcc.snapshot_support import chunks, install, keep_tail, step_of
+from unit.mvcc.snapshot_support import chunks, install, keep_tail, source_with_keys, step_of
 
 
 @pytest.fixture
 def us(tmp_path: Path) -> Replica:
-    replica = Replica(tmp_path / "us")
-    for number in range(40):
-        replica.put(b"key-%02d" % (number % 15), b"%d" % number)
-    replica.delete(b"key-03")
-    replica.put(b"long", b"x" * 5000)
-    return replica
+    return source_with_keys(tmp_path)
 
 
 @pytest.fixture
@@ -75,88 +70,6 @@ def test_nothing_is_visible_before_the_last_chunk_and_all_of_it_with_that(us: Re
             assert eu.machine.staged.last_key == chunk.last_key
     assert eu.machine.staged is None
     assert seen == [us.machine.revision]
-
-
-def test_chunks_are_of_one_revision_whatever_is_written_and_compacted_meanwhile(us: Replica, eu: Replica) -> None:
-    revision = us.machine.revision
-    expected = us.hash(revision).hash
-    hold = us.machine.hold(revision)
-    for number, chunk in enumerate(chunks(us)):
-        us.delete(b"key-%02d" % number)
-        us.put(b"key-%02d" % (14 - number), b"later")
-        us.put(b"new-%02d" % number, b"later")
-        assert us.compact(us.machine.revision) is None
-        while us.machine.compact_step(2):
-            pass
-        eu.apply(snapshot=step_of(us, eu, chunk))
-    assert eu.machine.revision == revision
-    assert eu.hash().hash == expected
-    hold.move(revision)
-    eu.follow(us)
-    assert eu.hash().hash == us.hash().hash
-    hold.release()
-    while us.machine.compact_step():
-        pass
-    with pytest.raises(Compacted):
-        us.machine.snapshot_after(b"", revision, max_bytes=1, max_rows=1)
-    with pytest.raises(Compacted):
-        us.machine.hold(revision)
-    with pytest.raises(Compacted):
-        us.machine.rows_after(revision, max_bytes=1, max_rows=1)
-
-
-def test_holding_does_not_show_to_readers(us: Replica) -> None:
-    hold = us.machine.hold(10)
-    us.compact(30)
-    with pytest.raises(Compacted):
-        us.range(revision=29)
-    assert us.machine.compact_revision == 30
-    assert us.machine.rows_after(10, max_bytes=1 << 20, max_rows=1000).first_revision == 11
-    with pytest.raises(Compacted):
-        us.machine.rows_after(9, max_bytes=1 << 20, max_rows=1000)
-    with pytest.raises(FutureRevision):
-        us.machine.snapshot_after(b"", 1000, max_bytes=1, max_rows=1)
-    hold.release()
-    hold.release()
-    with pytest.raises(Compacted):
-        us.machine.rows_after(10, max_bytes=1 << 20, max_rows=1000)
-
-
-def test_what_was_held_is_gone_with_the_data(us: Replica, eu: Replica, tmp_path: Path) -> None:
-    eu.follow(us)
-    hold = eu.machine.hold(20)
-    us.put(b"key-00", b"later")
-    install(us, eu)
-    with pytest.raises(Compacted):
-        eu.machine.rows_after(20, max_bytes=1 << 20, max_rows=1000)
-    with pytest.raises(Compacted):
-        eu.machine.snapshot_after(b"", 20, max_bytes=1 << 20, max_rows=1000)
-    hold.move(30)
-    hold.release()
-
-    hold = us.machine.hold(20)
-    us.compact(40)
-    eu.machine.checkpoint(tmp_path / "checkpoint")
-    us.machine.restore(tmp_path / "checkpoint")
-    with pytest.raises(Compacted):
-        us.machine.rows_after(20, max_bytes=1 << 20, max_rows=1000)
-
-
-def test_the_lowest_of_several_holds_counts(us: Replica) -> None:
-    low, high = us.machine.hold(10), us.machine.hold(20)
-    us.compact(40)
-    while us.machine.compact_step():
-        pass
-    assert us.machine.rows_after(10, max_bytes=1 << 20, max_rows=1000).first_revision == 11
-    low.release()
-    while us.machine.compact_step():
-        pass
-    assert us.machine.rows_after(20, max_bytes=1 << 20, max_rows=1000).first_revision == 21
-    with pytest.raises(Compacted):
-        us.machine.rows_after(19, max_bytes=1 << 20, max_rows=1000)
-    high.move(30)
-    high.move(25)
-    assert high.revision == 30
 
 
 def test_a_transfer_goes_on_where_it_stopped_also_after_a_restart_and_with_another_sender(
