@@ -19,6 +19,7 @@ from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.scene import Scene
+from rstore_operator.failover.unfinished import unfinished
 from rstore_operator.failover.unplanned import begin_unplanned, convert
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import warning_of
@@ -57,6 +58,7 @@ def consider(scene: Scene, reply: Answer) -> None:
                 _forced(scene, scene.commands.failover_to, reply)
         else:
             _automatic(scene, reply)
+        _finish(scene, reply)
         _failback(scene, reply)
     elif reply.intent is scene.status.failover and reply.intent.mode == PLANNED:
         _rescue(scene, reply.intent, reply)
@@ -144,6 +146,24 @@ def _automatic(scene: Scene, reply: Answer) -> None:
     reply.blocked, reply.blocked_reason = _obstacle(scene, quiet.lost, quiet.doubt)
     if not reply.blocked:
         _start(scene, AUTOMATIC, Trigger.PRIMARY_LOST, "", reply)
+
+
+def _finish(scene: Scene, reply: Answer) -> None:
+    """Bring a failover to its end that somebody has begun, whatever the policy: without it the store stays as it is.
+
+    The old primary is chosen again if it has most data.
+    """
+    if reply.intent is not None or scene.spec is None:
+        return
+    delay_ms = scene.failover.failover_delay_ms
+    reason = unfinished(scene.truth, scene.observed, scene.voters, delay_ms=delay_ms, now=scene.clock.now)
+    if not reason:
+        return
+    shortfall = scene.voters.shortfall(_reachable(scene))
+    if shortfall:
+        reply.blocked, reply.blocked_reason = shortfall, "NoMajority"
+    else:
+        _start(scene, AUTOMATIC, Trigger.PRIMARY_LOST, "", reply, reason=reason, cut_off=False)
 
 
 def _replace_cut_off(scene: Scene, reply: Answer) -> None:
@@ -241,7 +261,11 @@ def _failback(scene: Scene, reply: Answer) -> None:
     reply.accepted = True
 
 
-def _start(scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer, *, reason: str = "") -> None:
+def _start(
+    scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer, *, reason: str = "",
+    cut_off: bool | None = None,
+) -> None:  # fmt: skip
+    """``cut_off``: whether the primary is not to be chosen again; None: not while it holds no lease."""
     truth = scene.truth
     stopped_at = scene.observed.silent_since.get(truth.primary_region)
     if scene.without_primary:
@@ -258,7 +282,7 @@ def _start(scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer
         stopped_at=stopped_at,
         last_known_revision=_last_known(scene, truth.primary_region),
         reason=reason,
-        cut_off=scene.without_primary,
+        cut_off=scene.without_primary if cut_off is None else cut_off,
     )
     reply.accepted = True
 
