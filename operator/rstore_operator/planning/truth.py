@@ -21,19 +21,24 @@ class Truth:
 
 
 def read_truth(observed: Observed, status: StoreStatus) -> Truth:
-    """Join what the replicas answered with what status remembers; the higher epoch wins."""
-    replicas = observed.replicas()
+    """Join what the replicas answered with what status and this process remember; the higher epoch wins."""
+    # What a leader said last still holds when it cannot be asked: epochs only grow.
+    replicas = (*observed.replicas(), *observed.last_leaders.values())
     claims = [(replica.epoch, replica.region) for replica in replicas if replica.primary and replica.epoch > 0]
-    remembered = (status.epoch, status.primary_region) if status.epoch and status.primary_region else None
-    epoch, primary = max([*claims, *([remembered] if remembered else [])], default=(0, ""))
+    topologies = [replica.topology for replica in replicas if replica.topology is not None]
+    # Of the first epoch, regions are told before it begins.
+    claims += [(topology.epoch, topology.primary_region) for topology in topologies if topology.epoch > 1]
+    if status.epoch and status.primary_region:
+        claims.append((status.epoch, status.primary_region))
+    epoch, primary = max(claims, default=(0, ""))
     promised = max([status.promised_epoch, *(replica.promised_epoch for replica in replicas)])
     known = [epoch, promised, status.epoch, *(replica.epoch for replica in replicas)]
-    known += [replica.topology.epoch for replica in replicas if replica.topology]
+    known += [topology.epoch for topology in topologies]
     known += [receipt.epoch for receipt in status.history]
     if status.failover is not None:
         known.append(status.failover.epoch)
     return Truth(
-        store_ids=frozenset(replica.store_id for replica in replicas if replica.store_id),
+        store_ids=frozenset(replica.store_id for replica in observed.replicas() if replica.store_id),
         primary_region=primary,
         epoch=epoch,
         highest_epoch=max(known),

@@ -1,0 +1,41 @@
+"""A status that was lost, or restored from an older copy, does not make an old primary of yesterday the primary."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from unit.operator.lossy_world import LossyWorld, Memory, running
+
+
+def after_a_failover() -> tuple[LossyWorld, dict]:
+    """The old primary answers again, alone; the new one does not. And the status before the failover."""
+    world = running()
+    before = copy.deepcopy(world.status)
+    world.regions["us-east"].up = False
+    world.cut.add("us-east")
+    world.run(10)
+    assert world.status["primaryRegion"] == "ap-south"
+    world.regions["us-east"].up = True
+    world.regions["ap-south"].up = False
+    return world, before
+
+
+@pytest.mark.parametrize("status", ["lost", "restored"])
+def test_what_another_region_was_told_counts(status: str) -> None:
+    world, before = after_a_failover()
+    world.memory = Memory()
+    world.status = before if status == "restored" else {}
+    decided = world.decide()
+    assert (decided.status.primary_region, decided.status.epoch) == ("ap-south", 2)
+    world.run(10)  # write() checks that two never acknowledge
+
+
+def test_what_this_operator_saw_counts() -> None:
+    world, before = after_a_failover()
+    world.regions["us-east"].up = True
+    world.regions["eu-west"].up = False
+    world.status = before
+    decided = world.decide()
+    assert (decided.status.primary_region, decided.status.epoch) == ("ap-south", 2)
+    assert decided.status.promised_epoch == 2
