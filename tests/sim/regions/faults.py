@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sim.fault_rows import FaultRows, Kinds, only_kinds
+from sim.fault_rows import FaultRows, Kinds
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
 from sim.regions.faults_operator import OperatorFaults
@@ -50,7 +50,7 @@ class RegionFaults:
             *LineFaults(self._stage).kinds,
             *self._operators.kinds,
             *self.requests.kinds,
-            *(Restores(self._stage).kinds if only_kinds() else []),
+            *Restores(self._stage).kinds,
             *(edits if shape.edited else []),
         ]
 

@@ -63,13 +63,16 @@ def unsettled(kube: Kube, fleet: Fleet) -> str:
 
 
 def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, violated: Callable[[str], None]) -> None:
-    """Whoever takes over unplanned has most of all that were fenced, unless somebody accepted that it has not."""
+    """Whoever takes over unplanned has most of all that were fenced, unless somebody accepted that it has not; a
+    primary that is cut off from the other regions does not count.
+    """
     if intent.get("step") != "Promoting" or intent.get("mode") == "Planned":
         return
     assert operator.reconciler is not None
     answers = [item for item in operator.reconciler._fences.values() if item.epoch == intent["epoch"]]
     chosen = next((item for item in answers if item.region == intent["to"]), None)
-    best = max(answers, key=lambda item: (item.data_epoch, item.revision), default=None)
+    able = [item for item in answers if not intent.get("cutOff") or item.region != intent["from"]]
+    best = max(able, key=lambda item: (item.data_epoch, item.revision), default=chosen)
     if chosen is None or best is None:
         violated(f"{operator.name} promotes {intent['to']} in epoch {intent['epoch']}, fenced by {answers}")
     elif (chosen.data_epoch, chosen.revision) < (best.data_epoch, best.revision):
