@@ -10,6 +10,7 @@ import pytest
 from e2e.faults.scene import LEASE_SECONDS, OPERATOR, Scene, gap_since
 from rstore_cli.demo.store import Store
 
+FAILOVER_DELAY_SECONDS = 2.0
 NAME = "pair"
 
 
@@ -76,6 +77,24 @@ async def test_without_its_witness_the_primary_needs_the_other_region(two):
             assert load.ledger.acks[-1].answered_at - lost_at <= LEASE_SECONDS, "one of three voters is no majority"
             assert (await two.store.status())["epoch"] == epoch
         await load.wait_acknowledged(20, timeout_seconds=30)
+        two.links.clear()
+        await two.store.wait_steady(primary=primary, timeout_seconds=120)
+    assert (await two.store.status())["epoch"] == epoch
+    await two.judge(load, nothing_quarantined=True)
+
+
+@pytest.mark.timeout(300)
+async def test_cut_off_from_each_other_the_primary_goes_on_with_the_witness(two):
+    primary, epoch = await two.primary(), (await two.store.status())["epoch"]
+    async with two.writing([primary], per_region=2) as load:
+        began = time.monotonic()
+        two.isolate(primary, *await two.others(primary))
+        await asyncio.sleep(2 * LEASE_SECONDS + FAILOVER_DELAY_SECONDS)  # what is waited for is that nothing happens
+        await load.wait_acknowledged(20, timeout_seconds=10)
+        assert gap_since(load, began) < 2, "two of three voters are there"
+        status = await two.store.status()
+        assert (status["primaryRegion"], status["epoch"]) == (primary, epoch)
+        assert "failover" not in status
         two.links.clear()
         await two.store.wait_steady(primary=primary, timeout_seconds=120)
     assert (await two.store.status())["epoch"] == epoch
