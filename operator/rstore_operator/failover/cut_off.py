@@ -9,6 +9,7 @@ from rstore_operator.planning.observed import Observed
 from rstore_operator.planning.truth import Truth
 from rstore_operator.planning.without_lease import is_stuck, streams_to
 from rstore_operator.resource.commands import Commands
+from rstore_operator.resource.state import PLANNED, Outcome, Receipt
 
 
 @dataclass(frozen=True)
@@ -22,33 +23,46 @@ class CutOff:
         return f"it holds no lease, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
 
 
-def cut_off(truth: Truth, observed: Observed, voters: Electorate, *, delay_ms: int) -> CutOff | None:
+def cut_off(
+    truth: Truth, observed: Observed, voters: Electorate, *, last: Receipt | None, delay_ms: int
+) -> CutOff | None:
     """Judge the primary region; None unless its leader answers, holds no lease, and a majority has not renewed it.
 
-    Only voters that granted in this very epoch count. A primary that was made so while the regions do not reach each
-    other never gets a lease, and is not replaced again and again.
+    Only voters that granted in this very epoch count, or before the switchover that came to nothing and gave the region
+    this epoch. A primary that was made so while the regions do not reach each other never gets a lease, and is not
+    replaced again and again.
     """
     primary = truth.primary_region
     if not is_stuck(primary, observed) or observed.without_lease_seconds[primary] * 1000 < delay_ms:
         return None
-    ages = _ages_ms(truth, observed, voters)
+    ages = _ages_ms(truth, observed, voters, since_epoch=1 if _stayed(truth, last) else truth.epoch)
     late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
     return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if voters.decides(late) else None
 
 
 def unrenewed_seconds(truth: Truth, observed: Observed, voters: Electorate) -> float:
     """For how long a primary without the lease has acknowledged nothing, at most."""
-    ages = _ages_ms(truth, observed, voters)
+    ages = _ages_ms(truth, observed, voters, since_epoch=truth.epoch)
     return min(ages.values()) / 1000 if ages else observed.without_lease_seconds.get(truth.primary_region, 0.0)
 
 
-def _ages_ms(truth: Truth, observed: Observed, voters: Electorate) -> dict[str, int]:
-    """How long ago the other regions granted last, where they did in this epoch."""
+def _stayed(truth: Truth, last: Receipt | None) -> bool:
+    """Whether the present epoch is that of a switchover after which the old primary was primary again."""
+    return last is not None and (last.mode, last.epoch, last.from_region, last.outcome) == (
+        PLANNED,
+        truth.epoch,
+        truth.primary_region,
+        Outcome.ABORTED,
+    )
+
+
+def _ages_ms(truth: Truth, observed: Observed, voters: Electorate, *, since_epoch: int) -> dict[str, int]:
+    """How long ago the other regions granted last, where they did in that epoch or later."""
     leaders = {name: observed.leader(name) for name in voters.regions - {truth.primary_region}}
     return {
         name: leader.granted.age_ms
         for name, leader in leaders.items()
-        if leader is not None and leader.granted is not None and leader.granted.epoch == truth.epoch
+        if leader is not None and leader.granted is not None and leader.granted.epoch >= since_epoch
     }
 
 

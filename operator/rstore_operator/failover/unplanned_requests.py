@@ -171,7 +171,8 @@ def _replace_cut_off(scene: Scene, reply: Answer) -> None:
     primary, delay_ms = scene.truth.primary_region, scene.failover.failover_delay_ms
     without_seconds = scene.observed.without_lease_seconds.get(primary)
     reply.suspicious = without_seconds is not None and without_seconds < SUSPICIOUS_SECONDS + delay_ms / 1000
-    found = cut_off(scene.truth, scene.observed, scene.voters, delay_ms=delay_ms)
+    last = scene.status.history[-1] if scene.status.history else None
+    found = cut_off(scene.truth, scene.observed, scene.voters, last=last, delay_ms=delay_ms)
     if found is None:
         return
     if scene.failover.policy != "Automatic":

@@ -173,6 +173,25 @@ def test_a_crash_at_any_moment_is_resumed(crash_at: int, before_actions: bool) -
     assert world.write()
 
 
+def test_cut_off_in_the_middle_of_a_switchover_it_is_replaced_once_that_has_come_to_nothing() -> None:
+    """Nobody granted in the epoch that it got back; they did before."""
+    world = fresh()
+    cut_off(world, "us-east")
+    world.annotations[FAILOVER_TO] = "eu-west"  # while the lease still runs
+    world.run(20)
+    assert step_of(world) == "CatchingUp"
+    world.run(25)
+    assert [receipt["outcome"] for receipt in world.status["history"]] == ["Aborted", "Succeeded"]
+    assert world.status["history"][-1]["trigger"] == "LeaseLost"
+    assert world.status["primaryRegion"] == "ap-south"
+    world.run(30)
+    assert world.status["epoch"] == 3
+    world.cut.clear()
+    world.run(3)
+    world.check_nothing_vanished()
+    assert world.status["phase"] == "Steady"
+
+
 # ---------------------------------------------------------------------------------------------- what may be lost
 def test_semi_sync_loses_nothing_and_what_was_not_acknowledged_does_not_stop_it() -> None:
     world = fresh("semi sync")
