@@ -142,6 +142,9 @@ class Ledger:
 
     def _check_revisions(self, host: Host, machine: Machine, before: int, kind: str) -> None:
         history = machine.state.history
+        if kind == "snapshot":  # what is there need not begin where the region stood, nor in the same epoch
+            self._check_snapshot(host, machine)
+            return
         try:
             packed = machine.rows_after(before, max_bytes=1 << 28, max_rows=1 << 24).packed
         except Compacted:

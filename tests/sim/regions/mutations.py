@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
-from rstore_api.voters import voters
-from rstore_operator import plan, reconcile
+from rstore_operator import reconcile
 from rstore_operator.failover import unplanned, unplanned_requests
-from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc import leave
@@ -86,35 +84,6 @@ def forget_the_promise(original: Any) -> Any:
     return save_region
 
 
-def count_voters_by_the_spec(_original: Any) -> Any:
-    """Who votes is what the spec says now, whatever the primary goes by."""
-
-    def electorate(_observed: Any, wanted: Any, *_more: Any) -> Electorate:
-        return Electorate(frozenset({voters(wanted) or frozenset(wanted)}))
-
-    return electorate
-
-
-def take_it_for_a_new_store(original: Any) -> Any:
-    """Without a status nothing is known, whatever the regions say."""
-
-    def read_truth(observed: Any, status: Any) -> Any:
-        found = original(observed, status)
-        return found if status.epoch else replace(found, primary_region="", epoch=0)
-
-    return read_truth
-
-
-def forget_longer_leases(_original: Any) -> Any:
-    """Of grants nothing is known but the lease that is configured now."""
-
-    def remaining(self: Granter, now: float, leader_since: float, _bound_seconds: float) -> float:
-        own = max(0.0, self._granted_until - now)
-        return max(own, self._duration) if now - leader_since < self._duration else own
-
-    return remaining
-
-
 def end_pods_first(original: Any) -> Any:
     """A region has as many pods as it is to have at once, whoever still counts in its group."""
 
@@ -157,11 +126,6 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "acknowledge-without-other-regions": Mutation(10, ((SemiSync, "allowed", acknowledge_without_other_regions),)),
     "keep-the-tail": Mutation(10, ((leave, "undo", keep_the_tail),)),
     "forget-the-promise": Mutation(20, ((Store, "save_region", forget_the_promise),)),
-    "count-voters-by-the-spec": Mutation(20, ((plan, "electorate", count_voters_by_the_spec),), ("edit_while_cut",)),
-    "take-it-for-a-new-store": Mutation(3, ((plan, "read_truth", take_it_for_a_new_store),), ("lose_status",)),
-    "forget-longer-leases": Mutation(
-        20, ((Granter, "remaining", forget_longer_leases),), ("change_lease", "force_while_unseen")
-    ),
     "end-pods-first": Mutation(10, ((effective, "plan_scaling", end_pods_first),), ("scale_region",)),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)

@@ -175,8 +175,8 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
     """What a receipt says wrongly about what was lost; "" when none does.
 
     A revision is counted by the failover that first left it out. One that came back, because the region that has it
-    took over later, may be counted as well: when the receipt was written, it was not to be had; and once more if it was
-    left out again.
+    took over later, may be counted as well, or not: when the receipt was written, it was not to be had; and once more
+    if it was left out again.
     """
     final = ledger.chain(newest_revision(ledger))
     told = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
@@ -188,7 +188,9 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
             kept = ledger.chain(start.parent_revision)
             left_out = {found for found in unseen - kept if ledger.revisions[found].epoch < epoch}
             unseen -= left_out
-            lost, most = left_out - final, left_out | (before - kept)
+            later = [found.parent_revision for number, found in ledger.starts.items() if number > epoch]
+            back = final.union(*(ledger.chain(revision) for revision in later if revision))
+            lost, most = left_out - back, left_out | (before - kept)
             says = told.get(epoch, len(lost))
             if not len(lost - uncounted) <= says <= len(most):
                 return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
