@@ -37,6 +37,8 @@ FRAME_HEADER = struct.Struct(">QII")
 _HEADERS = struct.Struct(">QIIBBHQQq")
 """Of a frame and of the body in it."""
 _unpack_headers = _HEADERS.unpack_from
+_HEADERS_BYTES = _HEADERS.size
+_FRAME_HEADER_BYTES = FRAME_HEADER.size
 _ROW_KEY_BYTES = 12
 
 Frame = tuple[int, int, bytes, bytes, bytes, int, int]
@@ -137,29 +139,29 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
     if google_crc32c.value(payload) != checksum:
         raise DamagedRows("the checksum of a batch does not match its rows")
     result: list[Frame] = []
-    offset, end = 0, len(payload)
-    last_revision = last_sub = 0
+    offset, end, last_revision, last_sub = 0, len(payload), 0, 0
     while offset < end:
-        if end - offset < _HEADERS.size:
+        key_at = offset + _HEADERS_BYTES
+        if key_at > end:
             raise _damage(payload, offset, len(result))
         revision, sub, body_bytes, form, flags, key_bytes, created, version, lease = _unpack_headers(payload, offset)
-        key_at = offset + _HEADERS.size
-        after_key, after = key_at + key_bytes, offset + FRAME_HEADER.size + body_bytes
-        is_put = not flags and version and 0 < created <= revision
-        is_deletion = flags == FLAG_DELETION and after == after_key and not (created or version or lease)
-        if (
-            after > end
-            or after < after_key
-            or form != FORMAT_VERSION
-            or not 0 < key_bytes <= MAX_KEY_BYTES
-            or not (is_put or is_deletion)
-        ):
+        body_at = offset + _FRAME_HEADER_BYTES
+        after_key, after = key_at + key_bytes, body_at + body_bytes
+        if flags:
+            is_sound = flags == FLAG_DELETION and after == after_key and not (created or version or lease)
+        else:
+            is_sound = version != 0 and 0 < created <= revision and after_key <= after
+        if not is_sound or after > end or form != FORMAT_VERSION or not 0 < key_bytes <= MAX_KEY_BYTES:
             raise _damage(payload, offset, len(result))
         if in_order and revision <= last_revision and (revision < last_revision or sub <= last_sub):
             raise DamagedRows(f"row {revision}.{sub} follows row {last_revision}.{last_sub}")
         last_revision, last_sub = revision, sub
-        row_key, body = payload[offset : offset + _ROW_KEY_BYTES], payload[offset + FRAME_HEADER.size : after]
-        result.append((revision, sub, row_key, body, payload[key_at:after_key], created, version))
+        row_key, body, key = (
+            payload[offset : offset + _ROW_KEY_BYTES],
+            payload[body_at:after],
+            payload[key_at:after_key],
+        )
+        result.append((revision, sub, row_key, body, key, created, version))
         offset = after
     if len(result) != count:
         raise DamagedRows(f"the header says {count} rows, there are {len(result)}")

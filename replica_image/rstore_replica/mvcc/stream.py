@@ -83,7 +83,8 @@ def check_rows(batch: StreamBatch) -> list[rows.Frame] | StoreError:
     if len(frames) != batch.row_count:
         return InvalidRequest(f"the batch says {batch.row_count} rows, there are {len(frames)}")
     revision, last_sub = batch.prev_revision, -1
-    for row_revision, sub, *_ in frames:
+    for frame in frames:
+        row_revision, sub = frame[0], frame[1]
         if row_revision == revision and sub == last_sub + 1 and last_sub >= 0:
             last_sub = sub
         elif sub == 0 and (row_revision == revision + 1 or row_revision == after_jumps(batch.history, revision) + 1):
