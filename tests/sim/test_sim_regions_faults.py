@@ -21,7 +21,7 @@ SEEDS = range(12)
         ("create_again", ["regions_ended"]),
         ("lose_status", ["lose_status"]),
         ("restore_status", ["restore_status"]),
-        ("cut_primary_from_regions", ["cut_primary_from_regions"]),
+        ("cut_primary_from_regions", ["failovers"]),
         ("cut_one_way", ["cut_one_way"]),
     ],
 )

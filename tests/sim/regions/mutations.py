@@ -84,6 +84,15 @@ def forget_the_promise(original: Any) -> Any:
     return save_region
 
 
+def leave_it_unfinished(_original: Any) -> Any:
+    """A failover whose record is lost is nobody's business."""
+
+    def unfinished(*_given: Any, **_more: Any) -> str:
+        return ""
+
+    return unfinished
+
+
 def end_pods_first(original: Any) -> Any:
     """A region has as many pods as it is to have at once, whoever still counts in its group."""
 
@@ -126,6 +135,9 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "acknowledge-without-other-regions": Mutation(10, ((SemiSync, "allowed", acknowledge_without_other_regions),)),
     "keep-the-tail": Mutation(10, ((leave, "undo", keep_the_tail),)),
     "forget-the-promise": Mutation(20, ((Store, "save_region", forget_the_promise),)),
+    "leave-it-unfinished": Mutation(
+        5, ((unplanned_requests, "unfinished", leave_it_unfinished),), ("lose_status", "force_while_unseen")
+    ),
     "end-pods-first": Mutation(10, ((effective, "plan_scaling", end_pods_first),), ("scale_region",)),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
