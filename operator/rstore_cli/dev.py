@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
 from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
+from rstore_devcluster.links.control import FaultError, LinkFaults
 
 from rstore_cli import dev_fault
 from rstore_cli.demo.helm import Helm
@@ -75,6 +76,11 @@ def up(
             raise UsageError(f"--node takes NAME=REGION, not {item!r}")
     directory = _directory(name, data_dir)
     already = read_state(directory) is not None
+    if already and faults:
+        try:
+            LinkFaults(directory).faults()
+        except FaultError as error:
+            raise CliError(f"the local cluster {name!r} is running already", hint=f"{error}; its data stays") from error
     try:
         state = start(directory, wait_seconds=wait_seconds, nodes=node or [], faults=faults)
     except DaemonError as error:

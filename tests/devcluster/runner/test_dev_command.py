@@ -92,6 +92,23 @@ def test_up_status_kubeconfig_down(dev: Dev) -> None:
     assert "rstore dev up" in refused.stderr
 
 
+def test_the_operator_is_installed_without_helm_and_what_cannot_be_done_says_what_to_do(dev: Dev) -> None:
+    dev("up")
+    nowhere = dev("install", "--chart=nowhere", check=False)
+    assert nowhere.returncode == 1
+    assert "--chart" in nowhere.stderr
+    chart = Path(__file__).resolve().parents[3] / "charts" / "replicated-store-operator"
+    assert "rstore-system" in dev("install", f"--chart={chart}").stdout
+    deployments = dev.kubectl("get", "deployments", "-n", "rstore-system", "-o", "name")
+    assert "rstore-replicated-store-operator" in deployments
+    again = dev("install", f"--chart={chart}", check=False)
+    assert again.returncode == 1
+    assert "kubectl get deployment -n rstore-system" in again.stderr
+    relays = dev("up", "--faults", check=False)
+    assert relays.returncode == 1
+    assert "rstore dev down" in relays.stderr
+
+
 def test_pods_end_with_a_daemon_that_was_killed_and_it_can_be_started_again(dev: Dev) -> None:
     dev("up")
     dev.kubectl("apply", "-f", "-", stdin=json.dumps(POD))
