@@ -38,7 +38,7 @@ from rstore_operator.planning.regions_status import region_statuses, summary
 from rstore_operator.planning.topology import held_regions, held_sync, region_topology, sync_of
 from rstore_operator.planning.truth import Truth, read_truth
 from rstore_operator.planning.without_lease import no_lease_message
-from rstore_operator.planning.witness_lease import asked_lease_ms, next_witness_lease
+from rstore_operator.planning.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
 from rstore_operator.resource.commands import Commands, read_commands
 from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessLease
@@ -77,6 +77,8 @@ class PlanInput:
     """The epoch of the failover on record, and when on that clock this process first saw it there."""
     witness_lease_seen_at: float | None = None
     """When on that clock this process first saw ``status.witness_lease`` as it is; None: just now."""
+    unrecorded_at: float | None = None
+    """When on that clock this process last saw no record of a store that is there; None: never."""
     known_problems: Problems | None = None
     """What the last plan found wrong with the objects: given when none of them has changed since, so that they need
     not be compared again."""
@@ -167,7 +169,8 @@ class _Planner:
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
         changing = bool(actions)
-        actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
+        if self._knows_grants(scene):
+            actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
         if removal:
             actions.append(RemoveAnnotations(removal))
@@ -237,6 +240,11 @@ class _Planner:
         leaders = [self.observed.leader(region) for region in self.regions]
         known = [leader.topology for leader in leaders if leader is not None]
         return all(topology is not None and topology.epoch >= intent.epoch for topology in known)
+
+    def _knows_grants(self, scene: Scene) -> bool:
+        """Whether nothing runs that was granted, to another primary perhaps, before the record was lost."""
+        at = self.given.unrecorded_at
+        return at is None or self.given.clock_seconds - at >= scene.rules.lease_ms / 1000 * CLOCK_MARGIN
 
     def _witness_lease(self, scene: Scene) -> WitnessLease:
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None

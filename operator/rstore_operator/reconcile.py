@@ -110,6 +110,7 @@ class Reconciler:
         self._fences: dict[str, FenceAnswer] = {}
         self._intent_seen_at: tuple[int, float] | None = None
         self._witness_lease_seen_at: tuple[WitnessLease, float] = (WitnessLease(), 0.0)
+        self._unrecorded_at: float | None = None
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -172,6 +173,7 @@ class Reconciler:
                 clock_seconds=self._clock(),
                 intent_seen_at=self._intent_seen_at,
                 witness_lease_seen_at=self._witness_lease_seen_at[1],
+                unrecorded_at=self._unrecorded_at,
                 known_problems=known_problems,
             )
         )
@@ -231,6 +233,8 @@ class Reconciler:
         self._fences = {name: answer for name, answer in self._fences.items() if answer.epoch == epoch}
         if self._intent_seen_at is None or self._intent_seen_at[0] != epoch:
             self._intent_seen_at = (epoch, self._clock()) if epoch else None
+        if not status.store_id and any(replica.store_id for replica in observed.replicas()):
+            self._unrecorded_at = clock
         if self._witness_lease_seen_at[0] != status.witness_lease:
             self._witness_lease_seen_at = (status.witness_lease, clock)
         return replace(

@@ -29,6 +29,7 @@ class Memory:
     without_lease: dict[str, Spell] = field(default_factory=dict)
     intent_seen_at: tuple[int, float] | None = None
     witness_lease_seen_at: tuple[WitnessLease, float] | None = None
+    unrecorded_at: float | None = None
 
 
 @dataclass
@@ -37,8 +38,8 @@ class Leases:
 
     granted: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     held: dict[str, tuple[int, float]] = field(default_factory=dict)
-    witness_offer: tuple[str, int, float, int] | None = None
-    """Region, epoch, when the round was sent, its number."""
+    offers: dict[str, tuple[int, float, int]] = field(default_factory=dict)
+    """To the witness, by region: epoch, when the round was sent, its number."""
     votes: dict[str, dict[str, float]] = field(default_factory=dict)
     """By region and voter, for how many seconds its newest round was granted."""
     rounds: int = 0
@@ -91,6 +92,8 @@ class LossyWorld(World):
         memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
         if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:
             memory.intent_seen_at = (epoch, self.seconds) if epoch else None
+        if not self.status.get("storeId") and any(region.store_id for region in self.regions.values()):
+            memory.unrecorded_at = self.seconds
         lease = status_from_json(self.status).witness_lease
         if memory.witness_lease_seen_at is None or memory.witness_lease_seen_at[0] != lease:
             memory.witness_lease_seen_at = (lease, self.seconds)
@@ -106,8 +109,8 @@ class LossyWorld(World):
     def _with_lease(self, replica: ReplicaStatus) -> ReplicaStatus:
         epoch, granted_at, until = self.leases.granted.get(replica.region, (0, 0.0, 0.0))
         remaining = max(0, round((until - self.seconds) * 1000))
-        offer = self.leases.witness_offer
-        number = offer[3] if offer and offer[:2] == (replica.region, replica.epoch) else 0
+        offer = self.leases.offers.get(replica.region)
+        number = offer[2] if offer and offer[0] == replica.epoch else 0
         return replace(
             replica,
             granted=Granted(epoch, round((self.seconds - granted_at) * 1000) if epoch else 0, remaining),
@@ -143,6 +146,7 @@ class LossyWorld(World):
                 clock_seconds=self.seconds,
                 intent_seen_at=memory.intent_seen_at,
                 witness_lease_seen_at=memory.witness_lease_seen_at[1] if memory.witness_lease_seen_at else None,
+                unrecorded_at=memory.unrecorded_at,
                 known_problems=None if self.compare_objects else (),
             )
         )
@@ -176,11 +180,11 @@ class LossyWorld(World):
 
     def _witness(self, action: GrantLease) -> None:
         promised = max(self.status.get("promisedEpoch", 0), self.status.get("failover", {}).get("epoch", 0))
-        offer = self.leases.witness_offer
+        offer = self.leases.offers.get(action.region)
         if self.status.get("witnessLease", {}).get("grantsMs", 0) < action.lease_ms:
             return
-        if promised <= action.epoch and offer and offer[:2] == (action.region, action.epoch):
-            self._count(action.region, action.epoch, offer[2], WITNESS, self.lease_of(action.region))
+        if promised <= action.epoch and offer and offer[0] == action.epoch:
+            self._count(action.region, action.epoch, offer[1], WITNESS, self.lease_of(action.region))
 
     def _check_promotion(self, action: Promote) -> None:
         """At the moment of a promotion no lower epoch may still hold a lease."""
@@ -205,7 +209,7 @@ class LossyWorld(World):
             self.leases.rounds += 1
             self.leases.votes[region.name] = {}
             board = voters([item.name for item in region.topology.regions])
-            self.leases.witness_offer = (region.name, region.epoch, self.seconds, self.leases.rounds)
+            self.leases.offers[region.name] = (region.epoch, self.seconds, self.leases.rounds)
             for voter in sorted(board - {WITNESS}):
                 other = self.regions.get(voter)
                 if other is None or voter in self.dead:

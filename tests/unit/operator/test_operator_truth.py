@@ -39,3 +39,22 @@ def test_what_this_operator_saw_counts() -> None:
     decided = world.decide()
     assert (decided.status.primary_region, decided.status.epoch) == ("ap-south", 2)
     assert decided.status.promised_epoch == 2
+
+
+def test_a_witness_that_has_lost_its_record_waits_for_what_it_may_have_granted() -> None:
+    world = running([("us-east", 1), ("eu-west", 1)])
+    world.regions["us-east"].up = False
+    world.cut.add("us-east")
+    world.run(10)
+    assert world.status["primaryRegion"] == "eu-west"
+    assert world.holds("eu-west")
+    world.regions["us-east"].up = True
+    world.regions["eu-west"].up = False  # it goes on for as long as it holds its lease
+    world.status, world.memory = {}, Memory()
+    world.run(8)  # write() checks that two never acknowledge
+    world.regions["eu-west"].up = True
+    world.cut.clear()
+    world.run(8)
+    assert world.status["primaryRegion"] == "eu-west"
+    assert world.write()
+    world.check_nothing_vanished()
