@@ -30,8 +30,8 @@ async def port_forward(call: Call, data: bytes) -> web.StreamResponse:
     pod = call.store.get("pods", call.namespace, call.info.name)
     if call.request.headers.get("Upgrade", "").lower() != "websocket":
         raise not_implemented(
-            "port-forwarding by kubectl is not supported by this local cluster: connect to the addresses of its pods and "
-            f"Services, which are this machine's ({default_address(pod)} is the pod's)"
+            "port-forwarding by kubectl is not supported by this local cluster: connect to the addresses of its pods "
+            f"and Services, which are this machine's ({default_address(pod)} is the pod's)"
         )
     offered = [item.strip() for item in call.request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     if PROTOCOL not in offered:

@@ -87,6 +87,7 @@ class LinkFaults:
             said = json.loads((self._directory / STATE_FILE).read_text())
         except FileNotFoundError:
             raise FaultError(
-                "this local cluster runs without relays between its places; `rstore dev down`, then `rstore dev up --faults`"
+                "this local cluster runs without relays between its places; "
+                "`rstore dev down`, then `rstore dev up --faults`"
             ) from None
         return _State(str(said["version"]), tuple(said["places"]), str(said["problem"]))
