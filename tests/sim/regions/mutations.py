@@ -125,16 +125,27 @@ class Mutation:
 
 
 REGION_MUTATIONS: dict[str, Mutation] = {
-    "grant-to-two-epochs": Mutation(10, ((Granter, "may_grant", grant_to_two_epochs),)),
-    "skip-the-wait": Mutation(20, ((unplanned, "clear", skip_the_wait),)),
+    "grant-to-two-epochs": Mutation(
+        10, ((Granter, "may_grant", grant_to_two_epochs),), ("force_while_unseen", "return_during_failover")
+    ),
+    "skip-the-wait": Mutation(10, ((unplanned, "clear", skip_the_wait),), ("force_while_unseen",)),
     "promote-the-second-best": Mutation(
         10,
         ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
+        ("lose_primary_with_a_tail",),
     ),
-    "acknowledge-without-lease": Mutation(10, ((Batcher, "__init__", acknowledge_without_lease),)),
-    "acknowledge-without-other-regions": Mutation(10, ((SemiSync, "allowed", acknowledge_without_other_regions),)),
-    "keep-the-tail": Mutation(10, ((leave, "undo", keep_the_tail),)),
-    "forget-the-promise": Mutation(20, ((Store, "save_region", forget_the_promise),)),
+    "acknowledge-without-lease": Mutation(
+        10,
+        ((Batcher, "__init__", acknowledge_without_lease),),
+        ("return_during_failover", "cut_primary_from_regions"),
+    ),
+    "acknowledge-without-other-regions": Mutation(
+        10, ((SemiSync, "allowed", acknowledge_without_other_regions),), ("cut_regions", "lose_replica")
+    ),
+    "keep-the-tail": Mutation(20, ((leave, "undo", keep_the_tail),), ("lose_primary_with_a_tail",)),
+    "forget-the-promise": Mutation(
+        10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")
+    ),
     "leave-it-unfinished": Mutation(
         5, ((unplanned_requests, "unfinished", leave_it_unfinished),), ("lose_status", "force_while_unseen")
     ),
