@@ -19,6 +19,7 @@ from bench.results import Row, save, wanted
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import PutRequest, PutResponse, TxnRequest
 from rstore_api.proto.rstore_pb2 import RequestId, RewindStep
+from rstore_replica.api.batcher import BatchLimits
 from rstore_replica.mvcc import compaction
 from rstore_replica.mvcc.dedup import BOUNDS, RequestMemory
 from rstore_replica.mvcc.machine import BEHIND_STEP_ROWS
@@ -34,6 +35,8 @@ T = TypeVar("T")
 CONFIG = ReplicationConfig("us", "us-0")
 VALUE = bytes(128)
 ANSWER = PutResponse(prev_kv=KeyValue(key=b"k", value=bytes(200)))
+BATCH_ROWS = CONFIG.max_batch_rows
+TRANSACTIONS = BatchLimits().max_entry_operations // 128
 ROUNDS = 5
 
 
@@ -81,33 +84,33 @@ def writes(steps: Steps, directory: Path) -> None:
     """What the primary's clients can ask for in one entry, and what that is on the replicas of other regions."""
     us, eu = Replica(directory / "us"), Replica(directory / "eu", "eu")
     fill(us, 20_000)
-    eu.follow(us, max_rows=2000)
+    eu.follow(us, max_rows=BATCH_ROWS)
     for number in range(ROUNDS):
         with timed(steps, us, "write: 512 puts of 128 bytes"):
             us.write(*[PutRequest(key=key(number * 512 + n), value=VALUE) for n in range(512)])
-        with timed(steps, us, "write: 32 transactions of 128 puts"):
+        with timed(steps, us, f"write: {TRANSACTIONS} transactions of 128 puts"):
             transactions = [
                 TxnRequest(success=operations([PutRequest(key=key(t * 128 + n), value=VALUE) for n in range(128)]))
-                for t in range(32)
+                for t in range(TRANSACTIONS)
             ]
             us.write(*transactions)
         with timed(steps, us, "write: a put of 1.5 MiB"):
             us.put(b"large", bytes(1536 << 10))
-        eu.follow(us, max_rows=2000)
+        eu.follow(us, max_rows=BATCH_ROWS)
         with timed(steps, us, "write: delete of 10,000 keys"):
             us.delete(b"key/", b"key/0000490000")
         with timed(steps, eu, "rows: delete of 10,000 keys"):
-            eu.follow(us, max_rows=2000)
+            eu.follow(us, max_rows=BATCH_ROWS)
         fill(us, 20_000, begin=0)
-        with timed(steps, eu, "rows: a batch of 2,000"):
+        with timed(steps, eu, f"rows: a batch of {BATCH_ROWS:,}"):
             while eu.machine.revision < us.machine.revision:
                 at = eu.machine.revision
                 found = steps.time(
-                    "source: reading a batch of 2,000",
-                    lambda at=at: us.machine.rows_after(at, max_bytes=1 << 20, max_rows=2000),
+                    f"source: reading a batch of {BATCH_ROWS:,}",
+                    lambda at=at: us.machine.rows_after(at, max_bytes=1 << 20, max_rows=BATCH_ROWS),
                 )
                 del found
-                eu.receive(us.batch_after(at, max_rows=2000))
+                eu.receive(us.batch_after(at, max_rows=BATCH_ROWS))
     us.compact(us.machine.revision)
     while steps.time("compaction: a step", lambda: us.machine.compact_step(compaction.DEFAULT_STEP_ROWS)):
         if len(steps.found["compaction: a step"]) == 100:
@@ -120,7 +123,7 @@ def leaving_a_tail(steps: Steps, directory: Path) -> None:
     """An old primary comes back."""
     us, eu = Replica(directory / "us"), Replica(directory / "eu", "eu")
     fill(us, 5_000)
-    follow(us, eu, max_rows=2000)
+    follow(us, eu, max_rows=BATCH_ROWS)
     fill(us, 20_000)
     us.delete(b"key/", b"key/0000300000")
     for number in range(8):
@@ -141,7 +144,7 @@ def snapshots(steps: Steps, directory: Path) -> None:
     for name, value, count in (("128 bytes", VALUE, 40_000), ("8 KiB", bytes(8 << 10), 2_000)):
         us, eu = Replica(directory / name / "us"), Replica(directory / name / "eu", "eu")
         fill(us, count, value=value)
-        eu.follow(us, max_rows=2000)
+        eu.follow(us, max_rows=BATCH_ROWS)
         remember(eu)
         fill(us, count, value=value)
         read = us.machine.snapshot_after
