@@ -46,7 +46,7 @@ class BatchLimits:
     max_entry_requests: int = 512
     max_entry_bytes: int = 1024 * 1024
     """An entry takes no further request once it holds this much; one request alone may be larger."""
-    max_entry_operations: int = 2048
+    max_entry_operations: int = 1536
     """As above: applying an entry holds up the event loop for some microseconds per operation."""
     max_in_flight_entries: int = 2
     """The second and later ones only while more waits than one entry takes: full entries cost less than early ones."""
