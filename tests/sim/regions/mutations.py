@@ -149,7 +149,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "leave-it-unfinished": Mutation(
         5, ((unplanned_requests, "unfinished", leave_it_unfinished),), ("lose_status", "force_while_unseen")
     ),
-    "end-pods-first": Mutation(10, ((effective, "plan_scaling", end_pods_first),), ("scale_region",)),
+    "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
     ),
