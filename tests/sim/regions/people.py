@@ -139,7 +139,12 @@ class Edits:
         known = {region["name"] for region in spec["regions"]}
         new = [name for name in self._stage.fleet.machines if name not in known]
         if new and len(known) < MOST_REGIONS:
-            spec["regions"].append({"name": self._rng.choice(new), "replicas": 1, "priority": 10})
+            name = self._rng.choice(new)
+            spec["regions"].append({"name": name, "replicas": self._members(name), "priority": 10})
+
+    def _members(self, region: str) -> int:
+        """As many as count by what volumes of the region are left: fewer could not elect a leader."""
+        return max(1, *(len(host.voters) for host in self._stage.fleet.machines[region]))
 
     def _without_region(self, spec: dict[str, Any]) -> None:
         regions, replication = spec["regions"], spec["replication"]
@@ -190,7 +195,15 @@ class Restores:
         await self._and_operators()
 
     async def _create_again(self) -> None:
-        if self._stage.kube.spec["persistence"]["pvcPolicy"] != "Retain":
+        """Not while regions or replicas come or go: what the spec does not name is not started again, and as many
+        replicas as it says must be able to elect a leader.
+        """
+        spec, fleet = self._stage.kube.spec, self._stage.fleet
+        changing = {region["name"] for region in spec["regions"]} != set(fleet.regions) or any(
+            {len(host.voters) for host in fleet.region(region["name"])} != {region["replicas"]}
+            for region in spec["regions"]
+        )
+        if changing or spec["persistence"]["pvcPolicy"] != "Retain":
             return
         self._stage.trace.fault("the object is deleted and made again")
         self._stage.kube.create(self._stage.kube.spec)
