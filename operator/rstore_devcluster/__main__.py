@@ -8,11 +8,11 @@ import logging
 import sys
 from pathlib import Path
 
-from .cluster import API_PORT, ClusterOptions
-from .controllers.nodes import DEFAULT_NODES, NodeSpec
-from .daemon import default_data_dir
-from .network import NetworkError
-from .serve import serve
+from rstore_devcluster.cluster import API_PORT, ClusterOptions
+from rstore_devcluster.controllers.nodes import DEFAULT_NODES, NodeSpec
+from rstore_devcluster.daemon import default_data_dir
+from rstore_devcluster.network import NetworkError
+from rstore_devcluster.serve import serve
 
 
 def parse(arguments: list[str]) -> ClusterOptions:

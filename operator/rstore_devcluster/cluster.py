@@ -14,31 +14,31 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
-from .apiserver.errors import ApiError as ServerError
-from .apiserver.options import ApiServerOptions, LogRequest
-from .apiserver.server import ApiServer
-from .controllers.api import SERVICE_ACCOUNTS, Obj
-from .controllers.budgets import BudgetController
-from .controllers.claims import ClaimController, ensure_default_class
-from .controllers.deployment import DeploymentController
-from .controllers.endpoints import EndpointsController
-from .controllers.engine import Context, Manager
-from .controllers.garbage import GarbageCollector
-from .controllers.namespaces import NamespaceController
-from .controllers.nodes import DEFAULT_NODES, NodeSpec, ensure_nodes, remove_other_nodes
-from .controllers.replicaset import ReplicaSetController
-from .controllers.scheduler import Scheduler
-from .controllers.statefulset import StatefulSetController
-from .controllers.store_api import StoreApi
-from .links.wiring import Wiring, WiringError
-from .network import ClusterNetwork, NetworkError
-from .proxy import ServiceProxy
-from .runner.access import ClusterAccess, Outlook
-from .runner.backoff import RestartPolicy
-from .runner.dns import DnsFile
-from .runner.images import DEFAULT_IMAGES
-from .runner.logs import LogQuery
-from .runner.runner import LogsError, Runner, RunnerOptions
+from rstore_devcluster.apiserver.http.errors import ApiError as ServerError
+from rstore_devcluster.apiserver.http.options import ApiServerOptions, LogRequest
+from rstore_devcluster.apiserver.http.server import ApiServer
+from rstore_devcluster.controllers.api import SERVICE_ACCOUNTS, Obj
+from rstore_devcluster.controllers.budgets import BudgetController
+from rstore_devcluster.controllers.claims import ClaimController, ensure_default_class
+from rstore_devcluster.controllers.deployment import DeploymentController
+from rstore_devcluster.controllers.endpoints import EndpointsController
+from rstore_devcluster.controllers.engine import Context, Manager
+from rstore_devcluster.controllers.garbage import GarbageCollector
+from rstore_devcluster.controllers.namespaces import NamespaceController
+from rstore_devcluster.controllers.nodes import DEFAULT_NODES, NodeSpec, ensure_nodes, remove_other_nodes
+from rstore_devcluster.controllers.replicaset import ReplicaSetController
+from rstore_devcluster.controllers.scheduler import Scheduler
+from rstore_devcluster.controllers.statefulset import StatefulSetController
+from rstore_devcluster.controllers.store_api import StoreApi
+from rstore_devcluster.links.wiring import Wiring, WiringError
+from rstore_devcluster.network import ClusterNetwork, NetworkError
+from rstore_devcluster.proxy import ServiceProxy
+from rstore_devcluster.runner.access import ClusterAccess, Outlook
+from rstore_devcluster.runner.backoff import RestartPolicy
+from rstore_devcluster.runner.dns import DnsFile
+from rstore_devcluster.runner.images import DEFAULT_IMAGES
+from rstore_devcluster.runner.logs import LogQuery
+from rstore_devcluster.runner.runner import LogsError, Runner, RunnerOptions
 
 log = logging.getLogger(__name__)
 

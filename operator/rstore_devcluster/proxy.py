@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from .controllers.api import PODS, SERVICES, Obj
-from .controllers.endpoints import is_included_ready, selects, serving, target_port
-from .controllers.engine import Context, Controller
-from .controllers.informer import Change
-from .controllers.objects import Key, is_deleting, meta
+from rstore_devcluster.controllers.api import PODS, SERVICES, Obj
+from rstore_devcluster.controllers.endpoints import is_included_ready, selects, serving, target_port
+from rstore_devcluster.controllers.engine import Context, Controller
+from rstore_devcluster.controllers.informer import Change
+from rstore_devcluster.controllers.objects import Key, is_deleting, meta
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 
-from .cluster import Cluster, ClusterOptions
-from .daemon import STATE_FILE, DaemonState, started_ticks, write_state
+from rstore_devcluster.cluster import Cluster, ClusterOptions
+from rstore_devcluster.daemon import STATE_FILE, DaemonState, started_ticks, write_state
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,12 @@ from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import PutRequest, PutResponse, TxnRequest
 from rstore_api.proto.rstore_pb2 import RequestId, RewindStep
 from rstore_replica.api.batcher import BatchLimits
-from rstore_replica.mvcc import compaction
-from rstore_replica.mvcc.dedup import BOUNDS, RequestMemory
+from rstore_replica.mvcc.data import compaction
 from rstore_replica.mvcc.machine import BEHIND_STEP_ROWS
-from rstore_replica.mvcc.tails import Leaving
+from rstore_replica.mvcc.requests.dedup import BOUNDS, RequestMemory
+from rstore_replica.mvcc.tails.facts import Leaving
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.snapshot_source import CHUNK_BYTES, CHUNK_ROWS
+from rstore_replica.replication.sending.snapshot_source import CHUNK_BYTES, CHUNK_ROWS
 from unit.mvcc.divergence_support import follow, look, promote, rewind_of
 from unit.mvcc.mvcc_support import Replica, operations
 from unit.mvcc.snapshot_support import chunks, step_of

@@ -9,7 +9,7 @@ from rstore_api.proto.rpc_pb2 import PutRequest
 from rstore_api.proto.rstore_pb2 import BootstrapRequest, Compaction, LogEntry, Topology, WriteBatch, WriteRequest
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group, Member, RaftConfig
-from rstore_replica.raft.transport import OnLink, OnMessage
+from rstore_replica.raft.links.transport import OnLink, OnMessage
 
 REGION = "us-east"
 TIMEOUT_SECONDS = 60.0

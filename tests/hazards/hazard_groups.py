@@ -9,7 +9,7 @@ from pathlib import Path
 from hazards.hazard_clock import HandClock
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import Group, LocalDisk, Member, RaftConfig
-from rstore_replica.raft.transport import OnLink, OnMessage
+from rstore_replica.raft.links.transport import OnLink, OnMessage
 
 QUICK = RaftConfig(election_timeout_min_seconds=0.2, election_timeout_max_seconds=0.3, heartbeat_seconds=0.02)
 

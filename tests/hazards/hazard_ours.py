@@ -10,8 +10,8 @@ from pathlib import Path
 from hazards.hazard_clock import HandClock
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftConfig
-from rstore_replica.raft.core import RaftCore
-from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.consensus.core import RaftCore
+from rstore_replica.raft.storage.journal import Journal
 from unit.raft.crash_disk import CrashDisk
 
 Accept = Callable[[str, str, pb.RaftEnvelope], bool]

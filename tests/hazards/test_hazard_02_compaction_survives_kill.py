@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from pysyncobj.journal import FileJournal, ResizableFile
-from rstore_replica.raft.disk import DiskFile, LocalDisk
-from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.storage.disk import DiskFile, LocalDisk
+from rstore_replica.raft.storage.journal import Journal
 
 ENTRIES = 25_000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pysyncobj.journal import FileJournal
 from rstore_replica.raft import JournalDamaged, LocalDisk
-from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.storage.journal import Journal
 
 
 def stock(path: Path, entries: int = 20) -> FileJournal:

@@ -9,8 +9,8 @@ from pathlib import Path
 from hazards.hazard_clock import HandClock
 from hazards.hazard_stock import StockGroup, stock_module
 from rstore_replica.raft import LocalDisk, RaftConfig
-from rstore_replica.raft.journal import Journal
-from rstore_replica.raft.syncobj import Engine
+from rstore_replica.raft.consensus.syncobj import Engine
+from rstore_replica.raft.storage.journal import Journal
 
 
 def test_hazard_04_stock_has_no_place_for_a_journal(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from hazards.hazard_ours import OurGroup
 from hazards.hazard_stock import StockGroup
 from pysyncobj.journal import FileJournal
 from rstore_replica.raft import LocalDisk
-from rstore_replica.raft.journal import Journal
-from rstore_replica.raft.records import Kind, pack_numbers
+from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.storage.records import Kind, pack_numbers
 
 
 def test_hazard_05_stock_acknowledges_alone_what_lies_below_a_commit_index_of_old(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from hazards.hazard_ours import OurGroup
 from hazards.hazard_stock import StockGroup, stock_module
 from hazards.hostile_bytes import Marker
 from rstore_replica.raft import LocalDisk, RaftError, SystemClock
-from rstore_replica.raft.journal import Journal
-from rstore_replica.raft.syncobj import load_module
+from rstore_replica.raft.consensus.syncobj import load_module
+from rstore_replica.raft.storage.journal import Journal
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from hazards.hazard_ours import OurGroup
 from hazards.hazard_stock import StockGroup
 from rstore_api.errors import NoLeader
-from rstore_replica.raft.barrier import Barrier
+from rstore_replica.raft.consensus.barrier import Barrier
 
 
 def test_hazard_11_stock_a_leader_that_was_replaced_reads_the_past() -> None:

@@ -14,7 +14,7 @@ from hazards.hazard_stock import stock_module
 from pysyncobj import dns_resolver
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import GrpcTransport, Member
-from rstore_replica.raft.grpc_transport import MAX_MESSAGE_BYTES
+from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
 from rstore_replica.wire.server import Server
 
 

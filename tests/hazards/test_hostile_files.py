@@ -30,9 +30,9 @@ from rstore_api.proto.rstore_pb2 import (
     WriteRequest,
 )
 from rstore_replica.config import ConfigError, parse_config
+from rstore_replica.mvcc.data.rows import DamagedRows, Row, pack_batch, unpack, unpack_batch
+from rstore_replica.mvcc.data.store import Position, StorageFailed
 from rstore_replica.mvcc.machine import ApplyBug, Machine
-from rstore_replica.mvcc.rows import DamagedRows, Row, pack_batch, unpack, unpack_batch
-from rstore_replica.mvcc.store import Position, StorageFailed
 from rstore_replica.raft import Group, Member
 from rstore_replica.tls import CertificateStore, TlsError
 from unit.server.server_certificates import Authority

@@ -13,9 +13,9 @@ from hazards.hostile_bytes import Marker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_replica.raft import JournalDamaged, LocalDisk
-from rstore_replica.raft.checkpoints import parse_manifest
-from rstore_replica.raft.journal import Journal
-from rstore_replica.raft.records import Kind, decode, encode, records_after
+from rstore_replica.raft.storage.checkpoints import parse_manifest
+from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.storage.records import Kind, decode, encode, records_after
 
 SEGMENT_BYTES = 4200
 Files = dict[str, bytes]

@@ -122,7 +122,7 @@ class Volume:
 
 
 class SimFile:
-    """An open file; see :class:`rstore_replica.raft.disk.DiskFile`."""
+    """An open file; see :class:`rstore_replica.raft.storage.disk.DiskFile`."""
 
     def __init__(self, disk: SimDisk, path: Path) -> None:
         self._disk = disk
@@ -172,7 +172,7 @@ class SimFile:
 
 
 class SimDisk:
-    """What one process sees of the volume; see :class:`rstore_replica.raft.disk.Disk`."""
+    """What one process sees of the volume; see :class:`rstore_replica.raft.storage.disk.Disk`."""
 
     def __init__(self, volume: Volume, process: Process, rng: random.Random, crash: Callable[[], None]) -> None:
         """``crash`` ends the process (and perhaps its machine) in the middle of an operation."""

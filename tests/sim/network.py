@@ -218,7 +218,7 @@ def _label(kind: str, envelope: pb.RaftEnvelope) -> str:
 
 
 class SimTransport:
-    """One process's end of its links; see :class:`rstore_replica.raft.transport.Transport`."""
+    """One process's end of its links; see :class:`rstore_replica.raft.links.transport.Transport`."""
 
     def __init__(self, network: Network, process: Process, session: int) -> None:
         self._network = network

@@ -15,7 +15,7 @@ from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.model import Model, Refused
-from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.storage.journal import Journal
 
 
 @dataclass(frozen=True)

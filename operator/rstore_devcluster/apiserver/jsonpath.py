@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 
-from .jsonobj import Json
+from rstore_devcluster.apiserver.jsonobj import Json
 
 _TOKEN = re.compile(
     r"\.(?P<key>(?:[A-Za-z0-9_$@/-]|\\\.)+|\*)"

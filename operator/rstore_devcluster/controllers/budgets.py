@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .api import PDBS, PODS, REPLICA_SETS, STATEFUL_SETS, Obj
-from .engine import Controller
-from .informer import Change
-from .objects import (
+from rstore_devcluster.controllers.api import PDBS, PODS, REPLICA_SETS, STATEFUL_SETS, Obj
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.informer import Change
+from rstore_devcluster.controllers.objects import (
     Key,
     controller_ref,
     is_deleting,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .api import PODS, PVCS, PVS, STORAGE_CLASSES, ApiError, Obj
-from .engine import Context, Controller
-from .informer import Change
-from .objects import Key, is_deleting, key_of, meta, uid_of
+from rstore_devcluster.controllers.api import PODS, PVCS, PVS, STORAGE_CLASSES, ApiError, Obj
+from rstore_devcluster.controllers.engine import Context, Controller
+from rstore_devcluster.controllers.informer import Change
+from rstore_devcluster.controllers.objects import Key, is_deleting, key_of, meta, uid_of
 
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
 DEFAULT_CLASS = "rstore-dev"

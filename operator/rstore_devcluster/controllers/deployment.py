@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import copy
 
-from .api import DEPLOYMENTS, PODS, REPLICA_SETS, ApiError, Obj
-from .deployment_plan import SetState, plan_scales, plan_status
-from .engine import Controller
-from .objects import Key, controller_ref, is_controlled_by, is_deleting, meta, owner_reference, short_hash, uid_of
+from rstore_devcluster.controllers.api import DEPLOYMENTS, PODS, REPLICA_SETS, ApiError, Obj
+from rstore_devcluster.controllers.deployment_plan import SetState, plan_scales, plan_status
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.objects import (
+    Key,
+    controller_ref,
+    is_controlled_by,
+    is_deleting,
+    meta,
+    owner_reference,
+    short_hash,
+    uid_of,
+)
 
 HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"

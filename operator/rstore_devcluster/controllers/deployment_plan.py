@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .api import Obj
-from .objects import meta, scaled, set_condition
+from rstore_devcluster.controllers.api import Obj
+from rstore_devcluster.controllers.objects import meta, scaled, set_condition
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .api import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES, ApiError, Obj, Resource
-from .engine import Controller
-from .informer import Change
-from .objects import Key, is_deleting, labels_of, meta, owner_reference, pod_finished, pod_ready, uid_of
+from rstore_devcluster.controllers.api import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES, ApiError, Obj, Resource
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.informer import Change
+from rstore_devcluster.controllers.objects import (
+    Key,
+    is_deleting,
+    labels_of,
+    meta,
+    owner_reference,
+    pod_finished,
+    pod_ready,
+    uid_of,
+)
 
 MANAGED_BY = "endpointslice-controller.k8s.io"
 

@@ -10,10 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .api import Api, ApiError, Obj, Resource
-from .events import Recorder
-from .informer import Change, Informers
-from .objects import Key, controller_ref, key_of
+from rstore_devcluster.controllers.api import Api, ApiError, Obj, Resource
+from rstore_devcluster.controllers.events import Recorder
+from rstore_devcluster.controllers.informer import Change, Informers
+from rstore_devcluster.controllers.objects import Key, controller_ref, key_of
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
-from .api import EVENTS, Api, ApiError, Obj
-from .objects import meta, rfc3339, uid_of
+from rstore_devcluster.controllers.api import EVENTS, Api, ApiError, Obj
+from rstore_devcluster.controllers.objects import meta, rfc3339, uid_of
 
 log = logging.getLogger(__name__)
 

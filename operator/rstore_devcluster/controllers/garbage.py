@@ -8,10 +8,10 @@ import logging
 from collections import defaultdict
 from typing import Any
 
-from .api import BUILTIN, CRDS, EVENTS, NODES, ApiError, Obj, Resource
-from .engine import Context, Controller
-from .informer import Change
-from .objects import Key, condition_true, is_deleting, meta, uid_of
+from rstore_devcluster.controllers.api import BUILTIN, CRDS, EVENTS, NODES, ApiError, Obj, Resource
+from rstore_devcluster.controllers.engine import Context, Controller
+from rstore_devcluster.controllers.informer import Change
+from rstore_devcluster.controllers.objects import Key, condition_true, is_deleting, meta, uid_of
 
 log = logging.getLogger(__name__)
 

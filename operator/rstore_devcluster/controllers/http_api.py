@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from kubernetes.aio import client, config
 
-from .api import NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError, Obj, Resource, WatchEvent
+from rstore_devcluster.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError, Obj, Resource, WatchEvent
 
 REQUEST_TIMEOUT_SECONDS = 30
 WATCH_TIMEOUT_SECONDS = 300

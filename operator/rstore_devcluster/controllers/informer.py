@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-from .api import Api, ApiError, Obj, Resource
-from .objects import Key, key_of, uid_of
+from rstore_devcluster.controllers.api import Api, ApiError, Obj, Resource
+from rstore_devcluster.controllers.objects import Key, key_of, uid_of
 
 log = logging.getLogger(__name__)
 

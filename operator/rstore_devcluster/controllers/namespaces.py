@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from .api import BUILTIN, CRDS, NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError, Obj, Resource
-from .engine import Controller
-from .objects import Key, condition_true, is_deleting, key_of, meta
+from rstore_devcluster.controllers.api import BUILTIN, CRDS, NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError, Obj, Resource
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.objects import Key, condition_true, is_deleting, key_of, meta
 
 FINALIZER = "kubernetes"
 RECHECK_SECONDS = 0.2

@@ -7,9 +7,9 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .api import NODES, PODS, ApiError, Obj
-from .engine import Context
-from .objects import meta, rfc3339, set_condition
+from rstore_devcluster.controllers.api import NODES, PODS, ApiError, Obj
+from rstore_devcluster.controllers.engine import Context
+from rstore_devcluster.controllers.objects import meta, rfc3339, set_condition
 
 PROVIDER = "rstore-dev://"
 KUBELET_VERSION = "v1.36.0+rstore-dev"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 
-from .api import PODS, REPLICA_SETS, ApiError, Obj
-from .engine import Controller
-from .objects import (
+from rstore_devcluster.controllers.api import PODS, REPLICA_SETS, ApiError, Obj
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.objects import (
     Key,
     is_controlled_by,
     is_deleting,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 
-from .api import NODES, PODS, ApiError, Obj
-from .engine import Controller
-from .informer import Change
-from .objects import Key, is_deleting, key_of, meta, set_condition, uid_of
-from .scheduling import choose
+from rstore_devcluster.controllers.api import NODES, PODS, ApiError, Obj
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.informer import Change
+from rstore_devcluster.controllers.objects import Key, is_deleting, key_of, meta, set_condition, uid_of
+from rstore_devcluster.controllers.scheduling import choose
 
 RETRY_SECONDS = 5.0
 

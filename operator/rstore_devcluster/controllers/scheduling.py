@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .api import Obj
-from .objects import is_deleting, labels_of, meta, requirement_matches, selector_matches
+from rstore_devcluster.controllers.api import Obj
+from rstore_devcluster.controllers.objects import is_deleting, labels_of, meta, requirement_matches, selector_matches
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 
-from .api import CONTROLLER_REVISIONS, PODS, PVCS, STATEFUL_SETS, ApiError, Obj
-from .engine import Controller
-from .objects import (
+from rstore_devcluster.controllers.api import CONTROLLER_REVISIONS, PODS, PVCS, STATEFUL_SETS, ApiError, Obj
+from rstore_devcluster.controllers.engine import Controller
+from rstore_devcluster.controllers.objects import (
     Key,
     controller_ref,
     is_controlled_by,
@@ -18,8 +18,8 @@ from .objects import (
     selector_matches,
     uid_of,
 )
-from .statefulset_plan import CreatePod, DeletePod, Revisions, plan_pods, plan_status
-from .statefulset_pods import (
+from rstore_devcluster.controllers.statefulset_plan import CreatePod, DeletePod, Revisions, plan_pods, plan_status
+from rstore_devcluster.controllers.statefulset_pods import (
     build_claims,
     build_pod,
     claim_owners,

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .api import Obj
-from .objects import is_deleting, meta, pod_available, pod_finished, pod_ready
-from .statefulset_pods import ordinal_of, replicas_of, revision_of, start_ordinal
+from rstore_devcluster.controllers.api import Obj
+from rstore_devcluster.controllers.objects import is_deleting, meta, pod_available, pod_finished, pod_ready
+from rstore_devcluster.controllers.statefulset_pods import ordinal_of, replicas_of, revision_of, start_ordinal
 
 
 @dataclass(frozen=True)

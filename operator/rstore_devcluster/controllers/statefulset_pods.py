@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from .api import STATEFUL_SETS, Obj
-from .objects import key_of, labels_of, meta, owner_reference, short_hash
+from rstore_devcluster.controllers.api import STATEFUL_SETS, Obj
+from rstore_devcluster.controllers.objects import key_of, labels_of, meta, owner_reference, short_hash
 
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"

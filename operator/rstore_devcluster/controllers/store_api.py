@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
-from rstore_devcluster.apiserver.errors import ApiError as ServerError
-from rstore_devcluster.apiserver.storage import Store
-
-from .api import NAMESPACES, PODS, ApiError, Obj, Resource, WatchEvent
+from rstore_devcluster.apiserver.http.errors import ApiError as ServerError
+from rstore_devcluster.apiserver.storage.store import Store
+from rstore_devcluster.controllers.api import NAMESPACES, PODS, ApiError, Obj, Resource, WatchEvent
 
 MANAGER = "kube-controller-manager"
 

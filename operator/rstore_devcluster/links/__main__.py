@@ -12,10 +12,10 @@ import signal
 import sys
 from pathlib import Path
 
-from .pipe import Link
-from .relay import Place, Relay
-from .rules import LinkRule, RuleError
-from .switchboard import serve
+from rstore_devcluster.links.pipe import Link
+from rstore_devcluster.links.relay import Place, Relay
+from rstore_devcluster.links.rules import LinkRule, RuleError
+from rstore_devcluster.links.switchboard import serve
 
 
 def _place(text: str) -> Place:

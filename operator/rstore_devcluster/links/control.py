@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .rules import Fault, LinkRule, check_places, fault_from_json, fault_to_json, with_fault
-from .switchboard import FAULTS_FILE, STATE_FILE
+from rstore_devcluster.links.rules import Fault, LinkRule, check_places, fault_from_json, fault_to_json, with_fault
+from rstore_devcluster.links.switchboard import FAULTS_FILE, STATE_FILE
 
 APPLY_SECONDS = 5.0
 POLL_SECONDS = 0.005

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from .rules import RESET, LinkRule
+from rstore_devcluster.links.rules import RESET, LinkRule
 
 LOSS_UNIT_BYTES = 16 * 1024
 RETRANSMIT_SECONDS = 0.2

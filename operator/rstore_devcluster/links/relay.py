@@ -26,8 +26,8 @@ import asyncio
 import random
 from typing import Self
 
-from .pipe import Link, Pipe
-from .rules import RESET
+from rstore_devcluster.links.pipe import Link, Pipe
+from rstore_devcluster.links.rules import RESET
 
 MAX_CONNECTIONS = 1024
 CONNECT_SECONDS = 5.0

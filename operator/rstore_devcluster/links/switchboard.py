@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from .pipe import Link
-from .relay import Place, Relay
-from .rules import Fault, RuleError, fault_from_json, rule_for
+from rstore_devcluster.links.pipe import Link
+from rstore_devcluster.links.relay import Place, Relay
+from rstore_devcluster.links.rules import Fault, RuleError, fault_from_json, rule_for
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,7 @@ from rstore_devcluster.controllers.api import PODS, Obj
 from rstore_devcluster.controllers.engine import Context
 from rstore_devcluster.controllers.nodes import NodeSpec
 from rstore_devcluster.controllers.objects import labels_of
-
-from .switchboard import STATE_FILE, Route, routes_to_line
+from rstore_devcluster.links.switchboard import STATE_FILE, Route, routes_to_line
 
 log = logging.getLogger(__name__)
 

@@ -16,14 +16,13 @@ from typing import Literal, Protocol
 import aiohttp
 
 from rstore_devcluster.controllers.api import Obj
-
-from .backoff import RestartPolicy, should_restart
-from .environment import ConfigError
-from .logs import LogFile
-from .probes import ProbeSpec, Target, Verdict, check
-from .process import Command, Process
-from .status import ContainerState
-from .volumes import MountError
+from rstore_devcluster.runner.backoff import RestartPolicy, should_restart
+from rstore_devcluster.runner.environment import ConfigError
+from rstore_devcluster.runner.logs import LogFile
+from rstore_devcluster.runner.probes import ProbeSpec, Target, Verdict, check
+from rstore_devcluster.runner.process import Command, Process
+from rstore_devcluster.runner.status import ContainerState
+from rstore_devcluster.runner.volumes import MountError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from .process import Stream
+from rstore_devcluster.runner.process import Stream
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
 FOLLOW_SECONDS = 0.1

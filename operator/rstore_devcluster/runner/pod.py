@@ -14,13 +14,12 @@ from pathlib import Path
 
 from rstore_devcluster.controllers.api import PODS, SERVICE_ACCOUNTS, ApiError, Obj
 from rstore_devcluster.controllers.objects import is_deleting, meta, uid_of
-
-from .access import account_files
-from .container import Container, EventKind, Prepared
-from .preparation import Host, prepare
-from .status import ContainerState, PodFacts, build
-from .supported import unsupported
-from .volumes import MountError, PodVolumes, VolumeSources
+from rstore_devcluster.runner.access import account_files
+from rstore_devcluster.runner.container import Container, EventKind, Prepared
+from rstore_devcluster.runner.preparation import Host, prepare
+from rstore_devcluster.runner.status import ContainerState, PodFacts, build
+from rstore_devcluster.runner.supported import unsupported
+from rstore_devcluster.runner.volumes import MountError, PodVolumes, VolumeSources
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,13 @@ import aiohttp
 from rstore_devcluster.controllers.api import CONFIG_MAPS, PVCS, PVS, SECRETS, Obj
 from rstore_devcluster.controllers.engine import Context
 from rstore_devcluster.controllers.objects import meta
-
-from . import environment, images
-from .access import Outlook
-from .backoff import RestartPolicy
-from .container import ImageError, Prepared
-from .paths import MountTable
-from .process import Command
-from .volumes import SERVICE_ACCOUNT_PATH, MountError, PodVolumes
+from rstore_devcluster.runner import environment, images
+from rstore_devcluster.runner.access import Outlook
+from rstore_devcluster.runner.backoff import RestartPolicy
+from rstore_devcluster.runner.container import ImageError, Prepared
+from rstore_devcluster.runner.paths import MountTable
+from rstore_devcluster.runner.process import Command
+from rstore_devcluster.runner.volumes import SERVICE_ACCOUNT_PATH, MountError, PodVolumes
 
 PODENV = Path(__file__).parent / "podenv"
 INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "LD_LIBRARY_PATH")

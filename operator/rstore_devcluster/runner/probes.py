@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from rstore_devcluster.controllers.api import Obj
-
-from .process import Command, run_once
+from rstore_devcluster.runner.process import Command, run_once
 
 MAX_REDIRECTS = 10
 

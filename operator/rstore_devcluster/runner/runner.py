@@ -17,15 +17,14 @@ from rstore_devcluster.controllers.claims import PROVISIONER
 from rstore_devcluster.controllers.engine import Context
 from rstore_devcluster.controllers.informer import Change
 from rstore_devcluster.controllers.objects import Key, key_of, meta, pod_finished, uid_of
-
-from .access import ClusterAccess, Outlook
-from .backoff import RestartPolicy
-from .container import Container
-from .images import DEFAULT_IMAGES
-from .logs import LogQuery, read
-from .pod import PodWorker
-from .preparation import Host
-from .volumes import references
+from rstore_devcluster.runner.access import ClusterAccess, Outlook
+from rstore_devcluster.runner.backoff import RestartPolicy
+from rstore_devcluster.runner.container import Container
+from rstore_devcluster.runner.images import DEFAULT_IMAGES
+from rstore_devcluster.runner.logs import LogQuery, read
+from rstore_devcluster.runner.pod import PodWorker
+from rstore_devcluster.runner.preparation import Host
+from rstore_devcluster.runner.volumes import references
 
 log = logging.getLogger(__name__)
 

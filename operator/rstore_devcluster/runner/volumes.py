@@ -11,9 +11,8 @@ from typing import Any
 
 from rstore_devcluster.controllers.api import Obj
 from rstore_devcluster.controllers.objects import meta
-
-from .environment import ConfigError, Lookup, decode, field_value, keys
-from .supported import unsupported_volume
+from rstore_devcluster.runner.environment import ConfigError, Lookup, decode, field_value, keys
+from rstore_devcluster.runner.supported import unsupported_volume
 
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 

@@ -26,7 +26,7 @@ from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.api.encoding import encode_entry
 from rstore_replica.api.ports import Group, WriteGate
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc.validate import adds_data, is_wide
+from rstore_replica.mvcc.requests.validate import adds_data, is_wide
 
 _log = get_logger("batcher")
 

@@ -12,8 +12,8 @@ from rstore_api.client_identity import parse_request_id
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
 from rstore_api.proto.rstore_pb2 import RequestId
 
-from rstore_replica.api.forward import FORWARDED_KEY
-from rstore_replica.api.router import CallInfo
+from rstore_replica.api.routing.forward import FORWARDED_KEY
+from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics
 

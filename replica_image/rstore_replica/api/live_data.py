@@ -10,10 +10,10 @@ import asyncio
 from pathlib import Path
 
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc import checkpoint
+from rstore_replica.mvcc.data import checkpoint
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.raft.boot import RunningMarker, read_boot_id
-from rstore_replica.raft.disk import LocalDisk
+from rstore_replica.raft.storage.boot import RunningMarker, read_boot_id
+from rstore_replica.raft.storage.disk import LocalDisk
 
 _log = get_logger("live_data")
 

@@ -16,24 +16,24 @@ from rstore_api.client_quarantine import QuarantineClient
 from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 
-from rstore_replica.api.admin import AdminServicer
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
-from rstore_replica.api.cluster import ClusterServicer
-from rstore_replica.api.forward import Forwarder
-from rstore_replica.api.health import HealthReporter
-from rstore_replica.api.http import HttpServer
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.kv import KvServicer
 from rstore_replica.api.listeners import client_server, listen, peer_server
 from rstore_replica.api.live_data import LiveData
-from rstore_replica.api.maintenance import MaintenanceServicer
-from rstore_replica.api.own_replicas import OwnReplicas
-from rstore_replica.api.quarantine import QuarantineServicer
 from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.retention import Retention
-from rstore_replica.api.route import primary_region
-from rstore_replica.api.router import Router
+from rstore_replica.api.routing.forward import Forwarder
+from rstore_replica.api.routing.own_replicas import OwnReplicas
+from rstore_replica.api.routing.route import primary_region
+from rstore_replica.api.routing.router import Router
+from rstore_replica.api.services.admin import AdminServicer
+from rstore_replica.api.services.cluster import ClusterServicer
+from rstore_replica.api.services.health import HealthReporter
+from rstore_replica.api.services.http import HttpServer
+from rstore_replica.api.services.kv import KvServicer
+from rstore_replica.api.services.maintenance import MaintenanceServicer
+from rstore_replica.api.services.quarantine import QuarantineServicer
 from rstore_replica.api.tail_fetcher import TailFetcher
 from rstore_replica.api.watchdog import Watchdog
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
@@ -43,7 +43,7 @@ from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.group import Group
-from rstore_replica.raft.grpc_transport import GrpcTransport
+from rstore_replica.raft.links.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member, Role
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.service import Replication

@@ -6,7 +6,7 @@ from rstore_api.errors import InvalidRequest, RequestTooLarge
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.config import Limits
-from rstore_replica.mvcc import validate as mvcc
+from rstore_replica.mvcc.requests import validate as mvcc
 
 
 def check_write(request: rstore_pb2.WriteRequest, limits: Limits, size_bytes: int) -> bool:

@@ -6,14 +6,17 @@ import msgspec
 from rstore_api.errors import InvalidRequest, StoreError
 from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, WriteLimits
 
-from rstore_replica.mvcc import compaction, install, leaving, state, stream
-from rstore_replica.mvcc.dedup import RequestMemory
-from rstore_replica.mvcc.leave import Leave, discard_unfinished
-from rstore_replica.mvcc.quarantine import Quarantine
+from rstore_replica.mvcc import state
+from rstore_replica.mvcc.data import compaction
+from rstore_replica.mvcc.data.store import Position, Store, Transaction
+from rstore_replica.mvcc.data.writer import Writer
+from rstore_replica.mvcc.requests.dedup import RequestMemory
+from rstore_replica.mvcc.requests.txn import execute_all
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.store import Position, Store, Transaction
-from rstore_replica.mvcc.txn import execute_all
-from rstore_replica.mvcc.writer import Writer
+from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails.leave import Leave, discard_unfinished
+from rstore_replica.mvcc.tails.quarantine import Quarantine
+from rstore_replica.mvcc.transfer import install, stream
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -23,17 +23,11 @@ from google.protobuf.message import DecodeError
 from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
-from rstore_replica.mvcc import budget, checkpoint, compaction, staging
 from rstore_replica.mvcc.apply import Outcome, apply_command
 from rstore_replica.mvcc.background import Background
-from rstore_replica.mvcc.dedup import RequestMemory
-from rstore_replica.mvcc.gate import MapGate
-from rstore_replica.mvcc.holds import Holds
-from rstore_replica.mvcc.quarantine import Quarantine
-from rstore_replica.mvcc.reads import Reads
-from rstore_replica.mvcc.rewind import rewind
-from rstore_replica.mvcc.state import RegionState, without_epochs_above
-from rstore_replica.mvcc.store import (
+from rstore_replica.mvcc.data import checkpoint, compaction
+from rstore_replica.mvcc.data.gate import MapGate
+from rstore_replica.mvcc.data.store import (
     DEFAULT_QUOTA_BYTES,
     INITIAL_MAP_BYTES,
     MAX_MAP_BYTES,
@@ -43,7 +37,15 @@ from rstore_replica.mvcc.store import (
     Transaction,
     may_be_full,
 )
+from rstore_replica.mvcc.reads import Reads
+from rstore_replica.mvcc.requests import budget
+from rstore_replica.mvcc.requests.dedup import RequestMemory
+from rstore_replica.mvcc.state import RegionState, without_epochs_above
 from rstore_replica.mvcc.subscribers import Subscribers
+from rstore_replica.mvcc.tails.quarantine import Quarantine
+from rstore_replica.mvcc.tails.rewind import rewind
+from rstore_replica.mvcc.transfer import staging
+from rstore_replica.mvcc.transfer.holds import Holds
 
 DEFAULT_MAX_TXN_OPS = 128
 COMPACTION_PAUSE_SECONDS = 0.01

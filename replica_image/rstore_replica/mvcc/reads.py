@@ -14,19 +14,20 @@ from rstore_api.errors import Compacted, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import WriteLimits
 
-from rstore_replica.mvcc import hashing, snapshot, stream
+from rstore_replica.mvcc.data import hashing
+from rstore_replica.mvcc.data.gate import MapGate
+from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.data.store import Position, Store
 from rstore_replica.mvcc.epochs import settled
-from rstore_replica.mvcc.gate import MapGate
-from rstore_replica.mvcc.holds import Hold, Holds
-from rstore_replica.mvcc.leave import hides_rows
-from rstore_replica.mvcc.range import check_revision, encode_range, read_range
-from rstore_replica.mvcc.reader import Reader
-from rstore_replica.mvcc.staging import Staged
+from rstore_replica.mvcc.requests.range import check_revision, encode_range, read_range
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.store import Position, Store
-from rstore_replica.mvcc.stream import RowBatch
 from rstore_replica.mvcc.subscribers import Subscribers
-from rstore_replica.mvcc.tails import Tail
+from rstore_replica.mvcc.tails.facts import Tail
+from rstore_replica.mvcc.tails.leave import hides_rows
+from rstore_replica.mvcc.transfer import snapshot, stream
+from rstore_replica.mvcc.transfer.holds import Hold, Holds
+from rstore_replica.mvcc.transfer.staging import Staged
+from rstore_replica.mvcc.transfer.stream import RowBatch
 
 HASH_CHUNK_KEYS = 256
 HASH_CHUNK_BYTES = 1 << 20

@@ -1,13 +1,13 @@
 """One region's Raft group: :class:`Group` is all that the layers above use."""
 
-from .boot import RunningMarker, read_boot_id
-from .clock import Clock, SystemClock
-from .config import RaftConfig
-from .disk import Disk, LocalDisk
-from .group import Group
-from .grpc_transport import GrpcTransport
-from .transport import Transport
-from .types import GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
+from rstore_replica.raft.clock import Clock, SystemClock
+from rstore_replica.raft.config import RaftConfig
+from rstore_replica.raft.group import Group
+from rstore_replica.raft.links.grpc_transport import GrpcTransport
+from rstore_replica.raft.links.transport import Transport
+from rstore_replica.raft.storage.boot import RunningMarker, read_boot_id
+from rstore_replica.raft.storage.disk import Disk, LocalDisk
+from rstore_replica.raft.types import GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 __all__ = [
     "Clock",

@@ -14,23 +14,23 @@ from typing import Any
 from rstore_api import errors
 from rstore_api.proto import raft_pb2 as pb
 
-from .administration import Administration, why_not_counted
-from .applying import Applier
-from .barrier import Barrier
-from .checkpoints import CheckpointStore
-from .clock import Clock, SystemClock, Timer
-from .config import RaftConfig
-from .core import RaftCore
-from .disk import Disk, LocalDisk
-from .durability import Syncer
-from .fatal import terminate_process
-from .journal import Journal
-from .membership import initial
-from .proposals import Proposals
-from .room import DiskFull, Room, RoomyDisk
-from .snapshots import SnapshotReceiver, SnapshotSender
-from .transport import Transport
-from .types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
+from rstore_replica.raft.clock import Clock, SystemClock, Timer
+from rstore_replica.raft.config import RaftConfig
+from rstore_replica.raft.consensus.applying import Applier
+from rstore_replica.raft.consensus.barrier import Barrier
+from rstore_replica.raft.consensus.core import RaftCore
+from rstore_replica.raft.consensus.proposals import Proposals
+from rstore_replica.raft.fatal import terminate_process
+from rstore_replica.raft.links.transport import Transport
+from rstore_replica.raft.members.administration import Administration, why_not_counted
+from rstore_replica.raft.members.membership import initial
+from rstore_replica.raft.snapshots import SnapshotReceiver, SnapshotSender
+from rstore_replica.raft.storage.checkpoints import CheckpointStore
+from rstore_replica.raft.storage.disk import Disk, LocalDisk
+from rstore_replica.raft.storage.durability import Syncer
+from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.storage.room import DiskFull, Room, RoomyDisk
+from rstore_replica.raft.types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 logger = logging.getLogger(__name__)
 

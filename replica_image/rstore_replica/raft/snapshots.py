@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 from rstore_api.proto import raft_pb2 as pb
 
-from .checkpoints import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
-from .clock import Clock
-from .config import RaftConfig
-from .core import RaftCore
-from .disk import Disk
-from .journal import Journal
-from .types import JournalDamaged
+from rstore_replica.raft.clock import Clock
+from rstore_replica.raft.config import RaftConfig
+from rstore_replica.raft.consensus.core import RaftCore
+from rstore_replica.raft.storage.checkpoints import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
+from rstore_replica.raft.storage.disk import Disk
+from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.types import JournalDamaged
 
 logger = logging.getLogger(__name__)
 

@@ -11,16 +11,16 @@ from rstore_api.proto import rstore_pb2_grpc as rpc
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.connection import Dialer, GrpcConnector
-from rstore_replica.replication.grants import GrantLink, GrpcGrants, NoGrants
-from rstore_replica.replication.lease_keeper import LeaseKeeper
+from rstore_replica.replication.lease.grants import GrantLink, GrpcGrants, NoGrants
+from rstore_replica.replication.lease.keeper import LeaseKeeper
+from rstore_replica.replication.lease.voter import Voter
 from rstore_replica.replication.ports import Connector, RaftGroup, Random, ReplicatedMachine
-from rstore_replica.replication.progress import Progress, RegionProgress
-from rstore_replica.replication.receiver import Receiver
+from rstore_replica.replication.receiving.receiver import Receiver
 from rstore_replica.replication.regions import RegionController
 from rstore_replica.replication.semi_sync import SemiSync
-from rstore_replica.replication.sender import Sender, SenderParts
-from rstore_replica.replication.voter import Voter
+from rstore_replica.replication.sending.connection import Dialer, GrpcConnector
+from rstore_replica.replication.sending.progress import Progress, RegionProgress
+from rstore_replica.replication.sending.sender import Sender, SenderParts
 
 
 class ReplicationServicer(rpc.ReplicationServicer):

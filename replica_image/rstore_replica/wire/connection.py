@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from rstore_replica.log import get_logger
-
-from . import frames
-from .frames import Code, WireError
-from .headers import MAX_HEADER_LIST_BYTES
-from .stream import STREAM_WINDOW_BYTES, Stream
+from rstore_replica.wire import frames
+from rstore_replica.wire.frames import Code, WireError
+from rstore_replica.wire.headers import MAX_HEADER_LIST_BYTES
+from rstore_replica.wire.stream import STREAM_WINDOW_BYTES, Stream
 
 _log = get_logger("wire")
 

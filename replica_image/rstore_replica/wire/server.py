@@ -11,11 +11,10 @@ from typing import Any
 import grpc
 
 from rstore_replica.log import get_logger
-
-from .call import Call, Metadata
-from .frames import MAX_WINDOW
-from .server_connection import ServerConnection
-from .stream import STREAM_WINDOW_BYTES
+from rstore_replica.wire.call import Call, Metadata
+from rstore_replica.wire.frames import MAX_WINDOW
+from rstore_replica.wire.server_connection import ServerConnection
+from rstore_replica.wire.stream import STREAM_WINDOW_BYTES
 
 _log = get_logger("wire")
 

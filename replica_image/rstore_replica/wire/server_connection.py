@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from rstore_replica.log import get_logger
-
-from . import frames
-from .call import EOF, Aborted, Call, Head
-from .connection import Connection
-from .frames import Code, WireError
-from .headers import HeaderReader, Headers
-from .messages import ACCEPTED_ENCODINGS
+from rstore_replica.wire import frames
+from rstore_replica.wire.call import EOF, Aborted, Call, Head
+from rstore_replica.wire.connection import Connection
+from rstore_replica.wire.frames import Code, WireError
+from rstore_replica.wire.headers import HeaderReader, Headers
+from rstore_replica.wire.messages import ACCEPTED_ENCODINGS
 
 if TYPE_CHECKING:
-    from .server import Server
+    from rstore_replica.wire.server import Server
 
 _log = get_logger("wire")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rstore_devcluster.apiserver.errors import ApiError
+from rstore_devcluster.apiserver.http.errors import ApiError
+from rstore_devcluster.apiserver.objects.resources import Registry
 from rstore_devcluster.apiserver.patch.apply import server_side_apply
 from rstore_devcluster.apiserver.patch.fields import from_fields_v1, to_fields_v1
 from rstore_devcluster.apiserver.patch.json_patch import json_patch
@@ -13,7 +14,6 @@ from rstore_devcluster.apiserver.patch.managed import track_update
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed
-from rstore_devcluster.apiserver.resources import Registry
 from rstore_devcluster.apiserver.schema.provider import Schemas
 
 DEPLOYMENT = Schemas().node(Registry().by_key("deployments.apps"))

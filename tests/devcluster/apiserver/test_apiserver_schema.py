@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_devcluster.apiserver.errors import ApiError
+from rstore_devcluster.apiserver.http.errors import ApiError
+from rstore_devcluster.apiserver.http.server import ApiServer
 from rstore_devcluster.apiserver.schema import quantity
 from rstore_devcluster.apiserver.schema.cel import CelError, compile_expression
-from rstore_devcluster.apiserver.server import ApiServer
 
 from .conftest import WIDGETS, widget
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rstore_devcluster.apiserver.errors import ApiError
-from rstore_devcluster.apiserver.persistence import SqliteFile
-from rstore_devcluster.apiserver.storage import Store
+from rstore_devcluster.apiserver.http.errors import ApiError
+from rstore_devcluster.apiserver.storage.persistence import SqliteFile
+from rstore_devcluster.apiserver.storage.store import Store
 
 
 def make_store(**options: Any) -> Store:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rstore_devcluster.apiserver.resources import PrinterColumn, Registry, Resource
-from rstore_devcluster.apiserver.storage import Store
+from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Registry, Resource
+from rstore_devcluster.apiserver.storage.store import Store
 from rstore_devcluster.controllers.api import NAMESPACES, PODS, Obj
 from rstore_devcluster.controllers.budgets import BudgetController
 from rstore_devcluster.controllers.claims import ClaimController, ensure_default_class

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rstore_devcluster.apiserver.storage import Store
+from rstore_devcluster.apiserver.storage.store import Store
 from rstore_devcluster.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError
 from rstore_devcluster.controllers.claims import ClaimController, ensure_default_class
 from rstore_devcluster.controllers.endpoints import EndpointsController

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rstore_devcluster.apiserver.options import ApiServerOptions
-from rstore_devcluster.apiserver.server import ApiServer
+from rstore_devcluster.apiserver.http.options import ApiServerOptions
+from rstore_devcluster.apiserver.http.server import ApiServer
 from rstore_devcluster.controllers.api import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, ApiError
 from rstore_devcluster.controllers.deployment import DeploymentController
 from rstore_devcluster.controllers.engine import Context, Manager

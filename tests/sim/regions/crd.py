@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from rstore_devcluster.apiserver.kinds.strategy import KindStrategy
-from rstore_devcluster.apiserver.resources import Registry, Resource
+from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.schema.crd import resources_of
 from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import prune

@@ -12,8 +12,8 @@ from rstore_api.errors import Compacted
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.identity import stable_id
-from rstore_replica.api.kv import EncodedRange
-from rstore_replica.mvcc import rows
+from rstore_replica.api.services.kv import EncodedRange
+from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.epochs import after_jumps, parent_of
 from rstore_replica.mvcc.machine import Machine
 from sim.oracle import _say

@@ -12,9 +12,9 @@ from rstore_operator import reconcile
 from rstore_operator.failover import unplanned, unplanned_requests
 from rstore_operator.planning import effective
 from rstore_replica.api.batcher import Batcher
-from rstore_replica.mvcc import leave
-from rstore_replica.mvcc.store import Store
-from rstore_replica.replication.lease import Granter
+from rstore_replica.mvcc.data.store import Store
+from rstore_replica.mvcc.tails import leave
+from rstore_replica.replication.lease.rules import Granter
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
 from sim.fault_rows import only_faults
 from sim.mutations import _replaced

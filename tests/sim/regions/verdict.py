@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rstore_replica.mvcc.tail_file import read_rows
+from rstore_replica.mvcc.tails.file import read_rows
 from sim import history
 from sim.history import Operation, Outcome
 from sim.regions.fleet import Fleet

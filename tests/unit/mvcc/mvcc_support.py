@@ -30,7 +30,7 @@ from rstore_api.proto.rstore_pb2 import (
     WriteLimits,
     WriteRequest,
 )
-from rstore_replica.mvcc.hashing import HashResult
+from rstore_replica.mvcc.data.hashing import HashResult
 from rstore_replica.mvcc.machine import Machine
 
 STORE = "store-1"

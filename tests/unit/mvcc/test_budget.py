@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from rstore_api.errors import RequestTooWide
 from rstore_api.proto.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
-from rstore_replica.mvcc.validate import is_wide
+from rstore_replica.mvcc.requests.validate import is_wide
 from unit.mvcc.mvcc_support import FIELDS, Replica, operations
 
 KEYS = 10

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rstore_replica.mvcc import checkpoint
+from rstore_replica.mvcc.data import checkpoint
+from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.store import StorageFailed
 from unit.mvcc.mvcc_support import Replica
 
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rstore_api.errors import AlreadyDone, InvalidRequest, KeyNotFound, RequestForgotten, StoreError
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, RequestId, WriteBatch, WriteRequest
-from rstore_replica.mvcc import dedup
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.mvcc.requests import dedup
 from unit.mvcc.mvcc_support import FIELDS, Replica, operations
 
 BOUNDS = dedup.Bounds(clients=2, requests_per_client=3, answer_bytes=64)

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import Compacted, InvalidRequest, StaleEpoch
 from rstore_api.proto.rstore_pb2 import EpochStart, Rewind
-from rstore_replica.mvcc import stream, tail_file
+from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.epochs import count_at, revision_at, settled
-from rstore_replica.mvcc.quarantine import Quarantine
-from rstore_replica.mvcc.store import StorageFailed
+from rstore_replica.mvcc.tails import file as tail_file
+from rstore_replica.mvcc.tails.quarantine import Quarantine
+from rstore_replica.mvcc.transfer import stream
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (
     JUMP,

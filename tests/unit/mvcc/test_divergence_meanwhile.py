@@ -9,9 +9,9 @@ import pytest
 from rstore_api.errors import InvalidRequest, NoSpace, NotReady
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest
 from rstore_api.proto.rstore_pb2 import Compaction, DropTail, RewindStep
-from rstore_replica.mvcc import leaving
-from rstore_replica.mvcc.quarantine import Quarantine
-from rstore_replica.mvcc.tails import Leaving, Phase
+from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails.facts import Leaving, Phase
+from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (
     LOST,
@@ -128,10 +128,10 @@ def test_a_full_disk_holds_the_export_up_and_loses_nothing(
         raise OSError(errno.ENOSPC, "no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr("rstore_replica.mvcc.quarantine._write", no_room)
+        patched.setattr("rstore_replica.mvcc.tails.quarantine._write", no_room)
         with pytest.raises(OSError, match="no room"):
             us.apply(rewind_step=RewindStep(max_rows=3))
-        patched.setattr("rstore_replica.mvcc.store.Store.free_disk_bytes", lambda _: 1)
+        patched.setattr("rstore_replica.mvcc.data.store.Store.free_disk_bytes", lambda _: 1)
         assert isinstance(us.machine.refusal_of_export(), NoSpace)
         assert isinstance(us.machine.refusal_of_rewind(3), NoSpace)
     assert (us.machine.applied_index, us.machine.state) == before
@@ -176,7 +176,7 @@ def test_files_are_synced_before_a_checkpoint_counts(
     us, eu = pair
     begin(us, eu, max_rows=2)
     synced: list[Path] = []
-    monkeypatch.setattr("rstore_replica.mvcc.quarantine._sync_if_there", synced.append)
+    monkeypatch.setattr("rstore_replica.mvcc.tails.quarantine._sync_if_there", synced.append)
     us.machine.checkpoint(tmp_path / "one")
     assert [path.name for path in synced] == ["1-4-9.wal.part", "1-4-9.wal.part"]
     synced.clear()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from rstore_api.proto.rpc_pb2 import PutRequest, RangeRequest, RangeResponse, ResponseHeader
-from rstore_replica.mvcc.range import ENCODE_KEYS, SORT_KEYS
+from rstore_replica.mvcc.requests.range import ENCODE_KEYS, SORT_KEYS
 from unit.mvcc.mvcc_support import Replica
 
 KEYS = 2 * SORT_KEYS + 7

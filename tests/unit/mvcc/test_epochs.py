@@ -18,7 +18,7 @@ from rstore_api.errors import (
 )
 from rstore_api.proto.rpc_pb2 import PutRequest
 from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart
-from rstore_replica.mvcc.rows import Row, pack_batch
+from rstore_replica.mvcc.data.rows import Row, pack_batch
 from unit.mvcc.mvcc_support import STORE, Replica, topology
 
 

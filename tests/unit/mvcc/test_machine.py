@@ -15,10 +15,10 @@ from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
 from rstore_replica.mvcc import apply as apply_module
 from rstore_replica.mvcc import machine as machine_module
 from rstore_replica.mvcc import reads
-from rstore_replica.mvcc import store as store_module
+from rstore_replica.mvcc.data import store as store_module
+from rstore_replica.mvcc.data.rows import Row, pack_batch
+from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.machine import ApplyBug, Machine
-from rstore_replica.mvcc.rows import Row, pack_batch
-from rstore_replica.mvcc.store import StorageFailed
 from unit.mvcc.mvcc_support import Replica, operations
 
 

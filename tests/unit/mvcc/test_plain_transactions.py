@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import DuplicateKey, EmptyKey, KeyTooLong, LeaseNotFound, TooManyOps
 from rstore_api.proto.rpc_pb2 import Compare, PutRequest, RangeRequest, TxnRequest
-from rstore_replica.mvcc import validate
+from rstore_replica.mvcc.requests import validate
 from unit.mvcc.mvcc_support import Replica, operations
 
 HOLDS = Compare(key=b"never put", target=Compare.VERSION, result=Compare.EQUAL, version=0)

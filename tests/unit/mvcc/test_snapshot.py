@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from rstore_api.errors import Compacted, Gap, InvalidRequest, NotBootstrapped, StaleEpoch, WrongStore
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto.rstore_pb2 import SnapshotStep
-from rstore_replica.mvcc import generations, rows
-from rstore_replica.mvcc.store import Position
+from rstore_replica.mvcc.data import generations, rows
+from rstore_replica.mvcc.data.store import Position
 from rstore_replica.replication.history import Chain, EpochStart
 from rstore_replica.replication.messages import history_messages
-from rstore_replica.replication.snapshot_source import SnapshotId
+from rstore_replica.replication.sending.snapshot_source import SnapshotId
 from unit.mvcc.divergence_support import promote, quarantined_rows
 from unit.mvcc.mvcc_support import STORE, Replica, writes
 from unit.mvcc.snapshot_support import chunks, install, keep_tail, source_with_keys, step_of
@@ -135,7 +135,7 @@ def test_snapshots_follow_each_other_without_end(us: Replica, eu: Replica) -> No
 def test_a_place_that_is_not_empty_yet_is_emptied_first(
     us: Replica, eu: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rstore_replica.mvcc.staging.clear_some", lambda *_: True)
+    monkeypatch.setattr("rstore_replica.mvcc.transfer.staging.clear_some", lambda *_: True)
     for number in range(5):
         us.put(b"only-%d" % number, b"1")
         install(us, eu)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rstore_api.errors import Compacted, StoreError
 from rstore_replica.mvcc.epochs import settled
 from rstore_replica.replication.history import Diverged
-from rstore_replica.replication.snapshot_source import SnapshotId
+from rstore_replica.replication.sending.snapshot_source import SnapshotId
 from unit.mvcc.divergence_support import (
     chain,
     finish_undoing,

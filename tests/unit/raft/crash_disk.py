@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from rstore_replica.raft.disk import DiskFile, LocalDisk, LocalFile
+from rstore_replica.raft.storage.disk import DiskFile, LocalDisk, LocalFile
 
 T = TypeVar("T")
 

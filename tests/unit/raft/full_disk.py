@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from rstore_replica.raft.disk import DiskFile, LocalDisk, LocalFile
+from rstore_replica.raft.storage.disk import DiskFile, LocalDisk, LocalFile
 
 
 class FullDisk(LocalDisk):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rstore_replica.raft import Group, GrpcTransport, Member, RaftConfig, Role
-from rstore_replica.raft.grpc_transport import MAX_MESSAGE_BYTES
+from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
 from rstore_replica.wire.server import Server
 
 FAST = RaftConfig(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from rstore_replica.raft.barrier import GATHER_FACTOR, GATHER_MAX_SECONDS, Barrier
+from rstore_replica.raft.consensus.barrier import GATHER_FACTOR, GATHER_MAX_SECONDS, Barrier
 
 
 class Peers:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from rstore_replica.raft import LocalDisk
-from rstore_replica.raft.boot import RunningMarker, read_boot_id
+from rstore_replica.raft.storage.boot import RunningMarker, read_boot_id
 
 
 def test_state_is_trusted_when_new_after_a_crash_of_the_process_and_after_a_clean_end(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from rstore_replica.raft import LocalDisk
-from rstore_replica.raft.durability import Syncer
-from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.storage.durability import Syncer
+from rstore_replica.raft.storage.journal import Journal
 from unit.raft.raft_cluster import eventually
 
 T = TypeVar("T")

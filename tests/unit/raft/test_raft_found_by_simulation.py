@@ -11,9 +11,9 @@ import pytest
 from hazards.hazard_ours import OurGroup
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftConfig, SystemClock
-from rstore_replica.raft.checkpoints import CheckpointStore, Manifest, write_manifest
-from rstore_replica.raft.disk import LocalDisk
-from rstore_replica.raft.journal import Journal
+from rstore_replica.raft.storage.checkpoints import CheckpointStore, Manifest, write_manifest
+from rstore_replica.raft.storage.disk import LocalDisk
+from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import RaftError
 from unit.raft.crash_disk import CrashDisk
 from unit.raft.raft_cluster import ListMachine

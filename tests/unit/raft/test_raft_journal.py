@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from rstore_replica.raft import JournalDamaged
-from rstore_replica.raft.disk import LocalDisk
-from rstore_replica.raft.journal import NO_OP, Journal
+from rstore_replica.raft.storage.disk import LocalDisk
+from rstore_replica.raft.storage.journal import NO_OP, Journal
 from unit.raft.crash_disk import CrashDisk
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pysyncobj.syncobj
 import pytest
 from rstore_replica.raft import LocalDisk, RaftConfig, RaftError, SystemClock
-from rstore_replica.raft.journal import Journal
-from rstore_replica.raft.syncobj import MODULE_NAMES, PRIVATE_METHODS, VERSION, Engine, load_module
+from rstore_replica.raft.consensus.syncobj import MODULE_NAMES, PRIVATE_METHODS, VERSION, Engine, load_module
+from rstore_replica.raft.storage.journal import Journal
 
 
 def engine(path: Path, sent: list[dict[str, object]]) -> Engine:
@@ -74,7 +74,7 @@ def test_term_and_vote_come_back_from_the_journal(tmp_path: Path) -> None:
 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rstore_replica.raft.syncobj.VERSION", "9.9.9")
+    monkeypatch.setattr("rstore_replica.raft.consensus.syncobj.VERSION", "9.9.9")
     journal = Journal(tmp_path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16)
     with pytest.raises(RaftError, match=r"9\.9\.9 is required"):
         load_module(SystemClock(), random.Random(1), journal)

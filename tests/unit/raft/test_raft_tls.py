@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 from rstore_api.tls import TlsPem
 from rstore_replica.raft import Group, GrpcTransport, Member
-from rstore_replica.raft.grpc_transport import MAX_MESSAGE_BYTES
+from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
 from rstore_replica.wire.contexts import client_context, server_context
 from rstore_replica.wire.server import Server
 from unit.raft.raft_cluster import FAST, ListMachine, eventually

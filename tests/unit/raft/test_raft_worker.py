@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from rstore_replica.raft.worker import Worker
+from rstore_replica.raft.storage.worker import Worker
 
 
 async def test_pieces_are_carried_out_one_by_one_in_order() -> None:

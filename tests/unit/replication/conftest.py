@@ -45,5 +45,5 @@ class Log:
 @pytest.fixture
 def sender_log(monkeypatch: pytest.MonkeyPatch) -> Log:
     log = Log()
-    monkeypatch.setattr("rstore_replica.replication.sender.log", log)
+    monkeypatch.setattr("rstore_replica.replication.sending.sender.log", log)
     return log

@@ -11,7 +11,7 @@ from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import Clock, SystemClock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.grants import GrantLink
+from rstore_replica.replication.lease.grants import GrantLink
 from rstore_replica.replication.ports import Random
 from rstore_replica.replication.service import Replication
 from unit.replication.fake_group import FakeGroup

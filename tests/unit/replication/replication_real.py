@@ -14,7 +14,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.group import Group
-from rstore_replica.raft.grpc_transport import GrpcTransport
+from rstore_replica.raft.links.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.service import Replication

@@ -6,7 +6,7 @@ import random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.replication.addresses import AddressBook, Backoff
+from rstore_replica.replication.sending.addresses import AddressBook, Backoff
 
 
 def drain(book: AddressBook) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 import grpc.aio
 import pytest
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_replica.replication.connection import GrpcConnection
 from rstore_replica.replication.ports import LinkBrokenError
+from rstore_replica.replication.sending.connection import GrpcConnection
 
 
 class Call:

@@ -11,7 +11,7 @@ import pytest
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc as rpc
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.grants import GrpcGrants
+from rstore_replica.replication.lease.grants import GrpcGrants
 from rstore_replica.replication.ports import LinkBrokenError
 from unit.replication.replication_fakes import eventually
 from unit.replication.replication_real import Wires

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rstore_api.errors import Compacted
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.history_hold import HistoryHold
+from rstore_replica.replication.sending.history_hold import HistoryHold
 from unit.mvcc.mvcc_support import Replica
 
 IDLE, TOTAL = 60.0, 600.0

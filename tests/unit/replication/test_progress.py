@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.replication.progress import Progress, Timeline
-from rstore_replica.replication.window import Window
+from rstore_replica.replication.sending.progress import Progress, Timeline
+from rstore_replica.replication.sending.window import Window
 
 
 def only(progress: Progress, now: float):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rstore_api.errors import NoLeader, NoSpace, StoreError
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_replica.mvcc.tail_file import read_rows
+from rstore_replica.mvcc.tails.file import read_rows
 from unit.replication.replication_fakes import eventually
 from unit.replication.replication_real import (
     STORE,

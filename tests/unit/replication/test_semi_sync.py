@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rstore_replica.replication.guarantees import Heard, Told
+from rstore_replica.replication.lease.guarantees import Heard, Told
 from rstore_replica.replication.semi_sync import EVERYTHING, Rule, SemiSync
 
 OTHERS = ("asia", "eu", "west")

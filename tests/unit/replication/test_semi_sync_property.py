@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 
 from rstore_api.voters import majority
-from rstore_replica.replication.guarantees import Heard, Told
+from rstore_replica.replication.lease.guarantees import Heard, Told
 from rstore_replica.replication.semi_sync import Rule, SemiSync
 
 OWN = "own"

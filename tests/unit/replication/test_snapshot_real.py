@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_replica.replication import snapshot_source
+from rstore_replica.replication.sending import snapshot_source
 from unit.replication.replication_fakes import STORE, eventually
 from unit.replication.replication_real import (
     RealRegion,

@@ -8,11 +8,11 @@ import pytest
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.history_hold import HistoryHold
 from rstore_replica.replication.messages import RefusedError
 from rstore_replica.replication.ports import LinkBrokenError
-from rstore_replica.replication.progress import Progress
-from rstore_replica.replication.stream import SourceStream
+from rstore_replica.replication.sending.history_hold import HistoryHold
+from rstore_replica.replication.sending.progress import Progress
+from rstore_replica.replication.sending.stream import SourceStream
 from rstore_replica.replication.waiting import Signal, cancel_and_wait
 from unit.replication.replication_fakes import STORE, FakeRegion, bootstrap, eventually, topology
 

@@ -8,8 +8,8 @@ import pytest
 from rstore_api import client_call as methods
 from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
 from rstore_api.proto import rpc_pb2
-from rstore_replica.api.forward import FORWARDED_KEY, Forwarder
-from rstore_replica.api.route import ForwardTo, ReplicaLocation
+from rstore_replica.api.routing.forward import FORWARDED_KEY, Forwarder
+from rstore_replica.api.routing.route import ForwardTo, ReplicaLocation
 from unit.client.client_servers import ScriptedServer
 
 

@@ -11,8 +11,8 @@ from rstore_api.errors import AlreadyDone, KeyNotFound, NoPrimary, OutcomeUnknow
 from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.kv import KvServicer
-from rstore_replica.api.router import CallInfo
+from rstore_replica.api.routing.router import CallInfo
+from rstore_replica.api.services.kv import KvServicer
 from rstore_replica.config import Limits
 from unit.server.server_fakes import FakeGroup, region_state
 

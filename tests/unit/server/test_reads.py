@@ -9,8 +9,8 @@ import pytest
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.kv import KvServicer
-from rstore_replica.api.router import CallInfo
+from rstore_replica.api.routing.router import CallInfo
+from rstore_replica.api.services.kv import KvServicer
 from rstore_replica.api.validate import scans_many
 from rstore_replica.config import Limits
 from unit.server.server_fakes import FakeGroup, region_state

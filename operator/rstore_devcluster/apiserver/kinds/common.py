@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.schema.structural import shown
 

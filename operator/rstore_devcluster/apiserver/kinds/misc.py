@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import JsonObject, lookup
+from rstore_devcluster.apiserver.kinds.common import FORBIDDEN, child, immutable, required, set_defaults, unsupported
 from rstore_devcluster.apiserver.schema.structural import shown
-
-from .common import FORBIDDEN, child, immutable, required, set_defaults, unsupported
 
 _RBAC_GROUP = "rbac.authorization.k8s.io"
 _MAX_DATA_BYTES = 1024 * 1024

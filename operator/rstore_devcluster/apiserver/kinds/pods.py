@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
-from rstore_devcluster.apiserver.lifecycle import DNS_LABEL
-
-from .common import DUPLICATE, child, required, set_defaults, unsupported
+from rstore_devcluster.apiserver.kinds.common import DUPLICATE, child, required, set_defaults, unsupported
+from rstore_devcluster.apiserver.objects.lifecycle import DNS_LABEL
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _MUTABLE_HINT = (

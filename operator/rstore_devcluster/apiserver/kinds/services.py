@@ -5,11 +5,10 @@ from __future__ import annotations
 import ipaddress
 import itertools
 
-from rstore_devcluster.apiserver.errors import ApiError, Cause, invalid
+from rstore_devcluster.apiserver.http.errors import ApiError, Cause, invalid
 from rstore_devcluster.apiserver.jsonobj import JsonObject, lookup
-from rstore_devcluster.apiserver.storage import Store
-
-from .common import child, required, set_defaults, unsupported
+from rstore_devcluster.apiserver.kinds.common import child, required, set_defaults, unsupported
+from rstore_devcluster.apiserver.storage.store import Store
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
+from rstore_devcluster.apiserver.kinds import misc, pods, services, workloads
+from rstore_devcluster.apiserver.kinds.services import ClusterIps
+from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.patch.managed import track_update
-from rstore_devcluster.apiserver.resources import Resource
 from rstore_devcluster.apiserver.schema import cel, quantity
 from rstore_devcluster.apiserver.schema.crd import default_crd, validate_crd
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
 from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, validate
-from rstore_devcluster.apiserver.storage import Store
-
-from . import misc, pods, services, workloads
-from .services import ClusterIps
+from rstore_devcluster.apiserver.storage.store import Store
 
 Default = Callable[[JsonObject, JsonObject | None], None]
 Validate = Callable[[JsonObject, JsonObject | None], list[Cause]]

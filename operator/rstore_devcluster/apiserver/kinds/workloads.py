@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup
+from rstore_devcluster.apiserver.kinds.common import FORBIDDEN, child, immutable, required, set_defaults, unsupported
+from rstore_devcluster.apiserver.kinds.pods import default_pod_spec, validate_pod_spec
+from rstore_devcluster.apiserver.objects.selectors import from_label_selector, labels_match
 from rstore_devcluster.apiserver.schema.structural import shown
-from rstore_devcluster.apiserver.selectors import from_label_selector, labels_match
-
-from .common import FORBIDDEN, child, immutable, required, set_defaults, unsupported
-from .pods import default_pod_spec, validate_pod_spec
 
 _STATEFULSET_MUTABLE = frozenset(
     {"replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rstore_devcluster.apiserver.errors import Cause, apply_conflict, bad_request
+from rstore_devcluster.apiserver.http.errors import Cause, apply_conflict, bad_request
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
+from rstore_devcluster.apiserver.patch.fields import Path, compact, display, item_key, leaves, remove
+from rstore_devcluster.apiserver.patch.managed import APPLY, Entry, read_entries, write_entries
 from rstore_devcluster.apiserver.schema.node import Node
-
-from .fields import Path, compact, display, item_key, leaves, remove
-from .managed import APPLY, Entry, read_entries, write_entries
 
 
 def server_side_apply(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jsonpatch
 
-from rstore_devcluster.apiserver.errors import ApiError, bad_request
+from rstore_devcluster.apiserver.http.errors import ApiError, bad_request
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
 
 MAX_OPERATIONS = 10_000

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rstore_devcluster.apiserver.errors import bad_request
+from rstore_devcluster.apiserver.http.errors import bad_request
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
+from rstore_devcluster.apiserver.patch.fields import Path, from_fields_v1, leaves, to_fields_v1
 from rstore_devcluster.apiserver.schema.node import Node
-
-from .fields import Path, from_fields_v1, leaves, to_fields_v1
 
 APPLY = "Apply"
 UPDATE = "Update"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.errors import bad_request
+from rstore_devcluster.apiserver.http.errors import bad_request
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
 from rstore_devcluster.apiserver.schema.node import Node
 

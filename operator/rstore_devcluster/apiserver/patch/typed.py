@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-from rstore_devcluster.apiserver.errors import ApiError
+from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
+from rstore_devcluster.apiserver.patch.fields import compact, display, item_key
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.pruning import prune
-
-from .fields import compact, display, item_key
 
 
 def check_typed(node: Node, obj: JsonObject) -> None:

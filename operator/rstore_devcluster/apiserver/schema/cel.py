@@ -11,14 +11,13 @@ import celpy
 import lark
 from celpy.evaluation import CELEvalError
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-
-from .cel_fields import root_node, undefined_fields
-from .cel_functions import FUNCTIONS, MACROS
-from .cel_values import to_cel
-from .node import Node
-from .structural import shown
+from rstore_devcluster.apiserver.schema.cel_fields import root_node, undefined_fields
+from rstore_devcluster.apiserver.schema.cel_functions import FUNCTIONS, MACROS
+from rstore_devcluster.apiserver.schema.cel_values import to_cel
+from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.structural import shown
 
 _REASONS = {
     "FieldValueInvalid": "FieldValueInvalid",

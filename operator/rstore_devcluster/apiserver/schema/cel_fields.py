@@ -6,7 +6,7 @@ from typing import Any
 
 import lark
 
-from .node import Node
+from rstore_devcluster.apiserver.schema.node import Node
 
 _BINDING_MACROS = frozenset({"all", "exists", "exists_one", "filter", "map"})
 _ROOT_PROPERTIES = {

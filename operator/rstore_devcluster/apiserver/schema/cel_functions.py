@@ -15,7 +15,7 @@ from typing import Any
 
 from celpy import celtypes
 
-from . import quantity
+from rstore_devcluster.apiserver.schema import quantity
 
 MACROS = frozenset({"has", "all", "exists", "exists_one", "map", "filter"})
 

@@ -7,8 +7,7 @@ from typing import Any
 from celpy import celtypes
 
 from rstore_devcluster.apiserver.jsonobj import Json
-
-from .node import Node
+from rstore_devcluster.apiserver.schema.node import Node
 
 
 def to_cel(node: Node | None, value: Json, *, root: bool = False) -> Any:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from rstore_devcluster.apiserver import jsonpath
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json, format_time, lookup, parse_time
-from rstore_devcluster.apiserver.resources import PrinterColumn, Resource
-
-from .cel import rule_errors
-from .node import Node
-from .pruning import apply_defaults, prune
-from .structural import shown, validate
+from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Resource
+from rstore_devcluster.apiserver.schema.cel import rule_errors
+from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
+from rstore_devcluster.apiserver.schema.structural import shown, validate
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.errors import bad_request
+from rstore_devcluster.apiserver.http.errors import bad_request
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
-from rstore_devcluster.apiserver.resources import Resource
-
-from . import builtin
-from .node import Node
-from .pruning import prune
-from .structural import TYPE_INVALID, validate
+from rstore_devcluster.apiserver.objects.resources import Resource
+from rstore_devcluster.apiserver.schema import builtin
+from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.pruning import prune
+from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, validate
 
 _OBJECT_META = {"$ref": builtin.PREFIX + builtin.component_name("V1ObjectMeta")}
 

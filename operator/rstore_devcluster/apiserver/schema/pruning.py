@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rstore_devcluster.apiserver.jsonobj import Json, copy_json
-
-from .node import Node
+from rstore_devcluster.apiserver.schema.node import Node
 
 _TYPE_META = frozenset({"apiVersion", "kind", "metadata"})
 

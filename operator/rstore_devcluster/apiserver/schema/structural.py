@@ -8,11 +8,10 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
-from rstore_devcluster.apiserver.errors import Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-
-from . import quantity
-from .node import Node
+from rstore_devcluster.apiserver.schema import quantity
+from rstore_devcluster.apiserver.schema.node import Node
 
 TYPE_INVALID = "FieldValueTypeInvalid"
 MAX_CAUSES = 50

@@ -1,0 +1,377 @@
+"""The columns of built-in kinds: headings (``+`` before those only ``-o wide`` shows) and cells. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup, parse_time
+
+Cells = Callable[[JsonObject, datetime], list[Json]]
+
+
+def age(since: str | None, now: datetime) -> str:
+    """How long ago, as kubectl shows it: ``42s``, ``5m3s``, ``3h``, ``12d``."""
+    if not since:
+        return "<unknown>"
+    seconds = int((now - parse_time(since)).total_seconds())
+    if seconds < -1:
+        return "<invalid>"
+    if seconds < 0:
+        return "0s"
+    if seconds < 120:
+        return f"{seconds}s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 10:
+        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    if hours < 192:
+        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
+    if days < 730:
+        return f"{days}d"
+    years, rest = divmod(days, 365)
+    return f"{years}y{rest}d" if years < 8 and rest else f"{years}y"
+
+
+def _age(obj: JsonObject, now: datetime) -> str:
+    return age(obj["metadata"].get("creationTimestamp"), now)
+
+
+def _join(items: list[str] | None) -> str:
+    return ",".join(items or []) or "<none>"
+
+
+def _pairs(labels: JsonObject | None) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "<none>"
+
+
+def _container_state(status: JsonObject) -> str:
+    state = status.get("state") or {}
+    waiting, ended = state.get("waiting"), state.get("terminated")
+    if waiting and waiting.get("reason"):
+        return str(waiting["reason"])
+    if ended:
+        if ended.get("reason"):
+            return str(ended["reason"])
+        return f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode')}"
+    return ""
+
+
+def _pod_status(obj: JsonObject) -> str:
+    status = obj.get("status") or {}
+    reason = str(status.get("reason") or status.get("phase") or "Unknown")
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
+            reason = "SchedulingGated"
+    initial = status.get("initContainerStatuses") or []
+    for index, container in enumerate(initial):
+        ended = lookup(container, "state", "terminated")
+        if ended and ended.get("exitCode") == 0:
+            continue
+        shown = _container_state(container)
+        progress = f"{index}/{len(initial)}"
+        reason = f"Init:{shown if shown and shown != 'PodInitializing' else progress}"
+        break
+    else:
+        for container in reversed(status.get("containerStatuses") or []):
+            reason = _container_state(container) or reason
+    if obj["metadata"].get("deletionTimestamp"):
+        return "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
+    return reason
+
+
+def _restarts(obj: JsonObject, now: datetime) -> str:
+    statuses = lookup(obj, "status", "containerStatuses") or []
+    count = sum(int(item.get("restartCount") or 0) for item in statuses)
+    times = [lookup(item, "lastState", "terminated", "finishedAt") for item in statuses]
+    latest = max((item for item in times if item), default=None)
+    return f"{count} ({age(latest, now)} ago)" if count and latest else str(count)
+
+
+def _pod(obj: JsonObject, now: datetime) -> list[Json]:
+    statuses = lookup(obj, "status", "containerStatuses") or []
+    ready = sum(bool(item.get("ready")) for item in statuses)
+    total = len(lookup(obj, "spec", "containers") or [])
+    return [
+        f"{ready}/{total}",
+        _pod_status(obj),
+        _restarts(obj, now),
+        _age(obj, now),
+        lookup(obj, "status", "podIP") or "<none>",
+        lookup(obj, "spec", "nodeName") or "<none>",
+        lookup(obj, "status", "nominatedNodeName") or "<none>",
+        "<none>",
+    ]
+
+
+def _containers(obj: JsonObject) -> list[Json]:
+    listed = lookup(obj, "spec", "template", "spec", "containers") or []
+    return [_join([item.get("name", "") for item in listed]), _join([item.get("image", "") for item in listed])]
+
+
+def _count(obj: JsonObject, section: str, name: str) -> int:
+    return int(lookup(obj, section, name) or 0)
+
+
+def _selector(selector: JsonObject | None) -> str:
+    return _pairs((selector or {}).get("matchLabels"))
+
+
+def _statefulset(obj: JsonObject, now: datetime) -> list[Json]:
+    ready = f"{_count(obj, 'status', 'readyReplicas')}/{_count(obj, 'spec', 'replicas')}"
+    return [ready, _age(obj, now), *_containers(obj)]
+
+
+def _deployment(obj: JsonObject, now: datetime) -> list[Json]:
+    ready = f"{_count(obj, 'status', 'readyReplicas')}/{_count(obj, 'spec', 'replicas')}"
+    updated, available = _count(obj, "status", "updatedReplicas"), _count(obj, "status", "availableReplicas")
+    selector = _selector(lookup(obj, "spec", "selector"))
+    return [ready, str(updated), str(available), _age(obj, now), *_containers(obj), selector]
+
+
+def _replicaset(obj: JsonObject, now: datetime) -> list[Json]:
+    counts: list[Json] = [
+        str(_count(obj, "spec", "replicas")),
+        str(_count(obj, "status", "replicas")),
+        str(_count(obj, "status", "readyReplicas")),
+    ]
+    return [*counts, _age(obj, now), *_containers(obj), _selector(lookup(obj, "spec", "selector"))]
+
+
+def _service(obj: JsonObject, now: datetime) -> list[Json]:
+    spec = obj.get("spec") or {}
+    ports = [f"{item.get('port')}/{item.get('protocol', 'TCP')}" for item in spec.get("ports") or []]
+    external = spec.get("externalName") or _join(spec.get("externalIPs"))
+    if spec.get("type") == "LoadBalancer":
+        addresses = [
+            item.get("ip") or item.get("hostname") for item in lookup(obj, "status", "loadBalancer", "ingress") or []
+        ]
+        external = ",".join(addresses) or "<pending>"
+    return [
+        spec.get("type", "ClusterIP"),
+        spec.get("clusterIP") or "<none>",
+        external,
+        _join(ports),
+        _age(obj, now),
+        _pairs(spec.get("selector")),
+    ]
+
+
+def _endpoints(obj: JsonObject, now: datetime) -> list[Json]:
+    found = [
+        f"{address.get('ip')}:{port.get('port')}"
+        for subset in obj.get("subsets") or []
+        for port in subset.get("ports") or [{}]
+        for address in subset.get("addresses") or []
+    ]
+    shown = ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
+    return [shown or "<none>", _age(obj, now)]
+
+
+def _slice(obj: JsonObject, now: datetime) -> list[Json]:
+    ports = [str(item.get("port")) for item in obj.get("ports") or []]
+    addresses = [address for item in obj.get("endpoints") or [] for address in item.get("addresses") or []]
+    return [
+        obj.get("addressType", ""),
+        ",".join(ports) or "<unset>",
+        ",".join(addresses[:3]) or "<unset>",
+        _age(obj, now),
+    ]
+
+
+def _event(obj: JsonObject, now: datetime) -> list[Json]:
+    about = obj.get("involvedObject") or {}
+    last = obj.get("lastTimestamp") or obj.get("eventTime") or obj.get("firstTimestamp")
+    first = obj.get("firstTimestamp") or obj.get("eventTime")
+    source = ", ".join(item for item in (lookup(obj, "source", "component"), lookup(obj, "source", "host")) if item)
+    target = f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
+    count = obj.get("count") or lookup(obj, "series", "count") or 1
+    message = str(obj.get("message") or "").strip()
+    seen = age(last or obj["metadata"].get("creationTimestamp"), now)
+    component = source or str(obj.get("reportingComponent") or "")
+    path = about.get("fieldPath") or ""
+    return [
+        seen,
+        obj.get("type", ""),
+        obj.get("reason", ""),
+        target,
+        path,
+        component,
+        message,
+        age(first, now),
+        str(count),
+        obj["metadata"]["name"],
+    ]
+
+
+def _node(obj: JsonObject, now: datetime) -> list[Json]:
+    conditions = {item.get("type"): item.get("status") for item in lookup(obj, "status", "conditions") or []}
+    state = {"True": "Ready", "False": "NotReady"}.get(conditions.get("Ready", ""), "Unknown")
+    if lookup(obj, "spec", "unschedulable"):
+        state += ",SchedulingDisabled"
+    prefix = "node-role.kubernetes.io/"
+    labels = obj["metadata"].get("labels") or {}
+    roles = sorted(label.removeprefix(prefix) for label in labels if label.startswith(prefix))
+    info = lookup(obj, "status", "nodeInfo") or {}
+    addresses = {item.get("type"): item.get("address") for item in lookup(obj, "status", "addresses") or []}
+    return [
+        state,
+        _join(roles),
+        _age(obj, now),
+        info.get("kubeletVersion", ""),
+        addresses.get("InternalIP") or "<none>",
+        addresses.get("ExternalIP") or "<none>",
+        info.get("osImage") or "<unknown>",
+        info.get("kernelVersion") or "<unknown>",
+        info.get("containerRuntimeVersion") or "<unknown>",
+    ]
+
+
+def _claim(obj: JsonObject, now: datetime) -> list[Json]:
+    phase = lookup(obj, "status", "phase") or ""
+    modes = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+    spec = obj.get("spec") or {}
+    held = lookup(obj, "status", "accessModes") or []
+    return [
+        "Terminating" if obj["metadata"].get("deletionTimestamp") else phase,
+        spec.get("volumeName") or "",
+        lookup(obj, "status", "capacity", "storage") or "",
+        ",".join(modes.get(mode, mode) for mode in held),
+        spec.get("storageClassName") or "",
+        "<unset>",
+        _age(obj, now),
+        spec.get("volumeMode") or "",
+    ]
+
+
+def _volume(obj: JsonObject, now: datetime) -> list[Json]:
+    spec = obj.get("spec") or {}
+    claim = spec.get("claimRef") or {}
+    return [
+        lookup(spec, "capacity", "storage") or "",
+        _join(spec.get("accessModes")),
+        spec.get("persistentVolumeReclaimPolicy") or "",
+        lookup(obj, "status", "phase") or "",
+        f"{claim.get('namespace')}/{claim.get('name')}" if claim else "",
+        spec.get("storageClassName") or "",
+        _age(obj, now),
+    ]
+
+
+def _budget(obj: JsonObject, now: datetime) -> list[Json]:
+    spec = obj.get("spec") or {}
+    low, high = spec.get("minAvailable"), spec.get("maxUnavailable")
+    return [
+        "N/A" if low is None else str(low),
+        "N/A" if high is None else str(high),
+        str(_count(obj, "status", "disruptionsAllowed")),
+        _age(obj, now),
+    ]
+
+
+def _data(obj: JsonObject) -> str:
+    return str(len(obj.get("data") or {}) + len(obj.get("binaryData") or {}))
+
+
+def _binding(obj: JsonObject, now: datetime) -> list[Json]:
+    role = obj.get("roleRef") or {}
+    named: dict[str, list[str]] = {"User": [], "Group": [], "ServiceAccount": []}
+    for subject in obj.get("subjects") or []:
+        name = str(subject.get("name"))
+        space = subject.get("namespace")
+        named.setdefault(subject.get("kind", ""), []).append(f"{space}/{name}" if space else name)
+    users, groups, accounts = (",".join(named[kind]) for kind in ("User", "Group", "ServiceAccount"))
+    return [f"{role.get('kind')}/{role.get('name')}", _age(obj, now), users, groups, accounts]
+
+
+_TEMPLATE = ("+Containers", "+Images")
+PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
+    "pods": (("Ready", "Status", "Restarts", "Age", "+IP", "+Node", "+Nominated Node", "+Readiness Gates"), _pod),
+    "statefulsets.apps": (("Ready", "Age", *_TEMPLATE), _statefulset),
+    "deployments.apps": (("Ready", "Up-to-date", "Available", "Age", *_TEMPLATE, "+Selector"), _deployment),
+    "replicasets.apps": (("Desired", "Current", "Ready", "Age", *_TEMPLATE, "+Selector"), _replicaset),
+    "services": (("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "+Selector"), _service),
+    "endpoints": (("Endpoints", "Age"), _endpoints),
+    "endpointslices.discovery.k8s.io": (("AddressType", "Ports", "Endpoints", "Age"), _slice),
+    "nodes": (
+        (
+            *("Status", "Roles", "Age", "Version", "+Internal-IP", "+External-IP", "+OS-Image"),
+            *("+Kernel-Version", "+Container-Runtime"),
+        ),
+        _node,
+    ),
+    "namespaces": (("Status", "Age"), lambda obj, now: [lookup(obj, "status", "phase") or "", _age(obj, now)]),
+    "secrets": (("Type", "Data", "Age"), lambda obj, now: [obj.get("type", ""), _data(obj), _age(obj, now)]),
+    "configmaps": (("Data", "Age"), lambda obj, now: [_data(obj), _age(obj, now)]),
+    "serviceaccounts": (("Secrets", "Age"), lambda obj, now: [str(len(obj.get("secrets") or [])), _age(obj, now)]),
+    "persistentvolumeclaims": (
+        ("Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age", "+VolumeMode"),
+        _claim,
+    ),
+    "persistentvolumes": (
+        ("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass", "Age"),
+        _volume,
+    ),
+    "poddisruptionbudgets.policy": (("Min Available", "Max Unavailable", "Allowed Disruptions", "Age"), _budget),
+    "leases.coordination.k8s.io": (
+        ("Holder", "Age"),
+        lambda obj, now: [lookup(obj, "spec", "holderIdentity") or "", _age(obj, now)],
+    ),
+    "customresourcedefinitions.apiextensions.k8s.io": (
+        ("Created At",),
+        lambda obj, _now: [obj["metadata"].get("creationTimestamp") or ""],
+    ),
+    "roles.rbac.authorization.k8s.io": (("Created At",), lambda obj, _now: [obj["metadata"].get("creationTimestamp")]),
+    "clusterroles.rbac.authorization.k8s.io": (
+        ("Created At",),
+        lambda obj, _now: [obj["metadata"].get("creationTimestamp")],
+    ),
+    "rolebindings.rbac.authorization.k8s.io": (("Role", "Age", "+Users", "+Groups", "+ServiceAccounts"), _binding),
+    "clusterrolebindings.rbac.authorization.k8s.io": (
+        ("Role", "Age", "+Users", "+Groups", "+ServiceAccounts"),
+        _binding,
+    ),
+    "storageclasses.storage.k8s.io": (
+        ("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "Age"),
+        lambda obj, now: [
+            obj.get("provisioner"),
+            obj.get("reclaimPolicy"),
+            obj.get("volumeBindingMode"),
+            _age(obj, now),
+        ],
+    ),
+    "controllerrevisions.apps": (
+        ("Controller", "Revision", "Age"),
+        lambda obj, now: [
+            next(
+                (
+                    f"{owner['kind'].lower()}.apps/{owner['name']}"
+                    for owner in obj["metadata"].get("ownerReferences") or []
+                    if owner.get("controller")
+                ),
+                "<none>",
+            ),
+            str(obj.get("revision", "")),
+            _age(obj, now),
+        ],
+    ),
+}
+EVENT_COLUMNS = (
+    "Last Seen",
+    "Type",
+    "Reason",
+    "Object",
+    "+Subobject",
+    "+Source",
+    "Message",
+    "+First Seen",
+    "+Count",
+    "+Name",
+)
+"""Events start with when they were last seen, not with their name."""
+event_cells: Cells = _event

@@ -1,0 +1,122 @@
+"""``kubectl get`` as the server prints it: ``meta.k8s.io/v1`` Tables. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from rstore_devcluster.apiserver import jsonpath
+from rstore_devcluster.apiserver.describe.printers import EVENT_COLUMNS, PRINTERS, age, event_cells
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, parse_time
+from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Resource
+
+_NAME_HELP = "Name must be unique within a namespace."
+
+
+@dataclass(frozen=True)
+class Printer:
+    """Columns of a kind, and the cells of one object."""
+
+    columns: tuple[JsonObject, ...]
+    cells: Callable[[JsonObject, datetime], list[Json]]
+
+
+def printer_for(resource: Resource) -> Printer:
+    """How a resource is printed."""
+    if resource.custom:
+        return _custom(resource.columns)
+    if resource.kind == "Event":
+        return Printer(tuple(_heading(name) for name in EVENT_COLUMNS), event_cells)
+    known = PRINTERS.get(resource.key)
+    if known is None:
+        return _custom(())
+    headings, cells = known
+    columns = [_column("Name", "string", "name", _NAME_HELP), *(_heading(heading) for heading in headings)]
+    return Printer(tuple(columns), lambda obj, now: [obj["metadata"]["name"], *cells(obj, now)])
+
+
+def _heading(text: str) -> JsonObject:
+    name = text.removeprefix("+")
+    return _column(name, "string", "", name, 1 if text.startswith("+") else 0)
+
+
+def _column(name: str, kind: str, form: str, description: str, priority: int = 0) -> JsonObject:
+    return {"name": name, "type": kind, "format": form, "description": description, "priority": priority}
+
+
+def _custom(declared: tuple[PrinterColumn, ...]) -> Printer:
+    columns = [_column("Name", "string", "name", _NAME_HELP)]
+    shown = declared or (PrinterColumn("Age", "date", ".metadata.creationTimestamp"),)
+    columns += [_column(item.name, item.type, item.format, item.description, item.priority) for item in shown]
+
+    def cells(obj: JsonObject, now: datetime) -> list[Json]:
+        return [obj["metadata"]["name"], *(_cell(item, obj, now) for item in shown)]
+
+    return Printer(tuple(columns), cells)
+
+
+def _cell(column: PrinterColumn, obj: JsonObject, now: datetime) -> Json:
+    try:
+        found = jsonpath.find(column.json_path, obj)
+    except ValueError:
+        return None
+    if not found or found[0] is None:
+        return None
+    value = found[0]
+    if column.type == "string":
+        if len(found) > 1:
+            return ",".join(str(item) for item in found)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return value if isinstance(value, str) else jsonpath_text(value)
+    if column.type == "date":
+        try:
+            parse_time(str(value))
+        except ValueError:
+            return "<invalid>"
+        return age(str(value), now)
+    if column.type == "integer":
+        return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if column.type == "number":
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if column.type == "boolean":
+        return value if isinstance(value, bool) else None
+    return None
+
+
+def jsonpath_text(value: Json) -> str:
+    """A composite or number as a string column shows it."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def partial_metadata(obj: JsonObject) -> JsonObject:
+    """The object's metadata alone."""
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+
+
+def table(
+    resource: Resource,
+    objects: Iterable[JsonObject],
+    now: datetime,
+    *,
+    metadata: JsonObject | None = None,
+    include: str = "Metadata",
+    headers: bool = True,
+) -> JsonObject:
+    """A Table of objects; ``include`` is the query's ``includeObject`` (None, Metadata or Object)."""
+    printer = printer_for(resource)
+    rows = []
+    for obj in objects:
+        row: JsonObject = {"cells": printer.cells(obj, now)}
+        if include != "None":
+            row["object"] = obj if include == "Object" else partial_metadata(obj)
+        rows.append(row)
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": metadata or {},
+        "columnDefinitions": list(printer.columns) if headers else None,
+        "rows": rows,
+    }

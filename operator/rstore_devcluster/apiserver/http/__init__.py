@@ -1,0 +1,1 @@
+"""Requests and answers: listening, TLS, who asks and what they may, verbs."""

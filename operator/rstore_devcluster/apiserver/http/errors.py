@@ -1,0 +1,182 @@
+"""The error vocabulary of the API server: every failure is a Kubernetes ``Status``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rstore_devcluster.apiserver.jsonobj import JsonObject
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One field that is wrong. ``reason`` is a ``metav1.CauseType`` such as ``FieldValueInvalid``."""
+
+    field: str
+    message: str
+    reason: str = "FieldValueInvalid"
+
+    def to_json(self) -> JsonObject:
+        """The cause as it stands in ``status.details.causes``."""
+        return {"reason": self.reason, "message": self.message, "field": self.field}
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class ApiError(Exception):
+    """A request failed; carries what the ``Status`` answer needs."""
+
+    def __init__(
+        self, code: int, reason: str, message: str, *, details: JsonObject | None = None, warnings: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details or {}
+        self.warnings = tuple(warnings)
+
+    def to_status(self) -> JsonObject:
+        """The ``metav1.Status`` object for this error."""
+        status: JsonObject = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details:
+            status["details"] = self.details
+        return status
+
+
+def qualified(group: str, plural: str) -> str:
+    """``statefulsets.apps``, or just ``pods`` for the core group."""
+    return f"{plural}.{group}" if group else plural
+
+
+def _details(group: str, kind: str, name: str) -> JsonObject:
+    details: JsonObject = {"kind": kind}
+    if name:
+        details["name"] = name
+    if group:
+        details["group"] = group
+    return details
+
+
+def not_found(group: str, plural: str, name: str) -> ApiError:
+    """404 for an object."""
+    return ApiError(
+        404, "NotFound", f'{qualified(group, plural)} "{name}" not found', details=_details(group, plural, name)
+    )
+
+
+def no_such_resource() -> ApiError:
+    """404 for a path that is not served."""
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
+
+
+def already_exists(group: str, plural: str, name: str) -> ApiError:
+    """409 for a name that is taken."""
+    return ApiError(
+        409,
+        "AlreadyExists",
+        f'{qualified(group, plural)} "{name}" already exists',
+        details=_details(group, plural, name),
+    )
+
+
+def conflict(group: str, plural: str, name: str, why: str = "") -> ApiError:
+    """409 for a stale resourceVersion or a failed precondition."""
+    why = why or "the object has been modified; please apply your changes to the latest version and try again"
+    return ApiError(
+        409,
+        "Conflict",
+        f'Operation cannot be fulfilled on {qualified(group, plural)} "{name}": {why}',
+        details=_details(group, plural, name),
+    )
+
+
+def apply_conflict(causes: Sequence[Cause]) -> ApiError:
+    """409 of server-side apply: other managers own what would change."""
+    count = len(causes)
+    noun = "conflict" if count == 1 else "conflicts"
+    listed = "\n".join(f"- {cause.field}" for cause in causes)
+    by: dict[str, list[str]] = {}
+    for cause in causes:
+        by.setdefault(cause.message, []).append(cause.field)
+    if len(by) == 1 and count == 1:
+        message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
+    elif len(by) == 1:
+        message = (
+            f"Apply failed with {count} {noun}: {causes[0].message.replace('conflict', 'conflicts', 1)}:\n{listed}"
+        )
+    else:
+        blocks = []
+        for text, fields in by.items():
+            text = text if len(fields) == 1 else text.replace("conflict", "conflicts", 1)
+            blocks.append(f"{text}:\n" + "\n".join(f"- {field}" for field in fields))
+        message = f"Apply failed with {count} {noun}: " + "\n".join(blocks)
+    return ApiError(409, "Conflict", message, details={"causes": [cause.to_json() for cause in causes]})
+
+
+def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> ApiError:
+    """422 with every field that is wrong."""
+    texts = [str(cause) for cause in causes]
+    body = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
+    qualified_kind = f"{kind}.{group}" if group else kind
+    return ApiError(
+        422,
+        "Invalid",
+        f'{qualified_kind} "{name}" is invalid: {body}',
+        details={**_details(group, kind, name), "causes": [cause.to_json() for cause in causes]},
+    )
+
+
+def bad_request(message: str) -> ApiError:
+    """400."""
+    return ApiError(400, "BadRequest", message)
+
+
+def unauthorized() -> ApiError:
+    """401."""
+    return ApiError(401, "Unauthorized", "Unauthorized")
+
+
+def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
+    """403 for an object."""
+    shown = f' "{name}"' if name else ""
+    return ApiError(
+        403,
+        "Forbidden",
+        f"{qualified(group, plural)}{shown} is forbidden: {why}",
+        details=_details(group, plural, name),
+    )
+
+
+def method_not_allowed() -> ApiError:
+    """405."""
+    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+
+
+def not_acceptable(message: str) -> ApiError:
+    """406."""
+    return ApiError(406, "NotAcceptable", message)
+
+
+def expired(message: str) -> ApiError:
+    """410: the resourceVersion is older than the history that is kept."""
+    return ApiError(410, "Expired", message)
+
+
+def unsupported_media_type(message: str) -> ApiError:
+    """415."""
+    return ApiError(415, "UnsupportedMediaType", message)
+
+
+def not_implemented(message: str) -> ApiError:
+    """501: a feature of Kubernetes that this server does not have."""
+    return ApiError(501, "NotImplemented", message)

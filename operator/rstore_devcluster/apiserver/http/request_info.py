@@ -1,0 +1,101 @@
+"""What a request asks for, read from its method and path alone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rstore_devcluster.apiserver.http.errors import ApiError, bad_request, method_not_allowed, no_such_resource
+
+_NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+WRITE_VERBS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+@dataclass(frozen=True)
+class RequestInfo:
+    """A request on a resource."""
+
+    verb: str
+    group: str
+    version: str
+    namespace: str
+    plural: str
+    name: str = ""
+    subresource: str = ""
+    selected_name: str = ""
+    """The one name a list or watch selects by ``fieldSelector=metadata.name=…``; RBAC treats it as the name."""
+
+    @property
+    def resource_and_sub(self) -> str:
+        """``pods`` or ``pods/log``, as RBAC rules name it."""
+        return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A boolean query parameter."""
+    return query.get(name, "") in ("1", "true", "True")
+
+
+def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
+    """Parse a path under ``/api/`` or ``/apis/``; raises 404 or 405 for what is no resource request."""
+    parts = [part for part in path.split("/") if part]
+    if parts[0] == "api":
+        group, rest = "", parts[1:]
+    else:
+        group, rest = (parts[1] if len(parts) > 1 else ""), parts[2:]
+    if len(rest) < 2:
+        raise no_such_resource()
+    version, rest = rest[0], rest[1:]
+    if rest[0] == "watch":
+        raise ApiError(404, "NotFound", "the deprecated /watch/ paths are not served; use ?watch=true on the list")
+    namespace = name = subresource = ""
+    if rest[0] == "namespaces":
+        if len(rest) <= 2 or (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES):
+            plural = "namespaces"
+            name = rest[1] if len(rest) > 1 else ""
+            subresource = rest[2] if len(rest) > 2 else ""
+            namespace = name
+            return _info(method, query, group, version, namespace, plural, name, subresource)
+        namespace, rest = rest[1], rest[2:]
+    plural = rest[0]
+    if len(rest) > 1:
+        name = rest[1]
+    if len(rest) > 2:
+        subresource = "/".join(rest[2:])
+    return _info(method, query, group, version, namespace, plural, name, subresource)
+
+
+def _info(
+    method: str,
+    query: Mapping[str, str],
+    group: str,
+    version: str,
+    namespace: str,
+    plural: str,
+    name: str,
+    subresource: str,
+) -> RequestInfo:
+    verb = _verb(method, name, query)
+    selected = ""
+    if not name:
+        for term in query.get("fieldSelector", "").split(","):
+            field, _, value = term.replace("==", "=").partition("=")
+            if field.strip() == "metadata.name":
+                selected = value.strip()
+    return RequestInfo(verb, group, version, namespace, plural, name, subresource, selected)
+
+
+def _verb(method: str, name: str, query: Mapping[str, str]) -> str:
+    if method in ("GET", "HEAD"):
+        if flag(query, "watch"):
+            if name:
+                raise bad_request("watching one object by its path is not served; use fieldSelector=metadata.name=…")
+            return "watch"
+        return "get" if name else "list"
+    if method == "DELETE":
+        return "delete" if name else "deletecollection"
+    verb = _VERBS.get(method)
+    if verb is None:
+        raise method_not_allowed()
+    return verb

@@ -1,0 +1,1 @@
+"""Objects and what happens to them: defaults, life cycle, subresources, selectors."""

@@ -1,0 +1,303 @@
+"""What the server serves: a table of built-in resources, and a registry that CRDs add to at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from rstore_devcluster.apiserver.http.errors import no_such_resource, qualified
+from rstore_devcluster.apiserver.jsonobj import JsonObject
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True)
+class PrinterColumn:
+    """A column of ``kubectl get`` as a CRD declares it."""
+
+    name: str
+    type: str
+    json_path: str
+    priority: int = 0
+    format: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One served (group, version, plural)."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: frozenset[str] = frozenset()
+    generation: bool = False
+    """Whether ``metadata.generation`` counts changes outside metadata and status."""
+    field_labels: frozenset[str] = frozenset()
+    """Fields a field selector may name, beside ``metadata.name`` and ``metadata.namespace``."""
+    verbs: tuple[str, ...] = ALL_VERBS
+    singular: str = ""
+    model: str = ""
+    """Name of the Python client's model that describes a built-in kind."""
+    schema: JsonObject | None = None
+    """Structural schema (``openAPIV3Schema``) of a custom resource; None for built-in kinds."""
+    columns: tuple[PrinterColumn, ...] = ()
+    scale_paths: tuple[str, str, str] = (".spec.replicas", ".status.replicas", "")
+    storage_version: str = ""
+    unconditional_update: bool = True
+    """Whether an update without a resourceVersion is allowed."""
+    alias_of: str = ""
+    """Key of the resource whose stored objects this one shows in another shape."""
+
+    @property
+    def key(self) -> str:
+        """``plural.group``, or the plural alone in the core group: what the store calls this resource."""
+        return self.alias_of or qualified(self.group, self.plural)
+
+    @property
+    def api_version(self) -> str:
+        """``apps/v1`` or ``v1``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def stored_api_version(self) -> str:
+        """The apiVersion objects are stored with."""
+        version = self.storage_version or self.version
+        return f"{self.group}/{version}" if self.group else version
+
+    @property
+    def custom(self) -> bool:
+        """Whether a CRD defines it."""
+        return self.schema is not None
+
+    @property
+    def has_status(self) -> bool:
+        """Whether status is written only through the status subresource."""
+        return "status" in self.subresources
+
+    @property
+    def singular_name(self) -> str:
+        """Singular name for discovery."""
+        return self.singular or self.kind.lower()
+
+    @property
+    def selectable_fields(self) -> frozenset[str]:
+        """All fields a field selector may name."""
+        names = {"metadata.name"} | ({"metadata.namespace"} if self.namespaced else set())
+        return self.field_labels | names
+
+    def names(self) -> frozenset[str]:
+        """Every name a person may use for it."""
+        return frozenset({self.plural, self.singular_name, *self.short_names})
+
+
+def _table() -> Iterable[Resource]:
+    status = frozenset({"status"})
+    status_scale = frozenset({"status", "scale"})
+    workload = ("all",)
+
+    def core(plural: str, kind: str, **more: object) -> Resource:
+        return Resource("", "v1", plural, kind, **more)  # type: ignore[arg-type]
+
+    yield core(
+        "namespaces",
+        "Namespace",
+        namespaced=False,
+        short_names=("ns",),
+        subresources=frozenset({"status", "finalize"}),
+        field_labels=frozenset({"status.phase"}),
+    )
+    yield core(
+        "nodes",
+        "Node",
+        namespaced=False,
+        short_names=("no",),
+        subresources=status,
+        field_labels=frozenset({"spec.unschedulable"}),
+    )
+    yield core(
+        "pods",
+        "Pod",
+        short_names=("po",),
+        categories=workload,
+        generation=True,
+        subresources=frozenset({"status", "log", "portforward", "exec", "attach", "binding", "eviction", "proxy"}),
+        field_labels=frozenset(
+            {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"}
+            | {"status.phase", "status.podIP", "status.nominatedNodeName"}
+        ),
+    )
+    yield core(
+        "services",
+        "Service",
+        short_names=("svc",),
+        categories=workload,
+        subresources=status,
+        field_labels=frozenset({"spec.clusterIP", "spec.type"}),
+    )
+    yield core("endpoints", "Endpoints", short_names=("ep",), singular="endpoints")
+    yield core("configmaps", "ConfigMap", short_names=("cm",))
+    yield core("secrets", "Secret", field_labels=frozenset({"type"}))
+    yield core("serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=frozenset({"token"}))
+    yield core(
+        "events",
+        "Event",
+        short_names=("ev",),
+        model="CoreV1Event",
+        field_labels=frozenset(
+            {f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")}
+            | {"involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"}
+        ),
+    )
+    yield core("persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",), subresources=status)
+    yield core("persistentvolumes", "PersistentVolume", namespaced=False, short_names=("pv",), subresources=status)
+
+    def apps(plural: str, kind: str, **more: object) -> Resource:
+        return Resource("apps", "v1", plural, kind, categories=workload, generation=True, **more)  # type: ignore[arg-type]
+
+    yield apps("statefulsets", "StatefulSet", short_names=("sts",), subresources=status_scale)
+    yield apps("deployments", "Deployment", short_names=("deploy",), subresources=status_scale)
+    yield apps("replicasets", "ReplicaSet", short_names=("rs",), subresources=status_scale)
+    yield Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+    yield Resource(
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        short_names=("pdb",),
+        subresources=status,
+        generation=True,
+    )
+    rbac = "rbac.authorization.k8s.io"
+    yield Resource(rbac, "v1", "roles", "Role")
+    yield Resource(rbac, "v1", "rolebindings", "RoleBinding")
+    yield Resource(rbac, "v1", "clusterroles", "ClusterRole", namespaced=False)
+    yield Resource(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
+    yield Resource("coordination.k8s.io", "v1", "leases", "Lease", unconditional_update=False)
+    yield Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+    yield Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False, short_names=("sc",))
+    yield Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short_names=("pc",))
+    yield Resource(
+        "networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", short_names=("netpol",), generation=True
+    )
+    yield Resource(
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        namespaced=False,
+        short_names=("crd", "crds"),
+        subresources=status,
+        generation=True,
+        categories=("api-extensions",),
+        unconditional_update=False,
+    )
+
+
+@dataclass(frozen=True)
+class VirtualResource:
+    """A resource that is only ever created, and answered without being stored (reviews)."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """``authorization.k8s.io/v1``."""
+        return f"{self.group}/{self.version}"
+
+
+VIRTUAL = (
+    VirtualResource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    VirtualResource("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    VirtualResource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview"),
+    VirtualResource("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", True),
+    VirtualResource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview"),
+    VirtualResource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
+)
+
+
+def _with_model(resource: Resource) -> Resource:
+    return resource if resource.model else replace(resource, model=f"V1{resource.kind}")
+
+
+BUILTIN: tuple[Resource, ...] = tuple(_with_model(resource) for resource in _table())
+
+
+@dataclass
+class Registry:
+    """All served resources; changes when CRDs come and go."""
+
+    version: int = 0
+    """Grows at every change, so that discovery documents can be cached."""
+    _served: dict[tuple[str, str, str], Resource] = field(default_factory=dict)
+    _by_key: dict[str, Resource] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for resource in BUILTIN:
+            self.add(resource)
+
+    def add(self, resource: Resource) -> None:
+        """Serve a resource, or replace how it is served."""
+        self._served[(resource.group, resource.version, resource.plural)] = resource
+        if not resource.storage_version or resource.storage_version == resource.version:
+            self._by_key[resource.key] = resource
+        else:
+            self._by_key.setdefault(resource.key, resource)
+        self.version += 1
+
+    def remove(self, group: str, plural: str) -> None:
+        """Stop serving a custom resource in every version."""
+        for key in [key for key in self._served if key[0] == group and key[2] == plural]:
+            del self._served[key]
+        self._by_key.pop(qualified(group, plural), None)
+        self.version += 1
+
+    def by_key(self, key: str) -> Resource:
+        """The resource called ``plural.group``; raises a 404."""
+        try:
+            return self._by_key[key]
+        except KeyError:
+            raise no_such_resource() from None
+
+    def served(self, group: str, version: str, plural: str) -> Resource:
+        """The resource at a path; raises a 404."""
+        try:
+            return self._served[(group, version, plural)]
+        except KeyError:
+            raise no_such_resource() from None
+
+    def by_kind(self, api_version: str, kind: str) -> Resource | None:
+        """The resource of an object's apiVersion and kind, or None."""
+        for resource in self._served.values():
+            if resource.kind == kind and resource.api_version == api_version:
+                return resource
+        return None
+
+    def all(self) -> tuple[Resource, ...]:
+        """Every served resource, built-in ones first."""
+        return tuple(self._served.values())
+
+    def group_versions(self) -> dict[str, list[str]]:
+        """Versions by group; those of the reviews too, the core group as ``""``."""
+        groups: dict[str, list[str]] = {}
+        served = [(resource.group, resource.version) for resource in self._served.values()]
+        virtual = [(resource.group, resource.version) for resource in VIRTUAL]
+        for group, version in (*served, *virtual, (EVENTS_V1.group, EVENTS_V1.version)):
+            versions = groups.setdefault(group, [])
+            if version not in versions:
+                versions.append(version)
+        return groups
+
+
+EVENTS_V1 = Resource(
+    "events.k8s.io", "v1", "events", "Event", short_names=("ev",), model="EventsV1Event", alias_of="events"
+)
+"""The same stored events as core/v1 in another shape; converted at the edge (see ``events.py``)."""

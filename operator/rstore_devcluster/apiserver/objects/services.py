@@ -1,0 +1,79 @@
+"""Everything a request handler needs, and the request itself once it is understood."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from rstore_devcluster.apiserver.http.authn import Tokens, User
+from rstore_devcluster.apiserver.http.options import ApiServerOptions
+from rstore_devcluster.apiserver.http.rbac import Authorizer
+from rstore_devcluster.apiserver.http.request_info import RequestInfo
+from rstore_devcluster.apiserver.objects.resources import Registry, Resource
+from rstore_devcluster.apiserver.schema.provider import Schemas
+from rstore_devcluster.apiserver.storage.store import Store
+
+
+@dataclass(frozen=True)
+class WriteKey:
+    """What writes are counted by."""
+
+    user: str
+    verb: str
+    resource: str
+
+
+@dataclass
+class Services:
+    """The parts of one API server."""
+
+    options: ApiServerOptions
+    registry: Registry
+    schemas: Schemas
+    store: Store
+    tokens: Tokens
+    authorizer: Authorizer
+    writes: Counter[WriteKey] = field(default_factory=Counter)
+    stopping: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One authenticated and authorized request on a resource."""
+
+    services: Services
+    request: web.Request
+    info: RequestInfo
+    user: User
+    resource: Resource
+    warnings: list[str]
+    """Filled by handlers; sent as Warning headers."""
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """Query parameters."""
+        return self.request.query
+
+    @property
+    def store(self) -> Store:
+        """The object store."""
+        return self.services.store
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the path, "" for cluster-scoped resources and for all namespaces."""
+        return self.info.namespace if self.resource.namespaced else ""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be stored."""
+        return "All" in self.request.query.getall("dryRun", [])
+
+    @property
+    def manager(self) -> str:
+        """The field manager: the one named, else the first word of the user agent."""
+        named = self.query.get("fieldManager")
+        return (named or self.request.headers.get("User-Agent", "unknown").split("/")[0])[:128]

@@ -1,0 +1,43 @@
+"""The seam between the store, which knows no kinds, and what is particular to each kind."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rstore_devcluster.apiserver.http.errors import Cause
+from rstore_devcluster.apiserver.jsonobj import JsonObject
+from rstore_devcluster.apiserver.objects.resources import Resource
+
+
+class Strategy(Protocol):
+    """What is particular to kinds: defaults, immutable fields, validation, field ownership."""
+
+    def prepare(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
+        """Default and complete an object in place before it is validated; ``old`` is None at creation."""
+        ...
+
+    def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+        """Everything wrong with an object."""
+        ...
+
+    def track(
+        self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str
+    ) -> None:
+        """Record in ``metadata.managedFields`` what this write changed."""
+        ...
+
+
+class PlainStrategy:
+    """No particulars: used by tests of the store alone."""
+
+    def prepare(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
+        """Nothing."""
+
+    def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:  # noqa: ARG002
+        """Nothing is wrong."""
+        return []
+
+    def track(
+        self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str
+    ) -> None:
+        """Nothing is recorded."""

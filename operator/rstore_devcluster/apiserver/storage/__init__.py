@@ -1,0 +1,1 @@
+"""Objects kept: versions, history for watches, events, the file on disk."""

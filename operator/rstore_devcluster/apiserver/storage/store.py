@@ -1,0 +1,265 @@
+"""The object store with the semantics of the Kubernetes API; HTTP handlers and in-process controllers both use it.
+
+Everything but watching is synchronous and runs on the event loop's thread, so that read-modify-write needs no
+locks. Objects are plain dicts: what goes in is copied, what comes out is the caller's to change. Failures are
+``errors.ApiError``. Resources are named by key: ``pods``, ``statefulsets.apps``, ``events``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+from rstore_devcluster.apiserver.http.errors import (
+    Cause,
+    already_exists,
+    bad_request,
+    conflict,
+    forbidden,
+    invalid,
+    not_found,
+)
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, format_time, metadata_of
+from rstore_devcluster.apiserver.objects import lifecycle
+from rstore_devcluster.apiserver.objects.lifecycle import DeleteOptions
+from rstore_devcluster.apiserver.objects.objects import ObjectList, Objects, utc_now
+from rstore_devcluster.apiserver.objects.resources import Registry, Resource
+from rstore_devcluster.apiserver.objects.strategy import PlainStrategy, Strategy
+from rstore_devcluster.apiserver.patch.managed import keep_times
+from rstore_devcluster.apiserver.patch.merge import merge_patch
+from rstore_devcluster.apiserver.storage.history import ADDED, BOOKMARK, DELETED, MODIFIED, Watch, WatchEvent
+from rstore_devcluster.apiserver.storage.persistence import Persistence
+
+
+class Store(Objects):
+    """All objects of the cluster, written by the rules of the Kubernetes API."""
+
+    def __init__(
+        self,
+        registry: Registry | None = None,
+        *,
+        strategy: Strategy | None = None,
+        persistence: Persistence | None = None,
+        clock: Callable[[], datetime] = utc_now,
+        history_capacity: int = 10_000,
+    ) -> None:
+        super().__init__(registry, persistence=persistence, clock=clock, history_capacity=history_capacity)
+        self.strategy: Strategy = strategy or PlainStrategy()
+
+    def create(
+        self,
+        key: str,
+        obj: JsonObject,
+        *,
+        namespace: str | None = None,
+        dry_run: bool = False,
+        manager: str = "kube-controller-manager",
+        tracked: bool = False,
+    ) -> JsonObject:
+        """Create an object; raises 409 when it exists, 404 when its namespace does not, 422 when it is invalid.
+
+        ``tracked``: ``metadata.managedFields`` already says who owns what (server-side apply).
+        """
+        resource = self.registry.by_key(key)
+        obj = copy_json(obj)
+        lifecycle.check_type(resource, obj)
+        metadata = metadata_of(obj)
+        space = self._namespace_for_create(resource, metadata, namespace)
+        name = lifecycle.require_name(resource, obj)
+        if metadata.get("resourceVersion"):
+            raise bad_request("resourceVersion should not be set on objects to be created")
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+            metadata.pop(field, None)
+        if not tracked:
+            metadata.pop("managedFields", None)
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = format_time(self._clock())
+        if resource.generation:
+            metadata["generation"] = 1
+        else:
+            metadata.pop("generation", None)
+        if resource.has_status:
+            obj.pop("status", None)
+        if self.peek(key, space, name) is not None:
+            raise already_exists(resource.group, resource.plural, name)
+        self.strategy.prepare(resource, obj, None, dry_run=dry_run)
+        self._validate(resource, obj, None)
+        if not tracked:
+            self.strategy.track(resource, obj, None, manager=manager, subresource="")
+        return self._commit(resource, None, obj, dry_run=dry_run)
+
+    def update(
+        self,
+        key: str,
+        obj: JsonObject,
+        *,
+        namespace: str | None = None,
+        subresource: str = "",
+        dry_run: bool = False,
+        manager: str = "kube-controller-manager",
+        tracked: bool = False,
+    ) -> JsonObject:
+        """Replace an object, or with ``subresource="status"`` only its status.
+
+        Raises 409 when ``metadata.resourceVersion`` is given and stale, 404, 422. An update that changes nothing
+        writes nothing. An object being deleted goes away when its last finalizer does.
+        """
+        resource = self.registry.by_key(key)
+        obj = copy_json(obj)
+        lifecycle.check_type(resource, obj)
+        metadata = metadata_of(obj)
+        stored = self._find(resource, namespace or metadata.get("namespace") or "", metadata.get("name") or "")
+        old = stored.obj
+        if resource.namespaced:
+            metadata["namespace"] = stored.namespace
+        if not metadata.get("resourceVersion") and not resource.unconditional_update:
+            message = "Invalid value: 0x0: must be specified for an update"
+            raise invalid(resource.group, resource.kind, stored.name, [Cause("metadata.resourceVersion", message)])
+        lifecycle.carry_metadata(resource, obj, old)
+        obj = self._confine(resource, obj, old, subresource, tracked)
+        self.strategy.prepare(resource, obj, old, dry_run=dry_run)
+        self._bump_generation(resource, obj, old)
+        self._validate(resource, obj, old)
+        if not tracked:
+            managed = metadata_of(obj).get("managedFields")
+            if managed != [] and "managedFields" in old["metadata"]:
+                obj["metadata"]["managedFields"] = copy_json(managed or old["metadata"]["managedFields"])
+            self.strategy.track(resource, obj, old, manager=manager, subresource=subresource)
+        if tracked:
+            keep_times(obj, old)
+        if lifecycle.deletion_ready(obj):
+            return self._remove(resource, stored, obj, dry_run=dry_run)
+        return self._commit(resource, stored, obj, dry_run=dry_run)
+
+    def patch(
+        self,
+        key: str,
+        namespace: str | None,
+        name: str,
+        patch: JsonObject,
+        *,
+        subresource: str = "",
+        manager: str = "kube-controller-manager",
+    ) -> JsonObject:
+        """Merge-patch (RFC 7386) an object."""
+        current = self.get(key, namespace, name)
+        given = (patch.get("metadata") or {}).get("resourceVersion")
+        if given and given != current["metadata"]["resourceVersion"]:
+            resource = self.registry.by_key(key)
+            raise conflict(resource.group, resource.plural, name)
+        merged = merge_patch(current, patch)
+        return self.update(key, merged, namespace=namespace, subresource=subresource, manager=manager)
+
+    def patch_status(
+        self,
+        key: str,
+        namespace: str | None,
+        name: str,
+        status: JsonObject,
+        *,
+        resource_version: str | None = None,
+        manager: str = "kube-controller-manager",
+    ) -> JsonObject:
+        """Merge-patch the status: ``status`` is the (partial) content of ``.status``."""
+        patch: JsonObject = {"status": status}
+        if resource_version:
+            patch["metadata"] = {"resourceVersion": resource_version}
+        return self.patch(key, namespace, name, patch, subresource="status", manager=manager)
+
+    def delete(
+        self,
+        key: str,
+        namespace: str | None,
+        name: str,
+        *,
+        grace_period_seconds: int | None = None,
+        propagation_policy: str = "",
+        preconditions: JsonObject | None = None,
+        dry_run: bool = False,
+    ) -> tuple[JsonObject, bool]:
+        """Delete an object; returns it and whether it is gone (else it is marked and waits for finalizers or grace)."""
+        resource = self.registry.by_key(key)
+        stored = self._find(resource, namespace or "", name)
+        obj = copy_json(stored.obj)
+        options = DeleteOptions(grace_period_seconds, propagation_policy, preconditions, dry_run)
+        if lifecycle.mark_deleted(resource, obj, options, self._clock()):
+            return self._remove(resource, stored, obj, dry_run=dry_run), True
+        return self._commit(resource, stored, obj, dry_run=dry_run), False
+
+    # ---- inside
+
+    def _namespace_for_create(self, resource: Resource, metadata: JsonObject, namespace: str | None) -> str:
+        given = metadata.get("namespace") or ""
+        if not resource.namespaced:
+            metadata.pop("namespace", None)
+            return ""
+        if namespace and given and namespace != given:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+                f" ({given} != {namespace})"
+            )
+        space = namespace or given or "default"
+        metadata["namespace"] = space
+        holder = self.peek("namespaces", "", space)
+        if holder is None:
+            raise not_found("", "namespaces", space)
+        if holder.obj["metadata"].get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {space} because it is being terminated"
+            raise forbidden(resource.group, resource.plural, metadata.get("name") or "", why)
+        return space
+
+    def _confine(
+        self, resource: Resource, obj: JsonObject, old: JsonObject, subresource: str, tracked: bool
+    ) -> JsonObject:
+        """Leave only what this endpoint may change."""
+        if subresource == "finalize":
+            finalized: JsonObject = copy_json(old)
+            finalized.setdefault("spec", {})["finalizers"] = (obj.get("spec") or {}).get("finalizers") or []
+            return finalized
+        if resource.key == "namespaces":
+            obj["spec"] = copy_json(old.get("spec") or {})
+        if subresource == "status":
+            kept: JsonObject = copy_json(old)
+            if tracked or "managedFields" in obj["metadata"]:
+                kept["metadata"]["managedFields"] = obj["metadata"].get("managedFields") or []
+            if "status" in obj:
+                kept["status"] = obj["status"]
+            else:
+                kept.pop("status", None)
+            return kept
+        if resource.has_status:
+            if "status" in old:
+                obj["status"] = copy_json(old["status"])
+            else:
+                obj.pop("status", None)
+        return obj
+
+    def _bump_generation(self, resource: Resource, obj: JsonObject, old: JsonObject) -> None:
+        if not resource.generation:
+            return
+        without_status = resource.has_status
+        if lifecycle.content(obj, without_status=without_status) != lifecycle.content(
+            old, without_status=without_status
+        ):
+            obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
+
+    def _validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> None:
+        causes = lifecycle.metadata_causes(obj) + self.strategy.validate(resource, obj, old)
+        if causes:
+            raise invalid(resource.group, resource.kind, obj["metadata"]["name"], causes)
+
+
+__all__ = [
+    "ADDED",
+    "BOOKMARK",
+    "DELETED",
+    "MODIFIED",
+    "ObjectList",
+    "PlainStrategy",
+    "Store",
+    "Strategy",
+    "Watch",
+    "WatchEvent",
+    "merge_patch",
+]

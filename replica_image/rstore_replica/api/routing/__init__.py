@@ -1,0 +1,1 @@
+"""Where a request is served: here, by another replica, or nowhere at the moment."""

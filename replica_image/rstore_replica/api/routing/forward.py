@@ -1,0 +1,175 @@
+"""Handing a request on to the primary's leader, on the client port, with this replica's own certificate.
+
+A request that changes something is sent to one replica after another only while each says, or the lack of a
+connection proves, that nothing happened. A connection that breaks after sending leaves OutcomeUnknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from rstore_api.client_call import Endpoint, Method, RequestT, ResponseT
+from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.client_identity import format_request_id
+from rstore_api.errors import (
+    REQUEST_ID_KEY,
+    DeadlineExceeded,
+    NoLeader,
+    NoPrimary,
+    NotLeader,
+    NotReady,
+    ShuttingDown,
+    StoreError,
+    TooManyRequests,
+    Unreachable,
+)
+from rstore_api.proto.rstore_pb2 import RequestId
+
+from rstore_replica.api.routing.route import ForwardTo
+from rstore_replica.tls import CertificateStore
+
+FORWARDED_KEY = "rstore-forwarded-by"
+"""Metadata of a request that was handed on: the name of the replica that did. Such a request goes no further."""
+
+MAX_ENDPOINTS = 64
+MAX_IN_FLIGHT = 4096
+CONNECT_TIMEOUT_SECONDS = 1.0
+ABANDON_SECONDS = 0.5
+"""How long requests that were handed to a region which is primary no more may still be answered: one that stopped in
+good order has answered long before, one that was lost or hangs never will."""
+
+_TRY_ANOTHER = (NotLeader, NoLeader, NotReady, ShuttingDown, TooManyRequests, Unreachable)
+
+
+class Forwarder:
+    """Connections to replicas of other regions (and to the own region's leader), and who led when last asked."""
+
+    def __init__(
+        self,
+        *,
+        replica: str,
+        certificates: CertificateStore | None,
+        resolve: Resolve = system_resolve,
+        on_forward: Callable[[str], None] = lambda _path: None,
+    ) -> None:
+        """``certificates`` None: plaintext, for tests. ``on_forward`` hears the path of each request handed on."""
+        self._metadata: tuple[tuple[str, str], ...] = ((FORWARDED_KEY, replica),)
+        self._certificates = certificates
+        self._resolve = resolve
+        self._on_forward = on_forward
+        self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
+        self._regions: dict[str, str] = {}
+        self._leaders: dict[str, str] = {}
+        self._primary = ""
+        self._closing: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+
+    async def call(
+        self,
+        target: ForwardTo,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: float,
+        request_id: RequestId | None = None,
+    ) -> ResponseT:
+        """The answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached.
+
+        ``request_id`` goes with the request.
+        """
+        if self._in_flight >= MAX_IN_FLIGHT:
+            raise TooManyRequests
+        self._in_flight += 1
+        metadata = self._metadata
+        if request_id is not None:
+            metadata = (*metadata, (REQUEST_ID_KEY, format_request_id(request_id)))
+        try:
+            return await self._call(target, method, request, deadline=deadline, metadata=metadata)
+        finally:
+            self._in_flight -= 1
+
+    def primary_is(self, region: str) -> None:
+        """Another region may have become primary: soon no answer of the one before is waited for any more.
+
+        What such a request has done is unknown, unless it only read.
+        """
+        if region != self._primary:
+            self._primary = region
+            asyncio.get_running_loop().call_later(ABANDON_SECONDS, self._abandon_others, region)
+
+    def _abandon_others(self, region: str) -> None:
+        if region != self._primary:
+            return
+        for address in [address for address in self._endpoints if self._regions[address] != region]:
+            del self._regions[address]
+            task = asyncio.create_task(self._endpoints.pop(address).close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        endpoints, self._endpoints = self._endpoints, OrderedDict()
+        await asyncio.gather(*(endpoint.close() for endpoint in endpoints.values()))
+
+    async def _call(
+        self,
+        target: ForwardTo,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        *,
+        deadline: float,
+        metadata: tuple[tuple[str, str], ...],
+    ) -> ResponseT:
+        clock = asyncio.get_running_loop().time
+        addresses = deque(replica.client_address for replica in target.replicas)
+        known = self._leaders.get(target.region)
+        if known is not None and known in addresses:
+            addresses.appendleft(known)
+        tried: set[str] = set()
+        last: StoreError = NoPrimary(f"no replica of {target.region} is known")
+        while addresses:
+            address = addresses.popleft()
+            if address in tried:
+                continue
+            tried.add(address)
+            remaining = deadline - clock()
+            if remaining <= 0:
+                raise DeadlineExceeded
+            self._on_forward(method.path)
+            try:
+                endpoint = await self._endpoint(target.region, address)
+                response = await endpoint.call(method, request, timeout_seconds=remaining, metadata=metadata)
+            except _TRY_ANOTHER as error:
+                last = NoPrimary(error.detail) if isinstance(error, Unreachable) else error
+                if self._leaders.get(target.region) == address:
+                    del self._leaders[target.region]
+                hint = target.client_address_of(error.leader) if isinstance(error, NotLeader) else None
+                if hint is not None:
+                    addresses.appendleft(hint)
+                continue
+            self._leaders[target.region] = address
+            return response
+        raise last
+
+    async def _endpoint(self, region: str, address: str) -> Endpoint:
+        endpoint = self._endpoints.get(address)
+        if endpoint is None:
+            try:
+                parsed = Address.parse(address)
+            except ValueError as error:
+                raise Unreachable(str(error)) from error
+            endpoint = self._endpoints[address] = Endpoint(
+                parsed,
+                tls=self._certificates,
+                resolve=self._resolve,
+                connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
+            )
+            self._regions[address] = region
+            if len(self._endpoints) > MAX_ENDPOINTS:
+                evicted, oldest = self._endpoints.popitem(last=False)
+                del self._regions[evicted]
+                await oldest.retire()
+        self._endpoints.move_to_end(address)
+        return endpoint

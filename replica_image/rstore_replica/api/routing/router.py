@@ -1,0 +1,118 @@
+"""Serving what needs the primary's leader: here or elsewhere, waiting out a change of leader or primary for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from rstore_api.client_call import Method, RequestT, ResponseT, retry_delay_seconds
+from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotReady, ShuttingDown, TooManyRequests
+from rstore_api.proto.rstore_pb2 import RequestId
+
+from rstore_replica.api.ports import Group, Machine
+from rstore_replica.api.routing.forward import Forwarder
+from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, ReplicaLocation, decide
+
+PATIENCE_SECONDS = 3.0
+"""How long a request waits for a leader or a primary before the caller hears that there is none."""
+
+MAX_PATIENT = 4096
+
+_WORTH_WAITING = (NotLeader, NoLeader, NotPrimary, NoPrimary, NotReady)
+
+
+@dataclass(frozen=True)
+class CallInfo:
+    """What the services know of a call. The deadline is on the event loop's clock; ``forwarded``: it was handed on."""
+
+    deadline: float
+    forwarded: bool
+    request_id: RequestId | None = None
+    """The name of a write that its client may send again."""
+
+
+class Router:
+    """Decides for each request, and again after each failure that certainly changed nothing."""
+
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        group: Group,
+        forwarder: Forwarder,
+        region: str,
+        own_replicas: Mapping[str, ReplicaLocation],
+        forward: bool,
+        rng: random.Random,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        """``own_replicas`` are this region's by name; ``forward``: hand on to another region."""
+        self._machine = machine
+        self._group = group
+        self._forwarder = forwarder
+        self._region = region
+        self._own_replicas = own_replicas
+        self._forward = forward
+        self._rng = rng
+        self._patience_seconds = patience_seconds
+        self._patient = 0
+        self.stopping = False
+
+    async def serve(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        local: Callable[[], Awaitable[ResponseT]],
+        *,
+        call: CallInfo,
+    ) -> ResponseT:
+        """The answer of the primary's leader: ``local()`` if that is this replica. Raises a StoreError."""
+        loop = asyncio.get_running_loop()
+        patient_until = min(loop.time() + self._patience_seconds, call.deadline - 0.1)
+        attempt = 0
+        while True:
+            try:
+                return await self._once(method, request, local, call=call)
+            except _WORTH_WAITING as error:
+                attempt += 1
+                pause = retry_delay_seconds(attempt, self._rng)
+                settled = isinstance(error, NotPrimary) and not self._forward
+                if call.forwarded or settled or loop.time() + pause >= patient_until:
+                    raise
+                if self.stopping and isinstance(error, NoLeader | NoPrimary):
+                    raise ShuttingDown from error
+            if self._patient >= MAX_PATIENT:
+                raise TooManyRequests
+            self._patient += 1
+            try:
+                await asyncio.sleep(min(pause, 0.2))
+            finally:
+                self._patient -= 1
+
+    async def _once(
+        self,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        local: Callable[[], Awaitable[ResponseT]],
+        *,
+        call: CallInfo,
+    ) -> ResponseT:
+        decision = decide(
+            self._machine.state,
+            self._group.status(),
+            region=self._region,
+            own_replicas=self._own_replicas,
+            forward=self._forward,
+            forwarded=call.forwarded,
+        )
+        match decision:
+            case Local():
+                return await local()
+            case ForwardTo():
+                return await self._forwarder.call(
+                    decision, method, request, deadline=call.deadline, request_id=call.request_id
+                )
+            case Refuse(error):
+                raise error

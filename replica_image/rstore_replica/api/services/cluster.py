@@ -1,0 +1,59 @@
+"""etcd's Cluster service: the replicas of this region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from rstore_api import client_call as methods
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+
+from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.identity import Identity, stable_id
+from rstore_replica.api.ports import Machine
+from rstore_replica.api.routing.route import ReplicaLocation
+from rstore_replica.api.routing.router import CallInfo
+
+
+class ClusterServicer(rpc_pb2_grpc.ClusterServicer):
+    """MemberList; members are changed through the store's Kubernetes object, not through this API."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        machine: Machine,
+        identity: Identity,
+        replicas: Mapping[str, ReplicaLocation],
+        scheme: str,
+        learners: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        """``learners`` do not count yet; ``scheme`` is ``https`` or, without TLS, ``http``."""
+        self._calls = calls
+        self._machine = machine
+        self._identity = identity
+        self._replicas = replicas
+        self._learners = learners
+        self._scheme = scheme
+
+    def _members(self) -> list[rpc_pb2.Member]:
+        learners = self._learners()
+        return [
+            rpc_pb2.Member(
+                ID=stable_id(replica.name),
+                name=replica.name,
+                peerURLs=[f"{self._scheme}://{replica.peer_address}"],
+                clientURLs=[f"{self._scheme}://{replica.client_address}"],
+                isLearner=replica.name in learners,
+            )
+            for replica in self._replicas.values()
+        ]
+
+    async def MemberList(self, _request: rpc_pb2.MemberListRequest, context: Context) -> rpc_pb2.MemberListResponse:
+        """Every replica of the region with its peer and client URL."""
+
+        async def body(_call: CallInfo) -> rpc_pb2.MemberListResponse:
+            response = rpc_pb2.MemberListResponse(members=self._members())
+            self._identity.fill(response.header, revision=self._machine.revision)
+            return response
+
+        return await self._calls.answer(methods.MEMBER_LIST, context, body)

@@ -1,0 +1,258 @@
+"""etcd's KV service."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, cast
+
+import grpc
+from rstore_api import client_call as methods
+from rstore_api.client_call import Method, RequestT
+from rstore_api.errors import (
+    Compacted,
+    DeadlineExceeded,
+    FutureRevision,
+    InvalidRequest,
+    NoPrimary,
+    OutcomeUnknown,
+    StoreError,
+    TooManyRequests,
+)
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
+
+from rstore_replica.api import encoding
+from rstore_replica.api.batcher import Batcher, WriteResponseT
+from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.encoding import EncodedWrite
+from rstore_replica.api.identity import Identity
+from rstore_replica.api.ports import Group, Machine
+from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.api.validate import check_range, check_write, scans_many
+from rstore_replica.config import Limits
+from rstore_replica.mvcc.requests.validate import is_wide
+from rstore_replica.wire.server import Server
+
+SCAN_THREADS = 2
+"""Long ranges are read in these; more of them wait."""
+
+MAX_SCAN_ATTEMPTS = 5
+
+COMPACT_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class EncodedRange:
+    """A RangeResponse as it goes over the wire. A large one is never put together or taken apart on the event loop."""
+
+    data: bytes
+
+    @classmethod
+    def FromString(cls, data: bytes) -> EncodedRange:
+        """What a forwarded range is answered with goes on as it came."""
+        return cls(data)
+
+
+ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
+Shown = Callable[[], Awaitable[int | None]]
+RangeAnswer = rpc_pb2.RangeResponse | EncodedRange
+
+_RANGE = cast(
+    Method[rpc_pb2.RangeRequest, rpc_pb2.RangeResponse],
+    Method(methods.RANGE.path, rpc_pb2.RangeRequest, cast(Any, EncodedRange), changes=False),
+)
+
+
+def _encode(answer: RangeAnswer) -> bytes:
+    return answer.data if isinstance(answer, EncodedRange) else answer.SerializeToString()
+
+
+class KvServicer(rpc_pb2_grpc.KVServicer):
+    """Range, Put, DeleteRange, Txn, Compact."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        router: Router,
+        batcher: Batcher,
+        machine: Machine,
+        group: Group,
+        identity: Identity,
+        limits: Limits,
+        lease_held: Callable[[int], bool] = lambda _epoch: True,
+        read_point: ReadPoint | None = None,
+    ) -> None:
+        """``lease_held`` says whether something read in an epoch may be answered as the newest at this moment, and
+        ``read_point`` which revision is the newest that may be shown; see ``Acknowledging.read_point``.
+        """
+        self._calls = calls
+        self._router = router
+        self._batcher = batcher
+        self._machine = machine
+        self._group = group
+        self._identity = identity
+        self._limits = limits
+        self._lease_held = lease_held
+        self._read_point = read_point
+        self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
+
+    def add_to_server(self, server: Server) -> None:
+        """Registers the service; writes come with their bytes, and Range may also answer with an EncodedRange."""
+        rpc_pb2_grpc.add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
+        unary = grpc.unary_unary_rpc_method_handler
+        handlers = {
+            "Range": unary(self.Range, rpc_pb2.RangeRequest.FromString, _encode),
+            "Put": unary(self.Put, encoding.decoder(encoding.PUT), rpc_pb2.PutResponse.SerializeToString),
+            "DeleteRange": unary(
+                self.DeleteRange, encoding.decoder(encoding.DELETE_RANGE), rpc_pb2.DeleteRangeResponse.SerializeToString
+            ),
+            "Txn": unary(self.Txn, encoding.decoder(encoding.TXN), rpc_pb2.TxnResponse.SerializeToString),
+        }
+        # What is registered last for a method serves it.
+        server.add_registered_method_handlers("etcdserverpb.KV", handlers)
+
+    def close(self) -> None:
+        """End the threads, once what they read has been read."""
+        self._scanners.shutdown()
+
+    async def Range(self, request: rpc_pb2.RangeRequest, context: Context) -> rpc_pb2.RangeResponse:
+        """Linearizable by the primary's leader, or serializable from this replica's own copy."""
+
+        async def body(call: CallInfo) -> rpc_pb2.RangeResponse:
+            check_range(request)
+            if request.serializable:
+                return await self._read(request, _newest)
+            return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
+
+        return await self._calls.answer(methods.RANGE, context, body)
+
+    async def Put(self, request: EncodedWrite, context: Context) -> rpc_pb2.PutResponse:
+        """One write, one revision."""
+        return await self._write(methods.PUT, request, request.message.put, context)
+
+    async def DeleteRange(self, request: EncodedWrite, context: Context) -> rpc_pb2.DeleteRangeResponse:
+        """Delete a key or a range; no revision when nothing was there."""
+        return await self._write(methods.DELETE_RANGE, request, request.message.delete_range, context)
+
+    async def Txn(self, request: EncodedWrite, context: Context) -> rpc_pb2.TxnResponse:
+        """One transaction; one that only reads goes through the log too, and so is linearizable."""
+        return await self._write(methods.TXN, request, request.message.txn, context)
+
+    async def Compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> rpc_pb2.CompactionResponse:
+        """Give up history below a revision, in every region; readers see it at once, space is freed behind them."""
+
+        async def body(call: CallInfo) -> rpc_pb2.CompactionResponse:
+            if request.revision <= 0:
+                raise InvalidRequest("revision must be positive")
+            return await self._router.serve(methods.COMPACT, request, lambda: self._compact(request, call), call=call)
+
+        return await self._calls.answer(methods.COMPACT, context, body)
+
+    async def _write(
+        self,
+        method: Method[RequestT, WriteResponseT],
+        write: EncodedWrite,
+        request: RequestT,
+        context: Context,
+    ) -> WriteResponseT:
+        async def local(call: CallInfo, *, wide: bool) -> WriteResponseT:
+            found = write if call.request_id is None else write.identified(call.request_id)
+            response = await self._batcher.submit(
+                found.message, method.response, deadline=call.deadline, data=found.data, wide=wide
+            )
+            self._identity.fill(response.header, revision=response.header.revision)
+            return response
+
+        async def body(call: CallInfo) -> WriteResponseT:
+            plain = check_write(write.message, self._limits, len(write.data))
+            wide = not plain and is_wide(write.message)
+            return await self._router.serve(method, request, lambda: local(call, wide=wide), call=call)
+
+        return await self._calls.answer(method, context, body)
+
+    async def _compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
+        remaining = _remaining_seconds(call)
+        if request.revision <= self._machine.compact_revision:
+            raise Compacted
+        if request.revision > self._machine.revision:
+            raise FutureRevision
+        epoch = self._machine.state.epoch
+        if not self._lease_held(epoch):
+            raise NoPrimary("the lease has run out: too few regions can be reached")
+        entry = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=request.revision))
+        result = await self._group.propose(
+            entry.SerializeToString(), timeout_seconds=min(remaining, COMPACT_TIMEOUT_SECONDS)
+        )
+        if isinstance(result, StoreError):
+            raise result
+        if not self._lease_held(epoch):
+            raise OutcomeUnknown("the lease has run out")
+        response = rpc_pb2.CompactionResponse()
+        self._identity.fill(response.header, revision=self._machine.revision)
+        return response
+
+    async def _read_confirmed(self, request: rpc_pb2.RangeRequest, call: CallInfo) -> rpc_pb2.RangeResponse:
+        await self._group.barrier(timeout_seconds=_remaining_seconds(call))
+        # The barrier has applied what was committed: if the region had been demoted by then, that is known here now.
+        if not self._machine.state.writable:
+            raise NoPrimary("a change of primary is under way")
+        epoch, read_point = self._machine.state.epoch, self._read_point
+
+        async def shown() -> int | None:
+            return await read_point(epoch, request.revision, _remaining_seconds(call)) if read_point else None
+
+        response = await self._read(request, shown)
+        if not self._lease_held(epoch):
+            raise NoPrimary("the lease has run out: too few regions can be reached")
+        return response
+
+    async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown) -> rpc_pb2.RangeResponse:
+        """``shown`` says which revision counts as the newest, where it is not the newest."""
+        if scans_many(request):
+            return cast(rpc_pb2.RangeResponse, await self._scan(request, shown))  # what add_to_server encodes, too
+        at = await shown()
+        revision = self._machine.revision if at is None else at
+        response = self._machine.range(request if at is None else _pinned(request, at))
+        self._identity.fill(response.header, revision=revision)
+        return response
+
+    async def _scan(self, request: rpc_pb2.RangeRequest, shown: Shown) -> EncodedRange:
+        """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
+        loop = asyncio.get_running_loop()
+        for _ in range(MAX_SCAN_ATTEMPTS):
+            at = await shown()
+            revision = self._machine.revision if at is None else at
+            pinned = _pinned(request, revision)
+            header = rpc_pb2.ResponseHeader()
+            self._identity.fill(header, revision=revision)
+            try:
+                return EncodedRange(
+                    await loop.run_in_executor(self._scanners, self._machine.encoded_range, pinned, header)
+                )
+            except Compacted:
+                # Who asked for the newest revision did not ask for one that was compacted while waiting for a thread.
+                if request.revision:
+                    raise
+        raise TooManyRequests("history is being compacted faster than this range can be read")
+
+
+async def _newest() -> int | None:
+    return None
+
+
+def _pinned(request: rpc_pb2.RangeRequest, newest: int) -> rpc_pb2.RangeRequest:
+    """The same, and if it asks for the newest revision, for this one."""
+    pinned = rpc_pb2.RangeRequest()
+    pinned.CopyFrom(request)
+    pinned.revision = request.revision or newest
+    return pinned
+
+
+def _remaining_seconds(call: CallInfo) -> float:
+    remaining = call.deadline - asyncio.get_running_loop().time()
+    if remaining <= 0:
+        raise DeadlineExceeded
+    return remaining

@@ -1,0 +1,1 @@
+"""Rows, keys and index in LMDB: layout, reading, writing, compaction, checkpoints."""

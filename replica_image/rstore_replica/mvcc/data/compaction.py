@@ -1,0 +1,74 @@
+"""Compaction: forgetting what newer rows have superseded.
+
+Raising ``compact_revision`` is what readers see, and happens in one apply. Removing rows follows in bounded steps,
+each its own transaction, resumed after a restart: ``swept`` says how far. Work is proportional to what changed, not
+to what lives: the steps go through the rows from ``swept`` to ``compact_revision`` and remove, for each, the older
+rows of *its key*; and a deletion itself, as nobody may look below it any more. What remains of a key is its newest
+row at ``compact_revision`` and everything above, so every revision from there on reads, streams and rewinds as before.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from rstore_api.errors import Compacted, FutureRevision, StoreError
+
+from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.store import Position, Store, Transaction
+
+DEFAULT_STEP_ROWS = 256
+
+
+def compact(position: Position, revision: int) -> Position | StoreError:
+    """The position after a compaction to ``revision``: Compacted when it is not above the last one, FutureRevision."""
+    if revision <= position.compact_revision:
+        return Compacted()
+    if revision > position.revision:
+        return FutureRevision()
+    return msgspec.structs.replace(position, compact_revision=revision)
+
+
+def pending(position: Position, limit: int) -> bool:
+    """Whether rows that are superseded at ``limit``, at most the compact revision, may still be there."""
+    return (position.swept_revision, position.swept_sub) < (limit, layout.MASK32)
+
+
+def sweep(store: Store, transaction: Transaction, position: Position, limit: int, max_rows: int) -> Position:
+    """Goes through at most ``max_rows`` rows, none above ``limit``; returns the position with the new ``swept``."""
+    visited = 0
+    swept = (position.swept_revision, position.swept_sub)
+    done = True
+    passed: list[tuple[bytes, bytes, bool]] = []
+    with transaction.cursor(store.rows) as cursor:
+        found = cursor.set_range(layout.ROW_KEY.pack(swept[0], swept[1]))
+        for row_key, body in cursor.iternext(keys=True, values=True) if found else ():
+            revision, sub = layout.ROW_KEY.unpack(row_key)
+            if revision > limit:
+                break
+            if visited == max_rows:
+                done = False
+                swept = (revision, sub)
+                break
+            visited += 1
+            row = rows.unpack(revision, sub, body)
+            passed.append((row.key, layout.pack_entry(revision, sub, row.create_revision, row.version), row.deletion))
+    with transaction.cursor(store.index) as cursor:
+        for key, entry, deletion in passed:
+            _forget(store, transaction, cursor, key, entry, deletion=deletion)
+    if done:
+        # Rows of ``limit`` itself are through, too: its successor is where the next sweep begins.
+        swept = (limit, layout.MASK32)
+    return msgspec.structs.replace(position, swept_revision=swept[0], swept_sub=swept[1])
+
+
+def _forget(
+    store: Store, transaction: Transaction, cursor: Transaction, key: bytes, entry: bytes, *, deletion: bool
+) -> None:
+    """Removes the rows of ``key`` older than ``entry``, and its own when it is a deletion."""
+    if not cursor.set_key_dup(key, entry):
+        raise rows.DamagedRows(f"a row of {key!r} is not in the index")
+    forgotten = [entry] if deletion else []
+    while cursor.next_dup():
+        forgotten.append(cursor.value())
+    for old in forgotten:
+        transaction.delete(layout.row_key_of(old), db=store.rows)
+        transaction.delete(key, old, db=store.index)

@@ -1,0 +1,96 @@
+"""Reads of keys inside one LMDB transaction, at the present or at a past revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rstore_api.proto.kv_pb2 import KeyValue
+
+from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
+from rstore_replica.mvcc.data.store import Store, Transaction
+
+
+class Reader:
+    """Sees one consistent state. ``revision`` None means the newest, with what the transaction itself has written."""
+
+    def __init__(self, store: Store, transaction: Transaction) -> None:
+        self.store = store
+        self.transaction = transaction
+        self.bound: int | None = None
+        """Where rows above the newest revision are hidden, that revision: what "the newest" means then."""
+
+    def newest(self, key: bytes) -> bytes | None:
+        """The newest index entry of a key, also when it is a deletion."""
+        if len(key) > rows.MAX_KEY_BYTES:
+            return None
+        entry: bytes | None = self.transaction.get(key, db=self.store.index)
+        return entry
+
+    def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
+        """The index entry of a key that exists (at ``revision``), else None."""
+        entry = self.newest(key)
+        revision = self.bound if revision is None else revision
+        if revision is not None and entry is not None:
+            first = layout.newest_at(revision)
+            if entry < first:
+                with self.transaction.cursor(self.store.index) as cursor:
+                    entry = bytes(cursor.value()) if cursor.set_range_dup(key, first) else None
+        if entry is None or entry[ENTRY_VERSION] == NO_VERSION:
+            return None
+        return entry
+
+    def scan(self, start: bytes, end: bytes | None, revision: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """(key, index entry) of the keys in [start, end) that exist (at ``revision``), in order of the keys.
+
+        Nothing may be written in the transaction until the scan is over.
+        """
+        revision = self.bound if revision is None else revision
+        bound = None if revision is None else layout.newest_at(revision)
+        with self.transaction.cursor(self.store.index) as cursor:
+            # No stored key is longer than the limit, so that everything from a longer one on is above its prefix.
+            if not cursor.set_range(start[: rows.MAX_KEY_BYTES] or b"\0"):
+                return
+            for key, entry in cursor.iternext_nodup(keys=True, values=True):
+                if end is not None and key >= end:
+                    return
+                if key < start:
+                    continue
+                if bound is not None and entry < bound:
+                    if not cursor.set_range_dup(key, bound):
+                        cursor.set_key(key)  # a failed seek leaves the cursor nowhere
+                        continue
+                    entry = cursor.value()
+                if entry[ENTRY_VERSION] != NO_VERSION:
+                    yield key, entry
+
+    def body(self, entry: bytes) -> bytes:
+        """The packed row that an index entry stands for; raises :class:`rows.DamagedRows` when it is not there."""
+        row_key = layout.row_key_of(entry)
+        body: bytes | None = self.transaction.get(row_key, db=self.store.rows)
+        if body is None:
+            revision, sub = layout.ROW_KEY.unpack(row_key)
+            raise rows.DamagedRows(f"row {revision}.{sub} is in the index and not in the rows")
+        return body
+
+    def value_and_lease(self, key: bytes, entry: bytes) -> tuple[bytes, int]:
+        """Value and lease of a put."""
+        body = self.body(entry)
+        _, _, key_bytes, _, _, lease = rows.BODY_HEADER.unpack_from(body)
+        end_of_key = rows.BODY_HEADER_BYTES + key_bytes
+        if body[rows.BODY_HEADER_BYTES : end_of_key] != key:
+            raise rows.DamagedRows(f"the index entry of {key!r} stands for a row of another key")
+        return body[end_of_key:], lease
+
+    def key_value(self, key: bytes, entry: bytes, *, keys_only: bool = False) -> KeyValue:
+        """etcd's KeyValue of a put."""
+        revision, _, create_revision, version = layout.unpack_entry(entry)
+        value, lease = self.value_and_lease(key, entry)
+        return KeyValue(
+            key=key,
+            create_revision=create_revision,
+            mod_revision=revision,
+            version=version,
+            value=b"" if keys_only else value,
+            lease=lease,
+        )

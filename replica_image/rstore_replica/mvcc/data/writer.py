@@ -1,0 +1,138 @@
+"""Writes of rows inside one LMDB transaction: collected, then put in bulk. The hot path of every apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
+from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.data.rows import BODY_HEADER, FLAG_DELETION, FORMAT_VERSION, Frame
+from rstore_replica.mvcc.data.store import Store, Transaction
+
+_pack_entry, _unpack_entry = ENTRY.pack, ENTRY.unpack
+_pack_body, _pack_row_key = BODY_HEADER.pack, ROW_KEY.pack
+
+
+class Writer(Reader):
+    """A reader that also writes, and that reads what it wrote.
+
+    ``revision`` is the newest complete revision. Changes belong to the next one, until :meth:`end_revision`.
+    """
+
+    def __init__(self, store: Store, transaction: Transaction, revision: int) -> None:
+        super().__init__(store, transaction)
+        self.revision = revision
+        self.sub = 0
+        self._rows: list[tuple[bytes, bytes]] = []
+        self._index: list[tuple[bytes, bytes]] = []
+        self._newest: dict[bytes, bytes] = {}
+        self._get: Callable[[bytes], bytes | None] = partial(transaction.get, db=store.index)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the next revision has changes."""
+        return self.sub > 0
+
+    @property
+    def visible_revision(self) -> int:
+        """The revision that a read sees now: the next one if it has changes."""
+        return self.revision + 1 if self.sub else self.revision
+
+    def end_revision(self) -> None:
+        """The changes since the last call become a revision; nothing happens when there are none."""
+        if self.sub:
+            self.revision += 1
+            self.sub = 0
+
+    def newest(self, key: bytes) -> bytes | None:
+        """As in :class:`Reader`, with what was put and not flushed yet."""
+        return self._newest.get(key) or super().newest(key)
+
+    def put(self, key: bytes, value: bytes, lease: int) -> int:
+        """Writes a key that is not too long; returns the revision it belongs to."""
+        newest, revision, sub = self._newest, self.revision + 1, self.sub
+        previous = newest.get(key) or self._get(key)
+        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+            create_revision, version = revision, 1
+        else:
+            _, _, create_revision, version = _unpack_entry(previous)
+            version += 1
+        newest[key] = entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
+        self._index.append((key, entry))
+        body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
+        self._rows.append((_pack_row_key(revision, sub), body))
+        self.sub = sub + 1
+        return revision
+
+    def put_all(self, puts: Sequence[tuple[bytes, bytes]]) -> int:
+        """As :meth:`put` for several keys, all different, without a lease."""
+        newest, revision, sub = self._newest, self.revision + 1, self.sub
+        add_index, add_row = self._index.append, self._rows.append
+        with self.transaction.cursor(self.store.index) as cursor:
+            stored = dict(cursor.getmulti([key for key, _ in puts if key not in newest]))
+        for key, value in puts:
+            previous = newest.get(key) or stored.get(key)
+            if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+                create_revision, version = revision, 1
+            else:
+                _, _, create_revision, version = _unpack_entry(previous)
+                version += 1
+            newest[key] = entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
+            add_index((key, entry))
+            body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, 0) + key + value
+            add_row((_pack_row_key(revision, sub), body))
+            sub += 1
+        self.sub = sub
+        return revision
+
+    def delete_all(self, keys: Sequence[bytes]) -> None:
+        """Writes the deletion of keys that exist, all different."""
+        revision, first = self.revision + 1, self.sub
+        not_revision = MASK64 - revision
+        index = [(key, _pack_entry(not_revision, MASK32 - sub, 0, 0)) for sub, key in enumerate(keys, first)]
+        self._newest.update(index)
+        self._index += index
+        heads = {size: _pack_body(FORMAT_VERSION, FLAG_DELETION, size, 0, 0, 0) for size in set(map(len, keys))}
+        self._rows += [(_pack_row_key(revision, sub), heads[len(key)] + key) for sub, key in enumerate(keys, first)]
+        self.sub = first + len(keys)
+
+    def append_all(self, frames: Sequence[Frame]) -> None:
+        """Hands rows to LMDB as they are; they come in ascending order, and above all that there is."""
+        self.flush()
+        index = [
+            (key, _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version))
+            for revision, sub, _, _, key, create_revision, version in frames
+        ]
+        self._store([(row_key, body) for _, _, row_key, body, _, _, _ in frames], index)
+
+    def flush(self) -> None:
+        """Hands what was collected to LMDB; before every scan, every read of a row, and the commit."""
+        if not self._rows:
+            return
+        self._store(self._rows, self._index)
+        self._rows.clear()
+        self._index.clear()
+        self._newest.clear()
+
+    def _store(self, found: list[tuple[bytes, bytes]], index: list[tuple[bytes, bytes]]) -> None:
+        with self.transaction.cursor(self.store.rows) as cursor:
+            cursor.putmulti(found, append=True)
+        with self.transaction.cursor(self.store.index) as cursor:
+            cursor.putmulti(index, dupdata=True)
+
+    def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
+        """As in :class:`Reader`."""
+        if revision is not None:
+            self.flush()
+        return super().entry(key, revision)
+
+    def scan(self, start: bytes, end: bytes | None, revision: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """As in :class:`Reader`."""
+        self.flush()
+        return super().scan(start, end, revision)
+
+    def body(self, entry: bytes) -> bytes:
+        """As in :class:`Reader`."""
+        self.flush()
+        return super().body(entry)

@@ -1,0 +1,161 @@
+"""Range: etcd's reads, on any reader.
+
+``limit`` bounds what is returned, never ``count``, which is the number of keys in the range before filters. Sorting and
+filtering look at the whole range first, and cut afterwards. A sort target without an order sorts ascending what the
+limit let through, as etcd does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from rstore_api.errors import Compacted, FutureRevision
+from rstore_api.proto.kv_pb2 import KeyValue
+from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
+
+from rstore_replica.mvcc.data.layout import key_range, unpack_entry
+from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.requests.validate import check_range
+
+ENCODE_KEYS = 128
+SORT_KEYS = 1024
+
+Found = tuple[bytes, bytes]  # key, index entry
+
+_SORT_TARGETS: dict[int, Callable[[KeyValue], bytes | int]] = {
+    RangeRequest.KEY: lambda kv: kv.key,
+    RangeRequest.VERSION: lambda kv: kv.version,
+    RangeRequest.CREATE: lambda kv: kv.create_revision,
+    RangeRequest.MOD: lambda kv: kv.mod_revision,
+    RangeRequest.VALUE: lambda kv: kv.value,
+}
+
+
+def check_revision(asked: int, newest: int, compact_revision: int) -> None:
+    """Raises FutureRevision or Compacted; 0 and below mean the newest."""
+    if asked > newest:
+        raise FutureRevision
+    if 0 < asked < compact_revision:
+        raise Compacted
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a Range selects; ``kvs`` are read as they are taken, while the reader's transaction is open."""
+
+    kvs: Iterable[KeyValue] = ()
+    more: bool = False
+    count: int = 0
+
+
+def read_range(reader: Reader, request: RangeRequest, newest: int, compact_revision: int) -> RangeResponse:
+    """Answers a Range; the header is left empty. ``newest`` is the revision that "now" means.
+
+    Raises EmptyKey, InvalidSort, FutureRevision or Compacted.
+    """
+    selection = select(reader, request, newest, compact_revision)
+    return RangeResponse(kvs=selection.kvs, more=selection.more, count=selection.count)
+
+
+def encode_range(
+    reader: Reader, request: RangeRequest, newest: int, compact_revision: int, header: ResponseHeader
+) -> bytes:
+    """As :func:`read_range`, with the header, as it goes over the wire.
+
+    Made in small steps, so that in a thread it holds up the others for no longer than one of them: a message of many
+    keys takes long to put together, to encode and to free, and each of these is one step.
+    """
+    selection = select(reader, request, newest, compact_revision)
+    kvs = iter(selection.kvs)
+    parts: list[bytes] = []
+    while chunk := list(islice(kvs, ENCODE_KEYS)):
+        parts.append(RangeResponse(kvs=chunk).SerializeToString())
+    # One encoded message after another is the encoding of all they hold.
+    parts.append(RangeResponse(header=header, more=selection.more, count=selection.count).SerializeToString())
+    return b"".join(parts)
+
+
+def select(reader: Reader, request: RangeRequest, newest: int, compact_revision: int) -> Selection:
+    """What a Range selects. Raises EmptyKey, InvalidSort, FutureRevision or Compacted."""
+    check_range(request)
+    check_revision(request.revision, newest, compact_revision)
+    revision = request.revision if 0 < request.revision < newest else None
+    if not request.range_end:
+        entry = reader.entry(request.key, revision)
+        if entry is None:
+            return Selection()
+        if request.count_only:
+            return Selection(count=1)
+        return _select(reader, request, [(request.key, entry)], 1)
+    start, end = key_range(request.key, request.range_end)
+    if end is not None and end <= start:
+        return Selection()
+    scan = reader.scan(start, end, revision)
+    if request.count_only:
+        return Selection(count=sum(1 for _ in scan))
+    if request.limit > 0 and not must_see_all(request):
+        found = list(islice(scan, request.limit + 1))
+        return _select(reader, request, found, len(found) + sum(1 for _ in scan))
+    found = list(scan)
+    return _select(reader, request, found, len(found))
+
+
+def must_see_all(request: RangeRequest) -> bool:
+    """Whether the limit counts only after all keys of the range have been looked at."""
+    return request.sort_order != RangeRequest.NONE or bool(
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
+
+
+def _select(reader: Reader, request: RangeRequest, found: list[Found], count: int) -> Selection:
+    kept = [item for item in found if _passes(request, item[1])]
+    limit = request.limit if request.limit > 0 else len(kept)
+    more = len(kept) > limit
+    order, target = request.sort_order, request.sort_target
+    if target == RangeRequest.KEY or len(kept) < 2:
+        if order == RangeRequest.DESCEND:
+            kept.reverse()
+        wanted = islice(kept, limit)
+        return Selection((reader.key_value(*item, keys_only=request.keys_only) for item in wanted), more, count)
+    keep_values = not request.keys_only or target == RangeRequest.VALUE
+    kvs = [reader.key_value(key, entry, keys_only=not keep_values) for key, entry in kept]
+    ordered = islice(_sorted(kvs, _SORT_TARGETS[target], descending=order == RangeRequest.DESCEND), limit)
+    return Selection(map(_without_value, ordered) if request.keys_only else ordered, more, count)
+
+
+def _sorted(kvs: list[KeyValue], sort_key: Callable[[KeyValue], Any], *, descending: bool) -> Iterable[KeyValue]:
+    """Sorts in small steps, see :func:`encode_range`. What is equal stays in its order."""
+    runs = [
+        sorted(kvs[start : start + SORT_KEYS], key=sort_key, reverse=descending)
+        for start in range(0, len(kvs), SORT_KEYS)
+    ]
+    return runs[0] if len(runs) == 1 else heapq.merge(*runs, key=sort_key, reverse=descending)
+
+
+def _without_value(kv: KeyValue) -> KeyValue:
+    kv.ClearField("value")
+    return kv
+
+
+def _passes(request: RangeRequest, entry: bytes) -> bool:
+    if not (
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    ):
+        return True
+    modified, _, created, _ = unpack_entry(entry)
+    return (
+        (not request.max_mod_revision or modified <= request.max_mod_revision)
+        and (not request.min_mod_revision or modified >= request.min_mod_revision)
+        and (not request.max_create_revision or created <= request.max_create_revision)
+        and (not request.min_create_revision or created >= request.min_create_revision)
+    )

@@ -1,0 +1,1 @@
+"""Diverged tails: leaving them, their files in quarantine, and undoing their rows."""

@@ -1,0 +1,1 @@
+"""Rows and snapshots from one region to another, as the data see it."""

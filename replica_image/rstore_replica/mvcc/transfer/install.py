@@ -1,0 +1,102 @@
+"""A snapshot of another region comes in, entry by entry, and takes the place of the data with the last one.
+
+Until then nothing of it is visible: its rows go to a generation of their own, and the region serves what it had. What
+makes it visible is one small write, so that it takes the same time for every size; the generation before is removed
+afterwards, in steps.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+from rstore_api.errors import Gap, StoreError
+from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
+
+from rstore_replica.mvcc.data import generations
+from rstore_replica.mvcc.data.layout import MASK32
+from rstore_replica.mvcc.data.store import Position, Store, Transaction
+from rstore_replica.mvcc.requests.dedup import RequestMemory
+from rstore_replica.mvcc.state import RegionState, accept_snapshot
+from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails.facts import Phase
+from rstore_replica.mvcc.transfer import snapshot, staging
+
+
+class Installed(NamedTuple):
+    """What a step came to. The answer: the last key that is staged, the revision once all is installed, or why not."""
+
+    answer: bytes | int | StoreError
+    position: Position
+    state: RegionState
+
+
+def install_step(
+    store: Store, transaction: Transaction, position: Position, region: RegionState, step: SnapshotStep, index: int
+) -> Installed:
+    """Takes one chunk into the staging area; ``index`` is the entry's place in the log.
+
+    A chunk goes on where the staged ones of the same snapshot end, or begins a snapshot anew.
+    """
+    chunk = step.chunk
+    accepted = leaving.refusal_while_undoing(region) or accept_snapshot(region, position.revision, step)
+    if isinstance(accepted, StoreError):
+        return Installed(accepted, position, region)
+    frames = _refusal_of_unkept_tail(region, position, step) or snapshot.check_chunk(chunk)
+    if isinstance(frames, StoreError):
+        return Installed(frames, position, region)
+    staged = staging.load(store, transaction)
+    if not chunk.after_key:
+        position, staged = _begin(store, transaction, position, chunk)
+    elif staged is None or not staged.is_of(chunk) or staged.last_key != chunk.after_key:
+        return Installed(Gap("the chunk does not follow what is staged"), position, region)
+    snapshot.write_chunk(store.at_generation(staged.generation), transaction, frames)
+    if not chunk.last:
+        staged = msgspec.structs.replace(
+            staged,
+            last_key=chunk.last_key,
+            rows=staged.rows + len(frames),
+            size_bytes=staged.size_bytes + len(chunk.rows),
+        )
+        staging.save(store, transaction, staged)
+        return Installed(chunk.last_key, position, region)
+    staging.forget(store, transaction)
+    # What other regions were asked to do, and did, is not known here.
+    RequestMemory(store, transaction, index).forget_all(max(position.revision, chunk.revision))
+    position = msgspec.structs.replace(
+        position,
+        revision=chunk.revision,
+        compact_revision=chunk.revision,
+        swept_revision=chunk.revision,
+        swept_sub=MASK32,
+        generation=staged.generation,
+    )
+    return Installed(chunk.revision, position, leaving.replaced(accepted))
+
+
+def abandon(store: Store, transaction: Transaction, position: Position) -> None:
+    """The region goes on from what it has: what is staged of a snapshot is of no use any more."""
+    if position.newest_generation > position.generation:
+        staging.forget(store, transaction)
+
+
+def _begin(
+    store: Store, transaction: Transaction, position: Position, chunk: SnapshotChunk
+) -> tuple[Position, staging.Staged]:
+    generation = generations.next_generation(position.generation, position.newest_generation)
+    staging.empty(store, transaction, generation)
+    store_id, history, revision = staging.identity(chunk)
+    return (
+        msgspec.structs.replace(position, newest_generation=generation),
+        staging.Staged(store_id, history, revision, generation),
+    )
+
+
+def _refusal_of_unkept_tail(region: RegionState, position: Position, step: SnapshotStep) -> StoreError | None:
+    """What the snapshot's history does not have must be in quarantine before anything takes its place."""
+    if position.revision <= step.fork_revision:
+        return None
+    held = region.leaving
+    if held is None or held.phase is not Phase.EXPORTED or held.header.fork_revision != step.fork_revision:
+        return Gap(f"revisions above {step.fork_revision} are not in quarantine yet")
+    return None

@@ -1,0 +1,98 @@
+"""The staging area: a snapshot of another region on its way in. Part of what the replicas of a region agree on.
+
+Its rows go to a generation of their own; this is the record of whose they are and how far they go, kept with the data.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from rstore_api.proto.rstore_pb2 import EpochStart, SnapshotChunk, StagedSnapshot
+
+from rstore_replica.mvcc.data import generations, layout
+from rstore_replica.mvcc.data.store import StorageFailed, Store, Transaction
+
+
+class Staged(msgspec.Struct, frozen=True, array_like=True):
+    """A snapshot of ``store_id`` at ``revision``, in the history (epoch, first revision, region, parent revision)."""
+
+    store_id: str
+    history: tuple[tuple[int, int, str, int], ...]
+    revision: int
+    generation: int
+    last_key: bytes = b""
+    rows: int = 0
+    size_bytes: int = 0
+
+    def is_of(self, chunk: SnapshotChunk) -> bool:
+        """Whether the chunk is a part of this snapshot, whoever sends it."""
+        return (self.store_id, self.history, self.revision) == identity(chunk)
+
+    def message(self) -> StagedSnapshot:
+        """For the handshake and for Status."""
+        return StagedSnapshot(
+            store_id=self.store_id,
+            history=[
+                EpochStart(epoch=epoch, first_revision=first, region=region, parent_revision=parent)
+                for epoch, first, region, parent in self.history
+            ],
+            revision=self.revision,
+            last_key=self.last_key,
+            rows=self.rows,
+            size_bytes=self.size_bytes,
+        )
+
+
+def identity(snapshot: SnapshotChunk | StagedSnapshot) -> tuple[str, tuple[tuple[int, int, str, int], ...], int]:
+    """What names a snapshot: two with the same have the same rows."""
+    history = tuple(
+        (start.epoch, start.first_revision, start.region, start.parent_revision) for start in snapshot.history
+    )
+    return snapshot.store_id, history, snapshot.revision
+
+
+def load(store: Store, transaction: Transaction) -> Staged | None:
+    """What is staged, None when nothing is. Raises StorageFailed."""
+    stored = transaction.get(layout.STAGED_KEY, db=store.meta)
+    if stored is None:
+        return None
+    try:
+        return msgspec.msgpack.decode(stored, type=Staged)
+    except msgspec.MsgspecError as error:
+        raise StorageFailed(f"the stored record of a snapshot is damaged: {error}") from error
+
+
+def save(store: Store, transaction: Transaction, staged: Staged) -> None:
+    """Written in the transaction of the rows that it speaks of."""
+    transaction.put(layout.STAGED_KEY, msgspec.msgpack.encode(staged), db=store.meta)
+
+
+def forget(store: Store, transaction: Transaction) -> None:
+    """Nothing is staged any more; its rows are left to :func:`clear_some`."""
+    transaction.delete(layout.STAGED_KEY, db=store.meta)
+
+
+def empty(store: Store, transaction: Transaction, generation: int) -> None:
+    """Empties a generation's place at once. There is mostly nothing in it."""
+    view = store.at_generation(generation)
+    for database in (view.rows, view.index):
+        if transaction.stat(database)["entries"]:
+            transaction.drop(database, delete=False)
+
+
+def clear_some(store: Store, transaction: Transaction, in_use: int, max_entries: int) -> bool:
+    """Removes some of what is in no generation that is in use or staged; returns whether more is left."""
+    staged = load(store, transaction)
+    kept = {generations.place_of(in_use)} | ({generations.place_of(staged.generation)} if staged else set())
+    left = max_entries
+    for place in set(range(generations.PLACES)) - kept:
+        view = store.at_generation(place)
+        for database in (view.rows, view.index):
+            with transaction.cursor(database) as cursor:
+                more = cursor.first()
+                while more:
+                    if not left:
+                        return True
+                    left -= 1
+                    cursor.delete(dupdata=True)
+                    more = bool(cursor.key())
+    return False

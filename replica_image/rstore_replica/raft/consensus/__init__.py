@@ -1,0 +1,1 @@
+"""The rules of one replica: elections, the log, what is committed, read points."""

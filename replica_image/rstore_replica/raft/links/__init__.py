@@ -1,0 +1,1 @@
+"""How replicas of a region reach each other."""

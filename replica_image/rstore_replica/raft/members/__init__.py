@@ -1,0 +1,1 @@
+"""Who belongs to the group, how it comes into being and how it changes."""

@@ -1,0 +1,178 @@
+"""What a leader is asked to do about its group: hand leadership on, take replicas in and out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from rstore_api import errors
+from rstore_api.proto import raft_pb2 as pb
+
+from rstore_replica.raft.clock import Clock
+from rstore_replica.raft.config import RaftConfig
+from rstore_replica.raft.consensus.core import RaftCore
+from rstore_replica.raft.members.membership import MAX_MEMBERS, Replica
+from rstore_replica.raft.types import GroupStatus, Member, Role
+
+
+class Administration:
+    """Each call waits for what it asked for, within its time. One change of members at a time."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        core: RaftCore,
+        config: RaftConfig,
+        clock: Clock,
+        status: Callable[[], GroupStatus],
+        running: Callable[[], bool],
+        wake: Callable[[], None],
+        candidates_changed: Callable[[], None],
+    ) -> None:
+        """``candidates_changed``: :attr:`candidates` are to be dialled from now on, too."""
+        self._name = name
+        self._core = core
+        self._config = config
+        self._clock = clock
+        self._status = status
+        self._running = running
+        self._wake = wake
+        self._candidates_changed = candidates_changed
+        self._changed = asyncio.Event()
+        self._changing = False
+        self.transferring = False
+        self.candidates: tuple[Member, ...] = ()
+        """Replicas that are to be taken in and are not members yet."""
+
+    def notice(self) -> None:
+        """Role, leader, members or the commit index may have changed."""
+        self._changed.set()
+
+    async def _pause(self) -> bool:
+        """Waits for news or a heartbeat; True when there is news. Raises ShuttingDown."""
+        if not self._running():
+            raise errors.ShuttingDown
+        over = False
+
+        def end() -> None:
+            nonlocal over
+            over = True
+            self._changed.set()
+
+        timer = self._clock.call_later(self._config.heartbeat_seconds, end)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
+        self._changed.clear()
+        return not over
+
+    # ------------------------------------------------------------------ leadership
+
+    async def transfer(self, target: str | None) -> str:
+        """Hands leadership to ``target`` or to whoever is most up to date; the new leader's name."""
+        core, told = self._core, ""
+        peers = [name for name in core.membership.voters if name != self._name]
+        if target == self._name or (target is None and not peers):
+            return self._name
+        if target is not None and target not in peers:
+            raise errors.InvalidRequest(f"{target!r} is not a voting member of this group")
+        if self.transferring:
+            raise errors.TooManyRequests("leadership is already being handed over")
+        self.transferring = True
+        try:
+            while True:
+                status = self._status()
+                if status.role is not Role.LEADER:
+                    if status.leader is not None:
+                        return status.leader
+                elif not told:
+                    able = [peer for peer in ([target] if target else peers) if core.log.is_connected(peer)]
+                    best = max(able, key=core.engine.match_index, default=None)
+                    if best is not None and core.engine.match_index(best) == status.last_index:
+                        core.send_timeout_now(best)
+                        told = best
+                if not await self._pause() and self._status().role is Role.LEADER:
+                    told = ""
+        finally:
+            self.transferring = False
+
+    # ------------------------------------------------------------------ members
+
+    async def add(self, member: Member) -> None:
+        """Takes a replica in as a learner and returns when it counts. Does nothing when it does already."""
+        known = self._core.membership.get(member.name)
+        if known is None and len(self._core.membership.replicas) >= MAX_MEMBERS:
+            raise errors.InvalidRequest(f"a region has at most {MAX_MEMBERS} replicas")
+        if known is not None and known.address != member.address:
+            raise errors.InvalidRequest(f"{member.name} is a member already, at {known.address}")
+        self._begin()
+        self.candidates = (member,)
+        self._candidates_changed()
+        try:
+            while not self._is_settled(member.name, voting=True):
+                self._require_leader()
+                core = self._core
+                identity = core.changes.identity_of(member.name)
+                if core.membership.get(member.name) is None:
+                    if not core.log.is_connected(member.name) or identity is None:
+                        core.emit(member.name, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=False)))
+                    elif core.changes.possible:
+                        learner = Replica(member.name, member.address, identity, learner=True)
+                        core.changes.propose(core.membership.with_replica(learner))
+                        self._wake()
+                await self._pause()
+        finally:
+            self._changing = False
+            self.candidates = ()
+            self._candidates_changed()
+
+    async def remove(self, name: str) -> None:
+        """Takes a replica out and returns when that is committed. Does nothing when it is out already."""
+        if name == self._name:
+            raise errors.InvalidRequest(f"{name} leads; hand leadership to another replica first")
+        self._begin()
+        try:
+            while not self._is_settled(name, voting=None):
+                self._require_leader()
+                core = self._core
+                if core.membership.get(name) is not None and core.changes.possible:
+                    after = core.membership.without(name)
+                    if not core.changes.in_touch(after, self._clock.monotonic()):
+                        raise errors.NotReady(f"without {name}, no majority of the replicas that stay would answer")
+                    core.changes.propose(after)
+                    self._wake()
+                await self._pause()
+        finally:
+            self._changing = False
+
+    def _is_settled(self, name: str, *, voting: bool | None) -> bool:
+        """Whether the members are as they should be (``voting`` None: without it), and that is committed."""
+        membership = self._core.membership
+        found = membership.get(name)
+        right = found is None if voting is None else found is not None and not found.learner
+        return right and membership.index <= self._core.engine.commit_index and self._core.committed_in_term
+
+    def _begin(self) -> None:
+        if self._changing:
+            raise errors.TooManyRequests("the members are already being changed")
+        self._changing = True
+
+    def _require_leader(self) -> None:
+        status = self._status()
+        if status.role is not Role.LEADER:
+            # What was put into the log may stay in it; asking the next leader again is safe.
+            address = next((member.address for member in status.members if member.name == status.leader), "")
+            raise errors.NotLeader("leadership was lost meanwhile", leader=address)
+
+
+def why_not_counted(core: RaftCore, name: str, refusal: str) -> str:
+    """Why a replica has no part in its group's decisions, for people; "" when it has."""
+    if core.is_voter:
+        return f"the region's other replicas refuse this one: {refusal}" if refusal and not core.engine.leader else ""
+    if name in core.membership.learners:
+        return "this replica is catching up and does not count yet"
+    if core.engine.leader is None:
+        return "the region has no leader that could fill this replica, which has no data yet"
+    return "this replica has no data that the region counts on; it waits to be taken in and filled by the leader"

@@ -1,0 +1,256 @@
+"""Keeps the primary's lease while this replica leads the primary region."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.voters import WITNESS, voters
+
+from rstore_replica.log import get_logger
+from rstore_replica.raft.clock import Clock
+from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.lease.grants import GrantLink
+from rstore_replica.replication.lease.rules import ROUNDS_PER_LEASE, LeaseHolder
+from rstore_replica.replication.lease.voter import Voter
+from rstore_replica.replication.ports import LinkBrokenError, RaftGroup, ReplicatedMachine
+from rstore_replica.replication.roles import is_leader
+from rstore_replica.replication.waiting import Signal, cancel_and_wait
+
+log = get_logger("lease")
+
+_ROUND_SHIFT = 32
+"""A leader's rounds begin at its term shifted by this, so that no two leaders of a region use the same numbers."""
+
+
+class LeaseKeeper:
+    """Asks every voter ``ROUNDS_PER_LEASE`` times per lease, at once when the region becomes primary or gets a leader.
+
+    ``held`` is to be asked at the very moment of acknowledging.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: ReplicatedMachine,
+        group: RaftGroup,
+        clock: Clock,
+        config: ReplicationConfig,
+        voter: Voter,
+        link: GrantLink,
+    ) -> None:
+        self._machine = machine
+        self._group = group
+        self._clock = clock
+        self._config = config
+        self._voter = voter
+        self._link = link
+        self._guarantee: Callable[[int], int] = lambda _epoch: 0
+        self._on_granted: Callable[[], None] = lambda: None
+        self._holder = LeaseHolder()
+        self._term = 0
+        self._signal = Signal(clock)
+        self._next_round_at = 0.0
+        self._leaders: dict[str, str] = {}  # by region, the address that granted last
+        self._voter_terms: dict[str, int] = {}  # by region, the term in which it granted last
+        self._asking: dict[str, set[asyncio.Task[None]]] = {}
+        self._supervisor: asyncio.Task[None] | None = None
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._was_held = False
+
+    # ------------------------------------------------------------------------------------------ what it knows
+
+    def held(self, epoch: int) -> bool:
+        """Whether something proposed in ``epoch`` may be acknowledged at this moment."""
+        return self._holder.held(epoch, self._clock.monotonic())
+
+    @property
+    def promised(self) -> int:
+        """The guarantee that binds this leader: no less may be acknowledged by."""
+        return self._holder.told.binding
+
+    @property
+    def told(self) -> int:
+        """The guarantee that the newest round brings to the voters."""
+        return self._holder.told.newest
+
+    def remaining_seconds(self) -> float:
+        """For how long the lease is held without another grant; 0 where none is needed."""
+        return self._holder.remaining(self._clock.monotonic())
+
+    def status(self) -> pb.LeaseStatus:
+        """What Status says about it: ``held`` and the rest only on the primary's leader."""
+        holder, state = self._holder, self._machine.state
+        answer = pb.LeaseStatus(
+            required=bool(voters(_region_names(state.topology))),
+            duration_ms=round(self._config.lease_seconds * 1000),
+            longest_ms=state.lease_bound_ms,
+        )
+        if holder.active:
+            answer.held = self.held(state.epoch)
+            answer.remaining_ms = int(self.remaining_seconds() * 1000)
+            answer.witness_round = holder.newest_round if WITNESS in holder.voters else 0
+            answer.in_sync_regions = holder.told.newest
+        return answer
+
+    def witness_granted(self, epoch: int, round_number: int) -> bool:
+        """The operator granted a round that Status had offered; whether that counted."""
+        counted = self._holder.granted(epoch, round_number, WITNESS, self._config.lease_seconds)
+        self._on_granted()
+        return counted
+
+    # ------------------------------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Begins to watch this replica's role."""
+        if self._supervisor is not None:
+            raise RuntimeError("already started")
+        self._unsubscribe = [self._machine.subscribe_state(lambda _state: self.review())]
+        self._group.on_change(lambda _status: self.review())
+        self._supervisor = asyncio.create_task(self._supervise(), name="lease-keeper")
+
+    async def stop(self) -> None:
+        """Asks no more; what is held runs out. Harmless when not started or stopped before."""
+        while self._unsubscribe:
+            self._unsubscribe.pop()()
+        tasks = [task for asked in self._asking.values() for task in asked]
+        if self._supervisor is not None:
+            tasks.append(self._supervisor)
+            self._supervisor = None
+        await cancel_and_wait(*tasks)
+        self._asking.clear()
+        self._holder.end()
+        await self._link.keep_only(())
+
+    def attach(self, *, guarantee: Callable[[int], int], on_granted: Callable[[], None]) -> None:
+        """``guarantee`` says what each round is to tell the voters in an epoch (``guarantees.py``); ``on_granted`` is
+        called back after each grant that came.
+        """
+        self._guarantee, self._on_granted = guarantee, on_granted
+
+    def hurry(self) -> None:
+        """Tells the voters at once what the guarantee is now."""
+        self._next_round_at = 0.0
+        self._signal.set()
+
+    def review(self) -> None:
+        """Something that decides this replica's role may have changed."""
+        self._signal.set()
+
+    async def _supervise(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except Exception:
+                # Without grants the lease runs out, which is safe; the next round may do better.
+                log.exception("lease_round_failed")
+                self._next_round_at = self._clock.monotonic() + self._period_seconds
+            pause = self._period_seconds
+            if self._holder.active and self._holder.voters:
+                pause = self._next_round_at - self._clock.monotonic()
+            await self._signal.wait(max(0.001, pause))
+
+    @property
+    def _period_seconds(self) -> float:
+        return self._config.lease_seconds / ROUNDS_PER_LEASE
+
+    async def _once(self) -> None:
+        self._take_role()
+        self._report()
+        if not self._holder.active or not self._holder.voters:
+            return
+        now = self._clock.monotonic()
+        if now >= self._next_round_at:
+            self._next_round_at = now + self._period_seconds
+            await self._start_round(now)
+
+    def _take_role(self) -> None:
+        status, state, holder = self._group.status(), self._machine.state, self._holder
+        if not is_leader(status) or not state.writable:
+            if holder.active:
+                holder.end()
+                self._leaders.clear()
+            return
+        needed = voters(_region_names(state.topology))
+        if not holder.active or holder.epoch != state.epoch or self._term != status.term:
+            self._term = status.term
+            holder.begin(state.epoch, needed, (status.term << _ROUND_SHIFT) + 1)
+        elif holder.voters != needed:
+            holder.change_voters(needed)
+            self._on_granted()  # without voters nothing binds any more, and no grant will come to say so
+        else:
+            return
+        self._next_round_at = 0.0
+
+    def _report(self) -> None:
+        """Once per change: that the lease was lost, or is held again."""
+        held = self._holder.active and self.held(self._holder.epoch)
+        if held != self._was_held and self._holder.active and self._holder.voters:
+            (log.info if held else log.warning)("lease_held" if held else "lease_lost", epoch=self._holder.epoch)
+        self._was_held = held
+
+    async def _start_round(self, now: float) -> None:
+        state = self._machine.state
+        if state.topology is None:
+            return
+        guarantee = self._guarantee(self._holder.epoch)
+        request = pb.GrantRequest(
+            store_id=state.store_id,
+            region=self._config.region,
+            epoch=self._holder.epoch,
+            round=self._holder.start_round(now, guarantee),
+            duration_ms=round(self._config.lease_seconds * 1000),
+            in_sync_regions=guarantee,
+            topology_version=state.topology.version if state.topology.epoch == self._holder.epoch else 0,
+        )
+        places = {
+            region.name: [replica.peer_address for replica in region.replicas] for region in state.topology.regions
+        }
+        await self._link.keep_only({address for addresses in places.values() for address in addresses})
+        for region, addresses in places.items():
+            asked = self._asking.setdefault(region, set())
+            if len(asked) >= ROUNDS_PER_LEASE:
+                continue  # it does not answer; those on their way will end by their deadline
+            question = pb.GrantRequest(voter_term=self._voter_terms.get(region, 0))
+            question.MergeFrom(request)
+            work = self._ask_own(question) if region == self._config.region else self._ask(region, addresses, question)
+            task = asyncio.create_task(work, name=f"lease-{region}")
+            asked.add(task)
+            task.add_done_callback(asked.discard)
+
+    async def _ask_own(self, request: pb.GrantRequest) -> None:
+        self._count(self._config.region, await self._voter.grant(request))
+
+    async def _ask(self, region: str, addresses: Sequence[str], request: pb.GrantRequest) -> None:
+        """The leader that granted last; all replicas at once when it is not known or does not grant any more."""
+        known = self._leaders.get(region, "")
+        if known in addresses:
+            if await self._ask_one(region, known, request):
+                return
+            self._leaders.pop(region, None)
+        others = [address for address in addresses if address != known]
+        await asyncio.gather(*(self._ask_one(region, address, request) for address in others))
+
+    async def _ask_one(self, region: str, address: str, request: pb.GrantRequest) -> bool:
+        try:
+            response = await self._link.ask(address, request, timeout_seconds=self._period_seconds)
+        except LinkBrokenError as error:
+            log.debug("grant_not_answered", region=region, error=str(error))
+            return False
+        if response.region != region or response.round != request.round or not response.granted:
+            return False
+        self._leaders[region] = address
+        self._count(region, response)
+        return True
+
+    def _count(self, region: str, response: pb.GrantResponse) -> None:
+        if response.granted:
+            self._voter_terms[region] = response.voter_term
+            self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
+            self._report()
+            self._on_granted()
+
+
+def _region_names(topology: pb.Topology | None) -> list[str]:
+    return [] if topology is None else [region.name for region in topology.regions]

@@ -1,0 +1,1 @@
+"""The target's side of the streams between regions."""

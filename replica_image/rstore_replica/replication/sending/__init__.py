@@ -1,0 +1,1 @@
+"""The source's side of the streams between regions."""
