@@ -30,6 +30,7 @@ from rstore_operator.planning.conditions import Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
+from rstore_operator.planning.not_connected import not_connected
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.observed import Observed, RegionTopology
 from rstore_operator.planning.phase import phase_of
@@ -323,7 +324,9 @@ class _Planner:
             regions=regions,
             primary_region=self.truth.primary_region,
             writable=leader is not None and leader.writable,
+            ready_pods=self.observed.region(self.truth.primary_region).ready_pods,
             no_lease=no_lease_message(self.observed, self.truth, self.before, self.regions),
+            not_connected=not_connected(regions, self.observed, self.before),
             intent=progressed.intent,
             in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),
             waiting=bootstrap.waiting,

@@ -18,6 +18,7 @@ from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.observe import ChildView, observe
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
+from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
 from rstore_operator.resource.model import ReplicaImage, StoreRef
@@ -107,6 +108,7 @@ class Reconciler:
         self._silent_since: dict[str, float] = {}  # on the monotonic clock: the wall clock may be set
         self._last_leaders: dict[str, ReplicaStatus] = {}
         self._without_lease: dict[str, Spell] = {}
+        self._without_stream: dict[str, Since] = {}
         self._fences: dict[str, FenceAnswer] = {}
         self._intent_seen_at: tuple[int, float] | None = None
         self._witness_lease_seen_at: tuple[WitnessLease, float] = (WitnessLease(), 0.0)
@@ -229,6 +231,7 @@ class Reconciler:
         leaders = {name: region.leader for name, region in observed.regions.items() if region.leader is not None}
         self._last_leaders |= leaders
         self._without_lease = spells(self._without_lease, observed, clock)
+        self._without_stream = without_stream(self._without_stream, observed, clock)
         epoch = status.failover.epoch if status.failover is not None else 0
         self._fences = {name: answer for name, answer in self._fences.items() if answer.epoch == epoch}
         if self._intent_seen_at is None or self._intent_seen_at[0] != epoch:
@@ -241,6 +244,7 @@ class Reconciler:
             observed,
             silent_since={name: now - timedelta(seconds=clock - since) for name, since in self._silent_since.items()},
             without_lease_seconds={name: clock - since for name, (_, since) in self._without_lease.items()},
+            without_stream_seconds={name: clock - since for name, (_, since) in self._without_stream.items()},
             fences=dict(self._fences),
             last_leaders=dict(self._last_leaders),
         )

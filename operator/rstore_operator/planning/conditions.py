@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rstore_operator.planning.in_sync import Judgement
+from rstore_operator.planning.in_sync import UNCONFIRMED, Judgement
+from rstore_operator.planning.not_connected import NOT_CONNECTED
 from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
@@ -35,6 +36,8 @@ class Situation:
     regions: tuple[RegionStatus, ...]
     primary_region: str
     writable: bool
+    ready_pods: int
+    """Pods of the primary region that Services send clients to."""
     intent: FailoverIntent | None
     in_sync: Judgement
     waiting: str
@@ -49,6 +52,8 @@ class Situation:
     dry_run: tuple[bool, str] | None
     no_lease: str = ""
     """Why the primary acknowledges nothing although it accepts writes."""
+    not_connected: tuple[str, ...] = ()
+    """What is said of regions that should get the primary's changes and do not."""
     divergence: tuple[bool, str] | None = None
     """Whether regions hold different data, as far as that was found out anew."""
 
@@ -123,6 +128,9 @@ def _ready(situation: Situation) -> Finding:
         return Finding("Ready", False, "NoPrimary", f"the primary region {situation.primary_region} accepts no writes")
     if situation.no_lease:
         return Finding("Ready", False, NO_LEASE, situation.no_lease)
+    if not situation.ready_pods:
+        message = f"{situation.primary_region} accepts writes, but none of its pods is ready: Services lead nowhere"
+        return Finding("Ready", False, "NoReadyReplica", message)
     return Finding("Ready", True, "PrimaryAcceptsWrites", f"{situation.primary_region} accepts writes")
 
 
@@ -164,6 +172,10 @@ def _degraded(situation: Situation) -> Finding:
             if not region.leader:
                 text += f", {region.message}"
             reasons.append(("ReplicasMissing", f"{region.name}: {text}"))
+    reasons += [(NOT_CONNECTED, text) for text in situation.not_connected]
+    in_sync, why, message = situation.in_sync
+    if in_sync is False and why in UNCONFIRMED:
+        reasons.append((why, message))
     if not reasons:
         return Finding("Degraded", False, "AsExpected", "nothing is missing")
     return Finding("Degraded", True, reasons[0][0], "; ".join(message for _, message in reasons))

@@ -12,6 +12,8 @@ from rstore_operator.resource.state import Condition, RegionStatus, StoreStatus
 IN_SYNC_LAG_SECONDS = 5.0
 SEMI_SYNC, TIMED_OUT, DEGRADED, NOT_TOLD = "SemiSync", "SemiSyncTimeout", "SemiSyncDegraded", "RuleNotInForce"
 """Reasons of the condition InSync in SemiSync."""
+UNCONFIRMED = (TIMED_OUT, DEGRADED)
+"""Those that say that writes are not in as many regions as they should be."""
 
 Judgement = tuple[bool | None, str, str]
 """Status, reason and message of the condition InSync."""
@@ -65,7 +67,7 @@ def _semi_sync(
     rule: SyncRule, leader: ReplicaStatus | None, before: Condition | None, apart: Sequence[str]
 ) -> Judgement:
     wanted = f"{rule.min_in_sync_regions} other region{'s' if rule.min_in_sync_regions > 1 else ''}"
-    if leader is None and before is not None and before.reason in (SEMI_SYNC, TIMED_OUT, DEGRADED):
+    if leader is None and before is not None and before.reason in (SEMI_SYNC, *UNCONFIRMED):
         return {"True": True, "False": False}.get(before.status), before.reason, before.message
     if leader is None or not leader.writable:
         return None, "NoPrimary", "no region accepts writes"
@@ -87,7 +89,7 @@ def sync_notices(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     old, new = (condition.reason if condition is not None else "" for condition in (known, found))
     if found is None or old == new:
         return
-    if new in (TIMED_OUT, DEGRADED):
+    if new in UNCONFIRMED:
         yield Notice(new, found.message, warning=True)
-    elif new == SEMI_SYNC and old in (TIMED_OUT, DEGRADED):
+    elif new == SEMI_SYNC and old in UNCONFIRMED:
         yield Notice("InSyncAgain", found.message)

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
-from rstore_operator.planning.in_sync import sync_notices
+from rstore_operator.planning.in_sync import UNCONFIRMED, sync_notices
+from rstore_operator.planning.not_connected import NOT_CONNECTED, connection_notices
 from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.state import (
     PLANNED,
@@ -21,11 +22,13 @@ from rstore_operator.resource.state import (
 
 BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
 """Event reasons that differ from the condition's type, by the condition's reason."""
+TOLD_ELSEWHERE = frozenset({"RegionLost", "ReplicasMissing", NOT_CONNECTED, *UNCONFIRMED})
+"""Reasons of the condition Degraded that have events of their own."""
 
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
     """One event per change worth telling; the same two statuses give the same events."""
-    found = (_bootstrap, _conditions, _lease, _regions, _hashes, sync_notices, _failover)
+    found = (_bootstrap, _conditions, _lease, _regions, connection_notices, _hashes, sync_notices, _failover)
     return tuple(notice for look in found for notice in look(before, after))
 
 
@@ -56,7 +59,7 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         yield Notice("Resumed", "the operator changes things again")
     problems = after.condition("Degraded")
     known = before.condition("Degraded")
-    if problems is None or problems.status != "True" or problems.reason in ("RegionLost", "ReplicasMissing"):
+    if problems is None or problems.status != "True" or problems.reason in TOLD_ELSEWHERE:
         return
     if known is None or known.message != problems.message:
         yield Notice(problems.reason, problems.message, warning=True)

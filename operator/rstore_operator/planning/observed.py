@@ -222,6 +222,8 @@ class Observed:
     """Since when regions have been without a leader that answers, as far as this process has seen it."""
     without_lease_seconds: Mapping[str, float] = field(default_factory=dict)
     """For how long the present leaders of primary regions have held no lease, as far as this process has seen it."""
+    without_stream_seconds: Mapping[str, float] = field(default_factory=dict)
+    """For how long the primary's leader has sent nothing to regions that answer, as far as this process has seen it."""
     fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
     """What voters answered this process when it fenced them; after a restart they are fenced again."""
     last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)

@@ -9,7 +9,9 @@ from rstore_operator.resource.state import Phase, StoreStatus
 
 
 def phase_of(status: StoreStatus, spec_problems: Sequence[Problem], *, frozen: bool) -> Phase:
-    """The phase that follows from everything else in ``status``; ``frozen`` while the store is paused."""
+    """The phase that follows from everything else in ``status``; ``frozen`` while the store is paused.
+
+    What is worse than a pause is shown instead of it."""
     degraded = status.condition("Degraded")
     progressing = status.condition("Progressing")
     if spec_problems:
@@ -17,12 +19,14 @@ def phase_of(status: StoreStatus, spec_problems: Sequence[Problem], *, frozen: b
     if status.failover is not None:
         return Phase.SWITCHING_OVER
     if not status.epoch:
-        return (
-            Phase.PENDING if frozen or all(region.phase == "Pending" for region in status.regions) else Phase.CREATING
-        )
+        if frozen:
+            return Phase.PAUSED
+        return Phase.PENDING if all(region.phase == "Pending" for region in status.regions) else Phase.CREATING
     if degraded is not None and degraded.status == "True":
         return Phase.DEGRADED
     if progressing is not None and progressing.status == "True" and progressing.reason == "Regions":
         return Phase.CREATING
     ready = status.condition("Ready")
-    return Phase.STEADY if ready is not None and ready.status == "True" else Phase.DEGRADED
+    if ready is None or ready.status != "True":
+        return Phase.DEGRADED
+    return Phase.PAUSED if frozen else Phase.STEADY

@@ -20,6 +20,7 @@ class Phase(Enum):
     STEADY = "Steady"
     SWITCHING_OVER = "SwitchingOver"
     DEGRADED = "Degraded"
+    PAUSED = "Paused"
     INVALID = "Invalid"
 
 

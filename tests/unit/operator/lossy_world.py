@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from rstore_api.voters import WITNESS, majority, voters
 from rstore_operator.plan import Plan, PlanInput, plan
 from rstore_operator.planning.actions import Fence, GrantLease, Promote
+from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
 from rstore_operator.resource.model import ReplicaImage
@@ -27,6 +28,7 @@ class Memory:
     fences: dict[str, FenceAnswer] = field(default_factory=dict)
     last_leaders: dict[str, ReplicaStatus] = field(default_factory=dict)
     without_lease: dict[str, Spell] = field(default_factory=dict)
+    without_stream: dict[str, Since] = field(default_factory=dict)
     intent_seen_at: tuple[int, float] | None = None
     witness_lease_seen_at: tuple[WitnessLease, float] | None = None
     unrecorded_at: float | None = None
@@ -88,6 +90,7 @@ class LossyWorld(World):
         memory.silent_since = {name: memory.silent_since.get(name, self.now) for name in silent}
         memory.last_leaders |= {name: region.leader for name, region in regions.items() if region.leader}
         memory.without_lease = spells(memory.without_lease, replace(seen, regions=regions), self.seconds)
+        memory.without_stream = without_stream(memory.without_stream, replace(seen, regions=regions), self.seconds)
         epoch = self.status.get("failover", {}).get("epoch", 0)
         memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
         if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:
@@ -102,6 +105,7 @@ class LossyWorld(World):
             regions=regions,
             silent_since=dict(memory.silent_since),
             without_lease_seconds={name: self.seconds - since for name, (_, since) in memory.without_lease.items()},
+            without_stream_seconds={name: self.seconds - since for name, (_, since) in memory.without_stream.items()},
             fences=dict(memory.fences),
             last_leaders=dict(memory.last_leaders),
         )

@@ -127,7 +127,8 @@ def test_a_primary_that_had_degraded_is_not_replaced_without_leave(count: int, r
     world.run(1)
     assert len(world.acked) > before, "acknowledgements go on"
     assert condition(world, "InSync")["reason"] == "SemiSyncDegraded"
-    assert "SemiSyncDegraded" in reasons(world)
+    assert reasons(world).count("SemiSyncDegraded") == 1
+    assert (world.status["phase"], condition(world, "Degraded")["reason"]) == ("Degraded", "SemiSyncDegraded")
     assert "inSyncRegions" not in world.status
     world.kill("us")
     for region in world.regions.values():
@@ -152,6 +153,7 @@ def test_in_sync_again_is_said_once_and_opens_the_gate() -> None:
     world.run(1)
     assert condition(world, "InSync")["status"] == "True"
     assert reasons(world).count("InSyncAgain") == 1
+    assert world.status["phase"] == "Steady"
     world.kill("us")
     world.run(8)
     assert world.status["epoch"] == 2

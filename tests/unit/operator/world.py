@@ -6,7 +6,7 @@ It carries out the planner's actions, so that a test can let the operator run, c
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rstore_operator.cluster.certificates import KeyPair, make_authority, make_certificate, new_key
@@ -25,6 +25,7 @@ from rstore_operator.planning.actions import (
     RemoveAnnotations,
     RemoveMember,
 )
+from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json
@@ -56,6 +57,8 @@ class FakeRegion:
     """(revision, epoch) of each change."""
     topology: Topology | None = None
     up: bool = True
+    unready: int = 0
+    """How many pods are not ready though the region is up."""
     linked: bool = True
     promotions: list[tuple[int, int]] = field(default_factory=list)
     members: list[int] = field(default_factory=list)
@@ -98,17 +101,24 @@ class World:
         self.status_writes = 0
         self.actions_done = 0
         self.compare_objects = True
+        self.without_stream: dict[str, Since] = {}
 
     # ------------------------------------------------------------------------------------------ looking
     def observed(self) -> Observed:
         regions = {}
         for region in self.regions.values():
             pods = tuple(
-                Pod(f"orders-{region.name}-{i}", region.name, f"10.0.0.{i + 1}", ready=region.up)
+                Pod(
+                    f"orders-{region.name}-{i}", region.name, f"10.0.0.{i + 1}", ready=region.up and i >= region.unready
+                )
                 for i in range(region.replicas)
             )
             regions[region.name] = RegionObserved(region.name, pods, self._replicas(region) if region.up else ())
-        return Observed(regions=regions, children=dict(self.children), foreign=self.foreign)
+        seen = Observed(regions=regions, children=dict(self.children), foreign=self.foreign)
+        clock = (self.now - START).total_seconds()
+        self.without_stream = without_stream(self.without_stream, seen, clock)
+        silent = {name: clock - since for name, (_, since) in self.without_stream.items()}
+        return replace(seen, without_stream_seconds=silent)
 
     def _replicas(self, region: FakeRegion) -> tuple[ReplicaStatus, ...]:
         progress = ()

@@ -1,0 +1,67 @@
+"""Regions that should follow the primary and get nothing from it: since when, and what is said of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rstore_operator.planning.actions import Notice
+from rstore_operator.planning.observed import Observed
+from rstore_operator.resource.state import RegionStatus, StoreStatus
+
+NOT_CONNECTED = "RegionNotConnected"
+"""Reason of the condition Degraded."""
+PATIENCE_SECONDS = 5.0
+"""A stream that is down for less than this is being made anew, which is no news."""
+_FOLLOWING = ("Ready", "Degraded", "CatchingUp")
+"""Phases of regions that should be connected; one that is lost is told as lost."""
+
+Since = tuple[int, float]
+"""An epoch, and when in it a region was first seen without a stream."""
+
+
+def without_stream(before: Mapping[str, Since], observed: Observed, now_seconds: float) -> dict[str, Since]:
+    """By region, since when this process has seen the primary's leader say that it sends nothing there."""
+    leaders = [region.leader for region in observed.regions.values() if region.leader is not None]
+    source = max((leader for leader in leaders if leader.primary), key=lambda leader: leader.epoch, default=None)
+    if source is None:
+        return {}
+    connected = {item.region for item in source.progress if item.connected}
+    found = {}
+    for leader in leaders:
+        if leader.store_id and leader.region != source.region and leader.region not in connected:
+            known = before.get(leader.region)
+            found[leader.region] = known if known and known[0] == source.epoch else (source.epoch, now_seconds)
+    return found
+
+
+def not_connected(regions: Sequence[RegionStatus], observed: Observed, before: StoreStatus) -> tuple[str, ...]:
+    """What to tell of each region that should be connected and is not, for long enough.
+
+    Once told it stands until the region is connected, so that an operator that comes anew does not take it back.
+    """
+    return tuple(
+        _text(region.name)
+        for region in regions
+        if region.role == "Secondary" and region.phase in _FOLLOWING and not region.connected
+        if _told(region.name, before) or observed.without_stream_seconds.get(region.name, 0.0) >= PATIENCE_SECONDS
+    )
+
+
+def connection_notices(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    """When a region is first told as not connected, and when it is connected again."""
+    for region in after.regions:
+        was, is_now = _told(region.name, before), _told(region.name, after)
+        if is_now and not was:
+            why = f": {region.message}" if region.message else ""
+            yield Notice(NOT_CONNECTED, _text(region.name) + why, warning=True)
+        elif was and not is_now and region.connected:
+            yield Notice("RegionConnected", f"{region.name}: the primary region's changes arrive again")
+
+
+def _text(region: str) -> str:
+    return f"{region}: no stream from the primary region"
+
+
+def _told(region: str, status: StoreStatus) -> bool:
+    condition = status.condition("Degraded")
+    return condition is not None and condition.status == "True" and _text(region) in condition.message.split("; ")

@@ -1,0 +1,104 @@
+"""What ``kubectl get`` and ``kubectl wait`` go by: when a store is Ready, and the one word for its state."""
+
+from __future__ import annotations
+
+from rstore_operator.resource.commands import PAUSED
+from unit.operator.test_operator_plan import condition, fresh, reasons
+from unit.operator.world import World
+
+
+def test_a_store_is_ready_when_a_service_leads_to_its_primary() -> None:
+    world = World()
+    for _ in range(40):
+        for region in world.regions.values():
+            region.unready = region.replicas
+        world.step()
+    assert world.regions["us-east"].writable
+    assert (condition(world, "Ready")["status"], condition(world, "Ready")["reason"]) == ("False", "NoReadyReplica")
+    assert world.status["phase"] == "Creating"
+    world.regions["us-east"].unready = 2
+    world.step()
+    assert condition(world, "Ready")["status"] == "True", "one is enough"
+
+
+def test_pods_that_restart_one_by_one_leave_it_ready_and_an_idle_store_writes_nothing() -> None:
+    world = fresh()
+    since = condition(world, "Ready")["lastTransitionTime"]
+    for unready in (1, 2, 0):
+        world.regions["us-east"].unready = unready
+        world.step(seconds=2)
+        written = world.status_writes
+        for _ in range(3):
+            world.step(seconds=2)
+        assert world.status_writes == written
+        assert condition(world, "Ready")["status"] == "True"
+    assert condition(world, "Ready")["lastTransitionTime"] == since
+    world.regions["us-east"].unready = 3
+    world.step()
+    assert condition(world, "Ready")["reason"] == "NoReadyReplica"
+    assert world.status["phase"] == "Degraded"
+
+
+def test_a_paused_store_says_so_unless_something_is_worse() -> None:
+    world = fresh()
+    world.annotations[PAUSED] = "true"
+    world.step()
+    assert world.status["phase"] == "Paused"
+    world.regions["ap-south"].up = False
+    world.step(seconds=10)
+    world.step()
+    assert world.status["phase"] == "Degraded"
+    world.regions["ap-south"].up = True
+    world.step()
+    assert world.status["phase"] == "Paused"
+    del world.annotations[PAUSED]
+    world.settle()
+    assert world.status["phase"] == "Steady"
+    unmade = World()
+    unmade.annotations[PAUSED] = "true"
+    unmade.step()
+    assert unmade.status["phase"] == "Paused"
+
+
+def test_a_region_that_gets_nothing_degrades_the_store_after_a_while_and_is_told_once() -> None:
+    world = fresh()
+    world.regions["eu-west"].linked = False
+    for _ in range(4):
+        world.step(seconds=1)
+    assert world.status["phase"] == "Steady", "a stream that is made anew is no news"
+    for _ in range(3):
+        world.step(seconds=1)
+    assert world.status["phase"] == "Degraded"
+    assert condition(world, "Degraded")["reason"] == "RegionNotConnected"
+    assert condition(world, "Degraded")["message"] == "eu-west: no stream from the primary region"
+    written = world.status_writes
+    for _ in range(5):
+        world.step(seconds=1)
+    assert world.status_writes == written
+    world.without_stream.clear()  # an operator that comes anew
+    world.step(seconds=1)
+    assert world.status["phase"] == "Degraded", "what was told is not taken back"
+    world.regions["eu-west"].linked = True
+    world.step()
+    assert world.status["phase"] == "Steady"
+    assert (reasons(world).count("RegionNotConnected"), reasons(world).count("RegionConnected")) == (1, 1)
+
+
+def test_streams_that_break_now_and_then_are_no_news() -> None:
+    world = fresh()
+    for _ in range(6):
+        for linked in (False, True):
+            world.regions["eu-west"].linked = linked
+            world.step(seconds=3)
+            assert world.status["phase"] == "Steady"
+    assert "RegionNotConnected" not in reasons(world)
+
+
+def test_a_region_that_is_lost_is_told_as_lost_only() -> None:
+    world = fresh()
+    world.regions["eu-west"].up = False
+    for _ in range(12):
+        world.step(seconds=1)
+    assert condition(world, "Degraded")["reason"] == "RegionLost"
+    assert "no stream" not in condition(world, "Degraded")["message"]
+    assert "RegionNotConnected" not in reasons(world)
