@@ -176,13 +176,14 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
 
     A revision is counted by the failover that first left it out. One that came back, because the region that has it
     took over later, may be counted as well, or not: when the receipt was written, it was not to be had; and once more
-    if it was left out again.
+    if it was left out again. All receipts together count at least what is lost in the end.
     """
     final = ledger.chain(newest_revision(ledger))
     told = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
     unseen = set(ledger.revisions)
     uncounted = ledger.compacted | _taken_away(ledger)
     before: set[int] = set()
+    counted = 0
     for epoch, start in sorted(ledger.starts.items()):
         if start.parent_revision:
             kept = ledger.chain(start.parent_revision)
@@ -194,6 +195,10 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
             says = told.get(epoch, len(lost))
             if not len(lost - uncounted) <= says <= len(most):
                 return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
+            counted += told.get(epoch, len(most))
         written = [found for found, item in ledger.revisions.items() if item.epoch == epoch]
         before = ledger.chain(max(written, default=start.first_revision - 1))
+    gone = set(ledger.revisions) - final - uncounted
+    if counted < len(gone):
+        return f"I4: {sorted(gone)} are lost in the end, all receipts together count {counted}"
     return ""
