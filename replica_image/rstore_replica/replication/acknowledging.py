@@ -151,7 +151,7 @@ class Acknowledging:
             await self._news(left)
 
     def guarantee(self, epoch: int) -> int:
-        """What the voters are to be told, see ``guarantees.py``."""
+        """What the voters are to be told, see ``lease/guarantees.py``."""
         self._take_role()
         return self._semi_sync.guarantee if self._role is not None and self._role[0] == epoch else 0
 

@@ -11,7 +11,7 @@ The databases in one environment:
 ``meta``
     ``position`` (fixed struct, changes with every entry) and ``region`` (the region's replicated state).
 ``requests``
-    what is remembered of the writes that carried an id (``dedup.py``).
+    what is remembered of the writes that carried an id (``requests/dedup.py``).
 
 ``rows`` and ``index`` are there three times (``generations.py``): the data, a snapshot that is being received, and what
 is being removed.

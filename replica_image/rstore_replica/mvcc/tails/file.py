@@ -3,7 +3,7 @@
 ``<epoch>-<first revision>-<last revision>.wal``, all integers big-endian::
 
     "RSTQ" | version u8 = 2 | header length u32 | CRC32C of the header u32 | header (msgpack)
-    part: length u32 | a packed batch of rows, with its own checksum (``rows.py``)
+    part: length u32 | a packed batch of rows, with its own checksum (``data/rows.py``)
     end:  0 u32 | rows u64 | revisions u64 | CRC32C of those two u32
 
 The same rows in the same steps make the same bytes, so every replica's file is the same. Whoever reads it checks every

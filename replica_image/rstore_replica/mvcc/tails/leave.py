@@ -2,7 +2,7 @@
 
 Each step is part of one entry of the log and bounded by it, so that a tail of any length holds nobody up. What may
 happen in between is decided in ``leaving.py``. After a step the answer is the region's revision when nothing is left to
-be done, else the :class:`.tails.Leaving` that says how far it is.
+be done, else the :class:`.facts.Leaving` that says how far it is.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ VISITED_PER_ROW = 4
 
 @dataclass(frozen=True)
 class SnapshotRows:
-    """The rows of the keys up to and with ``last_key``, packed as ``rows.py`` says; ``last``: no key follows.
+    """The rows of the keys up to and with ``last_key``, packed as ``data/rows.py`` says; ``last``: no key follows.
 
     May hold no row and yet not be the last: then the keys that were looked at did not exist at the revision.
     """

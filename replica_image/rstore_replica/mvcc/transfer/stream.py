@@ -15,7 +15,7 @@ from rstore_replica.mvcc.epochs import after_jumps, settled
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Whole revisions in order, ``first_revision`` to ``last_revision``, packed as ``rows.py`` says.
+    """Whole revisions in order, ``first_revision`` to ``last_revision``, packed as ``data/rows.py`` says.
 
     Without rows ``count`` is 0, ``packed`` empty and ``last_revision`` the revision asked from.
     """

@@ -24,9 +24,9 @@ class LogImage:
         self.base_applied = 0
         """Highest index whose effect may be found only in the state machine, not in this log."""
         self.memberships = MembershipHistory()
-        """Who belongs to the group, as far as the log says; see :mod:`.membership`."""
+        """Who belongs to the group, as far as the log says; see :mod:`rstore_replica.raft.members.membership`."""
         self.identity = 0
-        """This replica's identity, see :mod:`.membership`."""
+        """This replica's identity, see :mod:`rstore_replica.raft.members.membership`."""
         self.current_term = 0
         self.voted_for: str | None = None
         self._commit = 1

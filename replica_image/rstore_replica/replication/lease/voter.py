@@ -14,7 +14,7 @@ from rstore_replica.replication.roles import is_leader
 
 
 class Voter:
-    """Grants by this replica while it leads its region. See ``lease.py`` for the rules.
+    """Grants by this replica while it leads its region. See ``rules.py``.
 
     A grant is remembered in memory alone: a replica that leads anew answers a full lease for what its predecessor may
     have granted.
