@@ -127,6 +127,7 @@ def condition_lines(current: dict[str, Any]) -> list[str]:
         "FailoverBlocked": "False",
         "Diverged": "False",
         "Paused": "False",
+        "UnknownAnnotation": "False",
     }
     lines = []
     for condition in current.get("conditions", []):

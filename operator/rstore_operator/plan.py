@@ -40,7 +40,7 @@ from rstore_operator.planning.topology import held_regions, held_sync, region_to
 from rstore_operator.planning.truth import Truth, read_truth
 from rstore_operator.planning.without_lease import no_lease_message
 from rstore_operator.planning.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
-from rstore_operator.resource.commands import Commands, read_commands
+from rstore_operator.resource.commands import Commands, read_commands, unknown_annotations
 from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessLease
 from rstore_operator.resource.validate import read_spec
@@ -337,6 +337,7 @@ class _Planner:
             blocked=reply.blocked,
             blocked_reason=reply.blocked_reason,
             rejected=reply.rejected,
+            unknown_annotations=unknown_annotations(self.given.annotations),
             accepted=reply.accepted,
             dry_run=reply.dry_run,
             divergence=divergence(regions, verdict),

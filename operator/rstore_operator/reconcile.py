@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,8 @@ HURRIED_SECONDS = 0.1
 """And while clients wait for a switchover."""
 MAX_UNTOLD = 64
 """Events kept until they may be posted."""
+MAX_REFUSALS = 16
+"""Different refusals of a status that are told."""
 COMPARE_SECONDS = 30.0
 """Objects are compared with what is wanted when one of them changed, and this often anyway."""
 READ_AGAIN_SECONDS = 1.0
@@ -113,6 +116,7 @@ class Reconciler:
         self._intent_seen_at: tuple[int, float] | None = None
         self._witness_lease_seen_at: tuple[WitnessLease, float] = (WitnessLease(), 0.0)
         self._unrecorded_at: float | None = None
+        self._refusals_told: set[str] = set()
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -281,6 +285,8 @@ class Reconciler:
         try:
             self._object = await self._api.patch_status(self._ref.namespace, self._ref.name, patch, version)
         except KubernetesError as error:
+            if error.invalid:
+                await self._tell_refused(str(error), version)
             if not error.conflict:
                 raise
             log.info("status_conflict", store=self._ref.name)
@@ -294,9 +300,24 @@ class Reconciler:
         pending, self._untold = self._untold[:MAX_UNTOLD], []
         version = self._object["metadata"]["resourceVersion"] if self._object else ""
         for notice in pending:
-            try:
-                await self._api.post_event(
-                    self._ref, version, notice.reason, notice.message, notice.warning, self._now()
-                )
-            except (KubernetesError, *CONNECTION_ERRORS) as error:
-                log.warning("event_not_posted", reason=notice.reason, error=str(error))
+            await self._post(notice, version)
+
+    async def _post(self, notice: Notice, version: str) -> bool:
+        try:
+            await self._api.post_event(self._ref, version, notice.reason, notice.message, notice.warning, self._now())
+        except (KubernetesError, *CONNECTION_ERRORS) as error:
+            log.warning("event_not_posted", reason=notice.reason, error=str(error))
+            return False
+        return True
+
+    async def _tell_refused(self, why: str, version: str) -> None:
+        """What cannot be written into the status is told by an event: each refusal once, whatever numbers it names."""
+        kind = re.sub(r"\d+", "#", why)
+        if kind in self._refusals_told or len(self._refusals_told) >= MAX_REFUSALS:
+            return
+        message = (
+            "the API server refuses the store's status, and until it takes it nothing is changed; "
+            f"apply the chart's crds, they may be older than the operator: {why}"
+        )
+        if await self._post(Notice("StatusRefused", message, warning=True), version):
+            self._refusals_told.add(kind)

@@ -45,6 +45,11 @@ class KubernetesError(Exception):
         return self.status == 409
 
     @property
+    def invalid(self) -> bool:
+        """Whether what was sent does not fit the schema."""
+        return self.status == 422
+
+    @property
     def not_found(self) -> bool:
         """Whether there is no such object."""
         return self.status == 404

@@ -52,6 +52,8 @@ class Situation:
     dry_run: tuple[bool, str] | None
     no_lease: str = ""
     """Why the primary acknowledges nothing although it accepts writes."""
+    unknown_annotations: str = ""
+    """What is said of annotations that nobody answers."""
     not_connected: tuple[str, ...] = ()
     """What is said of regions that should get the primary's changes and do not."""
     divergence: tuple[bool, str] | None = None
@@ -70,6 +72,8 @@ def findings(situation: Situation) -> list[Finding]:
     if situation.paused:
         message = 'nothing is changed until the annotation replicatedstore.io/paused: "true" is removed'
         found.append(Finding("Paused", True, "Annotation", message))
+    if situation.unknown_annotations:
+        found.append(Finding("UnknownAnnotation", True, "NotKnown", situation.unknown_annotations))
     if situation.rejected is not None:
         found.append(Finding("RequestAccepted", False, *situation.rejected))
     elif situation.accepted:

@@ -46,6 +46,7 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         "FailoverBlocked": ("True", "", True),
         "ReplicasChanging": ("True", "ReplicasChanging", False),
         "Paused": ("True", "Paused", False),
+        "UnknownAnnotation": ("True", "UnknownAnnotation", True),
     }
     for condition in after.conditions:
         if condition.type not in tell:

@@ -3,6 +3,9 @@
 Growing: one more pod; when it answers, it is taken into the region's Raft group, where it counts once it has caught up;
 then the next. Shrinking: the last replica is taken out of the group, having handed on leadership, and only then does
 its pod go; then the next. Who belongs to the group is what the group says; nothing else is remembered.
+
+Where nobody leads, as many pods run as the group has members: fewer might not elect a leader, and without one nothing
+can be changed.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rstore_operator.planning.observed import RegionObserved
+from rstore_operator.resource.model import MAX_REPLICAS
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,9 @@ def plan_scaling(stateful_set: str, wanted: int, running: int, region: RegionObs
     leader = region.leader
     members = _ordinals(stateful_set, leader.members if leader else ())
     if leader is None or not members:
-        message = "" if running == wanted else f"{running} replicas, {wanted} wanted: waiting for a leader that answers"
-        return Scaling(running, message=message)
+        count = max(running, min(_named(stateful_set, region), MAX_REPLICAS))
+        message = "" if count == wanted else f"{count} replicas, {wanted} wanted: waiting for a leader that answers"
+        return Scaling(count, message=message)
     last = max(members)
     what = f"{len(members)} replicas, {wanted} wanted: "
     pods = _ordinals(stateful_set, (pod.name for pod in region.pods))
@@ -56,6 +61,12 @@ def plan_scaling(stateful_set: str, wanted: int, running: int, region: RegionObs
         add=new if answers else "",
         message=f"{what}{new} is taken in" if answers else f"{what}waiting for {new} to start",
     )
+
+
+def _named(stateful_set: str, region: RegionObserved) -> int:
+    """How many pods it takes to run every member that the replicas that answer know of."""
+    names = (name for replica in region.replicas for name in (*replica.members, *replica.learners))
+    return max(_ordinals(stateful_set, names), default=-1) + 1
 
 
 def _heir(

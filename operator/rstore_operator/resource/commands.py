@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,14 @@ ACCEPT_DATA_LOSS = f"{GROUP}/accept-data-loss"
 ABORT_FAILOVER = f"{GROUP}/abort-failover"
 PAUSED = f"{GROUP}/paused"
 ALL = (FAILOVER_TO, FAILOVER_MODE, FAILOVER_DRY_RUN, ACCEPT_DATA_LOSS, ABORT_FAILOVER, PAUSED)
+_OF_THE_FRAMEWORK = frozenset(
+    f"{GROUP}/{name}" for name in ("kopf-managed", "last-handled-configuration", "touch-dummy", "store")
+)
+"""What the framework that the operator is built on may write."""
+_SHOWN = 40
+"""Characters of a value that is shown."""
+_LISTED = 5
+"""Unknown annotations that are named at most."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +62,18 @@ def read_commands(annotations: Mapping[str, str]) -> Commands:
         abort_failover=annotations.get(ABORT_FAILOVER),
         paused_value=annotations.get(PAUSED),
     )
+
+
+def unknown_annotations(annotations: Mapping[str, str]) -> str:
+    """What to say of annotations that look like requests and are none; "" when there are none."""
+    strange = sorted(key for key in annotations if key.startswith(f"{GROUP}/") and key not in ALL)
+    strange = [key for key in strange if key not in _OF_THE_FRAMEWORK]
+    return "; ".join(_unknown(key, annotations[key]) for key in strange[:_LISTED])
+
+
+def _unknown(key: str, value: str) -> str:
+    short = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
+    known = [name.removeprefix(f"{GROUP}/") for name in ALL]
+    near = difflib.get_close_matches(key.removeprefix(f"{GROUP}/"), known, n=1)
+    meant = f"did you mean {GROUP}/{near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"{key}={short} is not known and does nothing; {meant}"

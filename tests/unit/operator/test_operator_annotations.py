@@ -5,10 +5,12 @@ from __future__ import annotations
 from rstore_operator.resource.commands import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,
+    ALL,
     FAILOVER_DRY_RUN,
     FAILOVER_MODE,
     FAILOVER_TO,
     PAUSED,
+    unknown_annotations,
 )
 from unit.operator.test_operator_plan import condition, fresh, reasons
 
@@ -89,3 +91,30 @@ def test_a_dry_run_changes_nothing_and_says_what_would_happen() -> None:
     world.annotations[FAILOVER_DRY_RUN] = "eu-west"
     world.settle()
     assert condition(world, "DryRun")["status"] == "False"
+
+
+def test_a_misspelt_annotation_is_told_once_for_each_value_and_stays() -> None:
+    world = fresh()
+    misspelt = "replicatedstore.io/failovr-to"
+    for value in ("eu-west", "ap-south"):
+        world.annotations[misspelt] = value
+        for _ in range(3):
+            assert world.step(seconds=1).actions == ()
+    assert world.annotations == {misspelt: "ap-south"}
+    assert reasons(world).count("UnknownAnnotation") == 2
+    found = condition(world, "UnknownAnnotation")
+    assert found["status"] == "True"
+    assert found["message"] == f"{misspelt}=ap-south is not known and does nothing; did you mean {FAILOVER_TO}?"
+    assert world.status["phase"] == "Steady"
+    del world.annotations[misspelt]
+    world.settle()
+    assert condition(world, "UnknownAnnotation") == {}
+    assert reasons(world).count("UnknownAnnotation") == 2
+
+
+def test_annotations_of_others_are_none_of_our_business() -> None:
+    assert unknown_annotations({"example.com/failover-to": "x", "replicatedstore.io/kopf-managed": "yes"}) == ""
+    assert unknown_annotations(dict.fromkeys(ALL, "x")) == ""
+    far = unknown_annotations({"replicatedstore.io/colour": "v" * 1000})
+    assert "known are failover-to, " in far
+    assert len(far) < 250

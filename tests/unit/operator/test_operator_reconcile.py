@@ -25,6 +25,9 @@ class FakeApi:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.writes: list[str] = []
         self.events: list[str] = []
+        self.messages: list[str] = []
+        self.refusal = ""
+        self.deaf = False
         self.beaten = False
         self.overtaken = False
         self.broken: set[tuple[str, str]] = set()
@@ -43,6 +46,8 @@ class FakeApi:
         assert self.store is not None
         if self.beaten or resource_version != self.store["metadata"]["resourceVersion"]:
             raise KubernetesError(409, "Conflict", "the object has been modified")
+        if self.refusal:
+            raise KubernetesError(422, "Invalid", self.refusal)
         self.writes.append("status")
         status = self.store.setdefault("status", {})
         self.store["status"] = _merged(status, patch)
@@ -78,7 +83,10 @@ class FakeApi:
         self.objects.pop((kind, name))
 
     async def post_event(self, ref: Any, version: str, reason: str, message: str, warning: bool, now: Any) -> None:
+        if self.deaf:
+            raise KubernetesError(500, "InternalError", "no events now")
         self.events.append(reason)
+        self.messages.append(message)
 
     def children(self) -> list[dict[str, Any]]:
         return list(self.objects.values())
@@ -126,6 +134,24 @@ async def test_nothing_is_done_when_somebody_else_recorded_first(api_and_loop: A
     api.beaten = True
     await loop.step()
     assert api.writes == []
+
+
+async def test_a_status_that_the_api_refuses_is_told_once_for_each_reason(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    api.deaf = True
+    for refusal in ("phase: Unsupported value at 17", "phase: Unsupported value at 18", "epoch: must be less"):
+        api.refusal = refusal
+        for _ in range(3):
+            with pytest.raises(KubernetesError, match=refusal):
+                await loop.step()
+            api.deaf = False
+    assert api.writes == [], "nothing is done that is not on record"
+    assert api.events == ["StatusRefused", "StatusRefused"]
+    assert "apply the chart's crds" in api.messages[0]
+    assert api.messages[0].endswith("phase: Unsupported value at 17")
+    api.refusal = ""
+    await loop.step()
+    assert api.writes[0] == "status"
 
 
 async def test_an_object_that_the_api_refuses_is_reported_and_the_others_are_made(api_and_loop: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 from rstore_operator.planning.actions import AddMember, Apply, HandOver, RemoveMember
@@ -43,6 +44,9 @@ def region(pods: str, leader: str, members: str, learners: str = "", answering: 
     [
         (region("012", "1", "012"), 3, 3, Scaling(3)),
         (region("012", "", ""), 5, 3, Scaling(3)),
+        (region("0", "", "01"), 1, 1, Scaling(2)),
+        (region("0", "", "0", "1"), 3, 1, Scaling(2)),
+        (region("012", "", "01"), 3, 3, Scaling(3)),
         (region("0", "0", "0"), 3, 1, Scaling(2)),
         (region("01", "0", "0", answering="0"), 3, 2, Scaling(2)),
         (region("01", "0", "0"), 3, 2, Scaling(2, add="s-1")),
@@ -95,3 +99,27 @@ def test_a_region_grows_and_shrinks_one_by_one() -> None:
     reasons = [reason for reason, _ in world.events]
     assert "ReplicasChanging" in reasons
     assert all(condition["type"] != "ReplicasChanging" for condition in world.status["conditions"])
+
+
+def test_what_replicas_name_as_members_is_bounded() -> None:
+    claims = status("0", "9", "0")
+    hostile = RegionObserved("r", (Pod("s-0", "r", "10.0.0.0", ready=True),), (replace(claims, members=("s-70",)),))
+    assert plan_scaling("s", 1, 1, hostile).pods == 9
+
+
+def test_a_region_that_is_made_again_over_volumes_of_a_larger_group_gets_its_leader_first() -> None:
+    world = World(copy.deepcopy(SPEC))
+    world.settle()
+    world.spec = copy.deepcopy(SPEC)
+    world.spec["regions"][2]["replicas"] = 1
+    region = world.regions["ap-south"]
+    region.members, region.without_leader = [0, 1], True
+    for _ in range(4):
+        world.step()
+    assert region.replicas == 2, "both members run"
+    region.without_leader = False
+    for _ in range(10):
+        world.step()
+    assert (region.members, region.replicas) == ([0], 1), "then as many as the spec says"
+    world.settle()
+    assert world.status["phase"] == "Steady"

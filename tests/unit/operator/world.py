@@ -66,6 +66,8 @@ class FakeRegion:
     leading: int = 0
     """Ordinals in the Raft group."""
     staged: Staged | None = None
+    without_leader: bool = False
+    """Whether its replicas answer, and elect nobody."""
 
     def __post_init__(self) -> None:
         self.members = self.members or list(range(self.replicas))
@@ -131,6 +133,9 @@ class World:
                 if other.name != region.name
             )
         leader = f"orders-{region.name}-{region.leading}"
+        members = tuple(f"orders-{region.name}-{i}" for i in region.members)
+        if region.without_leader:
+            return (ReplicaStatus(leader, region.name, "", False, "", 1, 1, 0, 0, False, False, members=members),)
         others = [i for i in range(region.replicas) if i != region.leading]
         return (
             *(
@@ -152,7 +157,7 @@ class World:
                 topology=region.topology,
                 progress=progress,
                 ready=True,
-                members=tuple(f"orders-{region.name}-{i}" for i in region.members),
+                members=members,
                 learners=tuple(f"orders-{region.name}-{i}" for i in region.learners),
                 staged=region.staged,
             ),
