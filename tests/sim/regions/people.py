@@ -139,12 +139,7 @@ class Edits:
         known = {region["name"] for region in spec["regions"]}
         new = [name for name in self._stage.fleet.machines if name not in known]
         if new and len(known) < MOST_REGIONS:
-            name = self._rng.choice(new)
-            spec["regions"].append({"name": name, "replicas": self._members(name), "priority": 10})
-
-    def _members(self, region: str) -> int:
-        """As many as count by what volumes of the region are left: fewer could not elect a leader."""
-        return max(1, *(len(host.voters) for host in self._stage.fleet.machines[region]))
+            spec["regions"].append({"name": self._rng.choice(new), "replicas": 1, "priority": 10})
 
     def _without_region(self, spec: dict[str, Any]) -> None:
         regions, replication = spec["regions"], spec["replication"]
