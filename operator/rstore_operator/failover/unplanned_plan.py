@@ -11,7 +11,15 @@ from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import advance_unplanned
 from rstore_operator.planning.actions import GrantLease, Target
 from rstore_operator.resource.commands import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO, Commands
-from rstore_operator.resource.state import FORCED, PLANNED, FailoverIntent, Receipt, RegionStatus, Step
+from rstore_operator.resource.state import (
+    FORCED,
+    PLANNED,
+    FailoverIntent,
+    QuarantinedTail,
+    Receipt,
+    RegionStatus,
+    Step,
+)
 
 
 def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: bool) -> Progressed:
@@ -77,15 +85,38 @@ def witness_promise(intent: FailoverIntent | None) -> int:
 
 
 def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -> tuple[Receipt, ...]:
-    """Receipts of failovers with what was lost as the returned region's quarantine shows it, which is exact."""
+    """Receipts of failovers with what was lost as the quarantine of returned regions shows it.
+
+    The tail of the region that was left is exact. Another region may have had a part of the same revisions.
+    """
     found = list(history)
-    for region in regions:
-        for tail in region.quarantined:
-            lost = tail.revisions or min(tail.rows, tail.last_revision - tail.first_revision + 1)
-            for index, receipt in enumerate(found):
-                if receipt.mode == PLANNED or receipt.from_region != region.name or receipt.to_region == region.name:
-                    continue
-                if tail.epoch < receipt.epoch <= tail.replaced_by_epoch:  # the first failover out of that epoch
-                    found[index] = replace(receipt, revisions_lost=lost)
-                    break
+    for index, receipt in enumerate(history):
+        counts = {
+            region.name: _left_out(receipt, tail)
+            for region in regions
+            for tail in region.quarantined
+            if _leaver(history, tail) is receipt and region.name != receipt.to_region
+        }
+        if counts:
+            known = 0 if receipt.from_region in counts else receipt.revisions_lost
+            found[index] = replace(receipt, revisions_lost=max(known, *counts.values()))
     return tuple(found)
+
+
+def _leaver(history: tuple[Receipt, ...], tail: QuarantinedTail) -> Receipt | None:
+    """The first failover out of that epoch that went on from before the tail's end."""
+    for receipt in history:
+        if (
+            receipt.mode != PLANNED
+            and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
+            and _left_out(receipt, tail)
+        ):
+            return receipt
+    return None
+
+
+def _left_out(receipt: Receipt, tail: QuarantinedTail) -> int:
+    """How many of the tail's revisions are after the last one that the failover kept."""
+    lost = tail.revisions or min(tail.rows, tail.last_revision - tail.first_revision + 1)
+    kept = receipt.final_revision
+    return lost if kept is None else max(0, min(lost, tail.last_revision - kept))

@@ -40,3 +40,35 @@ def test_a_tail_counts_for_the_failover_that_left_it_behind(replaced_by: int, co
     tail = QuarantinedTail(1, 17, 20, 4, 100, "1-17-20.wal", replaced_by)
     [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),))
     assert found.revisions_lost == counted
+
+
+def _receipt(epoch: int, kept: int, says: int, from_region: str = "west", to_region: str = "east") -> Receipt:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    cause, outcome = Trigger.PRIMARY_LOST, Outcome.SUCCEEDED
+    return Receipt(cause, outcome, from_region, to_region, epoch, at, at, (), kept, 1.0, says, mode=AUTOMATIC)
+
+
+def test_a_tail_counts_whichever_region_has_it() -> None:
+    """A failover that was begun before it was known that another region had become primary names the one before."""
+    tail = QuarantinedTail(2, 18, 18, 2, 100, "2-18-18.wal", 4, 1)
+    regions = (RegionStatus("west", quarantined=(tail,)), RegionStatus("south", quarantined=(tail,)))
+    [found] = corrected((_receipt(4, 17, 0, from_region="north"),), regions)
+    assert found.revisions_lost == 1
+
+
+def test_a_part_of_a_tail_in_another_region_does_not_lower_the_count() -> None:
+    part = QuarantinedTail(1, 11, 12, 2, 100, "1-11-12.wal", 2)
+    whole = QuarantinedTail(1, 11, 13, 3, 150, "1-11-13.wal", 2)
+    receipt = _receipt(2, 10, 5)
+    [found] = corrected((receipt,), (RegionStatus("south", quarantined=(part,)),))
+    assert found.revisions_lost == 5
+    regions = (RegionStatus("west", quarantined=(whole,)), RegionStatus("south", quarantined=(part,)))
+    [found] = corrected((receipt,), regions)
+    assert found.revisions_lost == 3
+
+
+def test_a_tail_counts_for_no_failover_that_kept_it() -> None:
+    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 3)
+    kept, left = _receipt(2, 13, 0), _receipt(3, 10, 0, from_region="east", to_region="south")
+    regions = (RegionStatus("west", quarantined=(tail,)),)
+    assert [found.revisions_lost for found in corrected((kept, left), regions)] == [0, 3]
