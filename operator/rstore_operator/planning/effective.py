@@ -8,7 +8,7 @@ from rstore_operator.planning.observed import Observed, RegionTopology
 from rstore_operator.planning.scaling import Scaling, plan_scaling
 from rstore_operator.planning.topology import held_regions
 from rstore_operator.resource.model import RegionSpec, StoreSpec
-from rstore_operator.resource.state import StoreStatus
+from rstore_operator.resource.state import PLANNED, StoreStatus
 from rstore_operator.specs import names
 
 
@@ -68,6 +68,8 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
     needed = {primary} | ({intent.from_region, intent.to_region} if intent else set())
     held = held_regions(observed)
     removed = sorted((observed.live_regions() | set(held)) - set(spec.region_names))
+    if intent is not None and intent.mode != PLANNED:  # a region that was to go may be the one that has most data
+        needed |= observed.live_regions()
     retained = tuple(held[name] for name in removed if name in needed and name in held)
     refused = tuple(
         f"{name} stays: it is primary; move the primary to another region first, then remove it"

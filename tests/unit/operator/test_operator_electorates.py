@@ -80,6 +80,26 @@ def test_it_does_so_once_the_primary_counts_on_it() -> None:
     world.check_nothing_vanished()
 
 
+def test_a_region_that_is_to_go_takes_over_where_it_has_most_data() -> None:
+    """It goes once another one is primary."""
+    world = running()
+    world.regions["ap-south"].linked = False
+    world.run(1)
+    world.regions["ap-south"].linked = True
+    world.kill("us-east")
+    regions(world, [("us-east", 3), ("ap-south", 1)])
+    world.run(12)
+    assert world.status["primaryRegion"] == "eu-west"
+    assert world.status["history"][-1]["revisionsLost"] == 0
+    world.check_nothing_vanished()
+    world.revive("us-east")
+    world.run(5)
+    world.annotations["replicatedstore.io/failover-to"] = "us-east"
+    world.run(10)
+    assert world.status["primaryRegion"] == "us-east"
+    assert sorted(world.regions) == ["ap-south", "us-east"]
+
+
 SETS = [("a",), ("a", "b"), ("a", "b", "c")]
 
 
