@@ -163,12 +163,23 @@ def _check_losses(kube: Kube, ledger: Ledger) -> None:
             f"I4: revisions {sorted(missing)} are neither in the store nor in quarantine, "
             f"{sorted(missing & acked)} of them were acknowledged"
         )
-    if kept - lost:
-        ledger.violated(f"I4: revisions {sorted(kept - lost)} are in quarantine though they are not lost")
+    needless = kept - lost - _ever_left_out(ledger)
+    if needless:
+        ledger.violated(f"I4: revisions {sorted(needless)} are in quarantine though they were never lost")
     ledger.world.notes["lost"] = len(lost)
     problem = miscounted(kube, ledger)
     if problem:
         ledger.violated(problem)
+
+
+def _ever_left_out(ledger: Ledger) -> set[int]:
+    """What some epoch began without. It may have come back since, with a region that had not heard of that epoch."""
+    left_out: set[int] = set()
+    for epoch, start in ledger.starts.items():
+        if start.parent_revision:
+            before = {found for found, item in ledger.revisions.items() if item.epoch < epoch}
+            left_out |= before - ledger.chain(start.parent_revision)
+    return left_out
 
 
 def miscounted(kube: Kube, ledger: Ledger) -> str:
