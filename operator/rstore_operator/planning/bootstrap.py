@@ -38,7 +38,7 @@ def plan_bootstrap(
         if silent:
             return BootstrapPlan(recorded_id, waiting=f"waiting for a leader in {', '.join(silent)}")
         store_id = known or recorded_id or fresh_id
-        return BootstrapPlan(store_id, _fresh(regions, observed))
+        return BootstrapPlan(store_id, _fresh(regions, observed), waiting=_unlisted_primary(regions, observed))
     if recorded_id and known and recorded_id != known:
         return BootstrapPlan(recorded_id, problem=f"the regions hold data of store {known}, this is {recorded_id}")
     store_id = recorded_id or known
@@ -52,6 +52,16 @@ def plan_bootstrap(
             problem=f"the primary region {truth.primary_region} has come back without its data",
         )
     return BootstrapPlan(store_id, fresh)
+
+
+def _unlisted_primary(regions: tuple[str, ...], observed: Observed) -> str:
+    """Volumes of an earlier life may name a primary that the spec does not; whether it still serves cannot be known."""
+    held = [replica.topology for replica in observed.replicas() if replica.topology is not None]
+    absent = sorted({topology.primary_region for topology in held} - set(regions))
+    if not absent:
+        return ""
+    names = ", ".join(absent)
+    return f"the regions hold the data of a store whose primary is {names}; add {names} to spec.regions again"
 
 
 def _fresh(regions: tuple[str, ...], observed: Observed) -> tuple[str, ...]:

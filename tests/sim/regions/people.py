@@ -143,8 +143,8 @@ class Edits:
 
     def _without_region(self, spec: dict[str, Any]) -> None:
         regions, replication = spec["regions"], spec["replication"]
-        if len(regions) < 2:
-            return
+        if len(regions) < 2 or not self._stage.kube.status.get("primaryRegion"):
+            return  # made again: what the spec does not name then is not started, the primary that was neither
         primary = self._stage.primary()
         others = [region for region in regions if region["name"] != primary]
         gone = self._rng.choice(others) if self._rng.random() < 0.8 else self._rng.choice(regions)
