@@ -20,7 +20,7 @@ from pathlib import Path
 from rstore_api.proto.rpc_pb2 import PutRequest, RangeRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteBatch, WriteRequest
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.store import StorageFailed
+from rstore_replica.mvcc.data.store import StorageFailed
 
 try:
     machine = Machine.open(Path(sys.argv[1]), region="us-east")

@@ -15,7 +15,8 @@ class TailKeys:
     """The last change of each key, without its value. The file is nobody else's, has no name, and goes with this."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
+        # Used by one thread at a time; the last one may be whichever collects the garbage.
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute(f"PRAGMA cache_size = -{CACHE_BYTES >> 10}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute(
