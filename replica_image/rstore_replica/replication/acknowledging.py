@@ -122,7 +122,7 @@ class Acknowledging:
             self._by_age.append(waiting)
             self._count += 1
             if self._timer is None:
-                self._arm()
+                self._arm(self._clock.monotonic())
 
     async def read_point(self, epoch: int, at_least: int, timeout_seconds: float) -> int | None:
         """The revision at which a linearizable read may be served; None for the newest. Call it after a barrier.
@@ -207,7 +207,7 @@ class Acknowledging:
             self._finding_start = asyncio.get_running_loop().create_task(self._find_start(), name="semi-sync-start")
         if self._timer is not None:
             self._timer.cancel()
-        self._arm()
+        self._arm(self._clock.monotonic())
 
     def _lead_no_more(self, reason: str) -> None:
         self._role = self._topology = None
@@ -286,12 +286,13 @@ class Acknowledging:
             )
 
     # ------------------------------------------------------------------------------------------ time
-    def _arm(self) -> None:
+    def _arm(self, now: float) -> None:
+        """``now`` is when it was looked last at what has waited too long: a timer may come a little early."""
         self._timer = None
         if not self._by_age:
             return
         rule, oldest = self._semi_sync.rule, self._by_age[0]
-        waited = self._clock.monotonic() - oldest.since
+        waited = now - oldest.since
         left = (rule.timeout_seconds if waited < rule.timeout_seconds else self._patience()) - waited
         self._timer = self._clock.call_later(max(0.0, left), self._expire)
 
@@ -311,7 +312,7 @@ class Acknowledging:
             self._take(self._by_age[0], errors.OutcomeUnknown(text))
         while self._by_revision and self._by_revision[0].tell is None:
             heapq.heappop(self._by_revision)
-        self._arm()
+        self._arm(now)
 
     async def _news(self, seconds: float) -> None:
         reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()

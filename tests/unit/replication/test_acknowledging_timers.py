@@ -1,0 +1,61 @@
+"""A timer that comes a moment early does not make a write wait twice as long for the rule to be given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from rstore_api import errors
+from rstore_api.proto import rstore_pb2 as pb
+from rstore_replica.raft.types import Role
+from rstore_replica.replication.acknowledging import Acknowledging
+from rstore_replica.replication.semi_sync import SemiSync
+
+EARLY_SECONDS = 1e-6
+
+
+class CreepingClock:
+    """Every look at it takes a moment, and its timers come a little early."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def monotonic(self) -> float:
+        self.now += 2 * EARLY_SECONDS
+        return self.now
+
+    def call_later(self, delay_seconds: float, callback: Callable[[], None]) -> SimpleNamespace:
+        entry = (self.now + delay_seconds - 3 * EARLY_SECONDS, callback)
+        self.timers.append(entry)
+        return SimpleNamespace(cancel=lambda: self.timers.remove(entry) if entry in self.timers else None)
+
+    def run_until(self, end: float) -> None:
+        while self.timers and min(self.timers)[0] <= end:
+            entry = min(self.timers, key=lambda timer: timer[0])
+            self.timers.remove(entry)
+            self.now = max(self.now, entry[0])
+            entry[1]()
+
+
+async def test_the_rule_is_given_up_after_one_timeout() -> None:
+    clock, semi_sync = CreepingClock(), SemiSync()
+    regions = [pb.RegionTopology(name=name) for name in ("east", "west")]
+    rule = pb.SyncRule(min_in_sync_regions=1, timeout_ms=1000, degrade=True)
+    topology = pb.Topology(epoch=1, version=1, primary_region="east", regions=regions, sync=rule)
+    state = SimpleNamespace(epoch=1, promised_epoch=1, primary=True, writable=True, topology=topology, store_id="s")
+    machine = SimpleNamespace(state=state, revision=7, compact_revision=1)
+    group = SimpleNamespace(status=lambda: SimpleNamespace(role=Role.LEADER, term=1, leader="east-0", name="east-0"))
+    lease = SimpleNamespace(promised=0, told=0, held=lambda _epoch: True, hurry=lambda: None)
+    progress = SimpleNamespace(urgent=False)
+    acknowledging = Acknowledging(
+        machine=machine, group=group, clock=clock, region="east", semi_sync=semi_sync, lease=lease, progress=progress
+    )
+    acknowledging._finding_start = SimpleNamespace()
+    told: list[tuple[float, errors.StoreError | None]] = []
+    began = clock.now
+    acknowledging.settle(1, 7, lambda error: told.append((clock.now, error)))
+    clock.run_until(began + 5.0)
+    [(at, error)] = told
+    assert error is None
+    assert at - began < 1.01
