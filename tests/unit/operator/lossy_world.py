@@ -297,6 +297,20 @@ class LossyWorld(World):
             self.step()
             self.check_epochs()
 
+    def resume_after_a_crash(self, steps: int, *, before_actions: bool) -> None:
+        """A failover begins; after so many steps another operator goes on, to the end, from what is on record."""
+        while "failover" not in self.status:
+            self.run(0.1)
+        for _ in range(steps):
+            self.step()
+        decided = self.decide()
+        assert self.record(decided, self.version)
+        if not before_actions:
+            self.act(decided)
+        self.memory = Memory()
+        self.run(12)
+        assert "failover" not in self.status
+
     def check_epochs(self) -> None:
         for epoch, regions in self.promoted.items():
             assert len(regions) == 1, f"epoch {epoch} had two primaries: {regions}"

@@ -157,17 +157,7 @@ def test_a_new_leader_of_the_primary_is_given_time_for_its_first_questions() -> 
 def test_a_crash_at_any_moment_is_resumed(crash_at: int, before_actions: bool) -> None:
     world = fresh()
     cut_off(world, "us-east")
-    while step_of(world) is None:
-        world.run(0.1)
-    for _ in range(crash_at):
-        world.step()
-    decided = world.decide()
-    assert world.record(decided, world.version)
-    if not before_actions:
-        world.act(decided)
-    world.memory = Memory()
-    world.run(12)
-    assert step_of(world) is None
+    world.resume_after_a_crash(crash_at, before_actions=before_actions)
     assert (world.status["epoch"], world.status["primaryRegion"]) == (2, "ap-south")
     assert len(world.status["history"]) == 1
     assert world.write()

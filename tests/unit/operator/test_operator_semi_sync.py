@@ -15,7 +15,7 @@ from rstore_operator.resource.commands import ACCEPT_DATA_LOSS
 from rstore_operator.resource.state import StoreStatus
 from unit.operator.lossy_world import Memory, clone
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
-from unit.operator.test_operator_unplanned import condition, reasons, step_of
+from unit.operator.test_operator_unplanned import condition, reasons
 
 HISTORIES = int(os.environ.get("RSTORE_SEMI_SYNC_HISTORIES", "6"))
 FIVE = ("us", "eu", "ap", "sa", "af")
@@ -231,17 +231,7 @@ def test_voters_that_have_forgotten_what_they_heard_say_nothing() -> None:
 def test_a_crash_at_any_moment_is_resumed_and_loses_nothing(count: int, crash_at: int, before_actions: bool) -> None:
     world = fresh(count)
     world.kill("us")
-    while step_of(world) is None:
-        world.run(0.1)
-    for _ in range(crash_at):
-        world.step()
-    decided = world.decide()
-    assert world.record(decided, world.version)
-    if not before_actions:
-        world.act(decided)
-    world.memory = Memory()
-    world.run(12)
-    assert step_of(world) is None
+    world.resume_after_a_crash(crash_at, before_actions=before_actions)
     assert world.status["epoch"] == 2
     assert not world.lost()
 

@@ -14,7 +14,7 @@ from rstore_operator.resource.commands import (
     FAILOVER_MODE,
     FAILOVER_TO,
 )
-from unit.operator.lossy_world import LossyWorld, Memory, clone, running
+from unit.operator.lossy_world import LossyWorld, clone, running
 
 
 @functools.cache
@@ -306,17 +306,7 @@ def test_a_switchover_goes_on_when_the_source_is_back_in_time() -> None:
 def test_a_crash_at_any_moment_is_resumed(crash_at: int, before_actions: bool) -> None:
     world = fresh()
     world.kill("us-east")
-    while step_of(world) is None:
-        world.run(0.1)
-    for _ in range(crash_at):
-        world.step()
-    decided = world.decide()
-    assert world.record(decided, world.version)
-    if not before_actions:
-        world.act(decided)
-    world.memory = Memory()
-    world.run(12)
-    assert step_of(world) is None
+    world.resume_after_a_crash(crash_at, before_actions=before_actions)
     assert world.status["epoch"] == 2
     assert len(world.status["history"]) == 1
     assert world.write()
