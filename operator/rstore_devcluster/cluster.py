@@ -27,6 +27,7 @@ from rstore_devcluster.controllers.garbage import GarbageCollector
 from rstore_devcluster.controllers.namespaces import NamespaceController
 from rstore_devcluster.controllers.nodes import DEFAULT_NODES, NodeSpec, ensure_nodes, remove_other_nodes
 from rstore_devcluster.controllers.replicaset import ReplicaSetController
+from rstore_devcluster.controllers.root_ca import RootCaPublisher
 from rstore_devcluster.controllers.scheduler import Scheduler
 from rstore_devcluster.controllers.statefulset import StatefulSetController
 from rstore_devcluster.controllers.store_api import StoreApi
@@ -149,6 +150,7 @@ class Cluster:
             context,
             [
                 NamespaceController,
+                lambda shared: RootCaPublisher(shared, server.ca_pem.decode()),
                 GarbageCollector,
                 lambda shared: ClaimController(shared, volumes_dir),
                 Scheduler,

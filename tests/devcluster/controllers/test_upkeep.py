@@ -18,7 +18,9 @@ from rstore_devcluster.controllers.api import (
     Resource,
 )
 from rstore_devcluster.controllers.claims import PROVISIONER
+from rstore_devcluster.controllers.engine import Manager
 from rstore_devcluster.controllers.objects import owner_reference
+from rstore_devcluster.controllers.root_ca import RootCaPublisher
 
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")
 
@@ -130,6 +132,31 @@ async def test_a_namespace_has_a_default_account_and_takes_its_contents_along(ha
 def service(name: str, **spec: Any) -> dict[str, Any]:
     ports = [{"name": "client", "port": 80, "targetPort": "http"}]
     return {"metadata": {"name": name}, "spec": {"selector": {"app": "a"}, "ports": ports, **spec}}
+
+
+async def test_each_namespace_has_the_certificate_authority(harness: Any) -> None:
+    publisher = Manager(harness.context, [lambda context: RootCaPublisher(context, "PEM")])
+    await publisher.start()
+    try:
+        await harness.api.create(NAMESPACES, None, {"metadata": {"name": "team"}})
+
+        async def published(namespace: str) -> None:
+            await harness.until(
+                lambda: harness.find("configmaps", "kube-root-ca.crt", namespace).get("data") == {"ca.crt": "PEM"},
+                f"published in {namespace}",
+            )
+
+        await published("default")
+        await published("team")
+        await harness.api.delete(CONFIG_MAPS, "team", "kube-root-ca.crt")
+        await published("team")
+        changed = await harness.api.get(CONFIG_MAPS, "team", "kube-root-ca.crt")
+        await harness.api.update(CONFIG_MAPS, "team", {**changed, "data": {"ca.crt": "other", "more": "x"}})
+        await published("team")
+        await harness.api.delete(NAMESPACES, None, "team")
+        await harness.until(lambda: not harness.find("namespaces", "team", None), "namespace gone")
+    finally:
+        await publisher.stop()
 
 
 async def test_endpoints_follow_readiness_unless_the_service_says_otherwise(harness: Any) -> None:
