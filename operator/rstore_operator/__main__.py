@@ -30,7 +30,13 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     grpc.aio.init_grpc_aio()  # type: ignore[attr-defined] # not in the stubs
     api = await Kubernetes.connect()
     registry = kopf.OperatorRegistry()
-    Handlers(lambda: api, settings.image, hash_check_seconds=settings.hash_check_seconds).register(registry)
+    handlers = Handlers(
+        lambda: api,
+        settings.image,
+        hash_check_seconds=settings.hash_check_seconds,
+        certificates=settings.certificates,
+    )
+    handlers.register(registry)
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     try:

@@ -13,7 +13,16 @@ import structlog
 
 from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.reconcile import Reconciler
-from rstore_operator.resource.model import FINALIZER, GROUP, PLURAL, VERSION, ReplicaImage, StoreRef
+from rstore_operator.resource.model import (
+    DEFAULT_CERTIFICATE_SETTINGS,
+    FINALIZER,
+    GROUP,
+    PLURAL,
+    VERSION,
+    CertificateSettings,
+    ReplicaImage,
+    StoreRef,
+)
 from rstore_operator.specs.labels import STORE_LABEL
 
 log = structlog.get_logger(__name__)
@@ -63,8 +72,16 @@ def _index_name(kind: str) -> str:
 class Handlers:
     """Registers everything with a kopf registry."""
 
-    def __init__(self, api: Callable[[], Kubernetes], image: ReplicaImage, *, hash_check_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        api: Callable[[], Kubernetes],
+        image: ReplicaImage,
+        *,
+        hash_check_seconds: float = 0.0,
+        certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
+    ) -> None:
         self._api = api
+        self._certificates = certificates
         self._image = image
         self._hash_check_seconds = hash_check_seconds
         self._running: dict[Key, tuple[asyncio.Event, Reconciler]] = {}
@@ -119,6 +136,7 @@ class Handlers:
             _WatchedStore(key, kwargs),
             self._image,
             hash_check_seconds=self._hash_check_seconds,
+            certificates=self._certificates,
         )
         self._running[key] = (wake, reconciler)
         structlog.contextvars.bind_contextvars(namespace=ref.namespace, store=ref.name)

@@ -41,7 +41,14 @@ from rstore_operator.planning.truth import Truth, read_truth
 from rstore_operator.planning.without_lease import no_lease_message
 from rstore_operator.planning.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
 from rstore_operator.resource.commands import Commands, read_commands, unknown_annotations
-from rstore_operator.resource.model import FailoverSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.model import (
+    DEFAULT_CERTIFICATE_SETTINGS,
+    CertificateSettings,
+    FailoverSpec,
+    ReplicaImage,
+    StoreRef,
+    StoreSpec,
+)
 from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessLease
 from rstore_operator.resource.validate import read_spec
 
@@ -70,6 +77,7 @@ class PlanInput:
     image: ReplicaImage
     fresh_store_id: str
     settled: Settled
+    certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
     failures: tuple[str, ...] = ()
     stop_sent_at: datetime | None = None
     clock_seconds: float = 0.0
@@ -283,7 +291,14 @@ class _Planner:
         if not primary:
             return (), ()
         children = plan_children(
-            self.ref, self.effective, primary, self.given.image, self.observed, self.given.settled, self.given.now
+            self.ref,
+            self.effective,
+            primary,
+            self.given.image,
+            self.given.certificates,
+            self.observed,
+            self.given.settled,
+            self.given.now,
         )
         problems: Problems = ()
         if children.foreign:

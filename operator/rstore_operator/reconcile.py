@@ -22,7 +22,7 @@ from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
-from rstore_operator.resource.model import ReplicaImage, StoreRef
+from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import StoreStatus, WitnessLease
 from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
@@ -83,6 +83,7 @@ class Reconciler:
         image: ReplicaImage,
         *,
         hash_check_seconds: float = 0.0,
+        certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -91,6 +92,7 @@ class Reconciler:
         self._api = api
         self._watched = watched
         self._image = image
+        self._certificates = certificates
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
@@ -172,6 +174,7 @@ class Reconciler:
                 observed=observed,
                 now=self._now(),
                 image=self._image,
+                certificates=self._certificates,
                 fresh_store_id=self._store_id(),
                 settled=self._view.settled,
                 failures=self._failures,

@@ -8,7 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
+from rstore_operator.resource.units import is_domain_name
 
 HEALTH_PORT = 8080
 HASH_CHECK_SECONDS = 60.0
@@ -26,6 +27,7 @@ class Settings:
     log_level: str
     hash_check_seconds: float = HASH_CHECK_SECONDS
     """How often the replicas' data is compared while a store is written to; 0: never."""
+    certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -72,6 +74,13 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         help="how often the data of all replicas is compared while a store is written to, 0: never"
         f" (RSTORE_HASH_CHECK_SECONDS; default: {HASH_CHECK_SECONDS:g})",
     )
+    parser.add_argument(
+        "--cluster-domain",
+        type=_domain,
+        default=environment.get("RSTORE_CLUSTER_DOMAIN") or CertificateSettings.cluster_domain,
+        help="domain of the cluster's DNS, for the names in certificates"
+        f" (RSTORE_CLUSTER_DOMAIN; default: {CertificateSettings.cluster_domain})",
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     found = parser.parse_args(list(arguments))
     if found.version:
@@ -90,6 +99,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         health_port=found.health_port,
         log_level=found.log_level,
         hash_check_seconds=found.hash_check_seconds,
+        certificates=CertificateSettings(found.cluster_domain),
     )
 
 
@@ -98,3 +108,10 @@ def _seconds(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError("it is a number of seconds, 0 or more")
     return value
+
+
+def _domain(text: str) -> str:
+    domain = text.removesuffix(".")
+    if not is_domain_name(domain):
+        raise argparse.ArgumentTypeError(f"{text!r} is no lower-case domain name such as cluster.local")
+    return domain

@@ -97,6 +97,11 @@ def test_images_come_from_the_chart_version_unless_said_otherwise(helm: Helm, de
     assert environment(other)["RSTORE_REPLICA_IMAGE_PULL_POLICY"] == "Never"
 
 
+def test_the_cluster_domain_reaches_the_operator(helm: Helm, default: Rendered) -> None:
+    assert environment(default)["RSTORE_CLUSTER_DOMAIN"] == "cluster.local"
+    assert environment(helm.render(clusterDomain="k8s.example"))["RSTORE_CLUSTER_DOMAIN"] == "k8s.example"
+
+
 def test_scheduling_resources_and_extra_environment_reach_the_pod(helm: Helm) -> None:
     rendered = helm.render(
         nodeSelector={"kubernetes.io/os": "linux"},

@@ -14,7 +14,7 @@ from rstore_operator.planning.actions import Action, Apply, CertificateRequest, 
 from rstore_operator.planning.compare import change_needed
 from rstore_operator.planning.effective import Effective
 from rstore_operator.planning.observed import ChildKey, Observed
-from rstore_operator.resource.model import ReplicaImage, StoreRef
+from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.specs import names, secrets
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import REGION_LABEL, SPEC_HASH, with_hash
@@ -40,6 +40,7 @@ def plan_children(
     effective: Effective | None,
     primary_region: str,
     image: ReplicaImage,
+    certificates: CertificateSettings,
     observed: Observed,
     settled: Settled,
     now: datetime,
@@ -58,7 +59,7 @@ def plan_children(
         change = _change(manifest, key, observed, settled)
         if change:
             actions.append(Apply(key, manifest, change))
-    for action in _certificates(ref, effective, observed, now) if effective is not None else ():
+    for action in _certificates(ref, effective, certificates, observed, now) if effective is not None else ():
         if action.key in observed.foreign:
             foreign.append(action.key)
         else:
@@ -93,14 +94,14 @@ def _manifests(
 
 
 def _certificates(
-    ref: StoreRef, effective: Effective, observed: Observed, now: datetime
+    ref: StoreRef, effective: Effective, settings: CertificateSettings, observed: Observed, now: datetime
 ) -> Iterator[IssueAuthority | IssueCertificate]:
     authority_key = ("Secret", names.authority_secret(ref.name))
     authority = key_pair(observed.children.get(authority_key), secrets.CA_CERT, secrets.CA_KEY)
     if authority is None or authority_problem(authority, now):
         yield IssueAuthority(authority_key, with_hash(secrets.secret(ref, authority_key[1])))
         return
-    for name, region, request in _wanted_certificates(ref, effective, observed):
+    for name, region, request in _wanted_certificates(ref, effective, settings, observed):
         key = ("Secret", name)
         live = observed.children.get(key)
         present = key_pair(live, secrets.TLS_CERT, secrets.TLS_KEY)
@@ -114,7 +115,7 @@ def _certificates(
 
 
 def _wanted_certificates(
-    ref: StoreRef, effective: Effective, observed: Observed
+    ref: StoreRef, effective: Effective, settings: CertificateSettings, observed: Observed
 ) -> Iterator[tuple[str, str | None, CertificateRequest]]:
     """Secret name, region and request; a region's comes once its Services have their addresses."""
     yield names.operator_tls_secret(ref.name), None, CertificateRequest(secrets.OPERATOR)
@@ -123,7 +124,9 @@ def _wanted_certificates(
     for region in effective.spec.region_names:
         region_ips = _cluster_ips(observed, names.region_object(ref.name, region))
         if store_ips and region_ips:
-            request = secrets.peer_request(ref, region, (*store_ips, *region_ips))
+            addresses = (*store_ips, *region_ips)
+            extra = effective.spec.subject_alt_names
+            request = secrets.peer_request(ref, region, addresses, settings.cluster_domain, extra)
             yield names.region_tls_secret(ref.name, region), region, request
 
 

@@ -89,6 +89,8 @@ class StoreSpec:
     replication: ReplicationSpec = ReplicationSpec()
     failover: FailoverSpec = FailoverSpec()
     tls_mode: str = "Managed"
+    subject_alt_names: tuple[str, ...] = ()
+    """Further host names and IP addresses that the replicas' certificates are valid for."""
     client_auth: str = "mTLS"
     pvc_policy: str = "Retain"
 
@@ -108,3 +110,14 @@ class ReplicaImage:
 
     image: str = "replicated-store-replica:latest"
     pull_policy: str = "IfNotPresent"
+
+
+@dataclass(frozen=True)
+class CertificateSettings:
+    """What the operator was started with that certificates depend on."""
+
+    cluster_domain: str = "cluster.local"
+    """The domain under which the cluster's DNS answers for Services."""
+
+
+DEFAULT_CERTIFICATE_SETTINGS = CertificateSettings()

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from rstore_operator.resource.model import FailoverSpec, Placement, RegionSpec, ReplicationSpec, StoreSpec
-from rstore_operator.resource.units import parse_duration_ms, parse_quantity
+from rstore_operator.resource.units import is_domain_name, is_ip_address, parse_duration_ms, parse_quantity
+
+MAX_ALTERNATIVE_NAMES = 32
+"""Names that the spec may add to a certificate."""
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
+"""What a replica requests when the spec gives neither requests nor limits. It is no default of the schema: the API
+server fills those in field by field, so they would stand beside limits that are lower."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         replication=_replication(reader.child("replication")),
         failover=_failover(reader.child("failover")),
         tls_mode=reader.child("security").child("tls").text("mode", "Managed", choices=("Managed", "Secret")),
+        subject_alt_names=_alternative_names(reader.child("security").child("tls")),
         client_auth=reader.child("security").text("clientAuth", "mTLS", choices=("mTLS", "None")),
         pvc_policy=reader.child("persistence").text("pvcPolicy", "Retain", choices=("Retain", "Delete")),
     )
@@ -125,21 +131,36 @@ def _region(reader: _Reader) -> RegionSpec | None:
             storage.problem("size", "must be more than nothing")
     except ValueError as error:
         storage.problem("size", str(error))
-    resources = reader.child("resources")
     return RegionSpec(
         name=name,
         replicas=reader.integer("replicas", 3, low=1, high=9),
         priority=reader.integer("priority", 10, low=0, high=1000),
         placement=_placement(reader),
         storage_size=str(size),
-        storage_class=storage.text("storageClassName", "") if "storageClassName" in storage.raw else None,
-        requests=_quantities(resources, "requests", DEFAULT_REQUESTS),
-        limits=_quantities(resources, "limits", None),
+        storage_class=_storage_class(storage),
+        **_resources(reader.child("resources")),
     )
 
 
-def _quantities(reader: _Reader, name: str, default: Mapping[str, str] | None) -> Mapping[str, str] | None:
-    raw = reader.raw.get(name, default)
+def _storage_class(storage: _Reader) -> str | None:
+    """The class's name; "" (bind to an existing volume) is a value, None is the cluster's default class."""
+    value = storage.raw.get("storageClassName")
+    if value is not None and not isinstance(value, str):
+        storage.problem("storageClassName", f"must be a string, not {value!r}")
+        return None
+    return value
+
+
+def _resources(resources: _Reader) -> dict[str, Mapping[str, str] | None]:
+    """Requests and limits of a replica. A resource with a limit and no request requests its limit, as in a pod."""
+    requests, limits = _quantities(resources, "requests"), _quantities(resources, "limits")
+    if requests is None and not limits:
+        requests = DEFAULT_REQUESTS
+    return {"requests": {**(limits or {}), **(requests or {})}, "limits": limits}
+
+
+def _quantities(reader: _Reader, name: str) -> Mapping[str, str] | None:
+    raw = reader.raw.get(name)
     if raw is None:
         return None
     values = _Reader(raw, f"{reader.path}.{name}", reader.problems)
@@ -175,6 +196,24 @@ def _placement(reader: _Reader) -> Placement | None:
         placement.problem("affinity", "must be an object")
         affinity = None
     return Placement(selector, affinity, objects("tolerations"), objects("topologySpreadConstraints"))
+
+
+def _alternative_names(tls: _Reader) -> tuple[str, ...]:
+    """Host names, with a leading ``*.`` perhaps, and IP addresses; each once."""
+    raw = tls.raw.get("subjectAltNames")
+    if raw is None:
+        return ()
+    if not isinstance(raw, list):
+        tls.problem("subjectAltNames", "must be a list of host names and IP addresses")
+        return ()
+    if len(raw) > MAX_ALTERNATIVE_NAMES:
+        tls.problem("subjectAltNames", f"must list at most {MAX_ALTERNATIVE_NAMES} names")
+        return ()
+    for index, name in enumerate(raw):
+        if not isinstance(name, str) or not (is_ip_address(name) or is_domain_name(name.removeprefix("*."))):
+            text = "is neither a lower-case DNS name (*.example.com for all names of one domain) nor an IP address"
+            tls.problem(f"subjectAltNames[{index}]", f"{name!r} {text}")
+    return tuple(dict.fromkeys(str(name) for name in raw))
 
 
 def _replication(reader: _Reader) -> ReplicationSpec:

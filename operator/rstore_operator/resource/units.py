@@ -1,13 +1,15 @@
-"""Kubernetes quantities, durations and timestamps as text. Pure."""
+"""Kubernetes quantities, durations, host names, addresses and timestamps as text. Pure."""
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
 _QUANTITY = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
 _DURATION = re.compile(r"^(\d+)(ms|s)$")
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _BINARY = {name: Decimal(1024) ** power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)}
 _DECIMAL = {
     "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "k": Decimal(10) ** 3, "M": Decimal(10) ** 6,
@@ -41,6 +43,24 @@ def parse_duration_ms(text: object) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a duration such as 10ms or 3s")
     return int(match[1]) * (1000 if match[2] == "s" else 1)
+
+
+def is_ip_address(text: str) -> bool:
+    """Whether the text is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_domain_name(text: str) -> bool:
+    """Whether the text is a lower-case host or domain name: labels of at most 63 characters, 253 in all.
+
+    One whose last label is a number would be read as an IPv4 address by many programs, and is none.
+    """
+    labels = text.split(".")
+    return len(text) <= 253 and all(_DNS_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdigit()
 
 
 def format_time(moment: datetime) -> str:

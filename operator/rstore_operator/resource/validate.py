@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from rstore_operator.resource.model import MAX_NAME_LENGTH, MAX_REGIONS, StoreRef, StoreSpec
-from rstore_operator.resource.parse import Problem, parse_spec
+from rstore_operator.resource.parse import DEFAULT_REQUESTS, Problem, parse_spec
 from rstore_operator.resource.units import parse_quantity
 
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
@@ -59,9 +59,12 @@ def _relations(spec: StoreSpec) -> Iterator[Problem]:
         )
     for index, region in enumerate(spec.regions):
         for name in sorted(set(region.requests or {}) & set(region.limits or {})):
-            from_request, limit = (region.requests or {})[name], (region.limits or {})[name]
-            if _more(from_request, limit):
-                yield Problem(f"spec.regions[{index}].resources.requests.{name}", "must not be more than the limit")
+            request, limit = (region.requests or {})[name], (region.limits or {})[name]
+            if _more(request, limit):
+                text = f"{request} is more than the limit, {limit}"
+                if request == DEFAULT_REQUESTS.get(name):
+                    text += "; earlier versions wrote that request as a default: lower it, or remove requests"
+                yield Problem(f"spec.regions[{index}].resources.requests.{name}", text)
 
 
 def _more(left: str, right: str) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
 from rstore_operator.planning.actions import CertificateRequest
-from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.model import MAX_REPLICAS, StoreRef
+from rstore_operator.resource.units import is_ip_address
 from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata
 
@@ -29,17 +31,29 @@ def secret(ref: StoreRef, name: str, region: str | None = None) -> dict[str, Any
     }
 
 
-def peer_request(ref: StoreRef, region: str, cluster_ips: Iterable[str]) -> CertificateRequest:
-    """The certificate of a region's replicas: every name and address by which they, or their Services, are called."""
-    peers = f"{names.peers_service(ref.name, region)}.{ref.namespace}.svc"
-    services = [
-        f"{name}{suffix}"
-        for name in (names.region_object(ref.name, region), names.store_object(ref.name))
-        for suffix in ("", f".{ref.namespace}", f".{ref.namespace}.svc")
-    ]
+def peer_request(
+    ref: StoreRef, region: str, cluster_ips: Iterable[str], cluster_domain: str, alternative_names: Iterable[str] = ()
+) -> CertificateRequest:
+    """The certificate of a region's replicas: every name under which the cluster's DNS answers for them or their
+    Services, their addresses, and the names and addresses that the spec adds.
+
+    Clients (OpenSSL) accept a wildcard only with two dots or more, so pods have their shortest names written out.
+    """
+    suffixes = ("", f".{ref.namespace}", f".{ref.namespace}.svc", f".{ref.namespace}.svc.{cluster_domain}")
+    peers = names.peers_service(ref.name, region)
+    services = (names.store_object(ref.name), names.region_object(ref.name, region), peers)
+    dns_names = [f"{service}{suffix}" for service in services for suffix in suffixes]
+    dns_names += [f"*.{peers}{suffix}" for suffix in suffixes[1:]]
+    dns_names += [f"{pod}.{peers}" for pod in names.pod_names(ref.name, region, MAX_REPLICAS)]
+    addresses = {"127.0.0.1", "::1", *cluster_ips}
+    for name in alternative_names:
+        if is_ip_address(name):
+            addresses.add(str(ipaddress.ip_address(name)))
+        else:
+            dns_names.append(name)
     return CertificateRequest(
         common_name=PEER,
-        dns_names=(f"*.{peers}", f"*.{peers}.cluster.local", *services, "localhost"),
-        ip_addresses=tuple(sorted({"127.0.0.1", "::1", *cluster_ips})),
+        dns_names=tuple(dict.fromkeys([*dns_names, "localhost"])),
+        ip_addresses=tuple(sorted(addresses)),
         server=True,
     )

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import pytest
+from cryptography import x509
+from cryptography.x509 import verification
+from rstore_operator.cluster.certificates import make_authority, make_certificate, new_key
 from rstore_operator.planning.compare import change_needed, covers
 from rstore_operator.resource.model import Placement, ReplicaImage, StoreRef
 from rstore_operator.resource.validate import read_spec
@@ -19,6 +24,7 @@ from rstore_operator.specs.statefulset import stateful_set
 REF = StoreRef("shop", "orders", "uid-1")
 SPEC = read_spec(REF, {"regions": [{"name": "us-east"}, {"name": "eu-west", "replicas": 1}]})[0]
 assert SPEC is not None
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 IMAGE = ReplicaImage("registry.example.com/replica:1.2", "Always")
 
 
@@ -147,21 +153,38 @@ def test_a_changed_configuration_restarts_the_pods_and_nothing_else_does() -> No
     assert template_hash(SPEC) == template_hash(replace(SPEC, primary_region="eu-west", pvc_policy="Delete"))
 
 
-def test_certificates_name_everything_by_which_a_replica_is_called() -> None:
-    request = peer_request(REF, "us-east", ["10.1.0.7", "10.1.0.8"])
+@pytest.mark.parametrize("domain", ["cluster.local", "k8s.example"])
+def test_certificates_hold_every_name_under_which_cluster_dns_answers(domain: str) -> None:
+    request = peer_request(REF, "us-east", ["10.1.0.7", "10.1.0.8"], domain)
+    authority = make_authority("shop/orders", new_key(), NOW)
+    leaf = x509.load_pem_x509_certificate(make_certificate(authority, request, new_key(), NOW).certificate)
+    store = verification.Store([x509.load_pem_x509_certificate(authority.certificate)])
+    builder = verification.PolicyBuilder().store(store).time(NOW)
+    pods = [f"orders-us-east-{ordinal}.orders-us-east-peers" for ordinal in (0, 8)]
+    suffixes = ("", ".shop", ".shop.svc", f".shop.svc.{domain}")
+    for name in ("orders", "orders-us-east", "orders-us-east-peers", *pods):
+        for suffix in suffixes:
+            builder.build_server_verifier(x509.DNSName(f"{name}{suffix}")).verify(leaf, [])
+    for name in ("orders-eu-west", "orders.other", "orders.shop.svc.elsewhere"):
+        with pytest.raises(verification.VerificationError):
+            builder.build_server_verifier(x509.DNSName(name)).verify(leaf, [])
+    short_wildcards = [name for name in request.dns_names if name.startswith("*") and name.count(".") < 2]
+    assert short_wildcards == [], "OpenSSL ignores a wildcard with fewer than two dots"
     assert request.common_name == "peer"
-    assert set(request.dns_names) == {
-        "*.orders-us-east-peers.shop.svc",
-        "*.orders-us-east-peers.shop.svc.cluster.local",
-        "orders-us-east",
-        "orders-us-east.shop",
-        "orders-us-east.shop.svc",
-        "orders",
-        "orders.shop",
-        "orders.shop.svc",
-        "localhost",
-    }
     assert set(request.ip_addresses) == {"127.0.0.1", "::1", "10.1.0.7", "10.1.0.8"}
+
+
+def test_the_spec_adds_names_and_addresses_to_certificates() -> None:
+    extra = ("store.example.com", "*.stores.example.com", "192.0.2.7", "2001:db8:0::7")
+    request = peer_request(REF, "us-east", ["10.1.0.7"], "cluster.local", extra)
+    assert {"store.example.com", "*.stores.example.com"} <= set(request.dns_names)
+    assert {"192.0.2.7", "2001:db8::7", "10.1.0.7"} <= set(request.ip_addresses)
+
+
+def test_an_empty_storage_class_reaches_the_claim() -> None:
+    region = replace(SPEC.regions[0], storage_class="")
+    (claim,) = stateful_set(REF, SPEC, region, IMAGE)["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == ""
 
 
 def test_comparison_knows_what_is_ours() -> None:

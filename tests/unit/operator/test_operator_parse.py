@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -11,6 +12,7 @@ from rstore_operator.resource.model import FailoverSpec, RegionSpec, Replication
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
 from rstore_operator.resource.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
 from rstore_operator.resource.validate import read_spec
+from unit.operator.test_operator_crd import SCHEMA, nodes
 
 REF = StoreRef("default", "orders", "uid")
 
@@ -91,7 +93,21 @@ def test_everything_can_be_set() -> None:
         ),
         (
             {"regions": [{"name": "a", "resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}}]},
-            "spec.regions[0].resources.requests.cpu: must not be more than the limit",
+            "spec.regions[0].resources.requests.cpu: 2 is more than the limit, 1500m",
+        ),
+        (
+            {
+                "regions": [
+                    {
+                        "name": "a",
+                        "resources": {
+                            "requests": {"cpu": "500m", "memory": "512Mi"},
+                            "limits": {"memory": "256Mi"},
+                        },
+                    }
+                ]
+            },
+            "requests.memory: 512Mi is more than the limit, 256Mi; earlier versions wrote that request as a default",
         ),
         ({"regions": [{"name": "a", "cluster": {}}]}, "spec.regions[0].cluster: regions in other Kubernetes clusters"),
         ({"regions": [{"name": f"r{i}"} for i in range(10)]}, "spec.regions: must list at most 9 regions"),
@@ -125,6 +141,86 @@ def test_what_is_wrong_is_said_with_the_field(spec: object, expected: str) -> No
     parsed, _ = read_spec(REF, spec)
     assert parsed is None
     assert any(expected in problem for problem in problems(spec)), problems(spec)
+
+
+@pytest.mark.parametrize(
+    ("resources", "requests", "limits"),
+    [
+        (None, DEFAULT_REQUESTS, None),
+        ({}, DEFAULT_REQUESTS, None),
+        ({"limits": {}}, DEFAULT_REQUESTS, {}),
+        ({"requests": {}}, {}, None),
+        (
+            {"limits": {"cpu": "250m", "memory": "256Mi"}},
+            {"cpu": "250m", "memory": "256Mi"},
+            {"cpu": "250m", "memory": "256Mi"},
+        ),
+        ({"limits": {"memory": "256Mi"}}, {"memory": "256Mi"}, {"memory": "256Mi"}),
+        ({"requests": {}, "limits": {"memory": "256Mi"}}, {"memory": "256Mi"}, {"memory": "256Mi"}),
+        (
+            {"requests": {"cpu": "1"}, "limits": {"cpu": 2, "memory": "1Gi"}},
+            {"cpu": "1", "memory": "1Gi"},
+            {"cpu": "2", "memory": "1Gi"},
+        ),
+        ({"requests": dict(DEFAULT_REQUESTS)}, DEFAULT_REQUESTS, None),
+        (
+            {"requests": dict(DEFAULT_REQUESTS), "limits": {"memory": "1Gi"}},
+            DEFAULT_REQUESTS,
+            {"memory": "1Gi"},
+        ),
+    ],
+)
+def test_requests_follow_limits(resources: object, requests: object, limits: object) -> None:
+    region = {"name": "a"} if resources is None else {"name": "a", "resources": resources}
+    spec, found = read_spec(REF, {"regions": [region]})
+    assert found == ()
+    assert spec is not None
+    assert (spec.regions[0].requests, spec.regions[0].limits) == (requests, limits)
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [({}, None), ({"storageClassName": ""}, ""), ({"storageClassName": "fast"}, "fast")],
+)
+def test_an_empty_storage_class_is_a_value(storage: object, expected: str | None) -> None:
+    spec, found = read_spec(REF, {"regions": [{"name": "a", "storage": storage}]})
+    assert found == ()
+    assert spec is not None
+    assert spec.regions[0].storage_class == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "*",
+        "*.",
+        "a..b",
+        "-a",
+        "UPPER.example",
+        "10.0.0.300",
+        "a.*.example",
+        "x" * 64,
+        ["a"] * 33,
+        7,
+        "a b",
+        "1.2.3",
+    ],
+)
+def test_wrong_alternative_names_are_refused(name: object) -> None:
+    listed = name if isinstance(name, list) else [name]
+    spec = {"regions": [{"name": "a"}], "security": {"tls": {"subjectAltNames": listed}}}
+    assert any("spec.security.tls.subjectAltNames" in problem for problem in problems(spec))
+
+
+def test_alternative_names_are_names_and_addresses() -> None:
+    listed = ["store.example.com", "*.example.com", "node", "192.0.2.7", "2001:db8::7", "::ffff:192.0.2.7"]
+    spec, found = read_spec(REF, {"regions": [{"name": "a"}], "security": {"tls": {"subjectAltNames": listed}}})
+    assert found == ()
+    assert spec is not None
+    assert spec.subject_alt_names == tuple(listed)
+    names = next(schema for path, schema in nodes(SCHEMA) if path.endswith("subjectAltNames[]"))
+    assert all(re.search(names["pattern"], name) for name in listed), "what the operator takes the schema lets through"
 
 
 def test_every_error_is_collected() -> None:
