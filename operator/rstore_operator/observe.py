@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ FOREIGN_SECONDS = 10.0
 """How long a name counts as taken before we look again."""
 
 Body = Mapping[str, Any]
+_VERSION = re.compile("[0-9]{1,39}")
+"""A resourceVersion that can be compared: Kubernetes has it up to 128 bits."""
 
 
 @dataclass
@@ -86,7 +89,7 @@ class ChildView:
 
 def _version(body: Body) -> int:
     text = str(body.get("metadata", {}).get("resourceVersion", ""))
-    return int(text) if text.isdigit() else 0
+    return int(text) if _VERSION.fullmatch(text) else 0
 
 
 def read_pod(body: Body) -> Pod | None:

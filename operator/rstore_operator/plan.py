@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rstore_operator.failover.checked import Checked, check
 from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.requests import Answer, answer
 from rstore_operator.failover.scene import Scene, rules_of
@@ -123,7 +124,6 @@ class _Planner:
         self.ref = given.ref
         self.observed = given.observed
         self.before = given.status
-        self.commands: Commands = read_commands(given.annotations)
         spec, self.spec_problems = read_spec(given.ref, given.raw_spec)
         self.truth: Truth = read_truth(given.observed, given.status)
         self.spec: StoreSpec | None = spec
@@ -132,6 +132,9 @@ class _Planner:
             self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
+        asked = read_commands(given.annotations)
+        self.checked: Checked = check(asked, self.regions, self.truth, self.before.failover)
+        self.commands: Commands = self.checked.commands
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
             self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.told_regions
@@ -149,9 +152,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         reply = answer(
-            self.commands,
+            self.checked,
             self.spec.primary_region if self.spec else None,
-            self.regions,
             self.observed,
             self.truth,
             self.before,
@@ -373,7 +375,13 @@ class _Planner:
             in_sync_round=told_in,
             observed_generation=self.given.generation,
             summary=summary(regions),
-            conditions=merge(self.before.conditions, found, generation=self.given.generation, now=self.given.now),
+            conditions=merge(
+                self.before.conditions,
+                found,
+                generation=self.given.generation,
+                now=self.given.now,
+                new_epoch=self.truth.epoch > self.before.epoch,
+            ),
             regions=regions,
             failover=progressed.intent,
             history=history,

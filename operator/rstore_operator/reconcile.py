@@ -19,13 +19,14 @@ from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.observe import ChildView, observe
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
+from rstore_operator.planning.failed import planning_failed
 from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import StoreStatus, WitnessLease
-from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
+from rstore_operator.resource.state_json import conditions_to_json, merge_patch, status_from_json, status_to_json
 from rstore_operator.time_of_day import TimeOfDay
 
 log = structlog.get_logger(__name__)
@@ -146,6 +147,43 @@ class Reconciler:
         body = await self._read()
         if body is None:
             return None
+        try:
+            status, observed, decided = await self._decide(body)
+        except (KubernetesError, *CONNECTION_ERRORS):
+            raise
+        except Exception as error:
+            await self._record_failure(body, error)
+            raise
+        # What was just changed is looked at again.
+        self._problems = None if decided.looks_again else decided.problems
+        self._closely = decided.watch_closely
+        self._hash_rounds.look(observed, decided.status)
+        if not await self._record(status, decided):
+            return SWITCHING_SECONDS
+        for action in decided.actions:
+            if isinstance(action, Demote) and (self._stop_sent is None or self._stop_sent[0] != action.epoch):
+                self._stop_sent = (action.epoch, self._now())
+        done = await self._actor.run(decided.actions, observed.children)
+        self._failures = tuple(item.failure for item in done if item.failure)
+        self._fences |= {item.fence.region: item.fence for item in done if item.fence is not None}
+        self._untold += [notice for item in done for notice in item.notices]
+        removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
+        if removals:
+            self.invalidate()
+        if any(item.effective for item in removals) or not any(
+            isinstance(action, RemoveAnnotations) for action in decided.actions
+        ):
+            self._untold += decided.answers
+        if not self._closely:  # nobody waits for the next step
+            await self._tell()
+        if self._failures:
+            return max(decided.requeue_seconds, BUSY_SECONDS)
+        switched = decided.status.failover is not None and any(item.effective for item in done)
+        wait = 0.0 if switched else decided.requeue_seconds
+        return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late else wait
+
+    async def _decide(self, body: Mapping[str, Any]) -> tuple[StoreStatus, Observed, Plan]:
+        """Look at everything and plan."""
         status = status_from_json(body.get("status"))
         if status.failover is None:
             self._now.look()
@@ -186,33 +224,24 @@ class Reconciler:
                 known_problems=known_problems,
             )
         )
-        # What was just changed is looked at again.
-        self._problems = None if decided.looks_again else decided.problems
-        self._closely = decided.watch_closely
-        self._hash_rounds.look(observed, decided.status)
-        if not await self._record(status, decided):
-            return SWITCHING_SECONDS
-        for action in decided.actions:
-            if isinstance(action, Demote) and (self._stop_sent is None or self._stop_sent[0] != action.epoch):
-                self._stop_sent = (action.epoch, self._now())
-        done = await self._actor.run(decided.actions, observed.children)
-        self._failures = tuple(item.failure for item in done if item.failure)
-        self._fences |= {item.fence.region: item.fence for item in done if item.fence is not None}
-        self._untold += [notice for item in done for notice in item.notices]
-        removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
-        if removals:
+        return status, observed, decided
+
+    async def _record_failure(self, body: Mapping[str, Any], error: Exception) -> None:
+        """Show that nothing could be decided, where whoever looks after the store sees it."""
+        raw = body.get("status")
+        raw_status = raw if isinstance(raw, Mapping) else {}
+        meta = body["metadata"]
+        conditions, news = planning_failed(raw_status, error, generation=meta.get("generation", 0), now=self._now())
+        patch = merge_patch(raw_status, {**raw_status, "conditions": conditions_to_json(conditions)})
+        if patch:
             self.invalidate()
-        if any(item.effective for item in removals) or not any(
-            isinstance(action, RemoveAnnotations) for action in decided.actions
-        ):
-            self._untold += decided.answers
-        if not self._closely:  # nobody waits for the next step
-            await self._tell()
-        if self._failures:
-            return max(decided.requeue_seconds, BUSY_SECONDS)
-        switched = decided.status.failover is not None and any(item.effective for item in done)
-        wait = 0.0 if switched else decided.requeue_seconds
-        return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late else wait
+            try:
+                await self._api.patch_status(self._ref.namespace, self._ref.name, patch, meta["resourceVersion"])
+            except (KubernetesError, *CONNECTION_ERRORS) as why:
+                log.warning("failure_not_recorded", error=str(why))
+                return  # tried again at the next step, which fails, too, or shows something better
+        for notice in news:
+            await self._post(notice, meta["resourceVersion"])
 
     async def _read(self) -> dict[str, Any] | None:
         switching = bool(self._object and (self._object.get("status") or {}).get("failover"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -57,8 +58,8 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
     )
     parser.add_argument(
         "--health-port",
-        type=int,
-        default=int(environment.get("RSTORE_HEALTH_PORT") or HEALTH_PORT),
+        type=_port,
+        default=environment.get("RSTORE_HEALTH_PORT") or HEALTH_PORT,
         help="port of the health endpoint (RSTORE_HEALTH_PORT)",
     )
     parser.add_argument(
@@ -115,3 +116,9 @@ def _domain(text: str) -> str:
     if not is_domain_name(domain):
         raise argparse.ArgumentTypeError(f"{text!r} is no lower-case domain name such as cluster.local")
     return domain
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 <= int(text) < 1 << 16:
+        raise argparse.ArgumentTypeError("it is a port, from 0 to 65535")
+    return int(text)

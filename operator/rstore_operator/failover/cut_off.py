@@ -69,7 +69,7 @@ def _ages_ms(truth: Truth, observed: Observed, voters: Electorate, *, since_epoc
 def takes_the_planned_way(commands: Commands, observed: Observed, truth: Truth) -> bool:
     """Whether a forced failover need not be one: the primary can hand over, and nobody accepted to lose anything."""
     source = observed.leader(truth.primary_region)
-    accepted = commands.accept_data_loss == str(truth.epoch)
+    accepted = commands.accepted_epoch == truth.epoch
     hands_over = source is not None and source.writable and not is_apart(commands.failover_to or "", observed, truth)
     return not commands.forced or (hands_over and not accepted)
 

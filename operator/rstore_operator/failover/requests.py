@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rstore_operator.failover.checked import Checked
 from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin
 from rstore_operator.planning.actions import Notice
@@ -45,13 +46,22 @@ class Answer:
         """Answer an annotation with a Warning and take it off."""
         self.remove[annotation] = value
         self.notices.append(Notice(reason, message, warning=True))
-        self.rejected = (reason, message)
+        self.rejected = (
+            (reason, message) if self.rejected is None else (self.rejected[0], f"{self.rejected[1]}; {message}")
+        )
+
+    def reject_request(self, commands: Commands, reason: str, message: str) -> None:
+        """Answer ``failover-to`` with a Warning and take it off with all that belongs to it."""
+        self.reject(names.FAILOVER_TO, commands.failover_to or "", reason, message)
+        if commands.accept_data_loss is not None:
+            self.remove[names.ACCEPT_DATA_LOSS] = commands.accept_data_loss
+        if commands.failover_mode is not None:
+            self.remove[names.FAILOVER_MODE] = commands.failover_mode
 
 
 def answer(
-    commands: Commands,
+    checked: Checked,
     spec_primary: str | None,
-    regions: tuple[str, ...],
     observed: Observed,
     truth: Truth,
     status: StoreStatus,
@@ -59,18 +69,21 @@ def answer(
 ) -> Answer:
     """Answer every request on the object. ``spec_primary`` is None when the spec is invalid."""
     result = Answer(intent=status.failover, preferred_primary=status.preferred_primary)
-    _mode(commands, result)
-    if commands.paused_value is not None and not commands.paused:
-        result.reject(names.PAUSED, commands.paused_value, "InvalidAnnotation", 'paused only takes the value "true"')
+    for refusal in checked.refusals:
+        result.reject(refusal.annotation, refusal.value, refusal.reason, refusal.message)
+        if refusal.annotation == names.FAILOVER_DRY_RUN:
+            result.dry_run = (False, refusal.message)
+    result.remove |= checked.removed
+    commands = checked.commands
     _abort(commands, result)
     if commands.dry_run is not None:
-        _dry_run(commands.dry_run, regions, observed, truth, status, result)
+        _dry_run(commands.dry_run, observed, truth, status, result)
     if commands.paused:
         return result
     if status.failover is None:
         planned = takes_the_planned_way(commands, observed, truth)
-        if commands.failover_to is not None and names.FAILOVER_TO not in result.remove and planned:
-            _annotation(commands.failover_to, regions, observed, truth, status, now, result)
+        if commands.failover_to is not None and planned:
+            _annotation(commands, commands.failover_to, observed, truth, status, now, result)
         if spec_primary is not None and truth.epoch:
             _spec(spec_primary, observed, truth, now, result)
     return result
@@ -95,20 +108,11 @@ def obstacles(to_region: str, observed: Observed, truth: Truth) -> str:
     return ""
 
 
-def _mode(commands: Commands, result: Answer) -> None:
-    mode = commands.failover_mode
-    if mode is not None and not commands.forced:
-        message = f'failover-mode only takes the value "forced", not {mode!r}'
-        result.reject(names.FAILOVER_MODE, mode, "InvalidAnnotation", message)
-
-
 def _abort(commands: Commands, result: Answer) -> None:
     value = commands.abort_failover
     if value is None:
         return
-    if not commands.abort:
-        result.reject(names.ABORT_FAILOVER, value, "InvalidAnnotation", 'abort-failover only takes the value "true"')
-    elif result.intent is None:
+    if result.intent is None:
         message = "there is no switchover to abort"
         result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
     elif result.intent.mode == AUTOMATIC and result.intent.step is not Step.REPOINTING:
@@ -119,13 +123,7 @@ def _abort(commands: Commands, result: Answer) -> None:
         result.reject(names.ABORT_FAILOVER, value, "TooLateToAbort", message)
 
 
-def _dry_run(
-    to_region: str, regions: tuple[str, ...], observed: Observed, truth: Truth, status: StoreStatus, result: Answer
-) -> None:
-    if to_region not in regions:
-        message = f"failover-dry-run: {to_region!r} is none of the regions ({', '.join(regions)})"
-        result.reject(names.FAILOVER_DRY_RUN, to_region, "UnknownRegion", message)
-        return
+def _dry_run(to_region: str, observed: Observed, truth: Truth, status: StoreStatus, result: Answer) -> None:
     lost = observed.leader(truth.primary_region) is None or is_apart(to_region, observed, truth)
     if truth.epoch and to_region != truth.primary_region and lost:
         return  # answered as an unplanned failover
@@ -152,8 +150,8 @@ def _dry_run(
 
 
 def _annotation(
+    commands: Commands,
     to_region: str,
-    regions: tuple[str, ...],
     observed: Observed,
     truth: Truth,
     status: StoreStatus,
@@ -161,11 +159,9 @@ def _annotation(
     result: Answer,
 ) -> None:
     def refuse(reason: str, message: str) -> None:
-        result.reject(names.FAILOVER_TO, to_region, reason, f"failover-to: {message}")
+        result.reject_request(commands, reason, f"failover-to: {message}")
 
-    if to_region not in regions:
-        refuse("UnknownRegion", f"{to_region!r} is none of the regions ({', '.join(regions)})")
-    elif not truth.epoch:
+    if not truth.epoch:
         refuse("NotBootstrapped", "the store is not running yet")
     elif to_region == truth.primary_region:
         last = status.history[-1] if status.history else None

@@ -68,6 +68,6 @@ def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, fro
         max_data_loss_bytes=0 if semi_sync and failover.max_data_loss_bytes is None else failover.max_data_loss_bytes,
         semi_sync=semi_sync,
         witness_in_sync_regions=status.in_sync_regions if status.epoch == from_epoch and status.in_sync_round else 0,
-        loss_accepted=commands.accept_data_loss is not None and commands.accept_data_loss == str(from_epoch),
+        loss_accepted=commands.accepted_epoch == from_epoch,
         abort=commands.abort,
     )

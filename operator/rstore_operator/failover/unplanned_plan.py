@@ -56,8 +56,8 @@ def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, s
         found[FAILOVER_TO] = commands.failover_to
         if commands.failover_mode is not None:
             found[FAILOVER_MODE] = commands.failover_mode
-    if intent.mode != PLANNED and commands.accept_data_loss == str(intent.from_epoch):
-        found[ACCEPT_DATA_LOSS] = commands.accept_data_loss
+    if intent.mode != PLANNED and commands.accepted_epoch == intent.from_epoch:
+        found[ACCEPT_DATA_LOSS] = commands.accept_data_loss or ""
     if commands.abort_failover is not None and (intent.aborted or intent.mode != PLANNED):
         found[ABORT_FAILOVER] = commands.abort_failover
     return found

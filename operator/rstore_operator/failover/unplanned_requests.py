@@ -45,10 +45,6 @@ SUSPICIOUS_SECONDS = 10.0
 
 def consider(scene: Scene, reply: Answer) -> None:
     """Complete ``reply``: begin a failover, turn a switchover into one, or say what stops it."""
-    _accept_data_loss(scene, reply)
-    if scene.commands.forced and scene.commands.failover_to is None and reply.intent is None:
-        message = "failover-mode: forced needs failover-to, the region that is to take over"
-        reply.reject(names.FAILOVER_MODE, "forced", "InvalidAnnotation", message)
     _dry_run(scene, reply)
     if scene.commands.paused or not scene.truth.epoch:
         return
@@ -66,30 +62,13 @@ def consider(scene: Scene, reply: Answer) -> None:
         reply.remove[names.FAILOVER_MODE] = scene.commands.failover_mode
 
 
-def _accept_data_loss(scene: Scene, reply: Answer) -> None:
-    value = scene.commands.accept_data_loss
-    if value is None or not scene.truth.epoch:
-        return
-    if not value.isdigit():
-        message = f"accept-data-loss takes the epoch that is left, {scene.truth.epoch} now, not {value!r}"
-        reply.reject(names.ACCEPT_DATA_LOSS, value, "InvalidAnnotation", message)
-    elif reply.intent is None and int(value) < scene.truth.epoch:
-        reply.remove[names.ACCEPT_DATA_LOSS] = value  # of a failover that is over
-    elif reply.intent is None and int(value) > scene.truth.epoch:
-        message = f"accept-data-loss: there is no epoch {value} to leave, the present one is {scene.truth.epoch}"
-        reply.reject(names.ACCEPT_DATA_LOSS, value, "InvalidAnnotation", message)
-
-
 # ------------------------------------------------------------------------------------------ beginning
 def _forced(scene: Scene, target: str, reply: Answer) -> None:
     truth = scene.truth
 
     def refuse(reason: str, message: str) -> None:
-        reply.reject(names.FAILOVER_TO, target, reason, f"failover-to, forced: {message}")
+        reply.reject_request(scene.commands, reason, f"failover-to, forced: {message}")
 
-    if target not in scene.regions:
-        refuse("UnknownRegion", f"{target!r} is none of the regions ({', '.join(scene.regions)})")
-        return
     if target == truth.primary_region:
         last = scene.status.history[-1] if scene.status.history else None
         if last is not None and last.epoch == truth.epoch and last.to_region == target:

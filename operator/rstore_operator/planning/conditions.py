@@ -75,30 +75,36 @@ def findings(situation: Situation) -> list[Finding]:
     if situation.unknown_annotations:
         found.append(Finding("UnknownAnnotation", True, "NotKnown", situation.unknown_annotations))
     if situation.rejected is not None:
-        found.append(Finding("RequestAccepted", False, *situation.rejected))
+        found.append(Finding(REQUEST_ACCEPTED, False, *situation.rejected))
     elif situation.accepted:
         found.append(
-            Finding("RequestAccepted", True, "SwitchoverStarted", "the switchover that was asked for has begun")
+            Finding(REQUEST_ACCEPTED, True, "SwitchoverStarted", "the switchover that was asked for has begun")
         )
     if situation.divergence is not None:
         differ, message = situation.divergence
         found.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))
     if situation.dry_run is not None:
         possible, message = situation.dry_run
-        found.append(Finding("DryRun", possible, "Possible" if possible else "Refused", message))
+        found.append(Finding(DRY_RUN, possible, "Possible" if possible else "Refused", message))
     return found
 
 
-STICKY = frozenset({"RequestAccepted", "DryRun", "Diverged"})
+REQUEST_ACCEPTED, DRY_RUN = "RequestAccepted", "DryRun"
+ANSWERS = frozenset({REQUEST_ACCEPTED, DRY_RUN})
+"""Conditions that answer an annotation."""
+STICKY = ANSWERS | {"Diverged"}
 """Conditions that stay as they are until there is something new to say."""
 OF_VALID_SPEC = frozenset({"AutomaticFailover", "AutomaticFailback", "ReplicasChanging"})
 """Conditions that say something about a valid spec, and stay while it is invalid."""
 
 
 def merge(
-    before: Sequence[Condition], found: Sequence[Finding], *, generation: int, now: datetime
+    before: Sequence[Condition], found: Sequence[Finding], *, generation: int, now: datetime, new_epoch: bool = False
 ) -> tuple[Condition, ...]:
-    """The new conditions; a time changes only with its status. Sticky ones stay when there is nothing new to say."""
+    """The new conditions; a time changes only with its status. Sticky ones stay when there is nothing new to say.
+
+    The answer to a request stays until the next request is answered; that to a dry run at most as long as the epoch.
+    """
     old = {condition.type: condition for condition in before}
     merged = []
     for finding in found:
@@ -111,6 +117,10 @@ def merge(
     present = {condition.type for condition in merged}
     invalid = any(finding.type == "SpecValid" and finding.status is False for finding in found)
     staying = STICKY | OF_VALID_SPEC if invalid else STICKY
+    if ANSWERS & present:
+        staying -= ANSWERS
+    elif new_epoch:
+        staying -= {DRY_RUN}
     kept = [condition for condition in before if condition.type in staying and condition.type not in present]
     return (*merged, *kept)
 

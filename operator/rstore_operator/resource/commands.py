@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ _OF_THE_FRAMEWORK = frozenset(
 """What the framework that the operator is built on may write."""
 _SHOWN = 40
 """Characters of a value that is shown."""
+_EPOCH = re.compile("[1-9][0-9]{0,18}")
+_MAX_EPOCH = (1 << 63) - 1
 _LISTED = 5
 """Unknown annotations that are named at most."""
 
@@ -47,6 +50,14 @@ class Commands:
         return self.failover_mode == "forced"
 
     @property
+    def accepted_epoch(self) -> int | None:
+        """The epoch out of which a failover may lose data; None when none is named, or not by a plain number."""
+        value = self.accept_data_loss
+        if value is None or not _EPOCH.fullmatch(value) or int(value) > _MAX_EPOCH:
+            return None
+        return int(value)
+
+    @property
     def abort(self) -> bool:
         """Whether the switchover under way should be called off."""
         return self.abort_failover == "true"
@@ -62,6 +73,11 @@ def read_commands(annotations: Mapping[str, str]) -> Commands:
         abort_failover=annotations.get(ABORT_FAILOVER),
         paused_value=annotations.get(PAUSED),
     )
+
+
+def shown(value: str) -> str:
+    """A value of a user in quotation marks, cut where it is long."""
+    return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…")
 
 
 def unknown_annotations(annotations: Mapping[str, str]) -> str:

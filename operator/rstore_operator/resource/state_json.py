@@ -54,7 +54,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
                     "lag": status.summary.lag,
                 }
             ),
-            "conditions": [_condition_to_json(condition) for condition in status.conditions],
+            "conditions": conditions_to_json(status.conditions),
             "regions": [_region_to_json(region) for region in status.regions],
             "failover": _intent_to_json(status.failover) if status.failover else None,
             "history": [_receipt_to_json(receipt) for receipt in status.history],
@@ -236,11 +236,21 @@ def status_from_json(raw: object) -> StoreStatus:
         told_regions=tuple(_told_from_json(item) for item in _objects(data, "toldRegions")),
         observed_generation=_whole(data, "observedGeneration"),
         summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
-        conditions=tuple(_condition_from_json(item) for item in _objects(data, "conditions")),
+        conditions=conditions_from_json(data),
         regions=tuple(_region_from_json(item) for item in _objects(data, "regions")),
         failover=_intent_from_json(data["failover"]) if data.get("failover") else None,
         history=tuple(_receipt_from_json(item) for item in _objects(data, "history")),
     )
+
+
+def conditions_from_json(raw: object) -> tuple[Condition, ...]:
+    """The conditions in a status, whatever else is in it."""
+    return tuple(_condition_from_json(item) for item in _objects(_object(raw), "conditions"))
+
+
+def conditions_to_json(conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
+    """The conditions as they are stored."""
+    return [_condition_to_json(condition) for condition in conditions]
 
 
 def _condition_from_json(data: Mapping[str, Any]) -> Condition:

@@ -7,8 +7,8 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
-_QUANTITY = re.compile(r"^([+-]?(?:\d+(?:\.\d*)?|\.\d+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?$")
-_DURATION = re.compile(r"^(\d+)(ms|s)$")
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?[0-9]+)?")
+_DURATION = re.compile(r"([0-9]+)(ms|s)")
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _BINARY = {name: Decimal(1024) ** power for power, name in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), start=1)}
 _DECIMAL = {
@@ -21,7 +21,7 @@ def parse_quantity(text: object) -> Decimal:
     """The value of a Kubernetes quantity (``10Gi``, ``500m``, ``3``). Raises ValueError."""
     if isinstance(text, bool) or not isinstance(text, str | int | float):
         raise ValueError(f"{text!r} is not a quantity")
-    match = _QUANTITY.match(str(text))
+    match = _QUANTITY.fullmatch(str(text))
     if match is None or len(str(text)) > 32:
         raise ValueError(f"{text!r} is not a quantity such as 10Gi or 500m")
     number, suffix = Decimal(match[1]), match[2] or ""
@@ -39,7 +39,7 @@ def parse_quantity(text: object) -> Decimal:
 
 def parse_duration_ms(text: object) -> int:
     """Milliseconds of a duration such as ``10ms`` or ``3s``. Raises ValueError."""
-    match = _DURATION.match(text) if isinstance(text, str) and len(text) <= 16 else None
+    match = _DURATION.fullmatch(text) if isinstance(text, str) and len(text) <= 16 else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration such as 10ms or 3s")
     return int(match[1]) * (1000 if match[2] == "s" else 1)

@@ -10,8 +10,8 @@ from rstore_operator.resource.model import MAX_NAME_LENGTH, MAX_REGIONS, StoreRe
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, Problem, parse_spec
 from rstore_operator.resource.units import parse_quantity
 
-_LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-_SERVICE_NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _RESERVED_SUFFIX = "peers"
 
 
@@ -29,14 +29,14 @@ def validate(ref: StoreRef, spec: StoreSpec) -> tuple[Problem, ...]:
 
 
 def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
-    if not _SERVICE_NAME.match(ref.name):
+    if not _SERVICE_NAME.fullmatch(ref.name):
         yield Problem("metadata.name", "must be lower case letters, digits and dashes, and begin with a letter")
     if len(spec.regions) > MAX_REGIONS:
         yield Problem("spec.regions", f"must list at most {MAX_REGIONS} regions")
     count = Counter(spec.region_names)
     for index, region in enumerate(spec.regions):
         path = f"spec.regions[{index}].name"
-        if not _LABEL.match(region.name):
+        if not _LABEL.fullmatch(region.name):
             yield Problem(path, f"{region.name!r} is not a DNS label (lower case letters, digits and dashes)")
         if count[region.name] > 1 and spec.region_names.index(region.name) != index:
             yield Problem(path, f"there is already a region {region.name!r}")

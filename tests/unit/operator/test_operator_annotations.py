@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from rstore_operator.planning.conditions import merge
 from rstore_operator.resource.commands import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,
@@ -12,7 +14,9 @@ from rstore_operator.resource.commands import (
     PAUSED,
     unknown_annotations,
 )
+from rstore_operator.resource.state import Condition
 from unit.operator.test_operator_plan import condition, fresh, reasons
+from unit.operator.world import START
 
 
 def test_paused_reports_and_changes_nothing() -> None:
@@ -118,3 +122,79 @@ def test_annotations_of_others_are_none_of_our_business() -> None:
     far = unknown_annotations({"replicatedstore.io/colour": "v" * 1000})
     assert "known are failover-to, " in far
     assert len(far) < 250
+
+
+NO_EPOCH = ("²", "1²", "٣", "9" * 5000, "0x1", "1_0", "+1", "-1", " 1", "1\n", "01", "1.0", "", "9" * 20)
+
+
+@pytest.mark.parametrize("value", NO_EPOCH)
+def test_an_epoch_that_is_no_plain_number_is_refused_and_nothing_stops(value: str) -> None:
+    world = fresh()
+    world.annotations[ACCEPT_DATA_LOSS] = value
+    world.settle()
+    assert world.annotations == {}
+    assert condition(world, "RequestAccepted")["reason"] == "InvalidAnnotation"
+    assert len(condition(world, "RequestAccepted")["message"]) < 200
+    world.annotations[FAILOVER_TO] = "eu-west"
+    world.settle()
+    assert world.status["primaryRegion"] == "eu-west", "it stops nothing"
+
+
+def test_a_request_of_which_a_part_is_wrong_is_refused_whole() -> None:
+    for asked in (
+        {FAILOVER_TO: "eu-west", FAILOVER_MODE: "bogus"},
+        {FAILOVER_TO: "eu-west", FAILOVER_MODE: "Forced"},
+        {FAILOVER_TO: "eu-west", FAILOVER_MODE: ""},
+        {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "²"},
+        {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "7"},
+        {FAILOVER_TO: "eu-west", ACCEPT_DATA_LOSS: "all"},
+        {FAILOVER_TO: "mars", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"},
+        {FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"},
+    ):
+        world = fresh()
+        world.annotations = dict(asked)
+        world.settle()
+        assert world.annotations == {}, asked
+        assert world.demotions == [], asked
+        assert world.status["primaryRegion"] == "us-east", asked
+        assert condition(world, "RequestAccepted")["status"] == "False", asked
+
+
+def test_a_wrong_mode_beside_the_request_that_is_being_done_does_not_call_it_off() -> None:
+    world = fresh()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    world.step()
+    world.annotations[FAILOVER_MODE] = "bogus"
+    world.settle()
+    assert world.status["primaryRegion"] == "eu-west"
+    assert world.annotations == {}
+
+
+def test_a_dry_run_that_is_refused_replaces_the_answer_to_the_one_before() -> None:
+    world = fresh()
+    world.annotations[FAILOVER_DRY_RUN] = "eu-west"
+    world.settle()
+    world.annotations[FAILOVER_DRY_RUN] = "mars"
+    world.settle()
+    assert condition(world, "DryRun")["status"] == "False"
+    assert "mars" in condition(world, "DryRun")["message"]
+
+
+def test_answers_do_not_outlive_what_they_speak_of() -> None:
+    world = fresh()
+    world.annotations[FAILOVER_DRY_RUN] = "eu-west"
+    world.settle()
+    world.annotations[FAILOVER_TO] = "mars"
+    world.settle()
+    assert condition(world, "DryRun") == {}, "a later request has been answered"
+    assert condition(world, "RequestAccepted")["reason"] == "UnknownRegion"
+    world.annotations[FAILOVER_DRY_RUN] = "eu-west"
+    world.settle()
+    assert condition(world, "RequestAccepted") == {}
+    assert condition(world, "DryRun")["status"] == "True"
+
+
+def test_a_dry_run_is_not_answered_for_longer_than_the_epoch() -> None:
+    dry_run, diverged = (Condition(kind, "True", "Possible", "", 1, START) for kind in ("DryRun", "Diverged"))
+    assert merge((dry_run, diverged), [], generation=1, now=START) == (dry_run, diverged)
+    assert merge((dry_run, diverged), [], generation=1, now=START, new_epoch=True) == (diverged,)

@@ -282,3 +282,52 @@ def test_a_pod_is_read_as_the_kubelet_writes_it() -> None:
     assert read_pod(body).problem == "ErrImagePull: no such"  # type: ignore[union-attr]
     body["metadata"]["labels"] = {}
     assert read_pod(body) is None
+
+
+async def test_a_decision_that_cannot_be_made_is_a_condition_and_an_event(
+    api_and_loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, loop = api_and_loop
+    for _ in range(3):
+        await loop.step()
+    known = {item["type"] for item in api.store["status"]["conditions"]}
+
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("x" * 5000)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rstore_operator.reconcile.plan", broken)
+        api.events.clear()
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await loop.step()
+    assert api.events == ["PlanningFailed"]
+    degraded = _condition(api, "Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "PlanningFailed")
+    assert "ZeroDivisionError" in degraded["message"]
+    assert len(degraded["message"]) <= 1000
+    assert _condition(api, "Ready")["status"] == "Unknown"
+    assert {item["type"] for item in api.store["status"]["conditions"]} == known
+    for _ in range(3):
+        await loop.step()
+    assert _condition(api, "Degraded")["reason"] != "PlanningFailed"
+
+
+async def test_a_record_that_cannot_be_read_is_a_condition_and_an_event(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    for _ in range(3):
+        await loop.step()
+    api.store["status"]["failover"] = {"mode": "Sideways"}
+    loop.invalidate()
+    api.events.clear()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="cannot read"):
+            await loop.step()
+    assert api.events == ["PlanningFailed"]
+    assert "status.failover" in _condition(api, "Degraded")["message"]
+    assert api.store["status"]["failover"] == {"mode": "Sideways"}
+
+
+def _condition(api: FakeApi, kind: str) -> dict[str, Any]:
+    assert api.store is not None
+    return next(item for item in api.store["status"]["conditions"] if item["type"] == kind)
