@@ -23,11 +23,13 @@ SEEDS ?= 0-99
 SCOPE ?= region
 # What pytest is given besides: make test ARGS='-k switchover'
 ARGS ?=
+# Registry and path put before both image names: make images IMAGE_PREFIX=registry.example.com/team
+IMAGE_PREFIX ?=
 # Processes that `make test` and `make unit` spread the tests over.
 WORKERS ?= 2
 SPREAD := -n $(WORKERS)
 
-.PHONY: help setup demo test unit e2e sim check generate bench clean
+.PHONY: help setup demo test unit e2e sim images check generate bench clean
 
 help: ## this list
 	@echo "make targets:"
@@ -68,6 +70,9 @@ e2e: setup ## end to end on the embedded cluster only
 
 sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|regions]
 	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)
+
+images: setup ## both images without a container engine: root file trees and OCI archives in build/images
+	@PYTHONPATH=scripts $(BIN)/python -m image_build --prefix '$(IMAGE_PREFIX)'
 
 check: setup ## lint, format, types, import rules, generated files up to date
 	@echo "check: ruff";       $(BIN)/ruff check --quiet

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from images.tree import ImageTree, build, build_wheel
+from image_build.packages import build_wheel
+from images.tree import ImageTree, build
 
 
 @pytest.fixture(scope="session")

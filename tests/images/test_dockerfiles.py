@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from images.dockerfile import DockerfileError, Stage, parse
+from image_build.dockerfile import DockerfileError, Stage, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {

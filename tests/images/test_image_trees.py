@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from images.tree import IMPORT_ALL, ROOT, ImageTree
+from image_build.packages import ROOT
+from images.tree import IMPORT_ALL, ImageTree
 
 MODULES = {"replica": "rstore_replica", "operator": "rstore_operator"}
 

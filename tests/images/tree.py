@@ -10,13 +10,10 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from image_build.packages import closure, files_of, requirements_of
 
-ROOT = Path(__file__).resolve().parents[2]
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
@@ -27,52 +24,6 @@ for name in names:
 print(len(names))
 """
 """Imports every module of the package that is its argument, but entrypoints; prints how many there are."""
-
-
-def build_wheel(directory: Path) -> Path:
-    """Build the project's wheel with what is installed here, without the network."""
-    done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    (wheel,) = directory.glob("*.whl")
-    return wheel
-
-
-def requirements_of(wheel: Path, extra: str) -> list[Requirement]:
-    """What the wheel's own metadata demands for an extra."""
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        lines = archive.read(name).decode().splitlines()
-    found = [Requirement(line.partition(": ")[2]) for line in lines if line.startswith("Requires-Dist: ")]
-    return [one for one in found if one.marker is None or one.marker.evaluate({"extra": extra})]
-
-
-def closure(requirements: list[Requirement]) -> dict[str, Distribution]:
-    """Every installed distribution that the requirements reach. Fails when one is missing or of a wrong version."""
-    found: dict[str, Distribution] = {}
-    done: set[tuple[str, frozenset[str]]] = set()
-    pending = [(one, one.extras) for one in requirements]
-    while pending:
-        requirement, extras = pending.pop()
-        name = canonicalize_name(requirement.name)
-        if (name, frozenset(extras)) in done:
-            continue
-        done.add((name, frozenset(extras)))
-        installed = distribution(requirement.name)
-        assert requirement.specifier.contains(installed.version, prereleases=True), f"{requirement} {installed.version}"
-        found[name] = installed
-        for line in installed.requires or []:
-            further = Requirement(line)
-            wanted = [{"extra": extra} for extra in ["", *extras]]
-            if further.marker is None or any(further.marker.evaluate(environment) for environment in wanted):
-                pending.append((further, further.extras))
-    return found
 
 
 @dataclass(frozen=True)
@@ -112,13 +63,11 @@ def build(wheel: Path, extra: str, site_packages: Path) -> ImageTree:
     site_packages.mkdir(parents=True)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site_packages)
-    found = closure(requirements_of(wheel, extra))
-    for installed in found.values():
-        for file in installed.files or []:
-            if ".." in file.parts or "__pycache__" in file.parts:
-                continue
-            link = site_packages / file
+    reached = closure(requirements_of(wheel, extra))
+    for installed in reached.values():
+        for path, source in files_of(installed).items():
+            link = site_packages / path
             link.parent.mkdir(parents=True, exist_ok=True)
             if not link.exists():
-                link.symlink_to(Path(str(installed.locate_file(file))).resolve())
-    return ImageTree(site_packages, frozenset(found))
+                link.symlink_to(source)
+    return ImageTree(site_packages, frozenset(reached))
