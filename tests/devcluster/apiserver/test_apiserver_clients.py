@@ -303,7 +303,7 @@ async def test_writes_are_counted_by_user(server: ApiServer, kubectl: Kubectl) -
         ("PUT", "/api/v1/namespaces/default/pods", {}, 405),
         ("GET", "/api/v1/pods", {"Accept": "application/vnd.kubernetes.protobuf"}, 406),
         ("POST", "/api/v1/namespaces/default/pods", {"Content-Type": "text/plain"}, 415),
-        ("GET", "/api/v1/pods?watch=true&resourceVersion=999999", {}, 504),
+        ("GET", "/api/v1/pods?resourceVersion=999999", {}, 504),
         ("GET", "/api/v1/pods?limit=x", {}, 400),
         ("GET", "/api/v1/pods?resourceVersion=1&resourceVersionMatch=Exact", {}, 410),
     ],

@@ -12,7 +12,13 @@ from rstore_devcluster.apiserver.describe.printers import EVENT_COLUMNS, PRINTER
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, parse_time
 from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Resource
 
-_NAME_HELP = "Name must be unique within a namespace."
+META_V1 = "meta.k8s.io/v1"
+_NAME_HELP = (
+    "Name must be unique within a namespace. Is required when creating resources, although some resources may allow a "
+    "client to request the generation of an appropriate name automatically. Name is primarily intended for creation "
+    "idempotence and configuration definition. Cannot be updated. More info: "
+    "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,16 @@ def _column(name: str, kind: str, form: str, description: str, priority: int = 0
 def _custom(declared: tuple[PrinterColumn, ...]) -> Printer:
     columns = [_column("Name", "string", "name", _NAME_HELP)]
     shown = declared or (PrinterColumn("Age", "date", ".metadata.creationTimestamp"),)
-    columns += [_column(item.name, item.type, item.format, item.description, item.priority) for item in shown]
+    columns += [_column(item.name, item.type, item.format, _help(item), item.priority) for item in shown]
 
     def cells(obj: JsonObject, now: datetime) -> list[Json]:
         return [obj["metadata"]["name"], *(_cell(item, obj, now) for item in shown)]
 
     return Printer(tuple(columns), cells)
+
+
+def _help(column: PrinterColumn) -> str:
+    return column.description or f"Custom resource definition column (in JSONPath format): {column.json_path}"
 
 
 def _cell(column: PrinterColumn, obj: JsonObject, now: datetime) -> Json:
@@ -91,9 +101,9 @@ def jsonpath_text(value: Json) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def partial_metadata(obj: JsonObject) -> JsonObject:
+def partial_metadata(obj: JsonObject, api_version: str = META_V1) -> JsonObject:
     """The object's metadata alone."""
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+    return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": obj["metadata"]}
 
 
 def table(
@@ -104,18 +114,24 @@ def table(
     metadata: JsonObject | None = None,
     include: str = "Metadata",
     headers: bool = True,
+    api_version: str = META_V1,
 ) -> JsonObject:
     """A Table of objects; ``include`` is the query's ``includeObject`` (None, Metadata or Object)."""
     printer = printer_for(resource)
     rows = []
     for obj in objects:
-        row: JsonObject = {"cells": printer.cells(obj, now)}
-        if include != "None":
-            row["object"] = obj if include == "Object" else partial_metadata(obj)
-        rows.append(row)
+        cells = printer.cells(obj, now)
+        match include:
+            case "None":
+                shown = None
+            case "Object":
+                shown = obj
+            case _:
+                shown = partial_metadata(obj, api_version)
+        rows.append({"cells": cells, "object": shown})
     return {
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": api_version,
         "metadata": metadata or {},
         "columnDefinitions": list(printer.columns) if headers else None,
         "rows": rows,

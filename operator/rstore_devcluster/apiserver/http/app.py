@@ -37,7 +37,6 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._pager = handlers_read.Pager()
         self._openapi_v2: tuple[int, JsonObject] | None = None
 
     def application(self) -> web.Application:
@@ -51,16 +50,16 @@ class App:
         try:
             return await self._route(request)
         except ApiError as error:
-            return error_response(error)
+            return error_response(error, request)
         except web.HTTPRequestEntityTooLarge:
             message = f"Request entity too large: limit is {MAX_BODY_BYTES}"
-            return error_response(ApiError(413, "RequestEntityTooLarge", message))
+            return error_response(ApiError(413, "RequestEntityTooLarge", message), request)
         except (ConnectionError, ssl.SSLError, asyncio.CancelledError):
             raise
         except Exception as error:
             _log.exception("apiserver.request_failed", method=request.method, path=request.path)
             message = f"Internal error occurred: {type(error).__name__}: {error}"
-            return error_response(ApiError(500, "InternalError", message))
+            return error_response(ApiError(500, "InternalError", message), request)
 
     def _user(self, request: web.Request) -> User:
         header = request.headers.get("Authorization", "")
@@ -118,7 +117,7 @@ class App:
             case "get":
                 return handlers_read.get_object(call)
             case "list":
-                return handlers_read.list_objects(call, self._pager)
+                return handlers_read.list_objects(call)
             case "watch":
                 return await handlers_read.watch_objects(call)
             case "create" if not info.name:

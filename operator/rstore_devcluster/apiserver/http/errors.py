@@ -34,22 +34,25 @@ class ApiError(Exception):
         self.code = code
         self.reason = reason
         self.message = message
-        self.details = details or {}
+        self.details = details
+        """None for errors that carry none; the frame around the resources sends an empty object."""
         self.warnings = tuple(warnings)
+        self.metadata: JsonObject = {}
 
     def to_status(self) -> JsonObject:
         """The ``metav1.Status`` object for this error."""
         status: JsonObject = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
-            "code": self.code,
         }
-        if self.details:
+        if self.reason:
+            status["reason"] = self.reason
+        if self.details is not None:
             status["details"] = self.details
+        status["code"] = self.code
         return status
 
 
@@ -76,7 +79,14 @@ def not_found(group: str, plural: str, name: str) -> ApiError:
 
 def no_such_resource() -> ApiError:
     """404 for a path that is not served."""
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
+    return ApiError(404, "NotFound", "the server could not find the requested resource", details={})
+
+
+class PageNotFoundError(ApiError):
+    """404 in plain text: nothing is served at the path, not even a group of resources."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "NotFound", "404 page not found")
 
 
 def already_exists(group: str, plural: str, name: str) -> ApiError:
@@ -159,7 +169,8 @@ def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
 
 def method_not_allowed() -> ApiError:
     """405."""
-    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    message = "the server does not allow this method on the requested resource"
+    return ApiError(405, "MethodNotAllowed", message, details={})
 
 
 def not_acceptable(message: str) -> ApiError:
@@ -170,6 +181,19 @@ def not_acceptable(message: str) -> ApiError:
 def expired(message: str) -> ApiError:
     """410: the resourceVersion is older than the history that is kept."""
     return ApiError(410, "Expired", message)
+
+
+def too_large_version(asked: int, present: int) -> ApiError:
+    """504: no such resourceVersion was written yet."""
+    return ApiError(
+        504,
+        "Timeout",
+        f"Timeout: Too large resource version: {asked}, current: {present}",
+        details={
+            "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            "retryAfterSeconds": 1,
+        },
+    )
 
 
 def unsupported_media_type(message: str) -> ApiError:

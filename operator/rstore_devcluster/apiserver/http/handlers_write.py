@@ -6,7 +6,8 @@ from aiohttp import web
 
 from rstore_devcluster.apiserver.http.body import Body, decode, decode_json, decode_yaml
 from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid, unsupported_media_type
-from rstore_devcluster.apiserver.http.request_info import RequestInfo, flag
+from rstore_devcluster.apiserver.http.list_options import flag, list_options
+from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.http.responses import in_version, json_response, object_response, success
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1
@@ -255,12 +256,8 @@ def delete_collection(call: Call, data: bytes) -> web.Response:
     """DELETE of a collection, by selectors."""
     options = _delete_options(call, data)
     resource = call.resource
-    matcher = compile_selector(
-        call.query.get("labelSelector", ""),
-        call.query.get("fieldSelector", ""),
-        resource.selectable_fields,
-        resource.kind,
-    )
+    selection = list_options(call.query, watch=False)
+    matcher = compile_selector(selection.label_selector, selection.field_selector, resource)
     found = [
         stored for stored in call.store.peek_all(resource.key, call.namespace) if matcher is None or matcher(stored.obj)
     ]

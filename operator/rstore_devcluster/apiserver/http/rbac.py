@@ -36,7 +36,7 @@ class Authorizer:
     def check_path(self, user: User, verb: str, path: str) -> None:
         """Raise a 403 for a path that is no resource."""
         if not self.path_allowed(user, verb, path):
-            raise ApiError(403, "Forbidden", f'forbidden: User "{user.name}" cannot {verb} path "{path}"')
+            raise ApiError(403, "Forbidden", f'forbidden: User "{user.name}" cannot {verb} path "{path}"', details={})
 
     def path_allowed(self, user: User, verb: str, path: str) -> bool:
         """Whether a user may use a path that is no resource; discovery is open to all authenticated users."""

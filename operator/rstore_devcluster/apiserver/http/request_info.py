@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rstore_devcluster.apiserver.http.errors import ApiError, bad_request, method_not_allowed, no_such_resource
+from rstore_devcluster.apiserver.http.errors import method_not_allowed, no_such_resource
+from rstore_devcluster.apiserver.http.list_options import flag
+from rstore_devcluster.apiserver.objects.field_selectors import selected_name
 
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}
@@ -32,11 +34,6 @@ class RequestInfo:
         return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
 
 
-def flag(query: Mapping[str, str], name: str) -> bool:
-    """A boolean query parameter."""
-    return query.get(name, "") in ("1", "true", "True")
-
-
 def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     """Parse a path under ``/api/`` or ``/apis/``; raises 404 or 405 for what is no resource request."""
     parts = [part for part in path.split("/") if part]
@@ -47,8 +44,11 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     if len(rest) < 2:
         raise no_such_resource()
     version, rest = rest[0], rest[1:]
-    if rest[0] == "watch":
-        raise ApiError(404, "NotFound", "the deprecated /watch/ paths are not served; use ?watch=true on the list")
+    watched = rest[0] == "watch" and method in ("GET", "HEAD")
+    if watched:
+        rest = rest[1:]
+    if not rest:
+        raise no_such_resource()
     namespace = name = subresource = ""
     if rest[0] == "namespaces":
         if len(rest) <= 2 or (len(rest) == 3 and rest[2] in _NAMESPACE_SUBRESOURCES):
@@ -56,14 +56,16 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
             name = rest[1] if len(rest) > 1 else ""
             subresource = rest[2] if len(rest) > 2 else ""
             namespace = name
-            return _info(method, query, group, version, namespace, plural, name, subresource)
+            info = _info(method, query, group, version, namespace, plural, name, subresource)
+            return replace(info, verb="watch") if watched else info
         namespace, rest = rest[1], rest[2:]
     plural = rest[0]
     if len(rest) > 1:
         name = rest[1]
     if len(rest) > 2:
         subresource = "/".join(rest[2:])
-    return _info(method, query, group, version, namespace, plural, name, subresource)
+    info = _info(method, query, group, version, namespace, plural, name, subresource)
+    return replace(info, verb="watch") if watched else info
 
 
 def _info(
@@ -77,22 +79,15 @@ def _info(
     subresource: str,
 ) -> RequestInfo:
     verb = _verb(method, name, query)
-    selected = ""
-    if not name:
-        for term in query.get("fieldSelector", "").split(","):
-            field, _, value = term.replace("==", "=").partition("=")
-            if field.strip() == "metadata.name":
-                selected = value.strip()
+    selected = "" if name else selected_name(query.get("fieldSelector", ""))
     return RequestInfo(verb, group, version, namespace, plural, name, subresource, selected)
 
 
 def _verb(method: str, name: str, query: Mapping[str, str]) -> str:
     if method in ("GET", "HEAD"):
-        if flag(query, "watch"):
-            if name:
-                raise bad_request("watching one object by its path is not served; use fieldSelector=metadata.name=…")
-            return "watch"
-        return "get" if name else "list"
+        if name:
+            return "get"
+        return "watch" if flag(query, "watch") else "list"
     if method == "DELETE":
         return "delete" if name else "deletecollection"
     verb = _VERBS.get(method)

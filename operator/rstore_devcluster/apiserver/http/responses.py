@@ -6,30 +6,52 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import yaml
 from aiohttp import web
 
 from rstore_devcluster.apiserver.describe.tables import partial_metadata, table
-from rstore_devcluster.apiserver.http.errors import ApiError
-from rstore_devcluster.apiserver.http.negotiation import Form, Representation, accepted
+from rstore_devcluster.apiserver.http.encoding import encoded
+from rstore_devcluster.apiserver.http.errors import ApiError, PageNotFoundError, not_acceptable
+from rstore_devcluster.apiserver.http.negotiation import (
+    JSON,
+    Form,
+    Representation,
+    accepted,
+    accepted_for_errors,
+    accepted_stream,
+)
 from rstore_devcluster.apiserver.jsonobj import JsonObject
-from rstore_devcluster.apiserver.objects.resources import EVENTS_V1
+from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, Resource
 from rstore_devcluster.apiserver.objects.services import Call
 from rstore_devcluster.apiserver.storage.events import from_core
 from rstore_devcluster.apiserver.storage.history import Stored
 
 _encode = msgspec.json.Encoder().encode
-_CONTENT_TYPE = "application/json"
 
 
 def json_response(
-    value: Any, *, status: int = 200, warnings: Sequence[str] = (), content_type: str = _CONTENT_TYPE
+    value: Any, *, status: int = 200, warnings: Sequence[str] = (), content_type: str = JSON
 ) -> web.Response:
     """A JSON answer."""
     response = web.Response(body=_encode(value), status=status)
     response.headers["Content-Type"] = content_type
     add_warnings(response, warnings)
     return response
+
+
+def _answer(call: Call, value: Any, wanted: Representation, *, status: int = 200) -> web.Response:
+    body = encoded(value, wanted.media_type, pretty=wants_pretty(call.request))
+    response = web.Response(body=body, status=status)
+    response.headers["Content-Type"] = wanted.media_type
+    add_warnings(response, call.warnings)
+    return response
+
+
+def wants_pretty(request: web.Request) -> bool:
+    """Whether JSON is to be spaced for people: they asked for it, or they use curl, wget or a browser."""
+    asked = request.query.get("pretty")
+    if asked:
+        return asked.lower() in ("1", "t", "true")
+    return request.headers.get("User-Agent", "").startswith(("curl", "Wget", "Mozilla/5.0"))
 
 
 def add_warnings(response: web.StreamResponse, warnings: Sequence[str]) -> None:
@@ -39,20 +61,27 @@ def add_warnings(response: web.StreamResponse, warnings: Sequence[str]) -> None:
         response.headers.add("Warning", f'299 - "{escaped}"')
 
 
-def error_response(error: ApiError) -> web.Response:
-    """The Status of a failure."""
-    response = json_response(error.to_status(), status=error.code, warnings=error.warnings)
-    retry = error.details.get("retryAfterSeconds")
+def error_response(error: ApiError, request: web.Request) -> web.Response:
+    """The answer to a request that failed: a Status, or plain text where no resource is served."""
+    if isinstance(error, PageNotFoundError):
+        response = web.Response(text=f"{error.message}\n", status=error.code)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+    media_type = accepted_for_errors(request.headers.get("Accept", "")).media_type
+    body = encoded(error.to_status(), media_type, pretty=wants_pretty(request))
+    response = web.Response(body=body, status=error.code)
+    response.headers["Content-Type"] = media_type
+    add_warnings(response, error.warnings)
+    retry = (error.details or {}).get("retryAfterSeconds")
     if retry:
         response.headers["Retry-After"] = str(retry)
-    if error.code == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
 def representation(call: Call) -> Representation:
     """What the client accepts; raises a 406."""
-    return accepted(call.request.headers.get("Accept", ""))
+    header = call.request.headers.get("Accept", "")
+    return accepted_stream(header) if call.info.verb == "watch" else accepted(header)
 
 
 def in_version(call: Call, obj: JsonObject) -> JsonObject:
@@ -73,59 +102,71 @@ def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Re
     """One object, in the form the client accepts."""
     wanted = representation(call)
     shown = in_version(call, obj)
-    if wanted.form is Form.TABLE:
-        metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-        value: JsonObject = table(
-            call.resource,
-            [table_row(call, obj)],
-            call.store.now(),
-            metadata=metadata,
-            include=call.query.get("includeObject", "Metadata"),
-        )
-    elif wanted.form is Form.METADATA:
-        value = partial_metadata(shown)
-    else:
-        value = shown
-    if wanted.yaml:
-        response = web.Response(text=yaml.safe_dump(value), status=status, content_type="application/yaml")
-        add_warnings(response, call.warnings)
-        return response
-    return json_response(value, status=status, warnings=call.warnings)
+    match wanted.form:
+        case Form.TABLE:
+            value: Any = table(
+                call.resource,
+                [table_row(call, obj)],
+                call.store.now(),
+                metadata={"resourceVersion": obj["metadata"].get("resourceVersion", "")},
+                include=call.query.get("includeObject", "Metadata"),
+                api_version=wanted.api_version,
+            )
+        case Form.METADATA:
+            value = partial_metadata(shown, wanted.api_version)
+        case Form.METADATA_LIST:
+            raise ApiError(500, "", "content is not a list")
+        case Form.OBJECT:
+            value = shown
+    return _answer(call, value, wanted, status=status)
 
 
 def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> web.Response:
     """A list, in the form the client accepts."""
     wanted = representation(call)
     resource = call.resource
-    if wanted.form is Form.TABLE:
-        value = table(
-            resource,
-            [table_row(call, stored.obj) for stored in items],
-            call.store.now(),
-            metadata=metadata,
-            include=call.query.get("includeObject", "Metadata"),
-        )
-        return json_response(value, warnings=call.warnings)
-    if wanted.form is Form.METADATA:
-        value = {
-            "kind": "PartialObjectMetadataList",
-            "apiVersion": "meta.k8s.io/v1",
-            "metadata": metadata,
-            "items": [partial_metadata(stored.obj) for stored in items],
-        }
-        return json_response(value, warnings=call.warnings)
-    raw: list[Any] = [_raw(call, stored) for stored in items]
-    value = {
-        "kind": f"{resource.kind}List",
-        "apiVersion": resource.api_version,
-        "metadata": metadata,
-        "items": raw,
-    }
-    return json_response(value, warnings=call.warnings)
+    if resource.custom and wanted.form is Form.OBJECT:
+        metadata.setdefault("continue", "")
+    match wanted.form:
+        case Form.TABLE:
+            value: Any = table(
+                resource,
+                [table_row(call, stored.obj) for stored in items],
+                call.store.now(),
+                metadata=metadata,
+                include=call.query.get("includeObject", "Metadata"),
+                api_version=wanted.api_version,
+            )
+        case Form.METADATA:
+            shown = "*unstructured.UnstructuredList" if resource.custom else f"*{go_name(resource)}List"
+            raise not_acceptable(f"you requested PartialObjectMetadata, but the requested object is a list ({shown})")
+        case Form.METADATA_LIST:
+            value = {
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": wanted.api_version,
+                "metadata": metadata,
+                "items": [partial_metadata(stored.obj, wanted.api_version) for stored in items],
+            }
+        case Form.OBJECT:
+            value = {
+                "kind": f"{resource.kind}List",
+                "apiVersion": resource.api_version,
+                "metadata": metadata,
+                "items": [_item(call, stored) for stored in items],
+            }
+    return _answer(call, value, wanted)
 
 
-def _raw(call: Call, stored: Stored) -> Any:
+def go_name(resource: Resource) -> str:
+    """What a built-in kind is called inside a real API server, such as ``core.ConfigMap``; messages show it."""
+    return f"{resource.group.split('.')[0] or 'core'}.{resource.kind}"
+
+
+def _item(call: Call, stored: Stored) -> Any:
+    """An object in a list; those of built-in kinds leave out apiVersion and kind, which the list has."""
     shown = in_version(call, stored.obj)
+    if not call.resource.custom:
+        return {name: value for name, value in shown.items() if name not in ("apiVersion", "kind")}
     return msgspec.Raw(stored.encoded) if shown is stored.obj else shown
 
 

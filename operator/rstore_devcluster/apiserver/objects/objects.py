@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rstore_devcluster.apiserver.http.errors import ApiError, not_found
+from rstore_devcluster.apiserver.http.errors import not_found, too_large_version
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.objects.selectors import compile_selector
@@ -14,11 +14,13 @@ from rstore_devcluster.apiserver.storage.history import Change, History, Stored,
 from rstore_devcluster.apiserver.storage.persistence import Memory, Persistence
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+FIRST_VERSION = 100
+"""The resourceVersion that a new store begins after; what is older counts as compacted, from the start."""
 
 
 @dataclass(frozen=True)
 class ObjectList:
-    """A consistent list: items in order of (namespace, name), and the resourceVersion to watch from."""
+    """A consistent list: items in order of ``namespace/name``, and the resourceVersion to watch from."""
 
     items: list[JsonObject]
     resource_version: str
@@ -47,7 +49,7 @@ class Objects:
         self._objects: dict[str, dict[tuple[str, str], Stored]] = {}
         self._histories: dict[str, History] = {}
         self._observers: dict[str, list[Callable[[Change], None]]] = {}
-        self._counter = max(1, self._persistence.counter())
+        self._counter = max(FIRST_VERSION, self._persistence.counter())
         for key, obj in self._persistence.load():
             stored = Stored(obj)
             self._objects.setdefault(key, {})[(stored.namespace, stored.name)] = stored
@@ -86,9 +88,14 @@ class Objects:
         return self._objects.get(key, {}).get((namespace, name))
 
     def peek_all(self, key: str, namespace: str = "") -> list[Stored]:
-        """All stored versions, ordered by (namespace, name); not to be modified."""
-        objects = self._objects.get(key, {})
-        return [objects[at] for at in sorted(objects) if not namespace or at[0] == namespace]
+        """All stored versions, in order of ``namespace/name``; not to be modified."""
+        return _in_order(self._objects.get(key, {}), namespace)
+
+    def peek_all_at(self, key: str, namespace: str, resource_version: int) -> list[Stored]:
+        """All stored versions as they were at a resourceVersion; raises 410 when that is no longer kept, or 504."""
+        if resource_version > self._counter:
+            raise too_large_version(resource_version, self._counter)
+        return _in_order(self._history(key).undone(self._objects.get(key, {}), resource_version), namespace)
 
     def get(self, key: str, namespace: str | None, name: str) -> JsonObject:
         """One object; raises 404."""
@@ -104,7 +111,7 @@ class Objects:
     ) -> ObjectList:
         """All objects of a resource (of one namespace, where given) that match the selectors."""
         resource = self.registry.by_key(key)
-        matcher = compile_selector(label_selector, field_selector, resource.selectable_fields, resource.kind)
+        matcher = compile_selector(label_selector, field_selector, resource)
         found = [
             copy_json(stored.obj)
             for stored in self.peek_all(key, namespace or "")
@@ -126,20 +133,14 @@ class Objects:
 
         ``send_initial_events`` ends the present objects with a bookmark, as watch-lists have it. Raises 410 when
         changes since ``resource_version`` are no longer kept; the same is raised later by a watch that falls behind.
+        A version of the future is waited for.
         """
         resource = self.registry.by_key(key)
-        matcher = compile_selector(label_selector, field_selector, resource.selectable_fields, resource.kind)
+        matcher = compile_selector(label_selector, field_selector, resource)
         history = self._history(key)
         initial: list[Stored] = []
         end: Stored | None = None
         start = int(resource_version or 0)
-        if start > self._counter:
-            raise ApiError(
-                504,
-                "Timeout",
-                f"Too large resource version: {start}, current: {self._counter}",
-                details={"retryAfterSeconds": 1},
-            )
         if start == 0 or send_initial_events:
             initial = [s for s in self.peek_all(key, namespace or "") if matcher is None or matcher(s.obj)]
             position = history.end
@@ -150,6 +151,7 @@ class Objects:
         return Watch(
             history,
             position,
+            after=start,
             initial=initial,
             initial_end=end,
             namespace=namespace or "",
@@ -159,7 +161,7 @@ class Objects:
 
     def bookmark(self, resource: Resource, annotations: dict[str, str] | None = None) -> Stored:
         """The object of a BOOKMARK event at the present resourceVersion."""
-        metadata: JsonObject = {"name": "", "resourceVersion": str(self._counter), "creationTimestamp": None}
+        metadata: JsonObject = {"name": "", "resourceVersion": str(self._counter)}
         if annotations:
             metadata["annotations"] = annotations
         stored = Stored({"kind": resource.kind, "apiVersion": resource.stored_api_version, "metadata": metadata})
@@ -196,13 +198,19 @@ class Objects:
             return obj
         version = self._counter + 1
         obj["metadata"]["resourceVersion"] = str(version)
+        last = {**before.obj, "metadata": {**before.obj["metadata"], "resourceVersion": str(version)}}
         self._persistence.remove(resource.key, before.namespace, before.name, version)
         self._counter = version
         del self._objects[resource.key][(before.namespace, before.name)]
-        self._announce(resource.key, Change(version, before, Stored(obj), deleted=True))
+        self._announce(resource.key, Change(version, before, Stored(last), deleted=True))
         return copy_json(obj)  # type: ignore[no-any-return]
 
     def _announce(self, key: str, change: Change) -> None:
         self._history(key).append(change)
         for callback in self._observers.get(key, ()):
             callback(change)
+
+
+def _in_order(objects: dict[tuple[str, str], Stored], namespace: str) -> list[Stored]:
+    chosen = objects if not namespace else [at for at in objects if at[0] == namespace]
+    return [objects[at] for at in sorted(chosen, key="/".join)]

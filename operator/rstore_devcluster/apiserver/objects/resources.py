@@ -38,7 +38,7 @@ class Resource:
     generation: bool = False
     """Whether ``metadata.generation`` counts changes outside metadata and status."""
     field_labels: frozenset[str] = frozenset()
-    """Fields a field selector may name, beside ``metadata.name`` and ``metadata.namespace``."""
+    """Fields of a custom resource that a field selector may name, beside name and namespace."""
     verbs: tuple[str, ...] = ALL_VERBS
     singular: str = ""
     model: str = ""
@@ -84,12 +84,6 @@ class Resource:
         """Singular name for discovery."""
         return self.singular or self.kind.lower()
 
-    @property
-    def selectable_fields(self) -> frozenset[str]:
-        """All fields a field selector may name."""
-        names = {"metadata.name"} | ({"metadata.namespace"} if self.namespaced else set())
-        return self.field_labels | names
-
     def names(self) -> frozenset[str]:
         """Every name a person may use for it."""
         return frozenset({self.plural, self.singular_name, *self.short_names})
@@ -109,7 +103,6 @@ def _table() -> Iterable[Resource]:
         namespaced=False,
         short_names=("ns",),
         subresources=frozenset({"status", "finalize"}),
-        field_labels=frozenset({"status.phase"}),
     )
     yield core(
         "nodes",
@@ -117,7 +110,6 @@ def _table() -> Iterable[Resource]:
         namespaced=False,
         short_names=("no",),
         subresources=status,
-        field_labels=frozenset({"spec.unschedulable"}),
     )
     yield core(
         "pods",
@@ -126,10 +118,6 @@ def _table() -> Iterable[Resource]:
         categories=workload,
         generation=True,
         subresources=frozenset({"status", "log", "portforward", "exec", "attach", "binding", "eviction", "proxy"}),
-        field_labels=frozenset(
-            {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"}
-            | {"status.phase", "status.podIP", "status.nominatedNodeName"}
-        ),
     )
     yield core(
         "services",
@@ -137,21 +125,16 @@ def _table() -> Iterable[Resource]:
         short_names=("svc",),
         categories=workload,
         subresources=status,
-        field_labels=frozenset({"spec.clusterIP", "spec.type"}),
     )
     yield core("endpoints", "Endpoints", short_names=("ep",), singular="endpoints")
     yield core("configmaps", "ConfigMap", short_names=("cm",))
-    yield core("secrets", "Secret", field_labels=frozenset({"type"}))
+    yield core("secrets", "Secret")
     yield core("serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=frozenset({"token"}))
     yield core(
         "events",
         "Event",
         short_names=("ev",),
         model="CoreV1Event",
-        field_labels=frozenset(
-            {f"involvedObject.{name}" for name in ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion")}
-            | {"involvedObject.fieldPath", "reason", "reportingComponent", "source", "type"}
-        ),
     )
     yield core("persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",), subresources=status)
     yield core("persistentvolumes", "PersistentVolume", namespaced=False, short_names=("pv",), subresources=status)

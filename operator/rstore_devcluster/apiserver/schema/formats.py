@@ -27,9 +27,9 @@ PORT_RANGE = "must be between 1 and 65535, inclusive"
 NO_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
-def too_long(limit: int) -> str:
-    """The complaint about a text of more than ``limit`` characters."""
-    return f"must be no more than {limit} characters"
+def too_long(limit: int, unit: str = "characters") -> str:
+    """The complaint about a text of more than ``limit`` characters (or bytes)."""
+    return f"must be no more than {limit} {unit}"
 
 
 def mismatch(rule: str, pattern: str, *examples: str) -> str:
@@ -39,11 +39,11 @@ def mismatch(rule: str, pattern: str, *examples: str) -> str:
     return f"{rule} ({lead}regex used for validation is '{pattern}')"
 
 
-def _check(pattern: str, complaint: str, limit: int = 0) -> Check:
+def _check(pattern: str, complaint: str, limit: int = 0, unit: str = "characters") -> Check:
     compiled = re.compile(pattern)
 
     def check(text: str) -> list[str]:
-        problems = [too_long(limit)] if limit and len(text) > limit else []
+        problems = [too_long(limit, unit)] if limit and len(text) > limit else []
         return problems if compiled.fullmatch(text) else [*problems, complaint]
 
     return check
@@ -92,6 +92,7 @@ label_value = _check(
         "12345",
     ),
     63,
+    "bytes",
 )
 percentage = _check(
     _PERCENT,
@@ -149,6 +150,14 @@ def qualified_name(text: str) -> list[str]:
         *(f"prefix part {problem}" for problem in problems),
         *empty,
         *(f"name part {problem}" for problem in _name_part(name)),
+    ]
+
+
+def label_key(text: str) -> list[str]:
+    """What is wrong with the key of a label, which is a qualified name."""
+    return [
+        problem.replace("a qualified name", "a valid label key").replace(too_long(63), too_long(63, "bytes"))
+        for problem in qualified_name(text)
     ]
 
 

@@ -48,7 +48,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Change:
-    """One write: what was stored before and after (``after`` of a deletion is the last state)."""
+    """One write: what was stored before and after; after a deletion, what was stored before with a new version."""
 
     resource_version: int
     before: Stored | None
@@ -118,6 +118,21 @@ class History:
         index = position - self._base
         return self._changes[index] if index < len(self._changes) else None
 
+    def undone(self, objects: dict[tuple[str, str], Stored], resource_version: int) -> dict[tuple[str, str], Stored]:
+        """The objects as they were at a resourceVersion; raises 410 when changes since then were dropped."""
+        if resource_version < self._floor:
+            raise expired("The resourceVersion for the provided list is too old.")
+        earlier = dict(objects)
+        for change in reversed(self._changes):
+            if change.resource_version <= resource_version:
+                break
+            at = (change.after.namespace, change.after.name)
+            if change.before is None:
+                earlier.pop(at, None)
+            else:
+                earlier[at] = change.before
+        return earlier
+
     def listen(self, wakeup: asyncio.Event) -> None:
         """Set ``wakeup`` at every change, until ``forget``."""
         self._wakeups.add(wakeup)
@@ -141,6 +156,7 @@ class Watch:
         history: History,
         position: int,
         *,
+        after: int,
         initial: list[Stored],
         initial_end: Stored | None,
         namespace: str,
@@ -149,6 +165,7 @@ class Watch:
     ) -> None:
         self._history = history
         self._position = position
+        self._after = after
         self._initial = list(reversed(initial))
         self._initial_end = initial_end
         self._namespace = namespace
@@ -189,6 +206,8 @@ class Watch:
         return None
 
     def _event(self, change: Change) -> WatchEvent | None:
+        if change.resource_version <= self._after:
+            return None
         if self._namespace and change.after.namespace != self._namespace:
             return None
         matcher = self._matcher
@@ -200,9 +219,8 @@ class Watch:
             return None
         if change.deleted:
             return WatchEvent(DELETED, change.after)
-        gone = copy_json(change.before.obj)
-        gone["metadata"]["resourceVersion"] = str(change.resource_version)
-        return WatchEvent(DELETED, Stored(gone))
+        metadata = {**change.before.obj["metadata"], "resourceVersion": str(change.resource_version)}
+        return WatchEvent(DELETED, Stored({**change.before.obj, "metadata": metadata}))
 
     async def next(self, timeout_seconds: float | None = None) -> WatchEvent | None:
         """The next event; None when the watch was closed or the time passed. Raises 410 when it fell behind."""
