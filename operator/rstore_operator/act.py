@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from rstore_operator.observe import ChildView
 from rstore_operator.planning.actions import (
     Action,
     AddMember,
+    Adopt,
     Apply,
     Bootstrap,
     Delete,
@@ -31,6 +32,7 @@ from rstore_operator.planning.actions import (
     HandOver,
     IssueAuthority,
     IssueCertificate,
+    LookUp,
     Notice,
     Promote,
     PushTopology,
@@ -40,6 +42,7 @@ from rstore_operator.planning.actions import (
 )
 from rstore_operator.planning.children import key_pair
 from rstore_operator.planning.observed import ChildKey, FenceAnswer
+from rstore_operator.planning.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import secrets
 from rstore_operator.specs.labels import SPEC_HASH
@@ -59,6 +62,14 @@ class KubernetesApi(Protocol):
 
     async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """A child, or None."""
+
+    async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A PersistentVolumeClaim, or None."""
+
+    async def set_owners(
+        self, kind: str, namespace: str, name: str, owners: Sequence[Mapping[str, Any]], resource_version: str
+    ) -> dict[str, Any]:
+        """Replace the owner references of a child."""
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply."""
@@ -135,6 +146,11 @@ class Actor:
     async def _do(self, action: Action, children: Mapping[ChildKey, Mapping[str, Any]]) -> tuple[Notice, ...]:
         if isinstance(action, Apply):
             return await self._apply(action, children)
+        if isinstance(action, LookUp):
+            await self._look_up(action)
+            return ()
+        if isinstance(action, Adopt):
+            return await self._adopt(action)
         if isinstance(action, Delete):
             kind, name = action.key
             await self._api.delete_child(kind, self._ref.namespace, name, action.uid)
@@ -164,15 +180,27 @@ class Actor:
         reason = "DriftRepaired" if action.change == "drift" else "Updated"
         return (Notice(reason, f"{kind} {name}"),)
 
+    async def _look_up(self, action: LookUp) -> None:
+        for key in action.keys:
+            kind, name = key
+            if kind != CLAIM:
+                self._view.asked(key, await self._api.get_child(kind, self._ref.namespace, name))
+                continue
+            claim = await self._api.get_claim(self._ref.namespace, name)
+            self._view.asked_claim(key, action.regions.get(key, ""), claim)
+
+    async def _adopt(self, action: Adopt) -> tuple[Notice, ...]:
+        kind, name = action.key
+        owners = adopted_owners(self._ref, action.body)
+        version = action.body["metadata"].get("resourceVersion", "")
+        after = await self._api.set_owners(kind, self._ref.namespace, name, owners, version)
+        self._view.wrote(action.key, action.body, {**after, "kind": kind}, "")
+        log.info("adopted", kind=kind, name=name)
+        return (Notice("Adopted", f"{kind} {name}"),)
+
     async def _free(self, key: ChildKey, children: Mapping[ChildKey, Mapping[str, Any]]) -> bool:
-        """Whether the name is ours to use. An object without our labels is not watched, so it is asked for."""
-        if key in children:
-            return True
-        live = await self._api.get_child(key[0], self._ref.namespace, key[1])
-        if live is None or self._view.is_ours(live):
-            return True
-        self._view.taken(key)
-        return False
+        """Whether the name is still ours to use: it may have been taken since it was asked for."""
+        return key in children or self._view.asked(key, await self._api.get_child(key[0], self._ref.namespace, key[1]))
 
     async def _issue(
         self, action: IssueAuthority | IssueCertificate, children: Mapping[ChildKey, Mapping[str, Any]]
@@ -287,6 +315,10 @@ def _describe(action: Action) -> str:
     if isinstance(action, Apply | Delete | IssueAuthority | IssueCertificate):
         verb = {Apply: "apply", Delete: "delete"}.get(type(action), "issue")
         return f"{verb} {action.key[0]} {action.key[1]}"
+    if isinstance(action, LookUp):
+        return "look up names"
+    if isinstance(action, Adopt):
+        return f"adopt {action.key[0]} {action.key[1]}"
     if isinstance(action, RemoveAnnotations):
         return f"remove {', '.join(sorted(action.values))}"
     return f"{type(action).__name__} {action.region}"

@@ -13,14 +13,15 @@ from rstore_api.tls import TlsPem
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.planning.children import secret_value
 from rstore_operator.planning.observed import ChildKey, Observed, Pod, RegionObserved
+from rstore_operator.planning.ownership import Standing, claim_holder, holder, standing
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names, secrets
 from rstore_operator.specs.labels import REGION_LABEL
 
 WRITTEN_SECONDS = 5.0
 """How long an object that we wrote counts as there although the watch has not shown it yet."""
-FOREIGN_SECONDS = 10.0
-"""How long a name counts as taken before we look again."""
+ASKED_SECONDS = 10.0
+"""How long a name counts as taken, or as free, before it is asked for again."""
 
 Body = Mapping[str, Any]
 _VERSION = re.compile("[0-9]{1,39}")
@@ -33,6 +34,25 @@ class _Written:
     at: float
 
 
+@dataclass
+class _Asked:
+    """What was there when the name was asked for: ``holder`` is "" when nobody has it."""
+
+    holder: str
+    orphan: Body | None
+    at: float
+
+
+@dataclass(frozen=True)
+class Joined:
+    """See the fields of the same names in :class:`Observed`."""
+
+    children: Mapping[ChildKey, Body]
+    foreign: Mapping[ChildKey, str]
+    orphans: Mapping[ChildKey, Body]
+    free: frozenset[ChildKey]
+
+
 class ChildView:
     """The store's children: as the watch shows them, ahead of it where we have just written."""
 
@@ -40,7 +60,7 @@ class ChildView:
         self._ref = ref
         self._clock = clock
         self._written: dict[ChildKey, _Written] = {}
-        self._foreign: dict[ChildKey, float] = {}
+        self._asked: dict[ChildKey, _Asked] = {}
         self.settled: dict[ChildKey, tuple[str, str]] = {}
 
     def wrote(self, key: ChildKey, before: Body | None, after: Body, manifest_hash: str) -> None:
@@ -55,36 +75,60 @@ class ChildView:
     def deleted(self, key: ChildKey) -> None:
         """We deleted it."""
         self._written.pop(key, None)
+        self._asked.pop(key, None)
         self.settled.pop(key, None)
 
-    def taken(self, key: ChildKey) -> None:
-        """Somebody else's object has the name."""
-        self._foreign[key] = self._clock()
+    def asked(self, key: ChildKey, body: Body | None) -> bool:
+        """That name was asked for, and this object has it. Whether we may make an object of that name.
 
-    def join(self, watched: Iterable[Body]) -> tuple[dict[ChildKey, Body], frozenset[ChildKey]]:
-        """Our children, and the names that are taken."""
+        An object without our labels is not watched; one of ours that the watch has not shown yet counts as there.
+        """
+        now = self._clock()
+        if body is None:
+            self._asked[key] = _Asked("", None, now)
+            return True
+        whose = standing(self._ref, key, body)
+        if whose is Standing.OURS:
+            self._written[key] = _Written({**body, "kind": key[0]}, now)
+            self._asked.pop(key, None)
+            return True
+        self._asked[key] = _Asked(holder(body), body if whose is Standing.ORPHAN else None, now)
+        return False
+
+    def asked_claim(self, key: ChildKey, region: str, body: Body | None) -> None:
+        """A claim that a pod of the region would get was asked for."""
+        whose = claim_holder(self._ref, region, body) if body is not None else ""
+        self._asked[key] = _Asked(whose, None, self._clock())
+
+    def join(self, watched: Iterable[Body]) -> Joined:
+        """Our children, orphans of this store, and which names are taken or free."""
         now = self._clock()
         children: dict[ChildKey, Body] = {}
-        foreign = {key for key, at in self._foreign.items() if now - at < FOREIGN_SECONDS}
-        self._foreign = {key: self._foreign[key] for key in foreign}
+        self._asked = {key: asked for key, asked in self._asked.items() if now - asked.at < ASKED_SECONDS}
+        foreign = {key: asked.holder for key, asked in self._asked.items() if asked.holder and asked.orphan is None}
+        orphans = {key: asked.orphan for key, asked in self._asked.items() if asked.orphan is not None}
         for body in watched:
             key = (str(body.get("kind", "")), str(body["metadata"]["name"]))
-            if self.is_ours(body):
+            whose = standing(self._ref, key, body)
+            if whose is Standing.OURS:
                 children[key] = body
+            elif whose is Standing.ORPHAN:
+                orphans[key] = body
             else:
-                foreign.add(key)
+                foreign[key] = holder(body)
         for key, written in list(self._written.items()):
             seen = children.get(key)
             if (seen is not None and _version(seen) >= _version(written.body)) or now - written.at > WRITTEN_SECONDS:
                 del self._written[key]
             else:
                 children[key] = written.body
-        return children, frozenset(foreign)
-
-    def is_ours(self, body: Body) -> bool:
-        """Whether this very store object is its controlling owner."""
-        owners = body.get("metadata", {}).get("ownerReferences") or []
-        return any(owner.get("uid") == self._ref.uid and owner.get("controller") for owner in owners)
+        free = frozenset(key for key, asked in self._asked.items() if not asked.holder)
+        return Joined(
+            children,
+            {key: whose for key, whose in foreign.items() if key not in children},
+            {key: body for key, body in orphans.items() if key not in children},
+            free,
+        )
 
 
 def _version(body: Body) -> int:
@@ -138,8 +182,8 @@ async def observe(
     patience_seconds: float,
 ) -> Observed:
     """Look at everything once. ``ask`` picks the replicas that are asked anew, and waited for so long at most."""
-    children, foreign = view.join(watched_children)
-    await replicas.use(operator_credentials(ref.name, children))
+    joined = view.join(watched_children)
+    await replicas.use(operator_credentials(ref.name, joined.children))
     pods = [pod for pod in map(read_pod, watched_pods) if pod is not None]
     statuses = await replicas.statuses(pods, ask, patience_seconds=patience_seconds)
     regions = {
@@ -150,4 +194,10 @@ async def observe(
         )
         for region in {pod.region for pod in pods}
     }
-    return Observed(regions=regions, children=children, foreign=foreign)
+    return Observed(
+        regions=regions,
+        children=joined.children,
+        foreign=joined.foreign,
+        orphans=joined.orphans,
+        free=joined.free,
+    )

@@ -31,6 +31,7 @@ from rstore_operator.planning.conditions import Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
+from rstore_operator.planning.naming import NAMING_PROBLEMS
 from rstore_operator.planning.not_connected import not_connected
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.observed import Observed, RegionTopology
@@ -302,12 +303,9 @@ class _Planner:
             self.given.settled,
             self.given.now,
         )
-        problems: Problems = ()
-        if children.foreign:
-            listed = ", ".join(f"{kind}/{name}" for kind, name in children.foreign)
-            message = f"these objects exist and are not this store's; rename or remove: {listed}"
-            problems = (("NameTaken", message),)
-        return (() if frozen else children.actions), problems
+        if frozen:
+            return (), children.problems
+        return children.actions, children.problems
 
     def _other_problems(self, bootstrap: BootstrapPlan) -> Problems:
         problems = (
@@ -346,7 +344,9 @@ class _Planner:
             not_connected=not_connected(regions, self.observed, self.before),
             intent=progressed.intent,
             in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),
-            waiting=bootstrap.waiting,
+            waiting=next((text for reason, text in problems if reason in NAMING_PROBLEMS), bootstrap.waiting)
+            if bootstrap.waiting
+            else "",
             problems=problems,
             pending_changes=pending,
             replica_changes=self.effective.replica_changes if self.effective else (),

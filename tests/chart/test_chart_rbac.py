@@ -34,6 +34,7 @@ USED: dict[tuple[str, str], set[str]] = {
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
     ("", "pods"): {"list", "watch"},
+    ("", "persistentvolumeclaims"): {"get"},  # whose data a volume holds
     ("", "events"): {"create"},
 }
 
@@ -114,8 +115,10 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
     await api.remove_annotations("n", "orders", {"a": "b"})
     for kind in k8s.CHILD_PATHS:
         await api.get_child(kind, "n", "x")
+        await api.set_owners(kind, "n", "x", [], "1")
         await api.apply({"kind": kind, "metadata": {"namespace": "n", "name": "x"}})
         await api.delete_child(kind, "n", "x", "uid")
+    await api.get_claim("n", "x")
     await api.post_event(STORE, "1", "Reason", "message", False, datetime.now(UTC))
     return api.asked
 
@@ -155,6 +158,8 @@ def test_every_method_of_the_operators_client_is_in_this_test() -> None:
         "patch_status",
         "remove_annotations",
         "get_child",
+        "get_claim",
+        "set_owners",
         "apply",
         "delete_child",
         "post_event",

@@ -28,6 +28,10 @@ this list with what the code asks for.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# Whose data a volume holds is looked at before a pod gets it.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -115,6 +115,23 @@ class Kubernetes:
             if error.not_found:
                 return None
             raise
+
+    async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A PersistentVolumeClaim, or None when there is none."""
+        try:
+            return await self._request("GET", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}")
+        except KubernetesError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def set_owners(
+        self, kind: str, namespace: str, name: str, owners: Sequence[Mapping[str, Any]], resource_version: str
+    ) -> dict[str, Any]:
+        """Replace its owner references, if it still is of that version; the new object comes back."""
+        body = {"metadata": {"resourceVersion": resource_version, "ownerReferences": list(owners)}}
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("PATCH", _child_path(kind, namespace, name), _MERGE, body, query)
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply; fields that others set and that we want otherwise become ours."""

@@ -29,6 +29,23 @@ class Apply:
 
 
 @dataclass(frozen=True)
+class LookUp:
+    """Ask for objects by name, whoever they belong to, before something with these names is made."""
+
+    keys: tuple[ChildKey, ...]
+    regions: Mapping[ChildKey, str]
+    """The regions to which claims among them would belong."""
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Make the store the owner of an orphan, if it still is as it was seen."""
+
+    key: ChildKey
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Delete:
     """Delete a child, if it still is the one that was seen."""
 
@@ -169,7 +186,7 @@ class RemoveAnnotations:
 
 RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease | AddMember | RemoveMember | HandOver
 """What a region's leader is asked to do."""
-Action = Apply | Delete | IssueAuthority | IssueCertificate | RemoveAnnotations | RegionCall
+Action = Apply | LookUp | Adopt | Delete | IssueAuthority | IssueCertificate | RemoveAnnotations | RegionCall
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,19 @@ from datetime import datetime
 from typing import Any
 
 from rstore_operator.cluster.certificates import KeyPair, authority_problem, certificate_problem
-from rstore_operator.planning.actions import Action, Apply, CertificateRequest, Delete, IssueAuthority, IssueCertificate
+from rstore_operator.planning.actions import (
+    Action,
+    Adopt,
+    Apply,
+    CertificateRequest,
+    Delete,
+    IssueAuthority,
+    IssueCertificate,
+    LookUp,
+)
 from rstore_operator.planning.compare import change_needed
 from rstore_operator.planning.effective import Effective
+from rstore_operator.planning.naming import Naming, name_objects
 from rstore_operator.planning.observed import ChildKey, Observed
 from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.specs import names, secrets
@@ -29,10 +39,10 @@ Settled = Mapping[ChildKey, tuple[str, str]]
 
 @dataclass(frozen=True)
 class ChildrenPlan:
-    """What to do; ``foreign`` are names that we need and that somebody else has."""
+    """What to do, and what is wrong with names and volumes: reasons and messages."""
 
     actions: tuple[Action, ...]
-    foreign: tuple[ChildKey, ...]
+    problems: tuple[tuple[str, str], ...]
 
 
 def plan_children(
@@ -49,22 +59,29 @@ def plan_children(
 
     Without an effective spec (it is invalid) only the Service that follows the primary region is looked after.
     """
-    actions: list[Action] = []
-    foreign: list[ChildKey] = []
+    naming = name_objects(ref, effective.spec.regions if effective is not None else (), observed)
+    actions: list[Action] = [LookUp(naming.look_up, naming.claims)] if naming.look_up else []
+    actions += [Adopt(key, observed.orphans[key]) for key in naming.adopt]
     for manifest in _manifests(ref, effective, primary_region, image, observed):
         key = (manifest["kind"], manifest["metadata"]["name"])
-        if key in observed.foreign:
-            foreign.append(key)
-            continue
         change = _change(manifest, key, observed, settled)
-        if change:
+        if change and _may(key, manifest, change, naming, observed):
             actions.append(Apply(key, manifest, change))
     for action in _certificates(ref, effective, certificates, observed, now) if effective is not None else ():
-        if action.key in observed.foreign:
-            foreign.append(action.key)
-        else:
+        change = action.change if isinstance(action, IssueCertificate) else "create"
+        if _may(action.key, action.manifest, change, naming, observed):
             actions.append(action)
-    return ChildrenPlan(tuple(actions), tuple(foreign))
+    return ChildrenPlan(tuple(actions), naming.problems)
+
+
+def _may(key: ChildKey, manifest: Mapping[str, Any], change: str, naming: Naming, observed: Observed) -> bool:
+    """Whether the name, and the volumes that come with it, are known to be the store's own."""
+    if key in observed.foreign or key in observed.orphans or key in naming.shared:
+        return False
+    part = manifest["metadata"]["labels"].get(REGION_LABEL, "")
+    if change == "create" and part in naming.held_back:
+        return False
+    return key[0] != "StatefulSet" or part not in naming.not_grown
 
 
 def _change(manifest: Mapping[str, Any], key: ChildKey, observed: Observed, settled: Settled) -> str:

@@ -213,11 +213,15 @@ class HashRound:
 
 @dataclass(frozen=True)
 class Observed:
-    """All of it. ``children`` are live objects that are ours, ``foreign`` names that somebody else's object has."""
+    """All of it. ``children`` are live objects that are ours, ``foreign`` names that somebody else's object has, and
+    who that is, ``orphans`` objects of this store that nobody controls."""
 
     regions: Mapping[str, RegionObserved] = field(default_factory=dict)
     children: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
-    foreign: frozenset[ChildKey] = frozenset()
+    foreign: Mapping[ChildKey, str] = field(default_factory=dict)
+    orphans: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
+    free: frozenset[ChildKey] | None = None
+    """Names that were asked for and that nobody has; None: every name that is not in the others."""
     silent_since: Mapping[str, datetime] = field(default_factory=dict)
     """Since when regions have been without a leader that answers, as far as this process has seen it."""
     without_lease_seconds: Mapping[str, float] = field(default_factory=dict)

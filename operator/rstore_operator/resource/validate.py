@@ -12,6 +12,8 @@ from rstore_operator.resource.units import parse_quantity
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+RESERVED_REGIONS = ("client", "operator", "ca")
+"""Secrets of a store that are no region's have these names."""
 _RESERVED_SUFFIX = "peers"
 
 
@@ -30,7 +32,7 @@ def validate(ref: StoreRef, spec: StoreSpec) -> tuple[Problem, ...]:
 
 def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
     if not _SERVICE_NAME.fullmatch(ref.name):
-        yield Problem("metadata.name", "must be lower case letters, digits and dashes, and begin with a letter")
+        yield Problem("metadata.name", "must begin with a letter and hold only lower case letters, digits and dashes")
     if len(spec.regions) > MAX_REGIONS:
         yield Problem("spec.regions", f"must list at most {MAX_REGIONS} regions")
     count = Counter(spec.region_names)
@@ -42,6 +44,8 @@ def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
             yield Problem(path, f"there is already a region {region.name!r}")
         if len(f"{ref.name}-{region.name}") > MAX_NAME_LENGTH:
             yield Problem(path, f"{ref.name}-{region.name} is longer than {MAX_NAME_LENGTH} characters")
+        if region.name in RESERVED_REGIONS:
+            yield Problem(path, "client, operator and ca are reserved, the store's certificates have these names")
         if any(region.name == f"{other}-{_RESERVED_SUFFIX}" for other in spec.region_names):
             yield Problem(path, f"the name of {region.name!r}'s Service is taken by another region's")
 

@@ -10,6 +10,7 @@ from typing import Any
 from rstore_operator.resource.model import API_VERSION, FIELD_MANAGER, GROUP, KIND, StoreRef
 
 STORE_LABEL = f"{GROUP}/store"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 REGION_LABEL = f"{GROUP}/region"
 SPEC_HASH = f"{GROUP}/spec-hash"
 CONFIG_HASH = f"{GROUP}/config-hash"
@@ -20,7 +21,7 @@ def common_labels(store: str, region: str | None = None) -> dict[str, str]:
     labels = {
         "app.kubernetes.io/name": "replicated-store",
         "app.kubernetes.io/instance": store,
-        "app.kubernetes.io/managed-by": FIELD_MANAGER,
+        MANAGED_BY: FIELD_MANAGER,
         STORE_LABEL: store,
     }
     if region is not None:
@@ -39,16 +40,19 @@ def metadata(ref: StoreRef, name: str, region: str | None = None) -> dict[str, A
         "name": name,
         "namespace": ref.namespace,
         "labels": common_labels(ref.name, region),
-        "ownerReferences": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "name": ref.name,
-                "uid": ref.uid,
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ],
+        "ownerReferences": [owner_reference(ref)],
+    }
+
+
+def owner_reference(ref: StoreRef) -> dict[str, Any]:
+    """The store as a child's controlling owner."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "name": ref.name,
+        "uid": ref.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
     }
 
 

@@ -47,6 +47,11 @@ def pod_names(store: str, region: str, replicas: int) -> tuple[str, ...]:
     return tuple(f"{store}-{region}-{ordinal}" for ordinal in range(replicas))
 
 
+def claim(store: str, region: str, ordinal: int) -> str:
+    """The claim of a pod's volume, as the StatefulSet names it."""
+    return f"data-{region_object(store, region)}-{ordinal}"
+
+
 def pod_host(store: str, region: str, namespace: str, pod: str) -> str:
     """A pod's host name; the resolver's search path adds the cluster's domain."""
     return f"{pod}.{peers_service(store, region)}.{namespace}.svc"

@@ -40,15 +40,16 @@ def status_problems(status: Body) -> list[str]:
     return [*found, *(f"{path} is not in the schema" for path in dropped)]
 
 
-def store_problems(body: Body, before: Body) -> list[str]:
-    """Why an edited object would be refused, by its schema and by its rules."""
+def store_problems(body: Body, before: Body | None) -> list[str]:
+    """Why an object, new where ``before`` is None, would be refused by its schema and by its rules."""
     schemas, store, _ = _schemas()
     whole = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(body)}
-    old = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(before)}
+    old = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(before)} if before is not None else None
     strategy = KindStrategy(schemas)
     dropped = prune(schemas.node(store), copy.deepcopy(whole))
     for one in (whole, old):
-        strategy.prepare(store, one, None, dry_run=False)
+        if one is not None:
+            strategy.prepare(store, one, None, dry_run=False)
     found = [str(cause) for cause in strategy.validate(store, whole, old)]
     return [*found, *(f"{path} is not in the schema" for path in dropped)]
 

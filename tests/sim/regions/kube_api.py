@@ -59,6 +59,9 @@ class ApiOf:
     async def get_child(self, kind: str, namespace: str, name: str) -> Body | None:
         return await self._ask("read a child", lambda: self._kube.objects.get((kind, name)))
 
+    async def get_claim(self, namespace: str, name: str) -> Body | None:
+        return await self._ask("read a claim", lambda: None)
+
     async def apply(self, manifest: Mapping[str, Any]) -> Body:
         return await self._ask("apply a child", lambda: self._kube.apply(manifest))
 

@@ -209,7 +209,7 @@ def test_an_apply_that_changed_nothing_is_not_repeated() -> None:
 
 def test_a_name_that_somebody_else_has_is_not_overwritten() -> None:
     world = World()
-    world.foreign = frozenset({("Service", "orders")})
+    world.foreign = {("Service", "orders"): "was made by somebody else"}
     for _ in range(3):
         assert not any(getattr(action, "key", None) == ("Service", "orders") for action in world.step().actions)
     assert condition(world, "Degraded")["reason"] == "NameTaken"

@@ -23,6 +23,7 @@ class FakeApi:
             "spec": copy.deepcopy(SPEC),
         }
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.claims: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
         self.events: list[str] = []
         self.messages: list[str] = []
@@ -65,6 +66,18 @@ class FakeApi:
 
     async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         return copy.deepcopy(self.objects.get((kind, name)))
+
+    async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
+        return copy.deepcopy(self.claims.get(name))
+
+    async def set_owners(self, kind: str, namespace: str, name: str, owners: Any, version: str) -> dict[str, Any]:
+        item = self.objects[kind, name]
+        if item["metadata"]["resourceVersion"] != version:
+            raise KubernetesError(409, "Conflict", "the object has been modified")
+        self.writes.append(f"adopt {kind}/{name}")
+        item["metadata"]["ownerReferences"] = copy.deepcopy(owners)
+        self._stamp(item)
+        return copy.deepcopy(item)
 
     async def apply(self, manifest: Any) -> dict[str, Any]:
         key = (manifest["kind"], manifest["metadata"]["name"])
@@ -256,18 +269,18 @@ def test_the_view_is_ahead_of_the_watch_where_we_wrote() -> None:
     new = {"kind": "Service", "metadata": {"name": "a", "resourceVersion": "7", "ownerReferences": owner}}
     key = ("Service", "a")
     view.wrote(key, old, new, "h")
-    assert view.join([old])[0][key] is new
+    assert view.join([old]).children[key] is new
     newer = copy.deepcopy(new)
     newer["metadata"]["resourceVersion"] = "9"
-    assert view.join([newer])[0][key] is newer
-    assert view.join([old])[0][key] is old, "what the watch has overtaken is forgotten"
+    assert view.join([newer]).children[key] is newer
+    assert view.join([old]).children[key] is old, "what the watch has overtaken is forgotten"
     view.wrote(key, old, new, "h")
     now[0] = 60.0
-    assert view.join([])[0] == {}, "a deletion wins after a while"
+    assert view.join([]).children == {}, "a deletion wins after a while"
     view.wrote(key, new, new, "h")
     assert view.settled[key] == ("h", "7")
     theirs = {"kind": "Service", "metadata": {"name": "b", "ownerReferences": [{"uid": "other", "controller": True}]}}
-    assert view.join([theirs])[1] == frozenset({("Service", "b")})
+    assert set(view.join([theirs]).foreign) == {("Service", "b")}
 
 
 def test_a_pod_is_read_as_the_kubelet_writes_it() -> None:

@@ -91,7 +91,8 @@ class World:
         self.status: dict = {}
         self.version = 1
         self.children: dict = {}
-        self.foreign: frozenset = frozenset()
+        self.foreign: dict = {}
+        self.orphans: dict = {}
         self.settled: dict = {}
         self.regions: dict[str, FakeRegion] = {}
         self.now = START
@@ -116,7 +117,7 @@ class World:
                 for i in range(region.replicas)
             )
             regions[region.name] = RegionObserved(region.name, pods, self._replicas(region) if region.up else ())
-        seen = Observed(regions=regions, children=dict(self.children), foreign=self.foreign)
+        seen = Observed(regions=regions, children=dict(self.children), foreign=self.foreign, orphans=self.orphans)
         clock = (self.now - START).total_seconds()
         self.without_stream = without_stream(self.without_stream, seen, clock)
         silent = {name: clock - since for name, (_, since) in self.without_stream.items()}
