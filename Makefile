@@ -23,6 +23,8 @@ SEEDS ?= 0-99
 SCOPE ?= region
 # What pytest is given besides: make test ARGS='-k switchover'
 ARGS ?=
+# Where `make e2e` runs: embedded, or existing (the cluster of KUBECONFIG; its nodes pull IMAGE_PREFIX/replicated-store-…)
+CLUSTER ?= embedded
 # Registry and path put before both image names: make images IMAGE_PREFIX=registry.example.com/team
 IMAGE_PREFIX ?=
 # Processes that `make test` and `make unit` spread the tests over.
@@ -65,8 +67,8 @@ test: setup ## every test that needs no root: unit, chart, images, embedded clus
 unit: setup ## the fast tests only
 	@$(BIN)/python -m pytest $(SPREAD) tests/unit $(ARGS)
 
-e2e: setup ## end to end on the embedded cluster only
-	@$(BIN)/python -m pytest tests/e2e $(ARGS)
+e2e: setup ## end to end on the embedded cluster; with CLUSTER=existing on the one that KUBECONFIG names
+	@RSTORE_E2E_CLUSTER='$(CLUSTER)' RSTORE_IMAGE_PREFIX='$(IMAGE_PREFIX)' $(BIN)/python -m pytest tests/e2e $(ARGS)
 
 sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|regions]
 	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)

@@ -1,4 +1,4 @@
-"""One embedded cluster, one operator installed by Helm, one store of three regions for all end-to-end tests."""
+"""One cluster, one operator installed by Helm, one store of three regions for all end-to-end tests."""
 
 from __future__ import annotations
 
@@ -11,20 +11,32 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from rstore_cli.demo.__main__ import dev_cluster
-from rstore_cli.demo.helm import Helm
+from e2e.cluster import EXISTING, OPERATOR_NAMESPACE, ClusterUnderTest, cluster_under_test
 from rstore_cli.demo.load import Load
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl, clean_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OPERATOR_NAMESPACE = "rstore-system"
+CHART = REPOSITORY / "charts" / "replicated-store-operator"
+left_out = pytest.StashKey[list[str]]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.e2e)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On an existing cluster, tests that need the embedded cluster's runner are left out, and named at the end."""
+    ours = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in ours:
+        item.add_marker(pytest.mark.e2e)
+    without = [item for item in ours if EXISTING and item.get_closest_marker("runner")]
+    items[:] = [item for item in items if item not in without]
+    config.stash[left_out] = [item.nodeid for item in without]
+    config.hook.pytest_deselected(items=without)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if names := config.stash.get(left_out, []):
+        terminalreporter.section(f"{len(names)} tests left out: they need the embedded cluster's runner")
+        for name in names:
+            terminalreporter.write_line(name)
 
 
 @pytest.fixture(scope="session")
@@ -34,22 +46,33 @@ def scratch() -> Path:
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(scratch: Path) -> Iterator[Path]:
-    with dev_cluster(scratch / "cluster", scratch.name, "--faults") as path:
-        yield path
+def cluster(scratch: Path) -> Iterator[ClusterUnderTest]:
+    with cluster_under_test(scratch) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")
-def kubectl(kubeconfig: Path) -> Kubectl:
-    return Kubectl(kubeconfig)
+def kubeconfig(cluster: ClusterUnderTest) -> Path:
+    return cluster.kubeconfig
 
 
 @pytest.fixture(scope="session")
-def operator(kubeconfig: Path) -> Kubectl:
+def data_dir(cluster: ClusterUnderTest) -> Path:
+    """Where the embedded cluster keeps its files; a test that uses it is marked ``runner``."""
+    assert cluster.data_dir is not None, "this test needs the marker `runner`"
+    return cluster.data_dir
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: ClusterUnderTest) -> Kubectl:
+    return cluster.kubectl()
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: ClusterUnderTest) -> Kubectl:
     """The operator is installed; the value is kubectl in its namespace."""
-    helm = Helm(kubeconfig, "rstore", OPERATOR_NAMESPACE)
-    helm.install(REPOSITORY / "charts" / "replicated-store-operator", {})
-    return Kubectl(kubeconfig, OPERATOR_NAMESPACE)
+    cluster.helm().install(CHART, cluster.values)
+    return cluster.kubectl(OPERATOR_NAMESPACE)
 
 
 @pytest.fixture(scope="session")

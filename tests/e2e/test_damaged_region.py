@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import lmdb
+import pytest
 import yaml
 from rstore_cli.demo.load import wait_until
 from rstore_cli.demo.store import Store
+
+pytestmark = pytest.mark.runner
 
 MANIFEST = yaml.safe_dump(
     {

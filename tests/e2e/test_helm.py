@@ -6,16 +6,15 @@ import asyncio
 import json
 
 import pytest
-from e2e.conftest import OPERATOR_NAMESPACE, REPOSITORY
+from e2e.cluster import OPERATOR_NAMESPACE, ClusterUnderTest
+from e2e.conftest import CHART
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import wait_until
 
-CHART = REPOSITORY / "charts" / "replicated-store-operator"
-
 
 @pytest.fixture
-def helm(kubeconfig) -> Helm:
-    return Helm(kubeconfig, "rstore", OPERATOR_NAMESPACE)
+def helm(cluster: ClusterUnderTest) -> Helm:
+    return cluster.helm()
 
 
 def account(operator) -> str:
@@ -37,7 +36,7 @@ async def test_the_chart_gives_the_operator_what_it_needs_and_no_more(store, ope
 
 
 async def test_replicas_have_no_rights_and_no_token(store):
-    who = f"system:serviceaccount:default:{store.name}"
+    who = f"system:serviceaccount:{store.kubectl.namespace}:{store.name}"
     for verb, resource in [("get", "secrets"), ("list", "pods"), ("get", "replicatedstores.replicatedstore.io")]:
         done = store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={who}")
         assert done.stdout.strip() == "no", (verb, resource)
@@ -49,11 +48,11 @@ async def test_replicas_have_no_rights_and_no_token(store):
         assert not any(mount["mountPath"].startswith("/var/run/secrets") for mount in mounts)
 
 
-async def test_an_upgrade_replaces_the_operator_and_disturbs_no_store(store, load, operator, helm):
+async def test_an_upgrade_replaces_the_operator_and_disturbs_no_store(store, load, operator, helm, cluster):
     before = {pod["metadata"]["uid"] for pod in operator.get("pods")["items"]}
     replicas = await replica_pods(store)
     async with load.running() as running:
-        await asyncio.to_thread(helm.upgrade, CHART, {"logLevel": "warning"})
+        await asyncio.to_thread(helm.upgrade, CHART, {**cluster.values, "logLevel": "warning"})
 
         async def replaced() -> bool:
             pods = operator.get("pods")["items"]
@@ -68,7 +67,7 @@ async def test_an_upgrade_replaces_the_operator_and_disturbs_no_store(store, loa
     assert await replica_pods(store) == replicas
 
 
-async def test_after_an_uninstall_stores_run_on_and_an_install_takes_them_up(store, load, operator, helm):
+async def test_after_an_uninstall_stores_run_on_and_an_install_takes_them_up(store, load, operator, helm, cluster):
     replicas = await replica_pods(store)
     epoch = (await store.status())["epoch"]
     async with load.running() as running:
@@ -85,7 +84,7 @@ async def test_after_an_uninstall_stores_run_on_and_an_install_takes_them_up(sto
             assert (await store.object())["metadata"]["name"] == store.name  # the CRD stays, and with it every store
             await running.wait_acknowledged(50, timeout_seconds=30)
         finally:
-            await asyncio.to_thread(helm.install, CHART, {})
+            await asyncio.to_thread(helm.install, CHART, cluster.values)
     await store.wait_steady()
     assert await replica_pods(store) == replicas
     assert (await store.status())["epoch"] == epoch

@@ -8,6 +8,8 @@ import json
 import pytest
 from rstore_cli.demo.load import wait_until
 
+pytestmark = pytest.mark.runner
+
 IDLE_SECONDS = 60
 
 

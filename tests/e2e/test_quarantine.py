@@ -12,6 +12,8 @@ from rstore_cli.demo.loss import wait_failed_over
 from rstore_devcluster.links.control import LinkFaults
 from rstore_devcluster.links.rules import HANG, Fault, LinkRule
 
+pytestmark = pytest.mark.runner
+
 CUT = LinkRule(cut=HANG)
 
 
@@ -43,10 +45,10 @@ async def lose_a_tail(store, links: LinkFaults, primary: str) -> dict:
 
 
 @pytest.mark.timeout(300)
-async def test_a_lost_write_is_shown_compared_and_put_back(store, rstore, kubeconfig):
+async def test_a_lost_write_is_shown_compared_and_put_back(store, rstore, data_dir):
     primary = (await store.status())["primaryRegion"]
     before = {tail["file"] for tail in await tails_of(store, primary)}
-    receipt = await lose_a_tail(store, LinkFaults(kubeconfig.parent), primary)
+    receipt = await lose_a_tail(store, LinkFaults(data_dir), primary)
 
     async def is_back() -> bool:
         return {tail["file"] for tail in await tails_of(store, primary)} != before

@@ -122,7 +122,10 @@ class Store:
 
     def endpoint(self, region: str | None = None) -> str:
         """host:port of a region's client Service, or of the store-wide one, which selects the primary."""
-        service = self.kubectl.get("service", self.name if region is None else f"{self.name}-{region}")
+        name = self.name if region is None else f"{self.name}-{region}"
+        if self.kubectl.reach is not None:
+            return self.kubectl.reach(name)
+        service = self.kubectl.get("service", name)
         return f"{service['spec']['clusterIP']}:2379"
 
     def client(self, region: str | None = None) -> Client:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class Kubectl:
 
     kubeconfig: Path
     namespace: str = "default"
+    reach: Callable[[str], str] | None = None
+    """The ``host:port`` at which this machine reaches a Service's client port; None: at its ClusterIP."""
 
     def command(self, *args: str) -> list[str]:
         """The full argument vector for `kubectl ARGS`."""

@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e.faults.scene import Scene
+from e2e.cluster import ClusterUnderTest
+from e2e.faults.scene import BreakableScene, Scene
 from rstore_devcluster.links.control import LinkFaults
 
 
 @pytest.fixture
-def links(kubeconfig: Path) -> Iterator[LinkFaults]:
-    faults = LinkFaults(kubeconfig.parent)
+def links(data_dir: Path) -> Iterator[LinkFaults]:
+    faults = LinkFaults(data_dir)
     faults.clear()
     yield faults
     faults.clear()
 
 
 @pytest.fixture
-def scene(store, links: LinkFaults, kubeconfig: Path, request: pytest.FixtureRequest) -> Scene:
-    return Scene(store, links, kubeconfig.parent, f"fault/{request.node.name}/".encode())
+def scene(store, cluster: ClusterUnderTest, request: pytest.FixtureRequest) -> Scene:
+    """The store under faults. On the embedded cluster the scene can break links and stop processes, too; a test that
+    does is marked ``runner``."""
+    prefix = f"fault/{request.node.name}/".encode()
+    if cluster.data_dir is None:
+        return Scene(store, prefix)
+    return BreakableScene(store, request.getfixturevalue("links"), cluster.data_dir, prefix)

@@ -29,10 +29,8 @@ LEASE_SECONDS = 3.0
 class Scene:
     """One store under faults."""
 
-    def __init__(self, store: Store, links: LinkFaults, data_dir: Path, prefix: bytes) -> None:
+    def __init__(self, store: Store, prefix: bytes) -> None:
         self.store = store
-        self.links = links
-        self._data_dir = data_dir
         self.prefix = prefix
 
     # ---- who is who
@@ -86,6 +84,19 @@ class Scene:
         """Waits until another region is primary; the receipt."""
         return await wait_failed_over(self.store, region, timeout_seconds=timeout_seconds)
 
+    async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
+        """Waits for an asynchronous condition."""
+        await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.2)
+
+
+class BreakableScene(Scene):
+    """A store on the embedded cluster, whose links and processes tests break."""
+
+    def __init__(self, store: Store, links: LinkFaults, data_dir: Path, prefix: bytes) -> None:
+        super().__init__(store, prefix)
+        self.links = links
+        self._data_dir = data_dir
+
     # ---- links
 
     def isolate(self, place: str, *from_places: str) -> None:
@@ -107,10 +118,6 @@ class Scene:
     def hanging(self, region: str) -> AbstractContextManager[list[int]]:
         """Every process of a region stops where it is for as long as the block lasts."""
         return hanging(self._data_dir, f"{self.store.name}-{region}-")
-
-    async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
-        """Waits for an asynchronous condition."""
-        await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.2)
 
 
 def gap_since(load: Load, began: float) -> float:

@@ -8,6 +8,8 @@ import time
 import pytest
 from e2e.faults.scene import API, OPERATOR, gap_since
 
+pytestmark = pytest.mark.runner
+
 AWAY_SECONDS = 5.0
 
 

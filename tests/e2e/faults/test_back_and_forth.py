@@ -7,6 +7,8 @@ import asyncio
 import pytest
 from e2e.faults.scene import LONG
 
+pytestmark = pytest.mark.runner
+
 TIMES = 20 if LONG else 3
 
 

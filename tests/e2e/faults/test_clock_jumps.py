@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from e2e.faults.clocks.cluster import Clocks, cluster_with_clocks
-from e2e.faults.scene import LONG, OPERATOR, Scene, gap_since, stopped_in_time
+from e2e.faults.scene import LONG, OPERATOR, BreakableScene, gap_since, stopped_in_time
 from e2e.manifests import small_store
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl
 from rstore_devcluster.links.control import LinkFaults
+
+pytestmark = pytest.mark.runner
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAME, OPERATORS = "jumpy", "operators"
@@ -74,7 +76,9 @@ async def scene(world, request):
     clocks, kubectl, certificates = world
     async with Store(kubectl, NAME, certificates) as store:
         await store.wait_steady(timeout_seconds=120)
-        yield Scene(store, LinkFaults(clocks.data_dir), clocks.data_dir, f"clock/{request.node.name}/".encode())
+        yield BreakableScene(
+            store, LinkFaults(clocks.data_dir), clocks.data_dir, f"clock/{request.node.name}/".encode()
+        )
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import time
 import pytest
 from e2e.faults.scene import LONG, OPERATOR, gap_since
 
+pytestmark = pytest.mark.runner
+
 CUT_SECONDS = 30 if LONG else 8
 """Several times the failover delay of 2 s."""
 

@@ -10,6 +10,8 @@ from e2e.faults.scene import LONG
 from e2e.faults.watching import wait_for_step
 from rstore_devcluster.processes import signal_all
 
+pytestmark = pytest.mark.runner
+
 STEPS = ["Fencing", "Waiting", "Promoting", "Repointing"] if LONG else ["Promoting"]
 
 

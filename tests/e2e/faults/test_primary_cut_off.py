@@ -9,6 +9,8 @@ import time
 import pytest
 from e2e.faults.scene import OPERATOR, gap_since, last_acknowledged, stopped_in_time
 
+pytestmark = pytest.mark.runner
+
 GAP_SECONDS = 12
 """Generous: the machine may be busy."""
 

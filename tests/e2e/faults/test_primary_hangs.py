@@ -7,6 +7,8 @@ import time
 import pytest
 from e2e.faults.scene import gap_since
 
+pytestmark = pytest.mark.runner
+
 
 @pytest.mark.timeout(300)
 async def test_failover_as_if_it_had_been_killed(scene):

@@ -8,6 +8,8 @@ import pytest
 from e2e.faults.scene import LONG, OPERATOR, gap_since
 from rstore_devcluster.links.rules import LinkRule
 
+pytestmark = pytest.mark.runner
+
 CASES = [LinkRule(delay_ms=50, loss_percent=5)]
 if LONG:
     CASES = [LinkRule(delay_ms=50), LinkRule(delay_ms=150), LinkRule(delay_ms=150, loss_percent=5), *CASES]

@@ -8,6 +8,8 @@ import pytest
 from e2e.faults.scene import gap_since
 from rstore_devcluster.links.rules import LinkRule
 
+pytestmark = pytest.mark.runner
+
 SLOW = LinkRule(bytes_per_second=4000)
 
 

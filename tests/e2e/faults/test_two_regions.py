@@ -7,8 +7,10 @@ import json
 import time
 
 import pytest
-from e2e.faults.scene import LEASE_SECONDS, OPERATOR, Scene, gap_since
+from e2e.faults.scene import LEASE_SECONDS, OPERATOR, BreakableScene, gap_since
 from rstore_cli.demo.store import Store
+
+pytestmark = pytest.mark.runner
 
 FAILOVER_DELAY_SECONDS = 2.0
 NAME = "pair"
@@ -42,10 +44,10 @@ def pair(kubectl, operator):
 
 
 @pytest.fixture
-async def two(pair, kubectl, links, kubeconfig, scratch, request):
+async def two(pair, kubectl, links, data_dir, scratch, request):
     async with Store(kubectl, pair, scratch / "pair-certificates") as store:
         await store.wait_steady(timeout_seconds=120)
-        yield Scene(store, links, kubeconfig.parent, f"fault/{request.node.name}/".encode())
+        yield BreakableScene(store, links, data_dir, f"fault/{request.node.name}/".encode())
 
 
 @pytest.mark.timeout(300)
