@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,9 @@ WRITTEN_SECONDS = 5.0
 """How long an object that we wrote counts as there although the watch has not shown it yet."""
 ASKED_SECONDS = 10.0
 """How long a name counts as taken, or as free, before it is asked for again."""
+
+_SHOWN = 400
+"""Characters of a replica's last words that are shown."""
 
 Body = Mapping[str, Any]
 _VERSION = re.compile("[0-9]{1,39}")
@@ -156,12 +160,30 @@ def read_pod(body: Body) -> Pod | None:
 def _pod_problem(status: Body, conditions: Mapping[Any, Any]) -> str:
     for container in status.get("containerStatuses") or []:
         waiting = (container.get("state") or {}).get("waiting") or {}
+        ended = last_words(container)
         if waiting.get("reason") not in (None, "", "ContainerCreating", "PodInitializing"):
-            return f"{waiting['reason']}: {waiting.get('message', '')}".rstrip(": ")
+            return f"{waiting['reason']}: {ended or waiting.get('message', '')}".rstrip(": ")
+        if ended and (container.get("state") or {}).get("terminated"):
+            return ended
     scheduled = conditions.get("PodScheduled", {})
     if scheduled.get("status") == "False":
         return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".rstrip(": ")
     return ""
+
+
+def last_words(container: Body) -> str:
+    """Why a replica ended by itself, as the last line of its log says; "" when it does not."""
+    ends = [(container.get(state) or {}).get("terminated") for state in ("state", "lastState")]
+    end: Body = next((end for end in ends if end), {})
+    if not end.get("exitCode"):
+        return ""
+    line = str(end.get("message") or "").strip().rpartition("\n")[2]
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return ""
+    reason = said.get("reason") if isinstance(said, dict) and said.get("level") == "error" else ""
+    return str(reason or "")[:_SHOWN]
 
 
 def operator_credentials(store: str, children: Mapping[ChildKey, Body]) -> TlsPem | None:

@@ -18,7 +18,7 @@ import aiohttp
 from rstore_devcluster.controllers.api import Obj
 from rstore_devcluster.runner.backoff import RestartPolicy, should_restart
 from rstore_devcluster.runner.environment import ConfigError
-from rstore_devcluster.runner.logs import LogFile
+from rstore_devcluster.runner.logs import LogFile, last_words
 from rstore_devcluster.runner.probes import ProbeSpec, Target, Verdict, check
 from rstore_devcluster.runner.process import Command, Process
 from rstore_devcluster.runner.status import ContainerState
@@ -170,8 +170,10 @@ class Container:
             with contextlib.suppress(asyncio.CancelledError):
                 await probing
             run_log.close()
-        reason = "Completed" if ended.code == 0 else "Error"
-        self.state.set_terminated(time.time(), ended.code, ended.signal, reason)
+        reason, message = "Completed" if ended.code == 0 else "Error", ""
+        if ended.code != 0 and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
+            message = last_words(run_log.path)
+        self.state.set_terminated(time.time(), ended.code, ended.signal, reason, message)
         self._pod.changed()
         return ended.code
 

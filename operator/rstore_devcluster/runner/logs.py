@@ -15,6 +15,8 @@ from rstore_devcluster.runner.process import Stream
 MAX_FILE_BYTES = 32 * 1024 * 1024
 FOLLOW_SECONDS = 0.1
 CHUNK_BYTES = 256 * 1024
+TERMINATION_LINES, TERMINATION_BYTES = 80, 2048
+"""How much of a log a kubelet shows of a container that failed."""
 
 
 class LogFile:
@@ -104,6 +106,15 @@ async def read(path: Path, query: LogQuery, finished: Callable[[], bool]) -> Asy
         await asyncio.sleep(FOLLOW_SECONDS)
         if path.stat().st_ino != identity:
             position, rest = path.stat().st_size, b""
+
+
+def last_words(path: Path) -> str:
+    """The end of a log as a kubelet puts it into a container's termination message."""
+    with path.open("rb") as file:
+        file.seek(_tail_position(file, TERMINATION_LINES))
+        records = file.read().split(b"\n")
+    shown = b"".join(line for record in records if record and (line := render(record, LogQuery())) is not None)
+    return shown[-TERMINATION_BYTES:].decode(errors="replace")
 
 
 def _tail_position(file: BinaryIO, lines: int) -> int:

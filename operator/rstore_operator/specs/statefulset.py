@@ -113,6 +113,8 @@ def _container(region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
             {"name": "http", "containerPort": names.HTTP_PORT, "protocol": "TCP"},
         ],
         "resources": resources,
+        # Why a replica does not start is the last line of its log; so it is in the pod's status, and in the store's.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

@@ -35,6 +35,7 @@ from rstore_replica.api.services.kv import KvServicer
 from rstore_replica.api.services.maintenance import MaintenanceServicer
 from rstore_replica.api.services.quarantine import QuarantineServicer
 from rstore_replica.api.tail_fetcher import TailFetcher
+from rstore_replica.api.volume_owner import Owner, WrongVolumeError, record_owner, require_owner
 from rstore_replica.api.watchdog import Watchdog
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.log import get_logger
@@ -82,7 +83,10 @@ class Replica:
         self._running = False
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        owner = Owner(config.store, config.region)
+        _require_volume(place.data_directory, owner)
         self._lock = _lock_directory(place.data_directory)
+        _record_volume(place.data_directory, owner)
         self._certificates = CertificateStore(place.tls_directory)
         self._metrics = Metrics()
         self._live_data = LiveData(place.data_directory)
@@ -378,6 +382,22 @@ class Replica:
                 for found in self._replication.progress()
             ),
         )
+
+
+def _require_volume(directory: Path, owner: Owner) -> None:
+    """Raises StartError when the volume is another region's."""
+    try:
+        require_owner(directory, owner)
+    except (WrongVolumeError, OSError) as error:
+        raise StartError(str(error)) from error
+
+
+def _record_volume(directory: Path, owner: Owner) -> None:
+    """A volume that has no room for it, which an earlier version may have filled, is recorded at a later start."""
+    try:
+        record_owner(directory, owner)
+    except OSError as error:
+        _log.warning("volume_owner_not_recorded", reason=error.strerror or str(error))
 
 
 def _lock_directory(directory: Path) -> int:

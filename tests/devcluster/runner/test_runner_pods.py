@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rstore_devcluster.controllers.api import PODS, SERVICES
 from rstore_devcluster.runner.logs import LogQuery
 
@@ -121,6 +122,16 @@ async def test_a_crashing_container_is_restarted_with_back_off(harness: Any) -> 
     assert state["lastState"]["terminated"]["exitCode"] == 3
     assert await log_of(harness, "crash") == "bye\n"
     await harness.until(lambda: any(e.startswith("BackOff") for e in harness.events("crash")), "BackOff event")
+
+
+@pytest.mark.parametrize(("policy", "message"), [("FallbackToLogsOnError", "bye\n"), ("File", None)])
+async def test_what_a_container_said_last_is_its_termination_message_when_asked_for(
+    harness: Any, policy: str, message: str | None
+) -> None:
+    script = "import sys; print('bye', flush=True); sys.exit(3)"
+    await harness.create_pod("crash", script, terminationMessagePolicy=policy)
+    ended = await harness.until(lambda: harness.container("crash").get("lastState", {}).get("terminated"), "ended")
+    assert ended.get("message") == message
 
 
 async def test_a_killed_process_is_restarted_and_its_log_is_kept_as_previous(harness: Any) -> None:

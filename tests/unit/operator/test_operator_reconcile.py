@@ -293,6 +293,19 @@ def test_a_pod_is_read_as_the_kubelet_writes_it() -> None:
     assert (pod.ip, pod.ready, pod.problem) == ("10.0.0.9", True, "")
     body["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such"}}}]
     assert read_pod(body).problem == "ErrImagePull: no such"  # type: ignore[union-attr]
+    line = '{"level":"error","event":"not_started","reason":"the volume holds data of region west of store orders-eu"}'
+    for ended in ({"state": {"terminated": {"exitCode": 1, "message": f"more\n{line}\n"}}}, {
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+        "lastState": {"terminated": {"exitCode": 1, "message": line}},
+    }):  # fmt: skip
+        body["status"]["containerStatuses"] = [ended]
+        assert read_pod(body).problem.endswith("the volume holds data of region west of store orders-eu")  # type: ignore[union-attr]
+    for said in ("Traceback", "[]", '{"level":"info","reason":"x"}', ""):
+        body["status"]["containerStatuses"] = [{
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+            "lastState": {"terminated": {"exitCode": 1, "message": said}},
+        }]  # fmt: skip
+        assert read_pod(body).problem == "CrashLoopBackOff: back-off 10s"  # type: ignore[union-attr]
     body["metadata"]["labels"] = {}
     assert read_pod(body) is None
 
