@@ -119,14 +119,10 @@ def definition(change: Any) -> dict[str, Any]:
             lambda schema: schema["properties"]["spec"]["properties"]["size"].update(default=0),
             "greater than or equal to 1",
         ),
-        (
-            lambda schema: schema["properties"]["spec"]["properties"]["size"].update(minimun=0),
-            "unknown field of a schema",
-        ),
         (lambda schema: schema["properties"].update({"odd": {}}), "must not be empty for specified object fields"),
         (
             lambda schema: schema["properties"]["spec"]["properties"]["parts"]["items"].pop("required"),
-            "must have a default or be required",
+            "so it must have a default or be a required property",
         ),
     ],
 )

@@ -18,9 +18,11 @@ from rstore_devcluster.apiserver.patch.json_patch import json_patch
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed
+from rstore_devcluster.apiserver.schema.definition.warnings import definition_warnings
 from rstore_devcluster.apiserver.storage.events import to_core
 
 APPLY = "application/apply-patch+yaml"
+DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -57,7 +59,14 @@ def create_object(call: Call, data: bytes) -> web.Response:
         dry_run=call.dry_run,
         manager=call.manager,
     )
+    _warn(call, made)
     return object_response(call, made, status=201)
+
+
+def _warn(call: Call, made: JsonObject) -> None:
+    """Warn of what a new definition brings in."""
+    if call.resource.key == DEFINITIONS:
+        call.warnings.extend(definition_warnings(made, None))
 
 
 def _to_stored_version(call: Call, obj: JsonObject) -> JsonObject:
@@ -214,6 +223,7 @@ def _create_by_apply(call: Call, obj: JsonObject) -> web.Response:
         dry_run=call.dry_run,
         tracked=True,
     )
+    _warn(call, made)
     return object_response(call, made, status=201)
 
 

@@ -11,7 +11,8 @@ from rstore_devcluster.apiserver.kinds.services import ClusterIps
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.patch.managed import track_update
 from rstore_devcluster.apiserver.schema import cel, quantity
-from rstore_devcluster.apiserver.schema.crd import default_crd, validate_crd
+from rstore_devcluster.apiserver.schema.crd import default_crd
+from rstore_devcluster.apiserver.schema.definition.validate import validate_definition
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
@@ -22,6 +23,7 @@ Default = Callable[[JsonObject, JsonObject | None], None]
 Validate = Callable[[JsonObject, JsonObject | None], list[Cause]]
 
 _RBAC = "rbac.authorization.k8s.io"
+_DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 _DEFAULTS: dict[str, Default] = {
     "namespaces": misc.default_namespace,
     "pods": pods.default_pod,
@@ -37,7 +39,7 @@ _DEFAULTS: dict[str, Default] = {
     f"rolebindings.{_RBAC}": misc.default_binding,
     f"clusterrolebindings.{_RBAC}": misc.default_binding,
     "storageclasses.storage.k8s.io": misc.default_storage_class,
-    "customresourcedefinitions.apiextensions.k8s.io": default_crd,
+    _DEFINITIONS: default_crd,
 }
 _VALIDATE: dict[str, Validate] = {
     "pods": pods.validate_pod,
@@ -55,7 +57,7 @@ _VALIDATE: dict[str, Validate] = {
     f"rolebindings.{_RBAC}": misc.validate_binding,
     f"clusterrolebindings.{_RBAC}": misc.validate_binding,
     "leases.coordination.k8s.io": misc.validate_lease,
-    "customresourcedefinitions.apiextensions.k8s.io": validate_crd,
+    _DEFINITIONS: validate_definition,
 }
 _REQUIRED_HANDLED = frozenset({"pods", "statefulsets.apps", "deployments.apps", "replicasets.apps"})
 
@@ -99,6 +101,8 @@ class KindStrategy:
                 return structural
             check = _VALIDATE.get(resource.key)
             own = check(obj, old) if check is not None else []
+            if resource.key == _DEFINITIONS:
+                return own
             named = {cause.field for cause in own}
             if resource.key in _REQUIRED_HANDLED:
                 causes = [cause for cause in causes if not cause.field.endswith((".containers", ".name", ".selector"))]
@@ -129,7 +133,9 @@ class KindStrategy:
 
 
 def _drop_nulls(node: Node, value: Json) -> None:
-    """A null field of a built-in kind is a missing one."""
+    """A null field of a built-in kind is a missing one, but not inside a value that may be anything."""
+    if node.raw.get("x-kubernetes-preserve-unknown-fields"):
+        return
     if isinstance(value, dict):
         for name in [name for name, item in value.items() if item is None]:
             del value[name]

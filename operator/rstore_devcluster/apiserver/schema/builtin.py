@@ -22,8 +22,18 @@ _QUANTITIES = frozenset(
     {"limits", "requests", "capacity", "allocatable", "hard", "used", "allocatedResources", "overhead"}
     | {"sizeLimit", "divisor"}
 )
-_OPEN_MODELS = frozenset({"V1JSONSchemaProps"})
-
+_SCHEMA = "V1JSONSchemaProps"
+_SCHEMA_OR: dict[str, JsonObject] = {
+    # What may stand in place of a schema: a model of ours, and what it adds to the fields of schemas.
+    "V1JSONSchemaPropsOrBool": {},
+    "V1JSONSchemaPropsOrArray": {"items": {"$ref": _SCHEMA}},
+    "V1JSONSchemaPropsOrStringArray": {"items": {"type": "string"}},
+}
+_SCHEMA_FIELDS = {
+    "items": "V1JSONSchemaPropsOrArray",
+    "additionalItems": "V1JSONSchemaPropsOrBool",
+    "additionalProperties": "V1JSONSchemaPropsOrBool",
+}
 _LIST_MAPS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     # (model, property): (keys of server-side apply, key of strategic merge)
     ("V1PodSpec", "containers"): (("name",), "name"),
@@ -85,8 +95,9 @@ def resolve(reference: str) -> JsonObject:
 @functools.cache
 def schema_of(model_name: str) -> JsonObject:
     """The schema of one model; raises KeyError for a model the client does not have."""
-    if model_name in _OPEN_MODELS:
-        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "description": "A JSON schema."}
+    if model_name in _SCHEMA_OR:
+        also = {name: _reference(item) for name, item in _SCHEMA_OR[model_name].items()}
+        return {"description": "A schema, or else.", "properties": schema_of(_SCHEMA)["properties"], **also}
     model = getattr(models, model_name, None)
     if model is None:
         raise KeyError(model_name)
@@ -109,7 +120,15 @@ def schema_of(model_name: str) -> JsonObject:
     return schema
 
 
+def _reference(schema: JsonObject) -> JsonObject:
+    return {"$ref": PREFIX + component_name(schema["$ref"])} if "$ref" in schema else schema
+
+
 def _property(model: str, name: str, annotation: Any) -> JsonObject:
+    if model == _SCHEMA and name in _SCHEMA_FIELDS:
+        return _reference({"$ref": _SCHEMA_FIELDS[name]})
+    if model == _SCHEMA and name == "dependencies":
+        return {"type": "object", "additionalProperties": _reference({"$ref": "V1JSONSchemaPropsOrStringArray"})}
     if name in _QUANTITIES:
         return _quantity(annotation)
     schema = _of_annotation(annotation)

@@ -13,7 +13,6 @@ from celpy.evaluation import CELEvalError
 
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-from rstore_devcluster.apiserver.schema.cel_fields import root_node, undefined_fields
 from rstore_devcluster.apiserver.schema.cel_functions import FUNCTIONS, MACROS
 from rstore_devcluster.apiserver.schema.cel_values import to_cel
 from rstore_devcluster.apiserver.schema.node import Node
@@ -85,48 +84,6 @@ def _functions(tree: lark.Tree[Any]) -> set[str]:
         elif node.data == "member_dot_arg":
             called.add(str(node.children[1]))
     return called
-
-
-def rule_errors(schema: JsonObject, path: str, *, root: bool = True, correlatable: bool = True) -> list[str]:
-    """What is wrong with the rules anywhere in a schema; for the time a CRD is created.
-
-    ``correlatable``: whether an update can tell which old value belongs to this place (not inside atomic lists).
-    """
-    errors = []
-    node = root_node(Node(schema)) if root else Node(schema)
-    for index, rule in enumerate(schema.get("x-kubernetes-validations") or []):
-        at = f"{path}.x-kubernetes-validations[{index}]"
-        if not rule.get("rule"):
-            errors.append(f"{at}.rule: Required value: rule is not specified")
-            continue
-        for field in ("rule", "messageExpression"):
-            if rule.get(field):
-                errors += [f"{at}.{field}: {error}" for error in _expression_errors(rule[field], node, correlatable)]
-        if rule.get("reason") and rule["reason"] not in _REASONS:
-            errors.append(f"{at}.reason: Unsupported value: {shown(rule['reason'])}")
-    for name, child in (schema.get("properties") or {}).items():
-        errors += rule_errors(child, f"{path}.properties[{name}]", root=False, correlatable=correlatable)
-    for field in ("items", "additionalProperties"):
-        if isinstance(schema.get(field), dict):
-            keyed = field != "items" or schema.get("x-kubernetes-list-type") == "map"
-            errors += rule_errors(schema[field], f"{path}.{field}", root=False, correlatable=correlatable and keyed)
-    return errors
-
-
-def _expression_errors(source: str, node: Node, correlatable: bool) -> list[str]:
-    try:
-        program = compile_expression(source)
-    except CelError as error:
-        return [f"Invalid value: {shown(source)}: {error}"]
-    errors = [
-        f"Invalid value: {shown(source)}: compilation failed: undefined field '{name}'"
-        for name in undefined_fields(program.tree, node)
-    ]
-    if program.uses_old and not correlatable:
-        errors.append(
-            f"Invalid value: {shown(source)}: oldSelf cannot be used on the uncorrelatable portion of the schema"
-        )
-    return errors
 
 
 def check(node: Node, value: Json, old: Json = None, path: str = "", *, root: bool = True) -> list[Cause]:

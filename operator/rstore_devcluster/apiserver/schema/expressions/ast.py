@@ -1,0 +1,255 @@
+"""Expressions as trees of calls and comprehensions: operators are calls, macros are expanded. Pure.
+
+Macros expand as in https://github.com/google/cel-spec/blob/master/doc/langdef.md#macros; operators are calls of
+functions with the names that the CEL specification gives them, such as ``_&&_``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import celpy
+import lark
+from celpy.evaluation import celbytes, celstr
+
+ACCUMULATOR = "@result"
+NOT_STRICTLY_FALSE = "@not_strictly_false"
+_RELATIONS = {
+    "relation_lt": "_<_",
+    "relation_le": "_<=_",
+    "relation_gt": "_>_",
+    "relation_ge": "_>=_",
+    "relation_eq": "_==_",
+    "relation_ne": "_!=_",
+    "relation_in": "@in",
+    "addition_add": "_+_",
+    "addition_sub": "_-_",
+    "multiplication_mul": "_*_",
+    "multiplication_div": "_/_",
+    "multiplication_mod": "_%_",
+    "conditionalor": "_||_",
+    "conditionaland": "_&&_",
+}
+
+
+class ExpressionSyntaxError(Exception):
+    """An expression is not one; the text says where and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expr:
+    """A part of an expression; ``line`` and ``column`` count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, eq=False)
+class Literal(Expr):
+    """A constant: None, bool, int, float, str or bytes. ``unsigned``: an int of the type uint."""
+
+    value: Any
+    unsigned: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Ident(Expr):
+    """A name."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Select(Expr):
+    """A field of a value; ``test``: whether it is there."""
+
+    operand: Expr
+    field: str
+    test: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Expr):
+    """A call of a function, or of a method of ``target``."""
+
+    function: str
+    args: tuple[Expr, ...]
+    target: Expr | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ListLiteral(Expr):
+    """``[a, b]``."""
+
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MapLiteral(Expr):
+    """``{a: b}``."""
+
+    entries: tuple[tuple[Expr, Expr], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Comprehension(Expr):
+    """A loop over a list or the keys of a map that carries ``ACCUMULATOR`` along."""
+
+    variable: str
+    range: Expr
+    start: Expr
+    condition: Expr
+    step: Expr
+    result: Expr
+    second_variable: str | None = None
+
+
+def parse(source: str) -> tuple[Expr, lark.Tree[Any]]:
+    """The tree of an expression, and the parser's own for the evaluator; raises ExpressionSyntaxError."""
+    try:
+        tree = celpy.Environment().compile(source)
+    except celpy.CELParseError as error:
+        line, column = getattr(error, "line", None) or 1, getattr(error, "column", None) or 1
+        lines = source.splitlines() or [""]
+        shown = lines[min(line, len(lines)) - 1]
+        raise ExpressionSyntaxError(f"ERROR: <input>:{line}:{max(column, 1)}: Syntax error\n | {shown}") from None
+    return _lower(tree), tree
+
+
+def problem(source: str, at: Expr, text: str) -> str:
+    """A message about a part of an expression, with the line that it stands in."""
+    lines = source.splitlines() or [""]
+    return f"ERROR: <input>:{at.line}:{at.column}: {text}\n | {lines[at.line - 1]}\n | {'.' * (at.column - 1)}^"
+
+
+def _lower(tree: lark.Tree[Any]) -> Expr:
+    data, children = str(tree.data), tree.children
+    at = (tree.meta.line, tree.meta.column) if not tree.meta.empty else (1, 1)
+    if data == "expr" and len(children) == 3:
+        return Call(*at, "_?_:_", tuple(_lower(child) for child in children))
+    if data in ("conditionalor", "conditionaland") and len(children) == 2:
+        return Call(*at, _RELATIONS[data], (_lower(children[0]), _lower(children[1])))
+    if data in ("relation", "addition", "multiplication") and len(children) == 2:
+        operator, right = children
+        return Call(*at, _RELATIONS[str(operator.data)], (_lower(operator.children[0]), _lower(right)))
+    if data == "unary" and len(children) == 2:
+        name = "!_" if children[0].data == "unary_not" else "-_"
+        return Call(*at, name, (_lower(children[1]),))
+    lowered = _MEMBERS.get(data)
+    return lowered(tree, at) if lowered is not None else _lower(children[0])
+
+
+def _arguments(children: list[Any]) -> tuple[Expr, ...]:
+    if not children:
+        return ()
+    return tuple(_lower(child) for child in children[0].children)
+
+
+def _literal(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+    token: Any = tree.children[0]
+    text = str(token)
+    if token.type == "INT_LIT":
+        return Literal(*at, int(text, 0))
+    if token.type == "UINT_LIT":
+        return Literal(*at, int(text[:-1], 0), unsigned=True)
+    if token.type == "FLOAT_LIT":
+        return Literal(*at, float(text))
+    if token.type == "BOOL_LIT":
+        return Literal(*at, text == "true")
+    if token.type == "NULL_LIT":
+        return Literal(*at, None)
+    if token.type == "BYTES_LIT":
+        return Literal(*at, bytes(celbytes(token)))
+    return Literal(*at, str(celstr(token)))
+
+
+def _method(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+    target, name, *rest = tree.children
+    lowered, args = _lower(target), _arguments(rest)
+    macro = _MACROS.get((str(name), len(args)))
+    if macro is not None:
+        return macro(at, lowered, args)
+    return Call(*at, str(name), args, lowered)
+
+
+def _function(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+    name, *rest = tree.children
+    args = _arguments(rest)
+    if str(name) == "has" and len(args) == 1:
+        if not isinstance(args[0], Select) or args[0].test:
+            raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: invalid argument to has() macro")
+        return Select(*at, args[0].operand, args[0].field, test=True)
+    return Call(*at, str(name), args)
+
+
+def _map(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+    parts = [_lower(child) for child in tree.children[0].children] if tree.children else []
+    return MapLiteral(*at, tuple(zip(parts[::2], parts[1::2], strict=True)))
+
+
+def _object(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+    del tree
+    text = "undeclared reference to a message type (in container '')"
+    raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: {text}")
+
+
+_MEMBERS: dict[str, Callable[[lark.Tree[Any], tuple[int, int]], Expr]] = {
+    "literal": _literal,
+    "ident": lambda tree, at: Ident(*at, str(tree.children[0])),
+    "dot_ident": lambda tree, at: Ident(*at, str(tree.children[0])),
+    "member_dot": lambda tree, at: Select(*at, _lower(tree.children[0]), str(tree.children[1])),
+    "member_index": lambda tree, at: Call(*at, "_[_]", (_lower(tree.children[0]), _lower(tree.children[1]))),
+    "member_dot_arg": _method,
+    "ident_arg": _function,
+    "dot_ident_arg": _function,
+    "list_lit": lambda tree, at: ListLiteral(*at, _arguments(list(tree.children))),
+    "map_lit": _map,
+    "member_object": _object,
+}
+
+
+def _variable(at: tuple[int, int], args: tuple[Expr, ...]) -> str:
+    if not isinstance(args[0], Ident):
+        raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: argument must be a simple name")
+    return args[0].name
+
+
+def _loop(at: tuple[int, int], over: Expr, args: tuple[Expr, ...], start: Expr, condition: Expr, step: Expr) -> Expr:
+    return Comprehension(*at, _variable(at, args), over, start, condition, step, Ident(*at, ACCUMULATOR))
+
+
+def _all(at: tuple[int, int], over: Expr, args: tuple[Expr, ...]) -> Expr:
+    condition = Call(*at, NOT_STRICTLY_FALSE, (Ident(*at, ACCUMULATOR),))
+    return _loop(at, over, args, Literal(*at, True), condition, Call(*at, "_&&_", (Ident(*at, ACCUMULATOR), args[1])))
+
+
+def _exists(at: tuple[int, int], over: Expr, args: tuple[Expr, ...]) -> Expr:
+    condition = Call(*at, NOT_STRICTLY_FALSE, (Call(*at, "!_", (Ident(*at, ACCUMULATOR),)),))
+    return _loop(at, over, args, Literal(*at, False), condition, Call(*at, "_||_", (Ident(*at, ACCUMULATOR), args[1])))
+
+
+def _exists_one(at: tuple[int, int], over: Expr, args: tuple[Expr, ...]) -> Expr:
+    more = Call(*at, "_+_", (Ident(*at, ACCUMULATOR), Literal(*at, 1)))
+    step = Call(*at, "_?_:_", (args[1], more, Ident(*at, ACCUMULATOR)))
+    result = Call(*at, "_==_", (Ident(*at, ACCUMULATOR), Literal(*at, 1)))
+    return Comprehension(*at, _variable(at, args), over, Literal(*at, 0), Literal(*at, True), step, result)
+
+
+def _collect(at: tuple[int, int], over: Expr, args: tuple[Expr, ...], item: Expr, wanted: Expr | None) -> Expr:
+    step: Expr = Call(*at, "_+_", (Ident(*at, ACCUMULATOR), ListLiteral(*at, (item,))))
+    if wanted is not None:
+        step = Call(*at, "_?_:_", (wanted, step, Ident(*at, ACCUMULATOR)))
+    return _loop(at, over, args, ListLiteral(*at, ()), Literal(*at, True), step)
+
+
+_MACROS: dict[tuple[str, int], Callable[[tuple[int, int], Expr, tuple[Expr, ...]], Expr]] = {
+    ("all", 2): _all,
+    ("exists", 2): _exists,
+    ("exists_one", 2): _exists_one,
+    ("existsOne", 2): _exists_one,
+    ("map", 2): lambda at, over, args: _collect(at, over, args, args[1], None),
+    ("map", 3): lambda at, over, args: _collect(at, over, args, args[2], args[1]),
+    ("filter", 2): lambda at, over, args: _collect(at, over, args, args[0], args[1]),
+}
