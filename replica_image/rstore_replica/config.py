@@ -59,9 +59,12 @@ class ReplicationConfig(Settings, frozen=True):
 
 
 class Failover(Settings, frozen=True):
-    """The lease by which the primary region may acknowledge, in milliseconds."""
+    """The lease by which the primary region may acknowledge, and how long the last replicas of a primary region that
+    were asked to stop wait until another region has what they have; in milliseconds.
+    """
 
     lease_duration_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 3000
+    drain_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 15_000
 
 
 class Limits(Settings, frozen=True):

@@ -13,7 +13,8 @@ CONFIG_DIRECTORY = "/etc/rstore/config"
 TLS_DIRECTORY = "/etc/rstore/tls"
 DATA_DIRECTORY = "/var/lib/rstore"
 USER_ID = 65532
-GRACE_PERIOD_SECONDS = 30
+GRACE_PERIOD_SECONDS = 60
+"""Above what the replica waits for other regions (``failover.drainTimeoutMs``, 15 s) and then needs to stop (20 s)."""
 REGION_NODE_LABEL = "topology.kubernetes.io/region"
 
 

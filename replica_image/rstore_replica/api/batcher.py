@@ -207,7 +207,7 @@ class Batcher:
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         if not self._gate.open:
-            _fail_all(batch, NoPrimary("a change of primary is under way"))
+            _fail_all(batch, NoPrimary(self._gate.refusal))
             return
         epoch = self._gate.epoch
         if not self._lease_held(epoch):

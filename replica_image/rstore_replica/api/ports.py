@@ -69,9 +69,11 @@ class Group(Protocol):
 
 
 class WriteGate(Protocol):
-    """Whether the region takes new writes at the moment, and in which epoch."""
+    """Whether the region takes new writes at the moment, why not, and in which epoch."""
 
     @property
     def open(self) -> bool: ...
+    @property
+    def refusal(self) -> str: ...
     @property
     def epoch(self) -> int: ...

@@ -13,7 +13,6 @@ from typing import Any
 
 import rstore_api
 from rstore_api.client_quarantine import QuarantineClient
-from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 
 from rstore_replica.api.batcher import Batcher
@@ -47,13 +46,13 @@ from rstore_replica.raft.group import Group
 from rstore_replica.raft.links.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member, Role
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.ending.rules import Bounds
 from rstore_replica.replication.service import Replication
 from rstore_replica.resolver import ChannelDialer, resolve
 from rstore_replica.tls import CertificateStore
 
 _log = get_logger("server")
 
-TRANSFER_TIMEOUT_SECONDS = 3.0
 DRAIN_TIMEOUT_SECONDS = 5.0
 PEER_DRAIN_SECONDS = 0.5
 
@@ -140,6 +139,7 @@ class Replica:
                 max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
                 window_bytes=config.replication.window_bytes,
                 lease_seconds=config.failover.lease_duration_ms / 1000,
+                ending=Bounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
             ),
             rng=random.Random(),
         )
@@ -266,17 +266,18 @@ class Replica:
         _log.info("started", version=rstore_api.__version__, listen_host=host, client_port=config.client_port)
 
     async def stop(self) -> None:
-        """Leave without losing anything: not ready, leadership handed on, calls drained, everything closed.
+        """Leave without losing anything: not ready, leadership handed on or everything in another region (see
+        ``replication/ending``), calls drained, everything closed.
 
-        Takes at most about 20 s: TRANSFER_TIMEOUT_SECONDS, DRAIN_TIMEOUT_SECONDS, and what a stream from another region
-        that cannot be committed any more takes to give up.
+        Takes at most ``failover.drainTimeoutMs`` and about 20 s: to hand on leadership, DRAIN_TIMEOUT_SECONDS, and what
+        a stream from another region that cannot be committed any more takes to give up.
         """
         _log.info("stopping")
         self._stopping = True
         self._router.stopping = True
         await self._health.update()
         if self._running:
-            await self._hand_on_leadership()
+            await self._replication.ending.leave()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -293,16 +294,6 @@ class Replica:
         await self._live_data.release(self._machine)
         os.close(self._lock)
         _log.info("stopped")
-
-    async def _hand_on_leadership(self) -> None:
-        if self._group.status().role is not Role.LEADER or len(self._group.status().members) == 1:
-            return
-        try:
-            leader = await self._group.transfer_leadership(None, timeout_seconds=TRANSFER_TIMEOUT_SECONDS)
-        except StoreError as error:
-            _log.warning("leadership_not_handed_on", reason=str(error))
-        else:
-            _log.info("leadership_handed_on", leader=leader)
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """A task for the replica's life; the replica must not go on without it."""

@@ -77,7 +77,7 @@ class Group:
         self._failure: BaseException | None = None
         self._wake_pending = False
         self._timer: Timer | None = None
-        self._seen: tuple[Role, int, str | None] = (Role.FOLLOWER, 0, None)
+        self._seen: tuple[Role, int, str | None, tuple[str, ...], bool] = (Role.FOLLOWER, 0, None, (), False)
         self._leader_since: float | None = None
 
     # ------------------------------------------------------------------ life
@@ -238,7 +238,36 @@ class Group:
             self._leader_since if engine.role is Role.LEADER else None,
             reason or why_not_counted(self._core, self._name, refusal),
             membership.learners,
+            self._leaving(),
+            self._released(),
         )
+
+    def _leaving(self) -> tuple[str, ...]:
+        leaving = self._core.leaving_peers | ({self._name} if self._core.leaving else frozenset())
+        return tuple(name for name in self._core.membership.names if name in leaving)
+
+    def _released(self) -> bool:
+        return self._core.released_by is not None and self._core.released_by == self._core.engine.leader
+
+    def leave(self) -> None:
+        """This replica was asked to stop. It takes leadership no more and tells the others, who no longer count on it;
+        whatever it has part in goes on until :meth:`stop`.
+        """
+        if self._running and self._failure is None:
+            self._core.leave()
+            self._wake()
+
+    def release(self, released: bool) -> None:
+        """As leader: tells the others whether they need not stay for what this replica has acknowledged."""
+        if self._running and self._failure is None:
+            self._core.release(released)
+            self._wake()
+
+    def in_touch(self) -> tuple[str, ...]:
+        """The other voting members that this replica is in touch with at the moment."""
+        if not self._running or self._failure is not None:
+            return ()
+        return self._core.in_touch(self._config.election_timeout_min_seconds)
 
     def on_change(self, callback: Callable[[GroupStatus], None]) -> None:
         """Calls back on the event loop whenever role, term or leader have changed. Callbacks must not raise."""
@@ -247,8 +276,9 @@ class Group:
     async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
         """Hands leadership to ``target``, or to whoever is most up to date; returns the new leader's name.
 
-        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, and DeadlineExceeded
-        when it did not work in time: then this replica goes on as leader, or another has become it.
+        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, NotReady when all who
+        could take over were asked to stop, and DeadlineExceeded when it did not work in time: then this replica goes on
+        as leader, or another has become it.
         """
         self._require_leader()
         try:
@@ -371,7 +401,7 @@ class Group:
     def _notice_changes(self) -> None:
         engine = self._core.engine
         self._admin.notice()
-        seen = (engine.role, engine.term, engine.leader)
+        seen = (engine.role, engine.term, engine.leader, self._leaving(), self._released())
         if seen == self._seen:
             return
         was_leader = self._seen[0] is Role.LEADER and self._seen[1] == engine.term
@@ -383,7 +413,10 @@ class Group:
             self._leader_since = None
         elif not was_leader:
             self._leader_since = self._clock.monotonic()
-        logger.info("raft_state_changed role=%s term=%d leader=%s", engine.role.value, engine.term, engine.leader)
+        logger.info(
+            "raft_state_changed role=%s term=%d leader=%s leaving=%s",
+            engine.role.value, engine.term, engine.leader, ",".join(seen[3]),
+        )  # fmt: skip
         status = self.status()
         for callback in self._callbacks:
             callback(status)

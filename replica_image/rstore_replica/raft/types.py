@@ -44,6 +44,10 @@ class GroupStatus(msgspec.Struct, frozen=True):
     """Why this replica cannot take part at the moment (for instance: it is receiving a checkpoint); "" when it can."""
     learners: tuple[str, ...] = ()
     """Members that have no vote and are not counted: they have not caught up yet."""
+    leaving: tuple[str, ...] = ()
+    """Members that were asked to stop, as they said, and this replica with them: they are about to go."""
+    released: bool = False
+    """Whether the leader said that no replica need stay for the sake of what it has acknowledged."""
 
 
 class StateMachine(Protocol):

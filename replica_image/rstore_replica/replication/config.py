@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from rstore_replica.replication.ending.rules import Bounds
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ReplicationConfig:
     """For so long compaction waits for a region that gets no further."""
     hold_seconds: float = 3600.0
     """For so long compaction waits for a region that does; then it has to begin anew, with a snapshot."""
+    ending: Bounds = field(default_factory=Bounds)
+    """How long the end of a primary region waits for other regions."""
     review_seconds: float = 0.5
     """How often roles are looked at, and row sizes measured, even if nothing was signalled."""
 

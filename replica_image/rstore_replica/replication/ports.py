@@ -155,8 +155,17 @@ class RaftGroup(Protocol):
     async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
         """Hands leadership to ``target`` (None: the most up to date); returns the new leader's name."""
 
+    def leave(self) -> None:
+        """Tells the other replicas that this one is about to stop; it takes leadership no more."""
+
+    def release(self, released: bool, /) -> None:
+        """Tells the other replicas whether they need not stay for what this leader has acknowledged."""
+
+    def in_touch(self) -> Sequence[str]:
+        """The other voting members that this replica is in touch with at the moment."""
+
     def on_change(self, callback: Callable[[GroupStatus], None], /) -> None:
-        """Calls back when leader or term change."""
+        """Calls back when leader, term, or who is about to stop change."""
 
 
 class LinkBrokenError(Exception):

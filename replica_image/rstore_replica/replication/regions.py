@@ -40,11 +40,23 @@ class WriteGate:
     def __init__(self, machine: ReplicatedMachine) -> None:
         self._machine = machine
         self._demotions = 0
+        self.ending = False
+        """Whether so many of the region's replicas were asked to stop that it takes no writes any more."""
 
     @property
     def open(self) -> bool:
         """Whether writes may be proposed now."""
+        return self.writable and not self.ending
+
+    @property
+    def writable(self) -> bool:
+        """Whether the region is the primary and not being demoted."""
         return self._demotions == 0 and self._machine.state.writable
+
+    @property
+    def refusal(self) -> str:
+        """Why the gate is shut, for clients; only asked when it is."""
+        return "the primary region is being stopped" if self.writable else "a change of primary is under way"
 
     @property
     def epoch(self) -> int:
@@ -252,7 +264,8 @@ class RegionController:
             epoch=state.epoch,
             promised_epoch=state.promised_epoch,
             primary=state.primary,
-            writable=state.writable and self.write_gate.open,
+            writable=self.write_gate.writable,
+            ending=self.write_gate.ending,
             history=list(state.history),
             topology=state.topology,
             progress=[

@@ -11,6 +11,7 @@ from rstore_api.proto import rstore_pb2_grpc as rpc
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.ending.graceful_end import GracefulEnd
 from rstore_replica.replication.lease.grants import GrantLink, GrpcGrants, NoGrants
 from rstore_replica.replication.lease.keeper import LeaseKeeper
 from rstore_replica.replication.lease.voter import Voter
@@ -56,8 +57,8 @@ class Replication:
     """Sender, receiver and controller over one machine and one group. Start it after the group.
 
     ``servicer`` goes on the peer port, ``controller`` is what Admin calls and what the batcher asks for its write
-    gate, ``acknowledging`` what is asked before clients are told; ``connector`` and ``grants`` replace gRPC in tests
-    and in the simulator.
+    gate, ``acknowledging`` what is asked before clients are told, ``ending`` what the replica waits for before it
+    stops; ``connector`` and ``grants`` replace gRPC in tests and in the simulator.
     """
 
     def __init__(
@@ -124,6 +125,15 @@ class Replication:
             voter=self.voter,
             acknowledging=self.acknowledging,
         )
+        self.ending = GracefulEnd(
+            machine=machine,
+            group=group,
+            clock=clock,
+            region=config.region,
+            progress=self._progress,
+            gate=self.controller.write_gate,
+            bounds=config.ending,
+        )
 
     def add_to_server(self, server: Any) -> None:
         """Registers the Replication service with a ``grpc.aio`` server."""
@@ -134,9 +144,11 @@ class Replication:
         await self.acknowledging.start()
         await self.sender.start()
         await self.lease.start()
+        await self.ending.start()
 
     async def stop(self) -> None:
         """Ends every stream, outgoing and incoming; what was taken from a source is proposed to its end first."""
+        await self.ending.stop()
         await self.sender.stop()
         await self.lease.stop()
         await self.acknowledging.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sim.fault_rows import FaultRows, Kinds
+from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
 from sim.regions.faults_operator import OperatorFaults
@@ -47,6 +48,7 @@ class RegionFaults:
             (3, self._stall),
             (2, self._split_region),
             *self.failovers.kinds,
+            *EndingFaults(self._stage, ledger).kinds,
             *LineFaults(self._stage).kinds,
             *self._operators.kinds,
             *self.requests.kinds,

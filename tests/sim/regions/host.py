@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rstore_replica.api.server import Place, Replica
 from rstore_replica.config import ReplicaConfig
 from rstore_replica.raft import Role
+from rstore_replica.replication.ending.rules import Decision
 from sim.disk import SimDisk, Volume
 from sim.network import Network
 from sim.oracle import DurableLog, durable_log, is_durable
@@ -132,11 +133,19 @@ class Host:
         self._durable, self._voters = DurableLog(1, ()), frozenset()
         self.life += 1
 
-    async def stop(self) -> None:
-        """An orderly end, as on SIGTERM."""
+    async def stop(self) -> Decision | None:
+        """An orderly end, as on SIGTERM: what it waited for, None when it did not come to its end."""
         process, replica = self.process, self.replica
         if process is None or replica is None or not self.ready or self.stopping:
-            return
+            return None
+        decisions: list[Decision] = []
+        leave = replica._replication.ending.leave
+
+        async def noted() -> Decision:
+            decisions.append(await leave())
+            return decisions[0]
+
+        replica._replication.ending.leave = noted  # type: ignore[method-assign]
         self._world.trace.fault(f"stop {self.name}")
         self.stopping = True
         task = process.spawn(replica.stop())
@@ -146,6 +155,8 @@ class Host:
                 self._world.violated(f"{self.name} does not stop: {task.exception()!r}")
             self._released = task.done()
             self._end(silently=False)
+            return decisions[0] if self._released and decisions else None
+        return None
 
     def _end(self, *, silently: bool) -> None:
         process, replica = self.process, self.replica

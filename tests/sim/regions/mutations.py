@@ -14,6 +14,8 @@ from rstore_operator.planning import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
 from rstore_replica.mvcc.tails import leave
+from rstore_replica.replication.ending import graceful_end
+from rstore_replica.replication.ending.rules import Decision, Step
 from rstore_replica.replication.lease.rules import Granter
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
 from sim.fault_rows import only_faults
@@ -73,6 +75,15 @@ def keep_the_tail(_original: Any) -> Any:
         return True
 
     return undo
+
+
+def end_at_once(_original: Any) -> Any:
+    """A leader that is asked to stop takes it for granted that others have what it has."""
+
+    def decide(*_given: Any, **_more: Any) -> Decision:
+        return Decision(Step.GO, "at once", safe=True, last=True)
+
+    return decide
 
 
 def forget_the_promise(original: Any) -> Any:
@@ -143,6 +154,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
         10, ((SemiSync, "allowed", acknowledge_without_other_regions),), ("cut_regions", "lose_replica")
     ),
     "keep-the-tail": Mutation(20, ((leave, "undo", keep_the_tail),), ("lose_primary_with_a_tail",)),
+    "end-at-once": Mutation(10, ((graceful_end, "decide", end_at_once),), ("end_primary",)),
     "forget-the-promise": Mutation(
         10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")
     ),

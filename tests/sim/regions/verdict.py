@@ -157,8 +157,8 @@ def _check_losses(kube: Kube, ledger: Ledger) -> None:
     lost = set(ledger.revisions) - ledger.chain(newest_revision(ledger))
     kept = quarantined(ledger.fleet)
     missing = lost - kept - ledger.compacted - _taken_away(ledger)
+    acked = {item.revision for item in ledger.acks if item.changed}
     if missing:
-        acked = {item.revision for item in ledger.acks if item.changed}
         ledger.violated(
             f"I4: revisions {sorted(missing)} are neither in the store nor in quarantine, "
             f"{sorted(missing & acked)} of them were acknowledged"
@@ -167,6 +167,7 @@ def _check_losses(kube: Kube, ledger: Ledger) -> None:
     if needless:
         ledger.violated(f"I4: revisions {sorted(needless)} are in quarantine though they were never lost")
     ledger.world.notes["lost"] = len(lost)
+    ledger.world.notes["lost_acknowledged"] = len(lost & acked)
     problem = miscounted(kube, ledger)
     if problem:
         ledger.violated(problem)

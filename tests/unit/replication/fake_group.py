@@ -21,6 +21,8 @@ class FakeGroup:
         self.fail_next: errors.StoreError | None = None
         self.answer_next: object = None
         self.committed_unapplied: list[bytes] = []  # what a new leader has in its log but has not applied yet
+        self.leaving: tuple[str, ...] = ()
+        self.released = False
         self.proposals = 0
         self.in_flight = 0
         self.most_in_flight = 0
@@ -32,7 +34,18 @@ class FakeGroup:
         role = Role.LEADER if self.leader == self.names[0] else Role.FOLLOWER
         members = tuple(Member(name, f"{name}:2380") for name in self.names)
         since = 0.0 if role is Role.LEADER else None
-        return GroupStatus(self.names[0], role, self.leader, 1, index, index, index, members, since)
+        return GroupStatus(
+            self.names[0], role, self.leader, 1, index, index, index, members, since, leaving=self.leaving
+        )
+
+    def in_touch(self) -> tuple[str, ...]:
+        return tuple(self.names[1:])
+
+    def leave(self) -> None:
+        self.leaving = (self.names[0],)
+
+    def release(self, released: bool) -> None:
+        self.released = released
 
     def lead(self, leader: str | None) -> None:
         """Makes another member (or nobody) leader."""

@@ -70,6 +70,7 @@ def region_state(
 class FakeGate:
     open: bool = True
     epoch: int = 1
+    refusal: str = "a change of primary is under way"
 
 
 @dataclass

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import AsyncExitStack
 
+import grpc
 import pytest
 from rstore_api.errors import StoreError
+from rstore_api.proto.rpc_pb2 import RangeRequest
 from unit.server.server_processes import RegionProcesses, eventually
 
 
@@ -32,25 +35,15 @@ async def test_a_leader_without_a_majority_still_ends_in_time(start_regions) -> 
 
 
 async def test_a_second_signal_ends_it_without_waiting(start_regions) -> None:
-    [region] = await start_regions(("us-east", 3))
-    leader = await region.leader()
-    for replica in region.replicas:
-        if replica is not leader:
-            await replica.end(signal.SIGKILL)
-
-    async def hangs(client) -> None:
-        with pytest.raises(StoreError):
-            await client.put("k", "v", timeout_seconds=3)
-
-    async with region.client(leader) as client:
-        call = asyncio.create_task(hangs(client))
-        ended = asyncio.create_task(leader.end(signal.SIGTERM))
-        await eventually(_logged(leader, "stopping"))
-        assert leader.process is not None
-        leader.process.send_signal(signal.SIGTERM)
-        assert await ended == 1
-        await call
-    assert '"stopped"' not in leader.log_text()
+    primary, secondary = await start_regions(("us-east", 1), ("eu-west", 1))
+    [replica] = primary.replicas
+    secondary.stop()
+    ended = asyncio.create_task(replica.end(signal.SIGTERM))
+    await eventually(_logged(replica, "waiting_before_stop"))
+    assert replica.process is not None
+    replica.process.send_signal(signal.SIGTERM)
+    assert await ended == 1
+    assert '"stopped"' not in replica.log_text()
 
 
 def _logged(replica, event: str):
@@ -88,6 +81,86 @@ async def test_no_write_fails_while_the_leader_they_are_sent_to_stops(start_regi
     stop.set()
     await asyncio.gather(*writers)
     assert failures == []
+
+
+async def _writes_until(
+    client, stop: asyncio.Event, acknowledged: set[str], name: str, refused: list[StoreError]
+) -> None:
+    """Puts one key after another; what was answered as done is in ``acknowledged``."""
+    count = 0
+    while not stop.is_set():
+        count += 1
+        try:
+            await client.put(f"{name}-{count}", "v", timeout_seconds=2)
+            acknowledged.add(f"{name}-{count}")
+        except StoreError as error:
+            refused.append(error)
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+async def test_a_primary_region_that_ends_leaves_nothing_behind_that_only_it_has(start_regions, replicas: int) -> None:
+    """The other region gets a batch four times a second only: what ends at once takes a quarter of a second with it."""
+    slow = {"replication": {"batchIntervalMs": 250}}
+    primary, secondary = await start_regions(("us-east", replicas), ("eu-west", 1), **slow)
+    acknowledged: set[str] = set()
+    refused: list[StoreError] = []
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(primary.client(await primary.leader())) for _ in range(4)]
+        writers = [
+            asyncio.create_task(_writes_until(client, stop, acknowledged, f"w{number}", refused))
+            for number, client in enumerate(clients)
+        ]
+        await eventually(_true(lambda: len(acknowledged) > 200))
+        codes = await asyncio.gather(*(replica.end() for replica in primary.replicas))
+        assert codes == [0] * replicas
+        stop.set()
+        await asyncio.gather(*writers)
+    assert {type(error).status for error in refused} <= {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    async with secondary.client() as client:
+        response = await client.range(RangeRequest(key=b"w", range_end=b"x", serializable=True))
+        present = {item.key.decode() for item in response.kvs}
+    assert acknowledged - present == set()
+    assert '"primary_region_ends"' in "".join(replica.log_text() for replica in primary.replicas)
+
+
+async def test_a_follower_whose_going_costs_the_quorum_waits_for_the_leader(start_regions) -> None:
+    slow = {"replication": {"batchIntervalMs": 250}}
+    primary, secondary = await start_regions(("us-east", 2), ("eu-west", 1), **slow)
+    leader = await primary.leader()
+    [follower] = [replica for replica in primary.replicas if replica is not leader]
+    acknowledged: set[str] = set()
+    refused: list[StoreError] = []
+    stop = asyncio.Event()
+    async with primary.client(leader) as client:
+        writer = asyncio.create_task(_writes_until(client, stop, acknowledged, "w", refused))
+        await eventually(_true(lambda: len(acknowledged) > 50))
+        assert await follower.end() == 0
+        leader.kill()
+        stop.set()
+        await writer
+    async with secondary.client() as client:
+        response = await client.range(RangeRequest(key=b"w", range_end=b"x", serializable=True))
+    assert acknowledged - {item.key.decode() for item in response.kvs} == set()
+
+
+async def test_a_region_takes_writes_again_when_the_replica_is_back(start_regions) -> None:
+    primary, _ = await start_regions(("us-east", 2), ("eu-west", 1))
+    leader = await primary.leader()
+    [follower] = [replica for replica in primary.replicas if replica is not leader]
+    assert await follower.end() == 0
+    follower.start()
+    async with primary.client() as client:
+        await eventually(lambda: client.put("k", "v", timeout_seconds=2))
+
+
+async def test_without_another_region_that_is_connected_it_ends_soon_and_says_so(start_regions) -> None:
+    primary, secondary = await start_regions(("us-east", 1), ("eu-west", 1))
+    [replica] = primary.replicas
+    secondary.stop()
+    assert await replica.end(timeout_seconds=10) == 0
+    assert "no other region is connected" in replica.log_text()
 
 
 def _true(condition):

@@ -69,6 +69,14 @@ class RaftCore:
         self._pre_round, self._votes = 0, set[str]()
         self._forced = False
         self._patience = 3
+        self.leaving = False
+        """This replica was asked to stop: the others are told with every message, and it never leads again."""
+        self.released = False
+        """As leader: see :meth:`release`."""
+        self.leaving_peers: frozenset[str] = frozenset()
+        """Replicas that were asked to stop, as they said; until another process takes their place."""
+        self.released_by: str | None = None
+        """The leader that said that nobody need stay for what it has acknowledged."""
         self.paused = False
         """While a checkpoint is being installed: nothing is taken from the leader, no election is begun."""
         self.log = LeaderLog(name, self.membership, journal, config, self.emit, snapshot_wanted)
@@ -136,7 +144,8 @@ class RaftCore:
         now = self._clock.monotonic()
         self.refresh_membership()
         if self.is_leader:
-            if not self.has_quorum_contact(self._config.leader_fallback_seconds):
+            if not (self.leaving or self.has_quorum_contact(self._config.leader_fallback_seconds)):
+                # One that is about to stop commits nothing without the others, but may yet pass on what is committed.
                 self._step_down(self.engine.term)
                 return
             self.log.advance_commit()
@@ -176,6 +185,7 @@ class RaftCore:
     def link_changed(self, peer: str, connected: bool, *, new_session: bool) -> None:
         """A link came up or broke; after a new session nothing that the peer said before counts."""
         if new_session:
+            self.leaving_peers -= {peer}
             self.changes.forget(peer)
             self.formation.forget(peer)
         self.log.link_changed(peer, connected, leading=self.is_leader, new_session=new_session)
@@ -185,6 +195,31 @@ class RaftCore:
     def send_timeout_now(self, peer: str) -> None:
         """Leader: tells the peer to stand for election at once."""
         self.emit(peer, pb.RaftEnvelope(timeout_now=pb.RaftTimeoutNow()))
+
+    def leave(self) -> None:
+        """This replica was asked to stop: tells all others, at once and from now on. It goes on until it ends."""
+        self.leaving = True
+        self._tell_all()
+
+    def release(self, released: bool) -> None:
+        """Leader: tells the others whether they need not stay for what this replica has acknowledged."""
+        self.released = released
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        for peer in self.membership.names:
+            if peer != self._name:
+                presence = pb.RaftPresence(pristine=self.formation.pristine, reply=True)
+                self.emit(peer, pb.RaftEnvelope(presence=presence))
+
+    def in_touch(self, within_seconds: float) -> tuple[str, ...]:
+        """The other voters that messages can be sent to; for a leader: and that were heard from in that time."""
+        since = self._clock.monotonic() - within_seconds
+        return tuple(
+            peer
+            for peer in self._other_voters()
+            if self.log.is_connected(peer) and (not self.is_leader or self.engine.last_response(peer) > since)
+        )
 
     def adopt_snapshot(self, index: int) -> None:
         """The journal begins anew at ``index`` and the state machine holds what is before."""
@@ -197,6 +232,12 @@ class RaftCore:
     def receive(self, peer: str, envelope: pb.RaftEnvelope) -> None:
         """Takes one message from a replica; the link layer has checked who it is and both sessions."""
         kind = envelope.WhichOneof("body")
+        if envelope.leaving != (peer in self.leaving_peers):
+            self.leaving_peers ^= {peer}
+        if envelope.released:
+            self.released_by = peer
+        elif self.released_by == peer:
+            self.released_by = None
         self.changes.heard(peer, envelope.from_identity)
         if kind == "presence":
             self.formation.on_presence(peer, envelope.presence, envelope.from_identity)
@@ -237,9 +278,13 @@ class RaftCore:
                 self.engine.note_response(peer, self._clock.monotonic())
         elif kind == "pre_vote_reply":
             self._on_pre_vote_reply(peer, envelope.pre_vote_reply)
-        elif kind == "timeout_now" and self.engine.leader == peer and self.is_voter and not self.paused:
+        elif kind == "timeout_now" and self.engine.leader == peer and self._may_lead:
             self._forced = True
             self.engine.receive(peer, {"type": "timeout_now", "term": envelope.term})
+
+    @property
+    def _may_lead(self) -> bool:
+        return self.is_voter and not self.paused and not self.leaving
 
     def _is_sticky(self) -> bool:
         """A leader is alive as far as this replica can tell, so nobody has reason to stand for election."""
@@ -394,6 +439,8 @@ class RaftCore:
         """Sends in the current term; ``hold``: not before all that is written by now is durable."""
         envelope.term = self.engine.term
         envelope.from_identity = self._journal.identity
+        envelope.leaving = self.leaving
+        envelope.released = self.released and self.is_leader
         member = self.membership.get(peer)
         envelope.to_identity = member.identity if member is not None else 0
         self._send(peer, envelope, hold)

@@ -71,7 +71,7 @@ class Administration:
     # ------------------------------------------------------------------ leadership
 
     async def transfer(self, target: str | None) -> str:
-        """Hands leadership to ``target`` or to whoever is most up to date; the new leader's name."""
+        """Hands leadership to ``target`` or to whoever is most up to date; the new leader's name. Raises NotReady."""
         core, told = self._core, ""
         peers = [name for name in core.membership.voters if name != self._name]
         if target == self._name or (target is None and not peers):
@@ -87,8 +87,11 @@ class Administration:
                 if status.role is not Role.LEADER:
                     if status.leader is not None:
                         return status.leader
+                elif all(peer in core.leaving_peers for peer in ([target] if target else peers)):
+                    raise errors.NotReady("those that could take over were asked to stop as well")
                 elif not told:
-                    able = [peer for peer in ([target] if target else peers) if core.log.is_connected(peer)]
+                    wanted = [target] if target else peers
+                    able = [peer for peer in wanted if core.log.is_connected(peer) and peer not in core.leaving_peers]
                     best = max(able, key=core.engine.match_index, default=None)
                     if best is not None and core.engine.match_index(best) == status.last_index:
                         core.send_timeout_now(best)
