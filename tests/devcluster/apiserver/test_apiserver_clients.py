@@ -299,7 +299,7 @@ async def test_writes_are_counted_by_user(server: ApiServer, kubectl: Kubectl) -
 @pytest.mark.parametrize(
     ("method", "path", "headers", "code"),
     [
-        ("GET", "/apis/batch/v1/jobs", {}, 404),
+        ("GET", "/apis/apps/v1/jobs", {}, 404),
         ("PUT", "/api/v1/namespaces/default/pods", {}, 405),
         ("GET", "/api/v1/pods", {"Accept": "application/vnd.kubernetes.protobuf"}, 406),
         ("POST", "/api/v1/namespaces/default/pods", {"Content-Type": "text/plain"}, 415),
@@ -314,7 +314,7 @@ async def test_refusals_are_statuses(server: ApiServer, method: str, path: str, 
 
 
 async def test_nobody_gets_in_without_a_valid_token(server: ApiServer) -> None:
-    assert (await request(server, "GET", "/api/v1/pods", None))[0] == 401
+    assert (await request(server, "GET", "/api/v1/pods", None))[0] == 403
     assert (await request(server, "GET", "/api/v1/pods", "forged.token.x"))[0] == 401
     expired = server.mint_token("default", "x", lifetime_seconds=-10)
     assert (await request(server, "GET", "/api/v1/pods", expired))[0] == 401

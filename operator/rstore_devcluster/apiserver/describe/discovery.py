@@ -8,21 +8,38 @@ from rstore_devcluster.apiserver.jsonobj import JsonObject
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Registry, Resource, VirtualResource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+_CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
 _RW = ["get", "patch", "update"]
 _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
-    # name: (verbs, group, version, kind); an empty kind is that of the resource itself
+    # name: (verbs, group, version, kind); an empty kind is that of the resource itself, an empty group and version too
     "status": (_RW, "", "", ""),
     "scale": (_RW, "autoscaling", "v1", "Scale"),
     "finalize": (["update"], "", "", ""),
     "log": (["get"], "", "", ""),
-    "portforward": (["create", "get"], "", "v1", "PodPortForwardOptions"),
-    "exec": (["create", "get"], "", "v1", "PodExecOptions"),
-    "attach": (["create", "get"], "", "v1", "PodAttachOptions"),
-    "proxy": (["create", "get"], "", "v1", "PodProxyOptions"),
-    "binding": (["create"], "", "v1", "Binding"),
+    "portforward": (["create", "get"], "", "", "PodPortForwardOptions"),
+    "exec": (["create", "get"], "", "", "PodExecOptions"),
+    "attach": (["create", "get"], "", "", "PodAttachOptions"),
+    "proxy": (["create", "get"], "", "", "PodProxyOptions"),
+    "binding": (["create"], "", "", "Binding"),
     "eviction": (["create"], "policy", "v1", "Eviction"),
     "token": (["create"], "authentication.k8s.io", "v1", "TokenRequest"),
 }
+
+
+def subresource_verbs(name: str) -> list[str]:
+    """The verbs that a subresource takes."""
+    return _SUBRESOURCES[name][0]
+
+
+def paths(registry: Registry) -> list[str]:
+    """Every path that is served, in order; ``/`` lists them."""
+    served = {"/.well-known/openid-configuration", "/api", "/apis", "/openapi/v2", "/openapi/v3", "/version"}
+    for check in ("/healthz", "/livez", "/readyz"):
+        served |= {check, f"{check}/ping"}
+    for group, versions in registry.group_versions().items():
+        served |= {f"/apis/{group}"} if group else set()
+        served |= {f"/apis/{group}/{version}" if group else f"/api/{version}" for version in versions}
+    return sorted(served)
 
 
 def _served(registry: Registry) -> Iterator[Resource | VirtualResource]:
@@ -81,7 +98,9 @@ def resource_list(registry: Registry, group_name: str, version: str) -> JsonObje
     for item in found:
         listed.extend(_listed(item))
     group_version = f"{group_name}/{version}" if group_name else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
+    # The core group's list has no apiVersion, as always.
+    of_list = {"kind": "APIResourceList", "apiVersion": "v1"} if group_name else {"kind": "APIResourceList"}
+    return {**of_list, "groupVersion": group_version, "resources": listed}
 
 
 def _listed(item: Resource | VirtualResource) -> Iterator[JsonObject]:
@@ -100,14 +119,14 @@ def _listed(item: Resource | VirtualResource) -> Iterator[JsonObject]:
         "singularName": item.singular_name,
         "namespaced": item.namespaced,
         "kind": item.kind,
-        "verbs": list(item.verbs),
+        "verbs": _verbs(item),
     }
     if item.short_names:
         entry["shortNames"] = list(item.short_names)
     if item.categories:
         entry["categories"] = list(item.categories)
     yield entry
-    for name in sorted(item.subresources):
+    for name in _subresources(item):
         verbs, group_name, version, kind = _SUBRESOURCES[name]
         sub: JsonObject = {
             "name": f"{item.plural}/{name}",
@@ -121,6 +140,15 @@ def _listed(item: Resource | VirtualResource) -> Iterator[JsonObject]:
         if version:
             sub["version"] = version
         yield sub
+
+
+def _verbs(item: Resource) -> list[str]:
+    """The verbs in the order in which a real server lists them, which is another one for custom resources."""
+    return list(_CUSTOM_VERBS) if item.custom else list(item.verbs)
+
+
+def _subresources(item: Resource) -> list[str]:
+    return sorted(item.subresources, reverse=item.custom)
 
 
 def aggregated(registry: Registry, *, core: bool) -> JsonObject:
@@ -158,15 +186,17 @@ def _aggregated_resource(item: Resource | VirtualResource) -> JsonObject:
     if isinstance(item, VirtualResource):
         return entry
     entry["singularResource"] = item.singular_name
-    entry["verbs"] = list(item.verbs)
+    entry["verbs"] = _verbs(item)
     if item.short_names:
         entry["shortNames"] = list(item.short_names)
     if item.categories:
         entry["categories"] = list(item.categories)
     subresources = []
-    for name in sorted(item.subresources):
+    for name in _subresources(item):
         verbs, group_name, version, kind = _SUBRESOURCES[name]
-        answered = {"group": group_name, "version": version, "kind": kind} if kind else own_kind
+        answered = {**own_kind, "kind": kind} if kind and not version else own_kind
+        if version:
+            answered = {"group": group_name, "version": version, "kind": kind}
         subresources.append({"subresource": name, "responseKind": answered, "verbs": verbs})
     if subresources:
         entry["subresources"] = subresources

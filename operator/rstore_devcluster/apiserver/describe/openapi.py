@@ -8,8 +8,18 @@ import json
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, Registry, Resource
 from rstore_devcluster.apiserver.schema import builtin
-from rstore_devcluster.apiserver.schema.provider import Schemas
 
+_CONVENTIONS = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
+_API_VERSION_HELP = (
+    "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized "
+    f"schemas to the latest internal value, and may reject unrecognized values. More info: {_CONVENTIONS}#resources"
+)
+_KIND_HELP = (
+    "Kind is a string value representing the REST resource this object represents. Servers may infer this from the "
+    "endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: "
+    f"{_CONVENTIONS}#types-kinds"
+)
+_METADATA_HELP = f"Standard object's metadata. More info: {_CONVENTIONS}#metadata"
 _INTERNAL = ("x-kubernetes-quantity",)
 _BODY_TYPES = (
     "application/json-patch+json",
@@ -26,7 +36,27 @@ def index(registry: Registry) -> JsonObject:
         for version in versions:
             path = f"apis/{group}/{version}" if group else f"api/{version}"
             paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={_hash(registry, group, version)}"}
+    paths["version"] = {"serverRelativeURL": f"/openapi/v3/version?hash={_digest(json.dumps(version_document()))}"}
     return {"paths": paths}
+
+
+def version_document() -> JsonObject:
+    """The document of ``/version``."""
+    operation = {"operationId": "getCodeVersion", "responses": {"200": {"description": "OK"}}}
+    return _document({"/version/": {"get": operation}}, {})
+
+
+def _document(paths: JsonObject, schemas: JsonObject) -> JsonObject:
+    return {
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32].upper()
 
 
 def _hash(registry: Registry, group: str, version: str) -> str:
@@ -34,7 +64,7 @@ def _hash(registry: Registry, group: str, version: str) -> str:
         f"{resource.plural}{json.dumps(resource.schema, sort_keys=True)}"
         for resource in _resources(registry, group, version)
     ]
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:32].upper()
+    return _digest("".join(parts))
 
 
 def _resources(registry: Registry, group: str, version: str) -> list[Resource]:
@@ -42,7 +72,7 @@ def _resources(registry: Registry, group: str, version: str) -> list[Resource]:
     return [resource for resource in served if (resource.group, resource.version) == (group, version)]
 
 
-def document(registry: Registry, schemas: Schemas, group: str, version: str) -> JsonObject | None:
+def document(registry: Registry, group: str, version: str) -> JsonObject | None:
     """The OpenAPI v3 document of a group and version; None for one that is not served."""
     if version not in registry.group_versions().get(group, ()):
         return None
@@ -50,21 +80,16 @@ def document(registry: Registry, schemas: Schemas, group: str, version: str) -> 
     paths: JsonObject = {}
     for resource in resources:
         paths.update(_paths(resource))
-    return {
-        "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "unversioned"},
-        "paths": paths,
-        "components": {"schemas": _definitions(resources, schemas, delete_options=True)},
-    }
+    return _document(paths, _definitions(resources))
 
 
-def swagger(registry: Registry, schemas: Schemas) -> JsonObject:
+def swagger(registry: Registry) -> JsonObject:
     """``/openapi/v2``, in JSON."""
     resources = [*registry.all(), EVENTS_V1]
     paths: JsonObject = {}
     for resource in resources:
         paths.update(_paths(resource))
-    definitions = _definitions(resources, schemas, delete_options=True)
+    definitions = _definitions(resources)
     text = json.dumps({"paths": paths, "definitions": definitions}).replace(builtin.PREFIX, "#/definitions/")
     return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, **json.loads(text)}
 
@@ -81,19 +106,18 @@ def _gvk(resource: Resource) -> JsonObject:
     return {"group": resource.group, "version": resource.version, "kind": resource.kind}
 
 
-def _definitions(resources: list[Resource], schemas: Schemas, *, delete_options: bool) -> JsonObject:
+def _definitions(resources: list[Resource]) -> JsonObject:
     models = {resource.model for resource in resources if not resource.custom} | {
         "V1ObjectMeta",
         "V1ListMeta",
         "V1Status",
+        "V1DeleteOptions",
     }
-    if delete_options:
-        models.add("V1DeleteOptions")
     found: JsonObject = {name: _clean(schema) for name, schema in builtin.closure(models).items()}
     for resource in resources:
         name = component(resource)
-        raw = schemas.node(resource).raw if resource.custom else builtin.schema_of(resource.model)
-        found[name] = {**_clean(raw), "x-kubernetes-group-version-kind": [_gvk(resource)]}
+        schema = _custom(resource) if resource.custom else _clean(builtin.schema_of(resource.model))
+        found[name] = {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}
         found[f"{name}List"] = {
             "type": "object",
             "description": f"{resource.kind}List is a list of {resource.kind}",
@@ -107,6 +131,31 @@ def _definitions(resources: list[Resource], schemas: Schemas, *, delete_options:
             "x-kubernetes-group-version-kind": [{**_gvk(resource), "kind": f"{resource.kind}List"}],
         }
     return found
+
+
+def _custom(resource: Resource) -> JsonObject:
+    """A custom resource's schema as it is published: with the fields that every object has."""
+    schema: JsonObject = copy_json(resource.schema or {})
+    _name_alternatives(schema)
+    reference = {"$ref": builtin.PREFIX + builtin.component_name("V1ObjectMeta")}
+    of_all = {
+        "apiVersion": {"description": _API_VERSION_HELP, "type": "string"},
+        "kind": {"description": _KIND_HELP, "type": "string"},
+        "metadata": {"description": _METADATA_HELP, "allOf": [reference]},
+    }
+    return {**schema, "properties": {**(schema.get("properties") or {}), **of_all}}
+
+
+def _name_alternatives(schema: Json) -> None:
+    """Say of values that are integers or strings that they are either."""
+    if isinstance(schema, dict):
+        if schema.get("x-kubernetes-int-or-string") is True and "anyOf" not in schema and "type" not in schema:
+            schema["anyOf"] = [{"type": "integer"}, {"type": "string"}]
+        for child in schema.values():
+            _name_alternatives(child)
+    elif isinstance(schema, list):
+        for child in schema:
+            _name_alternatives(child)
 
 
 def _clean(schema: Json) -> JsonObject:

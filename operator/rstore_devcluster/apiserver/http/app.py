@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import uuid
 
 import structlog
 from aiohttp import web
 
-from rstore_devcluster.apiserver.describe import discovery, openapi, openapi_protobuf
-from rstore_devcluster.apiserver.http import handlers_read, handlers_write, reviews
+from rstore_devcluster.apiserver.http import handlers_read, handlers_write, reviews, routes
 from rstore_devcluster.apiserver.http.authn import ANONYMOUS, User
 from rstore_devcluster.apiserver.http.body import decode
-from rstore_devcluster.apiserver.http.errors import (
-    ApiError,
-    method_not_allowed,
-    no_such_resource,
-    not_acceptable,
-    unauthorized,
-)
-from rstore_devcluster.apiserver.http.options import KUBERNETES_VERSION
+from rstore_devcluster.apiserver.http.documents import Documents
+from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed, unauthorized
 from rstore_devcluster.apiserver.http.request_info import WRITE_VERBS, RequestInfo, parse
-from rstore_devcluster.apiserver.http.responses import error_response, json_response
-from rstore_devcluster.apiserver.jsonobj import JsonObject
+from rstore_devcluster.apiserver.http.responses import compress, error_response, json_response, representation
 from rstore_devcluster.apiserver.objects import subresources
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
 from rstore_devcluster.apiserver.objects.services import Call, Services, WriteKey
@@ -37,16 +30,33 @@ class App:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._openapi_v2: tuple[int, JsonObject] | None = None
+        self._documents = Documents(services)
+        self._headers = {
+            "Cache-Control": "no-cache, private",
+            "X-Kubernetes-Pf-Flowschema-Uid": str(uuid.uuid4()),
+            "X-Kubernetes-Pf-Prioritylevel-Uid": str(uuid.uuid4()),
+        }
 
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self.handle)
+        app.on_response_prepare.append(self._add_headers)
         return app
 
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Audit-Id"] = request.headers.get("Audit-Id") or str(uuid.uuid4())
+        for name, value in self._headers.items():
+            response.headers[name] = value
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve any request; every failure is a Status."""
+        """Serve any request; every failure is a Status, or plain text where no resource is served."""
+        response = await self._answered(request)
+        if request.method == "GET" and isinstance(response, web.Response):
+            compress(response, request.headers.get("Accept-Encoding", ""))
+        return response
+
+    async def _answered(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._route(request)
         except ApiError as error:
@@ -62,11 +72,11 @@ class App:
             return error_response(ApiError(500, "InternalError", message), request)
 
     def _user(self, request: web.Request) -> User:
-        header = request.headers.get("Authorization", "")
-        if not header:
+        """The user whose token a request has, or whom it impersonates; without a token it is anonymous."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
             return ANONYMOUS
-        scheme, _, token = header.partition(" ")
-        user = self._services.tokens.authenticate(token.strip()) if scheme.lower() == "bearer" else None
+        user = self._services.tokens.authenticate(token.strip())
         if user is None:
             raise unauthorized()
         name = request.headers.get(f"{_IMPERSONATE}User")
@@ -87,23 +97,23 @@ class App:
         path = request.path
         parts = [part for part in path.split("/") if part]
         if not parts or parts[0] not in ("api", "apis") or len(parts) < (3 if parts[0] == "api" else 4):
-            return self._document(request, user, parts)
+            self._services.authorizer.check_path(user, request.method.lower(), path.rstrip("/") or "/")
+            return self._documents.answer(request, parts)
         info = parse(request.method, path, request.query)
-        if user is ANONYMOUS:
-            raise unauthorized()
         virtual = self._virtual(info)
         if virtual is not None:
             return await self._review(request, user, info, virtual)
         self._services.authorizer.check(user, info)
         resource = self._resource(info)
-        if resource.namespaced and info.verb in ("create", "get", "update", "patch", "delete") and not info.namespace:
-            raise method_not_allowed() if info.verb == "create" else no_such_resource()
-        if not resource.namespaced and info.namespace and resource.key != "namespaces":
-            raise no_such_resource()
+        headers = request.headers
+        routes.check(resource, info, request.method, headers.get("Accept", ""), headers.get("Content-Type", ""))
+        call = Call(self._services, request, info, user, resource, [])
+        if info.subresource in ("", "status"):
+            representation(call)
         data = await request.read() if request.can_read_body else b""
         if info.verb in WRITE_VERBS and not request.query.get("dryRun"):
             self._services.writes[WriteKey(user.name, info.verb, info.resource_and_sub)] += 1
-        return await self._dispatch(Call(self._services, request, info, user, resource, []), data)
+        return await self._dispatch(call, data)
 
     async def _dispatch(self, call: Call, data: bytes) -> web.StreamResponse:
         info = call.info
@@ -111,8 +121,6 @@ class App:
             handlers_write.check_dry_run(call)
         if info.subresource and info.subresource != "status":
             return await subresources.handle(call, data)
-        if info.subresource and not (call.resource.has_status and info.verb in ("get", "update", "patch")):
-            raise method_not_allowed() if call.resource.has_status else no_such_resource()
         match info.verb:
             case "get":
                 return handlers_read.get_object(call)
@@ -120,11 +128,11 @@ class App:
                 return handlers_read.list_objects(call)
             case "watch":
                 return await handlers_read.watch_objects(call)
-            case "create" if not info.name:
+            case "create":
                 return handlers_write.create_object(call, data)
-            case "update" if info.name:
+            case "update":
                 return handlers_write.update_object(call, data)
-            case "patch" if info.name:
+            case "patch":
                 return handlers_write.patch_object(call, data)
             case "delete":
                 return handlers_write.delete_object(call, data)
@@ -149,90 +157,3 @@ class App:
         self._services.authorizer.check(user, info)
         body = decode(await request.read(), request.headers.get("Content-Type", "")).as_object()
         return json_response(reviews.answer(self._services, user, virtual, body), status=201)
-
-    # ---- documents
-
-    def _document(self, request: web.Request, user: User, parts: list[str]) -> web.Response:
-        if request.method not in ("GET", "HEAD"):
-            raise method_not_allowed()
-        path = request.path.rstrip("/") or "/"
-        if not parts:
-            paths = ["/api", "/apis", "/healthz", "/livez", "/readyz", "/openapi/v2", "/openapi/v3", "/version"]
-            self._services.authorizer.check_path(user, "get", "/api")
-            return json_response({"paths": paths})
-        self._services.authorizer.check_path(user, "get", path)
-        match parts:
-            case ["healthz" | "livez" | "readyz", *_]:
-                return web.Response(text="ok")
-            case ["version"]:
-                major, minor, version = KUBERNETES_VERSION
-                return json_response(
-                    {
-                        "major": major,
-                        "minor": minor,
-                        "gitVersion": version,
-                        "gitCommit": "",
-                        "gitTreeState": "clean",
-                        "buildDate": "1970-01-01T00:00:00Z",
-                        "goVersion": "",
-                        "compiler": "",
-                        "platform": "linux/amd64",
-                    }
-                )
-            case ["api" | "apis", *_]:
-                return self._discovery(request, parts)
-            case ["openapi", *rest]:
-                return self._openapi(request, rest)
-            case ["debug", "writes"]:
-                return json_response({"writes": self._writes()})
-        raise no_such_resource()
-
-    def _writes(self) -> list[JsonObject]:
-        counted = self._services.writes.items()
-        return [
-            {"user": key.user, "verb": key.verb, "resource": key.resource, "count": count} for key, count in counted
-        ]
-
-    def _discovery(self, request: web.Request, parts: list[str]) -> web.Response:
-        registry = self._services.registry
-        core = parts[0] == "api"
-        if len(parts) == 1:
-            if discovery.accepts_aggregated(request.headers.get("Accept", "")):
-                document = discovery.aggregated(registry, core=core)
-                return json_response(document, content_type=discovery.AGGREGATED)
-            return json_response(discovery.api_versions() if core else discovery.group_list(registry))
-        if core:
-            found = discovery.resource_list(registry, "", parts[1])
-        elif len(parts) == 2:
-            found = discovery.group(registry, parts[1])
-        else:
-            found = discovery.resource_list(registry, parts[1], parts[2])
-        if found is None:
-            raise no_such_resource()
-        return json_response(found)
-
-    def _openapi(self, request: web.Request, rest: list[str]) -> web.Response:
-        registry, schemas = self._services.registry, self._services.schemas
-        accept = request.headers.get("Accept", "")
-        if rest == ["v2"] and openapi_protobuf.MEDIA_TYPE in accept:
-            return web.Response(
-                body=openapi_protobuf.document(registry), headers={"Content-Type": openapi_protobuf.ANSWER_TYPE}
-            )
-        if accept and "json" not in accept and "*/*" not in accept:
-            raise not_acceptable(f"OpenAPI documents are served as application/json only (asked for {accept})")
-        match rest:
-            case ["v2"]:
-                if self._openapi_v2 is None or self._openapi_v2[0] != registry.version:
-                    self._openapi_v2 = (registry.version, openapi.swagger(registry, schemas))
-                return json_response(self._openapi_v2[1])
-            case ["v3"]:
-                return json_response(openapi.index(registry))
-            case ["v3", "api", version]:
-                found = openapi.document(registry, schemas, "", version)
-            case ["v3", "apis", group, version]:
-                found = openapi.document(registry, schemas, group, version)
-            case _:
-                found = None
-        if found is None:
-            raise no_such_resource()
-        return json_response(found)

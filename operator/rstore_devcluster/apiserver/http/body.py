@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import yaml
 
 from rstore_devcluster.apiserver.describe.protobuf import MEDIA_TYPE, decode_protobuf
-from rstore_devcluster.apiserver.http.errors import bad_request, unsupported_media_type
+from rstore_devcluster.apiserver.http.errors import UNKNOWN_FORMAT, bad_request, unsupported_media_type
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 
 JSON_TYPES = frozenset({"application/json", ""})
-YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
+YAML_TYPE = "application/yaml"
 
 
 @dataclass
@@ -62,14 +62,11 @@ def decode(data: bytes, content_type: str) -> Body:
     media_type = content_type.split(";")[0].strip().lower()
     if media_type in JSON_TYPES:
         return decode_json(data)
-    if media_type in YAML_TYPES:
+    if media_type == YAML_TYPE:
         return decode_yaml(data)
     if media_type == MEDIA_TYPE:
         return Body(decode_protobuf(data))
-    raise unsupported_media_type(
-        "the body of the request was in an unknown format - accepted media types include: "
-        f"application/json, application/yaml (got {media_type})"
-    )
+    raise unsupported_media_type(f"{UNKNOWN_FORMAT}application/json, {YAML_TYPE}, {MEDIA_TYPE}")
 
 
 class _JsonLikeLoader(yaml.SafeLoader):

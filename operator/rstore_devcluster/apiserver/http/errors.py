@@ -173,6 +173,12 @@ def method_not_allowed() -> ApiError:
     return ApiError(405, "MethodNotAllowed", message, details={})
 
 
+def method_not_supported(group: str, plural: str, verb: str) -> ApiError:
+    """405 for what a custom resource does not take."""
+    message = f'{verb} is not supported on resources of kind "{qualified(group, plural)}"'
+    return ApiError(405, "MethodNotAllowed", message, details=_details(group, plural, ""))
+
+
 def not_acceptable(message: str) -> ApiError:
     """406."""
     return ApiError(406, "NotAcceptable", message)
@@ -194,6 +200,9 @@ def too_large_version(asked: int, present: int) -> ApiError:
             "retryAfterSeconds": 1,
         },
     )
+
+
+UNKNOWN_FORMAT = "the body of the request was in an unknown format - accepted media types include: "
 
 
 def unsupported_media_type(message: str) -> ApiError:

@@ -9,6 +9,7 @@ from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request
 from rstore_devcluster.apiserver.http.list_options import flag, list_options
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.http.responses import in_version, json_response, object_response, success
+from rstore_devcluster.apiserver.http.routes import APPLY, JSON_PATCH, MERGE_PATCH, STRATEGIC
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1
 from rstore_devcluster.apiserver.objects.selectors import compile_selector
@@ -21,11 +22,7 @@ from rstore_devcluster.apiserver.patch.typed import check_typed
 from rstore_devcluster.apiserver.schema.definition.warnings import definition_warnings
 from rstore_devcluster.apiserver.storage.events import to_core
 
-APPLY = "application/apply-patch+yaml"
 DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
-JSON_PATCH = "application/json-patch+json"
-MERGE_PATCH = "application/merge-patch+json"
-STRATEGIC = "application/strategic-merge-patch+json"
 
 
 def check_dry_run(call: Call) -> None:

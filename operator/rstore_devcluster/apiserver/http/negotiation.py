@@ -66,6 +66,14 @@ def accepted_for_errors(header: str) -> Representation:
     return _first(_clauses(header), transform=False) or Representation()
 
 
+def accepted_document(header: str) -> str:
+    """The media type of a document that is no object of a resource; raises a 406."""
+    representation = _first(_clauses(header), transform=False)
+    if representation is None:
+        raise not_acceptable(f"only the following media types are accepted: {JSON}, {YAML}, {PROTOBUF}")
+    return representation.media_type
+
+
 def check_route(header: str, *, stream: bool) -> None:
     """Raise the 406 with which the routes of built-in kinds refuse types they never send; ``type/*`` is one."""
     served = {JSON, YAML, PROTOBUF, "*/*"}

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from rstore_devcluster.apiserver.describe.tables import partial_metadata, table
-from rstore_devcluster.apiserver.http.encoding import encoded
+from rstore_devcluster.apiserver.http.encoding import COMPRESSED_FROM_BYTES, compressed, encoded
 from rstore_devcluster.apiserver.http.errors import ApiError, PageNotFoundError, not_acceptable
 from rstore_devcluster.apiserver.http.negotiation import (
     JSON,
@@ -38,12 +38,26 @@ def json_response(
     return response
 
 
+def encoded_response(request: web.Request, value: Any, media_type: str, *, status: int = 200) -> web.Response:
+    """An answer in a media type, spaced for people where they want it."""
+    response = web.Response(body=encoded(value, media_type, pretty=wants_pretty(request)), status=status)
+    response.headers["Content-Type"] = media_type
+    return response
+
+
 def _answer(call: Call, value: Any, wanted: Representation, *, status: int = 200) -> web.Response:
-    body = encoded(value, wanted.media_type, pretty=wants_pretty(call.request))
-    response = web.Response(body=body, status=status)
-    response.headers["Content-Type"] = wanted.media_type
+    response = encoded_response(call.request, value, wanted.media_type, status=status)
     add_warnings(response, call.warnings)
     return response
+
+
+def compress(response: web.Response, accept_encoding: str) -> None:
+    """Compress a large answer where the client reads gzip."""
+    body = response.body
+    if "gzip" in accept_encoding and isinstance(body, bytes) and len(body) > COMPRESSED_FROM_BYTES:
+        response.body = compressed(body)
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers.add("Vary", "Accept-Encoding")
 
 
 def wants_pretty(request: web.Request) -> bool:
@@ -68,9 +82,7 @@ def error_response(error: ApiError, request: web.Request) -> web.Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
     media_type = accepted_for_errors(request.headers.get("Accept", "")).media_type
-    body = encoded(error.to_status(), media_type, pretty=wants_pretty(request))
-    response = web.Response(body=body, status=error.code)
-    response.headers["Content-Type"] = media_type
+    response = encoded_response(request, error.to_status(), media_type, status=error.code)
     add_warnings(response, error.warnings)
     retry = (error.details or {}).get("retryAfterSeconds")
     if retry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rstore_devcluster.apiserver.http.errors import no_such_resource, qualified
+from rstore_devcluster.apiserver.http.errors import PageNotFoundError, no_such_resource, qualified
 from rstore_devcluster.apiserver.jsonobj import JsonObject
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -102,6 +102,7 @@ def _table() -> Iterable[Resource]:
         "Namespace",
         namespaced=False,
         short_names=("ns",),
+        verbs=tuple(verb for verb in ALL_VERBS if verb != "deletecollection"),
         subresources=frozenset({"status", "finalize"}),
     )
     yield core(
@@ -251,11 +252,16 @@ class Registry:
             raise no_such_resource() from None
 
     def served(self, group: str, version: str, plural: str) -> Resource:
-        """The resource at a path; raises a 404."""
+        """The resource at a path; raises a 404, in plain text outside the groups of the server's own."""
         try:
             return self._served[(group, version, plural)]
         except KeyError:
-            raise no_such_resource() from None
+            raise (no_such_resource() if self.built_in(group) else PageNotFoundError()) from None
+
+    def built_in(self, group: str) -> bool:
+        """Whether a group is one of the server's own."""
+        own = {item.group for item in BUILTIN} | {item.group for item in VIRTUAL} | {EVENTS_V1.group}
+        return group in own
 
     def by_kind(self, api_version: str, kind: str) -> Resource | None:
         """The resource of an object's apiVersion and kind, or None."""

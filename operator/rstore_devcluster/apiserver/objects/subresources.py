@@ -17,11 +17,12 @@ from rstore_devcluster.apiserver.http.errors import (
     no_such_resource,
     not_implemented,
 )
-from rstore_devcluster.apiserver.http.handlers_write import JSON_PATCH, update_object
+from rstore_devcluster.apiserver.http.handlers_write import update_object
 from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.options import LogRequest
 from rstore_devcluster.apiserver.http.portforward import port_forward
 from rstore_devcluster.apiserver.http.responses import add_warnings, json_response
+from rstore_devcluster.apiserver.http.routes import JSON_PATCH
 from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
 from rstore_devcluster.apiserver.objects.selectors import from_label_selector, labels_match
 from rstore_devcluster.apiserver.objects.services import Call

@@ -67,6 +67,13 @@ _ATOMIC_MAPS = frozenset({("V1PodSpec", "nodeSelector"), ("V1ServiceSpec", "sele
 _LIST_MAP_CONDITIONS = "conditions"
 
 
+_META_MODELS = frozenset(
+    {"V1ObjectMeta", "V1ListMeta", "V1OwnerReference", "V1ManagedFieldsEntry", "V1LabelSelector"}
+    | {"V1LabelSelectorRequirement", "V1Status", "V1StatusDetails", "V1StatusCause", "V1DeleteOptions"}
+    | {"V1Preconditions", "V1Condition"}
+)
+"""Models that every group shares; custom resources refer to them, too."""
+
 _models: dict[str, str] = {}
 
 
@@ -74,7 +81,9 @@ _models: dict[str, str] = {}
 def component_name(model: str) -> str:
     """The name of a model in OpenAPI documents: ``io.k8s.api.v1.Pod`` for ``V1Pod``."""
     found = _MODEL_NAME.match(model)
-    if found is None:
+    if model in _META_MODELS:
+        name = f"io.k8s.apimachinery.pkg.apis.meta.v1.{model.removeprefix('V1')}"
+    elif found is None:
         name = f"io.k8s.api.{model}"
     else:
         group = f"{found[1].lower()}." if found[1] else ""
