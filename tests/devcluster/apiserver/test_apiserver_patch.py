@@ -10,7 +10,7 @@ from rstore_devcluster.apiserver.objects.resources import Registry
 from rstore_devcluster.apiserver.patch.apply import server_side_apply
 from rstore_devcluster.apiserver.patch.fields import from_fields_v1, to_fields_v1
 from rstore_devcluster.apiserver.patch.json_patch import json_patch
-from rstore_devcluster.apiserver.patch.managed import track_update
+from rstore_devcluster.apiserver.patch.managed import Writer, track_update
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed
@@ -31,9 +31,8 @@ def deployment(*containers: dict[str, Any], **spec: Any) -> dict[str, Any]:
 
 def apply(live: dict[str, Any] | None, wanted: dict[str, Any], manager: str, **more: Any) -> dict[str, Any]:
     options: dict[str, Any] = {"force": False, "now": "2026-01-01T00:00:00Z", **more}
-    return server_side_apply(
-        DEPLOYMENT, live, wanted, manager=manager, api_version="apps/v1", subresource="", has_status=True, **options
-    )
+    writer = Writer(manager, "apps/v1", now=options.pop("now"), ignored=frozenset({("f:status",)}))
+    return server_side_apply(DEPLOYMENT, live, wanted, writer, **options)
 
 
 def containers(obj: dict[str, Any]) -> Any:
@@ -96,16 +95,7 @@ def test_an_update_takes_ownership_away_from_an_applier() -> None:
     live = apply(None, deployment({"name": "a", "image": "x"}, replicas=1), "one")
     changed = deployment({"name": "a", "image": "x"}, replicas=5)
     changed["metadata"]["managedFields"] = live["metadata"]["managedFields"]
-    track_update(
-        DEPLOYMENT,
-        changed,
-        live,
-        manager="kubectl",
-        api_version="apps/v1",
-        subresource="",
-        now="2026-01-02T00:00:00Z",
-        reset_status=True,
-    )
+    track_update(DEPLOYMENT, changed, live, Writer("kubectl", "apps/v1", now="2026-01-02T00:00:00Z"))
     assert owners(changed)["kubectl"] == {"f:spec": {"f:replicas": {}}}
     with pytest.raises(ApiError, match=r'conflict with "kubectl" using apps/v1: .spec.replicas'):
         apply(changed, deployment({"name": "a", "image": "x"}, replicas=1), "one")
@@ -119,7 +109,7 @@ def test_an_update_takes_ownership_away_from_an_applier() -> None:
             ".spec.template.spec.containers[0].bogus: field not declared in schema",
         ),
         (deployment({"name": "a"}, {"name": "a"}), 'containers: duplicate entries for key [name="a"]'),
-        (deployment({"image": "x"}), 'has an element that omits key field "name"'),
+        (deployment({"image": "x"}, {"image": "y"}), 'containers: duplicate entries for key [name=""]'),
     ],
 )
 def test_what_cannot_be_applied_is_refused(wanted: dict[str, Any], message: str) -> None:

@@ -166,6 +166,8 @@ def _clean(schema: Json) -> JsonObject:
 
 def _strip(schema: Json) -> None:
     if isinstance(schema, dict):
+        if schema.get("default", "") is None:
+            del schema["default"]
         for name in _INTERNAL:
             if schema.pop(name, None):
                 schema.pop("x-kubernetes-int-or-string", None)

@@ -16,6 +16,7 @@ from rstore_devcluster.apiserver.objects.selectors import compile_selector
 from rstore_devcluster.apiserver.objects.services import Call
 from rstore_devcluster.apiserver.patch.apply import server_side_apply
 from rstore_devcluster.apiserver.patch.json_patch import json_patch
+from rstore_devcluster.apiserver.patch.managed import Writer
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed
@@ -55,6 +56,7 @@ def create_object(call: Call, data: bytes) -> web.Response:
         namespace=call.namespace or None,
         dry_run=call.dry_run,
         manager=call.manager,
+        through=call.resource,
     )
     _warn(call, made)
     return object_response(call, made, status=201)
@@ -105,6 +107,7 @@ def update_object(call: Call, data: bytes) -> web.Response:
         subresource=call.info.subresource,
         dry_run=call.dry_run,
         manager=call.manager,
+        through=call.resource,
     )
     return object_response(call, made)
 
@@ -132,6 +135,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
         subresource=call.info.subresource,
         dry_run=call.dry_run,
         manager=call.manager,
+        through=call.resource,
     )
     return object_response(call, made)
 
@@ -184,12 +188,8 @@ def _apply(call: Call, data: bytes) -> web.Response:
         call.services.schemas.node(resource),
         live,
         wanted,
-        manager=call.manager,
-        api_version=resource.api_version,
-        subresource=call.info.subresource,
-        has_status=resource.has_status,
+        Writer.through(resource, call.info.subresource, call.manager, format_time(store.now())),
         force=flag(call.query, "force"),
-        now=format_time(store.now()),
     )
     if live is None:
         return _create_by_apply(call, merged)

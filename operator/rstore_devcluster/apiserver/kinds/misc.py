@@ -17,10 +17,15 @@ _MAX_DATA_BYTES = 1024 * 1024
 def default_namespace(obj: JsonObject, old: JsonObject | None) -> None:
     """Defaults of a Namespace."""
     if old is None:
-        set_defaults(child(obj, "spec"), finalizers=["kubernetes"])
         obj["status"] = {"phase": "Active"}
     labels = child(obj["metadata"], "labels")
     labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
+
+
+def complete_namespace(obj: JsonObject, old: JsonObject | None) -> None:
+    """The finalizer of a new Namespace."""
+    if old is None:
+        set_defaults(child(obj, "spec"), finalizers=["kubernetes"])
 
 
 def default_secret(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG001

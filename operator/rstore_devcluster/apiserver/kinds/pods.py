@@ -20,10 +20,14 @@ def default_pod(obj: JsonObject, old: JsonObject | None) -> None:
     spec = child(obj, "spec")
     default_pod_spec(spec)
     if old is None:
-        set_defaults(
-            spec, serviceAccountName="default", enableServiceLinks=True, preemptionPolicy="PreemptLowerPriority"
-        )
-        set_defaults(spec, priority=0)
+        set_defaults(spec, enableServiceLinks=True)
+
+
+def complete_pod(obj: JsonObject, old: JsonObject | None) -> None:
+    """What admission adds to a new pod, and its first status."""
+    if old is None:
+        spec = obj["spec"]
+        set_defaults(spec, serviceAccountName="default", preemptionPolicy="PreemptLowerPriority", priority=0)
         spec["serviceAccount"] = spec["serviceAccountName"]
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
 

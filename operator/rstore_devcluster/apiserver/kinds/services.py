@@ -13,16 +13,23 @@ from rstore_devcluster.apiserver.storage.store import Store
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 
 
-def default_service(obj: JsonObject, old: JsonObject | None) -> None:
-    """Defaults of a Service; the ClusterIP is kept where an update leaves it out."""
+def default_service(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG001
+    """Defaults of a Service."""
     spec = child(obj, "spec")
     set_defaults(spec, type="ClusterIP", sessionAffinity="None")
     for port in spec.get("ports") or []:
         set_defaults(port, protocol="TCP")
         set_defaults(port, targetPort=port.get("port"))
+    if spec["type"] != "ExternalName":
+        set_defaults(spec, internalTrafficPolicy="Cluster")
+
+
+def complete_service(obj: JsonObject, old: JsonObject | None) -> None:
+    """Families of addresses, and the ClusterIP where an update leaves it out."""
+    spec = obj["spec"]
     if spec["type"] == "ExternalName":
         return
-    set_defaults(spec, internalTrafficPolicy="Cluster", ipFamilyPolicy="SingleStack", ipFamilies=["IPv4"])
+    set_defaults(spec, ipFamilyPolicy="SingleStack", ipFamilies=["IPv4"])
     if old is not None and not spec.get("clusterIP"):
         for name in ("clusterIP", "clusterIPs"):
             if name in old["spec"]:

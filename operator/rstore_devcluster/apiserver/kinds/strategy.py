@@ -8,8 +8,8 @@ from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.kinds import misc, pods, services, workloads
 from rstore_devcluster.apiserver.kinds.services import ClusterIps
-from rstore_devcluster.apiserver.objects.resources import Resource
-from rstore_devcluster.apiserver.patch.managed import track_update
+from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, Resource
+from rstore_devcluster.apiserver.patch.managed import Writer, track_update
 from rstore_devcluster.apiserver.schema import cel, quantity
 from rstore_devcluster.apiserver.schema.crd import default_crd
 from rstore_devcluster.apiserver.schema.definition.validate import validate_definition
@@ -17,6 +17,7 @@ from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
 from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, validate
+from rstore_devcluster.apiserver.storage.events import from_core
 from rstore_devcluster.apiserver.storage.store import Store
 
 Default = Callable[[JsonObject, JsonObject | None], None]
@@ -41,6 +42,12 @@ _DEFAULTS: dict[str, Default] = {
     "storageclasses.storage.k8s.io": misc.default_storage_class,
     _DEFINITIONS: default_crd,
 }
+_COMPLETE: dict[str, Default] = {
+    "namespaces": misc.complete_namespace,
+    "pods": pods.complete_pod,
+    "services": services.complete_service,
+}
+"""What is filled in after the manager of an object's fields was recorded: it is nobody's."""
 _VALIDATE: dict[str, Validate] = {
     "pods": pods.validate_pod,
     "services": services.validate_service,
@@ -88,6 +95,12 @@ class KindStrategy:
         if default is not None:
             default(obj, old)
         _canonical_quantities(node, obj)
+
+    def complete(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:  # noqa: ARG002
+        """What admission, allocation and the kind itself add."""
+        complete = _COMPLETE.get(resource.key)
+        if complete is not None:
+            complete(obj, old)
         if resource.key == "services" and old is None and self._addresses is not None:
             self._addresses.ensure(obj)
 
@@ -117,19 +130,15 @@ class KindStrategy:
         self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str
     ) -> None:
         """Record ownership of what an update changed."""
-        if resource.key == "events":
+        now = format_time(self._store.now()) if self._store is not None else ""
+        writer = Writer.through(resource, subresource, manager, now)
+        node = self._schemas.node(resource)
+        if resource is not EVENTS_V1:
+            track_update(node, obj, old, writer)
             return
-        now = self._store.now() if self._store is not None else None
-        track_update(
-            self._schemas.node(resource),
-            obj,
-            old,
-            manager=manager,
-            api_version=resource.api_version,
-            subresource=subresource,
-            now=format_time(now) if now is not None else "",
-            reset_status=resource.has_status,
-        )
+        shown = from_core(obj)
+        track_update(node, shown, from_core(old) if old is not None else None, writer)
+        obj["metadata"] = shown["metadata"]
 
 
 def _drop_nulls(node: Node, value: Json) -> None:

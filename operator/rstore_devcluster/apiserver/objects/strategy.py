@@ -13,7 +13,11 @@ class Strategy(Protocol):
     """What is particular to kinds: defaults, immutable fields, validation, field ownership."""
 
     def prepare(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
-        """Default and complete an object in place before it is validated; ``old`` is None at creation."""
+        """Default an object in place, as it is when its manager is recorded; ``old`` is None at creation."""
+        ...
+
+    def complete(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
+        """Add in place what is nobody's: addresses and other things that the server itself fills in."""
         ...
 
     def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
@@ -23,7 +27,7 @@ class Strategy(Protocol):
     def track(
         self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str
     ) -> None:
-        """Record in ``metadata.managedFields`` what this write changed."""
+        """Record in ``metadata.managedFields`` what this write, through this version of the resource, changed."""
         ...
 
 
@@ -31,6 +35,9 @@ class PlainStrategy:
     """No particulars: used by tests of the store alone."""
 
     def prepare(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
+        """Nothing."""
+
+    def complete(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
         """Nothing."""
 
     def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:  # noqa: ARG002

@@ -76,7 +76,13 @@ async def _scale(call: Call, data: bytes) -> web.StreamResponse:
         target = target.setdefault(step, {})
     target[last] = replicas
     made = call.store.update(
-        call.resource.key, obj, namespace=call.namespace, dry_run=call.dry_run, manager=call.manager
+        call.resource.key,
+        obj,
+        namespace=call.namespace,
+        subresource="scale",
+        dry_run=call.dry_run,
+        manager=call.manager,
+        through=call.resource,
     )
     return json_response(_scale_of(call, made))
 

@@ -1,7 +1,7 @@
 """Server-side apply: merge what a manager wants into what there is, with ownership and conflicts. Pure.
 
-After the design of Kubernetes' server-side apply (KEP-555): three-way merge by field ownership instead of by a
-recorded last request.
+After the design of Kubernetes' server-side apply (KEP-555) and its library structured-merge-diff: three-way merge by
+field ownership instead of by a recorded last request.
 """
 
 from __future__ import annotations
@@ -10,143 +10,124 @@ from dataclasses import replace
 
 from rstore_devcluster.apiserver.http.errors import Cause, apply_conflict, bad_request
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
-from rstore_devcluster.apiserver.patch.fields import Path, compact, display, item_key, leaves, remove
-from rstore_devcluster.apiserver.patch.managed import APPLY, Entry, read_entries, write_entries
+from rstore_devcluster.apiserver.patch.fields import (
+    SYSTEM_FIELDS,
+    Fields,
+    compare,
+    display,
+    element_of,
+    field_set,
+    in_order,
+    merges_as,
+    remove_fields,
+    same,
+    with_parents,
+    without,
+)
+from rstore_devcluster.apiserver.patch.managed import (
+    APPLY,
+    Entry,
+    Writer,
+    entries_before_apply,
+    without_fields,
+    write_entries,
+)
 from rstore_devcluster.apiserver.schema.node import Node
 
 
 def server_side_apply(
-    node: Node | None,
-    live: JsonObject | None,
-    wanted: JsonObject,
-    *,
-    manager: str,
-    api_version: str,
-    subresource: str,
-    has_status: bool,
-    force: bool,
-    now: str,
+    node: Node | None, live: JsonObject | None, wanted: JsonObject, writer: Writer, *, force: bool
 ) -> JsonObject:
-    """The object after ``manager`` applied ``wanted``; raises 409 naming what other managers own, unless forced."""
-    if (wanted.get("metadata") or {}).get("managedFields"):
+    """The object after the writer applied ``wanted``; raises 409 naming what other managers own, unless forced."""
+    if (wanted.get("metadata") or {}).get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    wanted = _without_nulls(node, wanted)
-    if subresource == "status":
-        wanted = {key: wanted[key] for key in ("apiVersion", "kind", "metadata", "status") if key in wanted}
-        wanted["metadata"] = {
-            key: wanted["metadata"][key] for key in ("name", "namespace") if key in wanted["metadata"]
-        }
-    elif has_status:
-        wanted.pop("status", None)
-    fields = frozenset(leaves(node, wanted))
-    mine = Entry(manager, APPLY, api_version, subresource, now, fields)
+    fields = without(field_set(node, wanted), writer.ignored)
+    mine = writer.entry(APPLY, fields)
     if live is None:
         made: JsonObject = copy_json(wanted)
-        write_entries(made, [mine])
+        write_entries(made, [replace(mine, fields=mine.fields - SYSTEM_FIELDS, time=writer.now)])
         return made
-    merged: JsonObject = _merge(node, live, wanted)
-    before, after = leaves(node, live), leaves(node, merged)
-    changed = frozenset(path for path, value in after.items() if path not in before or before[path] != value)
-    entries = read_entries(live)
+    entries = entries_before_apply(node, live, writer)
     last = next((entry for entry in entries if entry.identity == mine.identity), None)
     others = [entry for entry in entries if entry.identity != mine.identity]
-    conflicts = [(entry, entry.fields & changed & fields) for entry in others]
-    if not force and any(paths for _, paths in conflicts):
-        raise apply_conflict(
-            [
-                Cause(display(path), f"conflict with {entry.describe()}", "FieldManagerConflict")
-                for entry, paths in conflicts
-                for path in sorted(paths)
-            ]
-        )
-    others = [replace(entry, fields=entry.fields - paths) for entry, paths in conflicts]
-    if last is not None:
-        _prune(node, merged, last.fields - fields, others)
-    _write_if_changed(merged, live, [*others, mine], entries)
+    merged: JsonObject = _merge(node, live, wanted)
+    if last is not None and last.fields:
+        merged = _prune(node, merged, last.fields, [*others, mine])
+    comparison = compare(node, live, merged).without(writer.ignored)
+    taken = frozenset(comparison.added | comparison.modified)
+    _refuse_conflicts([] if force else [(entry, entry.fields & taken) for entry in others])
+    content = {name: value for name, value in merged["metadata"].items() if name != "managedFields"}
+    before = {name: value for name, value in live["metadata"].items() if name != "managedFields"}
+    unchanged = same({**merged, "metadata": content}, {**live, "metadata": before})
+    time = (last.time if last is not None else "") if unchanged else writer.now
+    mine = replace(mine, fields=mine.fields - SYSTEM_FIELDS, time=time)
+    write_entries(merged, [*(without_fields(entry, comparison) for entry in others), mine])
     return merged
 
 
-def _write_if_changed(merged: JsonObject, live: JsonObject, entries: list[Entry], before: list[Entry]) -> None:
-    """Keep the recorded times where neither content nor ownership changed, so that applying again writes nothing."""
-    kept = {entry.identity: entry for entry in before}
-    same_content = _content(merged) == _content(live)
-    final = []
-    for entry in entries:
-        old = kept.get(entry.identity)
-        unchanged = old is not None and old.fields == entry.fields and (same_content or entry is not entries[-1])
-        final.append(replace(entry, time=old.time) if unchanged and old is not None else entry)
-    same_entries = {entry.identity: entry.fields for entry in final if entry.fields} == {
-        entry.identity: entry.fields for entry in before
-    }
-    if same_content and same_entries:
-        merged["metadata"]["managedFields"] = copy_json(live["metadata"].get("managedFields") or [])
-        return
-    write_entries(merged, final)
+def _refuse_conflicts(conflicts: list[tuple[Entry, Fields]]) -> None:
+    causes = [
+        Cause(display(path), f"conflict with {entry.describe()}", "FieldManagerConflict")
+        for entry, paths in conflicts
+        for path in in_order(paths)
+    ]
+    if causes:
+        raise apply_conflict(causes)
 
 
-def _content(obj: JsonObject) -> JsonObject:
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    return {**obj, "metadata": metadata}
+def _prune(node: Node | None, merged: JsonObject, last: Fields, owners: list[Entry]) -> JsonObject:
+    """Remove what this manager applied before and does not want now, unless somebody owns it (or inside it)."""
+    last = with_parents(node, last)
+    owned = with_parents(node, frozenset().union(*(entry.fields for entry in owners)))
+    all_fields = with_parents(node, field_set(node, merged))
+    without_last = with_parents(node, field_set(node, remove_fields(node, merged, last)))
+    pruned = remove_fields(node, merged, all_fields - without_last - owned)
+    remaining = with_parents(node, field_set(node, pruned))
+    result: JsonObject = remove_fields(node, merged, (all_fields - remaining) & last)
+    return result
 
 
-def _prune(node: Node | None, merged: JsonObject, dropped: frozenset[Path], others: list[Entry]) -> None:
-    """Remove what this manager applied before and does not want now, unless another manager owns it (or inside it)."""
-    owned: set[Path] = set()
-    for entry in others:
-        for path in entry.fields:
-            owned.update(path[:length] for length in range(1, len(path) + 1))
-    for path in sorted(dropped, key=len):
-        if path not in owned:
-            remove(node, merged, path)
-
-
-def _without_nulls(node: Node | None, value: Json) -> Json:
-    if isinstance(value, dict):
-        kept = {}
-        for name, item in value.items():
-            child = node.child(name) if node is not None else None
-            if item is None and not (child is not None and child.raw.get("nullable")):
-                continue
-            kept[name] = _without_nulls(child, item)
-        return kept
-    if isinstance(value, list):
-        items = node.items if node is not None else None
-        return [_without_nulls(items, item) for item in value]
-    return value
+# ---- merging
 
 
 def _merge(node: Node | None, live: Json, wanted: Json) -> Json:
-    if isinstance(wanted, dict) and isinstance(live, dict) and not (node is not None and node.atomic_map):
+    shape = merges_as(node, live if wanted is None else wanted)
+    if shape == "map" and isinstance(live, dict):
         merged = {name: copy_json(item) for name, item in live.items()}
-        for name, item in wanted.items():
+        for name, item in (wanted or {}).items():
             child = node.child(name) if node is not None else None
             merged[name] = _merge(child, live[name], item) if name in live else copy_json(item)
         return merged
-    if isinstance(wanted, list) and isinstance(live, list) and node is not None and node.list_type in ("map", "set"):
-        return _merge_lists(node, live, wanted)
+    if shape == "list" and isinstance(live, list) and node is not None:
+        return _merge_lists(node, live, wanted or [])
     return copy_json(wanted)
 
 
 def _merge_lists(node: Node, live: list[Json], wanted: list[Json]) -> list[Json]:
-    """Merge keyed lists or sets: the order wanted, with items only the live list has kept where they stand."""
-
-    def key(item: Json) -> str:
-        return item_key(node, item) if node.list_type == "map" else compact(item)
-
-    theirs = {key(item): item for item in live}
-    ours = {key(item): item for item in wanted}
+    """Merge keyed lists or sets: wanted items in the order wanted, items only the live list has where they stand."""
+    left, right = [element_of(node, item) for item in live], [element_of(node, item) for item in wanted]
+    theirs = {element: item for element, item in zip(left, live, strict=True) if left.count(element) == 1}
+    shared = [element for element in right if element in left]
     merged: list[Json] = []
-    emitted: set[str] = set()
-    left, right = list(theirs), list(ours)
+    done: set[str] = set()
     at_left = at_right = 0
     while at_left < len(left) or at_right < len(right):
-        if at_left < len(left) and (left[at_left] in emitted or left[at_left] not in ours):
-            if left[at_left] not in emitted:
-                merged.append(copy_json(theirs[left[at_left]]))
-            at_left += 1
-            continue
-        name = right[at_right]
-        at_right += 1
-        emitted.add(name)
-        merged.append(_merge(node.items, theirs[name], ours[name]) if name in theirs else copy_json(ours[name]))
-    return merged
+        if at_left < len(left):
+            element = left[at_left]
+            if element not in right:
+                merged.append(live[at_left])
+                at_left += 1
+                continue
+            if at_right < len(right) and element != right[at_right] and shared and element != shared[0]:
+                at_left += 1
+                continue
+            if element in done or (at_right < len(right) and element == right[at_right]):
+                at_left += 1
+        if at_right < len(right):
+            element, item = right[at_right], wanted[at_right]
+            merged.append(_merge(node.items, theirs[element], item) if element in theirs else item)
+            done.add(element)
+            at_right += 1
+            if shared and shared[0] == element:
+                shared.pop(0)
+    return copy_json(merged)  # type: ignore[no-any-return]

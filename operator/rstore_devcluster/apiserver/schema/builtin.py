@@ -45,25 +45,61 @@ _LIST_MAPS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("V1PodSpec", "topologySpreadConstraints"): (("topologyKey", "whenUnsatisfiable"), "topologyKey"),
     ("V1PodSpec", "resourceClaims"): (("name",), "name"),
     ("V1PodSpec", "schedulingGates"): (("name",), "name"),
-    ("V1Container", "ports"): (("containerPort", "protocol"), "containerPort"),
-    ("V1Container", "env"): (("name",), "name"),
-    ("V1Container", "volumeMounts"): (("mountPath",), "mountPath"),
-    ("V1Container", "volumeDevices"): (("devicePath",), "devicePath"),
+    **{
+        (model, name): keys
+        for model in ("V1Container", "V1EphemeralContainer")
+        for name, keys in {
+            "ports": (("containerPort", "protocol"), "containerPort"),
+            "env": (("name",), "name"),
+            "volumeMounts": (("mountPath",), "mountPath"),
+            "volumeDevices": (("devicePath",), "devicePath"),
+        }.items()
+    },
+    ("V1ResourceRequirements", "claims"): (("name",), ""),
+    ("V1ContainerStatus", "volumeMounts"): (("mountPath",), "mountPath"),
+    ("V1ContainerStatus", "allocatedResourcesStatus"): (("name",), "name"),
+    ("V1PodStatus", "resourceClaimStatuses"): (("name",), "name"),
     ("V1ServiceSpec", "ports"): (("port", "protocol"), "port"),
     ("V1ServiceAccount", "secrets"): (("name",), "name"),
     ("V1ObjectMeta", "ownerReferences"): (("uid",), "uid"),
     ("V1PodStatus", "podIPs"): (("ip",), "ip"),
-    ("V1PodStatus", "hostIPs"): (("ip",), "ip"),
     ("V1NodeStatus", "addresses"): (("type",), "type"),
     ("V1CustomResourceDefinitionStatus", "conditions"): (("type",), ""),
 }
-_SETS = frozenset({("V1ObjectMeta", "finalizers")})
+_SETS = frozenset({("V1ObjectMeta", "finalizers"), ("V1NodeSpec", "podCIDRs"), ("V1Endpoint", "addresses")})
 _ATOMIC_MODELS = frozenset(
     {"V1LabelSelector", "V1NodeSelector", "V1NodeSelectorTerm", "V1ObjectFieldSelector", "V1ResourceFieldSelector"}
     | {"V1ConfigMapKeySelector", "V1SecretKeySelector", "V1LocalObjectReference", "V1ObjectReference", "V1RoleRef"}
     | {"V1OwnerReference", "V1SecretReference", "V1TypedLocalObjectReference", "RbacV1Subject", "V1ScopeSelector"}
 )
-_ATOMIC_MAPS = frozenset({("V1PodSpec", "nodeSelector"), ("V1ServiceSpec", "selector")})
+_ATOMIC_MAPS = frozenset(
+    {("V1PodSpec", "nodeSelector"), ("V1ServiceSpec", "selector"), ("V1ControllerRevision", "data")}
+)
+_ALWAYS_WRITTEN: dict[str, tuple[str, ...]] = {
+    # Fields of a model that are not required, and are written nevertheless when they are empty: structs inside others,
+    # mostly. Beside these, ``metadata`` everywhere, and ``spec`` and ``status`` of whole objects.
+    "CoreV1Event": ("involvedObject", "source", "reportingComponent", "reportingInstance"),
+    "EventsV1Event": ("deprecatedSource", "regarding"),
+    "V1Container": ("resources",),
+    "V1ContainerStatus": ("lastState", "state"),
+    "V1CustomResourceDefinitionSpec": ("names",),
+    "V1CustomResourceDefinitionStatus": ("acceptedNames", "conditions", "storedVersions"),
+    "V1DeploymentSpec": ("strategy", "template"),
+    "V1Endpoint": ("conditions",),
+    "V1EphemeralContainer": ("resources",),
+    "V1NetworkPolicySpec": ("podSelector",),
+    "V1NodeDaemonEndpoints": ("kubeletEndpoint",),
+    "V1NodeStatus": ("daemonEndpoints", "nodeInfo"),
+    "V1PersistentVolumeClaimSpec": ("resources",),
+    "V1PersistentVolumeClaimTemplate": ("spec",),
+    "V1PodTemplateSpec": ("spec",),
+    "V1ReplicaSetSpec": ("template",),
+    "V1RoleBinding": ("roleRef",),
+    "V1ClusterRoleBinding": ("roleRef",),
+    "V1ServiceStatus": ("loadBalancer",),
+    "V1StatefulSetSpec": ("template", "updateStrategy", "serviceName"),
+    "V1StatefulSetStatus": ("availableReplicas",),
+}
 _LIST_MAP_CONDITIONS = "conditions"
 
 
@@ -120,6 +156,8 @@ def schema_of(model_name: str) -> JsonObject:
         properties[name] = schema
         if field.is_required():
             required.append(name)
+        if "default" not in schema and (field.is_required() or _always_written(model, name)):
+            schema.update(_zero(schema))
     doc = (model.__doc__ or "").split("Attributes:")[0].strip()
     schema = {"type": "object", "description": doc, "properties": properties}
     if required:
@@ -131,6 +169,22 @@ def schema_of(model_name: str) -> JsonObject:
 
 def _reference(schema: JsonObject) -> JsonObject:
     return {"$ref": PREFIX + component_name(schema["$ref"])} if "$ref" in schema else schema
+
+
+def _always_written(model: Any, name: str) -> bool:
+    whole = "kind" in model.model_fields and "metadata" in model.model_fields
+    of_object = name in ("spec", "status") and whole
+    return name == "metadata" or of_object or name in _ALWAYS_WRITTEN.get(model.__name__, ())
+
+
+def _zero(schema: JsonObject) -> JsonObject:
+    """The default of a field that is always written; null where nothing else is."""
+    if "$ref" in schema:
+        return {"default": {}}
+    if schema.get("format") == "date-time":
+        return {"default": None}
+    zeros: JsonObject = {"integer": 0, "number": 0, "boolean": False, "string": ""}
+    return {"default": zeros.get(str(schema.get("type")))}
 
 
 def _property(model: str, name: str, annotation: Any) -> JsonObject:

@@ -16,7 +16,7 @@ def _no_references(name: str) -> JsonObject:
 class Node:
     """A schema at one place of an object; ``$ref`` is resolved on the way down."""
 
-    __slots__ = ("_additional", "_fields", "_items", "_resolve", "raw")
+    __slots__ = ("_additional", "_builtin", "_fields", "_items", "_resolve", "_zeros", "raw")
 
     def __init__(self, raw: JsonObject, resolve: Resolver = _no_references) -> None:
         reference = raw.get("$ref")
@@ -24,6 +24,8 @@ class Node:
             raw = {**resolve(str(reference)), **{key: value for key, value in raw.items() if key != "$ref"}}
         self.raw = raw
         self._resolve = resolve
+        self._builtin = reference is not None
+        self._zeros: JsonObject | None = None
         # Children are made once: every write walks them several times.
         self._fields: dict[str, Node | None] = {}
         self._items: Node | bool | None = False
@@ -103,3 +105,13 @@ class Node:
         """The default of a property, None where there is none."""
         child = self.field(name)
         return None if child is None else child.raw.get("default")
+
+    @property
+    def zeros(self) -> JsonObject:
+        """The fields that the API writes of a built-in kind even where nobody has set them, with what they are then."""
+        if self._zeros is None:
+            self._zeros = {}
+            for name, schema in (self.raw.get("properties") or {}).items() if self._builtin else ():
+                if "default" in schema and not schema["default"]:
+                    self._zeros[name] = schema["default"]
+        return self._zeros

@@ -54,7 +54,7 @@ class Schemas:
 
 
 def _builtin(resource: Resource) -> Node:
-    return Node(builtin.schema_of(resource.model), builtin.resolve)
+    return Node({"$ref": builtin.PREFIX + builtin.component_name(resource.model)}, builtin.resolve)
 
 
 def _custom(schema: JsonObject) -> Node:

@@ -55,11 +55,13 @@ class Store(Objects):
         namespace: str | None = None,
         dry_run: bool = False,
         manager: str = "kube-controller-manager",
+        through: Resource | None = None,
         tracked: bool = False,
     ) -> JsonObject:
         """Create an object; raises 409 when it exists, 404 when its namespace does not, 422 when it is invalid.
 
-        ``tracked``: ``metadata.managedFields`` already says who owns what (server-side apply).
+        ``through`` is the version of the resource that was written, which managedFields name. ``tracked``:
+        ``metadata.managedFields`` already says who owns what (server-side apply).
         """
         resource = self.registry.by_key(key)
         obj = copy_json(obj)
@@ -84,9 +86,10 @@ class Store(Objects):
         if self.peek(key, space, name) is not None:
             raise already_exists(resource.group, resource.plural, name)
         self.strategy.prepare(resource, obj, None, dry_run=dry_run)
-        self._validate(resource, obj, None)
         if not tracked:
-            self.strategy.track(resource, obj, None, manager=manager, subresource="")
+            self.strategy.track(through or resource, obj, None, manager=manager, subresource="")
+        self.strategy.complete(resource, obj, None, dry_run=dry_run)
+        self._validate(resource, obj, None)
         return self._commit(resource, None, obj, dry_run=dry_run)
 
     def update(
@@ -98,6 +101,7 @@ class Store(Objects):
         subresource: str = "",
         dry_run: bool = False,
         manager: str = "kube-controller-manager",
+        through: Resource | None = None,
         tracked: bool = False,
     ) -> JsonObject:
         """Replace an object, or with ``subresource="status"`` only its status.
@@ -119,15 +123,12 @@ class Store(Objects):
         lifecycle.carry_metadata(resource, obj, old)
         obj = self._confine(resource, obj, old, subresource, tracked)
         self.strategy.prepare(resource, obj, old, dry_run=dry_run)
+        if not tracked:
+            self.strategy.track(through or resource, obj, old, manager=manager, subresource=subresource)
+        self.strategy.complete(resource, obj, old, dry_run=dry_run)
         self._bump_generation(resource, obj, old)
         self._validate(resource, obj, old)
-        if not tracked:
-            managed = metadata_of(obj).get("managedFields")
-            if managed != [] and "managedFields" in old["metadata"]:
-                obj["metadata"]["managedFields"] = copy_json(managed or old["metadata"]["managedFields"])
-            self.strategy.track(resource, obj, old, manager=manager, subresource=subresource)
-        if tracked:
-            keep_times(obj, old)
+        keep_times(obj, old)
         if lifecycle.deletion_ready(obj):
             return self._remove(resource, stored, obj, dry_run=dry_run)
         return self._commit(resource, stored, obj, dry_run=dry_run)
@@ -221,7 +222,7 @@ class Store(Objects):
             obj["spec"] = copy_json(old.get("spec") or {})
         if subresource == "status":
             kept: JsonObject = copy_json(old)
-            if tracked or "managedFields" in obj["metadata"]:
+            if tracked:
                 kept["metadata"]["managedFields"] = obj["metadata"].get("managedFields") or []
             if "status" in obj:
                 kept["status"] = obj["status"]
