@@ -18,7 +18,7 @@ from rstore_devcluster.apiserver.http.request_info import WRITE_VERBS, RequestIn
 from rstore_devcluster.apiserver.http.responses import compress, error_response, json_response, representation
 from rstore_devcluster.apiserver.objects import subresources
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
-from rstore_devcluster.apiserver.objects.services import Call, Services, WriteKey
+from rstore_devcluster.apiserver.objects.services import Call, Services, WriteKey, manager_of
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 _log = structlog.get_logger(__name__)
@@ -156,4 +156,5 @@ class App:
             raise method_not_allowed()
         self._services.authorizer.check(user, info)
         body = decode(await request.read(), request.headers.get("Content-Type", "")).as_object()
-        return json_response(reviews.answer(self._services, user, virtual, body), status=201)
+        manager = manager_of(request)
+        return json_response(reviews.answer(self._services, user, virtual, body, manager), status=201)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from rstore_devcluster.apiserver.http.authn import User
 from rstore_devcluster.apiserver.http.errors import bad_request
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
-from rstore_devcluster.apiserver.jsonobj import JsonObject, lookup
+from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
 from rstore_devcluster.apiserver.objects.resources import VirtualResource
 from rstore_devcluster.apiserver.objects.services import Services
+from rstore_devcluster.apiserver.patch.managed import Writer, track_update
 
 Review = Callable[[Services, User, JsonObject], JsonObject]
 
@@ -92,13 +93,15 @@ REVIEWS: dict[str, Review] = {
 }
 
 
-def answer(services: Services, user: User, resource: VirtualResource, body: JsonObject) -> JsonObject:
-    """The review with its status filled in."""
+def answer(services: Services, user: User, resource: VirtualResource, body: JsonObject, manager: str) -> JsonObject:
+    """The review with its status filled in; like any object it says that ``manager`` made it."""
     status = REVIEWS[resource.plural](services, user, body)
-    return {
+    review = {
         "kind": resource.kind,
         "apiVersion": resource.api_version,
         "metadata": body.get("metadata") or {},
         "spec": body.get("spec") or {},
-        "status": status,
     }
+    writer = Writer(manager, resource.api_version, now=format_time(services.store.now()))
+    track_update(services.schemas.model(f"V1{resource.kind}"), review, None, writer)
+    return {**review, "status": status}

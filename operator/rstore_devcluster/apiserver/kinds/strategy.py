@@ -88,9 +88,12 @@ class KindStrategy:
         if resource.custom:
             prune(node, obj)
             apply_defaults(node, obj)
+            metadata = node.field("metadata")
+            if metadata is not None:
+                _drop_absent(metadata, obj["metadata"])
             return
         prune(node, obj)
-        _drop_nulls(node, obj)
+        _drop_absent(node, obj)
         default = _DEFAULTS.get(resource.key)
         if default is not None:
             default(obj, old)
@@ -141,20 +144,25 @@ class KindStrategy:
         obj["metadata"] = shown["metadata"]
 
 
-def _drop_nulls(node: Node, value: Json) -> None:
-    """A null field of a built-in kind is a missing one, but not inside a value that may be anything."""
+def _drop_absent(node: Node, value: Json) -> None:
+    """Remove what means nothing in a built-in kind: null, and empty lists and maps where none have to be.
+
+    Inside a value that may be anything all of it means something.
+    """
     if node.raw.get("x-kubernetes-preserve-unknown-fields"):
         return
     if isinstance(value, dict):
-        for name in [name for name, item in value.items() if item is None]:
-            del value[name]
-        for name, item in value.items():
+        required = node.raw.get("required") or ()
+        for name, item in list(value.items()):
             child = node.child(name)
             if child is not None:
-                _drop_nulls(child, item)
+                _drop_absent(child, item)
+            empty = item in ([], {}) and child is not None and (child.type == "array" or child.additional is not None)
+            if item is None or (empty and name not in required):
+                del value[name]
     elif isinstance(value, list) and node.items is not None:
         for item in value:
-            _drop_nulls(node.items, item)
+            _drop_absent(node.items, item)
 
 
 def _canonical_quantities(node: Node, value: Json) -> None:

@@ -75,5 +75,10 @@ class Call:
     @property
     def manager(self) -> str:
         """The field manager: the one named, else the first word of the user agent."""
-        named = self.query.get("fieldManager")
-        return (named or self.request.headers.get("User-Agent", "unknown").split("/")[0])[:128]
+        return manager_of(self.request)
+
+
+def manager_of(request: web.Request) -> str:
+    """The field manager of a request: the one named, else the first word of the user agent."""
+    named = request.query.get("fieldManager")
+    return (named or request.headers.get("User-Agent", "unknown").split("/")[0])[:128]

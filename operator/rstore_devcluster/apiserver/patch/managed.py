@@ -153,9 +153,17 @@ def track_update(node: Node | None, obj: JsonObject, old: JsonObject | None, wri
     of one empty entry removes them all.
     """
     entries = _present_entries(obj, old, writer)
-    if old is None or entries:
+    if old is None or _counts(node, entries, obj, old, writer):
         entries = with_update(node, entries, old or {}, obj, writer)
     write_entries(obj, entries)
+
+
+def _counts(node: Node | None, entries: list[Entry], obj: JsonObject, old: JsonObject, writer: Writer) -> bool:
+    """Whether an update is recorded: where nobody owns anything it is not, nor is a scale that nobody has set yet."""
+    if writer.subresource != "scale":
+        return bool(entries)
+    comparison = compare(node, old, obj)
+    return any(entry.fields & (comparison.added | comparison.modified) for entry in entries)
 
 
 def _present_entries(obj: JsonObject, old: JsonObject | None, writer: Writer) -> list[Entry]:

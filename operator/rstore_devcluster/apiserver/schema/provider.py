@@ -25,9 +25,13 @@ class Schemas:
         held = self._nodes.get(at)
         if held is not None and held[0] is resource:
             return held[1]
-        node = _custom(resource.schema) if resource.schema is not None else _builtin(resource)
+        node = _custom(resource.schema) if resource.schema is not None else self.model(resource.model)
         self._nodes[at] = (resource, node)
         return node
+
+    def model(self, name: str) -> Node:
+        """The schema of a model of the Python client."""
+        return Node({"$ref": builtin.PREFIX + builtin.component_name(name)}, builtin.resolve)
 
     def check_body(self, resource: Resource, obj: JsonObject, duplicates: list[str], mode: str) -> list[str]:
         """Check what was sent: unknown and duplicate fields by ``fieldValidation``; returns warnings.
@@ -51,10 +55,6 @@ class Schemas:
         if problems and mode == "Strict":
             raise bad_request(f"{cannot}strict decoding error: {', '.join(problems)}")
         return [] if mode == "Ignore" else problems
-
-
-def _builtin(resource: Resource) -> Node:
-    return Node({"$ref": builtin.PREFIX + builtin.component_name(resource.model)}, builtin.resolve)
 
 
 def _custom(schema: JsonObject) -> Node:
