@@ -106,7 +106,7 @@ def test_an_update_takes_ownership_away_from_an_applier() -> None:
     [
         (
             deployment({"name": "a", "bogus": 1}),
-            ".spec.template.spec.containers[0].bogus: field not declared in schema",
+            '.spec.template.spec.containers[name="a"].bogus: field not declared in schema',
         ),
         (deployment({"name": "a"}, {"name": "a"}), 'containers: duplicate entries for key [name="a"]'),
         (deployment({"image": "x"}, {"image": "y"}), 'containers: duplicate entries for key [name=""]'),

@@ -70,14 +70,14 @@ def child_of(node: Node | None, element: str) -> Node | None:
 # ---- the shape of a value: what it is walked as
 
 
-def _shape(node: Node | None, value: Json) -> str:
+def shape_of(node: Node | None, value: Json) -> str:
     """``map``, ``list`` or ``scalar``; the schema says it, and where there is none the value does ("" for null)."""
     if node is not None:
         if node.type == "array":
             return "list"
         if node.type == "object" or node.properties:
             return "map"
-        if node.type or node.int_or_string:
+        if node.type or node.int_or_string or node.raw.get("x-kubernetes-quantity"):
             return "scalar"
     if isinstance(value, dict):
         return "map"
@@ -95,7 +95,7 @@ def atomic(node: Node | None, shape: str) -> bool:
 
 def merges_as(node: Node | None, value: Json) -> str:
     """``map`` or ``list`` for a value whose parts are owned one by one, "" for one that is owned as a whole."""
-    shape = _shape(node, value)
+    shape = shape_of(node, value)
     expected: type = dict if shape == "map" else list
     return shape if isinstance(value, expected) and not atomic(node, shape) else ""
 
@@ -108,7 +108,7 @@ def field_set(node: Node | None, value: Json) -> Fields:
 
 
 def _collect(node: Node | None, value: Json, path: Path, fields: set[Path]) -> None:
-    shape = _shape(node, value)
+    shape = shape_of(node, value)
     if shape == "" or shape == "scalar" or atomic(node, shape):
         fields.add(path)
     elif shape == "map" and isinstance(value, dict):
@@ -171,7 +171,7 @@ def compare(node: Node | None, old: Json, new: Json) -> Comparison:
 def _compare(node: Node | None, old: Json, new: Json, path: Path, out: Comparison) -> None:
     if old is not MISSING and new is not MISSING and same(old, new):
         return
-    shapes = {shape for shape in (_shape(node, old), _shape(node, new)) if shape} or {"scalar"}
+    shapes = {shape for shape in (shape_of(node, old), shape_of(node, new)) if shape} or {"scalar"}
     leaf = False
     for shape in shapes:
         if shape == "map":
@@ -307,7 +307,7 @@ def remove_fields(node: Node | None, value: Json, fields: Fields) -> Json:
 
 
 def _remove(node: Node | None, value: Json, tree: JsonObject) -> Json:
-    shape = _shape(node, value)
+    shape = shape_of(node, value)
     if shape == "scalar" or shape == "":
         return value
     if not value or atomic(node, shape):
