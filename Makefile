@@ -76,13 +76,14 @@ sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|region
 images: setup ## both images without a container engine: root file trees and OCI archives in build/images
 	@PYTHONPATH=scripts $(BIN)/python -m image_build --prefix '$(IMAGE_PREFIX)'
 
-check: setup ## lint, format, types, import rules, generated files up to date
+check: setup ## lint, format, types, import rules, generated files up to date, the CRD as an API server judges it
 	@echo "check: ruff";       $(BIN)/ruff check --quiet
 	@echo "check: format";     $(BIN)/ruff format --check --quiet
 	@echo "check: mypy";       $(BIN)/mypy $(addprefix -p ,$(PACKAGES))
 	@echo "check: imports";    $(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
 	@echo "check: generated";  $(BIN)/python -m pytest -q --no-header tests/unit/project/test_generated_files.py >$(VENV)/generated.log 2>&1 \
 		|| { cat $(VENV)/generated.log; echo "error: run make generate and commit the result" >&2; exit 1; }
+	@echo "check: crd";        $(BIN)/python -m rstore_devcluster.apiserver.review $(CRD)
 	@echo "check: ok"
 
 generate: setup ## protobuf code and the chart's copy of the CRD, from their sources

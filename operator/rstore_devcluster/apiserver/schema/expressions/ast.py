@@ -6,6 +6,7 @@ functions with the names that the CEL specification gives them, such as ``_&&_``
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -106,6 +107,7 @@ class Comprehension(Expr):
     second_variable: str | None = None
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(source: str) -> tuple[Expr, lark.Tree[Any]]:
     """The tree of an expression, and the parser's own for the evaluator; raises ExpressionSyntaxError."""
     try:
