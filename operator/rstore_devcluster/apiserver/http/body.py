@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import yaml
 
 from rstore_devcluster.apiserver.describe.protobuf import MEDIA_TYPE, decode_protobuf
-from rstore_devcluster.apiserver.http.errors import UNKNOWN_FORMAT, bad_request, unsupported_media_type
+from rstore_devcluster.apiserver.http.errors import UNKNOWN_FORMAT, ApiError, bad_request, unsupported_media_type
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 
 JSON_TYPES = frozenset({"application/json", ""})
 YAML_TYPE = "application/yaml"
+_NO_KIND = "couldn't get version/kind"
+_SHOWN_BYTES = 30
 
 
 @dataclass
@@ -21,15 +23,47 @@ class Body:
 
     value: Json
     duplicates: list[str] = field(default_factory=list)
+    data: bytes = b""
+    """The body as it was sent."""
 
-    def as_object(self) -> JsonObject:
-        """The body as an object; raises 400."""
+    def as_object(self, kind: str = "Object", *, none_is_empty: bool = False) -> JsonObject:
+        """The body as an object of a kind; raises 400."""
+        if self.value is None and none_is_empty:
+            return {}
+        if self.value is None:
+            raise unrecognized(kind, "Object 'Kind' is missing in 'null'", self.data)
         if not isinstance(self.value, dict):
-            raise bad_request("the object provided is unrecognized (must be of type Object)")
+            names = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
+            why = f"json: cannot unmarshal {names[type(self.value)]} into Go value of type struct"
+            raise unrecognized(kind, f"{_NO_KIND}; json parse error: {why}", self.data)
         return self.value
 
 
-def decode_json(data: bytes) -> Body:
+def unrecognized(kind: str, why: str, data: bytes) -> ApiError:
+    """400: a body that cannot be read as an object; the message shows how it begins."""
+    more = " ..." if len(data) > _SHOWN_BYTES else ""
+    begin = data[:_SHOWN_BYTES]
+    shown = (begin.decode(errors="replace") if data.startswith(b"{") else begin.hex()) + more if data else "<empty>"
+    return bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown})")
+
+
+def _json_problem(data: bytes, error: ValueError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "exceeded max depth"
+    text = data.decode(errors="replace").rstrip()
+    position = error.pos if isinstance(error, json.JSONDecodeError) else 0
+    unterminated = isinstance(error, json.JSONDecodeError) and error.msg.startswith("Unterminated string")
+    if position >= len(text) or unterminated:
+        return "unexpected end of JSON input"
+    where = "after top-level value" if "Extra data" in str(error) else "looking for beginning of value"
+    return f"invalid character '{text[position]}' {where}"
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no value of JSON")
+
+
+def decode_json(data: bytes, kind: str = "Object") -> Body:
     """Decode JSON; raises 400."""
     duplicates: list[str] = []
 
@@ -44,28 +78,29 @@ def decode_json(data: bytes) -> Body:
         return made
 
     try:
-        return Body(json.loads(data, object_pairs_hook=pairs), duplicates)
-    except ValueError as error:
-        raise bad_request(f"couldn't parse the body as JSON: {error}") from None
+        value = json.loads(data, object_pairs_hook=pairs, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise unrecognized(kind, f"{_NO_KIND}; json parse error: {_json_problem(data, error)}", data) from None
+    return Body(value, duplicates, data)
 
 
 def decode_yaml(data: bytes) -> Body:
     """Decode YAML (of which JSON is a part); raises 400."""
     try:
-        return Body(yaml.load(data, Loader=_JsonLikeLoader))
+        return Body(yaml.load(data, Loader=_JsonLikeLoader), data=data)
     except yaml.YAMLError as error:
-        raise bad_request(f"couldn't parse the body as YAML: {error}") from None
+        raise bad_request(f"error converting YAML to JSON: yaml: {error}") from None
 
 
-def decode(data: bytes, content_type: str) -> Body:
-    """Decode by content type; raises 400 or 415."""
+def decode(data: bytes, content_type: str, kind: str = "Object") -> Body:
+    """Decode an object of a kind by content type; raises 400 or 415."""
     media_type = content_type.split(";")[0].strip().lower()
     if media_type in JSON_TYPES:
-        return decode_json(data)
+        return decode_json(data, kind)
     if media_type == YAML_TYPE:
         return decode_yaml(data)
     if media_type == MEDIA_TYPE:
-        return Body(decode_protobuf(data))
+        return Body(decode_protobuf(data), data=data)
     raise unsupported_media_type(f"{UNKNOWN_FORMAT}application/json, {YAML_TYPE}, {MEDIA_TYPE}")
 
 

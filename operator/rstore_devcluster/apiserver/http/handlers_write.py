@@ -10,6 +10,7 @@ from rstore_devcluster.apiserver.http.list_options import flag, list_options
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.http.responses import in_version, json_response, object_response, success
 from rstore_devcluster.apiserver.http.routes import APPLY, JSON_PATCH, MERGE_PATCH, STRATEGIC
+from rstore_devcluster.apiserver.http.typed_body import typed_object
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1
 from rstore_devcluster.apiserver.objects.selectors import compile_selector
@@ -35,7 +36,7 @@ def check_dry_run(call: Call) -> None:
 
 
 def _checked(call: Call, body: Body) -> JsonObject:
-    obj = body.as_object()
+    obj = typed_object(call.resource, body)
     mode = call.query.get("fieldValidation", "")
     call.warnings.extend(call.services.schemas.check_body(call.resource, obj, body.duplicates, mode))
     return to_core(obj) if call.resource is EVENTS_V1 else obj
@@ -48,7 +49,7 @@ def _check_grant(call: Call, obj: JsonObject) -> None:
 
 def create_object(call: Call, data: bytes) -> web.Response:
     """POST of a collection."""
-    obj = _checked(call, decode(data, call.request.headers.get("Content-Type", "")))
+    obj = _checked(call, decode(data, call.request.headers.get("Content-Type", ""), call.resource.kind))
     _check_grant(call, obj)
     made = call.store.create(
         call.resource.key,
@@ -96,7 +97,7 @@ def _check_name(call: Call, obj: JsonObject) -> None:
 
 def update_object(call: Call, data: bytes) -> web.Response:
     """PUT of an object, its status, or a namespace's finalizers."""
-    obj = _checked(call, decode(data, call.request.headers.get("Content-Type", "")))
+    obj = _checked(call, decode(data, call.request.headers.get("Content-Type", ""), call.resource.kind))
     obj.setdefault("metadata", {})
     _check_name(call, obj)
     _check_grant(call, obj)

@@ -1,0 +1,127 @@
+"""Whether the object in a body is one of the resource that it was sent to. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from rstore_devcluster.apiserver.http.body import Body, unrecognized
+from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid
+from rstore_devcluster.apiserver.http.responses import go_name
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
+from rstore_devcluster.apiserver.objects.resources import BUILTIN, EVENTS_V1, Resource
+
+_TEXT, _NUMBER, _TEXTS, _MAP, _OBJECTS = "string", "int64", "[]string", "map[string]string", "[]object"
+_METADATA = {
+    **dict.fromkeys(("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion"), _TEXT),
+    **dict.fromkeys(("creationTimestamp", "deletionTimestamp"), _TEXT),
+    **dict.fromkeys(("generation", "deletionGracePeriodSeconds"), _NUMBER),
+    **dict.fromkeys(("labels", "annotations"), _MAP),
+    **dict.fromkeys(("ownerReferences", "managedFields"), _OBJECTS),
+    "finalizers": _TEXTS,
+}
+
+
+def typed_object(resource: Resource, body: Body) -> JsonObject:
+    """The object in a body, with its apiVersion and kind; raises a 400, or a 422 for another custom kind.
+
+    Built-in kinds need not say what they are, custom resources must.
+    """
+    obj = body.as_object(resource.kind, none_is_empty=not resource.custom)
+    for name in ("apiVersion", "kind"):
+        if not isinstance(obj.get(name) or "", str):
+            why = f"json: cannot unmarshal {_type(obj[name])} into Go struct field .{name} of type string"
+            raise unrecognized(resource.kind, f"couldn't get version/kind; json parse error: {why}", body.data)
+    if resource.custom:
+        _check_custom(resource, obj, body)
+    else:
+        _check_builtin(resource, obj)
+    _check_metadata(resource, obj.get("metadata"))
+    return obj
+
+
+def _check_builtin(resource: Resource, obj: JsonObject) -> None:
+    kind = obj.get("kind") or resource.kind
+    api_version = obj.get("apiVersion") or resource.api_version
+    obj["kind"], obj["apiVersion"] = kind, api_version
+    if (kind, api_version) == (resource.kind, resource.api_version):
+        return
+    version = api_version.rpartition("/")[2]
+    if any((item.kind, item.api_version) == (kind, api_version) for item in (*BUILTIN, EVENTS_V1)):
+        if kind == resource.kind:
+            raise _other_version(resource, api_version)
+        why = f"converting ({version}.{kind}) to ({go_name(resource)}): unknown conversion"
+    else:
+        why = f'no kind "{kind}" is registered for version "{api_version}" in scheme "built-in kinds"'
+    raise bad_request(f'{kind} in version "{version}" cannot be handled as a {resource.kind}: {why}')
+
+
+def _check_custom(resource: Resource, obj: JsonObject, body: Body) -> None:
+    kind, api_version = obj.get("kind") or "", obj.get("apiVersion") or ""
+    if not kind:
+        text = body.data.decode(errors="replace")
+        raise unrecognized(resource.kind, f"Object 'Kind' is missing in '{text}'", body.data)
+    if api_version != resource.api_version:
+        error = _other_version(resource, api_version)
+        if kind == resource.kind and api_version.rpartition("/")[0] == resource.group:
+            error.warnings = tuple(
+                f'unknown field "{name}"' for name in sorted(obj) if name not in ("apiVersion", "kind", "metadata")
+            )
+        raise error
+    if kind != resource.kind:
+        metadata = obj.get("metadata")
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+        cause = Cause("kind", f'Invalid value: "{kind}": must be {resource.kind}')
+        raise invalid(resource.group, kind, str(name), [cause])
+
+
+def _other_version(resource: Resource, given: str) -> ApiError:
+    expected = resource.api_version
+    return bad_request(f"the API version in the data ({given}) does not match the expected API version ({expected})")
+
+
+def _check_metadata(resource: Resource, metadata: Json) -> None:
+    if metadata is None:
+        return
+    if not isinstance(metadata, dict):
+        raise _mistyped(resource, metadata, "value of type v1.ObjectMeta")
+    for name, value in metadata.items():
+        wanted = _METADATA.get(name)
+        if wanted is None or value is None:
+            continue
+        wrong = _wrong_part(wanted, value)
+        if wrong is not _NOTHING:
+            raise _mistyped(resource, wrong, f"struct field ObjectMeta.{name} of type {wanted}")
+
+
+_NOTHING = object()
+
+
+def _wrong_part(wanted: str, value: Json) -> Json:
+    """The part of a value that is not of the type that is wanted."""
+    if wanted == _TEXT:
+        return _NOTHING if isinstance(value, str) else value
+    if wanted == _NUMBER:
+        return _NOTHING if isinstance(value, int) and not isinstance(value, bool) else value
+    if wanted == _MAP:
+        if not isinstance(value, dict):
+            return value
+        return next((item for item in value.values() if not isinstance(item, str | None)), _NOTHING)
+    if not isinstance(value, list):
+        return value
+    part = str if wanted == _TEXTS else dict
+    return next((item for item in value if not isinstance(item, part)), _NOTHING)
+
+
+def _mistyped(resource: Resource, value: Json, target: str) -> ApiError:
+    why = f"json: cannot unmarshal {_type(value)} into Go {target}"
+    return bad_request(f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}')
+
+
+def _type(value: Json) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, (int, float)):
+        return f"number {json.dumps(value)}" if isinstance(value, float) else "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
