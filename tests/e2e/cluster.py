@@ -94,18 +94,21 @@ def _existing(scratch: Path) -> Iterator[ClusterUnderTest]:
     forwards = ServiceForwards(kubeconfig, STORES_NAMESPACE)
 
     values = {"imageRegistry": IMAGE_PREFIX} if IMAGE_PREFIX else {}
+    cluster = ClusterUnderTest(kubeconfig, STORES_NAMESPACE, values, reach=Reach(kubectl, forwards))
     try:
-        yield ClusterUnderTest(kubeconfig, STORES_NAMESPACE, values, reach=Reach(kubectl, forwards))
+        yield cluster
     finally:
         forwards.stop()
-        _remove(kubectl, definition_too=not had_definition)
+        _remove(kubectl, cluster.helm(), definition_too=not had_definition)
 
 
-def _remove(kubectl: Kubectl, *, definition_too: bool) -> None:
+def _remove(kubectl: Kubectl, helm: Helm, *, definition_too: bool) -> None:
     """Deletes what the tests made, stores first: while the operator is there, it clears up behind them."""
     deleting = ("--ignore-not-found", f"--timeout={_DELETE_SECONDS}s")
     if kubectl.try_run("get", "crd", CRD).returncode == 0:
         kubectl.run("delete", "rstore", "--all", *deleting, timeout_seconds=_DELETE_SECONDS + 10)
+    if kubectl.get("deployments", f"--namespace={OPERATOR_NAMESPACE}")["items"]:
+        helm.uninstall()
     for namespace in (OPERATOR_NAMESPACE, STORES_NAMESPACE):
         kubectl.run("delete", "namespace", namespace, *deleting, timeout_seconds=_DELETE_SECONDS + 10)
     if definition_too:
