@@ -131,6 +131,8 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
             rows=message.quarantine.rows,
             size_bytes=message.quarantine.size_bytes,
         ),
+        ending=message.ending,
+        ending_seconds=message.ending_ms / 1000,
         leaving=leaving_text(message.leaving) if message.HasField("leaving") else "",
         tails=tuple(
             QuarantinedTail(

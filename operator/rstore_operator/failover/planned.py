@@ -119,7 +119,8 @@ def advance(
         if following is None:
             break
         if intent.step is Step.DEMOTING and stop_sent_at is not None and stop_sent_at >= intent.started_at:
-            following = replace(following, stopped_at=stop_sent_at)
+            # A primary that was being stopped has taken no writes for longer.
+            following = replace(following, stopped_at=min(intent.stopped_at or stop_sent_at, stop_sent_at))
         check_move(intent, following)
         intent = following
     if intent.step is Step.REPOINTING and told:

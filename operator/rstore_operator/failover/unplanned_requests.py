@@ -14,6 +14,7 @@ from rstore_api.voters import WITNESS
 
 from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.cut_off import cut_off, unrenewed_seconds
+from rstore_operator.failover.ending import move_away
 from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import begin
@@ -53,7 +54,9 @@ def consider(scene: Scene, reply: Answer) -> None:
             if names.FAILOVER_TO not in reply.remove:
                 _forced(scene, scene.commands.failover_to, reply)
         else:
-            _automatic(scene, reply)
+            move_away(scene, reply)
+            if reply.intent is None:
+                _automatic(scene, reply)
         _finish(scene, reply)
         _failback(scene, reply)
     elif reply.intent is scene.status.failover and reply.intent.mode == PLANNED:
@@ -217,11 +220,15 @@ def _rescue(scene: Scene, intent: FailoverIntent, reply: Answer) -> None:
 
 
 def _failback(scene: Scene, reply: Answer) -> None:
-    """Back to the preferred region, after a failover only; tried once, so that it cannot go back and forth."""
+    """Back to the preferred region, after a change of primary that nobody asked for; tried once, so that it cannot go
+    back and forth.
+    """
     if reply.intent is not None or scene.spec is None or scene.failover.failback != "Automatic":
         return
     home, last = scene.spec.primary_region, scene.status.history[-1] if scene.status.history else None
-    if last is None or last.mode == PLANNED or last.outcome is not Outcome.SUCCEEDED or home == last.to_region:
+    if last is None or last.outcome is not Outcome.SUCCEEDED or home == last.to_region:
+        return
+    if last.mode == PLANNED and last.trigger is not Trigger.PRIMARY_STOPPING:
         return
     if last.to_region != scene.truth.primary_region or obstacles(home, scene.observed, scene.truth):
         return

@@ -89,6 +89,8 @@ def findings(situation: Situation) -> list[Finding]:
     return found
 
 
+EVEN_REPLICAS = "EvenReplicas"
+"""Reason of the condition SpecValid, which is true, where a region has a replica that does not make it safer."""
 REQUEST_ACCEPTED, DRY_RUN = "RequestAccepted", "DryRun"
 ANSWERS = frozenset({REQUEST_ACCEPTED, DRY_RUN})
 """Conditions that answer an annotation."""
@@ -130,6 +132,13 @@ def _valid(situation: Situation) -> Finding:
         unsupported = all("not supported" in problem.message for problem in situation.spec_problems)
         text = "; ".join(str(problem) for problem in situation.spec_problems)
         return Finding("SpecValid", False, "NotSupported" if unsupported else "Invalid", text)
+    even = [
+        f"{region.name} has {region.replicas} replicas and bears the loss of no more of them than {region.replicas - 1}"
+        for region in (situation.spec.regions if situation.spec else ())
+        if region.replicas % 2 == 0
+    ]
+    if even:
+        return Finding("SpecValid", True, EVEN_REPLICAS, f"the spec is valid, but {'; '.join(even)}")
     return Finding("SpecValid", True, "Valid", "the spec is valid")
 
 

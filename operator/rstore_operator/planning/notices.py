@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rstore_operator.planning.actions import Notice
+from rstore_operator.planning.conditions import EVEN_REPLICAS
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
 from rstore_operator.planning.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.not_connected import NOT_CONNECTED, connection_notices
@@ -52,6 +53,8 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         if condition.type not in tell:
             continue
         status, reason, warning = tell[condition.type]
+        if condition.reason == EVEN_REPLICAS:
+            status, reason = "True", EVEN_REPLICAS
         known = before.condition(condition.type)
         news = known is None or (known.status, known.message) != (condition.status, condition.message)
         if news and condition.status == status and condition.message:
@@ -170,7 +173,7 @@ def _failover_over(receipt: Receipt) -> Notice:
 def _step_notice(intent: FailoverIntent, step: Step) -> Notice:
     planned = intent.mode == PLANNED
     texts = {
-        Step.DEMOTING: f"from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}",
+        Step.DEMOTING: f"from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}; {intent.reason}",
         Step.CATCHING_UP: f"{intent.to_region} needs revision {intent.final_revision}",
         Step.FENCING: f"{intent.mode}: {intent.from_region} is replaced in epoch {intent.epoch}; {intent.reason}",
         Step.WAITING: f"a majority has promised epoch {intent.epoch}; the old primary's lease runs out",

@@ -147,6 +147,10 @@ class ReplicaStatus:
     quarantine: Quarantine = NO_QUARANTINE
     tails: tuple[QuarantinedTail, ...] = ()
     staged: Staged | None = None
+    ending: bool = False
+    """Whether so many replicas of this primary region were asked to stop that it takes no writes any more."""
+    ending_seconds: float = 0.0
+    """For how long it has taken none."""
     leaving: str = ""
     """What a region that leaves a diverged tail is doing, for a person."""
     members: tuple[str, ...] = ()

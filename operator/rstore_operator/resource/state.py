@@ -45,6 +45,7 @@ class Trigger(Enum):
     PRIMARY_LOST = "PrimaryLost"
     LEASE_LOST = "LeaseLost"
     FAILBACK = "Failback"
+    PRIMARY_STOPPING = "PrimaryStopping"
 
 
 class Outcome(Enum):

@@ -40,8 +40,13 @@ class WriteGate:
     def __init__(self, machine: ReplicatedMachine) -> None:
         self._machine = machine
         self._demotions = 0
-        self.ending = False
+        self.ending_since: float | None = None
+        """Clock reading since which the region takes no writes because so many replicas were asked to stop."""
+
+    @property
+    def ending(self) -> bool:
         """Whether so many of the region's replicas were asked to stop that it takes no writes any more."""
+        return self.ending_since is not None
 
     @property
     def open(self) -> bool:
@@ -266,6 +271,7 @@ class RegionController:
             primary=state.primary,
             writable=self.write_gate.writable,
             ending=self.write_gate.ending,
+            ending_ms=self._ending_ms(),
             history=list(state.history),
             topology=state.topology,
             progress=[
@@ -292,6 +298,10 @@ class RegionController:
             transfers=self._transfers(),
             sync=self._acknowledging.status(),
         )
+
+    def _ending_ms(self) -> int:
+        since = self.write_gate.ending_since
+        return 0 if since is None else round((self._clock.monotonic() - since) * 1000)
 
     def _require_leader(self) -> GroupStatus:
         status = self._group.status()

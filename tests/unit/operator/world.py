@@ -66,6 +66,10 @@ class FakeRegion:
     leading: int = 0
     """Ordinals in the Raft group."""
     staged: Staged | None = None
+    terminating: tuple[int, ...] = ()
+    """Ordinals of pods that are being deleted."""
+    ending_seconds: float | None = None
+    """For how long its leader has refused writes because its replicas were asked to stop; None: it does not."""
     without_leader: bool = False
     """Whether its replicas answer, and elect nobody."""
 
@@ -112,7 +116,11 @@ class World:
         for region in self.regions.values():
             pods = tuple(
                 Pod(
-                    f"orders-{region.name}-{i}", region.name, f"10.0.0.{i + 1}", ready=region.up and i >= region.unready
+                    f"orders-{region.name}-{i}",
+                    region.name,
+                    f"10.0.0.{i + 1}",
+                    ready=region.up and i >= region.unready,
+                    terminating=i in region.terminating,
                 )
                 for i in range(region.replicas)
             )
@@ -161,6 +169,8 @@ class World:
                 members=members,
                 learners=tuple(f"orders-{region.name}-{i}" for i in region.learners),
                 staged=region.staged,
+                ending=region.ending_seconds is not None,
+                ending_seconds=region.ending_seconds or 0.0,
             ),
         )
 

@@ -62,7 +62,6 @@ class GracefulEnd:
         self._signal = Signal(clock)
         self._leaving = False
         self._released = False
-        self._ends_since: float | None = None
         self._safe_since: float | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
@@ -135,15 +134,14 @@ class GracefulEnd:
             and not region_stays(status, self._group.in_touch(), without_self=self._leaving)
         )
         if ends != self._gate.ending:
-            self._gate.ending = ends
-            self._ends_since = now if ends else None
+            self._gate.ending_since = now if ends else None
             log.info("region_ends" if ends else "region_ends_no_more", leaving=list(status.leaving))
         standing = self._standing()
         if not ends or not is_safe(standing):
             self._safe_since = None
         elif self._safe_since is None:
             self._safe_since = now
-        released = ends and standing.leads and self._decide(since=self._ends_since or now).step is Step.GO
+        released = ends and standing.leads and self._decide(since=self._gate.ending_since or now).step is Step.GO
         if released != self._released:
             self._released = released
             self._group.release(released)
