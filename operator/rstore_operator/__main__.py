@@ -11,12 +11,15 @@ import threading
 import grpc.aio
 import kopf
 import structlog
+from kopf._cogs.structs.references import Insights
 from kopf._core.engines.peering import Identity
 
 from rstore_operator.cluster.k8s import Kubernetes
-from rstore_operator.handlers import Handlers
+from rstore_operator.handlers import STORES, Handlers
+from rstore_operator.health import HealthServer
 from rstore_operator.log import configure_logging
 from rstore_operator.settings import Settings, parse_arguments
+from rstore_operator.watching import Watches, watch_also
 
 log = structlog.get_logger("rstore_operator")
 
@@ -30,16 +33,22 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     grpc.aio.init_grpc_aio()  # type: ignore[attr-defined] # not in the stubs
     api = await Kubernetes.connect()
     registry = kopf.OperatorRegistry()
+    watches, insights = Watches(), Insights()
+    restore = watches.install()
     handlers = Handlers(
         lambda: api,
         settings.image,
         hash_check_seconds=settings.hash_check_seconds,
         certificates=settings.certificates,
+        watches=watches,
     )
     handlers.register(registry)
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
-    host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
+    health = HealthServer(settings.listen_host, settings.health_port, watches.problems)
+    late_kind: asyncio.Task[None] | None = None
     try:
+        await health.start()
+        late_kind = asyncio.create_task(watch_also(insights, STORES))
         others = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
             registry=registry,
@@ -47,7 +56,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             identity=identity(),
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
-            liveness_endpoint=f"http://{host}:{settings.health_port}/healthz",
+            insights=insights,
             stop_flag=stop,
         )
         # kopf has just taken the signals for itself; were it to get one, it would wait 5 s for a flag that nobody sets.
@@ -55,6 +64,10 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             stop_on_signals(stop)
         await kopf.run_tasks(tasks, ignored=others)
     finally:
+        restore()
+        if late_kind is not None:
+            late_kind.cancel()
+        await health.close()
         await api.close()
         log.info("stopped")
 

@@ -19,7 +19,7 @@ from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.observe import ChildView, observe
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
-from rstore_operator.planning.failed import planning_failed
+from rstore_operator.planning.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
 from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
@@ -39,6 +39,9 @@ MAX_UNTOLD = 64
 """Events kept until they may be posted."""
 MAX_REFUSALS = 16
 """Different refusals of a status that are told."""
+BLIND_SECONDS = 2.0
+SHOWN_ERROR = 300
+"""Characters of an error that are shown."""
 COMPARE_SECONDS = 30.0
 """Objects are compared with what is wanted when one of them changed, and this often anyway."""
 READ_AGAIN_SECONDS = 1.0
@@ -142,6 +145,14 @@ class Reconciler:
         """One of the children or pods has changed."""
         self._problems = None
 
+    async def cannot_look(self, why: str) -> float | None:
+        """In the place of :meth:`step` while what the store is made of cannot be seen: say so and do nothing."""
+        body = await self._read()
+        if body is None:
+            return None
+        await self._record_failure(body, CANNOT_WATCH, f"the operator cannot see what it has to, {why}")
+        return BLIND_SECONDS
+
     async def step(self) -> float | None:
         """Once around. How many seconds to wait before the next time; None when the object is gone or going."""
         body = await self._read()
@@ -152,7 +163,8 @@ class Reconciler:
         except (KubernetesError, *CONNECTION_ERRORS):
             raise
         except Exception as error:
-            await self._record_failure(body, error)
+            text = f"{type(error).__name__}: {str(error)[:SHOWN_ERROR]}".rstrip(": ")
+            await self._record_failure(body, PLANNING_FAILED, f"the operator cannot decide about this store, {text}")
             raise
         # What was just changed is looked at again.
         self._problems = None if decided.looks_again else decided.problems
@@ -226,12 +238,13 @@ class Reconciler:
         )
         return status, observed, decided
 
-    async def _record_failure(self, body: Mapping[str, Any], error: Exception) -> None:
-        """Show that nothing could be decided, where whoever looks after the store sees it."""
+    async def _record_failure(self, body: Mapping[str, Any], reason: str, why: str) -> None:
+        """Show that nothing can be decided, where whoever looks after the store sees it."""
         raw = body.get("status")
         raw_status = raw if isinstance(raw, Mapping) else {}
         meta = body["metadata"]
-        conditions, news = planning_failed(raw_status, error, generation=meta.get("generation", 0), now=self._now())
+        generation = meta.get("generation", 0)
+        conditions, news = undecided(raw_status, reason, why, generation=generation, now=self._now())
         patch = merge_patch(raw_status, {**raw_status, "conditions": conditions_to_json(conditions)})
         if patch:
             self.invalidate()

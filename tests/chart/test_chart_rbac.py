@@ -24,7 +24,7 @@ OWNED = WATCHED | {"create", "patch", "delete"}
 
 # Every permission, and who needs it. A line that is added here needs a caller in rstore_operator.
 USED: dict[tuple[str, str], set[str]] = {
-    ("replicatedstore.io", "replicatedstores"): WATCHED | {"patch"},  # kopf's watch; annotations and the finalizer
+    ("replicatedstore.io", "replicatedstores"): WATCHED | {"patch"},  # watch; annotations, old finalizers
     ("replicatedstore.io", "replicatedstores/status"): {"patch"},
     ("replicatedstore.io", "replicatedstores/finalizers"): {"update"},  # blockOwnerDeletion in owner references
     ("", "configmaps"): OWNED,
@@ -124,7 +124,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
 
 
 def watches_of_kopf() -> dict[tuple[str, str], set[str]]:
-    """What the registered handlers make kopf list and watch, and patch for the finalizer of the daemon."""
+    """What the registered handlers make kopf list and watch, and patch for a finalizer, if a handler needs one."""
     registry = kopf.OperatorRegistry()
     handlers.Handlers(lambda: None, ReplicaImage("image", "Always")).register(registry)  # type: ignore[arg-type]
     found: dict[tuple[str, str], set[str]] = {}

@@ -71,10 +71,10 @@ def test_the_only_writable_place_is_an_empty_dir_at_tmp(default: Rendered) -> No
     assert environment(default)["TMPDIR"] == "/tmp"
 
 
-def test_probes_ask_healthz_on_the_health_port(default: Rendered) -> None:
+def test_probes_ask_on_the_health_port_and_only_readiness_asks_whether_all_is_seen(default: Rendered) -> None:
     assert default.container["ports"] == [{"name": "health", "containerPort": 8080, "protocol": "TCP"}]
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert default.container[probe]["httpGet"] == {"path": "/healthz", "port": "health"}
+    for probe, path in (("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/healthz")):
+        assert default.container[probe]["httpGet"] == {"path": path, "port": "health"}
 
 
 def test_the_selector_selects_the_pod(default: Rendered) -> None:

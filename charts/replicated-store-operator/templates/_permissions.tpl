@@ -3,7 +3,7 @@ What the operator may do in a namespace whose stores it runs. Each verb is one t
 this list with what the code asks for.
 */}}
 {{- define "rstore.permissions" -}}
-# The stores themselves: read and watched; patched to remove an annotation that was acted on and to keep the finalizer.
+# The stores themselves: read and watched; patched to remove an annotation that was acted on, and the finalizer of earlier versions.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores]
   verbs: [get, list, watch, patch]

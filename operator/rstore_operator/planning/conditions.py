@@ -13,7 +13,7 @@ from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
 
-_LIMIT = 1000
+LIMIT = 1000
 """Longest message, in characters."""
 
 
@@ -114,7 +114,7 @@ def merge(
         known = old.get(finding.type)
         changed = known is None or known.status != status
         since = now if known is None or changed else known.last_transition_time
-        message = finding.message[:_LIMIT]
+        message = finding.message[:LIMIT]
         merged.append(Condition(finding.type, status, finding.reason, message, generation, since))
     present = {condition.type for condition in merged}
     invalid = any(finding.type == "SpecValid" and finding.status is False for finding in found)

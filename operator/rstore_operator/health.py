@@ -1,0 +1,39 @@
+"""The operator's HTTP port: ``/livez`` while the process runs, ``/healthz`` while it also sees what it has to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+SHUTDOWN_SECONDS = 1.0
+
+
+class HealthServer:
+    """Serves both; ``problems`` says why the operator is not healthy, and is empty while it is."""
+
+    def __init__(self, host: str, port: int, problems: Callable[[], tuple[str, ...]]) -> None:
+        self._host = host
+        self._port = port
+        self._problems = problems
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises OSError."""
+        app = web.Application()
+        app.add_routes([web.get("/livez", self._livez), web.get("/healthz", self._healthz)])
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        return web.json_response({"problems": []})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        problems = self._problems()
+        return web.json_response({"problems": list(problems)}, status=503 if problems else 200)

@@ -1,0 +1,216 @@
+"""Watches that never end and never go deaf in silence, in the place of kopf's.
+
+kopf ends the whole operator when one of its watches is refused, does not look for a kind again that was missing when it
+started, and keeps what was deleted while a watch was down. Here each pair of kind and namespace is listed and watched
+for as long as the operator runs: whatever ends a watch, the objects are listed anew, and those that are gone are told
+as deleted. What is out of step is known, so that the operator is not called healthy meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import structlog
+from kopf._cogs.clients import errors, fetching, watching
+from kopf._cogs.configs.configuration import OperatorSettings
+from kopf._cogs.structs.references import Insights, Namespace, Resource
+
+log = structlog.get_logger(__name__)
+_requests = logging.getLogger(f"{__name__}.requests")
+
+FIRST_BACKOFF_SECONDS = 1.0
+LAST_BACKOFF_SECONDS = 10.0
+GRACE_SECONDS = 20.0
+"""For so long a watch may be out of step before the operator counts as unhealthy."""
+SERVER_TIMEOUT_SECONDS = 240
+"""How long one watch request lasts."""
+_EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
+
+Body = Mapping[str, Any]
+
+
+class WatchRefusedError(Exception):
+    """The API server ended a watch; the text is its message."""
+
+
+@dataclass
+class _Watch:
+    """One kind in one namespace (None: in all)."""
+
+    kind: str
+    namespace: str | None
+    out_since: float
+    """When it last began to be out of step; meaningless while ``in_step``."""
+    in_step: bool = False
+    was_in_step: bool = False
+    error: str = ""
+    backoff_seconds: float = FIRST_BACKOFF_SECONDS
+    known: dict[str, Body] = field(default_factory=dict)
+    """The metadata of what is there, by uid."""
+
+    def __str__(self) -> str:
+        where = f" in namespace {self.namespace}" if self.namespace else ""
+        return f"{self.kind}{where}: {self.error or 'the API server has not answered yet'}"
+
+
+class Watches:
+    """All watches of one operator."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._watches: dict[tuple[str, str | None], _Watch] = {}
+
+    def install(self) -> Callable[[], None]:
+        """Take the place of kopf's watches in this process; what is returned puts them back."""
+        before = watching.continuous_watch
+
+        def restore() -> None:
+            watching.continuous_watch = before
+
+        watching.continuous_watch = self.stream
+        for name in (_requests.name, watching.logger.name):  # each failure is logged here, once
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        return restore
+
+    def problems(self) -> tuple[str, ...]:
+        """What has been out of step for longer than it may, and why."""
+        now = self._clock()
+        late = (one for one in self._watches.values() if not one.in_step and now - one.out_since >= GRACE_SECONDS)
+        return tuple(sorted(map(str, late)))
+
+    def never_seen(self, namespace: str) -> str:
+        """Which kinds have never been listed for a store in that namespace, and why; "" when all have."""
+        missing = [
+            str(one)
+            for one in self._watches.values()
+            if one.namespace in (None, namespace) and not one.was_in_step and one.error
+        ]
+        return "; ".join(sorted(missing))
+
+    async def stream(
+        self,
+        *,
+        settings: OperatorSettings,
+        resource: Resource,
+        namespace: Namespace,
+        operator_pause_waiter: asyncio.Future[Any],
+    ) -> AsyncIterator[Any]:
+        """One listing, and the watch that follows it until it ends; kopf asks for the next one then."""
+        watch = self._of(resource, namespace)
+        settings = _at_once(settings)
+        try:
+            listed: dict[str, Body] = {}
+            version: str | None = None
+            async for chunk, version in fetching.fetch_objs(  # noqa: B007 (the last one counts)
+                logger=_requests, settings=settings, resource=resource, namespace=namespace
+            ):
+                for body in chunk:
+                    listed[_uid(body)] = _brief(body)
+                    yield {"type": None, "object": body}
+            for event in watch_gone(watch.known, listed):
+                yield event
+            self._is_in_step(watch, listed)
+            yield watching.Bookmark.LISTED
+            heard = True
+            while heard and not operator_pause_waiter.done():
+                heard = False
+                async for raw in watching.watch_objs(
+                    settings=settings,
+                    resource=resource,
+                    namespace=namespace,
+                    since=version,
+                    operator_pause_waiter=operator_pause_waiter,
+                ):
+                    kind, seen = raw["type"], cast(Body, raw["object"])
+                    if kind == "ERROR":
+                        if seen.get("code") == 410:  # it was away for too long
+                            self._is_out(watch)
+                            return
+                        raise WatchRefusedError(str(seen.get("message") or seen))
+                    if kind not in _EVENTS:
+                        continue
+                    heard = True
+                    version = seen.get("metadata", {}).get("resourceVersion", version)
+                    if kind == "DELETED":
+                        watch.known.pop(_uid(seen), None)
+                    elif kind != "BOOKMARK":
+                        watch.known[_uid(seen)] = _brief(seen)
+                    yield raw
+            self._is_out(watch)
+        except Exception as error:  # whatever it is, the operator looks again
+            self._has_failed(watch, error)
+            if isinstance(error, errors.APINotFoundError):  # the kind is gone, and all objects with it
+                for event in watch_gone(watch.known, {}):
+                    yield event
+                watch.known.clear()
+            yield watching.Bookmark.LISTED  # what can be seen elsewhere does not wait for this
+            await asyncio.sleep(watch.backoff_seconds)
+            watch.backoff_seconds = min(LAST_BACKOFF_SECONDS, watch.backoff_seconds * 2)
+
+    def _of(self, resource: Resource, namespace: str | None) -> _Watch:
+        kind = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+        return self._watches.setdefault((kind, namespace), _Watch(kind, namespace, self._clock()))
+
+    def _is_in_step(self, watch: _Watch, listed: dict[str, Body]) -> None:
+        if watch.error:
+            log.info("watching_again", kind=watch.kind, namespace=watch.namespace)
+        watch.known, watch.error, watch.backoff_seconds = listed, "", FIRST_BACKOFF_SECONDS
+        watch.in_step = watch.was_in_step = True
+
+    def _is_out(self, watch: _Watch) -> None:
+        if watch.in_step:
+            watch.in_step, watch.out_since = False, self._clock()
+
+    def _has_failed(self, watch: _Watch, error: Exception) -> None:
+        self._is_out(watch)
+        text = _reason(error)
+        if text != watch.error:
+            log.warning("cannot_watch", kind=watch.kind, namespace=watch.namespace, reason=text)
+        watch.error = text
+
+
+def _at_once(settings: OperatorSettings) -> OperatorSettings:
+    """The same, but a request that fails is not repeated for a minute before anybody hears of it."""
+    changed = copy.copy(settings)
+    changed.networking = copy.copy(settings.networking)
+    changed.networking.error_backoffs = ()
+    return changed
+
+
+def watch_gone(known: Mapping[str, Body], listed: Mapping[str, Body]) -> Iterable[dict[str, Any]]:
+    """The events that were missed: of what was there and is no more."""
+    return [{"type": "DELETED", "object": dict(body)} for uid, body in known.items() if uid not in listed]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, errors.APINotFoundError):
+        return "the API server does not know it; is the custom resource definition there?"
+    if isinstance(error, errors.APIError):
+        return str(error.message or f"the API server answered {error.status}")
+    return str(error) or type(error).__name__
+
+
+def _uid(body: Body) -> str:
+    meta = body["metadata"]
+    return str(meta.get("uid") or f"{meta.get('namespace')}/{meta.get('name')}")
+
+
+def _brief(body: Body) -> Body:
+    """What is needed to say that an object is gone."""
+    keys = ("name", "namespace", "uid", "labels", "resourceVersion")
+    meta = {key: body["metadata"][key] for key in keys if key in body["metadata"]}
+    return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": meta}
+
+
+async def watch_also(insights: Insights, resource: Resource) -> None:
+    """Watch a kind from the beginning even if the API server does not know it yet, as a definition may come later."""
+    await insights.ready_resources.wait()
+    async with insights.revised:
+        insights.watched_resources.add(resource)
+        insights.revised.notify_all()
