@@ -53,7 +53,7 @@ async def test_defaults_are_filled_in_and_unknown_fields_dropped(widgets: ApiSer
         ({"parts": [{}]}, "spec.parts[0].name: Required value"),
         ({"parts": [{"name": "A"}]}, "spec.parts[0].name in body should match '^[a-z]+$'"),
         ({"tags": ["a", "a"]}, 'spec.tags[1]: Duplicate value: "a"'),
-        ({"main": "b"}, 'spec.main: Invalid value: "object": main must be one of the parts'),
+        ({"main": "b"}, "spec.main: Invalid value: main must be one of the parts"),
         ({"limit": "-1"}, 'spec.limit: Invalid value: "-1": must be a positive quantity'),
         ({"limit": "lots"}, 'spec.limit: Invalid value: "lots": must be a positive quantity'),
     ],

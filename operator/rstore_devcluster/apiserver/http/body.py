@@ -19,7 +19,7 @@ _SHOWN_BYTES = 30
 
 @dataclass
 class Body:
-    """A decoded body, and the keys that stand in it twice."""
+    """A decoded body, and the paths of keys that stand in it twice."""
 
     value: Json
     duplicates: list[str] = field(default_factory=list)
@@ -65,23 +65,46 @@ def _no_constant(name: str) -> Json:
 
 def decode_json(data: bytes, kind: str = "Object") -> Body:
     """Decode JSON; raises 400."""
-    duplicates: list[str] = []
-
-    def pairs(items: list[tuple[str, Json]]) -> JsonObject:
-        made = dict(items)
-        if len(made) != len(items):
-            seen: set[str] = set()
-            for key, _ in items:
-                if key in seen:
-                    duplicates.append(key)
-                seen.add(key)
-        return made
-
+    repeated = _Repeated()
     try:
-        value = json.loads(data, object_pairs_hook=pairs, parse_constant=_no_constant)
+        value = json.loads(data, object_pairs_hook=repeated.object, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise unrecognized(kind, f"{_NO_KIND}; json parse error: {_json_problem(data, error)}", data) from None
-    return Body(value, duplicates, data)
+    return Body(value, list(dict.fromkeys(repeated.inside(value))), data)
+
+
+class _Repeated:
+    """Notes the keys that stand in an object twice, by their path in the order of the text; the last value counts."""
+
+    def __init__(self) -> None:
+        # By identity; the object is kept with them, so that no other one can have its identity.
+        self._paths: dict[int, tuple[JsonObject, list[str]]] = {}
+
+    def object(self, items: list[tuple[str, Json]]) -> JsonObject:
+        """An object of its keys and values."""
+        made = dict(items)
+        if not self._paths and len(made) == len(items):
+            return made
+        paths: list[str] = []
+        seen: set[str] = set()
+        for key, value in items:
+            paths += (f"{key}{'' if path.startswith('[') else '.'}{path}" for path in self.inside(value))
+            if key in seen:
+                paths.append(key)
+            seen.add(key)
+        if paths:
+            self._paths[id(made)] = (made, paths)
+        return made
+
+    def inside(self, value: Json) -> list[str]:
+        """The paths of repeated keys in a value."""
+        if isinstance(value, list) and self._paths:
+            return [
+                f"[{index}]{'' if path.startswith('[') else '.'}{path}"
+                for index, item in enumerate(value)
+                for path in self.inside(item)
+            ]
+        return self._paths[id(value)][1] if id(value) in self._paths else []
 
 
 def decode_yaml(data: bytes) -> Body:

@@ -58,6 +58,7 @@ def create_object(call: Call, data: bytes) -> web.Response:
         dry_run=call.dry_run,
         manager=call.manager,
         through=call.resource,
+        warnings=call.warnings,
     )
     _warn(call, made)
     return object_response(call, made, status=201)
@@ -109,6 +110,7 @@ def update_object(call: Call, data: bytes) -> web.Response:
         dry_run=call.dry_run,
         manager=call.manager,
         through=call.resource,
+        warnings=call.warnings,
     )
     return object_response(call, made)
 
@@ -137,6 +139,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
         dry_run=call.dry_run,
         manager=call.manager,
         through=call.resource,
+        warnings=call.warnings,
     )
     return object_response(call, made)
 
@@ -203,6 +206,7 @@ def _apply(call: Call, data: bytes) -> web.Response:
         subresource=call.info.subresource,
         dry_run=call.dry_run,
         tracked=True,
+        warnings=call.warnings,
     )
     return object_response(call, made)
 
@@ -220,6 +224,7 @@ def _create_by_apply(call: Call, obj: JsonObject) -> web.Response:
         namespace=call.namespace or None,
         dry_run=call.dry_run,
         tracked=True,
+        warnings=call.warnings,
     )
     _warn(call, made)
     return object_response(call, made, status=201)

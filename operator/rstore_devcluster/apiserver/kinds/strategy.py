@@ -7,10 +7,11 @@ from collections.abc import Callable
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.kinds import misc, pods, services, workloads
+from rstore_devcluster.apiserver.kinds.custom import validate_custom
 from rstore_devcluster.apiserver.kinds.services import ClusterIps
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, Resource
 from rstore_devcluster.apiserver.patch.managed import Writer, track_update
-from rstore_devcluster.apiserver.schema import cel, quantity
+from rstore_devcluster.apiserver.schema import quantity
 from rstore_devcluster.apiserver.schema.crd import default_crd
 from rstore_devcluster.apiserver.schema.definition.validate import validate_definition
 from rstore_devcluster.apiserver.schema.node import Node
@@ -107,27 +108,35 @@ class KindStrategy:
         if resource.key == "services" and old is None and self._addresses is not None:
             self._addresses.ensure(obj)
 
-    def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+    def validate(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        old: JsonObject | None,
+        *,
+        subresource: str = "",
+        warnings: list[str] | None = None,
+    ) -> list[Cause]:
         """Schema first; rules and kind-specific checks only when it holds, as in Kubernetes."""
         node = self._schemas.node(resource)
+        if resource.custom:
+            findings = validate_custom(resource, node, obj, old, subresource)
+            if warnings is not None and not findings.refused:
+                warnings.extend(map(str, findings.warned))
+            return findings.refused
         causes = validate(node, obj)
-        if not resource.custom:
-            structural = [cause for cause in causes if cause.reason == TYPE_INVALID]
-            if structural:
-                return structural
-            check = _VALIDATE.get(resource.key)
-            own = check(obj, old) if check is not None else []
-            if resource.key == _DEFINITIONS:
-                return own
-            named = {cause.field for cause in own}
-            if resource.key in _REQUIRED_HANDLED:
-                causes = [cause for cause in causes if not cause.field.endswith((".containers", ".name", ".selector"))]
-            missing = [cause for cause in causes if cause.field not in named and not cause.field.startswith("status")]
-            return own + missing
-        if causes and old is not None:
-            known = {(cause.field, cause.message) for cause in validate(node, old)}
-            causes = [cause for cause in causes if (cause.field, cause.message) not in known]
-        return causes or cel.check(node, obj, old)
+        structural = [cause for cause in causes if cause.reason == TYPE_INVALID]
+        if structural:
+            return structural
+        check = _VALIDATE.get(resource.key)
+        own = check(obj, old) if check is not None else []
+        if resource.key == _DEFINITIONS:
+            return own
+        named = {cause.field for cause in own}
+        if resource.key in _REQUIRED_HANDLED:
+            causes = [cause for cause in causes if not cause.field.endswith((".containers", ".name", ".selector"))]
+        missing = [cause for cause in causes if cause.field not in named and not cause.field.startswith("status")]
+        return own + missing
 
     def track(
         self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str

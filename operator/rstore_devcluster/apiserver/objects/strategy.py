@@ -20,8 +20,16 @@ class Strategy(Protocol):
         """Add in place what is nobody's: addresses and other things that the server itself fills in."""
         ...
 
-    def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
-        """Everything wrong with an object."""
+    def validate(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        old: JsonObject | None,
+        *,
+        subresource: str = "",
+        warnings: list[str] | None = None,
+    ) -> list[Cause]:
+        """Everything wrong with an object; adds to ``warnings`` what is accepted, but worth a word."""
         ...
 
     def track(
@@ -40,8 +48,17 @@ class PlainStrategy:
     def complete(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
         """Nothing."""
 
-    def validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:  # noqa: ARG002
+    def validate(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        old: JsonObject | None,
+        *,
+        subresource: str = "",
+        warnings: list[str] | None = None,
+    ) -> list[Cause]:
         """Nothing is wrong."""
+        del resource, obj, old, subresource, warnings
         return []
 
     def track(

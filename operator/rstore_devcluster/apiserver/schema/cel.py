@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from dataclasses import dataclass
@@ -16,19 +17,16 @@ from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.schema.cel_functions import FUNCTIONS, MACROS
 from rstore_devcluster.apiserver.schema.cel_values import to_cel
 from rstore_devcluster.apiserver.schema.node import Node
-from rstore_devcluster.apiserver.schema.structural import shown
+from rstore_devcluster.apiserver.schema.structural import (
+    ABSENT,
+    NOWHERE,
+    Absent,
+    earlier_field,
+    earlier_item,
+    same,
+    shown,
+)
 
-_REASONS = {
-    "FieldValueInvalid": "FieldValueInvalid",
-    "FieldValueForbidden": "FieldValueForbidden",
-    "FieldValueRequired": "FieldValueRequired",
-    "FieldValueDuplicate": "FieldValueDuplicate",
-}
-_PREFIX = {
-    "FieldValueForbidden": "Forbidden: {message}",
-    "FieldValueRequired": "Required value: {message}",
-    "FieldValueDuplicate": "Duplicate value: {value}: {message}",
-}
 _BUILTIN = frozenset(
     {"size", "int", "uint", "double", "string", "bytes", "bool", "type", "dyn", "timestamp", "duration"}
     | {"contains", "startsWith", "endsWith", "matches", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"}
@@ -86,66 +84,80 @@ def _functions(tree: lark.Tree[Any]) -> set[str]:
     return called
 
 
-def check(node: Node, value: Json, old: Json = None, path: str = "", *, root: bool = True) -> list[Cause]:
-    """Every rule that does not hold. ``old`` is the value before an update, None at creation.
+@dataclass
+class Findings:
+    """What rules say of a value: causes to refuse it, and causes that are only worth a warning."""
 
-    What an update leaves as it was is not checked again (Kubernetes calls it ratcheting): a stricter definition does
-    not lock objects that were valid before.
+    refused: list[Cause] = dataclasses.field(default_factory=list)
+    warned: list[Cause] = dataclasses.field(default_factory=list)
+
+
+def has_rules(schema: Json) -> bool:
+    """Whether there is a rule anywhere in a schema."""
+    if not isinstance(schema, dict):
+        return False
+    inside = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    return bool(schema.get("x-kubernetes-validations")) or any(map(has_rules, inside))
+
+
+def check(node: Node, value: Json, old: Json | Absent = ABSENT, path: str = "", *, root: bool = True) -> Findings:
+    """Every rule that does not hold. ``old`` is the value before an update.
+
+    A rule about what an update leaves as it was only warns, unless it looks at the old value: a stricter definition
+    does not lock objects that were valid before (Kubernetes calls it ratcheting).
     """
-    causes: list[Cause] = []
-    if old is not None and value == old and not root:
-        return causes
+    findings = Findings()
+    _check(findings, node, value, old, path, root=root)
+    return findings
+
+
+def _check(findings: Findings, node: Node, value: Json, old: Json | Absent, path: str, *, root: bool = False) -> None:
+    if value is None:
+        return
+    if old is None:
+        old = ABSENT
     rules = node.raw.get("x-kubernetes-validations")
     if rules:
         values = {"self": to_cel(node, value, root=root)}
-        if old is not None:
+        if old is not ABSENT:
             values["oldSelf"] = to_cel(node, old, root=root)
+        unchanged = old is not ABSENT and same(value, old)
         for rule in rules:
-            cause = _check_rule(rule, values, value, path, has_old=old is not None)
+            cause = _check_rule(rule, values, value, path)
             if cause is not None:
-                causes.append(cause)
+                warns = unchanged and not compile_expression(rule["rule"]).uses_old
+                (findings.warned if warns else findings.refused).append(cause)
     if isinstance(value, dict):
         for name, item in value.items():
             child = node.child(name)
             if child is not None and not (root and name == "metadata"):
-                before = old.get(name) if isinstance(old, dict) else None
-                causes += check(child, item, before, f"{path}.{name}" if path else name, root=False)
+                declared = f"{path}.{name}" if path else name
+                at = declared if node.field(name) is not None else f"{path}[{name}]"
+                _check(findings, child, item, earlier_field(name, old), at)
     elif isinstance(value, list) and node.items is not None:
         for index, item in enumerate(value):
-            causes += check(node.items, item, _matching(node, item, old), f"{path}[{index}]", root=False)
-    return causes
+            _check(findings, node.items, item, earlier_item(node, item, old), f"{path}[{index}]")
 
 
-def _matching(node: Node, item: Json, old: Json) -> Json:
-    """The item's earlier value: only ``map`` lists tell which it is."""
-    if node.list_type != "map" or not isinstance(old, list) or not isinstance(item, dict):
-        return None
-    keys = node.map_keys
-    for before in old:
-        if isinstance(before, dict) and all(before.get(key) == item.get(key) for key in keys):
-            return before
-    return None
-
-
-def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str, *, has_old: bool) -> Cause | None:
+def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str) -> Cause | None:
     program = compile_expression(rule["rule"])
-    if program.uses_old and not has_old and not rule.get("optionalOldSelf"):
+    if program.uses_old and "oldSelf" not in values and not rule.get("optionalOldSelf"):
         return None
     reason = rule.get("reason") or "FieldValueInvalid"
-    at = (
-        path + _field_path(rule.get("fieldPath") or "")
-        if path
-        else _field_path(rule.get("fieldPath") or "").lstrip(".")
-    )
+    at = f"{path}{_field_path(rule.get('fieldPath') or '')}".removeprefix(".") or NOWHERE
     try:
         if bool(program.evaluate(values)):
             return None
         message = _message(rule, values)
     except CelError as error:
         message = f"rule: {rule['rule']}: {error}"
-    text = _PREFIX.get(reason, "Invalid value: {value}: {message}")
-    kind = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else None
-    return Cause(at, text.format(value=f'"{kind}"' if kind else shown(value), message=message), reason)
+    scalar = not isinstance(value, (dict, list))
+    if reason == "FieldValueDuplicate":
+        return Cause(at, f"Duplicate value: {shown(value)}" if scalar else "Duplicate value", reason)
+    lead = {"FieldValueForbidden": "Forbidden", "FieldValueRequired": "Required value"}.get(reason)
+    if lead is None:
+        lead = f"Invalid value: {shown(value)}" if scalar else "Invalid value"
+    return Cause(at, f"{lead}: {message}", reason)
 
 
 def _field_path(text: str) -> str:

@@ -17,7 +17,10 @@ def to_cel(node: Node | None, value: Json, *, root: bool = False) -> Any:
     if isinstance(value, bool):
         return celtypes.BoolType(value)
     if isinstance(value, (int, float)):
-        if isinstance(value, float) or (node is not None and node.type == "number"):
+        declared = node.type if node is not None else ""
+        if declared == "integer" and float(value).is_integer():
+            return celtypes.IntType(int(value))
+        if isinstance(value, float) or declared == "number":
             return celtypes.DoubleType(value)
         return celtypes.IntType(value)
     if isinstance(value, str):

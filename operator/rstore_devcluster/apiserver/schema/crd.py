@@ -23,7 +23,7 @@ def default_crd(obj: JsonObject, old: JsonObject | None) -> None:
         finalizers.append(CLEANUP_FINALIZER)
     if not finalizers:
         del obj["metadata"]["finalizers"]
-    created = obj["metadata"].get("creationTimestamp") or ""
+    created = obj["metadata"].get("creationTimestamp")
     status = obj.setdefault("status", {})
     status["acceptedNames"] = dict(names)
     stored = list(status.get("storedVersions") or [])
@@ -31,7 +31,9 @@ def default_crd(obj: JsonObject, old: JsonObject | None) -> None:
     if stores is not None and stores not in stored:
         stored.append(stores)
     status["storedVersions"] = stored
-    since = format_time(parse_time(created)) if created else ""
+    if not created:
+        return
+    since = format_time(parse_time(created))
     status["conditions"] = [
         {
             "type": "NamesAccepted",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rstore_devcluster.apiserver.jsonobj import JsonObject
+from rstore_devcluster.apiserver.schema import builtin
+
+OBJECT_META: JsonObject = {"$ref": builtin.PREFIX + builtin.component_name("V1ObjectMeta")}
+_EMBEDDED: JsonObject = {"apiVersion": {}, "kind": {}, "metadata": OBJECT_META}
 
 Resolver = Callable[[str], JsonObject]
-
-
-def _no_references(name: str) -> JsonObject:
-    raise KeyError(name)
 
 
 class Node:
@@ -18,7 +18,7 @@ class Node:
 
     __slots__ = ("_additional", "_builtin", "_fields", "_items", "_resolve", "_zeros", "raw")
 
-    def __init__(self, raw: JsonObject, resolve: Resolver = _no_references) -> None:
+    def __init__(self, raw: JsonObject, resolve: Resolver = builtin.resolve) -> None:
         reference = raw.get("$ref")
         if reference is not None:
             raw = {**resolve(str(reference)), **{key: value for key, value in raw.items() if key != "$ref"}}
@@ -39,6 +39,8 @@ class Node:
         if name in self._fields:
             return self._fields[name]
         properties = self.raw.get("properties") or {}
+        if self.embedded and name in _EMBEDDED and (name == "metadata" or name not in properties):
+            properties = _EMBEDDED
         if name not in properties:
             return None
         made = self._fields[name] = self._node(properties[name])
@@ -76,10 +78,18 @@ class Node:
     def open(self) -> bool:
         """Whether fields that are not declared are kept."""
         return bool(
-            self.raw.get("x-kubernetes-preserve-unknown-fields")
-            or self.raw.get("additionalProperties") is True
-            or (self.type == "object" and not self.properties and self.additional is None)
+            self.raw.get("x-kubernetes-preserve-unknown-fields") or self.raw.get("additionalProperties") is True
         )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the value is a whole object, with apiVersion, kind and metadata."""
+        return bool(self.raw.get("x-kubernetes-embedded-resource"))
+
+    @property
+    def nullable(self) -> bool:
+        """Whether the value may be null."""
+        return bool(self.raw.get("nullable"))
 
     @property
     def int_or_string(self) -> bool:

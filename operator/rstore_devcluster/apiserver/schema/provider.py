@@ -6,11 +6,9 @@ from rstore_devcluster.apiserver.http.errors import bad_request
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import builtin
-from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.node import OBJECT_META, Node
 from rstore_devcluster.apiserver.schema.pruning import prune
-from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, validate
-
-_OBJECT_META = {"$ref": builtin.PREFIX + builtin.component_name("V1ObjectMeta")}
+from rstore_devcluster.apiserver.schema.structural import NOWHERE, TYPE_INVALID, validate
 
 
 class Schemas:
@@ -43,13 +41,14 @@ class Schemas:
                 f'fieldValidation: Unsupported value: "{mode}": supported values: "Ignore", "Warn", "Strict"'
             )
         node = self.node(resource)
-        problems = [f'duplicate field "{name}"' for name in duplicates]
-        problems += [f'unknown field "{path}"' for path in prune(node, copy_json(obj))]
+        problems = [f'duplicate field "{path}"' for path in duplicates]
+        unknown = prune(node, copy_json(obj))
+        problems += [f'unknown field "{path}"' for path in (sorted(unknown) if resource.custom else unknown)]
         cannot = f"{resource.kind} in version {resource.version!r} cannot be handled as a {resource.kind}: ".replace(
             "'", '"'
         )
         if not resource.custom:
-            wrong = [cause for cause in validate(node, obj) if cause.reason == TYPE_INVALID]
+            wrong = [cause for cause in validate(node, obj) if cause.reason == TYPE_INVALID or cause.field == NOWHERE]
             if wrong:
                 raise bad_request(f"{cannot}json: {wrong[0].message}")
         if problems and mode == "Strict":
@@ -62,6 +61,6 @@ def _custom(schema: JsonObject) -> Node:
         **(schema.get("properties") or {}),
         "apiVersion": {"type": "string"},
         "kind": {"type": "string"},
-        "metadata": _OBJECT_META,
+        "metadata": OBJECT_META,
     }
     return Node({"type": "object", **schema, "properties": properties}, builtin.resolve)

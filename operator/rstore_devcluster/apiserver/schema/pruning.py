@@ -16,12 +16,10 @@ def prune(node: Node, value: Json, path: str = "", *, root: bool = True) -> list
             at = f"{path}.{name}" if path else name
             if root and name in _TYPE_META and node.field(name) is None:
                 continue
-            if node.raw.get("x-kubernetes-embedded-resource") and name in _TYPE_META:
-                continue
             child = node.child(name)
             if child is not None:
                 removed += prune(child, value[name], at, root=False)
-            elif not node.open and (node.type == "object" or node.properties):
+            elif not node.open:
                 del value[name]
                 removed.append(at)
     elif isinstance(value, list):
@@ -33,24 +31,27 @@ def prune(node: Node, value: Json, path: str = "", *, root: bool = True) -> list
 
 
 def apply_defaults(node: Node, value: Json) -> None:
-    """Fill in defaults; a null where the schema does not allow one counts as missing, as in Kubernetes."""
+    """Fill in defaults, also for a null that the schema does not allow; drop such a null where there is no default.
+
+    In a list it stays: there is nothing to drop it to, and validation refuses it.
+    """
     if isinstance(value, dict):
         for name in node.properties:
             child = node.field(name)
-            if child is None:
-                continue
-            default = child.raw.get("default")
-            missing = name not in value or (value[name] is None and not child.raw.get("nullable"))
-            if missing and default is not None:
-                value[name] = copy_json(default)
+            if child is not None and name not in value and child.raw.get("default") is not None:
+                value[name] = copy_json(child.raw["default"])
         for name in list(value):
             child = node.child(name)
             if child is None:
                 continue
-            if value[name] is None and not child.raw.get("nullable") and node.field(name) is not None:
-                del value[name]
-                continue
+            if value[name] is None and not child.nullable:
+                value[name] = copy_json(child.raw.get("default"))
+                if value[name] is None:
+                    del value[name]
+                    continue
             apply_defaults(child, value[name])
     elif isinstance(value, list) and node.items is not None:
-        for item in value:
-            apply_defaults(node.items, item)
+        for index, item in enumerate(value):
+            if item is None and not node.items.nullable:
+                value[index] = copy_json(node.items.raw.get("default"))
+            apply_defaults(node.items, value[index])

@@ -2,226 +2,251 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import re
+import enum
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-from rstore_devcluster.apiserver.schema import quantity
+from rstore_devcluster.apiserver.schema.limits import (
+    NOWHERE,
+    TYPE_INVALID,
+    format_cause,
+    number_causes,
+    out_of_bounds,
+    string_cause,
+    type_cause,
+    type_name,
+)
 from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.rendering import json_text, quoted, shown
 
-TYPE_INVALID = "FieldValueTypeInvalid"
-MAX_CAUSES = 50
-_DURATION = re.compile(r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h|d|w))+$")
-
-
-@functools.cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
+MAX_CAUSES = 1000
 
 
-def shown(value: Json) -> str:
-    """A value as error messages show it."""
-    if isinstance(value, dict):
-        return json.dumps(value, separators=(",", ":"), sort_keys=True)
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+class Absent(enum.Enum):
+    """The type of ``ABSENT``."""
+
+    ABSENT = enum.auto()
 
 
-def type_name(value: Json) -> str:
-    """The JSON type of a value."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int):
-        return "integer"
-    if isinstance(value, float):
-        return "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object"
-
-
-def _type_fits(expected: str, value: Json) -> bool:
-    actual = type_name(value)
-    if expected == "number":
-        return actual in ("integer", "number")
-    if expected == "integer":
-        return actual == "integer" or (isinstance(value, float) and value.is_integer())
-    return actual == expected
+ABSENT: Final = Absent.ABSENT
+"""In place of an earlier value: there is none, or an update cannot tell which it is."""
 
 
 def validate(node: Node, value: Json, path: str = "", *, root: bool = True) -> list[Cause]:
-    """Everything wrong with a value, up to a bound."""
-    causes: list[Cause] = []
-    for cause in _walk(node, value, path, root):
-        causes.append(cause)
-        if len(causes) >= MAX_CAUSES:
-            break
-    return causes
+    """Everything wrong with a value, up to a bound: its structure, and items that a list has twice."""
+    return (structure_causes(node, value, path, root=root) + list(duplicate_causes(node, value, path)))[:MAX_CAUSES]
 
 
-def _invalid(path: str, value: Json, why: str) -> Cause:
-    return Cause(path, f"Invalid value: {shown(value)}: {path} in body {why}")
+def structure_causes(
+    node: Node, value: Json, path: str = "", *, root: bool = True, old: Json | Absent = ABSENT, base: str = ""
+) -> list[Cause]:
+    """What a schema says against a value, up to a bound.
+
+    ``old``: the value before an update. What an update leaves as it was is not checked again (Kubernetes calls it
+    ratcheting): a stricter schema does not lock objects that were valid before. ``base``: the field of the whole
+    value, which stands in a cause's field but not in its message.
+    """
+    causes = _checked(node, value, path, old, root=root).causes[:MAX_CAUSES]
+    return [replace(cause, field=_located(cause.field, base)) for cause in causes]
 
 
-def _walk(node: Node, value: Json, path: str, root: bool = False) -> Iterator[Cause]:
-    raw = node.raw
-    if value is None and raw.get("nullable"):
-        return
-    wrong = _type_cause(node, value, path)
-    if wrong is not None:
-        yield wrong
-        return
-    if "enum" in raw and value not in raw["enum"]:
-        supported = ", ".join(shown(item) for item in raw["enum"])
-        message = f"Unsupported value: {shown(value)}: supported values: {supported}"
-        yield Cause(path, message, "FieldValueNotSupported")
-    if isinstance(value, str):
-        yield from _string(raw, value, path)
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        yield from _number(raw, value, path)
-    elif isinstance(value, list):
-        yield from _list(node, value, path)
-    elif isinstance(value, dict):
-        yield from _object(node, value, path, root)
-    yield from _logic(node, value, path)
+def _located(at: str, base: str) -> str:
+    if at in ("", NOWHERE):
+        return base or NOWHERE
+    return f"{base}.{at}" if base else at
 
 
-def _type_cause(node: Node, value: Json, path: str) -> Cause | None:
-    raw = node.raw
-    if raw.get("x-kubernetes-quantity"):
-        if type_name(value) not in ("string", "integer", "number"):
-            return Cause(path, f"Invalid value: {shown(value)}: must be a quantity", TYPE_INVALID)
-        try:
-            quantity.parse(str(value))
-        except ValueError as error:
-            return Cause(path, f"Invalid value: {shown(value)}: {error}", TYPE_INVALID)
-        return None
-    if node.int_or_string:
-        if type_name(value) in ("string", "integer"):
-            return None
-        expected = "integer,string"
-    elif not node.type or _type_fits(node.type, value):
-        return None
-    else:
-        expected = node.type
-    actual = type_name(value)
-    message = f'Invalid value: "{actual}": {path} in body must be of type {expected}: "{actual}"'
-    return Cause(path, message, TYPE_INVALID)
+@dataclass(slots=True)
+class _Outcome:
+    """What was wrong, and how many checks passed: junctors report their best alternative."""
+
+    causes: list[Cause] = field(default_factory=list)
+    passed: int = 0
+
+    def add(self, *causes: Cause | None) -> None:
+        for cause in causes:
+            if cause is not None and cause not in self.causes:
+                self.causes.append(cause)
+
+    def merge(self, other: _Outcome) -> None:
+        self.add(*other.causes)
+        self.passed += other.passed
 
 
-def _string(raw: JsonObject, value: str, path: str) -> Iterator[Cause]:
-    if "maxLength" in raw and len(value) > raw["maxLength"]:
-        yield Cause(path, f"Too long: may not be more than {raw['maxLength']} bytes", "FieldValueTooLong")
-    if "minLength" in raw and len(value) < raw["minLength"]:
-        yield _invalid(path, value, f"should be at least {raw['minLength']} chars long")
-    if "pattern" in raw and not _pattern(raw["pattern"]).search(value):
-        yield _invalid(path, value, f"should match '{raw['pattern']}'")
-    expected = raw.get("format")
-    if expected and not _format_fits(expected, value):
-        message = f"Invalid value: {shown(value)}: {path} in body must be of type {expected}: {shown(value)}"
-        yield Cause(path, message)
+def _checked(node: Node, value: Json, path: str, old: Json | Absent, *, root: bool = False) -> _Outcome:
+    outcome = _Outcome()
+    wrong = type_cause(node, value, path)
+    outcome.add(wrong)
+    outcome.passed += wrong is None
+    if value is not None:
+        _junctors(outcome, node, value, path)
+        outcome.passed += 1
+        if isinstance(value, str):
+            outcome.add(string_cause(node.raw, value, path), format_cause(node, value, path))
+            outcome.passed += 1
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            outcome.add(*number_causes(node, value, path))
+            outcome.passed += 2
+        elif isinstance(value, list):
+            _list(outcome, node, value, path, old)
+            outcome.passed += 2
+        elif isinstance(value, dict):
+            _object(outcome, node, value, path, old, root)
+            outcome.passed += 1
+    options = node.raw.get("enum")
+    if options and not any(same(value, option) for option in options):
+        outcome.add(_not_one_of(path, value, options))
+    if outcome.causes and old is not ABSENT and same(value, old):
+        return _Outcome(passed=outcome.passed)
+    return outcome
 
 
-def _format_fits(expected: str, value: str) -> bool:
-    if expected == "date-time":
-        try:
-            datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return False
-    elif expected == "duration":
-        return bool(_DURATION.match(value))
-    elif expected == "byte":
-        return bool(re.fullmatch(r"[A-Za-z0-9+/\s]*={0,2}\s*", value))
-    return True
+def same(one: Json, other: Json) -> bool:
+    """Whether two values are equal in JSON, where ``true`` is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(item, other[name]) for name, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def _number(raw: JsonObject, value: float, path: str) -> Iterator[Cause]:
-    low, high = raw.get("minimum"), raw.get("maximum")
-    if low is not None and (value < low or (raw.get("exclusiveMinimum") and value == low)):
-        word = "greater than" if raw.get("exclusiveMinimum") else "greater than or equal to"
-        yield _invalid(path, value, f"should be {word} {low}")
-    if high is not None and (value > high or (raw.get("exclusiveMaximum") and value == high)):
-        word = "less than" if raw.get("exclusiveMaximum") else "less than or equal to"
-        yield _invalid(path, value, f"should be {word} {high}")
-    if raw.get("multipleOf") and value % raw["multipleOf"]:
-        yield _invalid(path, value, f"should be a multiple of {raw['multipleOf']}")
-    limits = {"int32": 2**31, "int64": 2**63}.get(raw.get("format", ""))
-    if limits and not -limits <= value < limits:
-        yield Cause(path, f"Invalid value: {shown(value)}: {path} in body must be of type {raw['format']}")
+def _not_one_of(path: str, value: Json, options: list[Json]) -> Cause:
+    texts = (option if isinstance(option, str) else json_text(option) for option in options)
+    supported = ", ".join(quoted(text) for text in texts)
+    message = f"Unsupported value: {shown(value)}: supported values: {supported}"
+    return Cause(path, message, "FieldValueNotSupported")
 
 
-def _list(node: Node, value: list[Json], path: str) -> Iterator[Cause]:
-    raw = node.raw
-    if "maxItems" in raw and len(value) > raw["maxItems"]:
-        message = f"Too many: {len(value)}: must have at most {raw['maxItems']} items"
-        yield Cause(path, message, "FieldValueTooMany")
-    if "minItems" in raw and len(value) < raw["minItems"]:
-        yield Cause(path, f"Invalid value: {len(value)}: {path} in body should have at least {raw['minItems']} items")
-    items = node.items
+def too_many(path: str, count: int, limit: int) -> Cause:
+    """A list or map with more items than allowed."""
+    return Cause(path, f"Too many: {count}: must have at most {limit} items", "FieldValueTooMany")
+
+
+def _list(outcome: _Outcome, node: Node, value: list[Json], path: str, old: Json | Absent) -> None:
+    raw, items, count = node.raw, node.items, len(value)
     if items is not None:
         for index, item in enumerate(value):
-            yield from _walk(items, item, f"{path}[{index}]")
-    yield from _duplicates(node, value, path)
+            outcome.merge(_checked(items, item, f"{path}[{index}]", earlier_item(node, item, old)))
+    if "minItems" in raw and count < raw["minItems"]:
+        outcome.add(out_of_bounds(path, count, f"should have at least {raw['minItems']} items"))
+    if "maxItems" in raw and count > raw["maxItems"]:
+        outcome.add(too_many(path, count, raw["maxItems"]))
 
 
-def _duplicates(node: Node, value: list[Json], path: str) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for index, item in enumerate(value):
-        if node.list_type == "map":
-            if not isinstance(item, dict) or node.items is None:
-                continue
-            key: Json = {name: item.get(name, node.items.default_of(name)) for name in node.map_keys}
-            key = {name: part for name, part in key.items() if part is not None}
-        elif node.list_type == "set" or node.raw.get("uniqueItems"):
-            key = item
-        else:
-            return
-        text = shown(key)
-        if text in seen:
-            yield Cause(f"{path}[{index}]", f"Duplicate value: {text}", "FieldValueDuplicate")
-        seen.add(text)
+def earlier_item(node: Node, item: Json, old: Json | Absent) -> Json | Absent:
+    """An item's value before the update: only lists of the type ``map`` tell which it was."""
+    if node.list_type != "map" or not isinstance(old, list) or not isinstance(item, dict):
+        return ABSENT
+    for before in old:
+        if isinstance(before, dict) and all(before.get(key) == item.get(key) for key in node.map_keys):
+            return before
+    return ABSENT
 
 
-def _object(node: Node, value: JsonObject, path: str, root: bool) -> Iterator[Cause]:
-    raw = node.raw
-    if "maxProperties" in raw and len(value) > raw["maxProperties"]:
-        message = f"Too many: {len(value)}: must have at most {raw['maxProperties']} items"
-        yield Cause(path, message, "FieldValueTooMany")
-    if "minProperties" in raw and len(value) < raw["minProperties"]:
-        why = f"should have at least {raw['minProperties']} properties"
-        yield Cause(path, f"Invalid value: {len(value)}: {path} in body {why}")
-    for name in raw.get("required") or []:
+def earlier_field(name: str, old: Json | Absent) -> Json | Absent:
+    """A field's value before the update."""
+    return old[name] if isinstance(old, dict) and name in old else ABSENT
+
+
+def _object(outcome: _Outcome, node: Node, value: JsonObject, path: str, old: Json | Absent, root: bool) -> None:
+    raw, count = node.raw, len(value)
+    if "minProperties" in raw and count < raw["minProperties"]:
+        outcome.add(out_of_bounds(path, count, f"should have at least {raw['minProperties']} properties"))
+        return
+    if "maxProperties" in raw and count > raw["maxProperties"]:
+        outcome.add(too_many(path, count, raw["maxProperties"]))
+        return
+    for name in (*(raw.get("required") or ()), *(("apiVersion", "kind") if node.embedded else ())):
         if name not in value:
-            yield Cause(f"{path}.{name}" if path else name, "Required value", "FieldValueRequired")
+            outcome.add(Cause(f"{path}.{name}" if path else name, "Required value", "FieldValueRequired"))
     for name, item in value.items():
         if root and name == "metadata":
             continue
         child = node.child(name)
         if child is not None:
-            yield from _walk(child, item, f"{path}.{name}" if path else name)
+            at = f"{path}.{name}" if path else name
+            outcome.merge(_checked(child, item, at, earlier_field(name, old)))
 
 
-def _logic(node: Node, value: Json, path: str) -> Iterator[Cause]:
-    raw = node.raw
+def _junctors(outcome: _Outcome, node: Node, value: Json, path: str) -> None:
+    raw, where = node.raw, f'"{path}"'
 
-    def fits(schema: JsonObject) -> bool:
-        return next(_walk(Node(schema), value, path), None) is None
+    def outcomes(name: str) -> list[_Outcome]:
+        return [_checked(Node(schema), value, path, ABSENT) for schema in raw.get(name) or []]
 
-    where = f'"{path}"' if path else '""'
-    for schema in raw.get("allOf") or []:
-        yield from _walk(Node(schema), value, path)
-    if raw.get("anyOf") and not node.int_or_string and not any(fits(schema) for schema in raw["anyOf"]):
-        yield Cause(path, f"Invalid value: {shown(value)}: {where} must validate at least one schema (anyOf)")
-    if raw.get("oneOf"):
-        count = sum(fits(schema) for schema in raw["oneOf"])
-        if count != 1:
-            found = "none valid" if count == 0 else f"{count} valid alternatives"
-            why = f"{where} must validate one and only one schema (oneOf). Found {found}"
-            yield Cause(path, f"Invalid value: {shown(value)}: {why}")
-    if raw.get("not") and fits(raw["not"]):
-        yield Cause(path, f"Invalid value: {shown(value)}: {where} must not validate the schema (not)")
+    def broken(why: str) -> Cause:
+        return Cause(NOWHERE, f'Invalid value: "": {where} must {why}')
+
+    alternatives = outcomes("anyOf")
+    if alternatives and all(alternative.causes for alternative in alternatives):
+        outcome.add(broken("validate at least one schema (anyOf)"))
+        outcome.merge(_best(alternatives))
+    alternatives = outcomes("oneOf")
+    count = sum(not alternative.causes for alternative in alternatives)
+    if alternatives and count != 1:
+        total = f"{count} valid alternatives" if count else "none valid"
+        outcome.add(broken(f"validate one and only one schema (oneOf). Found {total}"))
+        if not count:
+            outcome.merge(_best(alternatives))
+    parts = outcomes("allOf")
+    for part in parts:
+        outcome.merge(part)
+    failed = sum(bool(part.causes) for part in parts)
+    if failed:
+        outcome.add(broken(f"validate all the schemas (allOf){'. None validated' if failed == len(parts) else ''}"))
+    if "not" in raw and not _checked(Node(raw["not"]), value, path, ABSENT).causes:
+        outcome.add(broken("not validate the schema (not)"))
+
+
+def _best(alternatives: list[_Outcome]) -> _Outcome:
+    return max(alternatives, key=lambda alternative: alternative.passed)
+
+
+def duplicate_causes(node: Node, value: Json, path: str = "") -> Iterator[Cause]:
+    """Items of a set, and keys of a list map, that are there twice; each is reported once."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            declared = node.field(name)
+            child = declared or node.additional
+            if child is not None:
+                at = f"{path}.{name}" if path else name
+                yield from duplicate_causes(child, item, at if declared else f"{path}[{name}]")
+    elif isinstance(value, list) and node.items is not None:
+        counts: dict[str, int] = {}
+        for index, item in enumerate(value):
+            key = _identity(node, item)
+            if key is not ABSENT:
+                text = f"{type_name(key)} {json_text(key)}"
+                counts[text] = counts.get(text, 0) + 1
+                if counts[text] == 2:
+                    yield Cause(f"{path}[{index}]", f"Duplicate value: {shown(key)}", "FieldValueDuplicate")
+            yield from duplicate_causes(node.items, item, f"{path}[{index}]")
+
+
+def _identity(node: Node, item: Json) -> Json | Absent:
+    if node.list_type == "set" or node.raw.get("uniqueItems"):
+        return item
+    if node.list_type != "map" or not isinstance(item, dict) or node.items is None:
+        return ABSENT
+    key = {name: item.get(name, node.items.default_of(name)) for name in node.map_keys}
+    return {name: part for name, part in key.items() if part is not None}
+
+
+__all__ = [
+    "ABSENT",
+    "MAX_CAUSES",
+    "NOWHERE",
+    "TYPE_INVALID",
+    "Absent",
+    "duplicate_causes",
+    "earlier_field",
+    "earlier_item",
+    "same",
+    "shown",
+    "structure_causes",
+    "type_name",
+    "validate",
+]

@@ -57,11 +57,13 @@ class Store(Objects):
         manager: str = "kube-controller-manager",
         through: Resource | None = None,
         tracked: bool = False,
+        warnings: list[str] | None = None,
     ) -> JsonObject:
         """Create an object; raises 409 when it exists, 404 when its namespace does not, 422 when it is invalid.
 
         ``through`` is the version of the resource that was written, which managedFields name. ``tracked``:
-        ``metadata.managedFields`` already says who owns what (server-side apply).
+        ``metadata.managedFields`` already says who owns what (server-side apply). ``warnings``: where to put what is
+        accepted, but worth a word.
         """
         resource = self.registry.by_key(key)
         obj = copy_json(obj)
@@ -89,7 +91,7 @@ class Store(Objects):
         if not tracked:
             self.strategy.track(through or resource, obj, None, manager=manager, subresource="")
         self.strategy.complete(resource, obj, None, dry_run=dry_run)
-        self._validate(resource, obj, None)
+        self._validate(resource, obj, None, warnings=warnings)
         return self._commit(resource, None, obj, dry_run=dry_run)
 
     def update(
@@ -103,6 +105,7 @@ class Store(Objects):
         manager: str = "kube-controller-manager",
         through: Resource | None = None,
         tracked: bool = False,
+        warnings: list[str] | None = None,
     ) -> JsonObject:
         """Replace an object, or with ``subresource="status"`` only its status.
 
@@ -127,7 +130,7 @@ class Store(Objects):
             self.strategy.track(through or resource, obj, old, manager=manager, subresource=subresource)
         self.strategy.complete(resource, obj, old, dry_run=dry_run)
         self._bump_generation(resource, obj, old)
-        self._validate(resource, obj, old)
+        self._validate(resource, obj, old, subresource=subresource, warnings=warnings)
         keep_times(obj, old)
         if lifecycle.deletion_ready(obj):
             return self._remove(resource, stored, obj, dry_run=dry_run)
@@ -245,8 +248,17 @@ class Store(Objects):
         ):
             obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
 
-    def _validate(self, resource: Resource, obj: JsonObject, old: JsonObject | None) -> None:
-        causes = lifecycle.metadata_causes(obj) + self.strategy.validate(resource, obj, old)
+    def _validate(
+        self,
+        resource: Resource,
+        obj: JsonObject,
+        old: JsonObject | None,
+        *,
+        subresource: str = "",
+        warnings: list[str] | None,
+    ) -> None:
+        causes = lifecycle.metadata_causes(obj)
+        causes += self.strategy.validate(resource, obj, old, subresource=subresource, warnings=warnings)
         if causes:
             raise invalid(resource.group, resource.kind, obj["metadata"]["name"], causes)
 

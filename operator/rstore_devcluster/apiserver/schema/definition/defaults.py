@@ -45,7 +45,7 @@ def _check(schema: JsonObject, default: Json, path: str) -> Iterator[Cause]:
     # A set with an item twice passes: lists are compared with their type only where they are used.
     found = [cause for cause in validate(node, default, root=False) if cause.reason != _DUPLICATE]
     causes = [_placed(cause, path) for cause in found]
-    yield from causes or cel.check(node, default, None, path, root=False)
+    yield from causes or cel.check(node, default, path=path, root=False).refused
 
 
 def _placed(cause: Cause, path: str) -> Cause:
