@@ -1,4 +1,4 @@
-"""The columns of built-in kinds: headings (``+`` before those only ``-o wide`` shows) and cells. Pure."""
+"""The columns of built-in kinds: headings (``+Name:type``; ``+`` is only for ``-o wide``) and cells. Pure."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ def age(since: str | None, now: datetime) -> str:
 
 def _age(obj: JsonObject, now: datetime) -> str:
     return age(obj["metadata"].get("creationTimestamp"), now)
+
+
+_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+
+
+def shown_name(obj: JsonObject) -> str:
+    """An object's name; the default class says that it is."""
+    name = str(obj["metadata"]["name"])
+    default = obj.get("kind") == "StorageClass" and lookup(obj, "metadata", "annotations", _DEFAULT_CLASS) == "true"
+    return f"{name} (default)" if default else name
 
 
 def _join(items: list[str] | None) -> str:
@@ -131,14 +141,14 @@ def _deployment(obj: JsonObject, now: datetime) -> list[Json]:
     ready = f"{_count(obj, 'status', 'readyReplicas')}/{_count(obj, 'spec', 'replicas')}"
     updated, available = _count(obj, "status", "updatedReplicas"), _count(obj, "status", "availableReplicas")
     selector = _selector(lookup(obj, "spec", "selector"))
-    return [ready, str(updated), str(available), _age(obj, now), *_containers(obj), selector]
+    return [ready, updated, available, _age(obj, now), *_containers(obj), selector]
 
 
 def _replicaset(obj: JsonObject, now: datetime) -> list[Json]:
     counts: list[Json] = [
-        str(_count(obj, "spec", "replicas")),
-        str(_count(obj, "status", "replicas")),
-        str(_count(obj, "status", "readyReplicas")),
+        _count(obj, "spec", "replicas"),
+        _count(obj, "status", "replicas"),
+        _count(obj, "status", "readyReplicas"),
     ]
     return [*counts, _age(obj, now), *_containers(obj), _selector(lookup(obj, "spec", "selector"))]
 
@@ -204,7 +214,7 @@ def _event(obj: JsonObject, now: datetime) -> list[Json]:
         component,
         message,
         age(first, now),
-        str(count),
+        int(count),
         obj["metadata"]["name"],
     ]
 
@@ -232,16 +242,22 @@ def _node(obj: JsonObject, now: datetime) -> list[Json]:
     ]
 
 
+_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
+
+
+def _short_modes(modes: list[str] | None) -> str:
+    return ",".join(_MODES.get(mode, mode) for mode in modes or [])
+
+
 def _claim(obj: JsonObject, now: datetime) -> list[Json]:
     phase = lookup(obj, "status", "phase") or ""
-    modes = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
     spec = obj.get("spec") or {}
     held = lookup(obj, "status", "accessModes") or []
     return [
         "Terminating" if obj["metadata"].get("deletionTimestamp") else phase,
         spec.get("volumeName") or "",
         lookup(obj, "status", "capacity", "storage") or "",
-        ",".join(modes.get(mode, mode) for mode in held),
+        _short_modes(held),
         spec.get("storageClassName") or "",
         "<unset>",
         _age(obj, now),
@@ -254,12 +270,15 @@ def _volume(obj: JsonObject, now: datetime) -> list[Json]:
     claim = spec.get("claimRef") or {}
     return [
         lookup(spec, "capacity", "storage") or "",
-        _join(spec.get("accessModes")),
+        _short_modes(spec.get("accessModes")),
         spec.get("persistentVolumeReclaimPolicy") or "",
-        lookup(obj, "status", "phase") or "",
+        "Terminating" if obj["metadata"].get("deletionTimestamp") else lookup(obj, "status", "phase") or "",
         f"{claim.get('namespace')}/{claim.get('name')}" if claim else "",
         spec.get("storageClassName") or "",
+        spec.get("volumeAttributesClassName") or "<unset>",
+        lookup(obj, "status", "reason") or "",
         _age(obj, now),
+        spec.get("volumeMode") or "<unset>",
     ]
 
 
@@ -269,13 +288,39 @@ def _budget(obj: JsonObject, now: datetime) -> list[Json]:
     return [
         "N/A" if low is None else str(low),
         "N/A" if high is None else str(high),
-        str(_count(obj, "status", "disruptionsAllowed")),
+        _count(obj, "status", "disruptionsAllowed"),
         _age(obj, now),
     ]
 
 
-def _data(obj: JsonObject) -> str:
-    return str(len(obj.get("data") or {}) + len(obj.get("binaryData") or {}))
+def _data(obj: JsonObject) -> int:
+    return len(obj.get("data") or {}) + len(obj.get("binaryData") or {})
+
+
+def _class(obj: JsonObject, now: datetime) -> list[Json]:
+    return [
+        obj.get("provisioner") or "",
+        obj.get("reclaimPolicy") or "Delete",
+        obj.get("volumeBindingMode") or "<unset>",
+        bool(obj.get("allowVolumeExpansion")),
+        _age(obj, now),
+    ]
+
+
+def _shown_selector(selector: JsonObject | None) -> str:
+    """A label selector as text: its labels, then its expressions."""
+    selector = selector or {}
+    terms = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for term in selector.get("matchExpressions") or []:
+        key, values = term.get("key", ""), ",".join(term.get("values") or [])
+        forms = {"In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}"}
+        terms.append(forms.get(term.get("operator", ""), key))
+    return ",".join(terms) or "<none>"
+
+
+def _priority(obj: JsonObject, now: datetime) -> list[Json]:
+    policy = obj.get("preemptionPolicy") or "PreemptLowerPriority"
+    return [obj.get("value", 0), bool(obj.get("globalDefault")), _age(obj, now), policy]
 
 
 def _binding(obj: JsonObject, now: datetime) -> list[Json]:
@@ -290,11 +335,19 @@ def _binding(obj: JsonObject, now: datetime) -> list[Json]:
 
 
 _TEMPLATE = ("+Containers", "+Images")
+_PLAIN: tuple[tuple[str, ...], Cells] = (
+    ("Created At:date",),
+    lambda obj, _now: [obj["metadata"].get("creationTimestamp") or ""],
+)
+"""Kinds that nobody made columns for."""
 PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
     "pods": (("Ready", "Status", "Restarts", "Age", "+IP", "+Node", "+Nominated Node", "+Readiness Gates"), _pod),
     "statefulsets.apps": (("Ready", "Age", *_TEMPLATE), _statefulset),
     "deployments.apps": (("Ready", "Up-to-date", "Available", "Age", *_TEMPLATE, "+Selector"), _deployment),
-    "replicasets.apps": (("Desired", "Current", "Ready", "Age", *_TEMPLATE, "+Selector"), _replicaset),
+    "replicasets.apps": (
+        ("Desired:integer", "Current:integer", "Ready:integer", "Age", *_TEMPLATE, "+Selector"),
+        _replicaset,
+    ),
     "services": (("Type", "Cluster-IP", "External-IP", "Port(s)", "Age", "+Selector"), _service),
     "endpoints": (("Endpoints", "Age"), _endpoints),
     "endpointslices.discovery.k8s.io": (("AddressType", "Ports", "Endpoints", "Age"), _slice),
@@ -308,42 +361,45 @@ PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
     "namespaces": (("Status", "Age"), lambda obj, now: [lookup(obj, "status", "phase") or "", _age(obj, now)]),
     "secrets": (("Type", "Data", "Age"), lambda obj, now: [obj.get("type", ""), _data(obj), _age(obj, now)]),
     "configmaps": (("Data", "Age"), lambda obj, now: [_data(obj), _age(obj, now)]),
-    "serviceaccounts": (("Secrets", "Age"), lambda obj, now: [str(len(obj.get("secrets") or [])), _age(obj, now)]),
+    "serviceaccounts": (("Age",), lambda obj, now: [_age(obj, now)]),
     "persistentvolumeclaims": (
         ("Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age", "+VolumeMode"),
         _claim,
     ),
     "persistentvolumes": (
-        ("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass", "Age"),
+        (
+            *("Capacity", "Access Modes", "Reclaim Policy", "Status", "Claim", "StorageClass"),
+            *("VolumeAttributesClass", "Reason", "Age", "+VolumeMode"),
+        ),
         _volume,
     ),
-    "poddisruptionbudgets.policy": (("Min Available", "Max Unavailable", "Allowed Disruptions", "Age"), _budget),
+    "poddisruptionbudgets.policy": (
+        ("Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age"),
+        _budget,
+    ),
     "leases.coordination.k8s.io": (
         ("Holder", "Age"),
         lambda obj, now: [lookup(obj, "spec", "holderIdentity") or "", _age(obj, now)],
     ),
-    "customresourcedefinitions.apiextensions.k8s.io": (
-        ("Created At",),
-        lambda obj, _now: [obj["metadata"].get("creationTimestamp") or ""],
-    ),
-    "roles.rbac.authorization.k8s.io": (("Created At",), lambda obj, _now: [obj["metadata"].get("creationTimestamp")]),
-    "clusterroles.rbac.authorization.k8s.io": (
-        ("Created At",),
-        lambda obj, _now: [obj["metadata"].get("creationTimestamp")],
-    ),
+    "customresourcedefinitions.apiextensions.k8s.io": _PLAIN,
+    "roles.rbac.authorization.k8s.io": _PLAIN,
+    "clusterroles.rbac.authorization.k8s.io": _PLAIN,
     "rolebindings.rbac.authorization.k8s.io": (("Role", "Age", "+Users", "+Groups", "+ServiceAccounts"), _binding),
     "clusterrolebindings.rbac.authorization.k8s.io": (
         ("Role", "Age", "+Users", "+Groups", "+ServiceAccounts"),
         _binding,
     ),
     "storageclasses.storage.k8s.io": (
-        ("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "Age"),
-        lambda obj, now: [
-            obj.get("provisioner"),
-            obj.get("reclaimPolicy"),
-            obj.get("volumeBindingMode"),
-            _age(obj, now),
-        ],
+        ("Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"),
+        _class,
+    ),
+    "networkpolicies.networking.k8s.io": (
+        ("Pod-Selector", "Age"),
+        lambda obj, now: [_shown_selector(lookup(obj, "spec", "podSelector")), _age(obj, now)],
+    ),
+    "priorityclasses.scheduling.k8s.io": (
+        ("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy"),
+        _priority,
     ),
     "controllerrevisions.apps": (
         ("Controller", "Revision", "Age"),
@@ -356,7 +412,7 @@ PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
                 ),
                 "<none>",
             ),
-            str(obj.get("revision", "")),
+            obj.get("revision", 0),
             _age(obj, now),
         ],
     ),

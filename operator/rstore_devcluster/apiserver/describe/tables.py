@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rstore_devcluster.apiserver import jsonpath
-from rstore_devcluster.apiserver.describe.printers import EVENT_COLUMNS, PRINTERS, age, event_cells
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, parse_time
+from rstore_devcluster.apiserver.describe.printers import EVENT_COLUMNS, PRINTERS, age, event_cells, shown_name
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Resource
 
 META_V1 = "meta.k8s.io/v1"
@@ -34,18 +34,20 @@ def printer_for(resource: Resource) -> Printer:
     if resource.custom:
         return _custom(resource.columns)
     if resource.kind == "Event":
-        return Printer(tuple(_heading(name) for name in EVENT_COLUMNS), event_cells)
+        *of_events, _ = EVENT_COLUMNS
+        last = _column("Name", "string", "name", _NAME_HELP, 1)
+        return Printer((*(_heading(heading) for heading in of_events), last), event_cells)
     known = PRINTERS.get(resource.key)
     if known is None:
         return _custom(())
     headings, cells = known
     columns = [_column("Name", "string", "name", _NAME_HELP), *(_heading(heading) for heading in headings)]
-    return Printer(tuple(columns), lambda obj, now: [obj["metadata"]["name"], *cells(obj, now)])
+    return Printer(tuple(columns), lambda obj, now: [shown_name(obj), *cells(obj, now)])
 
 
 def _heading(text: str) -> JsonObject:
-    name = text.removeprefix("+")
-    return _column(name, "string", "", name, 1 if text.startswith("+") else 0)
+    name, _, kind = text.removeprefix("+").partition(":")
+    return _column(name, kind or "string", "", name, 1 if text.startswith("+") else 0)
 
 
 def _column(name: str, kind: str, form: str, description: str, priority: int = 0) -> JsonObject:
@@ -76,17 +78,14 @@ def _cell(column: PrinterColumn, obj: JsonObject, now: datetime) -> Json:
         return None
     value = found[0]
     if column.type == "string":
-        if len(found) > 1:
-            return ",".join(str(item) for item in found)
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        return value if isinstance(value, str) else jsonpath_text(value)
+        return " ".join(_text(item) for item in found)
     if column.type == "date":
+        if not isinstance(value, str):
+            return None
         try:
-            parse_time(str(value))
+            return age(value, now)
         except ValueError:
             return "<invalid>"
-        return age(str(value), now)
     if column.type == "integer":
         return int(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     if column.type == "number":
@@ -96,9 +95,13 @@ def _cell(column: PrinterColumn, obj: JsonObject, now: datetime) -> Json:
     return None
 
 
-def jsonpath_text(value: Json) -> str:
-    """A composite or number as a string column shows it."""
-    return json.dumps(value, separators=(",", ":"))
+def _text(value: Json) -> str:
+    """A value as a column of texts shows it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def partial_metadata(obj: JsonObject, api_version: str = META_V1) -> JsonObject:

@@ -16,6 +16,7 @@ from rstore_devcluster.apiserver.http.pages import Position, cut, decode, too_ol
 from rstore_devcluster.apiserver.http.responses import (
     add_warnings,
     in_version,
+    included,
     list_response,
     object_response,
     representation,
@@ -87,6 +88,8 @@ def _listed(call: Call, options: ListOptions, version: int | None, start: str) -
 async def watch_objects(call: Call) -> web.StreamResponse:
     """GET of a watch: a stream of JSON lines until the client leaves or the time is over."""
     wanted = representation(call)
+    if wanted.form is Form.TABLE:
+        included(call)
     options = list_options(call.query, watch=True)
     loop = asyncio.get_running_loop()
     seconds = options.timeout_seconds or random.uniform(1800, 3600)
@@ -187,7 +190,7 @@ class _Lines:
         if form is Form.TABLE:
             bookmark = event.type == BOOKMARK
             metadata = {"resourceVersion": stored.obj["metadata"]["resourceVersion"]}
-            include = self._call.query.get("includeObject", "Metadata")
+            include = included(self._call)
             objects = [] if bookmark else [table_row(self._call, stored.obj)]
             value = table(
                 resource,

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from rstore_devcluster.apiserver.describe.tables import partial_metadata, table
 from rstore_devcluster.apiserver.http.encoding import COMPRESSED_FROM_BYTES, compressed, encoded
-from rstore_devcluster.apiserver.http.errors import ApiError, PageNotFoundError, not_acceptable
+from rstore_devcluster.apiserver.http.errors import ApiError, PageNotFoundError, bad_request, not_acceptable
 from rstore_devcluster.apiserver.http.negotiation import (
     JSON,
     Form,
@@ -121,7 +121,7 @@ def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Re
                 [table_row(call, obj)],
                 call.store.now(),
                 metadata={"resourceVersion": obj["metadata"].get("resourceVersion", "")},
-                include=call.query.get("includeObject", "Metadata"),
+                include=included(call),
                 api_version=wanted.api_version,
             )
         case Form.METADATA:
@@ -146,7 +146,7 @@ def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> 
                 [table_row(call, stored.obj) for stored in items],
                 call.store.now(),
                 metadata=metadata,
-                include=call.query.get("includeObject", "Metadata"),
+                include=included(call),
                 api_version=wanted.api_version,
             )
         case Form.METADATA:
@@ -167,6 +167,15 @@ def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> 
                 "items": [_item(call, stored) for stored in items],
             }
     return _answer(call, value, wanted)
+
+
+def included(call: Call) -> str:
+    """How much of each object a Table's rows hold; raises a 400."""
+    asked = call.query.get("includeObject", "")
+    if asked not in ("", "Metadata", "Object", "None"):
+        why = f"includeObject: Invalid value: \"{asked}\": must be 'Metadata', 'Object', 'None', or empty"
+        raise bad_request(f"Unable to convert to Table as requested: {why}")
+    return asked or "Metadata"
 
 
 def go_name(resource: Resource) -> str:

@@ -1,0 +1,81 @@
+"""Cells of custom columns and of built-in kinds that the recordings do not show."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rstore_devcluster.apiserver.describe.tables import table
+from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Registry, Resource
+
+NOW = datetime(2024, 1, 2, tzinfo=UTC)
+
+
+def row(resource: Resource, obj: dict[str, Any]) -> list[Any]:
+    cells: list[Any] = table(resource, [obj], NOW)["rows"][0]["cells"]
+    return cells
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "cell"),
+    [
+        ("string", {"a": 1}, '{"a":1}'),
+        ("string", 3.0, "3"),
+        ("string", True, "true"),
+        ("date", "2024-01-01T00:00:00Z", "24h"),
+        ("date", "yesterday", "<invalid>"),
+        ("date", 5, None),
+        ("integer", 2.9, 2),
+        ("integer", "2", None),
+        ("boolean", "true", None),
+        ("number", 2.5, 2.5),
+    ],
+)
+def test_the_cell_of_a_custom_column(kind: str, value: Any, cell: Any) -> None:
+    column = PrinterColumn("X", kind, ".spec.x")
+    resource = Resource("example.com", "v1", "widgets", "Widget", schema={"type": "object"}, columns=(column,))
+    assert row(resource, {"metadata": {"name": "a"}, "spec": {"x": value}}) == ["a", cell]
+
+
+def test_several_values_stand_beside_each_other() -> None:
+    column = PrinterColumn("X", "string", ".spec.list[*].x")
+    resource = Resource("example.com", "v1", "widgets", "Widget", schema={"type": "object"}, columns=(column,))
+    assert row(resource, {"metadata": {"name": "a"}, "spec": {"list": [{"x": "b"}, {"x": 1}]}}) == ["a", "b 1"]
+
+
+@pytest.mark.parametrize(
+    ("key", "obj", "cells"),
+    [
+        (
+            "storageclasses.storage.k8s.io",
+            {
+                "kind": "StorageClass",
+                "provisioner": "p",
+                "metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            },
+            ["a (default)", "p", "Delete", "<unset>", False, "24h"],
+        ),
+        (
+            "persistentvolumes",
+            {"spec": {"accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}, "status": {"phase": "Bound"}},
+            ["a", "", "RWO,ROX", "", "Bound", "", "", "<unset>", "", "24h", "<unset>"],
+        ),
+        (
+            "networkpolicies.networking.k8s.io",
+            {
+                "spec": {
+                    "podSelector": {
+                        "matchLabels": {"app": "x"},
+                        "matchExpressions": [{"key": "t", "operator": "In", "values": ["a", "b"]}],
+                    }
+                }
+            },
+            ["a", "app=x,t in (a,b)", "24h"],
+        ),
+        ("roles.rbac.authorization.k8s.io", {}, ["a", "2024-01-01T00:00:00Z"]),
+    ],
+)
+def test_the_cells_of_built_in_kinds(key: str, obj: dict[str, Any], cells: list[Any]) -> None:
+    metadata = {"name": "a", "creationTimestamp": "2024-01-01T00:00:00Z", **obj.get("metadata", {})}
+    assert row(Registry().by_key(key), {**obj, "metadata": metadata}) == cells
