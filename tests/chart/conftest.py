@@ -14,6 +14,18 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "replicated-store-operator"
+EVERYTHING: dict[str, Any] = {
+    "imagePullSecrets": [{"name": "registry"}],
+    "extraEnv": [{"name": "A", "value": "b"}],
+    "podAnnotations": {"a": "b"},
+    "podLabels": {"a": "b"},
+    "nodeSelector": {"a": "b"},
+    "tolerations": [{"key": "a", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "priorityClassName": "high",
+    "serviceAccount": {"annotations": {"a": "b"}},
+}
+"""Values that use every option of the chart."""
 
 
 class HelmRefusalError(Exception):

@@ -6,23 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from chart.conftest import Helm
+from chart.conftest import EVERYTHING, Helm
 from rstore_devcluster.apiserver.schema import builtin
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.pruning import prune
 from rstore_devcluster.apiserver.schema.structural import validate
-
-EVERYTHING: dict[str, Any] = {
-    "imagePullSecrets": [{"name": "registry"}],
-    "extraEnv": [{"name": "A", "value": "b"}],
-    "podAnnotations": {"a": "b"},
-    "podLabels": {"a": "b"},
-    "nodeSelector": {"a": "b"},
-    "tolerations": [{"key": "a", "operator": "Exists"}],
-    "affinity": {"nodeAffinity": {}},
-    "priorityClassName": "high",
-    "serviceAccount": {"annotations": {"a": "b"}},
-}
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING, {"watchNamespaces": ["team-a", "team-b"]}])

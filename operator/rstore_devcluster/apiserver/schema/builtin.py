@@ -299,7 +299,8 @@ def closure(names: set[str]) -> dict[str, JsonObject]:
 
 def _references(schema: Any) -> list[str]:
     if isinstance(schema, dict):
-        own = [_model_of(str(schema["$ref"]))] if "$ref" in schema else []
+        reference = schema.get("$ref")  # a property may be called $ref, too; its value is a schema
+        own = [_model_of(reference)] if isinstance(reference, str) else []
         return own + [name for value in schema.values() for name in _references(value)]
     if isinstance(schema, list):
         return [name for value in schema for name in _references(value)]
