@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +38,9 @@ from rstore_operator.planning.actions import (
     RegionCall,
     RemoveAnnotations,
     RemoveMember,
+    WriteSecret,
 )
-from rstore_operator.planning.children import key_pair
+from rstore_operator.planning.certificates import authority_manifest, key_pair, replaced_notice
 from rstore_operator.planning.observed import ChildKey, FenceAnswer
 from rstore_operator.planning.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
@@ -139,6 +139,8 @@ class Actor:
         except KubernetesError as error:
             if isinstance(action, RemoveAnnotations) and error.status in (404, 409, 422):
                 return Done(action, effective=False)  # changed meanwhile; what it says now is read next time
+            if isinstance(action, IssueAuthority | WriteSecret) and error.conflict:
+                return Done(action, effective=False)  # the same
             return _failed(action, error)
         except (StoreError, ValueError, *CONNECTION_ERRORS) as error:
             return _failed(action, error)
@@ -156,7 +158,7 @@ class Actor:
             await self._api.delete_child(kind, self._ref.namespace, name, action.uid)
             self._view.deleted(action.key)
             return ()
-        if isinstance(action, IssueAuthority | IssueCertificate):
+        if isinstance(action, IssueAuthority | IssueCertificate | WriteSecret):
             return await self._issue(action, children)
         if isinstance(action, RemoveAnnotations):
             await self._api.remove_annotations(self._ref.namespace, self._ref.name, action.values)
@@ -203,38 +205,51 @@ class Actor:
         return key in children or self._view.asked(key, await self._api.get_child(key[0], self._ref.namespace, key[1]))
 
     async def _issue(
-        self, action: IssueAuthority | IssueCertificate, children: Mapping[ChildKey, Mapping[str, Any]]
+        self, action: IssueAuthority | IssueCertificate | WriteSecret, children: Mapping[ChildKey, Mapping[str, Any]]
     ) -> tuple[Notice, ...]:
         if not await self._free(action.key, children):
             return ()
-        now = self._now()
-        if isinstance(action, IssueAuthority):
-            # The watch may be behind: an authority that exists must not be replaced, every certificate hangs on it.
-            live = await self._api.get_child(action.key[0], self._ref.namespace, action.key[1])
-            if live is not None and action.key not in children:
-                self._view.wrote(action.key, None, live, "")
-                return ()
-            pair = make_authority(f"{self._ref.namespace}/{self._ref.name}", new_key(), now)
-            data = {secrets.CA_CERT: pair.certificate, secrets.CA_KEY: pair.key}
-            notices: tuple[Notice, ...] = (Notice("AuthorityCreated", f"certificate authority {action.key[1]}"),)
-        else:
+        manifest, notice = await self._secret(action, children)
+        if manifest is None:
+            return ()
+        after = await self._api.apply(manifest)
+        self._view.wrote(action.key, children.get(action.key), after, "")
+        log.info("secret_written", secret=action.key[1], action=type(action).__name__)
+        return (notice,) if notice is not None else ()
+
+    async def _secret(
+        self, action: IssueAuthority | IssueCertificate | WriteSecret, children: Mapping[ChildKey, Mapping[str, Any]]
+    ) -> tuple[Mapping[str, Any] | None, Notice | None]:
+        """The Secret to write, None when there is nothing to do, and the event to post."""
+        now, name = self._now(), action.key[1]
+        if isinstance(action, WriteSecret):
+            return action.manifest, action.notice
+        if isinstance(action, IssueCertificate):
             authority = key_pair(children.get(action.authority), secrets.CA_CERT, secrets.CA_KEY)
             if authority is None:
                 raise ValueError(f"there is no certificate authority {action.authority[1]}")
             pair = make_certificate(authority, action.request, new_key(), now)
-            data = {
-                secrets.CA_CERT: authority.certificate,
-                secrets.TLS_CERT: pair.certificate,
-                secrets.TLS_KEY: pair.key,
-            }
-            renewed = action.change == "renew"
-            notices = (Notice("CertificateRenewed", action.key[1]),) if renewed else ()
-        manifest = dict(action.manifest)
-        manifest["data"] = {name: base64.b64encode(value).decode() for name, value in data.items()}
-        after = await self._api.apply(manifest)
-        self._view.wrote(action.key, children.get(action.key), after, "")
-        log.info("certificate_issued", secret=action.key[1])
-        return notices
+            data = {secrets.CA_CERT: action.trusted, secrets.TLS_CERT: pair.certificate, secrets.TLS_KEY: pair.key}
+            notice = Notice("CertificateRenewed", name) if action.change == "renew" else None
+            return secrets.with_data(action.manifest, data), notice
+        # The watch may be behind: an authority that exists must not be replaced, every certificate hangs on it.
+        live = await self._api.get_child(action.key[0], self._ref.namespace, name)
+        if live is not None and action.key not in children:
+            self._view.wrote(action.key, None, live, "")
+            return None, None
+        pair = make_authority(f"{self._ref.namespace}/{self._ref.name}", new_key(), now)
+        manifest = authority_manifest(
+            action.manifest,
+            pair,
+            action.previous,
+            since=now,
+            until=action.previous_until,
+            resource_version=action.resource_version,
+        )
+        notice = Notice("AuthorityCreated", f"certificate authority {name}")
+        if action.previous and action.previous_until is not None:
+            notice = replaced_notice(self._ref, f"the one before: {action.reason}", action.previous_until)
+        return manifest, notice
 
     async def _change_replicas(self, action: AddMember | RemoveMember | HandOver) -> tuple[Notice, ...]:
         name = action.name
@@ -312,8 +327,8 @@ def _version(body: Mapping[str, Any]) -> str:
 
 
 def _describe(action: Action) -> str:
-    if isinstance(action, Apply | Delete | IssueAuthority | IssueCertificate):
-        verb = {Apply: "apply", Delete: "delete"}.get(type(action), "issue")
+    if isinstance(action, Apply | Delete | IssueAuthority | IssueCertificate | WriteSecret):
+        verb = {Apply: "apply", Delete: "delete", WriteSecret: "write"}.get(type(action), "issue")
         return f"{verb} {action.key[0]} {action.key[1]}"
     if isinstance(action, LookUp):
         return "look up names"

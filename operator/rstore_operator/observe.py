@@ -12,7 +12,6 @@ from typing import Any
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.planning.children import secret_value
 from rstore_operator.planning.observed import ChildKey, Observed, Pod, RegionObserved
 from rstore_operator.planning.ownership import Standing, claim_holder, holder, standing
 from rstore_operator.resource.model import StoreRef
@@ -189,7 +188,7 @@ def last_words(container: Body) -> str:
 def operator_credentials(store: str, children: Mapping[ChildKey, Body]) -> TlsPem | None:
     """The operator's certificate for this store; None until it has been made."""
     live = children.get(("Secret", names.operator_tls_secret(store)))
-    parts = [secret_value(live, name) for name in (secrets.CA_CERT, secrets.TLS_CERT, secrets.TLS_KEY)]
+    parts = [secrets.secret_value(live, name) for name in (secrets.CA_CERT, secrets.TLS_CERT, secrets.TLS_KEY)]
     return TlsPem(*parts) if all(parts) else None
 
 

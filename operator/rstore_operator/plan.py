@@ -26,8 +26,9 @@ from rstore_operator.planning.actions import (
     RemoveAnnotations,
 )
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
+from rstore_operator.planning.certificates import Stage
 from rstore_operator.planning.children import Settled, plan_children
-from rstore_operator.planning.conditions import Situation, findings, merge
+from rstore_operator.planning.conditions import AUTHORITY_CHANGING, Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
@@ -168,7 +169,8 @@ class _Planner:
         repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
         scaling = self.effective is not None and bool(self.effective.scaling)
         compare = repointing or scaling or self.given.known_problems is None
-        children, object_problems = self._children(frozen, compare=compare)
+        compare = compare or (progressed.intent is None and self._waits_for_certificates())
+        children, object_problems, authority = self._children(frozen, compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -188,7 +190,7 @@ class _Planner:
             actions.append(RemoveAnnotations(removal))
         if frozen:
             store_id = self.before.store_id
-        status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen)
+        status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, authority)
         told = next_told(self.before.told_regions, actions, self.observed, self.truth)
         status = replace(status, witness_lease=self._witness_lease(scene), told_regions=told)
         busy = changing or bool(removal) or reply.suspicious or scaling
@@ -286,13 +288,16 @@ class _Planner:
             return BootstrapPlan(self.before.store_id)
         return plan_bootstrap(self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id)
 
-    def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems]:
-        """What to do about the objects that the store is made of, and what is wrong with them."""
+    def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[str, str] | None]:
+        """What to do about the objects that the store is made of, what is wrong with them, and the stage of a
+        replacement of the certificate authority."""
+        changing = self.before.condition(AUTHORITY_CHANGING)
+        known = (changing.reason, changing.message) if changing is not None else None
         if not compare:
-            return (), self.given.known_problems or ()
+            return (), self.given.known_problems or (), known
         primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
         if not primary:
-            return (), ()
+            return (), (), known
         children = plan_children(
             self.ref,
             self.effective,
@@ -303,9 +308,13 @@ class _Planner:
             self.given.settled,
             self.given.now,
         )
-        if frozen:
-            return (), children.problems
-        return children.actions, children.problems
+        stage = children.authority if self.effective is not None else known
+        return (() if frozen else children.actions), children.problems, stage
+
+    def _waits_for_certificates(self) -> bool:
+        """Whether replicas are about to take up certificates, which no object shows."""
+        changing = self.before.condition(AUTHORITY_CHANGING)
+        return changing is not None and changing.reason in (Stage.TRUST.value, Stage.DROP.value)
 
     def _other_problems(self, bootstrap: BootstrapPlan) -> Problems:
         problems = (
@@ -326,6 +335,7 @@ class _Planner:
         problems: Problems,
         pending: int,
         frozen: bool,
+        authority: tuple[str, str] | None,
     ) -> StoreStatus:
         regions = self.before.regions
         if self.effective is not None:
@@ -358,6 +368,7 @@ class _Planner:
             accepted=reply.accepted,
             dry_run=reply.dry_run,
             divergence=divergence(regions, verdict),
+            authority=authority,
         )
         history = corrected(self.before.history, regions)
         if progressed.receipt is not None:

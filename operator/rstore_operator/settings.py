@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from rstore_operator.resource.units import is_domain_name
 
 HEALTH_PORT = 8080
 HASH_CHECK_SECONDS = 60.0
+MAX_SECONDS = 1e9
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -82,6 +82,15 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         help="domain of the cluster's DNS, for the names in certificates"
         f" (RSTORE_CLUSTER_DOMAIN; default: {CertificateSettings.cluster_domain})",
     )
+    parser.add_argument(
+        "--authority-transition-seconds",
+        type=_seconds,
+        default=environment.get("RSTORE_AUTHORITY_TRANSITION_SECONDS")
+        or CertificateSettings.authority_transition_seconds,
+        help="how long clients have to take new certificates after a store's certificate authority was replaced"
+        " (RSTORE_AUTHORITY_TRANSITION_SECONDS; default:"
+        f" {CertificateSettings.authority_transition_seconds:g}, a week)",
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     found = parser.parse_args(list(arguments))
     if found.version:
@@ -100,14 +109,14 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         health_port=found.health_port,
         log_level=found.log_level,
         hash_check_seconds=found.hash_check_seconds,
-        certificates=CertificateSettings(found.cluster_domain),
+        certificates=CertificateSettings(found.cluster_domain, found.authority_transition_seconds),
     )
 
 
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError("it is a number of seconds, 0 or more")
+    if not 0 <= value <= MAX_SECONDS:
+        raise argparse.ArgumentTypeError(f"it is a number of seconds, from 0 to {MAX_SECONDS:.0f}")
     return value
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import grpc
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from rstore_api.tls import TlsFiles, TlsPem
 
@@ -26,6 +28,14 @@ class TlsError(Exception):
     """The certificate files cannot be used; the text says which and why."""
 
 
+@dataclass(frozen=True)
+class Fingerprints:
+    """SHA-256 of the DER form of each trusted authority, and of the own certificate."""
+
+    authorities: tuple[bytes, ...]
+    certificate: bytes
+
+
 class CertificateStore:
     """The three PEM files of a directory (``ca.crt``, ``tls.crt``, ``tls.key``) as last read in a usable state.
 
@@ -39,6 +49,7 @@ class CertificateStore:
         self._lock = threading.Lock()
         self._stamp = self._stat()
         self._pem = _checked(self.files)
+        self._fingerprints: tuple[TlsPem, Fingerprints] | None = None
 
     def current(self) -> TlsPem:
         """The newest usable contents."""
@@ -53,6 +64,16 @@ class CertificateStore:
                 else:
                     _log.info("certificates_reloaded")
             return self._pem
+
+    def fingerprints(self) -> Fingerprints:
+        """What identifies the certificates in use, so that the operator sees which ones a replica has taken up."""
+        pem = self.current()
+        if self._fingerprints is None or self._fingerprints[0] != pem:
+            authorities = x509.load_pem_x509_certificates(pem.ca)
+            own = x509.load_pem_x509_certificates(pem.cert)[0]
+            digests = tuple(certificate.fingerprint(SHA256()) for certificate in authorities)
+            self._fingerprints = (pem, Fingerprints(digests, own.fingerprint(SHA256())))
+        return self._fingerprints[1]
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
         """Client credentials with the newest usable contents."""

@@ -102,6 +102,13 @@ def test_the_cluster_domain_reaches_the_operator(helm: Helm, default: Rendered) 
     assert environment(helm.render(clusterDomain="k8s.example"))["RSTORE_CLUSTER_DOMAIN"] == "k8s.example"
 
 
+def test_the_time_of_clients_reaches_the_operator(helm: Helm, default: Rendered) -> None:
+    """A number in YAML is a float for Helm: 604800 must not become 6.048e+05."""
+    assert environment(default)["RSTORE_AUTHORITY_TRANSITION_SECONDS"] == "604800"
+    a_day = environment(helm.render(authorityTransitionSeconds=86400))
+    assert a_day["RSTORE_AUTHORITY_TRANSITION_SECONDS"] == "86400"
+
+
 def test_scheduling_resources_and_extra_environment_reach_the_pod(helm: Helm) -> None:
     rendered = helm.render(
         nodeSelector={"kubernetes.io/os": "linux"},

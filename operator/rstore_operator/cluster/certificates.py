@@ -6,12 +6,15 @@ Randomness is in the keys alone; they and the time come in as arguments, so whet
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from rstore_operator.planning.actions import CertificateRequest
@@ -22,7 +25,12 @@ CLOCK_SKEW = timedelta(days=1)
 """Certificates begin this long before now, so that a machine whose clock is behind ours, or is set back, accepts them:
 a handshake that fails over the time of day would do to a lease what a broken link does."""
 RENEW_AFTER = 2 / 3
-"""Of its lifetime, after which a certificate is replaced."""
+"""Of its lifetime, after which a certificate or an authority is replaced."""
+UNUSABLE = "it cannot be used"
+"""How the problems of a certificate begin that nobody accepts; with any other one it works until it is replaced."""
+CHECKED = 256
+"""Results of checks that are kept: the same certificates are looked at again and again."""
+AuthorityKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,8 @@ def make_certificate(
     """A certificate of the authority. Raises ValueError when the authority's PEM cannot be read."""
     issuer = x509.load_pem_x509_certificate(authority.certificate)
     issuer_key = serialization.load_pem_private_key(authority.key, None)
-    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        raise ValueError("the authority's key is not an elliptic-curve key")
+    if not isinstance(issuer_key, AuthorityKey):
+        raise ValueError("the authority's key is neither an elliptic-curve nor an RSA key")
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if request.server:
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
@@ -82,7 +90,7 @@ def make_certificate(
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(_authority_identifier(issuer), critical=False)
     )
     names = _alternative_names(request)
     if names:
@@ -92,41 +100,115 @@ def make_certificate(
 
 def authority_problem(pair: KeyPair, now: datetime) -> str:
     """Why this authority cannot be used; "" when it can."""
-    try:
-        certificate = x509.load_pem_x509_certificate(pair.certificate)
-        key = serialization.load_pem_private_key(pair.key, None)
-    except (ValueError, TypeError) as error:
-        return f"cannot be read: {error}"
-    if key.public_key() != certificate.public_key():
-        return "its key does not belong to its certificate"
+    problem = _pair_problem(pair)
+    if problem:
+        return problem
+    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    if not isinstance(certificate.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+        return "its key is neither an elliptic-curve nor an RSA key"
+    if not _is_root(certificate):
+        return "its certificate is not a self-signed one that may sign certificates"
     if now >= certificate.not_valid_after_utc:
         return "it has expired"
     return ""
 
 
-def certificate_problem(pair: KeyPair, authority: bytes, request: CertificateRequest, now: datetime) -> str:
-    """Why this certificate must be replaced: unreadable, of another authority, other names, due; "" when it is good."""
+@lru_cache(maxsize=CHECKED)
+def _pair_problem(pair: KeyPair) -> str:
+    """Why certificate and key are no pair; checking an RSA key takes tens of milliseconds."""
     try:
         certificate = x509.load_pem_x509_certificate(pair.certificate)
-        issuer = x509.load_pem_x509_certificate(authority)
         key = serialization.load_pem_private_key(pair.key, None)
-    except (ValueError, TypeError) as error:
-        return f"cannot be read: {error}"
-    if key.public_key() != certificate.public_key():
-        return "its key does not belong to it"
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return f"it cannot be read: {error}"
+    return "" if key.public_key() == certificate.public_key() else "its key does not belong to its certificate"
+
+
+def authority_due(certificate: bytes, now: datetime) -> bool:
+    """Whether an authority that can be used should have a successor by now."""
+    return now >= _renewal_time(x509.load_pem_x509_certificate(certificate))
+
+
+def authorities_in(bundle: bytes, now: datetime) -> tuple[bytes, ...]:
+    """Each authority in a PEM bundle that has not expired, once, in order; none when the bundle cannot be read."""
     try:
-        certificate.verify_directly_issued_by(issuer)
-    except Exception as error:
-        return f"it is not of the store's authority ({type(error).__name__})"
+        certificates = x509.load_pem_x509_certificates(bundle)
+    except ValueError:
+        return ()
+    usable = (item for item in certificates if _is_root(item) and now < item.not_valid_after_utc)
+    return tuple(dict.fromkeys(item.public_bytes(serialization.Encoding.PEM) for item in usable))
+
+
+def normalized(certificate: bytes) -> bytes:
+    """The first certificate of a PEM text, without what stands around it. Raises ValueError."""
+    return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
+
+
+def fingerprint(certificate: bytes) -> str:
+    """The SHA-256 of a PEM certificate, in hexadecimal. Raises ValueError."""
+    return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex()
+
+
+def issued_at(certificate: bytes) -> datetime:
+    """When the operator made a certificate. Raises ValueError."""
+    return x509.load_pem_x509_certificate(certificate).not_valid_before_utc + CLOCK_SKEW
+
+
+@lru_cache(maxsize=CHECKED)
+def is_issued_by(certificate: bytes, authority: bytes) -> bool:
+    """Whether the authority has signed the certificate (both PEM); False when either cannot be read."""
+    try:
+        issuer = x509.load_pem_x509_certificate(authority)
+        x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+def certificate_problem(pair: KeyPair, authorities: Iterable[bytes], request: CertificateRequest, now: datetime) -> str:
+    """Why this certificate must be replaced: unreadable, of none of the authorities, other names, due; "" when it is
+    good."""
+    problem = _pair_problem(pair)
+    if problem:
+        return f"{UNUSABLE}: {problem}"
+    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    if not any(is_issued_by(pair.certificate, authority) for authority in authorities):
+        return f"{UNUSABLE}: it is not of the store's authority"
+    if now >= certificate.not_valid_after_utc:
+        return f"{UNUSABLE}: it has expired"
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if [name.value for name in names] != [request.common_name]:
         return "it is for another name"
     if _names_of(certificate) != frozenset(_alternative_names(request)):
         return "it is for other host names or addresses"
-    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    if now >= certificate.not_valid_before_utc + lifetime * RENEW_AFTER:
+    if now >= _renewal_time(certificate):
         return "two thirds of its lifetime have passed"
     return ""
+
+
+def _renewal_time(certificate: x509.Certificate) -> datetime:
+    lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_before_utc + lifetime * RENEW_AFTER
+
+
+def _is_root(certificate: x509.Certificate) -> bool:
+    """Whether it is a self-signed certificate that may sign others, as far as its extensions say."""
+    try:
+        certificate.verify_directly_issued_by(certificate)
+        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
+
+
+def _authority_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """What the issuer calls its key, so that verifiers find it among authorities of the same name."""
+    try:
+        identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        public_key = issuer.public_key()
+        assert isinstance(public_key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key)
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
 
 
 def expires_at(certificate: bytes) -> datetime:

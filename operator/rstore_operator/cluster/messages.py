@@ -150,4 +150,6 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         staged=Staged(message.staged.revision, message.staged.rows) if message.HasField("staged") else None,
         members=tuple(message.members),
         learners=tuple(message.learners),
+        trusted_authorities=frozenset(digest.hex() for digest in message.trusted_authorities),
+        certificate=message.certificate.hex(),
     )

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rstore_operator.planning.observed import ChildKey, Topology
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A Kubernetes Event about the store."""
+
+    reason: str
+    message: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,21 +75,40 @@ class CertificateRequest:
 
 @dataclass(frozen=True)
 class IssueAuthority:
-    """Make the store's certificate authority; ``manifest`` is its Secret without data."""
+    """Make a certificate authority for the store; ``manifest`` is its Secret without data.
+
+    ``previous`` are the authorities (PEM) that are trusted besides it, until ``previous_until`` at least; ``reason``
+    says why there is none that can be used. A Secret that exists is replaced only while it has ``resource_version``.
+    """
 
     key: ChildKey
     manifest: Mapping[str, Any]
+    reason: str
+    previous: tuple[bytes, ...] = ()
+    previous_until: datetime | None = None
+    resource_version: str = ""
 
 
 @dataclass(frozen=True)
 class IssueCertificate:
-    """Make a certificate and its Secret. ``authority`` is the Secret of the authority, which must exist."""
+    """Make a certificate and its Secret. ``authority`` is the Secret of the authority, which must exist; ``trusted``
+    are the authorities (PEM) that its holder shall trust."""
 
     key: ChildKey
     manifest: Mapping[str, Any]
     authority: ChildKey
     request: CertificateRequest
     change: str
+    trusted: bytes
+
+
+@dataclass(frozen=True)
+class WriteSecret:
+    """Write a Secret whose content is known, data included, while it has the resourceVersion in ``manifest``."""
+
+    key: ChildKey
+    manifest: Mapping[str, Any]
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True)
@@ -186,13 +215,6 @@ class RemoveAnnotations:
 
 RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease | AddMember | RemoveMember | HandOver
 """What a region's leader is asked to do."""
-Action = Apply | LookUp | Adopt | Delete | IssueAuthority | IssueCertificate | RemoveAnnotations | RegionCall
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A Kubernetes Event about the store."""
-
-    reason: str
-    message: str
-    warning: bool = False
+Action = (
+    Apply | LookUp | Adopt | Delete | IssueAuthority | IssueCertificate | WriteSecret | RemoveAnnotations | RegionCall
+)

@@ -13,6 +13,8 @@ from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
 
+AUTHORITY_CHANGING = "AuthorityChanging"
+"""Type of the condition that is there while an authority that was replaced is still trusted."""
 LIMIT = 1000
 """Longest message, in characters."""
 
@@ -58,6 +60,8 @@ class Situation:
     """What is said of regions that should get the primary's changes and do not."""
     divergence: tuple[bool, str] | None = None
     """Whether regions hold different data, as far as that was found out anew."""
+    authority: tuple[str, str] | None = None
+    """The stage of a replacement of the certificate authority, and what is said of it."""
 
 
 def findings(situation: Situation) -> list[Finding]:
@@ -80,6 +84,8 @@ def findings(situation: Situation) -> list[Finding]:
         found.append(
             Finding(REQUEST_ACCEPTED, True, "SwitchoverStarted", "the switchover that was asked for has begun")
         )
+    if situation.authority is not None:
+        found.append(Finding(AUTHORITY_CHANGING, True, *situation.authority))
     if situation.divergence is not None:
         differ, message = situation.divergence
         found.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))

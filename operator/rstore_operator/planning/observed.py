@@ -156,6 +156,9 @@ class ReplicaStatus:
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
     learners: tuple[str, ...] = ()
+    trusted_authorities: frozenset[str] = frozenset()
+    """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty: it does not say."""
+    certificate: str = ""
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,8 @@ class CertificateSettings:
 
     cluster_domain: str = "cluster.local"
     """The domain under which the cluster's DNS answers for Services."""
+    authority_transition_seconds: float = 7 * 24 * 3600.0
+    """How long clients have to take new certificates after the store's authority was replaced."""
 
 
 DEFAULT_CERTIFICATE_SETTINGS = CertificateSettings()

@@ -14,6 +14,11 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 REGION_LABEL = f"{GROUP}/region"
 SPEC_HASH = f"{GROUP}/spec-hash"
 CONFIG_HASH = f"{GROUP}/config-hash"
+AUTHORITY = f"{GROUP}/authority"
+"""SHA-256 of the certificate authority that the annotations of its Secret are about."""
+AUTHORITY_SINCE = f"{GROUP}/authority-since"
+PREVIOUS_AUTHORITIES_UNTIL = f"{GROUP}/previous-authorities-until"
+"""How long clients have to take new certificates; a person may change it."""
 
 
 def common_labels(store: str, region: str | None = None) -> dict[str, str]:

@@ -1,9 +1,14 @@
-"""Secrets of a store, without their data: keys and certificates are random, and made when they are missing. Pure."""
+"""Secrets of a store: manifests without data (keys are random, made when they are missing), and data as it is read.
+
+Pure.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rstore_operator.planning.actions import CertificateRequest
@@ -17,6 +22,8 @@ CLIENT = "client"
 OPERATOR = "operator"
 CA_CERT = "ca.crt"
 CA_KEY = "ca.key"
+CA_PREVIOUS = "ca-previous.crt"
+"""Authorities that are trusted besides the one in ``ca.crt``; in the authority's Secret only."""
 TLS_CERT = "tls.crt"
 TLS_KEY = "tls.key"
 
@@ -29,6 +36,19 @@ def secret(ref: StoreRef, name: str, region: str | None = None) -> dict[str, Any
         "type": "Opaque",
         "metadata": metadata(ref, name, region),
     }
+
+
+def secret_value(live: Mapping[str, Any] | None, name: str) -> bytes:
+    """One value of a live Secret; empty when it is missing or not base64."""
+    try:
+        return base64.b64decode(((live or {}).get("data") or {}).get(name, ""), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def with_data(manifest: Mapping[str, Any], data: Mapping[str, bytes]) -> dict[str, Any]:
+    """The manifest of a Secret with its data."""
+    return {**manifest, "data": {name: base64.b64encode(value).decode() for name, value in data.items()}}
 
 
 def peer_request(

@@ -85,7 +85,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "leaving", "quarantine", "staged", "transfers", "sync", "ending", "ending_ms")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "lease", "granted", "quarantined", "leaving", "quarantine", "staged", "transfers", "sync", "ending", "ending_ms", "trusted_authorities", "certificate")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -119,6 +119,8 @@ class StatusResponse(_message.Message):
     SYNC_FIELD_NUMBER: _ClassVar[int]
     ENDING_FIELD_NUMBER: _ClassVar[int]
     ENDING_MS_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -152,7 +154,9 @@ class StatusResponse(_message.Message):
     sync: SyncStatus
     ending: bool
     ending_ms: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ..., quarantine: _Optional[_Union[QuarantineCounts, _Mapping]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ..., ending: _Optional[bool] = ..., ending_ms: _Optional[int] = ...) -> None: ...
+    trusted_authorities: _containers.RepeatedScalarFieldContainer[bytes]
+    certificate: bytes
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., lease: _Optional[_Union[LeaseStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ..., quarantine: _Optional[_Union[QuarantineCounts, _Mapping]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ..., ending: _Optional[bool] = ..., ending_ms: _Optional[int] = ..., trusted_authorities: _Optional[_Iterable[bytes]] = ..., certificate: _Optional[bytes] = ...) -> None: ...
 
 class SyncStatus(_message.Message):
     __slots__ = ("min_in_sync_regions", "in_sync", "in_sync_revision", "degraded", "waiting")

@@ -198,6 +198,7 @@ class Replica:
             calls=calls,
             controller=self._replication.controller,
             group=group,
+            certificates=self._certificates,
             not_ready_reason=self.not_ready_reason,
         )
         quarantine = QuarantineServicer(

@@ -24,6 +24,7 @@ from rstore_replica import metrics, resolver
 from rstore_replica.api import live_data, server
 from rstore_replica.raft.group import Group
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.tls import Fingerprints
 from sim.network import SimTransport
 from sim.process import HostClock
 from sim.regions.rpc import SimChannel
@@ -83,7 +84,10 @@ def _shared_metrics() -> _SharedMetrics:
 
 
 class _Certificates:
-    """Nobody asks for any here."""
+    """There are none here, and a replica says so."""
+
+    def fingerprints(self) -> Fingerprints:
+        return Fingerprints((), b"")
 
     def __getattr__(self, _name: str) -> Callable[[], None]:
         return lambda: None

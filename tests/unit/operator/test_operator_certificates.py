@@ -27,9 +27,9 @@ GOOD = make_certificate(AUTHORITY, REQUEST, new_key(), NOW)
 
 def test_a_fresh_certificate_is_good_and_stays_so_for_two_thirds_of_its_life() -> None:
     assert authority_problem(AUTHORITY, NOW) == ""
-    assert certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW) == ""
-    assert certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW + timedelta(days=242)) == ""
-    late = certificate_problem(GOOD, AUTHORITY.certificate, REQUEST, NOW + timedelta(days=244))
+    assert certificate_problem(GOOD, [AUTHORITY.certificate], REQUEST, NOW) == ""
+    assert certificate_problem(GOOD, [AUTHORITY.certificate], REQUEST, NOW + timedelta(days=242)) == ""
+    late = certificate_problem(GOOD, [AUTHORITY.certificate], REQUEST, NOW + timedelta(days=244))
     assert "two thirds" in late
 
 
@@ -79,7 +79,7 @@ def test_a_clients_certificate_cannot_serve() -> None:
     ],
 )
 def test_a_bad_certificate_is_replaced(pair: KeyPair, request_: CertificateRequest, expected: str) -> None:
-    assert expected in certificate_problem(pair, AUTHORITY.certificate, request_, NOW)
+    assert expected in certificate_problem(pair, [AUTHORITY.certificate], request_, NOW)
 
 
 def test_a_bad_authority_is_noticed() -> None:

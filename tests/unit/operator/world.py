@@ -24,7 +24,9 @@ from rstore_operator.planning.actions import (
     PushTopology,
     RemoveAnnotations,
     RemoveMember,
+    WriteSecret,
 )
+from rstore_operator.planning.certificates import authority_manifest, replaced_notice
 from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
 from rstore_operator.resource.model import ReplicaImage, StoreRef
@@ -104,6 +106,7 @@ class World:
         self.acked: list[tuple[int, int]] = []
         self.promoted: dict[int, set[str]] = {}
         self.demotions: list[tuple[str, int]] = []
+        self.warnings: list[str] = []
         self.ids = 0
         self.status_writes = 0
         self.actions_done = 0
@@ -237,6 +240,9 @@ class World:
                 self.regions.pop(action.key[1].removeprefix("orders-"))
         elif isinstance(action, IssueAuthority | IssueCertificate):
             self._issue(action)
+        elif isinstance(action, WriteSecret):
+            self.children[action.key] = dict(action.manifest)
+            self.warnings += [action.notice.message] if action.notice and action.notice.warning else []
         elif isinstance(action, RemoveAnnotations):
             for key, value in action.values.items():
                 if self.annotations.get(key) == value:
@@ -291,13 +297,17 @@ class World:
 
     def _issue(self, action: IssueAuthority | IssueCertificate) -> None:
         if isinstance(action, IssueAuthority):
-            pair = make_authority("ca", _KEY, self.now)
-            data = {"ca.crt": pair.certificate, "ca.key": pair.key}
-        else:
-            stored = self.children[action.authority]["data"]
-            authority = KeyPair(base64.b64decode(stored["ca.crt"]), base64.b64decode(stored["ca.key"]))
-            pair = make_certificate(authority, action.request, _KEY, self.now)
-            data = {"ca.crt": authority.certificate, "tls.crt": pair.certificate, "tls.key": pair.key}
+            pair = make_authority("ca", new_key(), self.now)
+            self.children[action.key] = authority_manifest(
+                action.manifest, pair, action.previous, since=self.now, until=action.previous_until
+            )
+            if action.previous and action.previous_until is not None:
+                self.warnings.append(replaced_notice(REF, action.reason, action.previous_until).message)
+            return
+        stored = self.children[action.authority]["data"]
+        authority = KeyPair(base64.b64decode(stored["ca.crt"]), base64.b64decode(stored["ca.key"]))
+        pair = make_certificate(authority, action.request, _KEY, self.now)
+        data = {"ca.crt": action.trusted, "tls.crt": pair.certificate, "tls.key": pair.key}
         encoded = {name: base64.b64encode(value).decode() for name, value in data.items()}
         self.children[action.key] = {**action.manifest, "data": encoded}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 from rstore_replica.tls import CertificateStore, TlsError
 from unit.server.server_certificates import Authority
 
@@ -30,6 +32,20 @@ def test_files_that_do_not_fit_together_leave_the_old_ones_in_use(tmp_path: Path
     assert store.current().key == other.key.read_bytes()
     (tmp_path / "ca.crt").unlink()
     assert store.current().key == other.key.read_bytes()
+
+
+def test_it_says_which_certificates_are_in_use(tmp_path: Path, authority: Authority) -> None:
+    files = authority.issue(tmp_path, "peer")
+    store = CertificateStore(tmp_path)
+    authorities = x509.load_pem_x509_certificates(files.ca.read_bytes())
+    before = store.fingerprints()
+    assert before.authorities == tuple(item.fingerprint(SHA256()) for item in authorities)
+    assert before.certificate == x509.load_pem_x509_certificate(files.cert.read_bytes()).fingerprint(SHA256())
+    other = Authority.make().issue(tmp_path / "other", "peer")
+    files.ca.write_bytes(other.ca.read_bytes() + files.ca.read_bytes())
+    after = store.fingerprints()
+    assert after.authorities[1:] == before.authorities
+    assert len(after.authorities) == 2
 
 
 @pytest.mark.parametrize("name", ["ca.crt", "tls.crt", "tls.key"])

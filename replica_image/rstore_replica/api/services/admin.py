@@ -13,15 +13,23 @@ from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.replication.members import add_member, remove_member
 from rstore_replica.replication.ports import RaftGroup
 from rstore_replica.replication.regions import RegionController
+from rstore_replica.tls import CertificateStore
 
 
 class AdminServicer(rstore_pb2_grpc.AdminServicer):
     """Every call is :class:`RegionController`'s method, or :mod:`.replication.members`'s function, of the same name."""
 
     def __init__(
-        self, *, calls: Calls, controller: RegionController, group: RaftGroup, not_ready_reason: Callable[[], str]
+        self,
+        *,
+        calls: Calls,
+        controller: RegionController,
+        group: RaftGroup,
+        certificates: CertificateStore,
+        not_ready_reason: Callable[[], str],
     ) -> None:
         """``not_ready_reason`` is "" when the replica is ready."""
+        self._certificates = certificates
         self._calls = calls
         self._controller = controller
         self._group = group
@@ -36,6 +44,9 @@ class AdminServicer(rstore_pb2_grpc.AdminServicer):
             status.version = rstore_api.__version__
             status.ready = not reason
             status.not_ready_reason = reason
+            fingerprints = self._certificates.fingerprints()
+            status.trusted_authorities.extend(fingerprints.authorities)
+            status.certificate = fingerprints.certificate
             return status
 
         return await self._calls.answer(methods.ADMIN_STATUS, context, body)
