@@ -56,6 +56,9 @@ class DeploymentController(Controller):
         name = f"{meta(deployment)['name']}-{wanted_hash}"
         new = next((r for r in own if meta(r)["name"] == name), None)
         revision = max((int(_revision(r)) for r in own), default=0)
+        if new is None and deployment["spec"].get("paused"):
+            await self._while_paused(deployment, own, revision)
+            return None
         if new is None:
             revision += 1
             new = await self.api.create(REPLICA_SETS, namespace, _replica_set(deployment, name, wanted_hash, revision))
@@ -67,14 +70,27 @@ class DeploymentController(Controller):
             own = [new if meta(r)["name"] == name else r for r in own]
         old = [r for r in own if meta(r)["name"] != name]
         states = {meta(r)["name"]: self._state(r) for r in own}
-        scales = plan_scales(deployment, states[name], [states[meta(r)["name"]] for r in old])
+        await self._scale_all(
+            deployment, own, plan_scales(deployment, states[name], [states[meta(r)["name"]] for r in old])
+        )
+        await self._trim(deployment, old)
+        await self._write(deployment, name, own, states, revision)
+        return None
+
+    async def _while_paused(self, deployment: Obj, own: list[Obj], revision: int) -> None:
+        """A paused Deployment makes no ReplicaSet of its template; the one that it has follows its size."""
+        states = {meta(r)["name"]: self._state(r) for r in own}
+        active = [r for r in own if states[meta(r)["name"]].wanted] or sorted(own, key=lambda r: int(_revision(r)))[-1:]
+        if len(active) == 1:
+            state = states[meta(active[0])["name"]]
+            await self._scale_all(deployment, own, plan_scales(deployment, state, []))
+        await self._write(deployment, "", own, states, revision)
+
+    async def _scale_all(self, deployment: Obj, own: list[Obj], scales: dict[str, int]) -> None:
         for replica_set in own:
             count = scales.get(meta(replica_set)["name"])
             if count is not None:
                 await self._scale(deployment, replica_set, count)
-        await self._trim(deployment, old)
-        await self._write(deployment, new, old, states, revision)
-        return None
 
     def _state(self, replica_set: Obj) -> SetState:
         status = replica_set.get("status") or {}
@@ -119,21 +135,20 @@ class DeploymentController(Controller):
                     raise
 
     async def _write(
-        self, deployment: Obj, new: Obj, old: list[Obj], states: dict[str, SetState], revision: int
+        self, deployment: Obj, new_name: str, own: list[Obj], states: dict[str, SetState], revision: int
     ) -> None:
         namespace = meta(deployment)["namespace"]
         annotations = meta(deployment).get("annotations") or {}
-        if annotations.get(REVISION_ANNOTATION) != str(revision):
+        if revision and annotations.get(REVISION_ANNOTATION) != str(revision):
             meta(deployment)["annotations"] = {**annotations, REVISION_ANNOTATION: str(revision)}
             deployment = await self.api.update(DEPLOYMENTS, namespace, deployment)
-        ready = sum(int((r.get("status") or {}).get("readyReplicas", 0)) for r in [new, *old])
-        name = meta(new)["name"]
+        ready = sum(int((r.get("status") or {}).get("readyReplicas", 0)) for r in own)
         status = plan_status(
             deployment,
-            states[name],
-            [states[meta(r)["name"]] for r in old],
+            states.get(new_name, SetState(name="", wanted=0, replicas=0, available=0, pods=0)),
+            [state for name, state in states.items() if name != new_name],
             ready,
-            name,
+            new_name,
             self.context.clock.now(),
         )
         if status != (deployment.get("status") or {}):

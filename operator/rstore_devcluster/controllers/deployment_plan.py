@@ -85,13 +85,16 @@ def plan_status(
         message="Deployment has minimum availability." if enough else "Deployment does not have minimum availability.",
         update_time=True,
     )
+    paused = bool(deployment["spec"].get("paused"))
+    reason = "NewReplicaSetAvailable" if complete else "ReplicaSetUpdated"
+    message = f'ReplicaSet "{revision}" ' + ("has successfully progressed." if complete else "is progressing.")
     conditions = set_condition(
         conditions,
         "Progressing",
-        True,
+        None if paused else True,
         now,
-        reason="NewReplicaSetAvailable" if complete else "ReplicaSetUpdated",
-        message=f'ReplicaSet "{revision}" ' + ("has successfully progressed." if complete else "is progressing."),
+        reason="DeploymentPaused" if paused else reason,
+        message="Deployment is paused" if paused else message,
         update_time=True,
     )
     status: dict[str, Any] = {

@@ -98,15 +98,15 @@ def short_hash(value: object, length: int = 10) -> str:
 def set_condition(
     conditions: Sequence[Mapping[str, Any]],
     kind: str,
-    status: bool,
+    status: bool | None,
     now: float,
     *,
     reason: str = "",
     message: str = "",
     update_time: bool = False,
 ) -> list[dict[str, Any]]:
-    """The conditions with one set; its transition time changes only when its status does."""
-    text = "True" if status else "False"
+    """The conditions with one set (None is Unknown); its transition time changes only when its status does."""
+    text = "Unknown" if status is None else str(status)
     result: list[dict[str, Any]] = []
     found = False
     for condition in conditions:

@@ -133,6 +133,30 @@ def images_of(harness: Any) -> list[str]:
     )
 
 
+async def test_a_paused_deployment_keeps_its_pods_and_follows_its_size_alone(harness: Any) -> None:
+    paused = deployment(1)
+    paused["spec"]["paused"] = True
+    await harness.api.create(DEPLOYMENTS, "default", paused)
+    await harness.until(lambda: harness.status("deployments.apps", "op").get("observedGeneration") == 1, "observed")
+    await harness.settled()
+    assert harness.names("replicasets.apps") == []
+
+    async def change(**spec: Any) -> None:
+        live = await harness.api.get(DEPLOYMENTS, "default", "op")
+        live["spec"].update(spec)
+        await harness.api.update(DEPLOYMENTS, "default", live)
+
+    await change(paused=False)
+    await harness.until(lambda: len(harness.names("pods")) == 1, "resumed")
+    template = deployment(1, image="app:2")["spec"]["template"]
+    await change(paused=True, replicas=2, template=template)
+    await harness.until(lambda: len(harness.names("pods")) == 2, "scaled")
+    await harness.settled()
+    assert len(harness.names("replicasets.apps")) == 1
+    conditions = {c["type"]: c for c in harness.status("deployments.apps", "op")["conditions"]}
+    assert conditions["Progressing"]["reason"] == "DeploymentPaused"
+
+
 async def test_a_deployment_becomes_available(harness: Any) -> None:
     await harness.api.create(DEPLOYMENTS, "default", deployment())
     await harness.until(lambda: len(harness.names("pods")) == 2, "pods")
