@@ -156,6 +156,18 @@ def read_pod(body: Body) -> Pod | None:
     )
 
 
+def is_of_former_store(body: Body, children: Mapping[ChildKey, Body], created_at: str) -> bool:
+    """Whether a pod is on its way out that a deleted store of the same name has left: it is no replica of this one.
+
+    Such a pod is older than the store object, and its StatefulSet is none of the present ones.
+    """
+    meta = body["metadata"]
+    controllers = [owner.get("uid") for owner in meta.get("ownerReferences") or [] if owner.get("controller")]
+    present = {child["metadata"].get("uid") for (kind, _), child in children.items() if kind == "StatefulSet"}
+    older = str(meta.get("creationTimestamp") or created_at) <= created_at
+    return bool(meta.get("deletionTimestamp") and controllers and older and not present & set(controllers))
+
+
 def _pod_problem(status: Body, conditions: Mapping[Any, Any]) -> str:
     for container in status.get("containerStatuses") or []:
         waiting = (container.get("state") or {}).get("waiting") or {}
@@ -199,13 +211,17 @@ async def observe(
     watched_children: Iterable[Body],
     watched_pods: Iterable[Body],
     *,
+    created_at: str,
     ask: Callable[[Pod], bool],
     patience_seconds: float,
 ) -> Observed:
-    """Look at everything once. ``ask`` picks the replicas that are asked anew, and waited for so long at most."""
+    """Look at everything once. ``created_at`` is when the store object was made, as the API server says it; ``ask``
+    picks the replicas that are asked anew, and waited for so long at most.
+    """
     joined = view.join(watched_children)
     await replicas.use(operator_credentials(ref.name, joined.children))
-    pods = [pod for pod in map(read_pod, watched_pods) if pod is not None]
+    own = [body for body in watched_pods if not is_of_former_store(body, joined.children, created_at)]
+    pods = [pod for pod in map(read_pod, own) if pod is not None]
     statuses = await replicas.statuses(pods, ask, patience_seconds=patience_seconds)
     regions = {
         region: RegionObserved(

@@ -206,6 +206,7 @@ class Reconciler:
             self._replicas,
             self._watched.children(),
             self._watched.pods(),
+            created_at=str(body["metadata"].get("creationTimestamp") or ""),
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rstore_operator.cluster.k8s import KubernetesError
-from rstore_operator.observe import ChildView, read_pod
+from rstore_operator.observe import ChildView, is_of_former_store, read_pod
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from unit.operator.world import REF, SPEC, START
@@ -357,3 +357,29 @@ async def test_a_record_that_cannot_be_read_is_a_condition_and_an_event(api_and_
 def _condition(api: FakeApi, kind: str) -> dict[str, Any]:
     assert api.store is not None
     return next(item for item in api.store["status"]["conditions"] if item["type"] == kind)
+
+
+def _pod_of(stateful_set: str | None, *, created: str, deleted: bool) -> dict:
+    meta: dict = {"name": "orders-us-east-0", "creationTimestamp": created}
+    if stateful_set is not None:
+        meta["ownerReferences"] = [{"kind": "StatefulSet", "uid": stateful_set, "controller": True}]
+    if deleted:
+        meta["deletionTimestamp"] = "2026-01-01T00:00:20Z"
+    return {"metadata": meta}
+
+
+@pytest.mark.parametrize(
+    ("pod", "former"),
+    [
+        (_pod_of("old", created="2026-01-01T00:00:01Z", deleted=True), True),
+        (_pod_of("old", created="2026-01-01T00:00:01Z", deleted=False), False),
+        (_pod_of("ours", created="2026-01-01T00:00:01Z", deleted=True), False),
+        (_pod_of("replaced", created="2026-01-01T00:00:15Z", deleted=True), False),
+        (_pod_of(None, created="2026-01-01T00:00:01Z", deleted=True), False),
+    ],
+    ids=["left by a deleted store", "not on its way out", "ours", "of a StatefulSet that was replaced", "an orphan"],
+)
+def test_pods_that_a_deleted_store_of_the_same_name_has_left_are_not_ours(pod: dict, former: bool) -> None:
+    """They go on for a while, and answer: with another store id, another epoch, another primary."""
+    children = {("StatefulSet", "orders-us-east"): {"metadata": {"uid": "ours"}}}
+    assert is_of_former_store(pod, children, "2026-01-01T00:00:10Z") is former
