@@ -61,12 +61,12 @@ def accepts_aggregated(header: str) -> bool:
     return False
 
 
-def api_versions() -> JsonObject:
-    """``/api``."""
+def api_versions(address: str) -> JsonObject:
+    """``/api``, with the address that the server is reached at."""
     return {
         "kind": "APIVersions",
         "versions": ["v1"],
-        "serverAddressByClientCIDRs": [],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
     }
 
 
@@ -165,7 +165,7 @@ def aggregated(registry: Registry, *, core: bool) -> JsonObject:
             }
             for version in versions
         ]
-        items.append({"metadata": {"name": name, "creationTimestamp": None}, "versions": listed})
+        items.append({"metadata": {"name": name}, "versions": listed})
     return {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",

@@ -118,9 +118,9 @@ def _definitions(resources: list[Resource]) -> JsonObject:
         name = component(resource)
         schema = _custom(resource) if resource.custom else _clean(builtin.schema_of(resource.model))
         found[name] = {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}
-        found[f"{name}List"] = {
+        found[f"{name.rpartition('.')[0]}.{resource.kind_of_lists}"] = {
             "type": "object",
-            "description": f"{resource.kind}List is a list of {resource.kind}",
+            "description": f"{resource.kind_of_lists} is a list of {resource.kind}",
             "required": ["items"],
             "properties": {
                 "apiVersion": {"type": "string"},
@@ -128,7 +128,7 @@ def _definitions(resources: list[Resource]) -> JsonObject:
                 "metadata": {"$ref": builtin.PREFIX + builtin.component_name("V1ListMeta")},
                 "items": {"type": "array", "items": {"$ref": builtin.PREFIX + name}},
             },
-            "x-kubernetes-group-version-kind": [{**_gvk(resource), "kind": f"{resource.kind}List"}],
+            "x-kubernetes-group-version-kind": [{**_gvk(resource), "kind": resource.kind_of_lists}],
         }
     return found
 

@@ -14,6 +14,7 @@ from rstore_devcluster.apiserver.http.authn import ANONYMOUS, User
 from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.documents import Documents
 from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed, unauthorized
+from rstore_devcluster.apiserver.http.list_options import check_timeout
 from rstore_devcluster.apiserver.http.request_info import WRITE_VERBS, RequestInfo, parse
 from rstore_devcluster.apiserver.http.responses import compress, error_response, json_response, representation
 from rstore_devcluster.apiserver.objects import subresources
@@ -94,6 +95,7 @@ class App:
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         user = self._user(request)
+        check_timeout(request.query)
         path = request.path
         parts = [part for part in path.split("/") if part]
         if not parts or parts[0] not in ("api", "apis") or len(parts) < (3 if parts[0] == "api" else 4):

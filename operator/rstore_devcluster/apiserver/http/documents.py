@@ -67,7 +67,7 @@ class Documents:
         if len(parts) == 1:
             if request.method == "GET" and discovery.accepts_aggregated(_accept(request)):
                 return discovery.aggregated(registry, core=core), discovery.AGGREGATED
-            return discovery.api_versions() if core else discovery.group_list(registry), ""
+            return discovery.api_versions(request.host) if core else discovery.group_list(registry), ""
         if core:
             document = discovery.resource_list(registry, "", parts[1])
         elif len(parts) == 2:

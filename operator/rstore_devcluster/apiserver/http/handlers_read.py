@@ -32,7 +32,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 def get_object(call: Call) -> web.Response:
-    """GET of one object."""
+    """GET of one object; a resourceVersion is the oldest that will do."""
+    try:
+        asked = version_number(call.query.get("resourceVersion", ""))
+    except ValueError as error:
+        raise ApiError(500, "", str(error)) from None
+    if asked > call.store.resource_version:
+        raise too_large_version(asked, call.store.resource_version)
     stored = call.store.peek(call.resource.key, call.namespace, call.info.name)
     if stored is None:
         raise not_found(call.resource.group, call.resource.plural, call.info.name)

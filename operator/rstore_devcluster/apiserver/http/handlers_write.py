@@ -276,5 +276,5 @@ def delete_collection(call: Call, data: bytes) -> web.Response:
     ]
     deleted = [_delete(call, options, stored.namespace, stored.name)[0] for stored in found]
     metadata = {"resourceVersion": str(call.store.resource_version)}
-    body = {"kind": f"{resource.kind}List", "apiVersion": resource.api_version, "metadata": metadata, "items": deleted}
+    body = {"kind": resource.kind_of_lists, "apiVersion": resource.api_version, "metadata": metadata, "items": deleted}
     return json_response(body, warnings=call.warnings)

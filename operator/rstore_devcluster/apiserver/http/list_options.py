@@ -10,6 +10,7 @@ from rstore_devcluster.apiserver.http.errors import Cause, bad_request, invalid
 
 EXACT = "Exact"
 NOT_OLDER_THAN = "NotOlderThan"
+_DURATION = re.compile(r"[+-]?(0|((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)")
 _INTEGER = re.compile(r"[+-]?\d+")
 
 
@@ -26,6 +27,13 @@ def integer(query: Mapping[str, str], name: str) -> int | None:
     if not _INTEGER.fullmatch(text):
         raise bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax')
     return int(text)
+
+
+def check_timeout(query: Mapping[str, str]) -> None:
+    """Raise the 400 for a ``timeout`` that is no duration."""
+    text = query.get("timeout", "")
+    if text and not _DURATION.fullmatch(text):
+        raise bad_request(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
 
 
 def version_number(text: str) -> int:

@@ -161,7 +161,7 @@ def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> 
             }
         case Form.OBJECT:
             value = {
-                "kind": f"{resource.kind}List",
+                "kind": resource.kind_of_lists,
                 "apiVersion": resource.api_version,
                 "metadata": metadata,
                 "items": [_item(call, stored) for stored in items],

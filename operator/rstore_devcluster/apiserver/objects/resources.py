@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -41,6 +42,8 @@ class Resource:
     """Fields of a custom resource that a field selector may name, beside name and namespace."""
     verbs: tuple[str, ...] = ALL_VERBS
     singular: str = ""
+    list_kind: str = ""
+    """The kind of its lists, where it is not that of its objects with List behind it."""
     model: str = ""
     """Name of the Python client's model that describes a built-in kind."""
     schema: JsonObject | None = None
@@ -83,6 +86,11 @@ class Resource:
     def singular_name(self) -> str:
         """Singular name for discovery."""
         return self.singular or self.kind.lower()
+
+    @property
+    def kind_of_lists(self) -> str:
+        """The kind of its lists."""
+        return self.list_kind or f"{self.kind}List"
 
     def names(self) -> frozenset[str]:
         """Every name a person may use for it."""
@@ -215,6 +223,18 @@ def _with_model(resource: Resource) -> Resource:
 BUILTIN: tuple[Resource, ...] = tuple(_with_model(resource) for resource in _table())
 
 
+_VERSION = re.compile(r"v(?P<major>[1-9][0-9]*)(?:(?P<stage>alpha|beta)(?P<minor>[1-9][0-9]*))?")
+
+
+def version_order(version: str) -> tuple[int, int, int, str]:
+    """The order in which versions are preferred: v2, v1, v1beta2, v1beta1, v1alpha1, then all others by name."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return 3, 0, 0, version
+    stage = {None: 0, "beta": 1, "alpha": 2}[match["stage"]]
+    return stage, -int(match["major"]), -int(match["minor"] or 0), version
+
+
 @dataclass
 class Registry:
     """All served resources; changes when CRDs come and go."""
@@ -275,7 +295,7 @@ class Registry:
         return tuple(self._served.values())
 
     def group_versions(self) -> dict[str, list[str]]:
-        """Versions by group; those of the reviews too, the core group as ``""``."""
+        """Versions by group, the preferred one first; those of the reviews too, the core group as ``""``."""
         groups: dict[str, list[str]] = {}
         served = [(resource.group, resource.version) for resource in self._served.values()]
         virtual = [(resource.group, resource.version) for resource in VIRTUAL]
@@ -283,7 +303,7 @@ class Registry:
             versions = groups.setdefault(group, [])
             if version not in versions:
                 versions.append(version)
-        return groups
+        return {group: sorted(versions, key=version_order) for group, versions in groups.items()}
 
 
 EVENTS_V1 = Resource(

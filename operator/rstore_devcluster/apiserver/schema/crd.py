@@ -87,6 +87,7 @@ def _resource(spec: JsonObject, names: JsonObject, version: JsonObject, storage:
         generation=True,
         field_labels=fields,
         singular=names["singular"],
+        list_kind=names.get("listKind") or "",
         schema=version["schema"]["openAPIV3Schema"],
         columns=columns,
         scale_paths=(
