@@ -8,11 +8,12 @@ status and in the regions, so a plan made after a crash continues where the last
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from rstore_operator.failover.checked import Checked, check
 from rstore_operator.failover.planned import Progressed, advance
+from rstore_operator.failover.repeats import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.requests import Answer, answer
 from rstore_operator.failover.scene import Scene, rules_of
 from rstore_operator.failover.told import next_told
@@ -80,6 +81,8 @@ class PlanInput:
     image: ReplicaImage
     fresh_store_id: str
     settled: Settled
+    managers: Mapping[str, str] = field(default_factory=dict)
+    """The field manager that set each annotation, where that is known."""
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
     failures: tuple[str, ...] = ()
     stop_sent_at: datetime | None = None
@@ -134,8 +137,9 @@ class _Planner:
             self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
-        asked = read_commands(given.annotations)
-        self.checked: Checked = check(asked, self.regions, self.truth, self.before.failover)
+        self.asked = read_commands(given.annotations)
+        self.repeats: Repeats = without_repeats(self.asked, given.managers, self.before)
+        self.checked: Checked = check(self.repeats.commands, self.regions, self.truth, self.before.failover)
         self.commands: Commands = self.checked.commands
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
@@ -186,13 +190,25 @@ class _Planner:
         if self._knows_grants(scene):
             actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
+        answered = remember(
+            self.repeats.answered,
+            self.repeats.commands,
+            removal,
+            self.given.managers,
+            reply.rejected,
+            epoch=self.truth.epoch,
+            now=self.given.now,
+        )
+        answers = [*reply.notices, *self.repeats.notices]
+        if is_told(self.before, self.repeats.commands, self.given.managers, reply.rejected):
+            answers = [notice for notice in answers if not notice.warning]
         if removal:
             actions.append(RemoveAnnotations(removal))
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, authority)
         told = next_told(self.before.told_regions, actions, self.observed, self.truth)
-        status = replace(status, witness_lease=self._witness_lease(scene), told_regions=told)
+        status = replace(status, witness_lease=self._witness_lease(scene), told_regions=told, answered=answered)
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -200,7 +216,7 @@ class _Planner:
             status=status,
             actions=tuple(actions),
             notices=notices(self.before, status),
-            answers=tuple(reply.notices),
+            answers=tuple(answers),
             commit_first=_intent_changed(self.before, status),
             requeue_seconds=self._requeue(progressed, scene, hurry=hurry, busy=busy),
             problems=object_problems,
@@ -272,7 +288,7 @@ class _Planner:
         return (self.given.now - began).total_seconds() < HURRY_SECONDS
 
     def _annotations_to_remove(self, reply: Answer, intent: FailoverIntent | None) -> dict[str, str]:
-        removal = dict(reply.remove)
+        removal = {**self.repeats.removed, **reply.remove}
         if intent is not None and intent.step is Step.REPOINTING:
             removal |= finished_requests(self.commands, intent)
         return removal
@@ -402,6 +418,6 @@ class _Planner:
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
-    decided = ("failover", "store_id", "preferred_primary", "history", "told_regions")
+    decided = ("failover", "store_id", "preferred_primary", "history", "told_regions", "answered")
     as_witness = ("in_sync_regions", "in_sync_round", "witness_lease")
     return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

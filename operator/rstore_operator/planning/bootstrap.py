@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from rstore_operator.planning.observed import Observed
 from rstore_operator.planning.truth import Truth
 
+_SHOWN_PODS = 3
+
 
 @dataclass(frozen=True)
 class BootstrapPlan:
@@ -36,7 +38,7 @@ def plan_bootstrap(
     silent = [name for name in regions if observed.leader(name) is None]
     if truth.epoch == 0:
         if silent:
-            return BootstrapPlan(recorded_id, waiting=f"waiting for a leader in {', '.join(silent)}")
+            return BootstrapPlan(recorded_id, waiting=_waiting(silent, observed))
         store_id = known or recorded_id or fresh_id
         return BootstrapPlan(store_id, _fresh(regions, observed), waiting=_unlisted_primary(regions, observed))
     if recorded_id and known and recorded_id != known:
@@ -52,6 +54,13 @@ def plan_bootstrap(
             problem=f"the primary region {truth.primary_region} has come back without its data",
         )
     return BootstrapPlan(store_id, fresh)
+
+
+def _waiting(silent: list[str], observed: Observed) -> str:
+    """Which regions have no leader yet, and what is wrong with their pods."""
+    pods = [pod for name in silent for pod in observed.region(name).pods if pod.problem]
+    problems = "".join(f"; {pod.name}: {pod.problem}" for pod in pods[:_SHOWN_PODS])
+    return f"waiting for a leader in {', '.join(silent)}{problems}"
 
 
 def _unlisted_primary(regions: tuple[str, ...], observed: Observed) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import ClassVar
 
 MAX_HISTORY = 10
 """Receipts kept in ``status.history``."""
@@ -214,6 +215,24 @@ class ToldRegions:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """The last answer to a kind of request by something that keeps applying a manifest; the rules are in
+    :mod:`rstore_operator.failover.repeats`."""
+
+    MAX_VALUE: ClassVar[int] = 200
+
+    request: str
+    """The annotation."""
+    value: str
+    answer: str
+    """In one word."""
+    epoch: int
+    at: datetime
+    repeated: bool = False
+    """Whether it was applied again since."""
+
+
+@dataclass(frozen=True)
 class StoreStatus:
     """All of ``.status``."""
 
@@ -230,6 +249,7 @@ class StoreStatus:
     """The round of the lease in which it began to say so; 0 where the operator is no witness."""
     witness_lease: WitnessLease = WitnessLease()
     told_regions: tuple[ToldRegions, ...] = ()
+    answered: tuple[Answered, ...] = ()
     observed_generation: int = 0
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

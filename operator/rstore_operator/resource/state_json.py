@@ -10,6 +10,7 @@ from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,
     PLANNED,
+    Answered,
     Condition,
     FailoverIntent,
     Outcome,
@@ -46,6 +47,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "inSyncRound": status.in_sync_round or None,
             "witnessLease": _witness_lease_to_json(status.witness_lease),
             "toldRegions": [_told_to_json(told) for told in status.told_regions],
+            "answered": [_answered_to_json(one) for one in status.answered],
             "observedGeneration": status.observed_generation,
             "summary": _without_empty(
                 {
@@ -68,6 +70,30 @@ def _witness_lease_to_json(lease: WitnessLease) -> dict[str, Any]:
 
 def _witness_lease_from_json(data: Mapping[str, Any]) -> WitnessLease:
     return WitnessLease(_whole(data, "grantsMs"), _whole(data, "runsMs"), _whole(data, "change"))
+
+
+def _answered_to_json(answered: Answered) -> dict[str, Any]:
+    return _without_empty(
+        {
+            "request": answered.request,
+            "value": answered.value,
+            "answer": answered.answer,
+            "epoch": answered.epoch,
+            "at": format_time_seconds(answered.at),
+            "repeated": answered.repeated or None,
+        }
+    )
+
+
+def _answered_from_json(data: Mapping[str, Any]) -> Answered:
+    return Answered(
+        _text(data, "request"),
+        _text(data, "value"),
+        _text(data, "answer"),
+        _whole(data, "epoch"),
+        _time(data, "at"),
+        data.get("repeated") is True,
+    )
 
 
 def _told_to_json(told: ToldRegions) -> dict[str, Any]:
@@ -234,6 +260,7 @@ def status_from_json(raw: object) -> StoreStatus:
         in_sync_round=_whole(data, "inSyncRound"),
         witness_lease=_witness_lease_from_json(_object(data.get("witnessLease"))),
         told_regions=tuple(_told_from_json(item) for item in _objects(data, "toldRegions")),
+        answered=tuple(_answered_from_json(item) for item in _objects(data, "answered")),
         observed_generation=_whole(data, "observedGeneration"),
         summary=Summary(_text(summary, "regions"), _text(summary, "replicas"), _text(summary, "lag")),
         conditions=conditions_from_json(data),

@@ -99,6 +99,7 @@ class World:
         self.children: dict = {}
         self.foreign: dict = {}
         self.orphans: dict = {}
+        self.managers: dict[str, str] = {}
         self.settled: dict = {}
         self.regions: dict[str, FakeRegion] = {}
         self.now = START
@@ -191,6 +192,7 @@ class World:
                 image=ReplicaImage("replica:1"),
                 fresh_store_id=f"store-{self.ids}",
                 settled=self.settled,
+                managers=dict(self.managers),
                 known_problems=None if self.compare_objects else (),
             )
         )
