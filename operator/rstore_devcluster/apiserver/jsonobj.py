@@ -19,6 +19,15 @@ def copy_json(value: Json) -> Json:
     return value
 
 
+def without_nulls(value: Json) -> Json:
+    """A copy of a JSON value without the fields that are null."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 def metadata_of(obj: JsonObject) -> JsonObject:
     """The object's metadata; an empty one is put in place where there is none."""
     metadata = obj.get("metadata")

@@ -123,7 +123,7 @@ def test_propagation_policy_leaves_its_mark_for_the_collector(policy: str, final
 def test_delete_preconditions() -> None:
     store = make_store()
     store.create("pods", pod("a"))
-    with pytest.raises(ApiError, match="Precondition failed: UID"):
+    with pytest.raises(ApiError, match="does not match the UID in record"):
         store.delete("pods", "default", "a", preconditions={"uid": "another"})
 
 

@@ -9,7 +9,7 @@ import uuid
 import structlog
 from aiohttp import web
 
-from rstore_devcluster.apiserver.http import handlers_read, handlers_write, reviews, routes
+from rstore_devcluster.apiserver.http import handlers_patch, handlers_read, handlers_write, reviews, routes
 from rstore_devcluster.apiserver.http.authn import ANONYMOUS, User
 from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.documents import Documents
@@ -17,6 +17,7 @@ from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed
 from rstore_devcluster.apiserver.http.list_options import check_timeout
 from rstore_devcluster.apiserver.http.request_info import WRITE_VERBS, RequestInfo, parse
 from rstore_devcluster.apiserver.http.responses import compress, error_response, json_response, representation
+from rstore_devcluster.apiserver.http.write_options import check_options
 from rstore_devcluster.apiserver.objects import subresources
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
 from rstore_devcluster.apiserver.objects.services import Call, Services, WriteKey, manager_of
@@ -120,7 +121,7 @@ class App:
     async def _dispatch(self, call: Call, data: bytes) -> web.StreamResponse:
         info = call.info
         if info.verb in WRITE_VERBS:
-            handlers_write.check_dry_run(call)
+            check_options(call)
         if info.subresource and info.subresource != "status":
             return await subresources.handle(call, data)
         match info.verb:
@@ -135,7 +136,7 @@ class App:
             case "update":
                 return handlers_write.update_object(call, data)
             case "patch":
-                return handlers_write.patch_object(call, data)
+                return handlers_patch.patch_object(call, data)
             case "delete":
                 return handlers_write.delete_object(call, data)
             case "deletecollection":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -25,6 +27,8 @@ class Body:
     duplicates: list[str] = field(default_factory=list)
     data: bytes = b""
     """The body as it was sent."""
+    repeated: list[str] = field(default_factory=list)
+    """Where keys of YAML stand twice: ``line 6: key "color" already set in map``."""
 
     def as_object(self, kind: str = "Object", *, none_is_empty: bool = False) -> JsonObject:
         """The body as an object of a kind; raises 400."""
@@ -47,7 +51,8 @@ def unrecognized(kind: str, why: str, data: bytes) -> ApiError:
     return bad_request(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown})")
 
 
-def _json_problem(data: bytes, error: ValueError | RecursionError) -> str:
+def json_problem(data: bytes, error: ValueError | RecursionError) -> str:
+    """What is wrong with a text that is no JSON."""
     if isinstance(error, RecursionError):
         return "exceeded max depth"
     text = data.decode(errors="replace").rstrip()
@@ -65,12 +70,18 @@ def _no_constant(name: str) -> Json:
 
 def decode_json(data: bytes, kind: str = "Object") -> Body:
     """Decode JSON; raises 400."""
-    repeated = _Repeated()
     try:
-        value = json.loads(data, object_pairs_hook=repeated.object, parse_constant=_no_constant)
+        value, duplicates = json_value(data)
     except (ValueError, RecursionError) as error:
-        raise unrecognized(kind, f"{_NO_KIND}; json parse error: {_json_problem(data, error)}", data) from None
-    return Body(value, list(dict.fromkeys(repeated.inside(value))), data)
+        raise unrecognized(kind, f"{_NO_KIND}; json parse error: {json_problem(data, error)}", data) from None
+    return Body(value, duplicates, data)
+
+
+def json_value(data: bytes) -> tuple[Json, list[str]]:
+    """The value that a text in JSON is, and the paths of its repeated keys; raises ValueError or RecursionError."""
+    repeated = _Repeated()
+    value = json.loads(data, object_pairs_hook=repeated.object, parse_constant=_no_constant)
+    return value, list(dict.fromkeys(repeated.inside(value)))
 
 
 class _Repeated:
@@ -107,12 +118,15 @@ class _Repeated:
         return self._paths[id(value)][1] if id(value) in self._paths else []
 
 
-def decode_yaml(data: bytes) -> Body:
-    """Decode YAML (of which JSON is a part); raises 400."""
+def decode_yaml(data: bytes, doing: str = "") -> Body:
+    """Decode YAML (of which JSON is a part); raises 400, with what was being done in front of the message."""
+    loader = _JsonLikeLoader(data)
     try:
-        return Body(yaml.load(data, Loader=_JsonLikeLoader), data=data)
+        return Body(loader.get_single_data(), data=data, repeated=loader.repeated)
     except yaml.YAMLError as error:
-        raise bad_request(f"error converting YAML to JSON: yaml: {error}") from None
+        raise bad_request(f"{doing}error converting YAML to JSON: yaml: {error}") from None
+    finally:
+        loader.dispose()
 
 
 def decode(data: bytes, content_type: str, kind: str = "Object") -> Body:
@@ -128,7 +142,21 @@ def decode(data: bytes, content_type: str, kind: str = "Object") -> Body:
 
 
 class _JsonLikeLoader(yaml.SafeLoader):
-    """YAML whose timestamps stay strings, as in JSON."""
+    """YAML whose timestamps stay strings, as in JSON; it notices keys that stand in a map twice."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.repeated: list[str] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """A map."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                self.repeated.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set in map')
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 _JsonLikeLoader.yaml_implicit_resolvers = {

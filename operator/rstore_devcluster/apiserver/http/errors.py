@@ -62,7 +62,7 @@ def qualified(group: str, plural: str) -> str:
 
 
 def _details(group: str, kind: str, name: str) -> JsonObject:
-    details: JsonObject = {"kind": kind}
+    details: JsonObject = {"kind": kind} if kind else {}
     if name:
         details["name"] = name
     if group:
@@ -112,30 +112,20 @@ def conflict(group: str, plural: str, name: str, why: str = "") -> ApiError:
 
 def apply_conflict(causes: Sequence[Cause]) -> ApiError:
     """409 of server-side apply: other managers own what would change."""
-    count = len(causes)
-    noun = "conflict" if count == 1 else "conflicts"
-    listed = "\n".join(f"- {cause.field}" for cause in causes)
-    by: dict[str, list[str]] = {}
-    for cause in causes:
-        by.setdefault(cause.message, []).append(cause.field)
-    if len(by) == 1 and count == 1:
+    if len(causes) == 1:
         message = f"Apply failed with 1 conflict: {causes[0].message}: {causes[0].field}"
-    elif len(by) == 1:
-        message = (
-            f"Apply failed with {count} {noun}: {causes[0].message.replace('conflict', 'conflicts', 1)}:\n{listed}"
-        )
     else:
-        blocks = []
-        for text, fields in by.items():
-            text = text if len(fields) == 1 else text.replace("conflict", "conflicts", 1)
-            blocks.append(f"{text}:\n" + "\n".join(f"- {field}" for field in fields))
-        message = f"Apply failed with {count} {noun}: " + "\n".join(blocks)
+        by: dict[str, list[str]] = {}
+        for cause in causes:
+            by.setdefault(cause.message.replace("conflict", "conflicts", 1), []).append(cause.field)
+        blocks = [f"{text}:\n" + "\n".join(f"- {field}" for field in fields) for text, fields in sorted(by.items())]
+        message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(blocks)
     return ApiError(409, "Conflict", message, details={"causes": [cause.to_json() for cause in causes]})
 
 
 def invalid(group: str, kind: str, name: str, causes: Sequence[Cause]) -> ApiError:
     """422 with every field that is wrong."""
-    texts = [str(cause) for cause in causes]
+    texts = list(dict.fromkeys(str(cause) for cause in causes))
     body = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
     qualified_kind = f"{kind}.{group}" if group else kind
     return ApiError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rstore_devcluster.apiserver.http.errors import ApiError, Cause
+from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-from rstore_devcluster.apiserver.objects.lifecycle import metadata_causes
+from rstore_devcluster.apiserver.objects.metadata import content_causes
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import cel
 from rstore_devcluster.apiserver.schema.formats import dns_1035_label
@@ -160,7 +160,4 @@ def _whole_object_causes(value: JsonObject, path: str) -> Iterator[Cause]:
         return
     if re.search("[/%]", str(metadata.get("name") or "")):
         yield Cause(f"{path}.metadata.name", f"Invalid value: {shown(metadata['name'])}: may not contain '/' or '%'")
-    try:
-        yield from (Cause(f"{path}.{cause.field}", cause.message, cause.reason) for cause in metadata_causes(value))
-    except ApiError as error:
-        yield Cause(f"{path}.metadata", f"Invalid value: {shown(metadata)}: {error.message}")
+    yield from (Cause(f"{path}.{cause.field}", cause.message, cause.reason) for cause in content_causes(metadata))

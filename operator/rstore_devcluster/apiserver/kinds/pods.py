@@ -5,7 +5,7 @@ from __future__ import annotations
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.kinds.common import DUPLICATE, child, required, set_defaults, unsupported
-from rstore_devcluster.apiserver.objects.lifecycle import DNS_LABEL
+from rstore_devcluster.apiserver.schema.formats import dns_label
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _MUTABLE_HINT = (
@@ -148,8 +148,8 @@ def _validate_container(container: JsonObject, path: str, names: set[str], volum
         causes.append(required(f"{path}.name"))
     elif name in names:
         causes.append(Cause(f"{path}.name", f'Duplicate value: "{name}"', DUPLICATE))
-    elif not DNS_LABEL.match(name) or len(name) > 63:
-        causes.append(Cause(f"{path}.name", f'Invalid value: "{name}": a lowercase RFC 1123 label is needed'))
+    else:
+        causes += [Cause(f"{path}.name", f'Invalid value: "{name}": {problem}') for problem in dns_label(name)]
     names.add(str(name))
     if not container.get("image"):
         causes.append(required(f"{path}.image"))

@@ -17,7 +17,7 @@ from rstore_devcluster.apiserver.schema.definition.validate import validate_defi
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
-from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, validate
+from rstore_devcluster.apiserver.schema.structural import TYPE_INVALID, structure_causes
 from rstore_devcluster.apiserver.storage.events import from_core
 from rstore_devcluster.apiserver.storage.store import Store
 
@@ -124,7 +124,7 @@ class KindStrategy:
             if warnings is not None and not findings.refused:
                 warnings.extend(map(str, findings.warned))
             return findings.refused
-        causes = validate(node, obj)
+        causes = structure_causes(node, obj)
         structural = [cause for cause in causes if cause.reason == TYPE_INVALID]
         if structural:
             return structural
@@ -153,6 +153,9 @@ class KindStrategy:
         obj["metadata"] = shown["metadata"]
 
 
+_ZEROS: JsonObject = {"string": "", "integer": 0, "number": 0, "boolean": False}
+
+
 def _drop_absent(node: Node, value: Json) -> None:
     """Remove what means nothing in a built-in kind: null, and empty lists and maps where none have to be.
 
@@ -166,8 +169,11 @@ def _drop_absent(node: Node, value: Json) -> None:
             child = node.child(name)
             if child is not None:
                 _drop_absent(child, item)
+            if item is None and node.field(name) is None and child is not None:
+                # The value of a map is the zero of its type; a map of bytes has no other.
+                value[name] = _ZEROS.get(child.type)
             empty = item in ([], {}) and child is not None and (child.type == "array" or child.additional is not None)
-            if item is None or (empty and name not in required):
+            if value[name] is None or (empty and name not in required):
                 del value[name]
     elif isinstance(value, list) and node.items is not None:
         for item in value:

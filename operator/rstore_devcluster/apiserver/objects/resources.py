@@ -53,6 +53,8 @@ class Resource:
     storage_version: str = ""
     unconditional_update: bool = True
     """Whether an update without a resourceVersion is allowed."""
+    create_by_update: bool = False
+    """Whether an update of an object that does not exist creates it."""
     alias_of: str = ""
     """Key of the resource whose stored objects this one shows in another shape."""
 
@@ -134,16 +136,24 @@ def _table() -> Iterable[Resource]:
         short_names=("svc",),
         categories=workload,
         subresources=status,
+        create_by_update=True,
     )
-    yield core("endpoints", "Endpoints", short_names=("ep",), singular="endpoints")
+    yield core("endpoints", "Endpoints", short_names=("ep",), singular="endpoints", create_by_update=True)
     yield core("configmaps", "ConfigMap", short_names=("cm",))
     yield core("secrets", "Secret")
-    yield core("serviceaccounts", "ServiceAccount", short_names=("sa",), subresources=frozenset({"token"}))
+    yield core(
+        "serviceaccounts",
+        "ServiceAccount",
+        short_names=("sa",),
+        subresources=frozenset({"token"}),
+        unconditional_update=False,
+    )
     yield core(
         "events",
         "Event",
         short_names=("ev",),
         model="CoreV1Event",
+        create_by_update=True,
     )
     yield core("persistentvolumeclaims", "PersistentVolumeClaim", short_names=("pvc",), subresources=status)
     yield core("persistentvolumes", "PersistentVolume", namespaced=False, short_names=("pv",), subresources=status)
@@ -163,13 +173,14 @@ def _table() -> Iterable[Resource]:
         short_names=("pdb",),
         subresources=status,
         generation=True,
+        unconditional_update=False,
     )
     rbac = "rbac.authorization.k8s.io"
-    yield Resource(rbac, "v1", "roles", "Role")
-    yield Resource(rbac, "v1", "rolebindings", "RoleBinding")
-    yield Resource(rbac, "v1", "clusterroles", "ClusterRole", namespaced=False)
-    yield Resource(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False)
-    yield Resource("coordination.k8s.io", "v1", "leases", "Lease", unconditional_update=False)
+    yield Resource(rbac, "v1", "roles", "Role", create_by_update=True)
+    yield Resource(rbac, "v1", "rolebindings", "RoleBinding", create_by_update=True)
+    yield Resource(rbac, "v1", "clusterroles", "ClusterRole", namespaced=False, create_by_update=True)
+    yield Resource(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, create_by_update=True)
+    yield Resource("coordination.k8s.io", "v1", "leases", "Lease", unconditional_update=False, create_by_update=True)
     yield Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
     yield Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False, short_names=("sc",))
     yield Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short_names=("pc",))
@@ -307,6 +318,13 @@ class Registry:
 
 
 EVENTS_V1 = Resource(
-    "events.k8s.io", "v1", "events", "Event", short_names=("ev",), model="EventsV1Event", alias_of="events"
+    "events.k8s.io",
+    "v1",
+    "events",
+    "Event",
+    short_names=("ev",),
+    model="EventsV1Event",
+    alias_of="events",
+    create_by_update=True,
 )
 """The same stored events as core/v1 in another shape; converted at the edge (see ``events.py``)."""

@@ -92,6 +92,7 @@ def _scale_of(call: Call, obj: JsonObject) -> JsonObject:
     metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     status: JsonObject = {"replicas": lookup(obj, *_lists_at(status_path), default=0)}
+    replicas = lookup(obj, *_lists_at(spec_path), default=0)
     if selector_path:
         status["selector"] = lookup(obj, *_lists_at(selector_path), default="")
     elif not call.resource.custom:
@@ -101,7 +102,7 @@ def _scale_of(call: Call, obj: JsonObject) -> JsonObject:
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: metadata[name] for name in kept if name in metadata},
-        "spec": {"replicas": lookup(obj, *_lists_at(spec_path), default=0)},
+        "spec": {"replicas": replicas} if replicas else {},
         "status": status,
     }
 

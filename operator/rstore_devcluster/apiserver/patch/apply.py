@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rstore_devcluster.apiserver.http.errors import Cause, apply_conflict, bad_request
+from rstore_devcluster.apiserver.http.errors import Cause, apply_conflict
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
 from rstore_devcluster.apiserver.patch.fields import (
     SYSTEM_FIELDS,
@@ -24,6 +24,8 @@ from rstore_devcluster.apiserver.patch.fields import (
     with_parents,
     without,
 )
+from rstore_devcluster.apiserver.patch.last_applied import MANAGER as KUBECTL
+from rstore_devcluster.apiserver.patch.last_applied import fields_last_applied, update_annotation
 from rstore_devcluster.apiserver.patch.managed import (
     APPLY,
     Entry,
@@ -39,8 +41,6 @@ def server_side_apply(
     node: Node | None, live: JsonObject | None, wanted: JsonObject, writer: Writer, *, force: bool
 ) -> JsonObject:
     """The object after the writer applied ``wanted``; raises 409 naming what other managers own, unless forced."""
-    if (wanted.get("metadata") or {}).get("managedFields") is not None:
-        raise bad_request("metadata.managedFields must be nil")
     fields = without(field_set(node, wanted), writer.ignored)
     mine = writer.entry(APPLY, fields)
     if live is None:
@@ -55,7 +55,11 @@ def server_side_apply(
         merged = _prune(node, merged, last.fields, [*others, mine])
     comparison = compare(node, live, merged).without(writer.ignored)
     taken = frozenset(comparison.added | comparison.modified)
-    _refuse_conflicts([] if force else [(entry, entry.fields & taken) for entry in others])
+    if not force:
+        allowed = fields_last_applied(node, live) if writer.manager == KUBECTL else frozenset()
+        _refuse_conflicts([(entry, (entry.fields & taken) - allowed) for entry in others])
+    if writer.manager == KUBECTL:
+        update_annotation(merged, wanted)
     content = {name: value for name, value in merged["metadata"].items() if name != "managedFields"}
     before = {name: value for name, value in live["metadata"].items() if name != "managedFields"}
     unchanged = same({**merged, "metadata": content}, {**live, "metadata": before})

@@ -20,6 +20,8 @@ _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 _PERCENT = "[0-9]+%"
 _HEADER_NAME = "[-A-Za-z0-9]+"
 
+MAX_ANNOTATION_BYTES = 256 * 1024
+"""What the annotations of an object may take, keys and values."""
 NOT_NEGATIVE = "must be greater than or equal to 0"
 POSITIVE = "must be greater than zero"
 IMMUTABLE = "field is immutable"
@@ -49,7 +51,7 @@ def _check(pattern: str, complaint: str, limit: int = 0, unit: str = "characters
     return check
 
 
-dns_label = _check(
+_dns_label = _check(
     _DNS_LABEL,
     mismatch(
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', "
@@ -70,6 +72,15 @@ dns_subdomain = _check(
     ),
     253,
 )
+
+
+def dns_label(text: str) -> list[str]:
+    """What is wrong with a DNS label; the dots of what is a DNS subdomain are named as such."""
+    problems = _dns_label(text)
+    dotted = len(problems) > 0 and "." in text and re.fullmatch(_DNS_SUBDOMAIN, text) is not None
+    return [*problems[:-1], "must not contain dots"] if dotted else problems
+
+
 dns_1035_label = _check(
     _DNS_1035,
     mismatch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rstore_devcluster.apiserver.http.errors import bad_request
-from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, without_nulls
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import builtin
 from rstore_devcluster.apiserver.schema.node import OBJECT_META, Node
@@ -36,24 +36,29 @@ class Schemas:
 
         Raises 400 for unknown or duplicate fields when ``Strict``, and for wrong types in built-in kinds always.
         """
-        if mode not in ("", "Strict", "Warn", "Ignore"):
-            raise bad_request(
-                f'fieldValidation: Unsupported value: "{mode}": supported values: "Ignore", "Warn", "Strict"'
-            )
+        error, problems = self.examine(resource, obj, duplicates)
+        if problems and mode == "Strict":
+            error = error or f"strict decoding error: {', '.join(problems)}"
+        if error:
+            kind = resource.kind
+            raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {error}')
+        return [] if mode == "Ignore" else problems
+
+    def examine(self, resource: Resource, obj: JsonObject, duplicates: list[str]) -> tuple[str, list[str]]:
+        """Why an object cannot be read at all ("" where it can be), and its unknown and duplicate fields."""
         node = self.node(resource)
         problems = [f'duplicate field "{path}"' for path in duplicates]
         unknown = prune(node, copy_json(obj))
         problems += [f'unknown field "{path}"' for path in (sorted(unknown) if resource.custom else unknown)]
-        cannot = f"{resource.kind} in version {resource.version!r} cannot be handled as a {resource.kind}: ".replace(
-            "'", '"'
-        )
-        if not resource.custom:
-            wrong = [cause for cause in validate(node, obj) if cause.reason == TYPE_INVALID or cause.field == NOWHERE]
+        metadata_node = node.field("metadata")
+        checked = obj if not resource.custom else obj.get("metadata")
+        checked_node = node if not resource.custom else metadata_node
+        if checked_node is not None and checked is not None:
+            causes = validate(checked_node, without_nulls(checked))
+            wrong = [cause for cause in causes if cause.reason == TYPE_INVALID or cause.field == NOWHERE]
             if wrong:
-                raise bad_request(f"{cannot}json: {wrong[0].message}")
-        if problems and mode == "Strict":
-            raise bad_request(f"{cannot}strict decoding error: {', '.join(problems)}")
-        return [] if mode == "Ignore" else problems
+                return f"json: {wrong[0].message}", problems
+        return "", problems
 
 
 def _custom(schema: JsonObject) -> Node:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from rstore_devcluster.apiserver.http.errors import (
-    Cause,
+    ApiError,
     already_exists,
     bad_request,
     conflict,
@@ -23,6 +23,7 @@ from rstore_devcluster.apiserver.http.errors import (
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, format_time, metadata_of
 from rstore_devcluster.apiserver.objects import lifecycle
 from rstore_devcluster.apiserver.objects.lifecycle import DeleteOptions
+from rstore_devcluster.apiserver.objects.metadata import metadata_causes
 from rstore_devcluster.apiserver.objects.objects import ObjectList, Objects, utc_now
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.objects.strategy import PlainStrategy, Strategy
@@ -70,9 +71,8 @@ class Store(Objects):
         lifecycle.check_type(resource, obj)
         metadata = metadata_of(obj)
         space = self._namespace_for_create(resource, metadata, namespace)
-        name = lifecycle.require_name(resource, obj)
-        if metadata.get("resourceVersion"):
-            raise bad_request("resourceVersion should not be set on objects to be created")
+        name = lifecycle.make_name(obj)
+        version = str(metadata.pop("resourceVersion", None) or "0")
         for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             metadata.pop(field, None)
         if not tracked:
@@ -81,17 +81,17 @@ class Store(Objects):
         metadata["creationTimestamp"] = format_time(self._clock())
         if resource.generation:
             metadata["generation"] = 1
-        else:
-            metadata.pop("generation", None)
         if resource.has_status:
             obj.pop("status", None)
-        if self.peek(key, space, name) is not None:
-            raise already_exists(resource.group, resource.plural, name)
         self.strategy.prepare(resource, obj, None, dry_run=dry_run)
         if not tracked:
             self.strategy.track(through or resource, obj, None, manager=manager, subresource="")
         self.strategy.complete(resource, obj, None, dry_run=dry_run)
         self._validate(resource, obj, None, warnings=warnings)
+        if version.isdecimal() and int(version) > 0:
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
+        if self.peek(key, space, name) is not None:
+            raise already_exists(resource.group, resource.plural, name)
         return self._commit(resource, None, obj, dry_run=dry_run)
 
     def update(
@@ -120,10 +120,10 @@ class Store(Objects):
         old = stored.obj
         if resource.namespaced:
             metadata["namespace"] = stored.namespace
-        if not metadata.get("resourceVersion") and not resource.unconditional_update:
-            message = "Invalid value: 0x0: must be specified for an update"
-            raise invalid(resource.group, resource.kind, stored.name, [Cause("metadata.resourceVersion", message)])
-        lifecycle.carry_metadata(resource, obj, old)
+        lifecycle.check_version(
+            resource, stored.name, metadata.get("resourceVersion"), old["metadata"]["resourceVersion"]
+        )
+        lifecycle.carry_metadata(obj, old)
         obj = self._confine(resource, obj, old, subresource, tracked)
         self.strategy.prepare(resource, obj, old, dry_run=dry_run)
         if not tracked:
@@ -199,10 +199,7 @@ class Store(Objects):
             metadata.pop("namespace", None)
             return ""
         if namespace and given and namespace != given:
-            raise bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request"
-                f" ({given} != {namespace})"
-            )
+            raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
         space = namespace or given or "default"
         metadata["namespace"] = space
         holder = self.peek("namespaces", "", space)
@@ -257,10 +254,10 @@ class Store(Objects):
         subresource: str = "",
         warnings: list[str] | None,
     ) -> None:
-        causes = lifecycle.metadata_causes(obj)
+        causes = metadata_causes(resource, obj, old)
         causes += self.strategy.validate(resource, obj, old, subresource=subresource, warnings=warnings)
         if causes:
-            raise invalid(resource.group, resource.kind, obj["metadata"]["name"], causes)
+            raise invalid(resource.group, resource.kind, obj["metadata"].get("name") or "", causes)
 
 
 __all__ = [

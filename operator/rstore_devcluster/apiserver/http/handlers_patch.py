@@ -1,0 +1,197 @@
+"""PATCH of objects, in any of the four patch formats."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aiohttp import web
+
+from rstore_devcluster.apiserver.http.body import decode_yaml, json_problem, json_value
+from rstore_devcluster.apiserver.http.errors import Cause, bad_request, conflict, invalid
+from rstore_devcluster.apiserver.http.handlers_write import check_grant, ensure_identity, stored, warn
+from rstore_devcluster.apiserver.http.list_options import flag
+from rstore_devcluster.apiserver.http.request_info import RequestInfo
+from rstore_devcluster.apiserver.http.responses import in_version, object_response
+from rstore_devcluster.apiserver.http.routes import APPLY, JSON_PATCH, MERGE_PATCH
+from rstore_devcluster.apiserver.http.write_options import media_type
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
+from rstore_devcluster.apiserver.objects.metadata import drop_repeated_owners
+from rstore_devcluster.apiserver.objects.services import Call
+from rstore_devcluster.apiserver.patch.apply import server_side_apply
+from rstore_devcluster.apiserver.patch.json_patch import json_patch
+from rstore_devcluster.apiserver.patch.managed import Writer
+from rstore_devcluster.apiserver.patch.merge import merge_patch
+from rstore_devcluster.apiserver.patch.strategic import strategic_merge
+from rstore_devcluster.apiserver.patch.typed import check_typed, group_version_kind
+
+
+def patch_object(call: Call, data: bytes) -> web.Response:
+    """PATCH of an object or its status."""
+    if media_type(call) == APPLY:
+        return _apply(call, data)
+    key = call.resource.key
+    current = in_version(call, call.store.get(key, call.namespace, call.info.name))
+    patch, duplicates = decoded_patch(data)
+    patched = _patched(call, current, patch)
+    _check_patched(call, patched, duplicates)
+    ensure_identity(call, patched)
+    call.warnings.extend(drop_repeated_owners(patched))
+    check_grant(call, patched)
+    made = call.store.update(
+        key,
+        stored(call, patched),
+        namespace=call.namespace,
+        subresource=call.info.subresource,
+        dry_run=call.dry_run,
+        manager=call.manager,
+        through=call.resource,
+        warnings=call.warnings,
+    )
+    warn(call, made, current)
+    return object_response(call, made)
+
+
+def decoded_patch(data: bytes) -> tuple[Json, list[str]]:
+    """The patch in a body, and the keys that are there twice; raises 400."""
+    try:
+        return json_value(data)
+    except (ValueError, RecursionError) as error:
+        raise bad_request(f"error decoding patch: {json_problem(data, error)}") from None
+
+
+def patched_by(kind: str, current: JsonObject, patch: Json, merge: Any) -> JsonObject:
+    """An object after a patch of a media type; ``merge`` does the strategic ones. Raises 400 or 422."""
+    if kind == JSON_PATCH:
+        return json_patch(current, patch)
+    if patch is None and kind == MERGE_PATCH:
+        raise bad_request("Invalid JSON Patch")
+    if not isinstance(patch, dict):
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal it into Go value of type map[string]interface {}"
+        )
+    merged: JsonObject = merge_patch(current, patch) if kind == MERGE_PATCH else merge(current, patch)
+    return merged
+
+
+def _patched(call: Call, current: JsonObject, patch: Json) -> JsonObject:
+    node = call.services.schemas.node(call.resource)
+    return patched_by(media_type(call), current, patch, lambda target, change: strategic_merge(node, target, change))
+
+
+def _check_patched(call: Call, patched: JsonObject, duplicates: list[str]) -> None:
+    """Raise a 422 unless a patched object can be read as one of the resource."""
+    resource = call.resource
+    kind, api_version = patched.get("kind") or "", patched.get("apiVersion") or ""
+    if resource.custom:
+        for field, given, wanted in (("kind", kind, resource.kind), ("apiVersion", api_version, resource.api_version)):
+            if given != wanted:
+                cause = Cause(field, f'Invalid value: "{given}": must be {wanted}')
+                raise invalid(resource.group, str(kind), call.info.name, [cause])
+    elif (kind or resource.kind, api_version or resource.api_version) != (resource.kind, resource.api_version):
+        raise _unreadable(patched, f'no kind "{kind}" is registered for version "{api_version}" in scheme "built-in"')
+    error, problems = call.services.schemas.examine(resource, patched, duplicates)
+    mode = call.query.get("fieldValidation", "")
+    if problems and mode == "Strict":
+        error = error or f"strict decoding error: {', '.join(problems)}"
+    if error:
+        raise _unreadable(patched, error)
+    call.warnings.extend([] if mode == "Ignore" else problems)
+
+
+def _unreadable(patched: JsonObject, why: str) -> Exception:
+    text = json.dumps({name: patched[name] for name in sorted(patched)}, separators=(",", ":"), ensure_ascii=False)
+    shown = json.dumps(text, ensure_ascii=False)
+    return invalid("", "", "", [Cause("patch", f"Invalid value: {shown}: {why}")])
+
+
+# ---- server-side apply
+
+
+def _apply(call: Call, data: bytes) -> web.Response:
+    resource, store = call.resource, call.store
+    wanted, repeated = _decoded_configuration(data)
+    if (wanted.get("kind"), wanted.get("apiVersion")) != (resource.kind, resource.api_version):
+        raise bad_request(f"invalid object type: {group_version_kind(wanted)}")
+    live = store.find(resource.key, call.namespace, call.info.name)
+    if live is None and call.info.subresource:
+        store.get(resource.key, call.namespace, call.info.name)
+    if not isinstance(wanted.get("metadata") or {}, dict):
+        check_typed(call.services.schemas.node(resource), wanted)
+    wanted.setdefault("metadata", {})
+    if wanted["metadata"] is None:
+        wanted["metadata"] = {}
+    if wanted["metadata"].get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    check_typed(call.services.schemas.node(resource), wanted)
+    merged = server_side_apply(
+        call.services.schemas.node(resource),
+        in_version(call, live) if live is not None else None,
+        wanted,
+        Writer.through(resource, call.info.subresource, call.manager, format_time(store.now())),
+        force=flag(call.query, "force"),
+    )
+    _check_repeated(call, repeated)
+    if live is None:
+        return _create_by_apply(call, merged)
+    ensure_identity(call, merged)
+    call.warnings.extend(drop_repeated_owners(merged))
+    check_grant(call, merged)
+    made = store.update(
+        resource.key,
+        stored(call, merged),
+        namespace=call.namespace,
+        subresource=call.info.subresource,
+        dry_run=call.dry_run,
+        tracked=True,
+        warnings=call.warnings,
+    )
+    warn(call, made, live)
+    return object_response(call, made)
+
+
+def _decoded_configuration(data: bytes) -> tuple[JsonObject, list[str]]:
+    body = decode_yaml(data, "error decoding YAML: ")
+    if body.value is None:
+        return {}, []
+    if not isinstance(body.value, dict):
+        raise bad_request(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: "
+            "json: cannot unmarshal it into Go value of type map[string]interface {}"
+        )
+    return body.value, body.repeated
+
+
+def _check_repeated(call: Call, repeated: list[str]) -> None:
+    mode = call.query.get("fieldValidation", "")
+    if repeated and mode == "Strict":
+        listed = "\n  ".join(repeated)
+        raise bad_request(
+            f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  {listed}"
+        )
+    if mode != "Ignore":
+        call.warnings.extend(repeated)
+
+
+def _create_by_apply(call: Call, obj: JsonObject) -> web.Response:
+    resource, info = call.resource, call.info
+    create = RequestInfo("create", info.group, info.version, info.namespace, info.plural, info.name)
+    call.services.authorizer.check(call.user, create)
+    uid = obj["metadata"].get("uid")
+    if uid:
+        why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        raise conflict(resource.group, resource.plural, info.name, why)
+    ensure_identity(call, obj)
+    obj["metadata"].pop("resourceVersion", None)
+    call.warnings.extend(drop_repeated_owners(obj))
+    check_grant(call, obj)
+    made = call.store.create(
+        resource.key,
+        stored(call, obj),
+        namespace=call.namespace or None,
+        dry_run=call.dry_run,
+        tracked=True,
+        warnings=call.warnings,
+    )
+    warn(call, made, None)
+    return object_response(call, made, status=201)
