@@ -8,7 +8,7 @@ from rstore_devcluster.apiserver.http.body import Body, decode
 from rstore_devcluster.apiserver.http.errors import bad_request, conflict
 from rstore_devcluster.apiserver.http.list_options import list_options
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
-from rstore_devcluster.apiserver.http.responses import json_response, object_response, success
+from rstore_devcluster.apiserver.http.responses import json_response, list_response, object_response, success
 from rstore_devcluster.apiserver.http.typed_body import typed_object
 from rstore_devcluster.apiserver.http.write_options import delete_options
 from rstore_devcluster.apiserver.jsonobj import JsonObject, metadata_of
@@ -148,7 +148,7 @@ def delete_object(call: Call, data: bytes) -> web.Response:
 
 
 def delete_collection(call: Call, data: bytes) -> web.Response:
-    """DELETE of a collection, by selectors."""
+    """DELETE of a collection, by selectors; the answer lists the objects as they were before."""
     options = delete_options(call, data)
     resource = call.resource
     selection = list_options(call.query, watch=False)
@@ -156,7 +156,7 @@ def delete_collection(call: Call, data: bytes) -> web.Response:
     found = [
         stored for stored in call.store.peek_all(resource.key, call.namespace) if matcher is None or matcher(stored.obj)
     ]
-    deleted = [_delete(call, options, stored.namespace, stored.name)[0] for stored in found]
     metadata = {"resourceVersion": str(call.store.resource_version)}
-    body = {"kind": resource.kind_of_lists, "apiVersion": resource.api_version, "metadata": metadata, "items": deleted}
-    return json_response(body, warnings=call.warnings)
+    for item in found:
+        _delete(call, options, item.namespace, item.name)
+    return list_response(call, found, metadata)

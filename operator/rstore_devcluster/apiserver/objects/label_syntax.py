@@ -103,7 +103,7 @@ class _Parser:
         token = self._take()
         operator = _OPERATORS.get(token)
         if operator is None:
-            raise _SyntaxError(f"found '{token}', expected: in, notin, =, ==, !=, >, <")
+            raise _SyntaxError(f"found '{token}', expected: in, notin, =, ==, !=, gt, lt")
         values = self._value_list() if token in ("in", "notin") else [self._value()]
         _check_values(key, operator, values)
         return Requirement(key, operator, frozenset(values))
