@@ -140,6 +140,7 @@ async def server() -> AsyncIterator[ApiServer]:
 async def widgets(server: ApiServer) -> ApiServer:
     """A server that serves Widgets."""
     server.store.create("customresourcedefinitions.apiextensions.k8s.io", WIDGETS)
+    server.definitions.settle()
     return server
 
 

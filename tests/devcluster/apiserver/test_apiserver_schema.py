@@ -138,8 +138,10 @@ async def test_deleting_a_definition_deletes_what_it_defined(widgets: ApiServer)
     create(widgets, widget("w"))
     create(widgets, held)
     _, _ = widgets.store.delete(CRDS, None, KEY)
+    widgets.definitions.settle()
     assert [item["metadata"]["name"] for item in widgets.store.list(KEY).items] == ["held"]
     widgets.store.patch(KEY, "default", "held", {"metadata": {"finalizers": None}})
+    widgets.definitions.settle()
     assert widgets.store.find(CRDS, None, KEY) is None
     with pytest.raises(ApiError, match="could not find the requested resource"):
         widgets.store.list(KEY)
@@ -191,6 +193,7 @@ def test_unknown_cel_function_does_not_compile() -> None:
 
 async def test_an_update_is_not_held_against_what_it_does_not_touch(server: ApiServer) -> None:
     server.store.create(CRDS, WIDGETS)
+    server.definitions.settle()
     create(server, widget("w", size=9))
     crd = server.store.get(CRDS, None, KEY)
     schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -205,8 +208,10 @@ async def test_watches_end_with_the_definition_and_start_afresh(widgets: ApiServ
     watch = widgets.store.watch(KEY)
     create(widgets, widget("w"))
     widgets.store.delete(CRDS, None, KEY)
+    widgets.definitions.settle()
     assert [event.type async for event in watch] == ["ADDED", "DELETED"]
     widgets.store.create(CRDS, WIDGETS)
+    widgets.definitions.settle()
     create(widgets, widget("again"))
     event = await widgets.store.watch(KEY).next(1)
     assert event is not None

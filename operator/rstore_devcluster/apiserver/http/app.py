@@ -110,13 +110,18 @@ class App:
         resource = self._resource(info)
         headers = request.headers
         routes.check(resource, info, request.method, headers.get("Accept", ""), headers.get("Content-Type", ""))
-        call = Call(self._services, request, info, user, resource, [])
+        warnings = [resource.deprecation] if resource.deprecation else []
+        call = Call(self._services, request, info, user, resource, warnings)
         if info.subresource in ("", "status"):
             representation(call)
         data = await request.read() if request.can_read_body else b""
         if info.verb in WRITE_VERBS and not request.query.get("dryRun"):
             self._services.writes[WriteKey(user.name, info.verb, info.resource_and_sub)] += 1
-        return await self._dispatch(call, data)
+        try:
+            return await self._dispatch(call, data)
+        except ApiError as error:
+            error.warnings = tuple(dict.fromkeys((*call.warnings, *error.warnings)))
+            raise
 
     async def _dispatch(self, call: Call, data: bytes) -> web.StreamResponse:
         info = call.info

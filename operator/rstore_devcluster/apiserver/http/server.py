@@ -53,7 +53,9 @@ class ApiServer:
             history_capacity=self.options.history_capacity,
         )
         strategy.attach(self.store, self.options.service_cidr)
-        Definitions(self.store, self.registry)
+        self.definitions = Definitions(
+            self.store, self.registry, self.schemas, lambda step: asyncio.get_running_loop().call_soon(step)
+        )
         self.tokens = Tokens(self._directory / "keys")
         self.services = Services(
             self.options, self.registry, self.schemas, self.store, self.tokens, Authorizer(self.store)
@@ -85,6 +87,7 @@ class ApiServer:
     async def start(self) -> None:
         """Create the system's namespaces, and listen; raises OSError when the port is taken."""
         self._bootstrap()
+        self.definitions.start()
         application = App(self.services).application()
         self._runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=2.0)
         await self._runner.setup()

@@ -62,7 +62,8 @@ def _check_custom(resource: Resource, obj: JsonObject, body: Body) -> None:
         raise unrecognized(resource.kind, f"Object 'Kind' is missing in '{text}'", body.data)
     if api_version != resource.api_version:
         error = _other_version(resource, api_version)
-        if kind == resource.kind and api_version.rpartition("/")[0] == resource.group:
+        group, _, version = api_version.rpartition("/")
+        if kind == resource.kind and group == resource.group and version not in resource.versions:
             error.warnings = tuple(
                 f'unknown field "{name}"' for name in sorted(obj) if name not in ("apiVersion", "kind", "metadata")
             )

@@ -13,6 +13,7 @@ from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, Resource
 from rstore_devcluster.apiserver.patch.managed import Writer, track_update
 from rstore_devcluster.apiserver.schema import quantity
 from rstore_devcluster.apiserver.schema.crd import default_crd
+from rstore_devcluster.apiserver.schema.definition.life import begin_deletion
 from rstore_devcluster.apiserver.schema.definition.validate import validate_definition
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
@@ -107,6 +108,11 @@ class KindStrategy:
             complete(obj, old)
         if resource.key == "services" and old is None and self._addresses is not None:
             self._addresses.ensure(obj)
+
+    def deleting(self, resource: Resource, obj: JsonObject) -> None:
+        """A definition waits for its objects."""
+        if resource.key == _DEFINITIONS and self._store is not None:
+            begin_deletion(obj, format_time(self._store.now()))
 
     def validate(
         self,

@@ -77,6 +77,15 @@ class Objects:
                 self._histories.pop(held).finish()
                 self._floors[held] = self._counter
 
+    def read_anew(self, key: str, view: Callable[[JsonObject], None]) -> None:
+        """Change in place how the stored objects of a resource are seen; this is no write, and no version changes."""
+        objects = self._objects.get(key, {})
+        for at, stored in objects.items():
+            obj = copy_json(stored.obj)
+            view(obj)
+            if obj != stored.obj:
+                objects[at] = Stored(obj)
+
     def observe(self, key: str, callback: Callable[[Change], None]) -> None:
         """Call back synchronously after each write to a resource, before the write returns."""
         self._observers.setdefault(key, []).append(callback)

@@ -51,6 +51,12 @@ class Resource:
     columns: tuple[PrinterColumn, ...] = ()
     scale_paths: tuple[str, str, str] = (".spec.replicas", ".status.replicas", "")
     storage_version: str = ""
+    versions: tuple[str, ...] = ()
+    """All versions that the definition of a custom resource declares."""
+    terminating: bool = False
+    """Whether the definition of a custom resource is being deleted: no more objects are made then."""
+    deprecation: str = ""
+    """What requests through this version are warned of."""
     unconditional_update: bool = True
     """Whether an update without a resourceVersion is allowed."""
     create_by_update: bool = False
@@ -262,6 +268,10 @@ class Registry:
     def add(self, resource: Resource) -> None:
         """Serve a resource, or replace how it is served."""
         self._served[(resource.group, resource.version, resource.plural)] = resource
+        self.keep(resource)
+
+    def keep(self, resource: Resource) -> None:
+        """Let the store keep objects in this version, whether or not it is served."""
         if not resource.storage_version or resource.storage_version == resource.version:
             self._by_key[resource.key] = resource
         else:

@@ -20,6 +20,10 @@ class Strategy(Protocol):
         """Add in place what is nobody's: addresses and other things that the server itself fills in."""
         ...
 
+    def deleting(self, resource: Resource, obj: JsonObject) -> None:
+        """Change in place an object whose deletion is asked for, before it is marked."""
+        ...
+
     def validate(
         self,
         resource: Resource,
@@ -46,6 +50,9 @@ class PlainStrategy:
         """Nothing."""
 
     def complete(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
+        """Nothing."""
+
+    def deleting(self, resource: Resource, obj: JsonObject) -> None:
         """Nothing."""
 
     def validate(

@@ -66,6 +66,7 @@ _LIST_MAPS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("V1NodeStatus", "addresses"): (("type",), "type"),
     ("V1CustomResourceDefinitionStatus", "conditions"): (("type",), ""),
 }
+_NULLABLE = frozenset({("V1CustomResourceDefinitionStatus", "conditions")})
 _SETS = frozenset({("V1ObjectMeta", "finalizers"), ("V1NodeSpec", "podCIDRs"), ("V1Endpoint", "addresses")})
 _ATOMIC_MODELS = frozenset(
     {"V1LabelSelector", "V1NodeSelector", "V1NodeSelectorTerm", "V1ObjectFieldSelector", "V1ResourceFieldSelector"}
@@ -195,6 +196,8 @@ def _property(model: str, name: str, annotation: Any) -> JsonObject:
     if name in _QUANTITIES:
         return _quantity(annotation)
     schema = _of_annotation(annotation)
+    if (model, name) in _NULLABLE:
+        schema["nullable"] = True
     if schema.get("type") == "array":
         _merge_hints(model, name, schema)
     if (model, name) in _ATOMIC_MAPS:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, parse_time
+from rstore_devcluster.apiserver.jsonobj import JsonObject, lookup
 from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Resource
 from rstore_devcluster.apiserver.schema.definition.canonical import canonical_spec
-
-CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
+from rstore_devcluster.apiserver.schema.definition.life import (
+    TERMINATING,
+    deprecation_warning,
+    first_status,
+    has_condition,
+)
 
 
 def default_crd(obj: JsonObject, old: JsonObject | None) -> None:
-    """Defaults and status: an accepted definition is established at once."""
+    """Defaults of a definition; its stored version is noted in the status. (``definition.life`` says what follows.)"""
     spec = obj.setdefault("spec", {})
     canonical_spec(spec)
     names = spec["names"]
@@ -18,49 +22,27 @@ def default_crd(obj: JsonObject, old: JsonObject | None) -> None:
         names.setdefault("singular", names["kind"].lower())
         names.setdefault("listKind", f"{names['kind']}List")
     spec.setdefault("conversion", {"strategy": "None"})
-    finalizers = obj["metadata"].setdefault("finalizers", [])
-    if old is None and CLEANUP_FINALIZER not in finalizers:
-        finalizers.append(CLEANUP_FINALIZER)
-    if not finalizers:
-        del obj["metadata"]["finalizers"]
-    created = obj["metadata"].get("creationTimestamp")
-    status = obj.setdefault("status", {})
-    status["acceptedNames"] = dict(names)
-    stored = list(status.get("storedVersions") or [])
     stores = next((version["name"] for version in spec.get("versions") or [] if version["storage"]), None)
-    if stores is not None and stores not in stored:
-        stored.append(stores)
-    status["storedVersions"] = stored
-    if not created:
-        return
-    since = format_time(parse_time(created))
-    status["conditions"] = [
-        {
-            "type": "NamesAccepted",
-            "status": "True",
-            "lastTransitionTime": since,
-            "reason": "NoConflicts",
-            "message": "no conflicts found",
-        },
-        {
-            "type": "Established",
-            "status": "True",
-            "lastTransitionTime": since,
-            "reason": "InitialNamesAccepted",
-            "message": "the initial names have been accepted",
-        },
-    ]
+    status = obj["status"] = {**first_status(stores), **(obj.get("status") or {})}
+    changed = old is None or spec != old["spec"]
+    if stores is not None and (not status["storedVersions"] or (changed and stores not in status["storedVersions"])):
+        status["storedVersions"] = [*(status["storedVersions"] or []), stores]
 
 
 def resources_of(crd: JsonObject) -> list[Resource]:
-    """The resources a definition serves, one for each served version."""
+    """The resources a definition serves under its accepted names, one for each served version."""
+    return [_resource(crd, version) for version in crd["spec"]["versions"] if version.get("served")]
+
+
+def stored_resource(crd: JsonObject) -> Resource:
+    """The resource of the stored version, which need not be served."""
+    return next(_resource(crd, version) for version in crd["spec"]["versions"] if version.get("storage"))
+
+
+def _resource(crd: JsonObject, version: JsonObject) -> Resource:
     spec = crd["spec"]
-    names = spec["names"]
-    storage = next(version["name"] for version in spec["versions"] if version.get("storage"))
-    return [_resource(spec, names, version, storage) for version in spec["versions"] if version.get("served")]
-
-
-def _resource(spec: JsonObject, names: JsonObject, version: JsonObject, storage: str) -> Resource:
+    accepted = lookup(crd, "status", "acceptedNames") or {}
+    names = accepted if accepted.get("plural") else spec["names"]
     subresources = version.get("subresources") or {}
     scale = subresources.get("scale") or {}
     columns = tuple(
@@ -86,7 +68,7 @@ def _resource(spec: JsonObject, names: JsonObject, version: JsonObject, storage:
         subresources=frozenset(subresources),
         generation=True,
         field_labels=fields,
-        singular=names["singular"],
+        singular=names.get("singular") or "",
         list_kind=names.get("listKind") or "",
         schema=version["schema"]["openAPIV3Schema"],
         columns=columns,
@@ -95,6 +77,9 @@ def _resource(spec: JsonObject, names: JsonObject, version: JsonObject, storage:
             scale.get("statusReplicasPath") or ".status.replicas",
             scale.get("labelSelectorPath") or "",
         ),
-        storage_version=storage,
+        storage_version=next(item["name"] for item in spec["versions"] if item.get("storage")),
+        versions=tuple(item["name"] for item in spec["versions"]),
+        terminating=has_condition(crd, TERMINATING),
+        deprecation=deprecation_warning(spec, version),
         unconditional_update=False,
     )

@@ -36,8 +36,12 @@ ABSENT: Final = Absent.ABSENT
 
 
 def validate(node: Node, value: Json, path: str = "", *, root: bool = True) -> list[Cause]:
-    """Everything wrong with a value, up to a bound: its structure, and items that a list has twice."""
-    return (structure_causes(node, value, path, root=root) + list(duplicate_causes(node, value, path)))[:MAX_CAUSES]
+    """Everything wrong with a value, up to a bound: its structure, and items that a list has twice.
+
+    The metadata of a whole object (``root``) is left out.
+    """
+    listed = {name: item for name, item in value.items() if name != "metadata"} if root else value
+    return (structure_causes(node, value, path, root=root) + list(duplicate_causes(node, listed, path)))[:MAX_CAUSES]
 
 
 def structure_causes(

@@ -83,11 +83,17 @@ class Store(Objects):
             metadata["generation"] = 1
         if resource.has_status:
             obj.pop("status", None)
-        self.strategy.prepare(resource, obj, None, dry_run=dry_run)
+        if resource.terminating:
+            why = "create not allowed while custom resource definition is terminating"
+            raise forbidden(resource.group, resource.plural, name, why)
+        written = through if through is not None and through.custom else resource
+        self.strategy.prepare(written, obj, None, dry_run=dry_run)
         if not tracked:
             self.strategy.track(through or resource, obj, None, manager=manager, subresource="")
         self.strategy.complete(resource, obj, None, dry_run=dry_run)
-        self._validate(resource, obj, None, warnings=warnings)
+        self._validate(written, obj, None, warnings=warnings)
+        if written is not resource:
+            self.strategy.prepare(resource, obj, None, dry_run=dry_run)
         if version.isdecimal() and int(version) > 0:
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         if self.peek(key, space, name) is not None:
@@ -125,12 +131,15 @@ class Store(Objects):
         )
         lifecycle.carry_metadata(obj, old)
         obj = self._confine(resource, obj, old, subresource, tracked)
-        self.strategy.prepare(resource, obj, old, dry_run=dry_run)
+        written = through if through is not None and through.custom else resource
+        self.strategy.prepare(written, obj, old, dry_run=dry_run)
         if not tracked:
             self.strategy.track(through or resource, obj, old, manager=manager, subresource=subresource)
         self.strategy.complete(resource, obj, old, dry_run=dry_run)
+        self._validate(written, obj, old, subresource=subresource, warnings=warnings)
+        if written is not resource:
+            self.strategy.prepare(resource, obj, old, dry_run=dry_run)
         self._bump_generation(resource, obj, old)
-        self._validate(resource, obj, old, subresource=subresource, warnings=warnings)
         keep_times(obj, old)
         if lifecycle.deletion_ready(obj):
             return self._remove(resource, stored, obj, dry_run=dry_run)
@@ -187,6 +196,8 @@ class Store(Objects):
         stored = self._find(resource, namespace or "", name)
         obj = copy_json(stored.obj)
         options = DeleteOptions(grace_period_seconds, propagation_policy, preconditions, dry_run)
+        lifecycle.check_preconditions(resource, obj, preconditions)
+        self.strategy.deleting(resource, obj)
         if lifecycle.mark_deleted(resource, obj, options, self._clock()):
             return self._remove(resource, stored, obj, dry_run=dry_run), True
         return self._commit(resource, stored, obj, dry_run=dry_run), False
@@ -222,6 +233,8 @@ class Store(Objects):
             obj["spec"] = copy_json(old.get("spec") or {})
         if subresource == "status":
             kept: JsonObject = copy_json(old)
+            if not resource.custom:
+                kept["metadata"] = obj["metadata"]
             if tracked:
                 kept["metadata"]["managedFields"] = obj["metadata"].get("managedFields") or []
             if "status" in obj:
