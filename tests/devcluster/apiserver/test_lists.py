@@ -61,7 +61,7 @@ POD: dict[str, Any] = {"metadata": {"name": "p", "namespace": "n"}, "spec": {"no
     ("kind", "selector", "selected"),
     [
         ("pods", "spec.host=one", True),
-        ("pods", "spec.hostNetwork=false,status.phase=", True),
+        ("pods", "spec.hostNetwork=false,status.phase=,status.podIPs=", True),
         ("pods", r"metadata.name=p\,q", False),
         ("pods", "metadata.name==p,,metadata.namespace!=m", True),
         ("pods", "metadata.name=p=q", None),

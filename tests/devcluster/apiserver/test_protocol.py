@@ -44,9 +44,9 @@ def test_what_cannot_be_sent_is_refused(header: str) -> None:
 
 
 def test_a_watch_is_not_sent_as_yaml() -> None:
-    assert accepted_stream("application/yaml,application/json;stream=watch").media_type == "application/json"
+    assert accepted_stream("application/json;stream=watch,application/yaml").media_type == "application/json"
     with pytest.raises(ApiError, match="stream=watch"):
-        accepted_stream("application/yaml")
+        accepted_stream("application/yaml,application/json")
 
 
 def test_yaml_quotes_as_a_real_server_does() -> None:

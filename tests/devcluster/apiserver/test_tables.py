@@ -79,3 +79,11 @@ def test_several_values_stand_beside_each_other() -> None:
 def test_the_cells_of_built_in_kinds(key: str, obj: dict[str, Any], cells: list[Any]) -> None:
     metadata = {"name": "a", "creationTimestamp": "2024-01-01T00:00:00Z", **obj.get("metadata", {})}
     assert row(Registry().by_key(key), {**obj, "metadata": metadata}) == cells
+
+
+@pytest.mark.parametrize("resource", Registry().all(), ids=lambda resource: resource.key)
+def test_a_bookmark_is_a_row_of_an_empty_object(resource: Resource) -> None:
+    bookmark = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": {"resourceVersion": "7"}}
+    shown = table(resource, [bookmark], NOW)
+    assert len(shown["rows"][0]["cells"]) == len(shown["columnDefinitions"])
+    assert shown["rows"][0]["object"]["metadata"] == {"resourceVersion": "7"}

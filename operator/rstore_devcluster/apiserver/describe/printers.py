@@ -47,7 +47,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 def shown_name(obj: JsonObject) -> str:
     """An object's name; the default class says that it is."""
-    name = str(obj["metadata"]["name"])
+    name = str(obj["metadata"].get("name", ""))
     default = obj.get("kind") == "StorageClass" and lookup(obj, "metadata", "annotations", _DEFAULT_CLASS) == "true"
     return f"{name} (default)" if default else name
 
@@ -215,7 +215,7 @@ def _event(obj: JsonObject, now: datetime) -> list[Json]:
         message,
         age(first, now),
         int(count),
-        obj["metadata"]["name"],
+        obj["metadata"].get("name", ""),
     ]
 
 

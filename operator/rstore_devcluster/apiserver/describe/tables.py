@@ -60,7 +60,7 @@ def _custom(declared: tuple[PrinterColumn, ...]) -> Printer:
     columns += [_column(item.name, item.type, item.format, _help(item), item.priority) for item in shown]
 
     def cells(obj: JsonObject, now: datetime) -> list[Json]:
-        return [obj["metadata"]["name"], *(_cell(item, obj, now) for item in shown)]
+        return [shown_name(obj), *(_cell(item, obj, now) for item in shown)]
 
     return Printer(tuple(columns), cells)
 

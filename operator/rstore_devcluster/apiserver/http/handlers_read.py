@@ -194,10 +194,9 @@ class _Lines:
         if form in (Form.METADATA, Form.METADATA_LIST):
             return _encode(partial_metadata(stored.obj, api_version))
         if form is Form.TABLE:
-            bookmark = event.type == BOOKMARK
             metadata = {"resourceVersion": stored.obj["metadata"]["resourceVersion"]}
             include = included(self._call)
-            objects = [] if bookmark else [table_row(self._call, stored.obj)]
+            objects = [table_row(self._call, stored.obj)]
             value = table(
                 resource,
                 objects,
@@ -207,8 +206,6 @@ class _Lines:
                 headers=self._headers,
                 api_version=api_version,
             )
-            if bookmark:
-                value["rows"] = [{"cells": [], "object": partial_metadata(stored.obj, api_version)}]
             self._headers = False
             return _encode(value)
         if resource is EVENTS_V1 or stored.obj.get("apiVersion") != resource.api_version:

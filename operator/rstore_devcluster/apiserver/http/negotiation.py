@@ -52,10 +52,9 @@ def accepted(header: str) -> Representation:
 
 
 def accepted_stream(header: str) -> Representation:
-    """The same for a watch, which is not served as YAML."""
-    clauses = [clause for clause in _clauses(header) if clause.media_type != YAML]
-    representation = _first(clauses, transform=True)
-    if representation is None or not clauses:
+    """The same for a watch; one that would best be YAML is refused."""
+    representation = _first(_clauses(header), transform=True)
+    if representation is None or representation.media_type == YAML:
         listed = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
         raise not_acceptable(f"only the following media types are accepted: {listed}")
     return representation

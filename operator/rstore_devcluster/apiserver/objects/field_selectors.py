@@ -103,6 +103,11 @@ def _paths(*paths: str) -> dict[str, Value]:
     return {path: _at(path) for path in paths}
 
 
+def _nothing(_obj: JsonObject) -> str:
+    """A field that may be named but is never filled in."""
+    return ""
+
+
 def _event_source(obj: JsonObject) -> str:
     return _text(lookup(obj, "source", "component")) or _text(obj.get("reportingComponent"))
 
@@ -117,6 +122,7 @@ _FIELDS: Mapping[tuple[str, str], Mapping[str, Value]] = {
         **_paths("spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName"),
         **_paths("status.phase", "status.podIP", "status.nominatedNodeName"),
         "spec.host": _at("spec.nodeName"),
+        "status.podIPs": _nothing,
         "spec.hostNetwork": _flag("spec.hostNetwork"),
     },
     ("", "services"): {**_EVERY, **_paths("spec.clusterIP", "spec.type")},
