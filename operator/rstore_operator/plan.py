@@ -45,6 +45,7 @@ from rstore_operator.planning.truth import Truth, read_truth
 from rstore_operator.planning.without_lease import no_lease_message
 from rstore_operator.planning.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
 from rstore_operator.resource.commands import Commands, read_commands, unknown_annotations
+from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import (
     DEFAULT_CERTIFICATE_SETTINGS,
     CertificateSettings,
@@ -81,8 +82,8 @@ class PlanInput:
     image: ReplicaImage
     fresh_store_id: str
     settled: Settled
-    managers: Mapping[str, str] = field(default_factory=dict)
-    """The field manager that set each annotation, where that is known."""
+    setters: Mapping[str, Setter] = field(default_factory=dict)
+    """Who set each annotation, where that is known."""
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
     failures: tuple[str, ...] = ()
     stop_sent_at: datetime | None = None
@@ -137,8 +138,10 @@ class _Planner:
             self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
-        self.asked = read_commands(given.annotations)
-        self.repeats: Repeats = without_repeats(self.asked, given.managers, self.before)
+        asked = read_commands(given.annotations)
+        self.repeats: Repeats = without_repeats(
+            asked, given.setters, self.before, epoch=self.truth.epoch, now=given.now
+        )
         self.checked: Checked = check(self.repeats.commands, self.regions, self.truth, self.before.failover)
         self.commands: Commands = self.checked.commands
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
@@ -194,13 +197,13 @@ class _Planner:
             self.repeats.answered,
             self.repeats.commands,
             removal,
-            self.given.managers,
+            self.given.setters,
             reply.rejected,
             epoch=self.truth.epoch,
             now=self.given.now,
         )
         answers = [*reply.notices, *self.repeats.notices]
-        if is_told(self.before, self.repeats.commands, self.given.managers, reply.rejected):
+        if is_told(self.before, self.repeats.commands, self.given.setters, reply.rejected):
             answers = [notice for notice in answers if not notice.warning]
         if removal:
             actions.append(RemoveAnnotations(removal))

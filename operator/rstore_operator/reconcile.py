@@ -23,7 +23,7 @@ from rstore_operator.planning.failed import CANNOT_WATCH, PLANNING_FAILED, undec
 from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
-from rstore_operator.resource.managers import annotation_managers
+from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import StoreStatus, WitnessLease
@@ -229,7 +229,7 @@ class Reconciler:
                 certificates=self._certificates,
                 fresh_store_id=self._store_id(),
                 settled=self._view.settled,
-                managers=annotation_managers(meta),
+                setters=annotation_setters(meta),
                 failures=self._failures,
                 stop_sent_at=self._stop_sent_at(status),
                 clock_seconds=self._clock(),

@@ -2,24 +2,32 @@
 
 A tool that applies a manifest with ``failover-to`` in it puts the annotation back each time the operator has taken it
 off. Such a command is done again only when its value has changed, or when somebody has asked for another primary since.
-Who uses kubectl or rstore means it each time. Field managers tell the two apart.
+Field managers tell who applies manifests. Others are taken to do so, too, once they have put back a command that was
+done and had nothing left to do, until they have been quiet for a while. Our command line is meant each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rstore_operator.planning.actions import Notice
 from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands, shown
-from rstore_operator.resource.managers import is_repeated_by_machine
+from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.state import Answered, Outcome, Receipt, StoreStatus, Trigger
 
 DONE = "Done"
 _FINAL = frozenset({DONE, "AlreadyPrimary", "NothingToAbort", "TooLateToAbort"})
 """Answers after which the same command is not done again; what was refused may be possible later."""
+_MOOT = "AlreadyPrimary"
+"""The answer to a command that has nothing left to do."""
+_MAX_ANSWERED = 8
+_QUIET = timedelta(minutes=10)
+"""A command that was put back needlessly, and then not for so long, is a new wish."""
+_SEEN_EVERY = timedelta(seconds=60)
+"""How exactly it is remembered when it was seen last."""
 _ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
 _PARTS = (names.FAILOVER_MODE, names.ACCEPT_DATA_LOSS)
 
@@ -47,21 +55,28 @@ def requests_of(commands: Commands) -> dict[str, str]:
     return {request: value[: Answered.MAX_VALUE] for request, value in found.items()}
 
 
-def without_repeats(commands: Commands, managers: Mapping[str, str], status: StoreStatus) -> Repeats:
-    """Take out the commands that have been done for the same machine before."""
+def without_repeats(
+    commands: Commands, setters: Mapping[str, Setter], status: StoreStatus, *, epoch: int, now: datetime
+) -> Repeats:
+    """Take out the commands that have been done before, and were put back by something that keeps applying them."""
     removed: dict[str, str] = {}
     notices = []
-    answered = {one.request: one for one in status.answered}
+    answered = {(one.request, one.manager): one for one in status.answered}
     for request, value in requests_of(commands).items():
-        known = answered.get(request)
-        if known is None or known.value != value or known.answer not in _FINAL:
+        setter = setters.get(request)
+        known = answered.get((request, setter.manager)) if setter is not None else None
+        if setter is None or known is None or known.value != value or known.answer not in _FINAL:
             continue
-        if not is_repeated_by_machine(managers.get(request)) or _moved_since(known, status.history):
+        if not _is_kept(known, setter, now) or _moved_since(known, status.history):
             continue
         removed |= _annotations(commands, request)
-        if not known.repeated:
-            answered[request] = replace(known, repeated=True)
-            notices.append(Notice("RepeatedRequest", _message(request, known, managers[request])))
+        moved = epoch > known.epoch and status.failover is None
+        if not known.repeated or moved:
+            notices.append(Notice("RepeatedRequest", _message(request, known)))
+        if not known.repeated or moved or now - known.at > _SEEN_EVERY:
+            answered[request, setter.manager] = replace(
+                known, repeated=True, at=now, epoch=epoch if moved else known.epoch
+            )
     return Repeats(_without(commands, removed), removed, tuple(answered.values()), tuple(notices))
 
 
@@ -69,37 +84,49 @@ def remember(
     answered: tuple[Answered, ...],
     commands: Commands,
     removed: Mapping[str, str],
-    managers: Mapping[str, str],
+    setters: Mapping[str, Setter],
     rejected: tuple[str, str] | None,
     *,
     epoch: int,
     now: datetime,
 ) -> tuple[Answered, ...]:
     """Add the answers to requests that are being taken off: ``rejected`` is why, where one was refused."""
-    known = {one.request: one for one in answered}
+    known = {(one.request, one.manager): one for one in answered}
     for request, value in requests_of(commands).items():
-        if request not in removed or not is_repeated_by_machine(managers.get(request)):
+        setter = setters.get(request)
+        if request not in removed or setter is None or setter.is_person:
             continue
+        key = (request, setter.manager)
         answer = rejected[0] if rejected is not None and request != names.FAILOVER_DRY_RUN else DONE
-        before = known.get(request)
-        if before is None or (before.value, before.answer, before.epoch) != (value, answer, epoch):
-            known[request] = Answered(request, value, answer, epoch, now)
-    return tuple(known.values())
+        before = known.get(key)
+        again = before is not None and before.value == value and before.answer in _FINAL
+        repeated = again and answer == _MOOT
+        if before is None or repeated or (before.value, before.answer, before.epoch) != (value, answer, epoch):
+            known[key] = Answered(request, setter.manager, value, answer, epoch, now, repeated=repeated)
+    newest = sorted(known.values(), key=lambda one: one.at)[-_MAX_ANSWERED:]
+    return tuple(one for one in known.values() if one in newest)
 
 
 def is_told(
-    status: StoreStatus, commands: Commands, managers: Mapping[str, str], rejected: tuple[str, str] | None
+    status: StoreStatus, commands: Commands, setters: Mapping[str, Setter], rejected: tuple[str, str] | None
 ) -> bool:
-    """Whether that refusal was the answer to the same request of the same machine the last time."""
+    """Whether that refusal was the answer to the same request of a manifest the last time."""
     if rejected is None:
         return False
-    known = {one.request: one for one in status.answered}
+    known = {(one.request, one.manager, one.value, one.answer) for one in status.answered}
     return any(
-        request in known
-        and (known[request].value, known[request].answer) == (value, rejected[0])
-        and is_repeated_by_machine(managers.get(request))
+        request in setters
+        and setters[request].applies_manifests
+        and (request, setters[request].manager, value, rejected[0]) in known
         for request, value in requests_of(commands).items()
     )
+
+
+def _is_kept(known: Answered, setter: Setter, now: datetime) -> bool:
+    """Whether something keeps putting that command back."""
+    if setter.is_person:
+        return False
+    return setter.applies_manifests or (known.repeated and now - known.at < _QUIET)
 
 
 def _moved_since(known: Answered, history: tuple[Receipt, ...]) -> bool:
@@ -137,9 +164,9 @@ def _without(commands: Commands, removed: Mapping[str, str]) -> Commands:
     return replace(commands, **{fields[name]: None for name in removed})
 
 
-def _message(request: str, known: Answered, manager: str) -> str:
+def _message(request: str, known: Answered) -> str:
     short = request.rpartition("/")[2]
     return (
         f"{short}: {shown(known.value)} was answered in epoch {known.epoch} ({known.answer}), and is not done again "
-        f"each time {manager} applies it; take it out of what is applied, and ask by kubectl annotate or rstore"
+        f"each time {known.manager} applies it; take it out of what is applied, and ask by kubectl annotate or rstore"
     )

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-BY_HAND = frozenset({"kubectl-annotate", "kubectl-edit", "kubectl-patch", "rstore-cli"})
-"""Field managers behind which somebody sits; all others apply manifests, again and again."""
+COMMAND_LINE = "rstore-cli"
+"""The field manager of our own command line."""
+_APPLIERS = re.compile("apply|argo|flux|kustomize|helm|terraform|pulumi|ansible|fleet|replace", re.IGNORECASE)
+"""In the names of those that apply manifests without server-side apply."""
 
 
-def annotation_managers(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The field manager of each annotation that has one, the latest where there are several."""
-    latest: dict[str, tuple[str, str]] = {}
+@dataclass(frozen=True)
+class Setter:
+    """A field manager, and whether it writes by server-side apply."""
+
+    manager: str
+    by_apply: bool = False
+
+    @property
+    def applies_manifests(self) -> bool:
+        """Whether what it sets is part of a manifest, and so is set again and again."""
+        return self.manager != COMMAND_LINE and (self.by_apply or _APPLIERS.search(self.manager) is not None)
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is certain that somebody asks each time."""
+        return self.manager == COMMAND_LINE
+
+
+def annotation_setters(metadata: Mapping[str, Any]) -> dict[str, Setter]:
+    """Who set each annotation, as far as that is recorded; the latest where there are several."""
+    latest: dict[str, tuple[str, Setter]] = {}
     for entry in metadata.get("managedFields") or ():
         fields = (entry.get("fieldsV1") or {}).get("f:metadata", {})
         annotations = fields.get("f:annotations", {}) if isinstance(fields, Mapping) else {}
-        stamp = (str(entry.get("time") or ""), str(entry.get("manager") or ""))
+        setter = Setter(str(entry.get("manager") or ""), entry.get("operation") == "Apply")
+        stamp = str(entry.get("time") or "")
         for name in annotations:
             key = name.removeprefix("f:")
-            latest[key] = max(latest.get(key, ("", "")), stamp)
-    return {key: manager for key, (_, manager) in latest.items() if manager}
-
-
-def is_repeated_by_machine(manager: str | None) -> bool:
-    """Whether the annotation is part of a manifest that something keeps applying."""
-    return bool(manager) and manager not in BY_HAND
+            if key not in latest or latest[key][0] <= stamp:
+                latest[key] = (stamp, setter)
+    return {key: setter for key, (_, setter) in latest.items() if setter.manager}

@@ -223,6 +223,8 @@ class Answered:
 
     request: str
     """The annotation."""
+    manager: str
+    """The field manager that set it."""
     value: str
     answer: str
     """In one word."""

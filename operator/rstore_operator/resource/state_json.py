@@ -76,6 +76,7 @@ def _answered_to_json(answered: Answered) -> dict[str, Any]:
     return _without_empty(
         {
             "request": answered.request,
+            "manager": answered.manager,
             "value": answered.value,
             "answer": answered.answer,
             "epoch": answered.epoch,
@@ -88,6 +89,7 @@ def _answered_to_json(answered: Answered) -> dict[str, Any]:
 def _answered_from_json(data: Mapping[str, Any]) -> Answered:
     return Answered(
         _text(data, "request"),
+        _text(data, "manager"),
         _text(data, "value"),
         _text(data, "answer"),
         _whole(data, "epoch"),

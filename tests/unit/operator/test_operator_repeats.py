@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from rstore_operator.resource.commands import (
     FAILOVER_MODE,
     FAILOVER_TO,
 )
-from rstore_operator.resource.managers import annotation_managers
+from rstore_operator.resource.managers import Setter, annotation_setters
 from unit.operator.test_operator_crd import STATUS, problems_of
 from unit.operator.test_operator_plan import condition, fresh, reasons
 from unit.operator.world import World
@@ -24,7 +25,10 @@ def apply(world: World, manager: str = TOOL, **wanted: str) -> None:
     for name, value in wanted.items():
         key = f"replicatedstore.io/{name.replace('_', '-')}"
         world.annotations[key] = value
-        world.managers[key] = manager
+        if manager:
+            world.setters[key] = Setter(manager, by_apply=manager == "kubectl")
+        else:
+            world.setters.pop(key, None)
 
 
 def again(world: World, times: int = 5, **wanted: str) -> tuple[int, int]:
@@ -59,6 +63,7 @@ def test_a_switchover_that_is_applied_again_is_done_once() -> None:
     assert reasons(world).count("RepeatedRequest") == 1
     assert problems_of(world.status, STATUS) == []
     automatic_failover(world, "ap-south")
+    assert again(world, failover_to="eu-west") == (1, 1), "told that it does not move the primary back"
     assert again(world, failover_to="eu-west") == (0, 0)
     assert (world.status["primaryRegion"], world.status["epoch"]) == ("ap-south", epoch + 1)
 
@@ -84,15 +89,52 @@ def test_what_is_remembered_outlives_the_operator() -> None:
     assert world.status["primaryRegion"] == "ap-south"
 
 
-@pytest.mark.parametrize("manager", ["kubectl-annotate", "kubectl-edit", "kubectl-patch", "rstore-cli", ""])
+@pytest.mark.parametrize("manager", ["kubectl-annotate", "kubectl-edit", "kubectl-patch", "rstore-cli", "curl", ""])
 def test_whoever_asks_by_hand_means_it_each_time(manager: str) -> None:
     world = fresh()
-    apply(world, failover_to="eu-west")
+    apply(world, manager, failover_to="eu-west")
     world.settle()
     automatic_failover(world, "ap-south")
     apply(world, manager, failover_to="eu-west")
     world.settle()
     assert world.status["primaryRegion"] == "eu-west"
+
+
+@pytest.mark.parametrize("manager", ["kubectl", "kubectl-client-side-apply", "kustomize-controller", "Helm"])
+def test_whatever_applies_manifests_is_known_from_the_first_time_on(manager: str) -> None:
+    world = fresh()
+    apply(world, manager, failover_to="eu-west")
+    world.settle()
+    automatic_failover(world, "ap-south")
+    world.now += timedelta(days=1)
+    apply(world, manager, failover_to="eu-west")
+    world.settle()
+    assert world.status["primaryRegion"] == "ap-south"
+    assert reasons(world)[-1] == "RepeatedRequest"
+
+
+def test_any_other_that_puts_back_what_is_done_is_taken_for_a_machine_until_it_is_quiet() -> None:
+    world = fresh()
+    for _ in range(30):
+        apply(world, PERSON, failover_to="eu-west")
+        world.settle()
+        world.now += timedelta(seconds=10)
+    assert reasons(world).count("AlreadyPrimary") == 1
+    automatic_failover(world, "ap-south")
+    for _ in range(100):
+        apply(world, PERSON, failover_to="eu-west")
+        world.settle()
+        world.now += timedelta(seconds=10)
+    assert world.status["primaryRegion"] == "ap-south"
+    assert reasons(world).count("RepeatedRequest") == 1, "told when it would have moved the primary"
+    apply(world, "rstore-cli", failover_to="eu-west")
+    world.settle()
+    assert world.status["primaryRegion"] == "eu-west", "our command line is meant each time"
+    automatic_failover(world, "ap-south")
+    world.now += timedelta(minutes=11)
+    apply(world, PERSON, failover_to="eu-west")
+    world.settle()
+    assert world.status["primaryRegion"] == "eu-west", "it was quiet for a while"
 
 
 def test_another_value_is_a_new_wish_and_so_is_the_first_one_after_it() -> None:
@@ -181,8 +223,11 @@ def test_who_set_an_annotation() -> None:
         {"manager": "x", "fieldsV1": {"f:spec": {}}},
         {"manager": "y"},
     ]
-    found = annotation_managers({"managedFields": entries})
-    assert (found[FAILOVER_TO], found[FAILOVER_MODE]) == ("kubectl-annotate", "argocd")
-    assert annotation_managers({}) == {}
+    found = annotation_setters({"managedFields": entries})
+    assert (found[FAILOVER_TO].manager, found[FAILOVER_MODE].manager) == ("kubectl-annotate", "argocd")
+    assert not found[FAILOVER_TO].by_apply
+    applied = {**field("any", "2026-01-01T00:00:01Z", FAILOVER_TO), "operation": "Apply"}
+    assert annotation_setters({"managedFields": [applied]})[FAILOVER_TO].applies_manifests
+    assert annotation_setters({}) == {}
     assert FAILOVER_DRY_RUN not in found
     assert ABORT_FAILOVER not in found

@@ -29,6 +29,7 @@ from rstore_operator.planning.actions import (
 from rstore_operator.planning.certificates import authority_manifest, replaced_notice
 from rstore_operator.planning.not_connected import Since, without_stream
 from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
+from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json
 
@@ -99,7 +100,7 @@ class World:
         self.children: dict = {}
         self.foreign: dict = {}
         self.orphans: dict = {}
-        self.managers: dict[str, str] = {}
+        self.setters: dict[str, Setter] = {}
         self.settled: dict = {}
         self.regions: dict[str, FakeRegion] = {}
         self.now = START
@@ -192,7 +193,7 @@ class World:
                 image=ReplicaImage("replica:1"),
                 fresh_store_id=f"store-{self.ids}",
                 settled=self.settled,
-                managers=dict(self.managers),
+                setters=dict(self.setters),
                 known_problems=None if self.compare_objects else (),
             )
         )
