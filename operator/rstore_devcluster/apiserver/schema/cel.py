@@ -1,4 +1,4 @@
-"""CEL validation rules of CRDs (``x-kubernetes-validations``): compiled once, checked for unknown functions."""
+"""CEL validation rules of CRDs (``x-kubernetes-validations``), evaluated for objects."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import celpy
-import lark
-from celpy.evaluation import CELEvalError
-
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-from rstore_devcluster.apiserver.schema.cel_functions import FUNCTIONS, MACROS
 from rstore_devcluster.apiserver.schema.cel_values import to_cel
+from rstore_devcluster.apiserver.schema.expressions import ast
+from rstore_devcluster.apiserver.schema.expressions.evaluate import evaluate
+from rstore_devcluster.apiserver.schema.expressions.values import EvaluationError, Optional
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.structural import (
     ABSENT,
@@ -27,15 +25,9 @@ from rstore_devcluster.apiserver.schema.structural import (
     shown,
 )
 
-_BUILTIN = frozenset(
-    {"size", "int", "uint", "double", "string", "bytes", "bool", "type", "dyn", "timestamp", "duration"}
-    | {"contains", "startsWith", "endsWith", "matches", "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear"}
-    | {"getFullYear", "getHours", "getMilliseconds", "getMinutes", "getMonth", "getSeconds"}
-)
-
 
 class CelError(Exception):
-    """An expression cannot be compiled, or uses what this server does not have."""
+    """An expression cannot be compiled, or its evaluation fails."""
 
 
 @dataclass(frozen=True)
@@ -43,45 +35,25 @@ class Program:
     """A compiled expression."""
 
     source: str
-    runner: Any
+    expression: ast.Expr
     uses_old: bool
-    tree: lark.Tree[Any]
 
     def evaluate(self, values: dict[str, Any]) -> Any:
         """The value; raises CelError when evaluation fails."""
         try:
-            return self.runner.evaluate(values)
-        except CELEvalError as error:
-            inner = error.args[2] if len(error.args) > 2 else ()
-            text = str(inner[0] if inner else error.args[0] if error.args else error)
-            raise CelError(text) from None
+            return evaluate(self.expression, values)
+        except EvaluationError as error:
+            raise CelError(error.text) from None
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def compile_expression(source: str) -> Program:
-    """Compile; raises CelError for bad syntax and for functions that are not known."""
-    environment = celpy.Environment()
+    """Compile; raises CelError for bad syntax. (Types and functions were checked when the rule was defined.)"""
     try:
-        tree = environment.compile(source)
-    except celpy.CELParseError as error:
-        raise CelError(f"compilation failed: {str(error).splitlines()[0]}") from None
-    unknown = _functions(tree) - _BUILTIN - MACROS - frozenset(FUNCTIONS)
-    if unknown:
-        listed = ", ".join(sorted(unknown))
-        raise CelError(f"compilation failed: undeclared reference to {listed!r}: this server does not have it")
-    names = {str(token) for token in tree.scan_values(lambda token: isinstance(token, lark.Token))}
-    runner = environment.program(tree, functions=dict(FUNCTIONS))
-    return Program(source, runner, "oldSelf" in names, tree)
-
-
-def _functions(tree: lark.Tree[Any]) -> set[str]:
-    called = set()
-    for node in tree.iter_subtrees():
-        if node.data == "ident_arg":
-            called.add(str(node.children[0]))
-        elif node.data == "member_dot_arg":
-            called.add(str(node.children[1]))
-    return called
+        expression = ast.parse(source)
+    except ast.ExpressionSyntaxError as error:
+        raise CelError(f"compilation failed: {error}") from None
+    return Program(source, expression, "oldSelf" in ast.names(expression))
 
 
 @dataclass
@@ -123,7 +95,7 @@ def _check(findings: Findings, node: Node, value: Json, old: Json | Absent, path
             values["oldSelf"] = to_cel(node, old, root=root)
         unchanged = old is not ABSENT and same(value, old)
         for rule in rules:
-            cause = _check_rule(rule, values, value, path)
+            cause = _check_rule(rule, values, value, path, kind=node.type)
             if cause is not None:
                 warns = unchanged and not compile_expression(rule["rule"]).uses_old
                 (findings.warned if warns else findings.refused).append(cause)
@@ -139,18 +111,21 @@ def _check(findings: Findings, node: Node, value: Json, old: Json | Absent, path
             _check(findings, node.items, item, earlier_item(node, item, old), f"{path}[{index}]")
 
 
-def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str) -> Cause | None:
+def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str, *, kind: str) -> Cause | None:
+    """What a rule finds wrong with a value; ``kind`` is the type that the schema gives it."""
     program = compile_expression(rule["rule"])
     if program.uses_old and "oldSelf" not in values and not rule.get("optionalOldSelf"):
         return None
+    if rule.get("optionalOldSelf"):
+        values = {**values, "oldSelf": Optional((values["oldSelf"],) if "oldSelf" in values else ())}
     reason = rule.get("reason") or "FieldValueInvalid"
     at = f"{path}{_field_path(rule.get('fieldPath') or '')}".removeprefix(".") or NOWHERE
     try:
-        if bool(program.evaluate(values)):
+        if program.evaluate(values) is True:
             return None
-        message = _message(rule, values)
     except CelError as error:
-        message = f"rule: {rule['rule']}: {error}"
+        return Cause(path or NOWHERE, f"Invalid value: {shown(kind)}: {_failed(str(error), rule)}")
+    message = _message(rule, values)
     scalar = not isinstance(value, (dict, list))
     if reason == "FieldValueDuplicate":
         return Cause(at, f"Duplicate value: {shown(value)}" if scalar else "Duplicate value", reason)
@@ -158,6 +133,15 @@ def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str
     if lead is None:
         lead = f"Invalid value: {shown(value)}" if scalar else "Invalid value"
     return Cause(at, f"{lead}: {message}", reason)
+
+
+def _failed(error: str, rule: JsonObject) -> str:
+    """Why a rule that ended in an error counts as broken."""
+    shown_rule = str(rule.get("message") or rule["rule"]).strip()
+    if error.startswith("no such overload"):
+        why = "call arguments did not match a supported operator, function or macro signature for rule"
+        return f"'{error}': {why}: {shown_rule}"
+    return f"{error} evaluating rule: {shown_rule}"
 
 
 def _field_path(text: str) -> str:

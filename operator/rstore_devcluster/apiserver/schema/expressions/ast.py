@@ -6,8 +6,9 @@ functions with the names that the CEL specification gives them, such as ``_&&_``
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from celpy.evaluation import celbytes, celstr
 
 ACCUMULATOR = "@result"
 NOT_STRICTLY_FALSE = "@not_strictly_false"
+MAP_INSERT = "cel.@mapInsert"
+Position = tuple[int, int]
 _RELATIONS = {
     "relation_lt": "_<_",
     "relation_le": "_<=_",
@@ -107,17 +110,34 @@ class Comprehension(Expr):
     second_variable: str | None = None
 
 
-@functools.lru_cache(maxsize=1024)
-def parse(source: str) -> tuple[Expr, lark.Tree[Any]]:
-    """The tree of an expression, and the parser's own for the evaluator; raises ExpressionSyntaxError."""
+@functools.lru_cache(maxsize=4096)
+def parse(source: str) -> Expr:
+    """The tree of an expression; raises ExpressionSyntaxError."""
     try:
-        tree = celpy.Environment().compile(source)
+        return _lower(celpy.Environment().compile(source))
     except celpy.CELParseError as error:
         line, column = getattr(error, "line", None) or 1, getattr(error, "column", None) or 1
         lines = source.splitlines() or [""]
         shown = lines[min(line, len(lines)) - 1]
         raise ExpressionSyntaxError(f"ERROR: <input>:{line}:{max(column, 1)}: Syntax error\n | {shown}") from None
-    return _lower(tree), tree
+
+
+def names(expression: Expr) -> set[str]:
+    """All names that stand alone in an expression."""
+    inside = (getattr(expression, field.name) for field in dataclasses.fields(expression))
+    found = {expression.name} if isinstance(expression, Ident) else set()
+    for value in inside:
+        for part in _flat(value):
+            found |= names(part)
+    return found
+
+
+def _flat(value: object) -> Iterator[Expr]:
+    if isinstance(value, Expr):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _flat(item)
 
 
 def problem(source: str, at: Expr, text: str) -> str:
@@ -149,7 +169,7 @@ def _arguments(children: list[Any]) -> tuple[Expr, ...]:
     return tuple(_lower(child) for child in children[0].children)
 
 
-def _literal(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+def _literal(tree: lark.Tree[Any], at: Position) -> Expr:
     token: Any = tree.children[0]
     text = str(token)
     if token.type == "INT_LIT":
@@ -167,7 +187,7 @@ def _literal(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
     return Literal(*at, str(celstr(token)))
 
 
-def _method(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+def _method(tree: lark.Tree[Any], at: Position) -> Expr:
     target, name, *rest = tree.children
     lowered, args = _lower(target), _arguments(rest)
     macro = _MACROS.get((str(name), len(args)))
@@ -176,7 +196,7 @@ def _method(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
     return Call(*at, str(name), args, lowered)
 
 
-def _function(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+def _function(tree: lark.Tree[Any], at: Position) -> Expr:
     name, *rest = tree.children
     args = _arguments(rest)
     if str(name) == "has" and len(args) == 1:
@@ -186,18 +206,18 @@ def _function(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
     return Call(*at, str(name), args)
 
 
-def _map(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+def _map(tree: lark.Tree[Any], at: Position) -> Expr:
     parts = [_lower(child) for child in tree.children[0].children] if tree.children else []
     return MapLiteral(*at, tuple(zip(parts[::2], parts[1::2], strict=True)))
 
 
-def _object(tree: lark.Tree[Any], at: tuple[int, int]) -> Expr:
+def _object(tree: lark.Tree[Any], at: Position) -> Expr:
     del tree
     text = "undeclared reference to a message type (in container '')"
     raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: {text}")
 
 
-_MEMBERS: dict[str, Callable[[lark.Tree[Any], tuple[int, int]], Expr]] = {
+_MEMBERS: dict[str, Callable[[lark.Tree[Any], Position], Expr]] = {
     "literal": _literal,
     "ident": lambda tree, at: Ident(*at, str(tree.children[0])),
     "dot_ident": lambda tree, at: Ident(*at, str(tree.children[0])),
@@ -212,46 +232,65 @@ _MEMBERS: dict[str, Callable[[lark.Tree[Any], tuple[int, int]], Expr]] = {
 }
 
 
-def _variable(at: tuple[int, int], args: tuple[Expr, ...]) -> str:
+def _variable(at: Position, args: tuple[Expr, ...]) -> str:
     if not isinstance(args[0], Ident):
         raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: argument must be a simple name")
     return args[0].name
 
 
-def _loop(at: tuple[int, int], over: Expr, args: tuple[Expr, ...], start: Expr, condition: Expr, step: Expr) -> Expr:
-    return Comprehension(*at, _variable(at, args), over, start, condition, step, Ident(*at, ACCUMULATOR))
+def _loop(at: Position, over: Expr, names: tuple[Expr, ...], start: Expr, condition: Expr, step: Expr) -> Comprehension:
+    """A loop that gives what it carried along; with two names for indexes or keys, and for values."""
+    second = _variable(at, names[1:]) if len(names) > 1 else None
+    result = Ident(*at, ACCUMULATOR)
+    return Comprehension(*at, _variable(at, names), over, start, condition, step, result, second)
 
 
-def _all(at: tuple[int, int], over: Expr, args: tuple[Expr, ...]) -> Expr:
+def _all(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
     condition = Call(*at, NOT_STRICTLY_FALSE, (Ident(*at, ACCUMULATOR),))
-    return _loop(at, over, args, Literal(*at, True), condition, Call(*at, "_&&_", (Ident(*at, ACCUMULATOR), args[1])))
+    step = Call(*at, "_&&_", (Ident(*at, ACCUMULATOR), args[-1]))
+    return _loop(at, over, args[:-1], Literal(*at, True), condition, step)
 
 
-def _exists(at: tuple[int, int], over: Expr, args: tuple[Expr, ...]) -> Expr:
+def _exists(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
     condition = Call(*at, NOT_STRICTLY_FALSE, (Call(*at, "!_", (Ident(*at, ACCUMULATOR),)),))
-    return _loop(at, over, args, Literal(*at, False), condition, Call(*at, "_||_", (Ident(*at, ACCUMULATOR), args[1])))
+    step = Call(*at, "_||_", (Ident(*at, ACCUMULATOR), args[-1]))
+    return _loop(at, over, args[:-1], Literal(*at, False), condition, step)
 
 
-def _exists_one(at: tuple[int, int], over: Expr, args: tuple[Expr, ...]) -> Expr:
+def _exists_one(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
     more = Call(*at, "_+_", (Ident(*at, ACCUMULATOR), Literal(*at, 1)))
-    step = Call(*at, "_?_:_", (args[1], more, Ident(*at, ACCUMULATOR)))
-    result = Call(*at, "_==_", (Ident(*at, ACCUMULATOR), Literal(*at, 1)))
-    return Comprehension(*at, _variable(at, args), over, Literal(*at, 0), Literal(*at, True), step, result)
+    step = Call(*at, "_?_:_", (args[-1], more, Ident(*at, ACCUMULATOR)))
+    loop = _loop(at, over, args[:-1], Literal(*at, 0), Literal(*at, True), step)
+    return dataclasses.replace(loop, result=Call(*at, "_==_", (Ident(*at, ACCUMULATOR), Literal(*at, 1))))
 
 
-def _collect(at: tuple[int, int], over: Expr, args: tuple[Expr, ...], item: Expr, wanted: Expr | None) -> Expr:
+def _collect(at: Position, over: Expr, names: tuple[Expr, ...], item: Expr, wanted: Expr | None) -> Expr:
     step: Expr = Call(*at, "_+_", (Ident(*at, ACCUMULATOR), ListLiteral(*at, (item,))))
     if wanted is not None:
         step = Call(*at, "_?_:_", (wanted, step, Ident(*at, ACCUMULATOR)))
-    return _loop(at, over, args, ListLiteral(*at, ()), Literal(*at, True), step)
+    return _loop(at, over, names, ListLiteral(*at, ()), Literal(*at, True), step)
 
 
-_MACROS: dict[tuple[str, int], Callable[[tuple[int, int], Expr, tuple[Expr, ...]], Expr]] = {
+def _collect_entries(at: Position, over: Expr, args: tuple[Expr, ...], item: Expr, wanted: Expr | None) -> Expr:
+    step: Expr = Call(*at, MAP_INSERT, (Ident(*at, ACCUMULATOR), args[0], item))
+    if wanted is not None:
+        step = Call(*at, "_?_:_", (wanted, step, Ident(*at, ACCUMULATOR)))
+    return _loop(at, over, args[:2], MapLiteral(*at, ()), Literal(*at, True), step)
+
+
+_MACROS: dict[tuple[str, int], Callable[[Position, Expr, tuple[Expr, ...]], Expr]] = {
     ("all", 2): _all,
+    ("all", 3): _all,
     ("exists", 2): _exists,
+    ("exists", 3): _exists,
     ("exists_one", 2): _exists_one,
     ("existsOne", 2): _exists_one,
-    ("map", 2): lambda at, over, args: _collect(at, over, args, args[1], None),
-    ("map", 3): lambda at, over, args: _collect(at, over, args, args[2], args[1]),
-    ("filter", 2): lambda at, over, args: _collect(at, over, args, args[0], args[1]),
+    ("existsOne", 3): _exists_one,
+    ("map", 2): lambda at, over, args: _collect(at, over, args[:1], args[1], None),
+    ("map", 3): lambda at, over, args: _collect(at, over, args[:1], args[2], args[1]),
+    ("filter", 2): lambda at, over, args: _collect(at, over, args[:1], args[0], args[1]),
+    ("transformList", 3): lambda at, over, args: _collect(at, over, args[:2], args[2], None),
+    ("transformList", 4): lambda at, over, args: _collect(at, over, args[:2], args[3], args[2]),
+    ("transformMap", 3): lambda at, over, args: _collect_entries(at, over, args, args[2], None),
+    ("transformMap", 4): lambda at, over, args: _collect_entries(at, over, args, args[3], args[2]),
 }

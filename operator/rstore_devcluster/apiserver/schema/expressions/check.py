@@ -38,12 +38,12 @@ def check(expression: ast.Expr, variables: dict[str, Type]) -> Checked:
     return found
 
 
-def _qualified(expression: ast.Expr) -> str | None:
+def qualified(expression: ast.Expr) -> str | None:
     """``a.b`` for such names, None for anything else."""
     if isinstance(expression, ast.Ident):
         return expression.name
     if isinstance(expression, ast.Select) and not expression.test:
-        left = _qualified(expression.operand)
+        left = qualified(expression.operand)
         return f"{left}.{expression.field}" if left is not None else None
     return None
 
@@ -84,7 +84,7 @@ class _Checker:
         raise ExpressionTypeError(part, f"undeclared reference to '{name}' (in container '')")
 
     def _select(self, part: ast.Select, scope: dict[str, Type]) -> Type:
-        name = _qualified(part)
+        name = qualified(part)
         if name is not None and name.partition(".")[0] not in scope and name in TYPE_NAMES:
             return types.TYPE
         operand = self.unifier.resolved(self.of(part.operand, scope))
@@ -113,7 +113,7 @@ class _Checker:
         given = [self.of(argument, scope) for argument in part.args]
         name, method = part.function, part.target is not None
         if part.target is not None:
-            prefix = _qualified(part.target)
+            prefix = qualified(part.target)
             if prefix is not None and f"{prefix}.{name}" in FUNCTIONS:
                 name, method = f"{prefix}.{name}", False
                 self.checked.namespaced[part] = name

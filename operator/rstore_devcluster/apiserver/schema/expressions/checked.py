@@ -28,7 +28,7 @@ class Compiled:
 def compile_expression(source: str, declared: Declared, *, optional_old: bool) -> Compiled:
     """Compile an expression; raises CompilationError. ``optional_old``: ``oldSelf`` is an optional value."""
     try:
-        expression, _ = ast.parse(source)
+        expression = ast.parse(source)
     except ast.ExpressionSyntaxError as problem:
         raise CompilationError(str(problem)) from None
     old = types.optional_of(declared.type) if optional_old else declared.type

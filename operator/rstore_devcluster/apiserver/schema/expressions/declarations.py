@@ -29,6 +29,7 @@ _&&_(bool, bool) bool
 _||_(bool, bool) bool
 !_(bool) bool
 @not_strictly_false(bool) bool
+cel.@mapInsert(map(A, B), A, B) map(A, B)
 _==_(A, A) bool
 _!=_(A, A) bool
 @in(A, list(A)) bool
@@ -251,7 +252,15 @@ FORMATS = (
     "datetime",
 )
 _NAMESPACED = frozenset(
-    {"optional.of", "optional.ofNonZeroValue", "optional.none", "strings.quote", "lists.range", "sets.contains"}
+    {
+        "cel.@mapInsert",
+        "optional.of",
+        "optional.ofNonZeroValue",
+        "optional.none",
+        "strings.quote",
+        "lists.range",
+        "sets.contains",
+    }
     | {"sets.equivalent", "sets.intersects", "ip.isCanonical", "format.named"}
 )
 """Functions whose names have a dot in them; everything else before a dot is what a method is called on."""
