@@ -16,7 +16,6 @@ from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.kinds.strategy import KindStrategy
 from rstore_devcluster.apiserver.objects.resources import BUILTIN
-from rstore_devcluster.apiserver.schema.definition.warnings import definition_warnings
 from rstore_devcluster.apiserver.schema.provider import Schemas
 
 _RESOURCE = next(resource for resource in BUILTIN if resource.kind == "CustomResourceDefinition")
@@ -35,8 +34,8 @@ def review(definition: JsonObject) -> list[str]:
     except ApiError as error:
         return [error.message]
     strategy.prepare(_RESOURCE, obj, None, dry_run=True)
-    causes = [str(cause) for cause in strategy.validate(_RESOURCE, obj, None)]
-    return [*causes, *(f"warning: {text}" for text in [*warnings, *definition_warnings(obj, None)])]
+    causes = [str(cause) for cause in strategy.validate(_RESOURCE, obj, None, warnings=warnings)]
+    return [*causes, *(f"warning: {text}" for text in warnings)]
 
 
 def main(arguments: Sequence[str]) -> int:

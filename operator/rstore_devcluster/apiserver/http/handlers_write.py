@@ -16,10 +16,7 @@ from rstore_devcluster.apiserver.objects.metadata import drop_repeated_owners, m
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1
 from rstore_devcluster.apiserver.objects.selectors import compile_selector
 from rstore_devcluster.apiserver.objects.services import Call
-from rstore_devcluster.apiserver.schema.definition.warnings import definition_warnings
 from rstore_devcluster.apiserver.storage.events import to_core
-
-DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 def _checked(call: Call, body: Body) -> JsonObject:
@@ -60,8 +57,6 @@ def _created(call: Call, obj: JsonObject) -> web.Response:
 def warn(call: Call, made: JsonObject, before: JsonObject | None) -> None:
     """Warn of what a write brings in that is better avoided."""
     call.warnings.extend(metadata_warnings(call.resource, made, before))
-    if call.resource.key == DEFINITIONS and before is None:
-        call.warnings.extend(definition_warnings(made, None))
 
 
 def stored(call: Call, obj: JsonObject) -> JsonObject:

@@ -15,6 +15,7 @@ from rstore_devcluster.apiserver.schema import quantity
 from rstore_devcluster.apiserver.schema.crd import default_crd
 from rstore_devcluster.apiserver.schema.definition.life import begin_deletion
 from rstore_devcluster.apiserver.schema.definition.validate import validate_definition
+from rstore_devcluster.apiserver.schema.definition.warnings import definition_warnings
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
@@ -137,6 +138,8 @@ class KindStrategy:
         check = _VALIDATE.get(resource.key)
         own = check(obj, old) if check is not None else []
         if resource.key == _DEFINITIONS:
+            if warnings is not None and not own:
+                warnings.extend(definition_warnings(obj, old))
             return own
         named = {cause.field for cause in own}
         if resource.key in _REQUIRED_HANDLED:
