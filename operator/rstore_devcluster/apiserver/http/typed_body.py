@@ -19,6 +19,8 @@ _METADATA = {
     **dict.fromkeys(("ownerReferences", "managedFields"), _OBJECTS),
     "finalizers": _TEXTS,
 }
+# Kinds of versions that a real server can read, but does not serve.
+_KNOWN_UNSERVED = {("CustomResourceDefinition", "apiextensions.k8s.io/v1beta1")}
 
 
 def typed_object(resource: Resource, body: Body) -> JsonObject:
@@ -46,7 +48,8 @@ def _check_builtin(resource: Resource, obj: JsonObject) -> None:
     if (kind, api_version) == (resource.kind, resource.api_version):
         return
     version = api_version.rpartition("/")[2]
-    if any((item.kind, item.api_version) == (kind, api_version) for item in (*BUILTIN, EVENTS_V1)):
+    known = {(item.kind, item.api_version) for item in (*BUILTIN, EVENTS_V1)} | _KNOWN_UNSERVED
+    if (kind, api_version) in known:
         if kind == resource.kind:
             raise _other_version(resource, api_version)
         why = f"converting ({version}.{kind}) to ({go_name(resource)}): unknown conversion"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from rstore_devcluster.apiserver.http.errors import Cause
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup
 from rstore_devcluster.apiserver.objects.metadata import content_causes
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import cel
@@ -37,7 +37,7 @@ def validate_custom(
     status = subresource == "status"
     before = ABSENT if old is None else old
     if not status:
-        causes = structure_causes(node, obj, old=before)
+        causes = structure_causes(node, obj, old=before) + _metadata_causes(resource, obj, old)
     elif (status_node := node.field("status")) is not None and "status" in obj:
         earlier = old["status"] if old is not None and "status" in old else ABSENT
         causes = structure_causes(status_node, obj["status"], root=False, old=earlier, base="status")
@@ -53,6 +53,15 @@ def validate_custom(
         return cel.Findings([*causes, _UNCHECKED])
     findings = cel.check(node, obj, before)
     return cel.Findings(causes + findings.refused, findings.warned)
+
+
+def _metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+    """What the schema restricts of metadata: the name and generateName."""
+    restricted = lookup(resource.schema, "properties", "metadata")
+    if not isinstance(restricted, dict) or not restricted.get("properties"):
+        return []
+    before = ABSENT if old is None else old["metadata"]
+    return structure_causes(Node(restricted), obj["metadata"], root=False, old=before, base="metadata")
 
 
 def _scale_causes(resource: Resource, obj: JsonObject, *, status_only: bool) -> Iterator[Cause]:

@@ -18,14 +18,11 @@ def label_problem(text: str) -> str:
 
 
 def metadata_causes(obj: JsonObject) -> list[Cause]:
-    """The definition's own name: a subdomain, and ``plural.group``."""
+    """The definition's own name: ``plural.group``. (That it is a name at all is checked for all kinds of objects.)"""
     name, spec = obj["metadata"].get("name") or "", obj["spec"]
-    if not name:
-        return [required("metadata.name", "name or generateName is required")]
-    problems = dns_subdomain(name)
-    if name != f"{spec['names']['plural']}.{spec['group']}":
-        problems.append('must be spec.names.plural+"."+spec.group')
-    return [invalid("metadata.name", name, problem) for problem in problems]
+    if not name or name == f"{spec['names']['plural']}.{spec['group']}":
+        return []
+    return [invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group')]
 
 
 def group_causes(group: str) -> list[Cause]:
