@@ -150,7 +150,6 @@ class Handlers:
         if event.get("type") == "DELETED":
             if running is not None and running.ref == ref:
                 running.stop()
-                del self._running[key]
             return
         if running is not None and running.ref == ref:
             if running.reconciler.object_changed(meta.get("resourceVersion", "")):
@@ -172,13 +171,18 @@ class Handlers:
         )
         running = self._running[key] = _Running(ref, reconciler)
         running.task = asyncio.create_task(self._run(running, before), name=f"store {ref.namespace}/{ref.name}")
+        running.task.add_done_callback(lambda _: self._ended(running))
+
+    def _ended(self, running: _Running) -> None:
+        key = (running.ref.namespace, running.ref.name)
+        if self._running.get(key) is running:
+            del self._running[key]
 
     async def _stop(self, **_: Any) -> None:
         """Let all stores' tasks end."""
         tasks = [running.task for running in self._running.values() if running.task is not None]
         for running in self._running.values():
             running.stop()
-        self._running.clear()
         if not tasks:
             return
         ended = await asyncio.wait(tasks, timeout=STOP_SECONDS)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_operator.planning.actions import IssueCertificate
+from rstore_operator.planning.ownership import wanted_names
 from rstore_operator.resource.model import API_VERSION, KIND, StoreRef
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs import names
@@ -88,6 +89,12 @@ def test_objects_of_a_store_never_share_a_name_unless_it_is_refused(store: str, 
         services += [names.region_object(store, region), names.peers_service(store, region)]
     assert len(set(secrets)) == len(secrets)
     assert len(set(services)) == len(services)
+
+
+def test_every_object_that_is_made_is_among_the_names_that_are_looked_at_first() -> None:
+    world = fresh()
+    regions = tuple(region["name"] for region in SPEC["regions"])
+    assert set(world.children) == {key for key, _ in wanted_names("orders", regions)}
 
 
 def test_two_certificates_never_share_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
