@@ -123,25 +123,45 @@ def test_fields_v1_round_trip() -> None:
     assert to_fields_v1(from_fields_v1(tree)) == tree
 
 
-def test_strategic_merge_by_keys_with_directives() -> None:
-    live = deployment({"name": "a", "image": "x", "env": [{"name": "A", "value": "1"}]}, {"name": "b", "image": "y"})
-    patch = {
-        "spec": {
-            "template": {
-                "spec": {
-                    "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
-                    "containers": [
-                        {"name": "a", "env": [{"name": "B", "value": "2"}]},
-                        {"name": "b", "$patch": "delete"},
-                        {"name": "c", "image": "z"},
-                    ],
-                }
-            }
-        }
-    }
-    merged = strategic_merge(DEPLOYMENT, live, patch)
-    assert [item["name"] for item in containers(merged)] == ["c", "a"]
-    assert containers(merged)[1]["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+@pytest.mark.parametrize(
+    ("order", "items", "names"),
+    [
+        (None, [{"name": "c"}], ["c", "a", "b"]),
+        (None, [{"name": "b", "image": "z"}], ["a", "b"]),
+        (None, [{"name": "a", "$patch": "delete"}], ["b"]),
+        (None, [{"$patch": "replace"}, {"name": "c"}], ["c"]),
+        (["c", "a"], [{"name": "c"}, {"name": "a"}], ["c", "a", "b"]),
+        (["b", "a"], [], ["b", "a"]),
+        (["b", "c", "a"], [{"name": "b"}, {"name": "c"}, {"name": "a", "$patch": "delete"}], ["b", "c"]),
+        (["a"], [{"name": "c"}], None),
+        (None, [{"image": "z"}], None),
+        (None, [{"name": "a", "$patch": "explode"}], None),
+    ],
+)
+def test_a_strategic_merge_of_keyed_lists(order: list[str] | None, items: list[Any], names: list[str] | None) -> None:
+    live = deployment({"name": "a", "image": "x"}, {"name": "b", "image": "y"})
+    directives = {"$setElementOrder/containers": [{"name": name} for name in order]} if order else {}
+    patch = {"spec": {"template": {"spec": {"containers": items, **directives}}}}
+    if names is None:
+        with pytest.raises(ApiError) as caught:
+            strategic_merge(DEPLOYMENT, live, patch)
+        assert (caught.value.code, caught.value.reason) == (500, "")
+        return
+    assert [item["name"] for item in containers(strategic_merge(DEPLOYMENT, live, patch))] == names
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        ({"a": {"y": 2}}, {"a": {"x": 1, "y": 2}, "b": 1}),
+        ({"a": {"$patch": "replace", "y": 2}}, {"a": {"y": 2}, "b": 1}),
+        ({"a": {"$patch": "delete"}}, {"a": {}, "b": 1}),
+        ({"$retainKeys": ["b"], "b": 2}, {"b": 2}),
+        ({"c": {"y": None, "z": 1}}, {"a": {"x": 1}, "b": 1, "c": {"z": 1}}),
+    ],
+)
+def test_directives_of_maps_in_a_strategic_merge(patch: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert strategic_merge(None, {"a": {"x": 1}, "b": 1}, patch) == expected
 
 
 def test_strategic_merge_of_sets_and_atomic_lists() -> None:
@@ -151,7 +171,7 @@ def test_strategic_merge_of_sets_and_atomic_lists() -> None:
         "spec": {"externalIPs": ["2.2.2.2"], "ports": [{"port": 80, "name": "http"}, {"port": 81}]},
     }
     merged = strategic_merge(SERVICE, live, patch)
-    assert merged["metadata"]["finalizers"] == ["b", "c"]
+    assert merged["metadata"]["finalizers"] == ["c", "b"]
     assert merged["spec"] == {"externalIPs": ["2.2.2.2"], "ports": [{"port": 80, "name": "http"}, {"port": 81}]}
 
 
@@ -159,8 +179,37 @@ def test_merge_patch_removes_by_null() -> None:
     assert merge_patch({"a": {"b": 1, "c": 2}}, {"a": {"b": None}, "d": [1]}) == {"a": {"c": 2}, "d": [1]}
 
 
-def test_json_patch_that_does_not_apply_is_unprocessable() -> None:
-    assert json_patch({"a": 1}, [{"op": "replace", "path": "/a", "value": 2}]) == {"a": 2}
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ([{"op": "add", "path": "/a/-", "value": 3}], {"a": [1, 2, 3], "b": {}}),
+        ([{"op": "add", "path": "/a/-1", "value": 3}], {"a": [1, 2, 3], "b": {}}),
+        ([{"op": "remove", "path": "/a/-1"}], {"a": [1], "b": {}}),
+        ([{"op": "replace", "path": "/b/c", "value": 1}], {"a": [1, 2], "b": {"c": 1}}),
+        ([{"op": "add", "path": "/b/c"}], {"a": [1, 2], "b": {"c": None}}),
+        ([{"op": "test", "path": "/b/c", "value": None}], {"a": [1, 2], "b": {}}),
+        ([{"op": "test", "path": "/b/c"}], {"a": [1, 2], "b": {}}),
+        ([{"op": "move", "from": "/a", "path": "/b/x~1y"}], {"b": {"x/y": [1, 2]}}),
+        ([{"op": "copy", "from": "/a/0", "path": "/c"}], {"a": [1, 2], "b": {}, "c": 1}),
+        ([{"op": "replace", "path": "", "value": {"z": 1}}], {"z": 1}),
+        ([{"op": "add", "path": "c", "value": 1}], None),
+        ([{"op": "add", "path": "/a/3", "value": 1}], None),
+        ([{"op": "add", "path": "/c/d", "value": 1}], None),
+        ([{"op": "replace", "path": "/a/-", "value": 1}], None),
+        ([{"op": "remove", "path": "/b/c"}], None),
+        ([{"op": "move", "from": "/b/c", "path": "/d"}], None),
+        ([{"op": "test", "path": "/a/0", "value": True}], None),
+        ([{"op": "test", "path": "/b/c/d", "value": None}], None),
+        ([{"op": "explode", "path": "/a"}], None),
+        ([{"path": "/a", "value": 1}], None),
+        ([{"op": "add", "value": 1}], None),
+    ],
+)
+def test_json_patch(operations: list[Any], expected: dict[str, Any] | None) -> None:
+    target = {"a": [1, 2], "b": {}}
+    if expected is not None:
+        assert json_patch(target, operations) == expected
+        return
     with pytest.raises(ApiError) as caught:
-        json_patch({"a": 1}, [{"op": "test", "path": "/a", "value": 2}])
-    assert caught.value.code == 422
+        json_patch(target, operations)
+    assert (caught.value.code, caught.value.details) == (422, {})

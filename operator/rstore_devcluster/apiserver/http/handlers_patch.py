@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from aiohttp import web
 
 from rstore_devcluster.apiserver.http.body import decode_yaml, json_problem, json_value
-from rstore_devcluster.apiserver.http.errors import Cause, bad_request, conflict, invalid
-from rstore_devcluster.apiserver.http.handlers_write import check_grant, ensure_identity, stored, warn
+from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, conflict, invalid
+from rstore_devcluster.apiserver.http.handlers_write import check_grant, ensure_identity, nameless, stored, warn
 from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.http.responses import in_version, object_response
 from rstore_devcluster.apiserver.http.routes import APPLY, JSON_PATCH, MERGE_PATCH
+from rstore_devcluster.apiserver.http.typed_body import conversion_problem
 from rstore_devcluster.apiserver.http.write_options import media_type
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.objects.metadata import drop_repeated_owners
@@ -32,7 +32,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
         return _apply(call, data)
     key = call.resource.key
     current = in_version(call, call.store.get(key, call.namespace, call.info.name))
-    patch, duplicates = decoded_patch(data)
+    patch, duplicates = _decoded_patch(data)
     patched = _patched(call, current, patch)
     _check_patched(call, patched, duplicates)
     ensure_identity(call, patched)
@@ -52,7 +52,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
     return object_response(call, made)
 
 
-def decoded_patch(data: bytes) -> tuple[Json, list[str]]:
+def _decoded_patch(data: bytes) -> tuple[Json, list[str]]:
     """The patch in a body, and the keys that are there twice; raises 400."""
     try:
         return json_value(data)
@@ -60,8 +60,8 @@ def decoded_patch(data: bytes) -> tuple[Json, list[str]]:
         raise bad_request(f"error decoding patch: {json_problem(data, error)}") from None
 
 
-def patched_by(kind: str, current: JsonObject, patch: Json, merge: Any) -> JsonObject:
-    """An object after a patch of a media type; ``merge`` does the strategic ones. Raises 400 or 422."""
+def _patched(call: Call, current: JsonObject, patch: Json) -> JsonObject:
+    kind = media_type(call)
     if kind == JSON_PATCH:
         return json_patch(current, patch)
     if patch is None and kind == MERGE_PATCH:
@@ -70,39 +70,64 @@ def patched_by(kind: str, current: JsonObject, patch: Json, merge: Any) -> JsonO
         raise bad_request(
             "error decoding patch: json: cannot unmarshal it into Go value of type map[string]interface {}"
         )
-    merged: JsonObject = merge_patch(current, patch) if kind == MERGE_PATCH else merge(current, patch)
-    return merged
-
-
-def _patched(call: Call, current: JsonObject, patch: Json) -> JsonObject:
-    node = call.services.schemas.node(call.resource)
-    return patched_by(media_type(call), current, patch, lambda target, change: strategic_merge(node, target, change))
+    if kind == MERGE_PATCH:
+        merged: JsonObject = merge_patch(current, patch)
+        return merged
+    return strategic_merge(call.services.schemas.node(call.resource), current, patch)
 
 
 def _check_patched(call: Call, patched: JsonObject, duplicates: list[str]) -> None:
     """Raise a 422 unless a patched object can be read as one of the resource."""
     resource = call.resource
     kind, api_version = patched.get("kind") or "", patched.get("apiVersion") or ""
-    if resource.custom:
-        for field, given, wanted in (("kind", kind, resource.kind), ("apiVersion", api_version, resource.api_version)):
-            if given != wanted:
-                cause = Cause(field, f'Invalid value: "{given}": must be {wanted}')
-                raise invalid(resource.group, str(kind), call.info.name, [cause])
-    elif (kind or resource.kind, api_version or resource.api_version) != (resource.kind, resource.api_version):
-        raise _unreadable(patched, f'no kind "{kind}" is registered for version "{api_version}" in scheme "built-in"')
-    error, problems = call.services.schemas.examine(resource, patched, duplicates)
+    typed = (kind, api_version) == (resource.kind, resource.api_version)
+    if typed or (resource.custom and api_version == resource.api_version):
+        error, problems = call.services.schemas.examine(resource, patched, duplicates)
+    else:
+        unknown = sorted(set(patched) - {"apiVersion", "kind", "metadata"})
+        error, problems = "", [f'unknown field "{name}"' for name in unknown]
+        if not resource.custom and kind and api_version:
+            error = conversion_problem(resource, str(kind), str(api_version))
     mode = call.query.get("fieldValidation", "")
     if problems and mode == "Strict":
         error = error or f"strict decoding error: {', '.join(problems)}"
     if error:
         raise _unreadable(patched, error)
-    call.warnings.extend([] if mode == "Ignore" else problems)
+    warnings = [] if mode == "Ignore" else problems
+    if not typed:
+        refused = _wrong_type(call, str(kind), str(api_version))
+        refused.warnings = tuple(warnings)
+        raise refused
+    call.warnings.extend(warnings)
 
 
-def _unreadable(patched: JsonObject, why: str) -> Exception:
-    text = json.dumps({name: patched[name] for name in sorted(patched)}, separators=(",", ":"), ensure_ascii=False)
-    shown = json.dumps(text, ensure_ascii=False)
-    return invalid("", "", "", [Cause("patch", f"Invalid value: {shown}: {why}")])
+def _wrong_type(call: Call, kind: str, api_version: str) -> ApiError:
+    resource = call.resource
+    if not resource.custom:
+        return nameless(call)
+    field, given, wanted = (
+        ("kind", kind, resource.kind) if kind != resource.kind else ("apiVersion", api_version, resource.api_version)
+    )
+    cause = Cause(field, f'Invalid value: "{given}": must be {wanted}')
+    return invalid(resource.group, kind, call.info.name, [cause])
+
+
+_METADATA_ORDER = (
+    *("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp"),
+    *("deletionTimestamp", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers"),
+    "managedFields",
+)
+
+
+def _unreadable(patched: JsonObject, why: str) -> ApiError:
+    """A 422 that shows the patched object: its fields by name, and those of its metadata as objects have them."""
+    metadata = patched.get("metadata")
+    shown = {name: patched[name] for name in sorted(patched)}
+    if isinstance(metadata, dict):
+        names = [*(name for name in _METADATA_ORDER if name in metadata), *sorted(set(metadata) - set(_METADATA_ORDER))]
+        shown["metadata"] = {name: metadata[name] for name in names}
+    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
+    return invalid("", "", "", [Cause("patch", f"Invalid value: {json.dumps(text, ensure_ascii=False)}: {why}")])
 
 
 # ---- server-side apply

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from rstore_devcluster.apiserver.http.body import Body, decode
-from rstore_devcluster.apiserver.http.errors import bad_request, conflict
+from rstore_devcluster.apiserver.http.errors import ApiError, bad_request, conflict
 from rstore_devcluster.apiserver.http.list_options import list_options
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.http.responses import json_response, list_response, object_response, success
@@ -66,6 +66,13 @@ def stored(call: Call, obj: JsonObject) -> JsonObject:
     return {**obj, "apiVersion": call.resource.stored_api_version}
 
 
+def nameless(call: Call) -> ApiError:
+    """The 400 for an object without a name."""
+    return bad_request(
+        f"the name of the object ({call.info.name} based on URL) was undeterminable: name must be provided"
+    )
+
+
 def ensure_identity(call: Call, obj: JsonObject) -> None:
     """Raise a 400 unless the object has the name and the namespace of the path; the namespace may be left out."""
     metadata = metadata_of(obj)
@@ -76,7 +83,7 @@ def ensure_identity(call: Call, obj: JsonObject) -> None:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     name, wanted = metadata.get("name"), call.info.name
     if not name:
-        raise bad_request(f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided")
+        raise nameless(call)
     if name != wanted:
         raise bad_request(f"the name of the object ({name}) does not match the name on the URL ({wanted})")
 

@@ -47,15 +47,24 @@ def _check_builtin(resource: Resource, obj: JsonObject) -> None:
     obj["kind"], obj["apiVersion"] = kind, api_version
     if (kind, api_version) == (resource.kind, resource.api_version):
         return
+    if kind == resource.kind and _known(kind, api_version):
+        raise _other_version(resource, api_version)
     version = api_version.rpartition("/")[2]
-    known = {(item.kind, item.api_version) for item in (*BUILTIN, EVENTS_V1)} | _KNOWN_UNSERVED
-    if (kind, api_version) in known:
-        if kind == resource.kind:
-            raise _other_version(resource, api_version)
-        why = f"converting ({version}.{kind}) to ({go_name(resource)}): unknown conversion"
-    else:
-        why = f'no kind "{kind}" is registered for version "{api_version}" in scheme "built-in kinds"'
+    why = conversion_problem(resource, kind, api_version)
     raise bad_request(f'{kind} in version "{version}" cannot be handled as a {resource.kind}: {why}')
+
+
+def _known(kind: str, api_version: str) -> bool:
+    served = any((item.kind, item.api_version) == (kind, api_version) for item in (*BUILTIN, EVENTS_V1))
+    return served or (kind, api_version) in _KNOWN_UNSERVED
+
+
+def conversion_problem(resource: Resource, kind: str, api_version: str) -> str:
+    """Why an object of another type cannot become one of a built-in resource."""
+    if _known(kind, api_version):
+        version = api_version.rpartition("/")[2]
+        return f"converting ({version}.{kind}) to ({go_name(resource)}): unknown conversion"
+    return f'no kind "{kind}" is registered for version "{api_version}" in scheme "built-in kinds"'
 
 
 def _check_custom(resource: Resource, obj: JsonObject, body: Body) -> None:

@@ -1,9 +1,15 @@
-"""Strategic merge patch for built-in kinds. Pure."""
+"""Strategic merge patch for built-in kinds. Pure.
+
+After ``k8s.io/apimachinery/pkg/util/strategicpatch``: lists that have a merge key are merged item by item, those of
+plain values as sets; new items come first; directives in the patch replace, delete, retain and put in order.
+"""
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.http.errors import bad_request
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
+from collections.abc import Callable
+
+from rstore_devcluster.apiserver.http.errors import ApiError, bad_request
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json, without_nulls
 from rstore_devcluster.apiserver.schema.node import Node
 
 _DELETE_PRIMITIVE = "$deleteFromPrimitiveList/"
@@ -13,89 +19,174 @@ _PATCH = "$patch"
 
 
 def strategic_merge(node: Node | None, target: JsonObject, patch: JsonObject) -> JsonObject:
-    """The object after the patch; raises 400 for a directive that makes no sense."""
-    directive = patch.get(_PATCH)
+    """The object after the patch; raises 400 or 500, as Kubernetes does, for a directive that makes no sense."""
+    return _merge_map(node, copy_json(target), patch)
+
+
+def _refused(message: str) -> ApiError:
+    return ApiError(500, "", message)
+
+
+def _merge_map(node: Node | None, original: JsonObject, patch: JsonObject) -> JsonObject:
+    if _PATCH in patch:
+        return _replaced(patch)
+    patch = dict(patch)
+    _retain_keys(original, patch)
+    for key in [key for key in patch if key.startswith(_SET_ORDER)]:
+        _merge_in_order(node, original, patch, key.removeprefix(_SET_ORDER), patch.pop(key))
+    for key, value in patch.items():
+        deletes = key.startswith(_DELETE_PRIMITIVE)
+        name = key.removeprefix(_DELETE_PRIMITIVE)
+        child = node.child(name) if node is not None else None
+        present = original.get(name)
+        if value is None:
+            original.pop(name, None)
+        elif isinstance(value, dict) and not deletes:
+            merged = _merge_map(child, present if isinstance(present, dict) else {}, value)
+            original[name] = merged if isinstance(present, dict) else without_nulls(merged)
+        elif isinstance(value, list) and isinstance(present, list):
+            original[name] = _merge_list(child, present, value, deletes=deletes)
+        elif isinstance(value, list) and not deletes:
+            original[name] = _merge_list(child, [], value)
+        elif not deletes:
+            original[name] = value
+    return original
+
+
+def _replaced(patch: JsonObject) -> JsonObject:
+    directive = patch[_PATCH]
     if directive == "replace":
         return {key: copy_json(value) for key, value in patch.items() if key != _PATCH}
     if directive == "delete":
         return {}
-    if directive not in (None, "merge"):
-        raise bad_request(f"unknown patch type: {directive}")
-    merged: JsonObject = {key: copy_json(value) for key, value in target.items()}
-    retained = patch.get(_RETAIN_KEYS)
-    if retained is not None:
-        merged = {key: value for key, value in merged.items() if key in retained}
-    for key, value in patch.items():
-        if key in (_PATCH, _RETAIN_KEYS) or key.startswith(_SET_ORDER):
-            continue
-        if key.startswith(_DELETE_PRIMITIVE):
-            name = key.removeprefix(_DELETE_PRIMITIVE)
-            merged[name] = [item for item in merged.get(name) or [] if item not in value]
-            continue
-        child = node.child(key) if node is not None else None
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict):
-            present = merged.get(key)
-            made = strategic_merge(child, present if isinstance(present, dict) else {}, value)
-            if made or value.get(_PATCH) != "delete":
-                merged[key] = made
-            else:
-                merged.pop(key, None)
-        elif isinstance(value, list):
-            present = merged.get(key)
-            merged[key] = _merge_list(child, present if isinstance(present, list) else [], value)
-        else:
-            merged[key] = value
-    for key, order in patch.items():
-        if key.startswith(_SET_ORDER):
-            name = key.removeprefix(_SET_ORDER)
-            child = node.child(name) if node is not None else None
-            if isinstance(merged.get(name), list):
-                merged[name] = _ordered(child, merged[name], order)
-    return merged
+    raise _unknown(patch)
+
+
+def _unknown(patch: JsonObject) -> ApiError:
+    return _refused(f"unknown patch type: {patch[_PATCH]} in map: {_go_map(patch)}")
+
+
+def _go_map(value: JsonObject) -> str:
+    return f"map[{' '.join(f'{key}:{value[key]}' for key in sorted(value))}]"
+
+
+def _retain_keys(original: JsonObject, patch: JsonObject) -> None:
+    """Remove from the original what ``$retainKeys`` does not name, and the directive from the patch."""
+    if _RETAIN_KEYS not in patch:
+        return
+    retained = patch.pop(_RETAIN_KEYS)
+    given = {key for key, value in patch.items() if value is not None and not key.startswith("$")}
+    if not isinstance(retained, list) or not given <= set(retained):
+        raise bad_request("invalid patch format of retainKeys")
+    for key in [key for key in original if key not in retained]:
+        del original[key]
+
+
+# ---- lists
+
+
+Identity = Callable[[Json], Json]
 
 
 def _merge_key(node: Node | None) -> str:
     return "" if node is None else str(node.raw.get("x-kubernetes-patch-merge-key") or "")
 
 
-def _merging(node: Node | None) -> bool:
-    return node is not None and "merge" in str(node.raw.get("x-kubernetes-patch-strategy") or "")
-
-
-def _merge_list(node: Node | None, target: list[Json], patch: list[Json]) -> list[Json]:
-    if any(isinstance(item, dict) and item.get(_PATCH) == "replace" for item in patch):
-        return [copy_json(item) for item in patch if not (isinstance(item, dict) and item.get(_PATCH) == "replace")]
-    if not _merging(node):
-        return [copy_json(item) for item in patch]
+def _identity(node: Node | None) -> Identity:
+    """What tells the items of a list apart: the value at its merge key, or the item itself."""
     name = _merge_key(node)
-    merged: list[Json] = [copy_json(item) for item in target]
+    return lambda item: item.get(name) if name and isinstance(item, dict) else item
+
+
+def _merge_list(node: Node | None, original: list[Json], patch: list[Json], *, deletes: bool = False) -> list[Json]:
+    if deletes:
+        return [item for item in original if item not in patch]
+    if node is None or "merge" not in str(node.raw.get("x-kubernetes-patch-strategy") or ""):
+        return copy_json(patch)  # type: ignore[no-any-return]
+    name = _merge_key(node)
+    if name:
+        return _merge_items(node, name, original, patch)
+    merged: list[Json] = []
+    for item in (*original, *patch):
+        if item not in merged:
+            merged.append(item)
+    return _ordered(merged, patch, original, _identity(node))
+
+
+def _merge_items(node: Node, name: str, original: list[Json], patch: list[Json]) -> list[Json]:
+    """Merge a list of maps by the value at ``name``."""
+    identity = _identity(node)
+    plain = []
+    replace = False
     for item in patch:
-        if not name:
-            if item not in merged:
-                merged.append(copy_json(item))
-            continue
-        if not isinstance(item, dict) or name not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {name}")
-        at = next((index for index, old in enumerate(merged) if old.get(name) == item[name]), None)
-        if item.get(_PATCH) == "delete":
-            if at is not None:
-                del merged[at]
-        elif at is None:
-            merged.append(strategic_merge(node.items if node is not None else None, {}, item))
+        if not isinstance(item, dict):
+            raise _refused(f"map: {item} does not contain declared merge key: {name}")
+        directive = item.get(_PATCH)
+        if directive is None:
+            plain.append(item)
+        elif directive == "replace":
+            replace = True
+        elif directive == "delete":
+            value = _value_at(item, name)
+            original = [old for old in original if identity(old) != value]
+        elif directive == "merge":
+            raise _refused("merging lists cannot yet be specified in the patch")
         else:
-            merged[at] = strategic_merge(node.items if node is not None else None, merged[at], item)
-    return merged
+            raise _unknown(item)
+    if replace:
+        return copy_json(plain)  # type: ignore[no-any-return]
+    merged = list(original)
+    for item in plain:
+        value = _value_at(item, name)
+        at = next((index for index, old in enumerate(merged) if identity(old) == value), None)
+        if at is None:
+            merged.append(without_nulls(_merge_map(node.items, {}, item)))
+        else:
+            merged[at] = _merge_map(node.items, merged[at], item)
+    return _ordered(merged, plain, original, identity)
 
 
-def _ordered(node: Node | None, items: list[Json], order: list[Json]) -> list[Json]:
-    name = _merge_key(node)
-    ranks = [entry.get(name) if isinstance(entry, dict) else entry for entry in order]
+def _value_at(item: JsonObject, name: str) -> Json:
+    if name not in item:
+        raise _refused(f"map: {_go_map(item)} does not contain declared merge key: {name}")
+    return item[name]
 
-    def identity(item: Json) -> Json:
-        return item.get(name) if name and isinstance(item, dict) else item
 
+def _ordered(items: list[Json], wanted: list[Json], present: list[Json], identity: Identity) -> list[Json]:
+    """The items in the wanted order, between them those that are only present, each where it stands if it can."""
+    ranks = [identity(item) for item in wanted]
+    places = [identity(item) for item in present]
     listed = sorted((item for item in items if identity(item) in ranks), key=lambda item: ranks.index(identity(item)))
     others = [item for item in items if identity(item) not in ranks]
-    return listed + others
+    merged: list[Json] = []
+    while listed and others:
+        left, right = identity(others[0]), identity(listed[0])
+        before = left in places and right in places and places.index(left) < places.index(right)
+        merged.append((others if before else listed).pop(0))
+    return [*merged, *others, *listed]
+
+
+def _merge_in_order(node: Node | None, original: JsonObject, patch: JsonObject, name: str, order: Json) -> None:
+    """Merge a list that has a ``$setElementOrder`` into the original, and take it out of the patch."""
+    child = node.child(name) if node is not None else None
+    identity = _identity(child)
+    if not isinstance(order, list):
+        raise bad_request("invalid patch format of setElementOrder list")
+    present, given = original.get(name), patch.get(name)
+    if given is not None:
+        _check_order(given, order, identity)
+    if given is None and present is None:
+        return
+    patch.pop(name, None)
+    present = present if isinstance(present, list) else []
+    merged = present if given is None else _merge_list(child, present, given)
+    original[name] = _ordered(merged, order, present, identity)
+
+
+def _check_order(given: Json, order: list[Json], identity: Identity) -> None:
+    if not isinstance(given, list):
+        raise bad_request("invalid patch format of setElementOrder list")
+    kept = [identity(item) for item in given if not (isinstance(item, dict) and _PATCH in item)]
+    remaining = iter([identity(item) for item in order])
+    if not all(item in remaining for item in kept):
+        raise _refused(f"The order in patch list:\n{given}\n doesn't match $setElementOrder list:\n{order}\n")
