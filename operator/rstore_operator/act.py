@@ -28,11 +28,13 @@ from rstore_operator.planning.actions import (
     Demote,
     Fence,
     GrantLease,
+    GrowClaim,
     HandOver,
     IssueAuthority,
     IssueCertificate,
     LookUp,
     Notice,
+    Orphan,
     Promote,
     PushTopology,
     RegionCall,
@@ -73,6 +75,12 @@ class KubernetesApi(Protocol):
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply."""
+
+    async def grow_claim(self, namespace: str, name: str, size: str, resource_version: str) -> None:
+        """Ask for a larger volume."""
+
+    async def orphan_children_of(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Delete a child and leave what it owns."""
 
     async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
         """Delete a child."""
@@ -158,6 +166,14 @@ class Actor:
             await self._api.delete_child(kind, self._ref.namespace, name, action.uid)
             self._view.deleted(action.key)
             return ()
+        if isinstance(action, Orphan):
+            kind, name = action.key
+            await self._api.orphan_children_of(kind, self._ref.namespace, name, action.uid)
+            self._view.deleted(action.key)
+            log.info("made_anew", kind=kind, name=name)
+            return (Notice("MadeAnew", f"{kind} {name} is made anew around its pods"),)
+        if isinstance(action, GrowClaim):
+            return await self._grow(action)
         if isinstance(action, IssueAuthority | IssueCertificate | WriteSecret):
             return await self._issue(action, children)
         if isinstance(action, RemoveAnnotations):
@@ -190,6 +206,16 @@ class Actor:
                 continue
             claim = await self._api.get_claim(self._ref.namespace, name)
             self._view.asked_claim(key, action.regions.get(key, ""), claim)
+
+    async def _grow(self, action: GrowClaim) -> tuple[Notice, ...]:
+        try:
+            await self._api.grow_claim(self._ref.namespace, action.name, action.size, action.resource_version)
+        except KubernetesError as error:
+            if not (error.conflict or error.not_found):  # else it has changed, and is looked at again
+                self._view.growth_refused(action.name, str(error))
+                log.warning("growth_refused", claim=action.name, size=action.size, reason=str(error))
+            return ()
+        return (Notice("VolumeGrown", f"PersistentVolumeClaim {action.name} asks for {action.size}"),)
 
     async def _adopt(self, action: Adopt) -> tuple[Notice, ...]:
         kind, name = action.key
@@ -332,8 +358,10 @@ def _describe(action: Action) -> str:
         return f"{verb} {action.key[0]} {action.key[1]}"
     if isinstance(action, LookUp):
         return "look up names"
-    if isinstance(action, Adopt):
-        return f"adopt {action.key[0]} {action.key[1]}"
+    if isinstance(action, GrowClaim):
+        return f"grow PersistentVolumeClaim {action.name}"
+    if isinstance(action, Adopt | Orphan):
+        return f"{type(action).__name__.lower()} {action.key[0]} {action.key[1]}"
     if isinstance(action, RemoveAnnotations):
         return f"remove {', '.join(sorted(action.values))}"
     return f"{type(action).__name__} {action.region}"

@@ -43,7 +43,12 @@ CHILD_KINDS: Mapping[str, tuple[str, str, str]] = {
     "ServiceAccount": ("", "v1", "serviceaccounts"),
     "StatefulSet": ("apps", "v1", "statefulsets"),
 }
-POD = ("", "v1", "pods")
+SEEN_KINDS: Mapping[str, tuple[str, str, str]] = {
+    **CHILD_KINDS,
+    "Pod": ("", "v1", "pods"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
+}
+"""What is watched by the store's label: children, and what others make for them."""
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 10.0
 STOP_SECONDS = 8.0
@@ -64,6 +69,10 @@ class _WatchedStore:
     def pods(self) -> Iterable[Mapping[str, Any]]:
         """Pods, as last seen."""
         yield from self._of(_index_name("Pod"))
+
+    def claims(self) -> Iterable[Mapping[str, Any]]:
+        """Claims of volumes, as last seen."""
+        yield from self._of(_index_name("PersistentVolumeClaim"))
 
     def _of(self, index: str) -> Iterable[Mapping[str, Any]]:
         found = self._indexes[index]
@@ -120,7 +129,7 @@ class Handlers:
         kopf.on.cleanup(registry=registry)(self._stop)
         kopf.on.login(registry=registry)(login)
         labels = {STORE_LABEL: kopf.PRESENT}
-        for kind, resource in {**CHILD_KINDS, "Pod": POD}.items():
+        for kind, resource in SEEN_KINDS.items():
             # Children carry the watch's own label selector (see configure); the filter here repeats it for clarity.
             group, version, plural = resource
             place = (group, version, plural) if group else (version, plural)
@@ -251,7 +260,7 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.server_timeout = SERVER_TIMEOUT_SECONDS
     settings.networking.request_timeout = 60
     settings.process.ultimate_exiting_timeout = 20
-    for group, version, plural in [*CHILD_KINDS.values(), POD]:
+    for group, version, plural in SEEN_KINDS.values():
         place = (group, version, plural) if group else (version, plural)
         settings.watching.label_selectors[place] = STORE_LABEL
 

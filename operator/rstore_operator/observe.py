@@ -6,13 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.planning.observed import ChildKey, Observed, Pod, RegionObserved
+from rstore_operator.planning.observed import ChildKey, Claim, Observed, Pod, RegionObserved
 from rstore_operator.planning.ownership import Standing, claim_holder, holder, standing
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names, secrets
@@ -25,6 +25,9 @@ ASKED_SECONDS = 10.0
 
 _SHOWN = 400
 """Characters of a replica's last words that are shown."""
+
+REFUSED_SECONDS = 60.0
+"""How long a claim that the API server would not let grow is left alone."""
 
 Body = Mapping[str, Any]
 _VERSION = re.compile("[0-9]{1,39}")
@@ -64,6 +67,7 @@ class ChildView:
         self._clock = clock
         self._written: dict[ChildKey, _Written] = {}
         self._asked: dict[ChildKey, _Asked] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
         self.settled: dict[ChildKey, tuple[str, str]] = {}
 
     def wrote(self, key: ChildKey, before: Body | None, after: Body, manifest_hash: str) -> None:
@@ -103,6 +107,20 @@ class ChildView:
         whose = claim_holder(self._ref, region, body) if body is not None else ""
         self._asked[key] = _Asked(whose, None, self._clock())
 
+    def growth_refused(self, claim: str, why: str) -> None:
+        """The API server refused a larger size."""
+        self._refused[claim] = (why, self._clock())
+
+    def claims(self, watched: Iterable[Body]) -> dict[str, Claim]:
+        """Claims of volumes, by name."""
+        now = self._clock()
+        self._refused = {name: item for name, item in self._refused.items() if now - item[1] < REFUSED_SECONDS}
+        claims = (read_claim(body) for body in watched)
+        return {
+            claim.name: replace(claim, refusal=self._refused[claim.name][0]) if claim.name in self._refused else claim
+            for claim in claims
+        }
+
     def join(self, watched: Iterable[Body]) -> Joined:
         """Our children, orphans of this store, and which names are taken or free."""
         now = self._clock()
@@ -137,6 +155,25 @@ class ChildView:
 def _version(body: Body) -> int:
     text = str(body.get("metadata", {}).get("resourceVersion", ""))
     return int(text) if _VERSION.fullmatch(text) else 0
+
+
+def read_claim(body: Body) -> Claim:
+    """A watched PersistentVolumeClaim."""
+    meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    texts = [
+        f"{item.get('type')}: {item.get('message') or ''}".rstrip(": ")
+        for item in status.get("conditions") or []
+        if item.get("status") == "True"
+    ]
+    return Claim(
+        name=meta["name"],
+        requested=str(((spec.get("resources") or {}).get("requests") or {}).get("storage", "")),
+        capacity=str((status.get("capacity") or {}).get("storage", "")),
+        bound=status.get("phase") == "Bound",
+        resource_version=str(meta.get("resourceVersion", "")),
+        terminating=bool(meta.get("deletionTimestamp")),
+        message=", ".join(texts),
+    )
 
 
 def read_pod(body: Body) -> Pod | None:
@@ -210,6 +247,7 @@ async def observe(
     replicas: Replicas,
     watched_children: Iterable[Body],
     watched_pods: Iterable[Body],
+    watched_claims: Iterable[Body],
     *,
     created_at: str,
     ask: Callable[[Pod], bool],
@@ -237,4 +275,5 @@ async def observe(
         foreign=joined.foreign,
         orphans=joined.orphans,
         free=joined.free,
+        claims=view.claims(watched_claims),
     )

@@ -29,7 +29,7 @@ from rstore_operator.planning.actions import (
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates import Stage
 from rstore_operator.planning.children import Settled, plan_children
-from rstore_operator.planning.conditions import AUTHORITY_CHANGING, Situation, findings, merge
+from rstore_operator.planning.conditions import AUTHORITY_CHANGING, OF_OBJECTS, Finding, Situation, findings, merge
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
@@ -177,7 +177,7 @@ class _Planner:
         scaling = self.effective is not None and bool(self.effective.scaling)
         compare = repointing or scaling or self.given.known_problems is None
         compare = compare or (progressed.intent is None and self._waits_for_certificates())
-        children, object_problems, authority = self._children(frozen, compare=compare)
+        children, object_problems, changes = self._children(frozen, compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -209,7 +209,7 @@ class _Planner:
             actions.append(RemoveAnnotations(removal))
         if frozen:
             store_id = self.before.store_id
-        status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, authority)
+        status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, changes)
         told = next_told(self.before.told_regions, actions, self.observed, self.truth)
         status = replace(status, witness_lease=self._witness_lease(scene), told_regions=told, answered=answered)
         busy = changing or bool(removal) or reply.suspicious or scaling
@@ -307,11 +307,14 @@ class _Planner:
             return BootstrapPlan(self.before.store_id)
         return plan_bootstrap(self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id)
 
-    def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[str, str] | None]:
-        """What to do about the objects that the store is made of, what is wrong with them, and the stage of a
-        replacement of the certificate authority."""
-        changing = self.before.condition(AUTHORITY_CHANGING)
-        known = (changing.reason, changing.message) if changing is not None else None
+    def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
+        """What to do about the objects that the store is made of, what is wrong with them, and conditions about
+        changes that take their time."""
+        known = tuple(
+            Finding(condition.type, True, condition.reason, condition.message)
+            for condition in self.before.conditions
+            if condition.type in OF_OBJECTS
+        )
         if not compare:
             return (), self.given.known_problems or (), known
         primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
@@ -327,8 +330,8 @@ class _Planner:
             self.given.settled,
             self.given.now,
         )
-        stage = children.authority if self.effective is not None else known
-        return (() if frozen else children.actions), children.problems, stage
+        findings = children.findings if self.effective is not None else known
+        return (() if frozen else children.actions), children.problems, findings
 
     def _waits_for_certificates(self) -> bool:
         """Whether replicas are about to take up certificates, which no object shows."""
@@ -354,7 +357,7 @@ class _Planner:
         problems: Problems,
         pending: int,
         frozen: bool,
-        authority: tuple[str, str] | None,
+        changes: tuple[Finding, ...],
     ) -> StoreStatus:
         regions = self.before.regions
         if self.effective is not None:
@@ -387,7 +390,7 @@ class _Planner:
             accepted=reply.accepted,
             dry_run=reply.dry_run,
             divergence=divergence(regions, verdict),
-            authority=authority,
+            objects=changes,
         )
         history = corrected(self.before.history, regions)
         if progressed.receipt is not None:

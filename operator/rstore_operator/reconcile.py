@@ -76,6 +76,9 @@ class Watched(Protocol):
     def pods(self) -> Iterable[Mapping[str, Any]]:
         """Its pods."""
 
+    def claims(self) -> Iterable[Mapping[str, Any]]:
+        """The claims of their volumes."""
+
 
 class Reconciler:
     """Runs one store. Not safe for concurrent use."""
@@ -207,6 +210,7 @@ class Reconciler:
             self._replicas,
             self._watched.children(),
             self._watched.pods(),
+            self._watched.claims(),
             created_at=str(body["metadata"].get("creationTimestamp") or ""),
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,

@@ -34,7 +34,7 @@ USED: dict[tuple[str, str], set[str]] = {
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
     ("", "pods"): {"list", "watch"},
-    ("", "persistentvolumeclaims"): {"get"},  # whose data a volume holds
+    ("", "persistentvolumeclaims"): WATCHED | {"patch"},  # whose data a volume holds; larger volumes
     ("", "events"): {"create"},
 }
 
@@ -118,7 +118,9 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
         await api.set_owners(kind, "n", "x", [], "1")
         await api.apply({"kind": kind, "metadata": {"namespace": "n", "name": "x"}})
         await api.delete_child(kind, "n", "x", "uid")
+        await api.orphan_children_of(kind, "n", "x", "uid")
     await api.get_claim("n", "x")
+    await api.grow_claim("n", "x", "2Gi", "1")
     await api.post_event(STORE, "1", "Reason", "message", False, datetime.now(UTC))
     return api.asked
 
@@ -159,6 +161,8 @@ def test_every_method_of_the_operators_client_is_in_this_test() -> None:
         "remove_annotations",
         "get_child",
         "get_claim",
+        "grow_claim",
+        "orphan_children_of",
         "set_owners",
         "apply",
         "delete_child",

@@ -28,10 +28,10 @@ this list with what the code asks for.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Whose data a volume holds is looked at before a pod gets it.
+# Whose data a volume holds is looked at before a pod gets it; volumes that the spec wants larger are asked to grow.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get]
+  verbs: [get, list, watch, patch]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

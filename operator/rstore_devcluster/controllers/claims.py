@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rstore_devcluster.apiserver.schema.quantity import parse
 from rstore_devcluster.controllers.api import PODS, PVCS, PVS, STORAGE_CLASSES, ApiError, Obj
 from rstore_devcluster.controllers.engine import Context, Controller
 from rstore_devcluster.controllers.informer import Change
@@ -58,7 +59,23 @@ class ClaimController(Controller):
             claim = await self.api.update(PVCS, key[0], claim)
         if (claim.get("status") or {}).get("phase") != "Bound":
             await self._bind(claim)
+        else:
+            await self._grow(claim)
         return None
+
+    async def _grow(self, claim: Obj) -> None:
+        """A directory has any size: the volume and the claim's capacity follow what is asked for."""
+        wanted = ((claim["spec"].get("resources") or {}).get("requests") or {}).get("storage")
+        capacity = (claim["status"].get("capacity") or {}).get("storage")
+        if wanted is None or capacity is None or parse(wanted) <= parse(capacity):
+            return
+        volume = await self.api.get(PVS, None, claim["spec"]["volumeName"])
+        volume["spec"]["capacity"] = {**volume["spec"].get("capacity", {}), "storage": wanted}
+        await self.api.update(PVS, None, volume)
+        claim["status"]["capacity"] = {**claim["status"]["capacity"], "storage": wanted}
+        await self.api.update_status(PVCS, meta(claim)["namespace"], claim)
+        text = "MountVolume.NodeExpandVolume succeeded"
+        self.context.recorder.event(claim, "Normal", "FileSystemResizeSuccessful", text, component=self.name)
 
     async def _bind(self, claim: Obj) -> None:
         namespace = meta(claim)["namespace"]
@@ -205,6 +222,7 @@ async def ensure_default_class(context: Context) -> None:
         "provisioner": PROVISIONER,
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",
+        "allowVolumeExpansion": True,
     }
     try:
         await context.api.create(STORAGE_CLASSES, None, storage_class)

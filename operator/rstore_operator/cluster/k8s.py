@@ -125,6 +125,15 @@ class Kubernetes:
                 return None
             raise
 
+    async def grow_claim(self, namespace: str, name: str, size: str, resource_version: str) -> None:
+        """Ask for a larger volume, if the claim still is of that version."""
+        body = {
+            "metadata": {"resourceVersion": resource_version},
+            "spec": {"resources": {"requests": {"storage": size}}},
+        }
+        path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
+        await self._request("PATCH", path, _MERGE, body, {"fieldManager": FIELD_MANAGER})
+
     async def set_owners(
         self, kind: str, namespace: str, name: str, owners: Sequence[Mapping[str, Any]], resource_version: str
     ) -> dict[str, Any]:
@@ -142,11 +151,18 @@ class Kubernetes:
 
     async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
         """Delete it and what it owns, if it is the one of that uid; not an error when it is gone."""
+        await self._delete(kind, namespace, name, uid, "Background")
+
+    async def orphan_children_of(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Delete it and leave what it owns, if it is the one of that uid; not an error when it is gone."""
+        await self._delete(kind, namespace, name, uid, "Orphan")
+
+    async def _delete(self, kind: str, namespace: str, name: str, uid: str, propagation: str) -> None:
         body = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid},
-            "propagationPolicy": "Background",
+            "propagationPolicy": propagation,
         }
         try:
             await self._request("DELETE", _child_path(kind, namespace, name), "application/json", body)

@@ -64,6 +64,23 @@ class Delete:
 
 
 @dataclass(frozen=True)
+class Orphan:
+    """Delete a child, if it still is the one that was seen, and leave what it owns: another one adopts that."""
+
+    key: ChildKey
+    uid: str
+
+
+@dataclass(frozen=True)
+class GrowClaim:
+    """Ask for a larger volume, if the claim still is as it was seen."""
+
+    name: str
+    size: str
+    resource_version: str
+
+
+@dataclass(frozen=True)
 class CertificateRequest:
     """A certificate that should exist: for whom, and by which names servers are called."""
 
@@ -215,6 +232,5 @@ class RemoveAnnotations:
 
 RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease | AddMember | RemoveMember | HandOver
 """What a region's leader is asked to do."""
-Action = (
-    Apply | LookUp | Adopt | Delete | IssueAuthority | IssueCertificate | WriteSecret | RemoveAnnotations | RegionCall
-)
+ObjectAction = Apply | LookUp | Adopt | Delete | Orphan | GrowClaim | IssueAuthority | IssueCertificate | WriteSecret
+Action = ObjectAction | RemoveAnnotations | RegionCall

@@ -10,9 +10,11 @@ from typing import Any
 from rstore_operator.planning.actions import Action, Adopt, Apply, Delete, LookUp
 from rstore_operator.planning.certificates import Stage, plan_certificates
 from rstore_operator.planning.compare import change_needed
+from rstore_operator.planning.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
 from rstore_operator.planning.effective import Effective
 from rstore_operator.planning.naming import Naming, name_objects
 from rstore_operator.planning.observed import ChildKey, Observed
+from rstore_operator.planning.volumes import VolumesPlan, plan_volumes
 from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.specs import names
 from rstore_operator.specs.configmap import config_map
@@ -30,12 +32,12 @@ Settled = Mapping[ChildKey, tuple[str, str]]
 class ChildrenPlan:
     """What to do, and what is wrong with names and volumes: reasons and messages.
 
-    ``authority`` is the stage of a replacement of the certificate authority and what people should know of it.
+    ``findings`` are conditions about changes of objects that take their time.
     """
 
     actions: tuple[Action, ...]
     problems: tuple[tuple[str, str], ...]
-    authority: tuple[str, str] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def plan_children(
@@ -55,20 +57,28 @@ def plan_children(
     naming = name_objects(ref, effective.spec.regions if effective is not None else (), observed)
     actions: list[Action] = [LookUp(naming.look_up, naming.claims)] if naming.look_up else []
     actions += [Adopt(key, observed.orphans[key]) for key in naming.adopt]
-    for manifest in _manifests(ref, effective, primary_region, image, observed):
+    volumes = plan_volumes(ref, effective, observed) if effective is not None else None
+    actions += volumes.actions if volumes is not None else ()
+    for manifest in _manifests(ref, volumes, primary_region, image, observed):
         key = (manifest["kind"], manifest["metadata"]["name"])
+        if volumes is not None and key in volumes.remade:
+            continue
         change = _change(manifest, key, observed, settled)
         if change and _may(key, manifest, change, naming, observed):
             actions.append(Apply(key, manifest, change))
-    if effective is None:
+    if effective is None or volumes is None:
         return ChildrenPlan(tuple(actions), naming.problems)
     certificates = plan_certificates(ref, effective, settings, observed, now)
     for action in certificates.actions:
         change = "update" if action.key in observed.children else "create"
         if _may(action.key, action.manifest, change, naming, observed):
             actions.append(action)
-    stage = None if certificates.stage is Stage.STEADY else (certificates.stage.value, certificates.message)
-    return ChildrenPlan(tuple(actions), naming.problems, stage)
+    findings = []
+    if certificates.stage is not Stage.STEADY:
+        findings.append(Finding(AUTHORITY_CHANGING, True, certificates.stage.value, certificates.message))
+    if volumes.growing:
+        findings.append(Finding(VOLUMES_GROWING, True, "Growing", volumes.growing))
+    return ChildrenPlan(tuple(actions), (*naming.problems, *volumes.problems), tuple(findings))
 
 
 def _may(key: ChildKey, manifest: Mapping[str, Any], change: str, naming: Naming, observed: Observed) -> bool:
@@ -91,20 +101,20 @@ def _change(manifest: Mapping[str, Any], key: ChildKey, observed: Observed, sett
 
 
 def _manifests(
-    ref: StoreRef, effective: Effective | None, primary_region: str, image: ReplicaImage, observed: Observed
+    ref: StoreRef, volumes: VolumesPlan | None, primary_region: str, image: ReplicaImage, observed: Observed
 ) -> Iterator[dict[str, Any]]:
     yield with_hash(store_service(ref, primary_region))
-    if effective is None:
+    if volumes is None:
         return
     yield with_hash(service_account(ref))
-    for region in effective.spec.regions:
+    for region in volumes.spec.regions:
         yield with_hash(peers_service(ref, region.name))
         yield with_hash(region_service(ref, region.name))
-        yield with_hash(config_map(ref, effective.spec, region))
+        yield with_hash(config_map(ref, volumes.spec, region))
         yield with_hash(disruption_budget(ref, region.name))
         # A pod that starts before its Secret exists would wait minutes for the kubelet's next try.
         if ("Secret", names.region_tls_secret(ref.name, region.name)) in observed.children:
-            yield with_hash(stateful_set(ref, effective.spec, region, image))
+            yield with_hash(stateful_set(ref, volumes.spec, region, image))
 
 
 def deletions(leaving: frozenset[str], observed: Observed) -> tuple[Delete, ...]:

@@ -15,6 +15,9 @@ from rstore_operator.resource.state import Condition, FailoverIntent, RegionStat
 
 AUTHORITY_CHANGING = "AuthorityChanging"
 """Type of the condition that is there while an authority that was replaced is still trusted."""
+VOLUMES_GROWING = "VolumesGrowing"
+"""Type of the condition that is there while volumes are made larger."""
+OF_OBJECTS = frozenset({AUTHORITY_CHANGING, VOLUMES_GROWING})
 LIMIT = 1000
 """Longest message, in characters."""
 
@@ -60,8 +63,8 @@ class Situation:
     """What is said of regions that should get the primary's changes and do not."""
     divergence: tuple[bool, str] | None = None
     """Whether regions hold different data, as far as that was found out anew."""
-    authority: tuple[str, str] | None = None
-    """The stage of a replacement of the certificate authority, and what is said of it."""
+    objects: tuple[Finding, ...] = ()
+    """Conditions about changes of objects that take their time."""
 
 
 def findings(situation: Situation) -> list[Finding]:
@@ -84,8 +87,7 @@ def findings(situation: Situation) -> list[Finding]:
         found.append(
             Finding(REQUEST_ACCEPTED, True, "SwitchoverStarted", "the switchover that was asked for has begun")
         )
-    if situation.authority is not None:
-        found.append(Finding(AUTHORITY_CHANGING, True, *situation.authority))
+    found += situation.objects
     if situation.divergence is not None:
         differ, message = situation.divergence
         found.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))

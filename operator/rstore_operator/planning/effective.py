@@ -35,7 +35,8 @@ def running_replicas(region: str, observed: Observed, status: StoreStatus, store
 
     The live ``spec.replicas`` may have been scaled by somebody, so it is asked last.
     """
-    if region not in observed.live_regions():
+    running = any(not pod.terminating for pod in observed.region(region).pods)
+    if region not in observed.live_regions() and not running:
         return None
     recorded = status.region(region)
     if recorded is not None and recorded.replicas:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.conditions import EVEN_REPLICAS
+from rstore_operator.planning.conditions import EVEN_REPLICAS, VOLUMES_GROWING
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
 from rstore_operator.planning.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.not_connected import NOT_CONNECTED, connection_notices
@@ -46,6 +46,7 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         "SpecValid": ("False", "InvalidSpec", True),
         "FailoverBlocked": ("True", "", True),
         "ReplicasChanging": ("True", "ReplicasChanging", False),
+        VOLUMES_GROWING: ("True", VOLUMES_GROWING, False),
         "Paused": ("True", "Paused", False),
         "UnknownAnnotation": ("True", "UnknownAnnotation", True),
     }

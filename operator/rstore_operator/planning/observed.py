@@ -174,6 +174,22 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """The PersistentVolumeClaim of a replica's volume. Sizes are quantities, "" where there is none yet."""
+
+    name: str
+    requested: str
+    capacity: str
+    bound: bool
+    resource_version: str = ""
+    terminating: bool = False
+    message: str = ""
+    """What its conditions say of a change of size that is under way."""
+    refusal: str = ""
+    """What the API server said not long ago when a larger size was asked for."""
+
+
+@dataclass(frozen=True)
 class RegionObserved:
     """A region: its pods, and what those that answered said."""
 
@@ -229,6 +245,8 @@ class Observed:
     orphans: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
     free: frozenset[ChildKey] | None = None
     """Names that were asked for and that nobody has; None: every name that is not in the others."""
+    claims: Mapping[str, Claim] = field(default_factory=dict)
+    """Claims of volumes with the store's label, by name."""
     silent_since: Mapping[str, datetime] = field(default_factory=dict)
     """Since when regions have been without a leader that answers, as far as this process has seen it."""
     without_lease_seconds: Mapping[str, float] = field(default_factory=dict)

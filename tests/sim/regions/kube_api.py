@@ -80,6 +80,9 @@ class ApiOf:
     def pods(self) -> Iterable[Body]:
         return self._look()[1]
 
+    def claims(self) -> Iterable[Body]:
+        return ()
+
     def _look(self) -> tuple[list[Body], list[Body]]:
         """What the watches have shown: nothing new while the API is away."""
         if self._kube.reachable(self._operator.site):

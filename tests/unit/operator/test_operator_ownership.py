@@ -36,6 +36,9 @@ class _Labelled:
     def pods(self) -> list[dict[str, Any]]:
         return []
 
+    def claims(self) -> list[dict[str, Any]]:
+        return []
+
 
 @pytest.fixture
 async def api() -> FakeApi:

@@ -107,6 +107,9 @@ class FakeApi:
     def pods(self) -> list[dict[str, Any]]:
         return []
 
+    def claims(self) -> list[dict[str, Any]]:
+        return []
+
 
 def _merged(target: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
@@ -214,6 +217,9 @@ class _Blind:
         return []
 
     def pods(self) -> list[dict[str, Any]]:
+        return []
+
+    def claims(self) -> list[dict[str, Any]]:
         return []
 
 

@@ -17,9 +17,11 @@ from rstore_operator.planning.actions import (
     Bootstrap,
     Delete,
     Demote,
+    GrowClaim,
     HandOver,
     IssueAuthority,
     IssueCertificate,
+    Orphan,
     Promote,
     PushTopology,
     RemoveAnnotations,
@@ -243,6 +245,10 @@ class World:
                 self.regions.pop(action.key[1].removeprefix("orders-"))
         elif isinstance(action, IssueAuthority | IssueCertificate):
             self._issue(action)
+        elif isinstance(action, Orphan):
+            del self.children[action.key]
+        elif isinstance(action, GrowClaim):
+            self.grow(action)
         elif isinstance(action, WriteSecret):
             self.children[action.key] = dict(action.manifest)
             self.warnings += [action.notice.message] if action.notice and action.notice.warning else []
@@ -265,6 +271,9 @@ class World:
             self._change_members(action)
         else:
             raise AssertionError(action)
+
+    def grow(self, action: GrowClaim) -> None:
+        raise AssertionError(action)
 
     def _change_members(self, action: AddMember | RemoveMember | HandOver) -> None:
         """One at a time, and never one that does not run or that leads."""
