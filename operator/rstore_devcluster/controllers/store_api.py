@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rstore_devcluster.apiserver.http.errors import ApiError as ServerError
 from rstore_devcluster.apiserver.storage.store import Store
-from rstore_devcluster.controllers.api import NAMESPACES, PODS, ApiError, Obj, Resource, WatchEvent
+from rstore_devcluster.controllers.api import NAMESPACES, ApiError, Obj, Resource, WatchEvent
 
 MANAGER = "kube-controller-manager"
 
@@ -69,13 +69,9 @@ class StoreApi:
             )
 
     async def bind(self, namespace: str, name: str, uid: str, node: str) -> None:
-        """Bind a pod to a node; the pod's PodScheduled condition is the kubelet's to report."""
+        """Bind a pod to a node."""
         with _translated():
-            pod = self._store.get(key_of(PODS), namespace, name)
-            if pod["metadata"]["uid"] != uid or pod["spec"].get("nodeName"):
-                raise ApiError(409, "Conflict", f"pod {name} is another one or is already bound")
-            pod["spec"]["nodeName"] = node
-            self._store.update(key_of(PODS), pod, namespace=namespace, manager="kube-scheduler")
+            self._store.bind(namespace, name, node, uid=uid)
 
     async def finalize_namespace(self, obj: Obj) -> None:
         """Replace a namespace's finalizers."""

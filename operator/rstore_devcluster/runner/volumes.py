@@ -163,8 +163,6 @@ class PodVolumes:
     def table(self, container: Obj) -> dict[str, Path]:
         """Mount path → directory (or file, with subPath) on this machine; raises MountError."""
         result: dict[str, Path] = {}
-        if self._sources.token:
-            result[SERVICE_ACCOUNT_PATH] = self._directory / "serviceaccount"
         for mount in container.get("volumeMounts") or []:
             host = self._hosts.get(mount["name"])
             if host is None:
@@ -177,6 +175,9 @@ class PodVolumes:
                     inside.mkdir(parents=True, exist_ok=True)
                 host = inside
             result[mount["mountPath"]] = host
+        if self._sources.token:
+            # In place of the volume with the pod's token: the same files, and a kubeconfig for this machine.
+            result[SERVICE_ACCOUNT_PATH] = self._directory / "serviceaccount"
         return result
 
     def _mount_one(self, volume: Obj) -> Path:

@@ -199,7 +199,7 @@ async def test_events_are_the_same_in_both_groups(kubectl: Kubectl) -> None:
 
 
 async def test_what_is_not_supported_is_refused_clearly(kubectl: Kubectl) -> None:
-    await kubectl("run", "p", "--image=x:1")
+    await kubectl("run", "p", "--image=x:1", '--overrides={"spec":{"nodeName":"somewhere"}}')
     assert "commands cannot be run inside its pods" in (await kubectl("exec", "p", "--", "ls", ok=False)).err
     assert "without a provider of logs" in (await kubectl("logs", "p", ok=False)).err
     assert "the server doesn't have a resource type" in (await kubectl("get", "cronjobs", ok=False)).err

@@ -21,6 +21,7 @@ _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
     "attach": (["create", "get"], "", "", "PodAttachOptions"),
     "proxy": (["create", "get"], "", "", "PodProxyOptions"),
     "binding": (["create"], "", "", "Binding"),
+    "ephemeralcontainers": (_RW, "", "", ""),
     "eviction": (["create"], "policy", "v1", "Eviction"),
     "token": (["create"], "authentication.k8s.io", "v1", "TokenRequest"),
 }

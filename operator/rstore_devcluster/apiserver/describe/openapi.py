@@ -8,6 +8,7 @@ import json
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, Registry, Resource
 from rstore_devcluster.apiserver.schema import builtin
+from rstore_devcluster.apiserver.schema.builtin import DECODED, MICRO_TIME
 
 _CONVENTIONS = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md"
 _API_VERSION_HELP = (
@@ -20,7 +21,7 @@ _KIND_HELP = (
     f"{_CONVENTIONS}#types-kinds"
 )
 _METADATA_HELP = f"Standard object's metadata. More info: {_CONVENTIONS}#metadata"
-_INTERNAL = ("x-kubernetes-quantity",)
+_INTERNAL = ("x-kubernetes-quantity", MICRO_TIME, DECODED)
 _BODY_TYPES = (
     "application/json-patch+json",
     "application/merge-patch+json",

@@ -14,6 +14,7 @@ from rstore_devcluster.apiserver.http.authn import ANONYMOUS, User
 from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.documents import Documents
 from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed, unauthorized
+from rstore_devcluster.apiserver.http.impersonation import impersonated
 from rstore_devcluster.apiserver.http.list_options import check_timeout
 from rstore_devcluster.apiserver.http.request_info import WRITE_VERBS, RequestInfo, parse
 from rstore_devcluster.apiserver.http.responses import compress, error_response, json_response, representation
@@ -24,7 +25,6 @@ from rstore_devcluster.apiserver.objects.services import Call, Services, WriteKe
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 _log = structlog.get_logger(__name__)
-_IMPERSONATE = "Impersonate-"
 
 
 class App:
@@ -81,18 +81,7 @@ class App:
         user = self._services.tokens.authenticate(token.strip())
         if user is None:
             raise unauthorized()
-        name = request.headers.get(f"{_IMPERSONATE}User")
-        if not name:
-            return user
-        for kind, value in (
-            ("users", name),
-            *(("groups", item) for item in request.headers.getall(f"{_IMPERSONATE}Group", [])),
-        ):
-            self._services.authorizer.check(user, RequestInfo("impersonate", "", "v1", "", kind, value))
-        groups = {*request.headers.getall(f"{_IMPERSONATE}Group", []), "system:authenticated"}
-        if name.startswith("system:serviceaccount:"):
-            groups |= {"system:serviceaccounts", f"system:serviceaccounts:{name.split(':')[2]}"}
-        return User(name, frozenset(groups))
+        return impersonated(user, request.headers, self._services.authorizer)
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         user = self._user(request)

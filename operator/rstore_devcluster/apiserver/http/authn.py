@@ -9,7 +9,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rstore_devcluster.apiserver.jsonobj import Json
@@ -24,8 +24,9 @@ class User:
     """An authenticated (or anonymous) user."""
 
     name: str
-    groups: frozenset[str] = frozenset()
+    groups: tuple[str, ...] = ()
     uid: str = ""
+    extra: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def is_admin(self) -> bool:
@@ -33,13 +34,13 @@ class User:
         return MASTERS in self.groups
 
 
-ANONYMOUS = User("system:anonymous", frozenset({"system:unauthenticated"}))
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 def service_account_user(namespace: str, name: str, uid: str = "") -> User:
     """The user a service account's token stands for."""
-    groups = {"system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED}
-    return User(f"system:serviceaccount:{namespace}:{name}", frozenset(groups), uid)
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
+    return User(f"system:serviceaccount:{namespace}:{name}", groups, uid)
 
 
 def _encode(data: bytes) -> str:
@@ -87,7 +88,7 @@ class Tokens:
     def authenticate(self, token: str) -> User | None:
         """The user of a token, None when it is unknown, forged or expired."""
         if hmac.compare_digest(token.encode(), self.admin_token.encode()):
-            return User("kubernetes-admin", frozenset({MASTERS, AUTHENTICATED}))
+            return User("kubernetes-admin", (MASTERS, AUTHENTICATED))
         signed, dot, signature = token.rpartition(".")
         if not dot or not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
             return None

@@ -89,12 +89,13 @@ class PageNotFoundError(ApiError):
         super().__init__(404, "NotFound", "404 page not found")
 
 
-def already_exists(group: str, plural: str, name: str) -> ApiError:
-    """409 for a name that is taken."""
+def already_exists(group: str, plural: str, name: str, *, deleting: bool = False) -> ApiError:
+    """409 for a name that is taken, perhaps by an object that is being deleted."""
+    lead = "object is being deleted: " if deleting else ""
     return ApiError(
         409,
         "AlreadyExists",
-        f'{qualified(group, plural)} "{name}" already exists',
+        f'{lead}{qualified(group, plural)} "{name}" already exists',
         details=_details(group, plural, name),
     )
 
@@ -146,15 +147,13 @@ def unauthorized() -> ApiError:
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
-def forbidden(group: str, plural: str, name: str, why: str) -> ApiError:
+def forbidden(group: str, plural: str, name: str, why: str, causes: Sequence[Cause] = ()) -> ApiError:
     """403 for an object."""
     shown = f' "{name}"' if name else ""
-    return ApiError(
-        403,
-        "Forbidden",
-        f"{qualified(group, plural)}{shown} is forbidden: {why}",
-        details=_details(group, plural, name),
-    )
+    details = _details(group, plural, name)
+    if causes:
+        details["causes"] = [cause.to_json() for cause in causes]
+    return ApiError(403, "Forbidden", f"{qualified(group, plural)}{shown} is forbidden: {why}", details=details)
 
 
 def method_not_allowed() -> ApiError:

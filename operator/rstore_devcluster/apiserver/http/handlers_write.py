@@ -30,7 +30,10 @@ def _checked(call: Call, body: Body) -> JsonObject:
 def check_grant(call: Call, obj: JsonObject) -> None:
     """Raise a 403 for roles and bindings that give more rights than the user has."""
     if call.resource.group == "rbac.authorization.k8s.io":
-        call.services.authorizer.check_escalation(call.user, call.resource.plural, obj, call.namespace)
+        old = call.store.peek(call.resource.key, call.namespace, call.info.name) if call.info.name else None
+        call.services.authorizer.check_escalation(
+            call.user, call.resource.plural, obj, call.namespace, None if old is None else old.obj
+        )
 
 
 def create_object(call: Call, data: bytes) -> web.Response:
@@ -141,10 +144,16 @@ def _delete(call: Call, options: JsonObject, namespace: str, name: str) -> tuple
     )
 
 
+_ANSWER_WITH_OBJECT = frozenset(
+    {"pods", "services", "serviceaccounts", "persistentvolumeclaims", "persistentvolumes"}
+    | {"storageclasses.storage.k8s.io"}
+)
+
+
 def delete_object(call: Call, data: bytes) -> web.Response:
-    """DELETE of an object: its last state, or a Status when it is gone."""
+    """DELETE of an object: its last state, or for most kinds a Status when it is gone."""
     obj, gone = _delete(call, delete_options(call, data), call.namespace, call.info.name)
-    if gone and call.resource.key != "pods":
+    if gone and call.resource.key not in _ANSWER_WITH_OBJECT:
         return json_response(success(call, obj), warnings=call.warnings)
     return object_response(call, obj)
 

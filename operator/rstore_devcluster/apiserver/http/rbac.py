@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from rstore_devcluster.apiserver.http.authn import AUTHENTICATED, User
-from rstore_devcluster.apiserver.http.errors import ApiError, forbidden
+from rstore_devcluster.apiserver.http.authn import User
+from rstore_devcluster.apiserver.http.errors import ApiError, forbidden, not_found
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.jsonobj import JsonObject, lookup
+from rstore_devcluster.apiserver.kinds import grants
 from rstore_devcluster.apiserver.storage.store import Store
 
 _GROUP = "rbac.authorization.k8s.io"
+_ROLES = {"Role": "roles", "ClusterRole": "clusterroles"}
 _GRANTING = frozenset({"roles", "clusterroles", "rolebindings", "clusterrolebindings"})
-_REVIEWS = frozenset({"selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"})
-_DISCOVERY = ("/api", "/apis", "/openapi", "/version", "/healthz", "/livez", "/readyz")
-_PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A rule that applies to a user, where it holds, and the binding that gives it."""
+
+    rule: JsonObject
+    namespace: str
+    """The namespace it holds in, "" for all and for the cluster."""
+    source: str
 
 
 class Authorizer:
@@ -35,102 +44,112 @@ class Authorizer:
 
     def check_path(self, user: User, verb: str, path: str) -> None:
         """Raise a 403 for a path that is no resource."""
-        if not self.path_allowed(user, verb, path):
+        if not user.is_admin and self.path_reason(user, verb, path) is None:
             raise ApiError(403, "Forbidden", f'forbidden: User "{user.name}" cannot {verb} path "{path}"', details={})
-
-    def path_allowed(self, user: User, verb: str, path: str) -> bool:
-        """Whether a user may use a path that is no resource; discovery is open to all authenticated users."""
-        if user.is_admin or path.startswith(_PUBLIC):
-            return True
-        if AUTHENTICATED in user.groups and verb == "get" and path.startswith(_DISCOVERY):
-            return True
-        return any(_path_rule_allows(rule, verb, path) for rule, namespace in self.rules(user) if not namespace)
 
     def allowed(self, user: User, info: RequestInfo) -> bool:
         """Whether some rule that applies to the user allows the request."""
-        if user.is_admin:
-            return True
-        if AUTHENTICATED in user.groups and info.verb == "create" and info.plural in _REVIEWS:
-            return True
-        return any(
-            _rule_allows(rule, info)
-            for rule, namespace in self.rules(user)
-            if not namespace or namespace == info.namespace
+        return user.is_admin or self.reason(user, info) is not None
+
+    def reason(self, user: User, info: RequestInfo) -> str | None:
+        """What allows a request, None when nothing does."""
+        return next(
+            (
+                granted.source
+                for granted in self.rules(user)
+                if granted.namespace in ("", info.namespace) and _rule_allows(granted.rule, info)
+            ),
+            None,
         )
 
-    def check_escalation(self, user: User, resource: str, obj: JsonObject, namespace: str) -> None:
-        """Raise a 403 when a user would grant, by a role or a binding, what it does not hold itself."""
+    def path_reason(self, user: User, verb: str, path: str) -> str | None:
+        """What allows a user to use a path that is no resource, None when nothing does."""
+        return next(
+            (
+                granted.source
+                for granted in self.rules(user)
+                if not granted.namespace and _path_rule_allows(granted.rule, verb, path)
+            ),
+            None,
+        )
+
+    def check_escalation(
+        self, user: User, resource: str, obj: JsonObject, namespace: str, old: JsonObject | None = None
+    ) -> None:
+        """Raise a 403 when a user would grant, by a role or a binding, what it does not hold itself.
+
+        An update that leaves the rules of a role as they were grants nothing. Raises a 404 for a binding to a role
+        that does not exist.
+        """
         if user.is_admin or resource not in _GRANTING:
             return
-        binding = resource.endswith("bindings")
-        exempt = RequestInfo("bind" if binding else "escalate", _GROUP, "v1", namespace, resource, _granted_name(obj))
-        if binding:
-            exempt = replace(exempt, plural=str((obj.get("roleRef") or {}).get("kind", "")).lower() + "s")
-        if self.allowed(user, exempt):
+        if resource.endswith("bindings"):
+            wanted = self._bound_rules(user, resource, obj, namespace)
+        elif old is not None and (old.get("rules") or []) == (obj.get("rules") or []):
             return
-        wanted = self._role_rules(obj, namespace) if binding else obj.get("rules") or []
-        missing = [rule for rule in wanted if not self._covers(user, rule, namespace)]
-        if missing:
-            name = str((obj.get("metadata") or {}).get("name", ""))
-            why = (
-                f'user "{user.name}" (groups={sorted(user.groups)}) is attempting to grant RBAC permissions not '
-                f"currently held:\n" + "\n".join(str(rule) for rule in missing)
-            )
-            raise forbidden(_GROUP, resource, name, why)
-
-    def _covers(self, user: User, rule: JsonObject, namespace: str) -> bool:
-        if rule.get("nonResourceURLs"):
-            held = [own for own, space in self.rules(user) if not space]
-            return all(
-                any(_path_rule_allows(own, verb, path) for own in held)
-                for verb in rule.get("verbs") or []
-                for path in rule["nonResourceURLs"]
-            )
-        asked = [
-            RequestInfo(verb, group, "", namespace, plural, name, subresource)
-            for verb in rule.get("verbs") or []
-            for group in rule.get("apiGroups") or []
-            for plural, _, subresource in (item.partition("/") for item in rule.get("resources") or [])
-            for name in rule.get("resourceNames") or [""]
-        ]
-        return all(self.allowed(user, info) for info in asked)
-
-    def rules(self, user: User) -> Iterator[tuple[JsonObject, str]]:
-        """Every (rule, namespace it holds in, "" for all) that applies to a user."""
-        for stored in self._store.peek_all("clusterrolebindings.rbac.authorization.k8s.io"):
-            if _binds(stored.obj, user, ""):
-                yield from ((rule, "") for rule in self._role_rules(stored.obj, ""))
-        for stored in self._store.peek_all("rolebindings.rbac.authorization.k8s.io"):
-            if _binds(stored.obj, user, stored.namespace):
-                yield from ((rule, stored.namespace) for rule in self._role_rules(stored.obj, stored.namespace))
-
-    def _role_rules(self, binding: JsonObject, namespace: str) -> list[JsonObject]:
-        reference = binding.get("roleRef") or {}
-        name = reference.get("name", "")
-        if reference.get("kind") == "ClusterRole":
-            role = self._store.peek("clusterroles.rbac.authorization.k8s.io", "", name)
         else:
-            role = self._store.peek("roles.rbac.authorization.k8s.io", namespace, name)
-        return [] if role is None else role.obj.get("rules") or []
+            name = str(lookup(obj, "metadata", "name") or "")
+            exempt = RequestInfo("escalate", _GROUP, "v1", namespace, resource, name)
+            wanted = [] if self.allowed(user, exempt) else obj.get("rules") or []
+        own = [granted.rule for granted in self.rules(user) if granted.namespace in ("", namespace)]
+        missing = grants.uncovered(own, wanted)
+        if missing:
+            groups = " ".join(f'"{group}"' for group in user.groups)
+            why = (
+                f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not '
+                f"currently held:\n" + "\n".join(missing)
+            )
+            raise forbidden(_GROUP, resource, str(lookup(obj, "metadata", "name") or ""), why)
+
+    def _bound_rules(self, user: User, resource: str, binding: JsonObject, namespace: str) -> Sequence[JsonObject]:
+        """The rules that a binding gives, none when the user may bind the role whatever it holds."""
+        reference = binding.get("roleRef") or {}
+        plural = _ROLES.get(str(reference.get("kind", "")), "")
+        exempt = RequestInfo("bind", _GROUP, "v1", namespace, plural, str(reference.get("name", "")))
+        if self.allowed(user, exempt):
+            return []
+        role = self._role(binding, namespace)
+        if role is None:
+            raise not_found(_GROUP, resource, str(lookup(binding, "metadata", "name") or ""))
+        return role.get("rules") or []
+
+    def rules(self, user: User) -> Iterator[Granted]:
+        """Every rule that applies to a user."""
+        for stored in self._store.peek_all(f"clusterrolebindings.{_GROUP}"):
+            yield from self._granted(stored.obj, user, "")
+        for stored in self._store.peek_all(f"rolebindings.{_GROUP}"):
+            yield from self._granted(stored.obj, user, stored.namespace)
+
+    def _granted(self, binding: JsonObject, user: User, namespace: str) -> Iterator[Granted]:
+        subject = _bound_subject(binding, user, namespace)
+        if not subject:
+            return
+        role, reference = self._role(binding, namespace), binding.get("roleRef") or {}
+        name = binding["metadata"]["name"]
+        given_by = f'RoleBinding "{name}/{namespace}"' if namespace else f'ClusterRoleBinding "{name}"'
+        source = f'RBAC: allowed by {given_by} of {reference.get("kind")} "{reference.get("name")}" to {subject}'
+        for rule in (role or {}).get("rules") or []:
+            yield Granted(rule, namespace, source)
+
+    def _role(self, binding: JsonObject, namespace: str) -> JsonObject | None:
+        reference = binding.get("roleRef") or {}
+        cluster = reference.get("kind") == "ClusterRole"
+        key = f"{'clusterroles' if cluster else 'roles'}.{_GROUP}"
+        role = self._store.peek(key, "" if cluster else namespace, str(reference.get("name", "")))
+        return None if role is None else role.obj
 
 
-def _granted_name(obj: JsonObject) -> str:
-    role = obj.get("roleRef")
-    return str(role.get("name", "")) if role else str((obj.get("metadata") or {}).get("name", ""))
-
-
-def _binds(binding: JsonObject, user: User, namespace: str) -> bool:
+def _bound_subject(binding: JsonObject, user: User, namespace: str) -> str:
+    """The first subject of a binding that is the user, as messages show it; "" when none is."""
     for subject in binding.get("subjects") or []:
         kind, name = subject.get("kind"), subject.get("name")
-        if kind == "User" and name == user.name:
-            return True
-        if kind == "Group" and name in user.groups:
-            return True
+        if (kind == "User" and name == user.name) or (kind == "Group" and name in user.groups):
+            return f'{kind} "{name}"'
         if kind == "ServiceAccount":
             space = subject.get("namespace") or namespace
             if user.name == f"system:serviceaccount:{space}:{name}":
-                return True
-    return False
+                return f'ServiceAccount "{name}/{space}"'
+    return ""
 
 
 def _rule_allows(rule: JsonObject, info: RequestInfo) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rstore_devcluster.apiserver.http.authn import User
-from rstore_devcluster.apiserver.http.errors import bad_request
+from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
 from rstore_devcluster.apiserver.objects.resources import VirtualResource
@@ -14,30 +14,45 @@ from rstore_devcluster.apiserver.patch.managed import Writer, track_update
 
 Review = Callable[[Services, User, JsonObject], JsonObject]
 
+_GROUP = "authorization.k8s.io"
 
-def _attributes(spec: JsonObject) -> RequestInfo | None:
-    asked = spec.get("resourceAttributes")
-    if asked is None:
-        return None
+
+def _attributes(asked: JsonObject) -> RequestInfo:
     return RequestInfo(
-        verb=asked.get("verb", ""),
-        group=asked.get("group", ""),
-        version=asked.get("version", ""),
-        namespace=asked.get("namespace", ""),
-        plural=asked.get("resource", ""),
-        name=asked.get("name", ""),
-        subresource=asked.get("subresource", ""),
+        verb=asked.get("verb") or "",
+        group=asked.get("group") or "",
+        version=asked.get("version") or "",
+        namespace=asked.get("namespace") or "",
+        plural=asked.get("resource") or "",
+        name=asked.get("name") or "",
+        subresource=asked.get("subresource") or "",
     )
 
 
+def _refused(field: str, value: str, why: str) -> ApiError:
+    # The real server names no kind here.
+    cause = Cause(field, f"Invalid value: {value}: {why}")
+    error = invalid(_GROUP, "", "", [cause])
+    error.details = {"group": _GROUP, "causes": [cause.to_json()]}
+    return error
+
+
 def _access(services: Services, user: User, spec: JsonObject) -> JsonObject:
-    info = _attributes(spec)
-    if info is not None:
-        return {"allowed": services.authorizer.allowed(user, info)}
-    path = lookup(spec, "nonResourceAttributes", "path")
-    if path is None:
-        raise bad_request("spec: exactly one of resourceAttributes and nonResourceAttributes must be specified")
-    return {"allowed": services.authorizer.path_allowed(user, lookup(spec, "nonResourceAttributes", "verb"), path)}
+    """What a review of a user's access answers; raises 422 when it does not ask exactly one thing."""
+    asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    if asked is not None and path is not None:
+        why = "cannot be specified in combination with resourceAttributes"
+        raise _refused("spec.nonResourceAttributes", "null", why)
+    if user.is_admin and (asked is not None or path is not None):
+        return {"allowed": True}
+    if asked is not None:
+        reason = services.authorizer.reason(user, _attributes(asked))
+    elif path is not None:
+        reason = services.authorizer.path_reason(user, path.get("verb") or "", path.get("path") or "")
+    else:
+        why = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+        raise _refused("spec.resourceAttributes", "null", why)
+    return {"allowed": False} if reason is None else {"allowed": True, "reason": reason}
 
 
 def _self_access(services: Services, user: User, body: JsonObject) -> JsonObject:
@@ -47,34 +62,41 @@ def _self_access(services: Services, user: User, body: JsonObject) -> JsonObject
 def _subject_access(services: Services, user: User, body: JsonObject) -> JsonObject:
     del user
     spec = body.get("spec") or {}
-    subject = User(spec.get("user") or "", frozenset(spec.get("groups") or []))
+    if not spec.get("user") and not spec.get("groups"):
+        raise _refused("spec.user", '""', "at least one of user or group must be specified")
+    subject = User(spec.get("user") or "", tuple(spec.get("groups") or []))
     return _access(services, subject, spec)
 
 
 def _rules(services: Services, user: User, body: JsonObject) -> JsonObject:
     namespace = lookup(body, "spec", "namespace", default="")
-    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
-    found = [everything] if user.is_admin else []
-    paths: list[JsonObject] = [{"verbs": ["*"], "nonResourceURLs": ["*"]}] if user.is_admin else []
-    for rule, space in services.authorizer.rules(user):
-        if space and space != namespace:
-            continue
-        (paths if rule.get("nonResourceURLs") else found).append(rule)
+    if not namespace:
+        raise bad_request("no namespace on request")
+    found: list[JsonObject] = []
+    paths: list[JsonObject] = []
+    for granted in services.authorizer.rules(user):
+        if granted.namespace in ("", namespace):
+            (paths if granted.rule.get("nonResourceURLs") else found).append(granted.rule)
     return {"resourceRules": found, "nonResourceRules": paths, "incomplete": False}
 
 
 def _user_info(user: User) -> JsonObject:
-    info: JsonObject = {"username": user.name, "groups": sorted(user.groups)}
+    info: JsonObject = {"username": user.name, "groups": list(user.groups)}
     if user.uid:
         info["uid"] = user.uid
+    if user.extra:
+        info["extra"] = user.extra
     return info
 
 
 def _token(services: Services, user: User, body: JsonObject) -> JsonObject:
     del user
-    found = services.tokens.authenticate(lookup(body, "spec", "token", default=""))
+    token = lookup(body, "spec", "token", default="")
+    if not token:
+        raise bad_request("token is required for TokenReview in authentication")
+    found = services.tokens.authenticate(token)
     if found is None:
-        return {"authenticated": False, "error": "invalid bearer token"}
+        return {"user": {}, "error": "invalid bearer token"}
     return {"authenticated": True, "user": _user_info(found), "audiences": lookup(body, "spec", "audiences") or []}
 
 

@@ -19,6 +19,7 @@ from rstore_devcluster.apiserver.http.options import ApiServerOptions
 from rstore_devcluster.apiserver.http.rbac import Authorizer
 from rstore_devcluster.apiserver.http.tls import ensure_certificate
 from rstore_devcluster.apiserver.jsonobj import JsonObject, parse_time
+from rstore_devcluster.apiserver.kinds.bootstrap import bootstrap_objects
 from rstore_devcluster.apiserver.kinds.strategy import KindStrategy
 from rstore_devcluster.apiserver.objects.resources import Registry
 from rstore_devcluster.apiserver.objects.services import Services, WriteKey
@@ -26,7 +27,6 @@ from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.storage.persistence import Memory, Persistence, SqliteFile
 from rstore_devcluster.apiserver.storage.store import Store
 
-SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _EVENT_SWEEP_SECONDS = 60.0
 
 
@@ -85,7 +85,7 @@ class ApiServer:
         return dict(self.services.writes)
 
     async def start(self) -> None:
-        """Create the system's namespaces, and listen; raises OSError when the port is taken."""
+        """Create what is there from the start, and listen; raises OSError when the port is taken."""
         self._bootstrap()
         self.definitions.start()
         application = App(self.services).application()
@@ -151,9 +151,9 @@ class ApiServer:
         }
 
     def _bootstrap(self) -> None:
-        for name in SYSTEM_NAMESPACES:
-            if self.store.peek("namespaces", "", name) is None:
-                self.store.create("namespaces", {"metadata": {"name": name}}, manager="kube-apiserver")
+        for key, obj in bootstrap_objects():
+            if self.store.peek(key, "", obj["metadata"]["name"]) is None:
+                self.store.create(key, obj, manager="kube-apiserver")
 
     async def _sweep_events(self) -> None:
         """Drop Events older than their time to live."""

@@ -1,31 +1,8 @@
-"""Helpers for validating built-in kinds. Pure."""
+"""Helpers for the defaults of built-in kinds. Pure."""
 
 from __future__ import annotations
 
-from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-from rstore_devcluster.apiserver.schema.structural import shown
-
-REQUIRED = "FieldValueRequired"
-FORBIDDEN = "FieldValueForbidden"
-UNSUPPORTED = "FieldValueNotSupported"
-DUPLICATE = "FieldValueDuplicate"
-
-
-def required(path: str, why: str = "") -> Cause:
-    """A field that must be given."""
-    return Cause(path, f"Required value: {why}" if why else "Required value", REQUIRED)
-
-
-def immutable(path: str, value: Json) -> Cause:
-    """A field that cannot change."""
-    return Cause(path, f"Invalid value: {shown(value)}: field is immutable")
-
-
-def unsupported(path: str, value: Json, supported: tuple[str, ...]) -> Cause:
-    """A value outside an enumeration."""
-    listed = ", ".join(f'"{item}"' for item in supported)
-    return Cause(path, f"Unsupported value: {shown(value)}: supported values: {listed}", UNSUPPORTED)
 
 
 def set_defaults(target: JsonObject, **defaults: Json) -> None:

@@ -1,35 +1,64 @@
-"""Pods and pod templates: defaults, validation, what may change. Pure."""
+"""Pods: their defaults, what is wrong with them, and what of them may change. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
-from rstore_devcluster.apiserver.kinds.common import DUPLICATE, child, required, set_defaults, unsupported
-from rstore_devcluster.apiserver.schema.formats import dns_label
+from rstore_devcluster.apiserver.kinds.common import child, set_defaults
+from rstore_devcluster.apiserver.kinds.pod_specs import containers_of, default_pod_spec, tolerations, validate_pod_spec
+from rstore_devcluster.apiserver.kinds.rules import between, forbidden, invalid
+from rstore_devcluster.apiserver.schema import formats
 
-_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-_MUTABLE_HINT = (
-    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+_SPEC_IMMUTABLE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,"
     "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
     "tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
+_FAILED_NODE = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_TOLERATED_SECONDS = 300
 
 
-def default_pod(obj: JsonObject, old: JsonObject | None) -> None:
+def default_pod(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG001
     """Defaults of a pod."""
     spec = child(obj, "spec")
     default_pod_spec(spec)
-    if old is None:
-        set_defaults(spec, enableServiceLinks=True)
+    set_defaults(spec, enableServiceLinks=True)
+    for container in containers_of(spec):
+        _requests_from_limits(container)
+        for port in container.get("ports") or []:
+            if spec.get("hostNetwork") and not port.get("hostPort"):
+                port["hostPort"] = port.get("containerPort")
+    for condition in (obj.get("status") or {}).get("conditions") or []:
+        set_defaults(condition, lastProbeTime=None, lastTransitionTime=None)
 
 
 def complete_pod(obj: JsonObject, old: JsonObject | None) -> None:
-    """What admission adds to a new pod, and its first status."""
+    """What admission adds to a pod that needs to see no other object, and a new pod's status."""
+    spec = obj["spec"]
     if old is None:
-        spec = obj["spec"]
-        set_defaults(spec, serviceAccountName="default", preemptionPolicy="PreemptLowerPriority", priority=0)
-        spec["serviceAccount"] = spec["serviceAccountName"]
+        spec["serviceAccountName"] = spec["serviceAccount"] = spec.get("serviceAccountName") or "default"
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    _tolerate_failed_nodes(spec)
+
+
+def _requests_from_limits(container: JsonObject) -> None:
+    resources = container["resources"]
+    for name, limit in (resources.get("limits") or {}).items():
+        child(resources, "requests").setdefault(name, limit)
+
+
+def _tolerate_failed_nodes(spec: JsonObject) -> None:
+    """As the admission plugin DefaultTolerationSeconds does it."""
+    given = [item for item in spec.get("tolerations") or [] if item.get("effect") in (None, "", "NoExecute")]
+    tolerated = {item.get("key") or "" for item in given}
+    if "" in tolerated:
+        return
+    for key in _FAILED_NODE:
+        if key not in tolerated:
+            added = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _TOLERATED_SECONDS}
+            spec["tolerations"] = [*(spec.get("tolerations") or []), added]
 
 
 def qos_class(spec: JsonObject) -> str:
@@ -46,133 +75,87 @@ def qos_class(spec: JsonObject) -> str:
     return "Guaranteed"
 
 
-def default_pod_spec(spec: JsonObject) -> None:
-    """Defaults of a pod spec, wherever it stands."""
-    set_defaults(
-        spec,
-        restartPolicy="Always",
-        dnsPolicy="ClusterFirst",
-        schedulerName="default-scheduler",
-        terminationGracePeriodSeconds=30,
-    )
-    child(spec, "securityContext")
-    if spec.get("serviceAccountName"):
-        set_defaults(spec, serviceAccount=spec["serviceAccountName"])
-    for container in [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]:
-        if isinstance(container, dict):
-            _default_container(container)
-    for volume in spec.get("volumes") or []:
-        if isinstance(volume, dict):
-            _default_volume(volume)
-
-
-def _default_container(container: JsonObject) -> None:
-    image = str(container.get("image") or "")
-    tag = image.rsplit("/", 1)[-1].partition(":")[2]
-    set_defaults(
-        container,
-        imagePullPolicy="Always" if not tag or tag == "latest" else "IfNotPresent",
-        terminationMessagePath="/dev/termination-log",
-        terminationMessagePolicy="File",
-    )
-    child(container, "resources")
-    for port in container.get("ports") or []:
-        set_defaults(port, protocol="TCP")
-    for variable in container.get("env") or []:
-        reference = (variable.get("valueFrom") or {}).get("fieldRef")
-        if reference:
-            set_defaults(reference, apiVersion="v1")
-    resources = container["resources"]
-    for name, limit in (resources.get("limits") or {}).items():
-        child(resources, "requests").setdefault(name, limit)
-    for name in _PROBES:
-        probe = container.get(name)
-        if isinstance(probe, dict):
-            set_defaults(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
-            if isinstance(probe.get("httpGet"), dict):
-                set_defaults(probe["httpGet"], path="/", scheme="HTTP")
-
-
-def _default_volume(volume: JsonObject) -> None:
-    for source in ("configMap", "secret", "downwardAPI", "projected"):
-        if isinstance(volume.get(source), dict):
-            set_defaults(volume[source], defaultMode=420)
-    if len(volume) == 1:
-        volume["emptyDir"] = {}
-
-
-def validate_pod(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+def validate_pod(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
     """What is wrong with a pod, or with how it changed."""
-    causes = validate_pod_spec(obj.get("spec") or {}, "spec")
-    if old is not None and _frozen(obj["spec"]) != _frozen(old["spec"]):
-        before = old["spec"].get("nodeName")
-        moved = {**_frozen(obj["spec"]), "nodeName": before} == {**_frozen(old["spec"]), "nodeName": before}
-        if not (moved and not before):
-            causes.append(Cause("spec", _MUTABLE_HINT, "FieldValueForbidden"))
+    if subresource == "status":
+        return list(_status(obj))
+    causes = validate_pod_spec(obj["spec"], "spec")
+    causes += _untrimmed_images(obj["spec"])
+    if old is None:
+        if obj["spec"].get("ephemeralContainers"):
+            causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    elif subresource == "ephemeralcontainers":
+        causes += _kept_ephemeral(obj["spec"], old["spec"])
+    else:
+        causes += _changes(obj["spec"], old["spec"])
     return causes
 
 
-def _frozen(spec: JsonObject) -> JsonObject:
+def _untrimmed_images(spec: JsonObject) -> list[Cause]:
+    return [
+        invalid(f"spec.{name}[{index}].image", image, "must not have leading or trailing whitespace")
+        for name in ("containers", "initContainers")
+        for index, container in enumerate(spec.get(name) or [])
+        if (image := container.get("image") or "") != image.strip()
+    ]
+
+
+def _changes(spec: JsonObject, before: JsonObject) -> list[Cause]:
+    for name in ("containers", "initContainers"):
+        if len(spec.get(name) or []) != len(before.get(name) or []):
+            return [forbidden(f"spec.{name}", "pod updates may not add or remove containers")]
+    deadline, earlier = spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")
+    field = "spec.activeDeadlineSeconds"
+    if deadline is None and earlier is not None:
+        return [invalid(field, None, "must not update from a positive integer to nil value")]
+    if deadline is not None and not 0 <= deadline < 2**31:
+        return list(between(0, 2**31 - 1)(deadline, field))
+    if deadline is not None and earlier is not None and earlier < deadline:
+        return [invalid(field, deadline, "must be less than or equal to previous value")]
+    causes = _only_more_tolerations(spec, before)
+    if _fixed(spec) != _fixed(before):
+        causes.append(forbidden("spec", _SPEC_IMMUTABLE))
+    return causes
+
+
+def _kept_ephemeral(spec: JsonObject, before: JsonObject) -> Iterator[Cause]:
+    """Ephemeral containers can only be added."""
+    now = {item.get("name"): item for item in spec.get("ephemeralContainers") or []}
+    for index, item in enumerate(before.get("ephemeralContainers") or []):
+        name = item.get("name")
+        if now.get(name) != item:
+            word = "removed" if name not in now else "changed"
+            at = "spec.ephemeralContainers" if name not in now else f"spec.ephemeralContainers[{index}]"
+            yield forbidden(at, f'existing ephemeral containers "{name}" may not be {word}')
+
+
+def _only_more_tolerations(spec: JsonObject, before: JsonObject) -> list[Cause]:
+    def kept(item: JsonObject) -> JsonObject:
+        return {name: value for name, value in item.items() if name != "tolerationSeconds"}
+
+    now = [kept(item) for item in spec.get("tolerations") or []]
+    if any(kept(item) not in now for item in before.get("tolerations") or []):
+        return [forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")]
+    return list(tolerations(spec.get("tolerations"), "spec.tolerations"))
+
+
+def _fixed(spec: JsonObject) -> JsonObject:
+    """The part of a pod's spec that no update may change."""
     kept: JsonObject = copy_json(spec)
-    for name in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers"):
+    gated = bool(kept.pop("schedulingGates", None))
+    for name in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
         kept.pop(name, None)
-    for container in [*(kept.get("initContainers") or []), *(kept.get("containers") or [])]:
-        container.pop("image", None)
+    if gated:
+        kept.pop("nodeSelector", None)
+    for name in ("initContainers", "containers"):
+        for container in kept.get(name) or []:
+            container.pop("image", None)
     return kept
 
 
-def validate_pod_spec(spec: JsonObject, path: str) -> list[Cause]:
-    """What is wrong with a pod spec."""
-    causes: list[Cause] = []
-    volumes = [volume.get("name") for volume in spec.get("volumes") or []]
-    for index, name in enumerate(volumes):
-        if not name:
-            causes.append(required(f"{path}.volumes[{index}].name"))
-        elif name in volumes[:index]:
-            causes.append(Cause(f"{path}.volumes[{index}].name", f'Duplicate value: "{name}"', DUPLICATE))
-    if not spec.get("containers"):
-        causes.append(required(f"{path}.containers"))
-    if spec.get("restartPolicy") not in ("Always", "OnFailure", "Never"):
-        causes.append(unsupported(f"{path}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never")))
-    names: set[str] = set()
-    for field in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(field) or []):
-            causes += _validate_container(container, f"{path}.{field}[{index}]", names, volumes)
-    return causes
-
-
-def _validate_container(container: JsonObject, path: str, names: set[str], volumes: list[str]) -> list[Cause]:
-    causes = []
-    name = container.get("name")
-    if not name:
-        causes.append(required(f"{path}.name"))
-    elif name in names:
-        causes.append(Cause(f"{path}.name", f'Duplicate value: "{name}"', DUPLICATE))
-    else:
-        causes += [Cause(f"{path}.name", f'Invalid value: "{name}": {problem}') for problem in dns_label(name)]
-    names.add(str(name))
-    if not container.get("image"):
-        causes.append(required(f"{path}.image"))
-    for index, port in enumerate(container.get("ports") or []):
-        if not 0 < int(port.get("containerPort") or 0) < 65536:
-            message = f"Invalid value: {port.get('containerPort')}: must be between 1 and 65535, inclusive"
-            causes.append(Cause(f"{path}.ports[{index}].containerPort", message))
-    for index, variable in enumerate(container.get("env") or []):
-        if not variable.get("name"):
-            causes.append(required(f"{path}.env[{index}].name"))
-    paths: set[str] = set()
-    for index, mount in enumerate(container.get("volumeMounts") or []):
-        at = f"{path}.volumeMounts[{index}]"
-        if volumes_missing(mount.get("name"), volumes):
-            causes.append(Cause(f"{at}.name", f'Not found: "{mount.get("name")}"', "FieldValueNotFound"))
-        if not mount.get("mountPath"):
-            causes.append(required(f"{at}.mountPath"))
-        elif mount["mountPath"] in paths:
-            causes.append(Cause(f"{at}.mountPath", f'Invalid value: "{mount["mountPath"]}": must be unique'))
-        paths.add(str(mount.get("mountPath")))
-    return causes
-
-
-def volumes_missing(name: str | None, volumes: list[str]) -> bool:
-    """Whether a mount names a volume the pod does not have; ``None`` in ``volumes`` stands for claim templates."""
-    return name not in volumes and "*" not in volumes
+def _status(obj: JsonObject) -> Iterator[Cause]:
+    status = obj.get("status") or {}
+    addresses = [item.get("ip") or "" for item in status.get("podIPs") or []]
+    for index, address in enumerate(addresses):
+        for why in formats.ip_address(address):
+            yield invalid(f"status.podIPs[{index}]", address, why)

@@ -1,18 +1,45 @@
-"""StatefulSets, Deployments, ReplicaSets: defaults, validation, immutable fields. Pure."""
+"""StatefulSets, Deployments, ReplicaSets: their defaults, what is wrong with them, what of them may change. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup
-from rstore_devcluster.apiserver.kinds.common import FORBIDDEN, child, immutable, required, set_defaults, unsupported
-from rstore_devcluster.apiserver.kinds.pods import default_pod_spec, validate_pod_spec
+from rstore_devcluster.apiserver.kinds.common import child, set_defaults
+from rstore_devcluster.apiserver.kinds.pod_specs import default_pod_spec, validate_pod_spec
+from rstore_devcluster.apiserver.kinds.rules import (
+    GoStruct,
+    Table,
+    at_least,
+    at_most_all,
+    check,
+    count_or_percentage,
+    forbidden,
+    immutable,
+    invalid,
+    label_selector,
+    labels,
+    named,
+    one_of,
+    required,
+    unsupported,
+)
 from rstore_devcluster.apiserver.objects.selectors import from_label_selector, labels_match
-from rstore_devcluster.apiserver.schema.structural import shown
+from rstore_devcluster.apiserver.schema import formats
 
 _STATEFULSET_MUTABLE = frozenset(
     {"replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"}
     | {"revisionHistoryLimit"}
 )
+_STATEFULSET_IMMUTABLE = (
+    "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
+    "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' "
+    "are forbidden"
+)
+
+
+# ---- defaults
 
 
 def _default_template(spec: JsonObject) -> None:
@@ -26,7 +53,7 @@ def default_statefulset(obj: JsonObject, old: JsonObject | None) -> None:
     spec = child(obj, "spec")
     set_defaults(spec, podManagementPolicy="OrderedReady", replicas=1, revisionHistoryLimit=10)
     strategy = child(spec, "updateStrategy")
-    set_defaults(strategy, type="RollingUpdate")
+    strategy["type"] = strategy.get("type") or "RollingUpdate"
     if strategy["type"] == "RollingUpdate":
         set_defaults(child(strategy, "rollingUpdate"), partition=0)
     set_defaults(child(spec, "persistentVolumeClaimRetentionPolicy"), whenDeleted="Retain", whenScaled="Retain")
@@ -44,7 +71,7 @@ def default_deployment(obj: JsonObject, old: JsonObject | None) -> None:
     spec = child(obj, "spec")
     set_defaults(spec, replicas=1, revisionHistoryLimit=10, progressDeadlineSeconds=600)
     strategy = child(spec, "strategy")
-    set_defaults(strategy, type="RollingUpdate")
+    strategy["type"] = strategy.get("type") or "RollingUpdate"
     if strategy["type"] == "RollingUpdate":
         set_defaults(child(strategy, "rollingUpdate"), maxSurge="25%", maxUnavailable="25%")
     _default_template(spec)
@@ -61,51 +88,101 @@ def default_replicaset(obj: JsonObject, old: JsonObject | None) -> None:
         obj["status"] = {"replicas": 0}
 
 
-def _validate_common(obj: JsonObject, *, claims: bool = False) -> list[Cause]:
+# ---- validation
+
+
+_COMMON: Table = (
+    ("replicas", at_least(0)),
+    ("minReadySeconds", at_least(0)),
+    ("revisionHistoryLimit", at_least(0)),
+    ("selector", label_selector),
+    ("template.metadata.labels", labels),
+)
+
+
+def _common(obj: JsonObject, *, selector_word: str, claims: Collection[str] = ()) -> Iterator[Cause]:
     spec = obj["spec"]
-    causes: list[Cause] = []
-    if spec["replicas"] < 0:
-        message = f"Invalid value: {spec['replicas']}: must be greater than or equal to 0"
-        causes.append(Cause("spec.replicas", message))
-    selector = spec.get("selector")
-    if not selector:
-        causes.append(required("spec.selector"))
-    elif not from_label_selector(selector):
-        message = f"Invalid value: {shown(selector)}: empty selector is invalid for {obj['kind'].lower()}"
-        causes.append(Cause("spec.selector", message))
-    elif not labels_match(from_label_selector(selector), lookup(spec, "template", "metadata", "labels")):
-        labels = lookup(spec, "template", "metadata", "labels")
-        message = f"Invalid value: {shown(labels)}: `selector` does not match template `labels`"
-        causes.append(Cause("spec.template.metadata.labels", message))
+    problems = check(_COMMON, spec, "spec")
+    yield from problems
+    selector, template_labels = spec.get("selector"), lookup(spec, "template", "metadata", "labels")
+    if selector is None:
+        yield required("spec.selector")
+    elif not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        yield invalid("spec.selector", selector, f"empty selector is invalid for {selector_word}")
+    wrong = any(cause.field.startswith("spec.selector") for cause in problems)
+    empty = not (selector or {}).get("matchLabels") and not (selector or {}).get("matchExpressions")
+    # A missing selector matches nothing; an empty one everything.
+    if not wrong and (selector is None or not (empty or labels_match(from_label_selector(selector), template_labels))):
+        yield invalid("spec.template.metadata.labels", template_labels, "`selector` does not match template `labels`")
     pod_spec = spec["template"]["spec"]
-    if claims and spec.get("volumeClaimTemplates"):
-        names = [{"name": lookup(claim, "metadata", "name")} for claim in spec["volumeClaimTemplates"]]
-        taken = {item["name"] for item in names}
-        own = [volume for volume in pod_spec.get("volumes") or [] if volume.get("name") not in taken]
-        pod_spec = {**pod_spec, "volumes": [*own, *names]}
-    causes += validate_pod_spec(pod_spec, "spec.template.spec")
-    if pod_spec.get("restartPolicy") != "Always":
-        causes.append(unsupported("spec.template.spec.restartPolicy", pod_spec.get("restartPolicy"), ("Always",)))
-    return causes
+    causes = validate_pod_spec(pod_spec, "spec.template.spec", claims)
+    yield from causes
+    at = "spec.template.spec.restartPolicy"
+    if pod_spec.get("restartPolicy") != "Always" and all(cause.field != at for cause in causes):
+        yield unsupported(at, pod_spec.get("restartPolicy"), ("Always",))
+    if pod_spec.get("activeDeadlineSeconds") is not None:
+        name = {"statefulset": "StatefulSet", "deployment": "Deployment"}.get(selector_word, "ReplicaSet")
+        yield forbidden("spec.template.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {name} is not Supported")
 
 
-def validate_statefulset(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
-    """What is wrong with a StatefulSet, or with how it changed."""
-    causes = _validate_common(obj, claims=True)
-    spec = obj["spec"]
-    if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
-        supported = ("OrderedReady", "Parallel")
-        causes.append(unsupported("spec.podManagementPolicy", spec["podManagementPolicy"], supported))
-    if spec["updateStrategy"]["type"] not in ("RollingUpdate", "OnDelete"):
-        supported = ("RollingUpdate", "OnDelete")
-        causes.append(unsupported("spec.updateStrategy.type", spec["updateStrategy"]["type"], supported))
-    if old is not None and _fixed(spec) != _fixed(old["spec"]):
-        message = (
-            "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
-            "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' "
-            "are forbidden"
+_RETENTION = one_of("Delete", "Retain", ordered=True)
+_STATEFULSET: Table = (
+    ("serviceName", named(formats.dns_label)),
+    ("updateStrategy.rollingUpdate.partition", at_least(0)),
+    ("persistentVolumeClaimRetentionPolicy.whenDeleted", _RETENTION),
+    ("persistentVolumeClaimRetentionPolicy.whenScaled", _RETENTION),
+    ("ordinals.start", at_least(0)),
+)
+
+
+def _update_strategy(spec: JsonObject) -> Iterator[Cause]:
+    strategy = spec["updateStrategy"]
+    if strategy["type"] not in ("RollingUpdate", "OnDelete"):
+        shown = GoStruct.of(strategy, ("Type", "type", ""), ("RollingUpdate", "rollingUpdate", None))
+        yield invalid("spec.updateStrategy", shown, "must be 'RollingUpdate' or 'OnDelete'")
+    elif strategy["type"] == "OnDelete" and strategy.get("rollingUpdate") is not None:
+        shown = GoStruct.of(
+            strategy["rollingUpdate"], ("Partition", "partition", 0), ("MaxUnavailable", "maxUnavailable", None)
         )
-        causes.append(Cause("spec", message, FORBIDDEN))
+        why = "only allowed for updateStrategy 'RollingUpdate'"
+        yield invalid("spec.updateStrategy.rollingUpdate", shown, why)
+
+
+def _statefulset_status(obj: JsonObject) -> Iterator[Cause]:
+    status = obj.get("status") or {}
+    counts = {
+        name: status.get(name) or 0
+        for name in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
+    }
+    for name, count in counts.items():
+        if count < 0:
+            yield invalid(f"status.{name}", count, formats.NOT_NEGATIVE)
+        elif name != "replicas" and count > counts["replicas"]:
+            yield invalid(f"status.{name}", count, "cannot be greater than status.replicas")
+    if counts["availableReplicas"] > counts["readyReplicas"]:
+        why = "cannot be greater than status.readyReplicas"
+        yield invalid("status.availableReplicas", counts["availableReplicas"], why)
+
+
+def validate_statefulset(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
+    """What is wrong with a StatefulSet, or with how it changed."""
+    if subresource == "status":
+        return list(_statefulset_status(obj))
+    spec = obj["spec"]
+    templates = spec.get("volumeClaimTemplates") or []
+    claims = {str(lookup(claim, "metadata", "name") or "") for claim in templates}
+    causes = [*_common(obj, selector_word="statefulset", claims=claims), *check(_STATEFULSET, spec, "spec")]
+    if spec["podManagementPolicy"] not in ("OrderedReady", "Parallel"):
+        why = "must be 'OrderedReady' or 'Parallel'"
+        causes.append(invalid("spec.podManagementPolicy", spec["podManagementPolicy"], why))
+    causes += _update_strategy(spec)
+    name = obj["metadata"]["name"]
+    if old is None and "." in name and not formats.dns_subdomain(name):
+        causes.append(invalid("metadata.name", name, "must not contain dots"))
+    elif old is None and len(name) > 63 and not formats.dns_subdomain(name):
+        causes.append(invalid("metadata.name", name, formats.too_long(63)))
+    if old is not None and _fixed(spec) != _fixed(old["spec"]):
+        causes.append(forbidden("spec", _STATEFULSET_IMMUTABLE))
     return causes
 
 
@@ -113,9 +190,51 @@ def _fixed(spec: JsonObject) -> dict[str, Json]:
     return {name: value for name, value in spec.items() if name not in _STATEFULSET_MUTABLE}
 
 
-def validate_selector_workload(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
-    """What is wrong with a Deployment or ReplicaSet; their selector cannot change."""
-    causes = _validate_common(obj)
-    if old is not None and obj["spec"].get("selector") != old["spec"].get("selector"):
-        causes.append(immutable("spec.selector", obj["spec"].get("selector")))
-    return causes
+def _zero(value: Json) -> bool:
+    return value in (0, "0%")
+
+
+def _rolling_update(spec: JsonObject) -> Iterator[Cause]:
+    strategy = spec["strategy"]
+    rolling = strategy.get("rollingUpdate")
+    if strategy["type"] == "Recreate":
+        if rolling is not None:
+            why = "may not be specified when strategy `type` is 'Recreate'"
+            yield forbidden("spec.strategy.rollingUpdate", why)
+    elif strategy["type"] == "RollingUpdate":
+        at = "spec.strategy.rollingUpdate"
+        yield from count_or_percentage(rolling["maxUnavailable"], f"{at}.maxUnavailable")
+        yield from count_or_percentage(rolling["maxSurge"], f"{at}.maxSurge")
+        if _zero(rolling["maxUnavailable"]) and _zero(rolling["maxSurge"]):
+            yield invalid(f"{at}.maxUnavailable", rolling["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
+        yield from at_most_all(rolling["maxUnavailable"], f"{at}.maxUnavailable")
+    else:
+        yield unsupported("spec.strategy.type", strategy["type"], ("Recreate", "RollingUpdate"))
+
+
+def validate_deployment(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
+    """What is wrong with a Deployment; its selector cannot change."""
+    if subresource == "status":
+        return []
+    spec = obj["spec"]
+    causes = [*_common(obj, selector_word="deployment"), *_rolling_update(spec)]
+    deadline = spec["progressDeadlineSeconds"]
+    if deadline < 0:
+        causes.append(invalid("spec.progressDeadlineSeconds", deadline, formats.NOT_NEGATIVE))
+    if deadline <= (spec.get("minReadySeconds") or 0):
+        causes.append(invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds"))
+    return causes + _fixed_selector(obj, old)
+
+
+def validate_replicaset(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
+    """What is wrong with a ReplicaSet; its selector cannot change."""
+    if subresource == "status":
+        return []
+    return [*_common(obj, selector_word="deployment"), *_fixed_selector(obj, old)]
+
+
+def _fixed_selector(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
+    selector = obj["spec"].get("selector")
+    if old is None or selector == old["spec"].get("selector"):
+        return []
+    return [immutable("spec.selector", selector)]

@@ -54,7 +54,7 @@ def _carry(new: JsonObject, before: JsonObject, field: str) -> None:
 
 
 def check_preconditions(resource: Resource, obj: JsonObject, preconditions: JsonObject | None) -> None:
-    """Raise 409 unless the object has the uid and resourceVersion asked for."""
+    """Raise 409 unless the object has the uid and resourceVersion asked for; it names the kind, not the resource."""
     metadata = obj["metadata"]
     for field, shown, hint in (
         ("uid", "UID", "deleted and then recreated"),
@@ -96,7 +96,7 @@ def _grace_seconds(resource: Resource, obj: JsonObject, asked: int | None) -> in
         asked = lookup(obj, "spec", "terminationGracePeriodSeconds", default=30)
     if not lookup(obj, "spec", "nodeName") or lookup(obj, "status", "phase") in ("Succeeded", "Failed"):
         return 0
-    return max(0, int(asked))
+    return 1 if asked < 0 else int(asked)
 
 
 def mark_deleted(resource: Resource, obj: JsonObject, options: DeleteOptions, now: datetime) -> bool:
@@ -121,18 +121,27 @@ def mark_deleted(resource: Resource, obj: JsonObject, options: DeleteOptions, no
         metadata["finalizers"] = finalizers
     else:
         metadata.pop("finalizers", None)
-    grace = _grace_seconds(resource, obj, options.grace_period_seconds)
-    already = metadata.get("deletionTimestamp")
-    if already:
-        grace = min(grace, int(metadata.get("deletionGracePeriodSeconds") or 0))
-    if not already or grace < int(metadata.get("deletionGracePeriodSeconds") or 0):
-        metadata["deletionTimestamp"] = format_time(now + timedelta(seconds=grace))
-        metadata["deletionGracePeriodSeconds"] = grace
-        if not already and metadata.get("generation"):
-            metadata["generation"] += 1
     if resource.key == "namespaces":
+        metadata.setdefault("deletionTimestamp", format_time(now))
         obj.setdefault("status", {})["phase"] = "Terminating"
+    elif resource.key == "pods":
+        _mark(metadata, _grace_seconds(resource, obj, options.grace_period_seconds), now)
+    elif finalizers:
+        _mark(metadata, 0, now)
+    else:
+        return True  # it goes at once, and is never seen as being deleted
     return deletion_ready(obj)
+
+
+def _mark(metadata: JsonObject, grace: int, now: datetime) -> None:
+    """Note when an object is to go; a later request can only shorten the time it has."""
+    already = metadata.get("deletionTimestamp")
+    if already and grace >= int(metadata.get("deletionGracePeriodSeconds") or 0):
+        return
+    metadata["deletionTimestamp"] = format_time(now + timedelta(seconds=grace))
+    metadata["deletionGracePeriodSeconds"] = grace
+    if not already and metadata.get("generation"):
+        metadata["generation"] += 1
 
 
 def make_name(obj: JsonObject) -> str:

@@ -22,6 +22,7 @@ from rstore_devcluster.apiserver.schema.formats import (
     dns_subdomain,
     label_key,
     label_value,
+    path_segment,
     qualified_name,
 )
 
@@ -39,12 +40,6 @@ def generate_name(prefix: str) -> str:
     return prefix[:_MAX_GENERATED_BASE] + "".join(secrets.choice(_SUFFIX_ALPHABET) for _ in range(5))
 
 
-def _path_segment(name: str) -> list[str]:
-    if name in (".", ".."):
-        return [f"may not be '{name}'"]
-    return [f"may not contain '{character}'" for character in ("/", "%") if character in name]
-
-
 def _path_segment_prefix(name: str) -> list[str]:
     return [f"may not contain '{character}'" for character in ("/", "%") if character in name]
 
@@ -53,9 +48,9 @@ _RBAC = "rbac.authorization.k8s.io"
 _NAMES: dict[str, Check] = {
     "namespaces": dns_label,
     "services": dns_label,
+    "events": path_segment,
     **{
-        f"{plural}.{_RBAC}": _path_segment
-        for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+        f"{plural}.{_RBAC}": path_segment for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
     },
 }
 """The rules for the names of kinds, where they are not those of DNS subdomains."""
@@ -66,7 +61,7 @@ def _name_causes(resource: Resource, metadata: JsonObject) -> Iterator[Cause]:
     base = metadata.get("generateName")
     if base:
         shown = base[:-2] + "a" if len(base) > 1 and base.endswith("-") else base
-        problems = _path_segment_prefix(base) if check is _path_segment else check(shown)
+        problems = _path_segment_prefix(base) if check is path_segment else check(shown)
         yield from (_invalid("metadata.generateName", base, problem) for problem in problems)
     name = metadata.get("name")
     if not name:

@@ -206,13 +206,12 @@ class Objects:
         if dry_run:
             return obj
         version = self._counter + 1
-        obj["metadata"]["resourceVersion"] = str(version)
         last = {**before.obj, "metadata": {**before.obj["metadata"], "resourceVersion": str(version)}}
         self._persistence.remove(resource.key, before.namespace, before.name, version)
         self._counter = version
         del self._objects[resource.key][(before.namespace, before.name)]
         self._announce(resource.key, Change(version, before, Stored(last), deleted=True))
-        return copy_json(obj)  # type: ignore[no-any-return]
+        return obj
 
     def _announce(self, key: str, change: Change) -> None:
         self._history(key).append(change)

@@ -134,7 +134,9 @@ def _table() -> Iterable[Resource]:
         short_names=("po",),
         categories=workload,
         generation=True,
-        subresources=frozenset({"status", "log", "portforward", "exec", "attach", "binding", "eviction", "proxy"}),
+        subresources=frozenset(
+            {"status", "log", "portforward", "exec", "attach", "binding", "eviction", "proxy", "ephemeralcontainers"}
+        ),
     )
     yield core(
         "services",
@@ -187,7 +189,7 @@ def _table() -> Iterable[Resource]:
     yield Resource(rbac, "v1", "clusterroles", "ClusterRole", namespaced=False, create_by_update=True)
     yield Resource(rbac, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, create_by_update=True)
     yield Resource("coordination.k8s.io", "v1", "leases", "Lease", unconditional_update=False, create_by_update=True)
-    yield Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+    yield Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", generation=True)
     yield Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False, short_names=("sc",))
     yield Resource("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, short_names=("pc",))
     yield Resource(

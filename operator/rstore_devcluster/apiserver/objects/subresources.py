@@ -17,11 +17,12 @@ from rstore_devcluster.apiserver.http.errors import (
     no_such_resource,
     not_implemented,
 )
+from rstore_devcluster.apiserver.http.handlers_patch import patch_object
 from rstore_devcluster.apiserver.http.handlers_write import update_object
 from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.options import LogRequest
 from rstore_devcluster.apiserver.http.portforward import port_forward
-from rstore_devcluster.apiserver.http.responses import add_warnings, json_response
+from rstore_devcluster.apiserver.http.responses import add_warnings, json_response, object_response
 from rstore_devcluster.apiserver.http.routes import JSON_PATCH
 from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
 from rstore_devcluster.apiserver.objects.selectors import from_label_selector, labels_match
@@ -37,6 +38,8 @@ async def handle(call: Call, data: bytes) -> web.StreamResponse:
     name = call.info.subresource.split("/")[0]
     if name not in call.resource.subresources:
         raise no_such_resource()
+    if name in ("exec", "attach", "portforward"):
+        _need_node(call)
     handler = _HANDLERS.get(name)
     if handler is None:
         raise not_implemented(
@@ -44,6 +47,23 @@ async def handle(call: Call, data: bytes) -> web.StreamResponse:
             "(it has logs and websocket port-forwarding; commands cannot be run inside its pods)"
         )
     return await handler(call, data)
+
+
+def _need_node(call: Call) -> None:
+    pod = call.store.get("pods", call.namespace, call.info.name)
+    if not lookup(pod, "spec", "nodeName"):
+        raise bad_request(f"pod {call.info.name} does not have a host assigned")
+
+
+async def _ephemeral_containers(call: Call, data: bytes) -> web.StreamResponse:
+    match call.info.verb:
+        case "get":
+            return object_response(call, call.store.get(call.resource.key, call.namespace, call.info.name))
+        case "update":
+            return update_object(call, data)
+        case "patch":
+            return patch_object(call, data)
+    raise method_not_allowed()
 
 
 def _lists_at(path: str) -> list[str]:
@@ -117,18 +137,11 @@ async def _eviction(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "create":
         raise method_not_allowed()
     body = decode(data, call.request.headers.get("Content-Type", "")).as_object()
+    _same_name(call, body, "Eviction")
     pod = call.store.get("pods", call.namespace, call.info.name)
-    for stored in call.store.peek_all("poddisruptionbudgets.policy", call.namespace):
-        selector = from_label_selector(lookup(stored.obj, "spec", "selector"))
-        if not selector or not labels_match(selector, pod["metadata"].get("labels")):
-            continue
-        if int(lookup(stored.obj, "status", "disruptionsAllowed", default=0)) < 1:
-            raise ApiError(
-                429,
-                "TooManyRequests",
-                "Cannot evict pod as it would violate the pod's disruption budget.",
-                details={"retryAfterSeconds": 10},
-            )
+    if not pod["metadata"].get("deletionTimestamp"):
+        for stored in call.store.peek_all("poddisruptionbudgets.policy", call.namespace):
+            _check_budget(stored.obj, pod)
     options = body.get("deleteOptions") or {}
     call.store.delete(
         "pods",
@@ -136,26 +149,63 @@ async def _eviction(call: Call, data: bytes) -> web.StreamResponse:
         call.info.name,
         grace_period_seconds=options.get("gracePeriodSeconds"),
         preconditions=options.get("preconditions"),
-        dry_run=call.dry_run,
+        dry_run=call.dry_run or bool(options.get("dryRun")),
     )
-    return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201)
+    return _done()
+
+
+def _check_budget(budget: JsonObject, pod: JsonObject) -> None:
+    """Raise a 429 when a budget that covers the pod allows no disruption; a pod that is not ready costs none."""
+    selector = lookup(budget, "spec", "selector")
+    if selector is None or not labels_match(from_label_selector(selector), pod["metadata"].get("labels")):
+        return
+    status = budget.get("status") or {}
+    if lookup(pod, "status", "phase") in ("Succeeded", "Failed", "Pending"):
+        return
+    ready = any(
+        item.get("type") == "Ready" and item.get("status") == "True"
+        for item in lookup(pod, "status", "conditions") or []
+    )
+    healthy, wanted = int(status.get("currentHealthy") or 0), int(status.get("desiredHealthy") or 0)
+    always = lookup(budget, "spec", "unhealthyPodEvictionPolicy") == "AlwaysAllow"
+    if not ready and (always or (healthy >= wanted and wanted > 0)):
+        return
+    if int(status.get("disruptionsAllowed") or 0) < 1:
+        name = budget["metadata"]["name"]
+        why = f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently"
+        raise ApiError(
+            429,
+            "TooManyRequests",
+            "Cannot evict pod as it would violate the pod's disruption budget.",
+            details={"causes": [{"reason": "DisruptionBudget", "message": why}]},
+        )
 
 
 async def _binding(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "create":
         raise method_not_allowed()
     body = decode(data, call.request.headers.get("Content-Type", "")).as_object()
-    node = lookup(body, "target", "name")
-    pod = call.store.get("pods", call.namespace, call.info.name)
+    _same_name(call, body, "Binding")
+    kind, node = (lookup(body, "target", name) or "" for name in ("kind", "name"))
+    # The real server answers as if it had failed itself.
+    if kind not in ("", "Node"):
+        supported = 'supported values: "Node", "<empty>"'
+        raise ApiError(500, "", f'target.kind: Unsupported value: "{kind}": {supported}')
     if not node:
-        raise bad_request("target.name: Required value")
-    if lookup(pod, "spec", "nodeName"):
-        assigned = pod["spec"]["nodeName"]
-        why = f"pod {call.info.name} is already assigned to node {assigned!r}"
-        raise ApiError(409, "Conflict", f'Operation cannot be fulfilled on pods/binding "{call.info.name}": {why}')
-    pod["spec"]["nodeName"] = node
-    call.store.update("pods", pod, namespace=call.namespace, manager=call.manager, dry_run=call.dry_run)
-    return json_response({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201)
+        raise ApiError(500, "", "target.name: Required value")
+    call.store.bind(call.namespace, call.info.name, node, dry_run=call.dry_run)
+    return _done()
+
+
+def _same_name(call: Call, body: JsonObject, kind: str) -> None:
+    name = lookup(body, "metadata", "name")
+    if name and name != call.info.name:
+        raise bad_request(f"name in URL does not match name in {kind} object")
+
+
+def _done() -> web.StreamResponse:
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+    return json_response(status, status=201)
 
 
 async def _token(call: Call, data: bytes) -> web.StreamResponse:
@@ -216,6 +266,8 @@ async def _log(call: Call, data: bytes) -> web.StreamResponse:
         )
     if container not in (*containers, *initial):
         raise bad_request(f"container {container} is not valid for pod {call.info.name}")
+    if not lookup(pod, "spec", "nodeName"):
+        return web.Response(status=204)
     request = LogRequest(
         namespace=call.namespace,
         pod=call.info.name,
@@ -245,6 +297,7 @@ async def _log(call: Call, data: bytes) -> web.StreamResponse:
 _HANDLERS: dict[str, Handler] = {
     "scale": _scale,
     "finalize": _finalize,
+    "ephemeralcontainers": _ephemeral_containers,
     "eviction": _eviction,
     "binding": _binding,
     "token": _token,

@@ -16,6 +16,10 @@ import kubernetes.client as models
 from rstore_devcluster.apiserver.jsonobj import JsonObject
 
 PREFIX = "#/components/schemas/"
+MICRO_TIME = "x-kubernetes-micro-time"
+"""Marks times with six digits of a second."""
+DECODED = "x-kubernetes-decoded"
+"""Marks texts whose format is checked when they are decoded."""
 _MODEL_NAME = re.compile(r"^([A-Z][A-Za-z]*?)??V(\d+(?:(?:alpha|beta)\d+)?)([A-Z].*)$")
 
 _QUANTITIES = frozenset(
@@ -34,6 +38,7 @@ _SCHEMA_FIELDS = {
     "additionalItems": "V1JSONSchemaPropsOrBool",
     "additionalProperties": "V1JSONSchemaPropsOrBool",
 }
+_MICRO_TIMES = frozenset({"acquireTime", "renewTime", "eventTime", "lastObservedTime"})
 _LIST_MAPS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     # (model, property): (keys of server-side apply, key of strategic merge)
     ("V1PodSpec", "containers"): (("name",), "name"),
@@ -198,6 +203,8 @@ def _property(model: str, name: str, annotation: Any) -> JsonObject:
     schema = _of_annotation(annotation)
     if (model, name) in _NULLABLE:
         schema["nullable"] = True
+    if name in _MICRO_TIMES:
+        schema[MICRO_TIME] = True
     if schema.get("type") == "array":
         _merge_hints(model, name, schema)
     if (model, name) in _ATOMIC_MAPS:
@@ -256,7 +263,7 @@ def _of_annotation(annotation: Any) -> JsonObject:
         if kinds <= {int, float}:
             return {"type": "number"}
         if kinds <= {str, bytes}:
-            return {"type": "string", "format": "byte"}
+            return {"type": "string", "format": "byte", DECODED: True}
         return {"x-kubernetes-preserve-unknown-fields": True}
     origin = typing.get_origin(inner)
     if origin is list:
@@ -270,13 +277,13 @@ def _of_annotation(annotation: Any) -> JsonObject:
 
 
 def _scalar(kind: Any) -> JsonObject:
-    simple = {
+    simple: dict[str, JsonObject] = {
         "str": {"type": "string"},
         "int": {"type": "integer"},
         "bool": {"type": "boolean"},
         "float": {"type": "number"},
-        "bytes": {"type": "string", "format": "byte"},
-        "datetime": {"type": "string", "format": "date-time"},
+        "bytes": {"type": "string", "format": "byte", DECODED: True},
+        "datetime": {"type": "string", "format": "date-time", DECODED: True},
     }
     name = getattr(kind, "__name__", "")
     if name in simple:

@@ -202,3 +202,10 @@ def ip_address(text: str) -> list[str]:
     except ValueError:
         return [NO_IP]
     return []
+
+
+def path_segment(text: str) -> list[str]:
+    """What is wrong with a name that may hold whatever a part of a path may."""
+    if text in (".", ".."):
+        return [f"may not be '{text}'"]
+    return [f"may not contain '{part}'" for part in ("/", "%") if part in text]

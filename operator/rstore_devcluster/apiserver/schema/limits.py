@@ -14,6 +14,7 @@ import re2
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.schema import quantity
+from rstore_devcluster.apiserver.schema.builtin import DECODED
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.rendering import number_text, quoted, shown
 from rstore_devcluster.apiserver.schema.string_formats import checks_strings, fits_format
@@ -94,9 +95,9 @@ def type_cause(node: Node, value: Json, path: str) -> Cause | None:
 
 def _quantity_cause(value: Json, path: str) -> Cause | None:
     if type_name(value) not in ("string", "integer", "number"):
-        return Cause(path, f"Invalid value: {shown(value)}: must be a quantity", TYPE_INVALID)
+        return Cause(path, f"Invalid value: {shown(value)}: {quantity.SYNTAX}", TYPE_INVALID)
     try:
-        quantity.parse(str(value))
+        quantity.parse(str(value).strip())
     except ValueError as error:
         return Cause(path, f"Invalid value: {shown(value)}: {error}", TYPE_INVALID)
     return None
@@ -116,6 +117,8 @@ def string_cause(raw: JsonObject, value: str, path: str) -> Cause | None:
 def format_cause(node: Node, value: str, path: str) -> Cause | None:
     """Whether a text is not of the format that the schema asks for."""
     expected = format_of(node)
+    if node.raw.get(DECODED):
+        return None
     return None if not expected or fits_format(expected, value) else wrong_type(path, expected, value)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from rstore_devcluster.apiserver.http.errors import bad_request
-from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, without_nulls
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import builtin
+from rstore_devcluster.apiserver.schema.decoding import DecodingError, normalise, nulls_dropped
 from rstore_devcluster.apiserver.schema.node import OBJECT_META, Node
 from rstore_devcluster.apiserver.schema.pruning import prune
 from rstore_devcluster.apiserver.schema.structural import NOWHERE, TYPE_INVALID, validate
@@ -54,7 +55,12 @@ class Schemas:
         checked = obj if not resource.custom else obj.get("metadata")
         checked_node = node if not resource.custom else metadata_node
         if checked_node is not None and checked is not None:
-            causes = validate(checked_node, without_nulls(checked))
+            given = nulls_dropped(checked_node, checked)
+            try:
+                normalise(checked_node, given)
+            except DecodingError as error:
+                return str(error), problems
+            causes = validate(checked_node, given)
             wrong = [cause for cause in causes if cause.reason == TYPE_INVALID or cause.field == NOWHERE]
             if wrong:
                 return f"json: {wrong[0].message}", problems

@@ -14,6 +14,9 @@ _RENAMED = (
     ("count", "deprecatedCount"),
 )
 
+_LEFT_OUT = ("reportingController", "reportingInstance")
+"""What the newer shape does not show when it is empty."""
+
 
 def from_core(obj: JsonObject) -> JsonObject:
     """A core/v1 Event as events.k8s.io/v1."""
@@ -21,6 +24,9 @@ def from_core(obj: JsonObject) -> JsonObject:
     for core, newer in _RENAMED:
         if core in shown:
             shown[newer] = shown.pop(core)
+    for newer in _LEFT_OUT:
+        if not shown.get(newer):
+            shown.pop(newer, None)
     shown["apiVersion"] = "events.k8s.io/v1"
     return shown
 

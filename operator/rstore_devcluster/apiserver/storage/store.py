@@ -13,6 +13,7 @@ from datetime import datetime
 
 from rstore_devcluster.apiserver.http.errors import (
     ApiError,
+    Cause,
     already_exists,
     bad_request,
     conflict,
@@ -22,6 +23,7 @@ from rstore_devcluster.apiserver.http.errors import (
 )
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, format_time, metadata_of
 from rstore_devcluster.apiserver.objects import lifecycle
+from rstore_devcluster.apiserver.objects.binding import assign
 from rstore_devcluster.apiserver.objects.lifecycle import DeleteOptions
 from rstore_devcluster.apiserver.objects.metadata import metadata_causes
 from rstore_devcluster.apiserver.objects.objects import ObjectList, Objects, utc_now
@@ -31,6 +33,8 @@ from rstore_devcluster.apiserver.patch.managed import keep_times
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.storage.history import ADDED, BOOKMARK, DELETED, MODIFIED, Watch, WatchEvent
 from rstore_devcluster.apiserver.storage.persistence import Persistence
+
+_LASTING_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
 
 
 class Store(Objects):
@@ -91,13 +95,15 @@ class Store(Objects):
         if not tracked:
             self.strategy.track(through or resource, obj, None, manager=manager, subresource="")
         self.strategy.complete(resource, obj, None, dry_run=dry_run)
-        self._validate(written, obj, None, warnings=warnings)
+        self._validate(through or resource, obj, None, warnings=warnings)
         if written is not resource:
             self.strategy.prepare(resource, obj, None, dry_run=dry_run)
         if version.isdecimal() and int(version) > 0:
             raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
-        if self.peek(key, space, name) is not None:
-            raise already_exists(resource.group, resource.plural, name)
+        present = self.peek(key, space, name)
+        if present is not None:
+            deleting = bool(present.obj["metadata"].get("deletionTimestamp"))
+            raise already_exists(resource.group, resource.plural, name, deleting=deleting)
         return self._commit(resource, None, obj, dry_run=dry_run)
 
     def update(
@@ -136,7 +142,7 @@ class Store(Objects):
         if not tracked:
             self.strategy.track(through or resource, obj, old, manager=manager, subresource=subresource)
         self.strategy.complete(resource, obj, old, dry_run=dry_run)
-        self._validate(written, obj, old, subresource=subresource, warnings=warnings)
+        self._validate(through or resource, obj, old, subresource=subresource, warnings=warnings)
         if written is not resource:
             self.strategy.prepare(resource, obj, old, dry_run=dry_run)
         self._bump_generation(resource, obj, old)
@@ -144,6 +150,16 @@ class Store(Objects):
         if lifecycle.deletion_ready(obj):
             return self._remove(resource, stored, obj, dry_run=dry_run)
         return self._commit(resource, stored, obj, dry_run=dry_run)
+
+    def bind(self, namespace: str | None, name: str, node: str, *, uid: str = "", dry_run: bool = False) -> JsonObject:
+        """Assign a pod to a node; raises 404, and 409 when it has one or has not the uid that is given."""
+        resource = self.registry.by_key("pods")
+        stored = self._find(resource, namespace or "", name)
+        if uid and uid != stored.obj["metadata"]["uid"]:
+            raise conflict("", "pods/binding", name, "the pod is another one")
+        pod: JsonObject = copy_json(stored.obj)
+        assign(pod, node, self._clock())
+        return self._commit(resource, stored, pod, dry_run=dry_run)
 
     def patch(
         self,
@@ -193,6 +209,8 @@ class Store(Objects):
     ) -> tuple[JsonObject, bool]:
         """Delete an object; returns it and whether it is gone (else it is marked and waits for finalizers or grace)."""
         resource = self.registry.by_key(key)
+        if key == "namespaces" and name in _LASTING_NAMESPACES:
+            raise forbidden("", "namespaces", name, "this namespace may not be deleted")
         stored = self._find(resource, namespace or "", name)
         obj = copy_json(stored.obj)
         options = DeleteOptions(grace_period_seconds, propagation_policy, preconditions, dry_run)
@@ -218,7 +236,8 @@ class Store(Objects):
             raise not_found("", "namespaces", space)
         if holder.obj["metadata"].get("deletionTimestamp"):
             why = f"unable to create new content in namespace {space} because it is being terminated"
-            raise forbidden(resource.group, resource.plural, metadata.get("name") or "", why)
+            terminating = Cause("metadata.namespace", f"namespace {space} is being terminated", "NamespaceTerminating")
+            raise forbidden(resource.group, resource.plural, metadata.get("name") or "", why, [terminating])
         return space
 
     def _confine(
@@ -229,6 +248,10 @@ class Store(Objects):
             finalized: JsonObject = copy_json(old)
             finalized.setdefault("spec", {})["finalizers"] = (obj.get("spec") or {}).get("finalizers") or []
             return finalized
+        if subresource == "ephemeralcontainers":
+            debugged: JsonObject = copy_json(old)
+            debugged["spec"]["ephemeralContainers"] = (obj.get("spec") or {}).get("ephemeralContainers") or []
+            return debugged
         if resource.key == "namespaces":
             obj["spec"] = copy_json(old.get("spec") or {})
         if subresource == "status":
@@ -267,10 +290,13 @@ class Store(Objects):
         subresource: str = "",
         warnings: list[str] | None,
     ) -> None:
-        causes = metadata_causes(resource, obj, old)
-        causes += self.strategy.validate(resource, obj, old, subresource=subresource, warnings=warnings)
+        """Raise 422; ``resource`` is the version that was written."""
+        stored = self.registry.by_key(resource.key)
+        checked = resource if resource.alias_of or resource.custom else stored
+        causes = metadata_causes(stored, obj, old)
+        causes += self.strategy.validate(checked, obj, old, subresource=subresource, warnings=warnings)
         if causes:
-            raise invalid(resource.group, resource.kind, obj["metadata"].get("name") or "", causes)
+            raise invalid(stored.group, stored.kind, obj["metadata"].get("name") or "", causes)
 
 
 __all__ = [
