@@ -17,6 +17,7 @@ from rstore_devcluster.apiserver.http.typed_body import typed_object
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource, version_order
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
+INITIAL = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 
@@ -126,6 +127,8 @@ async def send(server: ApiServer, method: str, path: str, **headers: str) -> tup
         ("DELETE", "/api/v1/watch/namespaces/default/pods", {}, 404),
         ("GET", "/api/v1/namespaces/default/configmaps/a?resourceVersion=x", {}, 500),
         ("GET", "/api/v1/namespaces/default/configmaps/a?resourceVersion=99999999", {}, 504),
+        ("GET", f"/api/v1/pods?watch=1&{INITIAL}&resourceVersion=99999999", {}, 504),
+        ("GET", "/api/v1/watch/namespaces/default?fieldSelector=metadata.name=other", {}, 400),
         ("GET", "/api/v1/pods?timeout=soon", {}, 400),
         ("GET", "/api/v1/pods?timeout=1m30s", {}, 200),
         ("DELETE", "/apis/example.com/v1/widgets", {}, 404),

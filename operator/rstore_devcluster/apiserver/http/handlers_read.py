@@ -139,9 +139,11 @@ def _start(call: Call, options: ListOptions) -> Watch | ApiError:
     """The watch, or the 410 that is its only event when it begins too long ago."""
     version = options.resource_version
     try:
-        version_number(version)
+        asked = version_number(version)
     except ValueError as error:
         raise ApiError(500, "", str(error)) from None
+    if options.initial_events and asked > call.store.resource_version:
+        raise too_large_version(asked, call.store.resource_version)
     if options.initial_events and not options.bookmarks:
         version = "0"
     if options.initial_events is False and not version:
