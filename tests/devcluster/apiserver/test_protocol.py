@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 from rstore_devcluster.apiserver import ApiError, ApiServer
+from rstore_devcluster.apiserver.describe import openapi
 from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.encoding import encoded
 from rstore_devcluster.apiserver.http.negotiation import Form, accepted, accepted_stream
@@ -102,6 +104,23 @@ def test_the_preferred_version_comes_first() -> None:
     assert sorted(versions, key=version_order) == [
         *("v11", "v2", "v1", "v1beta10", "v1beta2", "v1alpha1", "foo1", "foo10")
     ]
+
+
+def test_published_schemas_spell_out_what_extensions_mean() -> None:
+    inner = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+    port = {"x-kubernetes-int-or-string": True}
+    schema = {"type": "object", "properties": {"inner": inner, "port": port}}
+    registry = Registry()
+    registry.add(replace(CUSTOM, schema=schema, list_kind="WidgetBag"))
+    document = openapi.document(registry, "example.com", "v1")
+    assert document is not None
+    schemas = document["components"]["schemas"]
+    shown = schemas["com.example.v1.Widget"]["properties"]
+    assert set(shown["inner"]["properties"]) == {"apiVersion", "kind", "metadata"}
+    assert shown["inner"]["required"] == ["kind", "apiVersion"]
+    assert shown["port"]["anyOf"] == [{"type": "integer"}, {"type": "string"}]
+    assert schemas["com.example.v1.WidgetBag"]["properties"]["items"]["items"]["$ref"].endswith(".Widget")
+    assert port == {"x-kubernetes-int-or-string": True}, "the definition itself stays as it is"
 
 
 async def send(server: ApiServer, method: str, path: str, **headers: str) -> tuple[int, Any, bytes]:

@@ -20,6 +20,8 @@ _KIND_HELP = (
     "endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: "
     f"{_CONVENTIONS}#types-kinds"
 )
+_ITEMS_HELP = f"List of {{plural}}. More info: {_CONVENTIONS}"
+_LIST_METADATA_HELP = f"Standard list metadata. More info: {_CONVENTIONS}#types-kinds"
 _METADATA_HELP = f"Standard object's metadata. More info: {_CONVENTIONS}#metadata"
 _INTERNAL = ("x-kubernetes-quantity", MICRO_TIME, DECODED)
 _BODY_TYPES = (
@@ -124,10 +126,12 @@ def _definitions(resources: list[Resource]) -> JsonObject:
             "description": f"{resource.kind_of_lists} is a list of {resource.kind}",
             "required": ["items"],
             "properties": {
-                "apiVersion": {"type": "string"},
-                "kind": {"type": "string"},
-                "metadata": {"$ref": builtin.PREFIX + builtin.component_name("V1ListMeta")},
-                "items": {"type": "array", "items": {"$ref": builtin.PREFIX + name}},
+                **_of_every("V1ListMeta", _LIST_METADATA_HELP),
+                "items": {
+                    "description": _ITEMS_HELP.format(plural=resource.plural),
+                    "type": "array",
+                    "items": {"$ref": builtin.PREFIX + name},
+                },
             },
             "x-kubernetes-group-version-kind": [{**_gvk(resource), "kind": resource.kind_of_lists}],
         }
@@ -137,26 +141,34 @@ def _definitions(resources: list[Resource]) -> JsonObject:
 def _custom(resource: Resource) -> JsonObject:
     """A custom resource's schema as it is published: with the fields that every object has."""
     schema: JsonObject = copy_json(resource.schema or {})
-    _name_alternatives(schema)
-    reference = {"$ref": builtin.PREFIX + builtin.component_name("V1ObjectMeta")}
-    of_all = {
+    _spell_out(schema)
+    return {**schema, "properties": {**(schema.get("properties") or {}), **_of_every("V1ObjectMeta", _METADATA_HELP)}}
+
+
+def _of_every(metadata: str, metadata_help: str) -> JsonObject:
+    """The fields that every object and every list has."""
+    reference = {"$ref": builtin.PREFIX + builtin.component_name(metadata)}
+    return {
         "apiVersion": {"description": _API_VERSION_HELP, "type": "string"},
         "kind": {"description": _KIND_HELP, "type": "string"},
-        "metadata": {"description": _METADATA_HELP, "allOf": [reference]},
+        "metadata": {"description": metadata_help, "allOf": [reference]},
     }
-    return {**schema, "properties": {**(schema.get("properties") or {}), **of_all}}
 
 
-def _name_alternatives(schema: Json) -> None:
-    """Say of values that are integers or strings that they are either."""
+def _spell_out(schema: Json) -> None:
+    """Say in plain OpenAPI what extensions mean: integers or strings, and objects within objects."""
     if isinstance(schema, dict):
         if schema.get("x-kubernetes-int-or-string") is True and "anyOf" not in schema and "type" not in schema:
             schema["anyOf"] = [{"type": "integer"}, {"type": "string"}]
-        for child in schema.values():
-            _name_alternatives(child)
+        for child in list(schema.values()):
+            _spell_out(child)
+        if schema.get("x-kubernetes-embedded-resource") is True:
+            schema["properties"] = {**(schema.get("properties") or {}), **_of_every("V1ObjectMeta", _METADATA_HELP)}
+            required = schema.get("required") or []
+            schema["required"] = [*required, *(name for name in ("kind", "apiVersion") if name not in required)]
     elif isinstance(schema, list):
         for child in schema:
-            _name_alternatives(child)
+            _spell_out(child)
 
 
 def _clean(schema: Json) -> JsonObject:
