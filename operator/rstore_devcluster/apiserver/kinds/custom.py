@@ -61,7 +61,7 @@ def _metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None
     if not isinstance(restricted, dict) or not restricted.get("properties"):
         return []
     before = ABSENT if old is None else old["metadata"]
-    return structure_causes(Node(restricted), obj["metadata"], root=False, old=before, base="metadata")
+    return structure_causes(Node(restricted), obj["metadata"], "metadata", root=False, old=before)
 
 
 def _scale_causes(resource: Resource, obj: JsonObject, *, status_only: bool) -> Iterator[Cause]:

@@ -34,7 +34,7 @@ def schema_causes(schema: JsonObject, path: str, *, has_status: bool) -> list[Ca
     scope = None if unstructural or problems else Scope(total)
     findings = _check(schema, _Place(path, scope, root=True))
     causes += [*problems, *findings.schema, *findings.rules]
-    if not causes and schema.get("$schema"):
+    if not causes and unstructural:
         causes.append(invalid(path, "", "OpenAPIV3Schema 'schema' is not supported"))
     return causes + total.causes(path)
 

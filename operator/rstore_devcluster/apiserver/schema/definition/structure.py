@@ -163,7 +163,10 @@ def _nested(clause: JsonObject, path: str, *, skip_any_of: bool = False) -> Iter
 
 
 def _completeness(clause: JsonObject, outside: Json, outside_path: str, path: str) -> Iterator[Cause]:
-    """Every field and item that a junctor speaks of must be described outside of junctors as well."""
+    """Every field and item that a junctor at the root speaks of must be described outside of junctors as well.
+
+    (Junctors further down are not held to that, in a real server either.)
+    """
     clauses = [(f"{path}.not", clause["not"])] if clause.get("not") is not None else []
     clauses += [
         (f"{path}.{junctor}[{index}]", inner)
