@@ -28,6 +28,15 @@ def without_nulls(value: Json) -> Json:
     return value
 
 
+def same(one: Json, other: Json) -> bool:
+    """JSON equality at any depth: 1 is 1.0, but not true."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(item, other[name]) for name, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
 def metadata_of(obj: JsonObject) -> JsonObject:
     """The object's metadata; an empty one is put in place where there is none."""
     metadata = obj.get("metadata")

@@ -34,7 +34,8 @@ def patch_object(call: Call, data: bytes) -> web.Response:
     current = in_version(call, call.store.get(key, call.namespace, call.info.name))
     patch, duplicates = _decoded_patch(data)
     patched = _patched(call, current, patch)
-    _check_patched(call, patched, duplicates)
+    odd = _unknown_members(patch) if media_type(call) == JSON_PATCH else []
+    _check_patched(call, patched, duplicates, odd)
     ensure_identity(call, patched)
     call.warnings.extend(drop_repeated_owners(patched))
     check_grant(call, patched)
@@ -76,7 +77,17 @@ def _patched(call: Call, current: JsonObject, patch: Json) -> JsonObject:
     return strategic_merge(call.services.schemas.node(call.resource), current, patch)
 
 
-def _check_patched(call: Call, patched: JsonObject, duplicates: list[str]) -> None:
+def _unknown_members(operations: list[JsonObject]) -> list[str]:
+    """What operations of a JSON patch hold beside their members."""
+    return [
+        f'json patch unknown field "[{index}].{name}"'
+        for index, operation in enumerate(operations)
+        for name in operation
+        if name not in ("op", "path", "from", "value")
+    ]
+
+
+def _check_patched(call: Call, patched: JsonObject, duplicates: list[str], odd: list[str]) -> None:
     """Raise a 422 unless a patched object can be read as one of the resource."""
     resource = call.resource
     kind, api_version = patched.get("kind") or "", patched.get("apiVersion") or ""
@@ -88,6 +99,7 @@ def _check_patched(call: Call, patched: JsonObject, duplicates: list[str]) -> No
         error, problems = "", [f'unknown field "{name}"' for name in unknown]
         if not resource.custom and kind and api_version:
             error = conversion_problem(resource, str(kind), str(api_version))
+    problems = odd + problems
     mode = call.query.get("fieldValidation", "")
     if problems and mode == "Strict":
         error = error or f"strict decoding error: {', '.join(problems)}"
@@ -168,6 +180,7 @@ def _apply(call: Call, data: bytes) -> web.Response:
         namespace=call.namespace,
         subresource=call.info.subresource,
         dry_run=call.dry_run,
+        through=call.resource,
         tracked=True,
         warnings=call.warnings,
     )
@@ -215,6 +228,7 @@ def _create_by_apply(call: Call, obj: JsonObject) -> web.Response:
         stored(call, obj),
         namespace=call.namespace or None,
         dry_run=call.dry_run,
+        through=call.resource,
         tracked=True,
         warnings=call.warnings,
     )

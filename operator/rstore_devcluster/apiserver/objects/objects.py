@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rstore_devcluster.apiserver.http.errors import not_found, too_large_version
-from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
+from rstore_devcluster.apiserver.http.errors import ApiError, not_found, too_large_version
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, same
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.objects.selectors import compile_selector
 from rstore_devcluster.apiserver.storage.history import Change, History, Stored, Watch
 from rstore_devcluster.apiserver.storage.persistence import Memory, Persistence
 
+MAX_OBJECT_BYTES = 3 * 2**19
+"""What the store of a real API server takes at most."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 FIRST_VERSION = 100
 """The resourceVersion that a new store begins after; what is older counts as compacted, from the start."""
@@ -189,13 +191,15 @@ class Objects:
         return self._histories[key]
 
     def _commit(self, resource: Resource, before: Stored | None, obj: JsonObject, *, dry_run: bool) -> JsonObject:
-        if before is not None and obj == before.obj:
+        if before is not None and same(obj, before.obj):
             return obj
         if dry_run:
             return obj
         version = self._counter + 1
         obj["metadata"]["resourceVersion"] = str(version)
         after = Stored(obj)
+        if len(after.encoded) > MAX_OBJECT_BYTES:
+            raise ApiError(500, "", "etcdserver: request is too large")
         self._persistence.save(resource.key, after.namespace, after.name, version, after.encoded)
         self._counter = version
         self._objects.setdefault(resource.key, {})[(after.namespace, after.name)] = after

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rstore_devcluster.apiserver.http.errors import Cause, apply_conflict
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json, same
 from rstore_devcluster.apiserver.patch.fields import (
     SYSTEM_FIELDS,
     Fields,
@@ -20,7 +20,6 @@ from rstore_devcluster.apiserver.patch.fields import (
     in_order,
     merges_as,
     remove_fields,
-    same,
     with_parents,
     without,
 )

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, same
 from rstore_devcluster.apiserver.schema.node import Node
 
 Path = tuple[str, ...]
@@ -147,11 +147,6 @@ class Comparison:
     def without(self, prefixes: Fields) -> Comparison:
         """The comparison without fields at or below some paths."""
         return Comparison(*(set(without(frozenset(s), prefixes)) for s in (self.added, self.modified, self.removed)))
-
-
-def same(one: Json, other: Json) -> bool:
-    """JSON equality: 1 is 1.0, but not true."""
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def without(fields: Fields, prefixes: Fields) -> Fields:

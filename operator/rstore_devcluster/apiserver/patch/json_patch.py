@@ -7,8 +7,8 @@ and -1 is the last item of a list. No library for Python does it this way.
 from __future__ import annotations
 
 from rstore_devcluster.apiserver.http.errors import ApiError, bad_request
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
-from rstore_devcluster.apiserver.patch.fields import MISSING, same
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json, same
+from rstore_devcluster.apiserver.patch.fields import MISSING
 
 MAX_OPERATIONS = 10_000
 _APPEND = "-"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rstore_devcluster.apiserver.http.errors import Cause
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, same
 from rstore_devcluster.apiserver.schema.cel_values import to_cel
 from rstore_devcluster.apiserver.schema.expressions import ast
 from rstore_devcluster.apiserver.schema.expressions.evaluate import evaluate
@@ -21,7 +21,6 @@ from rstore_devcluster.apiserver.schema.structural import (
     Absent,
     earlier_field,
     earlier_item,
-    same,
     shown,
 )
 

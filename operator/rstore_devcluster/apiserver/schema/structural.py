@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from rstore_devcluster.apiserver.http.errors import Cause
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, same
 from rstore_devcluster.apiserver.schema.limits import (
     NOWHERE,
     TYPE_INVALID,
@@ -106,15 +106,6 @@ def _checked(node: Node, value: Json, path: str, old: Json | Absent, *, root: bo
     if outcome.causes and old is not ABSENT and same(value, old):
         return _Outcome(passed=outcome.passed)
     return outcome
-
-
-def same(one: Json, other: Json) -> bool:
-    """Whether two values are equal in JSON, where ``true`` is not 1."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(item, other[name]) for name, item in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _not_one_of(path: str, value: Json, options: list[Json]) -> Cause:
@@ -248,7 +239,6 @@ __all__ = [
     "duplicate_causes",
     "earlier_field",
     "earlier_item",
-    "same",
     "shown",
     "structure_causes",
     "type_name",

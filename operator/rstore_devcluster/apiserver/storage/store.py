@@ -21,7 +21,7 @@ from rstore_devcluster.apiserver.http.errors import (
     invalid,
     not_found,
 )
-from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, format_time, metadata_of
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, format_time, metadata_of, same
 from rstore_devcluster.apiserver.objects import lifecycle
 from rstore_devcluster.apiserver.objects.binding import assign
 from rstore_devcluster.apiserver.objects.lifecycle import DeleteOptions
@@ -276,9 +276,8 @@ class Store(Objects):
         if not resource.generation:
             return
         without_status = resource.has_status
-        if lifecycle.content(obj, without_status=without_status) != lifecycle.content(
-            old, without_status=without_status
-        ):
+        contents = (lifecycle.content(version, without_status=without_status) for version in (obj, old))
+        if not same(*contents):
             obj["metadata"]["generation"] = int(old["metadata"].get("generation") or 0) + 1
 
     def _validate(
