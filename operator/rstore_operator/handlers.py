@@ -254,7 +254,6 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.posting.loggers = False
     settings.peering.standalone = True
     settings.scanning.disabled = True
-    settings.background.instant_exit_timeout = STOP_SECONDS
     settings.watching.connect_timeout = 10
     settings.watching.reconnect_backoff = 0.5
     settings.watching.server_timeout = SERVER_TIMEOUT_SECONDS

@@ -181,7 +181,7 @@ class Kubernetes:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": f"{ref.name[:40]}.{self._last_event:016x}", "namespace": ref.namespace},
+            "metadata": {"name": f"{ref.name[:40].rstrip('-')}.{self._last_event:016x}", "namespace": ref.namespace},
             "involvedObject": {
                 "apiVersion": API_VERSION,
                 "kind": KIND,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,3 +38,17 @@ async def test_events_that_are_posted_in_one_second_sort_by_name_as_they_were_po
     by_name = sorted(kubernetes.sent, key=lambda event: event["metadata"]["name"])
     assert [event["reason"] for event in by_name] == reasons
     assert len({event["metadata"]["name"] for event in kubernetes.sent}) == len(reasons)
+
+
+async def test_the_name_of_an_event_is_valid_whatever_the_store_is_called() -> None:
+    kubernetes = Recording()
+    names = [f"{'a' * before}-{'b' * 7}" for before in range(30, 41)]
+    names += ["a", "a--b", f"a{'-' * 45}b"]
+    try:
+        for name in names:
+            await kubernetes.post_event(StoreRef("default", name, "u"), "1", "R", "m", False, datetime.now(UTC))
+    finally:
+        await kubernetes.close()
+    for event in kubernetes.sent:
+        parts = event["metadata"]["name"].split(".")
+        assert all(re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", part) for part in parts), parts

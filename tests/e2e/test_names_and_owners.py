@@ -1,0 +1,116 @@
+"""A store whose names others have, one around whose objects it was deleted, and a namespace without an operator."""
+
+from __future__ import annotations
+
+import json
+
+from e2e.manifests import small_store
+from rstore_cli.demo.load import wait_until
+from rstore_cli.demo.store import Store
+
+REGION = "us-east"
+
+
+def condition(kubectl, name, kind):
+    store = kubectl.get("replicatedstores", name)
+    found = [one for one in store.get("status", {}).get("conditions", []) if one["type"] == kind]
+    return found[0] if found else {"reason": "", "message": ""}
+
+
+def pods_of(kubectl, store):
+    listed = kubectl.get("pods", f"-l=replicatedstore.io/store={store}")["items"]
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in listed}
+
+
+async def until_reason(kubectl, name, reason):
+    async def probe():
+        return condition(kubectl, name, "Degraded")["reason"] == reason
+
+    await wait_until(probe, timeout_seconds=60, what=f"{name}: {reason}", poll_seconds=0.3)
+
+
+async def test_a_store_called_like_a_service_account_is_not_begun(kubectl, operator):
+    del operator
+    account = kubectl.get("serviceaccounts", "default")
+    kubectl.run("apply", "-f", "-", input_text=small_store("default", [REGION]))
+    try:
+        await until_reason(kubectl, "default", "NameTaken")
+        assert "ServiceAccount/default" in condition(kubectl, "default", "Degraded")["message"]
+        made = kubectl.get("statefulsets,services,secrets,configmaps,pods", "-l=replicatedstore.io/store=default")
+        assert made["items"] == []
+    finally:
+        kubectl.run("delete", "rstore", "default", "--timeout=30s")
+    assert kubectl.get("serviceaccounts", "default") == account
+
+
+async def test_a_store_that_is_deleted_around_its_objects_is_taken_up_as_it_is(kubectl, operator, scratch):
+    del operator
+    manifest = small_store("kept", [REGION, "eu-west"])
+    async with Store(kubectl, "kept", scratch / "kept") as store:
+        kubectl.run("apply", "-f", "-", input_text=manifest)
+        await store.wait_steady()
+        await store.client(REGION).put(b"a", b"1")
+        pods = pods_of(kubectl, "kept")
+        authority = kubectl.get("secrets", "kept-ca")["data"]
+        epoch = (await store.status())["epoch"]
+        kubectl.run("delete", "rstore", "kept", "--cascade=orphan", "--timeout=30s")
+        assert (await store.client(REGION).get(b"a")).kvs[0].value == b"1"
+        kubectl.run("apply", "-f", "-", input_text=manifest)
+        await store.wait_steady()
+        assert pods_of(kubectl, "kept") == pods
+        assert kubectl.get("secrets", "kept-ca")["data"] == authority
+        assert (await store.status())["epoch"] == epoch
+        await store.client(REGION).put(b"a", b"2")
+    uid = kubectl.get("replicatedstores", "kept")["metadata"]["uid"]
+    owners = kubectl.get("statefulsets", f"kept-{REGION}")["metadata"]["ownerReferences"]
+    assert [owner["uid"] for owner in owners] == [uid]
+    kubectl.run("delete", "rstore", "kept", "--timeout=60s", timeout_seconds=90)
+
+
+async def test_a_volume_of_another_store_is_left_alone(kubectl, operator, scratch):
+    """Region west of shop-eu and region eu-west of shop make the same names."""
+    del operator
+    async with Store(kubectl, "shop", scratch / "shop") as store:
+        kubectl.run("apply", "-f", "-", input_text=small_store("shop", ["eu-west"]))
+        await store.wait_steady()
+        await store.client("eu-west").put(b"a", b"1")
+    kubectl.run("delete", "rstore", "shop", "--timeout=60s", timeout_seconds=90)
+    before = kubectl.get("persistentvolumeclaims", "data-shop-eu-west-0")
+    other = _any_placement("shop-eu", "west")
+    kubectl.run("apply", "-f", "-", input_text=json.dumps(other))
+    await until_reason(kubectl, "shop-eu", "ForeignVolume")
+    assert "region eu-west of store shop" in condition(kubectl, "shop-eu", "Degraded")["message"]
+    assert pods_of(kubectl, "shop-eu") == {}
+    kubectl.run("delete", "rstore", "shop-eu", "--timeout=30s")
+    after = kubectl.get("persistentvolumeclaims", "data-shop-eu-west-0")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    async with Store(kubectl, "shop", scratch / "shop-again") as store:
+        kubectl.run("apply", "-f", "-", input_text=small_store("shop", ["eu-west"]))
+        await store.wait_steady()
+        assert (await store.client("eu-west").get(b"a")).kvs[0].value == b"1"
+    kubectl.run("delete", "rstore", "shop", "--timeout=60s", timeout_seconds=90)
+
+
+async def test_a_namespace_goes_while_no_operator_is_there(kubectl, operator):
+    kubectl.run("create", "namespace", "going")
+    manifest = _any_placement("small", "any")
+    kubectl.run("apply", "-n", "going", "-f", "-", input_text=json.dumps(manifest))
+    kubectl.run("wait", "-n", "going", "--for=condition=Ready", "rstore/small", "--timeout=90s", timeout_seconds=100)
+    [deployment] = operator.get("deployments")["items"]
+    name = deployment["metadata"]["name"]
+    operator.run("scale", "deployment", name, "--replicas=0")
+    try:
+        operator.run("wait", "--for=delete", "pod", "--all", "--timeout=60s", timeout_seconds=70)
+        kubectl.run("delete", "namespace", "going", "--timeout=60s", timeout_seconds=70)
+    finally:
+        operator.run("scale", "deployment", name, f"--replicas={deployment['spec']['replicas']}")
+        operator.run("rollout", "status", "deployment", name, "--timeout=60s", timeout_seconds=70)
+
+
+def _any_placement(name, region):
+    return {
+        "apiVersion": "replicatedstore.io/v1alpha1",
+        "kind": "ReplicatedStore",
+        "metadata": {"name": name},
+        "spec": {"regions": [{"name": region, "replicas": 1, "placement": {}, "storage": {"size": "1Gi"}}]},
+    }
