@@ -87,3 +87,61 @@ def test_a_bookmark_is_a_row_of_an_empty_object(resource: Resource) -> None:
     shown = table(resource, [bookmark], NOW)
     assert len(shown["rows"][0]["cells"]) == len(shown["columnDefinitions"])
     assert shown["rows"][0]["object"]["metadata"] == {"resourceVersion": "7"}
+
+
+RUNNING: dict[str, Any] = {"ready": True, "state": {"running": {}}}
+DONE: dict[str, Any] = {"state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}
+READY = [{"type": "Ready", "status": "True"}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "cells"),
+    [
+        ({}, {"phase": "Pending"}, ["0/1", "Pending", "0"]),
+        ({}, {"phase": "Running", "containerStatuses": [RUNNING]}, ["1/1", "Running", "0"]),
+        ({}, {"phase": "Running", "containerStatuses": [DONE, RUNNING], "conditions": READY}, ["1/1", "Running", "0"]),
+        ({}, {"phase": "Running", "containerStatuses": [DONE, RUNNING]}, ["1/1", "NotReady", "0"]),
+        (
+            {},
+            {
+                "phase": "Running",
+                "containerStatuses": [
+                    {
+                        "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                        "restartCount": 2,
+                        "lastState": {"terminated": {"finishedAt": "2024-01-01T23:59:00Z"}},
+                    }
+                ],
+            },
+            ["0/1", "CrashLoopBackOff", "2 (60s ago)"],
+        ),
+        (
+            {"initContainers": [{"name": "i"}, {"name": "j"}]},
+            {"phase": "Pending", "initContainerStatuses": [{"name": "i", **DONE}, {"name": "j"}]},
+            ["0/1", "Init:1/2", "0"],
+        ),
+        (
+            {"initContainers": [{"name": "i"}]},
+            {"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"terminated": {"exitCode": 3}}}]},
+            ["0/1", "Init:ExitCode:3", "0"],
+        ),
+        (
+            {"initContainers": [{"name": "side", "restartPolicy": "Always"}]},
+            {
+                "phase": "Running",
+                "initContainerStatuses": [{"name": "side", "started": True, "restartCount": 1, **RUNNING}],
+                "containerStatuses": [RUNNING],
+            },
+            ["2/2", "Running", "1"],
+        ),
+    ],
+)
+def test_how_a_pod_does(spec: dict[str, Any], status: dict[str, Any], cells: list[Any]) -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}], **spec}, "status": status}
+    assert row(Registry().by_key("pods"), pod)[1:4] == cells
+
+
+def test_a_pod_that_has_ended_says_so_in_its_row() -> None:
+    pod = {"metadata": {"name": "p"}, "status": {"phase": "Succeeded"}}
+    (only,) = table(Registry().by_key("pods"), [pod], NOW)["rows"]
+    assert [condition["reason"] for condition in only["conditions"]] == ["Succeeded"]

@@ -5,41 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup, parse_time
+from rstore_devcluster.apiserver.describe.ages import age, age_of
+from rstore_devcluster.apiserver.describe.pod_printer import pod_cells
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup
 
 Cells = Callable[[JsonObject, datetime], list[Json]]
-
-
-def age(since: str | None, now: datetime) -> str:
-    """How long ago, as kubectl shows it: ``42s``, ``5m3s``, ``3h``, ``12d``."""
-    if not since:
-        return "<unknown>"
-    seconds = int((now - parse_time(since)).total_seconds())
-    if seconds < -1:
-        return "<invalid>"
-    if seconds < 0:
-        return "0s"
-    if seconds < 120:
-        return f"{seconds}s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 10:
-        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    if hours < 192:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    if days < 730:
-        return f"{days}d"
-    years, rest = divmod(days, 365)
-    return f"{years}y{rest}d" if years < 8 and rest else f"{years}y"
-
-
-def _age(obj: JsonObject, now: datetime) -> str:
-    return age(obj["metadata"].get("creationTimestamp"), now)
 
 
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
@@ -60,65 +30,6 @@ def _pairs(labels: JsonObject | None) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items())) or "<none>"
 
 
-def _container_state(status: JsonObject) -> str:
-    state = status.get("state") or {}
-    waiting, ended = state.get("waiting"), state.get("terminated")
-    if waiting and waiting.get("reason"):
-        return str(waiting["reason"])
-    if ended:
-        if ended.get("reason"):
-            return str(ended["reason"])
-        return f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode')}"
-    return ""
-
-
-def _pod_status(obj: JsonObject) -> str:
-    status = obj.get("status") or {}
-    reason = str(status.get("reason") or status.get("phase") or "Unknown")
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
-            reason = "SchedulingGated"
-    initial = status.get("initContainerStatuses") or []
-    for index, container in enumerate(initial):
-        ended = lookup(container, "state", "terminated")
-        if ended and ended.get("exitCode") == 0:
-            continue
-        shown = _container_state(container)
-        progress = f"{index}/{len(initial)}"
-        reason = f"Init:{shown if shown and shown != 'PodInitializing' else progress}"
-        break
-    else:
-        for container in reversed(status.get("containerStatuses") or []):
-            reason = _container_state(container) or reason
-    if obj["metadata"].get("deletionTimestamp"):
-        return "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
-    return reason
-
-
-def _restarts(obj: JsonObject, now: datetime) -> str:
-    statuses = lookup(obj, "status", "containerStatuses") or []
-    count = sum(int(item.get("restartCount") or 0) for item in statuses)
-    times = [lookup(item, "lastState", "terminated", "finishedAt") for item in statuses]
-    latest = max((item for item in times if item), default=None)
-    return f"{count} ({age(latest, now)} ago)" if count and latest else str(count)
-
-
-def _pod(obj: JsonObject, now: datetime) -> list[Json]:
-    statuses = lookup(obj, "status", "containerStatuses") or []
-    ready = sum(bool(item.get("ready")) for item in statuses)
-    total = len(lookup(obj, "spec", "containers") or [])
-    return [
-        f"{ready}/{total}",
-        _pod_status(obj),
-        _restarts(obj, now),
-        _age(obj, now),
-        lookup(obj, "status", "podIP") or "<none>",
-        lookup(obj, "spec", "nodeName") or "<none>",
-        lookup(obj, "status", "nominatedNodeName") or "<none>",
-        "<none>",
-    ]
-
-
 def _containers(obj: JsonObject) -> list[Json]:
     listed = lookup(obj, "spec", "template", "spec", "containers") or []
     return [_join([item.get("name", "") for item in listed]), _join([item.get("image", "") for item in listed])]
@@ -134,14 +45,14 @@ def _selector(selector: JsonObject | None) -> str:
 
 def _statefulset(obj: JsonObject, now: datetime) -> list[Json]:
     ready = f"{_count(obj, 'status', 'readyReplicas')}/{_count(obj, 'spec', 'replicas')}"
-    return [ready, _age(obj, now), *_containers(obj)]
+    return [ready, age_of(obj, now), *_containers(obj)]
 
 
 def _deployment(obj: JsonObject, now: datetime) -> list[Json]:
     ready = f"{_count(obj, 'status', 'readyReplicas')}/{_count(obj, 'spec', 'replicas')}"
     updated, available = _count(obj, "status", "updatedReplicas"), _count(obj, "status", "availableReplicas")
     selector = _selector(lookup(obj, "spec", "selector"))
-    return [ready, updated, available, _age(obj, now), *_containers(obj), selector]
+    return [ready, updated, available, age_of(obj, now), *_containers(obj), selector]
 
 
 def _replicaset(obj: JsonObject, now: datetime) -> list[Json]:
@@ -150,7 +61,7 @@ def _replicaset(obj: JsonObject, now: datetime) -> list[Json]:
         _count(obj, "status", "replicas"),
         _count(obj, "status", "readyReplicas"),
     ]
-    return [*counts, _age(obj, now), *_containers(obj), _selector(lookup(obj, "spec", "selector"))]
+    return [*counts, age_of(obj, now), *_containers(obj), _selector(lookup(obj, "spec", "selector"))]
 
 
 def _service(obj: JsonObject, now: datetime) -> list[Json]:
@@ -167,7 +78,7 @@ def _service(obj: JsonObject, now: datetime) -> list[Json]:
         spec.get("clusterIP") or "<none>",
         external,
         _join(ports),
-        _age(obj, now),
+        age_of(obj, now),
         _pairs(spec.get("selector")),
     ]
 
@@ -180,7 +91,7 @@ def _endpoints(obj: JsonObject, now: datetime) -> list[Json]:
         for address in subset.get("addresses") or []
     ]
     shown = ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
-    return [shown or "<none>", _age(obj, now)]
+    return [shown or "<none>", age_of(obj, now)]
 
 
 def _slice(obj: JsonObject, now: datetime) -> list[Json]:
@@ -190,7 +101,7 @@ def _slice(obj: JsonObject, now: datetime) -> list[Json]:
         obj.get("addressType", ""),
         ",".join(ports) or "<unset>",
         ",".join(addresses[:3]) or "<unset>",
-        _age(obj, now),
+        age_of(obj, now),
     ]
 
 
@@ -232,7 +143,7 @@ def _node(obj: JsonObject, now: datetime) -> list[Json]:
     return [
         state,
         _join(roles),
-        _age(obj, now),
+        age_of(obj, now),
         info.get("kubeletVersion", ""),
         addresses.get("InternalIP") or "<none>",
         addresses.get("ExternalIP") or "<none>",
@@ -260,7 +171,7 @@ def _claim(obj: JsonObject, now: datetime) -> list[Json]:
         _short_modes(held),
         spec.get("storageClassName") or "",
         "<unset>",
-        _age(obj, now),
+        age_of(obj, now),
         spec.get("volumeMode") or "",
     ]
 
@@ -277,7 +188,7 @@ def _volume(obj: JsonObject, now: datetime) -> list[Json]:
         spec.get("storageClassName") or "",
         spec.get("volumeAttributesClassName") or "<unset>",
         lookup(obj, "status", "reason") or "",
-        _age(obj, now),
+        age_of(obj, now),
         spec.get("volumeMode") or "<unset>",
     ]
 
@@ -289,7 +200,7 @@ def _budget(obj: JsonObject, now: datetime) -> list[Json]:
         "N/A" if low is None else str(low),
         "N/A" if high is None else str(high),
         _count(obj, "status", "disruptionsAllowed"),
-        _age(obj, now),
+        age_of(obj, now),
     ]
 
 
@@ -303,7 +214,7 @@ def _class(obj: JsonObject, now: datetime) -> list[Json]:
         obj.get("reclaimPolicy") or "Delete",
         obj.get("volumeBindingMode") or "<unset>",
         bool(obj.get("allowVolumeExpansion")),
-        _age(obj, now),
+        age_of(obj, now),
     ]
 
 
@@ -320,7 +231,7 @@ def _shown_selector(selector: JsonObject | None) -> str:
 
 def _priority(obj: JsonObject, now: datetime) -> list[Json]:
     policy = obj.get("preemptionPolicy") or "PreemptLowerPriority"
-    return [obj.get("value", 0), bool(obj.get("globalDefault")), _age(obj, now), policy]
+    return [obj.get("value", 0), bool(obj.get("globalDefault")), age_of(obj, now), policy]
 
 
 def _binding(obj: JsonObject, now: datetime) -> list[Json]:
@@ -331,7 +242,7 @@ def _binding(obj: JsonObject, now: datetime) -> list[Json]:
         space = subject.get("namespace")
         named.setdefault(subject.get("kind", ""), []).append(f"{space}/{name}" if space else name)
     users, groups, accounts = (",".join(named[kind]) for kind in ("User", "Group", "ServiceAccount"))
-    return [f"{role.get('kind')}/{role.get('name')}", _age(obj, now), users, groups, accounts]
+    return [f"{role.get('kind')}/{role.get('name')}", age_of(obj, now), users, groups, accounts]
 
 
 _TEMPLATE = ("+Containers", "+Images")
@@ -341,7 +252,7 @@ _PLAIN: tuple[tuple[str, ...], Cells] = (
 )
 """Kinds that nobody made columns for."""
 PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
-    "pods": (("Ready", "Status", "Restarts", "Age", "+IP", "+Node", "+Nominated Node", "+Readiness Gates"), _pod),
+    "pods": (("Ready", "Status", "Restarts", "Age", "+IP", "+Node", "+Nominated Node", "+Readiness Gates"), pod_cells),
     "statefulsets.apps": (("Ready", "Age", *_TEMPLATE), _statefulset),
     "deployments.apps": (("Ready", "Up-to-date", "Available", "Age", *_TEMPLATE, "+Selector"), _deployment),
     "replicasets.apps": (
@@ -358,10 +269,10 @@ PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
         ),
         _node,
     ),
-    "namespaces": (("Status", "Age"), lambda obj, now: [lookup(obj, "status", "phase") or "", _age(obj, now)]),
-    "secrets": (("Type", "Data", "Age"), lambda obj, now: [obj.get("type", ""), _data(obj), _age(obj, now)]),
-    "configmaps": (("Data", "Age"), lambda obj, now: [_data(obj), _age(obj, now)]),
-    "serviceaccounts": (("Age",), lambda obj, now: [_age(obj, now)]),
+    "namespaces": (("Status", "Age"), lambda obj, now: [lookup(obj, "status", "phase") or "", age_of(obj, now)]),
+    "secrets": (("Type", "Data", "Age"), lambda obj, now: [obj.get("type", ""), _data(obj), age_of(obj, now)]),
+    "configmaps": (("Data", "Age"), lambda obj, now: [_data(obj), age_of(obj, now)]),
+    "serviceaccounts": (("Age",), lambda obj, now: [age_of(obj, now)]),
     "persistentvolumeclaims": (
         ("Status", "Volume", "Capacity", "Access Modes", "StorageClass", "VolumeAttributesClass", "Age", "+VolumeMode"),
         _claim,
@@ -379,7 +290,7 @@ PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
     ),
     "leases.coordination.k8s.io": (
         ("Holder", "Age"),
-        lambda obj, now: [lookup(obj, "spec", "holderIdentity") or "", _age(obj, now)],
+        lambda obj, now: [lookup(obj, "spec", "holderIdentity") or "", age_of(obj, now)],
     ),
     "customresourcedefinitions.apiextensions.k8s.io": _PLAIN,
     "roles.rbac.authorization.k8s.io": _PLAIN,
@@ -395,7 +306,7 @@ PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
     ),
     "networkpolicies.networking.k8s.io": (
         ("Pod-Selector", "Age"),
-        lambda obj, now: [_shown_selector(lookup(obj, "spec", "podSelector")), _age(obj, now)],
+        lambda obj, now: [_shown_selector(lookup(obj, "spec", "podSelector")), age_of(obj, now)],
     ),
     "priorityclasses.scheduling.k8s.io": (
         ("Value:integer", "Global-Default:boolean", "Age", "PreemptionPolicy"),
@@ -413,7 +324,7 @@ PRINTERS: dict[str, tuple[tuple[str, ...], Cells]] = {
                 "<none>",
             ),
             obj.get("revision", 0),
-            _age(obj, now),
+            age_of(obj, now),
         ],
     ),
 }

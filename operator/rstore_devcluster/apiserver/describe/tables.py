@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rstore_devcluster.apiserver import jsonpath
-from rstore_devcluster.apiserver.describe.printers import EVENT_COLUMNS, PRINTERS, age, event_cells, shown_name
+from rstore_devcluster.apiserver.describe.ages import age
+from rstore_devcluster.apiserver.describe.pod_printer import pod_conditions
+from rstore_devcluster.apiserver.describe.printers import EVENT_COLUMNS, PRINTERS, event_cells, shown_name
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.objects.resources import PrinterColumn, Resource
 
@@ -131,7 +133,11 @@ def table(
                 shown = obj
             case _:
                 shown = partial_metadata(obj, api_version)
-        rows.append({"cells": cells, "object": shown})
+        row: JsonObject = {"cells": cells, "object": shown}
+        conditions = pod_conditions(obj) if resource.key == "pods" else []
+        if conditions:
+            row["conditions"] = conditions
+        rows.append(row)
     return {
         "kind": "Table",
         "apiVersion": api_version,
