@@ -31,13 +31,19 @@ class ClaimController(Controller):
     def setup(self) -> None:
         """Wake by claims, and by pods that use them."""
         self.watch_own(PVCS)
-        self.context.informers.of(PVS)
+        self.context.informers.of(PVS).subscribe(self._on_volume)
         self.context.informers.of(STORAGE_CLASSES).subscribe(self._on_class)
         self.context.informers.of(PODS).subscribe(self._on_pod)
 
     def _on_class(self, _change: Change, _old: Obj | None, _class: Obj) -> None:
         for claim in self.context.informers.of(PVCS).items():
             if (claim.get("status") or {}).get("phase") != "Bound":
+                self.enqueue(key_of(claim))
+
+    def _on_volume(self, _change: Change, _old: Obj | None, volume: Obj) -> None:
+        for claim in self.context.informers.of(PVCS).items():
+            bound = (claim.get("status") or {}).get("phase") == "Bound"
+            if not bound and claim["spec"].get("volumeName") == meta(volume)["name"]:
                 self.enqueue(key_of(claim))
 
     def _on_pod(self, change: Change, _old: Obj | None, pod: Obj) -> None:
@@ -70,6 +76,8 @@ class ClaimController(Controller):
         if wanted is None or capacity is None or parse(wanted) <= parse(capacity):
             return
         volume = await self.api.get(PVS, None, claim["spec"]["volumeName"])
+        if not provisioned_here(volume):
+            return
         volume["spec"]["capacity"] = {**volume["spec"].get("capacity", {}), "storage": wanted}
         await self.api.update(PVS, None, volume)
         claim["status"]["capacity"] = {**claim["status"]["capacity"], "storage": wanted}
@@ -79,6 +87,9 @@ class ClaimController(Controller):
 
     async def _bind(self, claim: Obj) -> None:
         namespace = meta(claim)["namespace"]
+        if claim["spec"].get("volumeName") not in (None, "", volume_name(claim)):
+            await self._bind_to(claim, claim["spec"]["volumeName"])
+            return
         classes = self.context.informers.of(STORAGE_CLASSES).items()
         chosen = choose_class(claim, classes)
         why = unsupported(claim) or (chosen.why if isinstance(chosen, NoClass) else None)
@@ -117,6 +128,30 @@ class ClaimController(Controller):
             component=self.name,
         )
 
+    async def _bind_to(self, claim: Obj, name: str) -> None:
+        """Bind a claim to the volume that it names, once that is there and nobody else's."""
+        volume = self.context.informers.of(PVS).copy_of("", name)
+        if volume is None:
+            return
+        reference = claim_reference(claim)
+        if not same_claim(volume["spec"].get("claimRef") or reference, reference):
+            text = f'volume "{name}" already bound to a different claim.'
+            self.context.recorder.event(claim, "Warning", "FailedBinding", text, component=self.name)
+            return
+        if volume["spec"].get("claimRef") != reference:
+            volume["spec"]["claimRef"] = reference
+            volume = await self.api.update(PVS, None, volume)
+        volume["status"] = {"phase": "Bound"}
+        await self.api.update_status(PVS, None, volume)
+        meta(claim).setdefault("annotations", {})["pv.kubernetes.io/bind-completed"] = "yes"
+        claim = await self.api.update(PVCS, meta(claim)["namespace"], claim)
+        claim["status"] = {
+            "phase": "Bound",
+            "accessModes": volume["spec"].get("accessModes") or [],
+            "capacity": copy.deepcopy(volume["spec"].get("capacity") or {}),
+        }
+        await self.api.update_status(PVCS, meta(claim)["namespace"], claim)
+
     async def _release(self, claim: Obj) -> None:
         namespace, name = key_of(claim)
         if any(name in claims_of(p) for p in self.context.informers.of(PODS).items(namespace)):
@@ -137,12 +172,52 @@ class ClaimController(Controller):
             if (ref.get("namespace"), ref.get("name")) != key:
                 continue
             if volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+                await self._mark_released(volume)
                 continue
             try:
                 await self.api.delete(PVS, None, meta(volume)["name"], uid=uid_of(volume))
             except ApiError as error:
                 if not error.not_found:
                     raise
+
+    async def _mark_released(self, volume: Obj) -> None:
+        """A volume that is kept says that its claim is gone."""
+        if (volume.get("status") or {}).get("phase") == "Released":
+            return
+        released = copy.deepcopy(volume)
+        released["status"] = {"phase": "Released"}
+        try:
+            await self.api.update_status(PVS, None, released)
+        except ApiError as error:
+            if not (error.not_found or error.conflict):
+                raise
+
+
+def volume_name(claim: Obj) -> str:
+    """PURE: the name of the volume that is made for a claim."""
+    return f"pvc-{uid_of(claim)}"
+
+
+def claim_reference(claim: Obj) -> Obj:
+    """PURE: how a volume names the claim that it is bound to."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": meta(claim)["namespace"],
+        "name": meta(claim)["name"],
+        "uid": uid_of(claim),
+    }
+
+
+def same_claim(one: Obj, other: Obj) -> bool:
+    """PURE: whether a reference names the claim of another; one without a uid was made by hand, for any of its name."""
+    names = [(ref.get("namespace"), ref.get("name")) for ref in (one, other)]
+    return names[0] == names[1] and (not one.get("uid") or one["uid"] == other["uid"])
+
+
+def provisioned_here(volume: Obj) -> bool:
+    """PURE: whether the local cluster made a volume, so that it can make it larger."""
+    return (meta(volume).get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER
 
 
 def claims_of(pod: Obj) -> list[str]:
@@ -189,7 +264,7 @@ def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
 
 def build_volume(claim: Obj, volumes_dir: Path, storage_class: str) -> Obj:
     """PURE: the volume made for a claim; its directory is named by the claim's uid."""
-    name = f"pvc-{uid_of(claim)}"
+    name = volume_name(claim)
     spec = claim["spec"]
     return {
         "apiVersion": "v1",
@@ -198,13 +273,7 @@ def build_volume(claim: Obj, volumes_dir: Path, storage_class: str) -> Obj:
         "spec": {
             "capacity": copy.deepcopy((spec.get("resources") or {}).get("requests") or {}),
             "accessModes": spec.get("accessModes") or [],
-            "claimRef": {
-                "apiVersion": "v1",
-                "kind": "PersistentVolumeClaim",
-                "namespace": meta(claim)["namespace"],
-                "name": meta(claim)["name"],
-                "uid": uid_of(claim),
-            },
+            "claimRef": claim_reference(claim),
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": storage_class,
             "volumeMode": "Filesystem",

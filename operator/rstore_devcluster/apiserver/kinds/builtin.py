@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
     "secrets": Kind(config.default_secret, validate=config.validate_secret),
     "persistentvolumeclaims": Kind(claims.default_claim, validate=claims.validate_claim),
     "persistentvolumes": Kind(claims.default_volume, validate=claims.validate_volume),
-    "events": Kind(events.default_event, validate=_core_event),
+    "events": Kind(events.default_event, events.complete_event, _core_event),
     "endpoints": Kind(misc.default_endpoints, validate=misc.validate_endpoints),
     "endpointslices.discovery.k8s.io": Kind(misc.default_endpoint_slice, validate=misc.validate_endpoint_slice),
     "statefulsets.apps": Kind(workloads.default_statefulset, validate=workloads.validate_statefulset),
@@ -56,7 +56,7 @@ KINDS: dict[str, Kind] = {
     f"clusterroles.{RBAC}": Kind(access.default_role, validate=access.validate_clusterrole),
     f"rolebindings.{RBAC}": Kind(access.default_binding, validate=access.validate_rolebinding),
     f"clusterrolebindings.{RBAC}": Kind(access.default_binding, validate=access.validate_clusterrolebinding),
-    "leases.coordination.k8s.io": Kind(misc.default_lease, validate=misc.validate_lease),
+    "leases.coordination.k8s.io": Kind(misc.default_lease, misc.complete_lease, misc.validate_lease),
     "networkpolicies.networking.k8s.io": Kind(misc.default_network_policy, validate=misc.validate_network_policy),
     "storageclasses.storage.k8s.io": Kind(claims.default_storage_class, validate=claims.validate_storage_class),
 }

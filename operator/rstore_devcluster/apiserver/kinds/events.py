@@ -33,6 +33,10 @@ def default_event(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG
     child(obj, "involvedObject")
     child(obj, "source")
     set_defaults(obj, reportingComponent="", reportingInstance="")
+
+
+def complete_event(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG001
+    """Times that an Event does not have are shown as null."""
     for name in ("firstTimestamp", "lastTimestamp", "eventTime"):
         obj.setdefault(name, None)
 

@@ -116,10 +116,14 @@ def validate_budget(obj: JsonObject, old: JsonObject | None, subresource: str = 
 
 
 def default_lease(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG001
-    """Defaults of a Lease; without the feature of coordinated election two fields are dropped."""
-    spec = child(obj, "spec")
+    """Defaults of a Lease."""
+    child(obj, "spec")
+
+
+def complete_lease(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: ARG001
+    """Without the feature of coordinated election two fields of a Lease are dropped."""
     for name in ("strategy", "preferredHolder"):
-        spec.pop(name, None)
+        obj["spec"].pop(name, None)
 
 
 _LEASE: Table = (

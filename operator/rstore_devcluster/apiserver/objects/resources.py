@@ -146,7 +146,14 @@ def _table() -> Iterable[Resource]:
         subresources=status,
         create_by_update=True,
     )
-    yield core("endpoints", "Endpoints", short_names=("ep",), singular="endpoints", create_by_update=True)
+    yield core(
+        "endpoints",
+        "Endpoints",
+        short_names=("ep",),
+        singular="endpoints",
+        create_by_update=True,
+        deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    )
     yield core("configmaps", "ConfigMap", short_names=("cm",))
     yield core("secrets", "Secret")
     yield core(
