@@ -37,6 +37,17 @@ def same(one: Json, other: Json) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
+def with_whole_numbers(value: Json) -> Json:
+    """A copy in which 3.0 is 3, as it is after it was written as JSON and read again."""
+    if isinstance(value, dict):
+        return {key: with_whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_whole_numbers(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return value
+
+
 def metadata_of(obj: JsonObject) -> JsonObject:
     """The object's metadata; an empty one is put in place where there is none."""
     metadata = obj.get("metadata")

@@ -6,12 +6,18 @@ from typing import Any
 
 import pytest
 from rstore_devcluster.apiserver.http.body import decode_json
+from rstore_devcluster.apiserver.http.errors import ApiError
+from rstore_devcluster.apiserver.http.server import ApiServer
 from rstore_devcluster.apiserver.schema import cel
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
 from rstore_devcluster.apiserver.schema.rendering import shown
 from rstore_devcluster.apiserver.schema.string_formats import fits_format
 from rstore_devcluster.apiserver.schema.structural import ABSENT, structure_causes, validate
+
+from .conftest import widget
+
+KEY = "widgets.example.com"
 
 
 def said(schema: dict[str, Any], value: Any, old: Any = ABSENT) -> list[str]:
@@ -220,3 +226,25 @@ def test_repeated_keys_are_named_by_their_paths_in_the_order_of_the_text() -> No
     body = decode_json(b'{"a":{"x":1,"x":2,"x":3},"l":[[{"y":1,"y":1}]],"a":{"z":{"w":1,"w":2}}}')
     assert body.value == {"a": {"z": {"w": 2}}, "l": [[{"y": 1}]]}
     assert body.duplicates == ["a.x", "l[0][0].y", "a.z.w", "a"]
+
+
+async def test_whole_numbers_are_stored_without_a_fraction_and_true_is_not_one(widgets: ApiServer) -> None:
+    made = widget("w", size=2.0, free={"a": 1, "b": 1e3, "c": 1.5})
+    stored = widgets.store.create(KEY, made)
+    assert [type(stored["spec"]["size"]), type(stored["spec"]["free"]["b"])] == [int, int]
+    changed = widgets.store.patch(KEY, "default", "w", {"spec": {"free": {"a": True}}})
+    assert changed["spec"]["free"] == {"a": True, "b": 1000, "c": 1.5}
+    assert changed["spec"]["free"]["a"] is True
+    assert changed["metadata"]["generation"] == 2
+
+
+async def test_an_object_that_the_store_would_not_take_is_refused(widgets: ApiServer) -> None:
+    widgets.store.create(KEY, widget("small", free={"text": "x" * 1_500_000}))
+    with pytest.raises(ApiError, match="etcdserver: request is too large"):
+        widgets.store.create(KEY, widget("large", free={"text": "x" * 1_600_000}))
+    assert [item["metadata"]["name"] for item in widgets.store.list(KEY).items] == ["small"]
+
+
+def test_a_number_that_is_too_large_for_any_type_is_no_json() -> None:
+    with pytest.raises(ApiError, match="unrecognized"):
+        decode_json(b'{"a":1e400}')

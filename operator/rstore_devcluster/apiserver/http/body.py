@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,10 +78,17 @@ def decode_json(data: bytes, kind: str = "Object") -> Body:
     return Body(value, duplicates, data)
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large a number")
+    return value
+
+
 def json_value(data: bytes) -> tuple[Json, list[str]]:
     """The value that a text in JSON is, and the paths of its repeated keys; raises ValueError or RecursionError."""
     repeated = _Repeated()
-    value = json.loads(data, object_pairs_hook=repeated.object, parse_constant=_no_constant)
+    value = json.loads(data, object_pairs_hook=repeated.object, parse_constant=_no_constant, parse_float=_finite)
     return value, list(dict.fromkeys(repeated.inside(value)))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from rstore_devcluster.apiserver.http.errors import ApiError, not_found, too_large_version
-from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, same
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, same, with_whole_numbers
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.objects.selectors import compile_selector
 from rstore_devcluster.apiserver.storage.history import Change, History, Stored, Watch
@@ -191,6 +191,8 @@ class Objects:
         return self._histories[key]
 
     def _commit(self, resource: Resource, before: Stored | None, obj: JsonObject, *, dry_run: bool) -> JsonObject:
+        if resource.custom:
+            obj = with_whole_numbers(obj)
         if before is not None and same(obj, before.obj):
             return obj
         if dry_run:

@@ -83,7 +83,7 @@ async def _scale(call: Call, data: bytes) -> web.StreamResponse:
         raise method_not_allowed()
     ensure_identity(call, wanted)
     replicas = lookup(wanted, "spec", "replicas", default=0) or 0
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or not -(2**31) <= replicas < 2**31:
         raise bad_request(
             'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
             f"{json_text(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
