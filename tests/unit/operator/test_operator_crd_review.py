@@ -117,7 +117,7 @@ MUTATIONS: dict[str, tuple[Callable[[Json], Any], str]] = {
     ),
     "a rule about a field that is not there": (
         lambda crd: ruled(spec(crd), "self.regons.size() > 0"),
-        "compilation failed: ERROR: <input>:1:1: undefined field 'regons'",
+        "compilation failed: ERROR: <input>:1:5: undefined field 'regons'",
     ),
     "a rule that compares a text with a number": (
         lambda crd: ruled(region(crd), "self.name > 1"),

@@ -23,6 +23,7 @@ _TEXTS_KEPT = frozenset(
     {"storageClassName", "volumeAttributesClassName", "holderIdentity", "runtimeClassName", "appProtocol"}
     | {"loadBalancerClass", "trafficDistribution", "localhostProfile", "reportingComponent", "reportingInstance"}
     | {"name", "type", "service", "kind", "apiVersion"}
+    | {"deprecationWarning", "$ref", "x-kubernetes-list-type", "x-kubernetes-map-type"}
 )
 _ZEROS_DROPPED = frozenset(
     {"hostNetwork", "hostPID", "hostIPC", "readOnly", "stdin", "stdinOnce", "tty", "publishNotReadyAddresses"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import JsonObject
 from rstore_devcluster.apiserver.schema.definition.causes import forbidden
-from rstore_devcluster.apiserver.schema.expressions.estimate import MAX, times
+from rstore_devcluster.apiserver.schema.expressions.ranges import MAX, times
 
 RULE_LIMIT = 10_000_000
 TOTAL_LIMIT = 100_000_000

@@ -13,7 +13,8 @@ from rstore_devcluster.apiserver.schema.definition.causes import internal, inval
 from rstore_devcluster.apiserver.schema.definition.cost import Total, limit_causes, occurrences
 from rstore_devcluster.apiserver.schema.expressions.checked import CompilationError, compile_expression
 from rstore_devcluster.apiserver.schema.expressions.declared import Declared, declare
-from rstore_devcluster.apiserver.schema.expressions.estimate import most_occurrences, times
+from rstore_devcluster.apiserver.schema.expressions.estimate import most_occurrences
+from rstore_devcluster.apiserver.schema.expressions.ranges import times
 from rstore_devcluster.apiserver.schema.expressions.types import Kind
 
 _RULES = "x-kubernetes-validations"

@@ -155,7 +155,9 @@ def _lower(tree: lark.Tree[Any]) -> Expr:
         return Call(*at, _RELATIONS[data], (_lower(children[0]), _lower(children[1])))
     if data in ("relation", "addition", "multiplication") and len(children) == 2:
         operator, right = children
-        return Call(*at, _RELATIONS[str(operator.data)], (_lower(operator.children[0]), _lower(right)))
+        name = _RELATIONS[str(operator.data)]
+        sign = (operator.meta.end_line, operator.meta.end_column - len(name.strip("_@")))
+        return Call(*sign, name, (_lower(operator.children[0]), _lower(right)))
     if data == "unary" and len(children) == 2:
         name = "!_" if children[0].data == "unary_not" else "-_"
         return Call(*at, name, (_lower(children[1]),))
@@ -193,7 +195,7 @@ def _method(tree: lark.Tree[Any], at: Position) -> Expr:
     macro = _MACROS.get((str(name), len(args)))
     if macro is not None:
         return macro(at, lowered, args)
-    return Call(*at, str(name), args, lowered)
+    return Call(*_end(name), str(name), args, lowered)
 
 
 def _function(tree: lark.Tree[Any], at: Position) -> Expr:
@@ -201,9 +203,22 @@ def _function(tree: lark.Tree[Any], at: Position) -> Expr:
     args = _arguments(rest)
     if str(name) == "has" and len(args) == 1:
         if not isinstance(args[0], Select) or args[0].test:
-            raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: invalid argument to has() macro")
+            place = f"{args[0].line}:{args[0].column}"
+            raise ExpressionSyntaxError(f"ERROR: <input>:{place}: invalid argument to has() macro")
         return Select(*at, args[0].operand, args[0].field, test=True)
-    return Call(*at, str(name), args)
+    return Call(*_end(name), str(name), args)
+
+
+def _end(token: Any) -> Position:
+    """Where a name ends: there messages about its call point to."""
+    return token.end_line, token.end_column
+
+
+def _selection(tree: lark.Tree[Any], at: Position) -> Expr:
+    del at
+    operand, name = tree.children
+    token: Any = name
+    return Select(token.line, max(1, token.column - 1), _lower(operand), str(token))
 
 
 def _map(tree: lark.Tree[Any], at: Position) -> Expr:
@@ -221,7 +236,7 @@ _MEMBERS: dict[str, Callable[[lark.Tree[Any], Position], Expr]] = {
     "literal": _literal,
     "ident": lambda tree, at: Ident(*at, str(tree.children[0])),
     "dot_ident": lambda tree, at: Ident(*at, str(tree.children[0])),
-    "member_dot": lambda tree, at: Select(*at, _lower(tree.children[0]), str(tree.children[1])),
+    "member_dot": _selection,
     "member_index": lambda tree, at: Call(*at, "_[_]", (_lower(tree.children[0]), _lower(tree.children[1]))),
     "member_dot_arg": _method,
     "ident_arg": _function,

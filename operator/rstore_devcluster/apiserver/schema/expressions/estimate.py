@@ -6,74 +6,21 @@ and of Kubernetes' libraries, so that expressions are accepted and refused as by
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rstore_devcluster.apiserver.schema.expressions import ast
+from rstore_devcluster.apiserver.schema.expressions.call_costs import RULES, Argument
 from rstore_devcluster.apiserver.schema.expressions.check import Checked
 from rstore_devcluster.apiserver.schema.expressions.declared import MAX_REQUEST_BYTES, Declared
+from rstore_devcluster.apiserver.schema.expressions.ranges import MAX, NOTHING, ONE, TRAVERSAL, UNKNOWN, Range, exactly
 from rstore_devcluster.apiserver.schema.expressions.types import Kind, Type
 
-MAX = 2**64 - 1
-_TRAVERSAL = 0.1
-"""The cost of looking at one byte of a text."""
-_PATTERN = 0.25
-"""The cost of one character of a pattern, for each step of the text."""
 _NEW_LIST, _NEW_MAP = 10, 30
-_FORMAT_PATTERN = 128
-_FORMAT_BYTES = 64
-
-
-def plus(left: int, right: int) -> int:
-    """A sum that stays at the largest number."""
-    return min(MAX, left + right)
-
-
-def times(left: int, right: int) -> int:
-    """A product that stays at the largest number."""
-    return min(MAX, left * right)
-
-
-def scaled(size: int, factor: float) -> int:
-    """A size times a factor, rounded up."""
-    product = math.ceil(float(size) * factor)
-    return min(MAX, product)
 
 
 def most_occurrences(declared: Declared) -> int:
     """How often values can be there at most in an object that still fits a request."""
     return MAX_REQUEST_BYTES // (declared.least_bytes + 1)
-
-
-@dataclass(frozen=True)
-class Range:
-    """The least and the most that a size or a cost can be."""
-
-    low: int
-    high: int
-
-    def __add__(self, other: Range) -> Range:
-        return Range(plus(self.low, other.low), plus(self.high, other.high))
-
-    def __mul__(self, other: Range) -> Range:
-        return Range(times(self.low, other.low), times(self.high, other.high))
-
-    def by(self, factor: float) -> Range:
-        """The cost of something done to each unit of a size."""
-        return Range(scaled(self.low, factor), scaled(self.high, factor))
-
-    def __or__(self, other: Range) -> Range:
-        return Range(min(self.low, other.low), max(self.high, other.high))
-
-
-def exactly(number: int) -> Range:
-    """A size or a cost that is known."""
-    return Range(number, number)
-
-
-_UNKNOWN = Range(0, MAX)
-_NOTHING, _ONE = exactly(0), exactly(1)
 
 
 @dataclass(frozen=True)
@@ -97,17 +44,6 @@ class _Local:
     entry: _Entry | None = None
 
 
-@dataclass(frozen=True)
-class Argument:
-    """An argument of a function, or what a method is called on."""
-
-    type: Type
-    size: Range
-    element_size: Range
-    """The size of the items, for lists."""
-    literal: object = None
-
-
 def max_cost(expression: ast.Expr, checked: Checked, declared: Declared) -> int:
     """The most that one evaluation of a checked expression costs, with ``self`` and ``oldSelf`` as declared."""
     return _Estimator(checked, declared).cost(expression).high
@@ -125,11 +61,11 @@ class _Estimator:
     def cost(self, part: ast.Expr) -> Range:
         """The cost of a part; notes the place in the schema and the size of its value."""
         if isinstance(part, ast.Literal):
-            return _NOTHING
+            return NOTHING
         if isinstance(part, ast.Ident):
             local = self.scope.get(part.name)
             self.paths[part] = local.path if local is not None else (part.name,)
-            return _ONE
+            return ONE
         if isinstance(part, ast.Select):
             return self._select(part)
         if isinstance(part, ast.Call):
@@ -144,12 +80,12 @@ class _Estimator:
 
     def _select(self, part: ast.Select) -> Range:
         if part not in self.checked.types or part.operand not in self.checked.types:
-            return _ONE  # the name of a type, such as google.protobuf.Duration
+            return ONE  # the name of a type, such as google.protobuf.Duration
         total = self.cost(part.operand)
         if part.test:
             return total
         if self.checked.types[part.operand].kind in (Kind.MAP, Kind.OBJECT, Kind.PARAMETER):
-            total += _ONE
+            total += ONE
         self.paths[part] = (*self._path(part.operand), part.field)
         return total
 
@@ -157,8 +93,8 @@ class _Estimator:
         if part.function == "dyn":
             total = self.cost(part.args[0])
             self._copy_sizes(part, part.args[0])
-            return total + _ONE
-        total = _NOTHING
+            return total + ONE
+        total = NOTHING
         costs = [self.cost(argument) for argument in part.args]
         arguments = [self._argument(argument) for argument in part.args]
         target = None
@@ -183,7 +119,7 @@ class _Estimator:
                 size = self._size(part)
         if size is not None:
             self.sizes[part] = size
-        return total + (called if called is not None else _NOTHING)
+        return total + (called if called is not None else NOTHING)
 
     def _function(
         self,
@@ -195,7 +131,7 @@ class _Estimator:
         costs: list[Range],
     ) -> tuple[Range, Range | None]:
         """The cost of a call with its arguments, and the size of its result where that is known."""
-        together = _NOTHING
+        together = NOTHING
         for cost in costs:
             together += cost
         if function in ("_&&_", "_||_"):
@@ -210,18 +146,18 @@ class _Estimator:
             if left is not None and right is not None:
                 self.entries[part] = left | right
             size = arguments[0].size + arguments[1].size
-            return together + (_ONE if takes[0].kind is Kind.LIST else size.by(_TRAVERSAL)), size
-        rule = _RULES.get(function)
+            return together + (ONE if takes[0].kind is Kind.LIST else size.by(TRAVERSAL)), size
+        rule = RULES.get(function)
         found = rule(target, arguments, takes) if rule is not None else None
-        own, result = found if found is not None else (_ONE, None)
+        own, result = found if found is not None else (ONE, None)
         return together + own, result
 
     def _list(self, part: ast.ListLiteral) -> Range:
         total, size = exactly(_NEW_LIST), Range(MAX if part.items else 0, 0)
         for item in part.items:
             total += self.cost(item)
-            size |= self._size(item) or _UNKNOWN
-        self.entries[part] = _Entry(True, _ONE, size)
+            size |= self._size(item) or UNKNOWN
+        self.entries[part] = _Entry(True, ONE, size)
         return total
 
     def _map(self, part: ast.MapLiteral) -> Range:
@@ -229,8 +165,8 @@ class _Estimator:
         keys = values = Range(MAX if part.entries else 0, 0)
         for key, value in part.entries:
             total += self.cost(key) + self.cost(value)
-            keys |= self._size(key) or _UNKNOWN
-            values |= self._size(value) or _UNKNOWN
+            keys |= self._size(key) or UNKNOWN
+            values |= self._size(value) or UNKNOWN
         self.entries[part] = _Entry(False, keys, values)
         return total
 
@@ -244,9 +180,9 @@ class _Estimator:
         self.scope = {**before, ast.ACCUMULATOR: carried}
         total += self.cost(part.result)
         self.scope = before
-        count = self._size(part.range) or _UNKNOWN
+        count = self._size(part.range) or UNKNOWN
         if isinstance(part.start, ast.Literal):
-            self.sizes[part] = self._size(part.start) or _UNKNOWN
+            self.sizes[part] = self._size(part.start) or UNKNOWN
         else:
             self.sizes[part] = count
             step = self._entry(part.step)
@@ -295,7 +231,7 @@ class _Estimator:
             self.sizes[part] = declared
             return declared
         if self.checked.types[part].is_scalar:
-            return _ONE
+            return ONE
         local = self.scope.get(part.name) if isinstance(part, ast.Ident) else None
         return local.size if local is not None else None
 
@@ -321,226 +257,17 @@ class _Estimator:
         item = self._declared_size((*path, "@items")) if path else None
         return Argument(
             of,
-            self._size(part) or _UNKNOWN,
-            item or _UNKNOWN,
+            self._size(part) or UNKNOWN,
+            item or UNKNOWN,
             part.value if isinstance(part, ast.Literal) else None,
         )
 
 
 def _literal_size(part: ast.Expr) -> Range | None:
     if isinstance(part, ast.Literal):
-        return exactly(len(part.value)) if isinstance(part.value, (str, bytes)) else _ONE
+        return exactly(len(part.value)) if isinstance(part.value, (str, bytes)) else ONE
     if isinstance(part, ast.ListLiteral):
         return exactly(len(part.items))
     if isinstance(part, ast.MapLiteral):
         return exactly(len(part.entries))
     return None
-
-
-Rule = Callable[[Argument | None, list[Argument], tuple[Type, ...]], tuple[Range, Range | None] | None]
-
-
-def _traversal_of_argument(
-    target: Argument | None, args: list[Argument], takes: tuple[Type, ...]
-) -> tuple[Range, None]:
-    del target, takes
-    return args[0].size.by(_TRAVERSAL), None
-
-
-def _traversal_of_target(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range]:
-    size = target.size if target is not None else args[0].size
-    del takes
-    return size.by(_TRAVERSAL), size
-
-
-def _contains(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    del takes
-    return None if target is None else (target.size.by(_TRAVERSAL) * args[0].size.by(_TRAVERSAL), None)
-
-
-def _matches(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    del takes
-    if target is None:
-        return None
-    return (target.size + _ONE).by(_TRAVERSAL) * args[0].size.by(_PATTERN), None
-
-
-def _find(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
-    found = _matches(target, args, takes)
-    return None if found is None or target is None else (found[0], Range(0, target.size.high))
-
-
-def _compare(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    del target
-    if takes[0].kind not in (Kind.STRING, Kind.BYTES):
-        return None
-    smaller = min(args[0].size.high, args[1].size.high)
-    return Range(1 if smaller else 0, smaller).by(_TRAVERSAL), None
-
-
-def _equal(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
-    del target, takes
-    left, right = args[0].type, args[1].type
-    if left == right and left.kind is Kind.OPAQUE:
-        if left.name in ("net.IP", "net.CIDR", "kubernetes.Quantity", "kubernetes.Semver"):
-            return _ONE, None
-        if left.name == "kubernetes.NamedFormat":
-            return Range(1, _FORMAT_BYTES).by(_TRAVERSAL), None
-        if left.name == "kubernetes.URL":
-            return Range(1, args[1].size.high).by(_TRAVERSAL), None
-    return _unequal(None, args, ())
-
-
-def _unequal(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
-    del target, takes
-    smaller = min(args[0].size.high, args[1].size.high)
-    return Range(1 if smaller else 0, smaller).by(_TRAVERSAL), None
-
-
-def _in(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    del target
-    return (args[1].size, None) if takes[1].kind is Kind.LIST else None
-
-
-def _of_items(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    """Functions that look at each item of a list once, or at each byte of a text."""
-    del args, takes
-    if target is None:
-        return None
-    if target.type.parameters:
-        each = _ONE
-        if target.type.parameters[0].kind in (Kind.STRING, Kind.BYTES):
-            each += target.element_size.by(_TRAVERSAL)
-        return target.size * each, None
-    return target.size.by(_TRAVERSAL), None
-
-
-def _includes(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    if target is not None and not target.type.parameters:
-        return target.size, None
-    return _of_items(target, args, takes)
-
-
-def _replace(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
-    del takes
-    if target is None:
-        return None
-    size, old, new = target.size, args[0].size, args[1].size
-    most, kept = 0, 0
-    if old.low == 0:
-        most, kept = min(MAX, size.high + 1), size.high
-    elif new.high <= old.low:
-        kept = size.high
-    else:
-        most = math.ceil(size.high / old.low)
-    result = Range(0, plus(times(most, new.high), kept))
-    return size.by(2 * _TRAVERSAL), result
-
-
-def _split(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
-    del takes
-    if target is None:
-        return None
-    most = target.size.high
-    if len(args) > 1 and isinstance(args[1].literal, int):
-        most = args[1].literal if args[1].literal >= 0 else MAX
-    return target.size.by(2 * _TRAVERSAL), Range(0, most)
-
-
-def _join(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
-    del takes
-    if target is None:
-        return None
-    size = target.size * target.element_size if target.type.parameters else _NOTHING
-    if args:
-        count = target.size
-        size += args[0].size * Range(max(0, count.low - 1), max(0, count.high - 1))
-    return size.by(_TRAVERSAL), size
-
-
-def _contains_ip(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
-    del target
-    address = Range(4, 16)
-    cost = (address + address).by(_TRAVERSAL)
-    return (cost + args[0].size.by(_TRAVERSAL) if takes[-1].kind is Kind.STRING else cost), None
-
-
-def _contains_cidr(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
-    return _contains_ip(target, args, takes)[0] + Range(4, 16).by(_TRAVERSAL) + _ONE, None
-
-
-def _parse(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range | None]:
-    """Functions that read a text; ``ip`` of a network is a field of it."""
-    del takes
-    if target is not None or not args:
-        return _ONE, None
-    return args[0].size.by(_TRAVERSAL), None
-
-
-def _url(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range]:
-    del target, takes
-    return args[0].size.by(_TRAVERSAL), args[0].size
-
-
-def _canonical(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
-    del target, takes
-    return args[0].size.by(2 * _TRAVERSAL), None
-
-
-def _validate(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
-    del target, takes
-    return args[0].size.by(_TRAVERSAL).by(_FORMAT_PATTERN * _PATTERN), None
-
-
-def _quote(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range]:
-    del target, takes
-    size = args[0].size
-    return size.by(_TRAVERSAL), size + size + exactly(2)
-
-
-def _bytes(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
-    del target
-    if takes[0].kind is not Kind.STRING:
-        return None
-    return args[0].size.by(_TRAVERSAL), Range(args[0].size.low, times(args[0].size.high, 4))
-
-
-def _string(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
-    del target
-    if takes[0].kind is not Kind.BYTES:
-        return None
-    return args[0].size.by(_TRAVERSAL), Range(args[0].size.low // 4, args[0].size.high)
-
-
-def _format(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    del args, takes
-    return None if target is None else (target.size.by(_TRAVERSAL), None)
-
-
-_RULES: dict[str, Rule] = {
-    **dict.fromkeys(("_<_", "_<=_", "_>_", "_>=_"), _compare),
-    **dict.fromkeys(("isSorted", "sum", "max", "min", "indexOf", "lastIndexOf"), _of_items),
-    **dict.fromkeys(("lowerAscii", "upperAscii", "substring", "trim"), _traversal_of_target),
-    **dict.fromkeys(("find", "findAll"), _find),
-    **dict.fromkeys(("ip", "cidr", "isIP", "isCIDR", "quantity", "isQuantity", "semver", "isSemver"), _parse),
-    **dict.fromkeys(("startsWith", "endsWith"), _traversal_of_argument),
-    "_==_": _equal,
-    "_!=_": _unequal,
-    "@in": _in,
-    "contains": _contains,
-    "matches": _matches,
-    "includes": _includes,
-    "replace": _replace,
-    "split": _split,
-    "join": _join,
-    "url": _url,
-    "ip.isCanonical": _canonical,
-    "containsIP": _contains_ip,
-    "containsCIDR": _contains_cidr,
-    "validate": _validate,
-    "strings.quote": _quote,
-    "bytes": _bytes,
-    "string": _string,
-    "format": _format,
-}
-"""What calls cost beyond their arguments; all others cost one."""
