@@ -10,10 +10,12 @@ from rstore_devcluster.apiserver.objects.resources import Registry
 from rstore_devcluster.apiserver.patch.apply import server_side_apply
 from rstore_devcluster.apiserver.patch.fields import from_fields_v1, to_fields_v1
 from rstore_devcluster.apiserver.patch.json_patch import json_patch
-from rstore_devcluster.apiserver.patch.managed import Writer, track_update
+from rstore_devcluster.apiserver.patch.last_applied import ANNOTATION
+from rstore_devcluster.apiserver.patch.managed import MAX_UPDATERS, Writer, track_update
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed
+from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.provider import Schemas
 
 DEPLOYMENT = Schemas().node(Registry().by_key("deployments.apps"))
@@ -99,6 +101,188 @@ def test_an_update_takes_ownership_away_from_an_applier() -> None:
     assert owners(changed)["kubectl"] == {"f:spec": {"f:replicas": {}}}
     with pytest.raises(ApiError, match=r'conflict with "kubectl" using apps/v1: .spec.replicas'):
         apply(changed, deployment({"name": "a", "image": "x"}, replicas=1), "one")
+
+
+CUSTOM = Node(
+    {
+        "type": "object",
+        "properties": {
+            "metadata": {"type": "object"},
+            "spec": {
+                "type": "object",
+                "properties": {
+                    "color": {"type": "string"},
+                    "note": {"type": "string", "nullable": True},
+                    "env": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "unit": {
+                        "type": "object",
+                        "properties": {"a": {"type": "string"}},
+                        "x-kubernetes-map-type": "atomic",
+                    },
+                    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                    "steps": {"type": "array", "items": {"type": "string"}},
+                    "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+                    "ports": {
+                        "type": "array",
+                        "x-kubernetes-list-type": "map",
+                        "x-kubernetes-list-map-keys": ["name"],
+                        "items": {
+                            "type": "object",
+                            "properties": {"name": {"type": "string"}, "number": {"type": "integer"}},
+                        },
+                    },
+                },
+            },
+        },
+    }
+)
+
+
+def custom(**spec: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "a"}, "spec": spec}
+
+
+def apply_custom(live: dict[str, Any] | None, manager: str, force: bool = False, **spec: Any) -> dict[str, Any]:
+    return server_side_apply(
+        CUSTOM, live, custom(**spec), Writer(manager, "v1", now="2026-01-01T00:00:00Z"), force=force
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "applied", "updated"),
+    [
+        ({"color": "red"}, {"f:color": {}}, {".": {}, "f:color": {}}),
+        ({"env": {"a": "1"}}, {"f:env": {"f:a": {}}}, {".": {}, "f:env": {".": {}, "f:a": {}}}),
+        ({"env": {}}, {"f:env": {}}, {".": {}, "f:env": {}}),
+        ({"unit": {"a": "1"}}, {"f:unit": {}}, {".": {}, "f:unit": {}}),
+        ({"steps": ["a"]}, {"f:steps": {}}, {".": {}, "f:steps": {}}),
+        ({"tags": ["a"]}, {"f:tags": {'v:"a"': {}}}, {".": {}, "f:tags": {".": {}, 'v:"a"': {}}}),
+        (
+            {"ports": [{"name": "x", "number": 1}]},
+            {"f:ports": {'k:{"name":"x"}': {".": {}, "f:name": {}, "f:number": {}}}},
+            {".": {}, "f:ports": {".": {}, 'k:{"name":"x"}': {".": {}, "f:name": {}, "f:number": {}}}},
+        ),
+        (
+            {"free": {"a": {"b": [1]}}},
+            {"f:free": {"f:a": {".": {}, "f:b": {}}}},
+            {".": {}, "f:free": {".": {}, "f:a": {".": {}, "f:b": {}}}},
+        ),
+        ({"note": None}, {"f:note": {}}, {".": {}, "f:note": {}}),
+    ],
+)
+def test_what_a_manager_owns_that_applies_or_that_updates(spec: Any, applied: Any, updated: Any) -> None:
+    assert owners(apply_custom(None, "m", **spec))["m"] == {"f:spec": applied}
+    made = custom(**spec)
+    track_update(CUSTOM, made, None, Writer("m", "v1", now="2026-01-01T00:00:00Z"))
+    assert owners(made)["m"] == {"f:spec": updated}
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "merged"),
+    [
+        ("ab", "ba", "ba"),
+        ("abc", "cx", "abcx"),
+        ("abc", "xa", "xabc"),
+        ("abc", "ca", "bca"),
+        ("", "ab", "ab"),
+        ("ab", "", "ab"),
+        ("abcd", "dxb", "acdxb"),
+    ],
+)
+def test_a_list_is_merged_in_the_order_applied(live: str, wanted: str, merged: str) -> None:
+    made = apply_custom(custom(tags=list(live)), "m", tags=list(wanted))
+    assert "".join(made["spec"]["tags"]) == merged
+
+
+def test_who_only_joins_a_value_has_no_time_until_it_changes_one() -> None:
+    live = apply_custom(None, "one", color="red")
+    live = apply_custom(live, "two", color="red")
+    times = {entry["manager"]: entry.get("time") for entry in live["metadata"]["managedFields"]}
+    assert times == {"one": "2026-01-01T00:00:00Z", "two": None}
+    live = apply_custom(live, "two", color="red", env={"a": "1"})
+    assert all(entry.get("time") for entry in live["metadata"]["managedFields"])
+
+
+def test_null_is_owned_and_leaves_maps_alone() -> None:
+    live = apply_custom(None, "one", env={"a": "1"}, note="x")
+    live = apply_custom(live, "two", env=None)
+    assert live["spec"]["env"] == {"a": "1"}
+    assert owners(live)["two"] == {"f:spec": {"f:env": {}}}
+    assert apply_custom(live, "two", force=True, note=None)["spec"]["note"] is None
+
+
+def test_what_nobody_owned_belongs_to_before_first_apply() -> None:
+    with pytest.raises(ApiError, match=r'conflict with "before-first-apply" using v1: .spec.color'):
+        apply_custom(custom(color="red"), "one", color="blue")
+    unowned = custom(color="red")
+    track_update(CUSTOM, unowned, custom(color="blue"), Writer("m", "v1", now="2026-01-01T00:00:00Z"))
+    assert "managedFields" not in unowned["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("given", "managers"),
+    [
+        ([{}], set()),
+        ([], {"one"}),
+        (None, {"one"}),
+        ([{"manager": "x", "operation": "Nonsense"}], {"one"}),
+        (
+            [
+                {
+                    "manager": "x",
+                    "operation": "Update",
+                    "apiVersion": "v1",
+                    "fieldsType": "FieldsV1",
+                    "fieldsV1": {"f:a": {}},
+                }
+            ],
+            {"x"},
+        ),
+    ],
+)
+def test_a_client_may_write_managed_fields(given: Any, managers: set[str]) -> None:
+    live = apply_custom(None, "one", color="red")
+    changed = custom(color="red")
+    changed["metadata"]["managedFields"] = given
+    track_update(CUSTOM, changed, live, Writer("m", "v1", now="2026-01-02T00:00:00Z"))
+    assert {entry["manager"] for entry in changed["metadata"].get("managedFields", [])} == managers
+
+
+def test_the_oldest_updaters_become_one() -> None:
+    live: dict[str, Any] = custom(env={})
+    track_update(CUSTOM, live, None, Writer("m0", "v1", now="2026-01-01T00:00:00Z"))
+    for number in range(1, MAX_UPDATERS + 3):
+        changed = custom(env={**live["spec"]["env"], f"k{number}": "x"})
+        track_update(CUSTOM, changed, live, Writer(f"m{number}", "v1", now=f"2026-01-01T00:00:{number:02}Z"))
+        live = changed
+    managers = [entry["manager"] for entry in live["metadata"]["managedFields"]]
+    assert len(managers) == MAX_UPDATERS
+    assert managers[0] == "ancient-changes"
+    assert set(owners(live)["ancient-changes"]["f:spec"]["f:env"]) == {".", "f:k1", "f:k2", "f:k3"}
+
+
+def test_kubectl_takes_over_what_client_side_apply_set() -> None:
+    text = '{"metadata":{"name":"a"},"spec":{"color":"red","env":{"a":"1"}}}'
+    live = custom(color="red", env={"a": "2"})
+    live["metadata"]["annotations"] = {ANNOTATION: text}
+    track_update(CUSTOM, live, None, Writer("kubectl-client-side-apply", "v1", now="2026-01-01T00:00:00Z"))
+    with pytest.raises(ApiError, match=r"1 conflict: .*: .spec.env.a$"):
+        apply_custom(live, "kubectl", color="blue", env={"a": "3"})
+    with pytest.raises(ApiError, match=r"1 conflict: .*: .spec.color$"):
+        apply_custom(live, "other", color="blue")
+    taken = apply_custom(live, "kubectl", color="blue")
+    assert taken["spec"]["color"] == "blue"
+    assert taken["metadata"]["annotations"][ANNOTATION] == '{"metadata":{"name":"a"},"spec":{"color":"blue"}}\n'
+
+
+def test_a_map_that_became_one_value_is_owned_as_one() -> None:
+    live = custom(unit={"a": "1"})
+    fields = {"f:spec": {"f:unit": {".": {}, "f:a": {}}}}
+    live["metadata"]["managedFields"] = [
+        {"manager": "one", "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields}
+    ]
+    with pytest.raises(ApiError, match=r'conflict with "one": .spec.unit$'):
+        apply_custom(live, "two", unit={"a": "2"})
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,13 @@ class _Repeated:
 
 def decode_yaml(data: bytes, doing: str = "") -> Body:
     """Decode YAML (of which JSON is a part); raises 400, with what was being done in front of the message."""
+    try:
+        value, duplicates = json_value(data)
+    except (ValueError, RecursionError):
+        pass
+    else:
+        if not duplicates:
+            return Body(value, data=data)
     loader = _JsonLikeLoader(data)
     try:
         return Body(loader.get_single_data(), data=data, repeated=loader.repeated)

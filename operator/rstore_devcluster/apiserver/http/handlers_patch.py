@@ -24,6 +24,7 @@ from rstore_devcluster.apiserver.patch.managed import Writer
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed, group_version_kind
+from rstore_devcluster.apiserver.schema.node import Node
 
 
 def patch_object(call: Call, data: bytes) -> web.Response:
@@ -32,8 +33,8 @@ def patch_object(call: Call, data: bytes) -> web.Response:
         return _apply(call, data)
     key = call.resource.key
     current = in_version(call, call.store.get(key, call.namespace, call.info.name))
-    patch, duplicates = _decoded_patch(data)
-    patched = _patched(call, current, patch)
+    patch, duplicates = decoded_patch(data)
+    patched = patched_by(media_type(call), current, patch, call.services.schemas.node(call.resource))
     odd = _unknown_members(patch) if media_type(call) == JSON_PATCH else []
     _check_patched(call, patched, duplicates, odd)
     ensure_identity(call, patched)
@@ -53,7 +54,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
     return object_response(call, made)
 
 
-def _decoded_patch(data: bytes) -> tuple[Json, list[str]]:
+def decoded_patch(data: bytes) -> tuple[Json, list[str]]:
     """The patch in a body, and the keys that are there twice; raises 400."""
     try:
         return json_value(data)
@@ -61,8 +62,8 @@ def _decoded_patch(data: bytes) -> tuple[Json, list[str]]:
         raise bad_request(f"error decoding patch: {json_problem(data, error)}") from None
 
 
-def _patched(call: Call, current: JsonObject, patch: Json) -> JsonObject:
-    kind = media_type(call)
+def patched_by(kind: str, current: JsonObject, patch: Json, node: Node) -> JsonObject:
+    """An object with a schema after a patch of a media type; raises 400 or 422."""
     if kind == JSON_PATCH:
         return json_patch(current, patch)
     if patch is None and kind == MERGE_PATCH:
@@ -74,7 +75,7 @@ def _patched(call: Call, current: JsonObject, patch: Json) -> JsonObject:
     if kind == MERGE_PATCH:
         merged: JsonObject = merge_patch(current, patch)
         return merged
-    return strategic_merge(call.services.schemas.node(call.resource), current, patch)
+    return strategic_merge(node, current, patch)
 
 
 def _unknown_members(operations: list[JsonObject]) -> list[str]:

@@ -100,10 +100,11 @@ def update_object(call: Call, data: bytes) -> web.Response:
     if before is None and resource.create_by_update and not info.subresource:
         create = RequestInfo("create", info.group, info.version, info.namespace, info.plural, info.name)
         call.services.authorizer.check(call.user, create)
+        check_uid(call, obj["metadata"].get("uid"), "")
         obj["metadata"].pop("resourceVersion", None)
         return _created(call, obj)
     if before is not None:
-        _check_uid(call, obj["metadata"].get("uid"), before["metadata"]["uid"])
+        check_uid(call, obj["metadata"].get("uid"), before["metadata"]["uid"])
     check_grant(call, obj)
     made = call.store.update(
         resource.key,
@@ -119,7 +120,8 @@ def update_object(call: Call, data: bytes) -> web.Response:
     return object_response(call, made)
 
 
-def _check_uid(call: Call, given: str | None, uid: str) -> None:
+def check_uid(call: Call, given: str | None, uid: str) -> None:
+    """Raise a 409 when an update names another uid than that of the object, "" where there is none."""
     if not given or given == uid:
         return
     resource = call.resource

@@ -115,7 +115,7 @@ def _shown_owner(owner: JsonObject) -> JsonObject:
     return {name: owner[name] for name in _OWNER_FIELDS if name in owner}
 
 
-def _finalizer_causes(resource: Resource, finalizers: list[str], *, all_rules: bool) -> Iterator[Cause]:
+def _finalizer_causes(resource: Resource, finalizers: list[str], *, all_rules: bool = False) -> Iterator[Cause]:
     path = "metadata.finalizers"
     if all_rules:
         for finalizer in finalizers:
@@ -146,6 +146,14 @@ def content_causes(metadata: JsonObject) -> list[Cause]:
     return [*causes, *_owner_causes(owners)]
 
 
+_CHECKED_AGAIN = frozenset(
+    {"configmaps", "secrets", "services", "endpoints", "pods", "nodes", "serviceaccounts", "events"}
+    | {"persistentvolumes", "persistentvolumeclaims", "controllerrevisions.apps"}
+    | {f"{plural}.{_RBAC}" for plural in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")}
+)
+"""Kinds of which a changed object is checked as a new one is, too."""
+
+
 def metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
     """What is wrong with the metadata of a new object, or with how it changed.
 
@@ -159,8 +167,10 @@ def metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None)
         negative = [_invalid("metadata.generation", generation, NOT_NEGATIVE)] if generation < 0 else []
         named = [*_name_causes(resource, metadata), *negative]
         return [*named, *causes, *_finalizer_causes(resource, finalizers, all_rules=True)]
-    changes = [*_change_causes(metadata, old["metadata"]), *causes]
-    return [*changes, *changes, *_finalizer_causes(resource, finalizers, all_rules=False)]
+    changes = [*_change_causes(metadata, old["metadata"]), *causes, *_finalizer_causes(resource, finalizers)]
+    if resource.key in _CHECKED_AGAIN:
+        changes += [*causes, *_finalizer_causes(resource, finalizers, all_rules=True)]
+    return [*_change_causes(metadata, old["metadata"]), *causes, *changes]
 
 
 def _change_causes(metadata: JsonObject, before: JsonObject) -> Iterator[Cause]:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from rstore_devcluster.apiserver.http.body import decode, decode_json
+from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.errors import (
     ApiError,
     Cause,
@@ -18,19 +18,15 @@ from rstore_devcluster.apiserver.http.errors import (
     not_implemented,
 )
 from rstore_devcluster.apiserver.http.handlers_patch import patch_object
-from rstore_devcluster.apiserver.http.handlers_write import ensure_identity, update_object
+from rstore_devcluster.apiserver.http.handlers_write import update_object
 from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.options import LogRequest
 from rstore_devcluster.apiserver.http.portforward import port_forward
 from rstore_devcluster.apiserver.http.responses import add_warnings, json_response, object_response
-from rstore_devcluster.apiserver.http.routes import JSON_PATCH
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time, lookup
-from rstore_devcluster.apiserver.kinds.custom import value_at
+from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
+from rstore_devcluster.apiserver.objects.scale import scale
 from rstore_devcluster.apiserver.objects.selectors import from_label_selector, labels_match
 from rstore_devcluster.apiserver.objects.services import Call
-from rstore_devcluster.apiserver.patch.json_patch import json_patch
-from rstore_devcluster.apiserver.patch.merge import merge_patch
-from rstore_devcluster.apiserver.schema.rendering import json_text
 
 Handler = Callable[[Call, bytes], Awaitable[web.StreamResponse]]
 
@@ -66,86 +62,6 @@ async def _ephemeral_containers(call: Call, data: bytes) -> web.StreamResponse:
         case "patch":
             return patch_object(call, data)
     raise method_not_allowed()
-
-
-async def _scale(call: Call, data: bytes) -> web.StreamResponse:
-    obj = call.store.get(call.resource.key, call.namespace, call.info.name)
-    if call.info.verb == "get":
-        return json_response(_scale_of(call, obj))
-    shown = _scale_of(call, obj, unset=0)
-    if call.info.verb == "update":
-        wanted = decode(data, call.request.headers.get("Content-Type", "")).as_object()
-    elif call.info.verb == "patch":
-        patch = decode_json(data).value
-        by_json_patch = call.request.headers.get("Content-Type", "").startswith(JSON_PATCH)
-        wanted = json_patch(shown, patch) if by_json_patch else merge_patch(shown, patch)
-    else:
-        raise method_not_allowed()
-    ensure_identity(call, wanted)
-    replicas = lookup(wanted, "spec", "replicas", default=0) or 0
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or not -(2**31) <= replicas < 2**31:
-        raise bad_request(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            f"{json_text(replicas)} into Go struct field ScaleSpec.spec.replicas of type int32"
-        )
-    if replicas < 0 and not call.resource.custom:
-        message = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid("autoscaling", "Scale", call.info.name, [Cause("spec.replicas", message)])
-    version = lookup(wanted, "metadata", "resourceVersion")
-    if version:
-        obj["metadata"]["resourceVersion"] = version
-    *parents, last = call.resource.scale_paths[0].removeprefix(".").split(".")
-    target = obj
-    for step in parents:
-        target = target.setdefault(step, {})
-    target[last] = replicas
-    made = call.store.update(
-        call.resource.key,
-        obj,
-        namespace=call.namespace,
-        subresource="scale",
-        dry_run=call.dry_run,
-        manager=call.manager,
-        through=call.resource,
-        warnings=call.warnings,
-    )
-    return json_response(_scale_of(call, made), warnings=call.warnings)
-
-
-def _scale_of(call: Call, obj: JsonObject, *, unset: int | None = None) -> JsonObject:
-    """The Scale of an object; a custom resource whose spec says no replicas has none, but where ``unset`` is given."""
-    spec_path, status_path, selector_path = call.resource.scale_paths
-    metadata = obj["metadata"]
-    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
-    replicas = _value_at(obj, spec_path, "integer")
-    if replicas is None:
-        replicas = 0 if not call.resource.custom else unset
-    if replicas is None:
-        raise _internal(f'the spec replicas field "{spec_path}" does not exist')
-    status: JsonObject = {"replicas": _value_at(obj, status_path, "integer") or 0}
-    if not call.resource.custom:
-        labels = lookup(obj, "spec", "selector", "matchLabels") or {}
-        status["selector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-    elif selector_path and (selector := _value_at(obj, selector_path, "string")):
-        status["selector"] = selector
-    return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
-        "metadata": {name: metadata[name] for name in kept if name in metadata},
-        "spec": {"replicas": replicas} if replicas else {},
-        "status": status,
-    }
-
-
-def _value_at(obj: JsonObject, path: str, kind: str) -> Json:
-    value, problem = value_at(obj, path, kind)
-    if problem is not None:
-        raise _internal(problem)
-    return value
-
-
-def _internal(why: str) -> ApiError:
-    return ApiError(500, "InternalError", f"Internal error occurred: {why}", details={"causes": [{"message": why}]})
 
 
 async def _finalize(call: Call, data: bytes) -> web.StreamResponse:
@@ -316,7 +232,7 @@ async def _log(call: Call, data: bytes) -> web.StreamResponse:
 
 
 _HANDLERS: dict[str, Handler] = {
-    "scale": _scale,
+    "scale": scale,
     "finalize": _finalize,
     "ephemeralcontainers": _ephemeral_containers,
     "eviction": _eviction,

@@ -124,6 +124,20 @@ def _collect(node: Node | None, value: Json, path: Path, fields: set[Path]) -> N
             fields.add(at)
 
 
+def owned_as_one(node: Node | None, fields: Fields) -> Fields:
+    """The fields as a schema has them that was changed since: inside what it now owns as a whole there are none."""
+    return frozenset(_outside_atoms(node, path) for path in fields)
+
+
+def _outside_atoms(node: Node | None, path: Path) -> Path:
+    for depth, element in enumerate(path):
+        shape = shape_of(node, None) if node is not None else ""
+        if shape in ("map", "list") and atomic(node, shape):
+            return path[:depth]
+        node = child_of(node, element)
+    return path
+
+
 # ---- what differs between two values
 
 

@@ -17,6 +17,7 @@ from rstore_devcluster.apiserver.patch.fields import (
     Path,
     compare,
     from_fields_v1,
+    owned_as_one,
     to_fields_v1,
 )
 from rstore_devcluster.apiserver.schema.node import Node
@@ -152,7 +153,7 @@ def track_update(node: Node | None, obj: JsonObject, old: JsonObject | None, wri
     What ``obj`` says about managers counts where it is well-formed, so that a client can write managedFields; a list
     of one empty entry removes them all.
     """
-    entries = _present_entries(obj, old, writer)
+    entries = _of_schema(node, _present_entries(obj, old, writer))
     if old is None or _counts(node, entries, obj, old, writer):
         entries = with_update(node, entries, old or {}, obj, writer)
     write_entries(obj, entries)
@@ -187,8 +188,12 @@ def entries_before_apply(node: Node | None, live: JsonObject, writer: Writer) ->
     """The entries of an object that is about to be applied: where there are none, all fields have one owner."""
     entries = read_entries(live["metadata"].get("managedFields"))
     if entries:
-        return entries
+        return _of_schema(node, entries)
     return with_update(node, [], {}, live, replace(writer, manager=_BEFORE_APPLY))
+
+
+def _of_schema(node: Node | None, entries: list[Entry]) -> list[Entry]:
+    return [replace(entry, fields=owned_as_one(node, entry.fields)) for entry in entries]
 
 
 def with_update(
