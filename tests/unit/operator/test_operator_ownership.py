@@ -114,14 +114,14 @@ async def test_a_region_with_a_name_that_is_taken_waits_and_the_running_ones_go_
 
 async def test_a_volume_of_another_store_is_not_used(api: FakeApi, loop: Reconciler) -> None:
     labels = {STORE: "orders-eu", REGION: "west"}
-    api.claims["data-orders-eu-west-0"] = {"metadata": {"name": "data-orders-eu-west-0", "labels": labels}}
+    api.claim_objects["data-orders-eu-west-0"] = {"metadata": {"name": "data-orders-eu-west-0", "labels": labels}}
     for _ in range(6):
         await loop.step()
     assert api.objects == {}, "a new store is made whole or not at all"
     degraded = _condition(api, "Degraded")
     assert degraded["reason"] == "ForeignVolume"
     assert "data-orders-eu-west-0 holds data of region west of store orders-eu" in degraded["message"]
-    del api.claims["data-orders-eu-west-0"]
+    del api.claim_objects["data-orders-eu-west-0"]
     for _ in range(200):
         await loop.step()
     assert ("StatefulSet", "orders-eu-west") in api.objects
@@ -131,7 +131,7 @@ async def test_a_volume_of_another_store_is_not_used(api: FakeApi, loop: Reconci
 async def test_a_volume_of_this_region_or_one_that_does_not_say_is_used(
     api: FakeApi, loop: Reconciler, labels: dict[str, str]
 ) -> None:
-    api.claims["data-orders-eu-west-0"] = {"metadata": {"name": "data-orders-eu-west-0", "labels": labels}}
+    api.claim_objects["data-orders-eu-west-0"] = {"metadata": {"name": "data-orders-eu-west-0", "labels": labels}}
     for _ in range(6):
         await loop.step()
     assert ("StatefulSet", "orders-eu-west") in api.objects
@@ -143,7 +143,7 @@ async def test_a_region_does_not_grow_onto_the_volume_of_another_store(api: Fake
     before = copy.deepcopy(api.objects["StatefulSet", "orders-us-east"])
     running = before["spec"]["replicas"]
     name = f"data-orders-us-east-{running}"
-    api.claims[name] = {"metadata": {"name": name, "labels": {STORE: "orders-us", REGION: "east"}}}
+    api.claim_objects[name] = {"metadata": {"name": name, "labels": {STORE: "orders-us", REGION: "east"}}}
     assert api.store is not None
     api.store["spec"]["regions"][0]["replicas"] = running + 2
     for _ in range(6):

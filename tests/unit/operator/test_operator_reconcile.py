@@ -23,7 +23,7 @@ class FakeApi:
             "spec": copy.deepcopy(SPEC),
         }
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
-        self.claims: dict[str, dict[str, Any]] = {}
+        self.claim_objects: dict[str, dict[str, Any]] = {}
         self.writes: list[str] = []
         self.events: list[str] = []
         self.messages: list[str] = []
@@ -68,7 +68,7 @@ class FakeApi:
         return copy.deepcopy(self.objects.get((kind, name)))
 
     async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
-        return copy.deepcopy(self.claims.get(name))
+        return copy.deepcopy(self.claim_objects.get(name))
 
     async def set_owners(self, kind: str, namespace: str, name: str, owners: Any, version: str) -> dict[str, Any]:
         item = self.objects[kind, name]
