@@ -8,8 +8,10 @@ import pytest
 from rstore_devcluster.apiserver.http.body import decode_json
 from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.http.server import ApiServer
+from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import cel
 from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import apply_defaults, prune
 from rstore_devcluster.apiserver.schema.rendering import shown
 from rstore_devcluster.apiserver.schema.string_formats import fits_format
@@ -248,3 +250,26 @@ async def test_an_object_that_the_store_would_not_take_is_refused(widgets: ApiSe
 def test_a_number_that_is_too_large_for_any_type_is_no_json() -> None:
     with pytest.raises(ApiError, match="unrecognized"):
         decode_json(b'{"a":1e400}')
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        ({"apiVersion": 1}, "spec.whole[0].apiVersion: Invalid value: 1: must be a string"),
+        ({"kind": []}, "spec.whole[0].kind: Invalid value: []: must be a string"),
+        ({"metadata": "x"}, 'spec.whole[0].metadata: Invalid value: "x": json: '),
+        ({"metadata": {"labels": {"a": 1}}}, 'spec.whole[0].metadata: Invalid value: {"labels":{"a":1}}: json: '),
+        ({"metadata": {"finalizers": "x"}}, 'spec.whole[0].metadata: Invalid value: {"finalizers":"x"}: json: '),
+        ({"metadata": {"labels": None, "odd": 1}}, ""),
+        ({"data": 1}, ""),
+    ],
+)
+def test_objects_inside_an_object_that_cannot_be_read(part: dict[str, Any], problem: str) -> None:
+    whole = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+    items = {"type": "array", "items": whole}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"whole": items}}}}
+    resource = Resource("example.com", "v1", "cups", "Cup", schema=schema)
+    given = {"apiVersion": "v1", "kind": "ConfigMap", **part}
+    error, _ = Schemas().examine(resource, {"spec": {"whole": [given]}}, [])
+    assert error.startswith(problem)
+    assert bool(error) == bool(problem)

@@ -162,10 +162,7 @@ def _whole_object_causes(value: JsonObject, path: str) -> Iterator[Cause]:
             why = f"may have mixed case, but should otherwise match: {','.join(problems)}"
             yield Cause(at, f"Invalid value: {shown(text)}: {why}")
     metadata = value.get("metadata")
-    if metadata is None:
-        return
     if not isinstance(metadata, dict):
-        yield Cause(f"{path}.metadata", f"Invalid value: {shown(metadata)}: must be an object")
         return
     if re.search("[/%]", str(metadata.get("name") or "")):
         yield Cause(f"{path}.metadata.name", f"Invalid value: {shown(metadata['name'])}: may not contain '/' or '%'")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rstore_devcluster.apiserver.http.errors import bad_request
-from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.schema import builtin
 from rstore_devcluster.apiserver.schema.decoding import DecodingError, normalise, nulls_dropped
 from rstore_devcluster.apiserver.schema.node import OBJECT_META, Node
 from rstore_devcluster.apiserver.schema.pruning import prune
+from rstore_devcluster.apiserver.schema.rendering import shown
 from rstore_devcluster.apiserver.schema.structural import NOWHERE, TYPE_INVALID, validate
 
 
@@ -51,20 +54,50 @@ class Schemas:
         problems = [f'duplicate field "{path}"' for path in duplicates]
         unknown = prune(node, copy_json(obj))
         problems += [f'unknown field "{path}"' for path in (sorted(unknown) if resource.custom else unknown)]
-        metadata_node = node.field("metadata")
-        checked = obj if not resource.custom else obj.get("metadata")
-        checked_node = node if not resource.custom else metadata_node
-        if checked_node is not None and checked is not None:
-            given = nulls_dropped(checked_node, checked)
-            try:
-                normalise(checked_node, given)
-            except DecodingError as error:
-                return str(error), problems
-            causes = validate(checked_node, given)
-            wrong = [cause for cause in causes if cause.reason == TYPE_INVALID or cause.field == NOWHERE]
-            if wrong:
-                return f"json: {wrong[0].message}", problems
-        return "", problems
+        if not resource.custom:
+            return _decoding_problem(node, obj), problems
+        metadata, metadata_node = obj.get("metadata"), node.field("metadata")
+        if metadata is not None and metadata_node is not None:
+            problem = _decoding_problem(metadata_node, metadata)
+            if problem:
+                return problem, problems
+        return _embedded_problem(node, obj), problems
+
+
+def _decoding_problem(node: Node, value: Json) -> str:
+    """Why a value cannot be read as one of a built-in type, "" where it can be."""
+    given = nulls_dropped(node, value)
+    try:
+        normalise(node, given)
+    except DecodingError as error:
+        return str(error)
+    wrong = [cause for cause in validate(node, given) if cause.reason == TYPE_INVALID or cause.field == NOWHERE]
+    return f"json: {wrong[0].message}" if wrong else ""
+
+
+def _embedded_problem(node: Node, value: Json, path: str = "") -> str:
+    """Why one of the objects inside a custom resource cannot be read as an object, "" where all can be."""
+    inside: Iterator[tuple[Node | None, Json, str]] = iter(())
+    if isinstance(value, dict):
+        if node.embedded:
+            for name in ("apiVersion", "kind", "metadata"):
+                problem = _problem_of_part(node, name, value.get(name))
+                if problem:
+                    return f"{path}.{name}: Invalid value: {shown(value[name])}: {problem}"
+        inside = ((node.child(name), item, f"{path}.{name}" if path else name) for name, item in value.items())
+    elif isinstance(value, list):
+        inside = ((node.items, item, f"{path}[{index}]") for index, item in enumerate(value))
+    problems = (_embedded_problem(child, item, at) for child, item, at in inside if child is not None)
+    return next(filter(None, problems), "")
+
+
+def _problem_of_part(node: Node, name: str, value: Json) -> str:
+    if value is None:
+        return ""
+    if name != "metadata":
+        return "" if isinstance(value, str) else "must be a string"
+    metadata_node = node.field(name)
+    return _decoding_problem(metadata_node, value) if metadata_node is not None else ""
 
 
 def _custom(schema: JsonObject) -> Node:
