@@ -40,7 +40,9 @@ def validate(node: Node, value: Json, path: str = "", *, root: bool = True) -> l
 
     The metadata of a whole object (``root``) is left out.
     """
-    listed = {name: item for name, item in value.items() if name != "metadata"} if root else value
+    listed = value
+    if root and isinstance(value, dict):
+        listed = {name: item for name, item in value.items() if name != "metadata"}
     return (structure_causes(node, value, path, root=root) + list(duplicate_causes(node, listed, path)))[:MAX_CAUSES]
 
 
