@@ -37,13 +37,15 @@ from rstore_api.errors import (
     from_rpc_error,
 )
 from rstore_api.proto import rpc_pb2, rstore_pb2
+from rstore_api.race import first_success
 from rstore_api.tls import TlsSource
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
 
 CONNECT_TIMEOUT_SECONDS = 3.0
-MAX_DIALS = 3
+DIALS = 3
+"""How many dials run beside each other, one begun after the other, while none has come to a connection or an error."""
 RETRY_FIRST_SECONDS = 0.02
 RETRY_LAST_SECONDS = 0.5
 
@@ -156,6 +158,8 @@ class Connection:
         self._channel = channel
         self._in_flight = 0
         self.retired = False
+        self.silent = False
+        """Whether a call got no answer in all its time: nobody may be there any more."""
 
     async def call(
         self,
@@ -178,6 +182,7 @@ class Connection:
                 response: ResponseT = await invoke(request, timeout=timeout_seconds, metadata=tuple(metadata))
                 return response
             except aio.AioRpcError as error:
+                self.silent |= error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and from_rpc_error(error) is None
                 raise failure_of(error, changes=method.changes) from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
@@ -185,12 +190,10 @@ class Connection:
                     raise  # the caller was cancelled
                 raise (OutcomeUnknown if method.changes else Unreachable)("the client was closed") from None
 
-    async def ensure_connected(self, *, timeout_seconds: float) -> None:
-        """Wait for the connection. Raises Unreachable."""
-        if self.retired or self._channel.get_state() is grpc.ChannelConnectivity.READY:
-            return
-        async with self._in_use():
-            await connect(self._channel, timeout_seconds=timeout_seconds)
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls can be made: it is connected, as far as is known, and not given up."""
+        return not self.retired and self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     @asynccontextmanager
     async def _in_use(self) -> AsyncIterator[None]:
@@ -216,7 +219,11 @@ class Connection:
 
 
 class Endpoint:
-    """One address and the connection to it, dialled (and resolved) anew whenever it broke."""
+    """One address and the connection to it, dialled (and resolved) anew whenever it broke.
+
+    Callers that wait for a connection share the dials. Where one hangs, since the name led to where nobody is any more,
+    the name is resolved and dialled again beside it.
+    """
 
     def __init__(
         self,
@@ -232,7 +239,7 @@ class Endpoint:
         self._tls = tls
         self._server_name = server_name
         self._resolve = resolve
-        self._dialling = asyncio.Lock()
+        self._dialling: asyncio.Task[Connection] | None = None
         self._connection: Connection | None = None
 
     async def call(
@@ -258,6 +265,10 @@ class Endpoint:
         except (Unreachable, OutcomeUnknown):
             await self._drop(connection)
             raise
+        except DeadlineExceeded:
+            if connection.silent:
+                await self._drop(connection)
+            raise
 
     async def retire(self) -> None:
         """Close the connection once the calls on it have ended."""
@@ -267,27 +278,58 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+            await asyncio.gather(self._dialling, return_exceptions=True)
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
     async def _connected(self, *, timeout_seconds: float) -> Connection:
-        async with self._dialling:
-            for _ in range(MAX_DIALS):
-                connection = self._connection
-                if connection is None or connection.retired:
-                    channel = await open_channel(
-                        self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve
-                    )
-                    connection = self._connection = Connection(channel)
-                try:
-                    await connection.ensure_connected(timeout_seconds=timeout_seconds)
-                except Unreachable as error:
-                    await self._drop(connection)
-                    raise Unreachable(f"{self.address}: {error.detail}") from error
-                if not connection.retired:  # by another call, while this one waited
-                    return connection
-        raise Unreachable(f"{self.address}: connections break as soon as they are made")
+        connection = self._connection
+        if connection is not None and connection.is_ready:
+            return connection
+        if self._dialling is None:
+            self._dialling = asyncio.create_task(self._dial())
+            self._dialling.add_done_callback(self._dialled)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await asyncio.shield(self._dialling)
+        except TimeoutError as error:
+            raise Unreachable(f"{self.address}: not connected within {timeout_seconds:.1f} s") from error
+        except Unreachable as error:
+            raise Unreachable(f"{self.address}: {error.detail}") from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Unreachable(f"{self.address}: the client was closed") from None
+
+    async def _dial(self) -> Connection:
+        """A connection that is ready; it takes the place of the one there was. Raises Unreachable."""
+        if self._connection is not None:
+            await self._drop(self._connection)  # a channel that broke would go to the old address again
+        self._connection = await first_success(
+            (self._dial_once() for _ in range(DIALS)),
+            every_seconds=self._connect_timeout_seconds / DIALS,
+            go_on=False,
+            discard=Connection.close,
+        )
+        return self._connection
+
+    async def _dial_once(self) -> Connection:
+        channel = await open_channel(self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve)
+        try:
+            await connect(channel, timeout_seconds=self._connect_timeout_seconds)
+        except BaseException:
+            await channel.close(None)
+            raise
+        return Connection(channel)
+
+    def _dialled(self, task: asyncio.Task[Connection]) -> None:
+        self._dialling = None
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; nobody may be left
 
     async def _drop(self, connection: Connection) -> None:
         if self._connection is connection:

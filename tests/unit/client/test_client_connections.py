@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from collections.abc import Iterator
 
 import pytest
-from rstore_api.client_call import PUT, Endpoint
+from rstore_api.client_call import PUT, RANGE, Endpoint
 from rstore_api.client_dial import Address
 from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
 from rstore_api.proto import rpc_pb2
@@ -76,4 +78,62 @@ async def test_a_call_without_an_answer_gives_its_connection_up(scripted) -> Non
         await endpoint.call(PUT, REQUEST, timeout_seconds=0.2)
     assert endpoint._connection is None
     await endpoint.call(PUT, REQUEST, timeout_seconds=5)
+    await endpoint.close()
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port of 127.9.9.9 that takes connections, as a kernel does, and never says anything."""
+    with socket.socket() as listening:
+        listening.bind(("127.9.9.9", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+class Moving:
+    """A name whose address changes: first to where nobody is any more, from the second look-up on to a live server."""
+
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = list(hosts)
+        self.looked_up = 0
+
+    async def __call__(self, host: str, port: int) -> list[str]:
+        del host, port
+        self.looked_up += 1
+        return [self.hosts[min(self.looked_up, len(self.hosts)) - 1]]
+
+
+async def test_a_dial_that_hangs_holds_up_no_call(scripted, black_hole: int) -> None:
+    """Many callers share it, and all get through by the next one; none waits for the others' dials to run out."""
+    server = await scripted(host="127.0.0.1", port=black_hole)
+    names = Moving("127.9.9.9", "127.0.0.1")
+    address = Address.parse(f"orders-us-east-0.peers:{black_hole}")
+    endpoint = Endpoint(address, tls=None, resolve=names, connect_timeout_seconds=1.5)
+    await asyncio.gather(*(endpoint.call(PUT, REQUEST, timeout_seconds=1.5) for _ in range(20)))
+    assert (len(server.requests), names.looked_up) == (20, 2)
+    await endpoint.close()
+
+
+async def test_after_a_connection_broke_the_name_is_looked_up_again(scripted) -> None:
+    first = await scripted()
+    second = await scripted(host="127.9.9.8", port=first.port)
+    names = Moving("127.0.0.1", "127.9.9.8")
+    endpoint = Endpoint(Address.parse(f"orders-us-east-0.peers:{first.port}"), tls=None, resolve=names)
+    await endpoint.call(PUT, REQUEST, timeout_seconds=5)
+    await first.stop()
+    await until(lambda: endpoint._connection is not None and not endpoint._connection.is_ready)
+    await endpoint.call(PUT, REQUEST, timeout_seconds=5)
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+    await endpoint.close()
+
+
+async def test_a_connection_over_which_no_answer_comes_is_not_used_again(scripted) -> None:
+    gate = asyncio.Event()
+    server = await scripted(gate.wait)
+    endpoint = Endpoint(Address.parse(server.address), tls=None)
+    with pytest.raises(StoreError):
+        await endpoint.call(RANGE, rpc_pb2.RangeRequest(key=b"k"), timeout_seconds=0.3)
+    assert endpoint._connection is None
+    gate.set()
+    await endpoint.call(RANGE, rpc_pb2.RangeRequest(key=b"k"), timeout_seconds=5)
     await endpoint.close()

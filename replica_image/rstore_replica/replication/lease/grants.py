@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
-from typing import Protocol
+from collections.abc import Collection, Coroutine, Iterator
+from functools import partial
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.race import first_success
 
 from rstore_replica.raft.clock import Clock
-from rstore_replica.replication.lease.rules import ROUNDS_PER_LEASE
 from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.sending.connection import Dialer
-from rstore_replica.replication.waiting import within
+from rstore_replica.replication.waiting import sleep, within
 
 _GRANT = "/rstore.v1.Replication/Grant"
 
 
-MAX_UNANSWERED = ROUNDS_PER_LEASE
-"""A channel over which so many questions in a row were not answered in time is given up."""
+MAX_CHANNELS = 4
+"""To one address, while none of them answers; then the oldest is given up for a new one."""
+MAX_DIALS = 2
+"""That one question makes."""
+FIRST_PATIENCE, LEAST_PATIENCE = 0.5, 0.25
+"""Of the time of a question: how long a channel that has never answered, and any channel, may take before another is
+opened beside it."""
+SLOWER = 3.0
+"""A channel that takes so many times as long as for its last answer has probably lost its other end."""
 
 
 class GrantLink(Protocol):
@@ -51,8 +59,38 @@ class _Shared:
         self.channel = channel
         self.users = 0
         self.retired = False
-        self.unanswered = 0
-        """Questions in a row that nobody answered in time."""
+        self.answer_seconds: float | None = None
+        """How long the last answer took; None before the first."""
+
+    def patience_seconds(self, timeout_seconds: float) -> float:
+        """How long a question waits for this channel alone."""
+        if self.answer_seconds is None:
+            return timeout_seconds * FIRST_PATIENCE
+        return max(timeout_seconds * LEAST_PATIENCE, self.answer_seconds * SLOWER)
+
+    async def ask(self, request: pb.GrantRequest, clock: Clock) -> pb.GrantResponse:
+        """One question over this channel."""
+        asked_at = clock.monotonic()
+        self.users += 1
+        try:
+            # By path, not by the generated stub; see ``GrpcConnector.connect``.
+            grant = self.channel.unary_unary(
+                _GRANT,
+                request_serializer=pb.GrantRequest.SerializeToString,
+                response_deserializer=pb.GrantResponse.FromString,
+            )
+            response = await grant(request)
+        finally:
+            self.users -= 1
+            await self.close_if_unused()
+        assert isinstance(response, pb.GrantResponse)
+        self.answer_seconds = clock.monotonic() - asked_at
+        return response
+
+    async def retire(self) -> None:
+        """Take no more questions; close now or with the last one under way."""
+        self.retired = True
+        await self.close_if_unused()
 
     async def close_if_unused(self) -> None:
         if self.retired and self.users == 0:
@@ -61,71 +99,104 @@ class _Shared:
 
 
 class GrpcGrants:
-    """One channel per address, kept while it works; after a failure the name is resolved anew.
+    """Channels to each address, one as long as it answers, shared by all questions.
 
-    Questions to one address share its channel. One that fails has the next one dial, and leaves the others alone.
+    Where no answer comes for a while, the name is resolved and dialled anew, and the question asked over the new
+    channel, too: the pod behind the old one may be gone without a word. The old one is kept meanwhile, since connecting
+    takes several round trips and may take longer than one question has. Whichever answers stays, alone.
     """
 
     def __init__(self, dialer: Dialer, *, clock: Clock) -> None:
         self._dialer = dialer
         self._clock = clock
-        self._channels: dict[str, _Shared] = {}
+        self._channels: dict[str, list[_Shared]] = {}
 
     async def ask(self, address: str, request: pb.GrantRequest, *, timeout_seconds: float) -> pb.GrantResponse:
         """See :class:`GrantLink`."""
         try:
-            return await within(self._clock, self._ask(address, request), timeout_seconds)
-        except TimeoutError as error:
-            await self._late(address)
-            raise LinkBrokenError(f"{address}: {error}") from error
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, OSError) as error:
-            await self._retire(address)
+            return await within(self._clock, self._ask(address, request, timeout_seconds), timeout_seconds)
+        except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, OSError) as error:
             raise LinkBrokenError(f"{address}: {error}") from error
 
-    async def _ask(self, address: str, request: pb.GrantRequest) -> pb.GrantResponse:
-        shared = self._channels.get(address)
-        if shared is None:
-            shared = await self._dial(address)
-        shared.users += 1
+    async def _ask(self, address: str, request: pb.GrantRequest, timeout_seconds: float) -> pb.GrantResponse:
+        known = list(self._channels.get(address, ()))
+        patience_seconds = known[-1].patience_seconds(timeout_seconds) if known else timeout_seconds * FIRST_PATIENCE
+        return await first_success(
+            self._attempts(address, known, request),
+            every_seconds=patience_seconds,
+            go_on=False,
+            discard=_nothing,
+            sleep=partial(sleep, self._clock),
+        )
+
+    def _attempts(
+        self, address: str, known: list[_Shared], request: pb.GrantRequest
+    ) -> Iterator[Coroutine[Any, Any, pb.GrantResponse]]:
+        """Over all channels that there are; then over new ones, of which those count that other questions opened."""
+        if known:
+            yield self._over_all(address, known, request)
+        tried = list(known)
+        for _ in range(MAX_DIALS):
+            yield self._over_new(address, tried, request)
+
+    async def _over_all(self, address: str, known: list[_Shared], request: pb.GrantRequest) -> pb.GrantResponse:
+        return await first_success(
+            (self._over(address, shared, request) for shared in known),
+            every_seconds=0.0,
+            go_on=True,
+            discard=_nothing,
+            sleep=partial(sleep, self._clock),
+        )
+
+    async def _over_new(self, address: str, tried: list[_Shared], request: pb.GrantRequest) -> pb.GrantResponse:
+        shared = self._opened(address, tried) or await self._dial(address, tried)
+        tried.append(shared)
+        return await self._over(address, shared, request)
+
+    def _opened(self, address: str, tried: list[_Shared]) -> _Shared | None:
+        return next((shared for shared in self._channels.get(address, ()) if shared not in tried), None)
+
+    async def _over(self, address: str, shared: _Shared, request: pb.GrantRequest) -> pb.GrantResponse:
         try:
-            # By path, not by the generated stub; see ``GrpcConnector.connect``.
-            grant = shared.channel.unary_unary(
-                _GRANT,
-                request_serializer=pb.GrantRequest.SerializeToString,
-                response_deserializer=pb.GrantResponse.FromString,
-            )
-            response = await grant(request)
-        finally:
-            shared.users -= 1
-            await shared.close_if_unused()
-        assert isinstance(response, pb.GrantResponse)
-        shared.unanswered = 0
+            response = await shared.ask(request, self._clock)
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+            await self._give_up(address, shared)
+            raise
+        channels = self._channels.get(address, [])
+        if shared in channels:
+            self._channels[address] = [shared]
+            for other in channels:
+                if other is not shared:
+                    await other.retire()
         return response
 
-    async def _late(self, address: str) -> None:
-        """Connecting takes several round trips, so more time than one question has; then it is as good as broken."""
-        shared = self._channels.get(address)
-        if shared is not None:
-            shared.unanswered += 1
-            if shared.unanswered >= MAX_UNANSWERED:
-                await self._retire(address)
-
-    async def _dial(self, address: str) -> _Shared:
+    async def _dial(self, address: str, tried: list[_Shared]) -> _Shared:
         """A channel to the address: the one that another question has opened meanwhile, if there is one."""
         channel = await self._dialer.dial(address)
-        if (found := self._channels.get(address)) is not None:
+        if (opened := self._opened(address, tried)) is not None:
             await channel.close(None)
-            return found
-        self._channels[address] = _Shared(channel)
-        return self._channels[address]
+            return opened
+        shared = _Shared(channel)
+        channels = self._channels.setdefault(address, [])
+        channels.append(shared)
+        if len(channels) > MAX_CHANNELS:
+            await self._give_up(address, channels[0])
+        return shared
 
     async def keep_only(self, addresses: Collection[str]) -> None:
         """See :class:`GrantLink`."""
         for address in [address for address in self._channels if address not in addresses]:
-            await self._retire(address)
+            for shared in self._channels.pop(address):
+                await shared.retire()
 
-    async def _retire(self, address: str) -> None:
-        shared = self._channels.pop(address, None)
-        if shared is not None:
-            shared.retired = True
-            await shared.close_if_unused()
+    async def _give_up(self, address: str, shared: _Shared) -> None:
+        channels = self._channels.get(address, [])
+        if shared in channels:
+            channels.remove(shared)
+            if not channels:
+                del self._channels[address]
+        await shared.retire()
+
+
+async def _nothing(_response: pb.GrantResponse) -> None:
+    """An answer that came beside another one."""

@@ -16,7 +16,7 @@ from rstore_replica.replication.lease.rules import ROUNDS_PER_LEASE, LeaseHolder
 from rstore_replica.replication.lease.voter import Voter
 from rstore_replica.replication.ports import LinkBrokenError, RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
-from rstore_replica.replication.waiting import Signal, cancel_and_wait
+from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep
 
 log = get_logger("lease")
 
@@ -159,6 +159,8 @@ class LeaseKeeper:
         self._take_role()
         self._report()
         if not self._holder.active or not self._holder.voters:
+            # Nobody asks over them: where the other end goes meanwhile, nobody would notice.
+            await self._link.keep_only(())
             return
         now = self._clock.monotonic()
         if now >= self._next_round_at:
@@ -223,14 +225,26 @@ class LeaseKeeper:
         self._count(self._config.region, await self._voter.grant(request))
 
     async def _ask(self, region: str, addresses: Sequence[str], request: pb.GrantRequest) -> None:
-        """The leader that granted last; all replicas at once when it is not known or does not grant any more."""
+        """The leader that granted last; all other replicas beside it when it is not known or does not grant soon."""
         known = self._leaders.get(region, "")
-        if known in addresses:
-            if await self._ask_one(region, known, request):
+        if known not in addresses:
+            await self._ask_all(region, addresses, request)
+            return
+        asked = asyncio.ensure_future(self._ask_one(region, known, request))
+        patience = asyncio.ensure_future(sleep(self._clock, self._period_seconds / 2))
+        try:
+            await asyncio.wait({asked, patience}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done() and asked.result():
                 return
-            self._leaders.pop(region, None)
-        others = [address for address in addresses if address != known]
-        await asyncio.gather(*(self._ask_one(region, address, request) for address in others))
+            if self._leaders.get(region) == known:
+                del self._leaders[region]
+            await self._ask_all(region, [address for address in addresses if address != known], request)
+            await asked
+        finally:
+            await cancel_and_wait(asked, patience)
+
+    async def _ask_all(self, region: str, addresses: Sequence[str], request: pb.GrantRequest) -> None:
+        await asyncio.gather(*(self._ask_one(region, address, request) for address in addresses))
 
     async def _ask_one(self, region: str, address: str, request: pb.GrantRequest) -> bool:
         try:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.race import first_success
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.ports import LinkBrokenError
-from rstore_replica.replication.waiting import within
+from rstore_replica.replication.waiting import sleep, within
 
 _STREAM = "/rstore.v1.Replication/Stream"
 
@@ -73,8 +75,15 @@ class GrpcConnection:
             await self._channel.close(None)
 
 
+REDIALS = 5
+"""How often an address is dialled while none of the dials has come to a connection or to an error."""
+
+
 class GrpcConnector:
-    """Opens streams through a :class:`Dialer`; a fresh channel, and so a fresh look-up of the name, for each."""
+    """Opens streams through a :class:`Dialer`; a fresh channel, and so a fresh look-up of the name, for each dial.
+
+    A dial that hangs, for the name led to where nobody is any more, is not waited for: the next one runs beside it.
+    """
 
     def __init__(self, dialer: Dialer, *, clock: Clock, connect_seconds: float) -> None:
         self._dialer = dialer
@@ -83,18 +92,18 @@ class GrpcConnector:
 
     async def connect(self, address: str) -> GrpcConnection:
         """A fresh stream to ``host:port``; raises LinkBrokenError when it is not there within ``connect_seconds``."""
+        dials = (self._dial(address) for _ in range(REDIALS))
+        race = first_success(
+            dials,
+            every_seconds=self._connect_seconds / REDIALS,
+            go_on=False,
+            discard=_close,
+            sleep=partial(sleep, self._clock),
+        )
         try:
-            channel = await within(self._clock, self._dialer.dial(address), self._connect_seconds)
-        except (grpc.aio.AioRpcError, OSError, TimeoutError) as error:
-            raise LinkBrokenError(f"{address}: {_describe(error)}") from error
-        try:
-            await within(self._clock, _ready(channel, address), self._connect_seconds)
+            channel = await within(self._clock, race, self._connect_seconds)
         except TimeoutError as error:
-            await channel.close(None)
             raise LinkBrokenError(f"{address}: no connection within {self._connect_seconds:g} s") from error
-        except BaseException:
-            await channel.close(None)
-            raise
         try:
             # By path, not by the generated stub: a segmentation fault was seen once where the stub registers its
             # methods with the channel (grpcio 1.85). The cause is not known; a closed channel alone does not do it.
@@ -106,3 +115,20 @@ class GrpcConnector:
             return GrpcConnection(channel, stream())  # type: ignore[call-arg] # the stubs want an iterator
         except grpc.aio.UsageError as error:
             raise LinkBrokenError(f"{address}: the channel was closed") from error
+
+    async def _dial(self, address: str) -> grpc.aio.Channel:
+        """A channel that is connected. Raises LinkBrokenError."""
+        try:
+            channel = await self._dialer.dial(address)
+        except (grpc.aio.AioRpcError, OSError) as error:
+            raise LinkBrokenError(f"{address}: {_describe(error)}") from error
+        try:
+            await _ready(channel, address)
+        except BaseException:
+            await channel.close(None)
+            raise
+        return channel
+
+
+async def _close(channel: grpc.aio.Channel) -> None:
+    await channel.close(None)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.race import first_success
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.messages import RefusedError, describe
-from rstore_replica.replication.ports import Connector, LinkBrokenError, RaftGroup, Random, ReplicatedMachine
+from rstore_replica.replication.ports import (
+    Connector,
+    LinkBrokenError,
+    RaftGroup,
+    Random,
+    ReplicatedMachine,
+    StreamConnection,
+)
 from rstore_replica.replication.roles import stream_targets
 from rstore_replica.replication.sending.addresses import AddressBook, Backoff
 from rstore_replica.replication.sending.history_hold import HistoryHold
@@ -24,6 +34,8 @@ from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep, w
 
 log = get_logger("sender")
 
+NEXT_ADDRESS_SECONDS = 1.0
+"""How long an address may take to answer a dial before the next one is dialled, too."""
 _MEASURE_BYTES = 64 << 10
 _MAX_REPORTED_ERRORS = 32
 
@@ -74,12 +86,40 @@ class RegionSender:
         try:
             while True:
                 self._book.new_round(self.addresses)
-                while (address := self._book.next_address()) is not None:
-                    await self._attempt(address)
+                while (place := await self._connect()) is not None:
+                    await self._attempt(*place)
                     self._hold.review()
                 await sleep(self._clock, self._backoff.next_seconds())
         finally:
             self._hold.release()
+
+    async def _connect(self) -> tuple[str, StreamConnection] | None:
+        """A connection to the next address that takes one, None when the round is over. An address that leaves the dial
+        unanswered is not waited for: the next one is dialled beside it.
+        """
+        try:
+            return await first_success(
+                self._dials(),
+                every_seconds=NEXT_ADDRESS_SECONDS,
+                go_on=True,
+                discard=lambda place: place[1].close(),
+                sleep=partial(sleep, self._clock),
+            )
+        except (LinkBrokenError, TimeoutError, LookupError):
+            return None
+
+    def _dials(self) -> Iterator[Coroutine[Any, Any, tuple[str, StreamConnection]]]:
+        while (address := self._book.next_address()) is not None:
+            yield self._dial(address)
+
+    async def _dial(self, address: str) -> tuple[str, StreamConnection]:
+        parts = self._parts
+        try:
+            connecting = parts.connector.connect(address)
+            return address, await within(self._clock, connecting, parts.config.connect_seconds * 2)
+        except (LinkBrokenError, TimeoutError) as failure:
+            self._failed(address, str(failure) or type(failure).__name__)
+            raise
 
     def transfer(self) -> pb.SnapshotTransfer | None:
         """The snapshot that is on its way to the region, None when there is none."""
@@ -93,24 +133,26 @@ class RegionSender:
             size_bytes=snapshot.size_bytes,
         )
 
-    async def _attempt(self, address: str) -> None:
+    async def _attempt(self, address: str, connection: StreamConnection) -> None:
         error = ""
         try:
-            await self._stream_to(address)
+            await self._stream_over(address, connection)
         except RefusedError as refused:
             error = describe(refused.refusal)
             if refused.refusal.reason == pb.StreamRefusal.NOT_LEADER and refused.refusal.leader_address:
                 self._book.prefer(refused.refusal.leader_address)
         except (LinkBrokenError, TimeoutError, errors.StoreError, ValueError) as failure:
             error = str(failure) or type(failure).__name__
+        self._failed(address, error)
+
+    def _failed(self, address: str, error: str) -> None:
         self._parts.progress.disconnected(self.target, error)
         if error not in self._reported and len(self._reported) < _MAX_REPORTED_ERRORS:
             log.warning("stream_failed", region=self.target, address=address, error=error)
             self._reported.add(error)
 
-    async def _stream_to(self, address: str) -> None:
+    async def _stream_over(self, address: str, connection: StreamConnection) -> None:
         parts = self._parts
-        connection = await within(self._clock, parts.connector.connect(address), parts.config.connect_seconds * 2)
 
         def acknowledged() -> None:
             if self._reported:
