@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rstore_operator.planning.observed import Observed, ReplicaStatus
+from rstore_operator.planning.without_lease import lacks_lease
 from rstore_operator.resource.state import FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
 
 MOVES: dict[Step, frozenset[Step]] = {
@@ -28,6 +29,8 @@ MOVES: dict[Step, frozenset[Step]] = {
     Step.REVERTING: frozenset({Step.REPOINTING}),
     Step.REPOINTING: frozenset(),
 }
+LEASE_PATIENCE_SECONDS = 5.0
+"""How long a new primary that everybody knows may be without a lease before the change counts as over all the same."""
 ABORTABLE = frozenset({Step.DEMOTING, Step.CATCHING_UP, Step.FENCING, Step.WAITING})
 
 
@@ -123,7 +126,8 @@ def advance(
             following = replace(following, stopped_at=min(intent.stopped_at or stop_sent_at, stop_sent_at))
         check_move(intent, following)
         intent = following
-    if intent.step is Step.REPOINTING and told:
+    intent = with_writes_resumed(intent, observed, now)
+    if told and is_over(intent, now):
         return Progressed(None, receipt=receipt_of(intent, now))
     command = _command(intent)
     check_command(intent, command)
@@ -223,6 +227,28 @@ def is_primary(observed: Observed, region: str, epoch: int) -> bool:
     return any(replica.primary and replica.epoch == epoch for replica in observed.region(region).replicas)
 
 
+def with_writes_resumed(intent: FailoverIntent, observed: Observed, now: datetime) -> FailoverIntent:
+    """The same, with the moment at which the new primary is first seen to acknowledge writes: it holds its lease."""
+    if intent.step is not Step.REPOINTING or intent.resumed_at is not None or intent.promoted is None:
+        return intent
+    leader = observed.leader(intent.promoted)
+    if leader is None or not leader.writable or leader.epoch != intent.epoch or lacks_lease(leader):
+        return intent
+    return replace(intent, resumed_at=now)
+
+
+def is_over(intent: FailoverIntent, now: datetime) -> bool:
+    """Whether nothing is left to wait for once everybody knows the new primary: it acknowledges, or does not soon."""
+    if intent.step is not Step.REPOINTING:
+        return False
+    return intent.resumed_at is not None or (now - promoted_at(intent)).total_seconds() >= LEASE_PATIENCE_SECONDS
+
+
+def promoted_at(intent: FailoverIntent) -> datetime:
+    """When the new primary was first seen to be primary."""
+    return next(step.started_at for step in reversed(intent.steps) if step.name is Step.REPOINTING)
+
+
 def _command(intent: FailoverIntent) -> Command | None:
     if intent.step is Step.DEMOTING:
         return DemoteCommand(intent.from_region, intent.epoch)
@@ -234,8 +260,10 @@ def _command(intent: FailoverIntent) -> Command | None:
 
 
 def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
-    """What is told of a change of primary, planned or not, that is over."""
-    promoted_at = next(step.started_at for step in reversed(intent.steps) if step.name is Step.REPOINTING)
+    """What is told of a change of primary, planned or not, that is over. Writes waited until the new primary held its
+    lease; until ``now`` at least, if it does not yet.
+    """
+    gap = (intent.resumed_at or now) - (intent.stopped_at or intent.started_at)
     return Receipt(
         trigger=intent.trigger,
         outcome=Outcome.ABORTED if intent.aborted else Outcome.SUCCEEDED,
@@ -246,7 +274,7 @@ def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
         finished_at=now,
         steps=intent.steps,
         final_revision=intent.final_revision,
-        write_gap_seconds=max(0.0, round((promoted_at - (intent.stopped_at or intent.started_at)).total_seconds(), 3)),
+        write_gap_seconds=max(0.0, round(gap.total_seconds(), 3)),
         revisions_lost=intent.revisions_lost,
         reason=intent.reason,
         mode=intent.mode,

@@ -33,10 +33,12 @@ from rstore_operator.failover.planned import (
     Progressed,
     PromoteCommand,
     check_step,
+    is_over,
     is_primary,
     overtaken,
     overtaken_receipt,
     receipt_of,
+    with_writes_resumed,
 )
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.observed import FenceAnswer, Observed
@@ -156,7 +158,8 @@ def advance_unplanned(
             break
         check_move(intent, following, observed, voters, clock, rules)
         intent = following
-    if intent.step is Step.REPOINTING and told:
+    intent = with_writes_resumed(intent, observed, clock.now)
+    if told and is_over(intent, clock.now):
         return Progressed(None, receipt=receipt_of(intent, clock.now))
     command = _command(intent, observed, voters)
     check_command(intent, command)

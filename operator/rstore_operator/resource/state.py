@@ -78,6 +78,8 @@ class FailoverIntent:
     steps: tuple[StepTime, ...] = ()
     stopped_at: datetime | None = None
     """When the old primary was asked to stop, where that is known better than by the step's beginning."""
+    resumed_at: datetime | None = None
+    """When the new primary was first seen to hold its lease, so that it acknowledges writes."""
     final_revision: int | None = None
     promoted: str | None = None
     aborted: bool = False

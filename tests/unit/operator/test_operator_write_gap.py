@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rstore_operator.failover.planned import receipt_of
+from rstore_operator.failover.planned import LEASE_PATIENCE_SECONDS, is_over, receipt_of, with_writes_resumed
+from rstore_operator.planning.observed import Lease, Observed, RegionObserved, ReplicaStatus
 from rstore_operator.resource.state import FailoverIntent, Step, StepTime, Trigger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -16,7 +18,11 @@ def test_the_gap_is_never_below_zero_though_operators_disagree_about_the_time(
     promoted_after: float, gap: float
 ) -> None:
     promoted_at = START + timedelta(seconds=promoted_after)
-    intent = FailoverIntent(
+    assert receipt_of(_repointing(promoted_at), promoted_at).write_gap_seconds == gap
+
+
+def _repointing(promoted_at: datetime) -> FailoverIntent:
+    return FailoverIntent(
         trigger=Trigger.ANNOTATION,
         from_region="east",
         to_region="west",
@@ -25,5 +31,44 @@ def test_the_gap_is_never_below_zero_though_operators_disagree_about_the_time(
         step=Step.REPOINTING,
         started_at=START,
         steps=(StepTime(Step.REPOINTING, promoted_at),),
+        promoted="west",
     )
-    assert receipt_of(intent, promoted_at).write_gap_seconds == gap
+
+
+def _observed(lease: Lease | None, *, epoch: int = 2, writable: bool = True) -> Observed:
+    leader = ReplicaStatus("west-0", "west", "store", True, "west-0", 1, 9, epoch, epoch, True, writable, lease=lease)
+    return Observed(regions={"west": RegionObserved("west", (), (leader,))})
+
+
+HELD, NOT_HELD = Lease(True, 0, 3000), Lease(False, 0, 3000)
+
+
+def test_the_gap_ends_when_the_new_primary_holds_its_lease_and_not_when_it_is_promoted() -> None:
+    """One second until the promotion; it asks other regions in vain for two more."""
+    promoted_at = START + timedelta(seconds=1)
+    intent = _repointing(promoted_at)
+    for seconds in (1, 2):
+        now = START + timedelta(seconds=seconds)
+        intent = with_writes_resumed(intent, _observed(NOT_HELD), now)
+        assert not is_over(intent, now)
+    for seconds in (3, 4):
+        intent = with_writes_resumed(intent, _observed(HELD), START + timedelta(seconds=seconds))
+    assert is_over(intent, START + timedelta(seconds=4))
+    assert receipt_of(intent, START + timedelta(seconds=4)).write_gap_seconds == 3.0
+
+
+def test_where_no_lease_is_needed_it_ends_with_the_promotion() -> None:
+    intent = with_writes_resumed(_repointing(START), _observed(None), START + timedelta(seconds=0.5))
+    assert receipt_of(intent, START + timedelta(seconds=9)).write_gap_seconds == 0.5
+
+
+@pytest.mark.parametrize("observed", [Observed(), _observed(HELD, epoch=1), _observed(HELD, writable=False)])
+def test_only_the_lease_of_the_new_epoch_counts(observed: Observed) -> None:
+    assert with_writes_resumed(_repointing(START), observed, START).resumed_at is None
+
+
+def test_a_primary_that_gets_no_lease_does_not_hold_up_the_next_change_for_ever() -> None:
+    intent, late = _repointing(START), START + timedelta(seconds=LEASE_PATIENCE_SECONDS)
+    assert is_over(intent, late)
+    assert receipt_of(intent, late).write_gap_seconds == LEASE_PATIENCE_SECONDS
+    assert not is_over(replace(intent, step=Step.PROMOTING), late)
