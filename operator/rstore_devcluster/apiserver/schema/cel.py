@@ -13,6 +13,7 @@ from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, same
 from rstore_devcluster.apiserver.schema.cel_values import to_cel
 from rstore_devcluster.apiserver.schema.expressions import ast
 from rstore_devcluster.apiserver.schema.expressions.evaluate import evaluate
+from rstore_devcluster.apiserver.schema.expressions.parser import ExpressionSyntaxError
 from rstore_devcluster.apiserver.schema.expressions.values import EvaluationError, Optional
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.structural import (
@@ -50,7 +51,7 @@ def compile_expression(source: str) -> Program:
     """Compile; raises CelError for bad syntax. (Types and functions were checked when the rule was defined.)"""
     try:
         expression = ast.parse(source)
-    except ast.ExpressionSyntaxError as error:
+    except ExpressionSyntaxError as error:
         raise CelError(f"compilation failed: {error}") from None
     return Program(source, expression, "oldSelf" in ast.names(expression))
 

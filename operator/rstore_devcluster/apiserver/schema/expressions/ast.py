@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import celpy
 import lark
 from celpy.evaluation import celbytes, celstr
+
+from rstore_devcluster.apiserver.schema.expressions.parser import ExpressionSyntaxError, parse_tree
 
 ACCUMULATOR = "@result"
 NOT_STRICTLY_FALSE = "@not_strictly_false"
@@ -36,10 +37,6 @@ _RELATIONS = {
     "conditionalor": "_||_",
     "conditionaland": "_&&_",
 }
-
-
-class ExpressionSyntaxError(Exception):
-    """An expression is not one; the text says where and why."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +64,12 @@ class Ident(Expr):
 
 @dataclass(frozen=True, eq=False)
 class Select(Expr):
-    """A field of a value; ``test``: whether it is there."""
+    """A field of a value; ``test``: whether it is there; ``optional``: the value is missing where it is not."""
 
     operand: Expr
     field: str
     test: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +97,10 @@ class MapLiteral(Expr):
 
 @dataclass(frozen=True, eq=False)
 class Comprehension(Expr):
-    """A loop over a list or the keys of a map that carries ``ACCUMULATOR`` along."""
+    """A loop over a list or the keys of a map that carries a value along, by the name ``carried``.
+
+    Without a range (an empty list) it gives a name to a value, ``start``, for the result.
+    """
 
     variable: str
     range: Expr
@@ -108,18 +109,16 @@ class Comprehension(Expr):
     step: Expr
     result: Expr
     second_variable: str | None = None
+    carried: str = ACCUMULATOR
 
 
 @functools.lru_cache(maxsize=4096)
 def parse(source: str) -> Expr:
     """The tree of an expression; raises ExpressionSyntaxError."""
     try:
-        return _lower(celpy.Environment().compile(source))
-    except celpy.CELParseError as error:
-        line, column = getattr(error, "line", None) or 1, getattr(error, "column", None) or 1
-        lines = source.splitlines() or [""]
-        shown = lines[min(line, len(lines)) - 1]
-        raise ExpressionSyntaxError(f"ERROR: <input>:{line}:{max(column, 1)}: Syntax error\n | {shown}") from None
+        return _lower(parse_tree(source))
+    except RecursionError:
+        raise ExpressionSyntaxError("ERROR: <input>:-1:0: expression recursion limit exceeded") from None
 
 
 def names(expression: Expr) -> set[str]:
@@ -174,10 +173,8 @@ def _arguments(children: list[Any]) -> tuple[Expr, ...]:
 def _literal(tree: lark.Tree[Any], at: Position) -> Expr:
     token: Any = tree.children[0]
     text = str(token)
-    if token.type == "INT_LIT":
-        return Literal(*at, int(text, 0))
-    if token.type == "UINT_LIT":
-        return Literal(*at, int(text[:-1], 0), unsigned=True)
+    if token.type in ("INT_LIT", "UINT_LIT"):
+        return _integer(text, at)
     if token.type == "FLOAT_LIT":
         return Literal(*at, float(text))
     if token.type == "BOOL_LIT":
@@ -187,6 +184,16 @@ def _literal(tree: lark.Tree[Any], at: Position) -> Expr:
     if token.type == "BYTES_LIT":
         return Literal(*at, bytes(celbytes(token)))
     return Literal(*at, str(celstr(token)))
+
+
+def _integer(text: str, at: Position) -> Expr:
+    unsigned = text[-1] in "uU"
+    digits = text.removesuffix(text[-1]) if unsigned else text
+    value = int(digits, 16 if "x" in digits else 10)
+    if value not in (range(2**64) if unsigned else range(-(2**63), 2**63)):
+        kind = "uint" if unsigned else "int"
+        raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: Syntax error: invalid {kind} literal")
+    return Literal(*at, value, unsigned)
 
 
 def _method(tree: lark.Tree[Any], at: Position) -> Expr:
@@ -216,9 +223,15 @@ def _end(token: Any) -> Position:
 
 def _selection(tree: lark.Tree[Any], at: Position) -> Expr:
     del at
-    operand, name = tree.children
-    token: Any = name
-    return Select(token.line, max(1, token.column - 1), _lower(operand), str(token))
+    token: Any = tree.children[1]
+    optional = tree.data == "member_optional_dot"
+    column = max(1, token.column - (2 if optional else 1))
+    return Select(token.line, column, _lower(tree.children[0]), str(token), optional=optional)
+
+
+def _index(tree: lark.Tree[Any], at: Position) -> Expr:
+    name = "_[_]" if tree.data == "member_index" else "_[?_]"
+    return Call(*at, name, (_lower(tree.children[0]), _lower(tree.children[1])))
 
 
 def _map(tree: lark.Tree[Any], at: Position) -> Expr:
@@ -237,7 +250,9 @@ _MEMBERS: dict[str, Callable[[lark.Tree[Any], Position], Expr]] = {
     "ident": lambda tree, at: Ident(*at, str(tree.children[0])),
     "dot_ident": lambda tree, at: Ident(*at, str(tree.children[0])),
     "member_dot": _selection,
-    "member_index": lambda tree, at: Call(*at, "_[_]", (_lower(tree.children[0]), _lower(tree.children[1]))),
+    "member_optional_dot": _selection,
+    "member_index": _index,
+    "member_optional_index": _index,
     "member_dot_arg": _method,
     "ident_arg": _function,
     "dot_ident_arg": _function,
@@ -293,6 +308,21 @@ def _collect_entries(at: Position, over: Expr, args: tuple[Expr, ...], item: Exp
     return _loop(at, over, args[:2], MapLiteral(*at, ()), Literal(*at, True), step)
 
 
+def _with_name(at: Position, value: Expr, args: tuple[Expr, ...]) -> Expr:
+    """A result in which a name stands for a value."""
+    name = _variable(at, args)
+    nothing = ListLiteral(*at, ())
+    step = Ident(*at, name)
+    return Comprehension(*at, "#unused", nothing, value, Literal(*at, False), step, args[1], carried=name)
+
+
+def _optional_map(at: Position, target: Expr, args: tuple[Expr, ...], *, flat: bool) -> Expr:
+    there = Call(*at, "hasValue", (), target)
+    made = _with_name(at, Call(*at, "value", (), target), args)
+    none = Call(*at, "none", (), Ident(*at, "optional"))
+    return Call(*at, "_?_:_", (there, made if flat else Call(*at, "of", (made,), Ident(*at, "optional")), none))
+
+
 _MACROS: dict[tuple[str, int], Callable[[Position, Expr, tuple[Expr, ...]], Expr]] = {
     ("all", 2): _all,
     ("all", 3): _all,
@@ -303,6 +333,8 @@ _MACROS: dict[tuple[str, int], Callable[[Position, Expr, tuple[Expr, ...]], Expr
     ("existsOne", 3): _exists_one,
     ("map", 2): lambda at, over, args: _collect(at, over, args[:1], args[1], None),
     ("map", 3): lambda at, over, args: _collect(at, over, args[:1], args[2], args[1]),
+    ("optMap", 2): functools.partial(_optional_map, flat=False),
+    ("optFlatMap", 2): functools.partial(_optional_map, flat=True),
     ("filter", 2): lambda at, over, args: _collect(at, over, args[:1], args[0], args[1]),
     ("transformList", 3): lambda at, over, args: _collect(at, over, args[:2], args[2], None),
     ("transformList", 4): lambda at, over, args: _collect(at, over, args[:2], args[3], args[2]),

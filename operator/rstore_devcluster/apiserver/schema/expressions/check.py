@@ -88,12 +88,11 @@ class _Checker:
         if name is not None and name.partition(".")[0] not in scope and name in TYPE_NAMES:
             return types.TYPE
         operand = self.unifier.resolved(self.of(part.operand, scope))
-        optional = operand.is_optional
-        target = operand.parameters[0] if optional else operand
+        target = operand.parameters[0] if operand.is_optional else operand
         found = self._field(part, target)
         if part.test:
             return types.BOOL
-        return types.optional_of(found) if optional else found
+        return types.optional_of(found) if operand.is_optional or part.optional else found
 
     def _field(self, part: ast.Select, target: Type) -> Type:
         if target.kind is Kind.MAP:
@@ -172,7 +171,7 @@ class _Checker:
                 part.range,
                 f"expression of type '{over}' cannot be range of a comprehension (must be list, map, or dynamic)",
             )
-        inside = {**scope, ast.ACCUMULATOR: carried}
+        inside = {**scope, part.carried: carried}
         if part.second_variable is not None:
             loop = {**inside, part.variable: names[0], part.second_variable: names[1]}
         else:

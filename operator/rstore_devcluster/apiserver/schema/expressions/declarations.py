@@ -36,6 +36,10 @@ _!=_(A, A) bool
 @in(A, map(A, B)) bool
 _[_](list(A), int) A
 _[_](map(A, B), A) B
+_[?_](list(A), int) optional(A)
+_[?_](map(A, B), A) optional(B)
+_[?_](optional(list(A)), int) optional(A)
+_[?_](optional(map(A, B)), A) optional(B)
 _[_](optional(list(A)), int) optional(A)
 _[_](optional(map(A, B)), A) optional(B)
 -_(int) int
@@ -141,6 +145,10 @@ duration.getMilliseconds() int
 optional.of(A) optional(A)
 optional.ofNonZeroValue(A) optional(A)
 optional.none() optional(A)
+optional.unwrap(list(optional(A))) list(A)
+list(optional(A)).unwrapOpt() list(A)
+list(A).first() optional(A)
+list(A).last() optional(A)
 optional(A).hasValue() bool
 optional(A).value() A
 optional(A).or(optional(A)) optional(A)
@@ -252,16 +260,8 @@ FORMATS = (
     "datetime",
 )
 _NAMESPACED = frozenset(
-    {
-        "cel.@mapInsert",
-        "optional.of",
-        "optional.ofNonZeroValue",
-        "optional.none",
-        "strings.quote",
-        "lists.range",
-        "sets.contains",
-    }
-    | {"sets.equivalent", "sets.intersects", "ip.isCanonical", "format.named"}
+    {"cel.@mapInsert", "optional.of", "optional.ofNonZeroValue", "optional.none", "optional.unwrap", "strings.quote"}
+    | {"lists.range", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical", "format.named"}
 )
 """Functions whose names have a dot in them; everything else before a dot is what a method is called on."""
 _COMPARED = ("bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration")
@@ -275,7 +275,10 @@ _OPAQUE = {
     "semver": "kubernetes.Semver",
     "format": "kubernetes.NamedFormat",
 }
-_LINE = re.compile(r"(?:(?P<on>[a-z]+(?:\([^()]*\))?)\.)?(?P<name>[^.(]+|_\?_:_)\((?P<takes>.*)\) (?P<gives>\S.*)")
+_LINE = re.compile(
+    r"(?:(?P<on>[a-z]+(?:\((?:[^()]|\([^()]*\))*\))?)\.)?"
+    r"(?P<name>[^.(]+|_\?_:_)\((?P<takes>.*)\) (?P<gives>\S.*)"
+)
 
 # Names of types that can stand in an expression: ``type(self) == string``.
 TYPE_NAMES = frozenset(

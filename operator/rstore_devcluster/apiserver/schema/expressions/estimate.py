@@ -79,6 +79,8 @@ class _Estimator:
         raise TypeError(type(part).__name__)
 
     def _select(self, part: ast.Select) -> Range:
+        if part.optional:
+            return self.cost(part.operand) + ONE
         if part not in self.checked.types or part.operand not in self.checked.types:
             return ONE  # the name of a type, such as google.protobuf.Duration
         total = self.cost(part.operand)
@@ -173,11 +175,13 @@ class _Estimator:
     def _comprehension(self, part: ast.Comprehension) -> Range:
         total = self.cost(part.range) + self.cost(part.start)
         before = dict(self.scope)
+        if part.carried != ast.ACCUMULATOR:
+            return total + self._named(part)
         carried = _Local(self._path(part.start), self._size(part.start), self._entry(part.start))
-        self.scope[ast.ACCUMULATOR] = carried
+        self.scope[part.carried] = carried
         self._loop_variables(part)
         each = self.cost(part.condition) + self.cost(part.step)
-        self.scope = {**before, ast.ACCUMULATOR: carried}
+        self.scope = {**before, part.carried: carried}
         total += self.cost(part.result)
         self.scope = before
         count = self._size(part.range) or UNKNOWN
@@ -189,6 +193,15 @@ class _Estimator:
             if step is not None:
                 self.entries[part] = step
         return total + count * each
+
+    def _named(self, part: ast.Comprehension) -> Range:
+        """The cost of a result in which a name stands for a value."""
+        before = dict(self.scope)
+        self.scope[part.carried] = _Local(self._path(part.start), self._size(part.start), self._entry(part.start))
+        cost = self.cost(part.result)
+        self._copy_sizes(part, part.result)
+        self.scope = before
+        return cost
 
     def _loop_variables(self, part: ast.Comprehension) -> None:
         entry, path = self._entry(part.range), self._path(part.range)

@@ -71,6 +71,9 @@ def _select(part: ast.Select, scope: dict[str, Any]) -> Any:
         inner = operand.held[0] if operand.held else {}
         there = isinstance(inner, dict) and part.field in inner
         return there if part.test else Optional((inner[part.field],) if there else ())
+    if part.optional:
+        there = isinstance(operand, dict) and part.field in operand
+        return Optional((operand[part.field],) if there else ())
     if not isinstance(operand, dict):
         return EvaluationError(f"no such key: {part.field}") if not part.test else _NO_OVERLOAD
     if part.test:
@@ -145,7 +148,7 @@ def _comprehension(part: ast.Comprehension, scope: dict[str, Any]) -> Any:
     pairs = list(enumerate(over)) if isinstance(over, list) else list(over.items())
     carried = _of(part.start, scope)
     for key, value in pairs:
-        inner = {**scope, ast.ACCUMULATOR: carried}
+        inner = {**scope, part.carried: carried}
         if part.second_variable is not None:
             inner |= {part.variable: key, part.second_variable: value}
         else:
@@ -155,4 +158,4 @@ def _comprehension(part: ast.Comprehension, scope: dict[str, Any]) -> Any:
         carried = _of(part.step, inner)
         if isinstance(carried, EvaluationError) and not isinstance(part.start, ast.Literal):
             return carried
-    return _of(part.result, {**scope, ast.ACCUMULATOR: carried})
+    return _of(part.result, {**scope, part.carried: carried})

@@ -129,11 +129,16 @@ GLOBALS: dict[str, Callable[..., Any]] = {
     "@in": _in,
     "cel.@mapInsert": lambda entries, key, value: {**entries, key: value},
     "_[_]": _index,
+    "_[?_]": lambda of, key: _optional_index(of if isinstance(of, Optional) else Optional((of,)), key),
+    "optional.unwrap": lambda items: [item.held[0] for item in items if item.held],
     "optional.of": lambda value: Optional((value,)),
     "optional.ofNonZeroValue": lambda value: Optional((value,) if value else ()),
     "optional.none": Optional,
 }
 METHODS: dict[str, Callable[..., Any]] = {
+    "unwrapOpt": lambda items: [item.held[0] for item in items if item.held],
+    "first": lambda items: Optional(tuple(items[:1])),
+    "last": lambda items: Optional(tuple(items[-1:])),
     "hasValue": lambda of: bool(of.held),
     "value": _value,
     "or": lambda of, other: of if of.held else other,
