@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any
@@ -157,7 +158,7 @@ def decode(data: bytes, content_type: str, kind: str = "Object") -> Body:
 
 
 class _JsonLikeLoader(yaml.SafeLoader):
-    """YAML whose timestamps stay strings, as in JSON; it notices keys that stand in a map twice."""
+    """YAML 1.1 as Kubernetes reads it: times stay texts, y is true; it notices keys that stand in a map twice."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -174,7 +175,38 @@ class _JsonLikeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_JsonLikeLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
+_TRUE = ("y", "yes", "true", "on")
+_FALSE = ("n", "no", "false", "off")
+
+
+def _cases(words: tuple[str, ...]) -> list[str]:
+    return [form for word in words for form in (word, word.capitalize(), word.upper())]
+
+
+def _bool(loader: _JsonLikeLoader, node: yaml.ScalarNode) -> bool:
+    return loader.construct_scalar(node).lower() in _TRUE
+
+
+def _int(loader: _JsonLikeLoader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node).replace("_", "")
+    octal = re.fullmatch(r"([-+]?)0([0-7]+)", text)
+    return int(f"{octal[1]}0o{octal[2]}" if octal else text, 0)
+
+
+def _float(loader: _JsonLikeLoader, node: yaml.ScalarNode) -> float:
+    return float(loader.construct_scalar(node).replace("_", ""))
+
+
+_JsonLikeLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first, _construct in (
+    ("bool", "|".join(_cases(_TRUE + _FALSE)), "yYnNtTfFoO", _bool),
+    ("int", "[-+]?(0b[01_]+|0o?[0-7_]*|0x[0-9a-fA-F_]+|[1-9][0-9_]*)", "-+0123456789", _int),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+0123456789.", _float),
+    ("null", "~|null|Null|NULL|", "~nN", None),
+    ("merge", "<<", "<", None),
+):
+    _JsonLikeLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), [*_first, ""] if _tag == "null" else [*_first]
+    )
+    if _construct is not None:
+        _JsonLikeLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _construct)

@@ -75,7 +75,7 @@ def validate_node(obj: JsonObject, old: JsonObject | None, subresource: str = ""
     if subresource == "status":
         return []
     causes = list(_taints((obj.get("spec") or {}).get("taints"), "metadata.taints"))
-    return causes if old is None else causes * 2 + content_causes(obj["metadata"]) * 2
+    return causes if old is None else causes * 2 + content_causes(obj["metadata"])
 
 
 # ---- disruption budgets
