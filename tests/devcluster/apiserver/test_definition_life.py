@@ -160,6 +160,20 @@ async def test_nothing_is_made_of_a_kind_that_is_going(server: ApiServer) -> Non
     assert server.store.find(CRDS, None, key) is None
 
 
+async def test_a_definition_that_others_hold_stays_without_objects(server: ApiServer) -> None:
+    held = definition("cups", "Cup")
+    held["metadata"]["finalizers"] = ["example.org/hold"]
+    server.store.create(CRDS, held)
+    server.definitions.settle()
+    server.store.delete(CRDS, None, "cups.example.org")
+    server.definitions.settle()
+    left = server.store.get(CRDS, None, "cups.example.org")
+    assert left["metadata"]["finalizers"] == ["example.org/hold"]
+    assert conditions(left)["Terminating"] == "False InstanceDeletionCompleted"
+    server.store.patch(CRDS, None, "cups.example.org", {"metadata": {"finalizers": None}})
+    assert server.store.find(CRDS, None, "cups.example.org") is None
+
+
 async def test_stored_objects_are_seen_through_the_newest_schema_without_a_write(server: ApiServer) -> None:
     def versions(**properties: Any) -> list[dict[str, Any]]:
         schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
@@ -176,5 +190,12 @@ async def test_stored_objects_are_seen_through_the_newest_schema_without_a_write
     after = server.store.get(key, None, "c")
     assert after["spec"] == {"b": 7}
     assert after["metadata"] == before["metadata"]
+    crd = server.store.get(CRDS, None, key)
+    crd["spec"]["versions"] = versions(a=text, b={"type": "integer", "default": 7})
+    server.store.update(CRDS, crd)
+    assert server.store.get(key, None, "c")["spec"] == {"a": "x", "b": 7}, "what was hidden was not lost"
+    written = server.store.patch(key, None, "c", {})["metadata"]["resourceVersion"]
+    assert written != before["metadata"]["resourceVersion"], "what is seen is written by the next update"
+    assert server.store.patch(key, None, "c", {})["metadata"]["resourceVersion"] == written
     labeled = server.store.patch(key, None, "c", {"metadata": {"labels": {"x": "y"}}})
     assert labeled["metadata"]["generation"] == 1

@@ -11,6 +11,7 @@ from rstore_devcluster.apiserver.schema.crd import resources_of, stored_resource
 from rstore_devcluster.apiserver.schema.definition.life import (
     CLEANUP_FINALIZER,
     ESTABLISHED,
+    deleted,
     deleting_status,
     has_condition,
     next_status,
@@ -139,5 +140,5 @@ class Definitions:
                 self._store.delete(name, stored.namespace, stored.name)
         crd = self._store.peek(CRDS, "", name)
         if crd is not None and not self._store.peek_all(name):
-            left = [item for item in crd.obj["metadata"]["finalizers"] if item != CLEANUP_FINALIZER]
-            self._store.patch(CRDS, None, name, {"metadata": {"finalizers": left or None}}, manager=MANAGER)
+            gone = deleted(crd.obj, format_time(self._store.now()))
+            self._store.update(CRDS, gone, subresource="status", manager=MANAGER)

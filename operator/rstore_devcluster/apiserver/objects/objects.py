@@ -80,13 +80,13 @@ class Objects:
                 self._floors[held] = self._counter
 
     def read_anew(self, key: str, view: Callable[[JsonObject], None]) -> None:
-        """Change in place how the stored objects of a resource are seen; this is no write, and no version changes."""
+        """Change how the stored objects of a resource are seen; this is no write, and no version changes."""
         objects = self._objects.get(key, {})
         for at, stored in objects.items():
-            obj = copy_json(stored.obj)
+            obj = copy_json(stored.written)
             view(obj)
-            if obj != stored.obj:
-                objects[at] = Stored(obj)
+            if not same(obj, stored.obj):
+                objects[at] = Stored(obj, stored.written)
 
     def observe(self, key: str, callback: Callable[[Change], None]) -> None:
         """Call back synchronously after each write to a resource, before the write returns."""
@@ -193,7 +193,7 @@ class Objects:
     def _commit(self, resource: Resource, before: Stored | None, obj: JsonObject, *, dry_run: bool) -> JsonObject:
         if resource.custom:
             obj = with_whole_numbers(obj)
-        if before is not None and same(obj, before.obj):
+        if before is not None and same(obj, before.written):
             return obj
         if dry_run:
             return obj

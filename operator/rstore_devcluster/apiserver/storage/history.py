@@ -26,13 +26,17 @@ _encoder = msgspec.json.Encoder()
 
 
 class Stored:
-    """One version of one object; never changed after it was made. ``obj`` must not be modified."""
+    """One version of one object; never changed after it was made. ``obj`` must not be modified.
 
-    __slots__ = ("_encoded", "name", "namespace", "obj", "resource_version")
+    ``written`` is what was written, where a newer schema shows it in another way.
+    """
 
-    def __init__(self, obj: JsonObject) -> None:
+    __slots__ = ("_encoded", "name", "namespace", "obj", "resource_version", "written")
+
+    def __init__(self, obj: JsonObject, written: JsonObject | None = None) -> None:
         metadata = obj["metadata"]
         self.obj = obj
+        self.written = obj if written is None else written
         self.namespace: str = metadata.get("namespace", "")
         self.name: str = metadata["name"]
         self.resource_version = int(metadata["resourceVersion"])

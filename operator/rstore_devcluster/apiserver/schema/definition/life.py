@@ -124,6 +124,14 @@ def deleting_status(crd: JsonObject, now: str) -> JsonObject:
     return status
 
 
+def deleted(crd: JsonObject, now: str) -> JsonObject:
+    """A definition whose objects have gone: it may go itself."""
+    gone: JsonObject = copy_json(crd)
+    gone["metadata"]["finalizers"] = [item for item in crd["metadata"]["finalizers"] if item != CLEANUP_FINALIZER]
+    _set_condition(gone["status"], TERMINATING, False, "InstanceDeletionCompleted", "removed all instances", now)
+    return gone
+
+
 def deprecation_warning(spec: JsonObject, version: JsonObject) -> str:
     """What requests through a deprecated version are warned of; empty for another version."""
     if not version.get("deprecated"):
