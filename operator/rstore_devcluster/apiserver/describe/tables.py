@@ -21,6 +21,14 @@ _NAME_HELP = (
     "idempotence and configuration definition. Cannot be updated. More info: "
     "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
 )
+_AGE_HELP = (
+    "CreationTimestamp is a timestamp representing the server time when this object was created. It is not guaranteed "
+    "to be set in happens-before order across separate operations. Clients may not set this value. It is represented "
+    "in RFC3339 form and is in UTC.\n\nPopulated by the system. Read-only. Null for lists. More info: "
+    "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata"
+)
+_AGE = PrinterColumn("Age", "date", ".metadata.creationTimestamp", description=_AGE_HELP)
+"""The column of a custom resource that declares none."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def _column(name: str, kind: str, form: str, description: str, priority: int = 0
 
 def _custom(declared: tuple[PrinterColumn, ...]) -> Printer:
     columns = [_column("Name", "string", "name", _NAME_HELP)]
-    shown = declared or (PrinterColumn("Age", "date", ".metadata.creationTimestamp"),)
+    shown = declared or (_AGE,)
     columns += [_column(item.name, item.type, item.format, _help(item), item.priority) for item in shown]
 
     def cells(obj: JsonObject, now: datetime) -> list[Json]:
