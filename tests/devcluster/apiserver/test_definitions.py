@@ -164,6 +164,24 @@ def test_schemas_that_are_accepted(field: Json) -> None:
     assert review(with_field(field)) == []
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"type": "array", "items": "text"},
+        {"type": "object", "additionalProperties": 5},
+        {"type": "object", "dependencies": {"a": "b"}},
+        {"type": "object", "properties": {"a": True}},
+        {"type": "object", "required": "a"},
+        {"type": "string", "maxLength": 1.5},
+        {"type": "string", "enum": "a"},
+        {"type": "string", "x-kubernetes-validations": [{"rule": 5}]},
+    ],
+)
+def test_schemas_that_cannot_be_read_at_all(field: Json) -> None:
+    (found,) = review(with_field(field))
+    assert found.startswith('CustomResourceDefinition in version "v1" cannot be handled as a CustomResourceDefinition')
+
+
 UNBOUNDED_LIST: Json = {"type": "array", "items": TEXT}
 BOUNDED_LIST: Json = {"type": "array", "maxItems": 20, "items": {**TEXT, "maxLength": 50}}
 

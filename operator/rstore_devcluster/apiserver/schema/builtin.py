@@ -29,9 +29,12 @@ _QUANTITIES = frozenset(
 _SCHEMA = "V1JSONSchemaProps"
 _SCHEMA_OR: dict[str, JsonObject] = {
     # What may stand in place of a schema: a model of ours, and what it adds to the fields of schemas.
-    "V1JSONSchemaPropsOrBool": {},
-    "V1JSONSchemaPropsOrArray": {"items": {"$ref": _SCHEMA}},
-    "V1JSONSchemaPropsOrStringArray": {"items": {"type": "string"}},
+    "V1JSONSchemaPropsOrBool": {"anyOf": [{"type": "object"}, {"type": "boolean"}]},
+    "V1JSONSchemaPropsOrArray": {"anyOf": [{"type": "object"}, {"type": "array"}], "items": {"$ref": _SCHEMA}},
+    "V1JSONSchemaPropsOrStringArray": {
+        "anyOf": [{"type": "object"}, {"type": "array"}],
+        "items": {"type": "string"},
+    },
 }
 _SCHEMA_FIELDS = {
     "items": "V1JSONSchemaPropsOrArray",
@@ -147,7 +150,7 @@ def resolve(reference: str) -> JsonObject:
 def schema_of(model_name: str) -> JsonObject:
     """The schema of one model; raises KeyError for a model the client does not have."""
     if model_name in _SCHEMA_OR:
-        also = {name: _reference(item) for name, item in _SCHEMA_OR[model_name].items()}
+        also = {name: _reference(item) if name == "items" else item for name, item in _SCHEMA_OR[model_name].items()}
         return {"description": "A schema, or else.", "properties": schema_of(_SCHEMA)["properties"], **also}
     model = getattr(models, model_name, None)
     if model is None:
