@@ -66,13 +66,15 @@ class Rendered:
 class Helm:
     """Asks Helm about the chart. Raises HelmRefusalError with its message."""
 
-    def ask(self, action: str, values: dict[str, Any]) -> Any:
+    def ask(
+        self, action: str, values: dict[str, Any], *, release: str = "rstore", namespace: str = "rstore-system"
+    ) -> Any:
         request = {
             "action": action,
             "chart": str(CHART),
             "values": values,
-            "release": "rstore",
-            "namespace": "rstore-system",
+            "release": release,
+            "namespace": namespace,
         }
         done = subprocess.run(
             [sys.executable, str(Path(__file__).with_name("helm_child.py"))],
@@ -89,7 +91,11 @@ class Helm:
         return reply["result"]
 
     def render(self, **values: Any) -> Rendered:
-        files = self.ask("render", values)
+        return self.render_as("rstore", "rstore-system", **values)
+
+    def render_as(self, release: str, namespace: str, **values: Any) -> Rendered:
+        """For a release of that name in that namespace."""
+        files = self.ask("render", values, release=release, namespace=namespace)
         notes = "".join(text for path, text in files.items() if path.endswith("NOTES.txt"))
         objects = [
             made

@@ -13,17 +13,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Names that YAML would read as numbers or truth values stay texts only in quotes: each label is quoted here, each name
+where it is used. */}}
 {{- define "rstore.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "rstore.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "rstore.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "rstore.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | quote }}
 {{ include "rstore.selectorLabels" . }}
 app.kubernetes.io/component: operator
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- end -}}
 
 {{- define "rstore.serviceAccountName" -}}
@@ -34,11 +36,27 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* [registry/]repository:tag of the image given as (list root image). */}}
+{{/*
+The image given as (list root image): [registry/]repository:tag, and @digest where a digest is given, in its own value, at
+the end of the tag or at the end of the repository. A digest needs no tag, so the chart's appVersion is not put in then.
+*/}}
 {{- define "rstore.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index . 1 -}}
-{{- $tag := default $root.Chart.AppVersion $image.tag -}}
+{{- $tag := default "" $image.tag -}}
+{{- $digest := default "" $image.digest -}}
+{{- if gt (add (ternary 1 0 (contains "@" $image.repository)) (ternary 1 0 (contains "@" $tag)) (ternary 1 0 (ne $digest ""))) 1 -}}
+{{- fail (printf "image %s: give its digest once: in digest, in tag or in repository" $image.repository) -}}
+{{- end -}}
 {{- with $root.Values.imageRegistry -}}{{ trimSuffix "/" . }}/{{- end -}}
-{{- printf "%s:%s" $image.repository $tag -}}
+{{- if contains "@" $image.repository -}}
+{{- if $tag -}}{{- fail (printf "image %s has a digest: leave its tag empty" $image.repository) -}}{{- end -}}
+{{- $image.repository -}}
+{{- else if $digest -}}
+{{- $image.repository -}}{{- if $tag -}}:{{ $tag }}{{- end -}}@{{ $digest }}
+{{- else if hasPrefix "@" $tag -}}
+{{- $image.repository -}}{{ $tag }}
+{{- else -}}
+{{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $tag) -}}
+{{- end -}}
 {{- end -}}

@@ -63,6 +63,8 @@ async def load_configuration() -> client.Configuration:
     else:
         config.load_incluster_config(client_configuration=configuration)
     configuration.connection_pool_maxsize = 64
+    # As kopf's own requests: proxies of the environment are meant for what is outside the cluster.
+    configuration.client_session_kwargs = {"trust_env": False}
     return configuration
 
 

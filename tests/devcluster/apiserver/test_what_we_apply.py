@@ -137,6 +137,17 @@ async def test_the_chart_is_taken(server: ApiServer, kubectl: Kubectl, values: d
     ]
 
 
+@pytest.mark.parametrize("name", ["1234", "3240286e-210077", "0x1f"])
+async def test_the_chart_is_taken_under_names_that_look_like_numbers(
+    server: ApiServer, kubectl: Kubectl, name: str
+) -> None:
+    await kubectl("create", "namespace", name)
+    values = {"watchNamespaces": [name], "fullnameOverride": name, "podLabels": {"a": name}}
+    objects = list(Helm().render_as(name, name, **values).objects)
+    done = await kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=objects)
+    assert done.out.count("(server dry run)") == len(objects)
+
+
 async def test_every_openapi_document_is_served(stores: ApiServer, kubectl: Kubectl) -> None:
     """kubectl looks fields up in them when it applies; where one is missing it goes on without, and says nothing."""
     paths = (await kubectl("get", "--raw", "/openapi/v3")).json()["paths"]
