@@ -113,7 +113,7 @@ def _write(
     if refusal is not None:
         return Outcome([refusal] * len(batch.requests), position, region)
     limits = batch.limits if batch.HasField("limits") else default_limits
-    writer = Writer(store, transaction, position.revision)
+    writer = Writer(store, transaction, position.revision, region.region)
     memory = RequestMemory(store, transaction, index)
     answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory)
     writer.flush()
@@ -134,7 +134,7 @@ def _rows(
     frames = stream.check_rows(batch)
     if isinstance(frames, StoreError):
         return Outcome(frames, position, region)
-    writer = Writer(store, transaction, position.revision)
+    writer = Writer(store, transaction, position.revision, region.region)
     writer.append_all(frames)
     writer.flush()
     install.abandon(store, transaction, position)

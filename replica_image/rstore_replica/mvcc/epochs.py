@@ -32,6 +32,22 @@ def after_jumps(history: Iterable[StartView], revision: int) -> int:
     return revision
 
 
+def is_left_out(history: Iterable[StartView], revision: int) -> bool:
+    """Whether no answer of this history was ever of that revision: it is inside a jump, or was lost in it.
+
+    Where an epoch begins after a jump, the store stands right below its first revision, and says so to clients.
+    """
+    return any(parent_of(start) < revision < start.first_revision - 1 for start in history)
+
+
+def existing(history: Iterable[StartView], revision: int) -> int:
+    """The revision itself, or, where it is left out, the last one below it that is not."""
+    for start in reversed(list(history)):
+        if parent_of(start) < revision < start.first_revision - 1:
+            revision = parent_of(start)
+    return revision
+
+
 def settled(history: Iterable[StartView], revision: int) -> int:
     """The last revision that exists at or below ``revision``."""
     for start in reversed(list(history)):

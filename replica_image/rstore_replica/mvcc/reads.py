@@ -19,7 +19,7 @@ from rstore_replica.mvcc.data.gate import MapGate
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Position, Store
 from rstore_replica.mvcc.epochs import settled
-from rstore_replica.mvcc.requests.range import check_revision, encode_range, read_range
+from rstore_replica.mvcc.requests.range import check_exists, check_revision, encode_range, read_range
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.subscribers import Subscribers
 from rstore_replica.mvcc.tails.facts import Tail
@@ -145,7 +145,7 @@ class Reads:
         """A reader and the position that belongs to what it sees, whatever is applied meanwhile."""
         with self._gate.shared(), self._store.read() as transaction:
             position = self._store.load_position(transaction)
-            reader = Reader(self._store.at_generation(position.generation), transaction)
+            reader = Reader(self._store.at_generation(position.generation), transaction, self._region)
             if hides_rows(self._store, transaction):
                 reader.bound = position.revision
             yield reader, position
@@ -176,6 +176,7 @@ class Reads:
         while progress.next_key is not None:
             with self._reading() as (reader, position):
                 check_revision(revision, position.revision, position.compact_revision)
+                check_exists(reader, revision, position.revision)
                 if position.generation != generation:
                     raise Compacted("a snapshot has taken the place of the data")
                 progress = hashing.hash_some(

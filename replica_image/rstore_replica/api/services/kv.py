@@ -32,6 +32,7 @@ from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
+from rstore_replica.mvcc.epochs import existing
 from rstore_replica.mvcc.requests.validate import is_wide
 from rstore_replica.wire.server import Server
 
@@ -175,14 +176,16 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
 
     async def _compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
         remaining = _remaining_seconds(call)
-        if request.revision <= self._machine.compact_revision:
+        # One that the history has left out stands for the last one below it.
+        revision = existing(self._machine.state.history, request.revision)
+        if revision <= self._machine.compact_revision:
             raise Compacted
-        if request.revision > self._machine.revision:
+        if revision > self._machine.revision:
             raise FutureRevision
         epoch = self._machine.state.epoch
         if not self._lease_held(epoch):
             raise NoPrimary("the lease has run out: too few regions can be reached")
-        entry = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=request.revision))
+        entry = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=revision))
         result = await self._group.propose(
             entry.SerializeToString(), timeout_seconds=min(remaining, COMPACT_TIMEOUT_SECONDS)
         )

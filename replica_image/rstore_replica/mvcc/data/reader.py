@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rstore_api.proto.kv_pb2 import KeyValue
+from rstore_api.proto.rstore_pb2 import EpochStart
 
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
@@ -14,11 +15,17 @@ from rstore_replica.mvcc.data.store import Store, Transaction
 class Reader:
     """Sees one consistent state. ``revision`` None means the newest, with what the transaction itself has written."""
 
-    def __init__(self, store: Store, transaction: Transaction) -> None:
+    def __init__(self, store: Store, transaction: Transaction, region: str = "") -> None:
+        """``region`` is whose replicated state the transaction holds."""
         self.store = store
         self.transaction = transaction
+        self._region = region
         self.bound: int | None = None
         """Where rows above the newest revision are hidden, that revision: what "the newest" means then."""
+
+    def history(self) -> Sequence[EpochStart]:
+        """The epochs that the data went through."""
+        return self.store.load_region(self.transaction, self._region).history
 
     def newest(self, key: bytes) -> bytes | None:
         """The newest index entry of a key, also when it is a deletion."""

@@ -20,8 +20,8 @@ class Writer(Reader):
     ``revision`` is the newest complete revision. Changes belong to the next one, until :meth:`end_revision`.
     """
 
-    def __init__(self, store: Store, transaction: Transaction, revision: int) -> None:
-        super().__init__(store, transaction)
+    def __init__(self, store: Store, transaction: Transaction, revision: int, region: str = "") -> None:
+        super().__init__(store, transaction, region)
         self.revision = revision
         self.sub = 0
         self._rows: list[tuple[bytes, bytes]] = []

@@ -19,6 +19,7 @@ from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 
 from rstore_replica.mvcc.data.layout import key_range, unpack_entry
 from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.epochs import is_left_out
 from rstore_replica.mvcc.requests.validate import check_range
 
 ENCODE_KEYS = 128
@@ -40,6 +41,14 @@ def check_revision(asked: int, newest: int, compact_revision: int) -> None:
     if asked > newest:
         raise FutureRevision
     if 0 < asked < compact_revision:
+        raise Compacted
+
+
+def check_exists(reader: Reader, asked: int, newest: int) -> None:
+    """Raises Compacted for a revision that the present history has left out: what it was is lost or in quarantine, and
+    whoever has seen it must begin anew. 0 and below mean the newest.
+    """
+    if 0 < asked < newest and is_left_out(reader.history(), asked):
         raise Compacted
 
 
@@ -83,6 +92,7 @@ def select(reader: Reader, request: RangeRequest, newest: int, compact_revision:
     """What a Range selects. Raises EmptyKey, InvalidSort, FutureRevision or Compacted."""
     check_range(request)
     check_revision(request.revision, newest, compact_revision)
+    check_exists(reader, request.revision, newest)
     revision = request.revision if 0 < request.revision < newest else None
     if not request.range_end:
         entry = reader.entry(request.key, revision)

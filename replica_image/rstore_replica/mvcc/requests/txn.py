@@ -32,7 +32,7 @@ from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests import validate
 from rstore_replica.mvcc.requests.budget import Budget, Found
 from rstore_replica.mvcc.requests.dedup import RequestMemory
-from rstore_replica.mvcc.requests.range import check_revision, must_see_all, read_range
+from rstore_replica.mvcc.requests.range import check_exists, check_revision, must_see_all, read_range
 
 WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
 
@@ -230,6 +230,7 @@ def _check_ranges(writer: Writer, path: _Path, compact_revision: int) -> None:
             _check_ranges(writer, inner, compact_revision)
         elif operation.HasField("request_range"):
             check_revision(operation.request_range.revision, writer.revision, compact_revision)
+            check_exists(writer, operation.request_range.revision, writer.revision)
 
 
 def _measure(writer: Writer, path: _Path, budget: Budget) -> None:
