@@ -91,7 +91,7 @@ def validate_configmap(obj: JsonObject, old: JsonObject | None, subresource: str
     causes += _keys(binary, "binaryData")
     size = sum(len(text.encode()) for text in data.values()) + sum(len(_decoded(text)) for text in binary.values())
     if size > _MAX_BYTES:
-        causes.append(too_long("", _MAX_BYTES))
+        causes.append(too_long("[]", _MAX_BYTES))
     return causes + _unchanged(obj, old, ("data", "binaryData"))
 
 
