@@ -17,6 +17,7 @@ from rstore_devcluster.apiserver.http.typed_body import conversion_problem
 from rstore_devcluster.apiserver.http.write_options import media_type
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.objects.metadata import drop_repeated_owners
+from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.objects.services import Call
 from rstore_devcluster.apiserver.patch.apply import server_side_apply
 from rstore_devcluster.apiserver.patch.json_patch import json_patch
@@ -25,6 +26,7 @@ from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
 from rstore_devcluster.apiserver.patch.typed import check_typed, group_version_kind
 from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.rendering import json_text, quoted
 
 
 def patch_object(call: Call, data: bytes) -> web.Response:
@@ -105,7 +107,7 @@ def _check_patched(call: Call, patched: JsonObject, duplicates: list[str], odd: 
     if problems and mode == "Strict":
         error = error or f"strict decoding error: {', '.join(problems)}"
     if error:
-        raise _unreadable(patched, error)
+        raise _unreadable(resource, patched, error)
     warnings = [] if mode == "Ignore" else problems
     if not typed:
         refused = _wrong_type(call, str(kind), str(api_version))
@@ -132,15 +134,15 @@ _METADATA_ORDER = (
 )
 
 
-def _unreadable(patched: JsonObject, why: str) -> ApiError:
-    """A 422 that shows the patched object: its fields by name, and those of its metadata as objects have them."""
+def _unreadable(resource: Resource, patched: JsonObject, why: str) -> ApiError:
+    """A 422 that shows the patched object, with the metadata of a built-in one in the order that objects have it."""
+    text = json_text(patched)
     metadata = patched.get("metadata")
-    shown = {name: patched[name] for name in sorted(patched)}
-    if isinstance(metadata, dict):
+    if isinstance(metadata, dict) and not resource.custom:
         names = [*(name for name in _METADATA_ORDER if name in metadata), *sorted(set(metadata) - set(_METADATA_ORDER))]
-        shown["metadata"] = {name: metadata[name] for name in names}
-    text = json.dumps(shown, separators=(",", ":"), ensure_ascii=False)
-    return invalid("", "", "", [Cause("patch", f"Invalid value: {json.dumps(text, ensure_ascii=False)}: {why}")])
+        ordered = json.dumps({name: metadata[name] for name in names}, separators=(",", ":"), ensure_ascii=False)
+        text = text.replace(json_text(metadata), ordered, 1)
+    return invalid("", "", "", [Cause("patch", f"Invalid value: {quoted(text)}: {why}")])
 
 
 # ---- server-side apply

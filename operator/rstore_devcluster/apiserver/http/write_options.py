@@ -10,6 +10,7 @@ from rstore_devcluster.apiserver.http.errors import Cause, bad_request, invalid
 from rstore_devcluster.apiserver.http.routes import APPLY
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.objects.services import Call
+from rstore_devcluster.apiserver.schema.rendering import quoted, shown
 
 MAX_MANAGER_BYTES = 128
 _NAMES = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
@@ -33,7 +34,7 @@ def check_options(call: Call) -> None:
     mode = call.query.get("fieldValidation", "")
     if mode not in _FIELD_VALIDATION:
         listed = ", ".join(f'"{item}"' for item in _FIELD_VALIDATION)
-        message = f'Unsupported value: "{mode}": supported values: {listed}'
+        message = f"Unsupported value: {quoted(mode)}: supported values: {listed}"
         causes.append(Cause("fieldValidation", message, _UNSUPPORTED))
     if causes:
         raise invalid("meta.k8s.io", name, "", causes)
@@ -55,17 +56,15 @@ def _manager_causes(manager: str) -> Iterator[Cause]:
     position = 0
     for character in manager:
         if not character.isprintable():
-            shown = "".join(item if item.isprintable() else f"\\x{ord(item):02x}" for item in manager)
             why = f"invalid character U+{ord(character):04X} (at position {position})"
-            yield Cause("fieldManager", f'Invalid value: "{shown}": {why}')
+            yield Cause("fieldManager", f"Invalid value: {quoted(manager)}: {why}")
         position += len(character.encode())
 
 
 def _dry_run_causes(values: list[Json]) -> list[Cause]:
     if all(value == "All" for value in values):
         return []
-    shown = json.dumps(values, separators=(",", ":"))
-    return [Cause("dryRun", f'Unsupported value: {shown}: supported values: "All"', _UNSUPPORTED)]
+    return [Cause("dryRun", f'Unsupported value: {shown(values)}: supported values: "All"', _UNSUPPORTED)]
 
 
 def delete_options(call: Call, data: bytes) -> JsonObject:
@@ -78,7 +77,7 @@ def delete_options(call: Call, data: bytes) -> JsonObject:
         causes.append(Cause("propagationPolicy", message))
     elif policy is not None and policy not in _PROPAGATION:
         listed = ", ".join(f'"{item}"' for item in (*_PROPAGATION, "nil"))
-        message = f'Unsupported value: "{policy}": supported values: {listed}'
+        message = f"Unsupported value: {quoted(policy)}: supported values: {listed}"
         causes.append(Cause("propagationPolicy", message, _UNSUPPORTED))
     causes += _dry_run_causes(options.get("dryRun") or [])
     if causes:

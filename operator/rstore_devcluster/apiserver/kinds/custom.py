@@ -13,7 +13,7 @@ from rstore_devcluster.apiserver.schema import cel
 from rstore_devcluster.apiserver.schema.formats import dns_1035_label
 from rstore_devcluster.apiserver.schema.limits import type_name
 from rstore_devcluster.apiserver.schema.node import Node
-from rstore_devcluster.apiserver.schema.rendering import number_text, shown
+from rstore_devcluster.apiserver.schema.rendering import plain, shown
 from rstore_devcluster.apiserver.schema.structural import ABSENT, NOWHERE, duplicate_causes, structure_causes
 
 _MAX_REPLICAS = 2**31 - 1
@@ -115,20 +115,7 @@ def value_at(obj: JsonObject, path: str, kind: str) -> tuple[Json, str | None]:
 
 def _accessor_error(steps: list[str], value: Json, expected: str) -> str:
     at = "." + ".".join(steps)
-    return f"{at} accessor error: {_plain(value)} is of the type {_GO_TYPES[type_name(value)]}, expected {expected}"
-
-
-def _plain(value: Json) -> str:
-    """A value as it stands in the middle of a text."""
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return number_text(value)
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{_plain(value[key])}' for key in sorted(value))}]"
-    return f"[{' '.join(map(_plain, value))}]" if isinstance(value, list) else str(value)
+    return f"{at} accessor error: {plain(value)} is of the type {_GO_TYPES[type_name(value)]}, expected {expected}"
 
 
 def _embedded_causes(node: Node, value: Json, path: str = "") -> Iterator[Cause]:

@@ -25,6 +25,7 @@ from rstore_devcluster.apiserver.schema.formats import (
     path_segment,
     qualified_name,
 )
+from rstore_devcluster.apiserver.schema.rendering import quoted
 
 FOREGROUND_FINALIZER = "foregroundDeletion"
 ORPHAN_FINALIZER = "orphan"
@@ -71,8 +72,8 @@ def _name_causes(resource: Resource, metadata: JsonObject) -> Iterator[Cause]:
 
 
 def _invalid(path: str, value: Json, problem: str) -> Cause:
-    shown = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return Cause(path, f"Invalid value: {shown}: {problem}")
+    text = quoted(value) if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return Cause(path, f"Invalid value: {text}: {problem}")
 
 
 def label_causes(labels: JsonObject, path: str) -> Iterator[Cause]:

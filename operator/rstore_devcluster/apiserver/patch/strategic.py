@@ -11,6 +11,7 @@ from collections.abc import Callable
 from rstore_devcluster.apiserver.http.errors import ApiError, bad_request
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, copy_json, without_nulls
 from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.rendering import plain
 
 _DELETE_PRIMITIVE = "$deleteFromPrimitiveList/"
 _SET_ORDER = "$setElementOrder/"
@@ -63,11 +64,7 @@ def _replaced(patch: JsonObject) -> JsonObject:
 
 
 def _unknown(patch: JsonObject) -> ApiError:
-    return _refused(f"unknown patch type: {patch[_PATCH]} in map: {_go_map(patch)}")
-
-
-def _go_map(value: JsonObject) -> str:
-    return f"map[{' '.join(f'{key}:{value[key]}' for key in sorted(value))}]"
+    return _refused(f"unknown patch type: {patch[_PATCH]} in map: {plain(patch)}")
 
 
 def _retain_keys(original: JsonObject, patch: JsonObject) -> None:
@@ -116,14 +113,14 @@ def _merge_list(node: Node | None, original: list[Json], patch: list[Json], *, d
 def _merge_items(node: Node, name: str, original: list[Json], patch: list[Json]) -> list[Json]:
     """Merge a list of maps by the value at ``name``."""
     identity = _identity(node)
-    plain = []
+    given = []
     replace = False
     for item in patch:
         if not isinstance(item, dict):
-            raise _refused(f"map: {item} does not contain declared merge key: {name}")
+            raise _refused(f"map: {plain(item)} does not contain declared merge key: {name}")
         directive = item.get(_PATCH)
         if directive is None:
-            plain.append(item)
+            given.append(item)
         elif directive == "replace":
             replace = True
         elif directive == "delete":
@@ -134,21 +131,21 @@ def _merge_items(node: Node, name: str, original: list[Json], patch: list[Json])
         else:
             raise _unknown(item)
     if replace:
-        return copy_json(plain)  # type: ignore[no-any-return]
+        return copy_json(given)  # type: ignore[no-any-return]
     merged = list(original)
-    for item in plain:
+    for item in given:
         value = _value_at(item, name)
         at = next((index for index, old in enumerate(merged) if identity(old) == value), None)
         if at is None:
             merged.append(without_nulls(_merge_map(node.items, {}, item)))
         else:
             merged[at] = _merge_map(node.items, merged[at], item)
-    return _ordered(merged, plain, original, identity)
+    return _ordered(merged, given, original, identity)
 
 
 def _value_at(item: JsonObject, name: str) -> Json:
     if name not in item:
-        raise _refused(f"map: {_go_map(item)} does not contain declared merge key: {name}")
+        raise _refused(f"map: {plain(item)} does not contain declared merge key: {name}")
     return item[name]
 
 
@@ -189,4 +186,6 @@ def _check_order(given: Json, order: list[Json], identity: Identity) -> None:
     kept = [identity(item) for item in given if not (isinstance(item, dict) and _PATCH in item)]
     remaining = iter([identity(item) for item in order])
     if not all(item in remaining for item in kept):
-        raise _refused(f"The order in patch list:\n{given}\n doesn't match $setElementOrder list:\n{order}\n")
+        raise _refused(
+            f"The order in patch list:\n{plain(given)}\n doesn't match $setElementOrder list:\n{plain(order)}\n"
+        )

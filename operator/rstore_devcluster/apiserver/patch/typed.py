@@ -8,6 +8,7 @@ from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.patch.fields import atomic, display, element_of, shape_of
 from rstore_devcluster.apiserver.schema.node import Node
+from rstore_devcluster.apiserver.schema.rendering import plain, shown
 
 
 def check_typed(node: Node, obj: JsonObject) -> None:
@@ -98,9 +99,9 @@ def _scalar_problems(node: Node, value: Json) -> Iterator[str]:
         if not is_number:
             yield f"expected numeric (int or float), got {_go_type(value)}"
     elif node.type == "string" and not isinstance(value, str):
-        yield f"expected string, got &value.valueUnstructured{{Value:{_shown(value)}}}"
+        yield f"expected string, got &value.valueUnstructured{{Value:{shown(value)}}}"
     elif node.type == "boolean" and not isinstance(value, bool):
-        yield f"expected boolean, got &value.valueUnstructured{{Value:{_shown(value)}}}"
+        yield f"expected boolean, got {_shown(value)}"
 
 
 def _go_type(value: Json) -> str:
@@ -112,4 +113,4 @@ def _go_type(value: Json) -> str:
 
 
 def _shown(value: Json) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return f"&{{{plain(value)}}}"

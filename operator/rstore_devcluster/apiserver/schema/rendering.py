@@ -64,3 +64,16 @@ def json_text(value: Json) -> str:
     if isinstance(value, float):
         return _float_text(value, -6, 21)
     return re.sub("[<>&\u2028\u2029]", lambda match: _HTML[match[0]], json.dumps(value, ensure_ascii=False))
+
+
+def plain(value: Json) -> str:
+    """A value as it stands in the middle of a text."""
+    if value is None:
+        return "<nil>"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return number_text(value)
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{plain(value[key])}' for key in sorted(value))}]"
+    return f"[{' '.join(map(plain, value))}]" if isinstance(value, list) else str(value)
