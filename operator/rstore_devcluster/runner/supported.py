@@ -31,6 +31,8 @@ def unsupported(pod: Obj) -> str | None:
 
 
 def _unsupported_container(container: Obj) -> str | None:
+    if container.get("restartPolicy"):
+        return "restartPolicy of a single container is not supported by the local cluster"
     if container.get("volumeDevices"):
         return "volumeDevices are not supported by the local cluster"
     if (container.get("lifecycle") or {}).get("postStart"):

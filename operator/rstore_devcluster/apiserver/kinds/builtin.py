@@ -7,7 +7,21 @@ from dataclasses import dataclass
 
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import JsonObject
-from rstore_devcluster.apiserver.kinds import access, claims, config, events, misc, pods, services, workloads
+from rstore_devcluster.apiserver.kinds import (
+    access,
+    budgets,
+    claims,
+    config,
+    endpoints,
+    events,
+    leases,
+    network_policies,
+    nodes,
+    pods,
+    priorities,
+    services,
+    workloads,
+)
 
 Change = Callable[[JsonObject, JsonObject | None], None]
 Validate = Callable[[JsonObject, JsonObject | None, str], list[Cause]]
@@ -37,8 +51,8 @@ def _core_event(obj: JsonObject, old: JsonObject | None, subresource: str) -> li
 
 
 KINDS: dict[str, Kind] = {
-    "namespaces": Kind(misc.default_namespace, misc.complete_namespace, lambda obj, old, sub: []),  # noqa: ARG005
-    "nodes": Kind(misc.default_node, validate=misc.validate_node),
+    "namespaces": Kind(nodes.default_namespace, nodes.complete_namespace, lambda obj, old, sub: []),  # noqa: ARG005
+    "nodes": Kind(nodes.default_node, validate=nodes.validate_node),
     "pods": Kind(pods.default_pod, pods.complete_pod, pods.validate_pod),
     "services": Kind(services.default_service, services.complete_service, services.validate_service),
     "configmaps": Kind(validate=config.validate_configmap),
@@ -46,18 +60,26 @@ KINDS: dict[str, Kind] = {
     "persistentvolumeclaims": Kind(claims.default_claim, validate=claims.validate_claim),
     "persistentvolumes": Kind(claims.default_volume, validate=claims.validate_volume),
     "events": Kind(events.default_event, events.complete_event, _core_event),
-    "endpoints": Kind(misc.default_endpoints, validate=misc.validate_endpoints),
-    "endpointslices.discovery.k8s.io": Kind(misc.default_endpoint_slice, validate=misc.validate_endpoint_slice),
+    "endpoints": Kind(endpoints.default_endpoints, validate=endpoints.validate_endpoints),
+    "endpointslices.discovery.k8s.io": Kind(
+        endpoints.default_endpoint_slice, validate=endpoints.validate_endpoint_slice
+    ),
+    "priorityclasses.scheduling.k8s.io": Kind(
+        priorities.default_priority_class, validate=priorities.validate_priority_class
+    ),
+    "controllerrevisions.apps": Kind(validate=workloads.validate_revision),
     "statefulsets.apps": Kind(workloads.default_statefulset, validate=workloads.validate_statefulset),
     "deployments.apps": Kind(workloads.default_deployment, validate=workloads.validate_deployment),
     "replicasets.apps": Kind(workloads.default_replicaset, validate=workloads.validate_replicaset),
-    "poddisruptionbudgets.policy": Kind(misc.default_budget, validate=misc.validate_budget),
+    "poddisruptionbudgets.policy": Kind(budgets.default_budget, validate=budgets.validate_budget),
     f"roles.{RBAC}": Kind(access.default_role, validate=access.validate_role),
     f"clusterroles.{RBAC}": Kind(access.default_role, validate=access.validate_clusterrole),
     f"rolebindings.{RBAC}": Kind(access.default_binding, validate=access.validate_rolebinding),
     f"clusterrolebindings.{RBAC}": Kind(access.default_binding, validate=access.validate_clusterrolebinding),
-    "leases.coordination.k8s.io": Kind(misc.default_lease, misc.complete_lease, misc.validate_lease),
-    "networkpolicies.networking.k8s.io": Kind(misc.default_network_policy, validate=misc.validate_network_policy),
+    "leases.coordination.k8s.io": Kind(leases.default_lease, leases.complete_lease, leases.validate_lease),
+    "networkpolicies.networking.k8s.io": Kind(
+        network_policies.default_network_policy, validate=network_policies.validate_network_policy
+    ),
     "storageclasses.storage.k8s.io": Kind(claims.default_storage_class, validate=claims.validate_storage_class),
 }
 OTHER = Kind()

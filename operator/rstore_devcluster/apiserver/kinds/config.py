@@ -16,7 +16,6 @@ _MAX_BYTES = 1024 * 1024
 _ACCOUNT = "kubernetes.io/service-account.name"
 _NEEDED: dict[str, tuple[str, ...]] = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
 }
 _JSON: dict[str, str] = {
     "kubernetes.io/dockercfg": ".dockercfg",
@@ -49,6 +48,8 @@ def validate_secret(obj: JsonObject, old: JsonObject | None, subresource: str = 
     if sum(len(_decoded(text)) for text in data.values()) > _MAX_BYTES:
         causes.append(too_long("data", _MAX_BYTES))
     causes += [required(f"data[{name}]") for name in _NEEDED.get(kind, ()) if name not in data]
+    if kind == "kubernetes.io/ssh-auth" and not data.get("ssh-privatekey"):
+        causes.append(required("data[ssh-privatekey]"))
     if kind == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
         causes += [required("data[username]"), required("data[password]")]
     if kind == "kubernetes.io/service-account-token" and not lookup(obj, "metadata", "annotations", _ACCOUNT):
@@ -64,10 +65,13 @@ def _json(data: JsonObject, key: str) -> list[Cause]:
     if key not in data:
         return [required(f"data[{key}]")]
     try:
-        json.loads(_decoded(data[key]))
+        content = json.loads(_decoded(data[key]))
     except ValueError as error:
         return [invalid(f"data[{key}]", "<secret contents redacted>", f"invalid character: {error}")]
-    return []
+    if isinstance(content, dict):
+        return []
+    why = "json: cannot unmarshal it into Go value of type map[string]interface {}"
+    return [invalid(f"data[{key}]", "<secret contents redacted>", why)]
 
 
 def secret_warnings(obj: JsonObject) -> list[str]:

@@ -272,6 +272,7 @@ _COMMON: Table = (
     ("env[*]", _value_from),
     ("envFrom", _all_from),
     ("resources", resource_requirements),
+    ("restartPolicy", one_of("Always", "Never", "OnFailure")),
 )
 
 
@@ -321,7 +322,6 @@ def validate_containers(spec: JsonObject, path: str, volumes: Collection[str]) -
             yield from _lifecycle(container, at, grace)
             yield from _probes(container, at)
             continue
-        yield from one_of("Always")(container.get("restartPolicy"), f"{at}.restartPolicy")
         for field in _NOT_INIT:
             if container.get(field) is not None:
                 yield forbidden(f"{at}.{field}", "may not be set for init containers without restartPolicy=Always")

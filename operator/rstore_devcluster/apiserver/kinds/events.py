@@ -1,7 +1,7 @@
 """Events, of core/v1 and of events.k8s.io/v1: their defaults, what is wrong with them, what of them may change. Pure.
 
 Both are stored in the shape of core/v1. The newer one's rules hold for whatever is written through the newer API, and
-mostly for core Events with an ``eventTime``, which only newer clients set.
+some of them for core Events with an ``eventTime``, which only newer clients set.
 """
 
 from __future__ import annotations
@@ -11,17 +11,9 @@ from collections.abc import Iterator
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.kinds.common import child, set_defaults
-from rstore_devcluster.apiserver.kinds.rules import always_named, check, immutable, invalid, needed
+from rstore_devcluster.apiserver.kinds.rules import Table, always_named, check, immutable, invalid, needed
 from rstore_devcluster.apiserver.schema import formats
 
-_MAX_NOTE = 1024
-_MAX_SHORT = 128
-_ZERO: tuple[tuple[str, Json], ...] = (
-    ("count", "needs to be unset"),
-    ("firstTimestamp", "needs to be unset"),
-    ("lastTimestamp", "needs to be unset"),
-    ("source", "needs to be unset"),
-)
 _FIXED = (
     *("involvedObject", "related", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count"),
     *("type", "eventTime", "action", "reportingComponent", "reportingInstance"),
@@ -42,42 +34,61 @@ def complete_event(obj: JsonObject, old: JsonObject | None) -> None:  # noqa: AR
 
 
 def validate_event(obj: JsonObject, old: JsonObject | None, *, newer: bool) -> list[Cause]:
-    """What is wrong with an Event; ``newer``: written as events.k8s.io/v1."""
-    if not newer and (old is not None or obj.get("eventTime") is None):
-        return list(_place(obj))
-    causes = [
-        *_place(obj, cluster_may_differ=True),
-        *_newer(obj, "reportingController" if newer else "reportingComponent"),
-    ]
-    if newer and old is None:
-        causes += [invalid(name, "", why) for name, why in _ZERO if obj.get(name)]
-    if newer and old is not None:
-        return _changed(obj, old)
-    return causes
+    """What is wrong with an Event, or with how it changed; ``newer``: written as events.k8s.io/v1."""
+    causes = list(_place(obj))
+    if obj.get("eventTime") is not None:
+        causes += check(_REPORTED, obj)
+        causes += _reporter(
+            obj.get("reportingComponent") or "", "reportingController" if newer else "reportingComponent"
+        )
+        causes += [too_many for name, limit in _LIMITS if (too_many := _longer(obj, name, limit)) is not None]
+    if not newer:
+        return causes
+    if old is None:
+        return [*causes, *_strict(obj), *_series(obj.get("series"))]
+    series = obj.get("series")
+    return [*causes, *(_series(series) if series != old.get("series") else ()), *_changed(obj, old)]
 
 
-def _place(obj: JsonObject, *, cluster_may_differ: bool = False) -> Iterator[Cause]:
+_REPORTED: Table = (("reportingInstance", needed()), ("action", needed()), ("reason", needed()))
+_LIMITS = (("reportingInstance", 128), ("action", 128), ("reason", 128), ("message", 1024))
+
+
+def _place(obj: JsonObject) -> Iterator[Cause]:
+    """An Event is in the namespace of what it is about; a newer one may be about something elsewhere."""
     space = obj["involvedObject"].get("namespace") or ""
-    own = obj["metadata"]["namespace"]
-    if not space and own in ("default", "kube-system"):
-        return
-    if space != own and not (cluster_may_differ and space):
+    own, timed = obj["metadata"]["namespace"], obj.get("eventTime") is not None
+    homes = ("default", "kube-system") if timed else ("default",)
+    if (own not in homes) if not space else (space != own and not timed):
         yield invalid("involvedObject.namespace", space, "does not match event.namespace")
 
 
-def _newer(obj: JsonObject, controller: str) -> Iterator[Cause]:
-    reporter = obj.get("reportingComponent") or ""
+def _reporter(name: str, path: str) -> Iterator[Cause]:
+    yield from needed()(name, path)
+    yield from always_named(formats.qualified_name)(name, path)
+
+
+def _longer(obj: JsonObject, name: str, limit: int) -> Cause | None:
+    return invalid(name, "", f"can have at most {limit} characters") if len(obj.get(name) or "") > limit else None
+
+
+def _strict(obj: JsonObject) -> Iterator[Cause]:
+    """What only the newer API asks of a new Event."""
+    yield from always_named(formats.dns_subdomain)(obj["metadata"]["name"], "metadata.name")
     yield from needed()(obj.get("eventTime"), "eventTime")
-    yield from needed()(reporter, controller)
-    yield from always_named(formats.qualified_name)(reporter, controller)
-    yield from check((("reportingInstance", needed()), ("action", needed()), ("reason", needed())), obj)
-    for name, limit in (("reportingInstance", _MAX_SHORT), ("action", _MAX_SHORT), ("reason", _MAX_SHORT)):
-        if len(obj.get(name) or "") > limit:
-            yield invalid(name, "", f"can have at most {limit} characters")
-    if len(obj.get("message") or "") > _MAX_NOTE:
-        yield invalid("message", "", f"can have at most {_MAX_NOTE} characters")
     if obj.get("type") not in ("Normal", "Warning"):
         yield invalid("type", "", f"has invalid value: {obj.get('type') or ''}")
+    for name in ("firstTimestamp", "lastTimestamp", "count", "source"):
+        if obj.get(name):
+            yield invalid(name, "", "needs to be unset")
+
+
+def _series(value: Json) -> Iterator[Cause]:
+    if value is None:
+        return
+    if (value.get("count") or 0) < 2:
+        yield invalid("series.count", "", "should be at least 2")
+    yield from needed()(value.get("lastObservedTime"), "series.lastObservedTime")
 
 
 def _changed(obj: JsonObject, old: JsonObject) -> list[Cause]:

@@ -84,6 +84,8 @@ def validate_pod(obj: JsonObject, old: JsonObject | None, subresource: str = "")
     if old is None:
         if obj["spec"].get("ephemeralContainers"):
             causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
+        if obj["spec"].get("nodeName") and obj["spec"].get("schedulingGates"):
+            causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
     elif subresource == "ephemeralcontainers":
         causes += _kept_ephemeral(obj["spec"], old["spec"])
     else:
@@ -106,14 +108,15 @@ def _changes(spec: JsonObject, before: JsonObject) -> list[Cause]:
             return [forbidden(f"spec.{name}", "pod updates may not add or remove containers")]
     deadline, earlier = spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")
     field = "spec.activeDeadlineSeconds"
-    if deadline is None and earlier is not None:
-        return [invalid(field, None, "must not update from a positive integer to nil value")]
     if deadline is not None and not 0 <= deadline < 2**31:
         return list(between(0, 2**31 - 1)(deadline, field))
     if deadline is not None and earlier is not None and earlier < deadline:
         return [invalid(field, deadline, "must be less than or equal to previous value")]
-    causes = _only_more_tolerations(spec, before)
-    if _fixed(spec) != _fixed(before):
+    causes = _only_more_tolerations(spec, before) + _only_fewer_gates(spec, before)
+    if deadline is None and earlier is not None:
+        causes.append(invalid(field, None, "must not update from a positive integer to nil value"))
+    gated = bool(before.get("schedulingGates"))
+    if _fixed(spec, gated=gated) != _fixed(before, gated=gated):
         causes.append(forbidden("spec", _SPEC_IMMUTABLE))
     return causes
 
@@ -139,11 +142,20 @@ def _only_more_tolerations(spec: JsonObject, before: JsonObject) -> list[Cause]:
     return list(tolerations(spec.get("tolerations"), "spec.tolerations"))
 
 
-def _fixed(spec: JsonObject) -> JsonObject:
-    """The part of a pod's spec that no update may change."""
+def _only_fewer_gates(spec: JsonObject, before: JsonObject) -> list[Cause]:
+    earlier = {gate.get("name") for gate in before.get("schedulingGates") or []}
+    why = "only deletion is allowed, but found new scheduling gate"
+    return [
+        forbidden(f"spec.schedulingGates[{index}].name", f"{why} '{gate.get('name')}'")
+        for index, gate in enumerate(spec.get("schedulingGates") or [])
+        if gate.get("name") not in earlier
+    ]
+
+
+def _fixed(spec: JsonObject, *, gated: bool) -> JsonObject:
+    """The part of a pod's spec that no update may change; a gated pod may yet be given other nodes."""
     kept: JsonObject = copy_json(spec)
-    gated = bool(kept.pop("schedulingGates", None))
-    for name in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
+    for name in ("schedulingGates", "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
         kept.pop(name, None)
     if gated:
         kept.pop("nodeSelector", None)
@@ -159,3 +171,6 @@ def _status(obj: JsonObject) -> Iterator[Cause]:
     for index, address in enumerate(addresses):
         for why in formats.ip_address(address):
             yield invalid(f"status.podIPs[{index}]", address, why)
+    for index, condition in enumerate(status.get("conditions") or []):
+        for why in formats.qualified_name(condition.get("type") or ""):
+            yield invalid(f"metadata.conditions[{index}].Type", condition.get("type") or "", why)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rstore_devcluster.apiserver.http.errors import Cause
 from rstore_devcluster.apiserver.jsonobj import Json
-from rstore_devcluster.apiserver.kinds.rules import amount, amount_not_negative, invalid, required
+from rstore_devcluster.apiserver.kinds.rules import amount, amount_not_negative, forbidden, invalid, required
 from rstore_devcluster.apiserver.schema import formats
 
 _OF_CONTAINERS = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -63,3 +63,6 @@ def resource_requirements(value: Json, path: str) -> Iterator[Cause]:
         elif amount(quantity) > amount(limit):
             why = f"must be less than or equal to {name} limit of {limit}"
             yield invalid(f"{path}.requests", quantity, why)
+    named = {*limits, *requests}
+    if any(name.startswith(_HUGE_PAGES) for name in named) and not {"cpu", "memory"} & named:
+        yield forbidden(path, "HugePages require cpu or memory")

@@ -216,7 +216,7 @@ def _addresses(spec: JsonObject) -> Iterator[Cause]:
         yield from (invalid(at, address, why) for why in problems)
         if not problems and index < len(families):
             family = f"IPv{ipaddress.ip_address(address).version}"
-            if family != families[index]:
+            if families[index] in ("IPv4", "IPv6") and family != families[index]:
                 why = f"expected an {families[index]} value as indicated by `ipFamilies[{index}]`"
                 yield invalid(at, address, why)
     for index, family in enumerate(families):

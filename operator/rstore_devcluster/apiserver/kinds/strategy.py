@@ -52,7 +52,7 @@ class KindStrategy:
             if metadata is not None:
                 obj["metadata"] = _decoded(metadata, obj["metadata"])
             return
-        decoded = _decoded(node, obj)
+        decoded = _decoded(node, obj, keep_scalars=resource.key == _DEFINITIONS)
         obj.clear()
         obj.update(decoded)
         (default_crd if resource.key == _DEFINITIONS else kind_of(resource.key).default)(obj, old)
@@ -119,8 +119,8 @@ class KindStrategy:
         obj["metadata"] = shown["metadata"]
 
 
-def _decoded(node: Node, value: Json) -> Json:
+def _decoded(node: Node, value: Json, *, keep_scalars: bool = False) -> Json:
     try:
-        return normalise(node, value)
+        return normalise(node, value, keep_scalars=keep_scalars)
     except DecodingError as error:
         raise bad_request(str(error)) from None

@@ -238,3 +238,12 @@ def _fixed_selector(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
     if old is None or selector == old["spec"].get("selector"):
         return []
     return [immutable("spec.selector", selector)]
+
+
+def validate_revision(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
+    """What is wrong with a ControllerRevision; its data cannot change."""
+    causes = [] if obj.get("data") is not None else [required("data", "data is mandatory")]
+    causes += at_least(0)(obj.get("revision") or 0, "revision")
+    if old is not None and obj.get("data") != old.get("data"):
+        causes.append(immutable("data", obj.get("data")))
+    return causes

@@ -66,12 +66,15 @@ def _zero(node: Node) -> Json:
     return {"string": "", "integer": 0, "number": 0, "boolean": False, "array": []}.get(node.type, {})
 
 
-def normalise(node: Node, value: Json) -> Json:
-    """The value as it comes back, without nulls; of right types already. Raises DecodingError."""
-    return _decoded(node, nulls_dropped(node, value), "")
+def normalise(node: Node, value: Json, *, keep_scalars: bool = False) -> Json:
+    """The value as it comes back, without nulls; of right types already. Raises DecodingError.
+
+    ``keep_scalars``: empty texts and zeros stay, for kinds that tell them from missing ones (definitions).
+    """
+    return _decoded(node, nulls_dropped(node, value), "", keep_scalars)
 
 
-def _decoded(node: Node, value: Json, name: str) -> Json:
+def _decoded(node: Node, value: Json, name: str, keep_scalars: bool) -> Json:
     raw = node.raw
     if raw.get(_OPEN):
         return value
@@ -87,12 +90,13 @@ def _decoded(node: Node, value: Json, name: str) -> Json:
         for field, item in value.items():
             declared = node.field(field)
             child = declared or node.additional
-            made = item if child is None else _decoded(child, item, field if declared else "")
-            if declared is None or field in required or not _left_out(declared, field, made):
+            made = item if child is None else _decoded(child, item, field if declared else "", keep_scalars)
+            scalar = keep_scalars and not isinstance(made, (dict, list))
+            if declared is None or field in required or scalar or not _left_out(declared, field, made):
                 kept[field] = made
         return kept
     if isinstance(value, list):
-        return value if node.items is None else [_decoded(node.items, item, "") for item in value]
+        return value if node.items is None else [_decoded(node.items, item, "", keep_scalars) for item in value]
     if isinstance(value, str):
         return _text(raw, value)
     return value
