@@ -67,6 +67,10 @@ class ReplicationSpec:
     retention_revisions: int = 100_000
 
 
+DEFAULT_DRAIN_TIMEOUT_MS = 15_000
+"""The replica's own default, too."""
+
+
 @dataclass(frozen=True)
 class FailoverSpec:
     """When and how the primary changes."""
@@ -75,6 +79,8 @@ class FailoverSpec:
     lease_duration_ms: int = 3000
     failover_delay_ms: int = 2000
     switchover_timeout_ms: int = 30_000
+    drain_timeout_ms: int = DEFAULT_DRAIN_TIMEOUT_MS
+    """How long the last replicas of a primary region wait for another region when they are stopped."""
     failback: str = "Manual"
     max_data_loss_bytes: int | None = None
     """Of last known lag, in an unplanned failover; None: whatever it is."""

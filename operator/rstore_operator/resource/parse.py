@@ -234,6 +234,7 @@ def _failover(reader: _Reader) -> FailoverSpec:
         policy=reader.text("policy", "Automatic", choices=("Automatic", "Manual")),
         lease_duration_ms=reader.measure("leaseDuration", "3s", parse_duration_ms, low="500ms", high="60s"),
         failover_delay_ms=reader.measure("failoverDelay", "2s", parse_duration_ms, low="0s", high="600s"),
+        drain_timeout_ms=reader.measure("drainTimeout", "15s", parse_duration_ms, low="0s", high="600s"),
         switchover_timeout_ms=reader.measure("switchoverTimeout", "30s", parse_duration_ms, low="1s", high="600s"),
         failback=reader.text("failback", "Manual", choices=("Manual", "Automatic")),
         max_data_loss_bytes=(

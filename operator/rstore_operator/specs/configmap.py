@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
+from rstore_operator.resource.model import DEFAULT_DRAIN_TIMEOUT_MS, FailoverSpec, RegionSpec, StoreRef, StoreSpec
 from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata
 
@@ -38,8 +38,16 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
         },
         "limits": {"maxRequestBytes": 1572864, "maxTxnOps": 128, "quotaBytes": 8 << 30},
         "routing": {"forward": True},
-        "failover": {"leaseDurationMs": spec.failover.lease_duration_ms},
+        "failover": _failover(spec.failover),
     }
+
+
+def _failover(failover: FailoverSpec) -> dict[str, Any]:
+    """What is left at its default is not there: replicas need not be restarted to be told of it."""
+    found = {"leaseDurationMs": failover.lease_duration_ms}
+    if failover.drain_timeout_ms != DEFAULT_DRAIN_TIMEOUT_MS:
+        found["drainTimeoutMs"] = failover.drain_timeout_ms
+    return found
 
 
 def config_map(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:

@@ -13,8 +13,8 @@ CONFIG_DIRECTORY = "/etc/rstore/config"
 TLS_DIRECTORY = "/etc/rstore/tls"
 DATA_DIRECTORY = "/var/lib/rstore"
 USER_ID = 65532
-GRACE_PERIOD_SECONDS = 60
-"""Above what the replica waits for other regions (``failover.drainTimeoutMs``, 15 s) and then needs to stop (20 s)."""
+STOP_SECONDS = 45
+"""What a replica needs at most to stop, above ``failover.drainTimeout``: 20 s, and as much again on a busy machine."""
 REGION_NODE_LABEL = "topology.kubernetes.io/region"
 
 
@@ -44,7 +44,7 @@ def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: Repl
                     "labels": common_labels(ref.name, region.name),
                     "annotations": {CONFIG_HASH: digest(_settings(ref, spec, region))},
                 },
-                "spec": _pod(ref, region, image),
+                "spec": _pod(ref, spec, region, image),
             },
             "volumeClaimTemplates": [
                 {
@@ -63,12 +63,12 @@ def _settings(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, A
     return {key: value for key, value in replica_config(ref, spec, region).items() if key != "members"}
 
 
-def _pod(ref: StoreRef, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
+def _pod(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
     return {
         "serviceAccountName": names.store_object(ref.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS,
+        "terminationGracePeriodSeconds": STOP_SECONDS + -(-spec.failover.drain_timeout_ms // 1000),
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER_ID,

@@ -20,6 +20,7 @@ from rstore_operator.specs.secrets import peer_request
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
 from rstore_operator.specs.statefulset import stateful_set
+from rstore_replica.config import parse_config
 
 REF = StoreRef("shop", "orders", "uid-1")
 SPEC = read_spec(REF, {"regions": [{"name": "us-east"}, {"name": "eu-west", "replicas": 1}]})[0]
@@ -205,3 +206,17 @@ def test_comparison_knows_what_is_ours() -> None:
     assert change_needed(other, desired) == "update"
     assert covers({}, {"a": None, "b": [], "c": {}, "d": False})
     assert not covers({"list": [1]}, {"list": [1, 2]})
+
+
+@pytest.mark.parametrize(("drain", "grace", "told"), [("15s", 60, None), ("0s", 45, 0), ("90s", 135, 90_000)])
+def test_a_pod_has_time_to_wait_for_other_regions_and_then_to_stop(drain: str, grace: int, told: int | None) -> None:
+    spec, problems = read_spec(REF, {"regions": [{"name": "us-east"}], "failover": {"drainTimeout": drain}})
+    assert spec is not None, problems
+    region = spec.regions[0]
+    pod = stateful_set(REF, spec, region, IMAGE)["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == grace
+    text = config_map(REF, spec, region)["data"]["replica.json"]
+    assert json.loads(text)["failover"].get("drainTimeoutMs") == told
+    config = parse_config(text.encode())
+    assert config.failover.drain_timeout_ms == (15_000 if told is None else told)
+    assert grace >= config.failover.drain_timeout_ms / 1000 + 45
