@@ -182,6 +182,30 @@ def test_schemas_that_cannot_be_read_at_all(field: Json) -> None:
     assert found.startswith('CustomResourceDefinition in version "v1" cannot be handled as a CustomResourceDefinition')
 
 
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        ({"rule": "self == oldSelf"}, ""),
+        ({"rule": "self > oldSelf"}, "failed rule: self > oldSelf"),
+        (
+            {"rule": "oldSelf.hasValue() || self > 5", "optionalOldSelf": True},
+            "failed rule: oldSelf.hasValue() || self > 5",
+        ),
+        ({"rule": "oldSelf.optMap(o, o <= self).orValue(true)", "optionalOldSelf": True}, ""),
+        ({"rule": "self < 3", "message": "too large"}, "Invalid value: 3: too large"),
+        (
+            {"rule": "10 / (self - 3) > 0"},
+            'Invalid value: "integer": division by zero evaluating rule: 10 / (self - 3) > 0',
+        ),
+    ],
+)
+def test_rules_hold_for_defaults(rule: Json, problem: str) -> None:
+    found = review(with_field({"type": "integer", "default": 3, "x-kubernetes-validations": [rule]}))
+    assert len(found) == bool(problem), found
+    assert problem in "".join(found)
+    assert all(text.startswith(f"{F}.default: ") for text in found)
+
+
 UNBOUNDED_LIST: Json = {"type": "array", "items": TEXT}
 BOUNDED_LIST: Json = {"type": "array", "maxItems": 20, "items": {**TEXT, "maxLength": 50}}
 

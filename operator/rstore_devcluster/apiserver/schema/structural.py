@@ -62,7 +62,7 @@ def structure_causes(
 def _located(at: str, base: str) -> str:
     if at in ("", NOWHERE):
         return base or NOWHERE
-    return f"{base}.{at}" if base else at
+    return at if not base else f"{base}{at}" if at.startswith("[") else f"{base}.{at}"
 
 
 @dataclass(slots=True)

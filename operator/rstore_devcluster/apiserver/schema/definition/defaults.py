@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 
 from rstore_devcluster.apiserver.http.errors import Cause
@@ -11,7 +10,7 @@ from rstore_devcluster.apiserver.schema import cel
 from rstore_devcluster.apiserver.schema.definition.causes import invalid, required
 from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.pruning import prune
-from rstore_devcluster.apiserver.schema.structural import validate
+from rstore_devcluster.apiserver.schema.structural import structure_causes
 
 _META = frozenset({"apiVersion", "kind", "metadata"})
 _EMBEDDED = "x-kubernetes-embedded-resource"
@@ -43,16 +42,14 @@ def _check(schema: JsonObject, default: Json, path: str) -> Iterator[Cause]:
         yield from embedded
         return
     # A set with an item twice passes: lists are compared with their type only where they are used.
-    found = [cause for cause in validate(node, default, root=False) if cause.reason != _DUPLICATE]
-    causes = [_placed(cause, path) for cause in found]
-    yield from causes or cel.check(node, default, path=path, root=False).refused
+    found = [cause for cause in structure_causes(node, default, root=False, base=path) if cause.reason != _DUPLICATE]
+    yield from found or _rule_causes(node, default, path)
 
 
-def _placed(cause: Cause, path: str) -> Cause:
-    """A cause inside a default, at its place in the definition. (Its message keeps the place inside the default.)"""
-    inside = "" if cause.field in ("", "<nil>") else cause.field
-    joint = "." if inside and not inside.startswith("[") else ""
-    return dataclasses.replace(cause, field=f"{path}{joint}{inside}")
+def _rule_causes(node: Node, default: Json, path: str) -> list[Cause]:
+    """What rules say of a default: first as a value that stays as it is, then as a new one."""
+    kept = cel.check(node, default, default, path, root=False)
+    return [*kept.refused, *kept.warned] or cel.check(node, default, path=path, root=False).refused
 
 
 def _embedded(schema: JsonObject, value: Json, path: str) -> Iterator[Cause]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 
@@ -54,6 +55,7 @@ class Declared:
         return Type(self.kind, declared=self) if self.kind is Kind.OBJECT else Type(self.kind)
 
 
+@functools.lru_cache(maxsize=4096)
 def escaped(name: str) -> str | None:
     """A property's name in expressions, None for one that cannot be named."""
     if not name or name[0].isdigit() or not re.fullmatch(r"[a-zA-Z0-9_./-]+", name):

@@ -106,31 +106,32 @@ class KeyedList(list[Any]):
         return json.dumps(part, sort_keys=True, default=repr)
 
 
-_NAMES: tuple[tuple[type, str], ...] = (
-    (bool, "bool"),
-    (Uint, "uint"),
-    (int, "int"),
-    (float, "double"),
-    (str, "string"),
-    (bytes, "bytes"),
-    (list, "list"),
-    (dict, "map"),
-    (Duration, "google.protobuf.Duration"),
-    (Timestamp, "google.protobuf.Timestamp"),
-    (TypeName, "type"),
-    (Optional, "optional_type"),
-    (Quantity, "kubernetes.Quantity"),
-    (Url, "kubernetes.URL"),
-    (Address, "net.IP"),
-    (Network, "net.CIDR"),
-    (NamedFormat, "kubernetes.NamedFormat"),
-    (type(None), "null_type"),
-)
+_NAMES: dict[type, str] = {
+    bool: "bool",
+    Uint: "uint",
+    int: "int",
+    float: "double",
+    str: "string",
+    bytes: "bytes",
+    list: "list",
+    KeyedList: "list",
+    dict: "map",
+    Duration: "google.protobuf.Duration",
+    Timestamp: "google.protobuf.Timestamp",
+    TypeName: "type",
+    Optional: "optional_type",
+    Quantity: "kubernetes.Quantity",
+    Url: "kubernetes.URL",
+    Address: "net.IP",
+    Network: "net.CIDR",
+    NamedFormat: "kubernetes.NamedFormat",
+    type(None): "null_type",
+}
 
 
 def type_name(value: Any) -> str:
     """The name of a value's type."""
-    return next((name for kind, name in _NAMES if isinstance(value, kind)), getattr(value, "TYPE_NAME", "dyn"))
+    return _NAMES.get(type(value)) or str(getattr(value, "TYPE_NAME", "dyn"))
 
 
 def is_number(value: Any) -> bool:
