@@ -123,14 +123,14 @@ def test_published_schemas_spell_out_what_extensions_mean() -> None:
     assert port == {"x-kubernetes-int-or-string": True}, "the definition itself stays as it is"
 
 
-async def send(server: ApiServer, method: str, path: str, **headers: str) -> tuple[int, Any, bytes]:
+async def send(server: ApiServer, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, bytes]:
     """Status, headers and the body as it came."""
     context = ssl.create_default_context(cadata=server.ca_pem.decode())
     sent = {"Authorization": f"Bearer {server.tokens.admin_token}", "Accept-Encoding": "identity"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     async with (
         aiohttp.ClientSession(auto_decompress=False) as session,
-        session.request(method, server.url + path, ssl=context, headers=sent) as response,
+        session.request(method, server.url + path, ssl=context, headers=sent, json=body) as response,
     ):
         return response.status, response.headers, await response.read()
 
@@ -185,3 +185,41 @@ async def test_a_list_is_of_the_kind_that_the_definition_names(widgets: ApiServe
     )
     _, _, body = await send(widgets, "GET", WIDGETS)
     assert json.loads(body)["kind"] == "WidgetBag"
+
+
+REVIEW = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+EVICTION = "/api/v1/namespaces/default/pods/a/eviction"
+TOKEN = "/api/v1/namespaces/default/serviceaccounts/a/token"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "message"),
+    [
+        (REVIEW, {"kind": "Pod", "apiVersion": "v1"}, 400, "converting (v1.Pod) to (authorization.SelfSubjectAccess"),
+        (REVIEW, {"spec": "x"}, 400, "cannot be handled as a SelfSubjectAccessReview"),
+        (REVIEW, [], 400, "must be of type SelfSubjectAccessReview"),
+        (REVIEW, {"spec": {"resourceAttributes": []}}, 400, "SelfSubjectAccessReview"),
+        (EVICTION, {"kind": "Binding", "apiVersion": "v1"}, 400, "converting (v1.Binding) to (policy.Eviction)"),
+        (EVICTION, {"deleteOptions": "now"}, 400, "cannot be handled as a Eviction"),
+        (TOKEN, {"spec": {"expirationSeconds": "long"}}, 400, "cannot be handled as a TokenRequest"),
+    ],
+)
+async def test_objects_that_are_only_answered_are_read_like_others(
+    server: ApiServer, path: str, body: Any, code: int, message: str
+) -> None:
+    server.store.create("serviceaccounts", {"metadata": {"name": "a"}}, namespace="default")
+    status, _, answer = await send(server, "POST", path, body)
+    assert (status, message in json.loads(answer)["message"]) == (code, True), answer
+
+
+async def test_answers_to_reviews_and_deletions_come_in_yaml_too(server: ApiServer) -> None:
+    body = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    _, headers, answer = await send(server, "POST", REVIEW, body, Accept="application/yaml")
+    assert (headers["Content-Type"], answer.startswith(b"apiVersion: authorization.k8s.io/v1\n")) == (
+        "application/yaml",
+        True,
+    )
+    server.store.create("configmaps", {"metadata": {"name": "c"}}, namespace="default")
+    path = "/api/v1/namespaces/default/configmaps/c"
+    _, headers, answer = await send(server, "DELETE", path, Accept="application/yaml")
+    assert (headers["Content-Type"], b"\nstatus: Success\n" in answer) == ("application/yaml", True)

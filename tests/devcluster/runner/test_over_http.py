@@ -20,6 +20,7 @@ from rstore_devcluster.controllers.http_api import HttpApi, path
 from rstore_devcluster.controllers.namespaces import NamespaceController
 from rstore_devcluster.controllers.nodes import NodeSpec, ensure_nodes
 from rstore_devcluster.controllers.replicaset import ReplicaSetController
+from rstore_devcluster.controllers.root_ca import RootCaPublisher
 from rstore_devcluster.controllers.scheduler import Scheduler
 from rstore_devcluster.network import ClusterNetwork
 from rstore_devcluster.runner.access import ClusterAccess
@@ -82,7 +83,11 @@ async def test_a_watch_begins_after_the_list(api: HttpApi) -> None:
 async def test_a_deployment_runs_as_a_process(server: ApiServer, api: HttpApi, tmp_path: Path) -> None:
     context = Context(api)
     manager = Manager(
-        context, [Scheduler, ReplicaSetController, DeploymentController, GarbageCollector, NamespaceController]
+        context,
+        [
+            *(Scheduler, ReplicaSetController, DeploymentController, GarbageCollector, NamespaceController),
+            lambda shared: RootCaPublisher(shared, server.ca_pem.decode()),
+        ],
     )
     network = ClusterNetwork.take()
     runner = Runner(

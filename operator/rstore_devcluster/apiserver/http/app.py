@@ -11,13 +11,14 @@ from aiohttp import web
 
 from rstore_devcluster.apiserver.http import handlers_patch, handlers_read, handlers_write, reviews, routes
 from rstore_devcluster.apiserver.http.authn import ANONYMOUS, User
-from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.documents import Documents
 from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed, unauthorized
 from rstore_devcluster.apiserver.http.impersonation import impersonated
 from rstore_devcluster.apiserver.http.list_options import check_timeout
+from rstore_devcluster.apiserver.http.negotiation import check_route
 from rstore_devcluster.apiserver.http.request_info import WRITE_VERBS, RequestInfo, parse
-from rstore_devcluster.apiserver.http.responses import compress, error_response, json_response, representation
+from rstore_devcluster.apiserver.http.responses import compress, error_response, plain_response, representation
+from rstore_devcluster.apiserver.http.typed_body import read_object
 from rstore_devcluster.apiserver.http.write_options import check_options
 from rstore_devcluster.apiserver.objects import subresources
 from rstore_devcluster.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
@@ -149,9 +150,12 @@ class App:
     async def _review(
         self, request: web.Request, user: User, info: RequestInfo, virtual: VirtualResource
     ) -> web.StreamResponse:
+        self._services.authorizer.check(user, info)
         if info.verb != "create":
             raise method_not_allowed()
-        self._services.authorizer.check(user, info)
-        body = decode(await request.read(), request.headers.get("Content-Type", "")).as_object()
-        manager = manager_of(request)
-        return json_response(reviews.answer(self._services, user, virtual, body, manager), status=201)
+        check_route(request.headers.get("Accept", ""), stream=False)
+        data, content_type = await request.read(), request.headers.get("Content-Type", "")
+        mode = request.query.get("fieldValidation", "")
+        body, warnings = read_object(self._services.schemas, virtual.type, data, content_type, mode)
+        answer = reviews.answer(self._services, user, virtual, body, manager_of(request))
+        return plain_response(request, answer, status=201, warnings=warnings)

@@ -8,7 +8,7 @@ from rstore_devcluster.apiserver.http.body import Body, decode
 from rstore_devcluster.apiserver.http.errors import ApiError, bad_request, conflict
 from rstore_devcluster.apiserver.http.list_options import list_options
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
-from rstore_devcluster.apiserver.http.responses import json_response, list_response, object_response, success
+from rstore_devcluster.apiserver.http.responses import list_response, object_response, success, value_response
 from rstore_devcluster.apiserver.http.typed_body import typed_object
 from rstore_devcluster.apiserver.http.write_options import delete_options
 from rstore_devcluster.apiserver.jsonobj import JsonObject, metadata_of
@@ -156,7 +156,7 @@ def delete_object(call: Call, data: bytes) -> web.Response:
     """DELETE of an object: its last state, or for most kinds a Status when it is gone."""
     obj, gone = _delete(call, delete_options(call, data), call.namespace, call.info.name)
     if gone and call.resource.key not in _ANSWER_WITH_OBJECT:
-        return json_response(success(call, obj), warnings=call.warnings)
+        return value_response(call, success(call, obj))
     return object_response(call, obj)
 
 

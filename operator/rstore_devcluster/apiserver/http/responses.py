@@ -12,7 +12,6 @@ from rstore_devcluster.apiserver.describe.tables import partial_metadata, table
 from rstore_devcluster.apiserver.http.encoding import COMPRESSED_FROM_BYTES, compressed, encoded
 from rstore_devcluster.apiserver.http.errors import ApiError, PageNotFoundError, bad_request, not_acceptable
 from rstore_devcluster.apiserver.http.negotiation import (
-    JSON,
     Form,
     Representation,
     accepted,
@@ -26,16 +25,6 @@ from rstore_devcluster.apiserver.storage.events import from_core
 from rstore_devcluster.apiserver.storage.history import Stored
 
 _encode = msgspec.json.Encoder().encode
-
-
-def json_response(
-    value: Any, *, status: int = 200, warnings: Sequence[str] = (), content_type: str = JSON
-) -> web.Response:
-    """A JSON answer."""
-    response = web.Response(body=_encode(value), status=status)
-    response.headers["Content-Type"] = content_type
-    add_warnings(response, warnings)
-    return response
 
 
 def encoded_response(request: web.Request, value: Any, media_type: str, *, status: int = 200) -> web.Response:
@@ -58,6 +47,19 @@ def compress(response: web.Response, accept_encoding: str) -> None:
         response.body = compressed(body)
         response.headers["Content-Encoding"] = "gzip"
         response.headers.add("Vary", "Accept-Encoding")
+
+
+def value_response(call: Call, value: JsonObject, *, status: int = 200) -> web.Response:
+    """An answer that is neither the object nor a list of the resource, and is never shown as a Table."""
+    return plain_response(call.request, value, status=status, warnings=call.warnings)
+
+
+def plain_response(request: web.Request, value: JsonObject, *, status: int, warnings: Sequence[str]) -> web.Response:
+    """The same for a request that is on no stored resource."""
+    media_type = accepted_for_errors(request.headers.get("Accept", "")).media_type
+    response = encoded_response(request, value, media_type, status=status)
+    add_warnings(response, warnings)
+    return response
 
 
 def wants_pretty(request: web.Request) -> bool:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 
-from rstore_devcluster.apiserver.http.body import Body, unrecognized
+from rstore_devcluster.apiserver.http.body import Body, decode, unrecognized
 from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid
 from rstore_devcluster.apiserver.http.responses import go_name
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
-from rstore_devcluster.apiserver.objects.resources import BUILTIN, EVENTS_V1, Resource
+from rstore_devcluster.apiserver.objects.resources import (
+    BINDING,
+    BUILTIN,
+    EVENTS_V1,
+    EVICTION,
+    SCALE,
+    TOKEN_REQUEST,
+    VIRTUAL,
+    Resource,
+)
+from rstore_devcluster.apiserver.schema.provider import Schemas
 
 _TEXT, _NUMBER, _TEXTS, _MAP, _OBJECTS = "string", "int64", "[]string", "map[string]string", "[]object"
 _METADATA = {
@@ -19,8 +29,19 @@ _METADATA = {
     **dict.fromkeys(("ownerReferences", "managedFields"), _OBJECTS),
     "finalizers": _TEXTS,
 }
+# Versions of types that are read like the one that is served.
+_READ_ALIKE = {("Eviction", "policy/v1beta1")}
 # Kinds of versions that a real server can read, but does not serve.
 _KNOWN_UNSERVED = {("CustomResourceDefinition", "apiextensions.k8s.io/v1beta1")}
+
+
+def read_object(
+    schemas: Schemas, resource: Resource, data: bytes, content_type: str, mode: str
+) -> tuple[JsonObject, list[str]]:
+    """The object in a body, checked by its schema, and warnings; ``mode`` is the query's ``fieldValidation``."""
+    body = decode(data, content_type, resource.kind)
+    obj = typed_object(resource, body)
+    return obj, schemas.check_body(resource, obj, body.duplicates, mode)
 
 
 def typed_object(resource: Resource, body: Body) -> JsonObject:
@@ -45,7 +66,8 @@ def _check_builtin(resource: Resource, obj: JsonObject) -> None:
     kind = obj.get("kind") or resource.kind
     api_version = obj.get("apiVersion") or resource.api_version
     obj["kind"], obj["apiVersion"] = kind, api_version
-    if (kind, api_version) == (resource.kind, resource.api_version):
+    alike = api_version == resource.api_version or (kind, api_version) in _READ_ALIKE
+    if kind == resource.kind and alike:
         return
     if kind == resource.kind and _known(kind, api_version):
         raise _other_version(resource, api_version)
@@ -55,7 +77,9 @@ def _check_builtin(resource: Resource, obj: JsonObject) -> None:
 
 
 def _known(kind: str, api_version: str) -> bool:
-    served = any((item.kind, item.api_version) == (kind, api_version) for item in (*BUILTIN, EVENTS_V1))
+    reviews = [virtual.type for virtual in VIRTUAL]
+    types = [*BUILTIN, EVENTS_V1, *reviews, BINDING, EVICTION, SCALE, TOKEN_REQUEST]
+    served = any((item.kind, item.api_version) == (kind, api_version) for item in types)
     return served or (kind, api_version) in _KNOWN_UNSERVED
 
 

@@ -231,6 +231,11 @@ class VirtualResource:
         """``authorization.k8s.io/v1``."""
         return f"{self.group}/{self.version}"
 
+    @property
+    def type(self) -> Resource:
+        """What its objects are."""
+        return Resource(self.group, self.version, self.plural, self.kind, model=f"V1{self.kind}")
+
 
 VIRTUAL = (
     VirtualResource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
@@ -240,6 +245,15 @@ VIRTUAL = (
     VirtualResource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview"),
     VirtualResource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
 )
+
+
+BINDING = Resource("", "v1", "bindings", "Binding", model="V1Binding")
+EVICTION = Resource("policy", "v1", "evictions", "Eviction", model="V1Eviction")
+SCALE = Resource("autoscaling", "v1", "scales", "Scale", model="V1Scale")
+TOKEN_REQUEST = Resource(
+    "authentication.k8s.io", "v1", "tokenrequests", "TokenRequest", model="AuthenticationV1TokenRequest"
+)
+"""Types of objects that subresources take; they are never stored."""
 
 
 def _with_model(resource: Resource) -> Resource:

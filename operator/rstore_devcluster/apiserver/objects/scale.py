@@ -8,7 +8,7 @@ from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid, method_not_allowed
 from rstore_devcluster.apiserver.http.handlers_patch import decoded_patch, patched_by
 from rstore_devcluster.apiserver.http.handlers_write import check_uid, ensure_identity
-from rstore_devcluster.apiserver.http.responses import json_response
+from rstore_devcluster.apiserver.http.responses import value_response
 from rstore_devcluster.apiserver.http.write_options import media_type
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup, metadata_of, without_nulls
 from rstore_devcluster.apiserver.kinds.custom import value_at
@@ -22,7 +22,7 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
     """GET, PUT or PATCH of an object's scale."""
     obj = call.store.get(call.resource.key, call.namespace, call.info.name)
     if call.info.verb == "get":
-        return json_response(_scale_of(call, obj))
+        return value_response(call, _scale_of(call, obj))
     shown = _scale_of(call, obj, unset=0)
     match call.info.verb:
         case "update":
@@ -52,7 +52,7 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
         through=call.resource,
         warnings=call.warnings,
     )
-    return json_response(_scale_of(call, made), warnings=call.warnings)
+    return value_response(call, _scale_of(call, made))
 
 
 def _check(call: Call, wanted: JsonObject) -> None:

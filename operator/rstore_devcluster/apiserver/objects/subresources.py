@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.errors import (
     ApiError,
     Cause,
@@ -22,8 +21,10 @@ from rstore_devcluster.apiserver.http.handlers_write import update_object
 from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.options import LogRequest
 from rstore_devcluster.apiserver.http.portforward import port_forward
-from rstore_devcluster.apiserver.http.responses import add_warnings, json_response, object_response
+from rstore_devcluster.apiserver.http.responses import add_warnings, object_response, value_response
+from rstore_devcluster.apiserver.http.typed_body import read_object
 from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
+from rstore_devcluster.apiserver.objects.resources import BINDING, EVICTION, TOKEN_REQUEST, Resource
 from rstore_devcluster.apiserver.objects.scale import scale
 from rstore_devcluster.apiserver.objects.selectors import from_label_selector, labels_match
 from rstore_devcluster.apiserver.objects.services import Call
@@ -64,6 +65,14 @@ async def _ephemeral_containers(call: Call, data: bytes) -> web.StreamResponse:
     raise method_not_allowed()
 
 
+def _read(call: Call, data: bytes, resource: Resource) -> JsonObject:
+    content_type = call.request.headers.get("Content-Type", "")
+    mode = call.query.get("fieldValidation", "")
+    obj, warnings = read_object(call.services.schemas, resource, data, content_type, mode)
+    call.warnings.extend(warnings)
+    return obj
+
+
 async def _finalize(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "update":
         raise method_not_allowed()
@@ -73,7 +82,7 @@ async def _finalize(call: Call, data: bytes) -> web.StreamResponse:
 async def _eviction(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "create":
         raise method_not_allowed()
-    body = decode(data, call.request.headers.get("Content-Type", "")).as_object()
+    body = _read(call, data, EVICTION)
     _same_name(call, body, "Eviction")
     pod = call.store.get("pods", call.namespace, call.info.name)
     if not pod["metadata"].get("deletionTimestamp"):
@@ -88,7 +97,7 @@ async def _eviction(call: Call, data: bytes) -> web.StreamResponse:
         preconditions=options.get("preconditions"),
         dry_run=call.dry_run or bool(options.get("dryRun")),
     )
-    return _done()
+    return _done(call)
 
 
 def _check_budget(budget: JsonObject, pod: JsonObject) -> None:
@@ -121,7 +130,7 @@ def _check_budget(budget: JsonObject, pod: JsonObject) -> None:
 async def _binding(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "create":
         raise method_not_allowed()
-    body = decode(data, call.request.headers.get("Content-Type", "")).as_object()
+    body = _read(call, data, BINDING)
     _same_name(call, body, "Binding")
     kind, node = (lookup(body, "target", name) or "" for name in ("kind", "name"))
     # The real server answers as if it had failed itself.
@@ -131,7 +140,7 @@ async def _binding(call: Call, data: bytes) -> web.StreamResponse:
     if not node:
         raise ApiError(500, "", "target.name: Required value")
     call.store.bind(call.namespace, call.info.name, node, dry_run=call.dry_run)
-    return _done()
+    return _done(call)
 
 
 def _same_name(call: Call, body: JsonObject, kind: str) -> None:
@@ -140,16 +149,16 @@ def _same_name(call: Call, body: JsonObject, kind: str) -> None:
         raise bad_request(f"name in URL does not match name in {kind} object")
 
 
-def _done() -> web.StreamResponse:
+def _done(call: Call) -> web.StreamResponse:
     status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
-    return json_response(status, status=201)
+    return value_response(call, status, status=201)
 
 
 async def _token(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "create":
         raise method_not_allowed()
     account = call.store.get("serviceaccounts", call.namespace, call.info.name)
-    body = decode(data, call.request.headers.get("Content-Type", "")).as_object()
+    body = _read(call, data, TOKEN_REQUEST)
     seconds = int(lookup(body, "spec", "expirationSeconds") or 3600)
     if seconds < 600:
         cause = Cause(
@@ -172,7 +181,7 @@ async def _token(call: Call, data: bytes) -> web.StreamResponse:
         "spec": {**(body.get("spec") or {}), "expirationSeconds": seconds},
         "status": {"token": token, "expirationTimestamp": expires},
     }
-    return json_response(answer, status=201)
+    return value_response(call, answer, status=201)
 
 
 def _whole(call: Call, name: str) -> int | None:
