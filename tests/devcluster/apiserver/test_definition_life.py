@@ -9,7 +9,9 @@ import pytest
 from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.http.server import ApiServer
 from rstore_devcluster.apiserver.schema.crd import default_crd
-from rstore_devcluster.apiserver.schema.definition.life import deprecation_warning, next_status, version_rank
+from rstore_devcluster.apiserver.schema.definition.life import deprecation_warning, next_status
+
+from .test_protocol import send
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 NOW, LATER = "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"
@@ -95,20 +97,6 @@ def test_an_established_definition_stays_so_when_a_new_name_of_it_is_taken() -> 
         "Established": "True InitialNamesAccepted",
     }
     assert "shortNames" not in second["status"]["acceptedNames"]
-
-
-def test_versions_in_the_order_of_preference() -> None:
-    names = ["foo", "v1alpha1", "v2", "bar", "v1beta2", "v10", "v1beta10", "v1"]
-    assert sorted(names, key=version_rank, reverse=True) == [
-        "v10",
-        "v2",
-        "v1",
-        "v1beta10",
-        "v1beta2",
-        "v1alpha1",
-        "bar",
-        "foo",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -199,3 +187,24 @@ async def test_stored_objects_are_seen_through_the_newest_schema_without_a_write
     assert server.store.patch(key, None, "c", {})["metadata"]["resourceVersion"] == written
     labeled = server.store.patch(key, None, "c", {"metadata": {"labels": {"x": "y"}}})
     assert labeled["metadata"]["generation"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "version", "status"),
+    [("GET", "v1", 200), ("GET", "v2", 500), ("DELETE", "v2", 500), ("DELETE", "v1", 200)],
+)
+async def test_versions_that_need_a_webhook_are_not_pretended(
+    server: ApiServer, method: str, version: str, status: int
+) -> None:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    versions = [{"name": name, "served": True, "storage": name == "v1", "schema": schema} for name in ("v1", "v2")]
+    crd = definition("cups", "Cup", versions=versions)
+    client = {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/convert"}}
+    crd["spec"]["conversion"] = {"strategy": "Webhook", "webhook": client}
+    server.store.create(CRDS, crd)
+    server.definitions.settle()
+    server.store.create("cups.example.org", {"metadata": {"name": "c"}})
+    code, _, body = await send(server, method, f"/apis/example.org/{version}/cups/c")
+    assert code == status
+    if status == 500:
+        assert b"conversion webhook for example.org/v1, Kind=Cup failed" in body

@@ -12,7 +12,7 @@ from aiohttp import web
 from rstore_devcluster.apiserver.http import handlers_patch, handlers_read, handlers_write, reviews, routes
 from rstore_devcluster.apiserver.http.authn import ANONYMOUS, User
 from rstore_devcluster.apiserver.http.documents import Documents
-from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed, unauthorized
+from rstore_devcluster.apiserver.http.errors import ApiError, method_not_allowed, no_conversion, unauthorized
 from rstore_devcluster.apiserver.http.impersonation import impersonated
 from rstore_devcluster.apiserver.http.list_options import check_timeout
 from rstore_devcluster.apiserver.http.negotiation import check_route
@@ -100,6 +100,8 @@ class App:
         resource = self._resource(info)
         headers = request.headers
         routes.check(resource, info, request.method, headers.get("Accept", ""), headers.get("Content-Type", ""))
+        if resource.webhook and resource.version != resource.storage_version:
+            raise no_conversion(resource.stored_api_version, resource.kind)
         warnings = [resource.deprecation] if resource.deprecation else []
         call = Call(self._services, request, info, user, resource, warnings)
         if info.subresource in ("", "status"):

@@ -10,7 +10,13 @@ from aiohttp import web
 
 from rstore_devcluster.apiserver.describe.tables import partial_metadata, table
 from rstore_devcluster.apiserver.http.encoding import COMPRESSED_FROM_BYTES, compressed, encoded
-from rstore_devcluster.apiserver.http.errors import ApiError, PageNotFoundError, bad_request, not_acceptable
+from rstore_devcluster.apiserver.http.errors import (
+    ApiError,
+    PageNotFoundError,
+    bad_request,
+    no_conversion,
+    not_acceptable,
+)
 from rstore_devcluster.apiserver.http.negotiation import (
     Form,
     Representation,
@@ -104,6 +110,8 @@ def in_version(call: Call, obj: JsonObject) -> JsonObject:
         return from_core(obj)
     if obj.get("apiVersion") == call.resource.api_version or "apiVersion" not in obj:
         return obj
+    if call.resource.webhook:
+        raise no_conversion(obj["apiVersion"], call.resource.kind)
     return {**obj, "apiVersion": call.resource.api_version}
 
 

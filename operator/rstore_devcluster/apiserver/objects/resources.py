@@ -53,6 +53,8 @@ class Resource:
     storage_version: str = ""
     versions: tuple[str, ...] = ()
     """All versions that the definition of a custom resource declares."""
+    webhook: bool = False
+    """Whether other versions than the stored one need a conversion webhook, which this server does not call."""
     terminating: bool = False
     """Whether the definition of a custom resource is being deleted: no more objects are made then."""
     deprecation: str = ""

@@ -79,6 +79,7 @@ def _resource(crd: JsonObject, version: JsonObject) -> Resource:
         ),
         storage_version=next(item["name"] for item in spec["versions"] if item.get("storage")),
         versions=tuple(item["name"] for item in spec["versions"]),
+        webhook=lookup(spec, "conversion", "strategy") == "Webhook",
         terminating=has_condition(crd, TERMINATING),
         deprecation=deprecation_warning(spec, version),
         unconditional_update=False,

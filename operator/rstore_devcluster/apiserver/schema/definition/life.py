@@ -6,17 +6,15 @@ Each function says what comes next; writing it down, and doing it, is the caller
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 
 from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json, lookup
+from rstore_devcluster.apiserver.objects.resources import version_order
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 NAMES_ACCEPTED = "NamesAccepted"
 ESTABLISHED = "Established"
 TERMINATING = "Terminating"
-_VERSION = re.compile(r"v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?")
-_STAGES = {"alpha": 0, "beta": 1, None: 2}
 
 
 def has_condition(crd: JsonObject, kind: str) -> bool:
@@ -142,15 +140,7 @@ def deprecation_warning(spec: JsonObject, version: JsonObject) -> str:
     better = [
         other["name"]
         for other in spec["versions"]
-        if other.get("served") and not other.get("deprecated") and version_rank(other["name"]) > version_rank(name)
+        if other.get("served") and not other.get("deprecated") and version_order(other["name"]) < version_order(name)
     ]
-    instead = f"; use {group}/{max(better, key=version_rank)} {kind}" if better else ""
+    instead = f"; use {group}/{min(better, key=version_order)} {kind}" if better else ""
     return f"{group}/{name} {kind} is deprecated{instead}"
-
-
-def version_rank(name: str) -> tuple[int, int, int, tuple[int, ...]]:
-    """Orders versions by preference, the best last: v2, v1, v1beta2, v1alpha1, then others by the alphabet."""
-    match = _VERSION.fullmatch(name)
-    if match is None:
-        return (-1, 0, 0, tuple(-ord(character) for character in name))
-    return (_STAGES[match[2]], int(match[1]), int(match[3] or 0), ())
