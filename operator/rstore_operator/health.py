@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
+from rstore_api.listening import listening_socket
 
 SHUTDOWN_SECONDS = 1.0
+BACKLOG = 128
 
 
 class HealthServer:
@@ -24,7 +26,7 @@ class HealthServer:
         app.add_routes([web.get("/livez", self._livez), web.get("/healthz", self._healthz)])
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await web.SockSite(self._runner, listening_socket(self._host, self._port, backlog=BACKLOG)).start()
 
     async def close(self) -> None:
         """Stop listening."""

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rstore_api.listening import EVERY_ADDRESS
+
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
 from rstore_operator.resource.units import is_domain_name
 
@@ -53,7 +55,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
     )
     parser.add_argument(
         "--listen-host",
-        default=environment.get("RSTORE_LISTEN_HOST") or "0.0.0.0",
+        default=environment.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
         help="address of the health endpoint (RSTORE_LISTEN_HOST)",
     )
     parser.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import rstore_api
 import uvloop
+from rstore_api.listening import EVERY_ADDRESS
 
 from rstore_replica.api.listeners import ListenError
 from rstore_replica.api.server import Place, Replica, StartError
@@ -40,7 +41,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--name", required=True, help="this replica's name: its pod's")
     parser.add_argument(
         "--listen-host",
-        default=os.environ.get("RSTORE_LISTEN_HOST", "0.0.0.0"),
+        default=os.environ.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
         help="address to listen on (default: $RSTORE_LISTEN_HOST, else all)",
     )
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="default: info")

@@ -99,7 +99,8 @@ class Call(Stream):
 
     def peer(self) -> str:
         """The caller's address."""
-        return f"ipv4:{self.connection.peer_name}"
+        name = self.connection.peer_name
+        return f"{'ipv6' if name.startswith('[') else 'ipv4'}:{name}"
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """What the call ends with, if it fails."""

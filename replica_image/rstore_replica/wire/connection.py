@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+from rstore_api.listening import plain_address
+
 from rstore_replica.log import get_logger
 from rstore_replica.wire import frames
 from rstore_replica.wire.frames import Code, WireError
@@ -184,7 +186,10 @@ class Connection(asyncio.Protocol):
     def peer_name(self) -> str:
         """Address of the other side."""
         found = None if self._transport is None else self._transport.get_extra_info("peername")
-        return f"{found[0]}:{found[1]}" if found else "gone"
+        if not found:
+            return "gone"
+        address = plain_address(found[0])
+        return f"[{address}]:{found[1]}" if ":" in address else f"{address}:{found[1]}"
 
     def wait_for_window(self, stream: Stream) -> None:
         """Have the stream told when the connection's window is open again."""

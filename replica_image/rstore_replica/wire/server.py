@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
+from rstore_api.listening import listening_socket
 
 from rstore_replica.log import get_logger
 from rstore_replica.wire.call import Call, Metadata
@@ -89,16 +90,7 @@ class Server:
 
         ``contexts`` gives the TLS context for each connection; None is plaintext, for tests.
         """
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.setblocking(False)
-            listener.bind((host, port))
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
+        listener = listening_socket(host, port, backlog=BACKLOG)
         self._bound.append((listener, contexts))
         return int(listener.getsockname()[1])
 

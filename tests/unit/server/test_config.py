@@ -96,7 +96,7 @@ def test_a_file_that_is_not_there_or_not_json_is_named(tmp_path: Path) -> None:
 def test_listen_host_comes_from_the_environment_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["--config=/c", "--data-dir=/d", "--tls-dir=/t", "--name=n"]
     monkeypatch.delenv("RSTORE_LISTEN_HOST", raising=False)
-    assert parse_arguments(needed).listen_host == "0.0.0.0"
+    assert parse_arguments(needed).listen_host == "::"
     monkeypatch.setenv("RSTORE_LISTEN_HOST", "127.3.4.5")
     assert parse_arguments(needed).listen_host == "127.3.4.5"
     assert parse_arguments([*needed, "--listen-host=127.9.9.9"]).listen_host == "127.9.9.9"

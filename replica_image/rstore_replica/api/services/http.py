@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
+from rstore_api.listening import listening_socket
 
 from rstore_replica.metrics import CONTENT_TYPE, Metrics
+
+BACKLOG = 128
 
 
 class HttpServer:
@@ -35,9 +38,10 @@ class HttpServer:
         app.add_routes(
             [web.get("/healthz", self._healthz), web.get("/readyz", self._readyz), web.get("/metrics", self._scrape)]
         )
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port, shutdown_timeout=0.5).start()
+        listener = listening_socket(self._host, self._port, backlog=BACKLOG)
+        await web.SockSite(self._runner, listener).start()
 
     async def stop(self) -> None:
         """Close the port and every connection."""

@@ -46,9 +46,10 @@ CONNECT = "/rstore.v1.Raft/Connect"
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """IPv4 addresses of the host by the system's resolver, asked anew at each call, in a thread."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(item[4][0]) for item in found))
+    """Addresses of the host by the system's resolver, asked anew at each call, in a thread; IPv4 ones come first."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = dict.fromkeys(str(item[4][0]) for item in found)
+    return sorted(addresses, key=lambda address: ":" in address)
 
 
 class GrpcTransport(pb_grpc.RaftServicer):
