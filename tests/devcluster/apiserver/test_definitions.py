@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.http.server import ApiServer
 from rstore_devcluster.apiserver.review import review
+from rstore_devcluster.apiserver.schema.definition import field_path
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 Json = dict[str, Any]
@@ -241,6 +243,86 @@ def test_what_a_rule_may_cost(field: Json, rule: str, accepted: bool) -> None:
     found = review(with_field({**field, "x-kubernetes-validations": [{"rule": rule, "message": "no"}]}))
     assert bool(found) is not accepted, found
     assert all("budget" in text or "cost limit" in text for text in found), found
+
+
+KEYED: Json = {**fields(key=TEXT), "required": ["key"]}
+BOUNDED_KEYED: Json = {**fields(key={**TEXT, "maxLength": 10}), "required": ["key"]}
+
+
+@pytest.mark.parametrize(
+    ("items", "most", "entries", "accepted"),
+    [(KEYED, None, None, False), (BOUNDED_KEYED, None, None, False), (BOUNDED_KEYED, 10, 10, True)]
+    + [({**fields(key={"type": "number"}), "required": ["key"]}, 4, None, True)],
+)
+def test_what_loops_in_loops_may_cost(items: Json, most: int | None, entries: int | None, accepted: bool) -> None:
+    inner = {"type": "object", "additionalProperties": items, **({} if entries is None else {"maxProperties": entries})}
+    outer = {"type": "array", "items": inner, **({} if most is None else {"maxItems": most})}
+    rule = {"rule": "self.all(x, x.all(y, x[y].key == x[y].key))"}
+    found = review(with_field({**outer, "x-kubernetes-validations": [rule]}))
+    assert len(found) == (0 if accepted else 3), found
+
+
+def test_the_most_expensive_rules_are_named_when_all_together_cost_too_much() -> None:
+    rule = {"x-kubernetes-validations": [{"rule": "self.contains('keyword')"}]}
+    text = {**TEXT, "maxLength": 5000, **rule}
+    found = review(
+        definition(
+            version(
+                schema=fields(
+                    list={"type": "array", "maxItems": 100000, "items": text},
+                    map={"type": "object", "maxProperties": 1000, "additionalProperties": text},
+                    field={"type": "integer", "x-kubernetes-validations": [{"rule": "self > 50 && self < 100"}]},
+                )
+            )
+        )
+    )
+    at = "spec.validation.openAPIV3Schema"
+    assert sorted(text.partition(": ")[0] for text in found) == [
+        at,
+        f"{at}.properties[list].items.x-kubernetes-validations[0].rule",
+        f"{at}.properties[list].items.x-kubernetes-validations[0].rule",
+        f"{at}.properties[map].additionalProperties.x-kubernetes-validations[0].rule",
+    ]
+
+
+PATHS: Json = fields(
+    a=fields(**{"bbb": fields(**{"c": TEXT, "34": TEXT}), "bbb.c": fields(**{"a-b34": TEXT})}),
+    list={"type": "array", "items": fields(a=TEXT)},
+    map={"type": "object", "additionalProperties": fields(x=TEXT)},
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        (".a", ""),
+        (".a.bbb.c", ""),
+        (".a['bbb']", ""),
+        (".a['bbb.c'].a-b34", ""),
+        (".a['bbb.c']['a-b34']", ""),
+        (".a.bbb.34", ""),
+        (".list", ""),
+        (".map.any.x", ""),
+        (".map['any']", ""),
+        (".a.foo", "does not refer to a valid field"),
+        (".a.bbb[0]", "expected single quoted string but got 0"),
+        (".list[-1]", "expected single quoted string but got -1"),
+        (".list[1.0]", "expected single quoted string but got 1"),
+        (".list.a", "does not refer to a valid field"),
+        (".list['a']", "does not refer to a valid field"),
+        ("a", "expected [ or . but got: a"),
+        (".a..b", "does not refer to a valid field"),
+        (".a.", "unexpected end of JSON path"),
+        (".a['bbb'", "unexpected end of JSON path"),
+        (".a['bbb", "expected single quoted string"),
+    ],
+)
+def test_paths_to_fields(path: str, problem: str) -> None:
+    if not problem:
+        field_path.resolve(PATHS, path)
+        return
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        field_path.resolve(PATHS, path)
 
 
 def test_a_rule_inside_lists_counts_for_each_item() -> None:
