@@ -1,4 +1,4 @@
-"""What a definition is accepted with, but warned of: formats that check nothing, sets of lists or objects. Pure."""
+"""What a definition is accepted with, but warned of: formats that check nothing. Pure."""
 
 from __future__ import annotations
 
@@ -35,20 +35,11 @@ def _warnings(spec: JsonObject) -> list[str]:
         for section in [*sections_of(spec)[-1:], *sections_of(spec)[:-1]]
         for schema in _all_schemas((section.schema or {}).get("openAPIV3Schema"))
     ]
-    formats = [
+    return [
         f'unrecognized format "{schema["format"]}"'
         for schema in schemas
         if schema.get("format") and not recognized(schema.get("type") or "", schema["format"])
     ]
-    sets = {
-        f'x-kubernetes-list-type: set for items of type "{schema["items"]["type"]}" is not supported by '
-        "server-side apply or CEL validation rules"
-        for schema in schemas
-        if schema.get("x-kubernetes-list-type") == "set"
-        and isinstance(schema.get("items"), dict)
-        and schema["items"].get("type") in ("object", "array")
-    }
-    return [*formats, *sorted(sets)]
 
 
 def _all_schemas(schema: JsonObject | None) -> Iterator[JsonObject]:

@@ -301,8 +301,10 @@ def _collect(at: Position, over: Expr, names: tuple[Expr, ...], item: Expr, want
     return _loop(at, over, names, ListLiteral(*at, ()), Literal(*at, True), step)
 
 
-def _collect_entries(at: Position, over: Expr, args: tuple[Expr, ...], item: Expr, wanted: Expr | None) -> Expr:
-    step: Expr = Call(*at, MAP_INSERT, (Ident(*at, ACCUMULATOR), args[0], item))
+def _collect_entries(
+    at: Position, over: Expr, args: tuple[Expr, ...], entry: tuple[Expr, ...], wanted: Expr | None
+) -> Expr:
+    step: Expr = Call(*at, MAP_INSERT, (Ident(*at, ACCUMULATOR), *entry))
     if wanted is not None:
         step = Call(*at, "_?_:_", (wanted, step, Ident(*at, ACCUMULATOR)))
     return _loop(at, over, args[:2], MapLiteral(*at, ()), Literal(*at, True), step)
@@ -314,6 +316,12 @@ def _with_name(at: Position, value: Expr, args: tuple[Expr, ...]) -> Expr:
     nothing = ListLiteral(*at, ())
     step = Ident(*at, name)
     return Comprehension(*at, "#unused", nothing, value, Literal(*at, False), step, args[1], carried=name)
+
+
+def _sort_by(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
+    name = Ident(*at, "@sortBy")
+    keys = _collect(at, name, args[:1], args[1], None)
+    return _with_name(at, over, (name, Call(*at, "@sortByAssociatedKeys", (keys,), name)))
 
 
 def _optional_map(at: Position, target: Expr, args: tuple[Expr, ...], *, flat: bool) -> Expr:
@@ -329,6 +337,7 @@ _MACROS: dict[tuple[str, int], Callable[[Position, Expr, tuple[Expr, ...]], Expr
     ("exists", 2): _exists,
     ("exists", 3): _exists,
     ("exists_one", 2): _exists_one,
+    ("exists_one", 3): _exists_one,
     ("existsOne", 2): _exists_one,
     ("existsOne", 3): _exists_one,
     ("map", 2): lambda at, over, args: _collect(at, over, args[:1], args[1], None),
@@ -338,6 +347,9 @@ _MACROS: dict[tuple[str, int], Callable[[Position, Expr, tuple[Expr, ...]], Expr
     ("filter", 2): lambda at, over, args: _collect(at, over, args[:1], args[0], args[1]),
     ("transformList", 3): lambda at, over, args: _collect(at, over, args[:2], args[2], None),
     ("transformList", 4): lambda at, over, args: _collect(at, over, args[:2], args[3], args[2]),
-    ("transformMap", 3): lambda at, over, args: _collect_entries(at, over, args, args[2], None),
-    ("transformMap", 4): lambda at, over, args: _collect_entries(at, over, args, args[3], args[2]),
+    ("transformMap", 3): lambda at, over, args: _collect_entries(at, over, args, (args[0], args[2]), None),
+    ("transformMap", 4): lambda at, over, args: _collect_entries(at, over, args, (args[0], args[3]), args[2]),
+    ("transformMapEntry", 3): lambda at, over, args: _collect_entries(at, over, args, args[2:], None),
+    ("transformMapEntry", 4): lambda at, over, args: _collect_entries(at, over, args, args[3:], args[2]),
+    ("sortBy", 2): _sort_by,
 }

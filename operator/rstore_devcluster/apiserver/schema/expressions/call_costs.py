@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rstore_devcluster.apiserver.schema.expressions.declarations import SORT_BY
 from rstore_devcluster.apiserver.schema.expressions.ranges import (
     MAX,
     NOTHING,
@@ -23,6 +24,7 @@ from rstore_devcluster.apiserver.schema.expressions.types import Kind, Type
 
 _PATTERN = 0.25
 """The cost of one character of a pattern, for each step of the text."""
+_NEW_LIST = 10
 _FORMAT_PATTERN = 128
 _FORMAT_BYTES = 64
 
@@ -116,10 +118,61 @@ def _of_items(target: Argument | None, args: list[Argument], takes: tuple[Type, 
     return target.size.by(TRAVERSAL), None
 
 
-def _includes(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None] | None:
-    if target is not None and not target.type.parameters:
-        return target.size, None
-    return _of_items(target, args, takes)
+def _new_list(size: Range, factor: float = 1) -> tuple[Range, Range]:
+    """The cost of a list that is made in steps, and its size."""
+    return size.by(factor) + ONE + exactly(_NEW_LIST), size
+
+
+def _number(argument: Argument, default: int) -> int:
+    literal = argument.literal
+    return literal if isinstance(literal, int) and not isinstance(literal, bool) and literal >= 0 else default
+
+
+def _slice(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
+    del takes
+    if target is None:
+        return None
+    start, end = _number(args[0], 0), _number(args[1], target.size.high)
+    return _new_list(exactly(max(0, end - start)))
+
+
+def _range(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range]:
+    del target, takes
+    return _new_list(exactly(_number(args[0], MAX)))
+
+
+def _reverse(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
+    del args, takes
+    return None if target is None else _new_list(target.size)
+
+
+def _flatten(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
+    del takes
+    return None if target is None else _new_list(target.size, _number(args[0], MAX) if args else 1)
+
+
+def _distinct(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
+    del args, takes
+    return None if target is None else _new_list(target.size * target.size, 2)
+
+
+def _sort(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
+    """``sort``, and sorting by keys, which are an argument."""
+    if target is None:
+        return None
+    keys = args[0] if args else target
+    texts = takes[-1].parameters[0].kind in (Kind.STRING, Kind.BYTES)
+    return _new_list(keys.size * keys.size, 2 + TRAVERSAL if texts else 2)
+
+
+def _sets(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
+    del target, takes
+    return args[0].size * args[1].size + ONE, None
+
+
+def _equivalent(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, None]:
+    del target, takes
+    return (args[0].size * args[1].size).by(2) + ONE, None
 
 
 def _replace(target: Argument | None, args: list[Argument], takes: tuple[Type, ...]) -> tuple[Range, Range] | None:
@@ -230,7 +283,14 @@ RULES: dict[str, Rule] = {
     "@in": _in,
     "contains": _contains,
     "matches": _matches,
-    "includes": _includes,
+    "slice": _slice,
+    "lists.range": _range,
+    "reverse": _reverse,
+    "flatten": _flatten,
+    "distinct": _distinct,
+    **dict.fromkeys(("sort", SORT_BY), _sort),
+    **dict.fromkeys(("sets.contains", "sets.intersects"), _sets),
+    "sets.equivalent": _equivalent,
     "replace": _replace,
     "split": _split,
     "join": _join,

@@ -30,6 +30,7 @@ _||_(bool, bool) bool
 !_(bool) bool
 @not_strictly_false(bool) bool
 cel.@mapInsert(map(A, B), A, B) map(A, B)
+cel.@mapInsert(map(A, B), map(A, B)) map(A, B)
 _==_(A, A) bool
 _!=_(A, A) bool
 @in(A, list(A)) bool
@@ -180,7 +181,6 @@ string.findAll(string, int) list(string)
 _LISTS = """
 list(A).indexOf(A) int
 list(A).lastIndexOf(A) int
-dyn.includes(dyn) bool
 list(A).slice(int, int) list(A)
 list(dyn).flatten() list(dyn)
 list(dyn).flatten(int) list(dyn)
@@ -264,6 +264,7 @@ _NAMESPACED = frozenset(
     | {"lists.range", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical", "format.named"}
 )
 """Functions whose names have a dot in them; everything else before a dot is what a method is called on."""
+SORT_BY = "@sortByAssociatedKeys"
 _COMPARED = ("bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration")
 _NUMBERS = ("int", "uint", "double")
 _NAMED = {kind.value: Type(kind) for kind in Kind} | {"duration": types.DURATION, "timestamp": types.TIMESTAMP}
@@ -297,7 +298,7 @@ def _of_lists() -> list[str]:
     lines = []
     for kind in ("int", "uint", "double", "bool", "duration", "timestamp", "string", "bytes"):
         lines += [f"list({kind}).isSorted() bool", f"list({kind}).min() {kind}", f"list({kind}).max() {kind}"]
-        lines.append(f"list({kind}).sort() list({kind})")
+        lines += [f"list({kind}).sort() list({kind})", f"list(A).{SORT_BY}(list({kind})) list(A)"]
     lines += [f"list({kind}).sum() {kind}" for kind in ("int", "uint", "double", "duration")]
     return lines
 

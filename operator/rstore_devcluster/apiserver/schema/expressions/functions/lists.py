@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from rstore_devcluster.apiserver.schema.expressions.declarations import SORT_BY
 from rstore_devcluster.apiserver.schema.expressions.functions.operators import GLOBALS as OPERATORS
 from rstore_devcluster.apiserver.schema.expressions.functions.texts import index_of, last_index_of
 from rstore_devcluster.apiserver.schema.expressions.values import Duration, EvaluationError, equal
@@ -38,12 +39,6 @@ def _last_index_of(items: Any, wanted: Any, *start: int) -> int:
     if isinstance(items, str):
         return last_index_of(items, wanted, *start)
     return max((index for index, item in enumerate(items) if equal(item, wanted)), default=-1)
-
-
-def _includes(items: Any, wanted: Any) -> bool:
-    if not isinstance(items, list):
-        return equal(items, wanted)
-    return any(equal(item, wanted) for item in items)
 
 
 def _slice(items: list[Any], start: int, end: int) -> list[Any]:
@@ -92,11 +87,11 @@ METHODS: dict[str, Callable[..., Any]] = {
     "max": _extreme(max, "max"),
     "indexOf": _index_of,
     "lastIndexOf": _last_index_of,
-    "includes": _includes,
     "join": lambda items, separator="": separator.join(items),
     "slice": _slice,
     "flatten": _flatten,
     "distinct": _distinct,
     "reverse": lambda items: items[::-1],
     "sort": sorted,
+    SORT_BY: lambda items, keys: [items[index] for index in sorted(range(len(items)), key=keys.__getitem__)],
 }

@@ -106,6 +106,15 @@ def _in(item: Any, items: Any) -> bool:
     return any(equal(item, other) for other in items)
 
 
+def _inserted(entries: dict[Any, Any], *new: Any) -> dict[Any, Any]:
+    """A map with one more entry, given as key and value or as a map."""
+    added = {new[0]: new[1]} if len(new) == 2 else new[0]
+    for key in added:
+        if key in entries:
+            raise EvaluationError(f"insert failed: key {key} already exists")
+    return {**entries, **added}
+
+
 def _value(of: Optional) -> Any:
     if not of.held:
         raise EvaluationError("optional.none() dereference")
@@ -127,7 +136,7 @@ GLOBALS: dict[str, Callable[..., Any]] = {
     "_==_": equal,
     "_!=_": lambda left, right: not equal(left, right),
     "@in": _in,
-    "cel.@mapInsert": lambda entries, key, value: {**entries, key: value},
+    "cel.@mapInsert": _inserted,
     "_[_]": _index,
     "_[?_]": lambda of, key: _optional_index(of if isinstance(of, Optional) else Optional((of,)), key),
     "optional.unwrap": lambda items: [item.held[0] for item in items if item.held],
