@@ -24,6 +24,7 @@ SEEDS = range(12)
         ("cut_primary_from_regions", ["failovers"]),
         ("cut_one_way", ["cut_one_way"]),
         ("end_primary", ["failovers"]),
+        ("api_times_out", ["switchovers"]),
     ],
 )
 def test_a_fault_between_regions_happens_and_leaves_no_violation(fault: str, seen: list[str]) -> None:

@@ -22,12 +22,14 @@ class OperatorFaults:
             (3, self._kill_operator),
             (4, self.kill_operator_at_a_step),
             (1, self._api_away),
+            (1, self._api_times_out),
         ]
 
     def end(self) -> None:
         """One operator runs, and nothing more happens to it."""
         self._fuse = None
         self._stage.kube.down = False
+        self._stage.kube.times_out = 0.0
         for operator in self._stage.operators[1:]:
             operator.crash()
         self._stage.operators[0].start()
@@ -61,3 +63,20 @@ class OperatorFaults:
         await asyncio.sleep(self._stage.while_seconds())
         self._stage.kube.down = False
         self._stage.trace.fault("the Kubernetes API is back")
+
+    async def _api_times_out(self) -> None:
+        """Every other write to the status is carried out, and answered as if it had not been; and somebody edits the
+        object all the time, so that many of the others come too late.
+        """
+        kube = self._stage.kube
+        self._stage.trace.fault("the Kubernetes API times out")
+        kube.times_out = 0.5
+        asked_for = self._rng.choice(self._stage.regions)
+        if self._rng.random() < 0.5 and "replicatedstore.io/failover-to" not in kube.annotations:
+            self._stage.ask(failover_to=asked_for)
+        for number in range(self._rng.choice([10, 40])):
+            kube.annotate(edited=str(number))
+            await asyncio.sleep(0.2)
+        kube.annotate(edited=None)
+        kube.times_out = 0.0
+        self._stage.trace.fault("the Kubernetes API is well")

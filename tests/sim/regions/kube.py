@@ -34,6 +34,8 @@ class Kube:
         self._version = 1
         self._lives = 0
         self.down = False
+        self.times_out = 0.0
+        """How many of the writes to the status are carried out and answered with 504 all the same."""
         self.watching: list[OperatorHost] = []
         self.events: list[str] = []
         self.on_intent: Callable[[Body, OperatorHost], None] = lambda _intent, _operator: None
