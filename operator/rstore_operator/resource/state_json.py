@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from rstore_operator.resource.state import (
     AUTOMATIC,
@@ -30,6 +30,9 @@ from rstore_operator.resource.state import (
 )
 from rstore_operator.resource.units import format_time, format_time_seconds, parse_time
 
+T = TypeVar("T")
+
+MAX_SECONDS = 1e12
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -253,7 +256,7 @@ def status_from_json(raw: object) -> StoreStatus:
     data = _object(raw)
     summary = _object(data.get("summary"))
     return StoreStatus(
-        phase=Phase(data["phase"]) if data.get("phase") in {phase.value for phase in Phase} else Phase.PENDING,
+        phase=next((phase for phase in Phase if phase.value == data.get("phase")), Phase.PENDING),
         store_id=_text(data, "storeId"),
         primary_region=_text(data, "primaryRegion"),
         preferred_primary=_text(data, "preferredPrimary"),
@@ -295,7 +298,6 @@ def _condition_from_json(data: Mapping[str, Any]) -> Condition:
 
 
 def _region_from_json(data: Mapping[str, Any]) -> RegionStatus:
-    lag = data.get("lagSeconds")
     return RegionStatus(
         name=_text(data, "name"),
         role=_text(data, "role") or "Unknown",
@@ -310,7 +312,7 @@ def _region_from_json(data: Mapping[str, Any]) -> RegionStatus:
         acked_revision=_whole(data, "ackedRevision"),
         lag_revisions=_whole(data, "lagRevisions"),
         lag_bytes=_whole(data, "lagBytes"),
-        lag_seconds=float(lag) if isinstance(lag, int | float) else 0.0,
+        lag_seconds=_seconds(data, "lagSeconds"),
         connected=data.get("connected") is True,
         message=_text(data, "message"),
         quarantine=_quarantine_from_json(_object(data.get("quarantine"))),
@@ -330,17 +332,17 @@ def _intent_from_json(raw: object) -> FailoverIntent:
             raise ValueError(f"mode {data['mode']!r} is not known to this version")
         return FailoverIntent(
             trigger=Trigger(data["trigger"]),
-            from_region=data["from"],
-            to_region=_text(data, "to") if data["mode"] != PLANNED else data["to"],
-            from_epoch=int(data["fromEpoch"]),
-            epoch=int(data["epoch"]),
+            from_region=_required(data, "from", str),
+            to_region=_text(data, "to") if data["mode"] != PLANNED else _required(data, "to", str),
+            from_epoch=_required(data, "fromEpoch", int),
+            epoch=_required(data, "epoch", int),
             step=Step(data["step"]),
             started_at=parse_time(data["startedAt"]),
             steps=_steps_from_json(data),
             stopped_at=parse_time(data["writesStoppedAt"]) if data.get("writesStoppedAt") else None,
             resumed_at=parse_time(data["writesResumedAt"]) if data.get("writesResumedAt") else None,
-            final_revision=data.get("finalRevision"),
-            promoted=data.get("promoted"),
+            final_revision=_optional(data, "finalRevision", int),
+            promoted=_optional(data, "promoted", str),
             aborted=data.get("aborted") is True,
             reason=_text(data, "reason"),
             mode=data["mode"],
@@ -348,12 +350,11 @@ def _intent_from_json(raw: object) -> FailoverIntent:
             revisions_lost=_whole(data, "revisionsLost"),
             cut_off=data.get("cutOff") is True,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"status.failover holds an intent that this version cannot read: {error!r}") from error
 
 
 def _receipt_from_json(data: Mapping[str, Any]) -> Receipt:
-    gap = data.get("writeGapSeconds")
     try:
         steps = _steps_from_json(data)
     except (KeyError, ValueError):
@@ -368,8 +369,8 @@ def _receipt_from_json(data: Mapping[str, Any]) -> Receipt:
         started_at=_time(data, "startedAt"),
         finished_at=_time(data, "finishedAt"),
         steps=steps,
-        final_revision=data.get("finalRevision"),
-        write_gap_seconds=float(gap) if isinstance(gap, int | float) else 0.0,
+        final_revision=_whole(data, "finalRevision") if isinstance(data.get("finalRevision"), int) else None,
+        write_gap_seconds=_seconds(data, "writeGapSeconds"),
         revisions_lost=_whole(data, "revisionsLost"),
         reason=_text(data, "reason"),
     )
@@ -396,6 +397,24 @@ def _texts(data: Mapping[str, Any], name: str) -> list[str]:
 def _text(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _required(data: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    value = data[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _optional(data: Mapping[str, Any], name: str, kind: type[T]) -> T | None:
+    return None if data.get(name) is None else _required(data, name, kind)
+
+
+def _seconds(data: Mapping[str, Any], name: str) -> float:
+    value = data.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_SECONDS:
+        return 0.0
+    return float(value)
 
 
 def _whole(data: Mapping[str, Any], name: str) -> int:

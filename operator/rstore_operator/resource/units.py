@@ -77,7 +77,10 @@ def parse_time(text: object) -> datetime:
     """The time of an RFC 3339 text. Raises ValueError."""
     if not isinstance(text, str):
         raise ValueError(f"{text!r} is not a time")
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is not a time in the supported range") from error
 
 
 def format_lag(seconds: float) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
+import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -30,6 +33,34 @@ def test_what_is_written_is_read_back() -> None:
     assert status.failover is not None
     assert status.failover.step is Step.DEMOTING
     assert status_to_json(status) == STATUS
+
+
+ODD = [None, True, 0, -1, 1 << 70, 10**400, 1.5, float("inf"), float("nan"), "", "²", "9999-12-31T23:59:59Z"]
+ODD += ["0001-01-01T00:00:00+09:00", [], [1], {}, {"a": 1}, ["x"], [[]], [{}]]
+
+
+def _spoil(node: Any, rng: random.Random) -> Any:
+    """The same with something odd at a place drawn at random."""
+    if not isinstance(node, dict | list) or not node or rng.random() < 0.3:
+        return copy.deepcopy(rng.choice(ODD))
+    where = rng.choice(list(node)) if isinstance(node, dict) else rng.randrange(len(node))
+    node[where] = _spoil(node[where], rng)
+    return node
+
+
+@given(seed=st.integers(0, 1 << 32), times=st.integers(1, 3))
+@settings(max_examples=600, deadline=None)
+def test_an_odd_value_anywhere_is_read_as_unknown_or_refused_as_what_is_under_way(seed: int, times: int) -> None:
+    rng, raw = random.Random(seed), copy.deepcopy(STATUS)
+    for _ in range(times):
+        raw = _spoil(raw, rng)
+    try:
+        status = status_from_json(raw)
+    except ValueError as error:
+        assert str(error).startswith("status.failover holds an intent")
+        return
+    json.dumps(status_to_json(status), allow_nan=False)
+    hash(status)
 
 
 def test_an_empty_status_is_a_new_store() -> None:
