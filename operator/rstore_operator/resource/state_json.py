@@ -36,6 +36,10 @@ MAX_SECONDS = 1e12
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class UnreadableIntentError(ValueError):
+    """A change of primary is on record that cannot be understood."""
+
+
 def status_to_json(status: StoreStatus) -> dict[str, Any]:
     """The status as the API server stores it; fields that say nothing are left out."""
     return _without_empty(
@@ -250,8 +254,9 @@ def _without_empty(value: dict[str, Any]) -> dict[str, Any]:
 def status_from_json(raw: object) -> StoreStatus:
     """The status that was stored.
 
-    Raises ValueError when an intent is recorded that cannot be understood: acting as if there were none could promote
-    a second region. Anything else that is missing or odd reads as unknown; it is rebuilt from the regions.
+    Raises UnreadableIntentError when an intent is recorded that cannot be understood: acting as if there were none
+    could promote a second region. Anything else that is missing or odd reads as unknown, and is rebuilt from the
+    regions.
     """
     data = _object(raw)
     summary = _object(data.get("summary"))
@@ -351,7 +356,9 @@ def _intent_from_json(raw: object) -> FailoverIntent:
             cut_off=data.get("cutOff") is True,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"status.failover holds an intent that this version cannot read: {error!r}") from error
+        raise UnreadableIntentError(
+            f"status.failover holds an intent that this version cannot read: {error!r}"
+        ) from error
 
 
 def _receipt_from_json(data: Mapping[str, Any]) -> Receipt:

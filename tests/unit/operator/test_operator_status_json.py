@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import random
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from rstore_operator.resource.commands import FAILOVER_TO
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import Step, StoreStatus
-from rstore_operator.resource.state_json import merge_patch, status_from_json, status_to_json
+from rstore_operator.resource.state_json import UnreadableIntentError, merge_patch, status_from_json, status_to_json
 from unit.operator.world import World
 
 
@@ -54,12 +55,10 @@ def test_an_odd_value_anywhere_is_read_as_unknown_or_refused_as_what_is_under_wa
     rng, raw = random.Random(seed), copy.deepcopy(STATUS)
     for _ in range(times):
         raw = _spoil(raw, rng)
-    try:
+    status = None
+    with contextlib.suppress(UnreadableIntentError):
         status = status_from_json(raw)
-    except ValueError as error:
-        assert str(error).startswith("status.failover holds an intent")
-        return
-    json.dumps(status_to_json(status), allow_nan=False)
+    json.dumps(status_to_json(status or StoreStatus()), allow_nan=False)
     hash(status)
 
 

@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 import yaml
 from rstore_devcluster.apiserver import ApiServer
-from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_operator import watching
 from rstore_operator.__main__ import run
 from rstore_operator.resource.model import API_VERSION, FINALIZER, KIND, ReplicaImage
@@ -49,16 +48,10 @@ class Cluster:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.wait_for(self._running, 20)
 
-    async def define(self) -> None:
+    def define(self) -> None:
         """The definition is there, and served."""
         self.server.store.create(CRDS, CRD)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    self.server.store.peek(STORES, "default", "any")
-                    return
-                except ApiError:
-                    await asyncio.sleep(0.02)
+        self.server.definitions.settle()
 
     def namespace(self, name: str) -> None:
         self.server.store.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -140,20 +133,20 @@ async def test_a_definition_that_comes_late_goes_and_comes_back_is_noticed(clust
     await cluster.run()
     await cluster.until_health(503, "replicatedstores.replicatedstore.io: the API server does not know it")
     assert (await cluster.health("livez"))[0] == 200
-    await cluster.define()
+    cluster.define()
     cluster.make("orders")
     await cluster.until(lambda: cluster.child("orders"))
     await cluster.until_health(200)
     cluster.server.store.delete(CRDS, None, "replicatedstores.replicatedstore.io")
     await cluster.until_health(503, "replicatedstores")
-    await cluster.define()
+    cluster.define()
     cluster.make("shop")
     await cluster.until(lambda: cluster.child("shop"))
     await cluster.until_health(200)
 
 
 async def test_a_namespace_and_its_rights_may_come_late_and_stop_nobody_else(cluster: Cluster) -> None:
-    await cluster.define()
+    cluster.define()
     for name in ("rstore-system", "team-a"):
         cluster.namespace(name)
     cluster.allow("team-a", RULES)
@@ -180,7 +173,7 @@ async def test_a_namespace_and_its_rights_may_come_late_and_stop_nobody_else(clu
 
 
 async def test_a_missing_verb_is_a_condition_of_the_store_and_nothing_is_made(cluster: Cluster) -> None:
-    await cluster.define()
+    cluster.define()
     for name in ("rstore-system", "team-a"):
         cluster.namespace(name)
     some = [*RULES[:1], {"apiGroups": ["apps", "policy"], "resources": ["*"], "verbs": ["*"]}]
@@ -204,7 +197,7 @@ async def test_a_missing_verb_is_a_condition_of_the_store_and_nothing_is_made(cl
 
 
 async def test_what_was_deleted_while_a_watch_was_down_is_made_again(cluster: Cluster) -> None:
-    await cluster.define()
+    cluster.define()
     for name in ("rstore-system", "team-a"):
         cluster.namespace(name)
     cluster.allow("team-a", RULES)
@@ -221,7 +214,7 @@ async def test_what_was_deleted_while_a_watch_was_down_is_made_again(cluster: Cl
 
 async def test_nothing_holds_a_store_back_from_its_end(cluster: Cluster) -> None:
     """Nothing is written into its metadata; what an earlier version wrote is taken off, whatever it says."""
-    await cluster.define()
+    cluster.define()
     cluster.make("old", finalizers=[FINALIZER, "example.com/other"])
     strange = {f"replicatedstore.io/{name}": "{" for name in ("last-handled-configuration", "kopf-managed", "store")}
     cluster.make("orders", annotations=strange)
