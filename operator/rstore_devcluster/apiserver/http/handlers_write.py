@@ -142,7 +142,7 @@ def _delete(call: Call, options: JsonObject, namespace: str, name: str) -> tuple
         grace_period_seconds=options.get("gracePeriodSeconds"),
         propagation_policy=options.get("propagationPolicy") or "",
         preconditions=options.get("preconditions"),
-        dry_run=call.dry_run or bool(options.get("dryRun")),
+        dry_run=bool(options.get("dryRun")),
     )
 
 

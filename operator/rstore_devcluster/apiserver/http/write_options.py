@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rstore_devcluster.apiserver.http.body import JSON_TYPES, decode, json_problem
 from rstore_devcluster.apiserver.http.errors import Cause, bad_request, invalid
+from rstore_devcluster.apiserver.http.list_options import flag, integer
 from rstore_devcluster.apiserver.http.routes import APPLY
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject
 from rstore_devcluster.apiserver.objects.services import Call
@@ -124,15 +125,13 @@ def _in_body(call: Call, data: bytes) -> JsonObject:
 
 def _in_query(call: Call) -> JsonObject:
     options: JsonObject = {}
-    if "gracePeriodSeconds" in call.query:
-        try:
-            options["gracePeriodSeconds"] = int(call.query["gracePeriodSeconds"])
-        except ValueError:
-            raise bad_request("gracePeriodSeconds must be a whole number") from None
+    seconds = integer(call.query, "gracePeriodSeconds")
+    if seconds is not None:
+        options["gracePeriodSeconds"] = seconds
     if call.query.get("propagationPolicy"):
         options["propagationPolicy"] = call.query["propagationPolicy"]
-    if call.query.get("orphanDependents"):
-        options["orphanDependents"] = call.query["orphanDependents"] not in ("false", "0")
+    if "orphanDependents" in call.query:
+        options["orphanDependents"] = flag(call.query, "orphanDependents")
     dry_run = call.request.query.getall("dryRun", [])
     if dry_run:
         options["dryRun"] = list(dry_run)
