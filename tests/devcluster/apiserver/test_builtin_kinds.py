@@ -231,6 +231,9 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("pods", "spec/volumes", [{"name": "V", "emptyDir": {}}], INVALID, "spec.volumes[0].name"),
     ("pods", "spec/dnsPolicy", "Mine", UNSUPPORTED, "spec.dnsPolicy"),
     ("pods", "spec/dnsPolicy", "None", REQUIRED, "spec.dnsConfig"),
+    ("pods", "spec/dnsConfig", {"searches": ["a b"]}, INVALID, "spec.dnsConfig.searches[0]"),
+    ("pods", "spec/dnsConfig", {"options": [{"value": "1"}]}, REQUIRED, "spec.dnsConfig.options[0]"),
+    ("pods", "spec/resourceClaims", [{"name": "a"}], INVALID, "spec.resourceClaims[0]"),
     ("pods", "spec/hostname", "Up", INVALID, "spec.hostname"),
     ("pods", "spec/nodeSelector", {"a b": "c"}, INVALID, "spec.nodeSelector"),
     ("pods", "spec/activeDeadlineSeconds", 0, INVALID, "spec.activeDeadlineSeconds"),
@@ -270,7 +273,7 @@ MISTAKES: list[tuple[str, str, Any, str, str]] = [
     ("services", "spec/externalIPs", ["x"], INVALID, "spec.externalIPs[0]"),
     ("services", "spec/loadBalancerClass", "example.com/x", FORBIDDEN, "spec.loadBalancerClass"),
     ("configmaps", "binaryData", {"..": "dg=="}, INVALID, "binaryData[..]"),
-    ("configmaps", "data/k", "x" * (1024 * 1024 + 1), "FieldValueTooLong", ""),
+    ("configmaps", "data/k", "x" * (1024 * 1024 + 1), "FieldValueTooLong", "[]"),
     ("secrets", "type", "kubernetes.io/ssh-auth", REQUIRED, "data[ssh-privatekey]"),
     ("secrets", "type", "kubernetes.io/dockercfg", REQUIRED, "data[.dockercfg]"),
     ("persistentvolumeclaims", "spec/resources/requests/storage", "-1Gi", INVALID, "spec.resources[storage]"),
@@ -397,6 +400,42 @@ def test_what_is_fixed_cannot_change(store: Store, key: str, path: str, value: A
         store.update(key, changed(made, path, value))
     assert (reason, field) in refusal(refused.value)
     assert store.get(key, made["metadata"].get("namespace"), "a") == made
+
+
+@pytest.mark.parametrize(
+    ("key", "status", "field"),
+    [
+        ("statefulsets.apps", {"replicas": 1, "updatedReplicas": 2}, "status.updatedReplicas"),
+        ("deployments.apps", {"replicas": 1, "readyReplicas": 0, "availableReplicas": 1}, "status.availableReplicas"),
+        ("replicasets.apps", {"replicas": 0, "fullyLabeledReplicas": 1}, "status.fullyLabeledReplicas"),
+        ("poddisruptionbudgets.policy", {"disruptionsAllowed": -1}, "status.disruptionsAllowed"),
+        ("pods", {"podIPs": [{"ip": "here"}]}, "status.podIPs[0]"),
+        ("persistentvolumeclaims", {"capacity": {"storage": "-1"}}, "status.capacity[storage]"),
+    ],
+)
+def test_a_status_that_contradicts_itself_is_refused(
+    store: Store, key: str, status: dict[str, Any], field: str
+) -> None:
+    made = store.create(key, named(key))
+    with pytest.raises(ApiError) as refused:
+        store.update(key, {**made, "status": {**made["status"], **status}}, subresource="status")
+    assert refusal(refused.value) == {(INVALID, field)}
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "value", "text"),
+    [
+        ("deployments.apps", "spec/replicas", 2**31, "cannot unmarshal number 2147483648"),
+        ("leases.coordination.k8s.io", "spec/renewTime", "2024-01-01T00:00:00Z", "parsing time"),
+        ("events", "firstTimestamp", "2024-02-30T00:00:00Z", "parsing time"),
+        ("secrets", "data/k", "dg=", "illegal base64 data at input byte"),
+        ("pods", f"{MAIN}/resources", {"limits": {"cpu": "1.2.3"}}, "quantities must match"),
+    ],
+)
+def test_what_cannot_be_decoded_is_refused_as_such(store: Store, key: str, path: str, value: Any, text: str) -> None:
+    with pytest.raises(ApiError, match=text) as refused:
+        store.create(key, changed(named(key), path, value))
+    assert refused.value.code == 400
 
 
 def test_a_service_gets_a_node_port_of_its_own_and_gives_it_back(store: Store) -> None:

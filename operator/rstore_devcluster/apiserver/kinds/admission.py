@@ -96,7 +96,7 @@ class Admission:
 
 def _mount_token(spec: JsonObject) -> None:
     """Give a pod the volume with its token, and every container a mount of it that has none at that place."""
-    name = next((item["name"] for item in spec.get("volumes") or [] if _is_token(item)), "")
+    name = next((str(item["name"]) for item in spec.get("volumes") or [] if _is_token(item)), "")
     if not name:
         name = generate_name("kube-api-access-")
     mounted = False
@@ -106,7 +106,7 @@ def _mount_token(spec: JsonObject) -> None:
             added = {"name": name, "readOnly": True, "mountPath": _TOKEN_DIRECTORY}
             container["volumeMounts"] = [*mounts, added]
             mounted = True
-    if mounted and all(item["name"] != name for item in spec.get("volumes") or []):
+    if mounted and all(item.get("name") != name for item in spec.get("volumes") or []):
         spec["volumes"] = [*(spec.get("volumes") or []), {"name": name, "projected": _token_sources()}]
 
 

@@ -19,6 +19,7 @@ from rstore_devcluster.apiserver.kinds.rules import (
     labels,
     named,
     needed,
+    needed_named,
     needed_one_of,
     one_of,
     required,
@@ -88,8 +89,8 @@ def _default_container(container: JsonObject) -> None:
             ):
                 probe[field] = probe.get(field) or value
             _default_http(probe)
-    for hook in (container.get("lifecycle") or {}).values():
-        _default_http(hook or {})
+    for name in ("postStart", "preStop"):
+        _default_http((container.get("lifecycle") or {}).get(name) or {})
 
 
 def _pull_policy(image: str) -> str:
@@ -257,6 +258,37 @@ def _dns(value: JsonObject, path: str) -> Iterator[Cause]:
         yield invalid(f"{path}.dnsConfig.nameservers", servers, "must not have more than 3 nameservers")
     for index, server in enumerate(servers):
         yield from always_named(formats.ip_address)(server, f"{path}.dnsConfig.nameservers[{index}]")
+    searches = (config or {}).get("searches") or []
+    if len(searches) > 32:
+        yield invalid(f"{path}.dnsConfig.searches", searches, "must not have more than 32 search paths")
+    for index, search in enumerate(searches):
+        # An underscore is as good as a letter here, and the root may be named.
+        name = search.removesuffix(".").replace("_", "a")
+        if search != "." and formats.dns_subdomain(name):
+            why = formats.dns_subdomain(name)[-1]
+            yield invalid(f"{path}.dnsConfig.searches[{index}]", search.removesuffix("."), why)
+    for index, option in enumerate((config or {}).get("options") or []):
+        if not option.get("name"):
+            yield required(f"{path}.dnsConfig.options[{index}]", "must not be empty")
+
+
+def _resource_claims(value: Json, path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
+    for index, claim in enumerate(value or []):
+        at, name = f"{path}[{index}]", claim.get("name") or ""
+        if name and name in seen:
+            yield duplicate(f"{at}.name", name)
+        else:
+            yield from needed_named(formats.dns_label)(name, f"{at}.name")
+        seen.add(name)
+        given = [field for field in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(field) is not None]
+        if len(given) > 1:
+            why = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            yield invalid(at, claim, why)
+        elif not given:
+            yield invalid(at, claim, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`")
+        for field in given:
+            yield from always_named(formats.dns_subdomain)(claim[field], f"{at}.{field}")
 
 
 def _runtime_class(value: Json, path: str) -> list[Cause]:
@@ -281,6 +313,7 @@ _POD: Table = (
     ("", _dns),
     ("readinessGates[*].conditionType", always_named(formats.qualified_name)),
     ("schedulingGates", _gates),
+    ("resourceClaims", _resource_claims),
     ("topologySpreadConstraints", _spread),
     ("serviceAccountName", named(formats.dns_subdomain)),
     ("nodeName", named(formats.dns_subdomain)),

@@ -148,26 +148,30 @@ def _update_strategy(spec: JsonObject) -> Iterator[Cause]:
         yield invalid("spec.updateStrategy.rollingUpdate", shown, why)
 
 
-def _statefulset_status(obj: JsonObject) -> Iterator[Cause]:
-    status = obj.get("status") or {}
-    counts = {
-        name: status.get(name) or 0
-        for name in ("replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas")
-    }
-    for name, count in counts.items():
+def _status(obj: JsonObject, old: JsonObject | None, *parts: str) -> list[Cause]:
+    """What is wrong with a status: numbers of pods that contradict each other; ``parts`` are no more than all."""
+    return list(_status_causes(obj.get("status") or {}, (old or {}).get("status") or {}, parts))
+
+
+def _status_causes(status: JsonObject, before: JsonObject, parts: tuple[str, ...]) -> Iterator[Cause]:
+    counts = {name: status.get(name) or 0 for name in ("replicas", "readyReplicas", "availableReplicas", *parts)}
+    for name in (*counts, "observedGeneration", "collisionCount"):
+        count = status.get(name) or 0
         if count < 0:
             yield invalid(f"status.{name}", count, formats.NOT_NEGATIVE)
-        elif name != "replicas" and count > counts["replicas"]:
+        elif name in counts and name != "replicas" and count > counts["replicas"]:
             yield invalid(f"status.{name}", count, "cannot be greater than status.replicas")
     if counts["availableReplicas"] > counts["readyReplicas"]:
-        why = "cannot be greater than status.readyReplicas"
+        why = "cannot be greater than readyReplicas"
         yield invalid("status.availableReplicas", counts["availableReplicas"], why)
+    if (status.get("collisionCount") or 0) < (before.get("collisionCount") or 0):
+        yield invalid("status.collisionCount", status.get("collisionCount") or 0, "cannot be decremented")
 
 
 def validate_statefulset(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
     """What is wrong with a StatefulSet, or with how it changed."""
     if subresource == "status":
-        return list(_statefulset_status(obj))
+        return _status(obj, old, "currentReplicas", "updatedReplicas")
     spec = obj["spec"]
     templates = spec.get("volumeClaimTemplates") or []
     claims = {str(lookup(claim, "metadata", "name") or "") for claim in templates}
@@ -215,7 +219,7 @@ def _rolling_update(spec: JsonObject) -> Iterator[Cause]:
 def validate_deployment(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
     """What is wrong with a Deployment; its selector cannot change."""
     if subresource == "status":
-        return []
+        return _status(obj, old, "updatedReplicas")
     spec = obj["spec"]
     causes = [*_common(obj, selector_word="deployment"), *_rolling_update(spec)]
     deadline = spec["progressDeadlineSeconds"]
@@ -229,7 +233,7 @@ def validate_deployment(obj: JsonObject, old: JsonObject | None, subresource: st
 def validate_replicaset(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
     """What is wrong with a ReplicaSet; its selector cannot change."""
     if subresource == "status":
-        return []
+        return _status(obj, old, "fullyLabeledReplicas")
     return [*_common(obj, selector_word="deployment"), *_fixed_selector(obj, old)]
 
 

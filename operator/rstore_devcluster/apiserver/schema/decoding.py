@@ -33,6 +33,15 @@ _ZEROS_DROPPED = frozenset(
 )
 
 
+_INT64 = frozenset(
+    {"terminationGracePeriodSeconds", "activeDeadlineSeconds", "tolerationSeconds", "expirationSeconds", "seconds"}
+    | {"runAsUser", "runAsGroup", "fsGroup", "uid", "gid", "generation", "observedGeneration", "revision"}
+    | {"deletionGracePeriodSeconds", "minimum", "maximum", "multipleOf", "minLength", "maxLength", "minItems"}
+    | {"maxItems", "minProperties", "maxProperties"}
+)
+"""Whole numbers of more than 32 bits."""
+
+
 class DecodingError(ValueError):
     """A value that its type cannot be read from; the text is what the client reads."""
 
@@ -99,6 +108,9 @@ def _decoded(node: Node, value: Json, name: str, keep_scalars: bool) -> Json:
         return value if node.items is None else [_decoded(node.items, item, "", keep_scalars) for item in value]
     if isinstance(value, str):
         return _text(raw, value)
+    short = node.type == "integer" and name and name not in _INT64
+    if short and isinstance(value, int) and not -(2**31) <= value < 2**31:
+        raise DecodingError(f"json: cannot unmarshal number {value} into Go struct field .{name} of type int32")
     return value
 
 
