@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from rstore_devcluster.apiserver.schema.rendering import shown
 from rstore_devcluster.apiserver.schema.string_formats import fits_format
 from rstore_devcluster.apiserver.schema.structural import ABSENT, structure_causes, validate
 
-from .conftest import widget
+from .conftest import WIDGETS, widget
+from .test_protocol import send
 
 KEY = "widgets.example.com"
 
@@ -273,3 +275,31 @@ def test_objects_inside_an_object_that_cannot_be_read(part: dict[str, Any], prob
     error, _ = Schemas().examine(resource, {"spec": {"whole": [given]}}, [])
     assert error.startswith(problem)
     assert bool(error) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "status"),
+    [
+        ("PATCH", {"spec": {"replicas": 4}}, 200),
+        ("PATCH", {"spec": {"replicas": "4"}}, 422),
+        ("PATCH", {"spec": {"replicas": 2**31}}, 422),
+        ("PATCH", {"kind": "Pod"}, 422),
+        ("PUT", {"metadata": {"name": "w"}, "spec": {"replicas": 4}}, 200),
+        ("PUT", {"metadata": {"name": "w"}, "spec": {"replicas": 1.5}}, 400),
+        ("PUT", {"metadata": {"name": "w"}, "spec": {"replicas": -1}}, 422),
+        ("PUT", {"metadata": {"name": "other"}, "spec": {"replicas": 1}}, 400),
+    ],
+)
+async def test_what_a_scale_takes(server: ApiServer, method: str, body: dict[str, Any], status: int) -> None:
+    crd = copy.deepcopy(WIDGETS)
+    paths = {"specReplicasPath": ".spec.size", "statusReplicasPath": ".status.size"}
+    crd["spec"]["versions"][0]["subresources"]["scale"] = paths
+    server.store.create("customresourcedefinitions.apiextensions.k8s.io", crd)
+    server.definitions.settle()
+    server.store.create(KEY, widget("w"))
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    path = "/apis/example.com/v1/namespaces/default/widgets/w/scale"
+    code, _, answer = await send(server, method, path, body=body, Content_Type=kind)
+    assert code == status, answer
+    size = server.store.get(KEY, "default", "w")["spec"]["size"]
+    assert size == (4 if status == 200 else 3)

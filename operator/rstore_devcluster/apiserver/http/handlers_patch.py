@@ -107,7 +107,7 @@ def _check_patched(call: Call, patched: JsonObject, duplicates: list[str], odd: 
     if problems and mode == "Strict":
         error = error or f"strict decoding error: {', '.join(problems)}"
     if error:
-        raise _unreadable(resource, patched, error)
+        raise unreadable(resource, patched, error)
     warnings = [] if mode == "Ignore" else problems
     if not typed:
         refused = _wrong_type(call, str(kind), str(api_version))
@@ -134,7 +134,7 @@ _METADATA_ORDER = (
 )
 
 
-def _unreadable(resource: Resource, patched: JsonObject, why: str) -> ApiError:
+def unreadable(resource: Resource, patched: JsonObject, why: str) -> ApiError:
     """A 422 that shows the patched object, with the metadata of a built-in one in the order that objects have it."""
     text = json_text(patched)
     metadata = patched.get("metadata")

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid, method_not_allowed
-from rstore_devcluster.apiserver.http.handlers_patch import decoded_patch, patched_by
+from rstore_devcluster.apiserver.http.handlers_patch import decoded_patch, patched_by, unreadable
 from rstore_devcluster.apiserver.http.handlers_write import check_uid, ensure_identity
 from rstore_devcluster.apiserver.http.responses import value_response
 from rstore_devcluster.apiserver.http.write_options import media_type
@@ -56,23 +56,31 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
 
 
 def _check(call: Call, wanted: JsonObject) -> None:
-    """Raise a 400 unless it is a Scale, and a 422 for fewer than no replicas of a built-in kind."""
+    """Raise a 400, after a patch a 422, unless it is a Scale; a 422 for fewer than no replicas of a built-in kind."""
     kind, api_version = wanted.get("kind") or "Scale", wanted.get("apiVersion") or _API_VERSION
-    if (kind, api_version) != ("Scale", _API_VERSION):
-        why = f'no kind "{kind}" is registered for version "{api_version}" in scheme "scales"'
-        raise bad_request(f'{kind} in version "{api_version}" cannot be handled as a Scale: {why}')
-    wrong = structure_causes(call.services.schemas.model("V1Scale"), without_nulls(wanted))
-    if wrong:
-        raise bad_request(f'Scale in version "v1" cannot be handled as a Scale: json: {wrong[0].message}')
+    problem = _decoding_problem(call, str(kind), str(api_version), wanted)
+    if problem and call.info.verb == "patch":
+        raise unreadable(call.resource, wanted, problem)
+    if problem:
+        version = str(api_version).rpartition("/")[2]
+        raise bad_request(f'{kind} in version "{version}" cannot be handled as a Scale: {problem}')
     replicas = lookup(wanted, "spec", "replicas") or 0
-    if not -(2**31) <= replicas < 2**31:
-        raise bad_request(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            f"number {replicas} into Go struct field ScaleSpec.spec.replicas of type int32"
-        )
     if replicas < 0 and not call.resource.custom:
         message = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid("autoscaling", "Scale", call.info.name, [Cause("spec.replicas", message)])
+
+
+def _decoding_problem(call: Call, kind: str, api_version: str, wanted: JsonObject) -> str:
+    """Why it cannot be read as a Scale, "" where it can be."""
+    if (kind, api_version) != ("Scale", _API_VERSION):
+        return f'no kind "{kind}" is registered for version "{api_version}" in scheme "scales"'
+    wrong = structure_causes(call.services.schemas.model("V1Scale"), without_nulls(wanted))
+    if wrong:
+        return f"json: {wrong[0].message}"
+    replicas = lookup(wanted, "spec", "replicas") or 0
+    if not -(2**31) <= replicas < 2**31:
+        return f"json: cannot unmarshal number {replicas} into Go struct field ScaleSpec.spec.replicas of type int32"
+    return ""
 
 
 def _scale_of(call: Call, obj: JsonObject, *, unset: int | None = None) -> JsonObject:
