@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import lark
-from celpy.evaluation import celbytes, celstr
 
+from rstore_devcluster.apiserver.schema.expressions.literals import bytes_of, text_of
 from rstore_devcluster.apiserver.schema.expressions.parser import ExpressionSyntaxError, parse_tree
 
 ACCUMULATOR = "@result"
@@ -182,8 +182,8 @@ def _literal(tree: lark.Tree[Any], at: Position) -> Expr:
     if token.type == "NULL_LIT":
         return Literal(*at, None)
     if token.type == "BYTES_LIT":
-        return Literal(*at, bytes(celbytes(token)))
-    return Literal(*at, str(celstr(token)))
+        return Literal(*at, bytes_of(text))
+    return Literal(*at, text_of(text))
 
 
 def _integer(text: str, at: Position) -> Expr:

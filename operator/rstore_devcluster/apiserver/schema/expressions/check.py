@@ -52,6 +52,7 @@ class _Checker:
     def __init__(self) -> None:
         self.checked = Checked()
         self.unifier = Unifier()
+        self._mixed: set[ast.Expr] = set()
 
     def of(self, part: ast.Expr, scope: dict[str, Type]) -> Type:
         found = self._of(part, scope)
@@ -68,7 +69,7 @@ class _Checker:
         if isinstance(part, ast.Call):
             return self._call(part, scope)
         if isinstance(part, ast.ListLiteral):
-            return types.list_of(self._joined(list(part.items), scope))
+            return types.list_of(self._joined(list(part.items), scope, mixed=part in self._mixed))
         if isinstance(part, ast.MapLiteral):
             keys = self._joined([key for key, _ in part.entries], scope)
             return types.map_of(keys, self._joined([value for _, value in part.entries], scope))
@@ -109,6 +110,8 @@ class _Checker:
         return types.DYN
 
     def _call(self, part: ast.Call, scope: dict[str, Type]) -> Type:
+        if part.function == "format" and part.args and isinstance(part.args[0], ast.ListLiteral):
+            self._mixed.add(part.args[0])
         given = [self.of(argument, scope) for argument in part.args]
         name, method = part.function, part.target is not None
         if part.target is not None:
@@ -144,14 +147,17 @@ class _Checker:
         self.checked.overloads[part] = tuple(fitting)
         return result
 
-    def _joined(self, parts: list[ast.Expr], scope: dict[str, Type]) -> Type:
-        """The one type that all items of a literal have."""
+    def _joined(self, parts: list[ast.Expr], scope: dict[str, Type], *, mixed: bool = False) -> Type:
+        """The one type that all items of a literal have; ``mixed``: they need not have one."""
         joined: Type | None = None
         for part in parts:
             found = self.of(part, scope)
             if joined is None:
                 joined = found
             elif not self.unifier.assign((found,), (joined,)):
+                if mixed:
+                    joined = types.DYN
+                    continue
                 raise ExpressionTypeError(part, f"expected type '{joined}' but found '{found}'")
             elif found.kind is Kind.DYN:
                 joined = types.DYN

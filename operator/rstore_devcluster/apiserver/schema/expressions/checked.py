@@ -48,7 +48,7 @@ def compile_expression(source: str, declared: Declared, *, optional_old: bool) -
 
 
 # Calls whose argument must be right when it is written out: how it is tried, given the argument.
-_TRIED: dict[str, Callable[[str], Any]] = {
+_TRIED: dict[str, Callable[[Any], Any]] = {
     "duration": GLOBALS["duration"],
     "timestamp": GLOBALS["timestamp"],
     **{name: functools.partial(METHODS[name], "") for name in ("matches", "find", "findAll")},
@@ -61,7 +61,8 @@ def _check_literals(source: str, checked: Checked) -> None:
         if not isinstance(part, ast.Call) or part.function not in _TRIED or not part.args:
             continue
         literal = part.args[1] if part.function == "matches" and part.target is None else part.args[0]
-        if not isinstance(literal, ast.Literal) or not isinstance(literal.value, str):
+        written = isinstance(literal, ast.Literal) and isinstance(literal.value, (str, int))
+        if not isinstance(literal, ast.Literal) or not written:
             continue
         try:
             _TRIED[part.function](literal.value)

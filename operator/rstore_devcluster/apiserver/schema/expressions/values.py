@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
@@ -35,9 +35,10 @@ class Duration:
 
 @dataclass(frozen=True, order=True)
 class Timestamp:
-    """A moment, in nanoseconds since 1970 in UTC."""
+    """A moment, in nanoseconds since 1970 in UTC; as a text it has the time zone that it was given with."""
 
     nanos: int
+    offset_seconds: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from rstore_devcluster.apiserver.schema.expressions.values import (
 )
 
 _SECOND = 10**9
+_SECONDS = range(-62135596800, 253402300800)
+"""Seconds of moments of the years 1 to 9999."""
 _BOOLS = {"1": True, "t": True, "T": True, "true": True, "TRUE": True, "True": True} | {
     "0": False,
     "f": False,
@@ -129,6 +131,8 @@ def _duration(value: Any) -> Duration:
 
 def _timestamp(value: Any) -> Timestamp:
     if isinstance(value, int):
+        if value not in _SECONDS:
+            raise EvaluationError("range error converting int to google.protobuf.Timestamp")
         return Timestamp(int(value) * _SECOND)
     if isinstance(value, Timestamp):
         return value

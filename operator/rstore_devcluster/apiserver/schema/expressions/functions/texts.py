@@ -24,6 +24,7 @@ _QUOTED = {
     "\t": "\\t",
     "\v": "\\v",
 }
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CLAUSE = re.compile(r"%(?:%|(?:\.(?P<precision>\d+))?(?P<verb>[a-zA-Z]))")
 
 
@@ -118,8 +119,11 @@ def _formatted(verb: str, precision: str | None, value: Any) -> str:
         return _shown(value)
     if verb == "d" and is_number(value):
         return str(value) if isinstance(value, int) else number_text(value)
-    if verb in ("f", "e") and is_number(value):
-        return f"{value:.{precision or 6}{verb}}"
+    if verb == "f" and is_number(value):
+        return f"{value:.{precision or 6}f}"
+    if verb == "e" and is_number(value):
+        mantissa, exponent = f"{value:.{precision or 6}e}".split("e")
+        return f"{mantissa}×10{exponent.removeprefix('+').translate(_RAISED)}"
     if verb in ("x", "X") and isinstance(value, (str, bytes)):
         data = (value.encode() if isinstance(value, str) else value).hex()
         return data.upper() if verb == "X" else data

@@ -46,14 +46,17 @@ def parse_timestamp(text: str) -> Timestamp:
         raise ValueError(text)
     whole = datetime.fromisoformat(found[1] + found[3].replace("Z", "+00:00"))
     fraction = int((found[2] or ".0")[1:10].ljust(9, "0"))
-    return Timestamp(round((whole - _EPOCH) / timedelta(seconds=1)) * _SECOND + fraction)
+    offset = whole.utcoffset() or timedelta()
+    return Timestamp(round((whole - _EPOCH) / timedelta(seconds=1)) * _SECOND + fraction, round(offset.total_seconds()))
 
 
 def timestamp_text(value: Timestamp) -> str:
-    """A moment as RFC 3339 has it, in UTC."""
-    whole = _EPOCH + timedelta(seconds=value.nanos // _SECOND)
+    """A moment as RFC 3339 has it, in its time zone."""
+    whole = _EPOCH + timedelta(seconds=value.nanos // _SECOND + value.offset_seconds)
     fraction = f"{value.nanos % _SECOND:09}".rstrip("0")
-    return f"{whole:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}Z"
+    sign, minutes = "-" if value.offset_seconds < 0 else "+", abs(value.offset_seconds) // 60
+    zone = f"{sign}{minutes // 60:02}:{minutes % 60:02}" if minutes else "Z"
+    return f"{whole:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}{zone}"
 
 
 def _zone(name: str) -> tzinfo:
