@@ -16,6 +16,8 @@ from rstore_operator.resource.model import RegionSpec, StoreRef
 from rstore_operator.specs import names
 
 NAME_SHARED, NAME_TAKEN, FOREIGN_VOLUME = "NameShared", "NameTaken", "ForeignVolume"
+_LISTED = 5
+"""Objects that are named at most."""
 NAMING_PROBLEMS = frozenset({NAME_SHARED, NAME_TAKEN, FOREIGN_VOLUME})
 
 
@@ -90,23 +92,28 @@ def _problems(
 ) -> list[tuple[str, str]]:
     found = []
     if shared:
-        listed = ", ".join(f"{kind}/{name}" for kind, name in sorted(shared))
+        listed = _listed([f"{kind}/{name}" for kind, name in sorted(shared)])
         text = f"two objects of this store would have the same name, so neither is made: {listed}; rename the region"
         found.append((NAME_SHARED, text))
     if taken:
-        listed = ", ".join(f"{kind}/{name} {observed.foreign[kind, name]}" for kind, name in sorted(taken))
+        listed = _listed([f"{kind}/{name} {observed.foreign[kind, name]}" for kind, name in sorted(taken)])
         what = "the store" if any(not _names_region(ref, key) for key in taken) else "the region"
         end = ", nothing of the store is made before" if is_new else ""
         text = f"names that this store needs are taken: {listed}; choose another name for {what}, or remove these{end}"
         found.append((NAME_TAKEN, text))
     if foreign_claims:
-        listed = ", ".join(f"{name} {observed.foreign[kind, name]}" for kind, name in sorted(foreign_claims))
+        listed = _listed([f"{name} {observed.foreign[kind, name]}" for kind, name in sorted(foreign_claims)])
         text = (
-            f"volumes that this store {ref.name} would get are not its own: {listed}; they are left as they are, and "
+            f"volumes that this store would get are not its own: {listed}; they are left as they are, and "
             "the region has to wait: choose another name for it, or remove the claims if the data is not needed"
         )
         found.append((FOREIGN_VOLUME, text))
     return found
+
+
+def _listed(items: list[str]) -> str:
+    more = len(items) - _LISTED
+    return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _names_region(ref: StoreRef, key: ChildKey) -> bool:

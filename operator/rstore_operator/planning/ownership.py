@@ -72,7 +72,7 @@ def claim_holder(ref: StoreRef, region: str, body: Body) -> str:
     store, of_region = labels.get(STORE_LABEL), labels.get(REGION_LABEL)
     if not store or (store, of_region) == (ref.name, region):
         return ""
-    return f"holds data of region {of_region} of store {store}"
+    return f"holds data of region {of_region} of store {store}, not of region {region} of store {ref.name}"
 
 
 def wanted_names(store: str, regions: tuple[str, ...]) -> tuple[tuple[ChildKey, str], ...]:

@@ -83,6 +83,18 @@ async def test_the_name_of_a_region_that_is_taken_stops_a_new_store_too(api: Fak
     assert "choose another name for the region" in _condition(api, "Degraded")["message"]
 
 
+async def test_the_advice_is_readable_however_many_names_are_taken(api: FakeApi, loop: Reconciler) -> None:
+    for region in ("us-east", "eu-west", "ap-south"):
+        for kind in ("ConfigMap", "Service", "StatefulSet", "PodDisruptionBudget"):
+            name = f"orders-{region}"
+            api.objects[kind, name] = theirs(kind, name, labels={STORE: "orders", REGION: region})
+    for _ in range(4):
+        await loop.step()
+    message = _condition(api, "Degraded")["message"]
+    assert "and 7 more" in message
+    assert "choose another name for the region" in message
+
+
 async def test_a_store_goes_on_when_the_name_is_free_again(api: FakeApi, loop: Reconciler) -> None:
     api.objects["Service", "orders"] = theirs("Service", "orders")
     for _ in range(4):
@@ -120,7 +132,8 @@ async def test_a_volume_of_another_store_is_not_used(api: FakeApi, loop: Reconci
     assert api.objects == {}, "a new store is made whole or not at all"
     degraded = _condition(api, "Degraded")
     assert degraded["reason"] == "ForeignVolume"
-    assert "data-orders-eu-west-0 holds data of region west of store orders-eu" in degraded["message"]
+    said = "data-orders-eu-west-0 holds data of region west of store orders-eu, not of region eu-west of store orders"
+    assert said in degraded["message"]
     del api.claim_objects["data-orders-eu-west-0"]
     for _ in range(200):
         await loop.step()
