@@ -119,6 +119,10 @@ class BreakableScene(Scene):
         """Every process of a region stops where it is for as long as the block lasts."""
         return hanging(self._data_dir, f"{self.store.name}-{region}-")
 
+    def hanging_pod(self, name: str) -> AbstractContextManager[list[int]]:
+        """The processes of pods whose names begin like that stop where they are for as long as the block lasts."""
+        return hanging(self._data_dir, name)
+
 
 def gap_since(load: Load, began: float) -> float:
     """The longest time without an acknowledged write since a moment, in seconds."""
