@@ -119,8 +119,8 @@ def _pair_problem(pair: KeyPair) -> str:
     try:
         certificate = x509.load_pem_x509_certificate(pair.certificate)
         key = serialization.load_pem_private_key(pair.key, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        return f"it cannot be read: {error}"
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "it cannot be read: certificate and key must be PEM"
     return "" if key.public_key() == certificate.public_key() else "its key does not belong to its certificate"
 
 
