@@ -150,19 +150,11 @@ def unreadable(resource: Resource, patched: JsonObject, why: str) -> ApiError:
 
 def _apply(call: Call, data: bytes) -> web.Response:
     resource, store = call.resource, call.store
-    wanted, repeated = _decoded_configuration(data)
-    if (wanted.get("kind"), wanted.get("apiVersion")) != (resource.kind, resource.api_version):
-        raise bad_request(f"invalid object type: {group_version_kind(wanted)}")
+    wanted, repeated = decoded_configuration(data)
+    check_configuration(wanted, resource.kind, resource.api_version)
     live = store.find(resource.key, call.namespace, call.info.name)
     if live is None and call.info.subresource:
         store.get(resource.key, call.namespace, call.info.name)
-    if not isinstance(wanted.get("metadata") or {}, dict):
-        check_typed(call.services.schemas.node(resource), wanted)
-    wanted.setdefault("metadata", {})
-    if wanted["metadata"] is None:
-        wanted["metadata"] = {}
-    if wanted["metadata"].get("managedFields") is not None:
-        raise bad_request("metadata.managedFields must be nil")
     check_typed(call.services.schemas.node(resource), wanted)
     merged = server_side_apply(
         call.services.schemas.node(resource),
@@ -171,7 +163,7 @@ def _apply(call: Call, data: bytes) -> web.Response:
         Writer.through(resource, call.info.subresource, call.manager, format_time(store.now())),
         force=flag(call.query, "force"),
     )
-    _check_repeated(call, repeated)
+    check_repeated(call, repeated)
     if live is None:
         return _create_by_apply(call, merged)
     ensure_identity(call, merged)
@@ -191,7 +183,21 @@ def _apply(call: Call, data: bytes) -> web.Response:
     return object_response(call, made)
 
 
-def _decoded_configuration(data: bytes) -> tuple[JsonObject, list[str]]:
+def check_configuration(wanted: JsonObject, kind: str, api_version: str) -> None:
+    """Raise a 400 unless what is to be applied says that it is of a type; its metadata is put in place if it has none.
+
+    It may say nothing about managers.
+    """
+    if (wanted.get("kind"), wanted.get("apiVersion")) != (kind, api_version):
+        raise bad_request(f"invalid object type: {group_version_kind(wanted)}")
+    if wanted.get("metadata") is None:
+        wanted["metadata"] = {}
+    if isinstance(wanted["metadata"], dict) and wanted["metadata"].get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+
+
+def decoded_configuration(data: bytes) -> tuple[JsonObject, list[str]]:
+    """What is to be applied, and where keys stand in it twice; raises 400."""
     body = decode_yaml(data, "error decoding YAML: ")
     if body.value is None:
         return {}, []
@@ -203,7 +209,8 @@ def _decoded_configuration(data: bytes) -> tuple[JsonObject, list[str]]:
     return body.value, body.repeated
 
 
-def _check_repeated(call: Call, repeated: list[str]) -> None:
+def check_repeated(call: Call, repeated: list[str]) -> None:
+    """Refuse keys that stand in a configuration twice with a 400, or warn of them, by ``fieldValidation``."""
     mode = call.query.get("fieldValidation", "")
     if repeated and mode == "Strict":
         listed = "\n  ".join(repeated)

@@ -6,13 +6,26 @@ from aiohttp import web
 
 from rstore_devcluster.apiserver.http.body import decode
 from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid, method_not_allowed
-from rstore_devcluster.apiserver.http.handlers_patch import decoded_patch, patched_by, unreadable
+from rstore_devcluster.apiserver.http.handlers_patch import (
+    check_configuration,
+    check_repeated,
+    decoded_configuration,
+    decoded_patch,
+    patched_by,
+    unreadable,
+)
 from rstore_devcluster.apiserver.http.handlers_write import check_uid, ensure_identity
+from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.responses import value_response
+from rstore_devcluster.apiserver.http.routes import APPLY
 from rstore_devcluster.apiserver.http.write_options import media_type
-from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, lookup, metadata_of, without_nulls
+from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time, lookup, metadata_of, without_nulls
 from rstore_devcluster.apiserver.kinds.custom import value_at
 from rstore_devcluster.apiserver.objects.services import Call
+from rstore_devcluster.apiserver.patch.apply import server_side_apply
+from rstore_devcluster.apiserver.patch.managed import Writer, read_entries, write_entries
+from rstore_devcluster.apiserver.patch.scaled import entries_of_object, entries_of_scale, replicas_field
+from rstore_devcluster.apiserver.patch.typed import check_typed
 from rstore_devcluster.apiserver.schema.structural import structure_causes
 
 _API_VERSION = "autoscaling/v1"
@@ -27,6 +40,8 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
     match call.info.verb:
         case "update":
             wanted = decode(data, call.request.headers.get("Content-Type", ""), "Scale").as_object("Scale")
+        case "patch" if media_type(call) == APPLY:
+            wanted = _applied(call, obj, shown, data)
         case "patch":
             wanted = patched_by(media_type(call), shown, decoded_patch(data)[0], call.services.schemas.model("V1Scale"))
         case _:
@@ -50,9 +65,28 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
         dry_run=call.dry_run,
         manager=call.manager,
         through=call.resource,
+        tracked=call.info.verb == "patch" and media_type(call) == APPLY,
         warnings=call.warnings,
     )
     return value_response(call, _scale_of(call, made))
+
+
+def _applied(call: Call, obj: JsonObject, shown: JsonObject, data: bytes) -> JsonObject:
+    """The Scale after server-side apply; who manages the replicas is changed in the object. Raises 400, 409 or 500."""
+    configuration, repeated = decoded_configuration(data)
+    check_configuration(configuration, "Scale", _API_VERSION)
+    node = call.services.schemas.model("V1Scale")
+    check_typed(node, configuration)
+    replicas = replicas_field(call.resource.scale_paths[0])
+    entries = read_entries(obj["metadata"].get("managedFields"))
+    live = {**shown, "metadata": dict(shown["metadata"])}
+    write_entries(live, entries_of_scale(entries, replicas))
+    writer = Writer.through(call.resource, "scale", call.manager, format_time(call.store.now()))
+    merged = server_side_apply(node, live, configuration, writer, force=flag(call.query, "force"))
+    check_repeated(call, repeated)
+    after = read_entries(merged["metadata"].pop("managedFields", None))
+    write_entries(obj, entries_of_object(entries, after, replicas))
+    return merged
 
 
 def _check(call: Call, wanted: JsonObject) -> None:
