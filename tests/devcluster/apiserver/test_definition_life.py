@@ -148,6 +148,26 @@ async def test_nothing_is_made_of_a_kind_that_is_going(server: ApiServer) -> Non
     assert server.store.find(CRDS, None, key) is None
 
 
+async def test_objects_left_of_a_kind_that_was_never_served_again_go_with_it(server: ApiServer) -> None:
+    """The finalizer was taken off by hand, and another definition got the name meanwhile."""
+    key = "cups.example.org"
+    server.store.create(CRDS, definition("cups", "Cup"))
+    server.definitions.settle()
+    made = {"apiVersion": "example.org/v1", "kind": "Cup", "metadata": {"name": "c", "finalizers": ["a/b"]}}
+    server.store.create(key, made)
+    server.store.delete(CRDS, None, key)
+    server.store.patch(CRDS, None, key, {"metadata": {"finalizers": None}})
+    server.store.create(CRDS, definition("mugs", "Cup"))
+    server.definitions.settle()
+    server.store.create(CRDS, definition("cups", "Cup"))
+    server.definitions.settle()
+    server.store.delete(CRDS, None, key)
+    server.definitions.settle()
+    server.store.patch(key, None, "c", {"metadata": {"finalizers": None}})
+    server.definitions.settle()
+    assert server.store.find(CRDS, None, key) is None
+
+
 async def test_a_definition_that_others_hold_stays_without_objects(server: ApiServer) -> None:
     held = definition("cups", "Cup")
     held["metadata"]["finalizers"] = ["example.org/hold"]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import structlog
+
+from rstore_devcluster.apiserver.http.errors import ApiError
 from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.schema.crd import resources_of, stored_resource
@@ -23,6 +26,7 @@ from rstore_devcluster.apiserver.storage.store import Store
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 MANAGER = "kube-apiserver"
+_log = structlog.get_logger(__name__)
 
 
 class Definitions:
@@ -50,11 +54,15 @@ class Definitions:
             self._enqueue(stored.name)
 
     def settle(self) -> None:
-        """Take all steps that are due."""
+        """Take all steps that are due; one that fails does not hold up those of other definitions."""
         while self._pending:
             name = next(iter(self._pending))
             del self._pending[name]
-            self._step(name)
+            try:
+                self._step(name)
+            except ApiError as error:
+                # The next change of the definition, or of one of its objects, takes it up again.
+                _log.warning("definitions.step_failed", definition=name, error=error.message)
 
     def _enqueue(self, name: str) -> None:
         if not self._pending:
@@ -88,6 +96,8 @@ class Definitions:
         if stored.obj["metadata"].get("deletionTimestamp"):
             if CLEANUP_FINALIZER in (stored.obj["metadata"].get("finalizers") or []):
                 self._write_status(stored.obj, deleting_status(stored.obj, now))
+                if not self._registry.keeps(name):
+                    self._registry.keep(stored_resource(stored.obj))
                 self._clean_up(name)
         else:
             self._write_status(stored.obj, next_status(stored.obj, self._others(stored.obj), now))

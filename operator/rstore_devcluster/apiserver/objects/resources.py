@@ -303,6 +303,10 @@ class Registry:
             self._by_key.setdefault(resource.key, resource)
         self.version += 1
 
+    def keeps(self, key: str) -> bool:
+        """Whether the store keeps objects of the resource called ``plural.group``."""
+        return key in self._by_key
+
     def remove(self, group: str, plural: str) -> None:
         """Stop serving a custom resource in every version."""
         for key in [key for key in self._served if key[0] == group and key[2] == plural]:

@@ -61,7 +61,7 @@ def _resource(crd: JsonObject, version: JsonObject) -> Resource:
         group=spec["group"],
         version=version["name"],
         plural=names["plural"],
-        kind=names["kind"],
+        kind=names["kind"] or spec["names"]["kind"],
         namespaced=spec["scope"] == "Namespaced",
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
