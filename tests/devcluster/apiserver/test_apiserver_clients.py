@@ -330,6 +330,38 @@ async def test_minted_token_is_the_service_account(server: ApiServer) -> None:
     assert body["status"]["user"]["username"] == "system:serviceaccount:default:robot"
 
 
+async def test_a_token_ends_with_its_account_and_is_for_its_audiences(server: ApiServer) -> None:
+    admin = server.tokens.admin_token
+    accounts, account = "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "robot"}}
+    mine = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+    async def token(**spec: Any) -> tuple[int, Any]:
+        return await request(server, "POST", f"{accounts}/robot/token", admin, json={"spec": spec})
+
+    async def accepted(value: str) -> int:
+        return (await request(server, "POST", mine, value, json={}))[0]
+
+    await request(server, "POST", accounts, admin, json=account)
+    _, own = await token()
+    _, other = await token(audiences=["vault"])
+    assert (await token(boundObjectRef={"kind": "Pod", "apiVersion": "v1", "name": "gone"}))[0] == 404
+    assert (await token(boundObjectRef={"kind": "Service", "apiVersion": "v1", "name": "x"}))[0] == 400
+    assert (await token(expirationSeconds=2**33))[0] == 422
+    assert other["spec"]["audiences"] == ["vault"]
+    own_token, other_token = own["status"]["token"], other["status"]["token"]
+    assert (await accepted(own_token), await accepted(other_token)) == (201, 401)
+
+    reviews, review = "/apis/authentication.k8s.io/v1/tokenreviews", {"token": other_token, "audiences": ["vault"]}
+    _, answer = await request(server, "POST", reviews, admin, json={"spec": review})
+    assert answer["status"]["authenticated"]
+    assert answer["status"]["audiences"] == ["vault"]
+
+    await request(server, "DELETE", f"{accounts}/robot", admin)
+    assert await accepted(own_token) == 401
+    await request(server, "POST", accounts, admin, json=account)
+    assert await accepted(own_token) == 401
+
+
 def test_kubeconfig_for_an_unknown_user_is_refused() -> None:
     with pytest.raises(ApiError, match="no credentials"):
         ApiServer().kubeconfig_content(user="nobody")

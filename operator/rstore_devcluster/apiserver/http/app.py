@@ -79,7 +79,7 @@ class App:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             return ANONYMOUS
-        user = self._services.tokens.authenticate(token.strip())
+        user = self._services.authenticate(token.strip())
         if user is None:
             raise unauthorized()
         return impersonated(user, request.headers, self._services.authorizer)

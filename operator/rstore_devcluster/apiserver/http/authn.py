@@ -8,7 +8,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +67,14 @@ class Tokens:
         *,
         uid: str = "",
         lifetime_seconds: int = 365 * 86400,
-        audience: str = "",
+        audiences: Sequence[str] = (ISSUER,),
     ) -> str:
         """A token for a service account, valid for ``lifetime_seconds``."""
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
             "sub": f"system:serviceaccount:{namespace}:{service_account}",
-            "aud": [audience or ISSUER],
+            "aud": list(audiences),
             "iat": now,
             "nbf": now,
             "exp": now + lifetime_seconds,
@@ -85,15 +85,15 @@ class Tokens:
         signed = f"{header}.{_encode(json.dumps(claims).encode())}"
         return f"{signed}.{self._signature(signed)}"
 
-    def authenticate(self, token: str) -> User | None:
-        """The user of a token, None when it is unknown, forged or expired."""
+    def authenticate(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
+        """The user of a token, None when it is unknown, forged, expired, or for none of the audiences."""
         if hmac.compare_digest(token.encode(), self.admin_token.encode()):
             return User("kubernetes-admin", (MASTERS, AUTHENTICATED))
         signed, dot, signature = token.rpartition(".")
         if not dot or not hmac.compare_digest(signature.encode(), self._signature(signed).encode()):
             return None
         claims: Json = json.loads(_decode(signed.split(".")[1]))
-        if claims["exp"] < self._clock():
+        if claims["exp"] < self._clock() or not {*claims["aud"]} & {*audiences}:
             return None
         bound = claims["kubernetes.io"]
         account = bound["serviceaccount"]

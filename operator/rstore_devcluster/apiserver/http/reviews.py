@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rstore_devcluster.apiserver.http.authn import User
+from rstore_devcluster.apiserver.http.authn import ISSUER, User
 from rstore_devcluster.apiserver.http.errors import ApiError, Cause, bad_request, invalid
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.jsonobj import JsonObject, format_time, lookup
@@ -94,10 +94,11 @@ def _token(services: Services, user: User, body: JsonObject) -> JsonObject:
     token = lookup(body, "spec", "token", default="")
     if not token:
         raise bad_request("token is required for TokenReview in authentication")
-    found = services.tokens.authenticate(token)
+    audiences = lookup(body, "spec", "audiences") or [ISSUER]
+    found = services.authenticate(token, audiences)
     if found is None:
         return {"user": {}, "error": "invalid bearer token"}
-    return {"authenticated": True, "user": _user_info(found), "audiences": lookup(body, "spec", "audiences") or []}
+    return {"authenticated": True, "user": _user_info(found), "audiences": audiences}
 
 
 def _self(services: Services, user: User, body: JsonObject) -> JsonObject:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from rstore_devcluster.apiserver.http.authn import Tokens, User
+from rstore_devcluster.apiserver.http.authn import ISSUER, Tokens, User
 from rstore_devcluster.apiserver.http.options import ApiServerOptions
 from rstore_devcluster.apiserver.http.rbac import Authorizer
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
@@ -38,6 +38,15 @@ class Services:
     authorizer: Authorizer
     writes: Counter[WriteKey] = field(default_factory=Counter)
     stopping: bool = False
+
+    def authenticate(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
+        """The user of a token; None also where its service account is gone or was made anew."""
+        user = self.tokens.authenticate(token, audiences)
+        if user is None or not user.uid:
+            return user
+        _, _, namespace, name = user.name.split(":")
+        account = self.store.peek("serviceaccounts", namespace, name)
+        return user if account is not None and account.obj["metadata"]["uid"] == user.uid else None
 
 
 @dataclass(frozen=True)

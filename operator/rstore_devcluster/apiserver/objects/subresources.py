@@ -7,10 +7,12 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from rstore_devcluster.apiserver.http.authn import ISSUER
 from rstore_devcluster.apiserver.http.errors import (
     ApiError,
     Cause,
     bad_request,
+    conflict,
     invalid,
     method_not_allowed,
     no_such_resource,
@@ -154,34 +156,59 @@ def _done(call: Call) -> web.StreamResponse:
     return value_response(call, status, status=201)
 
 
+_TOKEN_SECONDS = range(600, 2**32 + 1)
+_BOUND = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
+
+
 async def _token(call: Call, data: bytes) -> web.StreamResponse:
     if call.info.verb != "create":
         raise method_not_allowed()
     account = call.store.get("serviceaccounts", call.namespace, call.info.name)
     body = _read(call, data, TOKEN_REQUEST)
-    seconds = int(lookup(body, "spec", "expirationSeconds") or 3600)
-    if seconds < 600:
-        cause = Cause(
-            "spec.expirationSeconds", f"Invalid value: {seconds}: may not specify a duration less than 10 minutes"
-        )
+    spec = body.get("spec") or {}
+    seconds = int(spec.get("expirationSeconds") or 3600)
+    if seconds not in _TOKEN_SECONDS:
+        why = "may not specify a duration less than 10 minutes"
+        if seconds > _TOKEN_SECONDS.start:
+            why = "may not specify a duration larger than 2^32 seconds"
+        cause = Cause("spec.expirationSeconds", f"Invalid value: {seconds}: {why}")
         raise invalid("authentication.k8s.io", "TokenRequest", "", [cause])
-    audiences = lookup(body, "spec", "audiences") or []
+    bound = spec.get("boundObjectRef")
+    if bound is not None:
+        _check_bound(call, bound)
+    audiences = spec.get("audiences") or [ISSUER]
     token = call.services.tokens.mint(
         call.namespace,
         call.info.name,
         uid=account["metadata"]["uid"],
         lifetime_seconds=seconds,
-        audience=audiences[0] if audiences else "",
+        audiences=audiences,
     )
     expires = format_time(call.store.now() + timedelta(seconds=seconds))
     answer = {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
         "metadata": {"name": call.info.name, "namespace": call.namespace},
-        "spec": {**(body.get("spec") or {}), "expirationSeconds": seconds},
+        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": bound},
         "status": {"token": token, "expirationTimestamp": expires},
     }
     return value_response(call, answer, status=201)
+
+
+def _check_bound(call: Call, reference: JsonObject) -> None:
+    """Raise unless the object that a token is to be bound to is there: 400, 404 or 409."""
+    kind, name = str(reference.get("kind") or ""), str(reference.get("name") or "")
+    plural = _BOUND.get(kind)
+    if plural is None:
+        raise bad_request(f"cannot bind token for serviceaccount {call.info.name!r} to object of kind {kind!r}")
+    found = call.store.get(plural, call.namespace if plural != "nodes" else "", name)
+    uid = found["metadata"]["uid"]
+    if reference.get("uid") and reference["uid"] != uid:
+        why = (
+            f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
+            "The object might have been deleted and then recreated"
+        )
+        raise conflict("", plural, name, why)
 
 
 def _whole(call: Call, name: str) -> int | None:
