@@ -223,3 +223,31 @@ async def test_answers_to_reviews_and_deletions_come_in_yaml_too(server: ApiServ
     path = "/api/v1/namespaces/default/configmaps/c"
     _, headers, answer = await send(server, "DELETE", path, Accept="application/yaml")
     assert (headers["Content-Type"], b"\nstatus: Success\n" in answer) == ("application/yaml", True)
+
+
+CONFIG = "/api/v1/namespaces/default/configmaps"
+APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "content_type", "code"),
+    [
+        ("POST", CONFIG, {"metadata": {"name": "b"}, "binaryData": {"k": [{}]}}, "application/json", 400),
+        ("POST", CONFIG, {"metadata": {"name": "b"}, "binaryData": {"k": [104, 105]}}, "application/json", 201),
+        ("POST", CONFIG, {"metadata": None}, "application/json", 422),
+        ("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": None}, "application/json", 422),
+        ("POST", "/apis/events.k8s.io/v1/namespaces/default/events", {"metadata": None}, "application/json", 422),
+        ("PATCH", f"{CONFIG}/a", {"metadata": {"finalizers": [1]}}, MERGE, 422),
+        ("PATCH", f"{CONFIG}/a", {"metadata": {"finalizers": -1}}, STRATEGIC, 422),
+        ("PATCH", f"{CONFIG}/a", {"metadata": {"labels": {"a": []}}}, MERGE, 422),
+        ("PATCH", f"{CONFIG}/a?fieldManager=f", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": "x"}, APPLY, 500),
+    ],
+)
+async def test_values_of_wrong_types_never_break_the_server(
+    server: ApiServer, method: str, path: str, body: Any, content_type: str, code: int
+) -> None:
+    server.store.create("configmaps", {"metadata": {"name": "a"}}, namespace="default")
+    status, _, answer = await send(server, method, path, body, Content_Type=content_type)
+    assert (status, b"Error: " in answer) == (code, False), answer

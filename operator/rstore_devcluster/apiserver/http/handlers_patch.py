@@ -13,7 +13,7 @@ from rstore_devcluster.apiserver.http.list_options import flag
 from rstore_devcluster.apiserver.http.request_info import RequestInfo
 from rstore_devcluster.apiserver.http.responses import in_version, object_response
 from rstore_devcluster.apiserver.http.routes import APPLY, JSON_PATCH, MERGE_PATCH
-from rstore_devcluster.apiserver.http.typed_body import conversion_problem
+from rstore_devcluster.apiserver.http.typed_body import conversion_problem, metadata_problem
 from rstore_devcluster.apiserver.http.write_options import media_type
 from rstore_devcluster.apiserver.jsonobj import Json, JsonObject, format_time
 from rstore_devcluster.apiserver.objects.metadata import drop_repeated_owners
@@ -103,6 +103,7 @@ def _check_patched(call: Call, patched: JsonObject, duplicates: list[str], odd: 
         if not resource.custom and kind and api_version:
             error = conversion_problem(resource, str(kind), str(api_version))
     problems = odd + problems
+    error = error or metadata_problem(patched.get("metadata"))
     mode = call.query.get("fieldValidation", "")
     if problems and mode == "Strict":
         error = error or f"strict decoding error: {', '.join(problems)}"

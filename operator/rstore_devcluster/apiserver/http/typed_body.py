@@ -58,7 +58,10 @@ def typed_object(resource: Resource, body: Body) -> JsonObject:
         _check_custom(resource, obj, body)
     else:
         _check_builtin(resource, obj)
-    _check_metadata(resource, obj.get("metadata"))
+    why = metadata_problem(obj.get("metadata"))
+    if why:
+        kind = resource.kind
+        raise bad_request(f'{kind} in version "{resource.version}" cannot be handled as a {kind}: {why}')
     return obj
 
 
@@ -116,18 +119,20 @@ def _other_version(resource: Resource, given: str) -> ApiError:
     return bad_request(f"the API version in the data ({given}) does not match the expected API version ({expected})")
 
 
-def _check_metadata(resource: Resource, metadata: Json) -> None:
+def metadata_problem(metadata: Json) -> str:
+    """Why a value cannot be read as the metadata of an object, "" where it can be."""
     if metadata is None:
-        return
+        return ""
     if not isinstance(metadata, dict):
-        raise _mistyped(resource, metadata, "value of type v1.ObjectMeta")
+        return f"json: cannot unmarshal {_type(metadata)} into Go value of type v1.ObjectMeta"
     for name, value in metadata.items():
         wanted = _METADATA.get(name)
         if wanted is None or value is None:
             continue
         wrong = _wrong_part(wanted, value)
         if wrong is not _NOTHING:
-            raise _mistyped(resource, wrong, f"struct field ObjectMeta.{name} of type {wanted}")
+            return f"json: cannot unmarshal {_type(wrong)} into Go struct field ObjectMeta.{name} of type {wanted}"
+    return ""
 
 
 _NOTHING = object()
@@ -147,11 +152,6 @@ def _wrong_part(wanted: str, value: Json) -> Json:
         return value
     part = str if wanted == _TEXTS else dict
     return next((item for item in value if not isinstance(item, part)), _NOTHING)
-
-
-def _mistyped(resource: Resource, value: Json, target: str) -> ApiError:
-    why = f"json: cannot unmarshal {_type(value)} into Go {target}"
-    return bad_request(f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {why}')
 
 
 def _type(value: Json) -> str:

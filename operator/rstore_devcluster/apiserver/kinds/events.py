@@ -74,7 +74,7 @@ def _longer(obj: JsonObject, name: str, limit: int) -> Cause | None:
 
 def _strict(obj: JsonObject) -> Iterator[Cause]:
     """What only the newer API asks of a new Event."""
-    yield from always_named(formats.dns_subdomain)(obj["metadata"]["name"], "metadata.name")
+    yield from always_named(formats.dns_subdomain)(obj["metadata"].get("name") or "", "metadata.name")
     yield from needed()(obj.get("eventTime"), "eventTime")
     if obj.get("type") not in ("Normal", "Warning"):
         yield invalid("type", "", f"has invalid value: {obj.get('type') or ''}")

@@ -16,7 +16,8 @@ def check_typed(node: Node, obj: JsonObject) -> None:
     problems = list(_problems(node, obj, ""))
     if not problems:
         return
-    metadata = obj.get("metadata") or {}
+    metadata = obj.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
     what = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {group_version_kind(obj)}"
     text = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {problem}" for problem in problems)
     raise ApiError(500, "", f"failed to create typed patch object ({what}): {text}")

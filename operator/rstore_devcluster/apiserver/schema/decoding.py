@@ -6,6 +6,8 @@ a missing one; times, quantities and base64 are checked and come out in one form
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from datetime import UTC, datetime
 
@@ -93,6 +95,8 @@ def _decoded(node: Node, value: Json, name: str, keep_scalars: bool) -> Json:
             return quantity.canonical(value, milli=not name)
         except ValueError as error:
             raise DecodingError(str(error)) from None
+    if raw.get("format") == "byte" and isinstance(value, list):
+        return _bytes(value)
     if isinstance(value, dict):
         kept: JsonObject = {}
         required = raw.get("required") or ()
@@ -121,6 +125,14 @@ def _left_out(node: Node, name: str, value: Json) -> bool:
     if value == "":
         return node.type == "string" and name not in _TEXTS_KEPT
     return not value and name in _ZEROS_DROPPED
+
+
+def _bytes(value: list[Json]) -> str:
+    """Bytes that were sent as a list of numbers."""
+    for item in value:
+        if not isinstance(item, int) or isinstance(item, bool) or not 0 <= item <= 255:
+            raise DecodingError(f"json: cannot unmarshal {json.dumps(item)} into Go value of type uint8")
+    return base64.b64encode(bytes(value)).decode()
 
 
 def _text(raw: JsonObject, value: str) -> str:
