@@ -11,7 +11,7 @@ from rstore_devcluster.apiserver.patch.apply import server_side_apply
 from rstore_devcluster.apiserver.patch.fields import from_fields_v1, to_fields_v1
 from rstore_devcluster.apiserver.patch.json_patch import json_patch
 from rstore_devcluster.apiserver.patch.last_applied import ANNOTATION
-from rstore_devcluster.apiserver.patch.managed import MAX_UPDATERS, Writer, track_update
+from rstore_devcluster.apiserver.patch.managed import MAX_UPDATERS, Writer, keep_times, track_update
 from rstore_devcluster.apiserver.patch.merge import merge_patch
 from rstore_devcluster.apiserver.patch.scaled import entries_of_object, entries_of_scale, replicas_field
 from rstore_devcluster.apiserver.patch.strategic import strategic_merge
@@ -415,3 +415,15 @@ def test_the_managers_of_a_scale_are_those_of_the_replicas() -> None:
         "three": frozenset({replicas}),
     }
     assert entries_of_object([one, two], seen, replicas) == [one, two]
+
+
+def test_a_write_that_changes_nothing_keeps_the_times_and_shares_nothing() -> None:
+    live = apply_custom(None, "one", color="red")
+    again = server_side_apply(
+        CUSTOM, live, custom(color="red"), Writer("one", "v1", now="2026-02-02T00:00:00Z"), force=False
+    )
+    again["metadata"]["managedFields"][0]["time"] = "2026-02-02T00:00:00Z"
+    keep_times(again, live)
+    assert again == live
+    again["metadata"]["managedFields"][0]["manager"] = "another"
+    assert live["metadata"]["managedFields"][0]["manager"] == "one"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rstore_devcluster.apiserver.jsonobj import JsonObject
+from rstore_devcluster.apiserver.jsonobj import JsonObject, copy_json
 from rstore_devcluster.apiserver.objects.resources import Resource
 from rstore_devcluster.apiserver.patch.fields import (
     SYSTEM_FIELDS,
@@ -110,7 +110,7 @@ def write_entries(obj: JsonObject, entries: list[Entry]) -> None:
 def keep_times(obj: JsonObject, old: JsonObject) -> None:
     """Where nothing differs but the times in managedFields, put the old ones back, so that nothing is written."""
     if _timeless(obj) == _timeless(old) and "managedFields" in old["metadata"]:
-        obj["metadata"]["managedFields"] = old["metadata"]["managedFields"]
+        obj["metadata"]["managedFields"] = copy_json(old["metadata"]["managedFields"])
 
 
 def _timeless(obj: JsonObject) -> JsonObject:
