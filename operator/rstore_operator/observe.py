@@ -26,7 +26,7 @@ ASKED_SECONDS = 10.0
 _SHOWN = 400
 """Characters of a replica's last words that are shown."""
 
-REFUSED_SECONDS = 60.0
+REFUSED_SECONDS = 25.0
 """How long a claim that the API server would not let grow is left alone."""
 
 Body = Mapping[str, Any]

@@ -6,7 +6,10 @@ import json
 import time
 
 import pytest
+import yaml
+from e2e.manifests import small_store
 from rstore_cli.demo.load import wait_until
+from rstore_cli.demo.store import Store
 
 JSON_PATCH = "--type=json"
 
@@ -74,3 +77,40 @@ async def test_volumes_grow_under_load(store, load, kubectl):
     assert "must not be smaller than it was, volumes can only grow" in refused.stderr
     await store.wait_steady()
     assert await pods() == before
+
+
+@pytest.mark.timeout(300)
+async def test_a_class_that_does_not_expand_is_said_until_it_does(kubectl, operator, scratch):
+    del operator
+    usual = next(item for item in kubectl.get("storageclasses")["items"] if item.get("allowVolumeExpansion"))
+    fields = ("apiVersion", "kind", "provisioner", "volumeBindingMode", "parameters")
+    fixed = {key: usual[key] for key in fields if key in usual} | {"metadata": {"name": "fixed-size"}}
+    kubectl.run("apply", "-f", "-", input_text=json.dumps(fixed))
+    regions = [{"name": "us-east", "replicas": 1, "storage": {"size": "1Gi", "storageClassName": "fixed-size"}}]
+    manifest = {**yaml.safe_load(small_store("fixed", ["us-east"])), "spec": {"regions": regions}}
+    try:
+        async with Store(kubectl, "fixed", scratch / "fixed") as store:
+            kubectl.run("apply", "-f", "-", input_text=json.dumps(manifest))
+            await store.wait_steady()
+            await store.kube("patch", "rstore", "fixed", JSON_PATCH, "-p", patch_of(0, "2Gi"))
+
+            async def condition(kind: str) -> dict[str, str]:
+                conditions = (await store.status())["conditions"]
+                return next((item for item in conditions if item["type"] == kind), {})
+
+            async def said() -> bool:
+                return (await condition("Degraded")).get("reason") == "VolumesNotGrown"
+
+            await wait_until(said, timeout_seconds=60, what="a condition that says why", poll_seconds=0.3)
+            message = (await condition("Degraded"))["message"]
+            assert "data-fixed-us-east-0 has 1Gi" in message
+            assert "the storageclass that provisions the pvc must support resize" in message
+
+            kubectl.run("patch", "storageclass", "fixed-size", "--type=merge", "-p", '{"allowVolumeExpansion":true}')
+            await store.wait_steady(timeout_seconds=120)
+            claim = kubectl.get("pvc", "data-fixed-us-east-0")
+            assert claim["status"]["capacity"]["storage"] == "2Gi"
+            assert await condition("VolumesGrowing") == {}
+    finally:
+        kubectl.try_run("delete", "rstore", "fixed", "--timeout=60s", timeout_seconds=90)
+        kubectl.try_run("delete", "storageclass", "fixed-size")

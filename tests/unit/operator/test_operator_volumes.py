@@ -208,7 +208,7 @@ def test_what_the_watch_shows_of_a_claim() -> None:
     assert not read_claim({"metadata": {"name": "x"}}).bound
 
 
-def test_a_refusal_is_remembered_for_a_minute() -> None:
+def test_a_refusal_is_remembered_for_a_while() -> None:
     clock = [0.0]
     view = ChildView(REF, lambda: clock[0])
     view.growth_refused("a", str(KubernetesError(403, "Forbidden", "no")))
