@@ -139,7 +139,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "grant-to-two-epochs": Mutation(
         10, ((Granter, "may_grant", grant_to_two_epochs),), ("force_while_unseen", "return_during_failover")
     ),
-    "skip-the-wait": Mutation(10, ((unplanned, "clear", skip_the_wait),), ("force_while_unseen",)),
+    "skip-the-wait": Mutation(20, ((unplanned, "clear", skip_the_wait),), ("force_while_unseen",)),
     "promote-the-second-best": Mutation(
         10,
         ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
