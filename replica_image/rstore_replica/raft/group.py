@@ -98,12 +98,17 @@ class Group:
     async def _recover(self) -> None:
         config, disk = self._config, self._disk
         self._room = Room(self._directory / "reserve", disk, self._clock)
-        self._journal = Journal(
-            self._directory / "journal",
-            RoomyDisk(disk, self._room),
-            segment_bytes=config.segment_bytes,
-            cache_bytes=config.tail_cache_bytes,
-            new_identity=self._rng.getrandbits(63) | 1,
+        identity = self._rng.getrandbits(63) | 1
+        # In a thread: every record that is there is read, and on a slow disk whoever asks whether this process is
+        # alive must get an answer meanwhile.
+        self._journal = await disk.run_aside(
+            lambda: Journal(
+                self._directory / "journal",
+                RoomyDisk(disk, self._room),
+                segment_bytes=config.segment_bytes,
+                cache_bytes=config.tail_cache_bytes,
+                new_identity=identity,
+            )
         )
         self._checkpoints = CheckpointStore(self._directory / "checkpoints", disk, self._machine, self._clock, config)
         self._applied_at_start = await self._checkpoints.recover(self._journal)
