@@ -237,6 +237,8 @@ STRATEGIC = "application/strategic-merge-patch+json"
         ("POST", CONFIG, {"metadata": {"name": "b"}, "binaryData": {"k": [{}]}}, "application/json", 400),
         ("POST", CONFIG, {"metadata": {"name": "b"}, "binaryData": {"k": [104, 105]}}, "application/json", 201),
         ("POST", CONFIG, {"metadata": None}, "application/json", 422),
+        ("POST", "/api/v1/nodes", {"metadata": {}}, "application/json", 422),
+        ("POST", "/apis/apps/v1/namespaces/default/statefulsets", {"metadata": {}}, "application/json", 422),
         ("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": None}, "application/json", 422),
         ("POST", "/apis/events.k8s.io/v1/namespaces/default/events", {"metadata": None}, "application/json", 422),
         ("PATCH", f"{CONFIG}/a", {"metadata": {"finalizers": [1]}}, MERGE, 422),

@@ -75,7 +75,7 @@ class Store(Objects):
         lifecycle.check_type(resource, obj)
         metadata = metadata_of(obj)
         space = self._namespace_for_create(resource, metadata, namespace)
-        name = lifecycle.make_name(obj)
+        name = metadata["name"] = lifecycle.make_name(obj)
         version = str(metadata.pop("resourceVersion", None) or "0")
         for field in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             metadata.pop(field, None)
