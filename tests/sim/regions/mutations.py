@@ -159,7 +159,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
         10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")
     ),
     "leave-it-unfinished": Mutation(
-        12, ((unplanned_requests, "unfinished", leave_it_unfinished),), ("lose_status", "force_while_unseen")
+        25, ((unplanned_requests, "unfinished", leave_it_unfinished),), ("lose_status", "force_while_unseen")
     ),
     "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
     "write-what-the-schema-does-not-know": Mutation(
