@@ -173,6 +173,7 @@ def read_claim(body: Body) -> Claim:
         resource_version=str(meta.get("resourceVersion", "")),
         terminating=bool(meta.get("deletionTimestamp")),
         message=", ".join(texts),
+        storage_class=str(spec.get("storageClassName") or ""),
     )
 
 
@@ -206,6 +207,8 @@ def is_of_former_store(body: Body, children: Mapping[ChildKey, Body], created_at
 
 
 def _pod_problem(status: Body, conditions: Mapping[Any, Any]) -> str:
+    if status.get("phase") == "Failed" and status.get("reason"):  # by the kubelet: evicted, or not admitted
+        return f"{status['reason']}: {status.get('message') or ''}".rstrip(": ")
     for container in status.get("containerStatuses") or []:
         waiting = (container.get("state") or {}).get("waiting") or {}
         ended = last_words(container)

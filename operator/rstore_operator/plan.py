@@ -33,6 +33,7 @@ from rstore_operator.planning.conditions import AUTHORITY_CHANGING, OF_OBJECTS, 
 from rstore_operator.planning.effective import Effective, effective
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.in_sync import in_sync, told_as_witness
+from rstore_operator.planning.lacking_pods import lacking_pods
 from rstore_operator.planning.naming import NAMING_PROBLEMS
 from rstore_operator.planning.not_connected import not_connected
 from rstore_operator.planning.notices import notices
@@ -138,6 +139,7 @@ class _Planner:
             self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
+        self.lacking = lacking_pods(self.ref.name, self.regions, self.observed)
         asked = read_commands(given.annotations)
         self.repeats: Repeats = without_repeats(
             asked, given.setters, self.before, epoch=self.truth.epoch, now=given.now
@@ -305,7 +307,9 @@ class _Planner:
     def _bootstrap(self) -> BootstrapPlan:
         if self.spec is None:
             return BootstrapPlan(self.before.store_id)
-        return plan_bootstrap(self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id)
+        return plan_bootstrap(
+            self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id, self.lacking
+        )
 
     def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
         """What to do about the objects that the store is made of, what is wrong with them, and conditions about
@@ -361,7 +365,9 @@ class _Planner:
     ) -> StoreStatus:
         regions = self.before.regions
         if self.effective is not None:
-            regions = region_statuses(self.effective, self.observed, self.truth, self.before, self.given.now)
+            regions = region_statuses(
+                self.effective, self.observed, self.truth, self.before, self.given.now, self.lacking
+            )
         verdict = judge(self.observed.hashes, self.truth, self.before)
         regions = with_hashes(regions, self.before, verdict)
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
@@ -390,6 +396,7 @@ class _Planner:
             accepted=reply.accepted,
             dry_run=reply.dry_run,
             divergence=divergence(regions, verdict),
+            lacking=self.lacking,
             objects=changes,
         )
         history = corrected(self.before.history, regions)

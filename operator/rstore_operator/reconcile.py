@@ -15,13 +15,15 @@ import structlog
 from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.k8s import KubernetesError
+from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.observe import ChildView, observe
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
+from rstore_operator.planning import lacking_pods
 from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.planning.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
 from rstore_operator.planning.not_connected import Since, without_stream
-from rstore_operator.planning.observed import FenceAnswer, Observed, Pod, ReplicaStatus
+from rstore_operator.planning.observed import FenceAnswer, Lack, Observed, Pod, ReplicaStatus
 from rstore_operator.planning.without_lease import Spell, spells
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
@@ -50,7 +52,7 @@ READ_AGAIN_SECONDS = 1.0
 is noticed when ours is recorded."""
 
 
-class StoreApi(KubernetesApi, Protocol):
+class StoreApi(KubernetesApi, EventsApi, Protocol):
     """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
 
     async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
@@ -122,6 +124,8 @@ class Reconciler:
         self._last_leaders: dict[str, ReplicaStatus] = {}
         self._without_lease: dict[str, Spell] = {}
         self._without_stream: dict[str, Since] = {}
+        self._lacks: dict[Lack, float] = {}
+        self._refused_creations = RefusedCreations(api, ref.namespace, self._now, clock)
         self._fences: dict[str, FenceAnswer] = {}
         self._intent_seen_at: tuple[int, float] | None = None
         self._witness_lease_seen_at: tuple[WitnessLease, float] = (WitnessLease(), 0.0)
@@ -131,6 +135,7 @@ class Reconciler:
     async def close(self) -> None:
         """Close connections to replicas."""
         await self._hash_rounds.close()
+        await self._refused_creations.close()
         await self._replicas.close()
 
     def invalidate(self) -> None:
@@ -215,7 +220,7 @@ class Reconciler:
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,
         )
-        observed = replace(self._remember(observed, status), hashes=compared)
+        observed = self._with_lacks(replace(self._remember(observed, status), hashes=compared), status)
         meta = body["metadata"]
         known_problems = self._known_problems()
         if known_problems is None:
@@ -304,6 +309,15 @@ class Reconciler:
             fences=dict(self._fences),
             last_leaders=dict(self._last_leaders),
         )
+
+    def _with_lacks(self, observed: Observed, status: StoreStatus) -> Observed:
+        """Add for how long pods have been missing, and what events say about it."""
+        store, clock = self._ref.name, self._clock()
+        regions = {region.name for region in status.regions if region.phase != "Removing"} | observed.live_regions()
+        self._lacks = lacking_pods.remember(self._lacks, store, sorted(regions), observed, clock)
+        observed = replace(observed, lacking_seconds={lack: clock - at for lack, at in self._lacks.items()})
+        asked = lacking_pods.questions(store, sorted(regions), observed)
+        return replace(observed, refused_creations=self._refused_creations.look(asked))
 
     def _unanswered_seconds(self, region: str) -> float:
         """How long ago the region's last leader was asked what it has not answered; 0 when it is plainly gone."""

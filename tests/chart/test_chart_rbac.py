@@ -35,7 +35,7 @@ USED: dict[tuple[str, str], set[str]] = {
     ("policy", "poddisruptionbudgets"): OWNED,
     ("", "pods"): {"list", "watch"},
     ("", "persistentvolumeclaims"): WATCHED | {"patch"},  # whose data a volume holds; larger volumes
-    ("", "events"): {"create"},
+    ("", "events"): {"create", "list"},  # its own; why a StatefulSet's pods could not be created
 }
 
 
@@ -100,7 +100,12 @@ class RecordingKubernetes(k8s.Kubernetes):
         assert found is not None, path
         parts = found["rest"].split("/")
         resource = "/".join([parts[0], *parts[2:]])
-        verbs = {"GET": {"get"}, "PATCH": {"patch"}, "POST": {"create"}, "DELETE": {"delete"}}[method]
+        verbs = {
+            "GET": {"get"} if len(parts) > 1 else {"list"},
+            "PATCH": {"patch"},
+            "POST": {"create"},
+            "DELETE": {"delete"},
+        }[method]
         if "apply-patch" in content_type:
             verbs = {"patch", "create"}  # what does not exist yet is created, which is authorized by itself
         self.asked.setdefault((found["group"] or "", resource), set()).update(verbs)
@@ -121,6 +126,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
         await api.orphan_children_of(kind, "n", "x", "uid")
     await api.get_claim("n", "x")
     await api.grow_claim("n", "x", "2Gi", "1")
+    await api.failed_creations("n", "x")
     await api.post_event(STORE, "1", "Reason", "message", False, datetime.now(UTC))
     return api.asked
 
@@ -166,6 +172,7 @@ def test_every_method_of_the_operators_client_is_in_this_test() -> None:
         "set_owners",
         "apply",
         "delete_child",
+        "failed_creations",
         "post_event",
     }
 

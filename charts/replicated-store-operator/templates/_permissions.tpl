@@ -32,7 +32,8 @@ this list with what the code asks for.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch]
+# Its own about a store; and why the pods of a StatefulSet could not be created is read while pods are missing.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create]
 {{- end -}}

@@ -50,6 +50,11 @@ class KubernetesError(Exception):
         return self.status == 422
 
     @property
+    def forbidden(self) -> bool:
+        """Whether the operator may not do that."""
+        return self.status == 403
+
+    @property
     def not_found(self) -> bool:
         """Whether there is no such object."""
         return self.status == 404
@@ -173,6 +178,13 @@ class Kubernetes:
                 raise
 
     # ------------------------------------------------------------------------------------------ events
+    async def failed_creations(self, namespace: str, stateful_set: str) -> list[dict[str, Any]]:
+        """Events about pods and claims that this StatefulSet's controller could not create; at most 100."""
+        fields = f"involvedObject.kind=StatefulSet,involvedObject.name={stateful_set},reason=FailedCreate"
+        query = {"fieldSelector": fields, "limit": "100"}
+        listed = await self._request("GET", f"/api/v1/namespaces/{namespace}/events", query=query)
+        return list(listed.get("items") or [])
+
     async def post_event(
         self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
     ) -> None:

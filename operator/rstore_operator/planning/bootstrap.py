@@ -8,12 +8,13 @@ primary anew would destroy the others'.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from rstore_operator.planning.lacking_pods import Lacking
 from rstore_operator.planning.observed import Observed
 from rstore_operator.planning.truth import Truth
-
-_SHOWN_PODS = 3
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,15 @@ class BootstrapPlan:
 
 
 def plan_bootstrap(
-    regions: tuple[str, ...], observed: Observed, truth: Truth, recorded_id: str, fresh_id: str
+    regions: tuple[str, ...],
+    observed: Observed,
+    truth: Truth,
+    recorded_id: str,
+    fresh_id: str,
+    lacking: Mapping[str, Lacking] = MappingProxyType({}),
 ) -> BootstrapPlan:
-    """Decide on the id and on who lacks it. ``recorded_id`` is the one in status."""
+    """Decide on the id and on who lacks it. ``recorded_id`` is the one in status; ``lacking`` says, by region, which
+    pods are not there."""
     ids = truth.store_ids
     if len(ids) > 1:
         found = ", ".join(sorted(ids))
@@ -38,7 +45,7 @@ def plan_bootstrap(
     silent = [name for name in regions if observed.leader(name) is None]
     if truth.epoch == 0:
         if silent:
-            return BootstrapPlan(recorded_id, waiting=_waiting(silent, observed))
+            return BootstrapPlan(recorded_id, waiting=_waiting(silent, lacking))
         store_id = known or recorded_id or fresh_id
         return BootstrapPlan(store_id, _fresh(regions, observed), waiting=_unlisted_primary(regions, observed))
     if recorded_id and known and recorded_id != known:
@@ -56,10 +63,9 @@ def plan_bootstrap(
     return BootstrapPlan(store_id, fresh)
 
 
-def _waiting(silent: list[str], observed: Observed) -> str:
+def _waiting(silent: list[str], lacking: Mapping[str, Lacking]) -> str:
     """Which regions have no leader yet, and what is wrong with their pods."""
-    pods = [pod for name in silent for pod in observed.region(name).pods if pod.problem]
-    problems = "".join(f"; {pod.name}: {pod.problem}" for pod in pods[:_SHOWN_PODS])
+    problems = "".join(f"; {lacking[name].text}" for name in silent if name in lacking)
     return f"waiting for a leader in {', '.join(silent)}{problems}"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from rstore_operator.planning.in_sync import UNCONFIRMED, Judgement
+from rstore_operator.planning.lacking_pods import Lacking
 from rstore_operator.planning.not_connected import NOT_CONNECTED
 from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.model import StoreSpec
@@ -63,6 +64,8 @@ class Situation:
     """What is said of regions that should get the primary's changes and do not."""
     divergence: tuple[bool, str] | None = None
     """Whether regions hold different data, as far as that was found out anew."""
+    lacking: Mapping[str, Lacking] = field(default_factory=dict)
+    """Which pods are not there, and why, by region."""
     objects: tuple[Finding, ...] = ()
     """Conditions about changes of objects that take their time."""
 
@@ -174,7 +177,8 @@ def _progressing(situation: Situation) -> Finding:
         return Finding("Progressing", True, "Creating", situation.waiting)
     incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]
     if incomplete:
-        return Finding("Progressing", True, "Regions", f"under way: {', '.join(incomplete)}")
+        problems = "".join(f"; {situation.lacking[name].text}" for name in incomplete if name in situation.lacking)
+        return Finding("Progressing", True, "Regions", f"under way: {', '.join(incomplete)}{problems}")
     catching_up = [f"{region.name} {region.message}" for region in situation.regions if region.phase == "CatchingUp"]
     if catching_up:
         return Finding("Progressing", True, "CatchingUp", "; ".join(catching_up))
@@ -196,13 +200,18 @@ def _intent_text(intent: FailoverIntent) -> str:
 def _degraded(situation: Situation) -> Finding:
     reasons = list(situation.problems)
     for region in situation.regions:
+        lacking = situation.lacking.get(region.name)
         if region.phase == "Lost":
             reasons.append(("RegionLost", f"{region.name}: {region.message}"))
         elif region.phase == "Degraded":
             text = f"{region.ready_replicas} of {region.replicas} replicas are ready"
             if not region.leader:
                 text += f", {region.message}"
+            elif lacking is not None:
+                text += f", {lacking.text}"
             reasons.append(("ReplicasMissing", f"{region.name}: {text}"))
+        elif region.phase in ("Pending", "Creating") and lacking is not None and lacking.lasts:
+            reasons.append((lacking.reason, f"{region.name}: {lacking.text}"))
     reasons += [(NOT_CONNECTED, text) for text in situation.not_connected]
     in_sync, why, message = situation.in_sync
     if in_sync is False and why in UNCONFIRMED:

@@ -8,6 +8,7 @@ from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.conditions import EVEN_REPLICAS, VOLUMES_GROWING
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
 from rstore_operator.planning.in_sync import UNCONFIRMED, sync_notices
+from rstore_operator.planning.lacking_pods import LACKS
 from rstore_operator.planning.not_connected import NOT_CONNECTED, connection_notices
 from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.state import (
@@ -66,6 +67,8 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     known = before.condition("Degraded")
     if problems is None or problems.status != "True" or problems.reason in TOLD_ELSEWHERE:
         return
+    if problems.reason in LACKS and known is not None and known.reason == problems.reason:
+        return  # what a quota or a registry says differs from one try to the next, which is no news
     if known is None or known.message != problems.message:
         yield Notice(problems.reason, problems.message, warning=True)
 

@@ -11,6 +11,9 @@ from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, Quarantine
 
 ChildKey = tuple[str, str]
 """Kind and name of an object in the store's namespace."""
+Lack = tuple[str, str]
+"""What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with; see
+:mod:`rstore_operator.planning.lacking_pods`."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class Claim:
     """What its conditions say of a change of size that is under way."""
     refusal: str = ""
     """What the API server said not long ago when a larger size was asked for."""
+    storage_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,10 @@ class Observed:
     """For how long the present leaders of primary regions have held no lease, as far as this process has seen it."""
     without_stream_seconds: Mapping[str, float] = field(default_factory=dict)
     """For how long the primary's leader has sent nothing to regions that answer, as far as this process has seen it."""
+    lacking_seconds: Mapping[Lack, float] = field(default_factory=dict)
+    """For how long pods have been missing or not started, as far as this process has seen it."""
+    refused_creations: Mapping[str, str] = field(default_factory=dict)
+    """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event says."""
     fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
     """What voters answered this process when it fenced them; after a restart they are fenced again."""
     last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from rstore_operator.planning.effective import Effective
+from rstore_operator.planning.lacking_pods import Lacking
 from rstore_operator.planning.observed import Observed, Progress, RegionObserved
 from rstore_operator.planning.truth import Truth
 from rstore_operator.resource.state import RegionStatus, StoreStatus, Summary
@@ -15,9 +17,14 @@ LOST_AFTER_SECONDS = 5.0
 
 
 def region_statuses(
-    effective: Effective, observed: Observed, truth: Truth, before: StoreStatus, now: datetime
+    effective: Effective,
+    observed: Observed,
+    truth: Truth,
+    before: StoreStatus,
+    now: datetime,
+    lacking: Mapping[str, Lacking],
 ) -> tuple[RegionStatus, ...]:
-    """Every region of the store and those that are leaving it, in the order of the spec."""
+    """Every region of the store and those that are leaving it, in the order of the spec; ``lacking`` is by region."""
     source = observed.leader(truth.primary_region) if truth.primary_region else None
     progress = {item.region: item for item in (source.progress if source else ())}
     sizes = {region.name: region.replicas for region in effective.spec.regions}
@@ -28,7 +35,7 @@ def region_statuses(
         size = sizes.get(name, known.replicas)
         since = observed.silent_since.get(name)
         electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
-        status = _region(observed.region(name), known, size, progress.get(name), truth, electing)
+        status = _region(observed.region(name), known, size, progress.get(name), truth, electing, lacking.get(name))
         if name in effective.leaving:
             status = RegionStatus(name, phase="Removing", replicas=size, message="removed from the spec")
         found.append(status)
@@ -36,7 +43,13 @@ def region_statuses(
 
 
 def _region(
-    region: RegionObserved, known: RegionStatus, size: int, progress: Progress | None, truth: Truth, electing: bool
+    region: RegionObserved,
+    known: RegionStatus,
+    size: int,
+    progress: Progress | None,
+    truth: Truth,
+    electing: bool,
+    lacking: Lacking | None,
 ) -> RegionStatus:
     leader = region.leader
     is_primary = bool(truth.primary_region) and region.name == truth.primary_region
@@ -58,7 +71,7 @@ def _region(
             applied_index=known.applied_index,
             revision=known.revision,
             acked_revision=known.acked_revision if role == "Secondary" else 0,
-            message=_why_silent(region),
+            message=lacking.text if lacking is not None else _why_silent(region),
             quarantine=known.quarantine,
             quarantined=known.quarantined,
         )
@@ -98,12 +111,6 @@ def _region(
 def _why_silent(region: RegionObserved) -> str:
     if not region.pods:
         return "there are no pods"
-    pods: dict[str, list[str]] = {}
-    for pod in region.pods:
-        if pod.problem:
-            pods.setdefault(pod.problem, []).append(pod.name)
-    if pods:
-        return "; ".join(f"{', '.join(names)}: {problem}" for problem, names in list(pods.items())[:3])
     if not region.replicas:
         return "no replica answers"
     return "no replica leads"

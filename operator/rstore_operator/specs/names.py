@@ -52,6 +52,11 @@ def claim(store: str, region: str, ordinal: int) -> str:
     return f"data-{region_object(store, region)}-{ordinal}"
 
 
+def claim_of(pod: str) -> str:
+    """The claim of the volume of that pod."""
+    return f"data-{pod}"
+
+
 def pod_host(store: str, region: str, namespace: str, pod: str) -> str:
     """A pod's host name; the resolver's search path adds the cluster's domain."""
     return f"{pod}.{peers_service(store, region)}.{namespace}.svc"

@@ -66,6 +66,9 @@ class ApiOf:
     async def get_claim(self, namespace: str, name: str) -> Body | None:
         return await self._ask("read a claim", lambda: None)
 
+    async def failed_creations(self, namespace: str, stateful_set: str) -> list[Body]:
+        return await self._ask("list events", list)
+
     async def apply(self, manifest: Mapping[str, Any]) -> Body:
         return await self._ask("apply a child", lambda: self._kube.apply(manifest))
 

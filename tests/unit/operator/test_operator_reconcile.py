@@ -24,6 +24,10 @@ class FakeApi:
         }
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.claim_objects: dict[str, dict[str, Any]] = {}
+        self.pod_objects: list[dict[str, Any]] = []
+        self.failed: dict[str, list[dict[str, Any]]] = {}
+        self.event_lists: list[str] = []
+        self.events_refused: Exception | None = None
         self.writes: list[str] = []
         self.events: list[str] = []
         self.messages: list[str] = []
@@ -70,6 +74,12 @@ class FakeApi:
     async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
         return copy.deepcopy(self.claim_objects.get(name))
 
+    async def failed_creations(self, namespace: str, stateful_set: str) -> list[dict[str, Any]]:
+        self.event_lists.append(stateful_set)
+        if self.events_refused is not None:
+            raise self.events_refused
+        return copy.deepcopy(self.failed.get(stateful_set, []))
+
     async def set_owners(self, kind: str, namespace: str, name: str, owners: Any, version: str) -> dict[str, Any]:
         item = self.objects[kind, name]
         if item["metadata"]["resourceVersion"] != version:
@@ -105,10 +115,10 @@ class FakeApi:
         return list(self.objects.values())
 
     def pods(self) -> list[dict[str, Any]]:
-        return []
+        return copy.deepcopy(self.pod_objects)
 
     def claims(self) -> list[dict[str, Any]]:
-        return []
+        return copy.deepcopy(list(self.claim_objects.values()))
 
 
 def _merged(target: Any, patch: Any) -> Any:

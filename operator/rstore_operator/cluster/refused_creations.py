@@ -1,0 +1,87 @@
+"""Reads, in the background, why pods could not be created, when :mod:`rstore_operator.planning.lacking_pods` asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from rstore_operator.cluster.k8s import KubernetesError
+from rstore_operator.planning.lacking_pods import Question, ask_after_seconds, newest_refusal
+
+log = structlog.get_logger(__name__)
+
+FORBIDDEN_SECONDS = 300.0
+"""How long no events are asked for after the API server said that the operator may not list them."""
+
+
+class EventsApi(Protocol):
+    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
+
+    async def failed_creations(self, namespace: str, stateful_set: str) -> list[dict[str, Any]]:
+        """Events about what this StatefulSet's controller could not create."""
+
+
+class RefusedCreations:
+    """What the events of one store's StatefulSets say; at most one request is under way."""
+
+    def __init__(
+        self,
+        api: EventsApi,
+        namespace: str,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._now = now
+        self._clock = clock
+        self._messages: dict[str, str] = {}
+        self._asked_at: dict[str, float] = {}
+        self._not_before = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+            self._reading = None
+
+    def look(self, asked: Mapping[str, Question]) -> Mapping[str, str]:
+        """What is known about these StatefulSets, by name; begins to read what is due."""
+        if self._reading is not None and self._reading.done():
+            ended, self._reading = self._reading, None
+            ended.result()  # a reading reports what the API server refuses; anything else that it raises is a bug
+        self._messages = {name: text for name, text in self._messages.items() if name in asked}
+        self._asked_at = {name: at for name, at in self._asked_at.items() if name in asked}
+        now = self._clock()
+        due = [
+            question
+            for name, question in asked.items()
+            if name not in self._asked_at or now - self._asked_at[name] >= ask_after_seconds(question)
+        ]
+        if due and self._reading is None and now >= self._not_before:
+            self._asked_at |= {question.stateful_set: now for question in due}
+            self._reading = asyncio.create_task(self._read(due), name="refused-creations")
+        return dict(self._messages)
+
+    async def _read(self, due: list[Question]) -> None:
+        for question in due:
+            try:
+                events = await self._api.failed_creations(self._namespace, question.stateful_set)
+            except KubernetesError as error:
+                log.warning("events_not_listed", stateful_set=question.stateful_set, error=str(error))
+                if error.forbidden:
+                    self._not_before = self._clock() + FORBIDDEN_SECONDS
+                    return
+            except (OSError, TimeoutError) as error:
+                log.warning("events_not_listed", stateful_set=question.stateful_set, error=str(error))
+            else:
+                message = newest_refusal(events, question, self._now())
+                if message:
+                    self._messages[question.stateful_set] = message

@@ -1,0 +1,202 @@
+"""Pods that a region should have and that are not there, or do not start: which, since when, and why. Pure.
+
+Who refuses a pod (a quota, a LimitRange, Pod Security, an admission webhook) answers the StatefulSet's controller, and
+the controller tells it in an event alone: there is no pod to look at. Those events are read for StatefulSets that
+:func:`questions` names, so never in a steady state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rstore_operator.planning.observed import ChildKey, Lack, Observed, Pod
+from rstore_operator.specs import names
+
+NOT_CREATED, NOT_STARTED = "PodsNotCreated", "PodsNotStarted"
+LACKS = frozenset({NOT_CREATED, NOT_STARTED})
+"""Reasons of the condition Degraded."""
+GRACE_SECONDS = 5.0
+"""A pod that is missing for less than this is being created."""
+STUCK_SECONDS = 30.0
+"""For so long pods that start may wait for a node, a volume or an image before the store is degraded."""
+ASK_FIRST_SECONDS, ASK_SELDOM_SECONDS = 10.0, 60.0
+"""Bounds of the time between two looks at one StatefulSet's events; it grows with the time that a pod is missing."""
+OLDER_SECONDS = 30.0
+"""By how much an event may seem older than the absence that it explains: clocks differ, events have whole seconds."""
+SHOWN_KINDS = 3
+"""Different problems that are shown of one region."""
+SHOWN_MESSAGE = 600
+"""Characters of an event or of a pod's problem that are shown."""
+
+ABSENT, WAITING, NO_SET, PRESENT = "Absent", "Waiting", "NoStatefulSet", "Present"
+"""What is remembered of pods (and of StatefulSets that are not there); ``PRESENT`` is when a pod was last there."""
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What a region lacks. ``reason`` is one of :data:`LACKS`; ``lasts`` once it has lasted too long to be a start."""
+
+    reason: str
+    text: str
+    lasts: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """A StatefulSet whose events may say why these pods are missing, and for how long they have been.
+
+    An event that is older than ``older_seconds`` is about an earlier absence; None: the pods were never seen.
+    """
+
+    stateful_set: str
+    uid: str
+    pods: tuple[str, ...]
+    seconds: float
+    older_seconds: float | None
+
+
+def remember(
+    before: Mapping[Lack, float], store: str, regions: Iterable[str], observed: Observed, now_seconds: float
+) -> dict[Lack, float]:
+    """Since when each pod is missing or waits, and when it was last there, as far as this process has seen it."""
+    after: dict[Lack, float] = {}
+    for region in regions:
+        pods = observed.region(region).pods
+        missing = _missing(store, region, observed)
+        lacks = [(ABSENT, name) for name in missing]
+        lacks += [(WAITING, pod.name) for pod in pods if _why(pod, observed)]
+        if not pods and _set_key(store, region) not in observed.children:
+            lacks.append((NO_SET, names.region_object(store, region)))
+        after |= {lack: before.get(lack, now_seconds) for lack in lacks}
+        after |= {(PRESENT, pod.name): now_seconds for pod in pods}
+        after |= {(PRESENT, name): before[PRESENT, name] for name in missing if (PRESENT, name) in before}
+    return after
+
+
+def lacking_pods(store: str, regions: Iterable[str], observed: Observed) -> dict[str, Lacking]:
+    """What is to be said of regions whose pods are not there or do not start, by region."""
+    described = ((region, _region(store, region, observed)) for region in regions)
+    return {region: lacking for region, lacking in described if lacking is not None}
+
+
+def questions(store: str, regions: Iterable[str], observed: Observed) -> dict[str, Question]:
+    """The StatefulSets whose events should be read, by name: those that lack pods for more than a moment."""
+    found = {}
+    for region in regions:
+        absent = _absent(store, region, observed)
+        live = observed.children.get(_set_key(store, region))
+        if not absent or live is None:
+            continue
+        seen = [observed.lacking_seconds.get((PRESENT, name)) for name in absent]
+        ages = [seconds for seconds in seen if seconds is not None]
+        name = names.region_object(store, region)
+        found[name] = Question(
+            name,
+            str(live["metadata"].get("uid", "")),
+            absent,
+            max(observed.lacking_seconds[ABSENT, pod] for pod in absent),
+            max(ages) + OLDER_SECONDS if len(ages) == len(absent) else None,
+        )
+    return found
+
+
+def ask_after_seconds(question: Question) -> float:
+    """How long after its last reading the events are read again."""
+    return min(max(ASK_FIRST_SECONDS, question.seconds / 4), ASK_SELDOM_SECONDS)
+
+
+def newest_refusal(events: Iterable[Body], question: Question, now: datetime) -> str:
+    """What the newest event says that explains the absence; "" when none does."""
+    dated = []
+    for event in events:
+        at = _event_time(event)
+        about = event.get("involvedObject") or {}
+        message = " ".join(str(event.get("message") or "").split())
+        if at is None or not message or (question.uid and about.get("uid") not in (None, "", question.uid)):
+            continue
+        if question.older_seconds is None or (now - at).total_seconds() <= question.older_seconds:
+            named = any(word.strip('",:') in question.pods for word in message.split())
+            dated.append((named, at, message))
+    return max(dated)[2] if dated else ""
+
+
+def _event_time(event: Body) -> datetime | None:
+    """When it last happened: of a series, of an event that is counted, or of a single one."""
+    meta = event.get("metadata") or {}
+    series = event.get("series") or {}
+    texts = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+    text = next((text for text in (*texts, meta.get("creationTimestamp")) if text), "")
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
+
+
+def _region(store: str, region: str, observed: Observed) -> Lacking | None:
+    seconds = observed.lacking_seconds
+    absent = _absent(store, region, observed)
+    stateful_set = names.region_object(store, region)
+    problems: dict[str, list[str]] = {}
+    lasts = bool(absent)
+    if absent:
+        why = observed.refused_creations.get(stateful_set) or f"see the events of StatefulSet/{stateful_set}"
+        problems[f"no pod was created; {why[:SHOWN_MESSAGE]}"] = list(absent)
+    if seconds.get((NO_SET, stateful_set), 0.0) >= STUCK_SECONDS:
+        lasts = True
+        problems["no pod was created; the StatefulSet does not exist yet"] = [stateful_set]
+    for pod in observed.region(region).pods:
+        why = _why(pod, observed)
+        waited = seconds.get((WAITING, pod.name), 0.0)
+        if why and (pod.problem or waited >= GRACE_SECONDS):
+            problems.setdefault(why[:SHOWN_MESSAGE], []).append(pod.name)
+            lasts = lasts or waited >= STUCK_SECONDS
+    if not problems:
+        return None
+    shown = list(problems.items())[:SHOWN_KINDS]
+    text = "; ".join(f"{', '.join(pods)}: {problem}" for problem, pods in shown)
+    created = not absent and (NO_SET, stateful_set) not in seconds
+    return Lacking(NOT_STARTED if created else NOT_CREATED, text, lasts)
+
+
+def _set_key(store: str, region: str) -> ChildKey:
+    return "StatefulSet", names.region_object(store, region)
+
+
+def _missing(store: str, region: str, observed: Observed) -> tuple[str, ...]:
+    """Pods that the region's StatefulSet should have, and has not."""
+    live = observed.children.get(_set_key(store, region))
+    if live is None or live["metadata"].get("deletionTimestamp"):
+        return ()
+    count = (live.get("spec") or {}).get("replicas")
+    present = {pod.name for pod in observed.region(region).pods}
+    wanted = names.pod_names(store, region, count) if isinstance(count, int) else ()
+    return tuple(name for name in wanted if name not in present)
+
+
+def _absent(store: str, region: str, observed: Observed) -> tuple[str, ...]:
+    """Those that have been missing for more than a moment."""
+    seconds = observed.lacking_seconds
+    return tuple(
+        name for name in _missing(store, region, observed) if seconds.get((ABSENT, name), 0.0) >= GRACE_SECONDS
+    )
+
+
+def _why(pod: Pod, observed: Observed) -> str:
+    """Why a pod does not start; "" when nothing speaks against it."""
+    if pod.ready or pod.terminating:
+        return ""
+    volume = "" if pod.ip else "; ".join(_unbound(pod, observed))
+    return "; ".join(text for text in (pod.problem, volume) if text)
+
+
+def _unbound(pod: Pod, observed: Observed) -> Iterator[str]:
+    claim = observed.claims.get(names.claim_of(pod.name))
+    if claim is not None and not claim.bound:
+        of_class = f" of StorageClass {claim.storage_class}" if claim.storage_class else ""
+        yield f"its volume{of_class} is not bound"

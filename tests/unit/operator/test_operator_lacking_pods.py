@@ -1,0 +1,252 @@
+"""A store whose pods cannot be created, or do not start, says within a minute which and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from rstore_operator.cluster.k8s import KubernetesError
+from rstore_operator.planning.lacking_pods import Question, ask_after_seconds, newest_refusal
+from rstore_operator.planning.observed import Pod, RegionObserved
+from rstore_operator.reconcile import Reconciler
+from rstore_operator.resource.model import ReplicaImage
+from unit.operator.test_operator_reconcile import FakeApi
+from unit.operator.world import REF, START, World
+
+SET = "orders-us-east"
+PREFIX = f"create Pod {SET}-0 in StatefulSet {SET} failed error: "
+QUOTA = f'{PREFIX}pods "{SET}-0" is forbidden: failed quota: q: must specify limits.cpu for: replica'
+LIMIT_RANGE = f'{PREFIX}pods "{SET}-0" is forbidden: maximum cpu usage per Container is 300m, but limit is 500m'
+POD_SECURITY = f'{PREFIX}pods "{SET}-0" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'
+CONSTRAINT = (
+    f'{PREFIX}pods "{SET}-0" is forbidden: unable to validate against any security context constraint: '
+    "[.spec.securityContext.fsGroup: Invalid value: []int64{65532}]"
+)
+CLAIM = (
+    f"create Claim data-{SET}-0 for Pod {SET}-0 in StatefulSet {SET} failed error: "
+    f'persistentvolumeclaims "data-{SET}-0" is forbidden: exceeded quota: q, requested: requests.storage=1Gi'
+)
+
+
+class Life:
+    """A store that is looked at once a second."""
+
+    def __init__(self, api: FakeApi) -> None:
+        self.api = api
+        self.seconds = 0.0
+        self.loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=self.now, clock=lambda: self.seconds)
+
+    def now(self) -> Any:
+        return START + timedelta(seconds=self.seconds)
+
+    async def go(self, seconds: int) -> None:
+        for _ in range(seconds):
+            await self.loop.step()
+            await asyncio.sleep(0)  # what runs beside it goes on
+            self.seconds += 1
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        assert self.api.store is not None
+        return next(item for item in self.api.store["status"]["conditions"] if item["type"] == kind)
+
+    def region(self, name: str) -> dict[str, Any]:
+        assert self.api.store is not None
+        return next(item for item in self.api.store["status"]["regions"] if item["name"] == name)
+
+
+@pytest.fixture
+async def life() -> AsyncIterator[Life]:
+    found = Life(FakeApi())
+    yield found
+    await found.loop.close()
+
+
+def event(message: str, *, seconds: float = 0.0, **more: Any) -> dict[str, Any]:
+    at = (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"message": message, "lastTimestamp": at, "involvedObject": {"uid": ""}, **more}
+
+
+def pod(name: str, region: str, **status: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": {"replicatedstore.io/region": region}}, "status": status}
+
+
+def waiting(reason: str, message: str) -> dict[str, Any]:
+    return {"phase": "Pending", "containerStatuses": [{"state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+def unscheduled(reason: str, message: str) -> dict[str, Any]:
+    condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+    return {"phase": "Pending", "conditions": [condition]}
+
+
+@pytest.mark.parametrize("refusal", [QUOTA, LIMIT_RANGE, POD_SECURITY, CONSTRAINT, CLAIM])
+async def test_what_refuses_the_pods_is_said(life: Life, refusal: str) -> None:
+    life.api.failed[SET] = [event("an older one", seconds=-60), event(refusal)]
+    await life.go(20)
+    degraded, progressing = life.condition("Degraded"), life.condition("Progressing")
+    assert (degraded["status"], degraded["reason"]) == ("True", "PodsNotCreated")
+    said = f"{SET}-0, {SET}-1, {SET}-2: no pod was created; {refusal}"
+    assert said in degraded["message"]
+    assert (progressing["status"], progressing["reason"]) == ("True", "Creating")
+    assert said in progressing["message"]
+    assert life.region("us-east")["message"] == said
+    assert "PodsNotCreated" in life.api.events
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (
+            waiting("ImagePullBackOff", 'Back-off pulling image "replica:nope"'),
+            'ImagePullBackOff: Back-off pulling image "replica:nope"',
+        ),
+        (waiting("ErrImagePull", "not found"), "ErrImagePull: not found"),
+        (waiting("CreateContainerConfigError", "couldn't find key x"), "CreateContainerConfigError: couldn't find key"),
+        (waiting("InvalidImageName", "couldn't parse image"), "InvalidImageName: couldn't parse image"),
+        (unscheduled("Unschedulable", "0/3 nodes are available: 3 Insufficient cpu."), "Unschedulable: 0/3 nodes are"),
+        (
+            unscheduled("SchedulerError", 'storageclass.storage.k8s.io "no-such" not found'),
+            'SchedulerError: storageclass.storage.k8s.io "no-such" not found',
+        ),
+        ({"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no"}, "UnexpectedAdmissionError: no"),
+    ],
+)
+async def test_why_pods_do_not_start_is_said_while_the_store_is_created(life: Life, status: Any, said: str) -> None:
+    life.api.pod_objects = [pod(f"orders-ap-south-{0}", "ap-south", **status)]
+    life.api.pod_objects += [
+        pod(f"orders-{region}-{i}", region, **status) for region in ("us-east", "eu-west") for i in range(3)
+    ]
+    await life.go(3)
+    assert said in life.condition("Progressing")["message"]
+    assert life.condition("Degraded")["status"] == "False", "an image or a node may take a while"
+    await life.go(40)
+    degraded = life.condition("Degraded")
+    assert (degraded["status"], degraded["reason"]) == ("True", "PodsNotStarted")
+    assert f"ap-south: orders-ap-south-0: {said}" in degraded["message"]
+    assert life.api.event_lists == [], "no pod is missing"
+
+
+async def test_a_missing_storage_class_is_named_by_the_claim_that_waits_for_it(life: Life) -> None:
+    status = unscheduled("Unschedulable", "pod has unbound immediate PersistentVolumeClaims")
+    life.api.pod_objects = [pod(f"{SET}-{i}", "us-east", **status) for i in range(3)]
+    for i in range(3):
+        meta = {"name": f"data-{SET}-{i}"}
+        life.api.claim_objects[f"data-{SET}-{i}"] = {
+            "metadata": meta,
+            "spec": {"storageClassName": "no-such"},
+            "status": {"phase": "Pending"},
+        }
+    await life.go(3)
+    said = "pod has unbound immediate PersistentVolumeClaims; its volume of StorageClass no-such is not bound"
+    assert said in life.condition("Progressing")["message"]
+    life.api.pod_objects = [pod(f"{SET}-{i}", "us-east", phase="Pending") for i in range(3)]
+    await life.go(40)
+    assert "its volume of StorageClass no-such is not bound" in life.condition("Degraded")["message"]
+
+
+async def test_without_the_right_to_list_events_the_store_says_where_to_look(life: Life) -> None:
+    life.api.events_refused = KubernetesError(403, "Forbidden", "events is forbidden")
+    await life.go(120)
+    said = f"{SET}-0, {SET}-1, {SET}-2: no pod was created; see the events of StatefulSet/{SET}"
+    assert said in life.condition("Degraded")["message"]
+    assert len(life.api.event_lists) == 1, "who may not ask does not ask again at once"
+
+
+async def test_a_broken_connection_is_tried_again(life: Life) -> None:
+    life.api.events_refused = ConnectionError("no route")
+    await life.go(10)
+    life.api.events_refused = None
+    life.api.failed[SET] = [event(QUOTA)]
+    await life.go(20)
+    assert QUOTA in life.condition("Degraded")["message"]
+
+
+async def test_events_are_read_ever_more_seldom_and_not_at_all_once_the_pods_are_there(life: Life) -> None:
+    await life.go(5)
+    assert life.api.event_lists == [], "pods that were missing for a moment are being created"
+    await life.go(55)
+    first = life.api.event_lists.count(SET)
+    assert 3 <= first <= 6
+    await life.go(600)
+    assert life.api.event_lists.count(SET) - first <= 15
+    life.api.pod_objects = [
+        pod(f"orders-{region}-{i}", region, phase="Pending")
+        for region, count in (("us-east", 3), ("eu-west", 3), ("ap-south", 1))
+        for i in range(count)
+    ]
+    await life.go(2)
+    life.api.event_lists.clear()
+    await life.go(100)
+    assert life.api.event_lists == []
+    assert life.condition("Degraded")["status"] == "False"
+
+
+async def test_a_region_without_a_stateful_set_is_not_said_to_be_complete(life: Life) -> None:
+    life.api.broken = {("StatefulSet", "orders-eu-west")}
+    await life.go(60)
+    assert life.region("eu-west")["message"] == (
+        "orders-eu-west: no pod was created; the StatefulSet does not exist yet"
+    )
+    assert life.condition("Degraded")["status"] == "True"
+
+
+QUESTION = Question(SET, "uid-2", (f"{SET}-0",), 10.0, None)
+
+
+def test_the_newest_event_about_the_missing_pods_is_taken() -> None:
+    events = [
+        event("create Pod orders-us-east-2 in StatefulSet orders-us-east failed error: other", seconds=9),
+        event(LIMIT_RANGE, seconds=1),
+        event("", lastTimestamp=None, eventTime=None),
+        event(QUOTA, seconds=-5, series={"lastObservedTime": "2026-01-01T00:00:05.000001Z"}),
+        event(POD_SECURITY, seconds=30, involvedObject={"uid": "of another StatefulSet of that name"}),
+    ]
+    assert newest_refusal(events, QUESTION, START) == QUOTA
+    assert newest_refusal(events[:1], QUESTION, START) == events[0]["message"], "better than nothing"
+    assert newest_refusal([], QUESTION, START) == ""
+
+
+def test_an_event_about_an_earlier_absence_is_not_taken() -> None:
+    seen = replace(QUESTION, older_seconds=40.0)
+    assert newest_refusal([event(QUOTA, seconds=-41)], seen, START) == ""
+    assert newest_refusal([event(QUOTA, seconds=-39)], seen, START) == QUOTA
+
+
+def test_how_often_events_are_read_is_bounded() -> None:
+    assert [ask_after_seconds(replace(QUESTION, seconds=seconds)) for seconds in (5, 100, 1e9)] == [10.0, 25.0, 60.0]
+
+
+class Lacking(World):
+    """A world in which one pod of a region that runs is not there, or does not start."""
+
+    lost: Pod | None = None
+    for_seconds = 0.0
+
+    def observed(self) -> Any:
+        seen = super().observed()
+        if self.lost is None:
+            return seen
+        region = seen.regions[self.lost.region]
+        pods = tuple(pod for pod in region.pods if pod.name != self.lost.name)
+        if self.lost.problem:
+            pods = (*pods, self.lost)
+        regions = {**seen.regions, region.name: RegionObserved(region.name, pods, region.replicas)}
+        seconds = {("Absent", self.lost.name): self.for_seconds, ("Waiting", self.lost.name): self.for_seconds}
+        return replace(seen, regions=regions, lacking_seconds=seconds, refused_creations={"orders-us-east": QUOTA})
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"), [("", f"{SET}-2: no pod was created; {QUOTA}"), ("Unschedulable: no", f"{SET}-2: Unschedul")]
+)
+def test_a_running_store_says_why_a_replica_is_missing(problem: str, said: str) -> None:
+    world = Lacking()
+    world.settle()
+    world.lost, world.for_seconds = Pod(f"{SET}-2", "us-east", "", ready=False, problem=problem), 60.0
+    world.step()
+    degraded = next(item for item in world.status["conditions"] if item["type"] == "Degraded")
+    assert degraded["reason"] == "ReplicasMissing"
+    assert f"us-east: 2 of 3 replicas are ready, {said}" in degraded["message"]
