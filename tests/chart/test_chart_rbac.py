@@ -100,12 +100,9 @@ class RecordingKubernetes(k8s.Kubernetes):
         assert found is not None, path
         parts = found["rest"].split("/")
         resource = "/".join([parts[0], *parts[2:]])
-        verbs = {
-            "GET": {"get"} if len(parts) > 1 else {"list"},
-            "PATCH": {"patch"},
-            "POST": {"create"},
-            "DELETE": {"delete"},
-        }[method]
+        verbs = {"GET": {"get"}, "PATCH": {"patch"}, "POST": {"create"}, "DELETE": {"delete"}}[method]
+        if method == "GET" and len(parts) == 1:
+            verbs = {"list"}
         if "apply-patch" in content_type:
             verbs = {"patch", "create"}  # what does not exist yet is created, which is authorized by itself
         self.asked.setdefault((found["group"] or "", resource), set()).update(verbs)
