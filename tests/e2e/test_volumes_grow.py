@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Any
 
 import pytest
 import yaml
+from e2e.cluster import EXISTING
 from e2e.manifests import small_store
 from rstore_cli.demo.load import wait_until
 from rstore_cli.demo.store import Store
@@ -18,11 +20,18 @@ def patch_of(index: int, size: str) -> str:
     return json.dumps([{"op": "replace", "path": f"/spec/regions/{index}/storage/size", "value": size}])
 
 
+def expanding_class(kubectl) -> dict[str, Any]:
+    """A StorageClass that expands volumes. An existing cluster may have none: then there is nothing to be seen."""
+    classes: list[dict[str, Any]] = kubectl.get("storageclasses")["items"]
+    able = [item for item in classes if item.get("allowVolumeExpansion")]
+    if EXISTING and not able:
+        pytest.skip("no StorageClass of this cluster expands volumes")
+    return able[0]
+
+
 @pytest.mark.timeout(300)
 async def test_volumes_grow_under_load(store, load, kubectl):
-    classes = kubectl.get("storageclasses")["items"]
-    if not any(item.get("allowVolumeExpansion") for item in classes):
-        pytest.skip("no StorageClass of this cluster expands volumes")
+    expanding_class(kubectl)
     region = "us-east"
     index = (await store.regions()).index(region)
     selector = f"-l=replicatedstore.io/store={store.name},replicatedstore.io/region={region}"
@@ -82,7 +91,7 @@ async def test_volumes_grow_under_load(store, load, kubectl):
 @pytest.mark.timeout(300)
 async def test_a_class_that_does_not_expand_is_said_until_it_does(kubectl, operator, scratch):
     del operator
-    usual = next(item for item in kubectl.get("storageclasses")["items"] if item.get("allowVolumeExpansion"))
+    usual = expanding_class(kubectl)
     fields = ("apiVersion", "kind", "provisioner", "volumeBindingMode", "parameters")
     fixed = {key: usual[key] for key in fields if key in usual} | {"metadata": {"name": "fixed-size"}}
     kubectl.run("apply", "-f", "-", input_text=json.dumps(fixed))

@@ -48,8 +48,9 @@ async def lone(replicas, kubectl, scratch, request):
 async def _evict(kubectl, pods: list[str]) -> None:
     """By the Eviction API, as ``kubectl drain`` does; a second pod is refused by the budget until the first is back."""
     for pod in pods:
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}}
-        path = f"/api/v1/namespaces/default/pods/{pod}/eviction"
+        metadata = {"name": pod, "namespace": kubectl.namespace}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        path = f"/api/v1/namespaces/{kubectl.namespace}/pods/{pod}/eviction"
         await asyncio.to_thread(kubectl.run, "create", "--raw", path, "-f", "-", input_text=json.dumps(eviction))
 
 
