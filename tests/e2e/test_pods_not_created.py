@@ -1,0 +1,64 @@
+"""Why pods are not created, or do not start, is said by the store within a minute, whoever it is that refuses them."""
+
+from __future__ import annotations
+
+import yaml
+from rstore_cli.demo.load import wait_until
+
+WITHIN_SECONDS = 60
+PAUSED = "replicatedstore.io/paused"
+
+
+async def degraded(store, name: str) -> dict:
+    conditions = (await store.kube_get("rstore", name)).get("status", {}).get("conditions", [])
+    return next((item for item in conditions if item["type"] == "Degraded"), {"status": "Unknown", "message": ""})
+
+
+async def test_the_refusal_of_a_pod_is_shown(store):
+    """Refused as by a quota: the pods' ServiceAccount is gone, and while the store is paused it stays so."""
+    name, region = store.name, "eu-west"
+    await store.kube("annotate", "rstore", name, f"{PAUSED}=true")
+    try:
+
+        async def paused() -> bool:
+            conditions = (await store.status())["conditions"]
+            return any(item["type"] == "Paused" for item in conditions)
+
+        await wait_until(paused, timeout_seconds=20, what="the store is paused")
+        await store.kube("delete", "serviceaccount", name)
+        await store.kube("delete", "pod", f"{name}-{region}-0")
+
+        async def said() -> bool:
+            found = await degraded(store, name)
+            return found["status"] == "True" and "no pod was created; create Pod" in found["message"]
+
+        await wait_until(said, timeout_seconds=WITHIN_SECONDS, what="the refusal in the condition Degraded")
+        assert f'serviceaccount "{name}" not found' in (await degraded(store, name))["message"]
+    finally:
+        await store.kube("annotate", "rstore", name, f"{PAUSED}-")
+    await store.wait_steady(timeout_seconds=90)
+
+
+async def test_a_storage_class_that_does_not_exist_is_shown_while_the_store_is_created(store):
+    regions = [{"name": "us-east", "replicas": 1, "placement": {}, "storage": {"storageClassName": "no-such"}}]
+    manifest = {
+        "apiVersion": "replicatedstore.io/v1alpha1",
+        "kind": "ReplicatedStore",
+        "metadata": {"name": "classless"},
+        "spec": {"regions": regions, "persistence": {"pvcPolicy": "Delete"}},
+    }
+    done = store.kubectl.try_run("apply", "-f", "-", input_text=yaml.safe_dump(manifest))
+    assert done.returncode == 0, done.stderr
+    try:
+
+        async def said() -> bool:
+            found = await degraded(store, "classless")
+            return found["status"] == "True" and "no-such" in found["message"]
+
+        await wait_until(said, timeout_seconds=WITHIN_SECONDS, what="the StorageClass in the condition Degraded")
+        conditions = (await store.kube_get("rstore", "classless"))["status"]["conditions"]
+        progressing = next(item for item in conditions if item["type"] == "Progressing")
+        assert progressing["reason"] == "Creating"
+        assert "no-such" in progressing["message"]
+    finally:
+        await store.kube("delete", "rstore", "classless")
