@@ -139,13 +139,13 @@ class _Planner:
             self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
-        self.lacking = lacking_pods(self.ref.name, self.regions, self.observed)
         asked = read_commands(given.annotations)
         self.repeats: Repeats = without_repeats(
             asked, given.setters, self.before, epoch=self.truth.epoch, now=given.now
         )
         self.checked: Checked = check(self.repeats.commands, self.regions, self.truth, self.before.failover)
         self.commands: Commands = self.checked.commands
+        self.lacking = lacking_pods(self.ref.name, self.regions, self.observed, paused=self.commands.paused)
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
             self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.told_regions

@@ -78,9 +78,12 @@ def remember(
     return after
 
 
-def lacking_pods(store: str, regions: Iterable[str], observed: Observed) -> dict[str, Lacking]:
-    """What is to be said of regions whose pods are not there or do not start, by region."""
-    described = ((region, _region(store, region, observed)) for region in regions)
+def lacking_pods(store: str, regions: Iterable[str], observed: Observed, *, paused: bool = False) -> dict[str, Lacking]:
+    """What is to be said of regions whose pods are not there or do not start, by region.
+
+    That a store which is ``paused`` gets no StatefulSets is what was asked for.
+    """
+    described = ((region, _region(store, region, observed, paused=paused)) for region in regions)
     return {region: lacking for region, lacking in described if lacking is not None}
 
 
@@ -138,7 +141,7 @@ def _event_time(event: Body) -> datetime | None:
     return at if at.tzinfo is not None else None
 
 
-def _region(store: str, region: str, observed: Observed) -> Lacking | None:
+def _region(store: str, region: str, observed: Observed, *, paused: bool) -> Lacking | None:
     seconds = observed.lacking_seconds
     absent = _absent(store, region, observed)
     stateful_set = names.region_object(store, region)
@@ -147,7 +150,7 @@ def _region(store: str, region: str, observed: Observed) -> Lacking | None:
     if absent:
         why = observed.refused_creations.get(stateful_set) or f"see the events of StatefulSet/{stateful_set}"
         problems[f"no pod was created; {why[:SHOWN_MESSAGE]}"] = list(absent)
-    if seconds.get((NO_SET, stateful_set), 0.0) >= STUCK_SECONDS:
+    if not paused and seconds.get((NO_SET, stateful_set), 0.0) >= STUCK_SECONDS:
         lasts = True
         problems["no pod was created; the StatefulSet does not exist yet"] = [stateful_set]
     for pod in observed.region(region).pods:

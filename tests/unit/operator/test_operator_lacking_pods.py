@@ -194,6 +194,14 @@ async def test_a_region_without_a_stateful_set_is_not_said_to_be_complete(life: 
     assert life.condition("Degraded")["status"] == "True"
 
 
+async def test_a_store_that_is_paused_from_the_start_lacks_nothing(life: Life) -> None:
+    assert life.api.store is not None
+    life.api.store["metadata"]["annotations"] = {"replicatedstore.io/paused": "true"}
+    await life.go(60)
+    assert life.condition("Degraded")["status"] == "False"
+    assert life.region("eu-west")["message"] == "there are no pods"
+
+
 QUESTION = Question(SET, "uid-2", (f"{SET}-0",), 10.0, None)
 
 
