@@ -17,6 +17,7 @@ from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.failover.lost import newest_leaders, silent_regions
 from rstore_operator.observe import ChildView, observe
 from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
 from rstore_operator.planning import lacking_pods
@@ -286,11 +287,10 @@ class Reconciler:
         """Add what only this process knows: since when, what was said last, who was fenced."""
         now, clock = self._now(), self._clock()
         known = {*observed.regions, *(region.name for region in status.regions if region.leader or region.revision)}
-        silent = [name for name in known if observed.leader(name) is None]
+        silent = silent_regions(known, observed, status)
         began = {name: clock - self._unanswered_seconds(name) for name in silent}
         self._silent_since = began | {name: at for name, at in self._silent_since.items() if name in began}
-        leaders = {name: region.leader for name, region in observed.regions.items() if region.leader is not None}
-        self._last_leaders |= leaders
+        self._last_leaders = newest_leaders(self._last_leaders, observed)
         self._without_lease = spells(self._without_lease, observed, clock)
         self._without_stream = without_stream(self._without_stream, observed, clock)
         epoch = status.failover.epoch if status.failover is not None else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from rstore_api.voters import WITNESS
 
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.observed import Observed, ReplicaStatus
+from rstore_operator.resource.state import StoreStatus
 
 ELECTION_SECONDS = 5.0
 """A region of which a majority of replicas answers is electing a leader, and is given this long for it."""
@@ -27,18 +29,40 @@ class Silence:
     electing: bool = False
 
 
+def silent_regions(regions: Iterable[str], observed: Observed, status: StoreStatus) -> list[str]:
+    """Those of the regions that have no leader that answers. A primary region that has come back without its data
+    answers, and is as good as gone: it counts, too."""
+    return [name for name in regions if not _answers(name, observed, status)]
+
+
+def _answers(region: str, observed: Observed, status: StoreStatus) -> bool:
+    leader = observed.leader(region)
+    had_data = region == status.primary_region and bool(status.store_id)
+    return leader is not None and (bool(leader.store_id) or not had_data)
+
+
+def newest_leaders(before: Mapping[str, ReplicaStatus], observed: Observed) -> dict[str, ReplicaStatus]:
+    """What each region's leader said last. One without data does not replace what was said by one that had it: what the
+    region held then is what a failover may lose."""
+    leaders = {name: region.leader for name, region in observed.regions.items()}
+    kept = {name: leader for name, leader in before.items() if leader.store_id}
+    said = {name: leader for name, leader in leaders.items() if leader and (leader.store_id or name not in kept)}
+    return {**before, **said}
+
+
 def silence(
     region: str, epoch: int, observed: Observed, voters: Electorate, *, delay_ms: int, now: datetime
 ) -> Silence | None:
     """Judge the region that has, or is being given, ``epoch``; grants to lower ones say nothing about it.
 
-    None when the region has a leader that answers, or when it is not known for how long it has had none."""
-    since = observed.silent_since.get(region)
-    if observed.leader(region) is not None or since is None:
+    None when the region has a leader that answers and holds the store's data, or when it is not known for how long it
+    has had none."""
+    since, leader = observed.silent_since.get(region), observed.leader(region)
+    if since is None or (leader is not None and leader.store_id):
         return None
     waited_seconds = (now - since).total_seconds()
     seen = observed.region(region)
-    if waited_seconds < ELECTION_SECONDS and len(seen.replicas) > len(seen.pods) // 2:
+    if leader is None and waited_seconds < ELECTION_SECONDS and len(seen.replicas) > len(seen.pods) // 2:
         return Silence(since, False, f"{region} is electing a leader", electing=True)
     if waited_seconds * 1000 < delay_ms:
         return Silence(since, False, f"no leader of {region} answers, for less than {delay_ms / 1000:g} s")

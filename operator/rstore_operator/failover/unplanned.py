@@ -301,7 +301,8 @@ def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
 def _command(intent: FailoverIntent, observed: Observed, voters: Electorate) -> FenceCommand | PromoteCommand | None:
     if intent.step in (Step.FENCING, Step.WAITING):
         known = answers(intent, observed)
-        missing = [name for name in sorted(voters.regions) if name not in known and observed.leader(name) is not None]
+        leaders = {name: observed.leader(name) for name in sorted(voters.regions) if name not in known}
+        missing = [name for name, leader in leaders.items() if leader is not None and leader.store_id]
         return FenceCommand(tuple(missing), intent.epoch) if missing else None
     if intent.step is Step.PROMOTING and intent.final_revision is not None:
         return PromoteCommand(intent.to_region, intent.epoch, intent.final_revision, REVISION_JUMP)

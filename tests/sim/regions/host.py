@@ -94,13 +94,13 @@ class Host:
             if not self._released:
                 self._spoil_data()
         self._incarnation += 1
-        self._released = False
         process = HostProcess(self.name, self._incarnation, self)
         self.process = process
         self._world.trace.fault(f"start {self.name}")
         process.spawn(self._run(process, self.config))
 
     async def _run(self, process: HostProcess, config: ReplicaConfig) -> None:
+        self._released = False  # from here on the data are in use; a process that dies before has touched nothing
         try:
             self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))
             place = Place(self.name, self.root, self.root / "tls", "0.0.0.0")

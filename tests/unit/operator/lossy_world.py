@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rstore_api.voters import WITNESS, majority, voters
+from rstore_operator.failover.lost import newest_leaders, silent_regions
 from rstore_operator.plan import Plan, PlanInput, plan
 from rstore_operator.planning.actions import Fence, GrantLease, Promote
 from rstore_operator.planning.not_connected import Since, without_stream
@@ -86,11 +87,12 @@ class LossyWorld(World):
             name: replace(region, replicas=tuple(self._with_lease(replica) for replica in region.replicas))
             for name, region in seen.regions.items()
         }
-        silent = [name for name, region in regions.items() if region.leader is None]
+        looked = replace(seen, regions=regions)
+        silent = silent_regions(regions, looked, status_from_json(self.status))
         memory.silent_since = {name: memory.silent_since.get(name, self.now) for name in silent}
-        memory.last_leaders |= {name: region.leader for name, region in regions.items() if region.leader}
-        memory.without_lease = spells(memory.without_lease, replace(seen, regions=regions), self.seconds)
-        memory.without_stream = without_stream(memory.without_stream, replace(seen, regions=regions), self.seconds)
+        memory.last_leaders = newest_leaders(memory.last_leaders, looked)
+        memory.without_lease = spells(memory.without_lease, looked, self.seconds)
+        memory.without_stream = without_stream(memory.without_stream, looked, self.seconds)
         epoch = self.status.get("failover", {}).get("epoch", 0)
         memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
         if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:

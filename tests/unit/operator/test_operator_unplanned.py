@@ -351,3 +351,39 @@ def test_the_choice() -> None:
     priorities = {"a": 10, "b": 5, "c": 10, "d": 1}
     order = ranked([at("a", 2, 7), at("b", 2, 7), at("c", 1, 900), at("d", 0, 999), at("e", 3, 1)], priorities)
     assert [found.region for found in order] == ["b", "a", "c"]
+
+
+def empty(world: LossyWorld, name: str) -> None:
+    """All volumes of a region are gone, and its pods are back at once."""
+    region = world.regions[name]
+    region.store_id, region.epoch, region.promised, region.primary = "", 0, 0, False
+    region.topology, region.log = None, []
+    world.leases.held.pop(name, None)
+    world.leases.granted.pop(name, None)
+
+
+@pytest.mark.parametrize("kind", ["three", "two"])
+def test_a_primary_region_that_comes_back_empty_before_it_is_missed_is_replaced_and_refilled(kind: str) -> None:
+    world = fresh(kind)
+    world.run(1)
+    assert world.write()
+    world.run(1)
+    empty(world, "us-east")
+    world.run(12)
+    receipt = world.status["history"][-1]
+    assert (receipt["mode"], receipt["trigger"], receipt["from"]) == ("Automatic", "PrimaryLost", "us-east")
+    assert receipt["writeGapSeconds"] > 0
+    assert world.write()
+    world.run(3)
+    world.check_nothing_vanished()
+    assert world.status["phase"] == "Steady"
+    assert world.regions["us-east"].log == world.regions[receipt["to"]].log
+
+
+def test_an_empty_primary_region_waits_for_a_person_when_the_policy_is_manual() -> None:
+    world = fresh("manual")
+    world.run(1)
+    empty(world, "us-east")
+    world.run(12)
+    assert world.status["primaryRegion"] == "us-east"
+    assert condition(world, "FailoverBlocked")["reason"] == "PolicyManual"
