@@ -57,9 +57,14 @@ async def test_a_rollout_restart_renews_each_pod_and_nothing_takes_it_back(scene
     primary = await scene.primary()
     stateful_set = f"{scene.store.name}-{primary}"
     before = _uids(kubectl, scene.store.name, primary)
+
+    async def restarted() -> bool:  # kubectl refuses a second time within the same second
+        done = await asyncio.to_thread(kubectl.try_run, "rollout", "restart", "statefulset", stateful_set)
+        return bool(done.returncode == 0)
+
     async with scene.writing() as load:
         for _ in range(2 if twice else 1):
-            await asyncio.to_thread(kubectl.run, "rollout", "restart", "statefulset", stateful_set)
+            await wait_until(restarted, timeout_seconds=10, what="a restart that kubectl asks for", poll_seconds=0.3)
         await asyncio.to_thread(
             kubectl.run, "rollout", "status", "statefulset", stateful_set, "--timeout=120s", timeout_seconds=130
         )
