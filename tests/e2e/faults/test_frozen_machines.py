@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from e2e.faults.scene import OPERATOR
+from e2e.faults.scene import LONG, OPERATOR
 
 pytestmark = pytest.mark.runner
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("seconds", [1, 3, 5, 12])
+@pytest.mark.parametrize("seconds", [1, 3, 5, 12, 30] if LONG else [3])
 async def test_a_primary_that_stood_still_acknowledges_nothing_on_an_old_lease(scene, seconds):
     """At most one failover, and never two primaries: the judgement orders all acknowledgements by their revisions."""
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
@@ -31,7 +31,7 @@ async def test_a_primary_that_stood_still_acknowledges_nothing_on_an_old_lease(s
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("seconds", [3, 12])
+@pytest.mark.parametrize("seconds", [3, 12] if LONG else [3])
 async def test_an_operator_that_stood_still_replaces_nobody(scene, seconds):
     epoch = (await scene.store.status())["epoch"]
     namespace = "rstore-system"
@@ -49,10 +49,10 @@ async def test_an_operator_that_stood_still_replaces_nobody(scene, seconds):
 
 @pytest.mark.timeout(400)
 async def test_a_network_that_flaps_makes_no_two_primaries_and_no_run_of_failovers(scene):
-    """Five seconds cut, five seconds whole, for a minute."""
+    """Five seconds cut, five seconds whole, again and again."""
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
     others = await scene.others(primary)
-    rounds = 6
+    rounds = 6 if LONG else 2
     async with (
         scene.writing([primary], timeout_seconds=2, name=b"inside/") as inside,
         scene.writing(others, name=b"outside/") as outside,

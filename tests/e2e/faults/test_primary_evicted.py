@@ -8,13 +8,13 @@ import time
 
 import pytest
 import yaml
-from e2e.faults.scene import Scene, gap_since
+from e2e.faults.scene import LONG, Scene, gap_since
 from e2e.manifests import small_store
 from rstore_cli.demo.store import Store
 
 NAME = "lone"
 REGIONS = ["us-east", "eu-west", "ap-south"]
-ROUNDS = 3
+ROUNDS = 3 if LONG else 1
 GAP_SECONDS = 8
 """Generous: the machine may be busy."""
 
