@@ -74,7 +74,7 @@ sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|region
 	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)
 
 images: setup ## both images without a container engine: root file trees and OCI archives in build/images
-	@PYTHONPATH=scripts $(BIN)/python -m image_build --prefix '$(IMAGE_PREFIX)'
+	@PYTHONPATH=scripts/images $(BIN)/python -m image_build --prefix '$(IMAGE_PREFIX)'
 
 check: setup ## lint, format, types, import rules, generated files up to date, the CRD as an API server judges it
 	@echo "check: ruff";       $(BIN)/ruff check --quiet
