@@ -16,7 +16,7 @@ from rstore_operator.planning.observed import ChildKey, Claim, Observed, Pod, Re
 from rstore_operator.planning.ownership import Standing, claim_holder, holder, standing
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names, secrets
-from rstore_operator.specs.labels import REGION_LABEL
+from rstore_operator.specs.labels import REGION_LABEL, RESTARTED_AT
 
 WRITTEN_SECONDS = 5.0
 """How long an object that we wrote counts as there although the watch has not shown it yet."""
@@ -191,6 +191,7 @@ def read_pod(body: Body) -> Pod | None:
         ready=conditions.get("Ready", {}).get("status") == "True",
         terminating=bool(meta.get("deletionTimestamp")),
         problem=_pod_problem(status, conditions),
+        restarted_at=str((meta.get("annotations") or {}).get(RESTARTED_AT) or ""),
     )
 
 

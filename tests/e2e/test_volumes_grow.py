@@ -57,6 +57,9 @@ async def test_volumes_grow_under_load(store, load, kubectl):
         claim = json.loads(done.stdout)["spec"]["volumeClaimTemplates"][0]
         return str(claim["spec"]["resources"]["requests"]["storage"])
 
+    kubectl.run("rollout", "restart", "statefulset", f"{store.name}-{region}")  # it is not done again for growing
+    kubectl.run("rollout", "status", "statefulset", f"{store.name}-{region}", "--timeout=60s", timeout_seconds=70)
+    await store.wait_steady()
     before, epoch = await pods(), (await store.status())["epoch"]
     async with load.running() as running:
         began = time.monotonic()

@@ -18,7 +18,7 @@ from rstore_operator.planning.volumes import VolumesPlan, plan_volumes
 from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.specs import names
 from rstore_operator.specs.configmap import config_map
-from rstore_operator.specs.labels import REGION_LABEL, SPEC_HASH, with_hash
+from rstore_operator.specs.labels import REGION_LABEL, RESTARTED_AT, SPEC_HASH, with_hash
 from rstore_operator.specs.pdb import disruption_budget
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
@@ -114,7 +114,21 @@ def _manifests(
         yield with_hash(disruption_budget(ref, region.name))
         # A pod that starts before its Secret exists would wait minutes for the kubelet's next try.
         if ("Secret", names.region_tls_secret(ref.name, region.name)) in observed.children:
-            yield with_hash(stateful_set(ref, volumes.spec, region, image))
+            yield with_hash(_as_restarted(stateful_set(ref, volumes.spec, region, image), region.name, observed))
+
+
+def _as_restarted(manifest: dict[str, Any], region: str, observed: Observed) -> dict[str, Any]:
+    """The StatefulSet with the annotation of the last `kubectl rollout restart`: one that is made anew around its pods
+    would else restart them."""
+    live = observed.children.get(("StatefulSet", manifest["metadata"]["name"]))
+    if live is None:
+        restarted_at = max((pod.restarted_at for pod in observed.region(region).pods), default="")
+    else:
+        template = (live.get("spec") or {}).get("template") or {}
+        restarted_at = ((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT, "")
+    if restarted_at:
+        manifest["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = restarted_at
+    return manifest
 
 
 def deletions(leaving: frozenset[str], observed: Observed) -> tuple[Delete, ...]:

@@ -174,6 +174,8 @@ class Pod:
     ready: bool
     terminating: bool = False
     problem: str = ""
+    restarted_at: str = ""
+    """The annotation of ``kubectl rollout restart`` that it was made with."""
 
 
 @dataclass(frozen=True)
