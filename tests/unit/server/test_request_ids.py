@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
+from contextlib import AsyncExitStack
 
 import pytest
 from rstore_api.client import Client
@@ -56,6 +57,8 @@ async def test_a_name_that_is_none_is_refused(single: RegionProcesses) -> None:
 
 
 async def test_every_write_happens_once_while_leaders_are_killed(start_regions) -> None:
+    """Each writer is a client of its own: of one client the last 128 writes are recognised, and eight writers that
+    share one may come that far while a write of theirs waits to be sent again."""
     [region] = await start_regions(("us-east", 3))
     written: set[str] = set()
     stop = asyncio.Event()
@@ -68,8 +71,9 @@ async def test_every_write_happens_once_while_leaders_are_killed(start_regions) 
             await client.put(key, "v", retry_unknown=True, timeout_seconds=30)
             written.add(key)
 
-    async with region.client() as client:
-        writers = [asyncio.create_task(writer(number, client)) for number in range(8)]
+    async with AsyncExitStack() as stack:
+        client, *clients = [await stack.enter_async_context(region.client()) for _ in range(9)]
+        writers = [asyncio.create_task(writer(number, own)) for number, own in enumerate(clients)]
         for _ in range(2):
             before = len(written)
             await eventually(_value(lambda before=before: len(written) > before + 100))
