@@ -54,8 +54,8 @@ async def one_life(directory: Path, acknowledged: int, rng: random.Random, *, ea
         errors = await process.stderr.read()
         code = await process.wait()
     assert code == -9, errors.decode()[-2000:]
-    for line in rest.splitlines():
-        if line.startswith(b"acknowledged "):
+    for line in rest.splitlines(keepends=True):
+        if line.startswith(b"acknowledged ") and line.endswith(b"\n"):  # the last one may have been cut by the kill
             acknowledged = max(acknowledged, int(line.split()[1]))
     return acknowledged
 
