@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rstore_api.client import TlsPem
 from rstore_api.errors import FutureRevision, StoreError
+from rstore_operator.facts.observed import HashAnswer
 from rstore_operator.planning.hashes import compare, format_hash
-from rstore_operator.planning.observed import HashAnswer
 
 from rstore_cli.cluster import Cluster, Pod, Target
 from rstore_cli.connect import client_certificates, open_replica, pick_region, region_names

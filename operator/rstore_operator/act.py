@@ -13,12 +13,11 @@ import structlog
 from rstore_api.errors import NotLeader, StoreError
 
 from rstore_operator.cluster.act_lease import fence, grant_as_witness
-from rstore_operator.cluster.certificates import make_authority, make_certificate, new_key
+from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.messages import topology_message
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.observe import ChildView
-from rstore_operator.planning.actions import (
+from rstore_operator.facts.actions import (
     Action,
     AddMember,
     Adopt,
@@ -42,11 +41,12 @@ from rstore_operator.planning.actions import (
     RemoveMember,
     WriteSecret,
 )
+from rstore_operator.facts.observed import ChildKey, FenceAnswer
 from rstore_operator.planning.certificates import authority_manifest, key_pair, replaced_notice
-from rstore_operator.planning.observed import ChildKey, FenceAnswer
-from rstore_operator.planning.ownership import CLAIM, adopted_owners
+from rstore_operator.planning.children.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import secrets
+from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 from rstore_operator.specs.labels import SPEC_HASH
 
 log = structlog.get_logger(__name__)

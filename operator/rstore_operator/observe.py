@@ -3,178 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
 from rstore_api.tls import TlsPem
 
+from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.planning.observed import ChildKey, Claim, Observed, Pod, RegionObserved
-from rstore_operator.planning.ownership import Standing, claim_holder, holder, standing
+from rstore_operator.facts.observed import ChildKey, Observed, Pod, RegionObserved
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import names, secrets
 from rstore_operator.specs.labels import REGION_LABEL, RESTARTED_AT
 
-WRITTEN_SECONDS = 5.0
-"""How long an object that we wrote counts as there although the watch has not shown it yet."""
-ASKED_SECONDS = 10.0
-"""How long a name counts as taken, or as free, before it is asked for again."""
-
 _SHOWN = 400
 """Characters of a replica's last words that are shown."""
 
-REFUSED_SECONDS = 25.0
-"""How long a claim that the API server would not let grow is left alone."""
-
 Body = Mapping[str, Any]
-_VERSION = re.compile("[0-9]{1,39}")
-"""A resourceVersion that can be compared: Kubernetes has it up to 128 bits."""
-
-
-@dataclass
-class _Written:
-    body: Body
-    at: float
-
-
-@dataclass
-class _Asked:
-    """What was there when the name was asked for: ``holder`` is "" when nobody has it."""
-
-    holder: str
-    orphan: Body | None
-    at: float
-
-
-@dataclass(frozen=True)
-class Joined:
-    """See the fields of the same names in :class:`Observed`."""
-
-    children: Mapping[ChildKey, Body]
-    foreign: Mapping[ChildKey, str]
-    orphans: Mapping[ChildKey, Body]
-    free: frozenset[ChildKey]
-
-
-class ChildView:
-    """The store's children: as the watch shows them, ahead of it where we have just written."""
-
-    def __init__(self, ref: StoreRef, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ref = ref
-        self._clock = clock
-        self._written: dict[ChildKey, _Written] = {}
-        self._asked: dict[ChildKey, _Asked] = {}
-        self._refused: dict[str, tuple[str, float]] = {}
-        self.settled: dict[ChildKey, tuple[str, str]] = {}
-
-    def wrote(self, key: ChildKey, before: Body | None, after: Body, manifest_hash: str) -> None:
-        """An apply came back. If it changed nothing, the same one is not tried again on the same object."""
-        version = after.get("metadata", {}).get("resourceVersion", "")
-        self._written[key] = _Written(after, self._clock())
-        if before is not None and before.get("metadata", {}).get("resourceVersion") == version:
-            self.settled[key] = (manifest_hash, version)
-        else:
-            self.settled.pop(key, None)
-
-    def deleted(self, key: ChildKey) -> None:
-        """We deleted it."""
-        self._written.pop(key, None)
-        self._asked.pop(key, None)
-        self.settled.pop(key, None)
-
-    def asked(self, key: ChildKey, body: Body | None) -> bool:
-        """That name was asked for, and this object has it. Whether we may make an object of that name.
-
-        An object without our labels is not watched; one of ours that the watch has not shown yet counts as there.
-        """
-        now = self._clock()
-        if body is None:
-            self._asked[key] = _Asked("", None, now)
-            return True
-        whose = standing(self._ref, key, body)
-        if whose is Standing.OURS:
-            self._written[key] = _Written({**body, "kind": key[0]}, now)
-            self._asked.pop(key, None)
-            return True
-        self._asked[key] = _Asked(holder(body), body if whose is Standing.ORPHAN else None, now)
-        return False
-
-    def asked_claim(self, key: ChildKey, region: str, body: Body | None) -> None:
-        """A claim that a pod of the region would get was asked for."""
-        whose = claim_holder(self._ref, region, body) if body is not None else ""
-        self._asked[key] = _Asked(whose, None, self._clock())
-
-    def growth_refused(self, claim: str, why: str) -> None:
-        """The API server refused a larger size."""
-        self._refused[claim] = (why, self._clock())
-
-    def claims(self, watched: Iterable[Body]) -> dict[str, Claim]:
-        """Claims of volumes, by name."""
-        now = self._clock()
-        self._refused = {name: item for name, item in self._refused.items() if now - item[1] < REFUSED_SECONDS}
-        claims = (read_claim(body) for body in watched)
-        return {
-            claim.name: replace(claim, refusal=self._refused[claim.name][0]) if claim.name in self._refused else claim
-            for claim in claims
-        }
-
-    def join(self, watched: Iterable[Body]) -> Joined:
-        """Our children, orphans of this store, and which names are taken or free."""
-        now = self._clock()
-        children: dict[ChildKey, Body] = {}
-        self._asked = {key: asked for key, asked in self._asked.items() if now - asked.at < ASKED_SECONDS}
-        foreign = {key: asked.holder for key, asked in self._asked.items() if asked.holder and asked.orphan is None}
-        orphans = {key: asked.orphan for key, asked in self._asked.items() if asked.orphan is not None}
-        for body in watched:
-            key = (str(body.get("kind", "")), str(body["metadata"]["name"]))
-            whose = standing(self._ref, key, body)
-            if whose is Standing.OURS:
-                children[key] = body
-            elif whose is Standing.ORPHAN:
-                orphans[key] = body
-            else:
-                foreign[key] = holder(body)
-        for key, written in list(self._written.items()):
-            seen = children.get(key)
-            if (seen is not None and _version(seen) >= _version(written.body)) or now - written.at > WRITTEN_SECONDS:
-                del self._written[key]
-            else:
-                children[key] = written.body
-        free = frozenset(key for key, asked in self._asked.items() if not asked.holder)
-        return Joined(
-            children,
-            {key: whose for key, whose in foreign.items() if key not in children},
-            {key: body for key, body in orphans.items() if key not in children},
-            free,
-        )
-
-
-def _version(body: Body) -> int:
-    text = str(body.get("metadata", {}).get("resourceVersion", ""))
-    return int(text) if _VERSION.fullmatch(text) else 0
-
-
-def read_claim(body: Body) -> Claim:
-    """A watched PersistentVolumeClaim."""
-    meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
-    texts = [
-        f"{item.get('type')}: {item.get('message') or ''}".rstrip(": ")
-        for item in status.get("conditions") or []
-        if item.get("status") == "True"
-    ]
-    return Claim(
-        name=meta["name"],
-        requested=str(((spec.get("resources") or {}).get("requests") or {}).get("storage", "")),
-        capacity=str((status.get("capacity") or {}).get("storage", "")),
-        bound=status.get("phase") == "Bound",
-        resource_version=str(meta.get("resourceVersion", "")),
-        terminating=bool(meta.get("deletionTimestamp")),
-        message=", ".join(texts),
-        storage_class=str(spec.get("storageClassName") or ""),
-    )
 
 
 def read_pod(body: Body) -> Pod | None:

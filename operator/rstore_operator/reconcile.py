@@ -1,4 +1,4 @@
-"""One store's loop body: look, decide, record, act. All decisions are :mod:`rstore_operator.plan`'s."""
+"""One store's loop body: look, decide, record, act. All decisions are :mod:`rstore_operator.planner.plan`'s."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
+from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.facts.actions import Demote, Notice, RemoveAnnotations
+from rstore_operator.facts.observed import FenceAnswer, Lack, Observed, Pod, ReplicaStatus
+from rstore_operator.facts.without_lease import Spell, spells
 from rstore_operator.failover.lost import newest_leaders, silent_regions
-from rstore_operator.observe import ChildView, observe
-from rstore_operator.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
-from rstore_operator.planning import lacking_pods
-from rstore_operator.planning.actions import Demote, Notice, RemoveAnnotations
-from rstore_operator.planning.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
-from rstore_operator.planning.not_connected import Since, without_stream
-from rstore_operator.planning.observed import FenceAnswer, Lack, Observed, Pod, ReplicaStatus
-from rstore_operator.planning.without_lease import Spell, spells
+from rstore_operator.observe import observe
+from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
+from rstore_operator.planning.conditions import lacking_pods
+from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
+from rstore_operator.planning.conditions.not_connected import Since, without_stream
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due

@@ -10,9 +10,9 @@ import structlog
 from rstore_api.errors import Compacted, FutureRevision, StoreError
 
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.facts.actions import Target
+from rstore_operator.facts.observed import HashAnswer, HashRound, Observed
 from rstore_operator.planning import hashes
-from rstore_operator.planning.actions import Target
-from rstore_operator.planning.observed import HashAnswer, HashRound, Observed
 from rstore_operator.resource.state import StoreStatus
 
 log = structlog.get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Reads, in the background, why pods could not be created, when :mod:`rstore_operator.planning.lacking_pods` asks."""
+"""Reads, in the background, why pods could not be created, when ``lacking_pods`` asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.cluster.k8s import KubernetesError
-from rstore_operator.planning.lacking_pods import Question, ask_after_seconds, newest_refusal
+from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 
 log = structlog.get_logger(__name__)
 

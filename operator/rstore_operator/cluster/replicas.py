@@ -17,8 +17,8 @@ from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.messages import replica_status
-from rstore_operator.planning.actions import Target
-from rstore_operator.planning.observed import Pod, ReplicaStatus
+from rstore_operator.facts.actions import Target
+from rstore_operator.facts.observed import Pod, ReplicaStatus
 from rstore_operator.specs import names
 
 log = structlog.get_logger(__name__)

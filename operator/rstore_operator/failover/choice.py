@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from rstore_operator.planning.observed import FenceAnswer
+from rstore_operator.facts.observed import FenceAnswer
 
 REVISION_JUMP = 10**9
 """How far above its parent's last revision an epoch begins, so that no revision of a lost tail is ever used again."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.truth import Truth
+from rstore_operator.facts.without_lease import is_stuck, streams_to
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.planning.observed import Observed
-from rstore_operator.planning.truth import Truth
-from rstore_operator.planning.without_lease import is_stuck, streams_to
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import PLANNED, Outcome, Receipt
 

@@ -12,11 +12,11 @@ from datetime import timedelta
 
 from rstore_api.voters import majority
 
+from rstore_operator.facts.observed import Observed, Progress
+from rstore_operator.facts.without_lease import streams_to
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.scene import Scene
-from rstore_operator.planning.observed import Observed, Progress
-from rstore_operator.planning.without_lease import streams_to
 from rstore_operator.resource.state import Outcome, Trigger
 
 RETRY_AFTER_SECONDS = 30.0

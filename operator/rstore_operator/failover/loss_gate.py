@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from rstore_api.voters import WITNESS
 
+from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.failover.choice import REVISION_JUMP, Rules
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.planning.observed import FenceAnswer, Observed
 
 MAX_OTHER_REGIONS = 8
 

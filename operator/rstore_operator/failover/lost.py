@@ -8,8 +8,8 @@ from datetime import datetime
 
 from rstore_api.voters import WITNESS
 
+from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.planning.observed import Observed, ReplicaStatus
 from rstore_operator.resource.state import StoreStatus
 
 ELECTION_SECONDS = 5.0

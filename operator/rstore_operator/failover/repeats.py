@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from rstore_operator.planning.actions import Notice
+from rstore_operator.facts.actions import Notice
 from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands, shown
 from rstore_operator.resource.managers import Setter

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.truth import Truth
+from rstore_operator.facts.without_lease import is_stuck
 from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.hashes import differing_regions
-from rstore_operator.planning.observed import Observed
-from rstore_operator.planning.topology import held_sync, sync_of
-from rstore_operator.planning.truth import Truth
-from rstore_operator.planning.without_lease import is_stuck
+from rstore_operator.planning.scaling.topology import held_sync, sync_of
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.model import FailoverSpec, StoreSpec
 from rstore_operator.resource.state import StoreStatus

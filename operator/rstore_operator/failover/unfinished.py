@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.truth import Truth
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.planning.observed import Observed
-from rstore_operator.planning.truth import Truth
 
 
 def unfinished(truth: Truth, observed: Observed, voters: Electorate, *, delay_ms: int, now: datetime) -> str:

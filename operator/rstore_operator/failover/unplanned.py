@@ -25,6 +25,8 @@ from datetime import datetime
 
 from rstore_api.voters import WITNESS
 
+from rstore_operator.facts.observed import FenceAnswer, Observed
+from rstore_operator.facts.witness_lease import CLOCK_MARGIN
 from rstore_operator.failover.choice import REVISION_JUMP, Rules, ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
 from rstore_operator.failover.planned import (
@@ -41,8 +43,6 @@ from rstore_operator.failover.planned import (
     with_writes_resumed,
 )
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.planning.observed import FenceAnswer, Observed
-from rstore_operator.planning.witness_lease import CLOCK_MARGIN
 from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rstore_operator.facts.actions import GrantLease, Target
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import Progressed
 from rstore_operator.failover.requests import Answer
 from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import advance_unplanned
-from rstore_operator.planning.actions import GrantLease, Target
 from rstore_operator.resource.commands import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO, Commands
 from rstore_operator.resource.state import (
     FORCED,

@@ -12,6 +12,9 @@ from datetime import timedelta
 
 from rstore_api.voters import WITNESS
 
+from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.observed import FenceAnswer
+from rstore_operator.facts.witness_lease import CLOCK_MARGIN
 from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.cut_off import cut_off, unrenewed_seconds
 from rstore_operator.failover.ending import move_away
@@ -22,10 +25,7 @@ from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unfinished import unfinished
 from rstore_operator.failover.unplanned import begin_unplanned, convert
-from rstore_operator.planning.actions import Notice
 from rstore_operator.planning.hashes import warning_of
-from rstore_operator.planning.observed import FenceAnswer
-from rstore_operator.planning.witness_lease import CLOCK_MARGIN
 from rstore_operator.resource import commands as names
 from rstore_operator.resource.state import (
     AUTOMATIC,

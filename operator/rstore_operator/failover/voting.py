@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rstore_api.voters import WITNESS, majority, voters
 
-from rstore_operator.planning.observed import Observed, Topology
+from rstore_operator.facts.observed import Observed, Topology
 from rstore_operator.resource.state import ToldRegions
 
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from rstore_operator.planning.lacking_pods import Lacking
-from rstore_operator.planning.observed import Observed
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.truth import Truth
+from rstore_operator.planning.conditions.lacking_pods import Lacking
 
 
 @dataclass(frozen=True)

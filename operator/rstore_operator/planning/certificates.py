@@ -22,7 +22,19 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from rstore_operator.cluster.certificates import (
+from rstore_operator.facts.actions import (
+    CertificateRequest,
+    IssueAuthority,
+    IssueCertificate,
+    Notice,
+    WriteSecret,
+)
+from rstore_operator.facts.observed import ChildKey, Observed
+from rstore_operator.planning.scaling.effective import Effective
+from rstore_operator.resource.model import CertificateSettings, StoreRef
+from rstore_operator.resource.units import format_time_seconds, parse_time
+from rstore_operator.specs import names, secrets
+from rstore_operator.specs.certificates import (
     UNUSABLE,
     KeyPair,
     authorities_in,
@@ -34,18 +46,6 @@ from rstore_operator.cluster.certificates import (
     issued_at,
     normalized,
 )
-from rstore_operator.planning.actions import (
-    CertificateRequest,
-    IssueAuthority,
-    IssueCertificate,
-    Notice,
-    WriteSecret,
-)
-from rstore_operator.planning.effective import Effective
-from rstore_operator.planning.observed import ChildKey, Observed
-from rstore_operator.resource.model import CertificateSettings, StoreRef
-from rstore_operator.resource.units import format_time_seconds, parse_time
-from rstore_operator.specs import names, secrets
 from rstore_operator.specs.labels import (
     AUTHORITY,
     AUTHORITY_SINCE,

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from rstore_operator.planning.observed import HashAnswer, HashRound, Observed, ReplicaStatus
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.observed import HashAnswer, HashRound, Observed, ReplicaStatus
+from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import RegionHash, RegionStatus, StoreStatus
 
 DIVERGED = "Diverged"

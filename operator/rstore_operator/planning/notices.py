@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.conditions import EVEN_REPLICAS, VOLUMES_GROWING
+from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.without_lease import NO_LEASE
+from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, VOLUMES_GROWING
+from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, sync_notices
+from rstore_operator.planning.conditions.lacking_pods import LACKS
+from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED, connection_notices
 from rstore_operator.planning.hashes import DIVERGED, differing_regions
-from rstore_operator.planning.in_sync import UNCONFIRMED, sync_notices
-from rstore_operator.planning.lacking_pods import LACKS
-from rstore_operator.planning.not_connected import NOT_CONNECTED, connection_notices
-from rstore_operator.planning.without_lease import NO_LEASE
 from rstore_operator.resource.state import (
     PLANNED,
     FailoverIntent,

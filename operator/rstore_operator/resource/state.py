@@ -196,7 +196,7 @@ class Summary:
 @dataclass(frozen=True)
 class WitnessLease:
     """What the operator may have granted as witness, in milliseconds; the rules are in
-    :mod:`rstore_operator.planning.witness_lease`."""
+    :mod:`rstore_operator.facts.witness_lease`."""
 
     grants_ms: int = 0
     """The longest that may be granted."""
@@ -209,7 +209,7 @@ class WitnessLease:
 @dataclass(frozen=True)
 class ToldRegions:
     """The regions in a topology that the primary of ``epoch`` holds or may have been sent; the rules are in
-    :mod:`rstore_operator.failover.told`."""
+    :mod:`rstore_operator.planner.electorate`."""
 
     epoch: int
     version: int

@@ -11,7 +11,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rstore_operator.planning.actions import CertificateRequest
+from rstore_operator.facts.actions import CertificateRequest
 from rstore_operator.resource.model import MAX_REPLICAS, StoreRef
 from rstore_operator.resource.units import is_ip_address
 from rstore_operator.specs import names

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from rstore_operator import reconcile
 from rstore_operator.failover import unplanned, unplanned_requests
-from rstore_operator.planning import effective
+from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
 from rstore_replica.mvcc.tails import leave

@@ -12,8 +12,8 @@ from rstore_api.errors import FutureRevision, KeyTooLong, NoPrimary, NoSpace, Ou
 from rstore_cli.cluster import Pod
 from rstore_cli.errors import hint_of
 from rstore_cli.verify import judge
+from rstore_operator.facts.observed import HashAnswer
 from rstore_operator.planning.hashes import compare
-from rstore_operator.planning.observed import HashAnswer
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, FakeReplica
 

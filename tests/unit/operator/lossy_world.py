@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rstore_api.voters import WITNESS, majority, voters
+from rstore_operator.facts.actions import Fence, GrantLease, Promote
+from rstore_operator.facts.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
+from rstore_operator.facts.without_lease import Spell, spells
 from rstore_operator.failover.lost import newest_leaders, silent_regions
-from rstore_operator.plan import Plan, PlanInput, plan
-from rstore_operator.planning.actions import Fence, GrantLease, Promote
-from rstore_operator.planning.not_connected import Since, without_stream
-from rstore_operator.planning.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
-from rstore_operator.planning.without_lease import Spell, spells
+from rstore_operator.planner.plan import Plan, PlanInput, plan
+from rstore_operator.planning.conditions.not_connected import Since, without_stream
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.resource.state import QuarantinedTail, WitnessLease
 from rstore_operator.resource.state_json import status_from_json

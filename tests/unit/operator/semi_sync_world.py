@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rstore_api.voters import WITNESS, majority, voters
-from rstore_operator.planning.actions import Fence, GrantLease
-from rstore_operator.planning.observed import ReplicaStatus, SyncStatus
+from rstore_operator.facts.actions import Fence, GrantLease
+from rstore_operator.facts.observed import ReplicaStatus, SyncStatus
 from unit.operator.lossy_world import LossyWorld, Memory
 from unit.operator.world import FakeRegion
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from rstore_operator.cluster.act_lease import fence, grant_as_witness
+from rstore_operator.facts.actions import Fence, GrantLease, Target
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.planning.actions import Fence, GrantLease, Target
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import (
     AUTOMATIC,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from rstore_operator.facts.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
+from rstore_operator.facts.truth import read_truth
 from rstore_operator.planning.bootstrap import plan_bootstrap
-from rstore_operator.planning.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
-from rstore_operator.planning.truth import read_truth
 from rstore_operator.resource.state import StoreStatus
 
 

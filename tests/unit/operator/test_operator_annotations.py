@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rstore_operator.planning.conditions import merge
+from rstore_operator.planning.conditions.conditions import merge
 from rstore_operator.resource.commands import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,

@@ -16,7 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import NameOID
-from rstore_operator.cluster.certificates import (
+from rstore_operator.facts.actions import IssueAuthority, IssueCertificate, WriteSecret
+from rstore_operator.facts.observed import Observed
+from rstore_operator.planner.plan import Plan
+from rstore_operator.planning.certificates import SETTLE, Rotation, Stage, stage_of
+from rstore_operator.specs.certificates import (
     authorities_in,
     authority_problem,
     fingerprint,
@@ -24,10 +28,6 @@ from rstore_operator.cluster.certificates import (
     make_authority,
     new_key,
 )
-from rstore_operator.plan import Plan
-from rstore_operator.planning.actions import IssueAuthority, IssueCertificate, WriteSecret
-from rstore_operator.planning.certificates import SETTLE, Rotation, Stage, stage_of
-from rstore_operator.planning.observed import Observed
 from rstore_operator.specs.labels import PREVIOUS_AUTHORITIES_UNTIL
 from rstore_operator.specs.secrets import secret_value
 from unit.operator.world import World

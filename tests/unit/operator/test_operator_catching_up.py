@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_operator.cluster.messages import replica_status
-from rstore_operator.planning.observed import Staged
+from rstore_operator.facts.observed import Staged
 from unit.operator.world import World
 
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.x509 import verification
-from rstore_operator.cluster.certificates import (
+from rstore_operator.facts.actions import CertificateRequest
+from rstore_operator.specs.certificates import (
     KeyPair,
     authority_problem,
     certificate_problem,
@@ -17,7 +18,6 @@ from rstore_operator.cluster.certificates import (
     make_certificate,
     new_key,
 )
-from rstore_operator.planning.actions import CertificateRequest
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 AUTHORITY = make_authority("default/orders", new_key(), NOW)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rstore_operator import reconcile
-from rstore_operator.plan import PlanInput
+from rstore_operator.planner.plan import PlanInput
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.resource.state import FailoverIntent, Step, StepTime, StoreStatus, Trigger

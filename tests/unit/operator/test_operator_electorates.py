@@ -7,11 +7,11 @@ import copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.voters import voters
-from rstore_operator.failover.told import next_told, version_above
-from rstore_operator.planning.actions import PushTopology, Target
-from rstore_operator.planning.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
-from rstore_operator.planning.topology import desired_topology
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.actions import PushTopology, Target
+from rstore_operator.facts.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
+from rstore_operator.facts.truth import Truth
+from rstore_operator.planner.electorate import next_told, version_above
+from rstore_operator.planning.scaling.topology import desired_topology
 from rstore_operator.resource.state import ToldRegions
 from unit.operator.lossy_world import LossyWorld, Memory, running
 

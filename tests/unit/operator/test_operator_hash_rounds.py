@@ -11,8 +11,8 @@ from rstore_api.errors import Compacted, FutureRevision, StoreError, Unreachable
 from rstore_api.proto.rpc_pb2 import HashKVResponse
 from rstore_operator.cluster import hash_rounds
 from rstore_operator.cluster.hash_rounds import HashRounds
-from rstore_operator.planning.actions import Target
-from rstore_operator.planning.observed import HashRound, Observed, Pod, RegionObserved, ReplicaStatus
+from rstore_operator.facts.actions import Target
+from rstore_operator.facts.observed import HashRound, Observed, Pod, RegionObserved, ReplicaStatus
 from rstore_operator.resource.state import RegionStatus, StoreStatus
 
 STATUS = StoreStatus(store_id="s", epoch=1, regions=tuple(RegionStatus(name) for name in ("us", "eu", "ap")))

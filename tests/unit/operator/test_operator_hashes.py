@@ -7,6 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from rstore_operator.facts.observed import (
+    FenceAnswer,
+    HashAnswer,
+    HashRound,
+    Observed,
+    Pod,
+    RegionObserved,
+    ReplicaStatus,
+)
 from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.scene import rules_of
 from rstore_operator.planning.hashes import (
@@ -22,15 +31,6 @@ from rstore_operator.planning.hashes import (
     due,
     look,
     question,
-)
-from rstore_operator.planning.observed import (
-    FenceAnswer,
-    HashAnswer,
-    HashRound,
-    Observed,
-    Pod,
-    RegionObserved,
-    ReplicaStatus,
 )
 from rstore_operator.resource.commands import FAILOVER_DRY_RUN, read_commands
 from rstore_operator.resource.state import Condition, RegionHash, RegionStatus, StoreStatus

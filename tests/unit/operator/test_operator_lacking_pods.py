@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from rstore_operator.cluster.k8s import KubernetesError
-from rstore_operator.planning.lacking_pods import Question, ask_after_seconds, newest_refusal
-from rstore_operator.planning.observed import Pod, RegionObserved
+from rstore_operator.facts.observed import Pod, RegionObserved
+from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from unit.operator.test_operator_reconcile import FakeApi

@@ -14,7 +14,7 @@ from rstore_devcluster.apiserver.schema.node import Node
 from rstore_devcluster.apiserver.schema.pruning import prune
 from rstore_devcluster.apiserver.schema.quantity import canonical
 from rstore_devcluster.apiserver.schema.structural import validate
-from rstore_operator.planning.compare import change_needed
+from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.resource.model import ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.configmap import config_map

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from cryptography import x509
 from cryptography.x509 import verification
-from rstore_operator.cluster.certificates import make_authority, make_certificate, new_key
-from rstore_operator.planning.compare import change_needed, covers
+from rstore_operator.planning.children.compare import change_needed, covers
 from rstore_operator.resource.model import Placement, ReplicaImage, StoreRef
 from rstore_operator.resource.validate import read_spec
+from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.pdb import disruption_budget

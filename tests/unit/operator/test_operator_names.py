@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_operator.planning.actions import IssueCertificate
-from rstore_operator.planning.ownership import wanted_names
+from rstore_operator.facts.actions import IssueCertificate
+from rstore_operator.planning.children.ownership import wanted_names
 from rstore_operator.resource.model import API_VERSION, KIND, StoreRef
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs import names

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from rstore_operator.planning.ownership import Standing, standing
+from rstore_operator.planning.children.ownership import Standing, standing
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from unit.operator.test_operator_reconcile import FakeApi, _condition

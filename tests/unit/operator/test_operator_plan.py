@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from rstore_operator.plan import IDLE_SECONDS
-from rstore_operator.planning.actions import Apply, Bootstrap, Delete, IssueCertificate, Promote, PushTopology
+from rstore_operator.facts.actions import Apply, Bootstrap, Delete, IssueCertificate, Promote, PushTopology
+from rstore_operator.planner.plan import IDLE_SECONDS
 from rstore_operator.resource.commands import FAILOVER_TO
 from unit.operator.world import SPEC, World
 

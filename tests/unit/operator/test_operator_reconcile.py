@@ -6,8 +6,9 @@ import copy
 from typing import Any
 
 import pytest
+from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.k8s import KubernetesError
-from rstore_operator.observe import ChildView, is_of_former_store, read_pod
+from rstore_operator.observe import is_of_former_store, read_pod
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from unit.operator.world import REF, SPEC, START

@@ -6,9 +6,9 @@ import copy
 from dataclasses import replace
 
 import pytest
-from rstore_operator.planning.actions import AddMember, Apply, HandOver, RemoveMember
-from rstore_operator.planning.observed import Pod, RegionObserved, ReplicaStatus
-from rstore_operator.planning.scaling import Scaling, plan_scaling
+from rstore_operator.facts.actions import AddMember, Apply, HandOver, RemoveMember
+from rstore_operator.facts.observed import Pod, RegionObserved, ReplicaStatus
+from rstore_operator.planning.scaling.steps import Scaling, plan_scaling
 from unit.operator.world import SPEC, World
 
 

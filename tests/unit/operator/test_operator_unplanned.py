@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 
 import pytest
+from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.failover.choice import ranked
-from rstore_operator.planning.observed import FenceAnswer
 from rstore_operator.resource.commands import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,

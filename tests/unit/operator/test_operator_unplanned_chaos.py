@@ -13,10 +13,10 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_operator.facts.actions import Promote
 from rstore_operator.failover.unplanned import REVISION_JUMP
 from rstore_operator.failover.voting import electorate
-from rstore_operator.plan import Plan
-from rstore_operator.planning.actions import Promote
+from rstore_operator.planner.plan import Plan
 from rstore_operator.resource.commands import ABORT_FAILOVER, FAILOVER_MODE, FAILOVER_TO
 from unit.operator.lossy_world import LossyWorld, Memory, clone, running
 

@@ -6,10 +6,10 @@ import copy
 from dataclasses import replace
 
 import pytest
+from rstore_operator.cluster.child_view import ChildView, read_claim
 from rstore_operator.cluster.k8s import KubernetesError
-from rstore_operator.observe import ChildView, read_claim
-from rstore_operator.planning.actions import Apply, GrowClaim, Orphan
-from rstore_operator.planning.observed import Claim, Observed
+from rstore_operator.facts.actions import Apply, GrowClaim, Orphan
+from rstore_operator.facts.observed import Claim, Observed
 from unit.operator.world import REF, World
 
 KEY = ("StatefulSet", "orders-us-east")

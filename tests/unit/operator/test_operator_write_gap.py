@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rstore_operator.facts.observed import Lease, Observed, RegionObserved, ReplicaStatus
 from rstore_operator.failover.planned import LEASE_PATIENCE_SECONDS, is_over, receipt_of, with_writes_resumed
-from rstore_operator.planning.observed import Lease, Observed, RegionObserved, ReplicaStatus
 from rstore_operator.resource.state import FailoverIntent, Step, StepTime, Trigger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

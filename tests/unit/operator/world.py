@@ -9,9 +9,7 @@ import base64
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rstore_operator.cluster.certificates import KeyPair, make_authority, make_certificate, new_key
-from rstore_operator.plan import Plan, PlanInput, plan
-from rstore_operator.planning.actions import (
+from rstore_operator.facts.actions import (
     AddMember,
     Apply,
     Bootstrap,
@@ -28,12 +26,14 @@ from rstore_operator.planning.actions import (
     RemoveMember,
     WriteSecret,
 )
+from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
+from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.certificates import authority_manifest, replaced_notice
-from rstore_operator.planning.not_connected import Since, without_stream
-from rstore_operator.planning.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
+from rstore_operator.planning.conditions.not_connected import Since, without_stream
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json
+from rstore_operator.specs.certificates import KeyPair, make_authority, make_certificate, new_key
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 REF = StoreRef("default", "orders", "uid-1")

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from rstore_operator.planning.actions import Action, Bootstrap, Promote, PushTopology
-from rstore_operator.planning.observed import Observed, Topology
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.actions import Action, Bootstrap, Promote, PushTopology
+from rstore_operator.facts.observed import Observed, Topology
+from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import ToldRegions
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, PromoteCommand
-from rstore_operator.failover.told import version_above
-from rstore_operator.planning.actions import (
+from rstore_operator.facts.actions import (
     Action,
     AddMember,
     Bootstrap,
@@ -18,12 +16,14 @@ from rstore_operator.planning.actions import (
     RemoveMember,
     Target,
 )
+from rstore_operator.facts.observed import Observed, RegionTopology, SyncRule, Topology
+from rstore_operator.facts.truth import Truth
+from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, PromoteCommand
+from rstore_operator.planner.electorate import version_above
 from rstore_operator.planning.bootstrap import BootstrapPlan
-from rstore_operator.planning.children import deletions
-from rstore_operator.planning.effective import Effective
-from rstore_operator.planning.observed import Observed, RegionTopology, SyncRule, Topology
-from rstore_operator.planning.topology import desired_topology, holds
-from rstore_operator.planning.truth import Truth
+from rstore_operator.planning.children.objects import deletions
+from rstore_operator.planning.scaling.effective import Effective
+from rstore_operator.planning.scaling.topology import desired_topology, holds
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import ToldRegions
 from rstore_operator.specs import names

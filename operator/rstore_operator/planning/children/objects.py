@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rstore_operator.planning.actions import Action, Adopt, Apply, Delete, LookUp
+from rstore_operator.facts.actions import Action, Adopt, Apply, Delete, LookUp
+from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.certificates import Stage, plan_certificates
-from rstore_operator.planning.compare import change_needed
-from rstore_operator.planning.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
-from rstore_operator.planning.effective import Effective
-from rstore_operator.planning.naming import Naming, name_objects
-from rstore_operator.planning.observed import ChildKey, Observed
-from rstore_operator.planning.volumes import VolumesPlan, plan_volumes
+from rstore_operator.planning.children.compare import change_needed
+from rstore_operator.planning.children.naming import Naming, name_objects
+from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
+from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
+from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.specs import names
 from rstore_operator.specs.configmap import config_map

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from rstore_operator.planning.observed import Observed, ReplicaStatus
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.observed import Observed, ReplicaStatus
+from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import StoreStatus
 
 PATIENCE_SECONDS = 2.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rstore_operator.planning.in_sync import UNCONFIRMED, Judgement
-from rstore_operator.planning.lacking_pods import Lacking
-from rstore_operator.planning.not_connected import NOT_CONNECTED
-from rstore_operator.planning.without_lease import NO_LEASE
+from rstore_operator.facts.without_lease import NO_LEASE
+from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
+from rstore_operator.planning.conditions.lacking_pods import Lacking
+from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
 from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step

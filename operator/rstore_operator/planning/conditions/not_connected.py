@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.observed import Observed
+from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.state import RegionStatus, StoreStatus
 
 NOT_CONNECTED = "RegionNotConnected"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rstore_operator.planning.observed import ReplicaStatus
+from rstore_operator.facts.observed import ReplicaStatus
 from rstore_operator.resource.state import WitnessLease
 
 CLOCK_MARGIN = 1.02

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rstore_operator.planning.observed import ChildKey, Topology
+from rstore_operator.facts.observed import ChildKey, Topology
 
 
 @dataclass(frozen=True)

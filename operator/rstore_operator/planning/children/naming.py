@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rstore_operator.planning.observed import ChildKey, Observed
-from rstore_operator.planning.ownership import CLAIM, wanted_names
+from rstore_operator.facts.observed import ChildKey, Observed
+from rstore_operator.planning.children.ownership import CLAIM, wanted_names
 from rstore_operator.resource.model import RegionSpec, StoreRef
 from rstore_operator.specs import names
 

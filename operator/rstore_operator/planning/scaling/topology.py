@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rstore_operator.planning.observed import Observed, RegionTopology, ReplicaAddress, SyncRule, Topology
+from rstore_operator.facts.observed import Observed, RegionTopology, ReplicaAddress, SyncRule, Topology
 from rstore_operator.resource.model import ReplicationSpec
 from rstore_operator.specs import names
 

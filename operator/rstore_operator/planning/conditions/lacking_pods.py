@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rstore_operator.planning.observed import ChildKey, Lack, Observed, Pod
+from rstore_operator.facts.observed import ChildKey, Lack, Observed, Pod
 from rstore_operator.specs import names
 
 NOT_CREATED, NOT_STARTED = "PodsNotCreated", "PodsNotStarted"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from rstore_operator.planning.effective import Effective
-from rstore_operator.planning.lacking_pods import Lacking
-from rstore_operator.planning.observed import Observed, Progress, RegionObserved
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.observed import Observed, Progress, RegionObserved
+from rstore_operator.facts.truth import Truth
+from rstore_operator.planning.conditions.lacking_pods import Lacking
+from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.state import RegionStatus, StoreStatus, Summary
 from rstore_operator.resource.units import format_lag
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rstore_operator.planning.observed import RegionObserved
+from rstore_operator.facts.observed import RegionObserved
 from rstore_operator.resource.model import MAX_REPLICAS
 
 

@@ -11,40 +11,47 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from rstore_operator.facts.actions import (
+    Action,
+    Notice,
+    RemoveAnnotations,
+)
+from rstore_operator.facts.observed import Observed, RegionTopology
+from rstore_operator.facts.truth import Truth, read_truth
+from rstore_operator.facts.without_lease import no_lease_message
+from rstore_operator.facts.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
 from rstore_operator.failover.checked import Checked, check
 from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.repeats import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.requests import Answer, answer
 from rstore_operator.failover.scene import Scene, rules_of
-from rstore_operator.failover.told import next_told
 from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
 from rstore_operator.failover.unplanned_requests import consider
 from rstore_operator.failover.voting import electorate
-from rstore_operator.planning.actions import (
-    Action,
-    Notice,
-    RemoveAnnotations,
-)
+from rstore_operator.planner.electorate import next_told
+from rstore_operator.planner.region_calls import RegionCalls
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates import Stage
-from rstore_operator.planning.children import Settled, plan_children
-from rstore_operator.planning.conditions import AUTHORITY_CHANGING, OF_OBJECTS, Finding, Situation, findings, merge
-from rstore_operator.planning.effective import Effective, effective
+from rstore_operator.planning.children.naming import NAMING_PROBLEMS
+from rstore_operator.planning.children.objects import Settled, plan_children
+from rstore_operator.planning.conditions.conditions import (
+    AUTHORITY_CHANGING,
+    OF_OBJECTS,
+    Finding,
+    Situation,
+    findings,
+    merge,
+)
+from rstore_operator.planning.conditions.in_sync import in_sync, told_as_witness
+from rstore_operator.planning.conditions.lacking_pods import lacking_pods
+from rstore_operator.planning.conditions.not_connected import not_connected
+from rstore_operator.planning.conditions.phase import phase_of
+from rstore_operator.planning.conditions.regions_status import region_statuses, summary
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
-from rstore_operator.planning.in_sync import in_sync, told_as_witness
-from rstore_operator.planning.lacking_pods import lacking_pods
-from rstore_operator.planning.naming import NAMING_PROBLEMS
-from rstore_operator.planning.not_connected import not_connected
 from rstore_operator.planning.notices import notices
-from rstore_operator.planning.observed import Observed, RegionTopology
-from rstore_operator.planning.phase import phase_of
-from rstore_operator.planning.region_calls import RegionCalls
-from rstore_operator.planning.regions_status import region_statuses, summary
-from rstore_operator.planning.topology import held_regions, held_sync, region_topology, sync_of
-from rstore_operator.planning.truth import Truth, read_truth
-from rstore_operator.planning.without_lease import no_lease_message
-from rstore_operator.planning.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
+from rstore_operator.planning.scaling.effective import Effective, effective
+from rstore_operator.planning.scaling.topology import held_regions, held_sync, region_topology, sync_of
 from rstore_operator.resource.commands import Commands, read_commands, unknown_annotations
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rstore_operator.planning.observed import Observed
+from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.state import StoreStatus
 
 

@@ -1,4 +1,4 @@
-"""Everything that was seen at one moment, immutable: what :mod:`rstore_operator.plan` decides by. Pure."""
+"""Everything that was seen at one moment, immutable: what :mod:`rstore_operator.planner.plan` decides by. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ChildKey = tuple[str, str]
 """Kind and name of an object in the store's namespace."""
 Lack = tuple[str, str]
 """What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with; see
-:mod:`rstore_operator.planning.lacking_pods`."""
+:mod:`rstore_operator.planning.conditions.lacking_pods`."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from rstore_operator.planning.observed import ChildKey
+from rstore_operator.facts.observed import ChildKey
 from rstore_operator.resource.model import FIELD_MANAGER, GROUP, KIND, StoreRef
 from rstore_operator.specs import names
 from rstore_operator.specs.labels import MANAGED_BY, REGION_LABEL, STORE_LABEL, owner_reference

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.observed import ReplicaStatus, SyncRule
-from rstore_operator.planning.truth import Truth
+from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.observed import ReplicaStatus, SyncRule
+from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import Condition, RegionStatus, StoreStatus
 
 IN_SYNC_LAG_SECONDS = 5.0

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rstore_operator.planning.actions import Notice
-from rstore_operator.planning.conditions import LIMIT, Finding, merge
+from rstore_operator.facts.actions import Notice
+from rstore_operator.planning.conditions.conditions import LIMIT, Finding, merge
 from rstore_operator.resource.state import Condition
 from rstore_operator.resource.state_json import conditions_from_json
 

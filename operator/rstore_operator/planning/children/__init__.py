@@ -1,0 +1,1 @@
+"""The Kubernetes objects of a store: their names, owners, volumes and content."""

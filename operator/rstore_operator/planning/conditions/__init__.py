@@ -1,0 +1,1 @@
+"""What `.status` reports of a store and of each region."""
