@@ -15,11 +15,11 @@ import rstore_api
 import uvloop
 from rstore_api.listening import EVERY_ADDRESS
 
-from rstore_replica.api.listeners import ListenError
-from rstore_replica.api.server import Place, Replica, StartError
 from rstore_replica.config import ConfigError, ReplicaConfig, load_config
 from rstore_replica.log import LEVELS, configure, get_logger
 from rstore_replica.mvcc.data.store import StorageFailed
+from rstore_replica.process.composition import Place, Replica, StartError
+from rstore_replica.process.listeners import ListenError
 from rstore_replica.raft.types import RaftError
 from rstore_replica.tls import TlsError
 

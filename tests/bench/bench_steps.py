@@ -23,7 +23,7 @@ from rstore_replica.api.batcher import BatchLimits
 from rstore_replica.mvcc.data import compaction
 from rstore_replica.mvcc.machine import BEHIND_STEP_ROWS
 from rstore_replica.mvcc.requests.dedup import BOUNDS, RequestMemory
-from rstore_replica.mvcc.tails.facts import Leaving
+from rstore_replica.mvcc.tail_facts import Leaving
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.sending.snapshot_source import CHUNK_BYTES, CHUNK_ROWS
 from unit.mvcc.divergence_support import follow, look, promote, rewind_of

@@ -12,7 +12,7 @@ from hazards.hazard_ours import OurGroup
 from hazards.hazard_stock import StockGroup
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftError
-from rstore_replica.raft.storage.checkpoints import FileSum, Manifest
+from rstore_replica.raft.checkpoints.store import FileSum, Manifest
 
 
 def test_hazard_07_stock_gives_up_acknowledged_entries_at_a_late_append() -> None:

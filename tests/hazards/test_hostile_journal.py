@@ -13,7 +13,7 @@ from hazards.hostile_bytes import Marker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_replica.raft import JournalDamaged, LocalDisk
-from rstore_replica.raft.storage.checkpoints import parse_manifest
+from rstore_replica.raft.checkpoints.store import parse_manifest
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.storage.records import Kind, decode, encode, records_after
 

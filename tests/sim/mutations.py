@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.raft.checkpoints.store import CheckpointStore
 from rstore_replica.raft.consensus import core, syncobj
 from rstore_replica.raft.consensus.leader import LeaderLog
-from rstore_replica.raft.members.membership import Membership
+from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage import durability, room
-from rstore_replica.raft.storage.checkpoints import CheckpointStore
 from rstore_replica.raft.storage.journal import Journal
 from sim.fault_rows import only_faults
 

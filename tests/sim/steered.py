@@ -11,7 +11,7 @@ from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import BatchLimits
 from rstore_replica.raft import Group, Member, RaftConfig
-from rstore_replica.raft.members.membership import Membership
+from rstore_replica.raft.membership import Membership
 from sim.oracle import agree
 from sim.region import Host, RegionProfile, bootstrap_entry, make_hosts
 from sim.world import World, simulate

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 import structlog
-from rstore_replica.raft import snapshots
+from rstore_replica.raft.checkpoints import transfer as snapshots
 from sim.loop import Stuck, VirtualLoop
 from sim.network import Network
 from sim.process import ProcessDied

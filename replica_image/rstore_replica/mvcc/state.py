@@ -31,7 +31,7 @@ from rstore_api.proto.rstore_pb2 import (
 )
 
 from rstore_replica.mvcc.epochs import count_at, settled
-from rstore_replica.mvcc.tails.facts import Leaving, Tail
+from rstore_replica.mvcc.tail_facts import Leaving, Tail
 
 BASE_REVISION = 1
 """The revision of an empty store, as in etcd; the first write makes the next one."""

@@ -14,6 +14,9 @@ from typing import Any
 from rstore_api import errors
 from rstore_api.proto import raft_pb2 as pb
 
+from rstore_replica.raft.administration import Administration, why_not_counted
+from rstore_replica.raft.checkpoints.store import CheckpointStore
+from rstore_replica.raft.checkpoints.transfer import SnapshotReceiver, SnapshotSender
 from rstore_replica.raft.clock import Clock, SystemClock, Timer
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.applying import Applier
@@ -22,10 +25,7 @@ from rstore_replica.raft.consensus.core import RaftCore
 from rstore_replica.raft.consensus.proposals import Proposals
 from rstore_replica.raft.fatal import terminate_process
 from rstore_replica.raft.links.transport import Transport
-from rstore_replica.raft.members.administration import Administration, why_not_counted
-from rstore_replica.raft.members.membership import initial
-from rstore_replica.raft.snapshots import SnapshotReceiver, SnapshotSender
-from rstore_replica.raft.storage.checkpoints import CheckpointStore
+from rstore_replica.raft.membership import initial
 from rstore_replica.raft.storage.disk import Disk, LocalDisk
 from rstore_replica.raft.storage.durability import Syncer
 from rstore_replica.raft.storage.journal import Journal

@@ -13,11 +13,11 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock, Timer
-from rstore_replica.replication.lease.keeper import LeaseKeeper
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader, is_source
 from rstore_replica.replication.semi_sync import Rule, SemiSync
 from rstore_replica.replication.sending.progress import Progress
+from rstore_replica.replication.tenure.keeper import LeaseKeeper
 from rstore_replica.replication.waiting import cancel_and_wait, sleep
 
 log = get_logger("acknowledging")

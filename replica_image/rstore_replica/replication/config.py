@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rstore_replica.replication.ending.rules import Bounds
+
+@dataclass(frozen=True)
+class EndingBounds:
+    """How long a replica of an ending primary region waits at most, in seconds."""
+
+    drain_seconds: float = 15.0
+    """Altogether, since the region began to end or the replica was asked to stop."""
+    settle_seconds: float = 0.2
+    """To hear which other replicas were asked to stop at the same time."""
+    connect_seconds: float = 3.0
+    """For a first connection to any other region; without one there is nothing to wait for."""
+    others_seconds: float = 0.5
+    """Once one region holds everything, for the other regions that are connected."""
+    move_seconds: float = 2.0
+    """Once everything is in another region, for a switchover to begin, which has more time than a failover."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,7 @@ class ReplicationConfig:
     """For so long compaction waits for a region that gets no further."""
     hold_seconds: float = 3600.0
     """For so long compaction waits for a region that does; then it has to begin anew, with a snapshot."""
-    ending: Bounds = field(default_factory=Bounds)
+    ending: EndingBounds = field(default_factory=EndingBounds)
     """How long the end of a primary region waits for other regions."""
     review_seconds: float = 0.5
     """How often roles are looked at, and row sizes measured, even if nothing was signalled."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.mvcc.tails.facts import Leaving, Tail
+from rstore_replica.mvcc.tail_facts import Leaving, Tail
 from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, EpochStart, Stale
 from rstore_replica.replication.ports import RegionStateView
 

@@ -13,7 +13,7 @@ from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.tails.facts import Leaving, Tail
+from rstore_replica.mvcc.tail_facts import Leaving, Tail
 from rstore_replica.raft.types import GroupStatus, Member
 
 

@@ -10,18 +10,18 @@ from rstore_api.proto import rstore_pb2_grpc as rpc
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.acknowledging import Acknowledging
+from rstore_replica.replication.administration.regions import RegionController
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ending.graceful_end import GracefulEnd
-from rstore_replica.replication.lease.grants import GrantLink, GrpcGrants, NoGrants
-from rstore_replica.replication.lease.keeper import LeaseKeeper
-from rstore_replica.replication.lease.voter import Voter
 from rstore_replica.replication.ports import Connector, RaftGroup, Random, ReplicatedMachine
 from rstore_replica.replication.receiving.receiver import Receiver
-from rstore_replica.replication.regions import RegionController
 from rstore_replica.replication.semi_sync import SemiSync
 from rstore_replica.replication.sending.connection import Dialer, GrpcConnector
 from rstore_replica.replication.sending.progress import Progress, RegionProgress
 from rstore_replica.replication.sending.sender import Sender, SenderParts
+from rstore_replica.replication.tenure.grants import GrantLink, GrpcGrants, NoGrants
+from rstore_replica.replication.tenure.keeper import LeaseKeeper
+from rstore_replica.replication.tenure.voter import Voter
 
 
 class ReplicationServicer(rpc.ReplicationServicer):

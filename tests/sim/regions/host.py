@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rstore_replica.api.server import Place, Replica
 from rstore_replica.config import ReplicaConfig
+from rstore_replica.process.composition import Place, Replica
 from rstore_replica.raft import Role
 from rstore_replica.replication.ending.rules import Decision
 from sim.disk import SimDisk, Volume

@@ -16,8 +16,8 @@ from rstore_replica.mvcc.data.store import Store
 from rstore_replica.mvcc.tails import leave
 from rstore_replica.replication.ending import graceful_end
 from rstore_replica.replication.ending.rules import Decision, Step
-from rstore_replica.replication.lease.rules import Granter
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
+from rstore_replica.replication.tenure.rules import Granter
 from sim.fault_rows import only_faults
 from sim.mutations import _replaced
 

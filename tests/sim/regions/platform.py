@@ -21,7 +21,8 @@ from unittest import mock
 from rstore_api import client_call
 from rstore_api.client_dial import Address
 from rstore_replica import metrics, resolver
-from rstore_replica.api import live_data, server
+from rstore_replica.process import composition as server
+from rstore_replica.process import live_data
 from rstore_replica.raft.group import Group
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.tls import Fingerprints

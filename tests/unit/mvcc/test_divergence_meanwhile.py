@@ -9,8 +9,8 @@ import pytest
 from rstore_api.errors import InvalidRequest, NoSpace, NotReady
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest
 from rstore_api.proto.rstore_pb2 import Compaction, DropTail, RewindStep
+from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.facts import Leaving, Phase
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (

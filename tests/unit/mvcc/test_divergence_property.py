@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.proto.rstore_pb2 import RewindStep
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.tails.facts import Leaving
+from rstore_replica.mvcc.tail_facts import Leaving
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (
     all_rows,

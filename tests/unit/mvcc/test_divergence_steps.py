@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from rstore_api.errors import Compacted
 from rstore_api.proto.rstore_pb2 import LogEntry, RewindStep
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import file as tail_file
 from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.facts import Leaving, Phase
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (
     LOST,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rstore_replica.raft import RaftConfig
-from rstore_replica.raft.storage.checkpoint_rule import MOST_TIMES, Growth, growth_needed
+from rstore_replica.raft.checkpoints.rule import MOST_TIMES, Growth, growth_needed
 
 MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
 CONFIG = RaftConfig()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.lease.rules import LeaseHolder
+from rstore_replica.replication.tenure.rules import LeaseHolder
 
 
 class Machine:

@@ -11,7 +11,7 @@ import pytest
 from hazards.hazard_ours import OurGroup
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftConfig, SystemClock
-from rstore_replica.raft.storage.checkpoints import CheckpointStore, Manifest, write_manifest
+from rstore_replica.raft.checkpoints.store import CheckpointStore, Manifest, write_manifest
 from rstore_replica.raft.storage.disk import LocalDisk
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import RaftError

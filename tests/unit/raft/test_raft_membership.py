@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rstore_api import errors
 from rstore_replica.raft import LocalDisk, RaftError
-from rstore_replica.raft.members.membership import Membership, Replica, check_change, decode, encode
+from rstore_replica.raft.membership import Membership, Replica, check_change, decode, encode
 from rstore_replica.raft.storage.journal import Journal
 from sim.region import Host
 from sim.steered import Steered, group_of, steer

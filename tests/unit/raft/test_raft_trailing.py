@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hazards.hazard_ours import OurGroup
 from rstore_replica.raft import RaftConfig
-from rstore_replica.raft.storage.checkpoints import CheckpointStore
+from rstore_replica.raft.checkpoints.store import CheckpointStore
+from rstore_replica.raft.checkpoints.trailing import PATIENCE_FACTOR
 from rstore_replica.raft.storage.disk import LocalDisk
-from rstore_replica.raft.storage.trailing import PATIENCE_FACTOR
 from unit.raft.raft_cluster import ListMachine
 
 CONFIG = RaftConfig(checkpoint_entries=20, trailing_entries=5, segment_bytes=1000)

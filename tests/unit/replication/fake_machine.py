@@ -11,7 +11,7 @@ from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.mvcc import state as rules
-from rstore_replica.mvcc.tails.facts import Tail
+from rstore_replica.mvcc.tail_facts import Tail
 
 
 @dataclass(frozen=True)

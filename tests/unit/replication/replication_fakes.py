@@ -11,9 +11,9 @@ from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import Clock, SystemClock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.lease.grants import GrantLink
 from rstore_replica.replication.ports import Random
 from rstore_replica.replication.service import Replication
+from rstore_replica.replication.tenure.grants import GrantLink
 from unit.replication.fake_group import FakeGroup
 from unit.replication.fake_machine import FakeMachine
 from unit.replication.fake_network import FakeNetwork

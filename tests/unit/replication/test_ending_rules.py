@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from rstore_replica.raft.types import GroupStatus, Member, Role
+from rstore_replica.replication.config import EndingBounds
 from rstore_replica.replication.ending.rules import (
-    Bounds,
     Standing,
     Step,
     decide,
@@ -17,7 +17,7 @@ from rstore_replica.replication.ending.rules import (
 )
 from rstore_replica.replication.sending.progress import RegionProgress
 
-BOUNDS = Bounds(drain_seconds=15, settle_seconds=0.2, connect_seconds=3, others_seconds=0.5, move_seconds=2)
+BOUNDS = EndingBounds(drain_seconds=15, settle_seconds=0.2, connect_seconds=3, others_seconds=0.5, move_seconds=2)
 HOLDS = RegionProgress("eu-west", connected=True, acked_revision=10)
 LAGS = RegionProgress("ap-south", connected=True, acked_revision=4, lag_revisions=6)
 AWAY = RegionProgress("eu-west", connected=False, acked_revision=4, lag_revisions=6)

@@ -12,8 +12,8 @@ import pytest
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc as rpc
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.lease.grants import MAX_CHANNELS, GrpcGrants
 from rstore_replica.replication.ports import LinkBrokenError
+from rstore_replica.replication.tenure.grants import MAX_CHANNELS, GrpcGrants
 from unit.replication.replication_fakes import eventually
 from unit.replication.replication_real import Wires
 

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from rstore_api.voters import WITNESS, majority, voters
-from rstore_replica.replication.lease.rules import Granter, LeaseHolder, bound_to_agree_on
+from rstore_replica.replication.tenure.rules import Granter, LeaseHolder, bound_to_agree_on
 
 LEASES = (3.0, 1.0)
 """What replicas may be configured to: it is lowered and raised while the store runs."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rstore_replica.replication.lease.guarantees import Heard, Told
 from rstore_replica.replication.semi_sync import EVERYTHING, Rule, SemiSync
+from rstore_replica.replication.tenure.guarantees import Heard, Told
 
 OTHERS = ("asia", "eu", "west")
 

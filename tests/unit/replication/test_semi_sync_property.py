@@ -10,8 +10,8 @@ import random
 from dataclasses import dataclass, field
 
 from rstore_api.voters import majority
-from rstore_replica.replication.lease.guarantees import Heard, Told
 from rstore_replica.replication.semi_sync import Rule, SemiSync
+from rstore_replica.replication.tenure.guarantees import Heard, Told
 
 OWN = "own"
 WALKS = int(os.environ.get("RSTORE_SEMI_SYNC_WALKS", "2500"))

@@ -11,10 +11,10 @@ from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, Sto
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, Calls, info_of
 from rstore_replica.api.identity import stable_id
-from rstore_replica.api.retention import Retention
 from rstore_replica.api.routing.forward import FORWARDED_KEY
 from rstore_replica.metrics import Metrics
 from rstore_replica.raft.types import Role
+from rstore_replica.replication.retention import Retention
 from unit.server.server_fakes import FakeGroup, group_status, region_state
 
 

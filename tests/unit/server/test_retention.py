@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.api.retention import LAGGARD_FACTOR, SLACK, compaction_target
+from rstore_replica.replication.retention import LAGGARD_FACTOR, SLACK, compaction_target
 
 
 def test_history_within_the_retention_and_its_slack_is_kept() -> None:

@@ -8,9 +8,9 @@ import pytest
 from rstore_api import client_call as methods
 from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
 from rstore_api.proto import rpc_pb2, rstore_pb2
-from rstore_replica.api.readiness import not_ready_reason
 from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, ReplicaLocation, decide
 from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.process.readiness import not_ready_reason
 from rstore_replica.raft.types import Role
 from unit.server.server_fakes import NAMES, FakeGroup, group_status, region_state
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 from hpack import Decoder
-from rstore_replica.api.listeners import peer_server
+from rstore_replica.process.listeners import peer_server
 from rstore_replica.wire import frames
 from rstore_replica.wire.headers import block
 from rstore_replica.wire.messages import PREFIX

@@ -10,9 +10,9 @@ from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 
 from rstore_replica.api.calls import Calls, Context
 from rstore_replica.api.routing.router import CallInfo
-from rstore_replica.replication.members import add_member, remove_member
+from rstore_replica.replication.administration.members import add_member, remove_member
+from rstore_replica.replication.administration.regions import RegionController
 from rstore_replica.replication.ports import RaftGroup
-from rstore_replica.replication.regions import RegionController
 from rstore_replica.tls import CertificateStore
 
 

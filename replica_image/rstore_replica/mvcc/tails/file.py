@@ -22,7 +22,7 @@ import google_crc32c
 import msgspec
 
 from rstore_replica.mvcc.data import rows
-from rstore_replica.mvcc.tails.facts import Tail, TailHeader
+from rstore_replica.mvcc.tail_facts import Tail, TailHeader
 
 MAGIC = b"RSTQ"
 FORMAT_VERSION = 2

@@ -19,9 +19,9 @@ from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.state import RegionState
+from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import file as tail_file
 from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.facts import Leaving, Phase
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.mvcc.tails.rewind import undo
 

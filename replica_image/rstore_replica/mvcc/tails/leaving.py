@@ -13,7 +13,7 @@ from rstore_api.errors import NoSpace, NotReady, StoreError
 from rstore_api.proto.rstore_pb2 import Rewind
 
 from rstore_replica.mvcc.state import RegionState, accept_rewind, without_epochs_above
-from rstore_replica.mvcc.tails.facts import Leaving, Phase, Tail, TailHeader
+from rstore_replica.mvcc.tail_facts import Leaving, Phase, Tail, TailHeader
 
 MAX_TAILS = 1000
 """Tails that a region keeps. The next one has to wait until some are dropped."""

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.data.checkpoint import sync_path
 from rstore_replica.mvcc.data.store import StorageFailed
-from rstore_replica.mvcc.tails.facts import Tail
+from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.file import DamagedTail, read_rows, read_summary
 
 _log = get_logger("quarantine")

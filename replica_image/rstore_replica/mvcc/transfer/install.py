@@ -18,8 +18,8 @@ from rstore_replica.mvcc.data.layout import MASK32
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.state import RegionState, accept_snapshot
+from rstore_replica.mvcc.tail_facts import Phase
 from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.facts import Phase
 from rstore_replica.mvcc.transfer import snapshot, staging
 
 

@@ -15,12 +15,12 @@ from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.adapters import Message
+from rstore_replica.raft.consensus.formation import Formation
 from rstore_replica.raft.consensus.leader import LeaderLog
 from rstore_replica.raft.consensus.matching import without_known
+from rstore_replica.raft.consensus.reconfigure import Reconfigurer
 from rstore_replica.raft.consensus.syncobj import COMMAND, Engine
-from rstore_replica.raft.members.formation import Formation
-from rstore_replica.raft.members.membership import Membership, Replica
-from rstore_replica.raft.members.reconfigure import Reconfigurer
+from rstore_replica.raft.membership import Membership, Replica
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import RaftError, Role
 

@@ -11,7 +11,7 @@ from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.syncobj import Engine
-from rstore_replica.raft.members.membership import Membership
+from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.storage.segments import Entry
 from rstore_replica.raft.types import RaftError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.consensus.adapters import Message
-from rstore_replica.raft.members.membership import CONFIG, decode
+from rstore_replica.raft.membership import CONFIG, decode
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import RaftError
 

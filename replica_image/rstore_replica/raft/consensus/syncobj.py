@@ -16,7 +16,7 @@ from typing import Any
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.adapters import JournalAdapter, Message, Refused, TransportAdapter
-from rstore_replica.raft.members.membership import CONFIG
+from rstore_replica.raft.membership import CONFIG
 from rstore_replica.raft.storage.journal import NO_OP, Journal
 from rstore_replica.raft.types import RaftError, Role
 

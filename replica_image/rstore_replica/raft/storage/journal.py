@@ -11,7 +11,7 @@ import logging
 import struct
 from pathlib import Path
 
-from rstore_replica.raft.members.membership import Membership, encode
+from rstore_replica.raft.membership import Membership, encode
 from rstore_replica.raft.storage import records
 from rstore_replica.raft.storage.disk import Disk
 from rstore_replica.raft.storage.log_image import LogImage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from rstore_replica.raft.members.membership import MembershipHistory, decode
+from rstore_replica.raft.membership import MembershipHistory, decode
 from rstore_replica.raft.storage import records
 from rstore_replica.raft.storage.records import Kind, Record
 from rstore_replica.raft.storage.segments import Segment, Slot
@@ -24,9 +24,9 @@ class LogImage:
         self.base_applied = 0
         """Highest index whose effect may be found only in the state machine, not in this log."""
         self.memberships = MembershipHistory()
-        """Who belongs to the group, as far as the log says; see :mod:`rstore_replica.raft.members.membership`."""
+        """Who belongs to the group, as far as the log says; see :mod:`rstore_replica.raft.membership`."""
         self.identity = 0
-        """This replica's identity, see :mod:`rstore_replica.raft.members.membership`."""
+        """This replica's identity, see :mod:`rstore_replica.raft.membership`."""
         self.current_term = 0
         self.voted_for: str | None = None
         self._commit = 1

@@ -9,8 +9,9 @@ from rstore_api.errors import StoreError
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
+from rstore_replica.replication.administration.regions import WriteGate
+from rstore_replica.replication.config import EndingBounds
 from rstore_replica.replication.ending.rules import (
-    Bounds,
     Decision,
     Standing,
     Step,
@@ -20,7 +21,6 @@ from rstore_replica.replication.ending.rules import (
     region_stays,
 )
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
-from rstore_replica.replication.regions import WriteGate
 from rstore_replica.replication.roles import is_leader, is_source
 from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep
@@ -50,7 +50,7 @@ class GracefulEnd:
         region: str,
         progress: Progress,
         gate: WriteGate,
-        bounds: Bounds,
+        bounds: EndingBounds,
     ) -> None:
         self._machine = machine
         self._group = group

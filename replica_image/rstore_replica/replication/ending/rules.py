@@ -13,23 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from rstore_replica.raft.types import GroupStatus, Role
+from rstore_replica.replication.config import EndingBounds
 from rstore_replica.replication.sending.progress import RegionProgress
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How long a replica of an ending primary region waits at most, in seconds."""
-
-    drain_seconds: float = 15.0
-    """Altogether, since the region began to end or the replica was asked to stop."""
-    settle_seconds: float = 0.2
-    """To hear which other replicas were asked to stop at the same time."""
-    connect_seconds: float = 3.0
-    """For a first connection to any other region; without one there is nothing to wait for."""
-    others_seconds: float = 0.5
-    """Once one region holds everything, for the other regions that are connected."""
-    move_seconds: float = 2.0
-    """Once everything is in another region, for a switchover to begin, which has more time than a failover."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +81,12 @@ def is_safe(standing: Standing) -> bool:
 
 
 def decide(
-    standing: Standing, bounds: Bounds, *, waited_seconds: float, safe_seconds: float | None, handed_on: bool = False
+    standing: Standing,
+    bounds: EndingBounds,
+    *,
+    waited_seconds: float,
+    safe_seconds: float | None,
+    handed_on: bool = False,
 ) -> Decision:
     """What a replica does that was asked to stop ``waited_seconds`` ago.
 

@@ -10,7 +10,7 @@ from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc.tails.facts import Phase
+from rstore_replica.mvcc.tail_facts import Phase
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.leader import LeaderLog
 from rstore_replica.raft.consensus.syncobj import Engine
-from rstore_replica.raft.members.membership import CONFIG, Membership, Replica, check_change, encode
+from rstore_replica.raft.membership import CONFIG, Membership, Replica, check_change, encode
 from rstore_replica.raft.storage.journal import Journal
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 
-from rstore_replica.api.ports import Group, Machine
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.epochs import StartView, count_at, revision_at
 from rstore_replica.raft.types import Role
+from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 
 _log = get_logger("retention")
 
@@ -54,7 +54,13 @@ class Retention:
     """Proposes compactions while this replica leads the primary region."""
 
     def __init__(
-        self, *, machine: Machine, group: Group, retention: int, region: str, acked: Callable[[], Mapping[str, int]]
+        self,
+        *,
+        machine: ReplicatedMachine,
+        group: RaftGroup,
+        retention: int,
+        region: str,
+        acked: Callable[[], Mapping[str, int]],
     ) -> None:
         """``acked`` gives the acknowledged revision of the regions that are known to it."""
         self._machine = machine

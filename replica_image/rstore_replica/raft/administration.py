@@ -11,7 +11,7 @@ from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
-from rstore_replica.raft.members.membership import MAX_MEMBERS, Replica
+from rstore_replica.raft.membership import MAX_MEMBERS, Replica
 from rstore_replica.raft.types import GroupStatus, Member, Role
 
 

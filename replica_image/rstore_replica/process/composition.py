@@ -18,10 +18,6 @@ from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.listeners import client_server, listen, peer_server
-from rstore_replica.api.live_data import LiveData
-from rstore_replica.api.readiness import not_ready_reason
-from rstore_replica.api.retention import Retention
 from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.route import primary_region
@@ -29,25 +25,28 @@ from rstore_replica.api.routing.router import Router
 from rstore_replica.api.services.admin import AdminServicer
 from rstore_replica.api.services.cluster import ClusterServicer
 from rstore_replica.api.services.health import HealthReporter
-from rstore_replica.api.services.http import HttpServer
 from rstore_replica.api.services.kv import KvServicer
 from rstore_replica.api.services.maintenance import MaintenanceServicer
 from rstore_replica.api.services.quarantine import QuarantineServicer
-from rstore_replica.api.tail_fetcher import TailFetcher
-from rstore_replica.api.volume_owner import Owner, WrongVolumeError, record_owner, require_owner
-from rstore_replica.api.watchdog import Watchdog
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics, Reading, RegionLag
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.process.http_port import HttpServer
+from rstore_replica.process.listeners import client_server, listen, peer_server
+from rstore_replica.process.live_data import LiveData
+from rstore_replica.process.readiness import not_ready_reason
+from rstore_replica.process.volume_owner import Owner, WrongVolumeError, record_owner, require_owner
+from rstore_replica.process.watchdog import Watchdog
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.group import Group
 from rstore_replica.raft.links.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member, Role
-from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.ending.rules import Bounds
+from rstore_replica.replication.config import EndingBounds, ReplicationConfig
+from rstore_replica.replication.retention import Retention
 from rstore_replica.replication.service import Replication
+from rstore_replica.replication.tail_fetcher import TailFetcher
 from rstore_replica.resolver import ChannelDialer, resolve
 from rstore_replica.tls import CertificateStore
 
@@ -139,7 +138,7 @@ class Replica:
                 max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
                 window_bytes=config.replication.window_bytes,
                 lease_seconds=config.failover.lease_duration_ms / 1000,
-                ending=Bounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
+                ending=EndingBounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
             ),
             rng=random.Random(),
         )

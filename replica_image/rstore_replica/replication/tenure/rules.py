@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from rstore_api.voters import majority
 
-from rstore_replica.replication.lease.guarantees import Told
+from rstore_replica.replication.tenure.guarantees import Told
 
 USABLE_SHARE = 0.9
 """Of what was granted, the share that the holder uses; the rest is for clocks that run at different rates."""

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 from rstore_api.proto import raft_pb2 as pb
 
+from rstore_replica.raft.checkpoints.store import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
-from rstore_replica.raft.storage.checkpoints import CheckpointStore, Manifest, parse_manifest, validate, write_manifest
 from rstore_replica.raft.storage.disk import Disk
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import JournalDamaged

@@ -14,14 +14,14 @@ from pathlib import Path
 import google_crc32c
 import msgspec
 
+from rstore_replica.raft.checkpoints.rule import Growth, growth_at_last, growth_needed
+from rstore_replica.raft.checkpoints.trailing import first_to_keep
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
-from rstore_replica.raft.members.membership import Membership
-from rstore_replica.raft.storage.checkpoint_rule import Growth, growth_at_last, growth_needed
+from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage.disk import Disk
 from rstore_replica.raft.storage.journal import Journal
-from rstore_replica.raft.storage.trailing import first_to_keep
 from rstore_replica.raft.types import JournalDamaged, RaftError, StateMachine
 
 logger = logging.getLogger(__name__)

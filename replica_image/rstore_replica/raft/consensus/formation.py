@@ -13,7 +13,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 from rstore_api.proto import raft_pb2 as pb
 
-from rstore_replica.raft.members.membership import Membership
+from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage.journal import Journal
 
 

@@ -18,7 +18,7 @@ from rstore_api.proto.rstore_pb2 import QuarantineReadRequest
 
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.tails.facts import Tail
+from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.file import DamagedTail
 from rstore_replica.replication.ports import RaftGroup
 

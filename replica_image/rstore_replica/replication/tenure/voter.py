@@ -7,10 +7,10 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.lease.guarantees import Heard
-from rstore_replica.replication.lease.rules import Granter, bound_to_agree_on
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
+from rstore_replica.replication.tenure.guarantees import Heard
+from rstore_replica.replication.tenure.rules import Granter, bound_to_agree_on
 
 
 class Voter:

@@ -11,11 +11,11 @@ from rstore_api.voters import WITNESS, voters
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.lease.grants import GrantLink
-from rstore_replica.replication.lease.rules import ROUNDS_PER_LEASE, LeaseHolder
-from rstore_replica.replication.lease.voter import Voter
 from rstore_replica.replication.ports import LinkBrokenError, RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
+from rstore_replica.replication.tenure.grants import GrantLink
+from rstore_replica.replication.tenure.rules import ROUNDS_PER_LEASE, LeaseHolder
+from rstore_replica.replication.tenure.voter import Voter
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep
 
 log = get_logger("lease")

@@ -15,13 +15,13 @@ from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import epoch_of
-from rstore_replica.replication.lease.keeper import LeaseKeeper
-from rstore_replica.replication.lease.voter import Voter
 from rstore_replica.replication.messages import leaving_message, quarantine_counts, quarantined_message
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.receiving.leaving_tail import finish_undoing
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.sending.progress import Progress
+from rstore_replica.replication.tenure.keeper import LeaseKeeper
+from rstore_replica.replication.tenure.voter import Voter
 
 log = get_logger("regions")
 

@@ -1,0 +1,1 @@
+"""The replica as a process: its composition, listeners, HTTP port and life cycle."""

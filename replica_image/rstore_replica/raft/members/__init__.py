@@ -1,1 +1,0 @@
-"""Who belongs to the group, how it comes into being and how it changes."""
