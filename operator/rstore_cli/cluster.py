@@ -15,14 +15,10 @@ import kubernetes
 import urllib3
 from kubernetes import config as kube_config
 from kubernetes import stream as kube_stream
+from rstore_api.domain.kubernetes import CLI_FIELD_MANAGER, KIND, REGION_LABEL, STORE, pod_selector
 
 from rstore_cli.errors import CliError, NotFoundError
 
-GROUP = "replicatedstore.io"
-VERSION = "v1alpha1"
-PLURAL = "replicatedstores"
-STORE_LABEL = f"{GROUP}/store"
-REGION_LABEL = f"{GROUP}/region"
 REQUEST_TIMEOUT_SECONDS = 15
 
 T = TypeVar("T")
@@ -89,23 +85,22 @@ class Cluster:
         return self._call(
             f'replicatedstore "{name}" in namespace "{self.namespace}"',
             lambda: self._objects.get_namespaced_custom_object(
-                GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=REQUEST_TIMEOUT_SECONDS
+                STORE.group, STORE.version, self.namespace, STORE.plural, name, _request_timeout=REQUEST_TIMEOUT_SECONDS
             ),
         )
 
     def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Object:
         """Set annotations of a store (None removes one) and return the object."""
-        keyed = {f"{GROUP}/{key}": value for key, value in annotations.items()}
         return self._call(
             f'replicatedstore "{name}" in namespace "{self.namespace}"',
             lambda: self._objects.patch_namespaced_custom_object(
-                GROUP,
-                VERSION,
+                STORE.group,
+                STORE.version,
                 self.namespace,
-                PLURAL,
+                STORE.plural,
                 name,
-                {"metadata": {"annotations": keyed}},
-                field_manager="rstore-cli",
+                {"metadata": {"annotations": dict(annotations)}},
+                field_manager=CLI_FIELD_MANAGER,
                 _request_timeout=REQUEST_TIMEOUT_SECONDS,
             ),
         )
@@ -116,7 +111,7 @@ class Cluster:
             "events",
             lambda: self._core.list_namespaced_event(
                 self.namespace,
-                field_selector=f"involvedObject.name={name},involvedObject.kind=ReplicatedStore",
+                field_selector=f"involvedObject.name={name},involvedObject.kind={KIND}",
                 limit=500,
                 _request_timeout=REQUEST_TIMEOUT_SECONDS,
             ),
@@ -137,11 +132,10 @@ class Cluster:
 
     def pods(self, store: str, region: str | None = None) -> list[Pod]:
         """The store's replicas (of one region), ready ones first, then by name."""
-        selector = f"{STORE_LABEL}={store}" + (f",{REGION_LABEL}={region}" if region else "")
         found = self._call(
             f'pods of "{store}"',
             lambda: self._core.list_namespaced_pod(
-                self.namespace, label_selector=selector, _request_timeout=REQUEST_TIMEOUT_SECONDS
+                self.namespace, label_selector=pod_selector(store, region), _request_timeout=REQUEST_TIMEOUT_SECONDS
             ),
         )
         pods = []

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from rstore_api.client import Client, TlsPem
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import pod_selector
 from rstore_api.errors import StoreError
 
 from rstore_cli.cluster import Cluster
 from rstore_cli.errors import CliError, NotFoundError, UsageError
 from rstore_cli.portforward import PortForward
 
-CLIENT_PORT = 2379
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")
 
 
@@ -25,14 +26,9 @@ class _Closable(Protocol):
 C = TypeVar("C", bound=_Closable)
 
 
-def client_secret_name(store: str) -> str:
-    """The Secret that holds a client's certificate for the store."""
-    return f"{store}-client-tls"
-
-
 def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
     """The three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
-    return read_certificates(cluster, store, client_secret_name(store))
+    return read_certificates(cluster, store, names.client_tls_secret(store))
 
 
 def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
@@ -74,7 +70,7 @@ def pick_region(store: dict[str, Any], wanted: str | None) -> str:
 @asynccontextmanager
 async def open_replica(cluster: Cluster, pod: str, tls: TlsPem) -> AsyncIterator[Client]:
     """A client of exactly one replica, through a forwarded port. A failed forward is named in the error."""
-    async with open_pod(cluster, pod, CLIENT_PORT, lambda address: Client([address], tls=tls)) as client:
+    async with open_pod(cluster, pod, names.CLIENT_PORT, lambda address: Client([address], tls=tls)) as client:
         yield client
 
 
@@ -113,7 +109,7 @@ async def open_store(
     if not ready:
         raise CliError(
             f'no replica of region "{chosen}" is ready',
-            hint=f"`rstore status {name}` and `kubectl get pods -l replicatedstore.io/store={name}` show why",
+            hint=f"`rstore status {name}` and `kubectl get pods -l {pod_selector(name)}` show why",
         )
     async with open_replica(cluster, ready[0].name, tls) as client:
         yield client

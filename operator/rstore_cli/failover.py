@@ -13,18 +13,15 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO, GROUP, PAUSED
 
-from rstore_cli.cluster import GROUP, Cluster, Target, event_time
+from rstore_cli.cluster import Cluster, Target, event_time
 from rstore_cli.connect import region_names
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
 from rstore_cli.output import emit, seconds, stderr
 from rstore_cli.status import receipt_line
 
-FAILOVER_TO = "failover-to"
-MODE = "failover-mode"
-DRY_RUN = "failover-dry-run"
-ABORT = "abort-failover"
 ABORT_REFUSED = frozenset({"NothingToAbort", "TooLateToAbort", "InvalidAnnotation"})
 DRY_RUN_ANSWERED = frozenset({"DryRun", "UnknownRegion"})
 """Reasons of the operator's events that answer a request."""
@@ -81,11 +78,11 @@ def failover(
     cluster = Cluster.connect(Target(kubeconfig, context, namespace))
     before = cluster.store(name)
     if abort:
-        _request(cluster, before, {ABORT: "true"}, "", wait, timeout, output)
+        _request(cluster, before, {ABORT_FAILOVER: "true"}, "", wait, timeout, output)
         return
     target = str(to)
     check_target(before, target, forced=forced, dry_run=dry_run)
-    request = {DRY_RUN if dry_run else FAILOVER_TO: target} | ({MODE: "forced"} if forced else {})
+    request = {FAILOVER_DRY_RUN if dry_run else FAILOVER_TO: target} | ({FAILOVER_MODE: "forced"} if forced else {})
     _request(cluster, before, request, target, wait, timeout, output)
 
 
@@ -94,10 +91,10 @@ def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dr
 
     A forced failover may take over from a switchover that is stuck because a region was lost.
     """
-    if not dry_run and (store["metadata"].get("annotations") or {}).get(f"{GROUP}/paused") == "true":
+    if not dry_run and (store["metadata"].get("annotations") or {}).get(PAUSED) == "true":
         raise CliError(
             f'store "{store["metadata"]["name"]}" is paused: nothing is changed',
-            hint=f"`kubectl annotate rstore {store['metadata']['name']} {GROUP}/paused-` lets the operator act again",
+            hint=f"`kubectl annotate rstore {store['metadata']['name']} {PAUSED}-` lets the operator act again",
         )
     name, regions = store["metadata"]["name"], region_names(store)
     others = [region for region in regions if region != store.get("status", {}).get("primaryRegion")]
@@ -123,20 +120,22 @@ def follow(
     """PURE: where the request stands. ``news`` are the events since it was made, oldest first."""
     current = now.get("status") or {}
     running = current.get("failover") or {}
-    asked = f"{GROUP}/{annotation}" in (now["metadata"].get("annotations") or {})
+    asked = annotation in (now["metadata"].get("annotations") or {})
     known = {_receipt_key(receipt) for receipt in (before.get("status") or {}).get("history", [])}
     fresh = [receipt for receipt in current.get("history", []) if _receipt_key(receipt) not in known]
     receipt = max(fresh, key=lambda one: int(one.get("epoch", 0)), default=None)
-    if annotation == DRY_RUN:
+    if annotation == FAILOVER_DRY_RUN:
         return _follow_dry_run(news)
-    refusal = next((event for event in news if annotation == ABORT and event.get("reason") in ABORT_REFUSED), None)
+    refusal = next(
+        (event for event in news if annotation == ABORT_FAILOVER and event.get("reason") in ABORT_REFUSED), None
+    )
     if refusal is not None:
         return Progress(State.FAILED, message=str(refusal.get("message", "")))
     if running:
         return Progress(State.RUNNING, step=str(running.get("step", "")))
     if asked:
         return Progress(State.WAITING)
-    if annotation == ABORT:
+    if annotation == ABORT_FAILOVER:
         return _follow_abort(receipt)
     if current.get("primaryRegion") == target:
         return Progress(State.DONE, message=f"{target} is primary", receipt=receipt)
@@ -185,7 +184,8 @@ def _request(
     cluster.annotate(name, annotations)
     if not wait:
         text = f"asked; `rstore status {name} -w` shows how it goes"
-        emit({"requested": annotations}, output, lambda console: console.print(text, highlight=False))
+        requested = {key.removeprefix(f"{GROUP}/"): value for key, value in annotations.items()}
+        emit({"requested": requested}, output, lambda console: console.print(text, highlight=False))
         return
     progress, now = Progress(State.WAITING), before
     shown = ""
@@ -222,7 +222,7 @@ def _not_over(now: dict[str, Any], annotation: str, how_long: str, step: str) ->
     conditions = (now.get("status") or {}).get("conditions", [])
     blocked = [c for c in conditions if c.get("type") == "FailoverBlocked" and c.get("status") == "True"]
     why = f"blocked, {blocked[0].get('message')}" if blocked else "the operator has not taken it up; is it running?"
-    hint = f"the request stays; `kubectl annotate rstore {name} {GROUP}/{annotation}-` takes it back"
+    hint = f"the request stays; `kubectl annotate rstore {name} {annotation}-` takes it back"
     return CliError(f"{how_long}: {why}", hint=hint)
 
 

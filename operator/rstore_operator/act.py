@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
+from rstore_api.domain.kubernetes import SPEC_HASH
 from rstore_api.errors import NotLeader, StoreError
 
 from rstore_operator.cluster.act_lease import fence, grant_as_witness
@@ -47,7 +48,6 @@ from rstore_operator.planning.children.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import secrets
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
-from rstore_operator.specs.labels import SPEC_HASH
 
 log = structlog.get_logger(__name__)
 

@@ -12,22 +12,20 @@ from typing import Any
 import kopf
 import structlog
 from kopf._cogs.structs.references import Resource
+from rstore_api.domain.kubernetes import (
+    CHILD_KINDS,
+    FINALIZER,
+    KIND,
+    SEEN_KINDS,
+    STORE,
+    STORE_LABEL,
+    Kind,
+)
 
 from rstore_operator.act import CONNECTION_ERRORS
 from rstore_operator.cluster.k8s import Kubernetes, KubernetesError
 from rstore_operator.reconcile import Reconciler
-from rstore_operator.resource.model import (
-    DEFAULT_CERTIFICATE_SETTINGS,
-    FINALIZER,
-    GROUP,
-    KIND,
-    PLURAL,
-    VERSION,
-    CertificateSettings,
-    ReplicaImage,
-    StoreRef,
-)
-from rstore_operator.specs.labels import STORE_LABEL
+from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
 log = structlog.get_logger(__name__)
@@ -35,20 +33,6 @@ log = structlog.get_logger(__name__)
 Key = tuple[str, str]
 """Namespace and name of a store."""
 
-CHILD_KINDS: Mapping[str, tuple[str, str, str]] = {
-    "ConfigMap": ("", "v1", "configmaps"),
-    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
-    "Secret": ("", "v1", "secrets"),
-    "Service": ("", "v1", "services"),
-    "ServiceAccount": ("", "v1", "serviceaccounts"),
-    "StatefulSet": ("apps", "v1", "statefulsets"),
-}
-SEEN_KINDS: Mapping[str, tuple[str, str, str]] = {
-    **CHILD_KINDS,
-    "Pod": ("", "v1", "pods"),
-    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
-}
-"""What is watched by the store's label: children, and what others make for them."""
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 10.0
 STOP_SECONDS = 8.0
@@ -131,12 +115,10 @@ class Handlers:
         labels = {STORE_LABEL: kopf.PRESENT}
         for kind, resource in SEEN_KINDS.items():
             # Children carry the watch's own label selector (see configure); the filter here repeats it for clarity.
-            group, version, plural = resource
-            place = (group, version, plural) if group else (version, plural)
-            name = _index_name(kind)
+            name, place = _index_name(kind), _place(resource)
             kopf.index(*place, id=name, labels=labels, registry=registry)(_indexer(kind))
             kopf.on.event(*place, id=f"{name}_wake", labels=labels, registry=registry)(self._child_changed)
-        kopf.on.event(GROUP, VERSION, PLURAL, id="store_wake", registry=registry)(self._store_changed)
+        kopf.on.event(*_place(STORE), id="store_wake", registry=registry)(self._store_changed)
 
     async def _child_changed(self, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
         running = self._running.get((namespace or "", labels.get(STORE_LABEL, "")))
@@ -231,6 +213,11 @@ class Handlers:
             await reconciler.close()
 
 
+def _place(kind: Kind) -> tuple[str, str] | tuple[str, str, str]:
+    """The kind as kopf names it: the core group is left out."""
+    return (kind.group, kind.version, kind.plural) if kind.group else (kind.version, kind.plural)
+
+
 def _indexer(kind: str) -> Callable[..., Any]:
     async def index(
         namespace: str | None, labels: Mapping[str, str], body: Mapping[str, Any], **_: Any
@@ -259,9 +246,8 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.server_timeout = SERVER_TIMEOUT_SECONDS
     settings.networking.request_timeout = 60
     settings.process.ultimate_exiting_timeout = 20
-    for group, version, plural in SEEN_KINDS.values():
-        place = (group, version, plural) if group else (version, plural)
-        settings.watching.label_selectors[place] = STORE_LABEL
+    for kind in SEEN_KINDS.values():
+        settings.watching.label_selectors[_place(kind)] = STORE_LABEL
 
 
 class _NoProgress(kopf.ProgressStorage):
@@ -294,7 +280,9 @@ class _NoDiffBase(kopf.DiffBaseStorage):
         """Nowhere."""
 
 
-STORES = Resource(GROUP, VERSION, PLURAL, kind=KIND, namespaced=True, verbs=frozenset({"list", "watch", "patch"}))
+STORES = Resource(
+    STORE.group, STORE.version, STORE.plural, kind=KIND, namespaced=True, verbs=frozenset({"list", "watch", "patch"})
+)
 """As kopf needs to know them to watch them before their definition is there."""
 
 

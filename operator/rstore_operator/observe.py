@@ -6,14 +6,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.observed import ChildKey, Observed, Pod, RegionObserved
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.specs import names, secrets
-from rstore_operator.specs.labels import REGION_LABEL, RESTARTED_AT
+from rstore_operator.specs import secrets
 
 _SHOWN = 400
 """Characters of a replica's last words that are shown."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kopf
+from rstore_api.domain.kubernetes import CHILD_KINDS, GROUP, SEEN_KINDS
 from rstore_operator import handlers
 from rstore_operator.cluster import k8s
 from rstore_operator.resource.model import ReplicaImage, StoreRef
@@ -24,9 +25,9 @@ OWNED = WATCHED | {"create", "patch", "delete"}
 
 # Every permission, and who needs it. A line that is added here needs a caller in rstore_operator.
 USED: dict[tuple[str, str], set[str]] = {
-    ("replicatedstore.io", "replicatedstores"): WATCHED | {"patch"},  # watch; annotations, old finalizers
-    ("replicatedstore.io", "replicatedstores/status"): {"patch"},
-    ("replicatedstore.io", "replicatedstores/finalizers"): {"update"},  # blockOwnerDeletion in owner references
+    (GROUP, "replicatedstores"): WATCHED | {"patch"},  # watch; annotations, old finalizers
+    (GROUP, "replicatedstores/status"): {"patch"},
+    (GROUP, "replicatedstores/finalizers"): {"update"},  # blockOwnerDeletion in owner references
     ("", "configmaps"): OWNED,
     ("", "secrets"): OWNED,
     ("", "serviceaccounts"): OWNED,
@@ -51,6 +52,13 @@ def permissions(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 def test_the_cluster_role_is_exactly_what_is_used(default: Rendered) -> None:
     assert permissions(default.one("ClusterRole")) == USED
+
+
+def test_the_role_covers_the_kinds_that_the_project_knows() -> None:
+    assert {(kind.group, kind.plural) for kind in CHILD_KINDS.values()} == {key for key in USED if USED[key] == OWNED}
+    assert {(kind.group, kind.plural) for kind in SEEN_KINDS.values()} == {
+        key for key in USED if {"list", "watch"} <= USED[key] and key[0] != GROUP
+    }
 
 
 def test_no_rule_has_a_wildcard_or_touches_rbac_or_exec(default: Rendered) -> None:
@@ -115,7 +123,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
     await api.get_store("n", "orders")
     await api.patch_status("n", "orders", {}, "1")
     await api.remove_annotations("n", "orders", {"a": "b"})
-    for kind in k8s.CHILD_PATHS:
+    for kind in CHILD_KINDS:
         await api.get_child(kind, "n", "x")
         await api.set_owners(kind, "n", "x", [], "1")
         await api.apply({"kind": kind, "metadata": {"namespace": "n", "name": "x"}})

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rstore_api.domain.kubernetes import FAILOVER_TO
 
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import Load
@@ -92,9 +93,7 @@ def dev_cluster(directory: Path, name: str, *up_options: str) -> Iterator[Path]:
 async def switchover(timeline: Timeline, store: Store, load: Load, target: str) -> float:
     """Moves the primary by annotation under load; returns the longest time without an acknowledgement, in seconds."""
     began = time.monotonic()
-    await timeline.shell(
-        store.kubectl, "annotate", "replicatedstore", store.name, f"replicatedstore.io/failover-to={target}"
-    )
+    await timeline.shell(store.kubectl, "annotate", "replicatedstore", store.name, f"{FAILOVER_TO}={target}")
     await store.wait_steady(primary=target, timeout_seconds=60)
     await load.wait_acknowledged(50, timeout_seconds=30)
     return load.ledger.longest_gap_seconds(began, time.monotonic())

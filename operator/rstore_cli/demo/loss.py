@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rstore_api.domain.kubernetes import pod_selector
+
 from rstore_cli.demo.load import Ledger, Verdict, wait_until
 from rstore_cli.demo.store import Store
 
@@ -20,7 +22,7 @@ async def nodes_of(store: Store, region: str) -> list[str]:
 
 def pods_selector(store: Store, region: str) -> str:
     """The label selector of a region's pods."""
-    return f"replicatedstore.io/store={store.name},replicatedstore.io/region={region}"
+    return pod_selector(store.name, region)
 
 
 async def lose_region(store: Store, region: str) -> None:

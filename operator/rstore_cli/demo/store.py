@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rstore_api.client import Client, prefix_end
+from rstore_api.domain import names
 from rstore_api.proto import rpc_pb2
 from rstore_api.tls import TlsFiles
 
@@ -111,7 +112,7 @@ class Store:
 
     def write_certificates(self) -> TlsFiles:
         """Writes the store's client certificate where etcdctl and our client can read it."""
-        data = self.kubectl.get("secret", f"{self.name}-client-tls")["data"]
+        data = self.kubectl.get("secret", names.client_tls_secret(self.name))["data"]
         self._directory.mkdir(parents=True, exist_ok=True)
         for file_name in ("ca.crt", "tls.crt", "tls.key"):
             path = self._directory / file_name
@@ -122,11 +123,11 @@ class Store:
 
     def endpoint(self, region: str | None = None) -> str:
         """host:port of a region's client Service, or of the store-wide one, which selects the primary."""
-        name = self.name if region is None else f"{self.name}-{region}"
+        name = names.store_object(self.name) if region is None else names.region_object(self.name, region)
         if self.kubectl.reach is not None:
             return self.kubectl.reach(name)
         service = self.kubectl.get("service", name)
-        return f"{service['spec']['clusterIP']}:2379"
+        return f"{service['spec']['clusterIP']}:{names.CLIENT_PORT}"
 
     def client(self, region: str | None = None) -> Client:
         """A client of one region's Service, kept until this object is closed."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from rstore_api.client import TlsPem
 from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.domain import names
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import LeavingTail, QuarantinedRow, QuarantinedTail, QuarantineReadRequest
 
@@ -16,13 +17,7 @@ from rstore_cli.cluster import Cluster, Pod
 from rstore_cli.connect import open_pod, read_certificates
 from rstore_cli.errors import CliError
 
-PEER_PORT = 2380
 PARALLEL_REPLICAS = 8
-
-
-def operator_secret_name(store: str) -> str:
-    """The Secret with the certificate that may read quarantine: it holds what clients of the store have written."""
-    return f"{store}-operator-tls"
 
 
 @dataclass(frozen=True)
@@ -68,7 +63,7 @@ class Access:
     def to(cls, cluster: Cluster, store: str) -> Access:
         """To the store of that name. Raises CliError."""
         cluster.store(store)
-        pem = read_certificates(cluster, store, operator_secret_name(store))
+        pem = read_certificates(cluster, store, names.operator_tls_secret(store))
         tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
         return cls(cluster, store, tls, tuple(sorted(cluster.pods(store), key=lambda pod: (pod.region, pod.name))))
 
@@ -76,7 +71,7 @@ class Access:
     async def open(self, replica: str) -> AsyncIterator[QuarantineClient]:
         """A client of one replica."""
         async with open_pod(
-            self.cluster, replica, PEER_PORT, lambda address: QuarantineClient(address, tls=self.tls)
+            self.cluster, replica, names.PEER_PORT, lambda address: QuarantineClient(address, tls=self.tls)
         ) as client:
             yield client
 

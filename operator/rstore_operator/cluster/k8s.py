@@ -12,23 +12,14 @@ from urllib.parse import urlencode
 import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.exceptions import ApiException
+from rstore_api.domain.kubernetes import CHILD_KINDS, CLAIM, KIND, OPERATOR_FIELD_MANAGER, STORE
 
-from rstore_operator.resource.model import API_VERSION, FIELD_MANAGER, KIND, PLURAL, StoreRef
+from rstore_operator.resource.model import StoreRef
 
 REQUEST_TIMEOUT_SECONDS = 10
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
-
-CHILD_PATHS: Mapping[str, tuple[str, str]] = {
-    "ConfigMap": ("/api/v1", "configmaps"),
-    "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
-    "Secret": ("/api/v1", "secrets"),
-    "Service": ("/api/v1", "services"),
-    "ServiceAccount": ("/api/v1", "serviceaccounts"),
-    "StatefulSet": ("/apis/apps/v1", "statefulsets"),
-}
-"""Where each kind of child lives: the group's path and the plural."""
 
 
 class KubernetesError(Exception):
@@ -94,15 +85,15 @@ class Kubernetes:
     # ------------------------------------------------------------------------------------------ the store
     async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
         """The object as it is now."""
-        return await self._request("GET", _store_path(namespace, name))
+        return await self._request("GET", STORE.path(namespace, name))
 
     async def patch_status(
         self, namespace: str, name: str, patch: Mapping[str, Any], resource_version: str
     ) -> dict[str, Any]:
         """Merge into the status, if the object still is of that version; the new object comes back."""
         body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
-        query = {"fieldManager": FIELD_MANAGER}
-        return await self._request("PATCH", f"{_store_path(namespace, name)}/status", _MERGE, body, query)
+        query = {"fieldManager": OPERATOR_FIELD_MANAGER}
+        return await self._request("PATCH", f"{STORE.path(namespace, name)}/status", _MERGE, body, query)
 
     async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None:
         """Take annotations off that still have these values; ones that have changed stay."""
@@ -110,14 +101,14 @@ class Kubernetes:
         for key, value in values.items():
             path = "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
             operations += [{"op": "test", "path": path, "value": value}, {"op": "remove", "path": path}]
-        query = {"fieldManager": FIELD_MANAGER}
-        await self._request("PATCH", _store_path(namespace, name), _JSON_PATCH, operations, query)
+        query = {"fieldManager": OPERATOR_FIELD_MANAGER}
+        await self._request("PATCH", STORE.path(namespace, name), _JSON_PATCH, operations, query)
 
     # ------------------------------------------------------------------------------------------ children
     async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """A child, or None when there is none."""
         try:
-            return await self._request("GET", _child_path(kind, namespace, name))
+            return await self._request("GET", CHILD_KINDS[kind].path(namespace, name))
         except KubernetesError as error:
             if error.not_found:
                 return None
@@ -126,7 +117,7 @@ class Kubernetes:
     async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None:
         """A PersistentVolumeClaim, or None when there is none."""
         try:
-            return await self._request("GET", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}")
+            return await self._request("GET", CLAIM.path(namespace, name))
         except KubernetesError as error:
             if error.not_found:
                 return None
@@ -138,22 +129,22 @@ class Kubernetes:
             "metadata": {"resourceVersion": resource_version},
             "spec": {"resources": {"requests": {"storage": size}}},
         }
-        path = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"
-        await self._request("PATCH", path, _MERGE, body, {"fieldManager": FIELD_MANAGER})
+        path = CLAIM.path(namespace, name)
+        await self._request("PATCH", path, _MERGE, body, {"fieldManager": OPERATOR_FIELD_MANAGER})
 
     async def set_owners(
         self, kind: str, namespace: str, name: str, owners: Sequence[Mapping[str, Any]], resource_version: str
     ) -> dict[str, Any]:
         """Replace its owner references, if it still is of that version; the new object comes back."""
         body = {"metadata": {"resourceVersion": resource_version, "ownerReferences": list(owners)}}
-        query = {"fieldManager": FIELD_MANAGER}
-        return await self._request("PATCH", _child_path(kind, namespace, name), _MERGE, body, query)
+        query = {"fieldManager": OPERATOR_FIELD_MANAGER}
+        return await self._request("PATCH", CHILD_KINDS[kind].path(namespace, name), _MERGE, body, query)
 
     async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply; fields that others set and that we want otherwise become ours."""
         meta = manifest["metadata"]
-        path = _child_path(manifest["kind"], meta["namespace"], meta["name"])
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        path = CHILD_KINDS[manifest["kind"]].path(meta["namespace"], meta["name"])
+        query = {"fieldManager": OPERATOR_FIELD_MANAGER, "force": "true"}
         return await self._request("PATCH", path, _APPLY, manifest, query)
 
     async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
@@ -172,7 +163,7 @@ class Kubernetes:
             "propagationPolicy": propagation,
         }
         try:
-            await self._request("DELETE", _child_path(kind, namespace, name), "application/json", body)
+            await self._request("DELETE", CHILD_KINDS[kind].path(namespace, name), "application/json", body)
         except KubernetesError as error:
             if not error.not_found:
                 raise
@@ -197,7 +188,7 @@ class Kubernetes:
             "kind": "Event",
             "metadata": {"name": f"{ref.name[:40].rstrip('-')}.{self._last_event:016x}", "namespace": ref.namespace},
             "involvedObject": {
-                "apiVersion": API_VERSION,
+                "apiVersion": STORE.api_version,
                 "kind": KIND,
                 "name": ref.name,
                 "namespace": ref.namespace,
@@ -207,9 +198,9 @@ class Kubernetes:
             "reason": reason,
             "message": message[:1024],
             "type": "Warning" if warning else "Normal",
-            "source": {"component": FIELD_MANAGER},
-            "reportingComponent": FIELD_MANAGER,
-            "reportingInstance": os.environ.get("HOSTNAME", FIELD_MANAGER)[:128],
+            "source": {"component": OPERATOR_FIELD_MANAGER},
+            "reportingComponent": OPERATOR_FIELD_MANAGER,
+            "reportingInstance": os.environ.get("HOSTNAME", OPERATOR_FIELD_MANAGER)[:128],
             "firstTimestamp": stamp,
             "lastTimestamp": stamp,
             "count": 1,
@@ -224,7 +215,7 @@ class Kubernetes:
         body: object = None,
         query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": "application/json", "Content-Type": content_type, "User-Agent": OPERATOR_FIELD_MANAGER}
         method, url, headers, _, _ = await self._api.param_serialize(
             method, path, header_params=headers, query_params=[], auth_settings=["BearerToken"]
         )
@@ -252,12 +243,3 @@ def _document(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {"message": data[:200].decode(errors="replace")}
     return parsed if isinstance(parsed, dict) else {}
-
-
-def _store_path(namespace: str, name: str) -> str:
-    return f"/apis/{API_VERSION}/namespaces/{namespace}/{PLURAL}/{name}"
-
-
-def _child_path(kind: str, namespace: str, name: str) -> str:
-    prefix, plural = CHILD_PATHS[kind]
-    return f"{prefix}/namespaces/{namespace}/{plural}/{name}"

@@ -12,6 +12,7 @@ import structlog
 from rstore_api.client_admin import AdminClient
 from rstore_api.client_call import HASH_KV, Endpoint
 from rstore_api.client_dial import Address
+from rstore_api.domain import names
 from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
 from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
 from rstore_api.tls import TlsPem
@@ -19,7 +20,6 @@ from rstore_api.tls import TlsPem
 from rstore_operator.cluster.messages import replica_status
 from rstore_operator.facts.actions import Target
 from rstore_operator.facts.observed import Pod, ReplicaStatus
-from rstore_operator.specs import names
 
 log = structlog.get_logger(__name__)
 AnswerT = TypeVar("AnswerT")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rstore_api.domain.kubernetes import REGION_LABEL
+
 from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, QuarantinedTail
 
 ChildKey = tuple[str, str]
@@ -284,9 +286,8 @@ class Observed:
 
     def live_regions(self) -> frozenset[str]:
         """Regions for which a StatefulSet of ours exists."""
-        label = "replicatedstore.io/region"
         return frozenset(
-            child["metadata"].get("labels", {}).get(label, "")
+            child["metadata"].get("labels", {}).get(REGION_LABEL, "")
             for (kind, _), child in self.children.items()
             if kind == "StatefulSet"
         ) - {""}

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from rstore_api.domain import kubernetes as names
+
 from rstore_operator.facts.truth import Truth
-from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands, shown
 from rstore_operator.resource.state import FailoverIntent
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from rstore_api.voters import majority
+from rstore_api.domain.voters import majority
 
 from rstore_operator.facts.observed import Observed, Progress
 from rstore_operator.facts.without_lease import streams_to

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from rstore_api.voters import WITNESS
+from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.failover.choice import REVISION_JUMP, Rules

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rstore_api.voters import WITNESS
+from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.failover.voting import Electorate

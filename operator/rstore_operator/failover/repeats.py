@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from rstore_api.domain import kubernetes as names
+
 from rstore_operator.facts.actions import Notice
-from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands, shown
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.state import Answered, Outcome, Receipt, StoreStatus, Trigger

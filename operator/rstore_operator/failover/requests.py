@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rstore_api.domain import kubernetes as names
+
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
@@ -16,7 +18,6 @@ from rstore_operator.failover.checked import Checked
 from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin
 from rstore_operator.planning.hashes import warning_of
-from rstore_operator.resource import commands as names
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import AUTOMATIC, FailoverIntent, Outcome, Step, StoreStatus, Trigger
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rstore_api.voters import WITNESS
+from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.facts.witness_lease import CLOCK_MARGIN

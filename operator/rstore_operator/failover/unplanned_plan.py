@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
+
 from rstore_operator.facts.actions import GrantLease, Target
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import Progressed
 from rstore_operator.failover.requests import Answer
 from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import advance_unplanned
-from rstore_operator.resource.commands import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO, Commands
+from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import (
     FORCED,
     PLANNED,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rstore_api.voters import WITNESS
+from rstore_api.domain import kubernetes as names
+from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import FenceAnswer
@@ -26,7 +27,6 @@ from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unfinished import unfinished
 from rstore_operator.failover.unplanned import begin_unplanned, convert
 from rstore_operator.planning.hashes import warning_of
-from rstore_operator.resource import commands as names
 from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from rstore_api.voters import WITNESS, majority, voters
+from rstore_api.domain.voters import WITNESS, majority, voters
 
 from rstore_operator.facts.observed import Observed, Topology
 from rstore_operator.resource.state import ToldRegions

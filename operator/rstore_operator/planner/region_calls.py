@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_api.domain import names
+
 from rstore_operator.facts.actions import (
     Action,
     AddMember,
@@ -26,7 +28,6 @@ from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.planning.scaling.topology import desired_topology, holds
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import ToldRegions
-from rstore_operator.specs import names
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import AUTHORITY, AUTHORITY_SINCE, PREVIOUS_AUTHORITIES_UNTIL
+
 from rstore_operator.facts.actions import (
     CertificateRequest,
     IssueAuthority,
@@ -33,7 +36,7 @@ from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import CertificateSettings, StoreRef
 from rstore_operator.resource.units import format_time_seconds, parse_time
-from rstore_operator.specs import names, secrets
+from rstore_operator.specs import secrets
 from rstore_operator.specs.certificates import (
     UNUSABLE,
     KeyPair,
@@ -46,12 +49,7 @@ from rstore_operator.specs.certificates import (
     issued_at,
     normalized,
 )
-from rstore_operator.specs.labels import (
-    AUTHORITY,
-    AUTHORITY_SINCE,
-    PREVIOUS_AUTHORITIES_UNTIL,
-    with_hash,
-)
+from rstore_operator.specs.labels import with_hash
 
 SETTLE = timedelta(minutes=5)
 """After which a replica that does not say which certificates it uses counts as using those in its Secret: a kubelet

@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rstore_operator.resource.model import GROUP
+from rstore_api.domain.kubernetes import (
+    ABORT_FAILOVER,
+    ACCEPT_DATA_LOSS,
+    FAILOVER_DRY_RUN,
+    FAILOVER_MODE,
+    FAILOVER_TO,
+    GROUP,
+    PAUSED,
+    REQUESTS,
+)
 
-FAILOVER_TO = f"{GROUP}/failover-to"
-FAILOVER_MODE = f"{GROUP}/failover-mode"
-FAILOVER_DRY_RUN = f"{GROUP}/failover-dry-run"
-ACCEPT_DATA_LOSS = f"{GROUP}/accept-data-loss"
-ABORT_FAILOVER = f"{GROUP}/abort-failover"
-PAUSED = f"{GROUP}/paused"
-ALL = (FAILOVER_TO, FAILOVER_MODE, FAILOVER_DRY_RUN, ACCEPT_DATA_LOSS, ABORT_FAILOVER, PAUSED)
 _OF_THE_FRAMEWORK = frozenset(
     f"{GROUP}/{name}" for name in ("kopf-managed", "last-handled-configuration", "touch-dummy", "store")
 )
@@ -82,14 +84,14 @@ def shown(value: str) -> str:
 
 def unknown_annotations(annotations: Mapping[str, str]) -> str:
     """What to say of annotations that look like requests and are none; "" when there are none."""
-    strange = sorted(key for key in annotations if key.startswith(f"{GROUP}/") and key not in ALL)
+    strange = sorted(key for key in annotations if key.startswith(f"{GROUP}/") and key not in REQUESTS)
     strange = [key for key in strange if key not in _OF_THE_FRAMEWORK]
     return "; ".join(_unknown(key, annotations[key]) for key in strange[:_LISTED])
 
 
 def _unknown(key: str, value: str) -> str:
     short = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    known = [name.removeprefix(f"{GROUP}/") for name in ALL]
+    known = [name.removeprefix(f"{GROUP}/") for name in REQUESTS]
     near = difflib.get_close_matches(key.removeprefix(f"{GROUP}/"), known, n=1)
     meant = f"did you mean {GROUP}/{near[0]}?" if near else f"known are {', '.join(known)}"
     return f"{key}={short} is not known and does nothing; {meant}"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-COMMAND_LINE = "rstore-cli"
-"""The field manager of our own command line."""
+from rstore_api.domain.kubernetes import CLI_FIELD_MANAGER
+
 _APPLIERS = re.compile("apply|argo|flux|kustomize|helm|terraform|pulumi|ansible|fleet|replace", re.IGNORECASE)
 """In the names of those that apply manifests without server-side apply."""
 
@@ -23,12 +23,12 @@ class Setter:
     @property
     def applies_manifests(self) -> bool:
         """Whether what it sets is part of a manifest, and so is set again and again."""
-        return self.manager != COMMAND_LINE and (self.by_apply or _APPLIERS.search(self.manager) is not None)
+        return self.manager != CLI_FIELD_MANAGER and (self.by_apply or _APPLIERS.search(self.manager) is not None)
 
     @property
     def is_person(self) -> bool:
         """Whether it is certain that somebody asks each time."""
-        return self.manager == COMMAND_LINE
+        return self.manager == CLI_FIELD_MANAGER
 
 
 def annotation_setters(metadata: Mapping[str, Any]) -> dict[str, Setter]:

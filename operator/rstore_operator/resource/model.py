@@ -6,14 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GROUP = "replicatedstore.io"
-VERSION = "v1alpha1"
-PLURAL = "replicatedstores"
-KIND = "ReplicatedStore"
-API_VERSION = f"{GROUP}/{VERSION}"
-FINALIZER = f"{GROUP}/operator"
-FIELD_MANAGER = "rstore-operator"
-
 MAX_REGIONS = 9
 MAX_REPLICAS = 9
 MAX_NAME_LENGTH = 50

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rstore_api.domain import names
+
 from rstore_operator.resource.model import DEFAULT_DRAIN_TIMEOUT_MS, FailoverSpec, RegionSpec, StoreRef, StoreSpec
-from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata
 
 FILE_NAME = "replica.json"

@@ -1,4 +1,4 @@
-"""Labels, annotations and owner references that every child carries. Pure."""
+"""Labels and owner references that every child carries."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rstore_operator.resource.model import API_VERSION, FIELD_MANAGER, GROUP, KIND, StoreRef
+from rstore_api.domain.kubernetes import (
+    KIND,
+    MANAGED_BY,
+    OPERATOR_FIELD_MANAGER,
+    REGION_LABEL,
+    SPEC_HASH,
+    STORE,
+    STORE_LABEL,
+)
 
-STORE_LABEL = f"{GROUP}/store"
-MANAGED_BY = "app.kubernetes.io/managed-by"
-REGION_LABEL = f"{GROUP}/region"
-SPEC_HASH = f"{GROUP}/spec-hash"
-RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` sets in a pod template."""
-CONFIG_HASH = f"{GROUP}/config-hash"
-AUTHORITY = f"{GROUP}/authority"
-"""SHA-256 of the certificate authority that the annotations of its Secret are about."""
-AUTHORITY_SINCE = f"{GROUP}/authority-since"
-PREVIOUS_AUTHORITIES_UNTIL = f"{GROUP}/previous-authorities-until"
-"""How long clients have to take new certificates; a person may change it."""
+from rstore_operator.resource.model import StoreRef
 
 
 def common_labels(store: str, region: str | None = None) -> dict[str, str]:
@@ -28,7 +25,7 @@ def common_labels(store: str, region: str | None = None) -> dict[str, str]:
     labels = {
         "app.kubernetes.io/name": "replicated-store",
         "app.kubernetes.io/instance": store,
-        MANAGED_BY: FIELD_MANAGER,
+        MANAGED_BY: OPERATOR_FIELD_MANAGER,
         STORE_LABEL: store,
     }
     if region is not None:
@@ -54,7 +51,7 @@ def metadata(ref: StoreRef, name: str, region: str | None = None) -> dict[str, A
 def owner_reference(ref: StoreRef) -> dict[str, Any]:
     """The store as a child's controlling owner."""
     return {
-        "apiVersion": API_VERSION,
+        "apiVersion": STORE.api_version,
         "kind": KIND,
         "name": ref.name,
         "uid": ref.uid,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from rstore_api.domain import names
+
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.specs import names
 from rstore_operator.specs.labels import metadata
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import CONFIG_HASH
+
 from rstore_operator.resource.model import Placement, RegionSpec, ReplicaImage, StoreRef, StoreSpec
-from rstore_operator.specs import names
 from rstore_operator.specs.configmap import replica_config
-from rstore_operator.specs.labels import CONFIG_HASH, common_labels, digest, metadata, selector_labels
+from rstore_operator.specs.labels import common_labels, digest, metadata, selector_labels
 
 CONFIG_DIRECTORY = "/etc/rstore/config"
 TLS_DIRECTORY = "/etc/rstore/tls"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rstore_api.domain.kubernetes import KIND, STORE
 from rstore_devcluster.apiserver.kinds.strategy import KindStrategy
 from rstore_devcluster.apiserver.objects.resources import Registry, Resource
 from rstore_devcluster.apiserver.schema.crd import resources_of
@@ -16,7 +17,7 @@ from rstore_devcluster.apiserver.schema.provider import Schemas
 from rstore_devcluster.apiserver.schema.pruning import prune
 from rstore_devcluster.apiserver.schema.structural import validate
 from rstore_operator.cluster.k8s import Kubernetes
-from rstore_operator.resource.model import API_VERSION, KIND, StoreRef
+from rstore_operator.resource.model import StoreRef
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "replicatedstores.yaml"
 MAX_REASON_LENGTH = 128
@@ -43,8 +44,8 @@ def status_problems(status: Body) -> list[str]:
 def store_problems(body: Body, before: Body | None) -> list[str]:
     """Why an object, new where ``before`` is None, would be refused by its schema and by its rules."""
     schemas, store, _ = _schemas()
-    whole = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(body)}
-    old = {"apiVersion": API_VERSION, "kind": KIND, **copy.deepcopy(before)} if before is not None else None
+    whole = {"apiVersion": STORE.api_version, "kind": KIND, **copy.deepcopy(body)}
+    old = {"apiVersion": STORE.api_version, "kind": KIND, **copy.deepcopy(before)} if before is not None else None
     strategy = KindStrategy(schemas)
     dropped = prune(schemas.node(store), copy.deepcopy(whole))
     for one in (whole, old):

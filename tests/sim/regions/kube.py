@@ -6,9 +6,9 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.specs.labels import REGION_LABEL
 from sim.regions.crd import status_problems, store_problems
 from sim.regions.fleet import Fleet
 from sim.regions.pods import Pods

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rstore_operator.specs.labels import CONFIG_HASH, REGION_LABEL
+from rstore_api.domain.kubernetes import CONFIG_HASH, REGION_LABEL
 from rstore_replica.config import parse_config
 from sim.regions.wires import WORLD
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rstore_api.errors import FutureRevision, StoreError
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2_grpc
-from rstore_cli.cluster import GROUP, Pod
+from rstore_cli.cluster import Pod
 from rstore_cli.errors import CliError, NotFoundError
 
 Object = dict[str, Any]
@@ -85,7 +85,7 @@ class FakeCluster:
     def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Object:
         self.annotations.update(annotations)
         for key, value in annotations.items():
-            self.objects["metadata"]["annotations"][f"{GROUP}/{key}"] = value
+            self.objects["metadata"]["annotations"][key] = value
         return self.store(name) if not self.script else copy.deepcopy(self.objects)
 
     def events(self, name: str, uid: str) -> list[Object]:

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from rstore_cli.failover import ABORT, DRY_RUN, FAILOVER_TO, Progress, State, follow
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_DRY_RUN, FAILOVER_TO
+from rstore_cli.failover import Progress, State, follow
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, event, store_object
 
@@ -43,7 +44,7 @@ def test_a_switchover_is_followed_to_its_receipt(run: Run, cluster: FakeCluster)
     operator_steps(cluster, "Demoting", "CatchingUp", "Promoting", "Repointing")
     ran = run("failover", "orders", "--to=eu-west")
     assert ran.code == 0, ran.err
-    assert cluster.annotations == {"failover-to": "eu-west"}
+    assert cluster.annotations == {"replicatedstore.io/failover-to": "eu-west"}
     assert [line.split()[-1] for line in ran.err.splitlines() if line.strip()][:4] == [
         "Demoting",
         "CatchingUp",
@@ -94,13 +95,13 @@ def test_a_dry_run_sets_its_own_annotation_and_prints_the_answer(run: Run, clust
     cluster.script = [answer]
     ran = run("failover", "orders", "--to=eu-west", "--dry-run")
     assert ran.code == 0
-    assert cluster.annotations == {"failover-dry-run": "eu-west"}
+    assert cluster.annotations == {"replicatedstore.io/failover-dry-run": "eu-west"}
     assert "nothing would be lost" in ran.out
 
 
 def test_an_abort_sets_its_own_annotation(run: Run, cluster: FakeCluster) -> None:
     run("failover", "orders", "--abort", "--no-wait")
-    assert cluster.annotations == {"abort-failover": "true"}
+    assert cluster.annotations == {"replicatedstore.io/abort-failover": "true"}
 
 
 def test_no_wait_returns_at_once(run: Run, cluster: FakeCluster) -> None:
@@ -192,9 +193,9 @@ def test_follow_takes_a_warning_during_a_successful_switchover_as_no_failure() -
 
 def test_follow_of_a_dry_run_needs_its_answer_and_no_other_event() -> None:
     other = event("e1", "Normal", "eu-west: 3 replicas", "RegionReady")
-    assert follow(store_object(), store_object(), DRY_RUN, "eu-west", [other]).state is State.WAITING
+    assert follow(store_object(), store_object(), FAILOVER_DRY_RUN, "eu-west", [other]).state is State.WAITING
     refused = event("e2", "Warning", "would be refused", "DryRun")
-    progress = follow(store_object(), store_object(), DRY_RUN, "eu-west", [refused, other])
+    progress = follow(store_object(), store_object(), FAILOVER_DRY_RUN, "eu-west", [refused, other])
     assert (progress.state, progress.message) == (State.FAILED, "would be refused")
 
 
@@ -202,15 +203,15 @@ def test_follow_of_an_abort_waits_until_the_old_primary_is_primary_again() -> No
     before = store_object(failover=running("CatchingUp"))
     reverting = [event("e1", "Warning", "us-east becomes primary again", "SwitchoverReverting")]
     now = store_object(failover=running("Reverting"))
-    assert follow(before, now, ABORT, "", reverting) == Progress(State.RUNNING, step="Reverting")
-    assert follow(before, store_object(history=[ABORTED]), ABORT, "", reverting).state is State.DONE
-    assert follow(before, store_object(history=[RECEIPT]), ABORT, "", []).state is State.FAILED
+    assert follow(before, now, ABORT_FAILOVER, "", reverting) == Progress(State.RUNNING, step="Reverting")
+    assert follow(before, store_object(history=[ABORTED]), ABORT_FAILOVER, "", reverting).state is State.DONE
+    assert follow(before, store_object(history=[RECEIPT]), ABORT_FAILOVER, "", []).state is State.FAILED
 
 
 def test_follow_of_an_abort_that_is_refused_does_not_wait_for_the_switchover() -> None:
     before = store_object(failover=running("Promoting"))
     news = [event("e1", "Warning", "too late to abort: eu-west is being promoted", "TooLateToAbort")]
-    progress = follow(before, before, ABORT, "", news)
+    progress = follow(before, before, ABORT_FAILOVER, "", news)
     assert (progress.state, progress.message) == (State.FAILED, "too late to abort: eu-west is being promoted")
 
 
@@ -221,4 +222,7 @@ def test_follow_prefers_the_receipts_reason() -> None:
 
 def test_forced_says_so_beside_the_region(run: Run, cluster: FakeCluster) -> None:
     run("failover", "orders", "--to=eu-west", "--forced", "--no-wait")
-    assert cluster.annotations == {"failover-to": "eu-west", "failover-mode": "forced"}
+    assert cluster.annotations == {
+        "replicatedstore.io/failover-to": "eu-west",
+        "replicatedstore.io/failover-mode": "forced",
+    }

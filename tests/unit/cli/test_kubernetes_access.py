@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 import yaml
+from rstore_api.domain.kubernetes import FAILOVER_TO, PAUSED
 from rstore_cli.cluster import Cluster, Target, kubernetes_message
 from rstore_cli.errors import CliError
 
@@ -82,7 +83,7 @@ def test_the_namespace_is_the_options_then_the_contexts_then_default(api: str, t
 
 def test_annotations_are_a_merge_patch_under_our_group(api: str, tmp_path: Path) -> None:
     Api.answer = (200, "{}")
-    Cluster.connect(Target(kubeconfig(tmp_path, api))).annotate("orders", {"failover-to": "eu-west", "paused": None})
+    Cluster.connect(Target(kubeconfig(tmp_path, api))).annotate("orders", {FAILOVER_TO: "eu-west", PAUSED: None})
     method, path, body = Api.requests[-1]
     assert method == "PATCH"
     assert path.startswith("/apis/replicatedstore.io/v1alpha1/namespaces/default/replicatedstores/orders?")

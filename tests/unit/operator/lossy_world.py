@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rstore_api.voters import WITNESS, majority, voters
+from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantLease, Promote
 from rstore_operator.facts.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
 from rstore_operator.facts.without_lease import Spell, spells

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rstore_api.voters import WITNESS, majority, voters
+from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantLease
 from rstore_operator.facts.observed import ReplicaStatus, SyncStatus
 from unit.operator.lossy_world import LossyWorld, Memory

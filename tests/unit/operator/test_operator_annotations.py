@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from rstore_operator.planning.conditions.conditions import merge
-from rstore_operator.resource.commands import (
+from rstore_api.domain.kubernetes import (
     ABORT_FAILOVER,
     ACCEPT_DATA_LOSS,
-    ALL,
     FAILOVER_DRY_RUN,
     FAILOVER_MODE,
     FAILOVER_TO,
     PAUSED,
-    unknown_annotations,
+    REQUESTS,
 )
+from rstore_operator.planning.conditions.conditions import merge
+from rstore_operator.resource.commands import unknown_annotations
 from rstore_operator.resource.state import Condition
 from unit.operator.test_operator_plan import condition, fresh, reasons
 from unit.operator.world import START
@@ -118,7 +118,7 @@ def test_a_misspelt_annotation_is_told_once_for_each_value_and_stays() -> None:
 
 def test_annotations_of_others_are_none_of_our_business() -> None:
     assert unknown_annotations({"example.com/failover-to": "x", "replicatedstore.io/kopf-managed": "yes"}) == ""
-    assert unknown_annotations(dict.fromkeys(ALL, "x")) == ""
+    assert unknown_annotations(dict.fromkeys(REQUESTS, "x")) == ""
     far = unknown_annotations({"replicatedstore.io/colour": "v" * 1000})
     assert "known are failover-to, " in far
     assert len(far) < 250

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509.oid import NameOID
+from rstore_api.domain.kubernetes import PREVIOUS_AUTHORITIES_UNTIL
 from rstore_operator.facts.actions import IssueAuthority, IssueCertificate, WriteSecret
 from rstore_operator.facts.observed import Observed
 from rstore_operator.planner.plan import Plan
@@ -28,7 +29,6 @@ from rstore_operator.specs.certificates import (
     make_authority,
     new_key,
 )
-from rstore_operator.specs.labels import PREVIOUS_AUTHORITIES_UNTIL
 from rstore_operator.specs.secrets import secret_value
 from unit.operator.world import World
 

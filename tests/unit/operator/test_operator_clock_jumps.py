@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_operator import reconcile
 from rstore_operator.planner.plan import PlanInput
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.resource.state import FailoverIntent, Step, StepTime, StoreStatus, Trigger
 from rstore_operator.resource.state_json import status_to_json
-from rstore_operator.specs.labels import REGION_LABEL
 from unit.operator.test_operator_reconcile import FakeApi
 from unit.operator.world import REF, START
 

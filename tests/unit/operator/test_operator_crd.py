@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rstore_operator.resource.commands import FAILOVER_TO
+from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import Outcome, Phase, Step, Trigger
 from rstore_operator.resource.validate import read_spec

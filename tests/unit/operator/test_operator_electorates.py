@@ -6,7 +6,7 @@ import copy
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_api.voters import voters
+from rstore_api.domain.voters import voters
 from rstore_operator.facts.actions import PushTopology, Target
 from rstore_operator.facts.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
 from rstore_operator.facts.truth import Truth

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from rstore_api.domain.kubernetes import FAILOVER_DRY_RUN
 from rstore_operator.facts.observed import (
     FenceAnswer,
     HashAnswer,
@@ -32,7 +33,7 @@ from rstore_operator.planning.hashes import (
     look,
     question,
 )
-from rstore_operator.resource.commands import FAILOVER_DRY_RUN, read_commands
+from rstore_operator.resource.commands import read_commands
 from rstore_operator.resource.state import Condition, RegionHash, RegionStatus, StoreStatus
 from rstore_operator.resource.state_json import status_from_json, status_to_json
 from unit.operator.world import World

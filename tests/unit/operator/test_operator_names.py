@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import KIND, STORE
 from rstore_operator.facts.actions import IssueCertificate
 from rstore_operator.planning.children.ownership import wanted_names
-from rstore_operator.resource.model import API_VERSION, KIND, StoreRef
+from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.validate import read_spec
-from rstore_operator.specs import names
 from sim.regions.crd import store_problems
 from unit.operator.test_operator_plan import condition, fresh, reasons
 from unit.operator.world import SPEC, World
@@ -23,7 +24,7 @@ def body(store: str, *regions: str) -> dict[str, Any]:
 
 
 def refused_at_apply(store: str, *regions: str) -> str:
-    whole = {"apiVersion": API_VERSION, "kind": KIND, **body(store, *regions)}
+    whole = {"apiVersion": STORE.api_version, "kind": KIND, **body(store, *regions)}
     return "; ".join(store_problems(whole, None))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_operator.resource.commands import PAUSED
+from rstore_api.domain.kubernetes import PAUSED
 from unit.operator.test_operator_plan import condition, fresh, reasons
 from unit.operator.world import World
 

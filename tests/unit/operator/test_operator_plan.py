@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 
+from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_operator.facts.actions import Apply, Bootstrap, Delete, IssueCertificate, Promote, PushTopology
 from rstore_operator.planner.plan import IDLE_SECONDS
-from rstore_operator.resource.commands import FAILOVER_TO
 from unit.operator.world import SPEC, World
 
 RUNNING = World()

@@ -6,12 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rstore_operator.resource.commands import (
-    ABORT_FAILOVER,
-    FAILOVER_DRY_RUN,
-    FAILOVER_MODE,
-    FAILOVER_TO,
-)
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.resource.managers import Setter, annotation_setters
 from unit.operator.test_operator_crd import STATUS, problems_of
 from unit.operator.test_operator_plan import condition, fresh, reasons

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import grpc
 import pytest
+from rstore_api.domain import names
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc
@@ -16,7 +17,6 @@ from rstore_api.tls import TlsPem
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import CertificateRequest
 from rstore_operator.facts.observed import Pod
-from rstore_operator.specs import names
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 
 NOW = datetime.now(UTC)

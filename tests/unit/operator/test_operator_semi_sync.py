@@ -8,10 +8,10 @@ import random
 from dataclasses import replace
 
 import pytest
+from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS
 from rstore_operator.facts.actions import Apply
 from rstore_operator.facts.truth import read_truth
 from rstore_operator.planning.conditions.in_sync import told_as_witness
-from rstore_operator.resource.commands import ACCEPT_DATA_LOSS
 from rstore_operator.resource.state import StoreStatus
 from unit.operator.lossy_world import Memory, clone
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_operator.resource.commands import FAILOVER_TO
+from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import Step, StoreStatus
 from rstore_operator.resource.state_json import UnreadableIntentError, merge_patch, status_from_json, status_to_json

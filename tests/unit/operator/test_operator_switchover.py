@@ -7,6 +7,7 @@ import copy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_TO
 from rstore_operator.failover.planned import (
     MOVES,
     DemoteCommand,
@@ -17,7 +18,6 @@ from rstore_operator.failover.planned import (
     check_command,
     check_move,
 )
-from rstore_operator.resource.commands import ABORT_FAILOVER, FAILOVER_TO
 from rstore_operator.resource.state import Step, Trigger
 from unit.operator.world import SPEC, START, World
 

@@ -5,15 +5,9 @@ from __future__ import annotations
 import functools
 
 import pytest
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.failover.choice import ranked
-from rstore_operator.resource.commands import (
-    ABORT_FAILOVER,
-    ACCEPT_DATA_LOSS,
-    FAILOVER_DRY_RUN,
-    FAILOVER_MODE,
-    FAILOVER_TO,
-)
 from unit.operator.lossy_world import LossyWorld, clone, running
 
 

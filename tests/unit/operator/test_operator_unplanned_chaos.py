@@ -13,11 +13,11 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.actions import Promote
 from rstore_operator.failover.unplanned import REVISION_JUMP
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.plan import Plan
-from rstore_operator.resource.commands import ABORT_FAILOVER, FAILOVER_MODE, FAILOVER_TO
 from unit.operator.lossy_world import LossyWorld, Memory, clone, running
 
 NAMES = {2: ["us-east", "eu-west"], 3: ["us-east", "eu-west", "ap-south"], 4: ["us-east", "eu-west", "ap-south", "sa"]}

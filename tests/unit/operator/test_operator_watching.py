@@ -11,10 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from rstore_api.domain.kubernetes import FINALIZER, KIND, STORE
 from rstore_devcluster.apiserver import ApiServer
 from rstore_operator import watching
 from rstore_operator.__main__ import run
-from rstore_operator.resource.model import API_VERSION, FINALIZER, KIND, ReplicaImage
+from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.settings import Settings
 from unit.operator.test_operator_process import closed_port
 
@@ -59,7 +60,7 @@ class Cluster:
     def make(self, name: str, namespace: str = "default", **meta: Any) -> None:
         regions = [{"name": "us", "replicas": 1, "placement": {}}]
         body = {
-            "apiVersion": API_VERSION,
+            "apiVersion": STORE.api_version,
             "kind": KIND,
             "metadata": {"name": name, **meta},
             "spec": {"regions": regions},

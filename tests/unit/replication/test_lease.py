@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rstore_api.voters import WITNESS, voters
+from rstore_api.domain.voters import WITNESS, voters
 from rstore_replica.replication.tenure.rules import MAX_OPEN_ROUNDS, Granter, LeaseHolder, bound_to_agree_on
 
 THREE = voters(["a", "b", "c"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from rstore_api.voters import WITNESS, majority, voters
+from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_replica.replication.tenure.rules import Granter, LeaseHolder, bound_to_agree_on
 
 LEASES = (3.0, 1.0)

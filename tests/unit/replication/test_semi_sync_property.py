@@ -9,7 +9,7 @@ import os
 import random
 from dataclasses import dataclass, field
 
-from rstore_api.voters import majority
+from rstore_api.domain.voters import majority
 from rstore_replica.replication.semi_sync import Rule, SemiSync
 from rstore_replica.replication.tenure.guarantees import Heard, Told
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rstore_api.domain.kubernetes import SPEC_HASH
+
 from rstore_operator.resource.units import parse_quantity
-from rstore_operator.specs.labels import SPEC_HASH
 
 _QUANTITY_PARENTS = frozenset({"requests", "limits", "emptyDir"})
 _EXACT = frozenset({"selector", "matchLabels"})

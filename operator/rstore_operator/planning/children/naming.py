@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from rstore_api.domain import names
+
 from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.children.ownership import CLAIM, wanted_names
 from rstore_operator.resource.model import RegionSpec, StoreRef
-from rstore_operator.specs import names
 
 NAME_SHARED, NAME_TAKEN, FOREIGN_VOLUME = "NameShared", "NameTaken", "ForeignVolume"
 _LISTED = 5

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, SPEC_HASH
+
 from rstore_operator.facts.actions import Action, Adopt, Apply, Delete, LookUp
 from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.certificates import Stage, plan_certificates
@@ -16,9 +19,8 @@ from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
-from rstore_operator.specs import names
 from rstore_operator.specs.configmap import config_map
-from rstore_operator.specs.labels import REGION_LABEL, RESTARTED_AT, SPEC_HASH, with_hash
+from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.pdb import disruption_budget
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from rstore_api.domain import names
+from rstore_api.domain.kubernetes import GROUP, KIND, MANAGED_BY, OPERATOR_FIELD_MANAGER, REGION_LABEL, STORE_LABEL
+
 from rstore_operator.facts.observed import ChildKey
-from rstore_operator.resource.model import FIELD_MANAGER, GROUP, KIND, StoreRef
-from rstore_operator.specs import names
-from rstore_operator.specs.labels import MANAGED_BY, REGION_LABEL, STORE_LABEL, owner_reference
+from rstore_operator.resource.model import StoreRef
+from rstore_operator.specs.labels import owner_reference
 
 Body = Mapping[str, Any]
 CLAIM = "PersistentVolumeClaim"
@@ -33,7 +35,7 @@ def standing(ref: StoreRef, key: ChildKey, body: Body) -> Standing:
     labels = meta.get("labels") or {}
     region = labels.get(REGION_LABEL)
     own_names = {wanted for wanted, _ in wanted_names(ref.name, (region,) if region else ())}
-    labelled = labels.get(STORE_LABEL) == ref.name and labels.get(MANAGED_BY) == FIELD_MANAGER
+    labelled = labels.get(STORE_LABEL) == ref.name and labels.get(MANAGED_BY) == OPERATOR_FIELD_MANAGER
     free = (controller is None or _is_gone(ref, controller)) and not meta.get("deletionTimestamp")
     return Standing.ORPHAN if labelled and free and key in own_names else Standing.FOREIGN
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
+from rstore_api.domain import names
+
 from rstore_operator.facts.actions import GrowClaim, Orphan
 from rstore_operator.facts.observed import ChildKey, Claim, Observed
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 from rstore_operator.resource.units import parse_quantity
-from rstore_operator.specs import names
 
 NOT_GROWN = "VolumesNotGrown"
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from rstore_api.domain.kubernetes import PAUSED
+
 from rstore_operator.facts.without_lease import NO_LEASE
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
 from rstore_operator.planning.conditions.lacking_pods import Lacking
@@ -80,7 +82,7 @@ def findings(situation: Situation) -> list[Finding]:
         found.append(Finding("FailoverBlocked", False, "NothingPending", "no change of the primary region is waiting"))
     found += _automatic(situation)
     if situation.paused:
-        message = 'nothing is changed until the annotation replicatedstore.io/paused: "true" is removed'
+        message = f'nothing is changed until the annotation {PAUSED}: "true" is removed'
         found.append(Finding("Paused", True, "Annotation", message))
     if situation.unknown_annotations:
         found.append(Finding("UnknownAnnotation", True, "NotKnown", situation.unknown_annotations))

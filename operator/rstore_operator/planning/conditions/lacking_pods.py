@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rstore_api.domain import names
+
 from rstore_operator.facts.observed import ChildKey, Lack, Observed, Pod
-from rstore_operator.specs import names
 
 NOT_CREATED, NOT_STARTED = "PodsNotCreated", "PodsNotStarted"
 LACKS = frozenset({NOT_CREATED, NOT_STARTED})

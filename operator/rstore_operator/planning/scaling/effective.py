@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rstore_api.domain import names
+
 from rstore_operator.facts.observed import Observed, RegionTopology
 from rstore_operator.planning.scaling.steps import Scaling, plan_scaling
 from rstore_operator.planning.scaling.topology import held_regions
 from rstore_operator.resource.model import RegionSpec, StoreSpec
 from rstore_operator.resource.state import PLANNED, StoreStatus
-from rstore_operator.specs import names
 
 
 @dataclass(frozen=True)

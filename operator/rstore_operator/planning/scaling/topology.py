@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from rstore_api.domain import names
+
 from rstore_operator.facts.observed import Observed, RegionTopology, ReplicaAddress, SyncRule, Topology
 from rstore_operator.resource.model import ReplicationSpec
-from rstore_operator.specs import names
 
 
 def region_topology(store: str, namespace: str, region: str, replicas: int) -> RegionTopology:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from rstore_api.domain.voters import WITNESS, voters
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_api.voters import WITNESS, voters
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock

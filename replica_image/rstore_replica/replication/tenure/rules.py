@@ -9,7 +9,7 @@ epoch holds a lease any more (Gray and Cheriton, Leases, 1989; see *Lease* in th
 
 from __future__ import annotations
 
-from rstore_api.voters import majority
+from rstore_api.domain.voters import majority
 
 from rstore_replica.replication.tenure.guarantees import Told
 

@@ -1,0 +1,82 @@
+"""How Kubernetes knows a store and what is made for it: groups and kinds, labels, annotations, field managers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of namespaced object: where the API server serves it."""
+
+    group: str
+    version: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """The ``apiVersion`` of its objects."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str, name: str) -> str:
+        """The URL path of an object."""
+        prefix = "apis" if self.group else "api"
+        return f"/{prefix}/{self.api_version}/namespaces/{namespace}/{self.plural}/{name}"
+
+
+GROUP = "replicatedstore.io"
+KIND = "ReplicatedStore"
+STORE = Kind(GROUP, "v1alpha1", "replicatedstores")
+
+CHILD_KINDS: Mapping[str, Kind] = {
+    "ConfigMap": Kind("", "v1", "configmaps"),
+    "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
+    "Secret": Kind("", "v1", "secrets"),
+    "Service": Kind("", "v1", "services"),
+    "ServiceAccount": Kind("", "v1", "serviceaccounts"),
+    "StatefulSet": Kind("apps", "v1", "statefulsets"),
+}
+"""The kinds of objects that the operator makes for a store."""
+CLAIM = Kind("", "v1", "persistentvolumeclaims")
+SEEN_KINDS: Mapping[str, Kind] = {
+    **CHILD_KINDS,
+    "Pod": Kind("", "v1", "pods"),
+    "PersistentVolumeClaim": CLAIM,
+}
+"""The kinds that the operator watches by the store's label: children, and what other controllers make for them."""
+
+OPERATOR_FIELD_MANAGER = "rstore-operator"
+CLI_FIELD_MANAGER = "rstore-cli"
+FINALIZER = f"{GROUP}/operator"
+
+# ---- labels
+STORE_LABEL = f"{GROUP}/store"
+REGION_LABEL = f"{GROUP}/region"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+
+# ---- annotations of children
+SPEC_HASH = f"{GROUP}/spec-hash"
+CONFIG_HASH = f"{GROUP}/config-hash"
+AUTHORITY = f"{GROUP}/authority"
+"""SHA-256 of the certificate authority that the annotations of its Secret are about."""
+AUTHORITY_SINCE = f"{GROUP}/authority-since"
+PREVIOUS_AUTHORITIES_UNTIL = f"{GROUP}/previous-authorities-until"
+"""How long clients have to take new certificates; a person may change it."""
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+"""What `kubectl rollout restart` sets in a pod template."""
+
+# ---- annotations of a store, by which a person asks for something
+FAILOVER_TO = f"{GROUP}/failover-to"
+FAILOVER_MODE = f"{GROUP}/failover-mode"
+FAILOVER_DRY_RUN = f"{GROUP}/failover-dry-run"
+ACCEPT_DATA_LOSS = f"{GROUP}/accept-data-loss"
+ABORT_FAILOVER = f"{GROUP}/abort-failover"
+PAUSED = f"{GROUP}/paused"
+REQUESTS = (FAILOVER_TO, FAILOVER_MODE, FAILOVER_DRY_RUN, ACCEPT_DATA_LOSS, ABORT_FAILOVER, PAUSED)
+"""All of them."""
+
+
+def pod_selector(store: str, region: str | None = None) -> str:
+    """The label selector of a store's pods, or of those of one region."""
+    return f"{STORE_LABEL}={store}" + (f",{REGION_LABEL}={region}" if region else "")
