@@ -22,7 +22,7 @@ from pathlib import Path
 from bench import calls, contenders, stock_pysyncobj
 from bench.h2_load import Found, Plan, run_apart
 from bench.results import BUILD, Row, head, row, save, show, wanted
-from unit.server.server_processes import CLIENT_PORT
+from integration.replicas.server_processes import CLIENT_PORT
 
 WARMUP_SECONDS = 0.4
 CONNECTIONS = 4

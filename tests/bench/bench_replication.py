@@ -34,8 +34,8 @@ from bench import calls, contenders, lag_meter
 from bench.h2_load import Plan
 from bench.replication_pairs import EtcdPair, OurPair, Pair, Position, interrupt_as_error, running
 from bench.results import BUILD, TESTS, Row, head, row, save, show, wanted
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import CLIENT_PORT
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import CLIENT_PORT
 
 ROUND_TRIPS_MS = (0, 100)
 OUTSTANDING = 16

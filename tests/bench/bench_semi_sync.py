@@ -22,9 +22,9 @@ from bench import calls
 from bench.h2_load import Found, Plan, run_apart
 from bench.replication_pairs import OurPair, Position, interrupt_as_error, running
 from bench.results import BUILD, Row, head, row, save, show, wanted
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import CLIENT_PORT
 from rstore_api.proto import rstore_pb2
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import CLIENT_PORT
 
 ROUND_TRIPS_MS = (0, 20, 100)
 OUTSTANDING = (1, 64, 512)

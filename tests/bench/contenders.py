@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 import grpc
-from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2, rstore_pb2_grpc
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import (
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import (
     CLIENT_PORT,
     PEER_PORT,
     STORE_ID,
@@ -23,6 +22,7 @@ from unit.server.server_processes import (
     free_loopback_address,
     topology,
 )
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2, rstore_pb2_grpc
 
 MEMBERS = 3
 _START_SECONDS = 60.0

@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 import grpc.aio
 from bench.contenders import credentials
+from integration.replicas.server_processes import CLIENT_PORT
 from rstore_api.proto import rpc_pb2
-from unit.server.server_processes import CLIENT_PORT
 
 POLL_SECONDS = 0.003
 SETTLE_SECONDS = 30.0

@@ -19,9 +19,9 @@ from typing import Protocol
 
 import grpc
 from bench.contenders import Etcd, credentials, stop
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import CLIENT_PORT, PEER_PORT, STORE_ID, RegionProcesses, topology
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2, rstore_pb2_grpc
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import CLIENT_PORT, PEER_PORT, STORE_ID, RegionProcesses, topology
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.02

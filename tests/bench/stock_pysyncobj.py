@@ -19,8 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from integration.replicas.server_processes import free_loopback_address
 from pysyncobj import SyncObj, SyncObjConf, replicated
-from unit.server.server_processes import free_loopback_address
 
 PORT = 2380
 

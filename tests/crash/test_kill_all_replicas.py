@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import RegionProcesses, bootstrap, eventually
 from rstore_api.client import Client
 from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import RegionProcesses, bootstrap, eventually
 
 ROUNDS = int(os.environ.get("RSTORE_CRASH_ROUNDS", "5"))
 WRITERS = 8

@@ -17,6 +17,8 @@ from hazards.hazard_groups import QUICK, HandTransport, until
 from hazards.hostile_bytes import Marker
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import STORE_ID, RegionProcesses, ReplicaProcess
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import PutRequest
 from rstore_api.proto.rstore_pb2 import (
@@ -35,8 +37,6 @@ from rstore_replica.mvcc.data.store import Position, StorageFailed
 from rstore_replica.mvcc.machine import ApplyBug, Machine
 from rstore_replica.raft import Group, Member
 from rstore_replica.tls import CertificateStore, TlsError
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import STORE_ID, RegionProcesses, ReplicaProcess
 
 MARKER = "never-to-be-made"
 HOSTILE = Marker(Path(__file__).with_name(MARKER))

@@ -14,11 +14,8 @@ import grpc
 import pytest
 from grpc import aio
 from hazards.hostile_bytes import Marker
-from rstore_api.client_dial import Address, open_channel
-from rstore_api.proto import kv_pb2, raft_pb2, rpc_pb2, rstore_pb2
-from rstore_api.tls import TlsFiles
-from unit.server.server_certificates import Authority
-from unit.server.server_processes import (
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import (
     CLIENT_PORT,
     HTTP_PORT,
     PEER_PORT,
@@ -26,6 +23,9 @@ from unit.server.server_processes import (
     ReplicaProcess,
     bootstrap,
 )
+from rstore_api.client_dial import Address, open_channel
+from rstore_api.proto import kv_pb2, raft_pb2, rpc_pb2, rstore_pb2
+from rstore_api.tls import TlsFiles
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TLS_RECORD = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from integration.replicas.server_certificates import Authority
 from rstore_replica.tls import CertificateStore, TlsError
-from unit.server.server_certificates import Authority
 
 
 def test_new_files_are_taken_up(tmp_path: Path, authority: Authority) -> None:

@@ -6,10 +6,10 @@ import asyncio
 import signal
 
 import pytest
+from integration.replicas.server_processes import STORE_ID, RegionProcesses, eventually, topology
 from rstore_api.client import Client
 from rstore_api.errors import NotPrimary, OutcomeUnknown
 from rstore_api.proto import rstore_pb2
-from unit.server.server_processes import STORE_ID, RegionProcesses, eventually, topology
 
 
 async def _reached(region: RegionProcesses, revision: int) -> None:

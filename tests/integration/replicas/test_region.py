@@ -7,6 +7,7 @@ import json
 import signal
 
 import pytest
+from integration.replicas.server_processes import RegionProcesses, eventually
 from rstore_api.client import Client
 from rstore_api.errors import (
     Compacted,
@@ -18,7 +19,6 @@ from rstore_api.errors import (
     TooManyOps,
 )
 from rstore_api.proto import rpc_pb2
-from unit.server.server_processes import RegionProcesses, eventually
 
 
 def _put_txn(*keys: str) -> rpc_pb2.TxnRequest:

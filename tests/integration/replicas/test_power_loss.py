@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from unit.server.server_processes import ReplicaProcess, eventually
+from integration.replicas.server_processes import ReplicaProcess, eventually
 
 
 def _after_a_power_loss(replica: ReplicaProcess) -> None:

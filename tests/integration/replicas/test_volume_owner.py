@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from integration.replicas.server_processes import ReplicaProcess, eventually
 from rstore_replica.process.volume_owner import FILE_NAME, Owner, WrongVolumeError, record_owner, require_owner
-from unit.server.server_processes import ReplicaProcess, eventually
 
 OURS = Owner("orders", "eu-west")
 

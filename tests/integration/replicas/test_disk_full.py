@@ -5,9 +5,9 @@ from __future__ import annotations
 import resource
 
 import pytest
+from integration.replicas.server_processes import ReplicaProcess, eventually
 from rstore_api.client import Client
 from rstore_api.errors import NoSpace, OutcomeUnknown
-from unit.server.server_processes import ReplicaProcess, eventually
 
 UNLIMITED = resource.RLIM_INFINITY
 LARGEST_FILES = {"log": "raft/journal/*.seg", "data": "mvcc/live/data.mdb"}

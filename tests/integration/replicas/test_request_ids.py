@@ -8,11 +8,11 @@ import uuid
 from contextlib import AsyncExitStack
 
 import pytest
+from integration.replicas.server_processes import STORE_ID, RegionProcesses, eventually, topology
 from rstore_api.client import Client
 from rstore_api.client_call import PUT, TXN
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown
 from rstore_api.proto import rpc_pb2
-from unit.server.server_processes import STORE_ID, RegionProcesses, eventually, topology
 
 
 async def _put(client: Client, name: str, key: str) -> rpc_pb2.PutResponse:

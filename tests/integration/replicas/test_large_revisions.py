@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from integration.replicas.server_processes import RegionProcesses, eventually
 from rstore_api.client import Client
 from rstore_api.errors import RequestTooWide
-from unit.server.server_processes import RegionProcesses, eventually
 
 ROWS, ROW_BYTES = 10_000, (4 << 20) // 10_000
 KEY_BYTES = ROW_BYTES - 44

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from integration.replicas.server_certificates import Authority
 from rstore_api.client import AdminClient, Client, TlsFiles
 from rstore_api.errors import NoLeader, NotLeader, StoreError
 from rstore_api.proto import rstore_pb2
-from unit.server.server_certificates import Authority
 
 T = TypeVar("T")
 

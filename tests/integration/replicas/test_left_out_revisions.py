@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 
 import pytest
+from integration.replicas.server_processes import STORE_ID, eventually, topology
 from rstore_api.errors import Compacted
 from rstore_api.proto.rpc_pb2 import Compare, RangeRequest, RequestOp, TxnRequest
-from unit.server.server_processes import STORE_ID, eventually, topology
 
 JUMP = 10**9
 

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 
 import grpc
 import pytest
+from integration.replicas.server_processes import RegionProcesses, eventually
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest
-from unit.server.server_processes import RegionProcesses, eventually
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from unit.server.server_processes import RegionProcesses, ReplicaProcess, eventually
+from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually
 
 ETCDCTL = Path(sys.executable).parent / "etcdctl"
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import aiohttp
 import pytest
+from integration.replicas.server_processes import HTTP_PORT, STORE_ID, RegionProcesses, eventually, topology
 from rstore_api.client import Client
 from rstore_api.errors import OutcomeUnknown
 from rstore_api.proto import rpc_pb2, rstore_pb2
-from unit.server.server_processes import HTTP_PORT, STORE_ID, RegionProcesses, eventually, topology
 
 MAX_MEDIAN_SECONDS = float(os.environ.get("RSTORE_SEMI_SYNC_MEDIAN_SECONDS", "0.25"))
 """Generous, for a busy machine: on a quiet one it is a few milliseconds."""
