@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
+from rstore_api.messages import topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_operator.facts.observed import (
     Granted,
     Lease,
     Progress,
-    RegionTopology,
-    ReplicaAddress,
     ReplicaStatus,
     Staged,
-    SyncRule,
     SyncStatus,
-    Topology,
 )
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
 MAX_TAILS = 10
 """Quarantined tails shown of a region, the newest."""
-
-
-def topology_message(topology: Topology) -> pb.Topology:
-    """For a request."""
-    regions = [
-        pb.RegionTopology(
-            name=region.name,
-            replicas=[
-                pb.ReplicaAddress(name=item.name, peer_address=item.peer_address, client_address=item.client_address)
-                for item in region.replicas
-            ],
-        )
-        for region in topology.regions
-    ]
-    message = pb.Topology(
-        epoch=topology.epoch, version=topology.version, primary_region=topology.primary_region, regions=regions
-    )
-    if (rule := topology.sync) is not None:
-        message.sync.CopyFrom(
-            pb.SyncRule(min_in_sync_regions=rule.min_in_sync_regions, timeout_ms=rule.timeout_ms, degrade=rule.degrade)
-        )
-    return message
-
-
-def topology_of(message: pb.Topology) -> Topology:
-    """From an answer."""
-    regions = tuple(
-        RegionTopology(
-            region.name,
-            tuple(ReplicaAddress(item.name, item.peer_address, item.client_address) for item in region.replicas),
-        )
-        for region in message.regions
-    )
-    sync = message.sync
-    rule = SyncRule(sync.min_in_sync_regions, sync.timeout_ms, sync.degrade) if message.HasField("sync") else None
-    return Topology(message.epoch, message.version, message.primary_region, regions, rule)
 
 
 def leaving_text(leaving: pb.LeavingTail) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rstore_operator.facts.observed import ChildKey, Topology
+from rstore_api.domain.topology import Topology
+
+from rstore_operator.facts.observed import ChildKey
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rstore_api.domain.kubernetes import REGION_LABEL
+from rstore_api.domain.topology import Topology
 
 from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, QuarantinedTail
 
@@ -16,44 +17,6 @@ ChildKey = tuple[str, str]
 Lack = tuple[str, str]
 """What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with; see
 :mod:`rstore_operator.planning.conditions.lacking_pods`."""
-
-
-@dataclass(frozen=True)
-class ReplicaAddress:
-    """How a replica is reached by the others: ``host:port`` of its peer and client ports."""
-
-    name: str
-    peer_address: str
-    client_address: str
-
-
-@dataclass(frozen=True)
-class RegionTopology:
-    """A region and its replicas."""
-
-    name: str
-    replicas: tuple[ReplicaAddress, ...]
-
-
-@dataclass(frozen=True)
-class SyncRule:
-    """SemiSync: other regions that must have a write before it is acknowledged, and what happens if they do not."""
-
-    min_in_sync_regions: int
-    timeout_ms: int
-    degrade: bool
-
-
-@dataclass(frozen=True)
-class Topology:
-    """Where every region is and which is primary of ``epoch``; ``version`` grows when anything else changes."""
-
-    epoch: int
-    version: int
-    primary_region: str
-    regions: tuple[RegionTopology, ...]
-    sync: SyncRule | None = None
-    """None: Async."""
 
 
 @dataclass(frozen=True)

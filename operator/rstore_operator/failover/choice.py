@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from rstore_operator.facts.observed import FenceAnswer
 
-REVISION_JUMP = 10**9
-"""How far above its parent's last revision an epoch begins, so that no revision of a lost tail is ever used again."""
-
 
 @dataclass(frozen=True)
 class Rules:

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import FenceAnswer, Observed
-from rstore_operator.failover.choice import REVISION_JUMP, Rules
+from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.voting import Electorate
 
 MAX_OTHER_REGIONS = 8

@@ -23,11 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.facts.witness_lease import CLOCK_MARGIN
-from rstore_operator.failover.choice import REVISION_JUMP, Rules, ranked
+from rstore_operator.failover.choice import Rules, ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
 from rstore_operator.failover.planned import (
     FenceCommand,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from rstore_api.domain.topology import Topology
 from rstore_api.domain.voters import WITNESS, majority, voters
 
-from rstore_operator.facts.observed import Observed, Topology
+from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.state import ToldRegions
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from rstore_api.domain.topology import Topology
+
 from rstore_operator.facts.actions import Action, Bootstrap, Promote, PushTopology
-from rstore_operator.facts.observed import Observed, Topology
+from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import ToldRegions
 

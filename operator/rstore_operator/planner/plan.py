@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from rstore_api.domain.topology import RegionTopology
+
 from rstore_operator.facts.actions import (
     Action,
     Notice,
     RemoveAnnotations,
 )
-from rstore_operator.facts.observed import Observed, RegionTopology
+from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
 from rstore_operator.facts.without_lease import no_lease_message
 from rstore_operator.facts.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rstore_api.domain import names
+from rstore_api.domain.topology import RegionTopology, SyncRule, Topology
 
 from rstore_operator.facts.actions import (
     Action,
@@ -18,7 +19,7 @@ from rstore_operator.facts.actions import (
     RemoveMember,
     Target,
 )
-from rstore_operator.facts.observed import Observed, RegionTopology, SyncRule, Topology
+from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, PromoteCommand
 from rstore_operator.planner.electorate import version_above

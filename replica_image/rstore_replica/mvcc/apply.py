@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from rstore_api.errors import InvalidRequest, StoreError
+from rstore_api.messages import topology_of
 from rstore_api.proto.rstore_pb2 import LogEntry, StreamBatch, WriteBatch, WriteLimits
 
 from rstore_replica.mvcc import state
@@ -61,7 +62,7 @@ def apply_command(
             return Outcome(joined, position, region)
         return Outcome(None, position, joined)
     if kind == "topology":
-        return Outcome(None, position, state.with_topology(region, command.topology))
+        return Outcome(None, position, state.with_topology(region, topology_of(command.topology)))
     if kind == "promise":
         return Outcome((region.epoch, position.revision), position, state.promise(region, command.promise.epoch))
     if kind == "promotion":

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import WriteLimits
@@ -18,7 +19,6 @@ from rstore_replica.mvcc.data import hashing
 from rstore_replica.mvcc.data.gate import MapGate
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Position, Store
-from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.requests.range import check_exists, check_revision, encode_range, read_range
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.subscribers import Subscribers

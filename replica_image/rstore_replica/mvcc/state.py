@@ -6,9 +6,9 @@ are those of the design for epochs: see *Switchover* and *Failover* in ``docs/``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import msgspec
+from rstore_api.domain.epochs import BASE_REVISION, EpochStart, History, count_at, epoch_at, epoch_of, settled
+from rstore_api.domain.topology import Topology
 from rstore_api.errors import (
     Behind,
     Gap,
@@ -20,35 +20,31 @@ from rstore_api.errors import (
     StoreError,
     WrongStore,
 )
+from rstore_api.messages import history_of, topology_message, topology_of
+from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto.rstore_pb2 import (
     BootstrapRequest,
-    EpochStart,
     PromoteRequest,
     Rewind,
     SnapshotStep,
     StreamBatch,
-    Topology,
 )
 
-from rstore_replica.mvcc.epochs import count_at, settled
 from rstore_replica.mvcc.tail_facts import Leaving, Tail
-
-BASE_REVISION = 1
-"""The revision of an empty store, as in etcd; the first write makes the next one."""
 
 MAX_JUMP = 1 << 40
 """The most revisions an epoch may leave out; 2^23 such failovers fit into a revision."""
 
 
 class RegionState(msgspec.Struct, frozen=True):
-    """What a region's replicas agree on besides the data. The messages inside are never changed, only replaced."""
+    """What a region's replicas agree on besides the data."""
 
     region: str
     store_id: str = ""  # "" before Bootstrap
     epoch: int = 0
     promised_epoch: int = 0
     primary: bool = False  # this region is primary of ``epoch``
-    history: tuple[EpochStart, ...] = ()
+    history: History = ()
     topology: Topology | None = None
     tails: tuple[Tail, ...] = ()  # in quarantine
     leaving: Leaving | None = None
@@ -82,7 +78,7 @@ def encode(state: RegionState) -> bytes:
             state.promised_epoch,
             state.primary,
             tuple((start.epoch, start.first_revision, start.region) for start in state.history),
-            None if state.topology is None else state.topology.SerializeToString(deterministic=True),
+            None if state.topology is None else topology_message(state.topology).SerializeToString(deterministic=True),
             tuple(start.parent_revision for start in state.history),
             state.tails,
             state.leaving,
@@ -102,23 +98,14 @@ def decode(region: str, stored: bytes) -> RegionState:
         record.promised_epoch,
         record.primary,
         tuple(
-            EpochStart(epoch=epoch, first_revision=first, region=name, parent_revision=parent)
+            EpochStart(epoch, first, name, parent)
             for (epoch, first, name), parent in zip(record.history, parents, strict=True)
         ),
-        None if record.topology is None else Topology.FromString(record.topology),
+        None if record.topology is None else topology_of(pb.Topology.FromString(record.topology)),
         record.tails,
         record.leaving,
         record.lease_bound_ms,
     )
-
-
-def epoch_at(history: Sequence[EpochStart], revision: int) -> int:
-    """The epoch that ``revision`` belongs to; 0 when it is below all of them."""
-    owner = 0
-    for start in history:
-        if start.first_revision <= revision:
-            owner = start.epoch
-    return owner
 
 
 def refusal_of_writes(state: RegionState, epoch: int) -> StoreError | None:
@@ -141,7 +128,7 @@ def bootstrap(state: RegionState, request: BootstrapRequest) -> RegionState | St
         if state.store_id == request.store_id:
             return state
         return WrongStore(f"it belongs to {state.store_id}")
-    topology = request.topology
+    topology = topology_of(request.topology)
     if topology.primary_region != state.region:
         joined = msgspec.structs.replace(promise(state, request.promised_epoch), store_id=request.store_id)
         return with_topology(joined, topology) if request.HasField("topology") else joined
@@ -155,7 +142,7 @@ def bootstrap(state: RegionState, request: BootstrapRequest) -> RegionState | St
         epoch=1,
         promised_epoch=max(1, state.promised_epoch),
         primary=True,
-        history=(EpochStart(epoch=1, first_revision=BASE_REVISION + 1, region=state.region),),
+        history=(EpochStart(1, BASE_REVISION + 1, state.region),),
         topology=topology,
     )
 
@@ -163,7 +150,7 @@ def bootstrap(state: RegionState, request: BootstrapRequest) -> RegionState | St
 def with_topology(state: RegionState, topology: Topology) -> RegionState:
     """The newer of two topologies is kept. One that names another primary in a higher epoch ends this region's."""
     held = state.topology
-    if held is not None and (topology.epoch, topology.version) <= (held.epoch, held.version):
+    if held is not None and topology.age <= held.age:
         return state
     if topology.epoch > state.epoch and topology.primary_region != state.region:
         promised = max(state.promised_epoch, topology.epoch)
@@ -200,7 +187,7 @@ def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple
         return Behind(f"it holds revision {revision}, {request.min_revision} is required")
     topology = state.topology
     if request.HasField("topology"):
-        topology = request.topology
+        topology = topology_of(request.topology)
         if topology.primary_region != state.region or topology.epoch != epoch:
             return InvalidRequest(
                 f"the topology names {topology.primary_region} as primary of epoch {topology.epoch}, "
@@ -212,9 +199,7 @@ def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple
     if jump:
         jump = max(jump, jump * (epoch - 1) - (revision - count_at(state.history, revision)))
     first_revision = revision + 1 + jump
-    started = EpochStart(
-        epoch=epoch, first_revision=first_revision, region=state.region, parent_revision=revision if jump else 0
-    )
+    started = EpochStart(epoch, first_revision, state.region, revision if jump else 0)
     promoted = msgspec.structs.replace(
         state,
         epoch=epoch,
@@ -240,28 +225,16 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
         return Gap(f"it holds revision {revision}, the rows follow {batch.prev_revision}")
     if not batch.history:
         return InvalidRequest("replicated rows carry no epoch history")
-    ours, theirs = epoch_at(state.history, revision), epoch_at(batch.history, revision)
+    history = history_of(batch.history)
+    ours, theirs = epoch_at(state.history, revision), epoch_at(history, revision)
     if ours != theirs:
         return Gap(f"revision {revision} is of epoch {ours} here and of epoch {theirs} at the sender: diverged")
     return msgspec.structs.replace(
         state,
-        epoch=batch.history[-1].epoch,
+        epoch=epoch_of(history),
         promised_epoch=max(state.promised_epoch, batch.epoch),
         primary=False,
-        history=_copies(batch.history) if tuple(batch.history) != state.history else state.history,
-    )
-
-
-def _copies(history: Iterable[EpochStart]) -> tuple[EpochStart, ...]:
-    """A message taken out of another one would keep all of its rows in memory."""
-    return tuple(
-        EpochStart(
-            epoch=start.epoch,
-            first_revision=start.first_revision,
-            region=start.region,
-            parent_revision=start.parent_revision,
-        )
-        for start in history
+        history=history,
     )
 
 
@@ -278,7 +251,7 @@ def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionS
         )
     if command.fork_revision < BASE_REVISION:
         return InvalidRequest(f"there is no revision {command.fork_revision}")
-    newest = state.history[-1].epoch if state.history else 0
+    newest = epoch_of(state.history)
     if newest != command.tail_epoch or revision <= command.fork_revision:
         return state
     return msgspec.structs.replace(
@@ -299,12 +272,13 @@ def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> Re
         return StaleEpoch(
             f"a snapshot of epoch {chunk.epoch} was sent; {max(state.epoch, state.promised_epoch)} is promised"
         )
-    newest = state.history[-1].epoch if state.history else 0
+    newest = epoch_of(state.history)
     if (newest, revision) != (step.held_epoch, step.held_revision):
         return Gap(f"it holds revision {revision} of epoch {newest}, no longer {step.held_revision}")
     # Of a store in which nothing was written before its present epoch, the snapshot is empty.
-    newest_start = chunk.history[-1].first_revision if chunk.history else BASE_REVISION
-    if not BASE_REVISION <= newest_start <= chunk.revision or (chunk.revision > BASE_REVISION and not chunk.history):
+    history = history_of(chunk.history)
+    newest_start = history[-1].first_revision if history else BASE_REVISION
+    if not BASE_REVISION <= newest_start <= chunk.revision or (chunk.revision > BASE_REVISION and not history):
         return InvalidRequest("the snapshot's history does not belong to its revision")
     # At a fork in revisions that an epoch left out, the region holds what it held before that epoch.
     shared_revision = settled(state.history, step.fork_revision)
@@ -312,10 +286,10 @@ def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> Re
         return InvalidRequest(f"the fork cannot be at revision {step.fork_revision}")
     return msgspec.structs.replace(
         state,
-        epoch=chunk.history[-1].epoch if chunk.history else 0,
+        epoch=epoch_of(history),
         promised_epoch=max(state.promised_epoch, chunk.epoch),
         primary=False,
-        history=_copies(chunk.history),
+        history=history,
     )
 
 

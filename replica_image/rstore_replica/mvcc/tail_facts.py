@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
+from rstore_api.domain.epochs import History
 
 
 class TailHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,7 +18,7 @@ class TailHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     last_revision: int
     fork_revision: int
     replaced_by_epoch: int
-    history: tuple[tuple[int, int, str, int], ...]
+    history: History
 
     @property
     def file(self) -> str:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rstore_api import errors
+from rstore_api.domain.topology import Topology
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock, Timer
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader, is_source
-from rstore_replica.replication.semi_sync import Rule, SemiSync
+from rstore_replica.replication.semi_sync import SemiSync
 from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.tenure.keeper import LeaseKeeper
 from rstore_replica.replication.waiting import cancel_and_wait, sleep
@@ -66,7 +67,7 @@ class Acknowledging:
         self._lease = lease
         self._progress = progress
         self._role: tuple[int, int] | None = None  # epoch and term in which this replica leads
-        self._topology: pb.Topology | None = None
+        self._topology: Topology | None = None
         self._by_revision: list[_Waiting] = []
         self._by_age: deque[_Waiting] = deque()
         self._count = 0
@@ -158,12 +159,12 @@ class Acknowledging:
     def status(self) -> pb.SyncStatus | None:
         """For Status; None in Async, and on any replica but the primary's leader."""
         rule = self._semi_sync.rule
-        if self._role is None or not rule.regions:
+        if self._role is None or not rule.min_in_sync_regions:
             return None
         return pb.SyncStatus(
-            min_in_sync_regions=rule.regions,
+            min_in_sync_regions=rule.min_in_sync_regions,
             in_sync=self._semi_sync.in_sync,
-            in_sync_revision=min(self._semi_sync.confirmed(rule.regions), self._machine.revision),
+            in_sync_revision=min(self._semi_sync.confirmed(rule.min_in_sync_regions), self._machine.revision),
             degraded=self._semi_sync.degraded,
             waiting=self._count,
         )
@@ -185,8 +186,8 @@ class Acknowledging:
         role, topology = (state.epoch, status.term), state.topology
         if topology is None or (role == self._role and topology is self._topology):
             return
-        rule = rule_of(topology)
-        others = [region.name for region in topology.regions if region.name != self._region]
+        rule = topology.rule
+        others = [name for name in topology.region_names if name != self._region]
         if role == self._role:
             self._semi_sync.change(rule, others, self._machine.revision, self._clock.monotonic())
         elif state.writable:
@@ -201,9 +202,9 @@ class Acknowledging:
 
     def _after_change(self) -> None:
         self._report()
-        if self._semi_sync.rule.regions:
+        if self._semi_sync.rule.min_in_sync_regions:
             self._lease.hurry()  # the voters count what they hear by the topology that they hold
-        if self._semi_sync.rule.regions and self._semi_sync.exposed is None and self._finding_start is None:
+        if self._semi_sync.rule.min_in_sync_regions and self._semi_sync.exposed is None and self._finding_start is None:
             self._finding_start = asyncio.get_running_loop().create_task(self._find_start(), name="semi-sync-start")
         if self._timer is not None:
             self._timer.cancel()
@@ -273,7 +274,7 @@ class Acknowledging:
     def _report(self) -> None:
         """After what may have changed the rule's state: to the stream, to the voters, to the log."""
         semi_sync = self._semi_sync
-        waits = self._role is not None and semi_sync.rule.regions > 0
+        waits = self._role is not None and semi_sync.rule.min_in_sync_regions > 0
         self._progress.urgent = waits and not semi_sync.degraded
         if semi_sync.guarantee != self._lease.told and self._machine.state.writable:
             self._lease.hurry()
@@ -282,7 +283,7 @@ class Acknowledging:
             self._was_in_sync = in_sync
             event = "in_sync_again" if in_sync else "acknowledging_degraded" if semi_sync.degraded else "not_in_sync"
             (log.info if in_sync else log.warning)(
-                event, epoch=semi_sync.epoch, confirmed=semi_sync.confirmed(semi_sync.rule.regions)
+                event, epoch=semi_sync.epoch, confirmed=semi_sync.confirmed(semi_sync.rule.min_in_sync_regions)
             )
 
     # ------------------------------------------------------------------------------------------ time
@@ -299,7 +300,7 @@ class Acknowledging:
     def _patience(self) -> float:
         """For so long a write waits; twice as long where it may yet be acknowledged, once the voters know of it."""
         rule = self._semi_sync.rule
-        return rule.timeout_seconds * (2 if rule.degrade or not rule.regions else 1)
+        return rule.timeout_seconds * (2 if rule.degrade or not rule.min_in_sync_regions else 1)
 
     def _expire(self) -> None:
         now, rule = self._clock.monotonic(), self._semi_sync.rule
@@ -307,7 +308,7 @@ class Acknowledging:
             self._semi_sync.timed_out(self._machine.revision, now)
             self._report()
             self._release()
-        text = f"{rule.regions} other regions have not confirmed it within {rule.timeout_seconds:g} s"
+        text = f"{rule.min_in_sync_regions} other regions have not confirmed it within {rule.timeout_seconds:g} s"
         while self._by_age and now - self._by_age[0].since >= self._patience():
             self._take(self._by_age[0], errors.OutcomeUnknown(text))
         while self._by_revision and self._by_revision[0].tell is None:
@@ -328,11 +329,3 @@ class Acknowledging:
         for reader in self._readers:
             if not reader.done():
                 reader.set_result(None)
-
-
-def rule_of(topology: pb.Topology) -> Rule:
-    """The rule that a topology brings; Async when it names none."""
-    if not topology.HasField("sync") or not topology.sync.min_in_sync_regions:
-        return Rule()
-    sync = topology.sync
-    return Rule(sync.min_in_sync_regions, max(1, sync.timeout_ms) / 1000, sync.degrade)

@@ -7,45 +7,10 @@ two chains is, for the newest epoch both know, the smaller of its two ends: up t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from rstore_replica.mvcc.epochs import parent_of
-
-BASE_REVISION = 1
-"""The revision of a store that holds nothing; every chain agrees on it."""
-
-
-class EpochStartView(Protocol):
-    """An epoch's start in whatever form: a message, a record."""
-
-    @property
-    def epoch(self) -> int: ...
-    @property
-    def first_revision(self) -> int: ...
-    @property
-    def region(self) -> str: ...
-    @property
-    def parent_revision(self) -> int: ...
-
-
-def epoch_of(history: Sequence[EpochStartView]) -> int:
-    """The newest epoch that a history knows, 0 when it is empty."""
-    return history[-1].epoch if history else 0
-
-
-@dataclass(frozen=True)
-class EpochStart:
-    """An epoch, the first revision that belongs to it, and the region that was its primary.
-
-    ``parent_revision`` is the last revision that this primary held before; 0 stands for ``first_revision - 1``.
-    """
-
-    epoch: int
-    first_revision: int
-    region: str
-    parent_revision: int = 0
+from rstore_api.domain.epochs import BASE_REVISION, EpochStart, History, epoch_of, parent_of
 
 
 @dataclass(frozen=True)
@@ -56,7 +21,7 @@ class Chain:
     grow, starts go back, or anything starts at or below the base revision.
     """
 
-    history: tuple[EpochStart, ...]
+    history: History
     revision: int
 
     def __post_init__(self) -> None:
@@ -73,17 +38,14 @@ class Chain:
             raise ValueError(f"the first epoch starts at {self.history[0].first_revision}")
 
     @staticmethod
-    def of(history: Iterable[EpochStartView], revision: int) -> Chain:
-        """From messages or replicated state; raises ValueError as the constructor does."""
-        starts = tuple(
-            EpochStart(entry.epoch, entry.first_revision, entry.region, entry.parent_revision) for entry in history
-        )
-        return Chain(starts, max(revision, BASE_REVISION))
+    def of(history: Iterable[EpochStart], revision: int) -> Chain:
+        """The chain of a region that holds ``revision``; raises ValueError as the constructor does."""
+        return Chain(tuple(history), max(revision, BASE_REVISION))
 
     @property
     def epoch(self) -> int:
         """The newest epoch, 0 when there is none."""
-        return self.history[-1].epoch if self.history else 0
+        return epoch_of(self.history)
 
     def end_of(self, position: int) -> int:
         """The last revision of the epoch at ``position`` in the history, as far as this chain holds it."""
@@ -191,7 +153,7 @@ def compare(sender: Chain, receiver: Chain, *, receiver_promised_epoch: int = 0)
     return Resume(receiver.revision)
 
 
-def history_up_to(chain: Chain, revision: int) -> tuple[EpochStart, ...]:
+def history_up_to(chain: Chain, revision: int) -> History:
     """The epochs that a region holding ``revision`` of this chain knows.
 
     At the chain's own last revision that is all of them, also an epoch without a revision of its own yet; and who has

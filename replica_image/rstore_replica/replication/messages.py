@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.tail_facts import Leaving, Tail
-from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, EpochStart, Stale
+from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, Stale
 from rstore_replica.replication.ports import RegionStateView
 
 REASON_OF_ERROR: dict[type[errors.StoreError], pb.StreamRefusal.Reason] = {
@@ -58,19 +58,6 @@ def describe(refusal: pb.StreamRefusal) -> str:
     """One line for people."""
     reason = pb.StreamRefusal.Reason.Name(refusal.reason).lower().replace("_", "-")
     return f"refused ({reason}): {refusal.message}" if refusal.message else f"refused ({reason})"
-
-
-def history_messages(history: Iterable[EpochStart]) -> list[pb.EpochStart]:
-    """A history as messages."""
-    return [
-        pb.EpochStart(
-            epoch=start.epoch,
-            first_revision=start.first_revision,
-            region=start.region,
-            parent_revision=start.parent_revision,
-        )
-        for start in history
-    ]
 
 
 def quarantined_message(tail: Tail) -> pb.QuarantinedTail:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rstore_api import errors
+from rstore_api.domain.epochs import History
+from rstore_api.domain.topology import Topology
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
@@ -31,9 +33,9 @@ class RegionStateView(Protocol):
     @property
     def writable(self) -> bool: ...
     @property
-    def history(self) -> Sequence[pb.EpochStart]: ...
+    def history(self) -> History: ...
     @property
-    def topology(self) -> pb.Topology | None: ...
+    def topology(self) -> Topology | None: ...
     @property
     def leaving(self) -> Leaving | None: ...
     @property

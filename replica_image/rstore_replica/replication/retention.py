@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from rstore_api.domain.epochs import EpochStart, count_at, revision_at
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc.epochs import StartView, count_at, revision_at
 from rstore_replica.raft.types import Role
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 
@@ -31,7 +31,7 @@ def compaction_target(
     compact_revision: int,
     retention: int,
     acked: Mapping[str, int],
-    history: Sequence[StartView] = (),
+    history: Sequence[EpochStart] = (),
 ) -> int | None:
     """The revision to compact to, or None. Pure.
 

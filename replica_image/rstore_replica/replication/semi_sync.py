@@ -14,21 +14,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass
+
+from rstore_api.domain.topology import ASYNC, SyncRule
 
 EVERYTHING = sys.maxsize
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How many other regions must have committed a revision before it is acknowledged; 0: none, Async.
-
-    After ``timeout_seconds`` without, acknowledgements fail or, with ``degrade``, go on in spite of it.
-    """
-
-    regions: int = 0
-    timeout_seconds: float = 5.0
-    degrade: bool = False
 
 
 class SemiSync:
@@ -40,7 +29,7 @@ class SemiSync:
 
     def __init__(self) -> None:
         self._epoch = 0
-        self._rule = Rule()
+        self._rule = ASYNC
         self._held: dict[str, int] = {}
         self._exposed: int | None = None
         self._degraded = False
@@ -48,7 +37,7 @@ class SemiSync:
         self._lap: tuple[int, float] = (0, 0.0)
 
     # ------------------------------------------------------------------------------------------ role
-    def begin(self, epoch: int, rule: Rule, others: Collection[str]) -> None:
+    def begin(self, epoch: int, rule: SyncRule, others: Collection[str]) -> None:
         """This replica leads the primary of ``epoch``, perhaps again: what is known of other regions in it is kept."""
         known = self._held if epoch == self._epoch else {}
         self.end()
@@ -60,7 +49,7 @@ class SemiSync:
         if self._epoch:
             self._exposed = max(revision, self._exposed or 0)
 
-    def change(self, rule: Rule, others: Collection[str], revision: int, now: float) -> None:
+    def change(self, rule: SyncRule, others: Collection[str], revision: int, now: float) -> None:
         """The rule or the regions are others from now on, for what waits as well. ``revision`` is the newest."""
         self._rule = rule
         self._held = {region: self._held.get(region, 0) for region in others}
@@ -77,7 +66,7 @@ class SemiSync:
         return self._epoch
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> SyncRule:
         """The rule in force."""
         return self._rule
 
@@ -98,7 +87,7 @@ class SemiSync:
 
     def timed_out(self, revision: int, now: float) -> None:
         """Something has waited for longer than the rule allows. ``revision`` is the newest."""
-        if not self._epoch or not self._rule.regions:
+        if not self._epoch or not self._rule.min_in_sync_regions:
             return
         if not self._late:
             self._late, self._lap = True, (revision, now)
@@ -106,9 +95,9 @@ class SemiSync:
 
     def _catch_up(self, revision: int, now: float) -> None:
         """In sync again when the regions pass, within half the timeout, where the store was when that began."""
-        if not self._rule.regions:
+        if not self._rule.min_in_sync_regions:
             self._late = self._degraded = False
-        while self._late and self.confirmed(self._rule.regions) >= self._lap[0]:
+        while self._late and self.confirmed(self._rule.min_in_sync_regions) >= self._lap[0]:
             if now - self._lap[1] <= self._rule.timeout_seconds / 2 or revision <= self._lap[0]:
                 self._late = self._degraded = False
             else:
@@ -132,7 +121,7 @@ class SemiSync:
         """
         if not self._epoch:
             return 0
-        required = 0 if self._degraded else self._rule.regions
+        required = 0 if self._degraded else self._rule.min_in_sync_regions
         return self.confirmed(max(required, promised))
 
     def expose(self, revision: int) -> None:
@@ -148,9 +137,9 @@ class SemiSync:
     @property
     def guarantee(self) -> int:
         """How many other regions hold all that is exposed, and will hold what is acknowledged: 0 or the rule's."""
-        if self._exposed is None or self._degraded or self.confirmed(self._rule.regions) < self._exposed:
+        if self._exposed is None or self._degraded or self.confirmed(self._rule.min_in_sync_regions) < self._exposed:
             return 0
-        return self._rule.regions
+        return self._rule.min_in_sync_regions
 
     @property
     def in_sync(self) -> bool:

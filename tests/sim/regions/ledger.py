@@ -4,17 +4,16 @@ not be: an epoch or a revision that means two things, a gap, two regions that ac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rstore_api.domain.epochs import BASE_REVISION, EpochStart, after_jumps, epoch_at, parent_of
 from rstore_api.errors import Compacted
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.identity import stable_id
 from rstore_replica.api.services.kv import EncodedRange
 from rstore_replica.mvcc.data import rows
-from rstore_replica.mvcc.epochs import after_jumps, parent_of
 from rstore_replica.mvcc.machine import Machine
 from sim.oracle import _say
 from sim.regions.fleet import Fleet
@@ -23,7 +22,6 @@ from sim.world import World
 if TYPE_CHECKING:
     from sim.regions.host import Host
 
-BASE_REVISION = 1
 Content = tuple[tuple[bytes, bytes | None], ...]
 """Keys and values that a revision has put, None: deleted."""
 
@@ -56,7 +54,7 @@ class Ledger:
     world: World
     fleet: Fleet = field(default_factory=Fleet)
     revisions: dict[int, Written] = field(default_factory=dict)
-    starts: dict[int, rstore_pb2.EpochStart] = field(default_factory=dict)
+    starts: dict[int, EpochStart] = field(default_factory=dict)
     acks: list[Acknowledged] = field(default_factory=list)
     needed_regions: int = 0
     """How many other regions must hold what is acknowledged."""
@@ -155,7 +153,7 @@ class Ledger:
             if revision not in (position + 1, after_jumps(history, position) + 1):
                 self.violated(f"I3: {host.name} holds revision {revision} right after {position}")
             position = revision
-            self._check_revision(host, revision, epoch_of(history, revision), content, kind)
+            self._check_revision(host, revision, epoch_at(history, revision), content, kind)
         if machine.revision not in (position, after_jumps(history, position)):
             self.violated(f"I3: {host.name} is at {machine.revision}, but holds nothing after {position}")
 
@@ -285,11 +283,6 @@ class Ledger:
                     parent_of(start) for start in self.starts.values() if start.first_revision - 1 == revision
                 )
         return found
-
-
-def epoch_of(history: Iterable[rstore_pb2.EpochStart], revision: int) -> int:
-    """The epoch that a revision belongs to."""
-    return max((start.epoch for start in history if start.first_revision <= revision), default=0)
 
 
 def all_of(machine: Machine) -> dict[bytes, bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 from hypothesis import strategies as st
+from rstore_api.messages import history_messages
 from rstore_api.proto.rpc_pb2 import (
     Compare,
     DeleteRangeRequest,
@@ -114,7 +115,9 @@ class Replica:
             last_revision=found.last_revision,
             rows=found.packed,
             row_count=found.count,
-            history=[start for start in state.history if at_end or start.first_revision <= found.last_revision],
+            history=history_messages(
+                start for start in state.history if at_end or start.first_revision <= found.last_revision
+            ),
             compact_revision=self.machine.compact_revision,
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rstore_api.domain.epochs import settled
+from rstore_api.messages import history_messages
 from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
-from rstore_replica.mvcc.epochs import settled
 from rstore_replica.replication.history import Diverged, fork_revision
-from rstore_replica.replication.messages import history_messages
 from unit.mvcc.divergence_support import chain, go_on, look, rewind_of
 from unit.mvcc.mvcc_support import STORE, Replica
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.epochs import EpochStart, count_at, revision_at, settled
 from rstore_api.errors import Compacted, InvalidRequest, StaleEpoch
-from rstore_api.proto.rstore_pb2 import EpochStart, Rewind
+from rstore_api.proto.rstore_pb2 import Rewind
 from rstore_replica.mvcc.data.store import StorageFailed
-from rstore_replica.mvcc.epochs import count_at, revision_at, settled
 from rstore_replica.mvcc.tails import file as tail_file
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.mvcc.transfer import stream

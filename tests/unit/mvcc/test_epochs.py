@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rstore_api.domain.epochs import EpochStart
 from rstore_api.errors import (
     Behind,
     Gap,
@@ -16,8 +17,9 @@ from rstore_api.errors import (
     StaleEpoch,
     WrongStore,
 )
+from rstore_api.messages import history_of, topology_of
 from rstore_api.proto.rpc_pb2 import PutRequest
-from rstore_api.proto.rstore_pb2 import BootstrapRequest, EpochStart
+from rstore_api.proto.rstore_pb2 import BootstrapRequest
 from rstore_replica.mvcc.data.rows import Row, pack_batch
 from unit.mvcc.mvcc_support import STORE, Replica, topology
 
@@ -47,7 +49,7 @@ def test_a_fresh_primary_has_epoch_1_and_the_others_none(us: Replica, eu: Replic
     assert not eu.machine.state.primary
     assert eu.machine.state.epoch == 0
     assert starts(eu) == []
-    assert eu.machine.state.topology == topology("us")
+    assert eu.machine.state.topology == topology_of(topology("us"))
 
 
 def test_bootstrap_again_changes_nothing_and_another_store_is_refused(us: Replica) -> None:
@@ -247,7 +249,7 @@ def test_a_batch_never_crosses_the_start_of_an_epoch(us: Replica) -> None:
     us.put(b"c")
     first = us.batch_after(1)
     assert (first.last_revision, first.row_count) == (3, 2)
-    assert list(first.history) == [EpochStart(epoch=1, first_revision=2, region="us")]
+    assert history_of(first.history) == (EpochStart(1, 2, "us"),)
     assert us.batch_after(3).last_revision == 4
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rstore_api.domain.epochs import EpochStart, existing, is_left_out
 from rstore_api.errors import Compacted, FutureRevision
 from rstore_api.proto.rpc_pb2 import Compare, PutRequest, RangeRequest, TxnRequest
-from rstore_api.proto.rstore_pb2 import EpochStart
-from rstore_replica.mvcc.epochs import existing, is_left_out
 from unit.mvcc.divergence_support import JUMP, follow, leave, promote
 from unit.mvcc.mvcc_support import Replica, operations
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted, StoreError
-from rstore_replica.mvcc.epochs import settled
 from rstore_replica.replication.history import Diverged
 from rstore_replica.replication.sending.snapshot_source import SnapshotId
 from unit.mvcc.divergence_support import (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rstore_operator.facts.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
+from rstore_api.domain.topology import RegionTopology, Topology
+from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus
 from rstore_operator.facts.truth import read_truth
 from rstore_operator.planning.bootstrap import plan_bootstrap
 from rstore_operator.resource.state import StoreStatus

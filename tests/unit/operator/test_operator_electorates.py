@@ -6,9 +6,10 @@ import copy
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.topology import RegionTopology, Topology
 from rstore_api.domain.voters import voters
 from rstore_operator.facts.actions import PushTopology, Target
-from rstore_operator.facts.observed import Observed, RegionObserved, RegionTopology, ReplicaStatus, Topology
+from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus
 from rstore_operator.facts.truth import Truth
 from rstore_operator.planner.electorate import next_told, version_above
 from rstore_operator.planning.scaling.topology import desired_topology

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_operator.facts.observed import FenceAnswer, Observed
-from rstore_operator.failover.choice import REVISION_JUMP, Rules
+from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.loss_gate import expected_loss
 from rstore_operator.failover.unplanned_plan import corrected
 from rstore_operator.failover.voting import electorate

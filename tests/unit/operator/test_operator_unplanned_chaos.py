@@ -13,9 +13,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.actions import Promote
-from rstore_operator.failover.unplanned import REVISION_JUMP
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.plan import Plan
 from unit.operator.lossy_world import LossyWorld, Memory, clone, running

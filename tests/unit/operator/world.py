@@ -9,6 +9,7 @@ import base64
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from rstore_api.domain.topology import Topology
 from rstore_operator.facts.actions import (
     AddMember,
     Apply,
@@ -26,7 +27,7 @@ from rstore_operator.facts.actions import (
     RemoveMember,
     WriteSecret,
 )
-from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged, Topology
+from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.certificates import authority_manifest, replaced_notice
 from rstore_operator.planning.conditions.not_connected import Since, without_stream

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 from rstore_api import errors
+from rstore_api.domain.epochs import BASE_REVISION
+from rstore_api.messages import topology_of
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.mvcc import state as rules
@@ -42,7 +44,7 @@ class FakeMachine:
 
     def __init__(self, region: str) -> None:
         self.state = rules.RegionState(region)
-        self.revision = rules.BASE_REVISION
+        self.revision = BASE_REVISION
         self.compact_revision = 0
         self.applied_index = 0
         self.db_size_bytes = 0
@@ -157,7 +159,7 @@ class FakeMachine:
         return self._adopt(rules.bootstrap(self.state, command.bootstrap))
 
     def _topology(self, command: pb.LogEntry) -> object:
-        return self._adopt(rules.with_topology(self.state, command.topology))
+        return self._adopt(rules.with_topology(self.state, topology_of(command.topology)))
 
     def _lease_bound(self, command: pb.LogEntry) -> object:
         self.state = msgspec.structs.replace(self.state, lease_bound_ms=command.lease_bound.duration_ms)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 from rstore_api import errors
-from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.domain.topology import RegionTopology, SyncRule, Topology
 from rstore_replica.raft.types import Role
 from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.semi_sync import SemiSync
@@ -40,9 +40,8 @@ class CreepingClock:
 
 async def test_the_rule_is_given_up_after_one_timeout() -> None:
     clock, semi_sync = CreepingClock(), SemiSync()
-    regions = [pb.RegionTopology(name=name) for name in ("east", "west")]
-    rule = pb.SyncRule(min_in_sync_regions=1, timeout_ms=1000, degrade=True)
-    topology = pb.Topology(epoch=1, version=1, primary_region="east", regions=regions, sync=rule)
+    regions = tuple(RegionTopology(name, ()) for name in ("east", "west"))
+    topology = Topology(1, 1, "east", regions, SyncRule(1, timeout_ms=1000, degrade=True))
     state = SimpleNamespace(epoch=1, promised_epoch=1, primary=True, writable=True, topology=topology, store_id="s")
     machine = SimpleNamespace(state=state, revision=7, compact_revision=1)
     group = SimpleNamespace(status=lambda: SimpleNamespace(role=Role.LEADER, term=1, leader="east-0", name="east-0"))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.epochs import BASE_REVISION, EpochStart
 from rstore_replica.replication.history import (
-    BASE_REVISION,
     Ahead,
     Chain,
     Contradiction,
     Diverged,
-    EpochStart,
     Resume,
     Stale,
     compare,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from rstore_api.proto import rstore_pb2 as pb
+from rstore_api.domain.topology import RegionTopology, ReplicaAddress, Topology
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.raft.types import GroupStatus, Member, Role
 from rstore_replica.replication.roles import is_source, leader_address, stream_targets
 
 
-def topology(primary: str, epoch: int) -> pb.Topology:
-    def region(name: str, *addresses: str) -> pb.RegionTopology:
-        return pb.RegionTopology(name=name, replicas=[pb.ReplicaAddress(peer_address=address) for address in addresses])
+def topology(primary: str, epoch: int) -> Topology:
+    def region(name: str, *addresses: str) -> RegionTopology:
+        return RegionTopology(name, tuple(ReplicaAddress(address, address, address) for address in addresses))
 
-    regions = [region("east", "e:1"), region("north", "n:1", "n:2"), region("west")]
-    return pb.Topology(epoch=epoch, version=1, primary_region=primary, regions=regions)
+    return Topology(epoch, 1, primary, (region("east", "e:1"), region("north", "n:1", "n:2"), region("west")))
 
 
 def state(*, primary=True, epoch=1, promised=1, names="east", topology_epoch=1) -> RegionState:

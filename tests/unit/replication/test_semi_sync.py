@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from rstore_replica.replication.semi_sync import EVERYTHING, Rule, SemiSync
+from rstore_api.domain.topology import SyncRule
+from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
 from rstore_replica.replication.tenure.guarantees import Heard, Told
 
 OTHERS = ("asia", "eu", "west")
 
 
-def begun(rule: Rule, *, epoch: int = 1) -> SemiSync:
+def begun(rule: SyncRule, *, epoch: int = 1) -> SemiSync:
     made = SemiSync()
     made.begin(epoch, rule, OTHERS)
     made.started(1)
@@ -18,14 +19,14 @@ def begun(rule: Rule, *, epoch: int = 1) -> SemiSync:
 
 @pytest.mark.parametrize(("regions", "allowed"), [(1, 9), (2, 7), (3, 4)])
 def test_as_many_regions_as_the_rule_wants(regions: int, allowed: int) -> None:
-    rule = begun(Rule(regions))
+    rule = begun(SyncRule(regions))
     for region, revision in (("asia", 7), ("eu", 9), ("west", 4)):
         rule.committed(region, 1, revision)
     assert rule.allowed(0) == allowed
 
 
 def test_async_waits_for_nobody_but_is_bound_by_what_the_voters_were_told() -> None:
-    rule = begun(Rule())
+    rule = begun(SyncRule())
     rule.committed("eu", 1, 5)
     assert rule.allowed(0) == EVERYTHING
     assert rule.allowed(1) == 5
@@ -33,7 +34,7 @@ def test_async_waits_for_nobody_but_is_bound_by_what_the_voters_were_told() -> N
 
 
 def test_only_what_was_committed_in_this_epoch_counts() -> None:
-    rule = begun(Rule(1), epoch=3)
+    rule = begun(SyncRule(1), epoch=3)
     rule.committed("eu", 2, 50)
     rule.stands_at("eu", 2, 50)
     assert rule.allowed(0) == 0
@@ -42,7 +43,7 @@ def test_only_what_was_committed_in_this_epoch_counts() -> None:
 
 
 def test_a_region_that_comes_back_with_less_counts_with_less() -> None:
-    rule = begun(Rule(1))
+    rule = begun(SyncRule(1))
     rule.committed("eu", 1, 30)
     rule.expose(30)
     assert rule.guarantee == 1
@@ -52,16 +53,16 @@ def test_a_region_that_comes_back_with_less_counts_with_less() -> None:
 
 
 def test_regions_that_left_the_store_do_not_count() -> None:
-    rule = begun(Rule(1))
+    rule = begun(SyncRule(1))
     rule.committed("eu", 1, 30)
-    rule.change(Rule(1), ("asia", "west"), 30, 0.0)
+    rule.change(SyncRule(1), ("asia", "west"), 30, 0.0)
     assert rule.allowed(0) == 0
     rule.committed("eu", 1, 31)
     assert rule.allowed(0) == 0
 
 
 def test_more_regions_wanted_than_there_are_is_never_in_sync() -> None:
-    rule = begun(Rule(4))
+    rule = begun(SyncRule(4))
     for region in OTHERS:
         rule.committed(region, 1, 9)
     assert rule.allowed(0) == 0
@@ -69,7 +70,7 @@ def test_more_regions_wanted_than_there_are_is_never_in_sync() -> None:
 
 def test_no_guarantee_before_it_is_known_what_earlier_leaders_told() -> None:
     rule = SemiSync()
-    rule.begin(1, Rule(1), OTHERS)
+    rule.begin(1, SyncRule(1), OTHERS)
     rule.committed("eu", 1, 20)
     assert rule.exposed is None
     assert rule.guarantee == 0
@@ -80,11 +81,11 @@ def test_no_guarantee_before_it_is_known_what_earlier_leaders_told() -> None:
 
 
 def test_going_from_async_to_semi_sync_guarantees_nothing_until_the_past_is_there_too() -> None:
-    rule = begun(Rule())
+    rule = begun(SyncRule())
     rule.committed("eu", 1, 10)
     rule.expose(12)
     assert rule.guarantee == 0
-    rule.change(Rule(1), OTHERS, 12, 0.0)
+    rule.change(SyncRule(1), OTHERS, 12, 0.0)
     assert rule.allowed(0) == 10
     assert rule.guarantee == 0
     rule.committed("eu", 1, 12)
@@ -92,7 +93,7 @@ def test_going_from_async_to_semi_sync_guarantees_nothing_until_the_past_is_ther
 
 
 def test_degrading_acknowledges_everything_and_guarantees_nothing_until_caught_up() -> None:
-    rule = begun(Rule(1, timeout_seconds=4.0, degrade=True))
+    rule = begun(SyncRule(1, timeout_ms=4000, degrade=True))
     rule.committed("eu", 1, 10)
     rule.timed_out(14, 100.0)
     assert rule.degraded
@@ -112,7 +113,7 @@ def test_degrading_acknowledges_everything_and_guarantees_nothing_until_caught_u
 
 
 def test_under_load_it_is_in_sync_again_once_a_lap_takes_less_than_half_the_timeout() -> None:
-    rule = begun(Rule(1, timeout_seconds=4.0, degrade=True))
+    rule = begun(SyncRule(1, timeout_ms=4000, degrade=True))
     rule.timed_out(100, 10.0)
     rule.committed("eu", 1, 100)
     rule.look(500, 30.0)
@@ -126,7 +127,7 @@ def test_under_load_it_is_in_sync_again_once_a_lap_takes_less_than_half_the_time
 
 
 def test_without_degrading_a_timeout_changes_what_is_said_and_nothing_else() -> None:
-    rule = begun(Rule(1, timeout_seconds=4.0))
+    rule = begun(SyncRule(1, timeout_ms=4000))
     rule.committed("eu", 1, 10)
     rule.timed_out(14, 100.0)
     assert not rule.in_sync
@@ -138,14 +139,14 @@ def test_without_degrading_a_timeout_changes_what_is_said_and_nothing_else() -> 
 
 
 def test_another_leadership_of_the_same_epoch_keeps_what_it_knows_of_regions_and_nothing_else() -> None:
-    rule = begun(Rule(1, degrade=True))
+    rule = begun(SyncRule(1, degrade=True))
     rule.committed("eu", 1, 10)
     rule.timed_out(14, 1.0)
-    rule.begin(1, Rule(1), OTHERS)
+    rule.begin(1, SyncRule(1), OTHERS)
     assert not rule.degraded
     assert rule.exposed is None
     assert rule.allowed(0) == 10
-    rule.begin(2, Rule(1), OTHERS)
+    rule.begin(2, SyncRule(1), OTHERS)
     assert rule.allowed(0) == 0
 
 

@@ -9,8 +9,9 @@ import os
 import random
 from dataclasses import dataclass, field
 
+from rstore_api.domain.topology import SyncRule
 from rstore_api.domain.voters import majority
-from rstore_replica.replication.semi_sync import Rule, SemiSync
+from rstore_replica.replication.semi_sync import SemiSync
 from rstore_replica.replication.tenure.guarantees import Heard, Told
 
 OWN = "own"
@@ -64,8 +65,8 @@ class Walk:
             self.check()
         return self.told_clients
 
-    def _some_rule(self) -> Rule:
-        return Rule(self.rng.choice([0, 1, 1, 2]), 4.0, self.rng.random() < 0.5)
+    def _some_rule(self) -> SyncRule:
+        return SyncRule(self.rng.choice([0, 1, 1, 2]), 4000, self.rng.random() < 0.5)
 
     # ------------------------------------------------------------------ what happens in the store
     def write(self) -> None:
@@ -141,8 +142,8 @@ class Walk:
         if not self.leased:
             return
         allowed = min(self.semi_sync.allowed(self.told.binding), self.revision)
-        if self.rule.regions and not self.semi_sync.degraded:
-            assert allowed == 0 or self._holding(allowed) >= self.rule.regions, "acknowledged early"
+        if self.rule.min_in_sync_regions and not self.semi_sync.degraded:
+            assert allowed == 0 or self._holding(allowed) >= self.rule.min_in_sync_regions, "acknowledged early"
         self.semi_sync.expose(allowed)
         self.told_clients = max(self.told_clients, allowed)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from rstore_api import errors
+from rstore_api.messages import history_of
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.replication.sending import snapshot_source
 from unit.replication.replication_fakes import STORE, eventually
@@ -175,7 +176,7 @@ async def test_a_transfer_that_breaks_goes_on_where_it_stopped(regions, wires, w
         await staged(west, rows)
         await eventually(lambda: sent_to(east) == [west.controller.status().staged.rows])
         shown = west.controller.status().staged
-        assert (shown.revision, list(shown.history)) == (revision, list(east.machine.state.history))
+        assert (shown.revision, history_of(shown.history)) == (revision, east.machine.state.history)
         (transfer,) = east.controller.status().transfers
         assert (transfer.region, transfer.revision, transfer.size_bytes) == ("west", revision, shown.size_bytes)
         if who == "link":

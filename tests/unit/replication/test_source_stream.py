@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from rstore_api import errors
+from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.replication.messages import RefusedError
@@ -92,12 +93,12 @@ async def test_the_hello_tells_store_epoch_and_history(stream, east, peer):
     await eventually(lambda: peer.sent)
     hello = peer.sent[0].hello
     assert (hello.store_id, hello.region, hello.replica, hello.epoch, hello.revision) == (STORE, "east", "east-0", 1, 1)
-    assert list(hello.history) == list(east.machine.state.history)
+    assert history_of(hello.history) == east.machine.state.history
 
 
 async def test_batches_follow_the_position_the_other_region_told(stream, east, peer):
     await east.write(b"a", b"b", b"c")
-    peer.welcome(revision=2, history=east.machine.state.history)
+    peer.welcome(revision=2, history=history_messages(east.machine.state.history))
     await eventually(lambda: peer.batches)
     (batch,) = peer.batches
     assert (batch.prev_revision, batch.last_revision, batch.rows, batch.epoch) == (2, 4, b"b\nc", 1)
@@ -118,14 +119,14 @@ async def test_the_sender_waits_when_the_window_is_full_and_goes_on_with_each_ac
 
 
 async def test_an_idle_stream_carries_heartbeats(stream, east, peer):
-    peer.welcome(history=east.machine.state.history)
+    peer.welcome(history=history_messages(east.machine.state.history))
     await eventually(lambda: len(peer.sent) >= 4)
     assert {request.WhichOneof("message") for request in peer.sent[1:]} == {"heartbeat"}
     assert peer.sent[-1].heartbeat.epoch == 1
 
 
 async def test_a_peer_that_falls_silent_is_given_up(stream, east, peer):
-    peer.welcome(history=east.machine.state.history)
+    peer.welcome(history=history_messages(east.machine.state.history))
     with pytest.raises(LinkBrokenError, match="nothing heard"):
         await asyncio.wait_for(stream, 5)
 
@@ -165,14 +166,14 @@ async def test_a_replica_of_another_region_is_not_taken_for_the_target(stream, p
 
 
 async def test_an_acknowledgement_of_what_was_never_sent_ends_the_stream(stream, east, peer):
-    peer.welcome(history=east.machine.state.history)
+    peer.welcome(history=history_messages(east.machine.state.history))
     peer.ack(50)
     with pytest.raises(LinkBrokenError, match="acknowledged"):
         await asyncio.wait_for(stream, 5)
 
 
 async def test_a_new_epoch_of_this_region_starts_a_new_stream(stream, east, peer):
-    peer.welcome(history=east.machine.state.history)
+    peer.welcome(history=history_messages(east.machine.state.history))
     await eventually(lambda: len(peer.sent) >= 2)
     request = pb.PromoteRequest(store_id=STORE, epoch=2, topology=topology([east], "east", epoch=2))
     await east.controller.promote(request)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rstore_api.domain.epochs import EpochStart
 from rstore_api.errors import StoreError
+from rstore_api.messages import topology_of
 from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.raft.types import GroupStatus, Member, Role
@@ -55,12 +57,14 @@ def region_state(
         "epoch": epoch,
         "promised_epoch": epoch,
         "primary": primary,
-        "history": (rstore_pb2.EpochStart(epoch=epoch, first_revision=2, region=primary_region),),
-        "topology": rstore_pb2.Topology(
-            epoch=epoch,
-            version=1,
-            primary_region=primary_region,
-            regions=[region_topology("us-east"), region_topology("eu-west")],
+        "history": (EpochStart(epoch, 2, primary_region),),
+        "topology": topology_of(
+            rstore_pb2.Topology(
+                epoch=epoch,
+                version=1,
+                primary_region=primary_region,
+                regions=[region_topology("us-east"), region_topology("eu-west")],
+            )
         ),
     }
     return RegionState(**values | changes)

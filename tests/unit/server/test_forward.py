@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 from rstore_api import client_call as methods
+from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.routing.forward import FORWARDED_KEY, Forwarder
-from rstore_replica.api.routing.route import ForwardTo, ReplicaLocation
+from rstore_replica.api.routing.route import ForwardTo
 from unit.client.client_servers import ScriptedServer
 
 
@@ -31,7 +32,7 @@ async def forwarder():
 def _target(*servers: ScriptedServer) -> ForwardTo:
     return ForwardTo(
         "us-east",
-        tuple(ReplicaLocation(f"r{n}", f"peer-{n}:2380", server.address) for n, server in enumerate(servers)),
+        tuple(ReplicaAddress(f"r{n}", f"peer-{n}:2380", server.address) for n, server in enumerate(servers)),
     )
 
 
@@ -112,7 +113,7 @@ async def test_what_hangs_in_a_region_that_is_primary_no_more_is_not_waited_for(
     servers[0].script = [hangs.wait]
     forwarder.primary_is("us-east")
     waiting = asyncio.create_task(_put(forwarder, _target(servers[0])))
-    other = ForwardTo("eu-west", (ReplicaLocation("r1", "peer-1:2380", servers[1].address),))
+    other = ForwardTo("eu-west", (ReplicaAddress("r1", "peer-1:2380", servers[1].address),))
     async with asyncio.timeout(10):
         while not servers[0].requests:  # noqa: ASYNC110 - polled with a deadline
             await asyncio.sleep(0.01)

@@ -6,15 +6,17 @@ import random
 
 import pytest
 from rstore_api import client_call as methods
+from rstore_api.domain.epochs import EpochStart
+from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
-from rstore_api.proto import rpc_pb2, rstore_pb2
-from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, ReplicaLocation, decide
+from rstore_api.proto import rpc_pb2
+from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.process.readiness import not_ready_reason
 from rstore_replica.raft.types import Role
 from unit.server.server_fakes import NAMES, FakeGroup, group_status, region_state
 
-OWN = {name: ReplicaLocation(name, f"{name}.peers:2380", f"{name}.peers:2379") for name in NAMES}
+OWN = {name: ReplicaAddress(name, f"{name}.peers:2380", f"{name}.peers:2379") for name in NAMES}
 LEADER = group_status()
 FOLLOWER = group_status(role=Role.FOLLOWER, leader=NAMES[1])
 LEADERLESS = group_status(role=Role.CANDIDATE, leader=None)
@@ -78,8 +80,8 @@ def test_a_demoted_primary_serves_nothing_and_sends_nobody_away() -> None:
 
 def test_rows_of_a_later_epoch_tell_of_the_new_primary_before_the_topology_does() -> None:
     history = (
-        rstore_pb2.EpochStart(epoch=1, first_revision=2, region="us-east"),
-        rstore_pb2.EpochStart(epoch=2, first_revision=9, region="eu-west"),
+        EpochStart(epoch=1, first_revision=2, region="us-east"),
+        EpochStart(epoch=2, first_revision=9, region="eu-west"),
     )
     decision = _decide(region_state(primary=False, history=history), LEADER)
     assert isinstance(decision, ForwardTo)
@@ -111,7 +113,7 @@ def test_readiness(status, state, stopping: bool, words: str) -> None:
 
 
 def test_a_region_is_ready_with_what_it_has_while_a_snapshot_comes_in() -> None:
-    started = region_state(history=(rstore_pb2.EpochStart(epoch=1, first_revision=2, region="us-east"),))
+    started = region_state(history=(EpochStart(epoch=1, first_revision=2, region="us-east"),))
     assert not not_ready_reason(started, LEADER, stopping=False, receives_snapshot=True)
     fresh = region_state(history=())
     assert "first data" in not_ready_reason(fresh, LEADER, stopping=False, receives_snapshot=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from rstore_api.domain.topology import SyncRule
+
 from rstore_operator.facts.actions import Notice
-from rstore_operator.facts.observed import ReplicaStatus, SyncRule
+from rstore_operator.facts.observed import ReplicaStatus
 from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import Condition, RegionStatus, StoreStatus
 

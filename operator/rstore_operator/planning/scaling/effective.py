@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from rstore_api.domain import names
+from rstore_api.domain.topology import RegionTopology
 
-from rstore_operator.facts.observed import Observed, RegionTopology
+from rstore_operator.facts.observed import Observed
 from rstore_operator.planning.scaling.steps import Scaling, plan_scaling
 from rstore_operator.planning.scaling.topology import held_regions
 from rstore_operator.resource.model import RegionSpec, StoreSpec

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from rstore_api.domain import names
+from rstore_api.domain.topology import RegionTopology, ReplicaAddress, SyncRule, Topology
 
-from rstore_operator.facts.observed import Observed, RegionTopology, ReplicaAddress, SyncRule, Topology
+from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.model import ReplicationSpec
 
 

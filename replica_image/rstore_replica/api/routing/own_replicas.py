@@ -4,37 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from rstore_replica.api.routing.route import ReplicaLocation
+from rstore_api.domain.topology import ReplicaAddress
+
 from rstore_replica.raft.types import GroupStatus, Member
 from rstore_replica.resolver import Address
 
 
-class OwnReplicas(Mapping[str, ReplicaLocation]):
+class OwnReplicas(Mapping[str, ReplicaAddress]):
     """By name, learners with them; each is on the same host for clients as for peers."""
 
     def __init__(self, status: Callable[[], GroupStatus], client_port: int) -> None:
         self._status = status
         self._client_port = client_port
         self._members: tuple[Member, ...] = ()
-        self._found: dict[str, ReplicaLocation] = {}
+        self._found: dict[str, ReplicaAddress] = {}
 
     @property
     def learners(self) -> tuple[str, ...]:
         """Those that do not count yet."""
         return self._status().learners
 
-    def _now(self) -> dict[str, ReplicaLocation]:
+    def _now(self) -> dict[str, ReplicaAddress]:
         members = self._status().members
         if members != self._members:
             self._members = members
             self._found = {member.name: self._location(member) for member in members}
         return self._found
 
-    def _location(self, member: Member) -> ReplicaLocation:
+    def _location(self, member: Member) -> ReplicaAddress:
         client_address = str(Address(Address.parse(member.address).host, self._client_port))
-        return ReplicaLocation(name=member.name, peer_address=member.address, client_address=client_address)
+        return ReplicaAddress(name=member.name, peer_address=member.address, client_address=client_address)
 
-    def __getitem__(self, name: str) -> ReplicaLocation:
+    def __getitem__(self, name: str) -> ReplicaAddress:
         return self._now()[name]
 
     def __iter__(self) -> Iterator[str]:

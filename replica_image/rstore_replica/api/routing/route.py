@@ -6,22 +6,14 @@ region when forwarding is on. A request that was handed on once is never handed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary, StoreError
 
 from rstore_replica.raft.types import GroupStatus, Role
 from rstore_replica.replication.ports import RegionStateView
-
-
-@dataclass(frozen=True)
-class ReplicaLocation:
-    """Where one replica's two gRPC ports are, ``host:port``."""
-
-    name: str
-    peer_address: str
-    client_address: str
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,7 @@ class ForwardTo:
     """The leader of ``region`` serves it: one of ``replicas``, of which the first is the likeliest."""
 
     region: str
-    replicas: tuple[ReplicaLocation, ...]
+    replicas: tuple[ReplicaAddress, ...]
 
     def client_address_of(self, peer_address: str) -> str | None:
         """The client address of the replica with that peer address, as a NotLeader's hint gives it."""
@@ -56,7 +48,7 @@ def decide(
     status: GroupStatus,
     *,
     region: str,
-    own_replicas: Mapping[str, ReplicaLocation],
+    own_replicas: Mapping[str, ReplicaAddress],
     forward: bool,
     forwarded: bool,
 ) -> Decision:
@@ -94,7 +86,7 @@ def primary_region(state: RegionStateView) -> str:
 
 
 def _in_own_region(
-    status: GroupStatus, *, region: str, own_replicas: Mapping[str, ReplicaLocation], forwarded: bool
+    status: GroupStatus, *, region: str, own_replicas: Mapping[str, ReplicaAddress], forwarded: bool
 ) -> Decision:
     if status.role is Role.LEADER:
         return Local()
@@ -106,13 +98,6 @@ def _in_own_region(
     return ForwardTo(region, (leader,))
 
 
-def _replicas_of(state: RegionStateView, region: str) -> tuple[ReplicaLocation, ...]:
-    found: Sequence[ReplicaLocation] = ()
-    if state.topology is not None:
-        for entry in state.topology.regions:
-            if entry.name == region:
-                found = [
-                    ReplicaLocation(replica.name, replica.peer_address, replica.client_address)
-                    for replica in entry.replicas
-                ]
-    return tuple(found)
+def _replicas_of(state: RegionStateView, region: str) -> tuple[ReplicaAddress, ...]:
+    regions = () if state.topology is None else state.topology.regions
+    return next((entry.replicas for entry in regions if entry.name == region), ())

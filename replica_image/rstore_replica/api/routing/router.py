@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from rstore_api.client_call import Method, RequestT, ResponseT, retry_delay_seconds
+from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotReady, ShuttingDown, TooManyRequests
 from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.forward import Forwarder
-from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, ReplicaLocation, decide
+from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide
 
 PATIENCE_SECONDS = 3.0
 """How long a request waits for a leader or a primary before the caller hears that there is none."""
@@ -43,7 +44,7 @@ class Router:
         group: Group,
         forwarder: Forwarder,
         region: str,
-        own_replicas: Mapping[str, ReplicaLocation],
+        own_replicas: Mapping[str, ReplicaAddress],
         forward: bool,
         rng: random.Random,
         patience_seconds: float = PATIENCE_SECONDS,

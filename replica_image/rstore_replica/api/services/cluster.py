@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 from rstore_api import client_call as methods
+from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 
 from rstore_replica.api.calls import Calls, Context
 from rstore_replica.api.identity import Identity, stable_id
 from rstore_replica.api.ports import Machine
-from rstore_replica.api.routing.route import ReplicaLocation
 from rstore_replica.api.routing.router import CallInfo
 
 
@@ -23,7 +23,7 @@ class ClusterServicer(rpc_pb2_grpc.ClusterServicer):
         calls: Calls,
         machine: Machine,
         identity: Identity,
-        replicas: Mapping[str, ReplicaLocation],
+        replicas: Mapping[str, ReplicaAddress],
         scheme: str,
         learners: Callable[[], Collection[str]] = tuple,
     ) -> None:

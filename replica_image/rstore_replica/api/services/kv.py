@@ -11,6 +11,7 @@ from typing import Any, cast
 import grpc
 from rstore_api import client_call as methods
 from rstore_api.client_call import Method, RequestT
+from rstore_api.domain.epochs import existing
 from rstore_api.errors import (
     Compacted,
     DeadlineExceeded,
@@ -32,7 +33,6 @@ from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
-from rstore_replica.mvcc.epochs import existing
 from rstore_replica.mvcc.requests.validate import is_wide
 from rstore_replica.wire.server import Server
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from rstore_api.domain.epochs import History
 from rstore_api.proto.kv_pb2 import KeyValue
-from rstore_api.proto.rstore_pb2 import EpochStart
 
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
@@ -23,7 +23,7 @@ class Reader:
         self.bound: int | None = None
         """Where rows above the newest revision are hidden, that revision: what "the newest" means then."""
 
-    def history(self) -> Sequence[EpochStart]:
+    def history(self) -> History:
         """The epochs that the data went through."""
         return self.store.load_region(self.transaction, self._region).history
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import lmdb
 import msgspec
+from rstore_api.domain.epochs import BASE_REVISION
 
 from rstore_replica.mvcc.data import generations, layout
-from rstore_replica.mvcc.state import BASE_REVISION, RegionState, decode, encode
+from rstore_replica.mvcc.state import RegionState, decode, encode
 
 DEFAULT_QUOTA_BYTES = 8 << 30
 INITIAL_MAP_BYTES = 1 << 30

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from rstore_api.domain.epochs import is_left_out
 from rstore_api.errors import Compacted, FutureRevision
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 
 from rstore_replica.mvcc.data.layout import key_range, unpack_entry
 from rstore_replica.mvcc.data.reader import Reader
-from rstore_replica.mvcc.epochs import is_left_out
 from rstore_replica.mvcc.requests.validate import check_range
 
 ENCODE_KEYS = 128

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
+from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto.rstore_pb2 import Rewind
 
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
-from rstore_replica.mvcc.epochs import settled
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import file as tail_file

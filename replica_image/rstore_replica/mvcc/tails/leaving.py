@@ -54,9 +54,7 @@ def begin(state: RegionState, revision: int, command: Rewind, first: int, last: 
         last_revision=last,
         fork_revision=command.fork_revision,
         replaced_by_epoch=command.epoch,
-        history=tuple(
-            (start.epoch, start.first_revision, start.region, start.parent_revision) for start in state.history
-        ),
+        history=state.history,
     )
     leaving = Leaving(header, Phase.EXPORTING, command.keep_data, command.fork_revision + 1, 0)
     return msgspec.structs.replace(state, primary=False, promised_epoch=command.epoch, leaving=leaving)

@@ -6,17 +6,19 @@ Its rows go to a generation of their own; this is the record of whose they are a
 from __future__ import annotations
 
 import msgspec
-from rstore_api.proto.rstore_pb2 import EpochStart, SnapshotChunk, StagedSnapshot
+from rstore_api.domain.epochs import History
+from rstore_api.messages import history_messages, history_of
+from rstore_api.proto.rstore_pb2 import SnapshotChunk, StagedSnapshot
 
 from rstore_replica.mvcc.data import generations, layout
 from rstore_replica.mvcc.data.store import StorageFailed, Store, Transaction
 
 
 class Staged(msgspec.Struct, frozen=True, array_like=True):
-    """A snapshot of ``store_id`` at ``revision``, in the history (epoch, first revision, region, parent revision)."""
+    """A snapshot of ``store_id`` at ``revision``, in this history."""
 
     store_id: str
-    history: tuple[tuple[int, int, str, int], ...]
+    history: History
     revision: int
     generation: int
     last_key: bytes = b""
@@ -31,10 +33,7 @@ class Staged(msgspec.Struct, frozen=True, array_like=True):
         """For the handshake and for Status."""
         return StagedSnapshot(
             store_id=self.store_id,
-            history=[
-                EpochStart(epoch=epoch, first_revision=first, region=region, parent_revision=parent)
-                for epoch, first, region, parent in self.history
-            ],
+            history=history_messages(self.history),
             revision=self.revision,
             last_key=self.last_key,
             rows=self.rows,
@@ -42,12 +41,9 @@ class Staged(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-def identity(snapshot: SnapshotChunk | StagedSnapshot) -> tuple[str, tuple[tuple[int, int, str, int], ...], int]:
+def identity(snapshot: SnapshotChunk | StagedSnapshot) -> tuple[str, History, int]:
     """What names a snapshot: two with the same have the same rows."""
-    history = tuple(
-        (start.epoch, start.first_revision, start.region, start.parent_revision) for start in snapshot.history
-    )
-    return snapshot.store_id, history, snapshot.revision
+    return snapshot.store_id, history_of(snapshot.history), snapshot.revision
 
 
 def load(store: Store, transaction: Transaction) -> Staged | None:

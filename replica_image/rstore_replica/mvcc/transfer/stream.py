@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rstore_api.domain.epochs import EpochStart, after_jumps, settled
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, StoreError
-from rstore_api.proto.rstore_pb2 import EpochStart, StreamBatch
+from rstore_api.messages import history_of
+from rstore_api.proto.rstore_pb2 import StreamBatch
 
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.reader import Reader
-from rstore_replica.mvcc.epochs import after_jumps, settled
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,15 @@ def check_rows(batch: StreamBatch) -> list[rows.Frame] | StoreError:
     if len(frames) != batch.row_count:
         return InvalidRequest(f"the batch says {batch.row_count} rows, there are {len(frames)}")
     revision, last_sub = batch.prev_revision, -1
+    history = history_of(batch.history)
     for frame in frames:
         row_revision, sub = frame[0], frame[1]
         if row_revision == revision and sub == last_sub + 1 and last_sub >= 0:
             last_sub = sub
-        elif sub == 0 and (row_revision == revision + 1 or row_revision == after_jumps(batch.history, revision) + 1):
+        elif sub == 0 and (row_revision == revision + 1 or row_revision == after_jumps(history, revision) + 1):
             revision, last_sub = row_revision, 0
         else:
             return InvalidRequest(f"row {row_revision}.{sub} does not follow row {revision}.{last_sub}")
-    if batch.last_revision not in (revision, after_jumps(batch.history, revision)):
+    if batch.last_revision not in (revision, after_jumps(history, revision)):
         return InvalidRequest(f"the rows end at {revision}, the batch at {batch.last_revision}")
     return frames

@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from rstore_api import errors
+from rstore_api.domain.epochs import epoch_of
+from rstore_api.domain.topology import Topology
+from rstore_api.messages import history_messages, topology_message, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
@@ -14,7 +17,6 @@ from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import epoch_of
 from rstore_replica.replication.messages import leaving_message, quarantine_counts, quarantined_message
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.receiving.leaving_tail import finish_undoing
@@ -119,7 +121,7 @@ class RegionController:
         """
         if not request.store_id:
             raise errors.InvalidRequest("a store id is required")
-        _check_topology(request.topology)
+        _checked(request.topology)
         async with self._alone():
             await self._catch_up()
             await self._propose(pb.LogEntry(bootstrap=request))
@@ -132,15 +134,15 @@ class RegionController:
 
         Raises NotBootstrapped, WrongStore, InvalidRequest.
         """
-        _check_topology(request.topology)
+        topology = _checked(request.topology)
         async with self._alone():
             await self._catch_up()
             self._require_store(request.store_id)
             held = self._machine.state.topology
-            if held is not None and _age(request.topology) <= _age(held):
+            if held is not None and topology.age <= held.age:
                 return pb.SetTopologyResponse(changed=False)
             await self._propose(pb.LogEntry(topology=request.topology))
-            return pb.SetTopologyResponse(changed=self._machine.state.topology == request.topology)
+            return pb.SetTopologyResponse(changed=self._machine.state.topology == topology)
 
     async def demote(self, request: pb.DemoteRequest) -> pb.DemoteResponse:
         """Stops accepting writes, commits the promise of ``request.epoch`` and returns the final revision.
@@ -176,8 +178,8 @@ class RegionController:
         Raises NotBootstrapped, WrongStore, Behind (it does not hold ``min_revision``), StaleEpoch (a higher epoch is
         promised or this one has passed), InvalidRequest. Repeated for the same epoch it returns the same.
         """
-        _check_topology(request.topology)
-        if request.topology.primary_region != self._config.region or request.topology.epoch != request.epoch:
+        topology = _checked(request.topology)
+        if topology.primary_region != self._config.region or topology.epoch != request.epoch:
             raise errors.InvalidRequest(
                 f"the topology must name {self._config.region} as primary of epoch {request.epoch}"
             )
@@ -223,7 +225,7 @@ class RegionController:
                 epoch=epoch_of(state.history),
                 revision=self._machine.revision,
                 remaining_grant_ms=remaining_ms,
-                history=list(state.history),
+                history=history_messages(state.history),
                 in_sync_epoch=in_sync_epoch,
                 in_sync_regions=in_sync_regions,
             )
@@ -272,8 +274,8 @@ class RegionController:
             writable=self.write_gate.writable,
             ending=self.write_gate.ending,
             ending_ms=self._ending_ms(),
-            history=list(state.history),
-            topology=state.topology,
+            history=history_messages(state.history),
+            topology=topology_message(state.topology) if state.topology is not None else None,
             progress=[
                 pb.RegionProgress(
                     region=region.region,
@@ -347,17 +349,14 @@ class RegionController:
             self._waiting -= 1
 
 
-def _age(topology: pb.Topology) -> tuple[int, int]:
-    return topology.epoch, topology.version
-
-
 def _primary_of(state: RegionStateView) -> str:
     return (state.topology.primary_region if state.topology is not None else "") or "not known"
 
 
-def _check_topology(topology: pb.Topology) -> None:
-    """Raises InvalidRequest unless the topology names at least one epoch, distinct regions and one of them primary."""
-    names = [region.name for region in topology.regions]
+def _checked(message: pb.Topology) -> Topology:
+    """The topology; raises InvalidRequest unless it names an epoch, distinct regions and one of them primary."""
+    topology = topology_of(message)
+    names = topology.region_names
     if topology.epoch < 1:
         raise errors.InvalidRequest("a topology with an epoch is required")
     if not all(names) or len(set(names)) != len(names):
@@ -367,3 +366,4 @@ def _check_topology(topology: pb.Topology) -> None:
     for region in topology.regions:
         if any(not replica.peer_address for replica in region.replicas):
             raise errors.InvalidRequest(f"a replica of region {region.name} has no peer address")
+    return topology

@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from rstore_api import errors
+from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, Comparison, Contradiction, Diverged, Resume, compare
-from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
+from rstore_replica.replication.messages import RefusedError, chain_of, refusal_of
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.receiving.inflow import Inflow
 from rstore_replica.replication.receiving.leaving_tail import finish_undoing, leave_tail
@@ -180,7 +181,7 @@ class Receiver:
             raise RefusedError(pb.StreamRefusal.UNSPECIFIED, "a region does not stream to itself")
         ours = chain_of(state, self._machine.revision)
         try:
-            theirs = Chain.of(hello.history, hello.revision)
+            theirs = Chain.of(history_of(hello.history), hello.revision)
         except ValueError as error:
             raise RefusedError(pb.StreamRefusal.DIVERGED, f"damaged history: {error}") from error
         if theirs.epoch != hello.epoch:

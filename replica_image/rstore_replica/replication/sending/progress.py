@@ -11,8 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from rstore_replica.mvcc.epochs import StartView, count_at
-from rstore_replica.replication.history import BASE_REVISION
+from rstore_api.domain.epochs import BASE_REVISION, EpochStart, count_at
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Progress:
         self._timeline = Timeline(max_samples=max_samples)
         self._regions: dict[str, RegionProgress] = {}
         self._revision = 0
-        self._history: tuple[StartView, ...] = ()
+        self._history: tuple[EpochStart, ...] = ()
         self._bytes_per_revision = 0.0
         self._on_position: Callable[[str, int, int, bool], None] = lambda _region, _epoch, _revision, _anew: None
         self.urgent = False
@@ -105,7 +104,7 @@ class Progress:
         self._regions = {name: self._regions.get(name, RegionProgress(name)) for name in regions}
         self._forget()
 
-    def follow(self, history: Iterable[StartView]) -> None:
+    def follow(self, history: Iterable[EpochStart]) -> None:
         """The source's epochs: what they leave out is no lag."""
         self._history = tuple(history)
 

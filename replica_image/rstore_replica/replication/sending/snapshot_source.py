@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from rstore_api.domain.epochs import BASE_REVISION, EpochStart, settled
+from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.mvcc.epochs import settled
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import BASE_REVISION, Chain, EpochStart
-from rstore_replica.replication.messages import history_messages
+from rstore_replica.replication.history import Chain
 from rstore_replica.replication.ports import LinkBrokenError, ReplicatedMachine
 from rstore_replica.replication.sending.window import Window
 
@@ -45,7 +45,7 @@ class SnapshotId:
             return None
         # A revision that this chain leaves out, or never had, may have been in a tail that another chain has.
         ours = SnapshotId.at(chain, revision) if settled(chain.history, revision) == revision else None
-        return ours if ours is not None and history_messages(ours.history) == list(staged.history) else None
+        return ours if ours is not None and ours.history == history_of(staged.history) else None
 
 
 class SnapshotSource:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rstore_api import errors
+from rstore_api.domain.epochs import EpochStart, after_jumps
+from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
-from rstore_replica.mvcc.epochs import after_jumps
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain, Diverged, EpochStart, Resume, compare, history_up_to
-from rstore_replica.replication.messages import RefusedError, chain_of, history_messages, refusal_of
+from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
+from rstore_replica.replication.messages import RefusedError, chain_of, refusal_of
 from rstore_replica.replication.ports import (
     LinkBrokenError,
     RaftGroup,
@@ -344,7 +345,7 @@ class SourceStream:
 
 def _chain_of_welcome(welcome: pb.StreamWelcome) -> Chain:
     try:
-        return Chain.of(welcome.history, welcome.revision)
+        return Chain.of(history_of(welcome.history), welcome.revision)
     except ValueError as error:
         raise RefusedError(
             pb.StreamRefusal.DIVERGED, f"region {welcome.region} sent a damaged history: {error}"

@@ -83,7 +83,7 @@ class LeaseKeeper:
         """What Status says about it: ``held`` and the rest only on the primary's leader."""
         holder, state = self._holder, self._machine.state
         answer = pb.LeaseStatus(
-            required=bool(voters(_region_names(state.topology))),
+            required=bool(voters(() if state.topology is None else state.topology.region_names)),
             duration_ms=round(self._config.lease_seconds * 1000),
             longest_ms=state.lease_bound_ms,
         )
@@ -174,7 +174,7 @@ class LeaseKeeper:
                 holder.end()
                 self._leaders.clear()
             return
-        needed = voters(_region_names(state.topology))
+        needed = voters(() if state.topology is None else state.topology.region_names)
         if not holder.active or holder.epoch != state.epoch or self._term != status.term:
             self._term = status.term
             holder.begin(state.epoch, needed, (status.term << _ROUND_SHIFT) + 1)
@@ -264,7 +264,3 @@ class LeaseKeeper:
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()
             self._on_granted()
-
-
-def _region_names(topology: pb.Topology | None) -> list[str]:
-    return [] if topology is None else [region.name for region in topology.regions]

@@ -1,30 +1,58 @@
-"""PURE. Revisions that a history of epochs leaves out.
+"""A store's epochs, and the revisions that a history of epochs leaves out.
 
 An epoch that a failover began starts far above its parent's last revision, so that what was in a diverged tail is never
-numbered again. Those revisions do not exist, so they count for no distance: neither for lag, nor for retention.
+numbered again. Those revisions do not exist, so they count for no distance: neither for lag, nor for retention, nor for
+what a failover loses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+BASE_REVISION = 1
+"""The revision of a store that holds nothing, as in etcd; every history agrees on it."""
+REVISION_JUMP = 10**9
+"""How far above its parent's last revision an epoch begins at least after a failover."""
 
 
-class StartView(Protocol):
-    """The start of an epoch, as a message or a record."""
+class EpochStart(NamedTuple):
+    """An epoch, the first revision that belongs to it, and the region that was its primary.
 
-    @property
-    def first_revision(self) -> int: ...
-    @property
-    def parent_revision(self) -> int: ...
+    ``parent_revision`` is the last revision that this primary held before; 0 stands for ``first_revision - 1``. It is
+    a tuple because it is made and compared for each batch of rows, and stored as an array.
+    """
+
+    epoch: int
+    first_revision: int
+    region: str = ""
+    parent_revision: int = 0
 
 
-def parent_of(start: StartView) -> int:
+History = tuple[EpochStart, ...]
+"""Oldest epoch first."""
+
+
+def epoch_of(history: Sequence[EpochStart]) -> int:
+    """The newest epoch that a history knows, 0 when it is empty."""
+    return history[-1].epoch if history else 0
+
+
+def epoch_at(history: Iterable[EpochStart], revision: int) -> int:
+    """The epoch that ``revision`` belongs to; 0 when it is below all of them."""
+    owner = 0
+    for start in history:
+        if start.first_revision <= revision:
+            owner = start.epoch
+    return owner
+
+
+def parent_of(start: EpochStart) -> int:
     """The last revision before the epoch that its primary held."""
     return start.parent_revision or start.first_revision - 1
 
 
-def after_jumps(history: Iterable[StartView], revision: int) -> int:
+def after_jumps(history: Iterable[EpochStart], revision: int) -> int:
     """Where a region that holds ``revision`` stands once it has taken the jumps that begin right there."""
     for start in history:
         if parent_of(start) == revision:
@@ -32,7 +60,7 @@ def after_jumps(history: Iterable[StartView], revision: int) -> int:
     return revision
 
 
-def is_left_out(history: Iterable[StartView], revision: int) -> bool:
+def is_left_out(history: Iterable[EpochStart], revision: int) -> bool:
     """Whether no answer of this history was ever of that revision: it is inside a jump, or was lost in it.
 
     Where an epoch begins after a jump, the store stands right below its first revision, and says so to clients.
@@ -40,7 +68,7 @@ def is_left_out(history: Iterable[StartView], revision: int) -> bool:
     return any(parent_of(start) < revision < start.first_revision - 1 for start in history)
 
 
-def existing(history: Iterable[StartView], revision: int) -> int:
+def existing(history: Iterable[EpochStart], revision: int) -> int:
     """The revision itself, or, where it is left out, the last one below it that is not."""
     for start in reversed(list(history)):
         if parent_of(start) < revision < start.first_revision - 1:
@@ -48,7 +76,7 @@ def existing(history: Iterable[StartView], revision: int) -> int:
     return revision
 
 
-def settled(history: Iterable[StartView], revision: int) -> int:
+def settled(history: Iterable[EpochStart], revision: int) -> int:
     """The last revision that exists at or below ``revision``."""
     for start in reversed(list(history)):
         if parent_of(start) < revision < start.first_revision:
@@ -56,7 +84,7 @@ def settled(history: Iterable[StartView], revision: int) -> int:
     return revision
 
 
-def count_at(history: Iterable[StartView], revision: int) -> int:
+def count_at(history: Iterable[EpochStart], revision: int) -> int:
     """How many revisions there are up to ``revision``."""
     left_out = 0
     for start in history:
@@ -66,7 +94,7 @@ def count_at(history: Iterable[StartView], revision: int) -> int:
     return revision - left_out
 
 
-def revision_at(history: Iterable[StartView], count: int) -> int:
+def revision_at(history: Iterable[EpochStart], count: int) -> int:
     """The revision up to which there are ``count``: the lowest, so never one that was left out."""
     revision = count
     for start in history:
