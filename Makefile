@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 PROTO := $(wildcard replica_image/rstore_api/proto/*.proto)
 CRD := crds/replicatedstores.yaml
 CHART_CRD := charts/replicated-store-operator/crds/replicatedstores.yaml
-PACKAGES := rstore_api rstore_replica rstore_operator rstore_cli rstore_devcluster
+PACKAGES := rstore_api rstore_replica rstore_operator rstore_cli localkube
 # Which seeds are simulated, and what.
 SEEDS ?= 0-99
 SCOPE ?= region
@@ -83,7 +83,7 @@ check: setup ## lint, format, types, import rules, generated files up to date, t
 	@echo "check: imports";    $(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
 	@echo "check: generated";  $(BIN)/python -m pytest -q --no-header tests/unit/project/test_generated_files.py >$(VENV)/generated.log 2>&1 \
 		|| { cat $(VENV)/generated.log; echo "error: run make generate and commit the result" >&2; exit 1; }
-	@echo "check: crd";        $(BIN)/python -m rstore_devcluster.apiserver.review $(CRD)
+	@echo "check: crd";        $(BIN)/python -m localkube.apiserver.review $(CRD)
 	@echo "check: ok"
 
 generate: setup ## protobuf code and the chart's copy of the CRD, from their sources

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from localkube.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
+from localkube.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
+from localkube.links.control import FaultError, LinkFaults
 from rich.console import Console
-from rstore_devcluster.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
-from rstore_devcluster.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
-from rstore_devcluster.links.control import FaultError, LinkFaults
 
 from rstore_cli import dev_fault
 from rstore_cli.demo.helm import Helm
@@ -157,7 +157,7 @@ def status(name: NameOption = "default", data_dir: DataDirOption = None, output:
 
 
 async def _collect(state: DaemonState) -> dict[str, Any]:
-    from rstore_devcluster.controllers.http_api import HttpApi  # the Kubernetes client takes long to import
+    from localkube.controllers.http_api import HttpApi  # the Kubernetes client takes long to import
 
     api = await HttpApi.connect(state.kubeconfig)
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rstore_devcluster.daemon import default_data_dir, read_state
-from rstore_devcluster.links.control import FaultError, LinkFaults
-from rstore_devcluster.links.rules import HANG, RESET, LinkRule, RuleError, fault_to_json
+from localkube.daemon import default_data_dir, read_state
+from localkube.links.control import FaultError, LinkFaults
+from localkube.links.rules import HANG, RESET, LinkRule, RuleError, fault_to_json
 
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption

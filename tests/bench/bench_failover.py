@@ -27,6 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.results import BUILD, Row, save, show, wanted
+from localkube.links.control import LinkFaults
+from localkube.links.rules import ANY, HANG, Fault, LinkRule
+from localkube.processes import hanging
 from rstore_cli.demo.__main__ import REPOSITORY, dev_cluster
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.load import Load, wait_until
@@ -34,9 +37,6 @@ from rstore_cli.demo.loss import lose_region, restore_region, wait_failed_over
 from rstore_cli.demo.reckoning import reckon
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl
-from rstore_devcluster.links.control import LinkFaults
-from rstore_devcluster.links.rules import ANY, HANG, Fault, LinkRule
-from rstore_devcluster.processes import hanging
 
 WRITERS_PER_REGION = 2
 SETTLED_WRITES = 50

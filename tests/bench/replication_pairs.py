@@ -71,7 +71,7 @@ class _RelayProcess:
 
     def start(self, delay_ms: float) -> None:
         arguments = [f"--listen={self.address}", f"--to={self._target}", f"--delay-ms={delay_ms}"]
-        command = [sys.executable, "-m", "rstore_devcluster.links", *arguments]
+        command = [sys.executable, "-m", "localkube.links", *arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         if not self._process.stdout.readline().startswith(b"listening"):

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from chart.conftest import EVERYTHING, Helm
-from rstore_devcluster.apiserver.schema import builtin
-from rstore_devcluster.apiserver.schema.node import Node
-from rstore_devcluster.apiserver.schema.pruning import prune
-from rstore_devcluster.apiserver.schema.structural import validate
+from localkube.apiserver.schema import builtin
+from localkube.apiserver.schema.node import Node
+from localkube.apiserver.schema.pruning import prune
+from localkube.apiserver.schema.structural import validate
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING, {"watchNamespaces": ["team-a", "team-b"]}])

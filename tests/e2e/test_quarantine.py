@@ -6,11 +6,11 @@ import contextlib
 import json
 
 import pytest
+from localkube.links.control import LinkFaults
+from localkube.links.rules import HANG, Fault, LinkRule
 from rstore_api.errors import OutcomeUnknown, StoreError
 from rstore_cli.demo.load import wait_until
 from rstore_cli.demo.loss import wait_failed_over
-from rstore_devcluster.links.control import LinkFaults
-from rstore_devcluster.links.rules import HANG, Fault, LinkRule
 
 pytestmark = pytest.mark.runner
 

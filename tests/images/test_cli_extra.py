@@ -19,7 +19,7 @@ def test_the_command_line_starts(cli_tree: ImageTree, tmp_path: Path) -> None:
     assert "failover" in done.stdout
 
 
-@pytest.mark.parametrize("package", ["rstore_cli", "rstore_devcluster"])
+@pytest.mark.parametrize("package", ["rstore_cli", "localkube"])
 def test_every_module_imports(cli_tree: ImageTree, package: str, tmp_path: Path) -> None:
     done = cli_tree.run("-c", IMPORT_ALL, package, scratch=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from e2e.cluster import ClusterUnderTest
 from e2e.faults.scene import BreakableScene, Scene
-from rstore_devcluster.links.control import LinkFaults
+from localkube.links.control import LinkFaults
 
 
 @pytest.fixture

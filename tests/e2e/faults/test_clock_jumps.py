@@ -12,10 +12,10 @@ import pytest
 from e2e.faults.clocks.cluster import Clocks, cluster_with_clocks
 from e2e.faults.scene import LONG, OPERATOR, BreakableScene, gap_since, stopped_in_time
 from e2e.manifests import small_store
+from localkube.links.control import LinkFaults
 from rstore_cli.demo.helm import Helm
 from rstore_cli.demo.store import Store
 from rstore_cli.demo.tools import Kubectl
-from rstore_devcluster.links.control import LinkFaults
 
 pytestmark = pytest.mark.runner
 

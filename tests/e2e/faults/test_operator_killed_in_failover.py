@@ -8,7 +8,7 @@ import signal
 import pytest
 from e2e.faults.scene import LONG
 from e2e.faults.watching import wait_for_step
-from rstore_devcluster.processes import signal_all
+from localkube.processes import signal_all
 
 pytestmark = pytest.mark.runner
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from e2e.faults.scene import LONG, OPERATOR, gap_since
-from rstore_devcluster.links.rules import LinkRule
+from localkube.links.rules import LinkRule
 
 pytestmark = pytest.mark.runner
 

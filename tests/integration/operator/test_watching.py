@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
+from localkube.apiserver import ApiServer
 from rstore_api.domain.kubernetes import FINALIZER, KIND, STORE
-from rstore_devcluster.apiserver import ApiServer
 from rstore_operator import watching
 from rstore_operator.__main__ import run
 from rstore_operator.resource.model import ReplicaImage

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from localkube.apiserver.kinds.strategy import KindStrategy
+from localkube.apiserver.objects.resources import Registry, Resource
+from localkube.apiserver.schema.crd import resources_of
+from localkube.apiserver.schema.provider import Schemas
+from localkube.apiserver.schema.pruning import prune
+from localkube.apiserver.schema.structural import validate
 from rstore_api.domain.kubernetes import KIND, STORE
-from rstore_devcluster.apiserver.kinds.strategy import KindStrategy
-from rstore_devcluster.apiserver.objects.resources import Registry, Resource
-from rstore_devcluster.apiserver.schema.crd import resources_of
-from rstore_devcluster.apiserver.schema.provider import Schemas
-from rstore_devcluster.apiserver.schema.pruning import prune
-from rstore_devcluster.apiserver.schema.structural import validate
 from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.resource.model import StoreRef
 

@@ -7,7 +7,7 @@ import sys
 
 from unit.cli.conftest import Run
 
-HEAVY = ("rstore_devcluster", "celpy", "kopf", "aiohttp.web", "pytest")
+HEAVY = ("localkube", "celpy", "kopf", "aiohttp.web", "pytest")
 
 
 def test_every_command_is_in_the_help(run: Run) -> None:

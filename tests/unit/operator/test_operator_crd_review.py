@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from rstore_devcluster.apiserver.review import main, review
+from localkube.apiserver.review import main, review
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "crds" / "replicatedstores.yaml"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rstore_devcluster.apiserver.kinds.services import default_service
-from rstore_devcluster.apiserver.kinds.workloads import default_statefulset
-from rstore_devcluster.apiserver.schema import builtin
-from rstore_devcluster.apiserver.schema.node import Node
-from rstore_devcluster.apiserver.schema.pruning import prune
-from rstore_devcluster.apiserver.schema.quantity import canonical
-from rstore_devcluster.apiserver.schema.structural import validate
+from localkube.apiserver.kinds.services import default_service
+from localkube.apiserver.kinds.workloads import default_statefulset
+from localkube.apiserver.schema import builtin
+from localkube.apiserver.schema.node import Node
+from localkube.apiserver.schema.pruning import prune
+from localkube.apiserver.schema.quantity import canonical
+from localkube.apiserver.schema.structural import validate
 from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.resource.model import ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.resource.validate import read_spec

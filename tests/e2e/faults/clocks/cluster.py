@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from rstore_devcluster import daemon
-from rstore_devcluster.cluster import ClusterOptions
-from rstore_devcluster.runner.images import DEFAULT_IMAGES
-from rstore_devcluster.serve import serve
+from localkube import daemon
+from localkube.cluster import ClusterOptions
+from localkube.runner.images import DEFAULT_IMAGES
+from localkube.serve import serve
 
 OFFSETS_FILE = "clocks.json"
 RUN = Path(__file__).with_name("run.py")

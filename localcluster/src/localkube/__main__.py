@@ -1,0 +1,58 @@
+"""`python -m localkube`: a local cluster in the foreground, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from localkube.cluster import API_PORT, ClusterOptions
+from localkube.controllers.nodes import DEFAULT_NODES, NodeSpec
+from localkube.daemon import default_data_dir
+from localkube.network import NetworkError
+from localkube.serve import serve
+
+
+def parse(arguments: list[str]) -> ClusterOptions:
+    """Options from the command line."""
+    parser = argparse.ArgumentParser(prog="localkube", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=default_data_dir("default"), help="where everything is kept")
+    parser.add_argument("--port", type=int, default=API_PORT, help="port of the API server")
+    parser.add_argument(
+        "--node",
+        action="append",
+        metavar="NAME=REGION",
+        help="a node and its region; may be repeated (default: one node per region us-east, eu-west, ap-south)",
+    )
+    parser.add_argument("--faults", action="store_true", help="relays between regions, operator and API server")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+    parsed = parser.parse_args(arguments)
+    nodes = DEFAULT_NODES
+    if parsed.node:
+        pairs = [item.partition("=") for item in parsed.node]
+        if any(not name or not region for name, _, region in pairs):
+            parser.error("--node takes NAME=REGION")
+        nodes = tuple(NodeSpec(name, region) for name, _, region in pairs)
+    logging.basicConfig(
+        level=logging.DEBUG if parsed.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    return ClusterOptions(data_dir=parsed.data_dir.absolute(), port=parsed.port, nodes=nodes, faults=parsed.faults)
+
+
+def main() -> None:
+    """Run until told to stop."""
+    options = parse(sys.argv[1:])
+    options.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        asyncio.run(serve(options))
+    except (NetworkError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

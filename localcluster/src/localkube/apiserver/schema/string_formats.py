@@ -1,0 +1,187 @@
+"""The formats of strings that a schema can ask for, each with its check. Pure.
+
+They are those of ``k8s.io/kube-openapi/pkg/validation/strfmt``, under names without dashes; other formats say nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from urllib.parse import urlsplit
+
+import re2
+
+from localkube.apiserver.schema.formats import dns_label, dns_subdomain
+
+_DAY = r"\d{4}-\d{2}-\d{2}"
+_DATE_TIME = re.compile(
+    rf"({_DAY})t(\d{{2}}):(\d{{2}}):(\d{{2}})(.\d+)?(z|[+-]\d{{2}}:\d{{2}})", re.ASCII | re.IGNORECASE
+)
+_GO_DURATION = re.compile(r"[+-]?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
+_SCALA_DURATION = re.compile(r"(\d+)\s*([A-Za-zµ]+)", re.ASCII)
+_UNITS = (
+    {"ns", "us", "µs", "ms", "s", "m", "h", "d", "w"},
+    ("nano", "micro", "milli", "sec", "min", "hr", "hour", "day", "week"),
+)
+_ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"
+_DOT_ATOM = rf"{_ATOM}(?:\.{_ATOM})*"
+_QUOTED = r'"(?:[^"\\\x00-\x1f]|\\.)*"'
+_ADDRESS = rf"(?:{_DOT_ATOM}|{_QUOTED})@(?:{_DOT_ATOM}|\[[0-9A-Fa-f.:]+\])"
+_EMAIL = re.compile(rf"\s*(?:{_ADDRESS}|(?:(?:{_ATOM}|{_QUOTED}|[.\s])*)<{_ADDRESS}>)\s*")
+_HOSTNAME = re2.compile(
+    r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)"
+    r"|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$"
+)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MAC = re.compile(
+    r"[0-9A-F]{2}(([:-])[0-9A-F]{2}(\2[0-9A-F]{2}){4}((\2[0-9A-F]{2}){2}|(\2[0-9A-F]{2}){14})?)"
+    r"|[0-9A-F]{4}(\.[0-9A-F]{4}){2}((\.[0-9A-F]{4})|(\.[0-9A-F]{4}){7})?",
+    re.IGNORECASE,
+)
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern, re.IGNORECASE | re.ASCII)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+def _date(text: str) -> bool:
+    try:
+        return re.fullmatch(_DAY, text, re.ASCII) is not None and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _date_time(text: str) -> bool:
+    match = _DATE_TIME.fullmatch(text)
+    return match is not None and _date(match[1]) and match[2] <= "23" and match[3] <= "59" and match[4] <= "59"
+
+
+def _duration(text: str) -> bool:
+    """What Go parses (``1h30m``), or a text with a number and a unit somewhere in it (``3 days``)."""
+    if _GO_DURATION.fullmatch(text):
+        return True
+    exact, beginnings = _UNITS
+    units = [match[2].lower() for match in _SCALA_DURATION.finditer(text)]
+    return any(unit in exact or unit.startswith(beginnings) for unit in units)
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return None if "%" in text else ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+def _cidr(text: str) -> bool:
+    address, slash, bits = text.partition("/")
+    parsed = _ip(address)
+    if parsed is None or not slash or not re.fullmatch(r"0|[1-9][0-9]{0,2}", bits):
+        return False
+    return int(bits) <= parsed.max_prefixlen
+
+
+def _hostname(text: str) -> bool:
+    labels = text.split(".")
+    return bool(_HOSTNAME.search(text)) and len(text) <= 255 and all(len(label.encode()) <= 63 for label in labels)
+
+
+def _uri(text: str) -> bool:
+    """A URL with a scheme, or an absolute path."""
+    if not text or any(character < " " or character == "\x7f" for character in text):
+        return False
+    scheme = _SCHEME.match(text)
+    rest = text[scheme.end() :] if scheme else text
+    if not rest.startswith("/"):
+        return scheme is not None or text == "*"
+    path = rest.partition("?")[0]
+    if _BAD_ESCAPE.search(path):
+        return False
+    if not scheme or not rest.startswith("//"):
+        return True
+    try:
+        url = urlsplit(text)
+        return (url.port or 0) >= 0 and not re.search(r"[\s<>\"^`{}|\\]", url.netloc)
+    except ValueError:
+        return False
+
+
+def _isbn10(text: str) -> bool:
+    digits = re.sub(r"[\s-]+", "", text)
+    if not re.fullmatch(r"[0-9]{9}[0-9X]", digits):
+        return False
+    values = [10 if digit == "X" else int(digit) for digit in digits]
+    return sum((index + 1) * value for index, value in enumerate(values)) % 11 == 0
+
+
+def _isbn13(text: str) -> bool:
+    digits = re.sub(r"[\s-]+", "", text)
+    if not re.fullmatch(r"[0-9]{13}", digits):
+        return False
+    return sum(int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(digits)) % 10 == 0
+
+
+_CARD = _matches(
+    r"4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|(222[1-9]|22[3-9][0-9]|2[3-6][0-9]{2}|27[01][0-9]|2720)[0-9]{12}"
+    r"|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11}"
+    r"|6[27][0-9]{14}"
+)
+
+
+def _credit_card(text: str) -> bool:
+    digits = re.sub(r"[^0-9]+", "", text)
+    if not _CARD(digits):
+        return False
+    doubled = [int(digit) * (1 + index % 2) for index, digit in enumerate(reversed(digits))]
+    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
+
+
+def _uuid(version: str) -> Callable[[str], bool]:
+    third = f"{version}[0-9a-f]{{3}}" if version else "[0-9a-f]{4}"
+    fourth = "[89ab][0-9a-f]{3}" if version in ("4", "5") else "[0-9a-f]{4}"
+    return _matches(rf"[0-9a-f]{{8}}-?[0-9a-f]{{4}}-?{third}-?{fourth}-?[0-9a-f]{{12}}")
+
+
+_CHANNEL = r"\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*"
+_CHECKS: Mapping[str, Callable[[str], object]] = {
+    "bsonobjectid": _matches("[0-9a-f]{24}"),
+    "byte": re.compile(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})").fullmatch,
+    "cidr": _cidr,
+    "creditcard": _credit_card,
+    "date": _date,
+    "datetime": _date_time,
+    "duration": _duration,
+    "email": lambda text: _EMAIL.fullmatch(text) is not None,
+    "hexcolor": _matches("#?([0-9a-f]{3}|[0-9a-f]{6})"),
+    "hostname": _hostname,
+    "ipv4": lambda text: _ip(text) is not None and "." in text,
+    "ipv6": lambda text: _ip(text) is not None and ":" in text,
+    "isbn": lambda text: _isbn10(text) or _isbn13(text),
+    "isbn10": _isbn10,
+    "isbn13": _isbn13,
+    "k8slongname": lambda text: not dns_subdomain(text),
+    "k8sshortname": lambda text: not dns_label(text),
+    "mac": lambda text: _MAC.fullmatch(text) is not None,
+    "password": lambda _: True,
+    "rgbcolor": _matches(rf"rgb\({_CHANNEL},{_CHANNEL},{_CHANNEL}\)"),
+    "ssn": _matches(r"\d{3}[- ]?\d{2}[- ]?\d{4}"),
+    "uri": _uri,
+    "uuid": _uuid(""),
+    "uuid3": _uuid("3"),
+    "uuid4": _uuid("4"),
+    "uuid5": _uuid("5"),
+}
+
+
+def checks_strings(name: str) -> bool:
+    """Whether a format says anything about strings."""
+    return name.replace("-", "") in _CHECKS
+
+
+def fits_format(name: str, text: str) -> bool:
+    """Whether a text is of a format; every text is of one that says nothing."""
+    check = _CHECKS.get(name.replace("-", ""))
+    return check is None or bool(check(text))

@@ -1,0 +1,58 @@
+"""What a real API server answered is what this one answers, but for a reviewed list that can only shrink."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conformance.exchange import Connection
+from conformance.remaining import left_out, remaining
+from conformance.replay import replay
+from rstore_cli.demo.__main__ import dev_cluster
+
+RECORDED = Path(__file__).parent / "recorded" / "1.36"
+CASES = sorted(path.stem for path in RECORDED.glob("*.json"))
+NODE = "us-east-node"
+
+
+@pytest.fixture(scope="module")
+def connection() -> Iterator[Connection]:
+    """The administrator's connection to a local cluster that was just started."""
+    with tempfile.TemporaryDirectory(prefix="rstore-conformance-") as directory:
+        place = Path(directory) / "cluster"
+        with dev_cluster(place, Path(directory).name) as kubeconfig:
+            connection = Connection(kubeconfig.read_text())
+            yield connection
+            connection.close()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in left_out()])
+def test_the_local_cluster_answers_as_recorded(case: str, connection: Connection) -> None:
+    recorded = json.loads((RECORDED / f"{case}.json").read_text(encoding="utf-8"))
+    different = {difference.step: difference for difference in replay(connection, recorded, NODE)}
+    listed = remaining(case)
+    new = [difference for step, difference in different.items() if listed.get(step) != difference.sort.value]
+    gone = [step for step in listed if step not in different]
+    assert not new, f"{case}: {recorded['about']}\n" + "\n".join(map(str, new))
+    assert not gone, f"{case}: steps {gone} are answered as recorded now: take them off the list in remaining/"
+
+
+def test_every_line_of_the_lists_names_a_recorded_step() -> None:
+    steps = {case: len(json.loads((RECORDED / f"{case}.json").read_text(encoding="utf-8"))["steps"]) for case in CASES}
+    folder = Path(__file__).parent / "remaining"
+    named = [line.split(maxsplit=2)[:2] for file in folder.glob("*.txt") for line in file.read_text().splitlines()]
+    assert len(named) == len({tuple(entry) for entry in named}), "a step is listed twice"
+    for case, step in named:
+        assert int(step.rstrip(":")) <= steps[case] + 1, f"{case} has no step {step}"
+    assert set(left_out()) <= set(CASES)
+
+
+def test_every_left_out_kind_is_unknown_to_this_server(connection: Connection) -> None:
+    """Nothing is left out of a case: where one is, this server has nothing of it, and says so."""
+    for case in left_out():
+        recorded = json.loads((RECORDED / f"{case}.json").read_text(encoding="utf-8"))
+        path = recorded["steps"][0]["path"].replace("{ns}", "default")
+        assert connection.send("GET", path).status == 404, case
