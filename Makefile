@@ -9,8 +9,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	command -v $$p; break; fi; done)
 VENV := .venv
 BIN := $(VENV)/bin
-# The environment is made once for each content of pyproject.toml.
-STAMP := $(VENV)/.stamp-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+# The environment is made once for each content of the files that say what is installed.
+STAMP := $(VENV)/.stamp-$(shell cat pyproject.toml localcluster/pyproject.toml | cksum | cut -d' ' -f1)
 # Downloads are retried: a fresh machine's first minute should not fail on one lost connection.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 
@@ -31,12 +31,12 @@ IMAGE_PREFIX ?=
 WORKERS ?= 2
 SPREAD := -n $(WORKERS)
 
-.PHONY: help setup demo test unit e2e sim images check generate bench clean
+.PHONY: help setup demo test unit e2e localcluster sim images check generate bench clean
 
 help: ## this list
 	@echo "make targets:"
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' \
-		| while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+		| while IFS='|' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
 
 setup: $(STAMP) ## make .venv with everything the other targets need
 
@@ -52,7 +52,7 @@ $(STAMP):
 			echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
 	@printf 'setup: installing what pyproject.toml names '
-	@set -o pipefail; $(PIP) install --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
+	@set -o pipefail; $(PIP) install --editable ./localcluster --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
 		| while IFS= read -r line; do case "$$line" in Collecting*) printf .;; Installing*) printf ' installing';; esac; done \
 		|| { echo; tail -n 30 $(VENV)/setup.log >&2; \
 			echo "error: pip could not install what pyproject.toml names; the whole log is $(VENV)/setup.log" >&2; exit 1; }
@@ -69,6 +69,9 @@ unit: setup ## the fast tests only
 
 e2e: setup ## end to end on the embedded cluster; with CLUSTER=existing on the one that KUBECONFIG names
 	@RSTORE_E2E_CLUSTER='$(CLUSTER)' RSTORE_IMAGE_PREFIX='$(IMAGE_PREFIX)' $(BIN)/python -m pytest tests/e2e $(ARGS)
+
+localcluster: setup ## the local cluster's own tests, among them what a real API server answered
+	@$(BIN)/python -m pytest $(SPREAD) localcluster/tests $(ARGS)
 
 sim: setup ## simulated histories: make sim SEEDS=1000-1999 [SCOPE=region|regions]
 	@PYTHONPATH=tests $(BIN)/python -W ignore::RuntimeWarning -m sim.main $(SEEDS) --scope $(SCOPE) $(ARGS)

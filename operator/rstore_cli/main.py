@@ -34,10 +34,26 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, None when there is none."""
         if cmd_name == "dev":
-            dev = typer.main.get_group(importlib.import_module("rstore_cli.dev").app)
+            dev = _dev()
             dev.name, dev.help = "dev", "A local cluster of plain processes: no Docker, no root."
             return dev
         return super().get_command(ctx, cmd_name)
+
+
+def _dev() -> Any:
+    """The commands of ``rstore dev``; where the local cluster is not installed, one that says how to install it."""
+    try:
+        return typer.main.get_group(importlib.import_module("rstore_cli.dev").app)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "localkube":
+            raise
+    absent = typer.Typer()
+
+    @absent.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    def refuse() -> None:
+        raise CliError("the local cluster is not installed", hint="in a checkout: pip install ./localcluster .[local]")
+
+    return typer.main.get_command(absent)
 
 
 app = typer.Typer(

@@ -97,7 +97,7 @@ def test_the_operator_is_installed_without_helm_and_what_cannot_be_done_says_wha
     nowhere = dev("install", "--chart=nowhere", check=False)
     assert nowhere.returncode == 1
     assert "--chart" in nowhere.stderr
-    chart = Path(__file__).resolve().parents[3] / "charts" / "replicated-store-operator"
+    chart = Path(__file__).resolve().parents[2] / "charts" / "replicated-store-operator"
     assert "rstore-system" in dev("install", f"--chart={chart}").stdout
     deployments = dev.kubectl("get", "deployments", "-n", "rstore-system", "-o", "name")
     assert "rstore-replicated-store-operator" in deployments

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
+from apiserver.conftest import Kubectl
 from chart.conftest import EVERYTHING, Helm
 from localkube.apiserver import ApiServer
 from unit.operator.world import REF, SPEC, World
 
-from .conftest import Kubectl
-
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 DEFINITION = ROOT / "crds" / "replicatedstores.yaml"
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 RICH: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""``pip install replicated-store[cli]`` is enough for the command line and the embedded cluster."""
+"""``pip install replicated-store[cli]`` is enough for the command line; the local cluster is a package of its own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ def test_the_command_line_starts(cli_tree: ImageTree, tmp_path: Path) -> None:
     assert "failover" in done.stdout
 
 
-@pytest.mark.parametrize("package", ["rstore_cli", "localkube"])
-def test_every_module_imports(cli_tree: ImageTree, package: str, tmp_path: Path) -> None:
-    done = cli_tree.run("-c", IMPORT_ALL, package, scratch=tmp_path)
+def test_every_module_but_those_of_the_local_cluster_imports(cli_tree: ImageTree, tmp_path: Path) -> None:
+    done = cli_tree.run("-c", IMPORT_ALL, "rstore_cli", "rstore_cli.dev", "rstore_cli.demo", scratch=tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 3
+
+
+def test_without_the_local_cluster_its_commands_say_what_to_install(cli_tree: ImageTree, tmp_path: Path) -> None:
+    done = cli_tree.run("-m", "rstore_cli", "dev", "up", "--name", "x", scratch=tmp_path)
+    assert done.returncode == 1
+    assert "the local cluster is not installed" in done.stderr
+    assert "./localcluster" in done.stderr

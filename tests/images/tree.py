@@ -19,11 +19,12 @@ import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 names = [module.name for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
 for name in names:
-    if not name.endswith("__main__"):
+    if not name.endswith("__main__") and not name.startswith(tuple(sys.argv[2:])):
         importlib.import_module(name)
 print(len(names))
 """
-"""Imports every module of the package that is its argument, but entrypoints; prints how many there are."""
+"""Imports every module of the package that is its first argument, but entrypoints and those whose names begin like one
+of the further arguments; prints how many there are."""
 
 
 @dataclass(frozen=True)

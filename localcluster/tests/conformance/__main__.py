@@ -1,6 +1,6 @@
 """Replays recorded cases and prints every difference, then the counts.
 
-``PYTHONPATH=tests python -m conformance [--brief] [BEGINNING ...]`` starts a local cluster and replays the
+``PYTHONPATH=localcluster/tests python -m conformance [--brief] [BEGINNING ...]`` starts a local cluster and replays the
 cases whose names begin so, or all. ``--brief`` prints the lines of the lists in ``remaining/`` instead."""
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from conformance.exchange import Connection
 from conformance.remaining import left_out, remaining
 from conformance.replay import Sort, replay
+from conformance.running import running_cluster
 from conformance.test_recordings import CASES, NODE, RECORDED
-from rstore_cli.demo.__main__ import dev_cluster
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     different_cases = unlisted = steps = 0
     with (
         tempfile.TemporaryDirectory(prefix="conformance-") as directory,
-        dev_cluster(Path(directory) / "cluster", Path(directory).name) as kubeconfig,
+        running_cluster(Path(directory) / "cluster") as kubeconfig,
     ):
         connection = Connection(kubeconfig.read_text())
         for case in cases:

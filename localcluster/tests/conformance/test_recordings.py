@@ -11,7 +11,7 @@ import pytest
 from conformance.exchange import Connection
 from conformance.remaining import left_out, remaining
 from conformance.replay import replay
-from rstore_cli.demo.__main__ import dev_cluster
+from conformance.running import running_cluster
 
 RECORDED = Path(__file__).parent / "recorded" / "1.36"
 CASES = sorted(path.stem for path in RECORDED.glob("*.json"))
@@ -21,9 +21,9 @@ NODE = "us-east-node"
 @pytest.fixture(scope="module")
 def connection() -> Iterator[Connection]:
     """The administrator's connection to a local cluster that was just started."""
-    with tempfile.TemporaryDirectory(prefix="rstore-conformance-") as directory:
+    with tempfile.TemporaryDirectory(prefix="conformance-") as directory:
         place = Path(directory) / "cluster"
-        with dev_cluster(place, Path(directory).name) as kubeconfig:
+        with running_cluster(place) as kubeconfig:
             connection = Connection(kubeconfig.read_text())
             yield connection
             connection.close()

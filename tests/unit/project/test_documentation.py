@@ -64,7 +64,8 @@ def test_commands_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_paths_exist(page: Path) -> None:
     for path in re.findall(
-        r"\b((?:examples|charts|crds|docs|tests|operator|replica_image)/[\w./-]*\w)", code(page.read_text())
+        r"(?<![\w/])((?:examples|charts|crds|docs|tests|operator|replica_image|localcluster)/[\w./-]*\w)",
+        code(page.read_text()),
     ):
         assert (ROOT / path).exists() or (ROOT / path).with_suffix("").exists(), f"{page.name} names {path}"
 

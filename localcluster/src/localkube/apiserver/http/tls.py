@@ -59,7 +59,7 @@ def ensure_certificate(directory: Path, hosts: Sequence[str]) -> ServingCertific
 def _make(hosts: Sequence[str]) -> tuple[bytes, bytes, bytes]:
     now = datetime.now(UTC) - timedelta(minutes=5)
     ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = _name("devcluster-ca")
+    ca_name = _name("localkube-ca")
     authority_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     ca_usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
     ca = (
@@ -84,7 +84,7 @@ def _make(hosts: Sequence[str]) -> tuple[bytes, bytes, bytes]:
             names.append(x509.DNSName(host))
     certificate = (
         x509.CertificateBuilder()
-        .subject_name(_name("devcluster-apiserver"))
+        .subject_name(_name("localkube-apiserver"))
         .issuer_name(ca_name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
