@@ -14,7 +14,7 @@ from rstore_api.domain.kubernetes import SPEC_HASH
 from rstore_api.errors import NotLeader, StoreError
 from rstore_api.messages import topology_message
 
-from rstore_operator.cluster.act_lease import fence, grant_as_witness
+from rstore_operator.cluster.act_tenure import fence, grant_as_witness
 from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.replicas import Replicas

@@ -20,7 +20,7 @@ from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreation
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.facts.observed import FenceAnswer, Lack, Observed, Pod, ReplicaStatus
-from rstore_operator.facts.without_lease import Spell, spells
+from rstore_operator.facts.without_tenure import Spell, spells
 from rstore_operator.failover.lost import newest_leaders, silent_regions
 from rstore_operator.observe import observe
 from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan

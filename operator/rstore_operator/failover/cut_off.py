@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.without_lease import is_stuck, streams_to
+from rstore_operator.facts.without_tenure import is_stuck, streams_to
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import PLANNED, Outcome, Receipt

@@ -13,7 +13,7 @@ from datetime import timedelta
 from rstore_api.domain.voters import majority
 
 from rstore_operator.facts.observed import Observed, Progress
-from rstore_operator.facts.without_lease import streams_to
+from rstore_operator.facts.without_tenure import streams_to
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.scene import Scene

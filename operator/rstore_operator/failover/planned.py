@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rstore_operator.facts.observed import Observed, ReplicaStatus
-from rstore_operator.facts.without_lease import lacks_lease
+from rstore_operator.facts.without_tenure import lacks_lease
 from rstore_operator.resource.state import FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
 
 MOVES: dict[Step, frozenset[Step]] = {

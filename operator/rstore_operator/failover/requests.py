@@ -13,7 +13,7 @@ from rstore_api.domain import kubernetes as names
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.without_lease import lacks_lease, streams_to
+from rstore_operator.facts.without_tenure import lacks_lease, streams_to
 from rstore_operator.failover.checked import Checked
 from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin

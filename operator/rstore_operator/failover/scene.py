@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.without_lease import is_stuck
+from rstore_operator.facts.without_tenure import is_stuck
 from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.voting import Electorate

@@ -27,7 +27,7 @@ from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import FenceAnswer, Observed
-from rstore_operator.facts.witness_lease import CLOCK_MARGIN
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import Rules, ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
 from rstore_operator.failover.planned import (

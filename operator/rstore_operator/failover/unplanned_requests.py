@@ -15,7 +15,7 @@ from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import FenceAnswer
-from rstore_operator.facts.witness_lease import CLOCK_MARGIN
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.cut_off import cut_off, unrenewed_seconds
 from rstore_operator.failover.ending import move_away

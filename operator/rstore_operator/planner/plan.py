@@ -20,8 +20,8 @@ from rstore_operator.facts.actions import (
 )
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
-from rstore_operator.facts.without_lease import no_lease_message
-from rstore_operator.facts.witness_lease import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
+from rstore_operator.facts.without_tenure import no_lease_message
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
 from rstore_operator.failover.checked import Checked, check
 from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.repeats import Repeats, is_told, remember, without_repeats

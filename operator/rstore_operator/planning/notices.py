@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rstore_operator.facts.actions import Notice
-from rstore_operator.facts.without_lease import NO_LEASE
+from rstore_operator.facts.without_tenure import NO_LEASE
 from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, VOLUMES_GROWING
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.conditions.lacking_pods import LACKS

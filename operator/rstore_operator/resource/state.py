@@ -196,7 +196,7 @@ class Summary:
 @dataclass(frozen=True)
 class WitnessLease:
     """What the operator may have granted as witness, in milliseconds; the rules are in
-    :mod:`rstore_operator.facts.witness_lease`."""
+    :mod:`rstore_operator.facts.witness_tenure`."""
 
     grants_ms: int = 0
     """The longest that may be granted."""

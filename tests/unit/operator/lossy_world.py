@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantLease, Promote
 from rstore_operator.facts.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
-from rstore_operator.facts.without_lease import Spell, spells
+from rstore_operator.facts.without_tenure import Spell, spells
 from rstore_operator.failover.lost import newest_leaders, silent_regions
 from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.conditions.not_connected import Since, without_stream

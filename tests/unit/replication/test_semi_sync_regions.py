@@ -12,7 +12,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.api.batcher import Batcher, BatchLimits
 from unit.replication.fake_network import FakeNetwork
 from unit.replication.replication_fakes import STORE, FakeRegion, bootstrap, eventually, topology
-from unit.replication.test_lease_keeper import Grants
+from unit.replication.test_tenure_keeper import Grants
 
 LEASE_SECONDS = 0.9
 

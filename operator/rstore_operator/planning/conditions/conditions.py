@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rstore_api.domain.kubernetes import PAUSED
 
-from rstore_operator.facts.without_lease import NO_LEASE
+from rstore_operator.facts.without_tenure import NO_LEASE
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rstore_operator.cluster.act_lease import fence, grant_as_witness
+from rstore_operator.cluster.act_tenure import fence, grant_as_witness
 from rstore_operator.facts.actions import Fence, GrantLease, Target
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.model import StoreRef

@@ -10,7 +10,7 @@ import structlog
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Fence, GrantLease
 from rstore_operator.facts.observed import FenceAnswer
-from rstore_operator.facts.witness_lease import CLOCK_MARGIN
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state_json import status_from_json
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.actions import GrantLease
-from rstore_operator.facts.witness_lease import next_witness_lease
+from rstore_operator.facts.witness_tenure import next_witness_lease
 from rstore_operator.resource.state import WitnessLease
 from unit.operator.lossy_world import LossyWorld, Memory, clone, running
 from unit.operator.test_operator_unplanned_chaos import Operator
