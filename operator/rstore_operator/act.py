@@ -27,7 +27,7 @@ from rstore_operator.facts.actions import (
     Delete,
     Demote,
     Fence,
-    GrantLease,
+    GrantTenure,
     GrowClaim,
     HandOver,
     IssueAuthority,
@@ -137,7 +137,7 @@ class Actor:
         try:
             if isinstance(action, Fence):
                 return Done(action, fence=await fence(self._replicas, action, self._clock))
-            if isinstance(action, GrantLease):
+            if isinstance(action, GrantTenure):
                 await grant_as_witness(self._api, self._ref, self._replicas, action)
                 return Done(action, effective=False)
             return Done(action, notices=await self._do(action, children))
@@ -179,7 +179,7 @@ class Actor:
         if isinstance(action, RemoveAnnotations):
             await self._api.remove_annotations(self._ref.namespace, self._ref.name, action.values)
             return ()
-        assert not isinstance(action, Fence | GrantLease)
+        assert not isinstance(action, Fence | GrantTenure)
         return await self._call(action)
 
     async def _apply(self, action: Apply, children: Mapping[ChildKey, Mapping[str, Any]]) -> tuple[Notice, ...]:

@@ -30,7 +30,7 @@ from rstore_operator.planning.conditions.not_connected import Since, without_str
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
-from rstore_operator.resource.state import StoreStatus, WitnessLease
+from rstore_operator.resource.state import StoreStatus, WitnessTenure
 from rstore_operator.resource.state_json import conditions_to_json, merge_patch, status_from_json, status_to_json
 from rstore_operator.time_of_day import TimeOfDay
 
@@ -124,13 +124,13 @@ class Reconciler:
         self._compared_at = 0.0
         self._silent_since: dict[str, float] = {}  # on the monotonic clock: the wall clock may be set
         self._last_leaders: dict[str, ReplicaStatus] = {}
-        self._without_lease: dict[str, Spell] = {}
+        self._without_tenure: dict[str, Spell] = {}
         self._without_stream: dict[str, Since] = {}
         self._lacks: dict[Lack, float] = {}
         self._refused_creations = RefusedCreations(api, ref.namespace, self._now, clock)
         self._fences: dict[str, FenceAnswer] = {}
         self._intent_seen_at: tuple[int, float] | None = None
-        self._witness_lease_seen_at: tuple[WitnessLease, float] = (WitnessLease(), 0.0)
+        self._witness_tenure_seen_at: tuple[WitnessTenure, float] = (WitnessTenure(), 0.0)
         self._unrecorded_at: float | None = None
         self._refusals_told: set[str] = set()
 
@@ -245,7 +245,7 @@ class Reconciler:
                 stop_sent_at=self._stop_sent_at(status),
                 clock_seconds=self._clock(),
                 intent_seen_at=self._intent_seen_at,
-                witness_lease_seen_at=self._witness_lease_seen_at[1],
+                witness_tenure_seen_at=self._witness_tenure_seen_at[1],
                 unrecorded_at=self._unrecorded_at,
                 known_problems=known_problems,
             )
@@ -292,7 +292,7 @@ class Reconciler:
         began = {name: clock - self._unanswered_seconds(name) for name in silent}
         self._silent_since = began | {name: at for name, at in self._silent_since.items() if name in began}
         self._last_leaders = newest_leaders(self._last_leaders, observed)
-        self._without_lease = spells(self._without_lease, observed, clock)
+        self._without_tenure = spells(self._without_tenure, observed, clock)
         self._without_stream = without_stream(self._without_stream, observed, clock)
         epoch = status.failover.epoch if status.failover is not None else 0
         self._fences = {name: answer for name, answer in self._fences.items() if answer.epoch == epoch}
@@ -300,12 +300,12 @@ class Reconciler:
             self._intent_seen_at = (epoch, self._clock()) if epoch else None
         if not status.store_id and any(replica.store_id for replica in observed.replicas()):
             self._unrecorded_at = clock
-        if self._witness_lease_seen_at[0] != status.witness_lease:
-            self._witness_lease_seen_at = (status.witness_lease, clock)
+        if self._witness_tenure_seen_at[0] != status.witness_tenure:
+            self._witness_tenure_seen_at = (status.witness_tenure, clock)
         return replace(
             observed,
             silent_since={name: now - timedelta(seconds=clock - since) for name, since in self._silent_since.items()},
-            without_lease_seconds={name: clock - since for name, (_, since) in self._without_lease.items()},
+            without_tenure_seconds={name: clock - since for name, (_, since) in self._without_tenure.items()},
             without_stream_seconds={name: clock - since for name, (_, since) in self._without_stream.items()},
             fences=dict(self._fences),
             last_leaders=dict(self._last_leaders),

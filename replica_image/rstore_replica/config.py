@@ -59,7 +59,7 @@ class ReplicationConfig(Settings, frozen=True):
 
 
 class Failover(Settings, frozen=True):
-    """The lease by which the primary region may acknowledge, and how long the last replicas of a primary region that
+    """The tenure by which the primary region may acknowledge, and how long the last replicas of a primary region that
     were asked to stop wait until another region has what they have; in milliseconds.
     """
 

@@ -56,8 +56,8 @@ class Reading:
     quarantined_bytes: int = 0
     staged_bytes: int = 0
     quarantined_missing: int = 0
-    lease_held: bool = False
-    lease_remaining_seconds: float = 0.0
+    tenure_held: bool = False
+    tenure_remaining_seconds: float = 0.0
     regions: tuple[RegionLag, ...] = field(default=())
     sync: rstore_pb2.SyncStatus | None = None
     """On the primary's leader in SemiSync."""
@@ -142,8 +142,8 @@ class _ReadingCollector(Collector):
             ("quarantined_bytes", "Size of their files.", reading.quarantined_bytes),
             ("staged_bytes", "What is here of a snapshot that is not visible yet.", reading.staged_bytes),
             ("quarantined_missing", "Tails whose file this replica does not hold.", reading.quarantined_missing),
-            ("lease_held", "1 where writes may be acknowledged.", reading.lease_held),
-            ("lease_remaining_seconds", "For how long without another grant.", reading.lease_remaining_seconds),
+            ("tenure_held", "1 where writes may be acknowledged.", reading.tenure_held),
+            ("tenure_remaining_seconds", "For how long without another grant.", reading.tenure_remaining_seconds),
         ):
             yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
         yield from _region_gauges(reading.regions)

@@ -1,6 +1,6 @@
 """How long the steps are that the state machine does on a replica's event loop: CPU time of the loop's thread.
 
-While a step runs nothing else does: no heartbeat, no renewal of a lease. So none should take more than 10 ms. CPU time
+While a step runs nothing else does: no heartbeat, no renewal of a tenure. So none should take more than 10 ms. CPU time
 and not time on the wall, so that another load on the machine is not counted. Updates ``build/bench.json``; never fails.
 """
 

@@ -86,7 +86,7 @@ class _RelayProcess:
 
 
 class _Witness:
-    """Grants the source's lease as the operator does for a store of two regions."""
+    """Grants the source's tenure as the operator does for a store of two regions."""
 
     def __init__(self, host: str, tls_directory: Path) -> None:
         self._channel = grpc.secure_channel(f"{host}:{PEER_PORT}", credentials(tls_directory))
@@ -99,8 +99,8 @@ class _Witness:
         while not self._stopped.wait(_GRANT_SECONDS):
             try:
                 status = admin.Status(rstore_pb2.StatusRequest(), timeout=2)
-                if status.lease.witness_round:
-                    grant = {"epoch": status.epoch, "round": status.lease.witness_round}
+                if status.tenure.witness_round:
+                    grant = {"epoch": status.epoch, "round": status.tenure.witness_round}
                     admin.WitnessGrant(rstore_pb2.WitnessGrantRequest(store_id=STORE_ID, **grant), timeout=2)
             except grpc.RpcError:
                 continue
@@ -145,7 +145,7 @@ class OurPair:
         self._witness = _Witness(self.source_host(), self._operator)
         with grpc.secure_channel(f"{self.source_host()}:{PEER_PORT}", credentials(self._operator)) as to:
             admin = rstore_pb2_grpc.AdminStub(to)  # type: ignore[no-untyped-call]
-            _until(lambda: admin.Status(rstore_pb2.StatusRequest(), timeout=2).writable, "the lease")
+            _until(lambda: admin.Status(rstore_pb2.StatusRequest(), timeout=2).writable, "the tenure")
 
     def sync(self, rule: rstore_pb2.SyncRule | None) -> None:
         """Puts the rule of acknowledging in force; None is Async."""

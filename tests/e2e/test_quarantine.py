@@ -32,7 +32,7 @@ async def lose_a_tail(store, links: LinkFaults, primary: str) -> dict:
     others = ["operator", *(region for region in await store.regions() if region != primary)]
     links.replace(Fault(*pair, CUT) for other in others for pair in ((primary, other), (other, primary)))
     try:
-        # Within what is left of its lease it acknowledges; what it has committed is in its tail all the same.
+        # Within what is left of its tenure it acknowledges; what it has committed is in its tail all the same.
         with contextlib.suppress(OutcomeUnknown):
             for key in (b"q/new", b"q/changed", b"q/untouched"):
                 await inside.put(key, b"lost", timeout_seconds=3)

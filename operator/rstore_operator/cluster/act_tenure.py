@@ -1,4 +1,4 @@
-"""Fencing voters, and granting the lease as witness."""
+"""Fencing voters, and granting the tenure as witness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import structlog
 
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.facts.actions import Fence, GrantLease
+from rstore_operator.facts.actions import Fence, GrantTenure
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.resource.model import StoreRef
@@ -54,13 +54,13 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
     )
 
 
-async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantLease) -> None:
-    """Grant a round of the lease, unless a higher epoch is promised, or it runs for longer than the record says.
+async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantTenure) -> None:
+    """Grant a round of the tenure, unless a higher epoch is promised, or it runs for longer than the record says.
 
     Raises StoreError, KubernetesError.
 
-    The round was offered before this reads the promise, and the lease counts from its offer. So whoever records a
-    promise after this has read needs to wait one lease from then, however long this process is held up here.
+    The round was offered before this reads the promise, and the tenure counts from its offer. So whoever records a
+    promise after this has read needs to wait one tenure from then, however long this process is held up here.
     """
     body = await api.get_store(ref.namespace, ref.name)
     meta = body.get("metadata", {})
@@ -68,7 +68,7 @@ async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, 
     under_way = status.failover.epoch if status.failover is not None else 0
     if meta.get("uid") != ref.uid or max(status.promised_epoch, under_way) > action.epoch:
         return
-    if status.witness_lease.grants_ms < action.lease_ms:
+    if status.witness_tenure.grants_ms < action.tenure_ms:
         return  # another operator has heard meanwhile that less is asked for
     store_id, epoch, number = action.store_id, action.epoch, action.round
     await replicas.call(

@@ -7,11 +7,11 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_operator.facts.observed import (
     Granted,
-    Lease,
     Progress,
     ReplicaStatus,
     Staged,
     SyncStatus,
+    Tenure,
 )
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
@@ -61,15 +61,15 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         ),
         ready=message.ready,
         not_ready_reason=message.not_ready_reason,
-        lease=(
-            Lease(
-                message.lease.held,
-                message.lease.witness_round,
-                message.lease.duration_ms,
-                message.lease.in_sync_regions,
-                message.lease.longest_ms,
+        tenure=(
+            Tenure(
+                message.tenure.held,
+                message.tenure.witness_round,
+                message.tenure.duration_ms,
+                message.tenure.in_sync_regions,
+                message.tenure.longest_ms,
             )
-            if message.HasField("lease")
+            if message.HasField("tenure")
             else None
         ),
         granted=(

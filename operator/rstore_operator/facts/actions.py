@@ -185,15 +185,15 @@ class Fence:
 
 
 @dataclass(frozen=True)
-class GrantLease:
-    """As witness, grant the round of the lease that the primary's leader offered."""
+class GrantTenure:
+    """As witness, grant the round of the tenure that the primary's leader offered."""
 
     region: str
     target: Target
     store_id: str
     epoch: int
     round: int
-    lease_ms: int
+    tenure_ms: int
     """For how long the round runs, from when it was offered."""
 
 
@@ -232,7 +232,7 @@ class RemoveAnnotations:
     values: Mapping[str, str]
 
 
-RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantLease | AddMember | RemoveMember | HandOver
+RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantTenure | AddMember | RemoveMember | HandOver
 """What a region's leader is asked to do."""
 ObjectAction = Apply | LookUp | Adopt | Delete | Orphan | GrowClaim | IssueAuthority | IssueCertificate | WriteSecret
 Action = ObjectAction | RemoveAnnotations | RegionCall

@@ -41,7 +41,7 @@ class Staged:
 
 
 @dataclass(frozen=True)
-class Lease:
+class Tenure:
     """The primary leader's right to acknowledge, as it says. ``witness_round`` 0: it asks for no grant of ours."""
 
     held: bool
@@ -61,7 +61,7 @@ class Granted:
     age_ms: int
     remaining_ms: int
     in_sync_regions: int = 0
-    """What the newest round that was granted said, see :class:`Lease`."""
+    """What the newest round that was granted said, see :class:`Tenure`."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class FenceAnswer:
     clear_at_seconds: float
     in_sync_epoch: int = 0
     in_sync_regions: int = 0
-    """What the newest round of the primary's lease said that it granted, and in which epoch; see :class:`Lease`."""
+    """What the newest round of the primary's tenure said that it granted, and in which epoch; see :class:`Tenure`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class ReplicaStatus:
     progress: tuple[Progress, ...] = ()
     ready: bool = False
     not_ready_reason: str = ""
-    lease: Lease | None = None
+    tenure: Tenure | None = None
     granted: Granted | None = None
     sync: SyncStatus | None = None
     quarantine: Quarantine = NO_QUARANTINE
@@ -220,8 +220,8 @@ class Observed:
     """Claims of volumes with the store's label, by name."""
     silent_since: Mapping[str, datetime] = field(default_factory=dict)
     """Since when regions have been without a leader that answers, as far as this process has seen it."""
-    without_lease_seconds: Mapping[str, float] = field(default_factory=dict)
-    """For how long the present leaders of primary regions have held no lease, as far as this process has seen it."""
+    without_tenure_seconds: Mapping[str, float] = field(default_factory=dict)
+    """For how long the present leaders of primary regions have held no tenure, as far as this process has seen it."""
     without_stream_seconds: Mapping[str, float] = field(default_factory=dict)
     """For how long the primary's leader has sent nothing to regions that answer, as far as this process has seen it."""
     lacking_seconds: Mapping[Lack, float] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """What the operator, as witness, may have granted: kept on record, because it outlives the process that granted. Pure.
 
-A round of the lease runs for as long as the primary's leader goes by, from when it was offered. ``grants_ms`` is the
+A round of the tenure runs for as long as the primary's leader goes by, from when it was offered. ``grants_ms`` is the
 longest that may be granted, ``runs_ms`` the longest that may still run; whoever fences waits for ``runs_ms``. Both are
 raised on record before anything longer is granted. When less is asked for, ``grants_ms`` is lowered at once, and
 ``runs_ms`` by a process that has seen that very change on record for as long as ``runs_ms``: whoever read a status
@@ -12,22 +12,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rstore_operator.facts.observed import ReplicaStatus
-from rstore_operator.resource.state import WitnessLease
+from rstore_operator.resource.state import WitnessTenure
 
 CLOCK_MARGIN = 1.02
 """Durations that others measure are waited for a little longer: clocks may differ by a percent."""
 
 
-def asked_lease_ms(leader: ReplicaStatus | None, *, witness: bool) -> int | None:
+def asked_tenure_ms(leader: ReplicaStatus | None, *, witness: bool) -> int | None:
     """How long a grant is that the primary's ``leader`` asks for; 0 where there is no witness, None: not known."""
     if not witness:
         return 0
-    if leader is None or leader.lease is None or not leader.primary or not leader.lease.witness_round:
+    if leader is None or leader.tenure is None or not leader.primary or not leader.tenure.witness_round:
         return None
-    return leader.lease.duration_ms
+    return leader.tenure.duration_ms
 
 
-def next_witness_lease(before: WitnessLease, asked_ms: int | None, seen_seconds: float) -> WitnessLease:
+def next_witness_tenure(before: WitnessTenure, asked_ms: int | None, seen_seconds: float) -> WitnessTenure:
     """The next record. ``seen_seconds``: for how long this process has seen ``before`` on record."""
     found = before
     if asked_ms is not None and asked_ms != before.grants_ms:

@@ -14,7 +14,7 @@ class Rules:
 
     priorities: Mapping[str, int]
     """The regions that may become primary; the lowest number first."""
-    lease_ms: int
+    tenure_ms: int
     max_data_loss_bytes: int | None = None
     """Of last known lag; None: without limit. In SemiSync 0 means that nothing acknowledged may be missing."""
     semi_sync: bool = False

@@ -1,4 +1,4 @@
-"""A primary whose leader the operator reaches, and the other regions do not: nobody renews its lease. Pure."""
+"""A primary whose leader the operator reaches, and the other regions do not: nobody renews its tenure. Pure."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from rstore_operator.resource.state import PLANNED, Outcome, Receipt
 
 @dataclass(frozen=True)
 class CutOff:
-    """Voters that did renew the lease of this epoch, the last of them ``seconds`` ago."""
+    """Voters that did renew the tenure of this epoch, the last of them ``seconds`` ago."""
 
     regions: tuple[str, ...]
     seconds: float
 
     def __str__(self) -> str:
-        return f"it holds no lease, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
+        return f"it holds no tenure, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
 
 
 def cut_off(
     truth: Truth, observed: Observed, voters: Electorate, *, last: Receipt | None, delay_ms: int
 ) -> CutOff | None:
-    """Judge the primary region; None unless its leader answers, holds no lease, and a majority has not renewed it.
+    """Judge the primary region; None unless its leader answers, holds no tenure, and a majority has not renewed it.
 
     Only voters that granted in this very epoch count, or before the switchover that came to nothing and gave the region
-    this epoch. A primary that was made so while the regions do not reach each other never gets a lease, and is not
+    this epoch. A primary that was made so while the regions do not reach each other never gets a tenure, and is not
     replaced again and again.
     """
     primary = truth.primary_region
-    if not is_stuck(primary, observed) or observed.without_lease_seconds[primary] * 1000 < delay_ms:
+    if not is_stuck(primary, observed) or observed.without_tenure_seconds[primary] * 1000 < delay_ms:
         return None
     ages = _ages_ms(truth, observed, voters, since_epoch=1 if _stayed(truth, last) else truth.epoch)
     late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
@@ -41,9 +41,9 @@ def cut_off(
 
 
 def unrenewed_seconds(truth: Truth, observed: Observed, voters: Electorate) -> float:
-    """For how long a primary without the lease has acknowledged nothing, at most."""
+    """For how long a primary without the tenure has acknowledged nothing, at most."""
     ages = _ages_ms(truth, observed, voters, since_epoch=truth.epoch)
-    return min(ages.values()) / 1000 if ages else observed.without_lease_seconds.get(truth.primary_region, 0.0)
+    return min(ages.values()) / 1000 if ages else observed.without_tenure_seconds.get(truth.primary_region, 0.0)
 
 
 def _stayed(truth: Truth, last: Receipt | None) -> bool:
@@ -75,6 +75,6 @@ def takes_the_planned_way(commands: Commands, observed: Observed, truth: Truth) 
 
 
 def is_apart(region: str, observed: Observed, truth: Truth) -> bool:
-    """Whether the primary has been without its lease for long, and nothing it holds reaches the region."""
+    """Whether the primary has been without its tenure for long, and nothing it holds reaches the region."""
     primary = truth.primary_region
     return is_stuck(primary, observed) and not streams_to(observed.leader(primary), region)

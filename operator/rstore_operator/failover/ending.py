@@ -2,7 +2,7 @@
 
 A drain, an eviction, a deleted pod, a node that shuts down: so many replicas of the primary region were asked to stop
 that no majority of its Raft group stays. They refuse writes and wait a while for this planned switchover, which has no
-lease to wait out and loses nothing; without it the region is missed, and replaced by a failover, after it is gone.
+tenure to wait out and loses nothing; without it the region is missed, and replaced by a failover, after it is gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What an unplanned failover would lose, and whether it may. Pure.
 
 In SemiSync every acknowledged write is in at least ``k`` other regions, where the primary has said so with the rounds
-of its lease (see ``rstore_replica/replication/tenure/guarantees.py``). When a majority of the fenced voters heard
+of its tenure (see ``rstore_replica/replication/tenure/guarantees.py``). When a majority of the fenced voters heard
 that last, it was true of all that was ever acknowledged. If, besides, so many of the other regions are fenced that
 ``k`` of them cannot all be missing, the one with most data holds everything. Otherwise an acknowledged write might be
 missing, however small the lag was when the primary was last seen.

@@ -18,7 +18,7 @@ ELECTION_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Silence:
-    """A region without a leader that answers. ``lost`` when that, and a lease that is not renewed, lasted long enough.
+    """A region without a leader that answers. ``lost`` when that, and a tenure that is not renewed, lasted long enough.
 
     ``doubt`` says what speaks against it as yet.
     """
@@ -73,7 +73,7 @@ def silence(
         witnesses.add(WITNESS)  # grants only to a leader that answers
     if not voters.decides(witnesses):
         seeing = ", ".join(sorted(witnesses - {WITNESS})) or "no region"
-        return Silence(since, False, f"that the lease is not renewed is seen by {seeing} only, not by a majority")
+        return Silence(since, False, f"that the tenure is not renewed is seen by {seeing} only, not by a majority")
     return Silence(since, True)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rstore_operator.facts.observed import Observed, ReplicaStatus
-from rstore_operator.facts.without_tenure import lacks_lease
+from rstore_operator.facts.without_tenure import lacks_tenure
 from rstore_operator.resource.state import FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
 
 MOVES: dict[Step, frozenset[Step]] = {
@@ -29,8 +29,8 @@ MOVES: dict[Step, frozenset[Step]] = {
     Step.REVERTING: frozenset({Step.REPOINTING}),
     Step.REPOINTING: frozenset(),
 }
-LEASE_PATIENCE_SECONDS = 5.0
-"""How long a new primary that everybody knows may be without a lease before the change counts as over all the same."""
+TENURE_PATIENCE_SECONDS = 5.0
+"""How long a new primary that everybody knows may be without a tenure before the change counts as over all the same."""
 ABORTABLE = frozenset({Step.DEMOTING, Step.CATCHING_UP, Step.FENCING, Step.WAITING})
 
 
@@ -228,11 +228,11 @@ def is_primary(observed: Observed, region: str, epoch: int) -> bool:
 
 
 def with_writes_resumed(intent: FailoverIntent, observed: Observed, now: datetime) -> FailoverIntent:
-    """The same, with the moment at which the new primary is first seen to acknowledge writes: it holds its lease."""
+    """The same, with the moment at which the new primary is first seen to acknowledge writes: it holds its tenure."""
     if intent.step is not Step.REPOINTING or intent.resumed_at is not None or intent.promoted is None:
         return intent
     leader = observed.leader(intent.promoted)
-    if leader is None or not leader.writable or leader.epoch != intent.epoch or lacks_lease(leader):
+    if leader is None or not leader.writable or leader.epoch != intent.epoch or lacks_tenure(leader):
         return intent
     return replace(intent, resumed_at=now)
 
@@ -241,7 +241,7 @@ def is_over(intent: FailoverIntent, now: datetime) -> bool:
     """Whether nothing is left to wait for once everybody knows the new primary: it acknowledges, or does not soon."""
     if intent.step is not Step.REPOINTING:
         return False
-    return intent.resumed_at is not None or (now - promoted_at(intent)).total_seconds() >= LEASE_PATIENCE_SECONDS
+    return intent.resumed_at is not None or (now - promoted_at(intent)).total_seconds() >= TENURE_PATIENCE_SECONDS
 
 
 def promoted_at(intent: FailoverIntent) -> datetime:
@@ -261,7 +261,7 @@ def _command(intent: FailoverIntent) -> Command | None:
 
 def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
     """What is told of a change of primary, planned or not, that is over. Writes waited until the new primary held its
-    lease; until ``now`` at least, if it does not yet.
+    tenure; until ``now`` at least, if it does not yet.
     """
     gap = (intent.resumed_at or now) - (intent.stopped_at or intent.started_at)
     return Receipt(

@@ -13,7 +13,7 @@ from rstore_api.domain import kubernetes as names
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.without_tenure import lacks_lease, streams_to
+from rstore_operator.facts.without_tenure import lacks_tenure, streams_to
 from rstore_operator.failover.checked import Checked
 from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin
@@ -101,9 +101,9 @@ def obstacles(to_region: str, observed: Observed, truth: Truth) -> str:
         return f"{to_region} has no leader that answers"
     if not target.store_id:
         return f"{to_region} has not been bootstrapped yet"
-    if lacks_lease(source) and not streams_to(source, to_region):
+    if lacks_tenure(source) and not streams_to(source, to_region):
         return (
-            f"the primary region {truth.primary_region} holds no lease, and its last revisions do not reach "
+            f"the primary region {truth.primary_region} holds no tenure, and its last revisions do not reach "
             f"{to_region}; bring back the network between them, or fail over by failover-mode: forced"
         )
     return ""
@@ -117,7 +117,7 @@ def _abort(commands: Commands, result: Answer) -> None:
         message = "there is no switchover to abort"
         result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
     elif result.intent.mode == AUTOMATIC and result.intent.step is not Step.REPOINTING:
-        message = "an automatic failover is not called off: the old primary has lost its lease"
+        message = "an automatic failover is not called off: the old primary has lost its tenure"
         result.reject(names.ABORT_FAILOVER, value, "NothingToAbort", message)
     elif result.intent.step not in ABORTABLE and not result.intent.aborted:
         message = f"too late to abort: {result.intent.to_region} is being promoted, or is primary already"
@@ -173,7 +173,7 @@ def _annotation(
     elif obstacle := obstacles(to_region, observed, truth):
         silent = [observed.silent_since.get(region) for region in (truth.primary_region, to_region)]
         waited_seconds = [(now - since).total_seconds() for since in silent if since is not None]
-        waited_seconds += [observed.without_lease_seconds.get(truth.primary_region, ANSWER_SECONDS)]
+        waited_seconds += [observed.without_tenure_seconds.get(truth.primary_region, ANSWER_SECONDS)]
         if any(seconds < ANSWER_SECONDS for seconds in waited_seconds):
             result.blocked = obstacle  # an operator that has just begun, or an election: not the last word
         else:

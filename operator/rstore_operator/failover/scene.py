@@ -47,7 +47,7 @@ class Scene:
 
 def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
              status: StoreStatus) -> Rules:  # fmt: skip
-    """What the spec and the annotations say. The longest lease counts that the witness may have granted by the record
+    """What the spec and the annotations say. The longest tenure counts that the witness may have granted by the record
     in ``status``, or that anybody was heard to go by.
 
     Of regions that hold equally much, those found to hold other data than the rest come last.
@@ -60,11 +60,11 @@ def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, fro
     priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
     semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
     heard = (*observed.replicas(), *observed.last_leaders.values())
-    said = [replica.lease for replica in heard if replica.lease is not None]
-    leases = [max(lease.duration_ms, lease.longest_ms) for lease in said]
+    said = [replica.tenure for replica in heard if replica.tenure is not None]
+    tenures = [max(tenure.duration_ms, tenure.longest_ms) for tenure in said]
     return Rules(
         priorities=priorities,
-        lease_ms=max([failover.lease_duration_ms, status.witness_lease.runs_ms, *leases]),
+        tenure_ms=max([failover.lease_duration_ms, status.witness_tenure.runs_ms, *tenures]),
         max_data_loss_bytes=0 if semi_sync and failover.max_data_loss_bytes is None else failover.max_data_loss_bytes,
         semi_sync=semi_sync,
         witness_in_sync_regions=status.in_sync_regions if status.epoch == from_epoch and status.in_sync_round else 0,

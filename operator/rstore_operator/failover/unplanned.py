@@ -12,7 +12,7 @@ idempotent, and waits anew.
 Why two regions never acknowledge in two epochs at once: the old primary needs the grants of a majority; a majority has
 promised the new epoch, so grants nothing to lower ones; the two share a voter, and its last grant has run out before
 the promotion is recorded. The operator as witness promises by putting the intent on record; its last grant may be of a
-round that was offered just before, so it counts as running for one lease after that.
+round that was offered just before, so it counts as running for one tenure after that.
 
 ``MOVES``: within one epoch the steps only go forward, and the only step that promotes names one region that never
 changes. Going back to Fencing means a higher epoch: what was promoted in the one before is then fenced like any other.
@@ -81,7 +81,7 @@ def begin_unplanned(
     stopped_at: datetime | None, last_known_revision: int, reason: str = "", cut_off: bool = False,
 ) -> FailoverIntent:  # fmt: skip
     """The intent of a failover out of ``epoch``. ``to_region`` is "" unless a person named one, ``stopped_at`` when the
-    old primary acknowledged last, where that is known, ``cut_off`` whether it answers and only lacks its lease.
+    old primary acknowledged last, where that is known, ``cut_off`` whether it answers and only lacks its tenure.
     """
     return FailoverIntent(
         trigger=trigger,
@@ -178,16 +178,16 @@ def fenced(intent: FailoverIntent, observed: Observed, clock: Clock) -> frozense
     return frozenset(answers(intent, observed)) | witness
 
 
-def clear(intent: FailoverIntent, observed: Observed, clock: Clock, lease_ms: int) -> frozenset[str]:
+def clear(intent: FailoverIntent, observed: Observed, clock: Clock, tenure_ms: int) -> frozenset[str]:
     """Those of them of whom no grant to a lower epoch can run any more."""
     found = {name for name, answer in answers(intent, observed).items() if clock.seconds >= answer.clear_at_seconds}
-    if clock.recorded_at_seconds is not None and clock.seconds >= _witness_clear_at(clock, lease_ms):
+    if clock.recorded_at_seconds is not None and clock.seconds >= _witness_clear_at(clock, tenure_ms):
         found.add(WITNESS)
     return frozenset(found)
 
 
-def _witness_clear_at(clock: Clock, lease_ms: int) -> float:
-    return (clock.recorded_at_seconds or 0.0) + lease_ms / 1000 * CLOCK_MARGIN
+def _witness_clear_at(clock: Clock, tenure_ms: int) -> float:
+    return (clock.recorded_at_seconds or 0.0) + tenure_ms / 1000 * CLOCK_MARGIN
 
 
 def _renewed(
@@ -226,7 +226,7 @@ def _follow(
         present = fenced(intent, observed, clock)
         if not voters.decides(present):  # a new operator, or a new voter: they are fenced again
             return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
-        if not voters.decides(clear(intent, observed, clock, rules.lease_ms)):
+        if not voters.decides(clear(intent, observed, clock, rules.tenure_ms)):
             return None, ""
         return _choose(intent, observed, voters, rules, clock)
     if intent.step is Step.PROMOTING and is_primary(observed, intent.to_region, intent.epoch):
@@ -315,7 +315,7 @@ def _pause(intent: FailoverIntent, observed: Observed, voters: Electorate, rules
     if intent.step is Step.WAITING:
         moments = [answer.clear_at_seconds for answer in answers(intent, observed).values()]
         if voters.witness and clock.recorded_at_seconds is not None:
-            moments.append(_witness_clear_at(clock, rules.lease_ms))
+            moments.append(_witness_clear_at(clock, rules.tenure_ms))
         ahead = [moment - clock.seconds for moment in moments if moment > clock.seconds]
         return min([RETRY_SECONDS, *ahead])
     return RETRY_SECONDS / 4 if intent.step is Step.FENCING else None
@@ -336,7 +336,7 @@ def check_move(
             raise InvariantError("promotion without a choice")
         if after.cut_off and after.to_region == after.from_region and not after.aborted:
             raise InvariantError("a primary that is cut off takes over from itself")
-        if not voters.decides(clear(after, observed, clock, rules.lease_ms)):
+        if not voters.decides(clear(after, observed, clock, rules.tenure_ms)):
             raise InvariantError("promotion before a majority was fenced and its grants had run out")
 
 

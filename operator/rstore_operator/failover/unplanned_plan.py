@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
 
-from rstore_operator.facts.actions import GrantLease, Target
+from rstore_operator.facts.actions import GrantTenure, Target
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import Progressed
 from rstore_operator.failover.requests import Answer
@@ -65,20 +65,20 @@ def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, s
     return found
 
 
-def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, store_id: str) -> list[GrantLease]:
+def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, store_id: str) -> list[GrantTenure]:
     """The witness' grant, where the primary's leader asks for one and nothing higher is promised.
 
     The promise is read again by whoever carries this out: after the round was offered, and before it is granted.
     """
     leader = scene.observed.leader(scene.truth.primary_region) if scene.truth.primary_region else None
-    if leader is None or leader.lease is None or target is None or not scene.voters.witness:
+    if leader is None or leader.tenure is None or target is None or not scene.voters.witness:
         return []
-    if not leader.lease.witness_round or not leader.primary or leader.epoch < scene.status.promised_epoch:
+    if not leader.tenure.witness_round or not leader.primary or leader.epoch < scene.status.promised_epoch:
         return []
     if intent is not None and intent.epoch > leader.epoch:
         return []
-    offer = leader.lease
-    return [GrantLease(leader.region, target, store_id, leader.epoch, offer.witness_round, offer.duration_ms)]
+    offer = leader.tenure
+    return [GrantTenure(leader.region, target, store_id, leader.epoch, offer.witness_round, offer.duration_ms)]
 
 
 def witness_promise(intent: FailoverIntent | None) -> int:

@@ -41,7 +41,7 @@ FAILBACK_AFTER_SECONDS = 10.0
 """How long after a failover the primary moves back at the earliest."""
 FAILBACK_LAG_SECONDS = 1.0
 SUSPICIOUS_SECONDS = 10.0
-"""For so long a primary without its lease is looked at often."""
+"""For so long a primary without its tenure is looked at often."""
 
 
 def consider(scene: Scene, reply: Answer) -> None:
@@ -151,7 +151,7 @@ def _finish(scene: Scene, reply: Answer) -> None:
 def _replace_cut_off(scene: Scene, reply: Answer) -> None:
     """The primary's leader answers; whether it is cut off from the other regions, and replaced for that."""
     primary, delay_ms = scene.truth.primary_region, scene.failover.failover_delay_ms
-    without_seconds = scene.observed.without_lease_seconds.get(primary)
+    without_seconds = scene.observed.without_tenure_seconds.get(primary)
     reply.suspicious = without_seconds is not None and without_seconds < SUSPICIOUS_SECONDS + delay_ms / 1000
     last = scene.status.history[-1] if scene.status.history else None
     found = cut_off(scene.truth, scene.observed, scene.voters, last=last, delay_ms=delay_ms)
@@ -166,7 +166,7 @@ def _replace_cut_off(scene: Scene, reply: Answer) -> None:
         return
     reply.blocked, reply.blocked_reason = _obstacle(scene, True, "")
     if not reply.blocked:
-        _start(scene, AUTOMATIC, Trigger.LEASE_LOST, "", reply, reason=f"{primary} is cut off: {found}")
+        _start(scene, AUTOMATIC, Trigger.TENURE_LOST, "", reply, reason=f"{primary} is cut off: {found}")
 
 
 def _obstacle(scene: Scene, lost: bool, doubt: str) -> tuple[str, str]:
@@ -175,7 +175,7 @@ def _obstacle(scene: Scene, lost: bool, doubt: str) -> tuple[str, str]:
     if shortfall:
         return shortfall, "NoMajority"
     if not lost:
-        return doubt, "LeaseInDoubt"
+        return doubt, "TenureInDoubt"
     order = _positions(scene)
     if not order:
         return "none of the regions that can be reached holds a copy of the store", "NoCopy"
@@ -252,7 +252,7 @@ def _start(
     scene: Scene, mode: str, trigger: Trigger, target: str, reply: Answer, *, reason: str = "",
     cut_off: bool | None = None,
 ) -> None:  # fmt: skip
-    """``cut_off``: whether the primary is not to be chosen again; None: not while it holds no lease."""
+    """``cut_off``: whether the primary is not to be chosen again; None: not while it holds no tenure."""
     truth = scene.truth
     stopped_at = scene.observed.silent_since.get(truth.primary_region)
     if scene.without_primary:
@@ -300,7 +300,7 @@ def _dry_run(scene: Scene, reply: Answer) -> None:
         refusal = loss_refusal(loss, target, truth.primary_region, truth.epoch, scene.rules)
         if (named.data_epoch, named.revision) < (order[0].data_epoch, order[0].revision):
             refusal = refusal or f'it is behind {winner}; accept-data-loss: "{truth.epoch}" is needed'
-        why = "holds no lease and is cut off" if scene.without_primary else "cannot be asked"
+        why = "holds no tenure and is cut off" if scene.without_primary else "cannot be asked"
         text = (
             f"{truth.primary_region} {why}; a forced failover to {target} would begin epoch "
             f"{truth.highest_epoch + 1}, may lose {loss}, and writes would go on after about "
@@ -318,8 +318,8 @@ def _longest_grant_seconds(scene: Scene) -> float:
     leaders = [scene.observed.leader(name) for name in asked]
     running = [leader.granted.remaining_ms for leader in leaders if leader is not None and leader.granted is not None]
     if scene.voters.witness:
-        running.append(scene.rules.lease_ms)
-    return max(running, default=scene.rules.lease_ms) / 1000 * CLOCK_MARGIN
+        running.append(scene.rules.tenure_ms)
+    return max(running, default=scene.rules.tenure_ms) / 1000 * CLOCK_MARGIN
 
 
 # ------------------------------------------------------------------------------------------ what is known

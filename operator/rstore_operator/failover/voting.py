@@ -49,7 +49,7 @@ def electorate(observed: Observed, wanted: Collection[str], told: Collection[Tol
     """Join what every replica holds, what leaders held when last heard of, the ``wanted`` regions, and those that the
     primary was ``told`` of by the record.
 
-    A store of one region has no lease: nothing but that region itself can stop it.
+    A store of one region has no tenure: nothing but that region itself can stop it.
     """
     held: Iterable[Topology | None] = (
         replica.topology for replica in (*observed.replicas(), *observed.last_leaders.values())

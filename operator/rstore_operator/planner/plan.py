@@ -20,8 +20,8 @@ from rstore_operator.facts.actions import (
 )
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
-from rstore_operator.facts.without_tenure import no_lease_message
-from rstore_operator.facts.witness_tenure import CLOCK_MARGIN, asked_lease_ms, next_witness_lease
+from rstore_operator.facts.without_tenure import no_tenure_message
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN, asked_tenure_ms, next_witness_tenure
 from rstore_operator.failover.checked import Checked, check
 from rstore_operator.failover.planned import Progressed, advance
 from rstore_operator.failover.repeats import Repeats, is_told, remember, without_repeats
@@ -64,7 +64,7 @@ from rstore_operator.resource.model import (
     StoreRef,
     StoreSpec,
 )
-from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessLease
+from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessTenure
 from rstore_operator.resource.validate import read_spec
 
 IDLE_SECONDS = 2.0
@@ -101,8 +101,8 @@ class PlanInput:
     """A monotonic clock, of this process."""
     intent_seen_at: tuple[int, float] | None = None
     """The epoch of the failover on record, and when on that clock this process first saw it there."""
-    witness_lease_seen_at: float | None = None
-    """When on that clock this process first saw ``status.witness_lease`` as it is; None: just now."""
+    witness_tenure_seen_at: float | None = None
+    """When on that clock this process first saw ``status.witness_tenure`` as it is; None: just now."""
     unrecorded_at: float | None = None
     """When on that clock this process last saw no record of a store that is there; None: never."""
     known_problems: Problems | None = None
@@ -222,7 +222,7 @@ class _Planner:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, changes)
         told = next_told(self.before.told_regions, actions, self.observed, self.truth)
-        status = replace(status, witness_lease=self._witness_lease(scene), told_regions=told, answered=answered)
+        status = replace(status, witness_tenure=self._witness_tenure(scene), told_regions=told, answered=answered)
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -241,7 +241,7 @@ class _Planner:
     def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:
         if hurry:
             return SWITCHING_SECONDS if progressed.requeue_seconds is None else progressed.requeue_seconds
-        witness_seconds = scene.rules.lease_ms / 4000 if scene.voters.witness else IDLE_SECONDS
+        witness_seconds = scene.rules.tenure_ms / 4000 if scene.voters.witness else IDLE_SECONDS
         return BUSY_SECONDS if busy else min(IDLE_SECONDS, witness_seconds)
 
     # ------------------------------------------------------------------------------------------ changes of primary
@@ -288,14 +288,14 @@ class _Planner:
     def _knows_grants(self, scene: Scene) -> bool:
         """Whether nothing runs that was granted, to another primary perhaps, before the record was lost."""
         at = self.given.unrecorded_at
-        return at is None or self.given.clock_seconds - at >= scene.rules.lease_ms / 1000 * CLOCK_MARGIN
+        return at is None or self.given.clock_seconds - at >= scene.rules.tenure_ms / 1000 * CLOCK_MARGIN
 
-    def _witness_lease(self, scene: Scene) -> WitnessLease:
+    def _witness_tenure(self, scene: Scene) -> WitnessTenure:
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
-        seen_at = self.given.witness_lease_seen_at
+        seen_at = self.given.witness_tenure_seen_at
         seen_seconds = 0.0 if seen_at is None else self.given.clock_seconds - seen_at
-        asked_ms = asked_lease_ms(leader, witness=scene.voters.witness)
-        return next_witness_lease(self.before.witness_lease, asked_ms, seen_seconds)
+        asked_ms = asked_tenure_ms(leader, witness=scene.voters.witness)
+        return next_witness_tenure(self.before.witness_tenure, asked_ms, seen_seconds)
 
     def _is_young(self, intent: FailoverIntent) -> bool:
         began = intent.steps[-1].started_at if intent.steps else intent.started_at
@@ -387,7 +387,7 @@ class _Planner:
             primary_region=self.truth.primary_region,
             writable=leader is not None and leader.writable,
             ready_pods=self.observed.region(self.truth.primary_region).ready_pods,
-            no_lease=no_lease_message(self.observed, self.truth, self.before, self.regions),
+            no_tenure=no_tenure_message(self.observed, self.truth, self.before, self.regions),
             not_connected=not_connected(regions, self.observed, self.before),
             intent=progressed.intent,
             in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),
@@ -441,5 +441,5 @@ class _Planner:
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be on record before it is acted on."""
     decided = ("failover", "store_id", "preferred_primary", "history", "told_regions", "answered")
-    as_witness = ("in_sync_regions", "in_sync_round", "witness_lease")
+    as_witness = ("in_sync_regions", "in_sync_round", "witness_tenure")
     return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

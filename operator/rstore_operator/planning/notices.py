@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rstore_operator.facts.actions import Notice
-from rstore_operator.facts.without_tenure import NO_LEASE
+from rstore_operator.facts.without_tenure import NO_TENURE
 from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, VOLUMES_GROWING
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.conditions.lacking_pods import LACKS
@@ -30,7 +30,7 @@ TOLD_ELSEWHERE = frozenset({"RegionLost", "ReplicasMissing", NOT_CONNECTED, *UNC
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
     """One event per change worth telling; the same two statuses give the same events."""
-    found = (_bootstrap, _conditions, _lease, _regions, connection_notices, _hashes, sync_notices, _failover)
+    found = (_bootstrap, _conditions, _tenure, _regions, connection_notices, _hashes, sync_notices, _failover)
     return tuple(notice for look in found for notice in look(before, after))
 
 
@@ -73,14 +73,14 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         yield Notice(problems.reason, problems.message, warning=True)
 
 
-def _lease(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
-    """When the primary stops acknowledging for want of a lease, and when that is over."""
+def _tenure(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
+    """When the primary stops acknowledging for want of a tenure, and when that is over."""
     known, found = before.condition("Ready"), after.condition("Ready")
-    was, is_now = (condition is not None and condition.reason == NO_LEASE for condition in (known, found))
+    was, is_now = (condition is not None and condition.reason == NO_TENURE for condition in (known, found))
     if is_now and not was and found is not None:
-        yield Notice(NO_LEASE, found.message, warning=True)
+        yield Notice(NO_TENURE, found.message, warning=True)
     elif was and found is not None and found.status == "True":
-        yield Notice("LeaseHeld", f"{after.primary_region} holds its lease: writes are acknowledged again")
+        yield Notice("TenureHeld", f"{after.primary_region} holds its tenure: writes are acknowledged again")
 
 
 def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
@@ -180,7 +180,7 @@ def _step_notice(intent: FailoverIntent, step: Step) -> Notice:
         Step.DEMOTING: f"from {intent.from_region} to {intent.to_region}, epoch {intent.epoch}; {intent.reason}",
         Step.CATCHING_UP: f"{intent.to_region} needs revision {intent.final_revision}",
         Step.FENCING: f"{intent.mode}: {intent.from_region} is replaced in epoch {intent.epoch}; {intent.reason}",
-        Step.WAITING: f"a majority has promised epoch {intent.epoch}; the old primary's lease runs out",
+        Step.WAITING: f"a majority has promised epoch {intent.epoch}; the old primary's tenure runs out",
         Step.PROMOTING: f"{intent.to_region} has revision {intent.final_revision}",
         Step.REVERTING: f"{intent.from_region} becomes primary again: {intent.reason}",
         Step.REPOINTING: f"{intent.promoted} is primary of epoch {intent.epoch}",

@@ -44,7 +44,7 @@ class Trigger(Enum):
     ANNOTATION = "Annotation"
     SPEC = "Spec"
     PRIMARY_LOST = "PrimaryLost"
-    LEASE_LOST = "LeaseLost"
+    TENURE_LOST = "LeaseLost"
     FAILBACK = "Failback"
     PRIMARY_STOPPING = "PrimaryStopping"
 
@@ -79,7 +79,7 @@ class FailoverIntent:
     stopped_at: datetime | None = None
     """When the old primary was asked to stop, where that is known better than by the step's beginning."""
     resumed_at: datetime | None = None
-    """When the new primary was first seen to hold its lease, so that it acknowledges writes."""
+    """When the new primary was first seen to hold its tenure, so that it acknowledges writes."""
     final_revision: int | None = None
     promoted: str | None = None
     aborted: bool = False
@@ -89,7 +89,7 @@ class FailoverIntent:
     """Unplanned: the newest revision that the old primary was ever heard to hold."""
     revisions_lost: int = 0
     cut_off: bool = False
-    """Unplanned: the old primary was reached, and held no lease; as it cannot acknowledge, another one is chosen."""
+    """Unplanned: the old primary was reached, and held no tenure; as it cannot acknowledge, another one is chosen."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class WitnessLease:
+class WitnessTenure:
     """What the operator may have granted as witness, in milliseconds; the rules are in
     :mod:`rstore_operator.facts.witness_tenure`."""
 
@@ -248,10 +248,10 @@ class StoreStatus:
     promised_epoch: int = 0
     in_sync_regions: int = 0
     """What the primary's leader said last, in ``epoch``: in how many other regions everything is that it acknowledges.
-    The operator's word as witness of the lease, where it is one."""
+    The operator's word as witness of the tenure, where it is one."""
     in_sync_round: int = 0
-    """The round of the lease in which it began to say so; 0 where the operator is no witness."""
-    witness_lease: WitnessLease = WitnessLease()
+    """The round of the tenure in which it began to say so; 0 where the operator is no witness."""
+    witness_tenure: WitnessTenure = WitnessTenure()
     told_regions: tuple[ToldRegions, ...] = ()
     answered: tuple[Answered, ...] = ()
     observed_generation: int = 0

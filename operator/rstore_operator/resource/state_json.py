@@ -26,7 +26,7 @@ from rstore_operator.resource.state import (
     Summary,
     ToldRegions,
     Trigger,
-    WitnessLease,
+    WitnessTenure,
 )
 from rstore_operator.resource.units import format_time, format_time_seconds, parse_time
 
@@ -52,7 +52,7 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
             "promisedEpoch": status.promised_epoch or None,
             "inSyncRegions": status.in_sync_regions or None,
             "inSyncRound": status.in_sync_round or None,
-            "witnessLease": _witness_lease_to_json(status.witness_lease),
+            "witnessLease": _witness_tenure_to_json(status.witness_tenure),
             "toldRegions": [_told_to_json(told) for told in status.told_regions],
             "answered": [_answered_to_json(one) for one in status.answered],
             "observedGeneration": status.observed_generation,
@@ -71,12 +71,12 @@ def status_to_json(status: StoreStatus) -> dict[str, Any]:
     )
 
 
-def _witness_lease_to_json(lease: WitnessLease) -> dict[str, Any]:
-    return {"grantsMs": lease.grants_ms, "runsMs": lease.runs_ms, "change": lease.change} if lease.change else {}
+def _witness_tenure_to_json(tenure: WitnessTenure) -> dict[str, Any]:
+    return {"grantsMs": tenure.grants_ms, "runsMs": tenure.runs_ms, "change": tenure.change} if tenure.change else {}
 
 
-def _witness_lease_from_json(data: Mapping[str, Any]) -> WitnessLease:
-    return WitnessLease(_whole(data, "grantsMs"), _whole(data, "runsMs"), _whole(data, "change"))
+def _witness_tenure_from_json(data: Mapping[str, Any]) -> WitnessTenure:
+    return WitnessTenure(_whole(data, "grantsMs"), _whole(data, "runsMs"), _whole(data, "change"))
 
 
 def _answered_to_json(answered: Answered) -> dict[str, Any]:
@@ -269,7 +269,7 @@ def status_from_json(raw: object) -> StoreStatus:
         promised_epoch=_whole(data, "promisedEpoch"),
         in_sync_regions=_whole(data, "inSyncRegions"),
         in_sync_round=_whole(data, "inSyncRound"),
-        witness_lease=_witness_lease_from_json(_object(data.get("witnessLease"))),
+        witness_tenure=_witness_tenure_from_json(_object(data.get("witnessLease"))),
         told_regions=tuple(_told_from_json(item) for item in _objects(data, "toldRegions")),
         answered=tuple(_answered_from_json(item) for item in _objects(data, "answered")),
         observed_generation=_whole(data, "observedGeneration"),

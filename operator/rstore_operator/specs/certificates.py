@@ -23,7 +23,7 @@ AUTHORITY_LIFETIME = timedelta(days=3650)
 CERTIFICATE_LIFETIME = timedelta(days=365)
 CLOCK_SKEW = timedelta(days=1)
 """Certificates begin this long before now, so that a machine whose clock is behind ours, or is set back, accepts them:
-a handshake that fails over the time of day would do to a lease what a broken link does."""
+a handshake that fails over the time of day would do to a tenure what a broken link does."""
 RENEW_AFTER = 2 / 3
 """Of its lifetime, after which a certificate or an authority is replaced."""
 UNUSABLE = "it cannot be used"

@@ -1,4 +1,4 @@
-"""Who grants a store's lease. Pure; shared by replicas and operator, which must never differ about it."""
+"""Who grants a store's tenure. Pure; shared by replicas and operator, which must never differ about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WITNESS = "\0witness"
 def voters(regions: Collection[str]) -> frozenset[str]:
     """Every region, and the operator as witness where their number is even.
 
-    Nobody for one region: it needs no lease.
+    Nobody for one region: it needs no tenure.
     """
     if len(regions) < 2:
         return frozenset()

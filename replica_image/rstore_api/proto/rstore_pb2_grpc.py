@@ -150,7 +150,7 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WitnessGrant(self, request, context):
-        """The operator as witness (stores with an even number of regions) grants the lease round that Status offered.
+        """The operator as witness (stores with an even number of regions) grants the tenure round that Status offered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -708,7 +708,7 @@ class ReplicationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Grant(self, request, context):
-        """The primary's leader asks another region's leader to grant its lease for one more period.
+        """The primary's leader asks another region's leader to grant its tenure for one more period.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

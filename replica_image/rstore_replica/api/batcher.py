@@ -75,12 +75,12 @@ class Batcher:
         write_limits: Callable[[int], rstore_pb2.WriteLimits],
         limits: BatchLimits | None = None,
         on_batch: Callable[[int], None] = lambda _count: None,
-        lease_held: Callable[[int], bool] = lambda _epoch: True,
+        tenure_held: Callable[[int], bool] = lambda _epoch: True,
         settle: Settle | None = None,
     ) -> None:
         """``write_limits`` gives this leader's limits for an entry, from the bytes that it will add.
 
-        ``on_batch`` hears how many requests share an entry; ``lease_held`` says whether something of an epoch may be
+        ``on_batch`` hears how many requests share an entry; ``tenure_held`` says whether something of an epoch may be
         acknowledged at this moment. ``settle`` is asked with epoch and revision of what was committed, and answers
         when it may be acknowledged, or what to answer instead; meanwhile further entries are proposed.
         """
@@ -89,8 +89,8 @@ class Batcher:
         self._write_limits = write_limits
         self._limits = limits or BatchLimits()
         self._on_batch = on_batch
-        self._lease_held = lease_held
-        self._settle = settle or self._settle_by_lease
+        self._tenure_held = tenure_held
+        self._settle = settle or self._settle_by_tenure
         self._unsettled = self._unsettled_bytes = 0
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
@@ -210,8 +210,8 @@ class Batcher:
             _fail_all(batch, NoPrimary(self._gate.refusal))
             return
         epoch = self._gate.epoch
-        if not self._lease_held(epoch):
-            _fail_all(batch, NoPrimary("the lease has run out: too few regions can be reached"))
+        if not self._tenure_held(epoch):
+            _fail_all(batch, NoPrimary("the tenure has run out: too few regions can be reached"))
             return
         limits = self._write_limits(sum(waiting.size_bytes for waiting in batch))
         if limits.no_space:
@@ -245,8 +245,8 @@ class Batcher:
 
         self._settle(epoch, _revision_told(results), answer)
 
-    def _settle_by_lease(self, epoch: int, _revision: int | None, answer: Callable[[StoreError | None], None]) -> None:
-        answer(None if self._lease_held(epoch) else OutcomeUnknown("the lease has run out"))
+    def _settle_by_tenure(self, epoch: int, _revision: int | None, answer: Callable[[StoreError | None], None]) -> None:
+        answer(None if self._tenure_held(epoch) else OutcomeUnknown("the tenure has run out"))
 
 
 def _tells(result: object) -> bool:

@@ -94,8 +94,10 @@ def apply_command(
         return Outcome(*install.install_step(store, transaction, position, region, command.snapshot, index))
     if kind == "drop_tail":
         return _drop_tail(position, region, command.drop_tail.file, files)
-    if kind == "lease_bound":
-        return Outcome(None, position, msgspec.structs.replace(region, lease_bound_ms=command.lease_bound.duration_ms))
+    if kind == "tenure_bound":
+        return Outcome(
+            None, position, msgspec.structs.replace(region, tenure_bound_ms=command.tenure_bound.duration_ms)
+        )
     if kind == "noop":
         return Outcome(None, position, region)
     return None

@@ -48,7 +48,7 @@ class RegionState(msgspec.Struct, frozen=True):
     topology: Topology | None = None
     tails: tuple[Tail, ...] = ()  # in quarantine
     leaving: Leaving | None = None
-    lease_bound_ms: int = 0  # the longest that a leader of this region grants; 0: none ever has
+    tenure_bound_ms: int = 0  # the longest that a leader of this region grants; 0: none ever has
 
     @property
     def writable(self) -> bool:
@@ -66,7 +66,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     parents: tuple[int, ...] = ()  # parent_revision of each entry of the history
     tails: tuple[Tail, ...] = ()
     leaving: Leaving | None = None
-    lease_bound_ms: int = 0
+    tenure_bound_ms: int = 0
 
 
 def encode(state: RegionState) -> bytes:
@@ -82,7 +82,7 @@ def encode(state: RegionState) -> bytes:
             tuple(start.parent_revision for start in state.history),
             state.tails,
             state.leaving,
-            state.lease_bound_ms,
+            state.tenure_bound_ms,
         )
     )
 
@@ -104,7 +104,7 @@ def decode(region: str, stored: bytes) -> RegionState:
         None if record.topology is None else topology_of(pb.Topology.FromString(record.topology)),
         record.tails,
         record.leaving,
-        record.lease_bound_ms,
+        record.tenure_bound_ms,
     )
 
 

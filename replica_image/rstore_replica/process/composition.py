@@ -137,7 +137,7 @@ class Replica:
                 batch_interval_seconds=config.replication.batch_interval_ms / 1000,
                 max_batch_bytes=min(config.replication.max_batch_bytes, MAX_BATCH_BYTES),
                 window_bytes=config.replication.window_bytes,
-                lease_seconds=config.failover.lease_duration_ms / 1000,
+                tenure_seconds=config.failover.lease_duration_ms / 1000,
                 ending=EndingBounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
             ),
             rng=random.Random(),
@@ -153,7 +153,7 @@ class Replica:
             gate=self._replication.controller.write_gate,
             write_limits=machine.write_limits,
             on_batch=self._metrics.batch_requests.observe,
-            lease_held=self._replication.lease.held,
+            tenure_held=self._replication.tenure.held,
             settle=self._replication.acknowledging.settle,
         )
         self._forwarder = Forwarder(
@@ -179,7 +179,7 @@ class Replica:
             group=group,
             identity=identity,
             limits=config.limits,
-            lease_held=self._replication.lease.held,
+            tenure_held=self._replication.tenure.held,
             read_point=self._replication.acknowledging.read_point,
         )
         maintenance = MaintenanceServicer(
@@ -357,8 +357,8 @@ class Replica:
             quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),
             staged_bytes=machine.staged.size_bytes if machine.staged is not None else 0,
             quarantined_missing=len(self._tail_fetcher.missing()),
-            lease_held=self._replication.lease.held(state.epoch),
-            lease_remaining_seconds=self._replication.lease.remaining_seconds(),
+            tenure_held=self._replication.tenure.held(state.epoch),
+            tenure_remaining_seconds=self._replication.tenure.remaining_seconds(),
             sync=self._replication.acknowledging.status(),
             regions=tuple(
                 RegionLag(

@@ -34,7 +34,7 @@ class SystemClock:
     """The machine's clock and the running asyncio loop's timers."""
 
     def monotonic(self) -> float:
-        """Seconds of the machine's monotonic clock, those included in which the machine was suspended: a lease that
+        """Seconds of the machine's monotonic clock, those included in which the machine was suspended: a tenure that
         was held before has run out after.
         """
         return time.clock_gettime(_SUSPEND_COUNTS)

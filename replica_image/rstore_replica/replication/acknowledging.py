@@ -1,4 +1,4 @@
-"""When clients of the primary are told: the lease and the SemiSync rule, asked at the very moment, and what waits."""
+"""When clients of the primary are told: the tenure and the SemiSync rule, asked at the very moment, and what waits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader, is_source
 from rstore_replica.replication.semi_sync import SemiSync
 from rstore_replica.replication.sending.progress import Progress
-from rstore_replica.replication.tenure.keeper import LeaseKeeper
+from rstore_replica.replication.tenure.keeper import TenureKeeper
 from rstore_replica.replication.waiting import cancel_and_wait, sleep
 
 log = get_logger("acknowledging")
@@ -45,7 +45,7 @@ class Acknowledging:
     """What may be told to clients by this replica while it leads the primary region.
 
     The rule is the one in the newest topology that is applied here, also for what waits already. What a leader that
-    lost its leadership has confirmed by then it may still tell, within its lease; nothing else.
+    lost its leadership has confirmed by then it may still tell, within its tenure; nothing else.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Acknowledging:
         clock: Clock,
         region: str,
         semi_sync: SemiSync,
-        lease: LeaseKeeper,
+        tenure: TenureKeeper,
         progress: Progress,
     ) -> None:
         self._machine = machine
@@ -64,7 +64,7 @@ class Acknowledging:
         self._clock = clock
         self._region = region
         self._semi_sync = semi_sync
-        self._lease = lease
+        self._tenure = tenure
         self._progress = progress
         self._role: tuple[int, int] | None = None  # epoch and term in which this replica leads
         self._topology: Topology | None = None
@@ -84,7 +84,7 @@ class Acknowledging:
         self._unsubscribe = [self._machine.subscribe_state(lambda _state: self._review())]
         self._group.on_change(lambda _status: self._review())
         self._progress.on_position(self._on_position)
-        self._lease.attach(guarantee=self.guarantee, on_granted=self._release)
+        self._tenure.attach(guarantee=self.guarantee, on_granted=self._release)
         self._review()
 
     async def stop(self) -> None:
@@ -152,7 +152,7 @@ class Acknowledging:
             await self._news(left)
 
     def guarantee(self, epoch: int) -> int:
-        """What the voters are to be told, see ``lease/guarantees.py``."""
+        """What the voters are to be told, see ``tenure/guarantees.py``."""
         self._take_role()
         return self._semi_sync.guarantee if self._role is not None and self._role[0] == epoch else 0
 
@@ -170,7 +170,7 @@ class Acknowledging:
         )
 
     def _allowed(self, epoch: int) -> int:
-        return self._semi_sync.allowed(self._lease.promised) if epoch == self._semi_sync.epoch else 0
+        return self._semi_sync.allowed(self._tenure.promised) if epoch == self._semi_sync.epoch else 0
 
     # ------------------------------------------------------------------------------------------ role
     def _review(self) -> None:
@@ -203,7 +203,7 @@ class Acknowledging:
     def _after_change(self) -> None:
         self._report()
         if self._semi_sync.rule.min_in_sync_regions:
-            self._lease.hurry()  # the voters count what they hear by the topology that they hold
+            self._tenure.hurry()  # the voters count what they hear by the topology that they hold
         if self._semi_sync.rule.min_in_sync_regions and self._semi_sync.exposed is None and self._finding_start is None:
             self._finding_start = asyncio.get_running_loop().create_task(self._find_start(), name="semi-sync-start")
         if self._timer is not None:
@@ -265,19 +265,19 @@ class Acknowledging:
             self._tell(waiting.epoch, waiting.revision, tell)
 
     def _tell(self, epoch: int, revision: int, tell: Tell) -> None:
-        if self._lease.held(epoch):
+        if self._tenure.held(epoch):
             self._semi_sync.expose(revision)
             tell(None)
         else:
-            tell(errors.OutcomeUnknown("the lease has run out"))
+            tell(errors.OutcomeUnknown("the tenure has run out"))
 
     def _report(self) -> None:
         """After what may have changed the rule's state: to the stream, to the voters, to the log."""
         semi_sync = self._semi_sync
         waits = self._role is not None and semi_sync.rule.min_in_sync_regions > 0
         self._progress.urgent = waits and not semi_sync.degraded
-        if semi_sync.guarantee != self._lease.told and self._machine.state.writable:
-            self._lease.hurry()
+        if semi_sync.guarantee != self._tenure.told and self._machine.state.writable:
+            self._tenure.hurry()
         in_sync = semi_sync.in_sync or not waits
         if in_sync != self._was_in_sync:
             self._was_in_sync = in_sync

@@ -45,7 +45,7 @@ class ReplicationConfig:
     """How long stopping waits for rows that are being committed; what is not by then comes again from the source."""
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
-    lease_seconds: float = 3.0
+    tenure_seconds: float = 3.0
     """How long the primary may acknowledge on one round of grants, and the longest that this region grants."""
     rewind_step_rows: int = 256
     rewind_step_bytes: int = 256 << 10
@@ -68,8 +68,8 @@ class ReplicationConfig:
             raise ValueError("window_bytes must not be below max_batch_bytes")
         if self.rewind_step_rows < 1 or self.rewind_step_bytes < 1:
             raise ValueError("rewind_step_rows and rewind_step_bytes must be positive")
-        if self.lease_seconds <= 0:
-            raise ValueError("lease_seconds must be positive")
+        if self.tenure_seconds <= 0:
+            raise ValueError("tenure_seconds must be positive")
         if self.window_batches < 1:
             raise ValueError("window_batches must be positive")
         if not 0 < self.backoff_min_seconds <= self.backoff_max_seconds:

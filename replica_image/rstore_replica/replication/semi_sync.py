@@ -1,7 +1,7 @@
 """PURE. When the primary may acknowledge a revision, as far as the other regions are concerned. Times come in.
 
 In SemiSync a revision may be acknowledged once ``min_in_sync_regions`` other regions have committed it; in Async at
-once. The lease is another condition, and not looked at here, but for one thing: with each of its rounds the primary
+once. The tenure is another condition, and not looked at here, but for one thing: with each of its rounds the primary
 tells the voters how many other regions hold everything that it acknowledges (``guarantee``), and what it has told binds
 it. It may acknowledge with less only when a majority of the voters has granted a round that says less, because who
 fences a majority believes what the voters heard last.
@@ -116,7 +116,7 @@ class SemiSync:
     def allowed(self, promised: int) -> int:
         """The revision up to which may be acknowledged, and shown, at this moment.
 
-        ``promised`` is what the voters may believe: the highest guarantee in any round of the lease since the newest
+        ``promised`` is what the voters may believe: the highest guarantee in any round of the tenure since the newest
         one that a majority granted.
         """
         if not self._epoch:

@@ -20,7 +20,7 @@ from rstore_replica.replication.sending.connection import Dialer, GrpcConnector
 from rstore_replica.replication.sending.progress import Progress, RegionProgress
 from rstore_replica.replication.sending.sender import Sender, SenderParts
 from rstore_replica.replication.tenure.grants import GrantLink, GrpcGrants, NoGrants
-from rstore_replica.replication.tenure.keeper import LeaseKeeper
+from rstore_replica.replication.tenure.keeper import TenureKeeper
 from rstore_replica.replication.tenure.voter import Voter
 
 
@@ -84,7 +84,7 @@ class Replication:
         self._progress = Progress()
         self.receiver = Receiver(machine=machine, group=group, clock=clock, config=config)
         self.voter = Voter(machine=machine, group=group, clock=clock, config=config)
-        self.lease = LeaseKeeper(
+        self.tenure = TenureKeeper(
             machine=machine,
             group=group,
             clock=clock,
@@ -98,7 +98,7 @@ class Replication:
             clock=clock,
             region=config.region,
             semi_sync=SemiSync(),
-            lease=self.lease,
+            tenure=self.tenure,
             progress=self._progress,
         )
         self.servicer = ReplicationServicer(self.receiver, self.voter)
@@ -121,7 +121,7 @@ class Replication:
             progress=self._progress,
             on_role_change=self.sender.review,
             transfers=self.sender.transfers,
-            lease=self.lease,
+            tenure=self.tenure,
             voter=self.voter,
             acknowledging=self.acknowledging,
         )
@@ -143,14 +143,14 @@ class Replication:
         """Begins to stream as soon as this replica leads the source region."""
         await self.acknowledging.start()
         await self.sender.start()
-        await self.lease.start()
+        await self.tenure.start()
         await self.ending.start()
 
     async def stop(self) -> None:
         """Ends every stream, outgoing and incoming; what was taken from a source is proposed to its end first."""
         await self.ending.stop()
         await self.sender.stop()
-        await self.lease.stop()
+        await self.tenure.stop()
         await self.acknowledging.stop()
         await self.receiver.stop()
 

@@ -22,7 +22,7 @@ LONG = os.environ.get("RSTORE_LONG_FAULTS", "") not in ("", "0")
 
 CUT = LinkRule(cut=HANG)
 OPERATOR, API = "operator", "api"
-LEASE_SECONDS = 3.0
+TENURE_SECONDS = 3.0
 """The default."""
 
 
@@ -135,10 +135,10 @@ def last_acknowledged(load: Load) -> float:
 
 
 def stopped_in_time(inside: Load, outside: Load, began: float) -> None:
-    """Clients of a primary that was cut off at ``began`` were told of no write once its lease was over, nor after the
+    """Clients of a primary that was cut off at ``began`` were told of no write once its tenure was over, nor after the
     first that another region acknowledged to clients elsewhere."""
     stopped = last_acknowledged(inside)
-    assert stopped - began <= LEASE_SECONDS
+    assert stopped - began <= TENURE_SECONDS
     # Until the links were cut, or a moment later, it was the old primary that answered outside.
-    first = min(ack.answered_at for ack in outside.ledger.acks if ack.answered_at > began + LEASE_SECONDS / 2)
+    first = min(ack.answered_at for ack in outside.ledger.acks if ack.answered_at > began + TENURE_SECONDS / 2)
     assert stopped < first, "both acknowledged"

@@ -105,7 +105,7 @@ async def test_writes_go_on_and_nobody_fails_over(scene, places, who):
         for hours in (1, -1, 0):
             places.jump({place: way * hours for place, way in jumping})
             jumped = time.monotonic()
-            while time.monotonic() < jumped + 4:  # a lease, and the failover delay
+            while time.monotonic() < jumped + 4:  # a tenure, and the failover delay
                 await load.wait_acknowledged(10, timeout_seconds=10)
         assert gap_since(load, began) < 2
     status = await scene.store.status()
@@ -117,7 +117,7 @@ async def test_writes_go_on_and_nobody_fails_over(scene, places, who):
 @pytest.mark.timeout(300)
 async def test_clocks_that_jump_apart_make_no_second_primary(scene, places):
     """The primary is cut off from all but its clients while its clock goes back by two hours and everybody else's goes
-    forth: by such clocks its lease would hold on, and its grants would have run out long ago."""
+    forth: by such clocks its tenure would hold on, and its grants would have run out long ago."""
     primary = await scene.primary()
     others = await scene.others(primary)
     async with (

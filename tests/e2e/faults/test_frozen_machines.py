@@ -12,7 +12,7 @@ pytestmark = pytest.mark.runner
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seconds", [1, 3, 5, 12, 30] if LONG else [3])
-async def test_a_primary_that_stood_still_acknowledges_nothing_on_an_old_lease(scene, seconds):
+async def test_a_primary_that_stood_still_acknowledges_nothing_on_an_old_tenure(scene, seconds):
     """At most one failover, and never two primaries: the judgement orders all acknowledgements by their revisions."""
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
     others = await scene.others(primary)

@@ -15,7 +15,7 @@ CUT_SECONDS = 30 if LONG else 8
 
 
 @pytest.mark.timeout(300)
-async def test_no_failover_while_a_majority_sees_the_lease_renewed(scene):
+async def test_no_failover_while_a_majority_sees_the_tenure_renewed(scene):
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
     async with scene.writing() as load:
         began = time.monotonic()

@@ -84,7 +84,7 @@ async def test_without_enough_regions_the_outcome_is_unknown_and_the_store_says_
                 return len(load.ledger.unknown) >= unknown + 2
 
             await scene.wait(more_unknown, "more writes of unknown outcome")
-            assert len(load.ledger.acknowledged) == acknowledged, "the lease is held, but one region of two is missing"
+            assert len(load.ledger.acknowledged) == acknowledged, "the tenure is held, but one region of two is missing"
             await told(scene, "SemiSyncTimeout")
         finally:
             await restore_region(scene.store, lost)

@@ -7,7 +7,7 @@ import json
 import time
 
 import pytest
-from e2e.faults.scene import LEASE_SECONDS, OPERATOR, BreakableScene, gap_since
+from e2e.faults.scene import OPERATOR, TENURE_SECONDS, BreakableScene, gap_since
 from rstore_cli.demo.store import Store
 
 pytestmark = pytest.mark.runner
@@ -71,12 +71,12 @@ async def test_without_its_witness_the_primary_needs_the_other_region(two):
     async with two.writing([primary], per_region=2, timeout_seconds=2) as load:
         began = time.monotonic()
         two.isolate(OPERATOR, primary, other)
-        await asyncio.sleep(2 * LEASE_SECONDS)  # what is waited for is that nothing happens
+        await asyncio.sleep(2 * TENURE_SECONDS)  # what is waited for is that nothing happens
         assert gap_since(load, began) < 2, "two of three voters are there"
         with two.hanging(other):
             lost_at = time.monotonic()
-            await asyncio.sleep(LEASE_SECONDS + 1)
-            assert load.ledger.acks[-1].answered_at - lost_at <= LEASE_SECONDS, "one of three voters is no majority"
+            await asyncio.sleep(TENURE_SECONDS + 1)
+            assert load.ledger.acks[-1].answered_at - lost_at <= TENURE_SECONDS, "one of three voters is no majority"
             assert (await two.store.status())["epoch"] == epoch
         await load.wait_acknowledged(20, timeout_seconds=30)
         two.links.clear()
@@ -91,7 +91,7 @@ async def test_cut_off_from_each_other_the_primary_goes_on_with_the_witness(two)
     async with two.writing([primary], per_region=2) as load:
         began = time.monotonic()
         two.isolate(primary, *await two.others(primary))
-        await asyncio.sleep(2 * LEASE_SECONDS + FAILOVER_DELAY_SECONDS)  # what is waited for is that nothing happens
+        await asyncio.sleep(2 * TENURE_SECONDS + FAILOVER_DELAY_SECONDS)  # what is waited for is that nothing happens
         await load.wait_acknowledged(20, timeout_seconds=10)
         assert gap_since(load, began) < 2, "two of three voters are there"
         status = await two.store.status()

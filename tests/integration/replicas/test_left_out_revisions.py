@@ -20,7 +20,7 @@ async def test_a_lost_revision_is_compacted_for_reads_hashes_and_compaction_in_e
         await eventually(client.status, accept=lambda status: status.header.revision >= fork)
     await west.replicas[0].end(signal.SIGKILL)
     async with east.client() as client:
-        lost = (await client.put("k", "lost")).header.revision  # within the lease
+        lost = (await client.put("k", "lost")).header.revision  # within the tenure
     await east.replicas[0].end(signal.SIGKILL)
     west.start()
     where = topology(west.region, west, east, epoch=2)

@@ -48,7 +48,7 @@ async def _lose_a_tail(east: RegionProcesses, west: RegionProcesses) -> None:
         await replica.end(signal.SIGKILL)
     async with east.client() as client:
         for key, value in LOST:
-            with contextlib.suppress(OutcomeUnknown):  # when the lease, without a majority, runs out
+            with contextlib.suppress(OutcomeUnknown):  # when the tenure, without a majority, runs out
                 await client.put(key, value, timeout_seconds=8)
     for replica in east.replicas:
         await replica.end(signal.SIGKILL)

@@ -218,20 +218,20 @@ class Ledger:
                 f"epoch {self._newest_epoch}"
             )
         self._newest_epoch = max(self._newest_epoch, epoch)
-        self.check_leases()
+        self.check_tenures()
 
-    def check_leases(self) -> None:
+    def check_tenures(self) -> None:
         """No two regions may acknowledge at this very moment, whatever they know of each other."""
         held: dict[int, str] = {}
         for host in self.fleet.all_hosts():
             if not host.leads or host.replica is None:
                 continue
             state = host.replica._machine.state
-            if state.writable and host.replica._replication.lease.held(state.epoch):
+            if state.writable and host.replica._replication.tenure.held(state.epoch):
                 held[state.epoch] = host.name
         newest = max(held, default=0)
         if len(held) > 1 and self.starts[newest].parent_revision:
-            self.violated(f"I2: the lease is held in several epochs at once: {dict(sorted(held.items()))}")
+            self.violated(f"I2: the tenure is held in several epochs at once: {dict(sorted(held.items()))}")
 
     def _id(self, name: str) -> int:
         if name not in self._ids:

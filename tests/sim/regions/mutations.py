@@ -1,4 +1,4 @@
-"""Mistakes one could make in leases, failover and rejoin, each put in for a run: the simulator must notice."""
+"""Mistakes one could make in tenures, failover and rejoin, each put in for a run: the simulator must notice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def grant_to_two_epochs(_original: Any) -> Any:
 def skip_the_wait(_original: Any) -> Any:
     """Fenced is taken for clear: what a voter has granted before may still run."""
 
-    def clear(intent: Any, observed: Any, clock: Any, lease_ms: int) -> frozenset[str]:
+    def clear(intent: Any, observed: Any, clock: Any, tenure_ms: int) -> frozenset[str]:
         return unplanned.fenced(intent, observed, clock)
 
     return clear
@@ -50,11 +50,11 @@ def promote_the_second_best(original: Any) -> Any:
     return ranked
 
 
-def acknowledge_without_lease(original: Any) -> Any:
-    """Writes are acknowledged without a look at the lease."""
+def acknowledge_without_tenure(original: Any) -> Any:
+    """Writes are acknowledged without a look at the tenure."""
 
     def init(self: Batcher, **options: Any) -> None:
-        original(self, **{name: value for name, value in options.items() if name not in ("lease_held", "settle")})
+        original(self, **{name: value for name, value in options.items() if name not in ("tenure_held", "settle")})
 
     return init
 
@@ -145,9 +145,9 @@ REGION_MUTATIONS: dict[str, Mutation] = {
         ((unplanned, "ranked", promote_the_second_best), (unplanned_requests, "ranked", promote_the_second_best)),
         ("lose_primary_with_a_tail",),
     ),
-    "acknowledge-without-lease": Mutation(
+    "acknowledge-without-tenure": Mutation(
         10,
-        ((Batcher, "__init__", acknowledge_without_lease),),
+        ((Batcher, "__init__", acknowledge_without_tenure),),
         ("return_during_failover", "cut_primary_from_regions"),
     ),
     "acknowledge-without-other-regions": Mutation(

@@ -127,7 +127,7 @@ class RegionsScenario:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(0.1)
-            self.ledger.check_leases()
+            self.ledger.check_tenures()
 
     async def _recover(self) -> None:
         """Clients get their answers again while the store comes to rest."""

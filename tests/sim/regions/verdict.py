@@ -48,8 +48,8 @@ def unsettled(kube: Kube, fleet: Fleet) -> str:
     leaders = [host for host in fleet.region(primary) if host.leads]
     if not leaders or leaders[0].replica is None or not machines[leaders[0].name].state.writable:
         return f"{primary} accepts no writes"
-    if not leaders[0].replica._replication.lease.held(epoch):
-        return f"{primary} does not hold the lease of epoch {epoch}"
+    if not leaders[0].replica._replication.tenure.held(epoch):
+        return f"{primary} does not hold the tenure of epoch {epoch}"
     newest = machines[leaders[0].name].revision
     for host in everybody:
         machine = machines[host.name]

@@ -1,4 +1,4 @@
-"""The store in memory with leases, regions that are lost or cut off, fences, and what one operator remembers."""
+"""The store in memory with tenures, regions that are lost or cut off, fences, and what one operator remembers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rstore_api.domain.voters import WITNESS, majority, voters
-from rstore_operator.facts.actions import Fence, GrantLease, Promote
-from rstore_operator.facts.observed import FenceAnswer, Granted, Lease, Observed, ReplicaStatus
+from rstore_operator.facts.actions import Fence, GrantTenure, Promote
+from rstore_operator.facts.observed import FenceAnswer, Granted, Observed, ReplicaStatus, Tenure
 from rstore_operator.facts.without_tenure import Spell, spells
 from rstore_operator.failover.lost import newest_leaders, silent_regions
 from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.conditions.not_connected import Since, without_stream
 from rstore_operator.resource.model import ReplicaImage
-from rstore_operator.resource.state import QuarantinedTail, WitnessLease
+from rstore_operator.resource.state import QuarantinedTail, WitnessTenure
 from rstore_operator.resource.state_json import status_from_json
 from unit.operator.world import REF, START, FakeRegion, World
 
-LEASE = 3.0
+TENURE = 3.0
 
 
 @dataclass
@@ -28,16 +28,16 @@ class Memory:
     silent_since: dict[str, datetime] = field(default_factory=dict)
     fences: dict[str, FenceAnswer] = field(default_factory=dict)
     last_leaders: dict[str, ReplicaStatus] = field(default_factory=dict)
-    without_lease: dict[str, Spell] = field(default_factory=dict)
+    without_tenure: dict[str, Spell] = field(default_factory=dict)
     without_stream: dict[str, Since] = field(default_factory=dict)
     intent_seen_at: tuple[int, float] | None = None
-    witness_lease_seen_at: tuple[WitnessLease, float] | None = None
+    witness_tenure_seen_at: tuple[WitnessTenure, float] | None = None
     unrecorded_at: float | None = None
 
 
 @dataclass
-class Leases:
-    """By voter: the epoch it granted last, when and until when; by region: until when it holds which epoch's lease."""
+class Tenures:
+    """By voter: the epoch it granted last, when and until when; by region: until when it holds which epoch's tenure."""
 
     granted: dict[str, tuple[int, float, float]] = field(default_factory=dict)
     held: dict[str, tuple[int, float]] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class LossyWorld(World):
 
     def __init__(self, spec: dict | None = None) -> None:
         super().__init__(spec)
-        self.leases = Leases()
+        self.tenures = Tenures()
         self.memory = Memory()
         self.dead: set[str] = set()
         self.cut: set[str] = set()
@@ -64,7 +64,7 @@ class LossyWorld(World):
         self.tails: dict[str, list[QuarantinedTail]] = {}
         self.quarantine: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, int]] = []
-        self.lease_seconds: dict[str, float] = {}
+        self.tenure_seconds: dict[str, float] = {}
         """By region, what its replicas go by; they are told by their configuration, one after the other."""
 
     @property
@@ -84,14 +84,14 @@ class LossyWorld(World):
         seen = super().observed()
         memory = memory or self.memory
         regions = {
-            name: replace(region, replicas=tuple(self._with_lease(replica) for replica in region.replicas))
+            name: replace(region, replicas=tuple(self._with_tenure(replica) for replica in region.replicas))
             for name, region in seen.regions.items()
         }
         looked = replace(seen, regions=regions)
         silent = silent_regions(regions, looked, status_from_json(self.status))
         memory.silent_since = {name: memory.silent_since.get(name, self.now) for name in silent}
         memory.last_leaders = newest_leaders(memory.last_leaders, looked)
-        memory.without_lease = spells(memory.without_lease, looked, self.seconds)
+        memory.without_tenure = spells(memory.without_tenure, looked, self.seconds)
         memory.without_stream = without_stream(memory.without_stream, looked, self.seconds)
         epoch = self.status.get("failover", {}).get("epoch", 0)
         memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
@@ -99,31 +99,31 @@ class LossyWorld(World):
             memory.intent_seen_at = (epoch, self.seconds) if epoch else None
         if not self.status.get("storeId") and any(region.store_id for region in self.regions.values()):
             memory.unrecorded_at = self.seconds
-        lease = status_from_json(self.status).witness_lease
-        if memory.witness_lease_seen_at is None or memory.witness_lease_seen_at[0] != lease:
-            memory.witness_lease_seen_at = (lease, self.seconds)
+        tenure = status_from_json(self.status).witness_tenure
+        if memory.witness_tenure_seen_at is None or memory.witness_tenure_seen_at[0] != tenure:
+            memory.witness_tenure_seen_at = (tenure, self.seconds)
         return replace(
             seen,
             regions=regions,
             silent_since=dict(memory.silent_since),
-            without_lease_seconds={name: self.seconds - since for name, (_, since) in memory.without_lease.items()},
+            without_tenure_seconds={name: self.seconds - since for name, (_, since) in memory.without_tenure.items()},
             without_stream_seconds={name: self.seconds - since for name, (_, since) in memory.without_stream.items()},
             fences=dict(memory.fences),
             last_leaders=dict(memory.last_leaders),
         )
 
-    def _with_lease(self, replica: ReplicaStatus) -> ReplicaStatus:
-        epoch, granted_at, until = self.leases.granted.get(replica.region, (0, 0.0, 0.0))
+    def _with_tenure(self, replica: ReplicaStatus) -> ReplicaStatus:
+        epoch, granted_at, until = self.tenures.granted.get(replica.region, (0, 0.0, 0.0))
         remaining = max(0, round((until - self.seconds) * 1000))
-        offer = self.leases.offers.get(replica.region)
+        offer = self.tenures.offers.get(replica.region)
         number = offer[2] if offer and offer[0] == replica.epoch else 0
         return replace(
             replica,
             granted=Granted(epoch, round((self.seconds - granted_at) * 1000) if epoch else 0, remaining),
-            lease=Lease(
+            tenure=Tenure(
                 self.holds(replica.region),
                 number,
-                round(self.lease_of(replica.region) * 1000),
+                round(self.tenure_of(replica.region) * 1000),
                 longest_ms=round(self.longest.get(replica.region, 0.0) * 1000),
             ),
             progress=tuple(
@@ -151,7 +151,7 @@ class LossyWorld(World):
                 settled=self.settled,
                 clock_seconds=self.seconds,
                 intent_seen_at=memory.intent_seen_at,
-                witness_lease_seen_at=memory.witness_lease_seen_at[1] if memory.witness_lease_seen_at else None,
+                witness_tenure_seen_at=memory.witness_tenure_seen_at[1] if memory.witness_tenure_seen_at else None,
                 unrecorded_at=memory.unrecorded_at,
                 known_problems=None if self.compare_objects else (),
             )
@@ -166,7 +166,7 @@ class LossyWorld(World):
     def do(self, action: object, memory: Memory | None = None) -> None:
         if isinstance(action, Fence):
             self._fence(action, memory or self.memory)
-        elif isinstance(action, GrantLease):
+        elif isinstance(action, GrantTenure):
             self._witness(action)
         else:
             if isinstance(action, Promote) and self.regions[action.region].up:
@@ -178,44 +178,44 @@ class LossyWorld(World):
         if not region.up or region.promised > action.epoch:
             return
         region.promised = action.epoch
-        *_, until = self.leases.granted.get(region.name, (0, 0.0, 0.0))
+        *_, until = self.tenures.granted.get(region.name, (0, 0.0, 0.0))
         remaining = max(0.0, until - self.seconds)
         memory.fences[region.name] = FenceAnswer(
             region.name, action.epoch, region.epoch, region.revision, self.seconds + remaining
         )
 
-    def _witness(self, action: GrantLease) -> None:
+    def _witness(self, action: GrantTenure) -> None:
         promised = max(self.status.get("promisedEpoch", 0), self.status.get("failover", {}).get("epoch", 0))
-        offer = self.leases.offers.get(action.region)
-        if self.status.get("witnessLease", {}).get("grantsMs", 0) < action.lease_ms:
+        offer = self.tenures.offers.get(action.region)
+        if self.status.get("witnessLease", {}).get("grantsMs", 0) < action.tenure_ms:
             return
         if promised <= action.epoch and offer and offer[0] == action.epoch:
-            self._count(action.region, action.epoch, offer[1], WITNESS, self.lease_of(action.region))
+            self._count(action.region, action.epoch, offer[1], WITNESS, self.tenure_of(action.region))
 
     def _check_promotion(self, action: Promote) -> None:
-        """At the moment of a promotion no lower epoch may still hold a lease."""
-        for name, (epoch, until) in self.leases.held.items():
+        """At the moment of a promotion no lower epoch may still hold a tenure."""
+        for name, (epoch, until) in self.tenures.held.items():
             if name != action.region and epoch < action.epoch and until > self.seconds and action.revision_jump:
-                raise AssertionError(f"{action.region} is promoted while {name} holds the lease of {epoch}")
+                raise AssertionError(f"{action.region} is promoted while {name} holds the tenure of {epoch}")
 
     # ------------------------------------------------------------------------------------------ the world goes on
-    def lease_of(self, name: str) -> float:
-        return self.lease_seconds.get(name, LEASE)
+    def tenure_of(self, name: str) -> float:
+        return self.tenure_seconds.get(name, TENURE)
 
     def holds(self, name: str) -> bool:
         region = self.regions[name]
-        epoch, until = self.leases.held.get(name, (0, 0.0))
+        epoch, until = self.tenures.held.get(name, (0, 0.0))
         return region.primary and epoch == region.epoch and self.seconds < until
 
     def renew(self) -> None:
-        """Every primary asks for its lease."""
+        """Every primary asks for its tenure."""
         for region in list(self.regions.values()):
             if region.name in self.dead or not region.primary or region.topology is None:
                 continue
-            self.leases.rounds += 1
-            self.leases.votes[region.name] = {}
+            self.tenures.rounds += 1
+            self.tenures.votes[region.name] = {}
             board = voters([item.name for item in region.topology.regions])
-            self.leases.offers[region.name] = (region.epoch, self.seconds, self.leases.rounds)
+            self.tenures.offers[region.name] = (region.epoch, self.seconds, self.tenures.rounds)
             for voter in sorted(board - {WITNESS}):
                 other = self.regions.get(voter)
                 if other is None or voter in self.dead:
@@ -223,24 +223,24 @@ class LossyWorld(World):
                 if voter != region.name and (voter in self.cut or region.name in self.cut):
                     continue
                 if region.epoch >= other.promised:
-                    granted = min(self.lease_of(region.name), self.lease_of(voter))
-                    *_, until = self.leases.granted.get(voter, (0, 0.0, 0.0))
-                    self.leases.granted[voter] = (region.epoch, self.seconds, max(until, self.seconds + granted))
+                    granted = min(self.tenure_of(region.name), self.tenure_of(voter))
+                    *_, until = self.tenures.granted.get(voter, (0, 0.0, 0.0))
+                    self.tenures.granted[voter] = (region.epoch, self.seconds, max(until, self.seconds + granted))
                     self._count(region.name, region.epoch, self.seconds, voter, granted)
 
     def _count(self, name: str, epoch: int, sent_at: float, voter: str, granted: float) -> None:
         region = self.regions[name]
         board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
-        votes = self.leases.votes.setdefault(name, {})
+        votes = self.tenures.votes.setdefault(name, {})
         votes[voter] = granted
         shared = sorted((votes[voter] for voter in votes.keys() & board), reverse=True)
         if len(shared) >= majority(len(board)) and epoch == region.epoch and name not in self.late:
-            held_epoch, until = self.leases.held.get(name, (0, 0.0))
+            held_epoch, until = self.tenures.held.get(name, (0, 0.0))
             until = until if held_epoch == epoch else 0.0
-            self.leases.held[name] = (epoch, max(until, sent_at + shared[majority(len(board)) - 1] * 0.9))
+            self.tenures.held[name] = (epoch, max(until, sent_at + shared[majority(len(board)) - 1] * 0.9))
 
     def write(self) -> bool:
-        """A client writes to every region that takes it; acknowledged only where the lease is held."""
+        """A client writes to every region that takes it; acknowledged only where the tenure is held."""
         acknowledged = []
         for region in self.regions.values():
             if region.name in self.dead or not region.writable:

@@ -1,11 +1,11 @@
-"""The store in memory with SemiSync: acknowledgements wait for other regions, and the lease says what they hold."""
+"""The store in memory with SemiSync: acknowledgements wait for other regions, and the tenure says what they hold."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from rstore_api.domain.voters import WITNESS, majority, voters
-from rstore_operator.facts.actions import Fence, GrantLease
+from rstore_operator.facts.actions import Fence, GrantTenure
 from rstore_operator.facts.observed import ReplicaStatus, SyncStatus
 from unit.operator.lossy_world import LossyWorld, Memory
 from unit.operator.world import FakeRegion
@@ -35,7 +35,7 @@ class SemiSyncWorld(LossyWorld):
         return wanted if told is None or self.in_other_regions(region, told) >= wanted else 0
 
     def write(self) -> bool:
-        """Goes into the log where the lease is held; :meth:`replicate` acknowledges it when it may."""
+        """Goes into the log where the tenure is held; :meth:`replicate` acknowledges it when it may."""
         taking = [
             region
             for region in self.regions.values()
@@ -60,7 +60,7 @@ class SemiSyncWorld(LossyWorld):
                 self.acked += ready
                 self.pending = [entry for entry in self.pending if entry not in ready]
 
-    # ------------------------------------------------------------------ the lease
+    # ------------------------------------------------------------------ the tenure
     def renew(self) -> None:
         for region in self.regions.values():
             self.said[region.name] = self.guarantee(region) if region.primary else 0
@@ -68,22 +68,22 @@ class SemiSyncWorld(LossyWorld):
         super().renew()
         for region in self.regions.values():
             if region.primary and region.name not in self.dead:
-                for voter in self.leases.votes.get(region.name, {}).keys() - {WITNESS}:
+                for voter in self.tenures.votes.get(region.name, {}).keys() - {WITNESS}:
                     self.heard[voter] = (region.epoch, self.said[region.name])
                 self._bind(region)
 
     def _bind(self, region: FakeRegion) -> None:
         board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
-        if len(self.leases.votes.get(region.name, {}).keys() & board) >= majority(len(board)):
+        if len(self.tenures.votes.get(region.name, {}).keys() & board) >= majority(len(board)):
             self.binding[region.name] = self.said[region.name]
 
-    def _witness(self, action: GrantLease) -> None:
+    def _witness(self, action: GrantTenure) -> None:
         super()._witness(action)
         self._bind(self.regions[action.region])
 
-    def _with_lease(self, replica: ReplicaStatus) -> ReplicaStatus:
-        replica = super()._with_lease(replica)
-        assert replica.lease is not None
+    def _with_tenure(self, replica: ReplicaStatus) -> ReplicaStatus:
+        replica = super()._with_tenure(replica)
+        assert replica.tenure is not None
         assert replica.granted is not None
         epoch, heard = self.heard.get(replica.region, (0, 0))
         region = self.regions[replica.region]
@@ -92,7 +92,7 @@ class SemiSyncWorld(LossyWorld):
         wanted = self.rule(region)
         return replace(
             replica,
-            lease=replace(replica.lease, in_sync_regions=self.said.get(replica.region, 0) if leads else 0),
+            tenure=replace(replica.tenure, in_sync_regions=self.said.get(replica.region, 0) if leads else 0),
             granted=replace(replica.granted, in_sync_regions=heard if epoch == replica.granted.epoch else 0),
             sync=SyncStatus(wanted, not degraded, degraded) if leads and wanted else None,
         )

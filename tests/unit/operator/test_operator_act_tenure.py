@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
-from rstore_operator.facts.actions import Fence, GrantLease, Target
+from rstore_operator.facts.actions import Fence, GrantTenure, Target
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import (
@@ -20,14 +20,14 @@ from rstore_operator.resource.state import (
     StepTime,
     StoreStatus,
     Trigger,
-    WitnessLease,
+    WitnessTenure,
 )
 from rstore_operator.resource.state_json import status_from_json, status_to_json
 
 REF = StoreRef("default", "orders", "uid-1")
 TARGET = Target("orders-us-east-0", "10.0.0.1", "orders-us-east-0.orders-us-east-peers.default.svc")
-GRANT = GrantLease("us-east", TARGET, "id", 3, 17, 3000)
-RECORD = WitnessLease(3000, 3000, 1)
+GRANT = GrantTenure("us-east", TARGET, "id", 3, 17, 3000)
+RECORD = WitnessTenure(3000, 3000, 1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INTENT = FailoverIntent(
     Trigger.PRIMARY_LOST, "us-east", "", 3, 4, Step.FENCING, NOW, (StepTime(Step.FENCING, NOW),), mode=AUTOMATIC
@@ -60,11 +60,11 @@ class FakeStore:
 @pytest.mark.parametrize(
     ("status", "uid", "grants"),
     [
-        (StoreStatus(promised_epoch=3, witness_lease=RECORD), "uid-1", True),
-        (StoreStatus(promised_epoch=4, witness_lease=RECORD), "uid-1", False),
-        (StoreStatus(promised_epoch=3, witness_lease=RECORD, failover=INTENT), "uid-1", False),
-        (StoreStatus(promised_epoch=3, witness_lease=RECORD), "uid-2", False),
-        (StoreStatus(promised_epoch=3, witness_lease=WitnessLease(2999, 5000, 2)), "uid-1", False),
+        (StoreStatus(promised_epoch=3, witness_tenure=RECORD), "uid-1", True),
+        (StoreStatus(promised_epoch=4, witness_tenure=RECORD), "uid-1", False),
+        (StoreStatus(promised_epoch=3, witness_tenure=RECORD, failover=INTENT), "uid-1", False),
+        (StoreStatus(promised_epoch=3, witness_tenure=RECORD), "uid-2", False),
+        (StoreStatus(promised_epoch=3, witness_tenure=WitnessTenure(2999, 5000, 2)), "uid-1", False),
     ],
     ids=["nothing promised", "promised", "an intent on record", "another object of the name", "less is on record"],
 )
@@ -84,7 +84,9 @@ async def test_a_grant_counts_from_when_the_answer_came_and_a_little_longer() ->
 
 def test_a_failover_and_tails_are_read_back_as_written() -> None:
     tail = QuarantinedTail(3, 10, 12, 3, 512, "3-10-12.wal", 4)
-    status = StoreStatus(failover=INTENT, witness_lease=RECORD, regions=(RegionStatus("us-east", quarantined=(tail,)),))
+    status = StoreStatus(
+        failover=INTENT, witness_tenure=RECORD, regions=(RegionStatus("us-east", quarantined=(tail,)),)
+    )
     assert status_from_json(status_to_json(status)) == status
 
 

@@ -29,7 +29,7 @@ def fresh(kind: str = "three") -> LossyWorld:
 
 
 def cut_off(world: LossyWorld, *regions: str, tail: bool = True) -> None:
-    """Nothing of theirs reaches the others any more; the lease runs on for a moment, and so do acknowledgements."""
+    """Nothing of theirs reaches the others any more; the tenure runs on for a moment, and so do acknowledgements."""
     world.cut |= set(regions)
     if tail:
         for _ in range(5):
@@ -70,7 +70,7 @@ def test_when_no_region_reaches_another_it_is_replaced_once_at_most() -> None:
     world.run(90)
     assert world.status["epoch"] <= 2, "nobody granted in the new epoch"
     ready = condition(world, "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "NoLease")
+    assert (ready["status"], ready["reason"]) == ("False", "NoTenure")
     assert world.status["phase"] == "Degraded"
     world.cut.clear()
     world.run(4)
@@ -79,23 +79,23 @@ def test_when_no_region_reaches_another_it_is_replaced_once_at_most() -> None:
     world.check_nothing_vanished()
 
 
-def test_a_lease_that_is_renewed_too_late_is_told_and_no_reason_to_replace() -> None:
+def test_a_tenure_that_is_renewed_too_late_is_told_and_no_reason_to_replace() -> None:
     world = fresh()
     world.late.add("us-east")
     world.run(20)
     assert world.status["epoch"] == 1
     ready = condition(world, "Ready")
-    assert (ready["status"], ready["reason"]) == ("False", "NoLease")
+    assert (ready["status"], ready["reason"]) == ("False", "NoTenure")
     assert "leaseDuration (3 s) must be more than three times the longest round trip" in ready["message"]
-    assert reasons(world).count("NoLease") == 1
+    assert reasons(world).count("NoTenure") == 1
     world.memory = Memory()
     world.run(1)
-    assert condition(world, "Ready")["reason"] == "NoLease", "a new operator does not take it back"
+    assert condition(world, "Ready")["reason"] == "NoTenure", "a new operator does not take it back"
     world.late.clear()
     world.run(1)
     assert condition(world, "Ready")["status"] == "True"
-    assert reasons(world).count("LeaseHeld") == 1
-    assert reasons(world).count("NoLease") == 1
+    assert reasons(world).count("TenureHeld") == 1
+    assert reasons(world).count("NoTenure") == 1
 
 
 def test_with_two_regions_the_witness_renews_and_nothing_happens() -> None:
@@ -111,14 +111,14 @@ def test_a_voter_that_knows_nothing_does_not_count() -> None:
     world = fresh()
     cut_off(world, "us-east")
     world.run(1)
-    del world.leases.granted["eu-west"]  # a new leader there
+    del world.tenures.granted["eu-west"]  # a new leader there
     world.run(15)
     assert world.status["epoch"] == 1
-    assert condition(world, "Ready")["reason"] == "NoLease"
+    assert condition(world, "Ready")["reason"] == "NoTenure"
     assert "ap-south, eu-west did not renew it" in condition(world, "Ready")["message"]
 
 
-def test_ready_stays_true_through_a_switchover_and_a_short_spell_without_the_lease() -> None:
+def test_ready_stays_true_through_a_switchover_and_a_short_spell_without_the_tenure() -> None:
     world = fresh()
     seen = set()
     world.annotations[FAILOVER_TO] = "eu-west"
@@ -127,23 +127,23 @@ def test_ready_stays_true_through_a_switchover_and_a_short_spell_without_the_lea
         seen.add(condition(world, "Ready")["reason"])
     assert world.status["primaryRegion"] == "eu-west"
     assert seen == {"SwitchingOver", "PrimaryAcceptsWrites"}
-    world.leases.held.clear()  # a new leader in the region has to ask first
+    world.tenures.held.clear()  # a new leader in the region has to ask first
     world.late.add("eu-west")
     world.run(1.5)
     world.late.clear()
     world.run(1)
     assert condition(world, "Ready")["status"] == "True"
-    assert "NoLease" not in reasons(world)
+    assert "NoTenure" not in reasons(world)
 
 
 def test_a_new_leader_of_the_primary_is_given_time_for_its_first_questions() -> None:
-    """The voters were not asked while the region elected a leader; that one has not held the lease yet."""
+    """The voters were not asked while the region elected a leader; that one has not held the tenure yet."""
     world = fresh()
     world.cut.add("us-east")
     world.run(2.4)
     region = world.regions["us-east"]
     region.leading = 1
-    world.leases.held.clear()
+    world.tenures.held.clear()
     for _ in range(15):
         world.step()
         assert step_of(world) is None
@@ -167,7 +167,7 @@ def test_cut_off_in_the_middle_of_a_switchover_it_is_replaced_once_that_has_come
     """Nobody granted in the epoch that it got back; they did before."""
     world = fresh()
     cut_off(world, "us-east")
-    world.annotations[FAILOVER_TO] = "eu-west"  # while the lease still runs
+    world.annotations[FAILOVER_TO] = "eu-west"  # while the tenure still runs
     world.run(20)
     assert step_of(world) == "CatchingUp"
     world.run(25)
@@ -214,10 +214,10 @@ def test_semi_sync_that_had_degraded_waits_for_a_person() -> None:
 class Lagging(LossyWorld):
     """Ten bytes a revision."""
 
-    def _with_lease(self, replica):
+    def _with_tenure(self, replica):
         from dataclasses import replace
 
-        replica = super()._with_lease(replica)
+        replica = super()._with_tenure(replica)
         lag = tuple(replace(item, lag_bytes=10 * item.lag_revisions) for item in replica.progress)
         return replace(replica, progress=lag)
 
@@ -276,7 +276,7 @@ def test_a_switchover_that_cannot_hand_over_is_refused_and_says_so_at_once() -> 
     world.annotations[FAILOVER_TO] = "eu-west"
     world.run(0.2)
     message = condition(world, "FailoverBlocked")["message"]
-    assert "holds no lease, and its last revisions do not reach eu-west" in message
+    assert "holds no tenure, and its last revisions do not reach eu-west" in message
     world.run(8)
     assert world.annotations == {}
     assert reasons(world).count("SwitchoverRefused") == 1
@@ -292,6 +292,6 @@ def test_a_dry_run_says_what_a_failover_would_come_to() -> None:
     world.run(0.5)
     told = [message for reason, message in world.events if reason == "DryRun"]
     assert len(told) == 1
-    assert "us-east holds no lease and is cut off; a forced failover to eu-west would begin epoch 2" in told[0]
+    assert "us-east holds no tenure and is cut off; a forced failover to eu-west would begin epoch 2" in told[0]
     assert "by itself ap-south would win" in told[0]
     assert world.status["epoch"] == 1

@@ -20,7 +20,7 @@ TWO = [("us-east", 1), ("eu-west", 1)]
 
 
 class LoneWorld(LossyWorld):
-    """A region that knows of no other needs no lease."""
+    """A region that knows of no other needs no tenure."""
 
     def holds(self, name: str) -> bool:
         region = self.regions[name]

@@ -14,8 +14,8 @@ def test_a_region_that_was_fenced_and_lost_its_data_promises_again() -> None:
         world.run(0.1)
     assert world.regions["ap-south"].promised == 2
     world.regions["ap-south"] = FakeRegion("ap-south", 1)
-    world.leases.granted.pop("ap-south")
-    world.cut.clear()  # and the old primary asks it for its lease
+    world.tenures.granted.pop("ap-south")
+    world.cut.clear()  # and the old primary asks it for its tenure
     lost_at = world.seconds
     while world.status["primaryRegion"] == "us-east":
         world.run(0.1)  # write() and the promotion check that two never acknowledge

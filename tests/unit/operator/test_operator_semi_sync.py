@@ -195,7 +195,7 @@ def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
 ) -> None:
     world = fresh(2)
     leader = world.observed().leader("us")
-    leader = replace(leader, lease=replace(leader.lease, witness_round=offered, in_sync_regions=told))
+    leader = replace(leader, tenure=replace(leader.tenure, witness_round=offered, in_sync_regions=told))
     truth = read_truth(world.observed(), StoreStatus())
     before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
     assert told_as_witness(leader, ("us", "eu"), truth, before) == expected

@@ -49,7 +49,7 @@ def test_a_witness_that_has_lost_its_record_waits_for_what_it_may_have_granted()
     assert world.status["primaryRegion"] == "eu-west"
     assert world.holds("eu-west")
     world.regions["us-east"].up = True
-    world.regions["eu-west"].up = False  # it goes on for as long as it holds its lease
+    world.regions["eu-west"].up = False  # it goes on for as long as it holds its tenure
     world.status, world.memory = {}, Memory()
     world.run(8)  # write() checks that two never acknowledge
     world.regions["eu-west"].up = True

@@ -87,13 +87,13 @@ def test_what_was_lost_is_on_the_receipt_once_the_region_is_back() -> None:
 
 
 def test_nothing_is_promoted_before_the_wait_is_over() -> None:
-    """The primary is cut off from the operator only: its lease is renewed, and nothing happens at all."""
+    """The primary is cut off from the operator only: its tenure is renewed, and nothing happens at all."""
     world = fresh()
     world.regions["us-east"].up = False
     world.run(10)
     assert world.status["epoch"] == 1
     assert step_of(world) is None
-    assert condition(world, "FailoverBlocked")["reason"] == "LeaseInDoubt"
+    assert condition(world, "FailoverBlocked")["reason"] == "TenureInDoubt"
     assert world.write(), "it goes on acknowledging"
     world.regions["us-east"].up = True
     world.run(1)
@@ -242,7 +242,7 @@ def test_with_two_regions_the_operator_is_the_witness() -> None:
     assert world.write(), "and to the new one"
 
 
-def test_the_witness_promise_is_waited_for_a_whole_lease() -> None:
+def test_the_witness_promise_is_waited_for_a_whole_tenure() -> None:
     world = fresh("two")
     world.kill("us-east")
     while step_of(world) is None:
@@ -352,8 +352,8 @@ def empty(world: LossyWorld, name: str) -> None:
     region = world.regions[name]
     region.store_id, region.epoch, region.promised, region.primary = "", 0, 0, False
     region.topology, region.log = None, []
-    world.leases.held.pop(name, None)
-    world.leases.granted.pop(name, None)
+    world.tenures.held.pop(name, None)
+    world.tenures.granted.pop(name, None)
 
 
 @pytest.mark.parametrize("kind", ["three", "two"])

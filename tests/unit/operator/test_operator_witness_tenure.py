@@ -1,4 +1,4 @@
-"""With an even number of regions the operator grants: how long that may run outlives the operator, and the lease."""
+"""With an even number of regions the operator grants: how long that may run outlives the operator, and the tenure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
-from rstore_operator.facts.actions import GrantLease
-from rstore_operator.facts.witness_tenure import next_witness_lease
-from rstore_operator.resource.state import WitnessLease
+from rstore_operator.facts.actions import GrantTenure
+from rstore_operator.facts.witness_tenure import next_witness_tenure
+from rstore_operator.resource.state import WitnessTenure
 from unit.operator.lossy_world import LossyWorld, Memory, clone, running
 from unit.operator.test_operator_unplanned_chaos import Operator
 
 OLD, NEW = 10.0, 1.0
 
 
-def set_lease(world: LossyWorld, seconds: float, *regions: str) -> None:
+def set_tenure(world: LossyWorld, seconds: float, *regions: str) -> None:
     """The spec says so at once; the replicas of these regions have begun anew with it."""
     world.spec = {**world.spec, "failover": {"leaseDuration": f"{seconds:g}s"}}
     world.generation += 1
-    world.lease_seconds |= dict.fromkeys(regions, seconds)
+    world.tenure_seconds |= dict.fromkeys(regions, seconds)
 
 
 def record(world: LossyWorld) -> tuple[int, int]:
@@ -35,31 +35,31 @@ def record(world: LossyWorld) -> tuple[int, int]:
 @functools.cache
 def _template() -> LossyWorld:
     world = running([("us-east", 1), ("eu-west", 1)])
-    set_lease(world, OLD, "us-east", "eu-west")
+    set_tenure(world, OLD, "us-east", "eu-west")
     world.run(2)
     return world
 
 
 @pytest.mark.parametrize("told", [["eu-west"], ["us-east", "eu-west"]], ids=["before", "after"])
 def test_a_new_operator_waits_for_what_the_one_before_may_have_granted(told: list[str]) -> None:
-    """The primary is lost just before, or after, it was told of a shorter lease; what it holds runs on."""
+    """The primary is lost just before, or after, it was told of a shorter tenure; what it holds runs on."""
     world = clone(_template())
-    world.cut.add("us-east")  # for long: the witness and the region itself keep its lease
+    world.cut.add("us-east")  # for long: the witness and the region itself keep its tenure
     world.run(12)
     assert world.write()
-    set_lease(world, NEW, *told)
+    set_tenure(world, NEW, *told)
     world.run(0.3)
     world.memory = Memory()
     world.regions["us-east"].up = False
     world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
-    world.run(15)  # the world checks at each promotion that nobody holds a lower epoch's lease
+    world.run(15)  # the world checks at each promotion that nobody holds a lower epoch's tenure
     assert world.status["primaryRegion"] == "eu-west"
 
 
-def test_the_record_follows_a_lowered_lease_once_the_old_one_has_run_out() -> None:
+def test_the_record_follows_a_lowered_tenure_once_the_old_one_has_run_out() -> None:
     world = clone(_template())
     assert record(world) == (10_000, 10_000)
-    set_lease(world, NEW, "us-east", "eu-west")
+    set_tenure(world, NEW, "us-east", "eu-west")
     lowered_at = world.seconds
     world.run(1)
     assert record(world) == (1_000, 10_000)
@@ -72,47 +72,49 @@ def test_the_record_follows_a_lowered_lease_once_the_old_one_has_run_out() -> No
     assert world.status["witnessLease"] == said
 
 
-def test_a_longer_lease_is_on_record_before_anything_is_granted_under_it() -> None:
+def test_a_longer_tenure_is_on_record_before_anything_is_granted_under_it() -> None:
     world = clone(_template())
-    set_lease(world, 2 * OLD, "us-east", "eu-west")
+    set_tenure(world, 2 * OLD, "us-east", "eu-west")
     decided = world.decide()
-    grant = next(action for action in decided.actions if isinstance(action, GrantLease))
-    assert grant.lease_ms == 20_000
+    grant = next(action for action in decided.actions if isinstance(action, GrantTenure))
+    assert grant.tenure_ms == 20_000
     assert decided.commit_first
-    assert decided.status.witness_lease.runs_ms == 20_000
+    assert decided.status.witness_tenure.runs_ms == 20_000
 
 
 def test_a_change_back_and_forth_starts_the_wait_anew() -> None:
-    """Somebody else granted under the long lease meanwhile: that this process saw the short one before is no help."""
-    short = WitnessLease(1_000, 10_000, change=4)
+    """Somebody else granted under the long tenure meanwhile: that this process saw the short one before is no help."""
+    short = WitnessTenure(1_000, 10_000, change=4)
     world = clone(_template())
     world.status |= {"witnessLease": {"grantsMs": short.grants_ms, "runsMs": short.runs_ms, "change": short.change}}
-    world.memory.witness_lease_seen_at = (replace(short, change=2), world.seconds - 60)
-    world.lease_seconds["us-east"] = 1.0
-    assert world.decide().status.witness_lease == short
+    world.memory.witness_tenure_seen_at = (replace(short, change=2), world.seconds - 60)
+    world.tenure_seconds["us-east"] = 1.0
+    assert world.decide().status.witness_tenure == short
 
 
 @pytest.mark.parametrize(
     ("before", "asked_ms", "seen_seconds", "after"),
     [
-        (WitnessLease(), 3000, 0, WitnessLease(3000, 3000, 1)),
-        (WitnessLease(3000, 3000, 1), 3000, 99, WitnessLease(3000, 3000, 1)),
-        (WitnessLease(3000, 3000, 1), None, 99, WitnessLease(3000, 3000, 1)),
-        (WitnessLease(3000, 3000, 1), 1000, 99, WitnessLease(1000, 3000, 2)),
-        (WitnessLease(1000, 3000, 2), 1000, 3.05, WitnessLease(1000, 3000, 2)),
-        (WitnessLease(1000, 3000, 2), 1000, 3.07, WitnessLease(1000, 1000, 3)),
-        (WitnessLease(1000, 3000, 2), None, 3.07, WitnessLease(1000, 1000, 3)),
-        (WitnessLease(1000, 3000, 2), 2000, 99, WitnessLease(2000, 3000, 3)),
-        (WitnessLease(1000, 3000, 2), 0, 99, WitnessLease(0, 3000, 3)),
+        (WitnessTenure(), 3000, 0, WitnessTenure(3000, 3000, 1)),
+        (WitnessTenure(3000, 3000, 1), 3000, 99, WitnessTenure(3000, 3000, 1)),
+        (WitnessTenure(3000, 3000, 1), None, 99, WitnessTenure(3000, 3000, 1)),
+        (WitnessTenure(3000, 3000, 1), 1000, 99, WitnessTenure(1000, 3000, 2)),
+        (WitnessTenure(1000, 3000, 2), 1000, 3.05, WitnessTenure(1000, 3000, 2)),
+        (WitnessTenure(1000, 3000, 2), 1000, 3.07, WitnessTenure(1000, 1000, 3)),
+        (WitnessTenure(1000, 3000, 2), None, 3.07, WitnessTenure(1000, 1000, 3)),
+        (WitnessTenure(1000, 3000, 2), 2000, 99, WitnessTenure(2000, 3000, 3)),
+        (WitnessTenure(1000, 3000, 2), 0, 99, WitnessTenure(0, 3000, 3)),
     ],
 )
-def test_the_next_record(before: WitnessLease, asked_ms: int | None, seen_seconds: float, after: WitnessLease) -> None:
-    assert next_witness_lease(before, asked_ms, seen_seconds) == after
+def test_the_next_record(
+    before: WitnessTenure, asked_ms: int | None, seen_seconds: float, after: WitnessTenure
+) -> None:
+    assert next_witness_tenure(before, asked_ms, seen_seconds) == after
 
 
 @pytest.mark.parametrize("told", [False, True])
 def test_a_status_that_was_lost_leaves_what_the_regions_say(told: bool) -> None:
-    """The object was made anew over kept volumes: the region that answers goes by the long lease still, or remembers
+    """The object was made anew over kept volumes: the region that answers goes by the long tenure still, or remembers
     that it did just now."""
     world = clone(_template())
     world.longest["eu-west"] = OLD
@@ -124,15 +126,15 @@ def test_a_status_that_was_lost_leaves_what_the_regions_say(told: bool) -> None:
     world.memory = Memory()
     world.regions["us-east"].up = False
     world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
-    set_lease(world, NEW, *(["eu-west"] if told else []))
+    set_tenure(world, NEW, *(["eu-west"] if told else []))
     world.run(20)
     assert world.status["primaryRegion"] == "eu-west"
 
 
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32))
-def test_whoever_comes_and_goes_no_lease_outlives_a_promotion(seed: int) -> None:
-    """Leases made longer and shorter replica by replica, two operators that forget, stall and see what was before."""
+def test_whoever_comes_and_goes_no_tenure_outlives_a_promotion(seed: int) -> None:
+    """Tenures made longer and shorter replica by replica, two operators that forget, stall and see what was before."""
     rng = random.Random(seed)
     world = clone(_template())
     operators = [Operator(world), Operator(world)]
@@ -143,8 +145,8 @@ def test_whoever_comes_and_goes_no_lease_outlives_a_promotion(seed: int) -> None
             case 0 | 1:
                 world.spec = {**world.spec, "failover": {"leaseDuration": f"{rng.choice([1, 3, 10])}s"}}
             case 2 | 3:
-                lease = world.spec["failover"]["leaseDuration"]
-                world.lease_seconds[name] = float(lease.removesuffix("s"))
+                tenure = world.spec["failover"]["leaseDuration"]
+                world.tenure_seconds[name] = float(tenure.removesuffix("s"))
             case 4:
                 world.regions[name].up = not world.regions[name].up
             case 5:

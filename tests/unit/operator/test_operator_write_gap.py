@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rstore_operator.facts.observed import Lease, Observed, RegionObserved, ReplicaStatus
-from rstore_operator.failover.planned import LEASE_PATIENCE_SECONDS, is_over, receipt_of, with_writes_resumed
+from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus, Tenure
+from rstore_operator.failover.planned import TENURE_PATIENCE_SECONDS, is_over, receipt_of, with_writes_resumed
 from rstore_operator.resource.state import FailoverIntent, Step, StepTime, Trigger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -35,15 +35,15 @@ def _repointing(promoted_at: datetime) -> FailoverIntent:
     )
 
 
-def _observed(lease: Lease | None, *, epoch: int = 2, writable: bool = True) -> Observed:
-    leader = ReplicaStatus("west-0", "west", "store", True, "west-0", 1, 9, epoch, epoch, True, writable, lease=lease)
+def _observed(tenure: Tenure | None, *, epoch: int = 2, writable: bool = True) -> Observed:
+    leader = ReplicaStatus("west-0", "west", "store", True, "west-0", 1, 9, epoch, epoch, True, writable, tenure=tenure)
     return Observed(regions={"west": RegionObserved("west", (), (leader,))})
 
 
-HELD, NOT_HELD = Lease(True, 0, 3000), Lease(False, 0, 3000)
+HELD, NOT_HELD = Tenure(True, 0, 3000), Tenure(False, 0, 3000)
 
 
-def test_the_gap_ends_when_the_new_primary_holds_its_lease_and_not_when_it_is_promoted() -> None:
+def test_the_gap_ends_when_the_new_primary_holds_its_tenure_and_not_when_it_is_promoted() -> None:
     """One second until the promotion; it asks other regions in vain for two more."""
     promoted_at = START + timedelta(seconds=1)
     intent = _repointing(promoted_at)
@@ -57,18 +57,18 @@ def test_the_gap_ends_when_the_new_primary_holds_its_lease_and_not_when_it_is_pr
     assert receipt_of(intent, START + timedelta(seconds=4)).write_gap_seconds == 3.0
 
 
-def test_where_no_lease_is_needed_it_ends_with_the_promotion() -> None:
+def test_where_no_tenure_is_needed_it_ends_with_the_promotion() -> None:
     intent = with_writes_resumed(_repointing(START), _observed(None), START + timedelta(seconds=0.5))
     assert receipt_of(intent, START + timedelta(seconds=9)).write_gap_seconds == 0.5
 
 
 @pytest.mark.parametrize("observed", [Observed(), _observed(HELD, epoch=1), _observed(HELD, writable=False)])
-def test_only_the_lease_of_the_new_epoch_counts(observed: Observed) -> None:
+def test_only_the_tenure_of_the_new_epoch_counts(observed: Observed) -> None:
     assert with_writes_resumed(_repointing(START), observed, START).resumed_at is None
 
 
-def test_a_primary_that_gets_no_lease_does_not_hold_up_the_next_change_for_ever() -> None:
-    intent, late = _repointing(START), START + timedelta(seconds=LEASE_PATIENCE_SECONDS)
+def test_a_primary_that_gets_no_tenure_does_not_hold_up_the_next_change_for_ever() -> None:
+    intent, late = _repointing(START), START + timedelta(seconds=TENURE_PATIENCE_SECONDS)
     assert is_over(intent, late)
-    assert receipt_of(intent, late).write_gap_seconds == LEASE_PATIENCE_SECONDS
+    assert receipt_of(intent, late).write_gap_seconds == TENURE_PATIENCE_SECONDS
     assert not is_over(replace(intent, step=Step.PROMOTING), late)

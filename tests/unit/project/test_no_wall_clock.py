@@ -1,4 +1,4 @@
-"""A machine's clock may jump: what decides about leases and failovers must not look at it."""
+"""A machine's clock may jump: what decides about tenures and failovers must not look at it."""
 
 from __future__ import annotations
 

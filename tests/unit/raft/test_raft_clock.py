@@ -1,4 +1,4 @@
-"""The clock by which leases are measured goes on while the machine is suspended."""
+"""The clock by which tenures are measured goes on while the machine is suspended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.tenure.rules import LeaseHolder
+from rstore_replica.replication.tenure.rules import TenureHolder
 
 
 class Machine:
@@ -32,16 +32,16 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return found
 
 
-def test_a_lease_runs_out_while_the_machine_is_suspended(machine: Machine) -> None:
-    clock, lease = SystemClock(), LeaseHolder()
-    lease.begin(1, frozenset({"a", "b", "c"}), 1)
+def test_a_tenure_runs_out_while_the_machine_is_suspended(machine: Machine) -> None:
+    clock, tenure = SystemClock(), TenureHolder()
+    tenure.begin(1, frozenset({"a", "b", "c"}), 1)
     for voter in ("a", "b"):
-        number = lease.newest_round or lease.start_round(clock.monotonic())
-        assert lease.granted(1, number, voter, 3.0)
+        number = tenure.newest_round or tenure.start_round(clock.monotonic())
+        assert tenure.granted(1, number, voter, 3.0)
     machine.running += 1.0
-    assert lease.held(1, clock.monotonic())
+    assert tenure.held(1, clock.monotonic())
     machine.suspended += 60.0
-    assert not lease.held(1, clock.monotonic())
+    assert not tenure.held(1, clock.monotonic())
 
 
 def test_time_passes_as_elsewhere() -> None:

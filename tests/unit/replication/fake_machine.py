@@ -161,8 +161,8 @@ class FakeMachine:
     def _topology(self, command: pb.LogEntry) -> object:
         return self._adopt(rules.with_topology(self.state, topology_of(command.topology)))
 
-    def _lease_bound(self, command: pb.LogEntry) -> object:
-        self.state = msgspec.structs.replace(self.state, lease_bound_ms=command.lease_bound.duration_ms)
+    def _tenure_bound(self, command: pb.LogEntry) -> object:
+        self.state = msgspec.structs.replace(self.state, tenure_bound_ms=command.tenure_bound.duration_ms)
         return None
 
     def _promise(self, command: pb.LogEntry) -> object:

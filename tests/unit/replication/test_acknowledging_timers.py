@@ -45,10 +45,10 @@ async def test_the_rule_is_given_up_after_one_timeout() -> None:
     state = SimpleNamespace(epoch=1, promised_epoch=1, primary=True, writable=True, topology=topology, store_id="s")
     machine = SimpleNamespace(state=state, revision=7, compact_revision=1)
     group = SimpleNamespace(status=lambda: SimpleNamespace(role=Role.LEADER, term=1, leader="east-0", name="east-0"))
-    lease = SimpleNamespace(promised=0, told=0, held=lambda _epoch: True, hurry=lambda: None)
+    tenure = SimpleNamespace(promised=0, told=0, held=lambda _epoch: True, hurry=lambda: None)
     progress = SimpleNamespace(urgent=False)
     acknowledging = Acknowledging(
-        machine=machine, group=group, clock=clock, region="east", semi_sync=semi_sync, lease=lease, progress=progress
+        machine=machine, group=group, clock=clock, region="east", semi_sync=semi_sync, tenure=tenure, progress=progress
     )
     acknowledging._finding_start = SimpleNamespace()
     told: list[tuple[float, errors.StoreError | None]] = []

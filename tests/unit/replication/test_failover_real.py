@@ -1,4 +1,4 @@
-"""An unplanned failover with real machines, Raft and gRPC: lease, fence, wait, jump, quarantine, rejoin."""
+"""An unplanned failover with real machines, Raft and gRPC: tenure, fence, wait, jump, quarantine, rejoin."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from unit.replication.replication_real import (
     topology_of,
 )
 
-LEASE = 1.0
+TENURE = 1.0
 JUMP = 10**9
 
 
-async def test_the_old_primary_loses_its_lease_and_comes_back_without_its_tail(tmp_path: Path) -> None:
+async def test_the_old_primary_loses_its_tenure_and_comes_back_without_its_tail(tmp_path: Path) -> None:
     wires, outside = Wires(), Wires()
-    east = RealRegion("east", tmp_path / "east", wires, lease_seconds=LEASE)
-    west, asia = (RealRegion(name, tmp_path / name, outside, lease_seconds=LEASE) for name in ("west", "asia"))
+    east = RealRegion("east", tmp_path / "east", wires, tenure_seconds=TENURE)
+    west, asia = (RealRegion(name, tmp_path / name, outside, tenure_seconds=TENURE) for name in ("west", "asia"))
     regions = [east, west, asia]
     try:
         await bootstrap_all(regions, "east")
-        await eventually(lambda: east.replication is not None and east.replication.lease.held(1))
+        await eventually(lambda: east.replication is not None and east.replication.tenure.held(1))
         shared = await east.put(b"k", b"shared")
         await eventually(lambda: west.machine.revision == asia.machine.revision == shared)
 
@@ -39,7 +39,7 @@ async def test_the_old_primary_loses_its_lease_and_comes_back_without_its_tail(t
         fenced = [await region.controller.fence(pb.FenceRequest(store_id=STORE, epoch=2)) for region in (west, asia)]
         assert [answer.revision for answer in fenced] == [shared, shared]
         await asyncio.sleep(max(answer.remaining_grant_ms for answer in fenced) / 1000)
-        assert not east.replication.lease.held(1)
+        assert not east.replication.tenure.held(1)
 
         shape = topology_of(regions, "west", epoch=2)
         request = pb.PromoteRequest(store_id=STORE, epoch=2, min_revision=shared, topology=shape, revision_jump=JUMP)
@@ -47,7 +47,7 @@ async def test_the_old_primary_loses_its_lease_and_comes_back_without_its_tail(t
         assert promoted.first_revision == shared + JUMP + 1
         assert await west.controller.promote(request) == promoted
         await asia.controller.set_topology(pb.SetTopologyRequest(store_id=STORE, topology=shape))
-        await eventually(lambda: west.replication.lease.held(2))
+        await eventually(lambda: west.replication.tenure.held(2))
         revision = await west.put(b"m", b"new")
         await eventually(lambda: asia.machine.revision == revision)
 

@@ -152,7 +152,7 @@ async def willing() -> AsyncIterator[str]:
 async def test_a_name_that_leads_elsewhere_by_now_is_dialled_anew_within_the_same_question(
     black_hole: str, willing: str
 ) -> None:
-    """The first dial goes to where the pod was. A question has a third of a lease, and is answered in it."""
+    """The first dial goes to where the pod was. A question has a third of a tenure, and is answered in it."""
     names = Moving(black_hole, willing)
     grants = GrpcGrants(names, clock=SystemClock())
     asking = asyncio.create_task(grants.ask("eu-west-0:2380", pb.GrantRequest(epoch=7), timeout_seconds=2))

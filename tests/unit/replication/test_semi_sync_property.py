@@ -21,7 +21,7 @@ STEPS = 100
 
 @dataclass
 class Round:
-    """One round of the lease: what it says, and who has granted it as far as the primary knows."""
+    """One round of the tenure: what it says, and who has granted it as far as the primary knows."""
 
     epoch: int
     number: int
@@ -45,7 +45,7 @@ class Walk:
         self.known_terms: dict[str, int] = {}
         self.epoch, self.number, self.now = 1, 0, 0.0
         self.rounds: list[Round] = []
-        self.leased = False
+        self.has_tenure = False
         self.rule = self._some_rule()
         self.semi_sync, self.told = SemiSync(), Told()
         self.semi_sync.begin(1, self.rule, self.others)
@@ -101,12 +101,12 @@ class Walk:
         self.number += 1000
         self.semi_sync.begin(self.epoch, self.rule, self.others)
         self.told.forget()
-        self.rounds, self.leased = [], False
+        self.rounds, self.has_tenure = [], False
 
     def find_the_start(self) -> None:
         self.semi_sync.started(self.revision)
 
-    # ------------------------------------------------------------------ the lease
+    # ------------------------------------------------------------------ the tenure
     def run_round(self) -> None:
         """A round begins; some voters hear of it now, others perhaps later, and some answers are lost."""
         self.number += 1
@@ -130,7 +130,7 @@ class Walk:
             self.known_terms[voter] = term
         if len(asked.counted) >= majority(len(self.voters)):
             self.told.granted(asked.number)
-            self.leased = True
+            self.has_tenure = True
 
     def change_leader_of_a_voter(self) -> None:
         """Another replica, or the one before it again: it remembers what it heard when it led."""
@@ -139,7 +139,7 @@ class Walk:
         self.heard[voter], self.spare[voter] = self.spare[voter], self.heard[voter]
 
     def acknowledge(self) -> None:
-        if not self.leased:
+        if not self.has_tenure:
             return
         allowed = min(self.semi_sync.allowed(self.told.binding), self.revision)
         if self.rule.min_in_sync_regions and not self.semi_sync.degraded:

@@ -14,7 +14,7 @@ from unit.replication.fake_network import FakeNetwork
 from unit.replication.replication_fakes import STORE, FakeRegion, bootstrap, eventually, topology
 from unit.replication.test_tenure_keeper import Grants
 
-LEASE_SECONDS = 0.9
+TENURE_SECONDS = 0.9
 
 
 class Store:
@@ -27,13 +27,13 @@ class Store:
         self.primary, *self.others = regions
         self.version = 1
         self.acknowledging = self.primary.replication.acknowledging
-        self.lease = self.primary.replication.lease
+        self.tenure = self.primary.replication.tenure
         self.batcher = Batcher(
             group=self.primary.group,
             gate=self.primary.controller.write_gate,
             write_limits=lambda _bytes: pb.WriteLimits(),
             limits=BatchLimits(max_waiting_requests=64),
-            lease_held=self.lease.held,
+            tenure_held=self.tenure.held,
             settle=self.acknowledging.settle,
         )
 
@@ -69,13 +69,13 @@ async def make_store(make_region, network: FakeNetwork) -> Callable[..., Awaitab
 
     async def make(**knobs: object) -> Store:
         names = ["east", "west", "asia"]
-        made = [make_region(name, lease_seconds=LEASE_SECONDS, grants=grants, **knobs) for name in names]
+        made = [make_region(name, tenure_seconds=TENURE_SECONDS, grants=grants, **knobs) for name in names]
         for region in made:
             grants.regions[region.addresses[0]] = region
             await region.replication.start()
         await bootstrap(made, names[0])
         store = Store(network, grants, made)
-        await eventually(lambda: store.lease.held(1))
+        await eventually(lambda: store.tenure.held(1))
         return store
 
     return make
@@ -118,7 +118,7 @@ async def test_too_late_is_outcome_unknown_and_status_says_since_when(make_store
     store = await make_store()
     await store.rule(1, timeout_ms=100)
     await store.put(b"0")
-    await eventually(lambda: store.lease.told == 1)
+    await eventually(lambda: store.tenure.told == 1)
     store.cut_streams(*store.others)
     for number in range(2):
         with pytest.raises(errors.OutcomeUnknown, match=r"1 other regions have not confirmed it within 0\.1 s"):
@@ -126,7 +126,7 @@ async def test_too_late_is_outcome_unknown_and_status_says_since_when(make_store
     status = store.primary.controller.status().sync
     assert not status.in_sync
     assert not status.degraded
-    assert store.lease.told == 1, "what was acknowledged is in another region, still"
+    assert store.tenure.told == 1, "what was acknowledged is in another region, still"
     store.let_streams()
     await eventually(lambda: store.primary.controller.status().sync.in_sync)
     await store.put(b"again")
@@ -149,7 +149,7 @@ async def test_degrading_tells_the_voters_before_it_acknowledges(make_store) -> 
     store = await make_store()
     await store.rule(1, timeout_ms=150, degrade=True)
     await store.put(b"0")
-    await eventually(lambda: store.lease.promised == 1, what="the voters are told that one region has everything")
+    await eventually(lambda: store.tenure.promised == 1, what="the voters are told that one region has everything")
     store.cut_streams(*store.others)
     for other in store.others:
         store.grants.cut.add(other.addresses[0])
@@ -157,7 +157,7 @@ async def test_degrading_tells_the_voters_before_it_acknowledges(make_store) -> 
         await store.put(b"nobody can be told")
     store.grants.cut.clear()
     await store.put(b"now")
-    assert store.lease.promised == 0
+    assert store.tenure.promised == 0
     assert {other.replication.voter.guarantee()[1] for other in store.others} >= {0}
     status = store.primary.controller.status().sync
     assert status.degraded
@@ -169,7 +169,7 @@ async def test_degrading_tells_the_voters_before_it_acknowledges(make_store) -> 
     assert loop.time() - before < 0.15 * 5, "nothing waits any more"
     store.let_streams()
     await eventually(lambda: not store.primary.controller.status().sync.degraded)
-    await eventually(lambda: store.lease.promised == 1)
+    await eventually(lambda: store.tenure.promised == 1)
     assert store.primary.controller.status().sync.in_sync
 
 
@@ -177,13 +177,13 @@ async def test_a_rule_that_becomes_async_lets_go_what_waits_once_the_voters_know
     store = await make_store()
     await store.rule(1)
     await store.put(b"0")
-    await eventually(lambda: store.lease.promised == 1)
+    await eventually(lambda: store.tenure.promised == 1)
     store.cut_streams(*store.others)
     write = store.put(b"1")
     await store.committed(2)
     await store.rule(0)
     await write
-    assert store.lease.promised == 0
+    assert store.tenure.promised == 0
     assert not store.primary.controller.status().HasField("sync")
 
 
@@ -194,12 +194,12 @@ async def test_a_rule_that_becomes_semi_sync_counts_for_what_is_acknowledged_fro
     await store.rule(1)
     write = store.put(b"semi-sync")
     await store.committed(2)
-    await asyncio.sleep(LEASE_SECONDS)  # several rounds of the lease
+    await asyncio.sleep(TENURE_SECONDS)  # several rounds of the tenure
     assert not write.done()
-    assert store.lease.told == 0, "the first write is in no other region"
+    assert store.tenure.told == 0, "the first write is in no other region"
     store.let_streams()
     await write
-    await eventually(lambda: store.lease.promised == 1)
+    await eventually(lambda: store.tenure.promised == 1)
 
 
 async def test_who_loses_the_leadership_tells_nothing_that_was_not_confirmed(make_store) -> None:

@@ -60,7 +60,7 @@ def wires() -> Wires:
 @pytest.fixture
 async def regions(tmp_path, wires) -> AsyncIterator[list[RealRegion]]:
     """Three regions of one store; nobody reaches "west"."""
-    made = [RealRegion(name, tmp_path / name, wires, lease_seconds=1.0) for name in ("east", "north", "west")]
+    made = [RealRegion(name, tmp_path / name, wires, tenure_seconds=1.0) for name in ("east", "north", "west")]
     try:
         await bootstrap_all(made, "east")
         wires.cut.add(made[2].address)

@@ -1,16 +1,16 @@
-"""The rules of the lease, one by one."""
+"""The rules of the tenure, one by one."""
 
 from __future__ import annotations
 
 import pytest
 from rstore_api.domain.voters import WITNESS, voters
-from rstore_replica.replication.tenure.rules import MAX_OPEN_ROUNDS, Granter, LeaseHolder, bound_to_agree_on
+from rstore_replica.replication.tenure.rules import MAX_OPEN_ROUNDS, Granter, TenureHolder, bound_to_agree_on
 
 THREE = voters(["a", "b", "c"])
 
 
-def holder_of(names: frozenset[str], epoch: int = 1) -> LeaseHolder:
-    holder = LeaseHolder()
+def holder_of(names: frozenset[str], epoch: int = 1) -> TenureHolder:
+    holder = TenureHolder()
     holder.begin(epoch, names, 1)
     return holder
 
@@ -39,7 +39,7 @@ def test_a_single_region_needs_none() -> None:
     holder = holder_of(voters(["a"]))
     assert holder.held(1, 1e9)
     assert not holder.held(2, 1e9)
-    assert not LeaseHolder().held(0, 1.0)
+    assert not TenureHolder().held(0, 1.0)
 
 
 def test_what_voters_were_told_binds_no_more_when_none_are_left() -> None:
@@ -84,7 +84,7 @@ def test_strangers_other_epochs_and_old_rounds_do_not_count() -> None:
     assert not holder.granted(4, holder.start_round(2.0), "a", 3.0)
 
 
-def test_a_new_epoch_begins_without_a_lease() -> None:
+def test_a_new_epoch_begins_without_a_tenure() -> None:
     holder = holder_of(THREE)
     number = holder.start_round(0.0)
     holder.granted(1, number, "a", 3.0)
@@ -108,7 +108,7 @@ def test_a_voter_keeps_promises_and_grants_one_region_per_epoch() -> None:
     assert granter.granted_until == 13.0, "a shorter grant does not end a longer one"
 
 
-def test_a_new_leader_answers_a_full_lease() -> None:
+def test_a_new_leader_answers_a_full_tenure() -> None:
     granter = Granter(3.0)
     assert granter.remaining(100.0, leader_since=97.5, bound_seconds=0.0) == 3.0
     assert granter.remaining(100.0, leader_since=97.0, bound_seconds=3.0) == 0.0
@@ -116,7 +116,7 @@ def test_a_new_leader_answers_a_full_lease() -> None:
     assert granter.remaining(100.0, leader_since=50.0, bound_seconds=3.0) == 2.0
 
 
-def test_a_new_leader_with_a_shorter_lease_answers_what_its_predecessor_may_have_granted() -> None:
+def test_a_new_leader_with_a_shorter_tenure_answers_what_its_predecessor_may_have_granted() -> None:
     granter = Granter(1.0)
     assert granter.remaining(100.0, leader_since=98.0, bound_seconds=10.0) == 10.0
     assert granter.remaining(100.0, leader_since=90.0, bound_seconds=10.0) == 0.0

@@ -1,4 +1,4 @@
-"""Never two epochs hold a lease at one moment: arbitrary delays, losses, drifting clocks, changes of leader, fences."""
+"""Never two epochs hold a tenure at one moment: arbitrary delays, losses, drifting clocks, new leaders, fences."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from rstore_api.domain.voters import WITNESS, majority, voters
-from rstore_replica.replication.tenure.rules import Granter, LeaseHolder, bound_to_agree_on
+from rstore_replica.replication.tenure.rules import Granter, TenureHolder, bound_to_agree_on
 
-LEASES = (3.0, 1.0)
+TENURES = (3.0, 1.0)
 """What replicas may be configured to: it is lowered and raised while the store runs."""
 
 
 @dataclass
 class Voter:
     """One voter region through its leaders. ``rate`` is its clock's; a new leader has a granter that knows nothing, and
-    perhaps another lease; ``bound`` is what the region has agreed on."""
+    perhaps another tenure; ``bound`` is what the region has agreed on."""
 
     rate: float
     promised: int = 1
     term: int = 1
     leader_since: float = -1000.0
-    lease: float = LEASES[0]
+    tenure: float = TENURES[0]
     bound: float = 0.0
-    granter: Granter = field(default_factory=lambda: Granter(LEASES[0]))
+    granter: Granter = field(default_factory=lambda: Granter(TENURES[0]))
 
     def agree(self, now: float) -> None:
         """As the leader does before it grants."""
-        bound_ms = bound_to_agree_on(round(self.bound * 1000), round(self.lease * 1000), now - self.leader_since)
+        bound_ms = bound_to_agree_on(round(self.bound * 1000), round(self.tenure * 1000), now - self.leader_since)
         if bound_ms is not None:
             self.bound = bound_ms / 1000
 
@@ -50,7 +50,7 @@ class Question:
     answer: float | None = None
 
 
-class LeaseWorld(RuleBasedStateMachine):
+class TenureWorld(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
@@ -62,7 +62,7 @@ class LeaseWorld(RuleBasedStateMachine):
         self.names = sorted(voters(self.regions))
         self.voters = {name: Voter(rate) for name, rate in zip(self.names, rates, strict=False)}
         self.operator_rate = rates[-1]
-        self.holders: list[tuple[LeaseHolder, float, str]] = []  # with the rate of its clock and its region
+        self.holders: list[tuple[TenureHolder, float, str]] = []  # with the rate of its clock and its region
         self.highest = 0
         self.fencing: int | None = None
         self.fenced: set[str] = set()
@@ -71,7 +71,7 @@ class LeaseWorld(RuleBasedStateMachine):
 
     def new_holder(self, region: int, epoch: int) -> None:
         name = self.regions[region % len(self.regions)]
-        holder = LeaseHolder()
+        holder = TenureHolder()
         holder.begin(epoch, frozenset(self.names), 1)
         self.holders.append((holder, self.voters[name].rate, name))
         self.highest = max(self.highest, epoch)
@@ -120,7 +120,7 @@ class LeaseWorld(RuleBasedStateMachine):
                 self.holders[question.holder][2],
                 promised_epoch=promised,
                 received_at=question.received_at,
-                asked_seconds=LEASES[0],
+                asked_seconds=TENURES[0],
                 bound_seconds=question.bound,
             )
         else:
@@ -130,14 +130,14 @@ class LeaseWorld(RuleBasedStateMachine):
                 )
             self.questions.remove(question)
 
-    @rule(which=st.integers(0, 5), lease=st.sampled_from(LEASES))
-    def another_leader(self, which: int, lease: float) -> None:
+    @rule(which=st.integers(0, 5), tenure=st.sampled_from(TENURES))
+    def another_leader(self, which: int, tenure: float) -> None:
         name = self.names[which % len(self.names)]
         if name != WITNESS:
             voter = self.voters[name]
             voter.term += 1
             voter.leader_since = self.now * voter.rate
-            voter.lease, voter.granter = lease, Granter(lease)
+            voter.tenure, voter.granter = tenure, Granter(tenure)
 
     @precondition(lambda self: self.fencing is None)
     @rule()
@@ -157,10 +157,10 @@ class LeaseWorld(RuleBasedStateMachine):
             self.wait_until = max(self.wait_until, self.now * self.operator_rate + remaining)
 
     @precondition(lambda self: self.fencing is not None)
-    @rule(elections=st.sets(st.integers(0, 5)), lease=st.sampled_from(LEASES))
-    def fence_all_and_wait(self, elections: set[int], lease: float) -> None:
+    @rule(elections=st.sets(st.integers(0, 5)), tenure=st.sampled_from(TENURES))
+    def fence_all_and_wait(self, elections: set[int], tenure: float) -> None:
         for index in elections:
-            self.another_leader(index, lease)
+            self.another_leader(index, tenure)
         for index in range(len(self.names)):
             self.fence(index, answer_lost=False)
         self.now = max(self.now, self.wait_until / self.operator_rate + 1e-6)
@@ -179,8 +179,8 @@ class LeaseWorld(RuleBasedStateMachine):
     def one_epoch_at_most(self) -> None:
         if hasattr(self, "holders"):
             holding = {holder.epoch for holder, rate, _ in self.holders if holder.held(holder.epoch, self.now * rate)}
-            assert len(holding) <= 1, f"epochs {holding} hold the lease at {self.now}"
+            assert len(holding) <= 1, f"epochs {holding} hold the tenure at {self.now}"
 
 
-LeaseWorld.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
-TestNeverTwoHolders = LeaseWorld.TestCase
+TenureWorld.TestCase.settings = settings(max_examples=120, stateful_step_count=60, deadline=None)
+TestNeverTwoHolders = TenureWorld.TestCase

@@ -1,4 +1,4 @@
-"""Without the lease nothing is proposed and nothing is acknowledged."""
+"""Without the tenure nothing is proposed and nothing is acknowledged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Gate:
 
 
 class Group:
-    """Commits at once; the lease may run out meanwhile."""
+    """Commits at once; the tenure may run out meanwhile."""
 
     def __init__(self) -> None:
         self.proposed = 0
@@ -48,14 +48,14 @@ async def test_checked_before_proposing_and_when_acknowledging() -> None:
         group=group,  # type: ignore[arg-type]
         gate=Gate(),
         write_limits=lambda _bytes: rstore_pb2.WriteLimits(),
-        lease_held=lambda epoch: epoch in held,
+        tenure_held=lambda epoch: epoch in held,
     )
     await _put(batcher)
     group.meanwhile = held.clear
-    with pytest.raises(OutcomeUnknown, match="lease"):
+    with pytest.raises(OutcomeUnknown, match="tenure"):
         await _put(batcher)
     assert group.proposed == 2
-    with pytest.raises(NoPrimary, match="lease"):
+    with pytest.raises(NoPrimary, match="tenure"):
         await _put(batcher)
     assert group.proposed == 2, "nothing was proposed"
     await batcher.close()
@@ -76,7 +76,7 @@ class DoneGroup(Group):
 @pytest.mark.parametrize(
     ("answer", "told"), [(AlreadyDone("at revision 7"), OutcomeUnknown), (KeyNotFound(), KeyNotFound)]
 )
-async def test_that_it_was_done_before_is_not_told_without_the_lease(
+async def test_that_it_was_done_before_is_not_told_without_the_tenure(
     answer: StoreError, told: type[StoreError]
 ) -> None:
     group, held = DoneGroup(answer), {4}
@@ -85,7 +85,7 @@ async def test_that_it_was_done_before_is_not_told_without_the_lease(
         group=group,  # type: ignore[arg-type]
         gate=Gate(),
         write_limits=lambda _bytes: rstore_pb2.WriteLimits(),
-        lease_held=lambda epoch: epoch in held,
+        tenure_held=lambda epoch: epoch in held,
     )
     with pytest.raises(told):
         await _put(batcher)
@@ -93,7 +93,7 @@ async def test_that_it_was_done_before_is_not_told_without_the_lease(
 
 
 class CompactingGroup(FakeGroup):
-    """Commits a compaction; the lease may run out meanwhile."""
+    """Commits a compaction; the tenure may run out meanwhile."""
 
     held_epochs: set[int]
 
@@ -103,7 +103,7 @@ class CompactingGroup(FakeGroup):
         return None
 
 
-async def test_a_compaction_is_not_told_without_the_lease() -> None:
+async def test_a_compaction_is_not_told_without_the_tenure() -> None:
     state = region_state(epoch=4)
     machine: Any = SimpleNamespace(revision=100, compact_revision=1, state=state)
     group = CompactingGroup()
@@ -116,11 +116,11 @@ async def test_a_compaction_is_not_told_without_the_lease() -> None:
         group=group,
         identity=Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group),
         limits=Limits(),
-        lease_held=lambda epoch: epoch in group.held_epochs,
+        tenure_held=lambda epoch: epoch in group.held_epochs,
     )
     call = CallInfo(asyncio.get_running_loop().time() + 5, forwarded=False)
     for error, proposed in ((OutcomeUnknown, 1), (NoPrimary, 1)):
-        with pytest.raises(error, match="lease"):
+        with pytest.raises(error, match="tenure"):
             await servicer._compact(rpc_pb2.CompactionRequest(revision=50), call)
         assert len(group.proposals) == proposed
     servicer.close()

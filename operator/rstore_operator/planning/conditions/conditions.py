@@ -8,7 +8,7 @@ from datetime import datetime
 
 from rstore_api.domain.kubernetes import PAUSED
 
-from rstore_operator.facts.without_tenure import NO_LEASE
+from rstore_operator.facts.without_tenure import NO_TENURE
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
@@ -58,7 +58,7 @@ class Situation:
     rejected: tuple[str, str] | None
     accepted: bool
     dry_run: tuple[bool, str] | None
-    no_lease: str = ""
+    no_tenure: str = ""
     """Why the primary acknowledges nothing although it accepts writes."""
     unknown_annotations: str = ""
     """What is said of annotations that nobody answers."""
@@ -156,14 +156,14 @@ def _valid(situation: Situation) -> Finding:
 
 
 def _ready(situation: Situation) -> Finding:
-    if situation.intent is not None and (not situation.writable or situation.no_lease):
+    if situation.intent is not None and (not situation.writable or situation.no_tenure):
         return Finding("Ready", False, "SwitchingOver", _intent_text(situation.intent))
     if not situation.primary_region:
         return Finding("Ready", False, "NotBootstrapped", situation.waiting or "the store is being created")
     if not situation.writable:
         return Finding("Ready", False, "NoPrimary", f"the primary region {situation.primary_region} accepts no writes")
-    if situation.no_lease:
-        return Finding("Ready", False, NO_LEASE, situation.no_lease)
+    if situation.no_tenure:
+        return Finding("Ready", False, NO_TENURE, situation.no_tenure)
     if not situation.ready_pods:
         message = f"{situation.primary_region} accepts writes, but none of its pods is ready: Services lead nowhere"
         return Finding("Ready", False, "NoReadyReplica", message)
@@ -195,7 +195,7 @@ def _intent_text(intent: FailoverIntent) -> str:
     if intent.step is Step.CATCHING_UP:
         text += f", waiting for revision {intent.final_revision}"
     elif intent.step is Step.WAITING:
-        text += ", waiting until the old primary's lease has run out"
+        text += ", waiting until the old primary's tenure has run out"
     return f"{text}; {intent.reason}" if intent.reason else text
 
 

@@ -30,10 +30,10 @@ def told_as_witness(
     the leader says counts for nothing as long as it goes by other ``regions`` than the store's.
     """
     known = (before.in_sync_regions, before.in_sync_round) if before.epoch == truth.epoch else (0, 0)
-    if leader is None or leader.lease is None or not leader.primary or leader.epoch != truth.epoch:
+    if leader is None or leader.tenure is None or not leader.primary or leader.epoch != truth.epoch:
         return known
     same = leader.topology is not None and {region.name for region in leader.topology.regions} == set(regions)
-    told, offered = leader.lease.in_sync_regions if same else 0, leader.lease.witness_round
+    told, offered = leader.tenure.in_sync_regions if same else 0, leader.tenure.witness_round
     if offered and (offered < known[1] or (told == known[0] and known[1])):
         return known
     return told, offered

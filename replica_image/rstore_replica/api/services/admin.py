@@ -96,7 +96,7 @@ class AdminServicer(rstore_pb2_grpc.AdminServicer):
     async def WitnessGrant(
         self, request: rstore_pb2.WitnessGrantRequest, context: Context
     ) -> rstore_pb2.WitnessGrantResponse:
-        """The operator grants a round of the lease."""
+        """The operator grants a round of the tenure."""
 
         async def body(_call: CallInfo) -> rstore_pb2.WitnessGrantResponse:
             return self._controller.witness_grant(request)

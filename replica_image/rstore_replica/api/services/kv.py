@@ -83,10 +83,10 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         group: Group,
         identity: Identity,
         limits: Limits,
-        lease_held: Callable[[int], bool] = lambda _epoch: True,
+        tenure_held: Callable[[int], bool] = lambda _epoch: True,
         read_point: ReadPoint | None = None,
     ) -> None:
-        """``lease_held`` says whether something read in an epoch may be answered as the newest at this moment, and
+        """``tenure_held`` says whether something read in an epoch may be answered as the newest at this moment, and
         ``read_point`` which revision is the newest that may be shown; see ``Acknowledging.read_point``.
         """
         self._calls = calls
@@ -96,7 +96,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._group = group
         self._identity = identity
         self._limits = limits
-        self._lease_held = lease_held
+        self._tenure_held = tenure_held
         self._read_point = read_point
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
@@ -183,16 +183,16 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         if revision > self._machine.revision:
             raise FutureRevision
         epoch = self._machine.state.epoch
-        if not self._lease_held(epoch):
-            raise NoPrimary("the lease has run out: too few regions can be reached")
+        if not self._tenure_held(epoch):
+            raise NoPrimary("the tenure has run out: too few regions can be reached")
         entry = rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=revision))
         result = await self._group.propose(
             entry.SerializeToString(), timeout_seconds=min(remaining, COMPACT_TIMEOUT_SECONDS)
         )
         if isinstance(result, StoreError):
             raise result
-        if not self._lease_held(epoch):
-            raise OutcomeUnknown("the lease has run out")
+        if not self._tenure_held(epoch):
+            raise OutcomeUnknown("the tenure has run out")
         response = rpc_pb2.CompactionResponse()
         self._identity.fill(response.header, revision=self._machine.revision)
         return response
@@ -208,8 +208,8 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
             return await read_point(epoch, request.revision, _remaining_seconds(call)) if read_point else None
 
         response = await self._read(request, shown)
-        if not self._lease_held(epoch):
-            raise NoPrimary("the lease has run out: too few regions can be reached")
+        if not self._tenure_held(epoch):
+            raise NoPrimary("the tenure has run out: too few regions can be reached")
         return response
 
     async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown) -> rpc_pb2.RangeResponse:

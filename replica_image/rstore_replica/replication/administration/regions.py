@@ -22,7 +22,7 @@ from rstore_replica.replication.ports import RaftGroup, RegionStateView, Replica
 from rstore_replica.replication.receiving.leaving_tail import finish_undoing
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.sending.progress import Progress
-from rstore_replica.replication.tenure.keeper import LeaseKeeper
+from rstore_replica.replication.tenure.keeper import TenureKeeper
 from rstore_replica.replication.tenure.voter import Voter
 
 log = get_logger("regions")
@@ -96,7 +96,7 @@ class RegionController:
         progress: Progress,
         on_role_change: Callable[[], None],
         transfers: Callable[[], tuple[pb.SnapshotTransfer, ...]],
-        lease: LeaseKeeper,
+        tenure: TenureKeeper,
         voter: Voter,
         acknowledging: Acknowledging,
     ) -> None:
@@ -107,7 +107,7 @@ class RegionController:
         self._progress = progress
         self._on_role_change = on_role_change
         self._transfers = transfers
-        self._lease = lease
+        self._tenure = tenure
         self._voter = voter
         self._acknowledging = acknowledging
         self._turn = asyncio.Lock()
@@ -231,10 +231,10 @@ class RegionController:
             )
 
     def witness_grant(self, request: pb.WitnessGrantRequest) -> pb.WitnessGrantResponse:
-        """The witness grants a round of the lease that Status offered. Raises NotBootstrapped, WrongStore."""
+        """The witness grants a round of the tenure that Status offered. Raises NotBootstrapped, WrongStore."""
         self._require_leader()
         self._require_store(request.store_id)
-        return pb.WitnessGrantResponse(counted=self._lease.witness_granted(request.epoch, request.round))
+        return pb.WitnessGrantResponse(counted=self._tenure.witness_granted(request.epoch, request.round))
 
     async def transfer_leadership(self, request: pb.TransferLeadershipRequest) -> pb.TransferLeadershipResponse:
         """Hands Raft leadership to ``request.target``, or to the most up to date replica when it is empty.
@@ -294,7 +294,7 @@ class RegionController:
             quarantined=[quarantined_message(tail) for tail in self._machine.quarantined[-TAILS_SHOWN:]],
             quarantine=quarantine_counts(self._machine.quarantined),
             leaving=leaving_message(state.leaving),
-            lease=self._lease.status(),
+            tenure=self._tenure.status(),
             granted=self._voter.status(),
             staged=staged.message() if staged is not None else None,
             transfers=self._transfers(),

@@ -1,4 +1,4 @@
-"""PURE. What the primary tells the voters, with each round of its lease, about the other regions; both sides of it.
+"""PURE. What the primary tells the voters, with each round of its tenure, about the other regions; both sides of it.
 
 A guarantee is a number: so many other regions, at least, hold everything that the primary has acknowledged or does
 acknowledge. It binds the primary until a majority of the voters has granted a round that says less. So when a majority

@@ -1,4 +1,4 @@
-"""Keeps the primary's lease while this replica leads the primary region."""
+"""Keeps the primary's tenure while this replica leads the primary region."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ports import LinkBrokenError, RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
 from rstore_replica.replication.tenure.grants import GrantLink
-from rstore_replica.replication.tenure.rules import ROUNDS_PER_LEASE, LeaseHolder
+from rstore_replica.replication.tenure.rules import ROUNDS_PER_TENURE, TenureHolder
 from rstore_replica.replication.tenure.voter import Voter
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep
 
-log = get_logger("lease")
+log = get_logger("tenure")
 
 _ROUND_SHIFT = 32
 """A leader's rounds begin at its term shifted by this, so that no two leaders of a region use the same numbers."""
 
 
-class LeaseKeeper:
-    """Asks every voter ``ROUNDS_PER_LEASE`` times per lease, at once when the region becomes primary or gets a leader.
+class TenureKeeper:
+    """Asks every voter ``ROUNDS_PER_TENURE`` times per tenure, at once when the region becomes primary or has a leader.
 
     ``held`` is to be asked at the very moment of acknowledging.
     """
@@ -48,7 +48,7 @@ class LeaseKeeper:
         self._link = link
         self._guarantee: Callable[[int], int] = lambda _epoch: 0
         self._on_granted: Callable[[], None] = lambda: None
-        self._holder = LeaseHolder()
+        self._holder = TenureHolder()
         self._term = 0
         self._signal = Signal(clock)
         self._next_round_at = 0.0
@@ -76,16 +76,16 @@ class LeaseKeeper:
         return self._holder.told.newest
 
     def remaining_seconds(self) -> float:
-        """For how long the lease is held without another grant; 0 where none is needed."""
+        """For how long the tenure is held without another grant; 0 where none is needed."""
         return self._holder.remaining(self._clock.monotonic())
 
-    def status(self) -> pb.LeaseStatus:
+    def status(self) -> pb.TenureStatus:
         """What Status says about it: ``held`` and the rest only on the primary's leader."""
         holder, state = self._holder, self._machine.state
-        answer = pb.LeaseStatus(
+        answer = pb.TenureStatus(
             required=bool(voters(() if state.topology is None else state.topology.region_names)),
-            duration_ms=round(self._config.lease_seconds * 1000),
-            longest_ms=state.lease_bound_ms,
+            duration_ms=round(self._config.tenure_seconds * 1000),
+            longest_ms=state.tenure_bound_ms,
         )
         if holder.active:
             answer.held = self.held(state.epoch)
@@ -96,7 +96,7 @@ class LeaseKeeper:
 
     def witness_granted(self, epoch: int, round_number: int) -> bool:
         """The operator granted a round that Status had offered; whether that counted."""
-        counted = self._holder.granted(epoch, round_number, WITNESS, self._config.lease_seconds)
+        counted = self._holder.granted(epoch, round_number, WITNESS, self._config.tenure_seconds)
         self._on_granted()
         return counted
 
@@ -108,7 +108,7 @@ class LeaseKeeper:
             raise RuntimeError("already started")
         self._unsubscribe = [self._machine.subscribe_state(lambda _state: self.review())]
         self._group.on_change(lambda _status: self.review())
-        self._supervisor = asyncio.create_task(self._supervise(), name="lease-keeper")
+        self._supervisor = asyncio.create_task(self._supervise(), name="tenure-keeper")
 
     async def stop(self) -> None:
         """Asks no more; what is held runs out. Harmless when not started or stopped before."""
@@ -143,8 +143,8 @@ class LeaseKeeper:
             try:
                 await self._once()
             except Exception:
-                # Without grants the lease runs out, which is safe; the next round may do better.
-                log.exception("lease_round_failed")
+                # Without grants the tenure runs out, which is safe; the next round may do better.
+                log.exception("tenure_round_failed")
                 self._next_round_at = self._clock.monotonic() + self._period_seconds
             pause = self._period_seconds
             if self._holder.active and self._holder.voters:
@@ -153,7 +153,7 @@ class LeaseKeeper:
 
     @property
     def _period_seconds(self) -> float:
-        return self._config.lease_seconds / ROUNDS_PER_LEASE
+        return self._config.tenure_seconds / ROUNDS_PER_TENURE
 
     async def _once(self) -> None:
         self._take_role()
@@ -186,10 +186,10 @@ class LeaseKeeper:
         self._next_round_at = 0.0
 
     def _report(self) -> None:
-        """Once per change: that the lease was lost, or is held again."""
+        """Once per change: that the tenure was lost, or is held again."""
         held = self._holder.active and self.held(self._holder.epoch)
         if held != self._was_held and self._holder.active and self._holder.voters:
-            (log.info if held else log.warning)("lease_held" if held else "lease_lost", epoch=self._holder.epoch)
+            (log.info if held else log.warning)("tenure_held" if held else "tenure_lost", epoch=self._holder.epoch)
         self._was_held = held
 
     async def _start_round(self, now: float) -> None:
@@ -202,7 +202,7 @@ class LeaseKeeper:
             region=self._config.region,
             epoch=self._holder.epoch,
             round=self._holder.start_round(now, guarantee),
-            duration_ms=round(self._config.lease_seconds * 1000),
+            duration_ms=round(self._config.tenure_seconds * 1000),
             in_sync_regions=guarantee,
             topology_version=state.topology.version if state.topology.epoch == self._holder.epoch else 0,
         )
@@ -212,12 +212,12 @@ class LeaseKeeper:
         await self._link.keep_only({address for addresses in places.values() for address in addresses})
         for region, addresses in places.items():
             asked = self._asking.setdefault(region, set())
-            if len(asked) >= ROUNDS_PER_LEASE:
+            if len(asked) >= ROUNDS_PER_TENURE:
                 continue  # it does not answer; those on their way will end by their deadline
             question = pb.GrantRequest(voter_term=self._voter_terms.get(region, 0))
             question.MergeFrom(request)
             work = self._ask_own(question) if region == self._config.region else self._ask(region, addresses, question)
-            task = asyncio.create_task(work, name=f"lease-{region}")
+            task = asyncio.create_task(work, name=f"tenure-{region}")
             asked.add(task)
             task.add_done_callback(asked.discard)
 

@@ -1,10 +1,10 @@
-"""PURE. The primary's lease, from both sides: who holds it, and who grants it. Times come in as arguments.
+"""PURE. The primary's tenure, from both sides: who holds it, and who grants it. Times come in as arguments.
 
-A primary's leader asks all voters in rounds; it holds the lease until the *sending* of the newest round that a majority
-granted, plus what was granted, less a margin. A voter remembers each grant from the *receipt* of the question on, so a
-grant always ends later for the voter than for the holder, as long as no two clocks differ in rate by more than the
-margin. Whoever fences a majority of voters and waits out their longest remaining grant therefore knows that no lower
-epoch holds a lease any more (Gray and Cheriton, Leases, 1989; see *Lease* in the design).
+A primary's leader asks all voters in rounds; it holds the tenure until the *sending* of the newest round that a
+majority granted, plus what was granted, less a margin. A voter remembers each grant from the *receipt* of the question
+on, so a grant always ends later for the voter than for the holder, as long as no two clocks differ in rate by more than
+the margin. Whoever fences a majority of voters and waits out their longest remaining grant therefore knows that no
+lower epoch holds a tenure any more (Gray and Cheriton, *Leases*, 1989; see *Tenure* in the design).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from rstore_replica.replication.tenure.guarantees import Told
 USABLE_SHARE = 0.9
 """Of what was granted, the share that the holder uses; the rest is for clocks that run at different rates."""
 
-ROUNDS_PER_LEASE = 3
+ROUNDS_PER_TENURE = 3
 MAX_OPEN_ROUNDS = 16
-"""Older rounds are not counted any more; they are long past their lease."""
+"""Older rounds are not counted any more; they are long past their tenure."""
 
 
-class LeaseHolder:
+class TenureHolder:
     """The right to acknowledge, of one replica while it leads the primary region.
 
     Nothing is held in an epoch until :meth:`begin` and, where there are voters, a round that most of them granted.
@@ -38,12 +38,12 @@ class LeaseHolder:
 
     @property
     def epoch(self) -> int:
-        """The epoch of the lease; 0 before the first."""
+        """The epoch of the tenure; 0 before the first."""
         return self._epoch
 
     @property
     def voters(self) -> frozenset[str]:
-        """Who grants it; empty where no lease is needed."""
+        """Who grants it; empty where no tenure is needed."""
         return self._voters
 
     @property
@@ -112,7 +112,7 @@ class LeaseHolder:
         return epoch == self._epoch and epoch > 0 and (not self._voters or now < self._until)
 
     def remaining(self, now: float) -> float:
-        """Seconds for which the lease is still held without another grant; 0 where none is needed."""
+        """Seconds for which the tenure is still held without another grant; 0 where none is needed."""
         return max(0.0, self._until - now) if self._voters else 0.0
 
 
@@ -186,8 +186,8 @@ class Granter:
     def remaining(self, now: float, leader_since: float, bound_seconds: float) -> float:
         """Seconds for which a grant of this region may still run.
 
-        A replica that leads for less than a lease answers a full one: its predecessor may have granted that. The lease
-        is then the longest that anybody may have granted, which need not be what is configured now.
+        A replica that leads for less than a tenure answers a full one: its predecessor may have granted that. The
+        tenure is then the longest that anybody may have granted, which need not be what is configured now.
         """
         own = max(0.0, self._granted_until - now)
         longest = max(self._duration, bound_seconds)

@@ -1,4 +1,4 @@
-"""This region as a voter: grants the primary's lease through its leader."""
+"""This region as a voter: grants the primary's tenure through its leader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rstore_replica.replication.tenure.rules import Granter, bound_to_agree_on
 class Voter:
     """Grants by this replica while it leads its region. See ``rules.py``.
 
-    A grant is remembered in memory alone: a replica that leads anew answers a full lease for what its predecessor may
+    A grant is remembered in memory alone: a replica that leads anew answers a full tenure for what its predecessor may
     have granted.
     """
 
@@ -27,11 +27,11 @@ class Voter:
         self._group = group
         self._clock = clock
         self._config = config
-        self._granter = Granter(config.lease_seconds)
+        self._granter = Granter(config.tenure_seconds)
         self._heard = Heard()
 
     async def grant(self, request: pb.GrantRequest) -> pb.GrantResponse:
-        """Grants one more lease, or says that it does not. Counts from now, before leadership is confirmed."""
+        """Grants one more tenure, or says that it does not. Counts from now, before leadership is confirmed."""
         received_at = self._clock.monotonic()
         state = self._machine.state
         refusal = pb.GrantResponse(
@@ -42,7 +42,7 @@ class Voter:
         try:
             await self._agree_on_bound()
             # Begins after the question came: who is confirmed now led when it came, and knows every promise.
-            await self._group.barrier(timeout_seconds=self._config.lease_seconds)
+            await self._group.barrier(timeout_seconds=self._config.tenure_seconds)
         except errors.StoreError:
             return refusal
         # No await from here on: a promise that is committed later finds this grant, one committed before is seen.
@@ -54,7 +54,7 @@ class Voter:
             promised_epoch=promised_epoch,
             received_at=received_at,
             asked_seconds=request.duration_ms / 1000,
-            bound_seconds=state.lease_bound_ms / 1000,
+            bound_seconds=state.tenure_bound_ms / 1000,
         )
         if granted_seconds > 0:
             self._heard.granted(
@@ -77,18 +77,18 @@ class Voter:
     async def _agree_on_bound(self) -> None:
         """See :func:`bound_to_agree_on`. Raises StoreError."""
         led_seconds = self._clock.monotonic() - (self._group.status().leader_since or self._clock.monotonic())
-        own_ms = _milliseconds(self._config.lease_seconds)
-        bound_ms = bound_to_agree_on(self._machine.state.lease_bound_ms, own_ms, led_seconds)
+        own_ms = _milliseconds(self._config.tenure_seconds)
+        bound_ms = bound_to_agree_on(self._machine.state.tenure_bound_ms, own_ms, led_seconds)
         if bound_ms is not None:
-            entry = pb.LogEntry(lease_bound=pb.LeaseBound(duration_ms=bound_ms)).SerializeToString()
-            await self._group.propose(entry, timeout_seconds=self._config.lease_seconds)
+            entry = pb.LogEntry(tenure_bound=pb.TenureBound(duration_ms=bound_ms)).SerializeToString()
+            await self._group.propose(entry, timeout_seconds=self._config.tenure_seconds)
 
     def remaining_seconds(self) -> float:
-        """How long a grant of this region may still run, as far as its leader can know; a full lease on others."""
+        """How long a grant of this region may still run, as far as its leader can know; a full tenure on others."""
         status = self._group.status()
-        bound_seconds = self._machine.state.lease_bound_ms / 1000
+        bound_seconds = self._machine.state.tenure_bound_ms / 1000
         if not is_leader(status) or status.leader_since is None:
-            return max(self._config.lease_seconds, bound_seconds)
+            return max(self._config.tenure_seconds, bound_seconds)
         return self._granter.remaining(self._clock.monotonic(), status.leader_since, bound_seconds)
 
     def remaining_ms(self) -> int:
