@@ -13,10 +13,10 @@ import structlog
 from rstore_api.domain.kubernetes import SPEC_HASH
 from rstore_api.errors import NotLeader, StoreError
 from rstore_api.messages import topology_message
+from rstore_kube.errors import ApiError
 
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
 from rstore_operator.cluster.child_view import ChildView
-from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import (
     Action,
@@ -144,7 +144,7 @@ class Actor:
         except NotLeader as error:
             log.info("leader_moved", action=type(action).__name__, leader=error.leader)
             return Done(action, effective=False)  # a later look finds the new leader
-        except KubernetesError as error:
+        except ApiError as error:
             if isinstance(action, RemoveAnnotations) and error.status in (404, 409, 422):
                 return Done(action, effective=False)  # changed meanwhile; what it says now is read next time
             if isinstance(action, IssueAuthority | WriteSecret) and error.conflict:
@@ -210,7 +210,7 @@ class Actor:
     async def _grow(self, action: GrowClaim) -> tuple[Notice, ...]:
         try:
             await self._api.grow_claim(self._ref.namespace, action.name, action.size, action.resource_version)
-        except KubernetesError as error:
+        except ApiError as error:
             if not (error.conflict or error.not_found):  # else it has changed, and is looked at again
                 self._view.growth_refused(action.name, str(error))
                 log.warning("growth_refused", claim=action.name, size=action.size, reason=str(error))

@@ -21,9 +21,10 @@ from rstore_api.domain.kubernetes import (
     STORE_LABEL,
     Kind,
 )
+from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS
-from rstore_operator.cluster.k8s import Kubernetes, KubernetesError
+from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
@@ -202,7 +203,7 @@ class Handlers:
                     reconciler.invalidate()
                     wait = backoff * (0.5 + rng.random())
                     backoff = min(LAST_BACKOFF_SECONDS, backoff * 2)
-                    expected = isinstance(error, (KubernetesError, *CONNECTION_ERRORS))
+                    expected = isinstance(error, (ApiError, *CONNECTION_ERRORS))
                     log.warning("reconcile_failed", error=str(error) or type(error).__name__, exc_info=not expected)
                 if wait is None:
                     wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone

@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
+from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
 from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.hash_rounds import HashRounds
-from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Demote, Notice, RemoveAnnotations
@@ -171,7 +171,7 @@ class Reconciler:
             return None
         try:
             status, observed, decided = await self._decide(body)
-        except (KubernetesError, *CONNECTION_ERRORS):
+        except (ApiError, *CONNECTION_ERRORS):
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {str(error)[:SHOWN_ERROR]}".rstrip(": ")
@@ -264,7 +264,7 @@ class Reconciler:
             self.invalidate()
             try:
                 await self._api.patch_status(self._ref.namespace, self._ref.name, patch, meta["resourceVersion"])
-            except (KubernetesError, *CONNECTION_ERRORS) as why:
+            except (ApiError, *CONNECTION_ERRORS) as why:
                 log.warning("failure_not_recorded", error=str(why))
                 return  # tried again at the next step, which fails, too, or shows something better
         for notice in news:
@@ -276,7 +276,7 @@ class Reconciler:
             self._stale = False  # before the read: a change that comes during it is read next time
             try:
                 self._object = await self._api.get_store(self._ref.namespace, self._ref.name)
-            except KubernetesError as error:
+            except ApiError as error:
                 if error.not_found:
                     return None
                 raise
@@ -351,7 +351,7 @@ class Reconciler:
         version = self._object["metadata"]["resourceVersion"]
         try:
             self._object = await self._api.patch_status(self._ref.namespace, self._ref.name, patch, version)
-        except KubernetesError as error:
+        except ApiError as error:
             if error.invalid:
                 await self._tell_refused(str(error), version)
             if not error.conflict:
@@ -372,7 +372,7 @@ class Reconciler:
     async def _post(self, notice: Notice, version: str) -> bool:
         try:
             await self._api.post_event(self._ref, version, notice.reason, notice.message, notice.warning, self._now())
-        except (KubernetesError, *CONNECTION_ERRORS) as error:
+        except (ApiError, *CONNECTION_ERRORS) as error:
             log.warning("event_not_posted", reason=notice.reason, error=str(error))
             return False
         return True

@@ -11,9 +11,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import kopf
+from kubernetes.aio.client import Configuration
 from rstore_api.domain.kubernetes import CHILD_KINDS, GROUP, SEEN_KINDS
+from rstore_kube.access import Access
+from rstore_kube.client import KubeClient
 from rstore_operator import handlers
-from rstore_operator.cluster import k8s
+from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.specs.labels import metadata
 
@@ -95,10 +98,11 @@ PATH = re.compile(r"^/apis?/(?:(?P<group>[a-z0-9.-]+\.[a-z0-9.-]+|apps|policy)/)
 STORE = StoreRef("n", "orders", "uid")
 
 
-class RecordingKubernetes(k8s.Kubernetes):
+class RecordingClient(KubeClient):
     """The operator's own client, with its requests written down instead of sent."""
 
     def __init__(self) -> None:
+        super().__init__(Access(Configuration(), "n"), field_manager="test", timeout_seconds=1)
         self.asked: dict[tuple[str, str], set[str]] = {}
 
     async def _request(
@@ -119,7 +123,8 @@ class RecordingKubernetes(k8s.Kubernetes):
 
 async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
     """Every method of the client, for every kind of child."""
-    api = RecordingKubernetes()
+    client = RecordingClient()
+    api = Kubernetes(client)
     await api.get_store("n", "orders")
     await api.patch_status("n", "orders", {}, "1")
     await api.remove_annotations("n", "orders", {"a": "b"})
@@ -133,7 +138,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
     await api.grow_claim("n", "x", "2Gi", "1")
     await api.failed_creations("n", "x")
     await api.post_event(STORE, "1", "Reason", "message", False, datetime.now(UTC))
-    return api.asked
+    return client.asked
 
 
 def watches_of_kopf() -> dict[tuple[str, str], set[str]]:
@@ -165,7 +170,7 @@ def test_the_table_is_what_the_code_asks_for() -> None:
 
 
 def test_every_method_of_the_operators_client_is_in_this_test() -> None:
-    public = {name for name in vars(k8s.Kubernetes) if not name.startswith("_")} - {"connect", "close"}
+    public = {name for name in vars(Kubernetes) if not name.startswith("_")} - {"connect", "close"}
     assert public == {
         "get_store",
         "patch_status",

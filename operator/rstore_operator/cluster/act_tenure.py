@@ -57,7 +57,7 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
 async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantTenure) -> None:
     """Grant a round of the tenure, unless a higher epoch is promised, or it runs for longer than the record says.
 
-    Raises StoreError, KubernetesError.
+    Raises StoreError, ApiError.
 
     The round was offered before this reads the promise, and the tenure counts from its offer. So whoever records a
     promise after this has read needs to wait one tenure from then, however long this process is held up here.

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
+from rstore_kube.errors import ApiError
 
-from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class RefusedCreations:
         for question in due:
             try:
                 events = await self._api.failed_creations(self._namespace, question.stateful_set)
-            except KubernetesError as error:
+            except ApiError as error:
                 log.warning("events_not_listed", stateful_set=question.stateful_set, error=str(error))
                 if error.forbidden:
                     self._not_before = self._clock() + FORBIDDEN_SECONDS

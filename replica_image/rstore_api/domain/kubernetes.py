@@ -19,10 +19,10 @@ class Kind:
         """The ``apiVersion`` of its objects."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
-    def path(self, namespace: str, name: str) -> str:
-        """The URL path of an object."""
+    def path(self, namespace: str, name: str = "") -> str:
+        """The URL path of an object, or of all in the namespace."""
         prefix = "apis" if self.group else "api"
-        return f"/{prefix}/{self.api_version}/namespaces/{namespace}/{self.plural}/{name}"
+        return f"/{prefix}/{self.api_version}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
 
 
 GROUP = "replicatedstore.io"
@@ -39,6 +39,7 @@ CHILD_KINDS: Mapping[str, Kind] = {
 }
 """The kinds of objects that the operator makes for a store."""
 CLAIM = Kind("", "v1", "persistentvolumeclaims")
+EVENT = Kind("", "v1", "events")
 SEEN_KINDS: Mapping[str, Kind] = {
     **CHILD_KINDS,
     "Pod": Kind("", "v1", "pods"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kubernetes.aio.client import Configuration
 from localkube.apiserver.kinds.strategy import KindStrategy
 from localkube.apiserver.objects.resources import Registry, Resource
 from localkube.apiserver.schema.crd import resources_of
@@ -16,8 +17,11 @@ from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import prune
 from localkube.apiserver.schema.structural import validate
 from rstore_api.domain.kubernetes import KIND, STORE
+from rstore_kube.access import Access
+from rstore_kube.client import KubeClient
 from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.resource.model import StoreRef
+from sim.regions.sites import NAMESPACE
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "replicatedstores.yaml"
 MAX_REASON_LENGTH = 128
@@ -55,10 +59,11 @@ def store_problems(body: Body, before: Body | None) -> list[str]:
     return [*found, *(f"{path} is not in the schema" for path in dropped)]
 
 
-class _Requests(Kubernetes):
-    """Makes the body of a request, and keeps it."""
+class _Requests(KubeClient):
+    """Keeps the body of the last request instead of sending it."""
 
     def __init__(self) -> None:
+        super().__init__(Access(Configuration(), NAMESPACE), field_manager="operator", timeout_seconds=1)
         self.body: Body = {}
 
     async def _request(self, *request: Any, **_more: Any) -> Body:
@@ -71,7 +76,7 @@ async def event_problems(
 ) -> list[str]:
     """Why the Event that the operator would post would be refused."""
     requests = _Requests()
-    await requests.post_event(ref, resource_version, reason, message, warning, now)
+    await Kubernetes(requests).post_event(ref, resource_version, reason, message, warning, now)
     schemas, _, events = _schemas()
     found = [str(cause) for cause in KindStrategy(schemas).validate(events, requests.body, None)]
     found += [f"{path} is not in the schema" for path in prune(schemas.node(events), copy.deepcopy(requests.body))]

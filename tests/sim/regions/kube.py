@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rstore_api.domain.kubernetes import REGION_LABEL
-from rstore_operator.cluster.k8s import KubernetesError
+from rstore_kube.errors import ApiError
 from rstore_operator.resource.model import StoreRef
 from sim.regions.crd import status_problems, store_problems
 from sim.regions.fleet import Fleet
@@ -126,7 +126,7 @@ class Kube:
     def patch_status(self, patch: Body, version: str, operator: OperatorHost) -> Body:
         """Merges; refused unless the object is still of that version."""
         if version != self.store["metadata"]["resourceVersion"]:
-            raise KubernetesError(409, "Conflict", "the object has been modified")
+            raise ApiError(409, "Conflict", "the object has been modified")
         before = self.status
         after = _merged(before, patch)
         self.refused("status", status_problems(after))
@@ -157,7 +157,7 @@ class Kube:
     def remove_annotations(self, values: Mapping[str, str]) -> Body:
         """Each that still has its value; none if one has changed."""
         if any(self.annotations.get(key) != value for key, value in values.items()):
-            raise KubernetesError(422, "Invalid", "the value to test is another")
+            raise ApiError(422, "Invalid", "the value to test is another")
         for key in values:
             del self.annotations[key]
         self._changed(self.store)
@@ -169,7 +169,7 @@ class Kube:
         known = self.objects.get(key)
         item: Body = copy.deepcopy(dict(manifest))
         if item["metadata"]["ownerReferences"][0]["uid"] != self.ref.uid:
-            raise KubernetesError(422, "Invalid", "the owner is gone")
+            raise ApiError(422, "Invalid", "the owner is gone")
         if key[0] == "Service" and "clusterIP" not in item["spec"]:
             item["spec"]["clusterIP"] = known["spec"]["clusterIP"] if known else f"10.1.0.{len(self.objects) + 1}"
         if known is not None:
@@ -191,7 +191,7 @@ class Kube:
         item = self.objects.get((kind, name))
         if item is not None:
             if uid not in (None, item["metadata"]["uid"]):
-                raise KubernetesError(409, "Conflict", "the uid in the precondition is another's")
+                raise ApiError(409, "Conflict", "the uid in the precondition is another's")
             del self.objects[(kind, name)]
             if kind == "StatefulSet":
                 self.runs.delete(item["metadata"]["labels"][REGION_LABEL])

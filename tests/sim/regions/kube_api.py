@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from rstore_operator.cluster.k8s import KubernetesError
+from rstore_kube.errors import ApiError
 from rstore_operator.resource.model import StoreRef
 from sim.regions.crd import event_problems
 from sim.regions.kube import Body, Kube
@@ -43,7 +43,7 @@ class ApiOf:
         await asyncio.sleep(kube.wires.arrival(API_SITE, site) - loop.time())
         if kube.times_out and what == "record the status" and self._rng.random() < kube.times_out:
             self._operator.step("is told that the status was not written in time")
-            raise KubernetesError(504, "Timeout", "the request did not complete within the allotted timeout")
+            raise ApiError(504, "Timeout", "the request did not complete within the allotted timeout")
         if not kube.reachable(site):
             await asyncio.sleep(1.0)
             raise TimeoutError("the API server does not answer")

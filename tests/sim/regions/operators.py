@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from rstore_operator.cluster.k8s import KubernetesError
+from rstore_kube.errors import ApiError
 from rstore_operator.handlers import FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
@@ -20,7 +20,7 @@ from sim.world import World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE = ReplicaImage("replica:1")
-EXPECTED = (KubernetesError, OSError)
+EXPECTED = (ApiError, OSError)
 """What ends a round of an operator that is well."""
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from rstore_operator.cluster.k8s import KubernetesError
+from rstore_kube.errors import ApiError
 from rstore_operator.facts.observed import Pod, RegionObserved
 from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 from rstore_operator.reconcile import Reconciler
@@ -149,7 +149,7 @@ async def test_a_missing_storage_class_is_named_by_the_claim_that_waits_for_it(l
 
 
 async def test_without_the_right_to_list_events_the_store_says_where_to_look(life: Life) -> None:
-    life.api.events_refused = KubernetesError(403, "Forbidden", "events is forbidden")
+    life.api.events_refused = ApiError(403, "Forbidden", "events is forbidden")
     await life.go(120)
     said = f"{SET}-0, {SET}-1, {SET}-2: no pod was created; see the events of StatefulSet/{SET}"
     assert said in life.condition("Degraded")["message"]

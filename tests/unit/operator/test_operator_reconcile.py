@@ -6,8 +6,8 @@ import copy
 from typing import Any
 
 import pytest
+from rstore_kube.errors import ApiError
 from rstore_operator.cluster.child_view import ChildView
-from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.observe import is_of_former_store, read_pod
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
@@ -45,15 +45,15 @@ class FakeApi:
 
     async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
         if self.store is None:
-            raise KubernetesError(404, "NotFound", "gone")
+            raise ApiError(404, "NotFound", "gone")
         return copy.deepcopy(self.store)
 
     async def patch_status(self, namespace: str, name: str, patch: Any, resource_version: str) -> dict[str, Any]:
         assert self.store is not None
         if self.beaten or resource_version != self.store["metadata"]["resourceVersion"]:
-            raise KubernetesError(409, "Conflict", "the object has been modified")
+            raise ApiError(409, "Conflict", "the object has been modified")
         if self.refusal:
-            raise KubernetesError(422, "Invalid", self.refusal)
+            raise ApiError(422, "Invalid", self.refusal)
         self.writes.append("status")
         status = self.store.setdefault("status", {})
         self.store["status"] = _merged(status, patch)
@@ -63,7 +63,7 @@ class FakeApi:
     async def remove_annotations(self, namespace: str, name: str, values: Any) -> None:
         assert self.store is not None
         if self.overtaken:
-            raise KubernetesError(422, "Invalid", "the value to test is another")
+            raise ApiError(422, "Invalid", "the value to test is another")
         self.writes.append("annotations")
         for key in values:
             del self.store["metadata"]["annotations"][key]
@@ -84,7 +84,7 @@ class FakeApi:
     async def set_owners(self, kind: str, namespace: str, name: str, owners: Any, version: str) -> dict[str, Any]:
         item = self.objects[kind, name]
         if item["metadata"]["resourceVersion"] != version:
-            raise KubernetesError(409, "Conflict", "the object has been modified")
+            raise ApiError(409, "Conflict", "the object has been modified")
         self.writes.append(f"adopt {kind}/{name}")
         item["metadata"]["ownerReferences"] = copy.deepcopy(owners)
         self._stamp(item)
@@ -93,7 +93,7 @@ class FakeApi:
     async def apply(self, manifest: Any) -> dict[str, Any]:
         key = (manifest["kind"], manifest["metadata"]["name"])
         if key in self.broken:
-            raise KubernetesError(422, "Invalid", f"{key[1]} is invalid")
+            raise ApiError(422, "Invalid", f"{key[1]} is invalid")
         self.writes.append(f"{key[0]}/{key[1]}")
         item = copy.deepcopy(dict(manifest))
         known = self.objects.get(key)
@@ -108,7 +108,7 @@ class FakeApi:
 
     async def post_event(self, ref: Any, version: str, reason: str, message: str, warning: bool, now: Any) -> None:
         if self.deaf:
-            raise KubernetesError(500, "InternalError", "no events now")
+            raise ApiError(500, "InternalError", "no events now")
         self.events.append(reason)
         self.messages.append(message)
 
@@ -169,7 +169,7 @@ async def test_a_status_that_the_api_refuses_is_told_once_for_each_reason(api_an
     for refusal in ("phase: Unsupported value at 17", "phase: Unsupported value at 18", "epoch: must be less"):
         api.refusal = refusal
         for _ in range(3):
-            with pytest.raises(KubernetesError, match=refusal):
+            with pytest.raises(ApiError, match=refusal):
                 await loop.step()
             api.deaf = False
     assert api.writes == [], "nothing is done that is not on record"

@@ -6,8 +6,8 @@ import copy
 from dataclasses import replace
 
 import pytest
+from rstore_kube.errors import ApiError
 from rstore_operator.cluster.child_view import ChildView, read_claim
-from rstore_operator.cluster.k8s import KubernetesError
 from rstore_operator.facts.actions import Apply, GrowClaim, Orphan
 from rstore_operator.facts.observed import Claim, Observed
 from unit.operator.world import REF, World
@@ -211,7 +211,7 @@ def test_what_the_watch_shows_of_a_claim() -> None:
 def test_a_refusal_is_remembered_for_a_while() -> None:
     clock = [0.0]
     view = ChildView(REF, lambda: clock[0])
-    view.growth_refused("a", str(KubernetesError(403, "Forbidden", "no")))
+    view.growth_refused("a", str(ApiError(403, "Forbidden", "no")))
     body = {"metadata": {"name": "a"}}
     assert view.claims([body])["a"].refusal == "no"
     clock[0] = 61.0

@@ -1,0 +1,44 @@
+"""How an API server is reached: its address, its certificates, and the credentials to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from rstore_kube.errors import ConfigurationError
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True)
+class Access:
+    """The library's description of one API server, and the namespace that is meant when none is named."""
+
+    configuration: Configuration
+    namespace: str
+
+
+async def from_kubeconfig(paths: str, context: str | None = None) -> Access:
+    """What a kubeconfig says, or several joined by colons as in ``KUBECONFIG``. Raises ConfigurationError."""
+    configuration = Configuration()
+    try:
+        loader = await load_kube_config(
+            paths, context=context, client_configuration=configuration, persist_config=False
+        )
+    except (ConfigException, yaml.YAMLError, OSError) as error:
+        raise ConfigurationError(str(error)) from error
+    return Access(configuration, str(loader.current_context["context"].get("namespace") or "default"))
+
+
+def from_pod() -> Access:
+    """What Kubernetes gives to this pod: its service account. Raises ConfigurationError outside of a pod."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)
+        return Access(configuration, NAMESPACE_FILE.read_text().strip())
+    except (ConfigException, OSError) as error:
+        raise ConfigurationError(str(error)) from error

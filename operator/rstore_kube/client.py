@@ -1,0 +1,184 @@
+"""The requests, over the asyncio half of the ``kubernetes`` library.
+
+Of the library only credentials, certificates and connections are used: its classes for each kind of object take a
+second to import and lose fields that they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.exceptions import ApiException
+from rstore_api.domain.kubernetes import SEEN_KINDS, Kind
+
+from rstore_kube.access import Access
+from rstore_kube.errors import ApiError
+from rstore_kube.pod_port import PROTOCOL, PodPort
+
+_APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
+_JSON = "application/json"
+MAX_CONNECTIONS = 64
+
+Object = dict[str, Any]
+
+
+class KubeClient:
+    """One API server. Requests raise ApiError, and OSError or TimeoutError when no answer comes; none is repeated."""
+
+    def __init__(
+        self, access: Access, *, field_manager: str, timeout_seconds: float, uses_proxies: bool = False
+    ) -> None:
+        """``field_manager`` is the name under which fields are written; ``uses_proxies``: those that the environment
+        names."""
+        configuration = access.configuration
+        configuration.connection_pool_maxsize = MAX_CONNECTIONS
+        configuration.client_session_kwargs = {"trust_env": uses_proxies}
+        self.host = str(configuration.host)
+        self._api = ApiClient(configuration)
+        self._api.user_agent = field_manager
+        self._field_manager = field_manager
+        self._timeout_seconds = timeout_seconds
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object:
+        """The object as it is now."""
+        return await self._request("GET", kind.path(namespace, name))
+
+    async def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """The object as it is now, None when there is none."""
+        try:
+            return await self.get(kind, namespace, name)
+        except ApiError as error:
+            if error.not_found:
+                return None
+            raise
+
+    async def list(
+        self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 0
+    ) -> list[Object]:
+        """Objects that the selectors choose, at most ``limit`` of them unless that is 0."""
+        query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
+        document = await self._request("GET", kind.path(namespace), query={k: v for k, v in query.items() if v})
+        return list(document.get("items") or [])
+
+    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
+        """A new object."""
+        return await self._request("POST", kind.path(namespace), _JSON, body)
+
+    async def apply(self, kind: Kind, manifest: Mapping[str, Any]) -> Object:
+        """Server-side apply: makes or changes the object; fields that others set differently become ours."""
+        meta = manifest["metadata"]
+        query = {"fieldManager": self._field_manager, "force": "true"}
+        return await self._request("PATCH", kind.path(meta["namespace"], meta["name"]), _APPLY, manifest, query)
+
+    async def merge(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        resource_version: str = "",
+        subresource: str = "",
+    ) -> Object:
+        """JSON merge patch, if the object still is of that version where one is given; the new object comes back."""
+        if resource_version:
+            patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
+        path = kind.path(namespace, name) + (f"/{subresource}" if subresource else "")
+        return await self._request("PATCH", path, _MERGE, patch, {"fieldManager": self._field_manager})
+
+    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object]) -> Object:
+        """JSON patch: all of the operations or none; the new object comes back."""
+        query = {"fieldManager": self._field_manager}
+        return await self._request("PATCH", kind.path(namespace, name), _JSON_PATCH, list(operations), query)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str) -> None:
+        """Delete the object of that uid; not an error when it is gone. ``propagation`` is that of DeleteOptions."""
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": propagation,
+        }
+        try:
+            await self._request("DELETE", kind.path(namespace, name), _JSON, options)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+
+    async def open_port(self, namespace: str, pod: str, port: int) -> PodPort:
+        """A connection to a pod's port, which the caller closes."""
+        path = SEEN_KINDS["Pod"].path(namespace, pod) + "/portforward"
+        _, url, headers = await self._prepare("GET", path, {"ports": str(port)})
+        # As the library's WsApiClient does it, which leaves the proxy and the TLS server name out.
+        rest = self._api.rest_client
+        rest.pool_manager = rest.pool_manager or rest._create_pool_manager()
+        try:
+            connection = await rest.pool_manager.ws_connect(
+                url,
+                headers=headers,
+                protocols=[PROTOCOL],
+                max_msg_size=0,
+                proxy=rest.proxy,
+                proxy_headers=rest.proxy_headers,
+                server_hostname=self._api.configuration.tls_server_name,
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise ApiError(error.status, "", f"{error.message} (HTTP {error.status})") from error
+        except aiohttp.ClientError as error:
+            raise ConnectionError(str(error) or type(error).__name__) from error
+        return PodPort(connection)
+
+    async def _prepare(
+        self, method: str, path: str, query: Mapping[str, str], content_type: str = _JSON
+    ) -> tuple[str, str, dict[str, str]]:
+        method, url, headers, _, _ = await self._api.param_serialize(
+            method,
+            path,
+            header_params={"Accept": _JSON, "Content-Type": content_type},
+            query_params=list(query.items()),
+            auth_settings=["BearerToken"],
+        )
+        return method, url, headers
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        content_type: str = _JSON,
+        body: object = None,
+        query: Mapping[str, str] | None = None,
+    ) -> Object:
+        method, url, headers = await self._prepare(method, path, query or {}, content_type)
+        try:
+            response = await self._api.call_api(
+                method, url, header_params=headers, body=body, _request_timeout=self._timeout_seconds
+            )
+            data = await response.read()
+        except ApiException as error:
+            raise ApiError(int(error.status or 0), str(error.reason or ""), str(error.reason)) from error
+        except aiohttp.ClientError as error:
+            raise ConnectionError(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
+        document = parse_document(data)
+        if not 200 <= response.status <= 299:
+            message = str(document.get("message") or response.reason or "the API server gave no reason")
+            raise ApiError(response.status, str(document.get("reason") or ""), message)
+        return document
+
+
+def parse_document(data: bytes) -> Object:
+    """An answer as a dictionary; what is no JSON object is the ``message`` of one."""
+    try:
+        parsed = json.loads(data) if data else {}
+    except ValueError:
+        return {"message": data[:200].decode(errors="replace").strip()}
+    return parsed if isinstance(parsed, dict) else {}
