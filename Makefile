@@ -27,8 +27,8 @@ ARGS ?=
 CLUSTER ?= embedded
 # Registry and path put before both image names: make images IMAGE_PREFIX=registry.example.com/team
 IMAGE_PREFIX ?=
-# Processes that `make test` and `make unit` spread the tests over.
-WORKERS ?= 2
+# Processes that `make test` and `make unit` spread the tests over: two of them mostly wait, for clusters of their own.
+WORKERS ?= 3
 SPREAD := -n $(WORKERS)
 
 .PHONY: help setup demo test unit e2e localcluster sim images check generate bench clean

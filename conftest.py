@@ -15,8 +15,11 @@ from xdist.scheduler import LoadScopeScheduling
 
 RUN_DIRECTORY = "RSTORE_TEST_RUN"
 END_SECONDS = 15.0
-SHARED = ("e2e", "images")
-"""Folders whose tests share what is expensive to make, so that one process has to run them all; the longest first."""
+SHARED = ("e2e/faults", "e2e", "images")
+"""Folders whose tests share what is expensive to make, so that one process has to run them all. Those of ``e2e`` have a
+cluster each and wait most of the time, so they begin first, beside what needs the processors most: ``sim``."""
+ALONE = "sim"
+"""The folder whose tests share nothing, not even within a file."""
 
 found_at_the_end = pytest.StashKey[list[str]]()
 
@@ -33,7 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest comes first, so that nothing long begins when the rest has ended."""
-    items.sort(key=lambda item: SHARED.index(group) if (group := group_of(item.nodeid)) in SHARED else len(SHARED))
+    first = [*SHARED, ALONE]
+    items.sort(key=lambda item: first.index(folder) if (folder := folder_of(item.nodeid)) in first else len(first))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,10 +46,17 @@ def grpc_stays_up() -> None:
     grpc.aio.init_grpc_aio()
 
 
+def folder_of(test_id: str) -> str:
+    """The first of the folders above that the test is in, or an empty string."""
+    return next((folder for folder in (*SHARED, ALONE) if test_id.startswith(f"tests/{folder}/")), "")
+
+
 def group_of(test_id: str) -> str:
-    """What one process runs as a whole: a folder whose tests share something, else a file."""
-    file = test_id.partition("::")[0]
-    return next((folder for folder in SHARED if file.startswith(f"tests/{folder}/")), file)
+    """What one process runs as a whole: a folder whose tests share something, a test that shares nothing, or a file."""
+    folder = folder_of(test_id)
+    if folder == ALONE:
+        return test_id
+    return folder or test_id.partition("::")[0]
 
 
 class Spread(LoadScopeScheduling):

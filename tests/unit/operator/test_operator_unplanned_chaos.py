@@ -101,7 +101,10 @@ def chaos(world: LossyWorld, rng: random.Random, rounds: int) -> None:
     world.cut.clear()
     world.annotations.clear()
     world.memory = Memory()
-    world.run(40)
+    end = world.seconds + 40
+    while world.seconds < end and ("failover" in world.status or world.status["phase"] != "Steady"):
+        world.run(1.0)
+    world.run(5.0)  # and stays so
     assert "failover" not in world.status, world.status["failover"]
     assert world.status["phase"] == "Steady"
     assert world.write()

@@ -68,6 +68,12 @@ BROKEN = {
 }
 
 
+@pytest.fixture(autouse=True)
+def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is cut off is in this process and hears of it at once."""
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+
+
 @pytest.mark.parametrize("what", BROKEN)
 async def test_who_breaks_the_protocol_is_told_and_cut_off(what: str) -> None:
     sent, code = BROKEN[what]
