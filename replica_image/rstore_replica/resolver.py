@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grpc import aio
-from rstore_api.client_dial import Address, open_channel, system_resolve
+from rstore_api.dialling.channels import Address, open_channel, system_resolve
 from rstore_api.errors import Unreachable
 
 from rstore_replica.tls import CertificateStore

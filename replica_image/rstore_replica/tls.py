@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from rstore_api.tls import TlsFiles, TlsPem
 
 from rstore_replica.log import get_logger
-from rstore_replica.wire.contexts import Following, client_context, server_context
+from rstore_replica.tls_contexts import Following, client_context, server_context
 
 _log = get_logger("tls")
 

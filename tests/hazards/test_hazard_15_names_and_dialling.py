@@ -15,7 +15,7 @@ from pysyncobj import dns_resolver
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import GrpcTransport, Member
 from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
-from rstore_replica.wire.server import Server
+from rstore_wire.server import Server
 
 
 def test_hazard_15_stock_dials_an_address_of_ten_minutes_ago(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from integration.replicas.server_processes import (
     ReplicaProcess,
     bootstrap,
 )
-from rstore_api.client_dial import Address, open_channel
+from rstore_api.dialling.channels import Address, open_channel
 from rstore_api.proto import kv_pb2, raft_pb2, rpc_pb2, rstore_pb2
 from rstore_api.tls import TlsFiles
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from rstore_api.client import TlsPem
-from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.domain import names
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import LeavingTail, QuarantinedRow, QuarantinedTail, QuarantineReadRequest

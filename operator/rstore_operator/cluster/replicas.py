@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
-from rstore_api.client_admin import AdminClient
-from rstore_api.client_call import HASH_KV, Endpoint
-from rstore_api.client_dial import Address
+from rstore_api.client.admin import AdminClient
+from rstore_api.dialling.channels import Address
+from rstore_api.dialling.endpoint import HASH_KV, Endpoint
 from rstore_api.domain import names
 from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
 from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse

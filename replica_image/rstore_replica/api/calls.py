@@ -7,8 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from rstore_api.client_call import Method, RequestT, ResponseT
-from rstore_api.client_identity import parse_request_id
+from rstore_api.client.identity import parse_request_id
+from rstore_api.dialling.endpoint import Method, RequestT, ResponseT
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
 from rstore_api.proto.rstore_pb2 import RequestId
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from rstore_api.proto.rstore_pb2 import LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
-
-from rstore_replica.wire.protobuf import nested, tag, varint
+from rstore_api.protobuf import nested, tag, varint
 
 _ENTRY_WRITE = tag(LogEntry.WRITE_FIELD_NUMBER)
 _BATCH_REQUESTS = tag(WriteBatch.REQUESTS_FIELD_NUMBER)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rstore_api.errors import PermissionDenied
+from rstore_wire.server import Refusal
 
 from rstore_replica.log import get_logger
-from rstore_replica.wire.server import Refusal
 
 _log = get_logger("security")
 

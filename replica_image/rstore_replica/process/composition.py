@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rstore_api
-from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 
 from rstore_replica.api.batcher import Batcher

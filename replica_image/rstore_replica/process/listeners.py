@@ -7,10 +7,10 @@ from typing import Any
 
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+from rstore_wire.server import Server
 
 from rstore_replica.api.security import admit_by_kind
 from rstore_replica.tls import CertificateStore
-from rstore_replica.wire.server import Server
 
 MAX_CONCURRENT_CALLS = 16_384
 PEER_MAX_MESSAGE_BYTES = 64 * 1024 * 1024

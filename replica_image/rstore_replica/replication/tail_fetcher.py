@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 
-from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import QuarantineReadRequest
 

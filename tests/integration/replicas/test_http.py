@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import HTTP_PORT, RegionProcesses, ReplicaProcess, bootstrap, eventually
-from rstore_api.client_dial import Address, open_channel
+from rstore_api.dialling.channels import Address, open_channel
 
 
 async def _get(replica: ReplicaProcess, path: str) -> tuple[int, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from integration.replicas.server_processes import STORE_ID, RegionProcesses, ReplicaProcess, eventually, topology
 from rstore_api.client import TlsFiles
-from rstore_api.client_quarantine import QuarantineClient
+from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.errors import InvalidRequest, NotLeader, OutcomeUnknown, PermissionDenied, TailDamaged, TailNotFound
 from rstore_api.proto.rstore_pb2 import QuarantineListResponse, QuarantineReadRequest
 

@@ -10,7 +10,7 @@ from grpc import aio
 from integration.replicas.server_certificates import Authority
 from integration.replicas.server_processes import RegionProcesses, eventually
 from rstore_api.client import AdminClient, Client
-from rstore_api.client_dial import Address, open_channel
+from rstore_api.dialling.channels import Address, open_channel
 from rstore_api.errors import PermissionDenied, Unreachable
 from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 from rstore_api.tls import TlsFiles

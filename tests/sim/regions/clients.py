@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from rstore_api import client_call as methods
 from rstore_api import errors
-from rstore_api.client_call import Endpoint
-from rstore_api.client_dial import Address
+from rstore_api.dialling import endpoint as methods
+from rstore_api.dialling.channels import Address
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.proto import rpc_pb2 as rpc
 from sim.clients import Clients
 from sim.history import Operation, Outcome

@@ -18,8 +18,8 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from rstore_api import client_call
-from rstore_api.client_dial import Address
+from rstore_api.dialling import endpoint as client_call
+from rstore_api.dialling.channels import Address
 from rstore_replica import metrics, resolver
 from rstore_replica.process import composition as server
 from rstore_replica.process import live_data

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from rstore_api.client_call import PUT, RANGE, Endpoint
-from rstore_api.client_dial import Address
+from rstore_api.dialling.channels import Address
+from rstore_api.dialling.endpoint import PUT, RANGE, Endpoint
 from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
 from rstore_api.proto import rpc_pb2
 from unit.client.client_servers import for_ever, until

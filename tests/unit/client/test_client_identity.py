@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rstore_api.client import Client
-from rstore_api.client_identity import format_request_id, parse_request_id
+from rstore_api.client.identity import format_request_id, parse_request_id
 from rstore_api.errors import (
     REQUEST_ID_KEY,
     AlreadyDone,

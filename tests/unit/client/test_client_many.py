@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from rstore_api.client import Client
-from rstore_api.client_many import put_many
+from rstore_api.client.many import put_many
 from rstore_api.errors import NoSpace
 from rstore_api.proto import rpc_pb2
 from unit.client.client_servers import until

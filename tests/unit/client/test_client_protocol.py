@@ -10,10 +10,10 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_api import client_call
 from rstore_api.client import AdminClient, Client, prefix_end
-from rstore_api.client_call import Method, failure_of, retry_delay_seconds
-from rstore_api.client_dial import Address, target_of
+from rstore_api.dialling import endpoint as client_call
+from rstore_api.dialling.channels import Address, target_of
+from rstore_api.dialling.endpoint import Method, failure_of, retry_delay_seconds
 from rstore_api.errors import (
     BY_CODE,
     DeadlineExceeded,

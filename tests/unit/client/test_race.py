@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from rstore_api.race import first_success
+from rstore_api.dialling.race import first_success
 
 
 class Attempts:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from aiohttp import web
 from kopf._cogs.structs.credentials import ConnectionInfo
-from rstore_api.client_dial import CHANNEL_OPTIONS
+from rstore_api.dialling.channels import CHANNEL_OPTIONS
 from rstore_operator.cluster.k8s import Kubernetes
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rstore_replica.raft import Group, GrpcTransport, Member, RaftConfig, Role
 from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
-from rstore_replica.wire.server import Server
+from rstore_wire.server import Server
 
 FAST = RaftConfig(
     election_timeout_min_seconds=0.5, election_timeout_max_seconds=1.0, heartbeat_seconds=0.05, segment_bytes=1 << 16

@@ -16,8 +16,8 @@ from rstore_api.proto import raft_pb2_grpc as pb_grpc
 from rstore_api.tls import TlsPem
 from rstore_replica.raft import Group, GrpcTransport, Member
 from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
-from rstore_replica.wire.contexts import client_context, server_context
-from rstore_replica.wire.server import Server
+from rstore_replica.tls_contexts import client_context, server_context
+from rstore_wire.server import Server
 from unit.raft.raft_cluster import FAST, ListMachine, eventually
 
 NAMES = ("n0", "n1")

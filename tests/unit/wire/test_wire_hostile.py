@@ -7,8 +7,8 @@ import random
 
 import pytest
 from hpack import Encoder
-from rstore_replica.wire import connection, frames, server
-from rstore_replica.wire.frames import Code
+from rstore_wire import connection, frames, server
+from rstore_wire.frames import Code
 from unit.wire.wire_servers import SERVICE, RawClient, channel_to, serving
 
 

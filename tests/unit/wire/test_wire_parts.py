@@ -6,9 +6,9 @@ import pytest
 from hpack import Decoder, Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.wire.frames import WireError
-from rstore_replica.wire.headers import HeaderReader, block
-from rstore_replica.wire.messages import MessageError, MessageReader, prefixed
+from rstore_wire.frames import WireError
+from rstore_wire.headers import HeaderReader, block
+from rstore_wire.messages import MessageError, MessageReader, prefixed
 
 NAMES = st.sampled_from([b":path", b"grpc-timeout", b"te", b"x", b"user-agent"])
 VALUES = st.sampled_from([b"", b"1", b"22S", b"/a/B", b"v" * 300])

@@ -9,10 +9,10 @@ import struct
 import pytest
 from hpack import Decoder
 from rstore_replica.process.listeners import peer_server
-from rstore_replica.wire import frames
-from rstore_replica.wire.headers import block
-from rstore_replica.wire.messages import PREFIX
-from rstore_replica.wire.stream import STREAM_WINDOW_BYTES
+from rstore_wire import frames
+from rstore_wire.headers import block
+from rstore_wire.messages import PREFIX
+from rstore_wire.stream import STREAM_WINDOW_BYTES
 from unit.wire.wire_servers import SERVICE, RawClient, channel_to, serving
 
 

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from rstore_replica.wire import frames
-from rstore_replica.wire.server import Server
+from rstore_wire import frames
+from rstore_wire.server import Server
 
 SERVICE = "test.Echo"
 MAX_MESSAGE_BYTES = 8 << 20

@@ -10,9 +10,9 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from rstore_api.client_call import Endpoint, Method, RequestT, ResponseT
-from rstore_api.client_dial import Address, Resolve, system_resolve
-from rstore_api.client_identity import format_request_id
+from rstore_api.client.identity import format_request_id
+from rstore_api.dialling.channels import Address, Resolve, system_resolve
+from rstore_api.dialling.endpoint import Endpoint, Method, RequestT, ResponseT
 from rstore_api.errors import (
     REQUEST_ID_KEY,
     DeadlineExceeded,

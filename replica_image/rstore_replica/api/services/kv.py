@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
-from rstore_api import client_call as methods
-from rstore_api.client_call import Method, RequestT
+from rstore_api.dialling import endpoint as methods
+from rstore_api.dialling.endpoint import Method, RequestT
 from rstore_api.domain.epochs import existing
 from rstore_api.errors import (
     Compacted,
@@ -23,6 +23,7 @@ from rstore_api.errors import (
     TooManyRequests,
 )
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
+from rstore_wire.server import Server
 
 from rstore_replica.api import encoding
 from rstore_replica.api.batcher import Batcher, WriteResponseT
@@ -34,7 +35,6 @@ from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
 from rstore_replica.mvcc.requests.validate import is_wide
-from rstore_replica.wire.server import Server
 
 SCAN_THREADS = 2
 """Long ranges are read in these; more of them wait."""

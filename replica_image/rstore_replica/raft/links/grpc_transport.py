@@ -17,15 +17,15 @@ from functools import partial
 from typing import Any
 
 import grpc
-from rstore_api.client_dial import Address
+from rstore_api.dialling.channels import Address
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
+from rstore_wire.call import Call
+from rstore_wire.client import CallFailed, ClientCall, open_stream
 
 from rstore_replica.raft.links.link import Link
 from rstore_replica.raft.links.transport import OnLink, OnMessage
 from rstore_replica.raft.types import Member
-from rstore_replica.wire.call import Call
-from rstore_replica.wire.client import CallFailed, ClientCall, open_stream
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         return next(iter(self._refusals.values()), "")
 
     def add_to_server(self, server: Any) -> None:
-        """Registers the Raft service with a :class:`rstore_replica.wire.server.Server` that takes MAX_MESSAGE_BYTES."""
+        """Registers the Raft service with a :class:`rstore_wire.server.Server` that takes MAX_MESSAGE_BYTES."""
         pb_grpc.add_RaftServicer_to_server(self, server)  # type: ignore[no-untyped-call]
 
     async def start(self, on_message: OnMessage, on_link: OnLink) -> None:

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rstore_api.proto import raft_pb2 as pb
-
-from rstore_replica.wire.protobuf import nested, tag
+from rstore_api.protobuf import nested, tag
 
 MAX_FRAME_BYTES = 2 << 20
 QUEUE_BYTES = 32 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rstore_api import errors
-from rstore_api.client_dial import Address
+from rstore_api.dialling.channels import Address
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger

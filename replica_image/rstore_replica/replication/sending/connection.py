@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import grpc
 import grpc.aio
+from rstore_api.dialling.race import first_success
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_api.race import first_success
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.ports import LinkBrokenError

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from rstore_api import errors
+from rstore_api.dialling.race import first_success
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_api.race import first_success
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock

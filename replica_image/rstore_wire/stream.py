@@ -6,12 +6,12 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from rstore_replica.wire import frames
-from rstore_replica.wire.frames import Code
-from rstore_replica.wire.messages import Arrived, MessageReader, prefixed
+from rstore_wire import frames
+from rstore_wire.frames import Code
+from rstore_wire.messages import Arrived, MessageReader, prefixed
 
 if TYPE_CHECKING:
-    from rstore_replica.wire.connection import Connection
+    from rstore_wire.connection import Connection
 
 STREAM_WINDOW_BYTES = 4 << 20
 """How much of a stream may come that nobody has taken yet, where the connection says nothing else."""

@@ -17,7 +17,8 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
-from rstore_api.client_dial import Address, Resolve, connect, open_channel, system_resolve
+from rstore_api.dialling.channels import Address, Resolve, connect, open_channel, system_resolve
+from rstore_api.dialling.race import first_success
 from rstore_api.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -37,7 +38,6 @@ from rstore_api.errors import (
     from_rpc_error,
 )
 from rstore_api.proto import rpc_pb2, rstore_pb2
-from rstore_api.race import first_success
 from rstore_api.tls import TlsSource
 
 RequestT = TypeVar("RequestT", bound=Message)

@@ -11,13 +11,13 @@ from urllib.parse import quote
 
 import grpc
 
-from rstore_replica.wire import frames
-from rstore_replica.wire.headers import block
-from rstore_replica.wire.messages import MessageError, MessageReader, prefixed
-from rstore_replica.wire.stream import Stream
+from rstore_wire import frames
+from rstore_wire.headers import block
+from rstore_wire.messages import MessageError, MessageReader, prefixed
+from rstore_wire.stream import Stream
 
 if TYPE_CHECKING:
-    from rstore_replica.wire.server_connection import ServerConnection
+    from rstore_wire.server_connection import ServerConnection
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # not in the stubs
 Metadata = Sequence[tuple[str, str | bytes]]

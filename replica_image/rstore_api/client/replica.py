@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rstore_api.client_call import Endpoint
-from rstore_api.client_dial import Address, Resolve, system_resolve
+from rstore_api.dialling.channels import Address, Resolve, system_resolve
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.tls import TlsSource
 
 

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from hpack import Decoder, HPACKError
 from hpack.table import HeaderTable
 
-from rstore_replica.wire.frames import Code, WireError
+from rstore_wire.frames import Code, WireError
 
 MAX_HEADER_LIST_BYTES = 16_384
 MAX_CACHED_BLOCKS = 256

@@ -10,12 +10,12 @@ from typing import Any
 
 import grpc
 from rstore_api.listening import listening_socket
-
 from rstore_replica.log import get_logger
-from rstore_replica.wire.call import Call, Metadata
-from rstore_replica.wire.frames import MAX_WINDOW
-from rstore_replica.wire.server_connection import ServerConnection
-from rstore_replica.wire.stream import STREAM_WINDOW_BYTES
+
+from rstore_wire.call import Call, Metadata
+from rstore_wire.frames import MAX_WINDOW
+from rstore_wire.server_connection import ServerConnection
+from rstore_wire.stream import STREAM_WINDOW_BYTES
 
 _log = get_logger("wire")
 

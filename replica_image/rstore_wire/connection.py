@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from rstore_api.listening import plain_address
-
 from rstore_replica.log import get_logger
-from rstore_replica.wire import frames
-from rstore_replica.wire.frames import Code, WireError
-from rstore_replica.wire.headers import MAX_HEADER_LIST_BYTES
-from rstore_replica.wire.stream import STREAM_WINDOW_BYTES, Stream
+
+from rstore_wire import frames
+from rstore_wire.frames import Code, WireError
+from rstore_wire.headers import MAX_HEADER_LIST_BYTES
+from rstore_wire.stream import STREAM_WINDOW_BYTES, Stream
 
 _log = get_logger("wire")
 

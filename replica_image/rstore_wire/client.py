@@ -10,12 +10,12 @@ from urllib.parse import unquote
 
 import grpc
 
-from rstore_replica.wire import frames
-from rstore_replica.wire.connection import Connection
-from rstore_replica.wire.frames import Code, WireError
-from rstore_replica.wire.headers import HeaderReader, Headers, block
-from rstore_replica.wire.messages import MessageError, MessageReader
-from rstore_replica.wire.stream import Stream
+from rstore_wire import frames
+from rstore_wire.connection import Connection
+from rstore_wire.frames import Code, WireError
+from rstore_wire.headers import HeaderReader, Headers, block
+from rstore_wire.messages import MessageError, MessageReader
+from rstore_wire.stream import Stream
 
 CONNECTION_WINDOW_BYTES = 64 << 20
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rstore_api.client_call import (
+from rstore_api.client.replica import ReplicaClient
+from rstore_api.dialling.endpoint import (
     ADMIN_ADD_MEMBER,
     ADMIN_BOOTSTRAP,
     ADMIN_DEMOTE,
@@ -14,7 +15,6 @@ from rstore_api.client_call import (
     ADMIN_TRANSFER_LEADERSHIP,
     ADMIN_WITNESS_GRANT,
 )
-from rstore_api.client_replica import ReplicaClient
 from rstore_api.proto import rstore_pb2
 
 

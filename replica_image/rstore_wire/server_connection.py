@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
-
 from rstore_replica.log import get_logger
-from rstore_replica.wire import frames
-from rstore_replica.wire.call import EOF, Aborted, Call, Head
-from rstore_replica.wire.connection import Connection
-from rstore_replica.wire.frames import Code, WireError
-from rstore_replica.wire.headers import HeaderReader, Headers
-from rstore_replica.wire.messages import ACCEPTED_ENCODINGS
+
+from rstore_wire import frames
+from rstore_wire.call import EOF, Aborted, Call, Head
+from rstore_wire.connection import Connection
+from rstore_wire.frames import Code, WireError
+from rstore_wire.headers import HeaderReader, Headers
+from rstore_wire.messages import ACCEPTED_ENCODINGS
 
 if TYPE_CHECKING:
-    from rstore_replica.wire.server import Server
+    from rstore_wire.server import Server
 
 _log = get_logger("wire")
 

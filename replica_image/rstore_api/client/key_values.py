@@ -13,8 +13,11 @@ from types import TracebackType
 
 from google.protobuf.message import Message
 
-from rstore_api.client_admin import AdminClient
-from rstore_api.client_call import (
+from rstore_api.client.admin import AdminClient
+from rstore_api.client.identity import Identity, write_once
+from rstore_api.client.many import PutManyResult, put_many
+from rstore_api.dialling.channels import Address, Resolve, system_resolve
+from rstore_api.dialling.endpoint import (
     COMPACT,
     DELETE_RANGE,
     HASH_KV,
@@ -30,9 +33,6 @@ from rstore_api.client_call import (
     ResponseT,
     retry_delay_seconds,
 )
-from rstore_api.client_dial import Address, Resolve, system_resolve
-from rstore_api.client_identity import Identity, write_once
-from rstore_api.client_many import PutManyResult, put_many
 from rstore_api.errors import NotPrimary, StoreError, Unreachable
 from rstore_api.proto import rpc_pb2
 from rstore_api.tls import TlsFiles, TlsPem, TlsSource

@@ -12,7 +12,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable
 
-from rstore_api.client_call import retry_delay_seconds
+from rstore_api.dialling.endpoint import retry_delay_seconds
 from rstore_api.errors import (
     REQUEST_ID_KEY,
     AlreadyDone,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from rstore_api.client_call import Method
-from rstore_api.client_replica import ReplicaClient
+from rstore_api.client.replica import ReplicaClient
+from rstore_api.dialling.endpoint import Method
 from rstore_api.proto import rstore_pb2
 
 QUARANTINE_LIST = Method(

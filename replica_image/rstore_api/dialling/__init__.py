@@ -1,0 +1,1 @@
+"""Everything that dials a replica with grpcio: channels, connections, races of dials."""
