@@ -25,11 +25,6 @@ def listening_socket(host: str, port: int, *, backlog: int) -> socket.socket:
     return _listen(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port, backlog)
 
 
-def plain_address(address: str) -> str:
-    """The address as it is written: an IPv4 caller of a socket of both families without the prefix of IPv6."""
-    return address.removeprefix("::ffff:") if "." in address else address
-
-
 def _listen(family: socket.AddressFamily, host: str, port: int, backlog: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

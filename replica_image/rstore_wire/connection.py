@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from rstore_api.listening import plain_address
-from rstore_replica.log import get_logger
+import structlog
 
 from rstore_wire import frames
 from rstore_wire.frames import Code, WireError
 from rstore_wire.headers import MAX_HEADER_LIST_BYTES
 from rstore_wire.stream import STREAM_WINDOW_BYTES, Stream
 
-_log = get_logger("wire")
+_log = structlog.get_logger(part="wire")
 
 MAX_BLOCK_BYTES = 2 * MAX_HEADER_LIST_BYTES
 MAX_UNREAD_ANSWERS = 10_000
@@ -368,3 +367,8 @@ class Connection(asyncio.Protocol):
         else:
             pause = KEEPALIVE_SECONDS - silent
         self._keepalive = self.loop.call_later(max(pause, 0.05), self._keep_alive)
+
+
+def plain_address(address: str) -> str:
+    """The address as it is written: an IPv4 caller of a socket of both families without the prefix of IPv6."""
+    return address.removeprefix("::ffff:") if "." in address else address

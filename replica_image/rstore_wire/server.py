@@ -9,17 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
-from rstore_api.listening import listening_socket
-from rstore_replica.log import get_logger
+import structlog
 
 from rstore_wire.call import Call, Metadata
 from rstore_wire.frames import MAX_WINDOW
 from rstore_wire.server_connection import ServerConnection
 from rstore_wire.stream import STREAM_WINDOW_BYTES
 
-_log = get_logger("wire")
+_log = structlog.get_logger(part="wire")
 
-BACKLOG = 512
 MAX_CONNECTIONS = 4096
 MAX_HANDSHAKES = 128
 HANDSHAKE_SECONDS = 10.0
@@ -35,7 +33,7 @@ ContextSource = Callable[[], ssl.SSLContext]
 
 
 class Server:
-    """Serves the methods registered with it on the addresses it is bound to."""
+    """Serves the methods registered with it on the sockets it is given."""
 
     def __init__(
         self,
@@ -85,14 +83,12 @@ class Server:
 
     # ------------------------------------------------------------------ life
 
-    def bind(self, host: str, port: int, contexts: ContextSource | None) -> int:
-        """Listens on an address; connections wait until :meth:`start`. Returns the port. Raises OSError.
+    def add_listener(self, listener: socket.socket, contexts: ContextSource | None) -> None:
+        """Takes a non-blocking socket that listens, and closes it at the end; connections wait until :meth:`start`.
 
         ``contexts`` gives the TLS context for each connection; None is plaintext, for tests.
         """
-        listener = listening_socket(host, port, backlog=BACKLOG)
         self._bound.append((listener, contexts))
-        return int(listener.getsockname()[1])
 
     async def start(self) -> None:
         """Takes connections from now on."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from rstore_replica.log import get_logger
+import structlog
 
 from rstore_wire import frames
 from rstore_wire.call import EOF, Aborted, Call, Head
@@ -22,7 +22,7 @@ from rstore_wire.messages import ACCEPTED_ENCODINGS
 if TYPE_CHECKING:
     from rstore_wire.server import Server
 
-_log = get_logger("wire")
+_log = structlog.get_logger(part="wire")
 
 CONNECTION_WINDOW_BYTES = 16 << 20
 MAX_STREAMS = 2048

@@ -12,6 +12,7 @@ from hazards.hazard_clock import HandClock
 from hazards.hazard_groups import until
 from hazards.hazard_stock import stock_module
 from pysyncobj import dns_resolver
+from rstore_api.listening import listening_socket
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import GrpcTransport, Member
 from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
@@ -67,7 +68,7 @@ class Peer:
         self.transport = GrpcTransport(name, members, resolver=names.resolve)
         self.server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
         self.transport.add_to_server(self.server)
-        self.server.bind(host, port, None)
+        self.server.add_listener(listening_socket(host, port, backlog=8), None)
         self.up: set[str] = set()
         self.heard: list[int] = []
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
+from rstore_api.listening import listening_socket
 from rstore_wire.server import Server
 
 from rstore_replica.api.security import admit_by_kind
 from rstore_replica.tls import CertificateStore
 
 MAX_CONCURRENT_CALLS = 16_384
+BACKLOG = 512
 PEER_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 REQUEST_OVERHEAD_BYTES = 512 * 1024
 """What gRPC lets through above the request limit, so that our own error, with its text, is what the client sees."""
@@ -56,8 +58,9 @@ def peer_server(*, services: Sequence[Register], replication_window_bytes: int) 
 def listen(
     server: Server, *, host: str, port: int, certificates: CertificateStore, require_client_certificate: bool
 ) -> None:
-    """Bind the server. Raises ListenError."""
+    """Listens there for the server. Raises ListenError."""
     try:
-        server.bind(host, port, certificates.server_contexts(require_client=require_client_certificate))
+        listener = listening_socket(host, port, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    server.add_listener(listener, certificates.server_contexts(require_client=require_client_certificate))

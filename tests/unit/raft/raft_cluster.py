@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+from rstore_api.listening import listening_socket
 from rstore_replica.raft import Group, GrpcTransport, Member, RaftConfig, Role
 from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
 from rstore_wire.server import Server
@@ -97,7 +98,7 @@ class Cluster:
             )
             server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
             group.add_to_server(server)
-            server.bind(member.address.rpartition(":")[0], self.port, None)
+            server.add_listener(listening_socket(member.address.rpartition(":")[0], self.port, backlog=8), None)
             await server.start()
             self.groups[name], self.machines[name], self.servers[name] = group, machine, server
             self.transports[name] = transport

@@ -12,6 +12,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from rstore_api.listening import listening_socket
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 from rstore_api.tls import TlsPem
 from rstore_replica.raft import Group, GrpcTransport, Member
@@ -97,7 +98,8 @@ async def test_replicas_meet_by_name_and_strangers_are_refused(tmp_path: Path) -
         )
         server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
         group.add_to_server(server)
-        server.bind(f"{base}.{i + 1}", port, lambda: server_context(pem, require_client=True))
+        listener = listening_socket(f"{base}.{i + 1}", port, backlog=8)
+        server.add_listener(listener, lambda: server_context(pem, require_client=True))
         await server.start()
         await group.start()
         groups.append(group)

@@ -11,7 +11,7 @@ from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, 
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.routing.forward import FORWARDED_KEY, Forwarder
 from rstore_replica.api.routing.route import ForwardTo
-from unit.client.client_servers import ScriptedServer
+from unit.api.client_servers import ScriptedServer
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
+from rstore_api.listening import listening_socket
 from rstore_wire import frames
 from rstore_wire.server import Server
 
@@ -93,7 +94,9 @@ async def serving(**options: Any) -> AsyncIterator[tuple[Server, Echo, int]]:
     echo = Echo()
     server = Server(max_message_bytes=MAX_MESSAGE_BYTES, **options)
     server.add_registered_method_handlers(SERVICE, echo.handlers())
-    port = server.bind("127.0.0.1", 0, None)
+    listener = listening_socket("127.0.0.1", 0, backlog=8)
+    server.add_listener(listener, None)
+    port = listener.getsockname()[1]
     await server.start()
     try:
         yield server, echo, port

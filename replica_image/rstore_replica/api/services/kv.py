@@ -23,7 +23,6 @@ from rstore_api.errors import (
     TooManyRequests,
 )
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
-from rstore_wire.server import Server
 
 from rstore_replica.api import encoding
 from rstore_replica.api.batcher import Batcher, WriteResponseT
@@ -100,7 +99,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._read_point = read_point
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
-    def add_to_server(self, server: Server) -> None:
+    def add_to_server(self, server: Any) -> None:
         """Registers the service; writes come with their bytes, and Range may also answer with an EncodedRange."""
         rpc_pb2_grpc.add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
         unary = grpc.unary_unary_rpc_method_handler

@@ -10,7 +10,7 @@ from rstore_api.client import Client
 from rstore_api.client.many import put_many
 from rstore_api.errors import NoSpace
 from rstore_api.proto import rpc_pb2
-from unit.client.client_servers import until
+from unit.api.client_servers import until
 
 
 async def test_keys_are_gathered_into_transactions(scripted) -> None:

@@ -11,7 +11,7 @@ from rstore_api.dialling.channels import Address
 from rstore_api.dialling.endpoint import PUT, RANGE, Endpoint
 from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
 from rstore_api.proto import rpc_pb2
-from unit.client.client_servers import for_ever, until
+from unit.api.client_servers import for_ever, until
 
 REQUEST = rpc_pb2.PutRequest(key=b"k")
 

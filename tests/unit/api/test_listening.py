@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from rstore_api.listening import listening_socket, plain_address
+from rstore_api.listening import listening_socket
 from rstore_replica.metrics import Metrics
 from rstore_replica.process.http_port import HttpServer
 from rstore_replica.raft.links.grpc_transport import resolve
+from rstore_wire.connection import plain_address
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 

@@ -4,7 +4,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from unit.client.client_servers import ScriptedServer, Step
+from unit.api.client_servers import ScriptedServer, Step
 
 StartServer = Callable[..., Awaitable[ScriptedServer]]
 

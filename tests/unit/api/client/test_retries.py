@@ -16,7 +16,7 @@ from rstore_api.errors import (
     TooManyRequests,
     Unreachable,
 )
-from unit.client.client_servers import for_ever, until
+from unit.api.client_servers import for_ever, until
 
 
 async def test_write_refused_by_one_endpoint_is_done_by_the_next(scripted) -> None:
