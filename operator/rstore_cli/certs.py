@@ -10,27 +10,26 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.connect import client_certificates
 from rstore_cli.errors import CliError
-from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit
 
 
-def certs(
+@on_cluster
+async def certs(
+    cluster: Cluster,
     name: StoreName,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to; made when it is not there.")],
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write ca.crt, tls.crt and tls.key of a client of the store, and print the lines that point etcdctl at them.
 
     Use it as: eval "$(rstore certs orders --out ~/.rstore/orders)"
     """
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
-    paths = write_files(out, client_certificates(cluster, name))
+    paths = write_files(out, await client_certificates(cluster, name))
     exports = etcdctl_environment(paths)
 
     def render(console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -26,17 +26,17 @@ class _Closable(Protocol):
 C = TypeVar("C", bound=_Closable)
 
 
-def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
+async def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
     """The three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
-    return read_certificates(cluster, store, names.client_tls_secret(store))
+    return await read_certificates(cluster, store, names.client_tls_secret(store))
 
 
-def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
+async def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
     """The three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError."""
     try:
-        found = cluster.secret(name)
+        found = await cluster.secret(name)
     except NotFoundError as error:
-        cluster.store(store)  # where there is no such store, that is what is to be said
+        await cluster.store(store)  # where there is no such store, that is what is to be said
         raise CliError(error.message, hint=f"`kubectl describe rstore {store}` tells what it waits for") from error
     missing = [key for key in TLS_KEYS if not found.get(key)]
     if missing:
@@ -45,6 +45,11 @@ def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, byte
             hint=f"`kubectl describe rstore {store}` tells what it waits for",
         )
     return {key: found[key] for key in TLS_KEYS}
+
+
+def tls_of(pem: Mapping[str, bytes]) -> TlsPem:
+    """PURE: the files of :func:`read_certificates`, to dial with."""
+    return TlsPem(*(pem[key] for key in TLS_KEYS))
 
 
 def region_names(store: dict[str, Any]) -> list[str]:
@@ -94,8 +99,7 @@ async def open_store(
     cluster: Cluster, name: str, *, region: str | None, endpoints: Sequence[str] | None
 ) -> AsyncIterator[Client]:
     """A client of the store: of ``endpoints`` when given, else of a ready replica of the region (default: primary)."""
-    pem = client_certificates(cluster, name)
-    tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
+    tls = tls_of(await client_certificates(cluster, name))
     if endpoints:
         try:
             client = Client(list(endpoints), tls=tls)
@@ -104,8 +108,8 @@ async def open_store(
         async with client:
             yield client
         return
-    chosen = pick_region(cluster.store(name), region)
-    ready = [pod for pod in cluster.pods(name, chosen) if pod.ready]
+    chosen = pick_region(await cluster.store(name), region)
+    ready = [pod for pod in await cluster.pods(name, chosen) if pod.ready]
     if not ready:
         raise CliError(
             f'no replica of region "{chosen}" is ready',

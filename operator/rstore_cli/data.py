@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rstore_api.client import Client, prefix_end
+from rstore_api.client import prefix_end
 from rstore_api.proto import rpc_pb2
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import (
-    ContextOption,
     EndpointOption,
-    KubeconfigOption,
-    NamespaceOption,
     Output,
     OutputOption,
     RegionOption,
@@ -28,19 +24,17 @@ from rstore_cli.options import (
 )
 from rstore_cli.output import emit, table, text_field
 
-T = TypeVar("T")
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
 
 
-def put(
+@on_cluster
+async def put(
+    cluster: Cluster,
     name: StoreName,
     key: Key,
     value: Annotated[str, typer.Argument(metavar="VALUE", help='The value; "-" reads it from standard input.')],
     region: RegionOption = None,
     endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -48,16 +42,15 @@ def put(
     if not key:
         raise UsageError("a key is required", hint=f"rstore put {name} KEY VALUE")
     content = sys.stdin.buffer.read() if value == "-" else value.encode()
-
-    async def write(client: Client) -> rpc_pb2.PutResponse:
-        return await client.put(key.encode(), content, timeout_seconds=timeout)
-
-    response = _run(Target(kubeconfig, context, namespace), name, region, endpoint, write)
+    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+        response = await client.put(key.encode(), content, timeout_seconds=timeout)
     revision = int(response.header.revision)
     emit({"key": key, "revision": revision}, output, lambda console: console.print(f"OK revision {revision}"))
 
 
-def get(
+@on_cluster
+async def get(
+    cluster: Cluster,
     name: StoreName,
     key: Key,
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
@@ -70,9 +63,6 @@ def get(
     value_only: Annotated[bool, typer.Option("--print-value-only", help="Only the raw value(s).")] = False,
     region: RegionOption = None,
     endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -87,11 +77,8 @@ def get(
         limit=limit,
         serializable=local,
     )
-
-    async def read(client: Client) -> rpc_pb2.RangeResponse:
-        return await client.range(request, timeout_seconds=timeout)
-
-    response = _run(Target(kubeconfig, context, namespace), name, region, endpoint, read)
+    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+        response = await client.range(request, timeout_seconds=timeout)
     if not response.kvs and not prefix:
         raise CliError(f'key "{key}" does not exist at revision {revision or response.header.revision}')
     if value_only:
@@ -102,26 +89,22 @@ def get(
     emit(range_data(response), output, lambda console: _print_range(console, response))
 
 
-def delete(
+@on_cluster
+async def delete(
+    cluster: Cluster,
     name: StoreName,
     key: Key,
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
     region: RegionOption = None,
     endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Delete one key, or with --prefix all that begin with it; prints how many there were."""
     if not key:
         raise UsageError("a key is required", hint="deleting every key is not offered here; etcdctl can do it")
-
-    async def remove(client: Client) -> rpc_pb2.DeleteRangeResponse:
-        return await client.delete(key.encode(), prefix=prefix, timeout_seconds=timeout)
-
-    response = _run(Target(kubeconfig, context, namespace), name, region, endpoint, remove)
+    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+        response = await client.delete(key.encode(), prefix=prefix, timeout_seconds=timeout)
     deleted, revision = int(response.deleted), int(response.header.revision)
     emit(
         {"key": key, "deleted": deleted, "revision": revision},
@@ -164,19 +147,3 @@ def _print_range(console: Console, response: rpc_pb2.RangeResponse) -> None:
     console.print(table(("KEY", "VALUE", "REVISION", "VERSION"), rows))
     if response.more:
         console.print(f"{len(rows)} of {response.count} keys")
-
-
-def _run(
-    target: Target,
-    name: str,
-    region: str | None,
-    endpoints: list[str] | None,
-    action: Callable[[Client], Awaitable[T]],
-) -> T:
-    cluster = Cluster.connect(target)
-
-    async def session() -> T:
-        async with open_store(cluster, name, region=region, endpoints=endpoints) as client:
-            return await action(client)
-
-    return asyncio.run(session())

@@ -6,6 +6,7 @@ following it: a pure function decides from the object and its events whether it 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ from typing import Annotated, Any
 import typer
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO, GROUP, PAUSED
 
-from rstore_cli.cluster import Cluster, Target, event_time
+from rstore_cli.cluster import Cluster, event_time
+from rstore_cli.commands import on_cluster
 from rstore_cli.connect import region_names
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, seconds, stderr
 from rstore_cli.status import receipt_line
 
@@ -49,7 +51,9 @@ class Progress:
     receipt: dict[str, Any] | None = None
 
 
-def failover(
+@on_cluster
+async def failover(
+    cluster: Cluster,
     name: StoreName,
     to: Annotated[
         str | None, typer.Option("--to", help="The region that is to be primary.", show_default=False)
@@ -59,9 +63,6 @@ def failover(
     forced: Annotated[bool, typer.Option("--forced", help="Also when the primary cannot be asked.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is over.")] = True,
     timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to follow it.")] = 120.0,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Move the primary to another region without losing a write (a planned switchover).
@@ -75,15 +76,14 @@ def failover(
         raise UsageError("--abort goes alone", hint=f"rstore failover {name} --abort")
     if not abort and not to:
         raise UsageError("which region?", hint=f"rstore failover {name} --to REGION")
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
-    before = cluster.store(name)
+    before = await cluster.store(name)
     if abort:
-        _request(cluster, before, {ABORT_FAILOVER: "true"}, "", wait, timeout, output)
+        await _request(cluster, before, {ABORT_FAILOVER: "true"}, "", wait, timeout, output)
         return
     target = str(to)
     check_target(before, target, forced=forced, dry_run=dry_run)
     request = {FAILOVER_DRY_RUN if dry_run else FAILOVER_TO: target} | ({FAILOVER_MODE: "forced"} if forced else {})
-    _request(cluster, before, request, target, wait, timeout, output)
+    await _request(cluster, before, request, target, wait, timeout, output)
 
 
 def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dry_run: bool = False) -> None:
@@ -168,7 +168,7 @@ def _receipt_key(receipt: dict[str, Any]) -> tuple[str, str, str]:
     return str(receipt.get("epoch")), str(receipt.get("to")), str(receipt.get("startedAt"))
 
 
-def _request(
+async def _request(
     cluster: Cluster,
     before: dict[str, Any],
     annotations: dict[str, str],
@@ -179,9 +179,9 @@ def _request(
 ) -> None:
     name, uid = before["metadata"]["name"], before["metadata"].get("uid", "")
     annotation = next(iter(annotations))
-    seen = {_event_key(event) for event in cluster.events(name, uid)}
+    seen = {_event_key(event) for event in await cluster.events(name, uid)}
     started = time.monotonic()
-    cluster.annotate(name, annotations)
+    await cluster.annotate(name, annotations)
     if not wait:
         text = f"asked; `rstore status {name} -w` shows how it goes"
         requested = {key.removeprefix(f"{GROUP}/"): value for key, value in annotations.items()}
@@ -193,8 +193,8 @@ def _request(
     with stderr().status("waiting for the operator") as spinner:
         while time.monotonic() - started < timeout_seconds:
             # The object first: events that explain what it says are younger than it.
-            now = cluster.store(name)
-            news = [event for event in cluster.events(name, uid) if _event_key(event) not in seen]
+            now = await cluster.store(name)
+            news = [event for event in await cluster.events(name, uid) if _event_key(event) not in seen]
             progress = follow(before, now, annotation, target, news)
             if progress.step and progress.step != shown:
                 shown = progress.step
@@ -207,7 +207,7 @@ def _request(
                     break
             elif progress.state in (State.DONE, State.FAILED):
                 break
-            time.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         else:
             raise _not_over(now, annotation, f"not over after {seconds(timeout_seconds)}", shown)
     _finish(name, progress, output)

@@ -9,7 +9,6 @@ import importlib
 import logging
 import os
 import sys
-import threading
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -95,10 +94,9 @@ def root(
 
 def main() -> None:
     """Run the command line; every expected error ends as one line on standard error, with what to do next."""
-    # The command line is not the place for gRPC's and urllib3's own notices; errors reach the user as ours.
+    # The command line is not the place for the libraries' own notices; errors reach the user as ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
-    threading.excepthook = _thread_ended
+    logging.getLogger().setLevel(logging.ERROR)
     try:
         app(prog_name="rstore")
     except CliError as error:
@@ -107,13 +105,6 @@ def main() -> None:
         _fail(str(error), hint_of(error), EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _thread_ended(args: threading.ExceptHookArgs) -> None:
-    """The Kubernetes library's port-forward thread dies of the end of its connection, which is no news."""
-    forwarding = args.thread is not None and args.thread.name.startswith("Kubernetes port forward proxy")
-    if not (forwarding and issubclass(args.exc_type, OSError)):
-        threading.__excepthook__(args)
 
 
 def _fail(message: str, hint: str, exit_code: int) -> None:

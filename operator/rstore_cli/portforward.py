@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Protocol
 
 from rstore_cli.errors import CliError
 
 CHUNK_BYTES = 65_536
 MAX_CONNECTIONS = 16
 
-OpenPort = Callable[[], tuple[socket.socket, Callable[[], str]]]
-"""Opens one connection (blocking): a socket, and a function that tells what the far side said was wrong."""
+
+class Connection(Protocol):
+    """What is needed of :class:`rstore_kube.pod_port.PodPort`."""
+
+    error: str
+    """What the far side said was wrong, "" when it said nothing."""
+
+    async def read(self) -> bytes:
+        """The next bytes from there; empty at the end."""
+
+    async def write(self, content: bytes) -> None:
+        """Send bytes there. Raises ConnectionError."""
+
+    async def close(self) -> None:
+        """End the connection."""
+
+
+OpenPort = Callable[[], Awaitable[Connection]]
+"""Opens one connection. Raises CliError."""
 
 
 class PortForward:
@@ -68,13 +85,11 @@ class PortForward:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_socket, far_problem = await asyncio.to_thread(self._open_port)
+            far = await self._open_port()
         except CliError as error:
             self.last_error = error.message
             return
-        far_socket.setblocking(False)
-        far_reader, far_writer = await asyncio.open_connection(sock=far_socket)
-        pumps = [asyncio.create_task(_pump(reader, far_writer)), asyncio.create_task(_pump(far_reader, writer))]
+        pumps = [asyncio.create_task(_to_pod(reader, far)), asyncio.create_task(_from_pod(far, writer))]
         try:
             # Either side's end ends the connection: the protocol behind it is HTTP/2, which has no half-open use.
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -82,12 +97,18 @@ class PortForward:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
-            far_writer.close()
-            self.last_error = far_problem() or self.last_error
+            self.last_error = far.error or self.last_error
+            await far.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _to_pod(reader: asyncio.StreamReader, far: Connection) -> None:
     with contextlib.suppress(ConnectionError):
         while chunk := await reader.read(CHUNK_BYTES):
+            await far.write(chunk)
+
+
+async def _from_pod(far: Connection, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while chunk := await far.read():
             writer.write(chunk)
             await writer.drain()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import time
 from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,9 +13,10 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, seconds, size, stderr, stdout, table
 
 WATCH_INTERVAL_SECONDS = 1.0
@@ -23,12 +24,11 @@ RECEIPTS_SHOWN = 3
 REGION_HEADERS = ("REGION", "ROLE", "PHASE", "READY", "LEADER", "REVISION", "ACKED", "LAG")
 
 
-def status(
+@on_cluster
+async def status(
+    cluster: Cluster,
     name: StoreName,
     watch: Annotated[bool, typer.Option("-w", "--watch", help="Keep showing it until interrupted.")] = False,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show a store's regions: roles, leaders, revisions, lag; its conditions; and its last changes of primary.
@@ -36,13 +36,12 @@ def status(
     It is what the operator wrote last: changes of state at once, revisions and lag within a few seconds.
     Exit code 1 when the store is not ready.
     """
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
     if watch:
         if output is not Output.TABLE:
             raise UsageError("-w shows a table", hint=f"for -o {output.value}, use `kubectl get rstore {name} -w -o …`")
-        _watch(cluster, name)
+        await _watch(cluster, name)
         return
-    store = cluster.store(name)
+    store = await cluster.store(name)
     emit(summary(store), output, lambda console: console.print(render(store)))
     if not is_ready(store):
         raise typer.Exit(1)
@@ -213,35 +212,35 @@ def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
     return [(name, (end - begun).total_seconds()) for (name, _), (begun, end) in zip(steps, pairs, strict=True)]
 
 
-def _watch(cluster: Cluster, name: str) -> None:
+async def _watch(cluster: Cluster, name: str) -> None:
     """Redraws in place on a terminal; without one, prints again whenever something changed."""
     console = stdout()
     try:
         if console.is_terminal:
-            with Live(render(cluster.store(name)), console=console, auto_refresh=False) as live:
+            with Live(render(await cluster.store(name)), console=console, auto_refresh=False) as live:
                 while True:
-                    time.sleep(WATCH_INTERVAL_SECONDS)
-                    live.update(_render_or_problem(cluster, name), refresh=True)
-        _print_changes(cluster, name, console)
-    except KeyboardInterrupt:
+                    await asyncio.sleep(WATCH_INTERVAL_SECONDS)
+                    live.update(await _render_or_problem(cluster, name), refresh=True)
+        await _print_changes(cluster, name, console)
+    except asyncio.CancelledError:  # how asyncio.run passes an interrupt on
         stderr().print("stopped watching")
 
 
-def _print_changes(cluster: Cluster, name: str, console: Console) -> None:
+async def _print_changes(cluster: Cluster, name: str, console: Console) -> None:
     shown: dict[str, Any] | None = None
     while True:
-        store = cluster.store(name)
+        store = await cluster.store(name)
         if store.get("status") != shown:
             shown = store.get("status")
             console.print(render(store))
             console.print()
-        time.sleep(WATCH_INTERVAL_SECONDS)
+        await asyncio.sleep(WATCH_INTERVAL_SECONDS)
 
 
-def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
+async def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
     """While watching, an API server that is away for a moment is shown, not fatal."""
     try:
-        return render(cluster.store(name))
+        return render(await cluster.store(name))
     except CliError as error:
         return Text(error.message, style="red")
 

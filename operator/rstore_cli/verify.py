@@ -13,13 +13,11 @@ from rstore_api.errors import FutureRevision, StoreError
 from rstore_operator.facts.observed import HashAnswer
 from rstore_operator.planning.hashes import compare, format_hash
 
-from rstore_cli.cluster import Cluster, Pod, Target
-from rstore_cli.connect import client_certificates, open_replica, pick_region, region_names
+from rstore_cli.cluster import Cluster, Pod
+from rstore_cli.commands import on_cluster
+from rstore_cli.connect import client_certificates, open_replica, pick_region, region_names, tls_of
 from rstore_cli.errors import CliError
 from rstore_cli.options import (
-    ContextOption,
-    KubeconfigOption,
-    NamespaceOption,
     Output,
     OutputOption,
     StoreName,
@@ -47,11 +45,10 @@ class Verdict:
         return self.equal and not self.problems
 
 
-def verify(
+@on_cluster
+async def verify(
+    cluster: Cluster,
     name: StoreName,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -59,13 +56,11 @@ def verify(
 
     Regions that are behind are waited for. Exit code 1 when hashes differ or a region could not be asked.
     """
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
-    store = cluster.store(name)
-    pem = client_certificates(cluster, name)
-    tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
-    pods = cluster.pods(name)
+    store = await cluster.store(name)
+    tls = tls_of(await client_certificates(cluster, name))
+    pods = await cluster.pods(name)
     primary = pick_region(store, None)
-    revision, hashes = asyncio.run(_ask_all(cluster, tls, pods, primary, timeout))
+    revision, hashes = await _ask_all(cluster, tls, pods, primary, timeout)
     verdict = judge(revision, hashes, region_names(store), primary)
     data = {"revision": revision, "ok": verdict.ok, "problems": list(verdict.problems)}
     emit(

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
-from rstore_api.domain.kubernetes import SEEN_KINDS, Kind
+from rstore_api.domain.kubernetes import POD, Kind
 
 from rstore_kube.access import Access
 from rstore_kube.errors import ApiError
@@ -117,7 +117,7 @@ class KubeClient:
 
     async def open_port(self, namespace: str, pod: str, port: int) -> PodPort:
         """A connection to a pod's port, which the caller closes."""
-        path = SEEN_KINDS["Pod"].path(namespace, pod) + "/portforward"
+        path = POD.path(namespace, pod) + "/portforward"
         _, url, headers = await self._prepare("GET", path, {"ports": str(port)})
         # As the library's WsApiClient does it, which leaves the proxy and the TLS server name out.
         rest = self._api.rest_client

@@ -6,13 +6,13 @@ import asyncio
 import random
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from rstore_cli.cluster import Cluster, Target
 from rstore_cli.demo.tools import Kubectl
 from rstore_cli.errors import CliError
 from rstore_cli.portforward import PortForward
+from rstore_kube.pod_port import PodPort
 
 CLIENT_PORT = 2379
 _DIAL_SECONDS = 2.0
@@ -33,7 +33,7 @@ class ServiceForwards:
     would. It runs in a thread of its own, since each test has an event loop of its own."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        self._cluster = Cluster.connect(Target(kubeconfig=kubeconfig, namespace=namespace))
+        self._cluster = Cluster(Target(kubeconfig=kubeconfig, namespace=namespace))
         self._kubectl = Kubectl(kubeconfig, namespace)
         self._forwards: dict[str, PortForward] = {}
         self._loop = asyncio.new_event_loop()
@@ -60,8 +60,13 @@ class ServiceForwards:
     async def _stop(self) -> None:
         for forward in self._forwards.values():
             await forward.__aexit__(None, None, None)
+        await self._cluster.close()
 
-    def _open(self, service: str) -> tuple[socket.socket, Callable[[], str]]:
+    async def _open(self, service: str) -> PodPort:
+        pod = await asyncio.to_thread(self._ready_pod, service)
+        return await self._cluster.open_port(pod, CLIENT_PORT)
+
+    def _ready_pod(self, service: str) -> str:
         selector = self._kubectl.get("service", service)["spec"]["selector"]
         labels = ",".join(f"{key}={value}" for key, value in selector.items())
         pods = self._kubectl.get("pods", f"--selector={labels}")["items"]
@@ -73,4 +78,4 @@ class ServiceForwards:
         ]
         if not ready:
             raise CliError(f"no pod of Service {service} is ready")
-        return self._cluster.open_port(random.choice(ready), CLIENT_PORT)
+        return random.choice(ready)

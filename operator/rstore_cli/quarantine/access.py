@@ -14,7 +14,7 @@ from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import LeavingTail, QuarantinedRow, QuarantinedTail, QuarantineReadRequest
 
 from rstore_cli.cluster import Cluster, Pod
-from rstore_cli.connect import open_pod, read_certificates
+from rstore_cli.connect import open_pod, read_certificates, tls_of
 from rstore_cli.errors import CliError
 
 PARALLEL_REPLICAS = 8
@@ -60,12 +60,12 @@ class Access:
     pods: tuple[Pod, ...] = field(default=())
 
     @classmethod
-    def to(cls, cluster: Cluster, store: str) -> Access:
+    async def to(cls, cluster: Cluster, store: str) -> Access:
         """To the store of that name. Raises CliError."""
-        cluster.store(store)
-        pem = read_certificates(cluster, store, names.operator_tls_secret(store))
-        tls = TlsPem(ca=pem["ca.crt"], cert=pem["tls.crt"], key=pem["tls.key"])
-        return cls(cluster, store, tls, tuple(sorted(cluster.pods(store), key=lambda pod: (pod.region, pod.name))))
+        await cluster.store(store)
+        pem = await read_certificates(cluster, store, names.operator_tls_secret(store))
+        pods = sorted(await cluster.pods(store), key=lambda pod: (pod.region, pod.name))
+        return cls(cluster, store, tls_of(pem), tuple(pods))
 
     @asynccontextmanager
     async def open(self, replica: str) -> AsyncIterator[QuarantineClient]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from abc import ABC, abstractmethod
@@ -11,13 +10,11 @@ from typing import Any
 
 import yaml
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.options import (
-    ContextOption,
     EndpointOption,
-    KubeconfigOption,
-    NamespaceOption,
     Output,
     OutputOption,
     StoreName,
@@ -35,15 +32,14 @@ MEASURED_KEYS = 500
 HEADERS = ("KEY", "VERDICT", "REVISION", "IN THE TAIL", "PRESENT REVISION", "PRESENT")
 
 
-def diff(
+@on_cluster
+async def diff(
+    cluster: Cluster,
     name: StoreName,
     tail: TailName,
     key: KeysOption = None,
     prefix: PrefixesOption = None,
     endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -54,18 +50,13 @@ def diff(
 
     Keys are printed as they are compared, so a tail of any size can be piped on.
     """
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
-    access = Access.to(cluster, name)
+    access = await Access.to(cluster, name)
     selection, printer = Selection.of(key, prefix), PRINTERS[output]()
-
-    async def compare() -> None:
-        found = await access.find(tail)
-        changes = await last_changes(access, found, selection, timeout_seconds=timeout)
-        async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
-            async for one in for_each_key(access, client, found, changes, _as_it_is, timeout_seconds=timeout):
-                printer.take(one)
-
-    asyncio.run(compare())
+    compared_tail = await access.find(tail)
+    changes = await last_changes(access, compared_tail, selection, timeout_seconds=timeout)
+    async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
+        async for one in for_each_key(access, client, compared_tail, changes, _as_it_is, timeout_seconds=timeout):
+            printer.take(one)
     printer.end()
 
 

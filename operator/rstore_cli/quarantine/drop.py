@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rstore_api.errors import NoLeader, NotLeader, StoreError, Unreachable
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit
 from rstore_cli.quarantine.access import Access, Holding, RegionTail, is_called, tails_of
 
 
-def drop(
+@on_cluster
+async def drop(
+    cluster: Cluster,
     name: StoreName,
     tails: Annotated[list[str], typer.Argument(metavar="TAIL...", help="As `rstore quarantine list` shows them.")],
     yes: Annotated[bool, typer.Option("--yes", help="Really: nothing brings them back.")] = False,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Delete tails from quarantine, on every replica, for good. One that is gone already is no error."""
-    access = Access.to(Cluster.connect(Target(kubeconfig, context, namespace)), name)
-    store_id = str(access.cluster.store(name).get("status", {}).get("storeId", ""))
-    results = asyncio.run(_drop_all(access, store_id, tails, really=yes))
+    access = await Access.to(cluster, name)
+    store_id = str((await cluster.store(name)).get("status", {}).get("storeId", ""))
+    results = await _drop_all(access, store_id, tails, really=yes)
 
     def render(console: Console) -> None:
         for one in results:

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from rstore_cli.cluster import Cluster, Target
-from rstore_cli.options import ContextOption, KubeconfigOption, NamespaceOption, Output, OutputOption, StoreName
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
+from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, size, table
 from rstore_cli.quarantine.access import Access, Holding, RegionTail, tails_of
 
 HEADERS = ("TAIL", "EPOCH", "FIRST", "LAST", "REVISIONS", "ROWS", "SIZE", "REPLACED BY EPOCH", "HELD BY")
 
 
-def list_tails(
+@on_cluster
+async def list_tails(
+    cluster: Cluster,
     name: StoreName,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List the diverged tails in quarantine: revisions that a region had to itself when another became primary.
 
     Exit code 1 when no replica answered.
     """
-    access = Access.to(Cluster.connect(Target(kubeconfig, context, namespace)), name)
-    holdings = asyncio.run(access.holdings())
+    access = await Access.to(cluster, name)
+    holdings = await access.holdings()
     tails = tails_of(holdings)
     problems = problems_of(holdings, tails)
     data = {"tails": [tail_data(tail) for tail in tails], "problems": problems}

@@ -6,7 +6,6 @@ finds what it wrote and does nothing, and one that races with a client never und
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,14 +18,12 @@ from rstore_api.client import Client
 from rstore_api.errors import StoreError
 from rstore_api.proto import rpc_pb2
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import (
-    ContextOption,
     EndpointOption,
-    KubeconfigOption,
-    NamespaceOption,
     Output,
     OutputOption,
     StoreName,
@@ -71,7 +68,9 @@ class Rules:
     dry_run: bool
 
 
-def replay(
+@on_cluster
+async def replay(
+    cluster: Cluster,
     name: StoreName,
     tail: TailName,
     key: KeysOption = None,
@@ -85,9 +84,6 @@ def replay(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")] = False,
     endpoint: EndpointOption = None,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -100,8 +96,7 @@ def replay(
         raise UsageError(
             "which keys?", hint=f"rstore quarantine replay {name} {tail} --key KEY, or --prefix PREFIX, or --all"
         )
-    cluster = Cluster.connect(Target(kubeconfig, context, namespace))
-    access = Access.to(cluster, name)
+    access = await Access.to(cluster, name)
     selection, rules = Selection.of(key, prefix), Rules(overwrite, include_deletes, dry_run)
 
     done: list[Replayed] = []
@@ -124,7 +119,7 @@ def replay(
     missing: list[bytes] = []
     failure: StoreError | CliError | None = None
     try:
-        missing = asyncio.run(work())
+        missing = await work()
     except (StoreError, CliError) as error:
         if not done:
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from contextlib import aclosing
@@ -13,12 +12,10 @@ import yaml
 from rstore_api.client import prefix_end
 from rstore_api.proto.rstore_pb2 import QuarantinedRow
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
 from rstore_cli.errors import UsageError
 from rstore_cli.options import (
-    ContextOption,
-    KubeconfigOption,
-    NamespaceOption,
     Output,
     OutputOption,
     StoreName,
@@ -31,15 +28,14 @@ from rstore_cli.quarantine.options import TailName
 REVISION_WIDTH = 20
 
 
-def show(
+@on_cluster
+async def show(
+    cluster: Cluster,
     name: StoreName,
     tail: TailName,
     key: Annotated[str | None, typer.Option("--key", help="Only this key.", show_default=False)] = None,
     prefix: Annotated[str | None, typer.Option("--prefix", help="Only keys that begin so.", show_default=False)] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is no limit.")] = 0,
-    namespace: NamespaceOption = None,
-    kubeconfig: KubeconfigOption = None,
-    context: ContextOption = None,
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -51,8 +47,8 @@ def show(
         raise UsageError("--key or --prefix, not both", hint=f"rstore quarantine show {name} {tail} --prefix PREFIX")
     start = (prefix if key is None else key) or ""
     end = prefix_end(start.encode()) if key is None and start else b""
-    access = Access.to(Cluster.connect(Target(kubeconfig, context, namespace)), name)
-    asyncio.run(_print_rows(access, tail, start.encode(), end, limit, timeout, output))
+    access = await Access.to(cluster, name)
+    await _print_rows(access, tail, start.encode(), end, limit, timeout, output)
 
 
 async def _print_rows(

@@ -40,9 +40,11 @@ CHILD_KINDS: Mapping[str, Kind] = {
 """The kinds of objects that the operator makes for a store."""
 CLAIM = Kind("", "v1", "persistentvolumeclaims")
 EVENT = Kind("", "v1", "events")
+POD = Kind("", "v1", "pods")
+SECRET = CHILD_KINDS["Secret"]
 SEEN_KINDS: Mapping[str, Kind] = {
     **CHILD_KINDS,
-    "Pod": Kind("", "v1", "pods"),
+    "Pod": POD,
     "PersistentVolumeClaim": CLAIM,
 }
 """The kinds that the operator watches by the store's label: children, and what other controllers make for them."""

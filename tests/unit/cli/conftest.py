@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from rstore_cli import main as command_line
-from rstore_cli.cluster import Cluster, Pod
+from rstore_cli.cluster import Pod
 from unit.cli.fakes import Authority, FakeCluster, FakeReplica, serve
 
 
@@ -27,7 +27,7 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
-    monkeypatch.setattr(Cluster, "connect", lambda _target: fake)
+    monkeypatch.setattr("rstore_cli.commands.Cluster", lambda _target: fake)
     return fake
 
 

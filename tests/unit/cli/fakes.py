@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import datetime
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
@@ -73,37 +73,63 @@ class FakeCluster:
     recorded: list[Object] = field(default_factory=list)
     script: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     annotations: dict[str, str | None] = field(default_factory=dict)
-    namespace: str = "default"
+    closed: int = 0
 
-    def store(self, name: str) -> Object:
+    async def store(self, name: str) -> Object:
         if name != "orders":
             raise NotFoundError(f'replicatedstore "{name}" was not found')
         if self.annotations and self.script:
             self.script.pop(0)(self)
         return copy.deepcopy(self.objects)
 
-    def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Object:
+    async def annotate(self, name: str, annotations: Mapping[str, str | None]) -> Object:
         self.annotations.update(annotations)
         for key, value in annotations.items():
             self.objects["metadata"]["annotations"][key] = value
-        return self.store(name) if not self.script else copy.deepcopy(self.objects)
+        return await self.store(name) if not self.script else copy.deepcopy(self.objects)
 
-    def events(self, name: str, uid: str) -> list[Object]:
+    async def events(self, name: str, uid: str) -> list[Object]:
         return copy.deepcopy(self.recorded)
 
-    def secret(self, name: str) -> dict[str, bytes]:
+    async def secret(self, name: str) -> dict[str, bytes]:
         if name not in self.secrets:
             raise NotFoundError(f'secret "{name}" was not found')
         return self.secrets[name]
 
-    def pods(self, store: str, region: str | None = None) -> list[Pod]:
+    async def pods(self, store: str, region: str | None = None) -> list[Pod]:
         found = [pod for pod in self.replicas if region in (None, pod.region)]
         return sorted(found, key=lambda pod: (not pod.ready, pod.name))
 
-    def open_port(self, pod: str, port: int) -> tuple[socket.socket, Callable[[], str]]:
+    async def open_port(self, pod: str, port: int) -> FakePort:
         if pod not in self.addresses:
             raise CliError(f'port {port} of pod "{pod}": connection refused')
-        return socket.create_connection(self.addresses[pod], timeout=5), lambda: ""
+        return await FakePort.open(self.addresses[pod])
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class FakePort:
+    """A pod's port that is on this machine: see :class:`rstore_kube.pod_port.PodPort`."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    error: str = ""
+
+    @classmethod
+    async def open(cls, address: tuple[str, int], error: str = "") -> FakePort:
+        return cls(*await asyncio.open_connection(*address), error)
+
+    async def read(self) -> bytes:
+        return await self.reader.read(65_536)
+
+    async def write(self, content: bytes) -> None:
+        self.writer.write(content)
+        await self.writer.drain()
+
+    async def close(self) -> None:
+        self.writer.close()
 
 
 def event(name: str, kind: str, message: str, reason: str = "Something") -> Object:

@@ -6,14 +6,15 @@ import http.server
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import yaml
 from rstore_api.domain.kubernetes import FAILOVER_TO, PAUSED
-from rstore_cli.cluster import Cluster, Target, kubernetes_message
+from rstore_cli.cluster import Cluster, Target
 from rstore_cli.errors import CliError
 
 
@@ -70,20 +71,30 @@ def kubeconfig(directory: Path, server: str) -> Path:
     return path
 
 
+@asynccontextmanager
+async def cluster_at(directory: Path, server: str) -> AsyncIterator[Cluster]:
+    cluster = Cluster(Target(kubeconfig(directory, server)))
+    try:
+        yield cluster
+    finally:
+        await cluster.close()
+
+
 def status(code: int, message: str) -> tuple[int, str]:
     return code, json.dumps({"kind": "Status", "message": message})
 
 
-def test_the_namespace_is_the_options_then_the_contexts_then_default(api: str, tmp_path: Path) -> None:
+async def test_the_namespace_is_the_options_then_the_contexts_then_default(api: str, tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, api)
-    assert Cluster.connect(Target(path)).namespace == "default"
-    assert Cluster.connect(Target(path, context="there")).namespace == "team"
-    assert Cluster.connect(Target(path, context="there", namespace="mine")).namespace == "mine"
+    assert await Cluster(Target(path)).namespace() == "default"
+    assert await Cluster(Target(path, context="there")).namespace() == "team"
+    assert await Cluster(Target(path, context="there", namespace="mine")).namespace() == "mine"
 
 
-def test_annotations_are_a_merge_patch_under_our_group(api: str, tmp_path: Path) -> None:
+async def test_annotations_are_a_merge_patch_under_our_group(api: str, tmp_path: Path) -> None:
     Api.answer = (200, "{}")
-    Cluster.connect(Target(kubeconfig(tmp_path, api))).annotate("orders", {FAILOVER_TO: "eu-west", PAUSED: None})
+    async with cluster_at(tmp_path, api) as cluster:
+        await cluster.annotate("orders", {FAILOVER_TO: "eu-west", PAUSED: None})
     method, path, body = Api.requests[-1]
     assert method == "PATCH"
     assert path.startswith("/apis/replicatedstore.io/v1alpha1/namespaces/default/replicatedstores/orders?")
@@ -111,32 +122,28 @@ def test_annotations_are_a_merge_patch_under_our_group(api: str, tmp_path: Path)
         (status(500, "etcd is sad"), "etcd is sad (HTTP 500)", ""),
     ],
 )
-def test_refusals_are_said_in_words(api: str, tmp_path: Path, answer: tuple[int, str], message: str, hint: str) -> None:
+async def test_refusals_are_said_in_words(
+    api: str, tmp_path: Path, answer: tuple[int, str], message: str, hint: str
+) -> None:
     Api.answer = answer
-    with pytest.raises(CliError) as refusal:
-        Cluster.connect(Target(kubeconfig(tmp_path, api))).store("orders")
+    async with cluster_at(tmp_path, api) as cluster:
+        with pytest.raises(CliError) as refusal:
+            await cluster.store("orders")
     assert message in refusal.value.message
     assert hint in refusal.value.hint
 
 
-def test_an_api_that_does_not_answer_is_said_with_its_address(tmp_path: Path) -> None:
+async def test_an_api_that_does_not_answer_is_said_with_its_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         address = f"http://127.0.0.1:{reserved.getsockname()[1]}"
-    with pytest.raises(CliError, match="does not answer") as refusal:
-        Cluster.connect(Target(kubeconfig(tmp_path, address))).store("orders")
+    async with cluster_at(tmp_path, address) as cluster:
+        with pytest.raises(CliError, match="does not answer") as refusal:
+            await cluster.store("orders")
     assert address in refusal.value.message
 
 
-def test_a_missing_kubeconfig_and_a_missing_context_are_said(api: str, tmp_path: Path) -> None:
+async def test_a_missing_kubeconfig_and_a_missing_context_are_said(api: str, tmp_path: Path) -> None:
     with pytest.raises(CliError, match="there is no kubeconfig"):
-        Cluster.connect(Target(tmp_path / "nothing"))
+        await Cluster(Target(tmp_path / "nothing")).namespace()
     with pytest.raises(CliError, match="nowhere"):
-        Cluster.connect(Target(kubeconfig(tmp_path, api), context="nowhere"))
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [(None, ""), ("", ""), (b'{"message": "no"}', "no"), ("plain", "plain"), ("[1]", "[1]"), ('{"a": 1}', '{"a": 1}')],
-)
-def test_the_message_of_a_refusal(body: Any, message: str) -> None:
-    assert kubernetes_message(body) == message
+        await Cluster(Target(kubeconfig(tmp_path, api), context="nowhere")).namespace()

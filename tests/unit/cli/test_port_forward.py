@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from rstore_cli.errors import CliError
 from rstore_cli.portforward import MAX_CONNECTIONS, PortForward
+from unit.cli.fakes import FakePort
 
 
 @asynccontextmanager
@@ -25,8 +25,8 @@ async def echo_server() -> AsyncIterator[tuple[str, int]]:
         yield host, port
 
 
-def opener(address: tuple[str, int], problem: str = "") -> Callable[[], tuple[socket.socket, Callable[[], str]]]:
-    return lambda: (socket.create_connection(address, timeout=5), lambda: problem)
+def opener(address: tuple[str, int], problem: str = "") -> Callable[[], Awaitable[FakePort]]:
+    return lambda: FakePort.open(address, problem)
 
 
 async def connect(forward: PortForward) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -49,7 +49,7 @@ async def test_bytes_go_both_ways_on_many_connections() -> None:
 
 
 async def test_a_connection_that_cannot_be_opened_is_closed_and_remembered() -> None:
-    def refuse() -> tuple[socket.socket, Callable[[], str]]:
+    async def refuse() -> FakePort:
         raise CliError("connection refused by the pod")
 
     async with PortForward(refuse) as forward:

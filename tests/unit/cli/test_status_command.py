@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -99,14 +100,14 @@ def test_watching_without_a_terminal_prints_each_change_once(
 ) -> None:
     looks: list[str] = []
 
-    def next_look(_seconds: float) -> None:
+    async def next_look(_seconds: float) -> None:
         looks.append("look")
         if len(looks) == 2:
             cluster.objects["status"]["epoch"] = 2
         if len(looks) == 4:
-            raise KeyboardInterrupt
+            raise asyncio.CancelledError  # as an interrupt arrives
 
-    monkeypatch.setattr("rstore_cli.status.time.sleep", next_look)
+    monkeypatch.setattr("rstore_cli.status.asyncio.sleep", next_look)
     ran = run("status", "orders", "-w")
     assert ran.code == 0
     assert ran.out.count("phase Steady") == 2

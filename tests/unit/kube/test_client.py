@@ -1,0 +1,106 @@
+"""What the client sends, and how it says what came back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aiohttp import web
+from rstore_api.domain.kubernetes import CHILD_KINDS, EVENT, STORE
+from rstore_kube.client import parse_document
+from rstore_kube.errors import ApiError
+
+CONFIG_MAP = CHILD_KINDS["ConfigMap"]
+
+
+class Recorder:
+    """Answers with ``status`` and ``body``, and keeps the last request."""
+
+    def __init__(self, body: object = None, status: int = 200) -> None:
+        self.body = {} if body is None else body
+        self.status = status
+        self.sent: object = None
+        self.request: web.Request
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        text = await request.text()
+        self.sent, self.request = json.loads(text) if text else None, request
+        return web.json_response(self.body, status=self.status)
+
+
+async def test_selectors_arrive_as_they_were_meant(serve) -> None:
+    recorder = Recorder({"items": [{"metadata": {"name": "a"}}]})
+    async with serve(recorder) as client:
+        events = await client.list(EVENT, "team", labels="a/b=c,d!=é", fields="x=y,z!=1&2", limit=7)
+    assert events == [{"metadata": {"name": "a"}}]
+    assert recorder.request.path == "/api/v1/namespaces/team/events"
+    assert dict(recorder.request.query) == {"labelSelector": "a/b=c,d!=é", "fieldSelector": "x=y,z!=1&2", "limit": "7"}
+    assert recorder.request.headers["Authorization"] == "Bearer secret"
+    assert recorder.request.headers["User-Agent"] == "tests"
+
+
+async def test_a_list_without_items_is_empty(serve) -> None:
+    async with serve(Recorder({"items": None})) as client:
+        assert await client.list(EVENT, "team") == []
+
+
+async def test_apply_names_the_field_manager_and_forces(serve) -> None:
+    manifest = {"kind": "ConfigMap", "metadata": {"namespace": "team", "name": "x"}, "data": {}}
+    recorder = Recorder()
+    async with serve(recorder) as client:
+        await client.apply(CONFIG_MAP, manifest)
+    assert recorder.request.method == "PATCH"
+    assert recorder.request.path == "/api/v1/namespaces/team/configmaps/x"
+    assert recorder.request.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert dict(recorder.request.query) == {"fieldManager": "tests", "force": "true"}
+    assert recorder.sent == manifest
+
+
+async def test_a_merge_on_a_condition_carries_the_version_beside_other_metadata(serve) -> None:
+    recorder = Recorder()
+    async with serve(recorder) as client:
+        patch = {"metadata": {"labels": {"a": "b"}}, "status": {}}
+        await client.merge(STORE, "team", "orders", patch, resource_version="7", subresource="status")
+    assert recorder.request.path.endswith("/replicatedstores/orders/status")
+    assert recorder.request.headers["Content-Type"] == "application/merge-patch+json"
+    assert recorder.sent == {"metadata": {"labels": {"a": "b"}, "resourceVersion": "7"}, "status": {}}
+
+
+async def test_json_patches_stay_json_patches(serve) -> None:
+    recorder = Recorder()
+    async with serve(recorder) as client:
+        await client.json_patch(STORE, "team", "orders", [{"op": "remove", "path": "/x"}])
+    assert recorder.request.headers["Content-Type"] == "application/json-patch+json"
+    assert recorder.sent == [{"op": "remove", "path": "/x"}]
+
+
+async def test_an_object_that_is_gone_is_none_and_deleted(serve) -> None:
+    recorder = Recorder({"message": "not found", "reason": "NotFound"}, 404)
+    async with serve(recorder) as client:
+        assert await client.find(CONFIG_MAP, "team", "x") is None
+        await client.delete(CONFIG_MAP, "team", "x", uid="u", propagation="Orphan")
+        assert recorder.sent["preconditions"] == {"uid": "u"}
+        with pytest.raises(ApiError) as refusal:
+            await client.get(CONFIG_MAP, "team", "x")
+    assert refusal.value.not_found
+    assert (str(refusal.value), refusal.value.reason) == ("not found", "NotFound")
+
+
+async def test_another_refusal_of_a_deletion_is_raised(serve) -> None:
+    async with serve(Recorder({"message": "the uid is another's"}, 409)) as client:
+        with pytest.raises(ApiError, match="the uid is another's") as refusal:
+            await client.delete(CONFIG_MAP, "team", "x", uid="u", propagation="Background")
+    assert refusal.value.conflict
+
+
+@pytest.mark.parametrize(
+    ("data", "document"),
+    [
+        (b"", {}),
+        (b'{"message": "no"}', {"message": "no"}),
+        (b"404 page not found\n", {"message": "404 page not found"}),
+        (b"[1]", {}),
+    ],
+)
+def test_an_answer_is_a_dictionary(data: bytes, document: dict) -> None:
+    assert parse_document(data) == document
