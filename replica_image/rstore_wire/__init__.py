@@ -3,7 +3,8 @@
 gRPC's own server for Python hands each event of a call from a thread of its core to the event loop and back, which
 costs several times what the replica itself does for a call. Here a connection is an ``asyncio`` protocol: what one read
 brings is taken apart, served and answered with one write. Servicers, handlers and generated code are gRPC's, unchanged:
-:class:`.server.Server` takes the place of ``grpc.aio.server()``, :class:`.client.Link` that of a stream of a channel.
+:class:`.server.Server` takes the place of ``grpc.aio.server()``,
+:class:`.client.ClientCall` that of a call of a channel.
 
 HTTP/2 is RFC 9113 (frames, flow control) and RFC 7541 (header compression, by ``hpack``); the rest is
 `gRPC over HTTP/2 <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>`_.

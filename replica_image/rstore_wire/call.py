@@ -6,7 +6,7 @@ import asyncio
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
 import grpc
@@ -14,13 +14,13 @@ import grpc
 from rstore_wire import frames
 from rstore_wire.headers import block
 from rstore_wire.messages import MessageError, MessageReader, prefixed
-from rstore_wire.stream import Stream
-
-if TYPE_CHECKING:
-    from rstore_wire.server_connection import ServerConnection
+from rstore_wire.stream import Carrier, Stream
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # not in the stubs
 Metadata = Sequence[tuple[str, str | bytes]]
+AuthContext = Mapping[str, Sequence[bytes]]
+"""A caller's certificate under gRPC's names; empty without one."""
+Refusal = tuple[grpc.StatusCode, str, Metadata]
 
 _HEADERS_FRAME = frames.HEADERS
 _RESPONSE_HEADERS = (b":status", b"200"), (b"content-type", b"application/grpc")
@@ -45,7 +45,7 @@ class Head:
     encoding: str
     handler: Any
     """gRPC's handler of the method; None when the call is refused."""
-    refusal: tuple[grpc.StatusCode, str, Metadata] | None = None
+    refusal: Refusal | None = None
     http_status: int = 200
 
 
@@ -65,12 +65,32 @@ def _code_of(error: MessageError) -> grpc.StatusCode:
     return grpc.StatusCode.RESOURCE_EXHAUSTED if error.too_large else grpc.StatusCode.INTERNAL
 
 
+class Caller(Carrier, Protocol):
+    """What a call needs of the connection that it came by."""
+
+    streams: dict[int, Stream]
+    max_message_bytes: int
+    auth_context: AuthContext
+
+    @property
+    def peer_name(self) -> str:
+        """Address of the caller."""
+
+    def begin(self, call: Call, message: bytes) -> None:
+        """Has the call served: its one request is complete."""
+
+    def note_incomplete(self, call: Call, size: int) -> None:
+        """Counts how much has come of a request that is not complete; cancels the call when it is too much."""
+
+
 class Call(Stream):
     """A call that is being served; what a servicer gets as its context."""
 
+    connection: Caller
+
     __slots__ = ("_code", "_details", "_headers_sent", "_trailing", "deadline", "head", "task")
 
-    def __init__(self, connection: ServerConnection, number: int, head: Head) -> None:
+    def __init__(self, connection: Caller, number: int, head: Head) -> None:
         super().__init__(connection, number)
         self.head = head
         self.task: asyncio.Task[None] | None = None
@@ -92,10 +112,9 @@ class Call(Stream):
         """Seconds until the caller's deadline; None when there is none."""
         return None if self.deadline is None else max(0.0, self.deadline - self.connection.loop.time())
 
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+    def auth_context(self) -> AuthContext:
         """What the caller's certificate says, under gRPC's names."""
-        found: Mapping[str, Sequence[bytes]] = self.connection.auth_context  # type: ignore[attr-defined]
-        return found
+        return self.connection.auth_context
 
     def peer(self) -> str:
         """The caller's address."""
@@ -220,7 +239,7 @@ class Call(Stream):
 
     def data_received(self, payload: bytes, *, end: bool) -> None:
         """The request, or a part of it."""
-        connection: ServerConnection = self.connection  # type: ignore[assignment]
+        connection = self.connection
         if self.ended_here:
             return
         whole = self._reader is None and end and not self.head.handler.request_streaming
@@ -240,7 +259,7 @@ class Call(Stream):
         if end:
             self._request_ended(connection)
 
-    def _request_ended(self, connection: ServerConnection) -> None:
+    def _request_ended(self, connection: Caller) -> None:
         self.ended_there = True
         self.notice_all()
         if self._reader is not None and self._reader.incomplete_bytes:
@@ -276,7 +295,7 @@ class Call(Stream):
 
     def _give_up(self) -> None:
         if self._reader is not None:
-            self.connection.note_incomplete(self, 0)  # type: ignore[attr-defined]
+            self.connection.note_incomplete(self, 0)
         if self.task is not None:
             self.task.cancel()
 

@@ -35,10 +35,11 @@ class ClientCall(Stream):
     """The stream: messages out with ``queue_message``, messages in with :meth:`messages`."""
 
     __slots__ = ("_failure",)
+    _reader: MessageReader
 
     def __init__(self, connection: Connection, number: int, *, max_message_bytes: int) -> None:
         super().__init__(connection, number)
-        self._reader: MessageReader = MessageReader(max_bytes=max_message_bytes)
+        self._reader = MessageReader(max_bytes=max_message_bytes)
         self._failure: CallFailed | None = None
 
     async def messages(self) -> AsyncIterator[bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import structlog
 
-from rstore_wire.call import Call, Metadata
+from rstore_wire.call import AuthContext, Call, Refusal
 from rstore_wire.frames import MAX_WINDOW
 from rstore_wire.server_connection import ServerConnection
 from rstore_wire.stream import STREAM_WINDOW_BYTES
@@ -26,8 +26,7 @@ MAX_INCOMPLETE_BYTES = 256 << 20
 DEADLINE_SWEEP_SECONDS = 0.1
 ACCEPT_PAUSE_SECONDS = 0.1
 
-Refusal = tuple[grpc.StatusCode, str, Metadata]
-Admission = Callable[[str, Mapping[str, Sequence[bytes]]], Refusal | None]
+Admission = Callable[[str, AuthContext], Refusal | None]
 """Method and the caller's auth context to why it may not call, or None."""
 ContextSource = Callable[[], ssl.SSLContext]
 
@@ -73,7 +72,7 @@ class Server:
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         """What generated code calls as well; the registered handlers say the same."""
 
-    def find(self, path: str, auth: Mapping[str, Sequence[bytes]]) -> tuple[Any, Refusal | None]:
+    def find(self, path: str, auth: AuthContext) -> tuple[Any, Refusal | None]:
         """Who serves a method for this caller, or why nobody does."""
         refusal = self._admit(path, auth)
         handler = self._handlers.get(path)

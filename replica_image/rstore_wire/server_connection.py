@@ -6,21 +6,18 @@ import asyncio
 import base64
 import binascii
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Protocol
 
 import grpc
 import structlog
 
 from rstore_wire import frames
-from rstore_wire.call import EOF, Aborted, Call, Head
+from rstore_wire.call import EOF, Aborted, AuthContext, Call, Head, Refusal
 from rstore_wire.connection import Connection
 from rstore_wire.frames import Code, WireError
 from rstore_wire.headers import HeaderReader, Headers
 from rstore_wire.messages import ACCEPTED_ENCODINGS
-
-if TYPE_CHECKING:
-    from rstore_wire.server import Server
 
 _log = structlog.get_logger(part="wire")
 
@@ -33,19 +30,48 @@ _RESERVED = frozenset({"te", "content-type", "grpc-timeout", "grpc-encoding", "g
 _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 
 
+class Service(Protocol):
+    """What is served on a connection: the methods, and the limits that all connections share."""
+
+    max_message_bytes: int
+    stream_window_bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many calls are under way as may be."""
+
+    def find(self, path: str, auth: AuthContext) -> tuple[Any, Refusal | None]:
+        """The handler of a method for this caller, or why there is none."""
+
+    def call_began(self, task: asyncio.Task[None], call: Call) -> None:
+        """Watches over a call that a servicer is at work on."""
+
+    def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
+        """Notes how much of a request has come so far; False when it is too much with all others."""
+
+    def release(self, call: Call) -> None:
+        """Takes back what was noted of the call's request."""
+
+    def connection_began(self, connection: ServerConnection) -> None:
+        """Notes a connection that is up."""
+
+    def connection_ended(self, connection: ServerConnection) -> None:
+        """Forgets a connection that is gone."""
+
+
 class ServerConnection(Connection):
     """A client has connected."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, service: Service) -> None:
         super().__init__(
-            window_bytes=max(CONNECTION_WINDOW_BYTES, server.stream_window_bytes),
+            window_bytes=max(CONNECTION_WINDOW_BYTES, service.stream_window_bytes),
             max_streams=MAX_STREAMS,
-            on_end=server.connection_ended,
-            stream_window_bytes=server.stream_window_bytes,
+            on_end=service.connection_ended,
+            stream_window_bytes=service.stream_window_bytes,
         )
-        self.max_message_bytes = server.max_message_bytes
-        self.auth_context: Mapping[str, Sequence[bytes]] = {}
-        self._server = server
+        self.max_message_bytes = service.max_message_bytes
+        self.auth_context: AuthContext = {}
+        self._service = service
         self._reader: HeaderReader[Head] = HeaderReader(self._understand)
         self._preface_left = frames.PREFACE
         self._leaving = False
@@ -58,7 +84,7 @@ class ServerConnection(Connection):
                 transport.close()
                 return
             self.auth_context = _identity(tls.getpeercert())
-        self._server.connection_began(self)
+        self._service.connection_began(self)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +129,7 @@ class ServerConnection(Connection):
             call.end_without_status(head.http_status)
         elif head.refusal is not None:
             call.end(*head.refusal)
-        elif self._server.is_full:
+        elif self._service.is_full:
             call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
         elif head.handler.request_streaming:
             self._run(call, _serve_stream(call, _requests(call)))
@@ -119,13 +145,13 @@ class ServerConnection(Connection):
 
     def _run(self, call: Call, work: Any) -> None:
         task = call.task = self.loop.create_task(work)
-        self._server.call_began(task, call)
+        self._service.call_began(task, call)
 
     def note_incomplete(self, call: Call, size: int) -> None:
         """How much of a request has come that is not complete; too much of it in all calls together is refused."""
         if not size:
-            self._server.release(call)
-        elif not self._server.has_room_for(call, size):
+            self._service.release(call)
+        elif not self._service.has_room_for(call, size):
             call.cancel(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large requests at once")
 
     def leave(self) -> None:
@@ -152,7 +178,7 @@ class ServerConnection(Connection):
             else:
                 metadata.append((key, value.decode("utf-8", "replace")))
         path = pseudo.get(b":path", b"").decode("latin-1")
-        handler, refusal = self._server.find(path, self.auth_context)
+        handler, refusal = self._service.find(path, self.auth_context)
         timeout_seconds = None
         try:
             if "grpc-timeout" in fields:
@@ -187,7 +213,7 @@ def _binary(value: bytes) -> list[bytes]:
     return found
 
 
-def _identity(certificate: Any) -> Mapping[str, Sequence[bytes]]:
+def _identity(certificate: Any) -> AuthContext:
     """A certificate as gRPC shows it; only what is used here."""
     if not certificate:
         return {}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING
+from enum import Enum
+from typing import Protocol
 
 from rstore_wire import frames
 from rstore_wire.frames import Code
 from rstore_wire.messages import Arrived, MessageReader, prefixed
-
-if TYPE_CHECKING:
-    from rstore_wire.connection import Connection
 
 STREAM_WINDOW_BYTES = 4 << 20
 """How much of a stream may come that nobody has taken yet, where the connection says nothing else."""
@@ -20,8 +19,48 @@ MAX_QUEUED_BYTES = 1 << 20
 """Of messages that have been sent by the one side's program and not yet left; more, and the program waits."""
 
 
-class Stream:
-    """See the module."""
+class State(Enum):
+    """Where a stream is (RFC 9113, section 5.1), by which sides have ended their half."""
+
+    OPEN = (False, False)
+    HALF_CLOSED_LOCAL = (True, False)
+    HALF_CLOSED_REMOTE = (False, True)
+    CLOSED = (True, True)
+
+
+class Carrier(Protocol):
+    """What a stream needs of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    send_window: int
+    peer_initial_window: int
+    peer_max_frame: int
+    stream_window_bytes: int
+    congested: bool
+    closing: bool
+
+    def write(self, data: bytes) -> None:
+        """Sends frames with all else that is sent in this round of the loop."""
+
+    def flush(self) -> None:
+        """Hands what was written to the network now."""
+
+    def wait_for_window(self, stream: Stream) -> None:
+        """Calls ``send_pending`` of the stream once the connection's window is open again."""
+
+    def forget(self, stream: Stream) -> None:
+        """Drops a stream that has ended on both sides."""
+
+    def close(self) -> None:
+        """Sends what is to be sent and closes."""
+
+
+class Stream(ABC):
+    """One stream. A subclass says what it does with what comes: data, a reset, the loss of the connection.
+
+    Each of these leaves it in a state that RFC 9113 allows; a stream whose :attr:`state` is CLOSED is forgotten by its
+    connection, and is given nothing more.
+    """
 
     __slots__ = (
         "_arrived",
@@ -40,7 +79,7 @@ class Stream:
         "send_window",
     )
 
-    def __init__(self, connection: Connection, number: int) -> None:
+    def __init__(self, connection: Carrier, number: int) -> None:
         self.connection = connection
         self.id = number
         self.receive_window = connection.stream_window_bytes
@@ -54,6 +93,11 @@ class Stream:
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._window_owed = 0
+
+    @property
+    def state(self) -> State:
+        """Where the stream is."""
+        return State((self.ended_here, self.ended_there))
 
     # ------------------------------------------------------------------ out
 
@@ -140,9 +184,9 @@ class Stream:
 
     # ------------------------------------------------------------------ in
 
+    @abstractmethod
     def data_received(self, payload: bytes, *, end: bool) -> None:
-        """The stream's data; ``end``: there is no more."""
-        raise NotImplementedError
+        """Takes a part of the stream's data; ``end``: there is no more, and the other side's half has ended."""
 
     def take_messages(self, reader: MessageReader, payload: bytes) -> bool:
         """Queues the messages that are complete, as they came; False when there is none. Raises MessageError.
@@ -193,10 +237,10 @@ class Stream:
             if future is not None and not future.done():
                 future.set_result(None)
 
+    @abstractmethod
     def reset_received(self, code: int) -> None:
-        """The other side has given the stream up."""
-        raise NotImplementedError
+        """Ends both halves, since the other side has given the stream up."""
 
+    @abstractmethod
     def connection_lost(self) -> None:
-        """The connection is gone."""
-        raise NotImplementedError
+        """Ends both halves, since the connection is gone."""

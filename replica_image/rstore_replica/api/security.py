@@ -5,10 +5,10 @@ TLS has already refused everybody without a certificate of the store's CA. The c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rstore_api.errors import PermissionDenied
-from rstore_wire.server import Refusal
+from rstore_wire.call import AuthContext, Refusal
 
 from rstore_replica.log import get_logger
 
@@ -26,8 +26,6 @@ PEER_PORT_RULES: Mapping[str, frozenset[str]] = {
     "grpc.health.v1.Health": frozenset({PEER, OPERATOR}),
 }
 """Kinds of certificate that may call each service of the peer port; a service that is not here is for peers only."""
-
-AuthContext = Mapping[str, Sequence[bytes]]
 
 
 def common_names(auth: AuthContext) -> frozenset[str]:
