@@ -9,7 +9,7 @@ before the change granted, if at all, a round that was offered before, which has
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from rstore_operator.facts.observed import ReplicaStatus
 from rstore_operator.resource.state import WitnessTenure

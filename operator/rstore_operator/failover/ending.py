@@ -7,9 +7,9 @@ tenure to wait out and loses nothing; without it the region is missed, and repla
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
+from msgspec.structs import replace
 from rstore_api.domain.voters import majority
 
 from rstore_operator.facts.observed import Observed, Progress

@@ -15,12 +15,14 @@ is left before its region is seen to be primary. That is what keeps one epoch to
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.facts.without_tenure import lacks_tenure
-from rstore_operator.resource.state import FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
+from rstore_operator.resource.state import PLANNED, FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
 
 MOVES: dict[Step, frozenset[Step]] = {
     Step.DEMOTING: frozenset({Step.CATCHING_UP, Step.REVERTING}),
@@ -87,6 +89,7 @@ def begin(
     if from_region == to_region:
         raise InvariantError(f"a switchover from {from_region} to itself")
     return FailoverIntent(
+        mode=PLANNED,
         trigger=trigger,
         from_region=from_region,
         to_region=to_region,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from msgspec import structs
 from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.actions import Notice
@@ -75,7 +76,7 @@ def without_repeats(
         if not known.repeated or moved:
             notices.append(Notice("RepeatedRequest", _message(request, known)))
         if not known.repeated or moved or now - known.at > _SEEN_EVERY:
-            answered[request, setter.manager] = replace(
+            answered[request, setter.manager] = structs.replace(
                 known, repeated=True, at=now, epoch=epoch if moved else known.epoch
             )
     return Repeats(_without(commands, removed), removed, tuple(answered.values()), tuple(notices))

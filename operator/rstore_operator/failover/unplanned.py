@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from msgspec import structs
 from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
@@ -110,7 +111,7 @@ def convert(
     """
     if intent.mode != PLANNED or intent.step is Step.REPOINTING:
         raise InvariantError(f"a {intent.mode} change of primary in {intent.step.value} is not turned into a failover")
-    converted = replace(
+    converted = structs.replace(
         intent,
         trigger=Trigger.ANNOTATION if mode == FORCED else Trigger.PRIMARY_LOST,
         to_region=to_region,
@@ -207,7 +208,7 @@ def _renewed(
         return None
     steps = (*intent.steps, StepTime(Step.FENCING, clock.now))[-MAX_STEPS:]
     to_region = intent.to_region if intent.mode == FORCED and not chosen_is_lost else ""
-    return replace(
+    return structs.replace(
         intent, epoch=max(intent.epoch, highest_epoch) + 1, step=Step.FENCING, steps=steps, to_region=to_region,
         final_revision=None, reason=reason,
     )  # fmt: skip
@@ -230,7 +231,7 @@ def _follow(
             return None, ""
         return _choose(intent, observed, voters, rules, clock)
     if intent.step is Step.PROMOTING and is_primary(observed, intent.to_region, intent.epoch):
-        return _enter(replace(intent, promoted=intent.to_region), Step.REPOINTING, clock.now), ""
+        return _enter(structs.replace(intent, promoted=intent.to_region), Step.REPOINTING, clock.now), ""
     return None, ""
 
 
@@ -270,7 +271,7 @@ def _promoting(
     intent: FailoverIntent, chosen: FenceAnswer, revisions_lost: int, clock: Clock, *, aborted: str
 ) -> FailoverIntent:
     """The choice; ``aborted`` says why it is not what was asked for."""
-    promoting = replace(
+    promoting = structs.replace(
         intent, to_region=chosen.region, final_revision=chosen.revision, aborted=bool(aborted),
         reason=aborted or intent.reason, revisions_lost=revisions_lost,
     )  # fmt: skip
@@ -296,7 +297,7 @@ def _position(answer: FenceAnswer) -> tuple[int, int]:
 
 
 def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
-    return replace(intent, step=step, steps=(*intent.steps, StepTime(step, now))[-MAX_STEPS:])
+    return structs.replace(intent, step=step, steps=(*intent.steps, StepTime(step, now))[-MAX_STEPS:])
 
 
 def _command(intent: FailoverIntent, observed: Observed, voters: Electorate) -> FenceCommand | PromoteCommand | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
 
 from rstore_operator.facts.actions import GrantTenure, Target
@@ -101,7 +102,7 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
         }
         if counts:
             known = 0 if receipt.from_region in counts else receipt.revisions_lost
-            found[index] = replace(receipt, revisions_lost=max(known, *counts.values()))
+            found[index] = structs.replace(receipt, revisions_lost=max(known, *counts.values()))
     return tuple(found)
 
 

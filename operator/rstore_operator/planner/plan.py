@@ -8,9 +8,10 @@ status and in the regions, so a plan made after a crash continues where the last
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec.structs import replace
 from rstore_api.domain.topology import RegionTopology
 
 from rstore_operator.facts.actions import (

@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from msgspec import structs
+
 from rstore_operator.facts.observed import HashAnswer, HashRound, Observed, ReplicaStatus
 from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import RegionHash, RegionStatus, StoreStatus
@@ -223,7 +225,7 @@ def with_hashes(
         if verdict is not None and region.name in verdict.hashes:
             value = format_hash(verdict.hashes[region.name])
             hash_ = RegionHash(verdict.revision, value, region.name in verdict.differing)
-        found.append(replace(region, hash=hash_))
+        found.append(structs.replace(region, hash=hash_))
     return tuple(found)
 
 

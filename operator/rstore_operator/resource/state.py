@@ -1,16 +1,37 @@
-"""The status of a ReplicatedStore as immutable values, and the intent of a change of primary. Pure."""
+"""The status of a ReplicatedStore as immutable values, and the intent of a change of primary.
+
+The field names in camel case are those of ``.status``, which :mod:`rstore_operator.resource.state_json` reads and
+writes. A default means that there is nothing to say, and is left out; one given by :func:`written` is not.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
+from msgspec import Meta, Struct, field
+
+T = TypeVar("T")
+Text = Annotated[str, Meta(min_length=1)]
+Time = Annotated[datetime, Meta(tz=True)]
+Seconds = Annotated[float, Meta(ge=0, le=1e12)]
+
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""In place of a time that cannot be read."""
 MAX_HISTORY = 10
 """Receipts kept in ``status.history``."""
 PLANNED, AUTOMATIC, FORCED = "Planned", "Automatic", "Forced"
 """Modes of a change of primary."""
+
+
+def written(default: T) -> T:
+    """A default that is written to ``.status`` like any other value."""
+    return field(default_factory=lambda: default)
+
+
+class Stored(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A part of ``.status``."""
 
 
 class Phase(Enum):
@@ -56,35 +77,33 @@ class Outcome(Enum):
     ABORTED = "Aborted"
 
 
-@dataclass(frozen=True)
-class StepTime:
+class StepTime(Stored, frozen=True):
     """When a step began."""
 
     name: Step
-    started_at: datetime
+    started_at: Time
 
 
-@dataclass(frozen=True)
-class FailoverIntent:
+class FailoverIntent(Stored, frozen=True, kw_only=True):
     """A change of primary that was decided. Recorded in status before its first action: the commit point."""
 
     trigger: Trigger
-    from_region: str
-    to_region: str
+    from_region: str = field(name="from")
+    to_region: str = field(name="to", default="")
     from_epoch: int
     epoch: int
     step: Step
-    started_at: datetime
+    started_at: Time
     steps: tuple[StepTime, ...] = ()
-    stopped_at: datetime | None = None
+    stopped_at: Time | None = field(name="writesStoppedAt", default=None)
     """When the old primary was asked to stop, where that is known better than by the step's beginning."""
-    resumed_at: datetime | None = None
+    resumed_at: Time | None = field(name="writesResumedAt", default=None)
     """When the new primary was first seen to hold its tenure, so that it acknowledges writes."""
     final_revision: int | None = None
     promoted: str | None = None
     aborted: bool = False
     reason: str = ""
-    mode: str = "Planned"
+    mode: str
     last_known_revision: int = 0
     """Unplanned: the newest revision that the old primary was ever heard to hold."""
     revisions_lost: int = 0
@@ -92,91 +111,85 @@ class FailoverIntent:
     """Unplanned: the old primary was reached, and held no tenure; as it cannot acknowledge, another one is chosen."""
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(Stored, frozen=True):
     """What became of a change of primary. ``write_gap_seconds`` is an upper bound."""
 
-    trigger: Trigger
-    outcome: Outcome
-    from_region: str
-    to_region: str
-    epoch: int
-    started_at: datetime
-    finished_at: datetime
-    steps: tuple[StepTime, ...]
-    final_revision: int | None
-    write_gap_seconds: float
-    revisions_lost: int = 0
+    trigger: Trigger = written(Trigger.ANNOTATION)
+    outcome: Outcome = written(Outcome.SUCCEEDED)
+    from_region: str = field(name="from", default="")
+    to_region: str = field(name="to", default="")
+    epoch: int = written(0)
+    started_at: Time = written(UNKNOWN_TIME)
+    finished_at: Time = written(UNKNOWN_TIME)
+    steps: tuple[StepTime, ...] = ()
+    final_revision: int | None = None
+    write_gap_seconds: Seconds = written(0.0)
+    revisions_lost: int = written(0)
     reason: str = ""
-    mode: str = "Planned"
+    mode: str = ""
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(Stored, frozen=True):
     """One aspect of the state, as Kubernetes has it; ``status`` is "True", "False" or "Unknown"."""
 
-    type: str
-    status: str
-    reason: str
-    message: str
-    observed_generation: int
-    last_transition_time: datetime
+    type: str = written("")
+    status: Text = written("Unknown")
+    reason: str = written("")
+    message: str = written("")
+    observed_generation: int = written(0)
+    last_transition_time: Time = written(UNKNOWN_TIME)
 
 
-@dataclass(frozen=True)
-class QuarantinedTail:
+class QuarantinedTail(Stored, frozen=True):
     """Revisions up to ``epoch`` that a returned region had to itself, kept in a file on its volumes."""
 
     epoch: int
     first_revision: int
     last_revision: int
     rows: int
-    size_bytes: int
-    file: str = ""
-    replaced_by_epoch: int = 0
-    revisions: int = 0
+    size_bytes: int = field(name="bytes")
+    file: str = written("")
+    replaced_by_epoch: int = written(0)
+    revisions: int = written(0)
 
 
-@dataclass(frozen=True)
-class Quarantine:
+class Quarantine(Stored, frozen=True):
     """All diverged tails that a region keeps, counted."""
 
-    tails: int = 0
-    rows: int = 0
-    size_bytes: int = 0
+    tails: int = written(0)
+    rows: int = written(0)
+    size_bytes: int = field(name="bytes", default_factory=lambda: 0)
 
 
 NO_QUARANTINE = Quarantine()
 
 
-@dataclass(frozen=True)
-class RegionHash:
+class RegionHash(Stored, frozen=True):
     """A region's HashKV where it was compared last; ``differs`` from the other regions'."""
 
-    revision: int
-    value: str
-    differs: bool = False
+    revision: Annotated[int, Meta(ge=1)]
+    value: Text
+    differs: bool = written(False)
 
 
-@dataclass(frozen=True)
-class RegionStatus:
+class RegionStatus(Stored, frozen=True):
     """What is shown of one region."""
 
     name: str
-    role: str = "Unknown"
-    phase: str = "Pending"
-    replicas: int = 0
-    ready_replicas: int = 0
+    role: Text = written("Unknown")
+    phase: Text = written("Pending")
+    replicas: int = written(0)
+    ready_replicas: int = written(0)
     leader: str = ""
     term: int = 0
     commit_index: int = 0
     applied_index: int = 0
     revision: int = 0
-    acked_revision: int = 0
-    lag_revisions: int = 0
-    lag_bytes: int = 0
-    lag_seconds: float = 0.0
-    connected: bool = False
+    acked_revision: int = written(0)
+    lag_revisions: int = written(0)
+    lag_bytes: int = written(0)
+    lag_seconds: Seconds = written(0.0)
+    connected: bool = written(False)
     message: str = ""
     quarantine: Quarantine = NO_QUARANTINE
     quarantined: tuple[QuarantinedTail, ...] = ()
@@ -184,8 +197,7 @@ class RegionStatus:
     hash: RegionHash | None = None
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(Stored, frozen=True):
     """Texts for ``kubectl get``."""
 
     regions: str = ""
@@ -193,54 +205,50 @@ class Summary:
     lag: str = ""
 
 
-@dataclass(frozen=True)
-class WitnessTenure:
+class WitnessTenure(Stored, frozen=True):
     """What the operator may have granted as witness, in milliseconds; the rules are in
     :mod:`rstore_operator.facts.witness_tenure`."""
 
-    grants_ms: int = 0
+    grants_ms: int = written(0)
     """The longest that may be granted."""
-    runs_ms: int = 0
+    runs_ms: int = written(0)
     """The longest that may have been granted and still run."""
-    change: int = 0
+    change: int = written(0)
     """Counts the changes, so that each is told from every other."""
 
 
-@dataclass(frozen=True)
-class ToldRegions:
+class ToldRegions(Stored, frozen=True):
     """The regions in a topology that the primary of ``epoch`` holds or may have been sent; the rules are in
     :mod:`rstore_operator.planner.electorate`."""
 
-    epoch: int
-    version: int
-    regions: tuple[str, ...]
+    epoch: int = written(0)
+    version: int = written(0)
+    regions: tuple[str, ...] = written(())
 
 
-@dataclass(frozen=True)
-class Answered:
+class Answered(Stored, frozen=True):
     """The last answer to a kind of request by something that keeps applying a manifest; the rules are in
     :mod:`rstore_operator.failover.repeats`."""
 
     MAX_VALUE: ClassVar[int] = 200
 
-    request: str
+    request: str = ""
     """The annotation."""
-    manager: str
+    manager: str = ""
     """The field manager that set it."""
-    value: str
-    answer: str
+    value: str = ""
+    answer: str = ""
     """In one word."""
-    epoch: int
-    at: datetime
+    epoch: int = written(0)
+    at: Time = written(UNKNOWN_TIME)
     repeated: bool = False
     """Whether it was applied again since."""
 
 
-@dataclass(frozen=True)
-class StoreStatus:
+class StoreStatus(Stored, frozen=True):
     """All of ``.status``."""
 
-    phase: Phase = Phase.PENDING
+    phase: Phase = written(Phase.PENDING)
     store_id: str = ""
     primary_region: str = ""
     preferred_primary: str = ""
@@ -251,10 +259,10 @@ class StoreStatus:
     The operator's word as witness of the tenure, where it is one."""
     in_sync_round: int = 0
     """The round of the tenure in which it began to say so; 0 where the operator is no witness."""
-    witness_tenure: WitnessTenure = WitnessTenure()
+    witness_tenure: WitnessTenure = field(name="witnessLease", default=WitnessTenure())
     told_regions: tuple[ToldRegions, ...] = ()
     answered: tuple[Answered, ...] = ()
-    observed_generation: int = 0
+    observed_generation: int = written(0)
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()
     regions: tuple[RegionStatus, ...] = ()

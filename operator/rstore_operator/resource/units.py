@@ -65,12 +65,19 @@ def is_domain_name(text: str) -> bool:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with microseconds, for the times of steps."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return _in_utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def format_time_seconds(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as conditions have it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _in_utc(moment).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # on the first or the last day that there is
+        return moment.replace(tzinfo=UTC)
 
 
 def parse_time(text: object) -> datetime:

@@ -30,7 +30,14 @@ GRANT = GrantTenure("us-east", TARGET, "id", 3, 17, 3000)
 RECORD = WitnessTenure(3000, 3000, 1)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 INTENT = FailoverIntent(
-    Trigger.PRIMARY_LOST, "us-east", "", 3, 4, Step.FENCING, NOW, (StepTime(Step.FENCING, NOW),), mode=AUTOMATIC
+    mode=AUTOMATIC,
+    trigger=Trigger.PRIMARY_LOST,
+    from_region="us-east",
+    from_epoch=3,
+    epoch=4,
+    step=Step.FENCING,
+    started_at=NOW,
+    steps=(StepTime(Step.FENCING, NOW),),
 )
 
 

@@ -11,7 +11,7 @@ from rstore_operator import reconcile
 from rstore_operator.planner.plan import PlanInput
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
-from rstore_operator.resource.state import FailoverIntent, Step, StepTime, StoreStatus, Trigger
+from rstore_operator.resource.state import PLANNED, FailoverIntent, Step, StepTime, StoreStatus, Trigger
 from rstore_operator.resource.state_json import status_to_json
 from unit.operator.test_operator_reconcile import FakeApi
 from unit.operator.world import REF, START
@@ -43,6 +43,7 @@ async def test_silence_is_measured_by_the_monotonic_clock(jump: timedelta, monke
 
 
 INTENT = FailoverIntent(
+    mode=PLANNED,
     trigger=Trigger.ANNOTATION,
     from_region="us-east",
     to_region="eu-west",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
+from msgspec import structs
 from rstore_api.errors import Compacted, FutureRevision, StoreError, Unreachable
 from rstore_api.proto.rpc_pb2 import HashKVResponse
 from rstore_operator.cluster import hash_rounds
@@ -127,7 +128,7 @@ async def test_nothing_is_asked_while_the_primary_changes_or_when_it_is_switched
     off = HashRounds(replicas, interval_seconds=0)  # type: ignore[arg-type]
     off.look(observed("us", "eu"), STATUS)
     rounds = rounds_of(replicas)
-    rounds.look(observed("us", "eu"), replace(STATUS, failover=object()))  # type: ignore[arg-type]
+    rounds.look(observed("us", "eu"), structs.replace(STATUS, failover=object()))  # type: ignore[arg-type]
     await asyncio.sleep(0.005)
     assert replicas.asked == []
 

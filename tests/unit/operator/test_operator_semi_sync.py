@@ -8,6 +8,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS
 from rstore_operator.facts.actions import Apply
 from rstore_operator.facts.truth import read_truth
@@ -199,7 +200,7 @@ def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
     truth = read_truth(world.observed(), StoreStatus())
     before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
     assert told_as_witness(leader, ("us", "eu"), truth, before) == expected
-    later = replace(before, epoch=0)
+    later = structs.replace(before, epoch=0)
     assert told_as_witness(leader, ("us", "eu"), truth, later) == (told, offered), (
         "rounds of another epoch do not compare"
     )

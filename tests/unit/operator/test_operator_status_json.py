@@ -116,7 +116,7 @@ def test_the_merge_patch_makes_one_of_the_other(old: dict, new: dict) -> None:
 
 def test_numbers_alone_are_written_rarely_and_an_idle_store_never() -> None:
     status = status_from_json(STATUS)
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     moved = replace(status, regions=tuple(replace(region, revision=99, lag_seconds=0.2) for region in status.regions))
     assert not due(status, status, 1000)

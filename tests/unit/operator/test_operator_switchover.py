@@ -360,7 +360,7 @@ def test_whatever_happens_one_epoch_has_one_primary_and_nothing_acknowledged_is_
 def test_the_table_of_moves_is_enforced() -> None:
     intent = begin(Trigger.ANNOTATION, "a", "b", epoch=3, highest_epoch=5, now=START)
     assert intent.epoch == 6
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     for target in Step:
         moved = replace(intent, step=target, final_revision=9)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import random
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.actions import GrantTenure
 from rstore_operator.facts.witness_tenure import next_witness_tenure

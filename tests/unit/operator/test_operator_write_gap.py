@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus, Tenure
 from rstore_operator.failover.planned import TENURE_PATIENCE_SECONDS, is_over, receipt_of, with_writes_resumed
-from rstore_operator.resource.state import FailoverIntent, Step, StepTime, Trigger
+from rstore_operator.resource.state import PLANNED, FailoverIntent, Step, StepTime, Trigger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,6 +23,7 @@ def test_the_gap_is_never_below_zero_though_operators_disagree_about_the_time(
 
 def _repointing(promoted_at: datetime) -> FailoverIntent:
     return FailoverIntent(
+        mode=PLANNED,
         trigger=Trigger.ANNOTATION,
         from_region="east",
         to_region="west",
