@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 PROTO := $(wildcard replica_image/rstore_api/proto/*.proto)
 CRD := crds/replicatedstores.yaml
 CHART_CRD := charts/replicated-store-operator/crds/replicatedstores.yaml
-PACKAGES := rstore_wire rstore_api rstore_replica rstore_kube rstore_operator rstore_cli localkube
+PACKAGES := rstore_wire rstore_api rstore_replica rstore_kube rstore_operator rstore_cli rstore_testkit localkube
 # Which seeds are simulated, and what.
 SEEDS ?= 0-99
 SCOPE ?= region
@@ -59,7 +59,7 @@ $(STAMP):
 	@rm -f $(VENV)/.stamp-*; touch $@; echo; echo "setup: done"
 
 demo: setup ## a three-region store on a local cluster of plain processes: writes, switchover, failover, comparison
-	@$(BIN)/python -m rstore_cli.demo
+	@$(BIN)/python -m rstore_testkit.demo
 
 test: setup ## every test that needs no root: unit, chart, images, embedded cluster, end to end
 	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)

@@ -16,9 +16,8 @@ from localkube.links.control import FaultError, LinkFaults
 from rich.console import Console
 
 from rstore_cli import dev_fault
-from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.tools import ToolError
 from rstore_cli.errors import CliError, UsageError
+from rstore_cli.helm import Helm, ToolError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, stderr, stdout, table
 

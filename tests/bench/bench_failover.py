@@ -30,13 +30,13 @@ from bench.results import BUILD, Row, save, show, wanted
 from localkube.links.control import LinkFaults
 from localkube.links.rules import ANY, HANG, Fault, LinkRule
 from localkube.processes import hanging
-from rstore_cli.demo.__main__ import REPOSITORY, dev_cluster
-from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.load import Load, wait_until
-from rstore_cli.demo.loss import lose_region, restore_region, wait_failed_over
-from rstore_cli.demo.reckoning import reckon
-from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import Kubectl
+from rstore_cli.helm import Helm
+from rstore_testkit.demo import REPOSITORY, dev_cluster
+from rstore_testkit.load import Load, wait_until
+from rstore_testkit.loss import lose_region, restore_region, wait_failed_over
+from rstore_testkit.reckoning import reckon
+from rstore_testkit.store import Store
+from rstore_testkit.tools import Kubectl
 
 WRITERS_PER_REGION = 2
 SETTLED_WRITES = 50

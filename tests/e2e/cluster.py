@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 from e2e.forwarding import ServiceForwards, answers
-from rstore_cli.demo.__main__ import dev_cluster
-from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.tools import Kubectl, ToolError, find_tool
+from rstore_cli.helm import Helm, ToolError
+from rstore_testkit.demo import dev_cluster
+from rstore_testkit.tools import Kubectl, find_tool
 
 _CHOICE = os.environ.get("RSTORE_E2E_CLUSTER", "embedded")
 assert _CHOICE in ("embedded", "existing"), f"CLUSTER={_CHOICE}: embedded or existing"

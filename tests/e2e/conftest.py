@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from e2e.cluster import EXISTING, OPERATOR_NAMESPACE, ClusterUnderTest, cluster_under_test
-from rstore_cli.demo.load import Load
-from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import Kubectl, clean_environment
+from rstore_cli.helm import clean_environment
+from rstore_testkit.load import Load
+from rstore_testkit.store import Store
+from rstore_testkit.tools import Kubectl
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "replicated-store-operator"

@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 from rstore_cli.cluster import Cluster, Target
-from rstore_cli.demo.tools import Kubectl
 from rstore_cli.errors import CliError
 from rstore_cli.portforward import PortForward
 from rstore_kube.pod_port import PodPort
+from rstore_testkit.tools import Kubectl
 
 CLIENT_PORT = 2379
 _DIAL_SECONDS = 2.0

@@ -7,8 +7,8 @@ import time
 import pytest
 from rstore_api.client import Client
 from rstore_api.errors import StoreError
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
 
 
 async def stage(store: Store) -> str:

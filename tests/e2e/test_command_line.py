@@ -7,7 +7,8 @@ import json
 import subprocess
 
 import pytest
-from rstore_cli.demo.tools import clean_environment, find_tool
+from rstore_cli.helm import clean_environment
+from rstore_testkit.tools import find_tool
 
 pytestmark = pytest.mark.timeout(300)  # each command is a process that begins by importing a great deal
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import lmdb
 import pytest
 import yaml
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
 
 pytestmark = pytest.mark.runner
 

@@ -6,8 +6,9 @@ import os
 import subprocess
 
 import pytest
-from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import clean_environment, find_tool
+from rstore_cli.helm import clean_environment
+from rstore_testkit.store import Store
+from rstore_testkit.tools import find_tool
 
 REGIONS = ["us-east", "eu-west", "ap-south"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.loss import lose_region, restore_region, wait_failed_over
+from rstore_testkit.load import wait_until
+from rstore_testkit.loss import lose_region, restore_region, wait_failed_over
 
 
 async def condition(store, kind: str) -> dict:

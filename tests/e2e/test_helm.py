@@ -8,8 +8,8 @@ import json
 import pytest
 from e2e.cluster import OPERATOR_NAMESPACE, ClusterUnderTest
 from e2e.conftest import CHART
-from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.load import wait_until
+from rstore_cli.helm import Helm
+from rstore_testkit.load import wait_until
 
 
 @pytest.fixture

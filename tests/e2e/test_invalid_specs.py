@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from rstore_cli.demo.load import wait_until
+from rstore_testkit.load import wait_until
 
 VALID = {
     "apiVersion": "replicatedstore.io/v1alpha1",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from e2e.manifests import small_store
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
 
 REGION = "us-east"
 

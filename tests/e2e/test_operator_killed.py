@@ -7,7 +7,7 @@ import datetime
 import json
 
 import pytest
-from rstore_cli.demo.load import wait_until
+from rstore_testkit.load import wait_until
 
 
 def operator_pod(operator) -> str:

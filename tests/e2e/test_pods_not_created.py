@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import yaml
-from rstore_cli.demo.load import wait_until
+from rstore_testkit.load import wait_until
 
 WITHIN_SECONDS = 60
 PAUSED = "replicatedstore.io/paused"

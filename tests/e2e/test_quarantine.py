@@ -9,8 +9,8 @@ import pytest
 from localkube.links.control import LinkFaults
 from localkube.links.rules import HANG, Fault, LinkRule
 from rstore_api.errors import OutcomeUnknown, StoreError
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.loss import wait_failed_over
+from rstore_testkit.load import wait_until
+from rstore_testkit.loss import wait_failed_over
 
 pytestmark = pytest.mark.runner
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rstore_cli.demo.load import wait_until
+from rstore_testkit.load import wait_until
 
 
 async def leader_and_follower(store) -> tuple[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 from e2e.conftest import LoadRunner
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
 
 NAME, REGION = "scaled", "us-east"
 

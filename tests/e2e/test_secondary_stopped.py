@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_cli.demo.load import wait_until
+from rstore_testkit.load import wait_until
 
 
 async def test_a_stopped_secondary_catches_up(store, load):

@@ -7,9 +7,9 @@ from typing import Any
 
 from e2e.conftest import LoadRunner
 from e2e.manifests import small_store
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import Kubectl
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
+from rstore_testkit.tools import Kubectl
 
 NAME, KEYS = "caught-up", 5000
 

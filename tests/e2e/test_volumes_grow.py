@@ -10,8 +10,8 @@ import pytest
 import yaml
 from e2e.cluster import EXISTING
 from e2e.manifests import small_store
-from rstore_cli.demo.load import wait_until
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
 
 JSON_PATCH = "--type=json"
 

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 from image_build.packages import ROOT
 from images.tree import IMPORT_ALL, ImageTree
 
+OURS = {"rstore_api", "rstore_cli", "rstore_kube", "rstore_operator", "rstore_replica", "rstore_wire"}
+_HTTP = {
+    *("aiohappyeyeballs", "aiohttp", "aiosignal", "attrs", "frozenlist", "idna", "multidict", "propcache", "yarl"),
+    "typing-extensions",
+}
+_GRPC_AND_TLS = {"cffi", "cryptography", "grpcio", "protobuf", "pycparser"}
+DISTRIBUTIONS = {
+    "replica": _HTTP
+    | _GRPC_AND_TLS
+    | {"google-crc32c", "grpcio-health-checking", "grpcio-reflection", "hpack", "lmdb", "msgspec"}
+    | {"prometheus-client", "pysyncobj", "structlog", "uvloop"},
+    "operator": _HTTP
+    | _GRPC_AND_TLS
+    | {"kopf", "annotated-types", "click", "iso8601", "jsonpatch", "jsonpointer", "python-json-logger"}
+    | {"pydantic", "pydantic-core", "typing-inspection", "pyyaml", "structlog"}
+    | {"kubernetes", "aiohttp-retry", "certifi", "charset-normalizer", "durationpy", "oauthlib", "python-dateutil"}
+    | {"requests", "requests-oauthlib", "tzdata", "urllib3", "websocket-client"},
+}
+"""Image → every distribution in it besides our wheel."""
 MODULES = {"replica": "rstore_replica", "operator": "rstore_operator"}
 
 
@@ -49,6 +69,18 @@ def test_a_run_writes_nothing_into_the_tree(image: str, tree: ImageTree, tmp_pat
 
 def test_the_tree_has_no_development_tools(tree: ImageTree) -> None:
     assert not tree.distributions & {"pytest", "mypy", "ruff", "hypothesis", "pip", "grpcio-tools", "typer"}
+
+
+def test_the_wheel_holds_these_packages_of_ours_and_no_others(wheel: Path) -> None:
+    """So neither the local cluster, nor the test kit, nor an oracle of the tests is in an image."""
+    with zipfile.ZipFile(wheel) as archive:
+        top = {name.partition("/")[0] for name in archive.namelist()}
+    assert {name for name in top if not name.endswith(".dist-info")} == OURS
+
+
+def test_the_tree_holds_the_wheel_and_these_distributions(image: str, tree: ImageTree) -> None:
+    """A dependency that brings another one with it is looked at before it gets into an image."""
+    assert tree.distributions == DISTRIBUTIONS[image]
 
 
 def test_each_image_lacks_what_only_the_other_needs(replica_tree: ImageTree, operator_tree: ImageTree) -> None:

@@ -14,8 +14,8 @@ from typing import Protocol
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.mvcc.model import Model, Refused
 from rstore_replica.raft.storage.journal import Journal
+from sim.model import Model, Refused
 
 
 @dataclass(frozen=True)

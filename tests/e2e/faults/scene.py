@@ -12,10 +12,10 @@ from typing import Any
 from localkube.links.control import LinkFaults
 from localkube.links.rules import HANG, Fault, LinkRule
 from localkube.processes import hanging, pids_of
-from rstore_cli.demo.load import Load, wait_until
-from rstore_cli.demo.loss import wait_failed_over
-from rstore_cli.demo.reckoning import reckon
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import Load, wait_until
+from rstore_testkit.loss import wait_failed_over
+from rstore_testkit.reckoning import reckon
+from rstore_testkit.store import Store
 
 LONG = os.environ.get("RSTORE_LONG_FAULTS", "") not in ("", "0")
 """Whether the long versions of the fault tests run, too."""

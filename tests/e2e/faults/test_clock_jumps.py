@@ -13,9 +13,9 @@ from e2e.faults.clocks.cluster import Clocks, cluster_with_clocks
 from e2e.faults.scene import LONG, OPERATOR, BreakableScene, gap_since, stopped_in_time
 from e2e.manifests import small_store
 from localkube.links.control import LinkFaults
-from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import Kubectl
+from rstore_cli.helm import Helm
+from rstore_testkit.store import Store
+from rstore_testkit.tools import Kubectl
 
 pytestmark = pytest.mark.runner
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 import pytest
-from rstore_cli.demo.load import wait_until
+from rstore_testkit.load import wait_until
 
 TIMEOUT_SECONDS = 150
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from e2e.faults.scene import LONG, Scene, gap_since
 from e2e.manifests import small_store
-from rstore_cli.demo.store import Store
+from rstore_testkit.store import Store
 
 NAME = "lone"
 REGIONS = ["us-east", "eu-west", "ap-south"]

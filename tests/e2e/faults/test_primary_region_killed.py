@@ -6,7 +6,7 @@ import time
 
 import pytest
 from e2e.faults.scene import gap_since
-from rstore_cli.demo.loss import lose_region, restore_region
+from rstore_testkit.loss import lose_region, restore_region
 
 GAP_SECONDS = 12
 """Generous: the machine may be busy. `scripts/failover_figures.py` measures what it is on a quiet one."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from e2e.faults.scene import gap_since
-from rstore_cli.demo.loss import lose_region, restore_region
+from rstore_testkit.loss import lose_region, restore_region
 
 
 @pytest.mark.timeout(300)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from e2e.faults.scene import LONG, Scene
-from rstore_cli.demo.loss import lose_region, restore_region
+from rstore_testkit.loss import lose_region, restore_region
 
 FAILOVERS = 20 if LONG else 3
 Rule = Callable[..., Awaitable[None]]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from e2e.faults.scene import OPERATOR, TENURE_SECONDS, BreakableScene, gap_since
-from rstore_cli.demo.store import Store
+from rstore_testkit.store import Store
 
 pytestmark = pytest.mark.runner
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from rstore_cli.demo.tools import Kubectl, clean_environment
+from rstore_cli.helm import clean_environment
+from rstore_testkit.tools import Kubectl
 
 TIMEOUT_SECONDS = 60
 _PATH = "{.status.failover.step}{'\\n'}"

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from rstore_api.errors import NoPrimary, OutcomeUnknown
-from rstore_cli.demo.load import Acknowledged, Ledger, Load, Written, judge
+from rstore_testkit.load import Acknowledged, Ledger, Load, Written, judge
 
 
 def ledger() -> Ledger:

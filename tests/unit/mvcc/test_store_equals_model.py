@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
-from rstore_replica.mvcc.model import Model, Refused
+from sim.model import Model, Refused
 from unit.mvcc.mvcc_support import Replica, ranges, writes
 
 MAX_OPS = 6

@@ -1,12 +1,13 @@
 """Helm: the binary where there is one, else Helm's own Go library from the wheel `helm-python-sdk`.
 
-The library runs in a child process (``python -m rstore_cli.demo.helm``, one JSON request on standard input): a Go
+The library runs in a child process (``python -m rstore_cli.helm``, one JSON request on standard input): a Go
 runtime inside a process that also runs gRPC and forks kubectl is asking for trouble.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rstore_cli.demo.tools import ToolError, clean_environment
+
+class ToolError(RuntimeError):
+    """A command failed; the message holds what it printed."""
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what would point a tool at another cluster or store."""
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key != "KUBECONFIG" and not key.startswith(("ETCDCTL_", "HELM_", "KUBERNETES_"))
+    }
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class Helm:
             if action == "install":
                 command.append("--create-namespace")
         else:
-            command = [sys.executable, "-m", "rstore_cli.demo.helm"]
+            command = [sys.executable, "-m", "rstore_cli.helm"]
             request = {key: str(value) for key, value in asdict(self).items()}
             text = json.dumps({**request, "action": action, "chart": str(chart), "values": values})
         done = subprocess.run(

@@ -15,16 +15,16 @@ from typing import Any
 
 from rich.console import Console
 from rstore_api.domain.kubernetes import FAILOVER_TO
-
-from rstore_cli.demo.helm import Helm
-from rstore_cli.demo.load import Load
-from rstore_cli.demo.loss import nodes_of, pods_selector, restore_region, wait_failed_over
-from rstore_cli.demo.reckoning import reckon
-from rstore_cli.demo.store import Store
-from rstore_cli.demo.tools import Kubectl, ToolError, clean_environment
+from rstore_cli.helm import Helm, ToolError, clean_environment
 from rstore_cli.status import step_durations
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+from rstore_testkit.load import Load
+from rstore_testkit.loss import nodes_of, pods_selector, restore_region, wait_failed_over
+from rstore_testkit.reckoning import reckon
+from rstore_testkit.store import Store
+from rstore_testkit.tools import Kubectl
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 WRITERS_PER_REGION = 2
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rstore_api.domain.kubernetes import pod_selector
 
-from rstore_cli.demo.load import Ledger, Verdict, wait_until
-from rstore_cli.demo.store import Store
+from rstore_testkit.load import Ledger, Verdict, wait_until
+from rstore_testkit.store import Store
 
 REGION_LABEL = "topology.kubernetes.io/region"
 

@@ -1,9 +1,8 @@
-"""kubectl, Helm and etcdctl: found next to the interpreter, on PATH, or in the wheels that carry them."""
+"""kubectl and etcdctl: found next to the interpreter or on PATH."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
-class ToolError(RuntimeError):
-    """A command failed; the message holds what it printed."""
+from rstore_cli.helm import ToolError, clean_environment
 
 
 def find_tool(name: str) -> str:
@@ -74,12 +71,3 @@ class Kubectl:
         """`kubectl get ARGS -o json`, parsed."""
         parsed: dict[str, Any] = json.loads(self.run("get", *args, "-o", "json"))
         return parsed
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment without what would point a tool at another cluster or store."""
-    return {
-        key: value
-        for key, value in os.environ.items()
-        if key != "KUBECONFIG" and not key.startswith(("ETCDCTL_", "HELM_", "KUBERNETES_"))
-    }

@@ -14,8 +14,8 @@ from rstore_api.domain import names
 from rstore_api.proto import rpc_pb2
 from rstore_api.tls import TlsFiles
 
-from rstore_cli.demo.load import Ledger, Verdict, Written, judge, wait_until
-from rstore_cli.demo.tools import Kubectl
+from rstore_testkit.load import Ledger, Verdict, Written, judge, wait_until
+from rstore_testkit.tools import Kubectl
 
 PAGE_KEYS = 5000
 
@@ -142,7 +142,7 @@ class Store:
         return Client([self.endpoint(region)], tls=self.tls or self.write_certificates())
 
     def writer(self, client: Client, *, timeout_seconds: float = 10.0) -> Callable[[bytes, bytes], Awaitable[int]]:
-        """A put function for :class:`~rstore_cli.demo.load.Load`."""
+        """A put function for :class:`~rstore_testkit.load.Load`."""
 
         async def put(key: bytes, value: bytes) -> int:
             response = await client.put(key, value, timeout_seconds=timeout_seconds)

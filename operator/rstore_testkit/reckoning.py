@@ -6,9 +6,9 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from rstore_cli.demo.load import Ledger, Load
-from rstore_cli.demo.loss import account, tolerable
-from rstore_cli.demo.store import RegionHash, Store
+from rstore_testkit.load import Ledger, Load
+from rstore_testkit.loss import account, tolerable
+from rstore_testkit.store import RegionHash, Store
 
 TOLD_SECONDS = 15.0
 """Within this the status tells of a tail that a region has put into quarantine; the operator looks every 2 s."""
