@@ -181,15 +181,18 @@ def judge(ledger: Ledger, found: Mapping[bytes, Written]) -> Verdict:
 
 
 async def wait_until(
-    condition: Callable[[], Awaitable[bool]], *, timeout_seconds: float, what: str, poll_seconds: float = 0.05
+    condition: Callable[[], Awaitable[bool]], *, timeout_seconds: float, what: str, poll_seconds: float | None = None
 ) -> None:
-    """Polls a condition until it holds.
+    """Polls a condition until it holds, by default with pauses of 50 ms, or twice as long as the condition took.
 
     Raises:
         TimeoutError: it did not hold in time; the message names ``what``.
     """
-    deadline = time.monotonic() + timeout_seconds
+    asked = time.monotonic()
+    deadline = asked + timeout_seconds
     while not await condition():
-        if time.monotonic() > deadline:
+        answered = time.monotonic()
+        if answered > deadline:
             raise TimeoutError(f"not within {timeout_seconds} s: {what}")
-        await asyncio.sleep(poll_seconds)
+        await asyncio.sleep(max(0.05, 2 * (answered - asked)) if poll_seconds is None else poll_seconds)
+        asked = time.monotonic()

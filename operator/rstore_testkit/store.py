@@ -89,7 +89,7 @@ class Store:
             )
 
         await wait_until(
-            steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.3
+            steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.5
         )
 
     async def wait_told(self, revision: int, *, timeout_seconds: float = 60) -> None:

@@ -64,7 +64,7 @@ async def test_a_damaged_region_is_told_and_left_as_it_is(kubectl, operator, scr
 
         await store.wait_steady()
         await store.client().put(b"key", WRITTEN)
-        await wait_until(compared, timeout_seconds=60, what="the newest revision was compared", poll_seconds=0.5)
+        await wait_until(compared, timeout_seconds=60, what="the newest revision was compared", poll_seconds=1.0)
         assert await diverged("False")
 
         await store.kube("annotate", "rstore", "damaged", "replicatedstore.io/paused=true")
@@ -73,7 +73,7 @@ async def test_a_damaged_region_is_told_and_left_as_it_is(kubectl, operator, scr
         assert overwrite(kubectl, "data-damaged-eu-west-0") == 1
         await store.kube("annotate", "rstore", "damaged", "replicatedstore.io/paused-")
 
-        await wait_until(lambda: diverged("True"), timeout_seconds=90, what="the difference is told", poll_seconds=0.5)
+        await wait_until(lambda: diverged("True"), timeout_seconds=90, what="the difference is told", poll_seconds=1.0)
         told = (await diverged("True"))["message"]
         assert told.startswith("hashes differ at revision ")
         regions = {region["name"]: region["hash"].get("differs") for region in (await store.status())["regions"]}

@@ -28,7 +28,7 @@ async def test_no_write_to_the_kubernetes_api_in_an_idle_minute(store):
         regions = (await store.status())["regions"]
         return all(region.get("hash", {}).get("revision") == revision for region in regions)
 
-    await wait_until(compared, timeout_seconds=70, what="the data at rest was compared", poll_seconds=0.5)
+    await wait_until(compared, timeout_seconds=70, what="the data at rest was compared", poll_seconds=1.0)
     stable = await operator_writes(store)
     for _ in range(30):  # the last status patches after whatever ran before
         await asyncio.sleep(0.4)

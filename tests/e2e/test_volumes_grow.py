@@ -113,7 +113,7 @@ async def test_a_class_that_does_not_expand_is_said_until_it_does(kubectl, opera
             async def said() -> bool:
                 return (await condition("Degraded")).get("reason") == "VolumesNotGrown"
 
-            await wait_until(said, timeout_seconds=60, what="a condition that says why", poll_seconds=0.3)
+            await wait_until(said, timeout_seconds=60, what="a condition that says why", poll_seconds=1.0)
             message = (await condition("Degraded"))["message"]
             assert "data-fixed-us-east-0 has 1Gi" in message
             assert "the storageclass that provisions the pvc must support resize" in message

@@ -86,7 +86,7 @@ class Scene:
 
     async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
         """Waits for an asynchronous condition."""
-        await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.2)
+        await wait_until(condition, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.4)
 
 
 class BreakableScene(Scene):
