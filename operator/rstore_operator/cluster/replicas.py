@@ -11,9 +11,10 @@ from typing import TypeVar
 import structlog
 from rstore_api.client.admin import AdminClient
 from rstore_api.dialling.channels import Address
-from rstore_api.dialling.endpoint import HASH_KV, Endpoint
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.domain import names
 from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
+from rstore_api.methods import HASH_KV
 from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
 from rstore_api.tls import TlsPem
 

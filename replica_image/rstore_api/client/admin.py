@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rstore_api.client.replica import ReplicaClient
-from rstore_api.dialling.endpoint import (
+from rstore_api.methods import (
     ADMIN_ADD_MEMBER,
     ADMIN_BOOTSTRAP,
     ADMIN_DEMOTE,

@@ -17,7 +17,9 @@ from rstore_api.client.admin import AdminClient
 from rstore_api.client.identity import Identity, write_once
 from rstore_api.client.many import PutManyResult, put_many
 from rstore_api.dialling.channels import Address, Resolve, system_resolve
-from rstore_api.dialling.endpoint import (
+from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, retry_delay_seconds
+from rstore_api.errors import NotPrimary, StoreError, Unreachable
+from rstore_api.methods import (
     COMPACT,
     DELETE_RANGE,
     HASH_KV,
@@ -25,15 +27,11 @@ from rstore_api.dialling.endpoint import (
     PUT,
     RANGE,
     STATUS,
-    TEMPORARY,
     TXN,
-    Endpoint,
     Method,
     RequestT,
     ResponseT,
-    retry_delay_seconds,
 )
-from rstore_api.errors import NotPrimary, StoreError, Unreachable
 from rstore_api.proto import rpc_pb2
 from rstore_api.tls import TlsFiles, TlsPem, TlsSource
 

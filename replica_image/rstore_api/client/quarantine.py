@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 from rstore_api.client.replica import ReplicaClient
-from rstore_api.dialling.endpoint import Method
+from rstore_api.methods import QUARANTINE_DROP, QUARANTINE_LIST, QUARANTINE_READ
 from rstore_api.proto import rstore_pb2
-
-QUARANTINE_LIST = Method(
-    "/rstore.v1.Quarantine/List", rstore_pb2.QuarantineListRequest, rstore_pb2.QuarantineListResponse, changes=False
-)
-QUARANTINE_READ = Method(
-    "/rstore.v1.Quarantine/Read", rstore_pb2.QuarantineReadRequest, rstore_pb2.QuarantineReadResponse, changes=False
-)
-QUARANTINE_DROP = Method(
-    "/rstore.v1.Quarantine/Drop", rstore_pb2.QuarantineDropRequest, rstore_pb2.QuarantineDropResponse, changes=True
-)
 
 
 class QuarantineClient(ReplicaClient):

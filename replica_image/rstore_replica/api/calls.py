@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from rstore_api.client.identity import parse_request_id
-from rstore_api.dialling.endpoint import Method, RequestT, ResponseT
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
+from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.routing.forward import FORWARDED_KEY

@@ -10,8 +10,8 @@ from contextlib import AsyncExitStack
 import pytest
 from integration.replicas.server_processes import STORE_ID, RegionProcesses, eventually, topology
 from rstore_api.client import Client
-from rstore_api.dialling.endpoint import PUT, TXN
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown
+from rstore_api.methods import PUT, TXN
 from rstore_api.proto import rpc_pb2
 
 

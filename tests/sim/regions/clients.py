@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from rstore_api import errors
-from rstore_api.dialling import endpoint as methods
+from rstore_api import errors, methods
 from rstore_api.dialling.channels import Address
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.proto import rpc_pb2 as rpc

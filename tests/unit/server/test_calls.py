@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from rstore_api.dialling import endpoint as methods
+from rstore_api import methods
 from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, Calls, info_of

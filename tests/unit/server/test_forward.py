@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from rstore_api.dialling import endpoint as methods
+from rstore_api import methods
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
 from rstore_api.proto import rpc_pb2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from rstore_api.dialling import endpoint as methods
+from rstore_api import methods
 from rstore_api.domain.epochs import EpochStart
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown

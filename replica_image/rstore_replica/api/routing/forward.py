@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from rstore_api.client.identity import format_request_id
 from rstore_api.dialling.channels import Address, Resolve, system_resolve
-from rstore_api.dialling.endpoint import Endpoint, Method, RequestT, ResponseT
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import (
     REQUEST_ID_KEY,
     DeadlineExceeded,
@@ -25,6 +25,7 @@ from rstore_api.errors import (
     TooManyRequests,
     Unreachable,
 )
+from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.routing.route import ForwardTo

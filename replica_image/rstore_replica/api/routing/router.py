@@ -7,9 +7,10 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from rstore_api.dialling.endpoint import Method, RequestT, ResponseT, retry_delay_seconds
+from rstore_api.dialling.endpoint import retry_delay_seconds
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotReady, ShuttingDown, TooManyRequests
+from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.ports import Group, Machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import rstore_api
-from rstore_api.dialling import endpoint as methods
+from rstore_api import methods
 from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 
 from rstore_replica.api.calls import Calls, Context

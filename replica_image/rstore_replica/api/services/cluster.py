@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from rstore_api.dialling import endpoint as methods
+from rstore_api import methods
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 

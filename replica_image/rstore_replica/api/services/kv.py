@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import grpc
-from rstore_api.dialling import endpoint as methods
-from rstore_api.dialling.endpoint import Method, RequestT
+from rstore_api import methods
 from rstore_api.domain.epochs import existing
 from rstore_api.errors import (
     Compacted,
@@ -22,6 +21,7 @@ from rstore_api.errors import (
     StoreError,
     TooManyRequests,
 )
+from rstore_api.methods import Method, RequestT
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
 
 from rstore_replica.api import encoding

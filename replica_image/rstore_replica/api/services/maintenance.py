@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import rstore_api
-from rstore_api.dialling import endpoint as methods
+from rstore_api import methods
 from rstore_api.errors import NotSupported
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rstore_api.client import quarantine as methods
+from rstore_api import methods
 from rstore_api.errors import InvalidRequest, StoreError, TailDamaged, TailNotFound, WrongStore
 from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 

@@ -10,10 +10,10 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc import aio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api import methods
 from rstore_api.client import AdminClient, Client, prefix_end
-from rstore_api.dialling import endpoint as client_call
 from rstore_api.dialling.channels import Address, target_of
-from rstore_api.dialling.endpoint import Method, failure_of, retry_delay_seconds
+from rstore_api.dialling.endpoint import failure_of, retry_delay_seconds
 from rstore_api.errors import (
     BY_CODE,
     DeadlineExceeded,
@@ -25,9 +25,10 @@ from rstore_api.errors import (
     TooManyRequests,
     Unreachable,
 )
+from rstore_api.methods import Method
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
-METHODS = [value for value in vars(client_call).values() if isinstance(value, Method)]
+METHODS = [value for value in vars(methods).values() if isinstance(value, Method)]
 
 
 def _rpc_error(code: grpc.StatusCode, details: str = "", trailing: tuple[tuple[str, str], ...] = ()) -> aio.AioRpcError:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from rstore_api.dialling.channels import Address
-from rstore_api.dialling.endpoint import PUT, RANGE, Endpoint
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
+from rstore_api.methods import PUT, RANGE
 from rstore_api.proto import rpc_pb2
 from unit.api.client_servers import for_ever, until
 

@@ -1,0 +1,76 @@
+"""The unary methods that replicas serve: path, messages, and whether a call changes something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from rstore_api.proto import rpc_pb2, rstore_pb2
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResponseT = TypeVar("ResponseT", bound=Message)
+
+
+@dataclass(frozen=True)
+class Method(Generic[RequestT, ResponseT]):
+    """A unary method: its path, what it takes and gives, and whether it changes the store."""
+
+    path: str
+    request: type[RequestT]
+    response: type[ResponseT]
+    changes: bool
+
+
+RANGE = Method("/etcdserverpb.KV/Range", rpc_pb2.RangeRequest, rpc_pb2.RangeResponse, changes=False)
+PUT = Method("/etcdserverpb.KV/Put", rpc_pb2.PutRequest, rpc_pb2.PutResponse, changes=True)
+DELETE_RANGE = Method(
+    "/etcdserverpb.KV/DeleteRange", rpc_pb2.DeleteRangeRequest, rpc_pb2.DeleteRangeResponse, changes=True
+)
+TXN = Method("/etcdserverpb.KV/Txn", rpc_pb2.TxnRequest, rpc_pb2.TxnResponse, changes=True)
+COMPACT = Method("/etcdserverpb.KV/Compact", rpc_pb2.CompactionRequest, rpc_pb2.CompactionResponse, changes=True)
+MEMBER_LIST = Method(
+    "/etcdserverpb.Cluster/MemberList", rpc_pb2.MemberListRequest, rpc_pb2.MemberListResponse, changes=False
+)
+STATUS = Method("/etcdserverpb.Maintenance/Status", rpc_pb2.StatusRequest, rpc_pb2.StatusResponse, changes=False)
+ALARM = Method("/etcdserverpb.Maintenance/Alarm", rpc_pb2.AlarmRequest, rpc_pb2.AlarmResponse, changes=False)
+HASH_KV = Method("/etcdserverpb.Maintenance/HashKV", rpc_pb2.HashKVRequest, rpc_pb2.HashKVResponse, changes=False)
+
+ADMIN_STATUS = Method("/rstore.v1.Admin/Status", rstore_pb2.StatusRequest, rstore_pb2.StatusResponse, changes=False)
+ADMIN_BOOTSTRAP = Method(
+    "/rstore.v1.Admin/Bootstrap", rstore_pb2.BootstrapRequest, rstore_pb2.BootstrapResponse, changes=True
+)
+ADMIN_SET_TOPOLOGY = Method(
+    "/rstore.v1.Admin/SetTopology", rstore_pb2.SetTopologyRequest, rstore_pb2.SetTopologyResponse, changes=True
+)
+ADMIN_DEMOTE = Method("/rstore.v1.Admin/Demote", rstore_pb2.DemoteRequest, rstore_pb2.DemoteResponse, changes=True)
+ADMIN_PROMOTE = Method("/rstore.v1.Admin/Promote", rstore_pb2.PromoteRequest, rstore_pb2.PromoteResponse, changes=True)
+ADMIN_FENCE = Method("/rstore.v1.Admin/Fence", rstore_pb2.FenceRequest, rstore_pb2.FenceResponse, changes=True)
+ADMIN_WITNESS_GRANT = Method(
+    "/rstore.v1.Admin/WitnessGrant", rstore_pb2.WitnessGrantRequest, rstore_pb2.WitnessGrantResponse, changes=True
+)
+ADMIN_TRANSFER_LEADERSHIP = Method(
+    "/rstore.v1.Admin/TransferLeadership",
+    rstore_pb2.TransferLeadershipRequest,
+    rstore_pb2.TransferLeadershipResponse,
+    changes=True,
+)
+ADMIN_ADD_MEMBER = Method(
+    "/rstore.v1.Admin/AddMember", rstore_pb2.AddMemberRequest, rstore_pb2.MembersResponse, changes=True
+)
+ADMIN_REMOVE_MEMBER = Method(
+    "/rstore.v1.Admin/RemoveMember", rstore_pb2.RemoveMemberRequest, rstore_pb2.MembersResponse, changes=True
+)
+
+QUARANTINE_LIST = Method(
+    "/rstore.v1.Quarantine/List", rstore_pb2.QuarantineListRequest, rstore_pb2.QuarantineListResponse, changes=False
+)
+QUARANTINE_READ = Method(
+    "/rstore.v1.Quarantine/Read", rstore_pb2.QuarantineReadRequest, rstore_pb2.QuarantineReadResponse, changes=False
+)
+QUARANTINE_DROP = Method(
+    "/rstore.v1.Quarantine/Drop", rstore_pb2.QuarantineDropRequest, rstore_pb2.QuarantineDropResponse, changes=True
+)
+
+GRANT = Method("/rstore.v1.Replication/Grant", rstore_pb2.GrantRequest, rstore_pb2.GrantResponse, changes=True)
