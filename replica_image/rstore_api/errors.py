@@ -158,6 +158,14 @@ class InvalidRequest(StoreError):
     text = "rstore: invalid request"
 
 
+class FeatureNotActive(StoreError):
+    """Some replica of the store is of a version that does not know what was asked for."""
+
+    code = "feature-not-active"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "rstore: not every replica of every region has reported that it knows this"
+
+
 class EmptyKey(StoreError):
     """A key is required."""
 

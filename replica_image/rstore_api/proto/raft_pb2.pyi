@@ -25,7 +25,7 @@ class RaftHello(_message.Message):
     def __init__(self, group: _Optional[str] = ..., name: _Optional[str] = ..., session: _Optional[int] = ...) -> None: ...
 
 class RaftEnvelope(_message.Message):
-    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "leaving", "released", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "snapshot_chunk", "snapshot_reply", "presence")
+    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "leaving", "released", "feature_level", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "snapshot_chunk", "snapshot_reply", "presence")
     TERM_FIELD_NUMBER: _ClassVar[int]
     FROM_SESSION_FIELD_NUMBER: _ClassVar[int]
     TO_SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class RaftEnvelope(_message.Message):
     TO_IDENTITY_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     RELEASED_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
     APPEND_FIELD_NUMBER: _ClassVar[int]
     APPEND_REPLY_FIELD_NUMBER: _ClassVar[int]
     ROUND_REPLY_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +52,7 @@ class RaftEnvelope(_message.Message):
     to_identity: int
     leaving: bool
     released: bool
+    feature_level: int
     append: RaftAppend
     append_reply: RaftAppendReply
     round_reply: RaftRoundReply
@@ -62,7 +64,7 @@ class RaftEnvelope(_message.Message):
     snapshot_chunk: RaftSnapshotChunk
     snapshot_reply: RaftSnapshotReply
     presence: RaftPresence
-    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., leaving: _Optional[bool] = ..., released: _Optional[bool] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[RaftSnapshotChunk, _Mapping]] = ..., snapshot_reply: _Optional[_Union[RaftSnapshotReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ...) -> None: ...
+    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., leaving: _Optional[bool] = ..., released: _Optional[bool] = ..., feature_level: _Optional[int] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[RaftSnapshotChunk, _Mapping]] = ..., snapshot_reply: _Optional[_Union[RaftSnapshotReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ...) -> None: ...
 
 class RaftLogEntry(_message.Message):
     __slots__ = ("term", "command")

@@ -85,7 +85,7 @@ class RegionProgress(_message.Message):
     def __init__(self, region: _Optional[str] = ..., connected: _Optional[bool] = ..., acked_revision: _Optional[int] = ..., lag_revisions: _Optional[int] = ..., lag_bytes: _Optional[int] = ..., lag_seconds: _Optional[float] = ..., last_error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
-    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "tenure", "granted", "quarantined", "leaving", "quarantine", "staged", "transfers", "sync", "ending", "ending_ms", "trusted_authorities", "certificate")
+    __slots__ = ("store_id", "region", "replica", "version", "is_leader", "leader", "term", "commit_index", "applied_index", "revision", "compact_revision", "epoch", "promised_epoch", "primary", "writable", "history", "topology", "progress", "members", "learners", "ready", "not_ready_reason", "db_size_bytes", "tenure", "granted", "quarantined", "leaving", "quarantine", "staged", "transfers", "sync", "ending", "ending_ms", "trusted_authorities", "certificate", "feature_level")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +121,7 @@ class StatusResponse(_message.Message):
     ENDING_MS_FIELD_NUMBER: _ClassVar[int]
     TRUSTED_AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     replica: str
@@ -156,7 +157,8 @@ class StatusResponse(_message.Message):
     ending_ms: int
     trusted_authorities: _containers.RepeatedScalarFieldContainer[bytes]
     certificate: bytes
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., tenure: _Optional[_Union[TenureStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ..., quarantine: _Optional[_Union[QuarantineCounts, _Mapping]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ..., ending: _Optional[bool] = ..., ending_ms: _Optional[int] = ..., trusted_authorities: _Optional[_Iterable[bytes]] = ..., certificate: _Optional[bytes] = ...) -> None: ...
+    feature_level: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., tenure: _Optional[_Union[TenureStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ..., quarantine: _Optional[_Union[QuarantineCounts, _Mapping]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ..., ending: _Optional[bool] = ..., ending_ms: _Optional[int] = ..., trusted_authorities: _Optional[_Iterable[bytes]] = ..., certificate: _Optional[bytes] = ..., feature_level: _Optional[int] = ...) -> None: ...
 
 class SyncStatus(_message.Message):
     __slots__ = ("min_in_sync_regions", "in_sync", "in_sync_revision", "degraded", "waiting")
@@ -491,7 +493,7 @@ class MembersResponse(_message.Message):
     def __init__(self, members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GrantRequest(_message.Message):
-    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions", "voter_term", "topology_version")
+    __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions", "voter_term", "topology_version", "feature_level")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -500,6 +502,7 @@ class GrantRequest(_message.Message):
     IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     VOTER_TERM_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
     store_id: str
     region: str
     epoch: int
@@ -508,23 +511,26 @@ class GrantRequest(_message.Message):
     in_sync_regions: int
     voter_term: int
     topology_version: int
-    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ..., topology_version: _Optional[int] = ...) -> None: ...
+    feature_level: int
+    def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ..., topology_version: _Optional[int] = ..., feature_level: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term")
+    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term", "feature_level")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
     REGION_FIELD_NUMBER: _ClassVar[int]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     VOTER_TERM_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     round: int
     promised_epoch: int
     region: str
     duration_ms: int
     voter_term: int
-    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ...) -> None: ...
+    feature_level: int
+    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ..., feature_level: _Optional[int] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("hello", "batch", "heartbeat", "snapshot")

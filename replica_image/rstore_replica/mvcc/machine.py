@@ -19,14 +19,17 @@ from pathlib import Path
 from typing import TypeVar
 
 import lmdb
+import msgspec
 from google.protobuf.message import DecodeError
 from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
-from rstore_replica.mvcc.apply import Outcome, apply_command
 from rstore_replica.mvcc.background import Background
+from rstore_replica.mvcc.commands.command import Mutates, Place
+from rstore_replica.mvcc.commands.registry import COMMANDS, Registry, UnknownCommandError
 from rstore_replica.mvcc.data import checkpoint, compaction
 from rstore_replica.mvcc.data.gate import MapGate
+from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import (
     DEFAULT_QUOTA_BYTES,
     INITIAL_MAP_BYTES,
@@ -73,13 +76,21 @@ class Machine(Reads):
     """See the module. Made by :meth:`open`."""
 
     def __init__(
-        self, path: Path, region: str, limits: WriteLimits, quota_bytes: int, map_bytes: int, quarantine: Path
+        self,
+        path: Path,
+        region: str,
+        limits: WriteLimits,
+        quota_bytes: int,
+        map_bytes: int,
+        quarantine: Path,
+        commands: Registry,
     ) -> None:
         self._path = path
         self.quarantine = Quarantine(quarantine)
         self._region = region
         self._limits = limits
         self._quota_bytes = quota_bytes
+        self._commands = commands
         self._map_bytes = map_bytes
         self._lock = threading.RLock()  # one writer at a time
         self._gate = MapGate()
@@ -101,18 +112,20 @@ class Machine(Reads):
         quota_bytes: int = DEFAULT_QUOTA_BYTES,
         map_bytes: int = 0,
         quarantine: Path | None = None,
+        commands: Registry = COMMANDS,
     ) -> Machine:
         """Opens or creates the data under ``path``, completing a restore that was interrupted.
 
         ``map_bytes`` is where the memory map starts (default: where it need not grow); it grows by itself.
-        ``quarantine`` is where diverged tails go (default: beside ``path``). Raises ``StorageFailed``.
+        ``quarantine`` is where diverged tails go (default: beside ``path``); ``commands`` are the kinds that
+        this version applies. Raises ``StorageFailed``.
         """
         limits = WriteLimits(
             max_txn_ops=max_txn_ops, max_revision_rows=max_revision_rows, max_revision_bytes=max_revision_bytes
         )
         quarantine = quarantine or path.with_name(f"{path.name}.quarantine")
         map_bytes = map_bytes or max(INITIAL_MAP_BYTES, min(MAP_QUOTAS * quota_bytes, MAX_MAP_BYTES))
-        return Machine(path, region, limits, quota_bytes, map_bytes, quarantine)
+        return Machine(path, region, limits, quota_bytes, map_bytes, quarantine, commands)
 
     def _load(self) -> None:
         self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
@@ -149,21 +162,18 @@ class Machine(Reads):
         NotBootstrapped, InvalidRequest, NoSpace; drop of a tail: whether there was one; bootstrap: None or
         WrongStore, InvalidRequest;
         compaction: None or Compacted, FutureRevision, NotReady; topology, noop, an empty entry: None.
-        Raises ApplyBug or StorageFailed; and OSError when the disk has no room: nothing of the entry is applied then,
-        and it may be applied later.
+        Raises ApplyBug, UnknownCommandError or StorageFailed; and OSError when the disk has no room: nothing of the
+        entry is applied then, and it may be applied later.
         """
         if index <= self._position.applied_index:
             return None
         try:
-            command = LogEntry.FromString(entry)
-        except DecodeError:
-            # Every replica has these bytes, so every replica answers the same.
-            command = None
-        try:
             with self._lock:
-                outcome = self._commit(index, term, command, empty=not entry)
+                outcome = self._commit(index, term, entry)
         except (StorageFailed, ApplyBug, OSError):
             raise
+        except UnknownCommandError as error:
+            raise UnknownCommandError(f"entry {index} of term {term} holds {error}") from None
         except lmdb.Error as error:
             if may_be_full(error):
                 raise OSError(errno.ENOSPC, f"entry {index} cannot be written: {error}") from error
@@ -174,16 +184,17 @@ class Machine(Reads):
         self._tidy_up_later()
         return outcome.answer
 
-    def _commit(self, index: int, term: int, command: LogEntry | None, *, empty: bool) -> Outcome:
+    def _commit(self, index: int, term: int, entry: bytes) -> Outcome:
         def work(transaction: Transaction) -> tuple[Outcome, staging.Staged | None]:
-            outcome = self._outcome(transaction, index, command, empty=empty).at(index, term, self._state)
-            self._store.save_position(transaction, outcome.position)
-            if outcome.state is not self._state:
+            outcome = self._outcome(transaction, index, entry)
+            position = msgspec.structs.replace(outcome.position, applied_index=index, applied_term=term)
+            self._store.save_position(transaction, position)
+            if outcome.state != self._state:
                 self._store.save_region(transaction, outcome.state)
             staged = None
-            if outcome.position.newest_generation > outcome.position.generation:
+            if position.newest_generation > position.generation:
                 staged = staging.load(self._store, transaction)
-            return outcome, staged
+            return Outcome(outcome.answer, position, outcome.state), staged
 
         outcome, staged = self._transact(work)
         if self._staged is not None and (staged is None or staged.generation != self._staged.generation):
@@ -202,16 +213,30 @@ class Machine(Reads):
                     self._store.grow()
         raise StorageFailed("a transaction does not fit, however much the map grows")
 
-    def _outcome(self, transaction: Transaction, index: int, command: LogEntry | None, *, empty: bool) -> Outcome:
-        if command is None:
-            return Outcome(InvalidRequest("the entry cannot be decoded"), self._position, self._state)
-        if empty:
-            return Outcome(None, self._position, self._state)
-        outcome = apply_command(
-            self._store, transaction, self._position, self._state, command, self._limits, index, self.quarantine
-        )
-        if outcome is None:
-            raise ApplyBug("an entry holds a command this version does not know; the replica needs a newer one")
+    def _outcome(self, transaction: Transaction, index: int, entry: bytes) -> Outcome:
+        position, before = self._position, self._state
+        try:
+            message = LogEntry.FromString(entry)
+        except DecodeError:
+            # Every replica has these bytes, so every replica answers the same.
+            return Outcome(InvalidRequest("the entry cannot be decoded"), position, before)
+        if not entry:
+            return Outcome(None, position, before)
+        command = self._commands.find(message)
+        body = getattr(message, command.kind)
+        place = Place(self._store, transaction, position, before, index, self._limits, self.quarantine)
+        try:
+            outcome = command.apply(place, body)
+        except (lmdb.Error, StorageFailed, OSError):
+            raise
+        except Exception as error:
+            raise ApplyBug(f"entry {index} cannot be applied, {command.describe(body)}: {error!r}") from error
+        if outcome.state != before and Mutates.REGION not in command.mutates:
+            raise ApplyBug(f"entry {index}, {command.describe(body)}, has changed the region's state")
+        if command.level > outcome.state.feature_level:
+            # Whoever is to apply the log must know it by now.
+            state = msgspec.structs.replace(outcome.state, feature_level=command.level)
+            return Outcome(outcome.answer, outcome.position, state)
         return outcome
 
     def _publish(self, position: Position, state: RegionState) -> None:
@@ -222,7 +247,7 @@ class Machine(Reads):
             self._holds.clear()
         if position.revision != before.revision:
             self._revision_changes.tell(position.revision)
-        if state is not before_state:
+        if state != before_state:
             self._state_changes.tell(state)
 
     # ------------------------------------------------------------------------------------------ tidying up

@@ -49,6 +49,7 @@ class RegionState(msgspec.Struct, frozen=True):
     tails: tuple[Tail, ...] = ()  # in quarantine
     leaving: Leaving | None = None
     tenure_bound_ms: int = 0  # the longest that a leader of this region grants; 0: none ever has
+    feature_level: int = 1  # the highest of all commands that were applied
 
     @property
     def writable(self) -> bool:
@@ -67,6 +68,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
     tails: tuple[Tail, ...] = ()
     leaving: Leaving | None = None
     tenure_bound_ms: int = 0
+    feature_level: int = 1
 
 
 def encode(state: RegionState) -> bytes:
@@ -83,6 +85,7 @@ def encode(state: RegionState) -> bytes:
             state.tails,
             state.leaving,
             state.tenure_bound_ms,
+            state.feature_level,
         )
     )
 
@@ -105,6 +108,7 @@ def decode(region: str, stored: bytes) -> RegionState:
         record.tails,
         record.leaving,
         record.tenure_bound_ms,
+        record.feature_level,
     )
 
 
@@ -238,10 +242,10 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
     )
 
 
-def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionState | StoreError:
+def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionState | StoreError | None:
     """The state after the region has left its tail for the history of ``command.epoch``, or why it must not.
 
-    The very same state when it does not stand where that was decided: it has been done already.
+    None when it does not stand where that was decided: it has been done already.
     """
     if not state.store_id:
         return NotBootstrapped()
@@ -253,7 +257,7 @@ def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionS
         return InvalidRequest(f"there is no revision {command.fork_revision}")
     newest = epoch_of(state.history)
     if newest != command.tail_epoch or revision <= command.fork_revision:
-        return state
+        return None
     return msgspec.structs.replace(
         without_epochs_above(state, command.fork_revision), primary=False, promised_epoch=command.epoch
     )

@@ -31,6 +31,7 @@ from rstore_replica.api.services.quarantine import QuarantineServicer
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics, Reading, RegionLag
+from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.http_port import HttpServer
 from rstore_replica.process.listeners import client_server, listen, peer_server
@@ -44,6 +45,7 @@ from rstore_replica.raft.group import Group
 from rstore_replica.raft.links.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member, Role
 from rstore_replica.replication.config import EndingBounds, ReplicationConfig
+from rstore_replica.replication.features import Features
 from rstore_replica.replication.retention import Retention
 from rstore_replica.replication.service import Replication
 from rstore_replica.replication.tail_fetcher import TailFetcher
@@ -105,6 +107,9 @@ class Replica:
         config, name = self._config, self._place.name
         members = tuple(Member(member.name, member.peer_address) for member in config.members)
         clock = SystemClock()
+        features = Features(
+            region=config.region, state=lambda: self._machine.state, required_level=COMMANDS.required_level
+        )
         self._group = Group(
             name=name,
             members=members,
@@ -125,6 +130,8 @@ class Replica:
                 max_entry_bytes=MAX_ENTRY_BYTES,
             ),
             on_fatal=self._fail,
+            feature_level=COMMANDS.level,
+            admit=features.admit,
         )
         self._replication = Replication(
             machine=self._machine,
@@ -141,6 +148,7 @@ class Replica:
                 ending=EndingBounds(drain_seconds=config.failover.drain_timeout_ms / 1000),
             ),
             rng=random.Random(),
+            features=features,
         )
 
     def _build_services(self) -> None:

@@ -56,11 +56,15 @@ class Group:
         config: RaftConfig | None = None,
         rng: random.Random | None = None,
         on_fatal: Callable[[BaseException], None] = terminate_process,
+        feature_level: int = 1,
+        admit: Callable[[bytes, int], None] = lambda _entry, _level: None,
     ) -> None:
         """``directory`` is this group's own; ``on_fatal`` is called once, with what made going on unsafe.
 
         ``members`` are those with which a fresh group begins; where the log says otherwise, it is right. A replica that
         has no data and finds that its group has, or that is not among them, waits to be taken in.
+        ``feature_level`` is this replica's; ``admit`` is called with each entry to propose and the least level of all
+        members, and raises what the proposal is to be refused with.
         """
         self._name = name
         self._members = members
@@ -72,6 +76,8 @@ class Group:
         self._config = config or RaftConfig()
         self._rng = rng or random.Random()
         self._on_fatal = on_fatal
+        self._feature_level = feature_level
+        self._admit = admit
         self._callbacks: list[Callable[[GroupStatus], None]] = []
         self._started = self._running = False
         self._failure: BaseException | None = None
@@ -129,6 +135,7 @@ class Group:
             snapshot_wanted=lambda peer: self._sender.want(peer),  # noqa: PLW0108 (made below)
             initial=initial(self._members),
             membership_changed=lambda _membership: self._update_links(),
+            feature_level=self._feature_level,
         )
         self._admin = Administration(
             name=self._name,
@@ -180,8 +187,9 @@ class Group:
     async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
         """Commits the entry and returns what ``apply`` returned for it here.
 
-        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests, NoSpace or ShuttingDown when it certainly is not
-        in the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves the outcome unknown.
+        Raises NotLeader, NoLeader, RequestTooLarge, TooManyRequests, NoSpace, ShuttingDown or what ``admit`` raises
+        when it certainly is not in the log, and OutcomeUnknown when it may be or may yet be. Cancelling the call leaves
+        the outcome unknown.
         """
         self._require_leader()
         if self._admin.transferring:
@@ -190,6 +198,7 @@ class Group:
             raise errors.RequestTooLarge(f"{len(entry)} bytes, at most {self._config.max_entry_bytes}")
         if self._room.reason:
             raise errors.NoSpace(self._room.reason)
+        self._admit(entry, self._core.feature_level)
         self._proposals.admit(len(entry))
         try:
             index, term = self._core.propose(entry)
@@ -245,6 +254,7 @@ class Group:
             membership.learners,
             self._leaving(),
             self._released(),
+            self._core.feature_level,
         )
 
     def _leaving(self) -> tuple[str, ...]:

@@ -48,6 +48,8 @@ class GroupStatus(msgspec.Struct, frozen=True):
     """Members that were asked to stop, as they said, and this replica with them: they are about to go."""
     released: bool = False
     """Whether the leader said that no replica need stay for the sake of what it has acknowledged."""
+    feature_level: int = 1
+    """The least that its members have reported; 1 for those that have reported nothing to this replica."""
 
 
 class StateMachine(Protocol):

@@ -13,6 +13,7 @@ from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.administration.regions import RegionController
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ending.graceful_end import GracefulEnd
+from rstore_replica.replication.features import Features
 from rstore_replica.replication.ports import Connector, RaftGroup, Random, ReplicatedMachine
 from rstore_replica.replication.receiving.receiver import Receiver
 from rstore_replica.replication.semi_sync import SemiSync
@@ -69,6 +70,7 @@ class Replication:
         clock: Clock,
         config: ReplicationConfig,
         rng: Random,
+        features: Features,
         dialer: Dialer | None = None,
         connector: Connector | None = None,
         grants: GrantLink | None = None,
@@ -83,7 +85,7 @@ class Replication:
         self._clock = clock
         self._progress = Progress()
         self.receiver = Receiver(machine=machine, group=group, clock=clock, config=config)
-        self.voter = Voter(machine=machine, group=group, clock=clock, config=config)
+        self.voter = Voter(machine=machine, group=group, clock=clock, config=config, features=features)
         self.tenure = TenureKeeper(
             machine=machine,
             group=group,
@@ -91,6 +93,7 @@ class Replication:
             config=config,
             voter=self.voter,
             link=grants,
+            features=features,
         )
         self.acknowledging = Acknowledging(
             machine=machine,

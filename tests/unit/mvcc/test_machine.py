@@ -12,9 +12,9 @@ import pytest
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, StoreError, TooManyOps
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
-from rstore_replica.mvcc import apply as apply_module
-from rstore_replica.mvcc import machine as machine_module
 from rstore_replica.mvcc import reads
+from rstore_replica.mvcc.commands import writes as writes_module
+from rstore_replica.mvcc.commands.registry import UnknownCommandError
 from rstore_replica.mvcc.data import store as store_module
 from rstore_replica.mvcc.data.rows import Row, pack_batch
 from rstore_replica.mvcc.data.store import StorageFailed
@@ -65,7 +65,7 @@ def test_entries_without_a_command_count_as_applied(replica: Replica) -> None:
 def test_a_command_of_a_later_version_stops_the_replica(replica: Replica) -> None:
     unknown_field = b"\xfa\x06\x00"  # field 111, length-delimited, empty
     assert LogEntry.FromString(unknown_field).WhichOneof("command") is None
-    with pytest.raises(ApplyBug, match="newer"):
+    with pytest.raises(UnknownCommandError, match="kind 111, which needs a newer version"):
         replica.machine.apply(2, 1, unknown_field)
     assert replica.machine.applied_index == 1
 
@@ -77,8 +77,8 @@ def test_a_bug_in_applying_leaves_nothing_behind(replica: Replica, monkeypatch: 
         original(*arguments)
         raise ZeroDivisionError
 
-    original = apply_module.execute_all
-    monkeypatch.setattr(apply_module, "execute_all", broken)
+    original = writes_module.execute_all
+    monkeypatch.setattr(writes_module, "execute_all", broken)
     with pytest.raises(ApplyBug, match="ZeroDivisionError"):
         replica.put(b"k", b"2")
     monkeypatch.undo()
@@ -93,7 +93,7 @@ def test_a_disk_that_fails_stops_the_replica_and_skips_nothing(
     def full(*_: Any) -> Any:
         raise lmdb.DiskError("No space left on device")
 
-    monkeypatch.setattr(machine_module, "apply_command", full)
+    monkeypatch.setattr(writes_module, "execute_all", full)
     with pytest.raises(StorageFailed, match="No space left"):
         replica.put(b"k")
     monkeypatch.undo()

@@ -79,6 +79,8 @@ class Cluster:
         self.servers: dict[str, Server] = {}
         self.failures: dict[str, BaseException] = {}
         self.transports: dict[str, GrpcTransport] = {}
+        self.feature_levels: dict[str, int] = {}
+        self.admit: Callable[[bytes, int], None] = lambda _entry, _level: None
 
     async def start(self, *names: str) -> None:
         for member in self.members:
@@ -95,6 +97,8 @@ class Cluster:
                 transport=transport,
                 config=self.config,
                 on_fatal=lambda error, name=name: self.failures.__setitem__(name, error),
+                feature_level=self.feature_levels.get(name, 1),
+                admit=self.admit,
             )
             server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
             group.add_to_server(server)

@@ -148,8 +148,8 @@ class FakeMachine:
 
     def _rewind(self, command: pb.LogEntry) -> object:
         outcome = rules.accept_rewind(self.state, self.revision, command.rewind)
-        if isinstance(outcome, errors.StoreError) or outcome is self.state:
-            return outcome if isinstance(outcome, errors.StoreError) else self.revision
+        if outcome is None or isinstance(outcome, errors.StoreError):
+            return self.revision if outcome is None else outcome
         self.state, self.revision = outcome, command.rewind.fork_revision
         self.tails.append({key: value for key, value in self.values.items() if key > self.revision})
         self.values = {key: value for key, value in self.values.items() if key <= self.revision}

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable
 from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
+from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.raft.clock import Clock, SystemClock
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.features import Features
 from rstore_replica.replication.ports import Random
 from rstore_replica.replication.service import Replication
 from rstore_replica.replication.tenure.grants import GrantLink
@@ -60,6 +62,7 @@ class FakeRegion:
             group=self.group,
             clock=clock or SystemClock(),
             config=self.config,
+            features=Features(region=name, state=lambda: self.machine.state, required_level=COMMANDS.required_level),
             rng=rng or random.Random(7),
             connector=network,
             grants=grants,

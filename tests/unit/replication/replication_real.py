@@ -11,12 +11,14 @@ import grpc.aio
 from rstore_api import errors
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
+from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.group import Group
 from rstore_replica.raft.links.grpc_transport import GrpcTransport
 from rstore_replica.raft.types import Member
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.features import Features
 from rstore_replica.replication.service import Replication
 from unit.replication.replication_fakes import STORE, eventually
 
@@ -72,6 +74,9 @@ class RealRegion:
             group=self.group,
             clock=SystemClock(),
             config=ReplicationConfig(region=self.name, replica=me.name, **self._knobs),
+            features=Features(
+                region=self.name, state=lambda: self.machine.state, required_level=COMMANDS.required_level
+            ),
             rng=random.Random(3),
             dialer=self._wires,
         )

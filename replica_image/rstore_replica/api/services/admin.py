@@ -10,6 +10,7 @@ from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 
 from rstore_replica.api.calls import Calls, Context
 from rstore_replica.api.routing.router import CallInfo
+from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.replication.administration.members import add_member, remove_member
 from rstore_replica.replication.administration.regions import RegionController
 from rstore_replica.replication.ports import RaftGroup
@@ -42,6 +43,7 @@ class AdminServicer(rstore_pb2_grpc.AdminServicer):
             status = self._controller.status()
             reason = self._not_ready_reason()
             status.version = rstore_api.__version__
+            status.feature_level = COMMANDS.level
             status.ready = not reason
             status.not_ready_reason = reason
             fingerprints = self._certificates.fingerprints()

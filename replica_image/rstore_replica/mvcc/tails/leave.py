@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 from rstore_api.domain.epochs import settled
@@ -17,6 +16,7 @@ from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto.rstore_pb2 import Rewind
 
 from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tail_facts import Leaving, Phase
@@ -34,14 +34,6 @@ def hides_rows(store: Store, transaction: Transaction) -> bool:
     return transaction.get(HIDDEN_KEY, db=store.meta) is not None
 
 
-class Step(NamedTuple):
-    """What a step came to."""
-
-    answer: object
-    position: Position
-    state: RegionState
-
-
 class Leave:
     """One step, inside the transaction of its entry."""
 
@@ -55,7 +47,7 @@ class Leave:
         self._rows_left = max_rows or sys.maxsize
         self._bytes_left = max_bytes or sys.maxsize
 
-    def begin(self, position: Position, state: RegionState, command: Rewind) -> Step:
+    def begin(self, position: Position, state: RegionState, command: Rewind) -> Outcome:
         """The first step, or one more when the region is on its way already."""
         compacted = settled(state.history, position.compact_revision)
         if command.keep_data:
@@ -65,16 +57,16 @@ class Leave:
             first, last = self._first_and_last(command.fork_revision)
         begun = leaving.begin(state, position.revision, command, first, last)
         if isinstance(begun, StoreError):
-            return Step(begun, position, state)
-        if begun is state:
+            return Outcome(begun, position, state)
+        if begun is None:
             return self.go_on(position, state)
         if command.fork_revision < compacted and not command.keep_data:
             refusal = Compacted(f"the fork is at {command.fork_revision}, the compaction at {compacted}")
-            return Step(refusal, position, state)
+            return Outcome(refusal, position, state)
         discard_unfinished(self._files, state)
         return self.go_on(position, begun)
 
-    def go_on(self, position: Position, state: RegionState) -> Step:
+    def go_on(self, position: Position, state: RegionState) -> Outcome:
         """One more step; nothing when no tail is being left."""
         held = state.leaving
         if held is not None and held.phase is Phase.EXPORTING:
@@ -92,7 +84,7 @@ class Leave:
             state = leaving.undone(state)
         held = state.leaving
         done = held is None or held.phase is Phase.EXPORTED
-        return Step(position.revision if done else held, position, state)
+        return Outcome(position.revision if done else held, position, state)
 
     def _undo(self, fork_revision: int) -> bool:
         if not self._rows_left or not undo(self._store, self._transaction, fork_revision, self._rows_left):
@@ -177,6 +169,12 @@ def discard_unfinished(files: Quarantine, state: RegionState) -> None:
     """Removes the file of the tail that the region is leaving, and does not leave after all."""
     if state.leaving is not None and all(tail.file != state.leaving.header.file for tail in state.tails):
         files.discard(state.leaving.header.file)
+
+
+def staying(state: RegionState, files: Quarantine) -> RegionState:
+    """The region keeps its revisions after all: what was exported of them is no tail."""
+    discard_unfinished(files, state)
+    return leaving.stayed(state)
 
 
 def _at_fork(position: Position, state: RegionState, fork_revision: int) -> Position:

@@ -33,16 +33,16 @@ def refusal_of_compaction(state: RegionState) -> StoreError | None:
     return NotReady(f"{state.region} is leaving its revisions above {state.leaving.header.fork_revision}")
 
 
-def begin(state: RegionState, revision: int, command: Rewind, first: int, last: int) -> RegionState | StoreError:
+def begin(state: RegionState, revision: int, command: Rewind, first: int, last: int) -> RegionState | StoreError | None:
     """The state in which rows ``first`` to ``last`` are exported, or why they must not be left.
 
-    The very same state when the region does not stand where that was decided, or is on its way already.
+    None when the region does not stand where that was decided, or is on its way already.
     """
     held = state.leaving
     if held is not None and (held.phase is Phase.UNDOING or _same(held, command)):
-        return state
+        return None
     accepted = accept_rewind(state, revision, command)
-    if isinstance(accepted, StoreError) or accepted is state:
+    if isinstance(accepted, StoreError) or accepted is None:
         return accepted
     if len(state.tails) >= MAX_TAILS:
         return NoSpace(f"{MAX_TAILS} diverged tails are in quarantine; drop some of them")

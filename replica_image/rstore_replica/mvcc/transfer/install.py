@@ -7,14 +7,13 @@ afterwards, in steps.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 from rstore_api.errors import Gap, StoreError
 from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
 
 from rstore_replica.mvcc.data import generations
 from rstore_replica.mvcc.data.layout import MASK32
+from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.state import RegionState, accept_snapshot
@@ -23,33 +22,26 @@ from rstore_replica.mvcc.tails import leaving
 from rstore_replica.mvcc.transfer import snapshot, staging
 
 
-class Installed(NamedTuple):
-    """What a step came to. The answer: the last key that is staged, the revision once all is installed, or why not."""
-
-    answer: bytes | int | StoreError
-    position: Position
-    state: RegionState
-
-
 def install_step(
     store: Store, transaction: Transaction, position: Position, region: RegionState, step: SnapshotStep, index: int
-) -> Installed:
+) -> Outcome:
     """Takes one chunk into the staging area; ``index`` is the entry's place in the log.
 
-    A chunk goes on where the staged ones of the same snapshot end, or begins a snapshot anew.
+    A chunk goes on where the staged ones of the same snapshot end, or begins a snapshot anew. The answer is the last
+    key that is staged, the revision once all is installed, or why not.
     """
     chunk = step.chunk
     accepted = leaving.refusal_while_undoing(region) or accept_snapshot(region, position.revision, step)
     if isinstance(accepted, StoreError):
-        return Installed(accepted, position, region)
+        return Outcome(accepted, position, region)
     frames = _refusal_of_unkept_tail(region, position, step) or snapshot.check_chunk(chunk)
     if isinstance(frames, StoreError):
-        return Installed(frames, position, region)
+        return Outcome(frames, position, region)
     staged = staging.load(store, transaction)
     if not chunk.after_key:
         position, staged = _begin(store, transaction, position, chunk)
     elif staged is None or not staged.is_of(chunk) or staged.last_key != chunk.after_key:
-        return Installed(Gap("the chunk does not follow what is staged"), position, region)
+        return Outcome(Gap("the chunk does not follow what is staged"), position, region)
     snapshot.write_chunk(store.at_generation(staged.generation), transaction, frames)
     if not chunk.last:
         staged = msgspec.structs.replace(
@@ -59,7 +51,7 @@ def install_step(
             size_bytes=staged.size_bytes + len(chunk.rows),
         )
         staging.save(store, transaction, staged)
-        return Installed(chunk.last_key, position, region)
+        return Outcome(chunk.last_key, position, region)
     staging.forget(store, transaction)
     # What other regions were asked to do, and did, is not known here.
     RequestMemory(store, transaction, index).forget_all(max(position.revision, chunk.revision))
@@ -71,7 +63,7 @@ def install_step(
         swept_sub=MASK32,
         generation=staged.generation,
     )
-    return Installed(chunk.revision, position, leaving.replaced(accepted))
+    return Outcome(chunk.revision, position, leaving.replaced(accepted))
 
 
 def abandon(store: Store, transaction: Transaction, position: Position) -> None:

@@ -47,6 +47,7 @@ class RaftCore:
         snapshot_wanted: Callable[[str], None],
         initial: Membership | None = None,
         membership_changed: Callable[[Membership], None] = lambda _membership: None,
+        feature_level: int = 1,
     ) -> None:
         """``snapshot_wanted`` is told of peers that need entries which are no longer in the log.
 
@@ -60,6 +61,8 @@ class RaftCore:
         if initial is None:
             initial = Membership(tuple(Replica(member, "") for member in sorted({name, *peers})), index=1)
         self._membership_changed = membership_changed
+        self._feature_level = feature_level
+        self._feature_levels: dict[str, int] = {}  # of other replicas, while the processes that reported them run
         self.formation = Formation(name=name, initial=initial, journal=journal, emit=self.emit)
         self.membership = self.formation.membership
         """Who belongs to the group, from the newest entry that says so, committed or not."""
@@ -114,6 +117,14 @@ class RaftCore:
     def is_voter(self) -> bool:
         """Whether this replica counts. One whose volume was emptied does not, until it is taken in again."""
         return self.membership.votes(self._name, self._journal.identity)
+
+    @property
+    def feature_level(self) -> int:
+        """The least of all members, as reported to this replica; who has reported nothing is at level 1."""
+        if self._feature_level == 1:
+            return 1
+        levels = self._feature_levels | {self._name: self._feature_level}
+        return min((levels.get(member, 1) for member in self.membership.names), default=1)
 
     @property
     def is_leader(self) -> bool:
@@ -186,6 +197,7 @@ class RaftCore:
         """A link came up or broke; after a new session nothing that the peer said before counts."""
         if new_session:
             self.leaving_peers -= {peer}
+            self._feature_levels.pop(peer, None)
             self.changes.forget(peer)
             self.formation.forget(peer)
         self.log.link_changed(peer, connected, leading=self.is_leader, new_session=new_session)
@@ -238,6 +250,8 @@ class RaftCore:
             self.released_by = peer
         elif self.released_by == peer:
             self.released_by = None
+        if envelope.feature_level > 1:
+            self._feature_levels[peer] = envelope.feature_level
         self.changes.heard(peer, envelope.from_identity)
         if kind == "presence":
             self.formation.on_presence(peer, envelope.presence, envelope.from_identity)
@@ -441,6 +455,8 @@ class RaftCore:
         envelope.from_identity = self._journal.identity
         envelope.leaving = self.leaving
         envelope.released = self.released and self.is_leader
+        if self._feature_level > 1:
+            envelope.feature_level = self._feature_level
         member = self.membership.get(peer)
         envelope.to_identity = member.identity if member is not None else 0
         self._send(peer, envelope, hold)

@@ -11,6 +11,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.features import Features
 from rstore_replica.replication.ports import LinkBrokenError, RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
 from rstore_replica.replication.tenure.grants import GrantLink
@@ -39,6 +40,7 @@ class TenureKeeper:
         config: ReplicationConfig,
         voter: Voter,
         link: GrantLink,
+        features: Features,
     ) -> None:
         self._machine = machine
         self._group = group
@@ -46,6 +48,7 @@ class TenureKeeper:
         self._config = config
         self._voter = voter
         self._link = link
+        self._features = features
         self._guarantee: Callable[[int], int] = lambda _epoch: 0
         self._on_granted: Callable[[], None] = lambda: None
         self._holder = TenureHolder()
@@ -205,6 +208,7 @@ class TenureKeeper:
             duration_ms=round(self._config.tenure_seconds * 1000),
             in_sync_regions=guarantee,
             topology_version=state.topology.version if state.topology.epoch == self._holder.epoch else 0,
+            feature_level=self._features.active_level(self._group.status().feature_level),
         )
         places = {
             region.name: [replica.peer_address for replica in region.replicas] for region in state.topology.regions
@@ -261,6 +265,7 @@ class TenureKeeper:
     def _count(self, region: str, response: pb.GrantResponse) -> None:
         if response.granted:
             self._voter_terms[region] = response.voter_term
+            self._features.report(region, response.feature_level)
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()
             self._on_granted()

@@ -7,6 +7,7 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
+from rstore_replica.replication.features import Features
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
 from rstore_replica.replication.tenure.guarantees import Heard
@@ -21,12 +22,19 @@ class Voter:
     """
 
     def __init__(
-        self, *, machine: ReplicatedMachine, group: RaftGroup, clock: Clock, config: ReplicationConfig
+        self,
+        *,
+        machine: ReplicatedMachine,
+        group: RaftGroup,
+        clock: Clock,
+        config: ReplicationConfig,
+        features: Features,
     ) -> None:
         self._machine = machine
         self._group = group
         self._clock = clock
         self._config = config
+        self._features = features
         self._granter = Granter(config.tenure_seconds)
         self._heard = Heard()
 
@@ -39,6 +47,7 @@ class Voter:
         )
         if not state.store_id or request.store_id != state.store_id or not is_leader(self._group.status()):
             return refusal
+        self._features.report(request.region, request.feature_level)
         try:
             await self._agree_on_bound()
             # Begins after the question came: who is confirmed now led when it came, and knows every promise.
@@ -72,6 +81,7 @@ class Voter:
             region=self._config.region,
             duration_ms=int(granted_seconds * 1000),
             voter_term=term,
+            feature_level=self._group.status().feature_level,
         )
 
     async def _agree_on_bound(self) -> None:

@@ -1,0 +1,1 @@
+"""The kinds of commands that the log holds, and what each does."""

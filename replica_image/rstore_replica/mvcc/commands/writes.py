@@ -1,0 +1,45 @@
+"""Commands that come from clients of this region: batches of writes, and compactions."""
+
+from __future__ import annotations
+
+import msgspec
+from rstore_api.errors import StoreError
+from rstore_api.proto.rstore_pb2 import Compaction, WriteBatch
+
+from rstore_replica.mvcc import state
+from rstore_replica.mvcc.commands.command import Command, Mutates, Place
+from rstore_replica.mvcc.data import compaction
+from rstore_replica.mvcc.data.outcome import Outcome
+from rstore_replica.mvcc.data.writer import Writer
+from rstore_replica.mvcc.requests.dedup import RequestMemory
+from rstore_replica.mvcc.requests.txn import execute_all
+from rstore_replica.mvcc.tails import leaving
+
+
+def _write(place: Place, batch: WriteBatch) -> Outcome:
+    position, region = place.position, place.region
+    refusal = state.refusal_of_writes(region, batch.epoch)
+    if refusal is not None:
+        return place.unchanged([refusal] * len(batch.requests))
+    limits = batch.limits if batch.HasField("limits") else place.default_limits
+    writer = Writer(place.store, place.transaction, position.revision, region.region)
+    memory = RequestMemory(place.store, place.transaction, place.index)
+    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory)
+    writer.flush()
+    return Outcome(answers, msgspec.structs.replace(position, revision=writer.revision), region)
+
+
+def _compact(place: Place, command: Compaction) -> Outcome:
+    refusal = leaving.refusal_of_compaction(place.region)
+    compacted = refusal or compaction.compact(place.position, command.revision)
+    if isinstance(compacted, StoreError):
+        return place.unchanged(compacted)
+    return Outcome(None, compacted, place.region)
+
+
+COMMANDS = (
+    Command(
+        "write", Mutates.DATA, _write, lambda batch: f"{len(batch.requests)} requests to write in epoch {batch.epoch}"
+    ),
+    Command("compaction", Mutates.DATA, _compact, lambda command: f"a compaction to revision {command.revision}"),
+)

@@ -1,0 +1,16 @@
+"""What a command of the log came to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rstore_replica.mvcc.data.store import Position
+from rstore_replica.mvcc.state import RegionState
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The answer, and position and region state after the command."""
+
+    answer: object
+    position: Position
+    state: RegionState

@@ -1,0 +1,55 @@
+"""PURE. Which commands may be put into the log while replicas of several versions run.
+
+Each kind of command has a *feature level*. A replica that meets a kind it does not know has to stop, so a kind is
+proposed only when every replica of every region has reported its level. Replicas report with each Raft message, regions
+with each round of the primary's tenure; who has reported nothing is at level 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rstore_api.errors import FeatureNotActive
+
+from rstore_replica.replication.ports import RegionStateView
+
+
+def active_level(state: RegionStateView, region: str, own_level: int, reported: Mapping[str, int]) -> int:
+    """The level that every replica of the store knows, as far as this region's leader can tell.
+
+    ``own_level`` is this region's. The primary's leader has the reports of all regions, the others have what the
+    primary's leader reported for the store. A level once applied stays active.
+    """
+    topology = state.topology
+    others: tuple[str, ...] = ()
+    if topology is not None:
+        others = tuple(topology.region_names) if state.primary else (topology.primary_region,)
+    levels = [own_level, *(reported.get(name, 1) for name in others if name != region)]
+    return max(state.feature_level, min(levels))
+
+
+class Features:
+    """What regions have reported to this replica, and what may be proposed by it."""
+
+    def __init__(
+        self, *, region: str, state: Callable[[], RegionStateView], required_level: Callable[[bytes], int]
+    ) -> None:
+        """``required_level`` is that of an entry of the log."""
+        self._region = region
+        self._state = state
+        self._required_level = required_level
+        self._reported: dict[str, int] = {}
+
+    def report(self, region: str, level: int) -> None:
+        """Another region's leader has reported; 0 stands for a version that has no levels."""
+        self._reported[region] = level or 1
+
+    def active_level(self, own_level: int) -> int:
+        """See :func:`active_level`."""
+        return active_level(self._state(), self._region, own_level, self._reported)
+
+    def admit(self, entry: bytes, own_level: int) -> None:
+        """Raises FeatureNotActive when some replica of the store may not know what the entry holds."""
+        required = self._required_level(entry)
+        if required > 1 and required > (active := self.active_level(own_level)):
+            raise FeatureNotActive(f"it needs feature level {required}; only level {active} is known to all")
