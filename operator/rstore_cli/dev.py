@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from localkube.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
-from localkube.daemon import DaemonError, DaemonState, default_data_dir, read_state, start, stop
+from localkube.daemon import DaemonError, DaemonState, read_state, start, stop
 from localkube.links.control import FaultError, LinkFaults
 from rich.console import Console
 
@@ -26,6 +26,12 @@ app.add_typer(dev_fault.app, name="fault")
 
 CHART = Path("charts/replicated-store-operator")
 RELEASE, RELEASE_NAMESPACE = "rstore", "rstore-system"
+IMAGES = {
+    "replicated-store-replica": (sys.executable, "-m", "rstore_replica"),
+    "replicated-store-operator": (sys.executable, "-m", "rstore_operator"),
+}
+"""What the local cluster runs in the place of our images."""
+ADDRESS_VARIABLES = ("RSTORE_LISTEN_HOST",)
 
 NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
 DataDirOption = Annotated[
@@ -39,7 +45,7 @@ DataDirOption = Annotated[
 
 
 def _directory(name: str, data_dir: Path | None) -> Path:
-    return (data_dir or default_data_dir(name)).absolute()
+    return (data_dir or dev_fault.default_data_dir(name)).absolute()
 
 
 def _running(name: str, data_dir: Path | None) -> DaemonState:
@@ -79,9 +85,18 @@ def up(
         try:
             LinkFaults(directory).faults()
         except FaultError as error:
-            raise CliError(f"the local cluster {name!r} is running already", hint=f"{error}; its data stays") from error
+            raise CliError(
+                f"the local cluster {name!r} is running already", hint=f"{error}; {dev_fault.RESTART}; its data stays"
+            ) from error
     try:
-        state = start(directory, wait_seconds=wait_seconds, nodes=node or [], faults=faults)
+        state = start(
+            directory,
+            wait_seconds=wait_seconds,
+            nodes=node or [],
+            images=IMAGES,
+            address_variables=ADDRESS_VARIABLES,
+            faults=faults,
+        )
     except DaemonError as error:
         raise CliError(str(error), hint="the log above says why") from error
     console = stdout()

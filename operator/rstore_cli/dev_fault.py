@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from localkube.daemon import default_data_dir, read_state
+from localkube.daemon import read_state
 from localkube.links.control import FaultError, LinkFaults
 from localkube.links.rules import HANG, RESET, LinkRule, RuleError, fault_to_json
 
@@ -22,7 +23,14 @@ app = typer.Typer(
 
 NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
 DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Its data directory.", show_default=False)]
+RESTART = "`rstore dev down`, then `rstore dev up --faults`"
 PLACES = "a region, operator, api, or * for all"
+
+
+def default_data_dir(name: str) -> Path:
+    """`${XDG_STATE_HOME:-~/.local/state}/rstore/dev/<name>`."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "rstore" / "dev" / name
 
 
 @contextmanager
@@ -35,7 +43,7 @@ def _faults(name: str, data_dir: Path | None) -> Iterator[LinkFaults]:
     except RuleError as error:
         raise UsageError(str(error)) from error
     except FaultError as error:
-        raise CliError(str(error)) from error
+        raise CliError(str(error), hint=RESTART) from error
 
 
 @app.command("set")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localkube.daemon import default_data_dir, read_state, started_ticks
+from localkube.daemon import read_state, started_ticks
+from rstore_cli.dev_fault import default_data_dir
 
 POD: dict[str, Any] = {
     "apiVersion": "v1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from localkube.cluster import API_PORT, ClusterOptions
 from localkube.controllers.nodes import DEFAULT_NODES, NodeSpec
 from localkube.daemon import default_data_dir
 from localkube.network import NetworkError
+from localkube.runner.images import DEFAULT_IMAGES
 from localkube.serve import serve
 
 
@@ -26,6 +28,20 @@ def parse(arguments: list[str]) -> ClusterOptions:
         metavar="NAME=REGION",
         help="a node and its region; may be repeated (default: one node per region us-east, eu-west, ap-south)",
     )
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="the command that an image stands for, quoted as for a shell; NAME is the last part of its repository",
+    )
+    parser.add_argument(
+        "--address-variable",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="an environment variable by which programs of pods learn the address to listen at; may be repeated",
+    )
     parser.add_argument("--faults", action="store_true", help="relays between regions, operator and API server")
     parser.add_argument("--verbose", action="store_true", help="log more")
     parsed = parser.parse_args(arguments)
@@ -35,13 +51,23 @@ def parse(arguments: list[str]) -> ClusterOptions:
         if any(not name or not region for name, _, region in pairs):
             parser.error("--node takes NAME=REGION")
         nodes = tuple(NodeSpec(name, region) for name, _, region in pairs)
+    images = {name: shlex.split(command) for name, _, command in (item.partition("=") for item in parsed.image)}
+    if not all(name and command for name, command in images.items()):
+        parser.error("--image takes NAME=COMMAND")
     logging.basicConfig(
         level=logging.DEBUG if parsed.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    return ClusterOptions(data_dir=parsed.data_dir.absolute(), port=parsed.port, nodes=nodes, faults=parsed.faults)
+    return ClusterOptions(
+        data_dir=parsed.data_dir.absolute(),
+        port=parsed.port,
+        nodes=nodes,
+        images={**DEFAULT_IMAGES, **images},
+        address_variables=tuple(parsed.address_variable),
+        faults=parsed.faults,
+    )
 
 
 def main() -> None:

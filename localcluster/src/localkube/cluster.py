@@ -58,6 +58,8 @@ class ClusterOptions:
     nodes: tuple[NodeSpec, ...] = DEFAULT_NODES
     images: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(DEFAULT_IMAGES))
     """Base name of an image's repository → the program it stands for."""
+    address_variables: tuple[str, ...] = ()
+    """Environment variables that give a pod's programs the address to listen at; all pods share one set of ports."""
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
     """Back-off of containers that crash."""
     faults: bool = False
@@ -176,6 +178,7 @@ class Cluster:
                 nodes=frozenset(n.name for n in options.nodes),
                 host_ip=network.api_host,
                 images=options.images,
+                address_variables=options.address_variables,
                 restarts=options.restarts,
                 outlook=outlook,
             ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -39,9 +40,9 @@ class DaemonState:
 
 
 def default_data_dir(name: str) -> Path:
-    """`${XDG_STATE_HOME:-~/.local/state}/rstore/dev/<name>`."""
+    """`${XDG_STATE_HOME:-~/.local/state}/localkube/<name>`."""
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "rstore" / "dev" / name
+    return Path(base) / "localkube" / name
 
 
 def read_state(data_dir: Path) -> DaemonState | None:
@@ -69,10 +70,19 @@ def started_ticks(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def start(data_dir: Path, *, wait_seconds: float, nodes: Sequence[str] = (), faults: bool = False) -> DaemonState:
+def start(
+    data_dir: Path,
+    *,
+    wait_seconds: float,
+    nodes: Sequence[str] = (),
+    images: Mapping[str, Sequence[str]] | None = None,
+    address_variables: Sequence[str] = (),
+    faults: bool = False,
+) -> DaemonState:
     """Start a daemon and wait until its API is ready; returns at once when one runs already.
 
-    `nodes`: each as NAME=REGION; none for the default ones. `faults`: links between places can be broken.
+    `nodes`: each as NAME=REGION; none for the default ones. `images`: base name of an image → its command.
+    `address_variables`: environment variables that carry a pod's address. `faults`: links between places can be broken.
     Raises DaemonError with the end of its log when it does not get ready.
     """
     running = read_state(data_dir)
@@ -85,6 +95,8 @@ def start(data_dir: Path, *, wait_seconds: float, nodes: Sequence[str] = (), fau
             [
                 *(sys.executable, "-m", "localkube", "--data-dir", str(data_dir)),
                 *(f"--node={n}" for n in nodes),
+                *(f"--image={name}={shlex.join(command)}" for name, command in (images or {}).items()),
+                *(f"--address-variable={name}" for name in address_variables),
                 *(["--faults"] if faults else []),
             ],
             stdin=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ def pids_of(data_dir: Path, pod_prefix: str) -> list[int]:
         except OSError:
             continue
         variables = dict(line.split(b"=", 1) for line in lines if b"=" in line)
-        of_cluster = variables.get(b"RSTORE_DEV_DNS_FILE", b"").startswith(own)
+        of_cluster = variables.get(b"LOCALKUBE_DNS_FILE", b"").startswith(own)
         if of_cluster and variables.get(b"HOSTNAME", b"").startswith(pod_prefix.encode()):
             found.append(int(entry.name))
     return found

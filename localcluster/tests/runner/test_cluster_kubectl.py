@@ -18,7 +18,7 @@ from localkube.network import NetworkError
 
 SERVER = """
 import os, socket, sys
-data, host = sys.argv[1], os.environ["RSTORE_LISTEN_HOST"]
+data, host = sys.argv[1], os.environ["LOCALKUBE_POD_IP"]
 with open(data + "/starts", "a") as f:
     f.write("x")
 print("serving", os.environ["HOSTNAME"], flush=True)

@@ -200,7 +200,7 @@ async def test_readiness_and_liveness_probes_are_honoured(harness: Any) -> None:
         "    ok = os.path.exists(sys.argv[1] + self.path)\n"
         "    self.send_response(200 if ok else 503); self.end_headers()\n"
         "  def log_message(self, *a): pass\n"
-        "http.server.HTTPServer((os.environ['RSTORE_LISTEN_HOST'], 8080), H).serve_forever()\n"
+        "http.server.HTTPServer((os.environ['LOCALKUBE_POD_IP'], 8080), H).serve_forever()\n"
     )
     flags = harness.directory / "flags"
     flags.mkdir()
@@ -240,7 +240,7 @@ async def test_names_of_the_cluster_resolve_inside_a_pod_and_its_cluster_ip_prox
     octet = harness.network.second_octet
     server = (
         "import os, socket\n"
-        "s = socket.create_server((os.environ['RSTORE_LISTEN_HOST'], 7000))\n"
+        "s = socket.create_server((os.environ['LOCALKUBE_POD_IP'], 7000))\n"
         "while True:\n"
         "  c, _ = s.accept(); c.sendall(os.environ['HOSTNAME'].encode()); c.close()\n"
     )

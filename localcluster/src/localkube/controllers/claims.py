@@ -14,9 +14,9 @@ from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, key_of, meta, uid_of
 
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
-DEFAULT_CLASS = "rstore-dev"
+DEFAULT_CLASS = "localkube"
 DEFAULT_ANNOTATION = "storageclass.kubernetes.io/is-default-class"
-PROVISIONER = "replicatedstore.io/dev-directory"
+PROVISIONER = "localkube/directory"
 
 
 class ClaimController(Controller):

@@ -11,8 +11,8 @@ from localkube.controllers.api import NODES, PODS, ApiError, Obj
 from localkube.controllers.engine import Context
 from localkube.controllers.objects import meta, rfc3339, set_condition
 
-PROVIDER = "rstore-dev://"
-KUBELET_VERSION = "v1.36.0+rstore-dev"
+PROVIDER = "localkube://"
+KUBELET_VERSION = "v1.36.0+localkube"
 
 
 @dataclass(frozen=True)

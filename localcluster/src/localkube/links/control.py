@@ -1,4 +1,4 @@
-"""Setting faults on the links of a local cluster that was started with them (``rstore dev up --faults``)."""
+"""Setting faults on the links of a local cluster that was started with them."""
 
 from __future__ import annotations
 
@@ -86,8 +86,5 @@ class LinkFaults:
         try:
             said = json.loads((self._directory / STATE_FILE).read_text())
         except FileNotFoundError:
-            raise FaultError(
-                "this local cluster runs without relays between its places; "
-                "`rstore dev down`, then `rstore dev up --faults`"
-            ) from None
+            raise FaultError("this local cluster was started without relays between its places (--faults)") from None
         return _State(str(said["version"]), tuple(said["places"]), str(said["problem"]))

@@ -12,8 +12,7 @@ In a test or a benchmark, inside its own event loop::
         ...dial relay.host, relay.port...
         there.change(LinkRule(cut="hang"))                                   # at any time
 
-Between the regions of the local cluster: ``rstore dev up --faults``, then ``rstore dev fault set us-east eu-west
---delay-ms 50``; from Python :class:`localkube.links.control.LinkFaults`.
+Between the regions of a local cluster that runs with ``--faults``: :class:`localkube.links.control.LinkFaults`.
 
 What each setting means is said in :class:`~localkube.links.rules.LinkRule`. A dialler's connection is accepted
 by the relay at once, whatever the link does; what it sends then waits for the round trip that TCP's handshake takes,

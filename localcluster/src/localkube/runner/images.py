@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 INTERPRETERS = ("python", "python3", "/usr/bin/python3", "/usr/local/bin/python", "/usr/local/bin/python3")
 
 DEFAULT_IMAGES: Mapping[str, tuple[str, ...]] = {
-    "replicated-store-replica": (sys.executable, "-m", "rstore_replica"),
-    "replicated-store-operator": (sys.executable, "-m", "rstore_operator"),
     "python": (sys.executable,),
 }
+"""Base name of an image's repository → the program that it stands for where no other one is given."""
 
 
 def base_name(image: str) -> str:

@@ -35,6 +35,8 @@ class Host:
     outlook: Callable[[Obj], Outlook]
     """What a pod sees of names and of the API server."""
     host_ip: str
+    address_variables: tuple[str, ...]
+    """Environment variables that give a program the address it is to listen at, instead of all."""
     restarts: RestartPolicy
     session: aiohttp.ClientSession
 
@@ -106,11 +108,11 @@ def _base_environment(host: Host, pod: Obj, own_directory: Path, table: MountTab
         TMPDIR=str(temporary or own_directory),
         PYTHONPATH=str(PODENV),
         PYTHONUNBUFFERED="1",
-        RSTORE_LISTEN_HOST=address,
-        RSTORE_DEV_DNS_FILE=str(host.outlook(pod).dns_file),
-        RSTORE_DEV_NAMESPACE=meta(pod)["namespace"],
-        RSTORE_DEV_POD_IP=address,
+        LOCALKUBE_DNS_FILE=str(host.outlook(pod).dns_file),
+        LOCALKUBE_NAMESPACE=meta(pod)["namespace"],
+        LOCALKUBE_POD_IP=address,
     )
+    base.update(dict.fromkeys(host.address_variables, address))
     kubeconfig = table.host_path(f"{SERVICE_ACCOUNT_PATH}/kubeconfig")
     if kubeconfig is not None:
         base["KUBECONFIG"] = str(kubeconfig)

@@ -43,6 +43,8 @@ class RunnerOptions:
     nodes: frozenset[str]
     host_ip: str
     images: Mapping[str, Sequence[str]] = field(default_factory=lambda: dict(DEFAULT_IMAGES))
+    address_variables: tuple[str, ...] = ()
+    """Environment variables that carry the pod's address."""
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
     outlook: Callable[[Obj], Outlook] | None = None
     """What a pod sees of names and of the API server; None: all see ``dns_file`` and ``access``."""
@@ -87,6 +89,7 @@ class Runner:
             images=options.images,
             outlook=options.outlook or (lambda _pod: Outlook(options.dns_file, options.access)),
             host_ip=options.host_ip,
+            address_variables=options.address_variables,
             restarts=options.restarts,
             session=aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(force_close=True), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False

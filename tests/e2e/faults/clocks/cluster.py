@@ -15,8 +15,8 @@ from pathlib import Path
 
 from localkube import daemon
 from localkube.cluster import ClusterOptions
-from localkube.runner.images import DEFAULT_IMAGES
 from localkube.serve import serve
+from rstore_cli.dev import ADDRESS_VARIABLES, IMAGES
 
 OFFSETS_FILE = "clocks.json"
 RUN = Path(__file__).with_name("run.py")
@@ -77,11 +77,10 @@ def main() -> None:
     """Runs the cluster until SIGTERM."""
     directory = Path(sys.argv[1])
     images = {
-        name: (sys.executable, str(RUN), str(directory / OFFSETS_FILE), program[-1])
-        for name, program in DEFAULT_IMAGES.items()
-        if "-m" in program
+        name: (sys.executable, str(RUN), str(directory / OFFSETS_FILE), program[-1]) for name, program in IMAGES.items()
     }
-    asyncio.run(serve(ClusterOptions(data_dir=directory, images={**DEFAULT_IMAGES, **images}, faults=True)))
+    options = ClusterOptions(data_dir=directory, images=images, address_variables=ADDRESS_VARIABLES, faults=True)
+    asyncio.run(serve(options))
 
 
 if __name__ == "__main__":

@@ -58,4 +58,4 @@ class ApiServerOptions:
     """Default: the pod's ``status.podIP``."""
 
 
-KUBERNETES_VERSION = ("1", "36", "v1.36.0+rstore")
+KUBERNETES_VERSION = ("1", "36", "v1.36.0+localkube")

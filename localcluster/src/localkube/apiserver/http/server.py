@@ -141,12 +141,12 @@ class ApiServer:
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "rstore-dev", "cluster": cluster}],
+            "clusters": [{"name": "localkube", "cluster": cluster}],
             "users": [{"name": user, "user": {"token": token}}],
             "contexts": [
-                {"name": "rstore-dev", "context": {"cluster": "rstore-dev", "user": user, "namespace": namespace}}
+                {"name": "localkube", "context": {"cluster": "localkube", "user": user, "namespace": namespace}}
             ],
-            "current-context": "rstore-dev",
+            "current-context": "localkube",
             "preferences": {},
         }
 

@@ -8,10 +8,10 @@ import os
 import socket
 from typing import Any
 
-_FILE = os.environ.get("RSTORE_DEV_DNS_FILE", "")
-_NAMESPACE = os.environ.get("RSTORE_DEV_NAMESPACE", "default")
+_FILE = os.environ.get("LOCALKUBE_DNS_FILE", "")
+_NAMESPACE = os.environ.get("LOCALKUBE_NAMESPACE", "default")
 _HOSTNAME = os.environ.get("HOSTNAME", "")
-_POD_IP = os.environ.get("RSTORE_DEV_POD_IP", "")
+_POD_IP = os.environ.get("LOCALKUBE_POD_IP", "")
 _DOMAIN = "cluster.local"
 _cache: dict[str, Any] = {"version": None, "names": {}}
 _real_getaddrinfo = socket.getaddrinfo
