@@ -125,4 +125,5 @@ async def observe(
         orphans=joined.orphans,
         free=joined.free,
         claims=view.claims(watched_claims),
+        unanswered_seconds=replicas.unanswered_seconds(),
     )

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -19,18 +19,17 @@ from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Demote, Notice, RemoveAnnotations
-from rstore_operator.facts.observed import FenceAnswer, Lack, Observed, Pod, ReplicaStatus
-from rstore_operator.facts.without_tenure import Spell, spells
-from rstore_operator.failover.lost import newest_leaders, silent_regions
+from rstore_operator.facts.lacks import staying_regions
+from rstore_operator.facts.memory import Memory, Moment, acted, remember
+from rstore_operator.facts.observed import Observed, Pod
 from rstore_operator.observe import observe
-from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, Problems, plan
+from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
-from rstore_operator.planning.conditions.not_connected import Since, without_stream
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.resource.significance import due
-from rstore_operator.resource.state import StoreStatus, WitnessTenure
+from rstore_operator.resource.state import StoreStatus
 from rstore_operator.resource.state_json import conditions_to_json, merge_patch, status_from_json, status_to_json
 from rstore_operator.time_of_day import TimeOfDay
 
@@ -47,8 +46,6 @@ MAX_REFUSALS = 16
 BLIND_SECONDS = 2.0
 SHOWN_ERROR = 300
 """Characters of an error that are shown."""
-COMPARE_SECONDS = 30.0
-"""Objects are compared with what is wanted when one of them changed, and this often anyway."""
 READ_AGAIN_SECONDS = 1.0
 """While a switchover is under way the object is taken as last seen for this long; a status that was changed meanwhile
 is noticed when ours is recorded."""
@@ -116,22 +113,9 @@ class Reconciler:
         self._stale = True
         self._read_at = 0.0
         self._written_at = 0.0
-        self._failures: tuple[str, ...] = ()
-        self._closely: frozenset[str] = frozenset()
+        self._memory = Memory()
         self._untold: list[Notice] = []
-        self._stop_sent: tuple[int, datetime] | None = None
-        self._problems: Problems | None = None
-        self._compared_at = 0.0
-        self._silent_since: dict[str, float] = {}  # on the monotonic clock: the wall clock may be set
-        self._last_leaders: dict[str, ReplicaStatus] = {}
-        self._without_tenure: dict[str, Spell] = {}
-        self._without_stream: dict[str, Since] = {}
-        self._lacks: dict[Lack, float] = {}
         self._refused_creations = RefusedCreations(api, ref.namespace, self._now, clock)
-        self._fences: dict[str, FenceAnswer] = {}
-        self._intent_seen_at: tuple[int, float] | None = None
-        self._witness_tenure_seen_at: tuple[WitnessTenure, float] = (WitnessTenure(), 0.0)
-        self._unrecorded_at: float | None = None
         self._refusals_told: set[str] = set()
 
     async def close(self) -> None:
@@ -143,7 +127,7 @@ class Reconciler:
     def invalidate(self) -> None:
         """The object has changed: read it again next time."""
         self._stale = True
-        self._problems = None
+        self.children_changed()
 
     def object_changed(self, resource_version: str) -> bool:
         """The watch shows the object at that version. False when that is the one we know, our own write perhaps."""
@@ -154,7 +138,7 @@ class Reconciler:
 
     def children_changed(self) -> None:
         """One of the children or pods has changed."""
-        self._problems = None
+        self._memory = replace(self._memory, problems=None)
 
     async def cannot_look(self, why: str) -> float | None:
         """In the place of :meth:`step` while what the store is made of cannot be seen: say so and do nothing."""
@@ -177,18 +161,16 @@ class Reconciler:
             text = f"{type(error).__name__}: {str(error)[:SHOWN_ERROR]}".rstrip(": ")
             await self._record_failure(body, PLANNING_FAILED, f"the operator cannot decide about this store, {text}")
             raise
-        # What was just changed is looked at again.
-        self._problems = None if decided.looks_again else decided.problems
-        self._closely = decided.watch_closely
+        self._memory = decided.memory
         self._hash_rounds.look(observed, decided.status)
         if not await self._record(status, decided):
             return SWITCHING_SECONDS
         for action in decided.actions:
-            if isinstance(action, Demote) and (self._stop_sent is None or self._stop_sent[0] != action.epoch):
-                self._stop_sent = (action.epoch, self._now())
+            if isinstance(action, Demote) and self._memory.stop_sent is None:
+                self._memory = replace(self._memory, stop_sent=(action.epoch, self._now()))
         done = await self._actor.run(decided.actions, observed.children)
-        self._failures = tuple(item.failure for item in done if item.failure)
-        self._fences |= {item.fence.region: item.fence for item in done if item.fence is not None}
+        failures = [item.failure for item in done if item.failure]
+        self._memory = acted(self._memory, [item.fence for item in done if item.fence is not None], failures)
         self._untold += [notice for item in done for notice in item.notices]
         removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
         if removals:
@@ -197,9 +179,9 @@ class Reconciler:
             isinstance(action, RemoveAnnotations) for action in decided.actions
         ):
             self._untold += decided.answers
-        if not self._closely:  # nobody waits for the next step
+        if not decided.memory.watch_closely:  # nobody waits for the next step
             await self._tell()
-        if self._failures:
+        if failures:
             return max(decided.requeue_seconds, BUSY_SECONDS)
         switched = decided.status.failover is not None and any(item.effective for item in done)
         wait = 0.0 if switched else decided.requeue_seconds
@@ -220,13 +202,14 @@ class Reconciler:
             self._watched.claims(),
             created_at=str(body["metadata"].get("creationTimestamp") or ""),
             ask=self._ask,
-            patience_seconds=HURRIED_SECONDS if self._closely else PATIENT_SECONDS,
+            patience_seconds=HURRIED_SECONDS if self._memory.watch_closely else PATIENT_SECONDS,
         )
-        observed = self._with_lacks(replace(self._remember(observed, status), hashes=compared), status)
+        moment = Moment(self._now(), self._clock())
+        self._memory = remember(self._memory, self._ref.name, observed, status, moment)
+        staying = staying_regions(observed, status)
+        asked = lacking_pods.questions(self._ref.name, staying, observed, self._memory)
+        observed = replace(observed, hashes=compared, refused_creations=self._refused_creations.look(asked))
         meta = body["metadata"]
-        known_problems = self._known_problems()
-        if known_problems is None:
-            self._compared_at = self._clock()
         decided = plan(
             PlanInput(
                 ref=self._ref,
@@ -235,19 +218,12 @@ class Reconciler:
                 annotations=meta.get("annotations") or {},
                 status=status,
                 observed=observed,
-                now=self._now(),
+                memory=self._memory,
                 image=self._image,
                 certificates=self._certificates,
                 fresh_store_id=self._store_id(),
                 settled=self._view.settled,
                 setters=annotation_setters(meta),
-                failures=self._failures,
-                stop_sent_at=self._stop_sent_at(status),
-                clock_seconds=self._clock(),
-                intent_seen_at=self._intent_seen_at,
-                witness_tenure_seen_at=self._witness_tenure_seen_at[1],
-                unrecorded_at=self._unrecorded_at,
-                known_problems=known_problems,
             )
         )
         return status, observed, decided
@@ -284,60 +260,8 @@ class Reconciler:
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
 
-    def _remember(self, observed: Observed, status: StoreStatus) -> Observed:
-        """Add what only this process knows: since when, what was said last, who was fenced."""
-        now, clock = self._now(), self._clock()
-        known = {*observed.regions, *(region.name for region in status.regions if region.leader or region.revision)}
-        silent = silent_regions(known, observed, status)
-        began = {name: clock - self._unanswered_seconds(name) for name in silent}
-        self._silent_since = began | {name: at for name, at in self._silent_since.items() if name in began}
-        self._last_leaders = newest_leaders(self._last_leaders, observed)
-        self._without_tenure = spells(self._without_tenure, observed, clock)
-        self._without_stream = without_stream(self._without_stream, observed, clock)
-        epoch = status.failover.epoch if status.failover is not None else 0
-        self._fences = {name: answer for name, answer in self._fences.items() if answer.epoch == epoch}
-        if self._intent_seen_at is None or self._intent_seen_at[0] != epoch:
-            self._intent_seen_at = (epoch, self._clock()) if epoch else None
-        if not status.store_id and any(replica.store_id for replica in observed.replicas()):
-            self._unrecorded_at = clock
-        if self._witness_tenure_seen_at[0] != status.witness_tenure:
-            self._witness_tenure_seen_at = (status.witness_tenure, clock)
-        return replace(
-            observed,
-            silent_since={name: now - timedelta(seconds=clock - since) for name, since in self._silent_since.items()},
-            without_tenure_seconds={name: clock - since for name, (_, since) in self._without_tenure.items()},
-            without_stream_seconds={name: clock - since for name, (_, since) in self._without_stream.items()},
-            fences=dict(self._fences),
-            last_leaders=dict(self._last_leaders),
-        )
-
-    def _with_lacks(self, observed: Observed, status: StoreStatus) -> Observed:
-        """Add for how long pods have been missing, and what events say about it."""
-        store, clock = self._ref.name, self._clock()
-        regions = {region.name for region in status.regions if region.phase != "Removing"} | observed.live_regions()
-        self._lacks = lacking_pods.remember(self._lacks, store, sorted(regions), observed, clock)
-        observed = replace(observed, lacking_seconds={lack: clock - at for lack, at in self._lacks.items()})
-        asked = lacking_pods.questions(store, sorted(regions), observed)
-        return replace(observed, refused_creations=self._refused_creations.look(asked))
-
-    def _unanswered_seconds(self, region: str) -> float:
-        """How long ago the region's last leader was asked what it has not answered; 0 when it is plainly gone."""
-        leader = self._last_leaders.get(region)
-        return self._replicas.unanswered_seconds(leader.name) if leader is not None else 0.0
-
-    def _known_problems(self) -> Problems | None:
-        """Not None when no object has changed since they were compared, not long ago, or when there is no time."""
-        if self._closely:
-            return self._problems or ()
-        return self._problems if self._clock() - self._compared_at < COMPARE_SECONDS else None
-
-    def _stop_sent_at(self, status: StoreStatus) -> datetime | None:
-        if self._stop_sent is None or status.failover is None or status.failover.epoch != self._stop_sent[0]:
-            return None
-        return self._stop_sent[1]
-
     def _ask(self, pod: Pod) -> bool:
-        return not self._closely or pod.region in self._closely
+        return not self._memory.watch_closely or pod.region in self._memory.watch_closely
 
     async def _record(self, before: StoreStatus, decided: Plan) -> bool:
         """Write the status if that is due. False when somebody else was faster: then nothing may be done."""

@@ -97,9 +97,9 @@ class Replicas:
         """Whether a replica that still counts has left a question unanswered: asking again soon tells more."""
         return any(name in self._known for name in self._unanswered)
 
-    def unanswered_seconds(self, name: str) -> float:
-        """How long ago the first question was asked that a replica has not answered; 0 when it answers."""
-        return self._clock() - self._unanswered[name] if name in self._unanswered else 0.0
+    def unanswered_seconds(self) -> dict[str, float]:
+        """By replica that has not answered the newest questions, how long ago the first of them was asked."""
+        return {name: self._clock() - at for name, at in self._unanswered.items()}
 
     async def call(self, target: Target, run: Callable[[AdminClient], Awaitable[AnswerT]]) -> AnswerT:
         """One call to that replica. Raises StoreError."""

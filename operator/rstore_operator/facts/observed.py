@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from rstore_api.domain.kubernetes import REGION_LABEL
@@ -14,9 +13,6 @@ from rstore_operator.resource.state import NO_QUARANTINE, Quarantine, Quarantine
 
 ChildKey = tuple[str, str]
 """Kind and name of an object in the store's namespace."""
-Lack = tuple[str, str]
-"""What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with; see
-:mod:`rstore_operator.planning.conditions.lacking_pods`."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +124,11 @@ class ReplicaStatus:
     """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty: it does not say."""
     certificate: str = ""
 
+    @property
+    def lacks_tenure(self) -> bool:
+        """Whether this leader of a primary region could acknowledge nothing when it answered."""
+        return self.writable and self.tenure is not None and not self.tenure.held
+
 
 @dataclass(frozen=True)
 class Pod:
@@ -218,20 +219,10 @@ class Observed:
     """Names that were asked for and that nobody has; None: every name that is not in the others."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
     """Claims of volumes with the store's label, by name."""
-    silent_since: Mapping[str, datetime] = field(default_factory=dict)
-    """Since when regions have been without a leader that answers, as far as this process has seen it."""
-    without_tenure_seconds: Mapping[str, float] = field(default_factory=dict)
-    """For how long the present leaders of primary regions have held no tenure, as far as this process has seen it."""
-    without_stream_seconds: Mapping[str, float] = field(default_factory=dict)
-    """For how long the primary's leader has sent nothing to regions that answer, as far as this process has seen it."""
-    lacking_seconds: Mapping[Lack, float] = field(default_factory=dict)
-    """For how long pods have been missing or not started, as far as this process has seen it."""
     refused_creations: Mapping[str, str] = field(default_factory=dict)
     """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event says."""
-    fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
-    """What voters answered this process when it fenced them; after a restart they are fenced again."""
-    last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)
-    """What each region's leader said last, as far as this process has heard it."""
+    unanswered_seconds: Mapping[str, float] = field(default_factory=dict)
+    """By replica that has not answered the newest questions, how long ago the first of them was asked."""
     hashes: HashRound | None = None
     """The newest comparison of the replicas' data that this process made."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.state import StoreStatus
 
@@ -20,10 +21,10 @@ class Truth:
     promised_epoch: int
 
 
-def read_truth(observed: Observed, status: StoreStatus) -> Truth:
+def read_truth(observed: Observed, memory: Memory, status: StoreStatus) -> Truth:
     """Join what the replicas answered with what status and this process remember; the higher epoch wins."""
     # What a leader said last still holds when it cannot be asked: epochs only grow.
-    replicas = (*observed.replicas(), *observed.last_leaders.values())
+    replicas = (*observed.replicas(), *memory.last_leaders.values())
     claims = [(replica.epoch, replica.region) for replica in replicas if replica.primary and replica.epoch > 0]
     topologies = [replica.topology for replica in replicas if replica.topology is not None]
     # Of the first epoch, regions are told before it begins.

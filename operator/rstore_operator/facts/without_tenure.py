@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import StoreStatus
@@ -13,30 +14,10 @@ PATIENCE_SECONDS = 2.0
 NO_TENURE = "NoTenure"
 """Reason of the condition Ready."""
 
-Spell = tuple[tuple[str, int, int], float]
-"""A leadership (replica, term, epoch), and when it was first seen without the tenure."""
 
-
-def lacks_tenure(leader: ReplicaStatus | None) -> bool:
-    """Whether this leader of a primary region could acknowledge nothing when it answered."""
-    return leader is not None and leader.writable and leader.tenure is not None and not leader.tenure.held
-
-
-def spells(before: Mapping[str, Spell], observed: Observed, now_seconds: float) -> dict[str, Spell]:
-    """By region, the leader that lacks the tenure, and since when this process has seen it so."""
-    found = {}
-    for name, region in observed.regions.items():
-        leader = region.leader
-        if leader is not None and lacks_tenure(leader):
-            leadership = (leader.name, leader.term, leader.epoch)
-            known = before.get(name)
-            found[name] = known if known is not None and known[0] == leadership else (leadership, now_seconds)
-    return found
-
-
-def is_stuck(region: str, observed: Observed) -> bool:
+def is_stuck(region: str, memory: Memory) -> bool:
     """Whether the region's leader has been without the tenure for longer than a new one may be."""
-    return observed.without_tenure_seconds.get(region, 0.0) >= PATIENCE_SECONDS
+    return memory.without_tenure_seconds.get(region, 0.0) >= PATIENCE_SECONDS
 
 
 def streams_to(leader: ReplicaStatus | None, region: str) -> bool:
@@ -44,18 +25,20 @@ def streams_to(leader: ReplicaStatus | None, region: str) -> bool:
     return leader is not None and any(item.region == region and item.connected for item in leader.progress)
 
 
-def no_tenure_message(observed: Observed, truth: Truth, before: StoreStatus, voters: Collection[str]) -> str:
+def no_tenure_message(
+    observed: Observed, memory: Memory, truth: Truth, before: StoreStatus, voters: Collection[str]
+) -> str:
     """What to tell, and do, while the primary acknowledges nothing; "" when it does, or has just begun.
 
     Once told it stands until the tenure is held, so that an operator that comes anew does not take it back.
     """
     primary = truth.primary_region
     leader = observed.leader(primary)
-    if leader is None or leader.tenure is None or not lacks_tenure(leader):
+    if leader is None or leader.tenure is None or not leader.lacks_tenure:
         return ""
     known = before.condition("Ready")
     told = known is not None and known.reason == NO_TENURE and before.epoch == truth.epoch
-    if not told and not is_stuck(primary, observed):
+    if not told and not is_stuck(primary, memory):
         return ""
     tenure_seconds = leader.tenure.duration_ms / 1000
     silent = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import is_stuck, streams_to
@@ -24,7 +25,7 @@ class CutOff:
 
 
 def cut_off(
-    truth: Truth, observed: Observed, voters: Electorate, *, last: Receipt | None, delay_ms: int
+    truth: Truth, observed: Observed, memory: Memory, voters: Electorate, *, last: Receipt | None, delay_ms: int
 ) -> CutOff | None:
     """Judge the primary region; None unless its leader answers, holds no tenure, and a majority has not renewed it.
 
@@ -33,17 +34,17 @@ def cut_off(
     replaced again and again.
     """
     primary = truth.primary_region
-    if not is_stuck(primary, observed) or observed.without_tenure_seconds[primary] * 1000 < delay_ms:
+    if not is_stuck(primary, memory) or memory.without_tenure_seconds[primary] * 1000 < delay_ms:
         return None
     ages = _ages_ms(truth, observed, voters, since_epoch=1 if _stayed(truth, last) else truth.epoch)
     late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
     return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if voters.decides(late) else None
 
 
-def unrenewed_seconds(truth: Truth, observed: Observed, voters: Electorate) -> float:
+def unrenewed_seconds(truth: Truth, observed: Observed, memory: Memory, voters: Electorate) -> float:
     """For how long a primary without the tenure has acknowledged nothing, at most."""
     ages = _ages_ms(truth, observed, voters, since_epoch=truth.epoch)
-    return min(ages.values()) / 1000 if ages else observed.without_tenure_seconds.get(truth.primary_region, 0.0)
+    return min(ages.values()) / 1000 if ages else memory.without_tenure_seconds.get(truth.primary_region, 0.0)
 
 
 def _stayed(truth: Truth, last: Receipt | None) -> bool:
@@ -66,15 +67,16 @@ def _ages_ms(truth: Truth, observed: Observed, voters: Electorate, *, since_epoc
     }
 
 
-def takes_the_planned_way(commands: Commands, observed: Observed, truth: Truth) -> bool:
+def takes_the_planned_way(commands: Commands, observed: Observed, memory: Memory, truth: Truth) -> bool:
     """Whether a forced failover need not be one: the primary can hand over, and nobody accepted to lose anything."""
     source = observed.leader(truth.primary_region)
     accepted = commands.accepted_epoch == truth.epoch
-    hands_over = source is not None and source.writable and not is_apart(commands.failover_to or "", observed, truth)
+    target = commands.failover_to or ""
+    hands_over = source is not None and source.writable and not is_apart(target, observed, memory, truth)
     return not commands.forced or (hands_over and not accepted)
 
 
-def is_apart(region: str, observed: Observed, truth: Truth) -> bool:
+def is_apart(region: str, observed: Observed, memory: Memory, truth: Truth) -> bool:
     """Whether the primary has been without its tenure for long, and nothing it holds reaches the region."""
     primary = truth.primary_region
-    return is_stuck(primary, observed) and not streams_to(observed.leader(primary), region)
+    return is_stuck(primary, memory) and not streams_to(observed.leader(primary), region)

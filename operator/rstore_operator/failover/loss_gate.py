@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
-from rstore_operator.facts.observed import FenceAnswer, Observed
+from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.voting import Electorate
 
@@ -45,7 +46,7 @@ NOTHING = Loss(0, 0, certain=True)
 
 
 def expected_loss(from_region: str, from_epoch: int, last_known: int, target: FenceAnswer, answers:
-                  Collection[FenceAnswer], observed: Observed, voters: Electorate, rules: Rules, *, final: bool
+                  Collection[FenceAnswer], memory: Memory, voters: Electorate, rules: Rules, *, final: bool
                   ) -> Loss:  # fmt: skip
     """What a promotion of ``target`` would lose, from where the regions that answered stand.
 
@@ -64,7 +65,7 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
         revisions = max(0, source.revision - target.revision)
         if revisions == 0:
             return NOTHING
-    primary = observed.last_leaders.get(from_region)
+    primary = memory.last_leaders.get(from_region)
     lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
     return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt)
 

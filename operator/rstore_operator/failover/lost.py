@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from rstore_api.domain.voters import WITNESS
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.failover.voting import Electorate
-from rstore_operator.resource.state import StoreStatus
 
 ELECTION_SECONDS = 5.0
 """A region of which a majority of replicas answers is electing a leader, and is given this long for it."""
@@ -29,35 +28,14 @@ class Silence:
     electing: bool = False
 
 
-def silent_regions(regions: Iterable[str], observed: Observed, status: StoreStatus) -> list[str]:
-    """Those of the regions that have no leader that answers. A primary region that has come back without its data
-    answers, and is as good as gone: it counts, too."""
-    return [name for name in regions if not _answers(name, observed, status)]
-
-
-def _answers(region: str, observed: Observed, status: StoreStatus) -> bool:
-    leader = observed.leader(region)
-    had_data = region == status.primary_region and bool(status.store_id)
-    return leader is not None and (bool(leader.store_id) or not had_data)
-
-
-def newest_leaders(before: Mapping[str, ReplicaStatus], observed: Observed) -> dict[str, ReplicaStatus]:
-    """What each region's leader said last. One without data does not replace what was said by one that had it: what the
-    region held then is what a failover may lose."""
-    leaders = {name: region.leader for name, region in observed.regions.items()}
-    kept = {name: leader for name, leader in before.items() if leader.store_id}
-    said = {name: leader for name, leader in leaders.items() if leader and (leader.store_id or name not in kept)}
-    return {**before, **said}
-
-
 def silence(
-    region: str, epoch: int, observed: Observed, voters: Electorate, *, delay_ms: int, now: datetime
+    region: str, epoch: int, observed: Observed, memory: Memory, voters: Electorate, *, delay_ms: int, now: datetime
 ) -> Silence | None:
     """Judge the region that has, or is being given, ``epoch``; grants to lower ones say nothing about it.
 
     None when the region has a leader that answers and holds the store's data, or when it is not known for how long it
     has had none."""
-    since, leader = observed.silent_since.get(region), observed.leader(region)
+    since, leader = memory.silent_since.get(region), observed.leader(region)
     if since is None or (leader is not None and leader.store_id):
         return None
     waited_seconds = (now - since).total_seconds()

@@ -21,7 +21,6 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from rstore_operator.facts.observed import Observed, ReplicaStatus
-from rstore_operator.facts.without_tenure import lacks_tenure
 from rstore_operator.resource.state import PLANNED, FailoverIntent, Outcome, Receipt, Step, StepTime, Trigger
 
 MOVES: dict[Step, frozenset[Step]] = {
@@ -235,7 +234,7 @@ def with_writes_resumed(intent: FailoverIntent, observed: Observed, now: datetim
     if intent.step is not Step.REPOINTING or intent.resumed_at is not None or intent.promoted is None:
         return intent
     leader = observed.leader(intent.promoted)
-    if leader is None or not leader.writable or leader.epoch != intent.epoch or lacks_tenure(leader):
+    if leader is None or not leader.writable or leader.epoch != intent.epoch or leader.lacks_tenure:
         return intent
     return replace(intent, resumed_at=now)
 

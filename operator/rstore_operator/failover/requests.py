@@ -11,9 +11,10 @@ from datetime import datetime
 from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.actions import Notice
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.without_tenure import lacks_tenure, streams_to
+from rstore_operator.facts.without_tenure import streams_to
 from rstore_operator.failover.checked import Checked
 from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
 from rstore_operator.failover.planned import ABORTABLE, begin
@@ -64,6 +65,7 @@ def answer(
     checked: Checked,
     spec_primary: str | None,
     observed: Observed,
+    memory: Memory,
     truth: Truth,
     status: StoreStatus,
     now: datetime,
@@ -78,13 +80,13 @@ def answer(
     commands = checked.commands
     _abort(commands, result)
     if commands.dry_run is not None:
-        _dry_run(commands.dry_run, observed, truth, status, result)
+        _dry_run(commands.dry_run, observed, memory, truth, status, result)
     if commands.paused:
         return result
     if status.failover is None:
-        planned = takes_the_planned_way(commands, observed, truth)
+        planned = takes_the_planned_way(commands, observed, memory, truth)
         if commands.failover_to is not None and planned:
-            _annotation(commands, commands.failover_to, observed, truth, status, now, result)
+            _annotation(commands, commands.failover_to, observed, memory, truth, status, now, result)
         if spec_primary is not None and truth.epoch:
             _spec(spec_primary, observed, truth, now, result)
     return result
@@ -101,7 +103,7 @@ def obstacles(to_region: str, observed: Observed, truth: Truth) -> str:
         return f"{to_region} has no leader that answers"
     if not target.store_id:
         return f"{to_region} has not been bootstrapped yet"
-    if lacks_tenure(source) and not streams_to(source, to_region):
+    if source.lacks_tenure and not streams_to(source, to_region):
         return (
             f"the primary region {truth.primary_region} holds no tenure, and its last revisions do not reach "
             f"{to_region}; bring back the network between them, or fail over by failover-mode: forced"
@@ -124,8 +126,10 @@ def _abort(commands: Commands, result: Answer) -> None:
         result.reject(names.ABORT_FAILOVER, value, "TooLateToAbort", message)
 
 
-def _dry_run(to_region: str, observed: Observed, truth: Truth, status: StoreStatus, result: Answer) -> None:
-    lost = observed.leader(truth.primary_region) is None or is_apart(to_region, observed, truth)
+def _dry_run(
+    to_region: str, observed: Observed, memory: Memory, truth: Truth, status: StoreStatus, result: Answer
+) -> None:
+    lost = observed.leader(truth.primary_region) is None or is_apart(to_region, observed, memory, truth)
     if truth.epoch and to_region != truth.primary_region and lost:
         return  # answered as an unplanned failover
     result.remove[names.FAILOVER_DRY_RUN] = to_region
@@ -154,6 +158,7 @@ def _annotation(
     commands: Commands,
     to_region: str,
     observed: Observed,
+    memory: Memory,
     truth: Truth,
     status: StoreStatus,
     now: datetime,
@@ -171,9 +176,9 @@ def _annotation(
         else:
             refuse("AlreadyPrimary", f"{to_region} is primary already")
     elif obstacle := obstacles(to_region, observed, truth):
-        silent = [observed.silent_since.get(region) for region in (truth.primary_region, to_region)]
+        silent = [memory.silent_since.get(region) for region in (truth.primary_region, to_region)]
         waited_seconds = [(now - since).total_seconds() for since in silent if since is not None]
-        waited_seconds += [observed.without_tenure_seconds.get(truth.primary_region, ANSWER_SECONDS)]
+        waited_seconds += [memory.without_tenure_seconds.get(truth.primary_region, ANSWER_SECONDS)]
         if any(seconds < ANSWER_SECONDS for seconds in waited_seconds):
             result.blocked = obstacle  # an operator that has just begun, or an election: not the last word
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import is_stuck
@@ -28,6 +29,7 @@ class Scene:
     spec: StoreSpec | None
     regions: tuple[str, ...]
     observed: Observed
+    memory: Memory
     truth: Truth
     status: StoreStatus
     voters: Electorate
@@ -42,11 +44,11 @@ class Scene:
     @property
     def without_primary(self) -> bool:
         """Whether the primary answers and cannot acknowledge, so that a failover is to choose among the others."""
-        return is_stuck(self.truth.primary_region, self.observed)
+        return is_stuck(self.truth.primary_region, self.memory)
 
 
-def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, from_epoch: int, regions: tuple[str, ...],
-             status: StoreStatus) -> Rules:  # fmt: skip
+def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, memory: Memory, from_epoch: int,
+             regions: tuple[str, ...], status: StoreStatus) -> Rules:  # fmt: skip
     """What the spec and the annotations say. The longest tenure counts that the witness may have granted by the record
     in ``status``, or that anybody was heard to go by.
 
@@ -59,7 +61,7 @@ def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, fro
         priorities |= {region.name: region.priority for region in spec.regions}
     priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
     semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
-    heard = (*observed.replicas(), *observed.last_leaders.values())
+    heard = (*observed.replicas(), *memory.last_leaders.values())
     said = [replica.tenure for replica in heard if replica.tenure is not None]
     tenures = [max(tenure.duration_ms, tenure.longest_ms) for tenure in said]
     return Rules(

@@ -27,6 +27,7 @@ from msgspec import structs
 from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import Rules, ranked
@@ -133,6 +134,7 @@ def convert(
 def advance_unplanned(
     intent: FailoverIntent,
     observed: Observed,
+    memory: Memory,
     voters: Electorate,
     rules: Rules,
     clock: Clock,
@@ -155,33 +157,33 @@ def advance_unplanned(
         intent, clock = renewed, replace(clock, recorded_at_seconds=None)
     blocked = ""
     for _ in MOVES:  # every move leads to a later step, so this ends
-        following, blocked = _follow(intent, observed, voters, rules, clock)
+        following, blocked = _follow(intent, observed, memory, voters, rules, clock)
         if following is None:
             break
-        check_move(intent, following, observed, voters, clock, rules)
+        check_move(intent, following, memory, voters, clock, rules)
         intent = following
     intent = with_writes_resumed(intent, observed, clock.now)
     if told and is_over(intent, clock.now):
         return Progressed(None, receipt=receipt_of(intent, clock.now))
-    command = _command(intent, observed, voters)
+    command = _command(intent, observed, memory, voters)
     check_command(intent, command)
-    return Progressed(intent, command, blocked=blocked, requeue_seconds=_pause(intent, observed, voters, rules, clock))
+    return Progressed(intent, command, blocked=blocked, requeue_seconds=_pause(intent, memory, voters, rules, clock))
 
 
-def answers(intent: FailoverIntent, observed: Observed) -> dict[str, FenceAnswer]:
+def answers(intent: FailoverIntent, memory: Memory) -> dict[str, FenceAnswer]:
     """The voters that this process has fenced for this very epoch."""
-    return {name: found for name, found in observed.fences.items() if found.epoch == intent.epoch}
+    return {name: found for name, found in memory.fences.items() if found.epoch == intent.epoch}
 
 
-def fenced(intent: FailoverIntent, observed: Observed, clock: Clock) -> frozenset[str]:
+def fenced(intent: FailoverIntent, memory: Memory, clock: Clock) -> frozenset[str]:
     """The voters that have promised; the witness has once the intent is on record."""
     witness = {WITNESS} if clock.recorded_at_seconds is not None else set()
-    return frozenset(answers(intent, observed)) | witness
+    return frozenset(answers(intent, memory)) | witness
 
 
-def clear(intent: FailoverIntent, observed: Observed, clock: Clock, tenure_ms: int) -> frozenset[str]:
+def clear(intent: FailoverIntent, memory: Memory, clock: Clock, tenure_ms: int) -> frozenset[str]:
     """Those of them of whom no grant to a lower epoch can run any more."""
-    found = {name for name, answer in answers(intent, observed).items() if clock.seconds >= answer.clear_at_seconds}
+    found = {name for name, answer in answers(intent, memory).items() if clock.seconds >= answer.clear_at_seconds}
     if clock.recorded_at_seconds is not None and clock.seconds >= _witness_clear_at(clock, tenure_ms):
         found.add(WITNESS)
     return frozenset(found)
@@ -215,30 +217,30 @@ def _renewed(
 
 
 def _follow(
-    intent: FailoverIntent, observed: Observed, voters: Electorate, rules: Rules, clock: Clock
+    intent: FailoverIntent, observed: Observed, memory: Memory, voters: Electorate, rules: Rules, clock: Clock
 ) -> tuple[FailoverIntent | None, str]:
     """The same intent one step further, or None and what it waits for in vain."""
     if intent.step is Step.FENCING:
-        present = fenced(intent, observed, clock)
+        present = fenced(intent, memory, clock)
         if voters.decides(present):
             return _enter(intent, Step.WAITING, clock.now), ""
         return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
     if intent.step is Step.WAITING:
-        present = fenced(intent, observed, clock)
+        present = fenced(intent, memory, clock)
         if not voters.decides(present):  # a new operator, or a new voter: they are fenced again
             return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
-        if not voters.decides(clear(intent, observed, clock, rules.tenure_ms)):
+        if not voters.decides(clear(intent, memory, clock, rules.tenure_ms)):
             return None, ""
-        return _choose(intent, observed, voters, rules, clock)
+        return _choose(intent, memory, voters, rules, clock)
     if intent.step is Step.PROMOTING and is_primary(observed, intent.to_region, intent.epoch):
         return _enter(structs.replace(intent, promoted=intent.to_region), Step.REPOINTING, clock.now), ""
     return None, ""
 
 
 def _choose(
-    intent: FailoverIntent, observed: Observed, voters: Electorate, rules: Rules, clock: Clock
+    intent: FailoverIntent, memory: Memory, voters: Electorate, rules: Rules, clock: Clock
 ) -> tuple[FailoverIntent | None, str]:
-    found = answers(intent, observed)
+    found = answers(intent, memory)
     order = ranked(found.values(), rules.priorities)
     if not order:
         return None, "none of the regions that can be reached holds a copy of the store"
@@ -255,7 +257,7 @@ def _choose(
             # The old primary is fenced already: nothing is served by leaving the store without one.
             called_off = f"{refusal}; {chosen.region} has most data and takes over instead"
     loss = expected_loss(
-        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, found.values(), observed, voters,
+        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, found.values(), memory, voters,
         rules, final=True,
     )  # fmt: skip
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
@@ -300,9 +302,11 @@ def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
     return structs.replace(intent, step=step, steps=(*intent.steps, StepTime(step, now))[-MAX_STEPS:])
 
 
-def _command(intent: FailoverIntent, observed: Observed, voters: Electorate) -> FenceCommand | PromoteCommand | None:
+def _command(
+    intent: FailoverIntent, observed: Observed, memory: Memory, voters: Electorate
+) -> FenceCommand | PromoteCommand | None:
     if intent.step in (Step.FENCING, Step.WAITING):
-        known = answers(intent, observed)
+        known = answers(intent, memory)
         leaders = {name: observed.leader(name) for name in sorted(voters.regions) if name not in known}
         missing = [name for name, leader in leaders.items() if leader is not None and leader.store_id]
         return FenceCommand(tuple(missing), intent.epoch) if missing else None
@@ -311,10 +315,10 @@ def _command(intent: FailoverIntent, observed: Observed, voters: Electorate) -> 
     return None
 
 
-def _pause(intent: FailoverIntent, observed: Observed, voters: Electorate, rules: Rules, clock: Clock) -> float | None:
+def _pause(intent: FailoverIntent, memory: Memory, voters: Electorate, rules: Rules, clock: Clock) -> float | None:
     """How long looking again is of no use; None when every moment counts."""
     if intent.step is Step.WAITING:
-        moments = [answer.clear_at_seconds for answer in answers(intent, observed).values()]
+        moments = [answer.clear_at_seconds for answer in answers(intent, memory).values()]
         if voters.witness and clock.recorded_at_seconds is not None:
             moments.append(_witness_clear_at(clock, rules.tenure_ms))
         ahead = [moment - clock.seconds for moment in moments if moment > clock.seconds]
@@ -323,7 +327,7 @@ def _pause(intent: FailoverIntent, observed: Observed, voters: Electorate, rules
 
 
 def check_move(
-    before: FailoverIntent, after: FailoverIntent, observed: Observed, voters: Electorate, clock: Clock, rules: Rules
+    before: FailoverIntent, after: FailoverIntent, memory: Memory, voters: Electorate, clock: Clock, rules: Rules
 ) -> None:
     """Raises InvariantError unless the move is in the table, and a promotion has its majority and its wait."""
     check_step(before, after, MOVES)
@@ -337,7 +341,7 @@ def check_move(
             raise InvariantError("promotion without a choice")
         if after.cut_off and after.to_region == after.from_region and not after.aborted:
             raise InvariantError("a primary that is cut off takes over from itself")
-        if not voters.decides(clear(after, observed, clock, rules.tenure_ms)):
+        if not voters.decides(clear(after, memory, clock, rules.tenure_ms)):
             raise InvariantError("promotion before a majority was fenced and its grants had run out")
 
 

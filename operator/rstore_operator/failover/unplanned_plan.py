@@ -33,13 +33,16 @@ def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: boo
     chosen_is_lost = False
     if intent.step is Step.PROMOTING:
         delay_ms = scene.failover.failover_delay_ms
-        quiet = silence(intent.to_region, intent.epoch, scene.observed, scene.voters, delay_ms=delay_ms, now=clock.now)
+        quiet = silence(
+            intent.to_region, intent.epoch, scene.observed, scene.memory, scene.voters, delay_ms=delay_ms, now=clock.now
+        )
         chosen = scene.observed.leader(intent.to_region)
         without_data = chosen is not None and chosen.epoch == 0  # no region is chosen that has not received anything
         chosen_is_lost = without_data or (quiet is not None and quiet.lost)
     progressed = advance_unplanned(
         intent,
         scene.observed,
+        scene.memory,
         scene.voters,
         scene.rules,
         clock,

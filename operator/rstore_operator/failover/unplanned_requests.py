@@ -106,6 +106,7 @@ def _automatic(scene: Scene, reply: Answer) -> None:
         primary,
         scene.truth.epoch,
         scene.observed,
+        scene.memory,
         scene.voters,
         delay_ms=scene.failover.failover_delay_ms,
         now=scene.clock.now,
@@ -138,7 +139,7 @@ def _finish(scene: Scene, reply: Answer) -> None:
     if reply.intent is not None or scene.spec is None:
         return
     delay_ms = scene.failover.failover_delay_ms
-    reason = unfinished(scene.truth, scene.observed, scene.voters, delay_ms=delay_ms, now=scene.clock.now)
+    reason = unfinished(scene.truth, scene.observed, scene.memory, scene.voters, delay_ms=delay_ms, now=scene.clock.now)
     if not reason:
         return
     shortfall = scene.voters.shortfall(_reachable(scene))
@@ -151,10 +152,10 @@ def _finish(scene: Scene, reply: Answer) -> None:
 def _replace_cut_off(scene: Scene, reply: Answer) -> None:
     """The primary's leader answers; whether it is cut off from the other regions, and replaced for that."""
     primary, delay_ms = scene.truth.primary_region, scene.failover.failover_delay_ms
-    without_seconds = scene.observed.without_tenure_seconds.get(primary)
+    without_seconds = scene.memory.without_tenure_seconds.get(primary)
     reply.suspicious = without_seconds is not None and without_seconds < SUSPICIOUS_SECONDS + delay_ms / 1000
     last = scene.status.history[-1] if scene.status.history else None
-    found = cut_off(scene.truth, scene.observed, scene.voters, last=last, delay_ms=delay_ms)
+    found = cut_off(scene.truth, scene.observed, scene.memory, scene.voters, last=last, delay_ms=delay_ms)
     if found is None:
         return
     if scene.failover.policy != "Automatic":
@@ -198,6 +199,7 @@ def _rescue(scene: Scene, intent: FailoverIntent, reply: Answer) -> None:
         needed,
         epoch,
         scene.observed,
+        scene.memory,
         scene.voters,
         delay_ms=scene.failover.failover_delay_ms,
         now=scene.clock.now,
@@ -254,9 +256,9 @@ def _start(
 ) -> None:  # fmt: skip
     """``cut_off``: whether the primary is not to be chosen again; None: not while it holds no tenure."""
     truth = scene.truth
-    stopped_at = scene.observed.silent_since.get(truth.primary_region)
+    stopped_at = scene.memory.silent_since.get(truth.primary_region)
     if scene.without_primary:
-        unrenewed = timedelta(seconds=unrenewed_seconds(truth, scene.observed, scene.voters))
+        unrenewed = timedelta(seconds=unrenewed_seconds(truth, scene.observed, scene.memory, scene.voters))
         stopped_at = scene.clock.now - unrenewed
     reply.intent = begin_unplanned(
         mode,
@@ -350,13 +352,13 @@ def _loss(scene: Scene, target: FenceAnswer) -> Loss:
     truth = scene.truth
     known = _last_known(scene, truth.primary_region)
     return expected_loss(
-        truth.primary_region, truth.epoch, known, target, _standing(scene), scene.observed, scene.voters, scene.rules,
+        truth.primary_region, truth.epoch, known, target, _standing(scene), scene.memory, scene.voters, scene.rules,
         final=False,
     )  # fmt: skip
 
 
 def _last_known(scene: Scene, region: str) -> int:
     """The newest revision that the region was ever heard to hold; 0 when it was never heard of."""
-    heard, shown = scene.observed.last_leaders.get(region), scene.status.region(region)
+    heard, shown = scene.memory.last_leaders.get(region), scene.status.region(region)
     seen = [replica.revision for replica in scene.observed.region(region).replicas]
     return max([0, *seen, *([heard.revision] if heard else []), *([shown.revision] if shown else [])])

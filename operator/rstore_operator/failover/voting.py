@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rstore_api.domain.topology import Topology
 from rstore_api.domain.voters import WITNESS, majority, voters
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.resource.state import ToldRegions
 
@@ -45,14 +46,16 @@ class Electorate:
         )
 
 
-def electorate(observed: Observed, wanted: Collection[str], told: Collection[ToldRegions] = ()) -> Electorate:
+def electorate(
+    observed: Observed, memory: Memory, wanted: Collection[str], told: Collection[ToldRegions] = ()
+) -> Electorate:
     """Join what every replica holds, what leaders held when last heard of, the ``wanted`` regions, and those that the
     primary was ``told`` of by the record.
 
     A store of one region has no tenure: nothing but that region itself can stop it.
     """
     held: Iterable[Topology | None] = (
-        replica.topology for replica in (*observed.replicas(), *observed.last_leaders.values())
+        replica.topology for replica in (*observed.replicas(), *memory.last_leaders.values())
     )
     sets = {frozenset(region.name for region in topology.regions) for topology in held if topology is not None}
     sets |= {frozenset(item.regions) for item in told}

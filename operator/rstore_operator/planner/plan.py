@@ -1,8 +1,10 @@
 """The planner: spec, status and what was observed → the next status and what to do. Pure.
 
 The caller records ``Plan.status`` first where ``commit_first`` says so (conditional on the version it read), runs
-``actions`` only when that succeeded, and then looks again. Nothing is remembered between two plans but what is in
-status and in the regions, so a plan made after a crash continues where the last one stopped.
+``actions`` only when that succeeded, and then looks again. Between two plans a process keeps its :class:`Memory`: since
+when something has been so, what was answered, what need not be compared again. Everything that a change of primary
+needs is in status and in the regions, so a plan made after a crash, with an empty memory, continues where the last one
+stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from rstore_operator.facts.actions import (
     Notice,
     RemoveAnnotations,
 )
+from rstore_operator.facts.memory import Memory, Problems, planned
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
 from rstore_operator.facts.without_tenure import no_tenure_message
@@ -75,13 +78,9 @@ HURRY_SECONDS = 5.0
 """For so long a switchover is watched closely; one that takes longer waits for something that takes its time."""
 
 
-Problems = tuple[tuple[str, str], ...]
-"""Reason and message of each thing that is wrong."""
-
-
 @dataclass(frozen=True)
 class PlanInput:
-    """All that a decision depends on. ``failures`` are what went wrong when the last plan was carried out."""
+    """All that a decision depends on. ``memory`` is that after the look which showed ``observed`` and ``status``."""
 
     ref: StoreRef
     generation: int
@@ -89,26 +88,18 @@ class PlanInput:
     annotations: Mapping[str, str]
     status: StoreStatus
     observed: Observed
-    now: datetime
+    memory: Memory
     image: ReplicaImage
     fresh_store_id: str
     settled: Settled
     setters: Mapping[str, Setter] = field(default_factory=dict)
     """Who set each annotation, where that is known."""
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
-    failures: tuple[str, ...] = ()
-    stop_sent_at: datetime | None = None
-    clock_seconds: float = 0.0
-    """A monotonic clock, of this process."""
-    intent_seen_at: tuple[int, float] | None = None
-    """The epoch of the failover on record, and when on that clock this process first saw it there."""
-    witness_tenure_seen_at: float | None = None
-    """When on that clock this process first saw ``status.witness_tenure`` as it is; None: just now."""
-    unrecorded_at: float | None = None
-    """When on that clock this process last saw no record of a store that is there; None: never."""
-    known_problems: Problems | None = None
-    """What the last plan found wrong with the objects: given when none of them has changed since, so that they need
-    not be compared again."""
+
+    @property
+    def now(self) -> datetime:
+        """The wall time of the look."""
+        return self.memory.moment.now
 
 
 @dataclass(frozen=True)
@@ -122,12 +113,8 @@ class Plan:
     """Told once the annotations they answer have been removed."""
     commit_first: bool
     requeue_seconds: float
-    problems: Problems
-    """What is wrong with the objects; see :attr:`PlanInput.known_problems`."""
-    looks_again: bool = False
-    """Whether what is done changes what was compared."""
-    watch_closely: frozenset[str] = frozenset()
-    """Regions whose leaders decide about the next step; the others need not be asked until it is over."""
+    memory: Memory
+    """What is to be remembered until the next look."""
 
 
 def plan(given: PlanInput) -> Plan:
@@ -140,9 +127,10 @@ class _Planner:
         self.given = given
         self.ref = given.ref
         self.observed = given.observed
+        self.memory = given.memory
         self.before = given.status
         spec, self.spec_problems = read_spec(given.ref, given.raw_spec)
-        self.truth: Truth = read_truth(given.observed, given.status)
+        self.truth: Truth = read_truth(given.observed, given.memory, given.status)
         self.spec: StoreSpec | None = spec
         self.effective: Effective | None = None
         if spec is not None:
@@ -155,7 +143,9 @@ class _Planner:
         )
         self.checked: Checked = check(self.repeats.commands, self.regions, self.truth, self.before.failover)
         self.commands: Commands = self.checked.commands
-        self.lacking = lacking_pods(self.ref.name, self.regions, self.observed, paused=self.commands.paused)
+        self.lacking = lacking_pods(
+            self.ref.name, self.regions, self.observed, self.memory, paused=self.commands.paused
+        )
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
             self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.told_regions
@@ -176,6 +166,7 @@ class _Planner:
             self.checked,
             self.spec.primary_region if self.spec else None,
             self.observed,
+            self.memory,
             self.truth,
             self.before,
             self.given.now,
@@ -187,7 +178,7 @@ class _Planner:
         bootstrap = self._bootstrap()
         repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
         scaling = self.effective is not None and bool(self.effective.scaling)
-        compare = repointing or scaling or self.given.known_problems is None
+        compare = repointing or scaling or self.memory.known_problems is None
         compare = compare or (progressed.intent is None and self._waits_for_certificates())
         children, object_problems, changes = self._children(frozen, compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
@@ -234,9 +225,11 @@ class _Planner:
             answers=tuple(answers),
             commit_first=_intent_changed(self.before, status),
             requeue_seconds=self._requeue(progressed, scene, hurry=hurry, busy=busy),
-            problems=object_problems,
-            watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
-            looks_again=changing or bool(removal),
+            memory=planned(
+                self.memory,
+                problems=None if changing or removal else object_problems,
+                watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
+            ),
         )
 
     def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:
@@ -248,18 +241,19 @@ class _Planner:
     # ------------------------------------------------------------------------------------------ changes of primary
     def _scene(self) -> Scene:
         left = self.before.failover.from_epoch if self.before.failover else self.truth.epoch
-        seen = self.given.intent_seen_at
+        seen = self.memory.intent_seen_at
         recorded = seen[1] if seen and self.before.failover and seen[0] == self.before.failover.epoch else None
         return Scene(
             commands=self.commands,
             spec=self.spec,
             regions=self.regions,
             observed=self.observed,
+            memory=self.memory,
             truth=self.truth,
             status=self.before,
-            voters=electorate(self.observed, self.regions, self.before.told_regions),
-            rules=rules_of(self.spec, self.commands, self.observed, left, self.regions, self.before),
-            clock=Clock(self.given.now, self.given.clock_seconds, recorded),
+            voters=electorate(self.observed, self.memory, self.regions, self.before.told_regions),
+            rules=rules_of(self.spec, self.commands, self.observed, self.memory, left, self.regions, self.before),
+            clock=Clock(self.given.now, self.memory.moment.seconds, recorded),
         )
 
     def _advance(self, reply: Answer, scene: Scene) -> Progressed:
@@ -275,7 +269,7 @@ class _Planner:
             timeout_ms=failover.switchover_timeout_ms,
             abort=self.commands.abort,
             told=self._told(reply.intent),
-            stop_sent_at=self.given.stop_sent_at,
+            stop_sent_at=self.memory.stop_sent[1] if self.memory.stop_sent is not None else None,
         )
 
     def _told(self, intent: FailoverIntent) -> bool:
@@ -288,13 +282,12 @@ class _Planner:
 
     def _knows_grants(self, scene: Scene) -> bool:
         """Whether nothing runs that was granted, to another primary perhaps, before the record was lost."""
-        at = self.given.unrecorded_at
-        return at is None or self.given.clock_seconds - at >= scene.rules.tenure_ms / 1000 * CLOCK_MARGIN
+        at = self.memory.unrecorded_at
+        return at is None or self.memory.moment.seconds - at >= scene.rules.tenure_ms / 1000 * CLOCK_MARGIN
 
     def _witness_tenure(self, scene: Scene) -> WitnessTenure:
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
-        seen_at = self.given.witness_tenure_seen_at
-        seen_seconds = 0.0 if seen_at is None else self.given.clock_seconds - seen_at
+        seen_seconds = self.memory.moment.seconds - self.memory.witness_tenure_seen_at[1]
         asked_ms = asked_tenure_ms(leader, witness=scene.voters.witness)
         return next_witness_tenure(self.before.witness_tenure, asked_ms, seen_seconds)
 
@@ -330,7 +323,7 @@ class _Planner:
             if condition.type in OF_OBJECTS
         )
         if not compare:
-            return (), self.given.known_problems or (), known
+            return (), self.memory.known_problems or (), known
         primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
         if not primary:
             return (), (), known
@@ -356,7 +349,7 @@ class _Planner:
         problems = (
             [("RemovalRefused", message) for message in self.effective.refused_removals] if self.effective else []
         )
-        problems += [("ActionFailed", message) for message in self.given.failures[:3]]
+        problems += [("ActionFailed", message) for message in self.memory.failures[:3]]
         if bootstrap.problem:
             problems.append(("DataConflict", bootstrap.problem))
         return tuple(problems)
@@ -376,7 +369,7 @@ class _Planner:
         regions = self.before.regions
         if self.effective is not None:
             regions = region_statuses(
-                self.effective, self.observed, self.truth, self.before, self.given.now, self.lacking
+                self.effective, self.observed, self.memory, self.truth, self.before, self.given.now, self.lacking
             )
         verdict = judge(self.observed.hashes, self.truth, self.before)
         regions = with_hashes(regions, self.before, verdict)
@@ -388,8 +381,8 @@ class _Planner:
             primary_region=self.truth.primary_region,
             writable=leader is not None and leader.writable,
             ready_pods=self.observed.region(self.truth.primary_region).ready_pods,
-            no_tenure=no_tenure_message(self.observed, self.truth, self.before, self.regions),
-            not_connected=not_connected(regions, self.observed, self.before),
+            no_tenure=no_tenure_message(self.observed, self.memory, self.truth, self.before, self.regions),
+            not_connected=not_connected(regions, self.memory, self.before),
             intent=progressed.intent,
             in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),
             waiting=next((text for reason, text in problems if reason in NAMING_PROBLEMS), bootstrap.waiting)

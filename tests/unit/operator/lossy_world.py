@@ -1,38 +1,18 @@
-"""The store in memory with tenures, regions that are lost or cut off, fences, and what one operator remembers."""
+"""The store in memory with tenures, regions that are lost or cut off, and fences."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantTenure, Promote
+from rstore_operator.facts.memory import Memory, acted
 from rstore_operator.facts.observed import FenceAnswer, Granted, Observed, ReplicaStatus, Tenure
-from rstore_operator.facts.without_tenure import Spell, spells
-from rstore_operator.failover.lost import newest_leaders, silent_regions
-from rstore_operator.planner.plan import Plan, PlanInput, plan
-from rstore_operator.planning.conditions.not_connected import Since, without_stream
-from rstore_operator.resource.model import ReplicaImage
-from rstore_operator.resource.state import QuarantinedTail, WitnessTenure
-from rstore_operator.resource.state_json import status_from_json
-from unit.operator.world import REF, START, FakeRegion, World
+from rstore_operator.resource.state import QuarantinedTail
+from unit.operator.world import FakeRegion, Remembers, World
 
 TENURE = 3.0
-
-
-@dataclass
-class Memory:
-    """What one operator process knows that is not on record."""
-
-    silent_since: dict[str, datetime] = field(default_factory=dict)
-    fences: dict[str, FenceAnswer] = field(default_factory=dict)
-    last_leaders: dict[str, ReplicaStatus] = field(default_factory=dict)
-    without_tenure: dict[str, Spell] = field(default_factory=dict)
-    without_stream: dict[str, Since] = field(default_factory=dict)
-    intent_seen_at: tuple[int, float] | None = None
-    witness_tenure_seen_at: tuple[WitnessTenure, float] | None = None
-    unrecorded_at: float | None = None
 
 
 @dataclass
@@ -54,7 +34,6 @@ class LossyWorld(World):
     def __init__(self, spec: dict | None = None) -> None:
         super().__init__(spec)
         self.tenures = Tenures()
-        self.memory = Memory()
         self.dead: set[str] = set()
         self.cut: set[str] = set()
         self.longest: dict[str, float] = {}
@@ -67,10 +46,6 @@ class LossyWorld(World):
         self.tenure_seconds: dict[str, float] = {}
         """By region, what its replicas go by; they are told by their configuration, one after the other."""
 
-    @property
-    def seconds(self) -> float:
-        return (self.now - START).total_seconds()
-
     # ------------------------------------------------------------------------------------------ looking
     def kill(self, name: str) -> None:
         self.dead.add(name)
@@ -80,37 +55,13 @@ class LossyWorld(World):
         self.dead.discard(name)
         self.regions[name].up = True
 
-    def observed(self, memory: Memory | None = None) -> Observed:
+    def observed(self) -> Observed:
         seen = super().observed()
-        memory = memory or self.memory
         regions = {
             name: replace(region, replicas=tuple(self._with_tenure(replica) for replica in region.replicas))
             for name, region in seen.regions.items()
         }
-        looked = replace(seen, regions=regions)
-        silent = silent_regions(regions, looked, status_from_json(self.status))
-        memory.silent_since = {name: memory.silent_since.get(name, self.now) for name in silent}
-        memory.last_leaders = newest_leaders(memory.last_leaders, looked)
-        memory.without_tenure = spells(memory.without_tenure, looked, self.seconds)
-        memory.without_stream = without_stream(memory.without_stream, looked, self.seconds)
-        epoch = self.status.get("failover", {}).get("epoch", 0)
-        memory.fences = {name: answer for name, answer in memory.fences.items() if answer.epoch == epoch}
-        if memory.intent_seen_at is None or memory.intent_seen_at[0] != epoch:
-            memory.intent_seen_at = (epoch, self.seconds) if epoch else None
-        if not self.status.get("storeId") and any(region.store_id for region in self.regions.values()):
-            memory.unrecorded_at = self.seconds
-        tenure = status_from_json(self.status).witness_tenure
-        if memory.witness_tenure_seen_at is None or memory.witness_tenure_seen_at[0] != tenure:
-            memory.witness_tenure_seen_at = (tenure, self.seconds)
-        return replace(
-            seen,
-            regions=regions,
-            silent_since=dict(memory.silent_since),
-            without_tenure_seconds={name: self.seconds - since for name, (_, since) in memory.without_tenure.items()},
-            without_stream_seconds={name: self.seconds - since for name, (_, since) in memory.without_stream.items()},
-            fences=dict(memory.fences),
-            last_leaders=dict(memory.last_leaders),
-        )
+        return replace(seen, regions=regions)
 
     def _with_tenure(self, replica: ReplicaStatus) -> ReplicaStatus:
         epoch, granted_at, until = self.tenures.granted.get(replica.region, (0, 0.0, 0.0))
@@ -133,56 +84,27 @@ class LossyWorld(World):
             tails=tuple(self.tails.get(replica.region, ())),
         )
 
-    def decide(self, memory: Memory | None = None) -> Plan:
-        self.ids += 1
-        memory = memory or self.memory
-        observed = self.observed(memory)
-        return plan(
-            PlanInput(
-                ref=REF,
-                generation=self.generation,
-                raw_spec=self.spec,
-                annotations=dict(self.annotations),
-                status=status_from_json(self.status),
-                observed=observed,
-                now=self.now,
-                image=ReplicaImage("replica:1"),
-                fresh_store_id=f"store-{self.ids}",
-                settled=self.settled,
-                clock_seconds=self.seconds,
-                intent_seen_at=memory.intent_seen_at,
-                witness_tenure_seen_at=memory.witness_tenure_seen_at[1] if memory.witness_tenure_seen_at else None,
-                unrecorded_at=memory.unrecorded_at,
-                known_problems=None if self.compare_objects else (),
-            )
-        )
-
     # ------------------------------------------------------------------------------------------ acting
-    def act(self, decided: Plan, memory: Memory | None = None) -> None:
-        for action in decided.actions:
-            self.do(action, memory)
-        self.events += [(notice.reason, notice.message) for notice in decided.answers]
-
-    def do(self, action: object, memory: Memory | None = None) -> None:
+    def do(self, action: object, operator: Remembers | None = None) -> None:
         if isinstance(action, Fence):
-            self._fence(action, memory or self.memory)
+            answer = self._fence(action)
+            operator = operator or self
+            operator.memory = acted(operator.memory, [answer] if answer is not None else [], ())
         elif isinstance(action, GrantTenure):
             self._witness(action)
         else:
             if isinstance(action, Promote) and self.regions[action.region].up:
                 self._check_promotion(action)
-            super().do(action)
+            super().do(action, operator)
 
-    def _fence(self, action: Fence, memory: Memory) -> None:
+    def _fence(self, action: Fence) -> FenceAnswer | None:
         region = self.regions[action.region]
         if not region.up or region.promised > action.epoch:
-            return
+            return None
         region.promised = action.epoch
         *_, until = self.tenures.granted.get(region.name, (0, 0.0, 0.0))
         remaining = max(0.0, until - self.seconds)
-        memory.fences[region.name] = FenceAnswer(
-            region.name, action.epoch, region.epoch, region.revision, self.seconds + remaining
-        )
+        return FenceAnswer(region.name, action.epoch, region.epoch, region.revision, self.seconds + remaining)
 
     def _witness(self, action: GrantTenure) -> None:
         promised = max(self.status.get("promisedEpoch", 0), self.status.get("failover", {}).get("epoch", 0))
@@ -281,14 +203,6 @@ class LossyWorld(World):
             self.tails.setdefault(target.name, []).append(
                 QuarantinedTail(tail[-1][1], tail[0][0], tail[-1][0], len(tail), 10 * len(tail), "f", source.epoch)
             )
-
-    def step(self, *, seconds: float = 0.1) -> Plan:
-        decided = self.decide()
-        assert self.record(decided, self.version)
-        self.act(decided)
-        self.now += timedelta(seconds=seconds)
-        self.replicate()
-        return decided
 
     def run(self, seconds: float, *, writing: bool = True) -> None:
         """Let time pass, with an operator and a client."""

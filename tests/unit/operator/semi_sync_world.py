@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantTenure
-from rstore_operator.facts.observed import ReplicaStatus, SyncStatus
-from unit.operator.lossy_world import LossyWorld, Memory
+from rstore_operator.facts.observed import FenceAnswer, ReplicaStatus, SyncStatus
+from unit.operator.lossy_world import LossyWorld
 from unit.operator.world import FakeRegion
 
 
@@ -97,12 +97,10 @@ class SemiSyncWorld(LossyWorld):
             sync=SyncStatus(wanted, not degraded, degraded) if leads and wanted else None,
         )
 
-    def _fence(self, action: Fence, memory: Memory) -> None:
-        super()._fence(action, memory)
-        answer = memory.fences.get(action.region)
-        if answer is not None and answer.epoch == action.epoch:
-            epoch, heard = self.heard.get(action.region, (0, 0))
-            memory.fences[action.region] = replace(answer, in_sync_epoch=epoch, in_sync_regions=heard)
+    def _fence(self, action: Fence) -> FenceAnswer | None:
+        answer = super()._fence(action)
+        epoch, heard = self.heard.get(action.region, (0, 0))
+        return replace(answer, in_sync_epoch=epoch, in_sync_regions=heard) if answer is not None else None
 
     # ------------------------------------------------------------------ what must be true
     def lost(self) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from rstore_api.domain.topology import RegionTopology, Topology
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus
 from rstore_operator.facts.truth import read_truth
 from rstore_operator.planning.bootstrap import plan_bootstrap
@@ -24,6 +25,6 @@ def _secondary_of(primary: str) -> Observed:
 )
 def test_a_primary_that_the_spec_does_not_name_is_asked_for(regions: tuple[str, ...], said: str) -> None:
     observed = _secondary_of("b")
-    found = plan_bootstrap(regions, observed, read_truth(observed, StoreStatus()), "", "fresh")
+    found = plan_bootstrap(regions, observed, read_truth(observed, Memory(), StoreStatus()), "", "fresh")
     assert said in found.waiting
     assert found.store_id in ("", "store-1")

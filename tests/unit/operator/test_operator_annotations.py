@@ -26,7 +26,7 @@ def test_paused_reports_and_changes_nothing() -> None:
     del world.children[("ConfigMap", "orders-us-east")]
     world.regions["ap-south"].up = False
     for _ in range(3):
-        assert world.step().actions == ()
+        assert world.step(seconds=3).actions == ()
     assert condition(world, "Paused")["status"] == "True"
     assert next(region for region in world.status["regions"] if region["name"] == "ap-south")["phase"] == "Lost"
     world.regions["ap-south"].up = True
@@ -75,7 +75,7 @@ def test_requests_that_make_no_sense_are_answered_and_taken_off() -> None:
 def test_a_request_is_refused_while_a_region_is_not_well() -> None:
     for broken, text in (("us-east", "primary region us-east has no leader"), ("eu-west", "eu-west has no leader")):
         world = fresh()
-        world.regions[broken].up = False
+        world.lose(broken)
         world.annotations[FAILOVER_TO] = "eu-west"
         world.settle()
         assert world.annotations == {}

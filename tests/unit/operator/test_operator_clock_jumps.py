@@ -29,7 +29,7 @@ async def test_silence_is_measured_by_the_monotonic_clock(jump: timedelta, monke
     decide = reconcile.plan
 
     def watched(given: PlanInput) -> Any:
-        seen.append((given.now - given.observed.silent_since["us-east"]).total_seconds())
+        seen.append((given.now - given.memory.silent_since["us-east"]).total_seconds())
         return decide(given)
 
     monkeypatch.setattr(reconcile, "plan", watched)

@@ -6,7 +6,8 @@ import functools
 
 import pytest
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
-from unit.operator.lossy_world import LossyWorld, Memory, clone, running
+from rstore_operator.facts.memory import Memory
+from unit.operator.lossy_world import LossyWorld, clone, running
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
 from unit.operator.test_operator_unplanned import condition, reasons, step_of
 

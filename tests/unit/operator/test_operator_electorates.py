@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from rstore_api.domain.topology import RegionTopology, Topology
 from rstore_api.domain.voters import voters
 from rstore_operator.facts.actions import PushTopology, Target
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus
 from rstore_operator.facts.truth import Truth
 from rstore_operator.planner.electorate import next_told, version_above
 from rstore_operator.planning.scaling.topology import desired_topology
 from rstore_operator.resource.state import ToldRegions
-from unit.operator.lossy_world import LossyWorld, Memory, running
+from unit.operator.lossy_world import LossyWorld, running
 
 TWO = [("us-east", 1), ("eu-west", 1)]
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from rstore_api.domain.epochs import REVISION_JUMP
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.loss_gate import expected_loss
@@ -26,8 +27,8 @@ from rstore_operator.resource.state import AUTOMATIC, Outcome, QuarantinedTail, 
 )
 def test_revisions_that_were_left_out_are_not_lost(last_known: int, held: int, lost: int | None) -> None:
     target = FenceAnswer("west", epoch=3, data_epoch=1, revision=held, clear_at_seconds=0.0)
-    rules, voters = Rules({}, 3000), electorate(Observed(), ("east", "west"))
-    loss = expected_loss("east", 2, last_known, target, [target], Observed(), voters, rules, final=False)
+    rules, voters = Rules({}, 3000), electorate(Observed(), Memory(), ("east", "west"))
+    loss = expected_loss("east", 2, last_known, target, [target], Memory(), voters, rules, final=False)
     assert loss.revisions == lost
 
 

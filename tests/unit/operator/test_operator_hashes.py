@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from rstore_api.domain.kubernetes import FAILOVER_DRY_RUN
+from rstore_operator.facts import memory
 from rstore_operator.facts.observed import (
     FenceAnswer,
     HashAnswer,
@@ -321,7 +322,7 @@ def test_a_dry_run_warns_of_a_region_that_differs(world: Compared) -> None:
 def test_of_regions_that_hold_equally_much_one_that_differs_comes_last_and_more_data_still_wins() -> None:
     differing = tuple(RegionStatus(name, hash=RegionHash(5, "f", differs=True)) for name in ("ap", "gone"))
     status = StoreStatus(regions=differing)
-    rules = rules_of(None, read_commands({}), Observed(), 1, ("eu", "ap"), status)
+    rules = rules_of(None, read_commands({}), Observed(), memory.Memory(), 1, ("eu", "ap"), status)
 
     def winner(**revisions: int) -> str:
         positions = [FenceAnswer(name, 2, 1, revision, 0.0) for name, revision in revisions.items()]

@@ -232,7 +232,6 @@ class Lacking(World):
     """A world in which one pod of a region that runs is not there, or does not start."""
 
     lost: Pod | None = None
-    for_seconds = 0.0
 
     def observed(self) -> Any:
         seen = super().observed()
@@ -243,8 +242,7 @@ class Lacking(World):
         if self.lost.problem:
             pods = (*pods, self.lost)
         regions = {**seen.regions, region.name: RegionObserved(region.name, pods, region.replicas)}
-        seconds = {("Absent", self.lost.name): self.for_seconds, ("Waiting", self.lost.name): self.for_seconds}
-        return replace(seen, regions=regions, lacking_seconds=seconds, refused_creations={"orders-us-east": QUOTA})
+        return replace(seen, regions=regions, refused_creations={"orders-us-east": QUOTA})
 
 
 @pytest.mark.parametrize(
@@ -253,7 +251,8 @@ class Lacking(World):
 def test_a_running_store_says_why_a_replica_is_missing(problem: str, said: str) -> None:
     world = Lacking()
     world.settle()
-    world.lost, world.for_seconds = Pod(f"{SET}-2", "us-east", "", ready=False, problem=problem), 60.0
+    world.lost = Pod(f"{SET}-2", "us-east", "", ready=False, problem=problem)
+    world.step(seconds=60)
     world.step()
     degraded = next(item for item in world.status["conditions"] if item["type"] == "Degraded")
     assert degraded["reason"] == "ReplicasMissing"

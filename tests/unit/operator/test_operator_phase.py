@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rstore_api.domain.kubernetes import PAUSED
+from rstore_operator.facts.memory import Memory
 from unit.operator.test_operator_plan import condition, fresh, reasons
 from unit.operator.world import World
 
@@ -75,7 +76,7 @@ def test_a_region_that_gets_nothing_degrades_the_store_after_a_while_and_is_told
     for _ in range(5):
         world.step(seconds=1)
     assert world.status_writes == written
-    world.without_stream.clear()  # an operator that comes anew
+    world.memory = Memory()  # an operator that comes anew
     world.step(seconds=1)
     assert world.status["phase"] == "Degraded", "what was told is not taken back"
     world.regions["eu-west"].linked = True

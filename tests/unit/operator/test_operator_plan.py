@@ -293,7 +293,7 @@ def test_a_switchover_under_way_ends_although_the_spec_became_invalid() -> None:
 
 def test_a_lost_region_is_reported() -> None:
     world = fresh()
-    world.regions["eu-west"].up = False
+    world.lose("eu-west")
     world.settle()
     assert world.status["phase"] == "Degraded"
     assert condition(world, "Degraded")["reason"] == "RegionLost"

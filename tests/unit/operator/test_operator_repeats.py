@@ -159,7 +159,7 @@ def test_the_same_value_after_somebody_asked_for_another_primary_is_a_new_wish()
 
 def test_a_refusal_is_told_once_and_the_request_is_tried_again() -> None:
     world = fresh()
-    world.regions["eu-west"].up = False
+    world.lose("eu-west")
     apply(world, failover_to="eu-west")
     world.settle()
     assert reasons(world).count("SwitchoverRefused") == 1

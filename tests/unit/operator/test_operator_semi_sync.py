@@ -11,10 +11,11 @@ import pytest
 from msgspec import structs
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS
 from rstore_operator.facts.actions import Apply
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.truth import read_truth
 from rstore_operator.planning.conditions.in_sync import told_as_witness
 from rstore_operator.resource.state import StoreStatus
-from unit.operator.lossy_world import Memory, clone
+from unit.operator.lossy_world import clone
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
 from unit.operator.test_operator_unplanned import condition, reasons
 
@@ -197,7 +198,7 @@ def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
     world = fresh(2)
     leader = world.observed().leader("us")
     leader = replace(leader, tenure=replace(leader.tenure, witness_round=offered, in_sync_regions=told))
-    truth = read_truth(world.observed(), StoreStatus())
+    truth = read_truth(world.observed(), Memory(), StoreStatus())
     before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
     assert told_as_witness(leader, ("us", "eu"), truth, before) == expected
     later = structs.replace(before, epoch=0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 
 import pytest
-from unit.operator.lossy_world import LossyWorld, Memory, running
+from rstore_operator.facts.memory import Memory
+from unit.operator.lossy_world import LossyWorld, running
 
 
 def after_a_failover() -> tuple[LossyWorld, dict]:

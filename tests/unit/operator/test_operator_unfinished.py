@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from unit.operator.lossy_world import LossyWorld, Memory, running
+from rstore_operator.facts.memory import Memory
+from unit.operator.lossy_world import LossyWorld, running
 
 TWO = [("us-east", 1), ("eu-west", 1)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
@@ -189,7 +190,7 @@ def test_the_loss_gate(accepted: bool) -> None:
         world.regions[name].linked = False
     world.run(0.5)
     world.kill("us-east")
-    world.memory.last_leaders["us-east"] = _with_lag(world, 5)
+    world.memory = replace(world.memory, last_leaders={**world.memory.last_leaders, "us-east": _with_lag(world, 5)})
     world.run(6)
     assert step_of(world) is None
     assert condition(world, "FailoverBlocked")["reason"] == "DataLoss"
@@ -206,8 +207,6 @@ def test_the_loss_gate(accepted: bool) -> None:
 
 
 def _with_lag(world: LossyWorld, size: int):
-    from dataclasses import replace
-
     leader = world.memory.last_leaders["us-east"]
     return replace(leader, progress=tuple(replace(item, lag_bytes=size) for item in leader.progress))
 

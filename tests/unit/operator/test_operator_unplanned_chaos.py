@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.actions import Promote
+from rstore_operator.facts.memory import Memory
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.plan import Plan
-from unit.operator.lossy_world import LossyWorld, Memory, clone, running
+from unit.operator.lossy_world import LossyWorld, clone, running
 
 NAMES = {2: ["us-east", "eu-west"], 3: ["us-east", "eu-west", "ap-south"], 4: ["us-east", "eu-west", "ap-south", "sa"]}
 
@@ -43,17 +44,17 @@ class Operator:
             if isinstance(action, Promote) and action.revision_jump and self.world.regions[action.region].up:
                 assert action.revision_jump == REVISION_JUMP
                 self._check_majority(action)
-            self.world.do(action, self.memory)
+            self.world.do(action, self)
         elif self.decided is not None:
             (decided, version), self.decided = self.decided, None
             if self.world.record(decided, version):
                 self.actions = list(decided.actions)
         else:
-            self.decided = (self.world.decide(self.memory), self.world.version)
+            self.decided = (self.world.decide(self), self.world.version)
 
     def _check_majority(self, action: Promote) -> None:
         world = self.world
-        voters = electorate(world.observed(Memory()), list(world.regions))
+        voters = electorate(world.observed(), Memory(), list(world.regions))
         promised = {name for name, region in world.regions.items() if region.promised >= action.epoch}
         promised |= {"\0witness"} if world.status.get("promisedEpoch", 0) >= action.epoch else set()
         assert voters.decides(promised), f"{action.region} is promoted in {action.epoch}, promised by {promised}"

@@ -10,7 +10,7 @@ from rstore_kube.errors import ApiError
 from rstore_operator.cluster.child_view import ChildView, read_claim
 from rstore_operator.facts.actions import Apply, GrowClaim, Orphan
 from rstore_operator.facts.observed import Claim, Observed
-from unit.operator.world import REF, World
+from unit.operator.world import REF, Remembers, World
 
 KEY = ("StatefulSet", "orders-us-east")
 
@@ -45,17 +45,17 @@ class Grown(World):
         else:
             self.claims[action.name] = replace(claim, refusal="only dynamically provisioned pvc can be resized")
 
-    def do(self, action: object) -> None:
+    def do(self, action: object, operator: Remembers | None = None) -> None:
         if isinstance(action, Orphan):
             self.orphaned += 1
             pods = self.regions[action.key[1].removeprefix("orders-")].replicas
-            super().do(action)
+            super().do(action, operator)
             assert self.regions[action.key[1].removeprefix("orders-")].replicas == pods
             return
         if isinstance(action, Apply) and action.key in self.children and action.key[0] == "StatefulSet":
             before = self.children[action.key]["spec"]["volumeClaimTemplates"]
             assert action.manifest["spec"]["volumeClaimTemplates"] == before, "the API server refuses that"
-        super().do(action)
+        super().do(action, operator)
 
     def resize(self) -> None:
         self.claims = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import random
 from datetime import timedelta
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.actions import GrantTenure
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.witness_tenure import next_witness_tenure
 from rstore_operator.resource.state import WitnessTenure
-from unit.operator.lossy_world import LossyWorld, Memory, clone, running
+from unit.operator.lossy_world import LossyWorld, clone, running
 from unit.operator.test_operator_unplanned_chaos import Operator
 
 OLD, NEW = 10.0, 1.0
@@ -87,7 +89,9 @@ def test_a_change_back_and_forth_starts_the_wait_anew() -> None:
     short = WitnessTenure(1_000, 10_000, change=4)
     world = clone(_template())
     world.status |= {"witnessLease": {"grantsMs": short.grants_ms, "runsMs": short.runs_ms, "change": short.change}}
-    world.memory.witness_tenure_seen_at = (replace(short, change=2), world.seconds - 60)
+    world.memory = dataclasses.replace(
+        world.memory, witness_tenure_seen_at=(replace(short, change=2), world.seconds - 60)
+    )
     world.tenure_seconds["us-east"] = 1.0
     assert world.decide().status.witness_tenure == short
 

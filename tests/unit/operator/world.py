@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from rstore_api.domain.topology import Topology
 from rstore_operator.facts.actions import (
@@ -27,10 +28,10 @@ from rstore_operator.facts.actions import (
     RemoveMember,
     WriteSecret,
 )
+from rstore_operator.facts.memory import Memory, Moment, remember
 from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.certificates import authority_manifest, replaced_notice
-from rstore_operator.planning.conditions.not_connected import Since, without_stream
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json
@@ -91,6 +92,12 @@ class FakeRegion:
         return self.primary and self.promised == self.epoch
 
 
+class Remembers(Protocol):
+    """An operator process, as far as the store in memory knows it."""
+
+    memory: Memory
+
+
 class World:
     """All of it; ``step()`` is one look, one plan, one act."""
 
@@ -116,7 +123,12 @@ class World:
         self.status_writes = 0
         self.actions_done = 0
         self.compare_objects = True
-        self.without_stream: dict[str, Since] = {}
+        self.memory = Memory()
+        """That of the operator whose steps :meth:`step` runs."""
+
+    @property
+    def seconds(self) -> float:
+        return (self.now - START).total_seconds()
 
     # ------------------------------------------------------------------------------------------ looking
     def observed(self) -> Observed:
@@ -133,11 +145,7 @@ class World:
                 for i in range(region.replicas)
             )
             regions[region.name] = RegionObserved(region.name, pods, self._replicas(region) if region.up else ())
-        seen = Observed(regions=regions, children=dict(self.children), foreign=self.foreign, orphans=self.orphans)
-        clock = (self.now - START).total_seconds()
-        self.without_stream = without_stream(self.without_stream, seen, clock)
-        silent = {name: clock - since for name, (_, since) in self.without_stream.items()}
-        return replace(seen, without_stream_seconds=silent)
+        return Observed(regions=regions, children=dict(self.children), foreign=self.foreign, orphans=self.orphans)
 
     def _replicas(self, region: FakeRegion) -> tuple[ReplicaStatus, ...]:
         progress = ()
@@ -182,24 +190,34 @@ class World:
             ),
         )
 
-    def decide(self) -> Plan:
+    def decide(self, operator: Remembers | None = None) -> Plan:
+        """One look and one plan of that operator."""
         self.ids += 1
-        return plan(
+        operator = operator or self
+        status, observed = status_from_json(self.status), self.observed()
+        memory = remember(operator.memory, REF.name, observed, status, Moment(self.now, self.seconds))
+        if self.compare_objects:
+            memory = replace(memory, problems=None)
+        else:
+            memory = replace(memory, problems=(), compared_at=self.seconds)
+        operator.memory = memory
+        decided = plan(
             PlanInput(
                 ref=REF,
                 generation=self.generation,
                 raw_spec=self.spec,
                 annotations=dict(self.annotations),
-                status=status_from_json(self.status),
-                observed=self.observed(),
-                now=self.now,
+                status=status,
+                observed=observed,
+                memory=memory,
                 image=ReplicaImage("replica:1"),
                 fresh_store_id=f"store-{self.ids}",
                 settled=self.settled,
                 setters=dict(self.setters),
-                known_problems=None if self.compare_objects else (),
             )
         )
+        operator.memory = decided.memory
+        return decided
 
     # ------------------------------------------------------------------------------------------ acting
     def record(self, decided: Plan, version: int) -> bool:
@@ -213,9 +231,9 @@ class World:
             self.events += [(notice.reason, notice.message) for notice in decided.notices]
         return True
 
-    def act(self, decided: Plan) -> None:
+    def act(self, decided: Plan, operator: Remembers | None = None) -> None:
         for action in decided.actions:
-            self.do(action)
+            self.do(action, operator)
         self.events += [(notice.reason, notice.message) for notice in decided.answers]
 
     def step(self, *, seconds: float = 0.1) -> Plan:
@@ -236,7 +254,7 @@ class World:
                 return
         raise AssertionError(f"not settled: {decided.actions}, {self.status}")
 
-    def do(self, action: object) -> None:
+    def do(self, action: object, operator: Remembers | None = None) -> None:
         self.actions_done += 1
         if isinstance(action, Apply):
             self._apply(action)
@@ -371,6 +389,11 @@ class World:
             region.log.append((region.revision + 1, region.epoch))
             self.acked.append(region.log[-1])
         return bool(takers)
+
+    def lose(self, name: str) -> None:
+        """That region does not answer, for longer than it takes to elect a leader."""
+        self.regions[name].up = False
+        self.step(seconds=6)
 
     def replicate(self) -> None:
         """Every region that is linked catches up with the source, as far as the source's chain is theirs."""

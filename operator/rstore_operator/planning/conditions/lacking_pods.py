@@ -7,14 +7,16 @@ the controller tells it in an event alone: there is no pod to look at. Those eve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rstore_api.domain import names
 
-from rstore_operator.facts.observed import ChildKey, Lack, Observed, Pod
+from rstore_operator.facts.lacks import ABSENT, NO_SET, PRESENT, WAITING, missing_pods, set_key, why_not_started
+from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import Observed
 
 NOT_CREATED, NOT_STARTED = "PodsNotCreated", "PodsNotStarted"
 LACKS = frozenset({NOT_CREATED, NOT_STARTED})
@@ -31,9 +33,6 @@ SHOWN_KINDS = 3
 """Different problems that are shown of one region."""
 SHOWN_MESSAGE = 600
 """Characters of an event or of a pod's problem that are shown."""
-
-ABSENT, WAITING, NO_SET, PRESENT = "Absent", "Waiting", "NoStatefulSet", "Present"
-"""What is remembered of pods (and of StatefulSets that are not there); ``PRESENT`` is when a pod was last there."""
 
 Body = Mapping[str, Any]
 
@@ -61,49 +60,33 @@ class Question:
     older_seconds: float | None
 
 
-def remember(
-    before: Mapping[Lack, float], store: str, regions: Iterable[str], observed: Observed, now_seconds: float
-) -> dict[Lack, float]:
-    """Since when each pod is missing or waits, and when it was last there, as far as this process has seen it."""
-    after: dict[Lack, float] = {}
-    for region in regions:
-        pods = observed.region(region).pods
-        missing = _missing(store, region, observed)
-        lacks = [(ABSENT, name) for name in missing]
-        lacks += [(WAITING, pod.name) for pod in pods if _why(pod, observed)]
-        if not pods and _set_key(store, region) not in observed.children:
-            lacks.append((NO_SET, names.region_object(store, region)))
-        after |= {lack: before.get(lack, now_seconds) for lack in lacks}
-        after |= {(PRESENT, pod.name): now_seconds for pod in pods}
-        after |= {(PRESENT, name): before[PRESENT, name] for name in missing if (PRESENT, name) in before}
-    return after
-
-
-def lacking_pods(store: str, regions: Iterable[str], observed: Observed, *, paused: bool = False) -> dict[str, Lacking]:
+def lacking_pods(
+    store: str, regions: Iterable[str], observed: Observed, memory: Memory, *, paused: bool = False
+) -> dict[str, Lacking]:
     """What is to be said of regions whose pods are not there or do not start, by region.
 
     That a store which is ``paused`` gets no StatefulSets is what was asked for.
     """
-    described = ((region, _region(store, region, observed, paused=paused)) for region in regions)
+    described = ((region, _region(store, region, observed, memory, paused=paused)) for region in regions)
     return {region: lacking for region, lacking in described if lacking is not None}
 
 
-def questions(store: str, regions: Iterable[str], observed: Observed) -> dict[str, Question]:
+def questions(store: str, regions: Iterable[str], observed: Observed, memory: Memory) -> dict[str, Question]:
     """The StatefulSets whose events should be read, by name: those that lack pods for more than a moment."""
     found = {}
     for region in regions:
-        absent = _absent(store, region, observed)
-        live = observed.children.get(_set_key(store, region))
+        absent = _absent(store, region, observed, memory)
+        live = observed.children.get(set_key(store, region))
         if not absent or live is None:
             continue
-        seen = [observed.lacking_seconds.get((PRESENT, name)) for name in absent]
+        seen = [memory.lacking_seconds.get((PRESENT, name)) for name in absent]
         ages = [seconds for seconds in seen if seconds is not None]
         name = names.region_object(store, region)
         found[name] = Question(
             name,
             str(live["metadata"].get("uid", "")),
             absent,
-            max(observed.lacking_seconds[ABSENT, pod] for pod in absent),
+            max(memory.lacking_seconds[ABSENT, pod] for pod in absent),
             max(ages) + OLDER_SECONDS if len(ages) == len(absent) else None,
         )
     return found
@@ -142,9 +125,9 @@ def _event_time(event: Body) -> datetime | None:
     return at if at.tzinfo is not None else None
 
 
-def _region(store: str, region: str, observed: Observed, *, paused: bool) -> Lacking | None:
-    seconds = observed.lacking_seconds
-    absent = _absent(store, region, observed)
+def _region(store: str, region: str, observed: Observed, memory: Memory, *, paused: bool) -> Lacking | None:
+    seconds = memory.lacking_seconds
+    absent = _absent(store, region, observed, memory)
     stateful_set = names.region_object(store, region)
     problems: dict[str, list[str]] = {}
     lasts = bool(absent)
@@ -155,7 +138,7 @@ def _region(store: str, region: str, observed: Observed, *, paused: bool) -> Lac
         lasts = True
         problems["no pod was created; the StatefulSet does not exist yet"] = [stateful_set]
     for pod in observed.region(region).pods:
-        why = _why(pod, observed)
+        why = why_not_started(pod, observed)
         waited = seconds.get((WAITING, pod.name), 0.0)
         if why and (pod.problem or waited >= GRACE_SECONDS):
             problems.setdefault(why[:SHOWN_MESSAGE], []).append(pod.name)
@@ -168,39 +151,9 @@ def _region(store: str, region: str, observed: Observed, *, paused: bool) -> Lac
     return Lacking(NOT_STARTED if created else NOT_CREATED, text, lasts)
 
 
-def _set_key(store: str, region: str) -> ChildKey:
-    return "StatefulSet", names.region_object(store, region)
-
-
-def _missing(store: str, region: str, observed: Observed) -> tuple[str, ...]:
-    """Pods that the region's StatefulSet should have, and has not."""
-    live = observed.children.get(_set_key(store, region))
-    if live is None or live["metadata"].get("deletionTimestamp"):
-        return ()
-    count = (live.get("spec") or {}).get("replicas")
-    present = {pod.name for pod in observed.region(region).pods}
-    wanted = names.pod_names(store, region, count) if isinstance(count, int) else ()
-    return tuple(name for name in wanted if name not in present)
-
-
-def _absent(store: str, region: str, observed: Observed) -> tuple[str, ...]:
+def _absent(store: str, region: str, observed: Observed, memory: Memory) -> tuple[str, ...]:
     """Those that have been missing for more than a moment."""
-    seconds = observed.lacking_seconds
+    seconds = memory.lacking_seconds
     return tuple(
-        name for name in _missing(store, region, observed) if seconds.get((ABSENT, name), 0.0) >= GRACE_SECONDS
+        name for name in missing_pods(store, region, observed) if seconds.get((ABSENT, name), 0.0) >= GRACE_SECONDS
     )
-
-
-def _why(pod: Pod, observed: Observed) -> str:
-    """Why a pod does not start; "" when nothing speaks against it."""
-    if pod.ready or pod.terminating:
-        return ""
-    volume = "" if pod.ip else "; ".join(_unbound(pod, observed))
-    return "; ".join(text for text in (pod.problem, volume) if text)
-
-
-def _unbound(pod: Pod, observed: Observed) -> Iterator[str]:
-    claim = observed.claims.get(names.claim_of(pod.name))
-    if claim is not None and not claim.bound:
-        of_class = f" of StorageClass {claim.storage_class}" if claim.storage_class else ""
-        yield f"its volume{of_class} is not bound"

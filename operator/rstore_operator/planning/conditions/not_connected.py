@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from rstore_operator.facts.actions import Notice
-from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.memory import Memory
 from rstore_operator.resource.state import RegionStatus, StoreStatus
 
 NOT_CONNECTED = "RegionNotConnected"
@@ -15,26 +15,8 @@ PATIENCE_SECONDS = 5.0
 _FOLLOWING = ("Ready", "Degraded", "CatchingUp")
 """Phases of regions that should be connected; one that is lost is told as lost."""
 
-Since = tuple[int, float]
-"""An epoch, and when in it a region was first seen without a stream."""
 
-
-def without_stream(before: Mapping[str, Since], observed: Observed, now_seconds: float) -> dict[str, Since]:
-    """By region, since when this process has seen the primary's leader say that it sends nothing there."""
-    leaders = [region.leader for region in observed.regions.values() if region.leader is not None]
-    source = max((leader for leader in leaders if leader.primary), key=lambda leader: leader.epoch, default=None)
-    if source is None:
-        return {}
-    connected = {item.region for item in source.progress if item.connected}
-    found = {}
-    for leader in leaders:
-        if leader.store_id and leader.region != source.region and leader.region not in connected:
-            known = before.get(leader.region)
-            found[leader.region] = known if known and known[0] == source.epoch else (source.epoch, now_seconds)
-    return found
-
-
-def not_connected(regions: Sequence[RegionStatus], observed: Observed, before: StoreStatus) -> tuple[str, ...]:
+def not_connected(regions: Sequence[RegionStatus], memory: Memory, before: StoreStatus) -> tuple[str, ...]:
     """What to tell of each region that should be connected and is not, for long enough.
 
     Once told it stands until the region is connected, so that an operator that comes anew does not take it back.
@@ -43,7 +25,7 @@ def not_connected(regions: Sequence[RegionStatus], observed: Observed, before: S
         _text(region.name)
         for region in regions
         if region.role == "Secondary" and region.phase in _FOLLOWING and not region.connected
-        if _told(region.name, before) or observed.without_stream_seconds.get(region.name, 0.0) >= PATIENCE_SECONDS
+        if _told(region.name, before) or memory.without_stream_seconds.get(region.name, 0.0) >= PATIENCE_SECONDS
     )
 
 

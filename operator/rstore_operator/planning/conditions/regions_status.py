@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, Progress, RegionObserved
 from rstore_operator.facts.truth import Truth
 from rstore_operator.planning.conditions.lacking_pods import Lacking
@@ -19,6 +20,7 @@ LOST_AFTER_SECONDS = 5.0
 def region_statuses(
     effective: Effective,
     observed: Observed,
+    memory: Memory,
     truth: Truth,
     before: StoreStatus,
     now: datetime,
@@ -33,7 +35,7 @@ def region_statuses(
     for name in (*effective.region_names, *sorted(effective.leaving)):
         known = before.region(name) or RegionStatus(name)
         size = sizes.get(name, known.replicas)
-        since = observed.silent_since.get(name)
+        since = memory.silent_since.get(name)
         electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
         status = _region(observed.region(name), known, size, progress.get(name), truth, electing, lacking.get(name))
         if name in effective.leaving:

@@ -1,0 +1,201 @@
+"""What an operator process remembers between two looks at a store: one frozen value, and the step to the next one.
+
+Nothing of it is needed to continue safely: a process that begins with an empty memory waits anew, and asks anew, where
+it does not know. What must survive the process is persisted in `.status`, or by the regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from rstore_operator.facts.lacks import Lack, lacks_since, staying_regions
+from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
+from rstore_operator.resource.state import StoreStatus, WitnessTenure
+
+COMPARE_SECONDS = 30.0
+"""Objects are compared with what is wanted when one of them changed, and this often anyway."""
+
+Problems = tuple[tuple[str, str], ...]
+"""Reason and message of each thing that is wrong."""
+Leadership = tuple[str, int, int]
+"""Replica, term and epoch."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a look was taken: wall time, which may be set, and seconds of this process' monotonic clock."""
+
+    now: datetime
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """``Memory()`` is that of a process that has not looked yet. Fields that end in ``_at`` are seconds of the
+    monotonic clock."""
+
+    moment: Moment = Moment(datetime.min.replace(tzinfo=UTC), 0.0)
+    """The newest look."""
+    silent_at: Mapping[str, float] = field(default_factory=dict)
+    """By region, since when it has had no leader that answers."""
+    last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)
+    """By region, the newest answer of a leader."""
+    without_tenure_at: Mapping[str, tuple[Leadership, float]] = field(default_factory=dict)
+    """By primary region, the leader that has no tenure, and since when."""
+    without_stream_at: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """By region, the epoch whose primary sends it nothing, and since when."""
+    lacking_at: Mapping[Lack, float] = field(default_factory=dict)
+    """Since when pods have been missing or have not started, and when they were last there."""
+    fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
+    """By region, what it answered this process when it was fenced for the change of primary under way."""
+    intent_seen_at: tuple[int, float] | None = None
+    """The epoch of the change of primary in `.status`, and when this process first saw it there."""
+    witness_tenure_seen_at: tuple[WitnessTenure, float] = (WitnessTenure(), 0.0)
+    """``status.witness_tenure``, and when this process first saw it so."""
+    unrecorded_at: float | None = None
+    """When this process last saw a store that is there and a status without its id; None: never."""
+    stop_sent: tuple[int, datetime] | None = None
+    """The epoch of the switchover under way, and the wall time when the old primary was first asked to stop."""
+    failures: tuple[str, ...] = ()
+    """What failed when the last plan was carried out."""
+    watch_closely: frozenset[str] = frozenset()
+    """Regions whose leaders decide about the next step; while there are any, the others are not asked."""
+    problems: Problems | None = None
+    """What the last comparison found wrong with the objects; None once one of them has changed."""
+    compared_at: float = 0.0
+
+    @property
+    def silent_since(self) -> dict[str, datetime]:
+        """By region, the wall time since which it has had no leader that answers."""
+        return {name: self.moment.now - timedelta(seconds=self._since(at)) for name, at in self.silent_at.items()}
+
+    @property
+    def without_tenure_seconds(self) -> dict[str, float]:
+        """By primary region, for how long its present leader has had no tenure."""
+        return {name: self._since(at) for name, (_, at) in self.without_tenure_at.items()}
+
+    @property
+    def without_stream_seconds(self) -> dict[str, float]:
+        """By region that answers, for how long the primary's leader has sent nothing to it."""
+        return {name: self._since(at) for name, (_, at) in self.without_stream_at.items()}
+
+    @property
+    def lacking_seconds(self) -> dict[Lack, float]:
+        """For how long pods have been missing or have not started, and how long ago they were last there."""
+        return {lack: self._since(at) for lack, at in self.lacking_at.items()}
+
+    @property
+    def known_problems(self) -> Problems | None:
+        """What is wrong with the objects where they need not be compared: none has changed and it was done not long
+        ago, or there is no time for it."""
+        if self.watch_closely:
+            return self.problems or ()
+        return self.problems if self._since(self.compared_at) < COMPARE_SECONDS else None
+
+    def _since(self, at: float) -> float:
+        return self.moment.seconds - at
+
+
+def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus, moment: Moment) -> Memory:
+    """The memory after a look at ``store`` that showed ``observed`` and ``status``."""
+    seconds = moment.seconds
+    epoch = status.failover.epoch if status.failover is not None else 0
+    intent_seen_at = memory.intent_seen_at
+    if intent_seen_at is None or intent_seen_at[0] != epoch:
+        intent_seen_at = (epoch, seconds) if epoch else None
+    unrecorded = not status.store_id and any(replica.store_id for replica in observed.replicas())
+    tenure_known = memory.witness_tenure_seen_at[0] == status.witness_tenure
+    staying = staying_regions(observed, status)
+    return replace(
+        memory,
+        moment=moment,
+        silent_at=_silent(memory, observed, status, seconds),
+        last_leaders=_newest_leaders(memory.last_leaders, observed),
+        without_tenure_at=_without_tenure(memory.without_tenure_at, observed, seconds),
+        without_stream_at=_without_stream(memory.without_stream_at, observed, seconds),
+        lacking_at=lacks_since(memory.lacking_at, store, staying, observed, seconds),
+        fences={name: answer for name, answer in memory.fences.items() if answer.epoch == epoch},
+        intent_seen_at=intent_seen_at,
+        witness_tenure_seen_at=memory.witness_tenure_seen_at if tenure_known else (status.witness_tenure, seconds),
+        unrecorded_at=seconds if unrecorded else memory.unrecorded_at,
+        stop_sent=memory.stop_sent if memory.stop_sent is not None and memory.stop_sent[0] == epoch else None,
+    )
+
+
+def planned(memory: Memory, *, problems: Problems | None, watch_closely: frozenset[str]) -> Memory:
+    """The memory after a plan. ``problems`` is None where what is done changes what was compared."""
+    compared = memory.known_problems is None
+    return replace(
+        memory,
+        problems=problems,
+        compared_at=memory.moment.seconds if compared else memory.compared_at,
+        watch_closely=watch_closely,
+    )
+
+
+def acted(memory: Memory, fences: Iterable[FenceAnswer], failures: Iterable[str]) -> Memory:
+    """The memory after a plan was carried out, with what fenced voters answered and what failed."""
+    return replace(
+        memory,
+        fences={**memory.fences, **{answer.region: answer for answer in fences}},
+        failures=tuple(failures),
+    )
+
+
+def _silent(memory: Memory, observed: Observed, status: StoreStatus, seconds: float) -> dict[str, float]:
+    """Since when regions are silent: from when their last leader was first asked what it has not answered."""
+    regions = {*observed.regions, *(region.name for region in status.regions if region.leader or region.revision)}
+    silent = {}
+    for name in regions:
+        if not _answers(name, observed, status):
+            leader = memory.last_leaders.get(name)
+            waited = observed.unanswered_seconds.get(leader.name, 0.0) if leader is not None else 0.0
+            silent[name] = memory.silent_at.get(name, seconds - waited)
+    return silent
+
+
+def _answers(region: str, observed: Observed, status: StoreStatus) -> bool:
+    """Whether a leader answers. A primary region that has come back without its data is as good as gone."""
+    leader = observed.leader(region)
+    had_data = region == status.primary_region and bool(status.store_id)
+    return leader is not None and (bool(leader.store_id) or not had_data)
+
+
+def _newest_leaders(before: Mapping[str, ReplicaStatus], observed: Observed) -> dict[str, ReplicaStatus]:
+    """A leader without data does not replace one that had it: what the region held then is what a failover may
+    lose."""
+    leaders = {name: region.leader for name, region in observed.regions.items()}
+    kept = {name: leader for name, leader in before.items() if leader.store_id}
+    newest = {name: leader for name, leader in leaders.items() if leader and (leader.store_id or name not in kept)}
+    return {**before, **newest}
+
+
+def _without_tenure(
+    before: Mapping[str, tuple[Leadership, float]], observed: Observed, seconds: float
+) -> dict[str, tuple[Leadership, float]]:
+    after = {}
+    for name, region in observed.regions.items():
+        leader = region.leader
+        if leader is not None and leader.lacks_tenure:
+            leadership = (leader.name, leader.term, leader.epoch)
+            earlier = before.get(name)
+            after[name] = earlier if earlier is not None and earlier[0] == leadership else (leadership, seconds)
+    return after
+
+
+def _without_stream(
+    before: Mapping[str, tuple[int, float]], observed: Observed, seconds: float
+) -> dict[str, tuple[int, float]]:
+    leaders = [region.leader for region in observed.regions.values() if region.leader is not None]
+    source = max((leader for leader in leaders if leader.primary), key=lambda leader: leader.epoch, default=None)
+    if source is None:
+        return {}
+    connected = {item.region for item in source.progress if item.connected}
+    after = {}
+    for leader in leaders:
+        if leader.store_id and leader.region != source.region and leader.region not in connected:
+            earlier = before.get(leader.region)
+            after[leader.region] = earlier if earlier and earlier[0] == source.epoch else (source.epoch, seconds)
+    return after
