@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import structlog
+from rstore_api.messages import history_of
 
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Fence, GrantTenure
@@ -51,6 +52,7 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
         clear_at,
         answer.in_sync_epoch,
         answer.in_sync_regions,
+        history_of(answer.history),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_api.messages import topology_of
+from rstore_api.messages import history_of, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_operator.facts.observed import (
@@ -46,6 +46,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         commit_index=message.commit_index,
         applied_index=message.applied_index,
         compact_revision=message.compact_revision,
+        history=history_of(message.history),
         topology=topology_of(message.topology) if message.HasField("topology") else None,
         progress=tuple(
             Progress(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rstore_api.domain.epochs import History
 from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_api.domain.topology import Topology
 
@@ -81,6 +82,7 @@ class FenceAnswer:
     in_sync_epoch: int = 0
     in_sync_regions: int = 0
     """What the newest round of the primary's tenure said that it granted, and in which epoch; see :class:`Tenure`."""
+    history: History = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class ReplicaStatus:
     commit_index: int = 0
     applied_index: int = 0
     compact_revision: int = 0
+    history: History = ()
     topology: Topology | None = None
     progress: tuple[Progress, ...] = ()
     ready: bool = False

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from rstore_api.domain.epochs import REVISION_JUMP
+from rstore_api.domain.epochs import History, count_at, epoch_of
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.memory import Memory
@@ -59,13 +59,16 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
         doubt = _doubt(from_region, from_epoch, target, answers, voters, rules)
         if not doubt:
             return NOTHING
-    revisions: int | None = max(0, _count(last_known) - _count(target.revision)) if last_known else None
+    primary = memory.last_leaders.get(from_region)
+    history = max((answer.history for answer in answers), key=epoch_of, default=())
+    if primary is not None:
+        history = max(history, primary.history, key=epoch_of)
+    revisions = _lost(history, from_epoch, last_known, target.revision)
     source = next((answer for answer in answers if answer.region == from_region and final), None)
     if source is not None and source.data_epoch == target.data_epoch:
         revisions = max(0, source.revision - target.revision)
         if revisions == 0:
             return NOTHING
-    primary = memory.last_leaders.get(from_region)
     lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
     return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt)
 
@@ -110,9 +113,11 @@ def _guarantee(from_epoch: int, answers: Collection[FenceAnswer], voters: Electo
     return 0
 
 
-def _count(revision: int) -> int:
-    """How many revisions there are up to this one: what failovers have left out is always a multiple of the jump."""
-    return revision % REVISION_JUMP
+def _lost(history: History, from_epoch: int, last_known: int, held: int) -> int | None:
+    """How many revisions there are above ``held``, up to ``last_known``; None where it is not known what they are."""
+    if not last_known or (history and epoch_of(history) < from_epoch and last_known > held):
+        return None  # from_epoch may have begun with a jump
+    return max(0, count_at(history, last_known) - count_at(history, held))
 
 
 def loss_refusal(loss: Loss, region: str, from_region: str, from_epoch: int, rules: Rules) -> str:

@@ -344,7 +344,7 @@ def _standing(scene: Scene) -> list[FenceAnswer]:
         leader = scene.observed.leader(name)
         if leader is not None and leader.store_id:
             told = (leader.granted.epoch, leader.granted.in_sync_regions) if leader.granted is not None else (0, 0)
-            found.append(FenceAnswer(name, 0, leader.epoch, leader.revision, 0.0, *told))
+            found.append(FenceAnswer(name, 0, leader.epoch, leader.revision, 0.0, *told, leader.history))
     return found
 
 

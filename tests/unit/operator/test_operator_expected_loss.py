@@ -5,30 +5,43 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from rstore_api.domain.epochs import REVISION_JUMP
+from rstore_api.domain.epochs import REVISION_JUMP, EpochStart, History
 from rstore_operator.facts.memory import Memory
-from rstore_operator.facts.observed import FenceAnswer, Observed
+from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
 from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.loss_gate import expected_loss
 from rstore_operator.failover.unplanned_plan import corrected
 from rstore_operator.failover.voting import electorate
 from rstore_operator.resource.state import AUTOMATIC, Outcome, QuarantinedTail, Receipt, RegionStatus, Trigger
 
+FIRST = EpochStart(1, 2, "east")
+PLANNED_SECOND = EpochStart(2, 101, "east")
+SECOND = EpochStart(2, REVISION_JUMP + 101, "east", 100)
+
 
 @pytest.mark.parametrize(
-    ("last_known", "held", "lost"),
+    ("history", "last_known", "held", "lost"),
     [
-        (120, 100, 20),
-        (100, 100, 0),
-        (REVISION_JUMP + 100, 100, 0),  # the old primary began its epoch and wrote nothing
-        (2 * REVISION_JUMP + 107, REVISION_JUMP + 100, 7),
-        (0, 100, None),
+        ((FIRST, PLANNED_SECOND), 120, 100, 20),
+        ((FIRST, PLANNED_SECOND), 100, 100, 0),
+        ((FIRST, SECOND), REVISION_JUMP + 100, 100, 0),  # the old primary began its epoch and wrote nothing
+        ((FIRST, SECOND), REVISION_JUMP + 107, 100, 7),
+        ((FIRST, SECOND), REVISION_JUMP + 107, REVISION_JUMP + 100, 7),
+        ((FIRST, PLANNED_SECOND), REVISION_JUMP + 3, REVISION_JUMP - 4, 7),  # so many were really written
+        ((FIRST,), REVISION_JUMP + 107, 100, None),  # where the second epoch began is not known
+        ((FIRST, SECOND), 0, 100, None),
     ],
 )
-def test_revisions_that_were_left_out_are_not_lost(last_known: int, held: int, lost: int | None) -> None:
-    target = FenceAnswer("west", epoch=3, data_epoch=1, revision=held, clear_at_seconds=0.0)
+@pytest.mark.parametrize("source", ["target", "primary"])
+def test_revisions_that_were_left_out_are_not_lost(
+    history: History, last_known: int, held: int, lost: int | None, source: str
+) -> None:
+    at_target = history if source == "target" else (FIRST,)
+    target = FenceAnswer("west", epoch=3, data_epoch=1, revision=held, clear_at_seconds=0.0, history=at_target)
+    leader = ReplicaStatus("e-0", "east", "s", True, "e-0", 1, last_known, 2, 2, True, True, history=history)
+    memory = Memory(last_leaders={"east": leader} if source == "primary" else {})
     rules, voters = Rules({}, 3000), electorate(Observed(), Memory(), ("east", "west"))
-    loss = expected_loss("east", 2, last_known, target, [target], Memory(), voters, rules, final=False)
+    loss = expected_loss("east", 2, last_known, target, [target], memory, voters, rules, final=False)
     assert loss.revisions == lost
 
 

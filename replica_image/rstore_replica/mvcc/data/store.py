@@ -19,6 +19,7 @@ import lmdb
 import msgspec
 from rstore_api.domain.epochs import BASE_REVISION
 
+from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.mvcc.data import generations, layout
 from rstore_replica.mvcc.state import RegionState, decode, encode
 
@@ -28,7 +29,7 @@ MAX_MAP_BYTES = 1 << 44
 FREE_DISK_RESERVE_BYTES = 64 << 20
 """With less than this left on the disk the store counts as full."""
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NO_ROOM = (*NO_ROOM, errno.EIO)
 
 DATA_FILE = "data.mdb"
 FORMAT_VERSION = 2

@@ -11,7 +11,6 @@ here, and the file is fetched from another replica when it is whole there.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.log import get_logger
 from rstore_replica.mvcc.data.checkpoint import sync_path
 from rstore_replica.mvcc.data.store import StorageFailed
@@ -28,7 +28,6 @@ from rstore_replica.mvcc.tails.file import DamagedTail, read_rows, read_summary
 _log = get_logger("quarantine")
 
 _NAME = re.compile(r"\d+-\d+-\d+\.wal")
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Quarantine:
@@ -126,7 +125,7 @@ class Quarantine:
             try:
                 work()
             except OSError as error:
-                if error.errno in _NO_ROOM:
+                if error.errno in NO_ROOM:
                     raise
                 raise StorageFailed(f"a diverged tail cannot be kept as {self._directory / name}: {error}") from error
 

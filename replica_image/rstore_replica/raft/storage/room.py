@@ -8,12 +8,12 @@ again. Nothing that was acknowledged is touched, and nothing needs a restart.
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.storage.disk import Disk, DiskFile
 from rstore_replica.raft.storage.records import ENTRY_HEADER_BYTES, Kind
@@ -27,7 +27,6 @@ RETRY_SECONDS = 0.5
 _KIND_OFFSET = 2
 _COMMAND = 0
 """First byte of an entry for the state machine; the others (no-ops, members) are the group's own."""
-_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DiskFull(Exception):  # noqa: N818
@@ -36,7 +35,7 @@ class DiskFull(Exception):  # noqa: N818
 
 def means_full(error: OSError) -> bool:
     """Whether the operation may work once there is more room."""
-    return error.errno in _ERRNOS
+    return error.errno in NO_ROOM
 
 
 class Room:
