@@ -63,7 +63,7 @@ class OurGroup:
             config=self.config,
             send=lambda peer, envelope, hold: self._send(replica, peer, envelope, hold),
             apply_entry=lambda command: command,
-            snapshot_wanted=lambda _peer: None,
+            snapshot_wanted=lambda peer: self.on_snapshot_wanted(name, peer),
         )
         applied = replica.applied[-1][0] if replica.applied else 1
         replica.core.engine.last_applied = applied
@@ -73,6 +73,9 @@ class OurGroup:
                 other.core.log.link_changed(name, True, leading=other.core.is_leader, new_session=True)
                 replica.core.log.link_changed(other.name, True, leading=False, new_session=True)
         return replica
+
+    def on_snapshot_wanted(self, leader: str, peer: str) -> None:
+        """The leader's log no longer has what the peer lacks."""
 
     def crash(self, name: str, *, power: bool) -> None:
         """The replica's process ends; with ``power``, what was not synced is gone as well."""
