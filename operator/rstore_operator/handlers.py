@@ -25,6 +25,7 @@ from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS
 from rstore_operator.cluster.k8s import Kubernetes
+from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
@@ -154,9 +155,7 @@ class Handlers:
         """Look after that object; ``before`` is what looked after the one of the same name that is gone."""
         key = (ref.namespace, ref.name)
         reconciler = Reconciler(
-            ref,
-            self._api(),
-            _WatchedStore(key, indexes),
+            Sites(Site(ref, self._api(), _WatchedStore(key, indexes))),
             self._image,
             certificates=self._certificates,
             hash_check_seconds=self._hash_check_seconds,

@@ -1,86 +1,19 @@
-"""Joining what the cluster shows and what the replicas say into one immutable :class:`Observed`."""
+"""Joining what the sites show and what the replicas say into one immutable :class:`Observed`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT
 from rstore_api.tls import TlsPem
 
-from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.cluster.site import Sites
 from rstore_operator.facts.observed import ChildKey, Observed, Pod, RegionObserved
-from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs import secrets
 
-_SHOWN = 400
-"""Characters of a replica's last words that are shown."""
-
 Body = Mapping[str, Any]
-
-
-def read_pod(body: Body) -> Pod | None:
-    """A watched pod; None when it belongs to no region."""
-    meta, status = body["metadata"], body.get("status") or {}
-    region = (meta.get("labels") or {}).get(REGION_LABEL)
-    if not region:
-        return None
-    conditions = {item.get("type"): item for item in status.get("conditions") or []}
-    return Pod(
-        name=meta["name"],
-        region=region,
-        ip=status.get("podIP") or "" if status.get("phase") == "Running" else "",
-        ready=conditions.get("Ready", {}).get("status") == "True",
-        terminating=bool(meta.get("deletionTimestamp")),
-        problem=_pod_problem(status, conditions),
-        restarted_at=str((meta.get("annotations") or {}).get(RESTARTED_AT) or ""),
-    )
-
-
-def is_of_former_store(body: Body, children: Mapping[ChildKey, Body], created_at: str) -> bool:
-    """Whether a pod is on its way out that a deleted store of the same name has left: it is no replica of this one.
-
-    Such a pod is older than the store object, and its StatefulSet is none of the present ones.
-    """
-    meta = body["metadata"]
-    controllers = [owner.get("uid") for owner in meta.get("ownerReferences") or [] if owner.get("controller")]
-    present = {child["metadata"].get("uid") for (kind, _), child in children.items() if kind == "StatefulSet"}
-    older = str(meta.get("creationTimestamp") or created_at) <= created_at
-    return bool(meta.get("deletionTimestamp") and controllers and older and not present & set(controllers))
-
-
-def _pod_problem(status: Body, conditions: Mapping[Any, Any]) -> str:
-    if status.get("phase") == "Failed" and status.get("reason"):  # by the kubelet: evicted, or not admitted
-        return f"{status['reason']}: {status.get('message') or ''}".rstrip(": ")
-    for container in status.get("containerStatuses") or []:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        ended = last_words(container)
-        if waiting.get("reason") not in (None, "", "ContainerCreating", "PodInitializing"):
-            return f"{waiting['reason']}: {ended or waiting.get('message', '')}".rstrip(": ")
-        if ended and (container.get("state") or {}).get("terminated"):
-            return ended
-    scheduled = conditions.get("PodScheduled", {})
-    if scheduled.get("status") == "False":
-        return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".rstrip(": ")
-    return ""
-
-
-def last_words(container: Body) -> str:
-    """Why a replica ended by itself, as the last line of its log says; "" when it does not."""
-    ends = [(container.get(state) or {}).get("terminated") for state in ("state", "lastState")]
-    end: Body = next((end for end in ends if end), {})
-    if not end.get("exitCode"):
-        return ""
-    line = str(end.get("message") or "").strip().rpartition("\n")[2]
-    try:
-        said = json.loads(line)
-    except ValueError:
-        return ""
-    reason = said.get("reason") if isinstance(said, dict) and said.get("level") == "error" else ""
-    return str(reason or "")[:_SHOWN]
 
 
 def operator_credentials(store: str, children: Mapping[ChildKey, Body]) -> TlsPem | None:
@@ -91,12 +24,8 @@ def operator_credentials(store: str, children: Mapping[ChildKey, Body]) -> TlsPe
 
 
 async def observe(
-    ref: StoreRef,
-    view: ChildView,
+    sites: Sites,
     replicas: Replicas,
-    watched_children: Iterable[Body],
-    watched_pods: Iterable[Body],
-    watched_claims: Iterable[Body],
     *,
     created_at: str,
     ask: Callable[[Pod], bool],
@@ -105,10 +34,10 @@ async def observe(
     """Look at everything once. ``created_at`` is when the store object was made, as the API server says it; ``ask``
     picks the replicas that are asked anew, and waited for so long at most.
     """
-    joined = view.join(watched_children)
-    await replicas.use(operator_credentials(ref.name, joined.children))
-    own = [body for body in watched_pods if not is_of_former_store(body, joined.children, created_at)]
-    pods = [pod for pod in map(read_pod, own) if pod is not None]
+    home = sites.home
+    joined = home.children()
+    await replicas.use(operator_credentials(home.ref.name, joined.children))
+    pods = sites.pods(joined.children, created_at)
     statuses = await replicas.statuses(pods, ask, patience_seconds=patience_seconds)
     regions = {
         region: RegionObserved(
@@ -124,6 +53,6 @@ async def observe(
         foreign=joined.foreign,
         orphans=joined.orphans,
         free=joined.free,
-        claims=view.claims(watched_claims),
+        claims=home.claims(),
         unanswered_seconds=replicas.unanswered_seconds(),
     )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from rstore_kube.errors import ApiError
 
-from rstore_operator.act import CONNECTION_ERRORS, Actor, KubernetesApi
-from rstore_operator.cluster.child_view import ChildView
+from rstore_operator.act import CONNECTION_ERRORS, Actor
 from rstore_operator.cluster.hash_rounds import HashRounds
-from rstore_operator.cluster.refused_creations import EventsApi, RefusedCreations
+from rstore_operator.cluster.refused_creations import RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.cluster.site import Sites
 from rstore_operator.facts.actions import Demote, Notice, RemoveAnnotations
 from rstore_operator.facts.lacks import staying_regions
 from rstore_operator.facts.memory import Memory, Moment, acted, remember
@@ -27,7 +27,7 @@ from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, 
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
 from rstore_operator.resource.managers import annotation_setters
-from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
+from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import StoreStatus
 from rstore_operator.resource.state_json import conditions_to_json, merge_patch, status_from_json, status_to_json
@@ -51,44 +51,12 @@ READ_AGAIN_SECONDS = 1.0
 is noticed when ours is recorded."""
 
 
-class StoreApi(KubernetesApi, EventsApi, Protocol):
-    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
-
-    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
-        """The object."""
-
-    async def patch_status(
-        self, namespace: str, name: str, patch: Mapping[str, Any], resource_version: str
-    ) -> dict[str, Any]:
-        """Merge into its status."""
-
-    async def post_event(
-        self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
-    ) -> None:
-        """An Event about it."""
-
-
-class Watched(Protocol):
-    """What the watches show of a store's children at the moment."""
-
-    def children(self) -> Iterable[Mapping[str, Any]]:
-        """Objects with the store's label, pods excepted."""
-
-    def pods(self) -> Iterable[Mapping[str, Any]]:
-        """Its pods."""
-
-    def claims(self) -> Iterable[Mapping[str, Any]]:
-        """The claims of their volumes."""
-
-
 class Reconciler:
     """Runs one store. Not safe for concurrent use."""
 
     def __init__(
         self,
-        ref: StoreRef,
-        api: StoreApi,
-        watched: Watched,
+        sites: Sites,
         image: ReplicaImage,
         *,
         hash_check_seconds: float = 0.0,
@@ -97,25 +65,24 @@ class Reconciler:
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        self._ref = ref
-        self._api = api
-        self._watched = watched
+        self._sites = sites
+        self._home = sites.home
+        self._ref = sites.home.ref
         self._image = image
         self._certificates = certificates
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
-        self._view = ChildView(ref, clock)
-        self._replicas = Replicas(ref.name, ref.namespace, clock)
+        self._replicas = Replicas(clock)
         self._hash_rounds = HashRounds(self._replicas, interval_seconds=hash_check_seconds, clock=clock)
-        self._actor = Actor(ref, api, self._view, self._replicas, self._now, clock)
+        self._actor = Actor(self._home, self._replicas, self._now, clock)
         self._object: dict[str, Any] | None = None
         self._stale = True
         self._read_at = 0.0
         self._written_at = 0.0
         self._memory = Memory()
         self._untold: list[Notice] = []
-        self._refused_creations = RefusedCreations(api, ref.namespace, self._now, clock)
+        self._refused_creations = RefusedCreations(self._home, self._now, clock)
         self._refusals_told: set[str] = set()
 
     async def close(self) -> None:
@@ -194,12 +161,8 @@ class Reconciler:
             self._now.look()
         compared = self._hash_rounds.latest()  # before the look: an epoch that began meanwhile is seen by it
         observed = await observe(
-            self._ref,
-            self._view,
+            self._sites,
             self._replicas,
-            self._watched.children(),
-            self._watched.pods(),
-            self._watched.claims(),
             created_at=str(body["metadata"].get("creationTimestamp") or ""),
             ask=self._ask,
             patience_seconds=HURRIED_SECONDS if self._memory.watch_closely else PATIENT_SECONDS,
@@ -222,7 +185,7 @@ class Reconciler:
                 image=self._image,
                 certificates=self._certificates,
                 fresh_store_id=self._store_id(),
-                settled=self._view.settled,
+                settled=self._home.view.settled,
                 setters=annotation_setters(meta),
             )
         )
@@ -239,7 +202,7 @@ class Reconciler:
         if patch:
             self.invalidate()
             try:
-                await self._api.patch_status(self._ref.namespace, self._ref.name, patch, meta["resourceVersion"])
+                await self._home.patch_status(patch, meta["resourceVersion"])
             except (ApiError, *CONNECTION_ERRORS) as why:
                 log.warning("failure_not_recorded", error=str(why))
                 return  # tried again at the next step, which fails, too, or shows something better
@@ -251,7 +214,7 @@ class Reconciler:
         if self._object is None or self._stale or not switching or self._clock() - self._read_at > READ_AGAIN_SECONDS:
             self._stale = False  # before the read: a change that comes during it is read next time
             try:
-                self._object = await self._api.get_store(self._ref.namespace, self._ref.name)
+                self._object = await self._home.store()
             except ApiError as error:
                 if error.not_found:
                     return None
@@ -274,7 +237,7 @@ class Reconciler:
             return True
         version = self._object["metadata"]["resourceVersion"]
         try:
-            self._object = await self._api.patch_status(self._ref.namespace, self._ref.name, patch, version)
+            self._object = await self._home.patch_status(patch, version)
         except ApiError as error:
             if error.invalid:
                 await self._tell_refused(str(error), version)
@@ -295,7 +258,7 @@ class Reconciler:
 
     async def _post(self, notice: Notice, version: str) -> bool:
         try:
-            await self._api.post_event(self._ref, version, notice.reason, notice.message, notice.warning, self._now())
+            await self._home.post_event(version, notice.reason, notice.message, notice.warning, self._now())
         except (ApiError, *CONNECTION_ERRORS) as error:
             log.warning("event_not_posted", reason=notice.reason, error=str(error))
             return False

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 import structlog
 from rstore_api.messages import history_of
 
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.cluster.site import Site
 from rstore_operator.facts.actions import Fence, GrantTenure
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
-from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state_json import status_from_json
 
 log = structlog.get_logger(__name__)
 
 FENCE_TIMEOUT_SECONDS = 2.0
 GRANT_TIMEOUT_SECONDS = 1.0
-
-
-class StoreReader(Protocol):
-    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
-
-    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
-        """The object."""
 
 
 async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -> FenceAnswer:
@@ -56,7 +48,7 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
     )
 
 
-async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, action: GrantTenure) -> None:
+async def grant_as_witness(site: Site, replicas: Replicas, action: GrantTenure) -> None:
     """Grant a round of the tenure, unless a higher epoch is promised, or it runs for longer than the record says.
 
     Raises StoreError, ApiError.
@@ -64,11 +56,11 @@ async def grant_as_witness(api: StoreReader, ref: StoreRef, replicas: Replicas, 
     The round was offered before this reads the promise, and the tenure counts from its offer. So whoever records a
     promise after this has read needs to wait one tenure from then, however long this process is held up here.
     """
-    body = await api.get_store(ref.namespace, ref.name)
+    body = await site.store()
     meta = body.get("metadata", {})
     status = status_from_json(body.get("status"))
     under_way = status.failover.epoch if status.failover is not None else 0
-    if meta.get("uid") != ref.uid or max(status.promised_epoch, under_way) > action.epoch:
+    if meta.get("uid") != site.ref.uid or max(status.promised_epoch, under_way) > action.epoch:
         return
     if status.witness_tenure.grants_ms < action.tenure_ms:
         return  # another operator has heard meanwhile that less is asked for

@@ -68,7 +68,7 @@ class HashRounds:
 
     def _targets(self, asked: hashes.Question, observed: Observed) -> list[tuple[str, Target]]:
         pods = [(region, observed.region(region).pod(name)) for region, name in sorted(asked.targets)]
-        return [(region, self._replicas.target(pod)) for region, pod in pods if pod is not None and pod.ip]
+        return [(region, Target.of(pod)) for region, pod in pods if pod is not None and pod.ip]
 
     async def _ask_all(self, asked: hashes.Question, targets: list[tuple[str, Target]]) -> HashRound:
         gate = asyncio.Semaphore(PARALLEL_REPLICAS)

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Protocol
 
 import structlog
 from rstore_kube.errors import ApiError
 
+from rstore_operator.cluster.site import Site
 from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 
 log = structlog.get_logger(__name__)
@@ -19,25 +19,16 @@ FORBIDDEN_SECONDS = 300.0
 """How long no events are asked for after the API server said that the operator may not list them."""
 
 
-class EventsApi(Protocol):
-    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`."""
-
-    async def failed_creations(self, namespace: str, stateful_set: str) -> list[dict[str, Any]]:
-        """Events about what this StatefulSet's controller could not create."""
-
-
 class RefusedCreations:
     """What the events of one store's StatefulSets say; at most one request is under way."""
 
     def __init__(
         self,
-        api: EventsApi,
-        namespace: str,
+        site: Site,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._api = api
-        self._namespace = namespace
+        self._site = site
         self._now = now
         self._clock = clock
         self._messages: dict[str, str] = {}
@@ -73,7 +64,7 @@ class RefusedCreations:
     async def _read(self, due: list[Question]) -> None:
         for question in due:
             try:
-                events = await self._api.failed_creations(self._namespace, question.stateful_set)
+                events = await self._site.failed_creations(question.stateful_set)
             except ApiError as error:
                 log.warning("events_not_listed", stateful_set=question.stateful_set, error=str(error))
                 if error.forbidden:

@@ -40,9 +40,7 @@ class _Known:
 class Replicas:
     """The replicas of one store."""
 
-    def __init__(self, store: str, namespace: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
-        self._namespace = namespace
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._tls: TlsPem | None = None
         self._clients: dict[tuple[str, str], AdminClient] = {}
@@ -64,11 +62,6 @@ class Replicas:
         await asyncio.gather(*asking, return_exceptions=True)
         clients, self._clients = list(self._clients.values()), {}
         await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
-
-    def target(self, pod: Pod) -> Target:
-        """How to call that pod's replica."""
-        host = names.pod_host(self._store, pod.region, self._namespace, pod.name)
-        return Target(pod.name, pod.ip, host)
 
     async def statuses(
         self, pods: Iterable[Pod], ask: Callable[[Pod], bool], *, patience_seconds: float
@@ -124,7 +117,7 @@ class Replicas:
         return client
 
     async def _probe(self, pod: Pod) -> None:
-        client = self._client(self.target(pod))
+        client = self._client(Target.of(pod))
         asked_at = self._clock()
         try:
             message = await client.status(timeout_seconds=STATUS_TIMEOUT_SECONDS)

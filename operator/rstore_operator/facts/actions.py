@@ -9,7 +9,7 @@ from typing import Any
 
 from rstore_api.domain.topology import Topology
 
-from rstore_operator.facts.observed import ChildKey
+from rstore_operator.facts.observed import ChildKey, Pod
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,11 @@ class Target:
     pod: str
     ip: str
     server_name: str
+
+    @classmethod
+    def of(cls, pod: Pod) -> Target:
+        """That pod's replica."""
+        return cls(pod.name, pod.ip, pod.host)
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,8 @@ class Pod:
     problem: str = ""
     restarted_at: str = ""
     """The annotation of ``kubectl rollout restart`` that it was made with."""
+    host: str = ""
+    """The name that its replica's certificate has."""
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,7 @@ class RegionCalls:
         """The region's leader, if it answered and its pod has an address."""
         leader = self.observed.leader(region)
         pod = self.observed.region(region).pod(leader.name) if leader else None
-        if pod is None or not pod.ip:
-            return None
-        return Target(pod.name, pod.ip, names.pod_host(self.ref.name, region, self.ref.namespace, pod.name))
+        return Target.of(pod) if pod is not None and pod.ip else None
 
     def _topology(self, primary: str, epoch: int) -> Topology:
         return desired_topology(

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class ApiOf:
-    """See ``rstore_operator.reconcile.StoreApi`` and ``Watched``."""
+    """See ``SiteApi`` and ``Watched`` of ``rstore_operator.cluster.site``."""
 
     def __init__(self, kube: Kube, operator: OperatorHost, rng: random.Random) -> None:
         self._kube = kube

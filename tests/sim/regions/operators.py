@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from rstore_kube.errors import ApiError
+from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.handlers import FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
@@ -117,9 +118,9 @@ class OperatorHost:
 
     def _look_after_store(self, api: ApiOf) -> Reconciler:
         """The object that there is now; of one before it nothing is remembered."""
-        return Reconciler(
-            self._kube.ref, api, api, IMAGE, now=self._now, clock=self._clock.monotonic, store_id=self._store_id
-        )
+        clock = self._clock.monotonic
+        sites = Sites(Site(self._kube.ref, api, api, clock))
+        return Reconciler(sites, IMAGE, now=self._now, clock=clock, store_id=self._store_id)
 
     def _now(self) -> datetime:
         return START + self._skew + timedelta(seconds=asyncio.get_running_loop().time())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
+from rstore_operator.cluster.site import Site
 from rstore_operator.facts.actions import Fence, GrantTenure, Target
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.model import StoreRef
@@ -77,7 +78,7 @@ class FakeStore:
 )
 async def test_the_witness_grants_unless_it_has_promised_more(status: StoreStatus, uid: str, grants: bool) -> None:
     replicas = FakeReplicas()
-    await grant_as_witness(FakeStore(status, uid), REF, replicas, GRANT)  # type: ignore[arg-type]
+    await grant_as_witness(Site(REF, FakeStore(status, uid), None), replicas, GRANT)  # type: ignore[arg-type]
     assert replicas.granted == ([("id", 3, 17)] if grants else [])
 
 

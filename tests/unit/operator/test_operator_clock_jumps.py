@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_operator import reconcile
+from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.planner.plan import PlanInput
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
@@ -25,7 +26,8 @@ def silent_pods() -> list[dict[str, Any]]:
 async def test_silence_is_measured_by_the_monotonic_clock(jump: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
     api, seen, wall, seconds = FakeApi(), [], [START], [100.0]
     monkeypatch.setattr(api, "pods", silent_pods)
-    loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=lambda: wall[0], clock=lambda: seconds[0])
+    sites = Sites(Site(REF, api, api, lambda: seconds[0]))
+    loop = Reconciler(sites, ReplicaImage("replica:1"), now=lambda: wall[0], clock=lambda: seconds[0])
     decide = reconcile.plan
 
     def watched(given: PlanInput) -> Any:
@@ -58,7 +60,8 @@ INTENT = FailoverIntent(
 @pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1)])
 async def test_a_change_of_primary_takes_as_long_as_it_takes(jump: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
     api, seen, wall, seconds = FakeApi(), [], [START], [100.0]
-    loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=lambda: wall[0], clock=lambda: seconds[0])
+    sites = Sites(Site(REF, api, api, lambda: seconds[0]))
+    loop = Reconciler(sites, ReplicaImage("replica:1"), now=lambda: wall[0], clock=lambda: seconds[0])
     decide = reconcile.plan
 
     def watched(given: PlanInput) -> Any:

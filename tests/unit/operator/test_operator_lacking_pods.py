@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from rstore_kube.errors import ApiError
+from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.facts.observed import Pod, RegionObserved
 from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 from rstore_operator.reconcile import Reconciler
@@ -38,7 +39,8 @@ class Life:
     def __init__(self, api: FakeApi) -> None:
         self.api = api
         self.seconds = 0.0
-        self.loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=self.now, clock=lambda: self.seconds)
+        site = Site(REF, api, api, lambda: self.seconds)
+        self.loop = Reconciler(Sites(site), ReplicaImage("replica:1"), now=self.now, clock=lambda: self.seconds)
 
     def now(self) -> Any:
         return START + timedelta(seconds=self.seconds)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.planning.children.ownership import Standing, standing
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage, StoreRef
@@ -19,8 +20,12 @@ REGION = "replicatedstore.io/region"
 
 
 def reconciler(api: FakeApi, ref: StoreRef = REF) -> Reconciler:
-    clock = iter(range(10_000))
-    return Reconciler(ref, api, _Labelled(api), IMAGE, now=lambda: START, clock=lambda: next(clock) * 0.05)
+    moments = iter(range(10_000))
+
+    def clock() -> float:
+        return next(moments) * 0.05
+
+    return Reconciler(Sites(Site(ref, api, _Labelled(api), clock)), IMAGE, now=lambda: START, clock=clock)
 
 
 class _Labelled:

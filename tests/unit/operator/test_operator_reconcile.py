@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rstore_kube.errors import ApiError
 from rstore_operator.cluster.child_view import ChildView
-from rstore_operator.observe import is_of_former_store, read_pod
+from rstore_operator.cluster.pods import is_of_former_store, read_pod
+from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from unit.operator.world import REF, SPEC, START
@@ -137,8 +138,12 @@ def _merged(target: Any, patch: Any) -> Any:
 @pytest.fixture
 async def api_and_loop() -> Any:
     api = FakeApi()
-    clock = iter(range(10_000))
-    loop = Reconciler(REF, api, api, ReplicaImage("replica:1"), now=lambda: START, clock=lambda: next(clock) * 0.01)
+    moments = iter(range(10_000))
+
+    def ticks() -> float:
+        return next(moments) * 0.01
+
+    loop = Reconciler(Sites(Site(REF, api, api, ticks)), ReplicaImage("replica:1"), now=lambda: START, clock=ticks)
     yield api, loop
     await loop.close()
 
@@ -211,7 +216,7 @@ async def test_an_authority_that_the_watch_has_not_shown_yet_is_not_replaced(api
     for _ in range(3):
         await loop.step()
     before = copy.deepcopy(api.objects[("Secret", "orders-ca")]["data"])
-    fresh = Reconciler(REF, api, _Blind(api), ReplicaImage("replica:1"), now=lambda: START)
+    fresh = Reconciler(Sites(Site(REF, api, _Blind(api))), ReplicaImage("replica:1"), now=lambda: START)
     for _ in range(3):
         await fresh.step()
     await fresh.close()
@@ -305,26 +310,30 @@ def test_a_pod_is_read_as_the_kubelet_writes_it() -> None:
         "metadata": {"name": "orders-a-0", "labels": {"replicatedstore.io/region": "a"}},
         "status": {"phase": "Running", "podIP": "10.0.0.9", "conditions": [{"type": "Ready", "status": "True"}]},
     }
-    pod = read_pod(body)
+
+    def host(region: str, pod: str) -> str:
+        return f"{pod}.{region}"
+
+    pod = read_pod(body, host)
     assert pod is not None
-    assert (pod.ip, pod.ready, pod.problem) == ("10.0.0.9", True, "")
+    assert (pod.ip, pod.host, pod.ready, pod.problem) == ("10.0.0.9", "orders-a-0.a", True, "")
     body["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such"}}}]
-    assert read_pod(body).problem == "ErrImagePull: no such"  # type: ignore[union-attr]
+    assert read_pod(body, host).problem == "ErrImagePull: no such"  # type: ignore[union-attr]
     line = '{"level":"error","event":"not_started","reason":"the volume holds data of region west of store orders-eu"}'
     for ended in ({"state": {"terminated": {"exitCode": 1, "message": f"more\n{line}\n"}}}, {
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
         "lastState": {"terminated": {"exitCode": 1, "message": line}},
     }):  # fmt: skip
         body["status"]["containerStatuses"] = [ended]
-        assert read_pod(body).problem.endswith("the volume holds data of region west of store orders-eu")  # type: ignore[union-attr]
+        assert read_pod(body, host).problem.endswith("the volume holds data of region west of store orders-eu")  # type: ignore[union-attr]
     for said in ("Traceback", "[]", '{"level":"info","reason":"x"}', ""):
         body["status"]["containerStatuses"] = [{
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
             "lastState": {"terminated": {"exitCode": 1, "message": said}},
         }]  # fmt: skip
-        assert read_pod(body).problem == "CrashLoopBackOff: back-off 10s"  # type: ignore[union-attr]
+        assert read_pod(body, host).problem == "CrashLoopBackOff: back-off 10s"  # type: ignore[union-attr]
     body["metadata"]["labels"] = {}
-    assert read_pod(body) is None
+    assert read_pod(body, host) is None
 
 
 async def test_a_decision_that_cannot_be_made_is_a_condition_and_an_event(

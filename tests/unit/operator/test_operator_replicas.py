@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import grpc
@@ -15,7 +16,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc
 from rstore_api.tls import TlsPem
 from rstore_operator.cluster.replicas import Replicas
-from rstore_operator.facts.actions import CertificateRequest
+from rstore_operator.facts.actions import CertificateRequest, Target
 from rstore_operator.facts.observed import Pod
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 
@@ -62,8 +63,11 @@ def addresses() -> tuple[str, str]:
 async def pair(addresses: tuple[str, str]) -> AsyncIterator[tuple[Replicas, list[Pod], list[FakeAdmin]]]:
     admins = [FakeAdmin("orders-a-0"), FakeAdmin("orders-a-1")]
     servers = [await serve(admin, address) for admin, address in zip(admins, addresses, strict=True)]
-    pods = [Pod(admin.name, "a", address, ready=True) for admin, address in zip(admins, addresses, strict=True)]
-    replicas = Replicas("orders", "default")
+    pods = [
+        Pod(admin.name, "a", address, ready=True, host=names.pod_host("orders", "a", "default", admin.name))
+        for admin, address in zip(admins, addresses, strict=True)
+    ]
+    replicas = Replicas()
     await replicas.use(TLS)
     yield replicas, pods, admins
     await replicas.close()
@@ -111,7 +115,7 @@ async def test_a_certificate_of_another_authority_gets_no_answer(pair: tuple) ->
 async def test_a_pod_that_moved_is_not_known_by_its_old_answer(pair: tuple) -> None:
     replicas, pods, _ = pair
     await replicas.statuses(pods, lambda _: True, patience_seconds=5)
-    moved = [Pod(pods[0].name, "a", "127.0.0.2", ready=False), pods[1]]
+    moved = [replace(pods[0], ip="127.0.0.2", ready=False), pods[1]]
     found = await replicas.statuses(moved, lambda pod: pod.name == pods[1].name, patience_seconds=5)
     assert set(found) == {"orders-a-1"}
 
@@ -125,7 +129,7 @@ async def test_another_replica_behind_the_address_is_not_taken_for_it(pair: tupl
 async def test_a_refused_call_raises_a_store_error(pair: tuple) -> None:
     replicas, pods, _ = pair
     with pytest.raises(StoreError):
-        await replicas.call(replicas.target(pods[0]), lambda admin: admin.demote("s", 2))
+        await replicas.call(Target.of(pods[0]), lambda admin: admin.demote("s", 2))
 
 
 async def test_one_that_leaves_two_questions_unanswered_is_gone_from_the_first_on(

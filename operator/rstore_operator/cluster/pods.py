@@ -1,0 +1,78 @@
+"""What a watched pod says of a replica."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT
+
+from rstore_operator.facts.observed import ChildKey, Pod
+
+_SHOWN = 400
+"""Characters of a replica's last words that are shown."""
+
+Body = Mapping[str, Any]
+
+
+def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
+    """A watched pod; None when it belongs to no region. ``host`` names a pod of a region in its certificate."""
+    meta, status = body["metadata"], body.get("status") or {}
+    region = (meta.get("labels") or {}).get(REGION_LABEL)
+    if not region:
+        return None
+    conditions = {item.get("type"): item for item in status.get("conditions") or []}
+    return Pod(
+        name=meta["name"],
+        region=region,
+        host=host(region, meta["name"]),
+        ip=status.get("podIP") or "" if status.get("phase") == "Running" else "",
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        terminating=bool(meta.get("deletionTimestamp")),
+        problem=_pod_problem(status, conditions),
+        restarted_at=str((meta.get("annotations") or {}).get(RESTARTED_AT) or ""),
+    )
+
+
+def is_of_former_store(body: Body, children: Mapping[ChildKey, Body], created_at: str) -> bool:
+    """Whether a pod is on its way out that a deleted store of the same name has left: it is no replica of this one.
+
+    Such a pod is older than the store object, and its StatefulSet is none of the present ones.
+    """
+    meta = body["metadata"]
+    controllers = [owner.get("uid") for owner in meta.get("ownerReferences") or [] if owner.get("controller")]
+    present = {child["metadata"].get("uid") for (kind, _), child in children.items() if kind == "StatefulSet"}
+    older = str(meta.get("creationTimestamp") or created_at) <= created_at
+    return bool(meta.get("deletionTimestamp") and controllers and older and not present & set(controllers))
+
+
+def _pod_problem(status: Body, conditions: Mapping[Any, Any]) -> str:
+    if status.get("phase") == "Failed" and status.get("reason"):  # by the kubelet: evicted, or not admitted
+        return f"{status['reason']}: {status.get('message') or ''}".rstrip(": ")
+    for container in status.get("containerStatuses") or []:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        ended = last_words(container)
+        if waiting.get("reason") not in (None, "", "ContainerCreating", "PodInitializing"):
+            return f"{waiting['reason']}: {ended or waiting.get('message', '')}".rstrip(": ")
+        if ended and (container.get("state") or {}).get("terminated"):
+            return ended
+    scheduled = conditions.get("PodScheduled", {})
+    if scheduled.get("status") == "False":
+        return f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}".rstrip(": ")
+    return ""
+
+
+def last_words(container: Body) -> str:
+    """Why a replica ended by itself, as the last line of its log says; "" when it does not."""
+    ends = [(container.get(state) or {}).get("terminated") for state in ("state", "lastState")]
+    end: Body = next((end for end in ends if end), {})
+    if not end.get("exitCode"):
+        return ""
+    line = str(end.get("message") or "").strip().rpartition("\n")[2]
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return ""
+    reason = said.get("reason") if isinstance(said, dict) and said.get("level") == "error" else ""
+    return str(reason or "")[:_SHOWN]
