@@ -12,14 +12,13 @@ from typing import Annotated, Literal
 
 import msgspec
 from rstore_api.dialling.channels import Address
+from rstore_api.domain import limits, names
+from rstore_api.domain.limits import MEBIBYTE
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 DnsLabel = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
-MAX_MEMBERS = 9
-MEBIBYTE = 1024 * 1024
-MAX_REQUEST_BYTES = 8 * MEBIBYTE
 MAX_BATCH_BYTES = 8 * MEBIBYTE
 """A batch for another region is cut here, whatever is configured."""
 MAX_ENTRY_BYTES = 24 * MEBIBYTE
@@ -44,18 +43,22 @@ class MemberConfig(Settings, frozen=True):
 class RaftTiming(Settings, frozen=True):
     """Timing of the region's Raft group, in milliseconds."""
 
-    election_timeout_min_ms: PositiveInt = 1000
-    election_timeout_max_ms: PositiveInt = 2000
-    heartbeat_ms: PositiveInt = 100
+    election_timeout_min_ms: PositiveInt = limits.ELECTION_TIMEOUT_MIN_MS
+    election_timeout_max_ms: PositiveInt = limits.ELECTION_TIMEOUT_MAX_MS
+    heartbeat_ms: PositiveInt = limits.HEARTBEAT_MS
 
 
 class ReplicationConfig(Settings, frozen=True):
     """How the primary streams to the other regions."""
 
-    batch_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 10
-    max_batch_bytes: Annotated[int, msgspec.Meta(ge=1024, le=64 * MEBIBYTE)] = MEBIBYTE
-    window_bytes: PositiveInt = 8 * 1024 * 1024
-    retention_revisions: PositiveInt = 100_000
+    batch_interval_ms: Annotated[int, msgspec.Meta(ge=0, le=limits.BATCH_INTERVAL_MS.high)] = (
+        limits.BATCH_INTERVAL_MS.default
+    )
+    max_batch_bytes: Annotated[int, msgspec.Meta(ge=limits.MAX_BATCH_BYTES.low, le=limits.MAX_BATCH_BYTES.high)] = (
+        limits.MAX_BATCH_BYTES.default
+    )
+    window_bytes: PositiveInt = limits.WINDOW_BYTES.default
+    retention_revisions: PositiveInt = limits.RETENTION_REVISIONS.default
 
 
 class Failover(Settings, frozen=True):
@@ -63,17 +66,23 @@ class Failover(Settings, frozen=True):
     were asked to stop wait until another region has what they have; in milliseconds.
     """
 
-    lease_duration_ms: Annotated[int, msgspec.Meta(ge=500, le=60_000)] = 3000
-    drain_timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 15_000
+    lease_duration_ms: Annotated[
+        int, msgspec.Meta(ge=limits.LEASE_DURATION_MS.low, le=limits.LEASE_DURATION_MS.high)
+    ] = limits.LEASE_DURATION_MS.default
+    drain_timeout_ms: Annotated[int, msgspec.Meta(ge=limits.DRAIN_TIMEOUT_MS.low, le=limits.DRAIN_TIMEOUT_MS.high)] = (
+        limits.DRAIN_TIMEOUT_MS.default
+    )
 
 
 class Limits(Settings, frozen=True):
     """What one request, one transaction and the whole store may take."""
 
-    max_request_bytes: Annotated[int, msgspec.Meta(ge=1024, le=MAX_REQUEST_BYTES)] = 1536 * 1024
-    max_txn_ops: PositiveInt = 128
+    max_request_bytes: Annotated[
+        int, msgspec.Meta(ge=limits.MAX_REQUEST_BYTES.low, le=limits.MAX_REQUEST_BYTES.high)
+    ] = limits.MAX_REQUEST_BYTES.default
+    max_txn_ops: PositiveInt = limits.MAX_TXN_OPS
     max_revision_rows: Annotated[int, msgspec.Meta(ge=128, le=100_000)] = 10_000
-    quota_bytes: PositiveInt = 8 * 1024**3
+    quota_bytes: PositiveInt = limits.QUOTA_BYTES
 
     @property
     def max_revision_bytes(self) -> int:
@@ -93,10 +102,10 @@ class ReplicaConfig(Settings, frozen=True):
     store: DnsLabel
     namespace: DnsLabel
     region: DnsLabel
-    members: Annotated[tuple[MemberConfig, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
-    client_port: Port = 2379
-    peer_port: Port = 2380
-    http_port: Port = 9090
+    members: Annotated[tuple[MemberConfig, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_REPLICAS)]
+    client_port: Port = names.CLIENT_PORT
+    peer_port: Port = names.PEER_PORT
+    http_port: Port = names.HTTP_PORT
     client_auth: Literal["mTLS", "None"] = "mTLS"
     raft: RaftTiming = RaftTiming()
     replication: ReplicationConfig = ReplicationConfig()

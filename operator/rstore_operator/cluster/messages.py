@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.messages import history_of, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
@@ -14,9 +15,6 @@ from rstore_operator.facts.observed import (
     Tenure,
 )
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
-
-MAX_TAILS = 10
-"""Quarantined tails shown of a region, the newest."""
 
 
 def leaving_text(leaving: pb.LeavingTail) -> str:
@@ -107,7 +105,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 replaced_by_epoch=item.replaced_by_epoch,
                 revisions=item.revisions,
             )
-            for item in message.quarantined[-MAX_TAILS:]
+            for item in message.quarantined[-TAILS_SHOWN:]
         ),
         staged=Staged(message.staged.revision, message.staged.rows) if message.HasField("staged") else None,
         members=tuple(message.members),

@@ -13,14 +13,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from rstore_api.domain.epochs import History, count_at, epoch_of
+from rstore_api.domain.limits import MAX_OTHER_REGIONS
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.failover.choice import Rules
 from rstore_operator.failover.voting import Electorate
-
-MAX_OTHER_REGIONS = 8
 
 
 @dataclass(frozen=True)

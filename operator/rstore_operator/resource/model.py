@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MAX_REGIONS = 9
-MAX_REPLICAS = 9
-MAX_NAME_LENGTH = 50
-"""Of ``<store>-<region>``, which becomes part of pod names and host names."""
+from rstore_api.domain import limits
 
 
 @dataclass(frozen=True)
@@ -36,8 +33,8 @@ class RegionSpec:
     """One region. ``placement`` None means the default: nodes labelled with the region's name."""
 
     name: str
-    replicas: int = 3
-    priority: int = 10
+    replicas: int = limits.REPLICAS.default
+    priority: int = limits.PRIORITY.default
     placement: Placement | None = None
     storage_size: str = "10Gi"
     storage_class: str | None = None
@@ -50,17 +47,13 @@ class ReplicationSpec:
     """How changes travel between regions."""
 
     mode: str = "Async"
-    min_in_sync_regions: int = 1
-    semi_sync_timeout_ms: int = 5000
+    min_in_sync_regions: int = limits.MIN_IN_SYNC_REGIONS.default
+    semi_sync_timeout_ms: int = limits.SEMI_SYNC_TIMEOUT_MS.default
     on_timeout: str = "Fail"
-    batch_interval_ms: int = 10
-    max_batch_bytes: int = 1 << 20
-    window_bytes: int = 8 << 20
-    retention_revisions: int = 100_000
-
-
-DEFAULT_DRAIN_TIMEOUT_MS = 15_000
-"""The replica's own default, too."""
+    batch_interval_ms: int = limits.BATCH_INTERVAL_MS.default
+    max_batch_bytes: int = limits.MAX_BATCH_BYTES.default
+    window_bytes: int = limits.WINDOW_BYTES.default
+    retention_revisions: int = limits.RETENTION_REVISIONS.default
 
 
 @dataclass(frozen=True)
@@ -68,10 +61,10 @@ class FailoverSpec:
     """When and how the primary changes."""
 
     policy: str = "Automatic"
-    lease_duration_ms: int = 3000
-    failover_delay_ms: int = 2000
-    switchover_timeout_ms: int = 30_000
-    drain_timeout_ms: int = DEFAULT_DRAIN_TIMEOUT_MS
+    lease_duration_ms: int = limits.LEASE_DURATION_MS.default
+    failover_delay_ms: int = limits.FAILOVER_DELAY_MS.default
+    switchover_timeout_ms: int = limits.SWITCHOVER_TIMEOUT_MS.default
+    drain_timeout_ms: int = limits.DRAIN_TIMEOUT_MS.default
     """How long the last replicas of a primary region wait for another region when they are stopped."""
     failback: str = "Manual"
     max_data_loss_bytes: int | None = None

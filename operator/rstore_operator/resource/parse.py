@@ -10,11 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rstore_operator.resource.model import FailoverSpec, Placement, RegionSpec, ReplicationSpec, StoreSpec
-from rstore_operator.resource.units import is_domain_name, is_ip_address, parse_duration_ms, parse_quantity
+from rstore_api.domain import limits
+from rstore_api.domain.limits import Bounds
 
-MAX_ALTERNATIVE_NAMES = 32
-"""Names that the spec may add to a certificate."""
+from rstore_operator.resource.model import FailoverSpec, Placement, RegionSpec, ReplicationSpec, StoreSpec
+from rstore_operator.resource.units import (
+    format_duration_ms,
+    format_quantity,
+    is_domain_name,
+    is_ip_address,
+    parse_duration_ms,
+    parse_quantity,
+)
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
 """What a replica requests when the spec gives neither requests nor limits. It is no default of the schema: the API
@@ -61,26 +68,35 @@ class _Reader:
             return default
         return value
 
-    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
-        value = self.raw.get(name, default)
+    def integer(self, name: str, bounds: Bounds) -> int:
+        value = self.raw.get(name, bounds.default)
         if isinstance(value, bool) or not isinstance(value, int):
             self.problem(name, f"must be a whole number, not {value!r}")
-            return default
-        if not low <= value <= high:
-            self.problem(name, f"must be from {low} to {high}, not {value}")
-            return default
+            return bounds.default
+        if not bounds.low <= value <= bounds.high:
+            self.problem(name, f"must be from {bounds.low} to {bounds.high}, not {value}")
+            return bounds.default
         return value
 
-    def measure(self, name: str, default: str, parse: Callable[[object], Any], *, low: str, high: str) -> int:
-        """A quantity or duration between two others, as a whole number of its base unit."""
+    def duration_ms(self, name: str, bounds: Bounds) -> int:
+        """A duration in milliseconds."""
+        return self._measure(name, bounds, parse_duration_ms, format_duration_ms)
+
+    def quantity(self, name: str, bounds: Bounds) -> int:
+        """A quantity, as a whole number."""
+        return self._measure(name, bounds, parse_quantity, format_quantity)
+
+    def _measure(self, name: str, bounds: Bounds, parse: Callable[[object], Any], text: Callable[[int], str]) -> int:
+        if name not in self.raw:
+            return bounds.default
         try:
-            value = parse(self.raw.get(name, default))
+            value = parse(self.raw[name])
         except ValueError as error:
             self.problem(name, str(error))
-            return int(parse(default))
-        if not parse(low) <= value <= parse(high):
-            self.problem(name, f"must be from {low} to {high}")
-            return int(parse(default))
+            return bounds.default
+        if not bounds.low <= value <= bounds.high:
+            self.problem(name, f"must be from {text(bounds.low)} to {text(bounds.high)}")
+            return bounds.default
         return int(value)
 
 
@@ -133,8 +149,8 @@ def _region(reader: _Reader) -> RegionSpec | None:
         storage.problem("size", str(error))
     return RegionSpec(
         name=name,
-        replicas=reader.integer("replicas", 3, low=1, high=9),
-        priority=reader.integer("priority", 10, low=0, high=1000),
+        replicas=reader.integer("replicas", limits.REPLICAS),
+        priority=reader.integer("priority", limits.PRIORITY),
         placement=_placement(reader),
         storage_size=str(size),
         storage_class=_storage_class(storage),
@@ -153,10 +169,10 @@ def _storage_class(storage: _Reader) -> str | None:
 
 def _resources(resources: _Reader) -> dict[str, Mapping[str, str] | None]:
     """Requests and limits of a replica. A resource with a limit and no request requests its limit, as in a pod."""
-    requests, limits = _quantities(resources, "requests"), _quantities(resources, "limits")
-    if requests is None and not limits:
+    requests, most = _quantities(resources, "requests"), _quantities(resources, "limits")
+    if requests is None and not most:
         requests = DEFAULT_REQUESTS
-    return {"requests": {**(limits or {}), **(requests or {})}, "limits": limits}
+    return {"requests": {**(most or {}), **(requests or {})}, "limits": most}
 
 
 def _quantities(reader: _Reader, name: str) -> Mapping[str, str] | None:
@@ -206,8 +222,8 @@ def _alternative_names(tls: _Reader) -> tuple[str, ...]:
     if not isinstance(raw, list):
         tls.problem("subjectAltNames", "must be a list of host names and IP addresses")
         return ()
-    if len(raw) > MAX_ALTERNATIVE_NAMES:
-        tls.problem("subjectAltNames", f"must list at most {MAX_ALTERNATIVE_NAMES} names")
+    if len(raw) > limits.MAX_ALTERNATIVE_NAMES:
+        tls.problem("subjectAltNames", f"must list at most {limits.MAX_ALTERNATIVE_NAMES} names")
         return ()
     for index, name in enumerate(raw):
         if not isinstance(name, str) or not (is_ip_address(name) or is_domain_name(name.removeprefix("*."))):
@@ -219,26 +235,26 @@ def _alternative_names(tls: _Reader) -> tuple[str, ...]:
 def _replication(reader: _Reader) -> ReplicationSpec:
     return ReplicationSpec(
         mode=reader.text("mode", "Async", choices=("Async", "SemiSync")),
-        min_in_sync_regions=reader.integer("minInSyncRegions", 1, low=1, high=8),
-        semi_sync_timeout_ms=reader.measure("semiSyncTimeout", "5s", parse_duration_ms, low="100ms", high="60s"),
+        min_in_sync_regions=reader.integer("minInSyncRegions", limits.MIN_IN_SYNC_REGIONS),
+        semi_sync_timeout_ms=reader.duration_ms("semiSyncTimeout", limits.SEMI_SYNC_TIMEOUT_MS),
         on_timeout=reader.text("onTimeout", "Fail", choices=("Fail", "Degrade")),
-        batch_interval_ms=reader.measure("batchInterval", "10ms", parse_duration_ms, low="1ms", high="10s"),
-        max_batch_bytes=reader.measure("maxBatchBytes", "1Mi", parse_quantity, low="1Ki", high="64Mi"),
-        window_bytes=reader.measure("window", "8Mi", parse_quantity, low="1Ki", high="1Gi"),
-        retention_revisions=reader.child("retention").integer("revisions", 100_000, low=1000, high=1_000_000_000),
+        batch_interval_ms=reader.duration_ms("batchInterval", limits.BATCH_INTERVAL_MS),
+        max_batch_bytes=reader.quantity("maxBatchBytes", limits.MAX_BATCH_BYTES),
+        window_bytes=reader.quantity("window", limits.WINDOW_BYTES),
+        retention_revisions=reader.child("retention").integer("revisions", limits.RETENTION_REVISIONS),
     )
 
 
 def _failover(reader: _Reader) -> FailoverSpec:
     return FailoverSpec(
         policy=reader.text("policy", "Automatic", choices=("Automatic", "Manual")),
-        lease_duration_ms=reader.measure("leaseDuration", "3s", parse_duration_ms, low="500ms", high="60s"),
-        failover_delay_ms=reader.measure("failoverDelay", "2s", parse_duration_ms, low="0s", high="600s"),
-        drain_timeout_ms=reader.measure("drainTimeout", "15s", parse_duration_ms, low="0s", high="600s"),
-        switchover_timeout_ms=reader.measure("switchoverTimeout", "30s", parse_duration_ms, low="1s", high="600s"),
+        lease_duration_ms=reader.duration_ms("leaseDuration", limits.LEASE_DURATION_MS),
+        failover_delay_ms=reader.duration_ms("failoverDelay", limits.FAILOVER_DELAY_MS),
+        drain_timeout_ms=reader.duration_ms("drainTimeout", limits.DRAIN_TIMEOUT_MS),
+        switchover_timeout_ms=reader.duration_ms("switchoverTimeout", limits.SWITCHOVER_TIMEOUT_MS),
         failback=reader.text("failback", "Manual", choices=("Manual", "Automatic")),
         max_data_loss_bytes=(
-            reader.measure("maxDataLoss", "0", parse_quantity, low="0", high="1Ti")
+            reader.quantity("maxDataLoss", limits.MAX_DATA_LOSS_BYTES)
             if reader.raw.get("maxDataLoss") is not None
             else None
         ),

@@ -45,6 +45,18 @@ def parse_duration_ms(text: object) -> int:
     return int(match[1]) * (1000 if match[2] == "s" else 1)
 
 
+def format_quantity(value: int) -> str:
+    """A whole number as a quantity, in the largest binary unit that it is a multiple of."""
+    units = (name for name, size in reversed(_BINARY.items()) if value and value % size == 0)
+    unit = next(units, "")
+    return f"{int(value / _BINARY[unit])}{unit}" if unit else str(value)
+
+
+def format_duration_ms(milliseconds: int) -> str:
+    """Milliseconds as a duration."""
+    return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
+
+
 def is_ip_address(text: str) -> bool:
     """Whether the text is an IPv4 or IPv6 address."""
     try:

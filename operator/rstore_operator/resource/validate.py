@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from rstore_operator.resource.model import MAX_NAME_LENGTH, MAX_REGIONS, StoreRef, StoreSpec
+from rstore_api.domain.limits import MAX_NAME_LENGTH, MAX_REGIONS
+
+from rstore_operator.resource.model import StoreRef, StoreSpec
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, Problem, parse_spec
 from rstore_operator.resource.units import parse_quantity
 

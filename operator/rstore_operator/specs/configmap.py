@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rstore_api.domain import names
+from rstore_api.domain import limits, names
 
-from rstore_operator.resource.model import DEFAULT_DRAIN_TIMEOUT_MS, FailoverSpec, RegionSpec, StoreRef, StoreSpec
+from rstore_operator.resource.model import FailoverSpec, RegionSpec, StoreRef, StoreSpec
 from rstore_operator.specs.labels import metadata
 
 FILE_NAME = "replica.json"
@@ -30,14 +30,22 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
         "peerPort": names.PEER_PORT,
         "httpPort": names.HTTP_PORT,
         "clientAuth": spec.client_auth,
-        "raft": {"electionTimeoutMinMs": 1000, "electionTimeoutMaxMs": 2000, "heartbeatMs": 100},
+        "raft": {
+            "electionTimeoutMinMs": limits.ELECTION_TIMEOUT_MIN_MS,
+            "electionTimeoutMaxMs": limits.ELECTION_TIMEOUT_MAX_MS,
+            "heartbeatMs": limits.HEARTBEAT_MS,
+        },
         "replication": {
             "batchIntervalMs": spec.replication.batch_interval_ms,
             "maxBatchBytes": spec.replication.max_batch_bytes,
             "windowBytes": spec.replication.window_bytes,
             "retentionRevisions": spec.replication.retention_revisions,
         },
-        "limits": {"maxRequestBytes": 1572864, "maxTxnOps": 128, "quotaBytes": 8 << 30},
+        "limits": {
+            "maxRequestBytes": limits.MAX_REQUEST_BYTES.default,
+            "maxTxnOps": limits.MAX_TXN_OPS,
+            "quotaBytes": limits.QUOTA_BYTES,
+        },
         "routing": {"forward": True},
         "failover": _failover(spec.failover),
     }
@@ -46,7 +54,7 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
 def _failover(failover: FailoverSpec) -> dict[str, Any]:
     """What is left at its default is not there: replicas need not be restarted to be told of it."""
     found = {"leaseDurationMs": failover.lease_duration_ms}
-    if failover.drain_timeout_ms != DEFAULT_DRAIN_TIMEOUT_MS:
+    if failover.drain_timeout_ms != limits.DRAIN_TIMEOUT_MS.default:
         found["drainTimeoutMs"] = failover.drain_timeout_ms
     return found
 

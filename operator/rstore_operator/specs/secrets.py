@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rstore_api.domain import names
+from rstore_api.domain.limits import MAX_REPLICAS
 
 from rstore_operator.facts.actions import CertificateRequest
-from rstore_operator.resource.model import MAX_REPLICAS, StoreRef
+from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.units import is_ip_address
 from rstore_operator.specs.labels import metadata
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_api.domain.limits import SEMI_SYNC_TIMEOUT_MS
+
 
 @dataclass(frozen=True)
 class ReplicaAddress:
@@ -30,7 +32,7 @@ class SyncRule:
     """
 
     min_in_sync_regions: int = 0
-    timeout_ms: int = 5000
+    timeout_ms: int = SEMI_SYNC_TIMEOUT_MS.default
     degrade: bool = False
 
     @property

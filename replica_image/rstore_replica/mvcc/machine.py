@@ -21,6 +21,7 @@ from typing import TypeVar
 import lmdb
 import msgspec
 from google.protobuf.message import DecodeError
+from rstore_api.domain.limits import QUOTA_BYTES
 from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 
@@ -31,7 +32,6 @@ from rstore_replica.mvcc.data import checkpoint, compaction
 from rstore_replica.mvcc.data.gate import MapGate
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import (
-    DEFAULT_QUOTA_BYTES,
     INITIAL_MAP_BYTES,
     MAX_MAP_BYTES,
     Position,
@@ -109,7 +109,7 @@ class Machine(Reads):
         max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
         max_revision_rows: int = budget.DEFAULT_MAX_ROWS,
         max_revision_bytes: int = budget.DEFAULT_MAX_BYTES,
-        quota_bytes: int = DEFAULT_QUOTA_BYTES,
+        quota_bytes: int = QUOTA_BYTES,
         map_bytes: int = 0,
         quarantine: Path | None = None,
         commands: Registry = COMMANDS,

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 
 from rstore_api import errors
+from rstore_api.domain.limits import MAX_REPLICAS
 from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
-from rstore_replica.raft.membership import MAX_MEMBERS, Replica
+from rstore_replica.raft.membership import Replica
 from rstore_replica.raft.types import GroupStatus, Member, Role
 
 
@@ -106,8 +107,8 @@ class Administration:
     async def add(self, member: Member) -> None:
         """Takes a replica in as a learner and returns when it counts. Does nothing when it does already."""
         known = self._core.membership.get(member.name)
-        if known is None and len(self._core.membership.replicas) >= MAX_MEMBERS:
-            raise errors.InvalidRequest(f"a region has at most {MAX_MEMBERS} replicas")
+        if known is None and len(self._core.membership.replicas) >= MAX_REPLICAS:
+            raise errors.InvalidRequest(f"a region has at most {MAX_REPLICAS} replicas")
         if known is not None and known.address != member.address:
             raise errors.InvalidRequest(f"{member.name} is a member already, at {known.address}")
         self._begin()

@@ -11,12 +11,12 @@ from __future__ import annotations
 from functools import cached_property
 
 import msgspec
+from rstore_api.domain.limits import MAX_REPLICAS
 
 from rstore_replica.raft.types import Member, RaftError
 
 CONFIG = b"\x04"
 """First byte of an entry that holds a :class:`Membership`."""
-MAX_MEMBERS = 9
 MAX_REMOVED = 32
 
 
@@ -96,7 +96,7 @@ def check_change(before: Membership, after: Membership) -> None:
     """Raises :class:`RaftError` unless any majority of one overlaps any majority of the other (thesis, 4.1)."""
     old = {(item.name, item.identity) for item in before.replicas if not item.learner}
     new = {(item.name, item.identity) for item in after.replicas if not item.learner}
-    if len(old ^ new) > 1 or not new or len(after.replicas) > MAX_MEMBERS:
+    if len(old ^ new) > 1 or not new or len(after.replicas) > MAX_REPLICAS:
         raise RaftError(f"unsafe change of members from {before.replicas} to {after.replicas}")
 
 

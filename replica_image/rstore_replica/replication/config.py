@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rstore_api.domain import limits
+
 
 @dataclass(frozen=True)
 class EndingBounds:
     """How long a replica of an ending primary region waits at most, in seconds."""
 
-    drain_seconds: float = 15.0
+    drain_seconds: float = limits.DRAIN_TIMEOUT_MS.default / 1000
     """Altogether, since the region began to end or the replica was asked to stop."""
     settle_seconds: float = 0.2
     """To hear which other replicas were asked to stop at the same time."""
@@ -27,11 +29,11 @@ class ReplicationConfig:
 
     region: str
     replica: str
-    batch_interval_seconds: float = 0.010
-    max_batch_bytes: int = 1 << 20
+    batch_interval_seconds: float = limits.BATCH_INTERVAL_MS.default / 1000
+    max_batch_bytes: int = limits.MAX_BATCH_BYTES.default
     max_batch_rows: int = 1000
     """Applying a batch blocks the event loop; at this many rows for about 5 ms."""
-    window_bytes: int = 8 << 20
+    window_bytes: int = limits.WINDOW_BYTES.default
     window_batches: int = 4096
     heartbeat_seconds: float = 0.5
     silence_seconds: float = 10.0
@@ -45,7 +47,7 @@ class ReplicationConfig:
     """How long stopping waits for rows that are being committed; what is not by then comes again from the source."""
     backoff_min_seconds: float = 0.1
     backoff_max_seconds: float = 5.0
-    tenure_seconds: float = 3.0
+    tenure_seconds: float = limits.LEASE_DURATION_MS.default / 1000
     """How long the primary may acknowledge on one round of grants, and the longest that this region grants."""
     rewind_step_rows: int = 256
     rewind_step_bytes: int = 256 << 10

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rstore_api.proto import rstore_pb2
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
 from rstore_operator.cluster.site import Site
 from rstore_operator.facts.actions import Fence, GrantTenure, Target
@@ -54,7 +55,9 @@ class FakeReplicas:
         return SimpleNamespace(counted=True)
 
     async def fence(self, store_id: str, epoch: int, *, timeout_seconds: float) -> Any:
-        return SimpleNamespace(epoch=3, revision=42, remaining_grant_ms=1000, in_sync_epoch=3, in_sync_regions=2)
+        return rstore_pb2.FenceResponse(
+            epoch=3, revision=42, remaining_grant_ms=1000, in_sync_epoch=3, in_sync_regions=2
+        )
 
 
 class FakeStore:

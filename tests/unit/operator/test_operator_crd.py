@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +11,18 @@ from typing import Any
 
 import pytest
 import yaml
+from rstore_api.domain import limits
 from rstore_api.domain.kubernetes import FAILOVER_TO
+from rstore_api.domain.limits import Bounds
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.state import Outcome, Phase, Step, Trigger
+from rstore_operator.resource.units import parse_duration_ms, parse_quantity
 from rstore_operator.resource.validate import read_spec
+from rstore_operator.specs.configmap import replica_config
+from rstore_replica.config import parse_config
 from unit.operator.world import World
 
+DURATION = "^[0-9]+(ms|s)$"
 ROOT = Path(__file__).parents[3]
 CRD = yaml.safe_load((ROOT / "crds" / "replicatedstores.yaml").read_text())
 VERSION = CRD["spec"]["versions"][0]
@@ -174,3 +182,87 @@ def test_examples_are_valid(path: Path) -> None:
     assert problems == ()
     assert spec is not None
     assert re.fullmatch(r"[a-z][-a-z0-9]*", document["metadata"]["name"])
+
+
+BOUNDS = {
+    "regions[].replicas": limits.REPLICAS,
+    "regions[].priority": limits.PRIORITY,
+    "replication.minInSyncRegions": limits.MIN_IN_SYNC_REGIONS,
+    "replication.semiSyncTimeout": limits.SEMI_SYNC_TIMEOUT_MS,
+    "replication.batchInterval": limits.BATCH_INTERVAL_MS,
+    "replication.maxBatchBytes": limits.MAX_BATCH_BYTES,
+    "replication.window": limits.WINDOW_BYTES,
+    "replication.retention.revisions": limits.RETENTION_REVISIONS,
+    "failover.leaseDuration": limits.LEASE_DURATION_MS,
+    "failover.failoverDelay": limits.FAILOVER_DELAY_MS,
+    "failover.switchoverTimeout": limits.SWITCHOVER_TIMEOUT_MS,
+    "failover.drainTimeout": limits.DRAIN_TIMEOUT_MS,
+}
+IN_REPLICA_JSON = {
+    "replication.batchIntervalMs": "replication.batchInterval",
+    "replication.maxBatchBytes": "replication.maxBatchBytes",
+    "replication.windowBytes": "replication.window",
+    "replication.retentionRevisions": "replication.retention.revisions",
+    "failover.leaseDurationMs": "failover.leaseDuration",
+    "failover.drainTimeoutMs": "failover.drainTimeout",
+}
+
+
+def number(text: Any) -> int:
+    """The number that a value of the schema stands for: milliseconds of a duration, or bytes."""
+    if isinstance(text, int):
+        return text
+    return parse_duration_ms(text) if text.endswith("s") else int(parse_quantity(text))
+
+
+def bounds_in_schema(schema: dict[str, Any]) -> Bounds:
+    """The default and the bounds that a field's schema states, in its keywords or in its rule."""
+    if "minimum" in schema:
+        return Bounds(schema["default"], schema["minimum"], schema["maximum"])
+    [rule] = [rule["rule"] for rule in schema["x-kubernetes-validations"]]
+    stated = re.findall(r"(?:duration|quantity)\('([^']+)'\)", rule)
+    low = number(stated[0]) if len(stated) == 2 else 0
+    return Bounds(number(schema["default"]), low, number(stated[-1]))
+
+
+def test_bounds_are_those_of_the_one_table() -> None:
+    fields = {path.lstrip("."): schema for path, schema in nodes(SPEC)}
+    assert {path: bounds_in_schema(fields[path]) for path in BOUNDS} == BOUNDS
+    assert fields["regions"]["maxItems"] == limits.MAX_REGIONS
+    assert fields["security.tls.subjectAltNames"]["maxItems"] == limits.MAX_ALTERNATIVE_NAMES
+    numeric = {path for path, schema in fields.items() if "minimum" in schema or schema.get("pattern") == DURATION}
+    assert numeric <= BOUNDS.keys(), "each number and duration of the spec is in the table"
+
+
+@pytest.mark.parametrize("path", BOUNDS)
+def test_the_parser_takes_what_the_schema_takes(path: str) -> None:
+    low, high = BOUNDS[path].low, BOUNDS[path].high
+    unit = "ms" if path.endswith(("Timeout", "Interval", "Duration", "Delay")) else ""
+    for value, accepted in ((low, True), (high, True), (low - 1, False), (high + 1, False)):
+        given: Any = f"{value}{unit}" if unit else value
+        regions: list[dict[str, Any]] = [{"name": f"r{at}"} for at in range(limits.MAX_REGIONS)]
+        spec: dict[str, Any] = {"regions": regions, "replication": {"window": "1Gi", "maxBatchBytes": "1Ki"}}
+        holder = regions[0] if path.startswith("regions[].") else spec
+        *parents, name = path.removeprefix("regions[].").split(".")
+        for parent in parents:
+            holder = holder.setdefault(parent, {})
+        holder[name] = given
+        _, problems = read_spec(StoreRef("default", "orders", "uid"), spec)
+        assert (problems == ()) is accepted, (path, given, problems)
+
+
+def test_replica_json_has_the_defaults_of_the_spec_and_takes_all_of_its_values() -> None:
+    ref = StoreRef("default", "orders", "uid")
+    spec, _ = read_spec(ref, {"regions": [{"name": "a"}]})
+    assert spec is not None
+    written = replica_config(ref, spec, spec.regions[0])
+    bare = {key: written[key] for key in ("store", "namespace", "region", "members")}
+    assert parse_config(json.dumps(bare).encode()) == parse_config(json.dumps(written).encode())
+    for where, path in IN_REPLICA_JSON.items():
+        section, name = where.split(".")
+        for value in (BOUNDS[path].low, BOUNDS[path].high):
+            changed = copy.deepcopy(written)
+            changed["replication"]["windowBytes"] = limits.WINDOW_BYTES.high
+            changed["replication"]["maxBatchBytes"] = limits.MAX_BATCH_BYTES.low
+            changed[section][name] = value
+            parse_config(json.dumps(changed).encode())

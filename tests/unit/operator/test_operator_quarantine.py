@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_operator.cluster.messages import MAX_TAILS, replica_status
+from rstore_operator.cluster.messages import replica_status
 from rstore_operator.failover.unplanned_plan import corrected
 from rstore_operator.planning.notices import notices
 from rstore_operator.resource.state import (
@@ -39,12 +40,12 @@ def _told(before: StoreStatus, after: StoreStatus) -> list[str]:
 
 def test_counts_are_of_all_tails_and_the_newest_are_listed() -> None:
     message = pb.StatusResponse(region="us-east")
-    for number in range(1, MAX_TAILS + 3):
+    for number in range(1, TAILS_SHOWN + 3):
         message.quarantined.add(epoch=number, count=2, revisions=1, size_bytes=10, file=f"{number}.wal")
     message.quarantine.CopyFrom(pb.QuarantineCounts(tails=12, rows=24, size_bytes=120))
     found = replica_status("us-east", message)
     assert found.quarantine == Quarantine(12, 24, 120)
-    assert [tail.epoch for tail in found.tails] == list(range(3, MAX_TAILS + 3))
+    assert [tail.epoch for tail in found.tails] == list(range(3, TAILS_SHOWN + 3))
     assert found.tails[0].revisions == 1
 
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rstore_api.domain.limits import MAX_REPLICAS
+
 from rstore_operator.facts.observed import RegionObserved
-from rstore_operator.resource.model import MAX_REPLICAS
 
 
 @dataclass(frozen=True)

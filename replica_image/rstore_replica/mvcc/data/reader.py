@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rstore_api.domain.epochs import History
+from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.proto.kv_pb2 import KeyValue
 
 from rstore_replica.mvcc.data import layout, rows
@@ -29,7 +30,7 @@ class Reader:
 
     def newest(self, key: bytes) -> bytes | None:
         """The newest index entry of a key, also when it is a deletion."""
-        if len(key) > rows.MAX_KEY_BYTES:
+        if len(key) > MAX_KEY_BYTES:
             return None
         entry: bytes | None = self.transaction.get(key, db=self.store.index)
         return entry
@@ -56,7 +57,7 @@ class Reader:
         bound = None if revision is None else layout.newest_at(revision)
         with self.transaction.cursor(self.store.index) as cursor:
             # No stored key is longer than the limit, so that everything from a longer one on is above its prefix.
-            if not cursor.set_range(start[: rows.MAX_KEY_BYTES] or b"\0"):
+            if not cursor.set_range(start[:MAX_KEY_BYTES] or b"\0"):
                 return
             for key, entry in cursor.iternext_nodup(keys=True, values=True):
                 if end is not None and key >= end:

@@ -24,10 +24,10 @@ from collections.abc import Iterable
 
 import google_crc32c
 import msgspec
+from rstore_api.domain.limits import MAX_KEY_BYTES
 
 FORMAT_VERSION = 1
 FLAG_DELETION = 1
-MAX_KEY_BYTES = 511
 """What LMDB can index; longer keys are refused with ``KeyTooLong``."""
 
 BODY_HEADER = struct.Struct(">BBHQQq")

@@ -23,7 +23,6 @@ from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.mvcc.data import generations, layout
 from rstore_replica.mvcc.state import RegionState, decode, encode
 
-DEFAULT_QUOTA_BYTES = 8 << 30
 INITIAL_MAP_BYTES = 1 << 30
 MAX_MAP_BYTES = 1 << 44
 FREE_DISK_RESERVE_BYTES = 64 << 20

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.errors import InvalidRequest, KeyNotFound, LeaseNotFound, NoSpace, StoreError
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import (
@@ -27,7 +28,6 @@ from rstore_api.proto.rpc_pb2 import (
 from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
 
 from rstore_replica.mvcc.data.layout import key_range, unpack_entry
-from rstore_replica.mvcc.data.rows import MAX_KEY_BYTES
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests import validate
 from rstore_replica.mvcc.requests.budget import Budget, Found

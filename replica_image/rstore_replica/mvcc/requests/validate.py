@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.errors import (
     DuplicateKey,
     EmptyKey,
@@ -28,7 +29,6 @@ from rstore_api.proto.rpc_pb2 import (
 from rstore_api.proto.rstore_pb2 import WriteRequest
 
 from rstore_replica.mvcc.data.layout import key_range
-from rstore_replica.mvcc.data.rows import MAX_KEY_BYTES
 
 Interval = tuple[bytes, bytes | None]
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from rstore_api import errors
 from rstore_api.domain.epochs import epoch_of
+from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.domain.topology import Topology
 from rstore_api.messages import history_messages, topology_message, topology_of
 from rstore_api.proto import rstore_pb2 as pb
@@ -28,8 +29,6 @@ from rstore_replica.replication.tenure.voter import Voter
 log = get_logger("regions")
 
 _MAX_WAITING_CALLS = 64
-TAILS_SHOWN = 10
-"""Diverged tails that status describes, the newest; all of them are counted."""
 
 
 class WriteGate:

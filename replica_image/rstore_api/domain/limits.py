@@ -1,0 +1,53 @@
+"""Limits, defaults and bounds: of the spec of a store, of the file that its replicas read, and of requests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A setting: its default, and the lowest and the highest value that it may have."""
+
+    default: int
+    low: int
+    high: int
+
+
+MEBIBYTE = 1 << 20
+MINUTE_MS = 60_000
+
+# ---- a store
+MAX_REGIONS = 9
+MAX_OTHER_REGIONS = MAX_REGIONS - 1
+REPLICAS = Bounds(default=3, low=1, high=9)
+MAX_REPLICAS = REPLICAS.high
+MAX_NAME_LENGTH = 50
+"""Of ``<store>-<region>``, which becomes part of pod names and host names."""
+MAX_ALTERNATIVE_NAMES = 32
+"""Names that the spec may add to a certificate."""
+PRIORITY = Bounds(default=10, low=0, high=1000)
+
+# ---- replication
+MIN_IN_SYNC_REGIONS = Bounds(default=1, low=1, high=MAX_OTHER_REGIONS)
+SEMI_SYNC_TIMEOUT_MS = Bounds(default=5000, low=100, high=MINUTE_MS)
+BATCH_INTERVAL_MS = Bounds(default=10, low=1, high=10_000)
+MAX_BATCH_BYTES = Bounds(default=MEBIBYTE, low=1024, high=64 * MEBIBYTE)
+WINDOW_BYTES = Bounds(default=8 * MEBIBYTE, low=1024, high=1024 * MEBIBYTE)
+RETENTION_REVISIONS = Bounds(default=100_000, low=1000, high=1_000_000_000)
+
+# ---- failover
+LEASE_DURATION_MS = Bounds(default=3000, low=500, high=MINUTE_MS)
+FAILOVER_DELAY_MS = Bounds(default=2000, low=0, high=10 * MINUTE_MS)
+SWITCHOVER_TIMEOUT_MS = Bounds(default=30_000, low=1000, high=10 * MINUTE_MS)
+DRAIN_TIMEOUT_MS = Bounds(default=15_000, low=0, high=10 * MINUTE_MS)
+MAX_DATA_LOSS_BYTES = Bounds(default=0, low=0, high=1 << 40)
+
+# ---- requests and data
+MAX_KEY_BYTES = 511
+MAX_REQUEST_BYTES = Bounds(default=1536 * 1024, low=1024, high=8 * MEBIBYTE)
+MAX_TXN_OPS = 128
+QUOTA_BYTES = 8 << 30
+ELECTION_TIMEOUT_MIN_MS, ELECTION_TIMEOUT_MAX_MS, HEARTBEAT_MS = 1000, 2000, 100
+TAILS_SHOWN = 10
+"""Diverged tails of a region that its status describes, the newest; all of them are counted."""
