@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rstore_api.domain.kubernetes import REGION_LABEL
-from rstore_kube.errors import ApiError
 from rstore_operator.resource.model import StoreRef
 from sim.regions.crd import status_problems, store_problems
 from sim.regions.fleet import Fleet
@@ -15,23 +14,24 @@ from sim.regions.pods import Pods
 from sim.regions.sites import API_SITE, NAMESPACE, STORE
 from sim.regions.wires import Wires
 from sim.world import World
+from stored_objects import Body, StoredObjects
 
 if TYPE_CHECKING:
     from sim.regions.host import Host
     from sim.regions.operators import OperatorHost
 
-Body = dict[str, Any]
 
-
-class Kube:
+class Kube(StoredObjects):
     """The cluster."""
 
+    store: Body
+
     def __init__(self, world: World, wires: Wires, spec: Body, fleet: Fleet) -> None:
+        super().__init__(NAMESPACE, STORE)
         self._world = world
         self.wires = wires
         self._fleet = fleet
         self.runs = Pods(fleet, world)
-        self._version = 1
         self._lives = 0
         self.down = False
         self.times_out = 0.0
@@ -40,27 +40,14 @@ class Kube:
         self.events: list[str] = []
         self.on_intent: Callable[[Body, OperatorHost], None] = lambda _intent, _operator: None
         """A change of primary has got on, as this operator has just recorded; {}: it is over."""
-        self.objects: dict[tuple[str, str], Body] = {}
-        self.store: Body = {}
-        self.create(spec)
+        self.begin(spec)
 
-    def create(self, spec: Body) -> None:
+    def begin(self, spec: Body) -> None:
         """The object, under another uid than the one before; that one's children went with it."""
         for kind, name in list(self.objects):
             self.delete_child(kind, name)
         self._lives += 1
-        self.store = {
-            "metadata": {
-                "name": STORE,
-                "namespace": NAMESPACE,
-                "uid": f"uid-{self._lives}",
-                "generation": 1,
-                "annotations": {},
-                "resourceVersion": "",
-            },
-            "spec": copy.deepcopy(spec),
-        }
-        self._changed(self.store)
+        self.create(f"uid-{self._lives}", spec)
 
     @property
     def ref(self) -> StoreRef:
@@ -93,24 +80,21 @@ class Kube:
                 self.annotations.pop(key, None)
             else:
                 self.annotations[key] = value
-        self._changed(self.store)
+        self.changed(self.store)
 
-    def edit(self, spec: Body) -> None:
+    def edit(self, spec: Mapping[str, Any]) -> None:
         """As a person does it, who would be told what is wrong with it."""
         problems = store_problems({**self.store, "spec": spec}, self.store)
         assert not problems, problems
-        self.store["spec"] = copy.deepcopy(spec)
-        self.store["metadata"]["generation"] += 1
-        self._changed(self.store)
+        super().edit(spec)
 
     def restore_status(self, status: Body) -> None:
         """As who restores an object from what was kept of it."""
         self.store["status"] = copy.deepcopy(status)
-        self._changed(self.store)
+        self.changed(self.store)
 
-    def _changed(self, item: Body) -> None:
-        self._version += 1
-        item["metadata"]["resourceVersion"] = str(self._version)
+    def changed(self, item: Body) -> None:
+        super().changed(item)
         for operator in self.watching:
             if operator.process is not None and self.reachable(operator.site):
                 when = self.wires.arrival(API_SITE, operator.site)
@@ -123,16 +107,12 @@ class Kube:
 
     # ------------------------------------------------------------------ requests
 
-    def patch_status(self, patch: Body, version: str, operator: OperatorHost) -> Body:
-        """Merges; refused unless the object is still of that version."""
-        if version != self.store["metadata"]["resourceVersion"]:
-            raise ApiError(409, "Conflict", "the object has been modified")
+    def record_status(self, patch: Body, version: str, operator: OperatorHost) -> Body:
+        """What an operator records; it must be as the CRD wants it."""
         before = self.status
-        after = _merged(before, patch)
-        self.refused("status", status_problems(after))
-        self.store["status"] = after
-        self._changed(self.store)
-        self._note(before, after, operator)
+        self.patch_status(patch, version)
+        self.refused("status", status_problems(self.status))
+        self._note(before, self.status, operator)
         return self.store
 
     def refused(self, what: str, problems: list[str]) -> None:
@@ -154,48 +134,23 @@ class Kube:
         if after.get("phase") != before.get("phase"):
             self._world.trace.add(f"status: phase {after.get('phase')}")
 
-    def remove_annotations(self, values: Mapping[str, str]) -> Body:
-        """Each that still has its value; none if one has changed."""
-        if any(self.annotations.get(key) != value for key, value in values.items()):
-            raise ApiError(422, "Invalid", "the value to test is another")
-        for key in values:
-            del self.annotations[key]
-        self._changed(self.store)
-        return self.store
-
     def apply(self, manifest: Mapping[str, Any]) -> Body:
-        """Makes or changes a child."""
-        key = (manifest["kind"], manifest["metadata"]["name"])
-        known = self.objects.get(key)
-        item: Body = copy.deepcopy(dict(manifest))
-        if item["metadata"]["ownerReferences"][0]["uid"] != self.ref.uid:
-            raise ApiError(422, "Invalid", "the owner is gone")
-        if key[0] == "Service" and "clusterIP" not in item["spec"]:
-            item["spec"]["clusterIP"] = known["spec"]["clusterIP"] if known else f"10.1.0.{len(self.objects) + 1}"
-        if known is not None:
-            item["metadata"] |= {name: known["metadata"][name] for name in ("uid", "resourceVersion")}
-            if item == known:
-                return known
-        else:
-            item["metadata"]["uid"] = f"child-{self._version}"
-        self.objects[key] = item
-        self._changed(item)
-        if key[0] == "ConfigMap":
-            self.runs.configure(item)
-        elif key[0] == "StatefulSet":
-            self.runs.apply(item)
+        """Makes or changes a child, and what runs by it."""
+        before = self._version
+        item = super().apply(manifest)
+        if self._version != before:
+            if item["kind"] == "ConfigMap":
+                self.runs.configure(item)
+            elif item["kind"] == "StatefulSet":
+                self.runs.apply(item)
         return item
 
-    def delete_child(self, kind: str, name: str, uid: str | None = None) -> None:
-        """Gone, and its pods with it; refused when it is another than that of ``uid``."""
-        item = self.objects.get((kind, name))
-        if item is not None:
-            if uid not in (None, item["metadata"]["uid"]):
-                raise ApiError(409, "Conflict", "the uid in the precondition is another's")
-            del self.objects[(kind, name)]
-            if kind == "StatefulSet":
-                self.runs.delete(item["metadata"]["labels"][REGION_LABEL])
-            self._changed(item)
+    def delete_child(self, kind: str, name: str, uid: str | None = None) -> Body | None:
+        """Gone, and its pods with it."""
+        item = super().delete_child(kind, name, uid)
+        if item is not None and kind == "StatefulSet":
+            self.runs.delete(item["metadata"]["labels"][REGION_LABEL])
+        return item
 
     # ------------------------------------------------------------------ pods
 
@@ -215,16 +170,3 @@ def ip_of(host: Host) -> str:
     """A machine's address."""
     region, _, ordinal = host.name.rpartition("-")
     return f"10.0.{sum(region.encode()) % 250}.{int(ordinal) + 1}"
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _merged(result.get(key), value)
-    return result

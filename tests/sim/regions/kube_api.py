@@ -12,8 +12,9 @@ import msgspec
 from rstore_kube.errors import ApiError
 from rstore_operator.resource.model import StoreRef
 from sim.regions.crd import event_problems
-from sim.regions.kube import Body, Kube
+from sim.regions.kube import Kube
 from sim.regions.sites import API_SITE
+from stored_objects import Body
 
 if TYPE_CHECKING:
     from sim.regions.operators import OperatorHost
@@ -54,7 +55,7 @@ class ApiOf:
 
     async def patch_status(self, namespace: str, name: str, patch: Body, resource_version: str) -> Body:
         return await self._ask(
-            "record the status", lambda: self._kube.patch_status(patch, resource_version, self._operator)
+            "record the status", lambda: self._kube.record_status(patch, resource_version, self._operator)
         )
 
     async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None:

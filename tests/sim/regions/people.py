@@ -201,7 +201,7 @@ class Restores:
         if changing or spec["persistence"]["pvcPolicy"] != "Retain":
             return
         self._stage.trace.fault("the object is deleted and made again")
-        self._stage.kube.create(self._stage.kube.spec)
+        self._stage.kube.begin(self._stage.kube.spec)
         await self._and_operators()
 
     async def _and_operators(self) -> None:

@@ -14,7 +14,7 @@ from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.resource.state import PLANNED, FailoverIntent, Step, StepTime, StoreStatus, Trigger
 from rstore_operator.resource.state_json import status_to_json
-from unit.operator.test_operator_reconcile import FakeApi
+from unit.operator.fake_api import FakeApi
 from unit.operator.world import REF, START
 
 

@@ -15,7 +15,7 @@ from rstore_operator.facts.observed import Pod, RegionObserved
 from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
-from unit.operator.test_operator_reconcile import FakeApi
+from unit.operator.fake_api import FakeApi
 from unit.operator.world import REF, START, World
 
 SET = "orders-us-east"

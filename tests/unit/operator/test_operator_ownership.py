@@ -11,7 +11,8 @@ from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.planning.children.ownership import Standing, standing
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage, StoreRef
-from unit.operator.test_operator_reconcile import FakeApi, _condition
+from unit.operator.fake_api import FakeApi
+from unit.operator.test_operator_reconcile import _condition
 from unit.operator.world import REF, START
 
 IMAGE = ReplicaImage("replica:1")
@@ -176,10 +177,10 @@ def orphaned(api: FakeApi, owners: Any) -> dict[tuple[str, str], dict[str, Any]]
     """The store's object is made anew, with another uid, around the objects of the one before."""
     assert api.store is not None
     api.store = {"metadata": {**api.store["metadata"], "uid": "second"}, "spec": api.store["spec"]}
-    api._stamp(api.store)
+    api.stored.changed(api.store)
     for item in api.objects.values():
         item["metadata"]["ownerReferences"] = owners(item["metadata"]["ownerReferences"])
-        api._stamp(item)
+        api.stored.changed(item)
     api.writes.clear()
     api.events.clear()
     return copy.deepcopy(api.objects)
@@ -217,7 +218,7 @@ async def test_an_orphan_that_changed_meanwhile_is_looked_at_again(api: FakeApi,
     async def set_owners(kind: str, namespace: str, name: str, owners: Any, version: str) -> dict[str, Any]:
         if name == "orders-ca" and not beaten:
             beaten.append(name)
-            api._stamp(api.objects[kind, name])
+            api.stored.changed(api.objects[kind, name])
         return await moved(kind, namespace, name, owners, version)
 
     api.set_owners = set_owners  # type: ignore[method-assign]
