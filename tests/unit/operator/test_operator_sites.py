@@ -71,6 +71,9 @@ class FakeReplicas:
         self.asked += [one for one in pods if ask(one)]
         return {}
 
+    def unanswered_seconds(self) -> dict[str, float]:
+        return {}
+
     async def call(self, target: Target, run: Callable[[Any], Awaitable[Any]]) -> Any:
         self.called.append(target)
 
