@@ -3,25 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from rstore_operator.facts.observed import FenceAnswer
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the spec and the object's annotations say about this failover."""
-
-    priorities: Mapping[str, int]
-    """The regions that may become primary; the lowest number first."""
-    tenure_ms: int
-    max_data_loss_bytes: int | None = None
-    """Of last known lag; None: without limit. In SemiSync 0 means that nothing acknowledged may be missing."""
-    semi_sync: bool = False
-    witness_in_sync_regions: int = 0
-    """What the operator, as witness, was told last in the epoch that is left."""
-    loss_accepted: bool = False
-    abort: bool = False
 
 
 def ranked(positions: Collection[FenceAnswer], priorities: Mapping[str, int]) -> list[FenceAnswer]:

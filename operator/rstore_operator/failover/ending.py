@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from msgspec.structs import replace
-from rstore_api.domain.voters import majority
 
-from rstore_operator.facts.observed import Observed, Progress
+from rstore_operator.facts.observed import Progress
 from rstore_operator.facts.without_tenure import streams_to
+from rstore_operator.failover.lost import ending
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.scene import Scene
@@ -23,21 +23,6 @@ RETRY_AFTER_SECONDS = 30.0
 """After a move that was given up, the next one begins not before this."""
 CLOSE_SECONDS = 1.0
 """Regions that are behind by less than this count as equally near."""
-
-
-def ending(region: str, observed: Observed) -> str:
-    """Why no majority of the region's Raft group will stay, for a person; "" when one will, or nobody knows."""
-    leader = observed.leader(region)
-    if leader is None:
-        return ""
-    pods = {pod.name: pod for pod in observed.region(region).pods}
-    voters = set(leader.members) - set(leader.learners)
-    going = sorted(name for name in voters if name in pods and pods[name].terminating)
-    answering = {replica.name for replica in observed.region(region).replicas}
-    staying = (voters & answering) - set(going)
-    if going and len(staying) < majority(len(voters)):
-        return f"{', '.join(going)} of {region} {'is' if len(going) == 1 else 'are'} being stopped"
-    return f"replicas of {region} were asked to stop" if leader.ending else ""
 
 
 def move_away(scene: Scene, reply: Answer) -> None:

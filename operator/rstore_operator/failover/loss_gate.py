@@ -1,4 +1,4 @@
-"""What an unplanned failover would lose, and whether it may. Pure.
+"""What an unplanned failover would lose, whether it may, and what it did lose. Pure.
 
 In SemiSync every acknowledged write is in at least ``k`` other regions, where the primary has said so with the rounds
 of its tenure (see ``rstore_replica/replication/tenure/guarantees.py``). When a majority of the fenced voters heard
@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from msgspec import structs
 from rstore_api.domain.epochs import History, count_at, epoch_of
 from rstore_api.domain.limits import MAX_OTHER_REGIONS
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer
-from rstore_operator.failover.choice import Rules
+from rstore_operator.failover.scene import Rules
 from rstore_operator.failover.voting import Electorate
+from rstore_operator.resource.state import PLANNED, QuarantinedTail, Receipt, RegionStatus
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,41 @@ def loss_refusal(loss: Loss, region: str, from_region: str, from_epoch: int, rul
         f"{region} may lack {loss} of what {from_region} acknowledged, maxDataLoss is {limit} "
         f'bytes; bring {from_region} back, or accept it by accept-data-loss: "{from_epoch}"'
     )
+
+
+def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -> tuple[Receipt, ...]:
+    """Receipts of failovers with what was lost as the quarantine of returned regions shows it.
+
+    The tail of the region that was left is exact. Another region may have had a part of the same revisions.
+    """
+    found = list(history)
+    for index, receipt in enumerate(history):
+        counts = {
+            region.name: _left_out(receipt, tail)
+            for region in regions
+            for tail in region.quarantined
+            if _leaver(history, tail) is receipt and region.name != receipt.to_region
+        }
+        if counts:
+            known = 0 if receipt.from_region in counts else receipt.revisions_lost
+            found[index] = structs.replace(receipt, revisions_lost=max(known, *counts.values()))
+    return tuple(found)
+
+
+def _leaver(history: tuple[Receipt, ...], tail: QuarantinedTail) -> Receipt | None:
+    """The first failover out of that epoch that went on from before the tail's end."""
+    for receipt in history:
+        if (
+            receipt.mode != PLANNED
+            and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
+            and _left_out(receipt, tail)
+        ):
+            return receipt
+    return None
+
+
+def _left_out(receipt: Receipt, tail: QuarantinedTail) -> int:
+    """How many of the tail's revisions are after the last one that the failover kept."""
+    lost = tail.revisions or min(tail.rows, tail.last_revision - tail.first_revision + 1)
+    kept = receipt.final_revision
+    return lost if kept is None else max(0, min(lost, tail.last_revision - kept))

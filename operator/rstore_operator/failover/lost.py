@@ -1,15 +1,22 @@
-"""Whether the primary region is lost, as far as the operator and the other regions can tell. Pure."""
+"""Why the primary region has to be left: it is lost, cut off from the others, fenced and forgotten, or ending. Pure.
+
+A primary that is cut off is one whose leader the operator reaches and the other regions do not: nobody renews its
+tenure. One that is ending has so many replicas that were asked to stop that no majority of its Raft group stays.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from rstore_api.domain.voters import WITNESS
+from rstore_api.domain.voters import WITNESS, majority
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, ReplicaStatus
+from rstore_operator.facts.truth import Truth
+from rstore_operator.facts.without_tenure import is_stuck, streams_to
 from rstore_operator.failover.voting import Electorate
+from rstore_operator.resource.state import PLANNED, Outcome, Receipt
 
 ELECTION_SECONDS = 5.0
 """A region of which a majority of replicas answers is electing a leader, and is given this long for it."""
@@ -62,3 +69,97 @@ def _sees_no_renewal(leader: ReplicaStatus | None, epoch: int, *, delay_ms: int)
     if leader.granted.epoch == 0:
         return leader.granted.remaining_ms == 0
     return leader.granted.epoch < epoch or leader.granted.age_ms >= delay_ms
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """Voters that did renew the tenure of this epoch, the last of them ``seconds`` ago."""
+
+    regions: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"it holds no tenure, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
+
+
+def cut_off(
+    truth: Truth, observed: Observed, memory: Memory, voters: Electorate, *, last: Receipt | None, delay_ms: int
+) -> CutOff | None:
+    """Judge the primary region; None unless its leader answers, holds no tenure, and a majority has not renewed it.
+
+    Only voters that granted in this very epoch count, or before the switchover that came to nothing and gave the region
+    this epoch. A primary that was made so while the regions do not reach each other never gets a tenure, and is not
+    replaced again and again.
+    """
+    primary = truth.primary_region
+    if not is_stuck(primary, memory) or memory.without_tenure_seconds[primary] * 1000 < delay_ms:
+        return None
+    ages = _ages_ms(truth, observed, voters, since_epoch=1 if _stayed(truth, last) else truth.epoch)
+    late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
+    return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if voters.decides(late) else None
+
+
+def unrenewed_seconds(truth: Truth, observed: Observed, memory: Memory, voters: Electorate) -> float:
+    """For how long a primary without the tenure has acknowledged nothing, at most."""
+    ages = _ages_ms(truth, observed, voters, since_epoch=truth.epoch)
+    return min(ages.values()) / 1000 if ages else memory.without_tenure_seconds.get(truth.primary_region, 0.0)
+
+
+def _stayed(truth: Truth, last: Receipt | None) -> bool:
+    """Whether the present epoch is that of a switchover after which the old primary was primary again."""
+    return last is not None and (last.mode, last.epoch, last.from_region, last.outcome) == (
+        PLANNED,
+        truth.epoch,
+        truth.primary_region,
+        Outcome.ABORTED,
+    )
+
+
+def _ages_ms(truth: Truth, observed: Observed, voters: Electorate, *, since_epoch: int) -> dict[str, int]:
+    """How long ago the other regions granted last, where they did in that epoch or later."""
+    leaders = {name: observed.leader(name) for name in voters.regions - {truth.primary_region}}
+    return {
+        name: leader.granted.age_ms
+        for name, leader in leaders.items()
+        if leader is not None and leader.granted is not None and leader.granted.epoch >= since_epoch
+    }
+
+
+def is_apart(region: str, observed: Observed, memory: Memory, truth: Truth) -> bool:
+    """Whether the primary has been without its tenure for long, and nothing it holds reaches the region."""
+    primary = truth.primary_region
+    return is_stuck(primary, memory) and not streams_to(observed.leader(primary), region)
+
+
+def unfinished(
+    truth: Truth, observed: Observed, memory: Memory, voters: Electorate, *, delay_ms: int, now: datetime
+) -> str:
+    """Why the present epoch cannot go on though no change of primary is on record; "" when that is not so.
+
+    A region that has promised a higher epoch grants the primary nothing and takes nothing from it. One that does not
+    answer may be primary of that epoch: it counts as lost after the failover delay.
+    """
+    leaders = {name: observed.leader(name) for name in sorted(voters.regions)}
+    above = [name for name, leader in leaders.items() if leader is not None and leader.promised_epoch > truth.epoch]
+    for name in (name for name, leader in leaders.items() if leader is None):
+        since = memory.silent_since.get(name)
+        if since is None or (now - since).total_seconds() * 1000 < delay_ms:
+            return ""
+    if not above:
+        return ""
+    return f"{', '.join(above)} promised an epoch above {truth.epoch}, and no change of primary was on record"
+
+
+def ending(region: str, observed: Observed) -> str:
+    """Why no majority of the region's Raft group will stay, for a person; "" when one will, or nobody knows."""
+    leader = observed.leader(region)
+    if leader is None:
+        return ""
+    pods = {pod.name: pod for pod in observed.region(region).pods}
+    voters = set(leader.members) - set(leader.learners)
+    going = sorted(name for name in voters if name in pods and pods[name].terminating)
+    answering = {replica.name for replica in observed.region(region).replicas}
+    staying = (voters & answering) - set(going)
+    if going and len(staying) < majority(len(voters)):
+        return f"{', '.join(going)} of {region} {'is' if len(going) == 1 else 'are'} being stopped"
+    return f"replicas of {region} were asked to stop" if leader.ending else ""

@@ -1,6 +1,6 @@
 """Whether a switchover should begin: what annotations and the spec ask for, and what speaks against it. Pure.
 
-What comes unplanned is in :mod:`rstore_operator.failover.unplanned_requests`.
+What comes unplanned is in :mod:`rstore_operator.failover.rules`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import streams_to
-from rstore_operator.failover.checked import Checked
-from rstore_operator.failover.cut_off import is_apart, takes_the_planned_way
+from rstore_operator.failover.annotations import Checked
+from rstore_operator.failover.lost import is_apart
 from rstore_operator.failover.planned import ABORTABLE, begin
 from rstore_operator.planning.hashes import warning_of
 from rstore_operator.resource.commands import Commands
@@ -215,3 +215,12 @@ def _begin(trigger: Trigger, to_region: str, truth: Truth, now: datetime, result
     )
     assert result.intent.step is Step.DEMOTING
     result.accepted = True
+
+
+def takes_the_planned_way(commands: Commands, observed: Observed, memory: Memory, truth: Truth) -> bool:
+    """Whether a forced failover need not be one: the primary can hand over, and nobody accepted to lose anything."""
+    source = observed.leader(truth.primary_region)
+    accepted = commands.accepted_epoch == truth.epoch
+    target = commands.failover_to or ""
+    hands_over = source is not None and source.writable and not is_apart(target, observed, memory, truth)
+    return not commands.forced or (hands_over and not accepted)

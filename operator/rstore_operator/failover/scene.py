@@ -1,21 +1,48 @@
-"""All that is decided by when the primary may have to be replaced. Pure."""
+"""All that is given to a decision on when the primary may have to be replaced. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import is_stuck
-from rstore_operator.failover.choice import Rules
-from rstore_operator.failover.unplanned import Clock
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.hashes import differing_regions
 from rstore_operator.planning.scaling.topology import held_sync, sync_of
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.model import FailoverSpec, StoreSpec
 from rstore_operator.resource.state import StoreStatus
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the spec and the object's annotations say about this failover."""
+
+    priorities: Mapping[str, int]
+    """The regions that may become primary; the lowest number first."""
+    tenure_ms: int
+    max_data_loss_bytes: int | None = None
+    """Of last known lag; None: without limit. In SemiSync 0 means that nothing acknowledged may be missing."""
+    semi_sync: bool = False
+    witness_in_sync_regions: int = 0
+    """What the operator, as witness, was told last in the epoch that is left."""
+    loss_accepted: bool = False
+    abort: bool = False
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall time for the record, monotonic seconds for what is waited for; ``recorded_at_seconds`` is when this process
+    first saw the intent's epoch on record, None when it has not."""
+
+    now: datetime
+    seconds: float
+    recorded_at_seconds: float | None = None
+
 
 AFTER_ALL_OTHERS = 1 << 32
 """Added to a priority number, it is above all that a spec may give."""

@@ -20,7 +20,7 @@ changes. Going back to Fencing means a higher epoch: what was promoted in the on
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from msgspec import structs
@@ -30,8 +30,9 @@ from rstore_api.domain.voters import WITNESS
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
-from rstore_operator.failover.choice import Rules, ranked
+from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
+from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import (
     FenceCommand,
     InvariantError,
@@ -45,6 +46,8 @@ from rstore_operator.failover.planned import (
     receipt_of,
     with_writes_resumed,
 )
+from rstore_operator.failover.requests import Answer
+from rstore_operator.failover.scene import Clock, Rules, Scene
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.state import (
     AUTOMATIC,
@@ -66,16 +69,6 @@ RENEWABLE = frozenset({Step.FENCING, Step.WAITING, Step.PROMOTING})
 MAX_STEPS = 32
 """Steps kept in an intent: one that is renewed again and again keeps the newest."""
 RETRY_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Wall time for the record, monotonic seconds for what is waited for; ``recorded_at_seconds`` is when this process
-    first saw the intent's epoch on record, None when it has not."""
-
-    now: datetime
-    seconds: float
-    recorded_at_seconds: float | None = None
 
 
 def begin_unplanned(
@@ -365,3 +358,38 @@ def check_command(intent: FailoverIntent, command: FenceCommand | PromoteCommand
         return
     if not allowed or command.epoch != intent.epoch or intent.epoch <= intent.from_epoch:
         raise InvariantError(f"{command} is not allowed in {intent.step.value} of epoch {intent.epoch}")
+
+
+def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: bool) -> Progressed:
+    """One look at the failover under way; what stops it goes into ``reply``."""
+    truth, clock = scene.truth, scene.clock
+    if intent is not scene.status.failover:
+        clock = replace(clock, recorded_at_seconds=None)  # begins with this very plan
+    chosen_is_lost = False
+    if intent.step is Step.PROMOTING:
+        delay_ms = scene.failover.failover_delay_ms
+        quiet = silence(
+            intent.to_region, intent.epoch, scene.observed, scene.memory, scene.voters, delay_ms=delay_ms, now=clock.now
+        )
+        chosen = scene.observed.leader(intent.to_region)
+        without_data = chosen is not None and chosen.epoch == 0  # no region is chosen that has not received anything
+        chosen_is_lost = without_data or (quiet is not None and quiet.lost)
+    progressed = advance_unplanned(
+        intent,
+        scene.observed,
+        scene.memory,
+        scene.voters,
+        scene.rules,
+        clock,
+        highest_epoch=max(truth.highest_epoch, truth.promised_epoch),
+        chosen_is_lost=chosen_is_lost,
+        told=told,
+    )
+    if progressed.blocked:
+        reply.blocked, reply.blocked_reason = progressed.blocked, "FailoverWaits"
+    return progressed
+
+
+def witness_promise(intent: FailoverIntent | None) -> int:
+    """The epoch that is promised by putting this intent on record."""
+    return 0 if intent is None or intent.mode == PLANNED else intent.epoch

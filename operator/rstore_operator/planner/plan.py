@@ -26,17 +26,17 @@ from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
 from rstore_operator.facts.without_tenure import no_tenure_message
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN, asked_tenure_ms, next_witness_tenure
-from rstore_operator.failover.checked import Checked, check
+from rstore_operator.failover.annotations import Checked, check, finished_requests
+from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
+from rstore_operator.failover.loss_gate import corrected
 from rstore_operator.failover.planned import Progressed, advance
-from rstore_operator.failover.repeats import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.requests import Answer, answer
-from rstore_operator.failover.scene import Scene, rules_of
-from rstore_operator.failover.unplanned import Clock
-from rstore_operator.failover.unplanned_plan import advance_in, corrected, finished_requests, grants, witness_promise
-from rstore_operator.failover.unplanned_requests import consider
+from rstore_operator.failover.rules import consider
+from rstore_operator.failover.scene import Clock, Scene, rules_of
+from rstore_operator.failover.unplanned import advance_in, witness_promise
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.electorate import next_told
-from rstore_operator.planner.region_calls import RegionCalls
+from rstore_operator.planner.region_calls import RegionCalls, grants
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS

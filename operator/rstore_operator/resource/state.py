@@ -228,7 +228,7 @@ class ToldRegions(Stored, frozen=True):
 
 class Answered(Stored, frozen=True):
     """The last answer to a kind of request by something that keeps applying a manifest; the rules are in
-    :mod:`rstore_operator.failover.repeats`."""
+    :mod:`rstore_operator.failover.answered`."""
 
     MAX_VALUE: ClassVar[int] = 200
 

@@ -8,9 +8,8 @@ import pytest
 from rstore_api.domain.epochs import REVISION_JUMP, EpochStart, History
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
-from rstore_operator.failover.choice import Rules
-from rstore_operator.failover.loss_gate import expected_loss
-from rstore_operator.failover.unplanned_plan import corrected
+from rstore_operator.failover.loss_gate import corrected, expected_loss
+from rstore_operator.failover.scene import Rules
 from rstore_operator.failover.voting import electorate
 from rstore_operator.resource.state import AUTOMATIC, Outcome, QuarantinedTail, Receipt, RegionStatus, Trigger
 

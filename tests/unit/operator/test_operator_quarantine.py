@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_operator.cluster.messages import replica_status
-from rstore_operator.failover.unplanned_plan import corrected
+from rstore_operator.failover.loss_gate import corrected
 from rstore_operator.planning.notices import notices
 from rstore_operator.resource.state import (
     AUTOMATIC,

@@ -13,7 +13,7 @@ from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.commands import Commands, shown
-from rstore_operator.resource.state import FailoverIntent
+from rstore_operator.resource.state import FORCED, PLANNED, FailoverIntent
 
 
 @dataclass(frozen=True)
@@ -116,3 +116,17 @@ def _others(commands: Commands, regions: tuple[str, ...]) -> Iterator[Refusal]:
     if commands.dry_run is not None and regions and commands.dry_run not in regions:
         message = f"failover-dry-run: {shown(commands.dry_run)} is none of the regions ({', '.join(regions)})"
         yield Refusal(names.FAILOVER_DRY_RUN, commands.dry_run, "UnknownRegion", message)
+
+
+def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, str]:
+    """Annotations that a change of primary has taken care of once it is at its last step."""
+    found = {}
+    if commands.failover_to is not None and (commands.failover_to == intent.to_region or intent.mode == FORCED):
+        found[names.FAILOVER_TO] = commands.failover_to
+        if commands.failover_mode is not None:
+            found[names.FAILOVER_MODE] = commands.failover_mode
+    if intent.mode != PLANNED and commands.accepted_epoch == intent.from_epoch:
+        found[names.ACCEPT_DATA_LOSS] = commands.accept_data_loss or ""
+    if commands.abort_failover is not None and (intent.aborted or intent.mode != PLANNED):
+        found[names.ABORT_FAILOVER] = commands.abort_failover
+    return found

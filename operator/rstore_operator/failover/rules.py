@@ -17,14 +17,12 @@ from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import ranked
-from rstore_operator.failover.cut_off import cut_off, unrenewed_seconds
 from rstore_operator.failover.ending import move_away
 from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
-from rstore_operator.failover.lost import silence
+from rstore_operator.failover.lost import cut_off, silence, unfinished, unrenewed_seconds
 from rstore_operator.failover.planned import begin
 from rstore_operator.failover.requests import Answer, obstacles
 from rstore_operator.failover.scene import Scene
-from rstore_operator.failover.unfinished import unfinished
 from rstore_operator.failover.unplanned import begin_unplanned, convert
 from rstore_operator.planning.hashes import warning_of
 from rstore_operator.resource.state import (
