@@ -9,9 +9,8 @@ from typing import Any
 import typer
 from rich.console import Console
 from rstore_api.client import TlsPem
+from rstore_api.domain.hashes import HashAnswer, compare, format_hash
 from rstore_api.errors import FutureRevision, StoreError
-from rstore_operator.facts.observed import HashAnswer
-from rstore_operator.planning.hashes import compare, format_hash
 
 from rstore_cli.cluster import Cluster, Pod
 from rstore_cli.commands import on_cluster

@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 
 import structlog
+from rstore_api.domain.hashes import HashAnswer
 from rstore_api.errors import Compacted, FutureRevision, StoreError
 
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Target
-from rstore_operator.facts.observed import HashAnswer, HashRound, Observed
+from rstore_operator.facts.observed import HashRound, Observed
 from rstore_operator.planning import hashes
 from rstore_operator.resource.state import StoreStatus
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rstore_api.domain.epochs import History
+from rstore_api.domain.hashes import HashAnswer
 from rstore_api.domain.kubernetes import REGION_LABEL
 from rstore_api.domain.topology import Topology
 
@@ -188,16 +189,6 @@ class RegionObserved:
     def pod(self, name: str) -> Pod | None:
         """The pod of that name."""
         return next((pod for pod in self.pods if pod.name == name), None)
-
-
-@dataclass(frozen=True)
-class HashAnswer:
-    """One replica's HashKV; None with a ``problem`` when it gave none."""
-
-    region: str
-    replica: str
-    hash: int | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ import types
 
 import pytest
 import yaml
+from rstore_api.domain.hashes import HashAnswer, compare
 from rstore_api.errors import FutureRevision, KeyTooLong, NoPrimary, NoSpace, OutcomeUnknown, StoreError
 from rstore_cli.cluster import Pod
 from rstore_cli.errors import hint_of
 from rstore_cli.verify import judge
-from rstore_operator.facts.observed import HashAnswer
-from rstore_operator.planning.hashes import compare
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, FakeReplica
 

@@ -7,17 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from rstore_api.domain.hashes import HashAnswer, compare
 from rstore_api.domain.kubernetes import FAILOVER_DRY_RUN
 from rstore_operator.facts import memory
-from rstore_operator.facts.observed import (
-    FenceAnswer,
-    HashAnswer,
-    HashRound,
-    Observed,
-    Pod,
-    RegionObserved,
-    ReplicaStatus,
-)
+from rstore_operator.facts.observed import FenceAnswer, HashRound, Observed, Pod, RegionObserved, ReplicaStatus
 from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.scene import rules_of
 from rstore_operator.planning.hashes import (
@@ -29,7 +22,6 @@ from rstore_operator.planning.hashes import (
     Question,
     answered,
     asking,
-    compare,
     due,
     look,
     question,
