@@ -7,53 +7,20 @@ through their replicas; what the sites of those show are pods and the addresses 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from rstore_api.domain import names
 
 from rstore_operator.cluster.child_view import ChildView, Joined
+from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.cluster.pods import is_of_former_store, read_pod
 from rstore_operator.facts.observed import ChildKey, Claim, Pod
 from rstore_operator.planning.children.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
 
 Body = Mapping[str, Any]
-
-
-class SiteApi(Protocol):
-    """What is needed of :class:`rstore_operator.cluster.k8s.Kubernetes`, where each method is described."""
-
-    async def get_store(self, namespace: str, name: str) -> dict[str, Any]: ...
-
-    async def patch_status(
-        self, namespace: str, name: str, patch: Mapping[str, Any], resource_version: str
-    ) -> dict[str, Any]: ...
-
-    async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None: ...
-
-    async def get_child(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None: ...
-
-    async def get_claim(self, namespace: str, name: str) -> dict[str, Any] | None: ...
-
-    async def grow_claim(self, namespace: str, name: str, size: str, resource_version: str) -> None: ...
-
-    async def set_owners(
-        self, kind: str, namespace: str, name: str, owners: Sequence[Mapping[str, Any]], resource_version: str
-    ) -> dict[str, Any]: ...
-
-    async def apply(self, manifest: Mapping[str, Any]) -> dict[str, Any]: ...
-
-    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None: ...
-
-    async def orphan_children_of(self, kind: str, namespace: str, name: str, uid: str) -> None: ...
-
-    async def failed_creations(self, namespace: str, stateful_set: str) -> list[dict[str, Any]]: ...
-
-    async def post_event(
-        self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
-    ) -> None: ...
 
 
 class Watched(Protocol):
@@ -73,7 +40,7 @@ class Site:
     """One cluster, for one store. Requests raise as those of :class:`rstore_kube.client.KubeClient` do."""
 
     def __init__(
-        self, ref: StoreRef, api: SiteApi, watched: Watched, clock: Callable[[], float] = time.monotonic
+        self, ref: StoreRef, api: Kubernetes, watched: Watched, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """``ref`` is the store's object there, which owns the others."""
         self.ref = ref

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ApiOf:
-    """See ``SiteApi`` and ``Watched`` of ``rstore_operator.cluster.site``."""
+    """See ``Kubernetes`` of ``rstore_operator.cluster.k8s`` and ``Watched`` of ``rstore_operator.cluster.site``."""
 
     def __init__(self, kube: Kube, operator: OperatorHost, rng: random.Random) -> None:
         self._kube = kube
