@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Self
 
-from localkube.apiserver.http.errors import ApiError as ServerError
+from localkube.apiserver.errors import ApiError as ServerError
 from localkube.apiserver.http.options import ApiServerOptions, LogRequest
 from localkube.apiserver.http.server import ApiServer
 from localkube.controllers.api import SERVICE_ACCOUNTS, Obj

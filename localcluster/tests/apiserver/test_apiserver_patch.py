@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from localkube.apiserver.http.errors import ApiError
-from localkube.apiserver.objects.resources import Registry
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.patch.apply import server_side_apply
 from localkube.apiserver.patch.fields import from_fields_v1, to_fields_v1
 from localkube.apiserver.patch.json_patch import json_patch
@@ -16,6 +15,7 @@ from localkube.apiserver.patch.merge import merge_patch
 from localkube.apiserver.patch.scaled import entries_of_object, entries_of_scale, replicas_field
 from localkube.apiserver.patch.strategic import strategic_merge
 from localkube.apiserver.patch.typed import check_typed
+from localkube.apiserver.resources import Registry
 from localkube.apiserver.schema.node import Node
 from localkube.apiserver.schema.provider import Schemas
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.http.server import ApiServer
 from localkube.apiserver.schema import quantity
 from localkube.apiserver.schema.cel import compile_expression

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.objects.store import Store
 from localkube.apiserver.storage.persistence import SqliteFile
-from localkube.apiserver.storage.store import Store
 
 
 def make_store(**options: Any) -> Store:

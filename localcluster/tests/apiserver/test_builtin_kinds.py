@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.kinds.strategy import KindStrategy
+from localkube.apiserver.objects.store import Store
 from localkube.apiserver.schema.provider import Schemas
-from localkube.apiserver.storage.store import Store
 
 CONTAINER: dict[str, Any] = {"name": "main", "image": "example.com/main:1"}
 LABELS = {"app": "a"}

@@ -6,10 +6,10 @@ import copy
 from typing import Any
 
 import pytest
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.http.body import decode_json
-from localkube.apiserver.http.errors import ApiError
 from localkube.apiserver.http.server import ApiServer
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema import cel
 from localkube.apiserver.schema.node import Node
 from localkube.apiserver.schema.provider import Schemas

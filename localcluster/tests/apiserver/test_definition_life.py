@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.http.server import ApiServer
 from localkube.apiserver.schema.crd import default_crd
 from localkube.apiserver.schema.definition.life import deprecation_warning, next_status

@@ -12,8 +12,8 @@ from localkube.apiserver.http import pages
 from localkube.apiserver.http.list_options import flag, list_options
 from localkube.apiserver.objects.field_selectors import parse_fields, selected_name
 from localkube.apiserver.objects.label_syntax import parse_labels
-from localkube.apiserver.objects.resources import EVENTS_V1, Registry
-from localkube.apiserver.storage.store import Store
+from localkube.apiserver.objects.store import Store
+from localkube.apiserver.resources import EVENTS_V1, Registry
 
 LABELS = {"app": "x", "tier": "5", "empty": "", "in": "a"}
 

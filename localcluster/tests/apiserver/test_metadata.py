@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.objects.lifecycle import carry_metadata, check_version
 from localkube.apiserver.objects.metadata import (
     drop_repeated_owners,
@@ -13,7 +13,7 @@ from localkube.apiserver.objects.metadata import (
     metadata_causes,
     metadata_warnings,
 )
-from localkube.apiserver.objects.resources import Registry, Resource
+from localkube.apiserver.resources import Registry, Resource
 
 REGISTRY = Registry()
 WIDGETS = Resource("rec.example.io", "v1", "widgets", "Widget", schema={"type": "object"})

@@ -16,7 +16,7 @@ from localkube.apiserver.http.body import decode
 from localkube.apiserver.http.encoding import encoded
 from localkube.apiserver.http.negotiation import Form, accepted, accepted_stream
 from localkube.apiserver.http.typed_body import typed_object
-from localkube.apiserver.objects.resources import Registry, Resource, version_order
+from localkube.apiserver.resources import Registry, Resource, version_order
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 INITIAL = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"

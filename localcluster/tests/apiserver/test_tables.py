@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from localkube.apiserver.describe.tables import table
-from localkube.apiserver.objects.resources import PrinterColumn, Registry, Resource
+from localkube.apiserver.resources import PrinterColumn, Registry, Resource
 
 NOW = datetime(2024, 1, 2, tzinfo=UTC)
 

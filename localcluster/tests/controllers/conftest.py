@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localkube.apiserver.objects.resources import PrinterColumn, Registry, Resource
-from localkube.apiserver.storage.store import Store
+from localkube.apiserver.objects.store import Store
+from localkube.apiserver.resources import PrinterColumn, Registry, Resource
 from localkube.controllers.api import NAMESPACES, PODS, Obj
 from localkube.controllers.budgets import BudgetController
 from localkube.controllers.claims import ClaimController, ensure_default_class

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localkube.apiserver.storage.store import Store
+from localkube.apiserver.objects.store import Store
 from localkube.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.endpoints import EndpointsController

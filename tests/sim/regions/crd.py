@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from kubernetes.aio.client import Configuration
 from localkube.apiserver.kinds.strategy import KindStrategy
-from localkube.apiserver.objects.resources import Registry, Resource
+from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.schema.crd import resources_of
 from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import prune

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import yaml
 
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.jsonobj import JsonObject, copy_json
 from localkube.apiserver.kinds.strategy import KindStrategy
-from localkube.apiserver.objects.resources import BUILTIN
+from localkube.apiserver.resources import BUILTIN
 from localkube.apiserver.schema.provider import Schemas
 
 _RESOURCE = next(resource for resource in BUILTIN if resource.kind == "CustomResourceDefinition")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
-from localkube.apiserver.http.errors import ApiError as ServerError
-from localkube.apiserver.storage.store import Store
+from localkube.apiserver.errors import ApiError as ServerError
+from localkube.apiserver.objects.store import Store
 from localkube.controllers.api import NAMESPACES, ApiError, Obj, Resource, WatchEvent
 
 MANAGER = "kube-controller-manager"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from localkube.apiserver.jsonobj import JsonObject
-from localkube.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Registry, Resource, VirtualResource
+from localkube.apiserver.resources import EVENTS_V1, VIRTUAL, Registry, Resource, VirtualResource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from localkube.apiserver.jsonobj import Json, JsonObject, copy_json
-from localkube.apiserver.objects.resources import EVENTS_V1, Registry, Resource
+from localkube.apiserver.resources import EVENTS_V1, Registry, Resource
 from localkube.apiserver.schema import builtin
 from localkube.apiserver.schema.builtin import DECODED, MICRO_TIME
 

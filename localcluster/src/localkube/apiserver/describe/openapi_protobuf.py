@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from localkube.apiserver.objects.resources import EVENTS_V1, Registry, Resource
+from localkube.apiserver.resources import EVENTS_V1, Registry, Resource
 
 MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 ANSWER_TYPE = MEDIA_TYPE.replace("@", ".")

@@ -12,7 +12,7 @@ from localkube.apiserver.describe.ages import age
 from localkube.apiserver.describe.pod_printer import pod_conditions
 from localkube.apiserver.describe.printers import EVENT_COLUMNS, PRINTERS, event_cells, shown_name
 from localkube.apiserver.jsonobj import Json, JsonObject
-from localkube.apiserver.objects.resources import PrinterColumn, Resource
+from localkube.apiserver.resources import PrinterColumn, Resource
 
 META_V1 = "meta.k8s.io/v1"
 _NAME_HELP = (

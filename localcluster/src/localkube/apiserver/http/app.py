@@ -9,10 +9,11 @@ import uuid
 import structlog
 from aiohttp import web
 
-from localkube.apiserver.http import handlers_patch, handlers_read, handlers_write, reviews, routes
+from localkube.apiserver.errors import ApiError, method_not_allowed, no_conversion, unauthorized
+from localkube.apiserver.http import handlers_patch, handlers_read, handlers_write, reviews, routes, subresources
 from localkube.apiserver.http.authn import ANONYMOUS, User
+from localkube.apiserver.http.call import Call, Services, WriteKey, manager_of
 from localkube.apiserver.http.documents import Documents
-from localkube.apiserver.http.errors import ApiError, method_not_allowed, no_conversion, unauthorized
 from localkube.apiserver.http.impersonation import impersonated
 from localkube.apiserver.http.list_options import check_timeout
 from localkube.apiserver.http.negotiation import check_route
@@ -20,9 +21,7 @@ from localkube.apiserver.http.request_info import WRITE_VERBS, RequestInfo, pars
 from localkube.apiserver.http.responses import compress, error_response, plain_response, representation
 from localkube.apiserver.http.typed_body import read_object
 from localkube.apiserver.http.write_options import check_options
-from localkube.apiserver.objects import subresources
-from localkube.apiserver.objects.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
-from localkube.apiserver.objects.services import Call, Services, WriteKey, manager_of
+from localkube.apiserver.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 _log = structlog.get_logger(__name__)

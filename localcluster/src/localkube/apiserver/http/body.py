@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from localkube.apiserver.describe.protobuf import MEDIA_TYPE, decode_protobuf
-from localkube.apiserver.http.errors import UNKNOWN_FORMAT, ApiError, bad_request, unsupported_media_type
+from localkube.apiserver.errors import UNKNOWN_FORMAT, ApiError, bad_request, unsupported_media_type
+from localkube.apiserver.http.protobuf import MEDIA_TYPE, decode_protobuf
 from localkube.apiserver.jsonobj import Json, JsonObject
 
 JSON_TYPES = frozenset({"application/json", ""})

@@ -8,12 +8,12 @@ from typing import Any
 from aiohttp import web
 
 from localkube.apiserver.describe import discovery, openapi, openapi_protobuf
-from localkube.apiserver.http.errors import PageNotFoundError, method_not_allowed, no_such_resource
+from localkube.apiserver.errors import PageNotFoundError, method_not_allowed, no_such_resource
+from localkube.apiserver.http.call import Services
 from localkube.apiserver.http.negotiation import JSON, accepted_document
 from localkube.apiserver.http.options import KUBERNETES_VERSION
 from localkube.apiserver.http.responses import encoded_response
 from localkube.apiserver.jsonobj import JsonObject
-from localkube.apiserver.objects.services import Services
 
 _HEALTH = frozenset({"healthz", "livez", "readyz"})
 _TEXT = "text/plain; charset=utf-8"

@@ -6,8 +6,9 @@ import json
 
 from aiohttp import web
 
+from localkube.apiserver.errors import ApiError, Cause, bad_request, conflict, invalid
 from localkube.apiserver.http.body import decode_yaml, json_problem, json_value
-from localkube.apiserver.http.errors import ApiError, Cause, bad_request, conflict, invalid
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.http.handlers_write import check_grant, ensure_identity, nameless, stored, warn
 from localkube.apiserver.http.list_options import flag
 from localkube.apiserver.http.request_info import RequestInfo
@@ -17,14 +18,13 @@ from localkube.apiserver.http.typed_body import conversion_problem, metadata_pro
 from localkube.apiserver.http.write_options import media_type
 from localkube.apiserver.jsonobj import Json, JsonObject, format_time
 from localkube.apiserver.objects.metadata import drop_repeated_owners
-from localkube.apiserver.objects.resources import Resource
-from localkube.apiserver.objects.services import Call
 from localkube.apiserver.patch.apply import server_side_apply
 from localkube.apiserver.patch.json_patch import json_patch
 from localkube.apiserver.patch.managed import Writer
 from localkube.apiserver.patch.merge import merge_patch
 from localkube.apiserver.patch.strategic import strategic_merge
 from localkube.apiserver.patch.typed import check_typed, group_version_kind
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema.node import Node
 from localkube.apiserver.schema.rendering import json_text, quoted
 

@@ -9,7 +9,8 @@ import msgspec
 from aiohttp import web
 
 from localkube.apiserver.describe.tables import partial_metadata, table
-from localkube.apiserver.http.errors import ApiError, bad_request, not_found, too_large_version
+from localkube.apiserver.errors import ApiError, bad_request, not_found, too_large_version
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.http.list_options import ListOptions, list_options, version_number
 from localkube.apiserver.http.negotiation import JSON, Form, Representation
 from localkube.apiserver.http.pages import Position, cut, decode, too_old
@@ -23,9 +24,8 @@ from localkube.apiserver.http.responses import (
     table_row,
 )
 from localkube.apiserver.objects.field_selectors import selected_name
-from localkube.apiserver.objects.resources import EVENTS_V1
 from localkube.apiserver.objects.selectors import compile_selector
-from localkube.apiserver.objects.services import Call
+from localkube.apiserver.resources import EVENTS_V1
 from localkube.apiserver.storage.history import BOOKMARK, Stored, Watch, WatchEvent
 
 _encode = msgspec.json.Encoder().encode

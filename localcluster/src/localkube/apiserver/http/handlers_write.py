@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from localkube.apiserver.errors import ApiError, bad_request, conflict
 from localkube.apiserver.http.body import Body, decode
-from localkube.apiserver.http.errors import ApiError, bad_request, conflict
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.http.list_options import list_options
 from localkube.apiserver.http.request_info import RequestInfo
 from localkube.apiserver.http.responses import list_response, object_response, success, value_response
@@ -13,9 +14,8 @@ from localkube.apiserver.http.typed_body import typed_object
 from localkube.apiserver.http.write_options import delete_options
 from localkube.apiserver.jsonobj import JsonObject, metadata_of
 from localkube.apiserver.objects.metadata import drop_repeated_owners, metadata_warnings
-from localkube.apiserver.objects.resources import EVENTS_V1
 from localkube.apiserver.objects.selectors import compile_selector
-from localkube.apiserver.objects.services import Call
+from localkube.apiserver.resources import EVENTS_V1
 from localkube.apiserver.storage.events import to_core
 
 

@@ -7,8 +7,8 @@ from urllib.parse import unquote
 
 from multidict import CIMultiDictProxy
 
+from localkube.apiserver.errors import bad_request
 from localkube.apiserver.http.authn import ANONYMOUS, AUTHENTICATED, User
-from localkube.apiserver.http.errors import bad_request
 from localkube.apiserver.http.rbac import Authorizer
 from localkube.apiserver.http.request_info import RequestInfo
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from localkube.apiserver.http.errors import Cause, bad_request, invalid
+from localkube.apiserver.errors import Cause, bad_request, invalid
 
 EXACT = "Exact"
 NOT_OLDER_THAN = "NotOlderThan"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from localkube.apiserver.http.errors import ApiError, not_acceptable
+from localkube.apiserver.errors import ApiError, not_acceptable
 
 JSON = "application/json"
 YAML = "application/yaml"

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localkube.apiserver.http.errors import ApiError, bad_request
+from localkube.apiserver.errors import ApiError, bad_request
 from localkube.apiserver.jsonobj import JsonObject
 from localkube.apiserver.storage.history import Matcher, Stored
 

@@ -7,9 +7,9 @@ import struct
 
 from aiohttp import WSMsgType, web
 
-from localkube.apiserver.http.errors import ApiError, bad_request, not_implemented
+from localkube.apiserver.errors import ApiError, bad_request, not_implemented
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.jsonobj import JsonObject, lookup
-from localkube.apiserver.objects.services import Call
 
 PROTOCOL = "v4.channel.k8s.io"
 MAX_PORTS = 16

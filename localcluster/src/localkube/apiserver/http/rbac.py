@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from localkube.apiserver.errors import ApiError, forbidden, not_found
 from localkube.apiserver.http.authn import User
-from localkube.apiserver.http.errors import ApiError, forbidden, not_found
 from localkube.apiserver.http.request_info import RequestInfo
 from localkube.apiserver.jsonobj import JsonObject, lookup
 from localkube.apiserver.kinds import grants
-from localkube.apiserver.storage.store import Store
+from localkube.apiserver.objects.store import Store
 
 _GROUP = "rbac.authorization.k8s.io"
 _ROLES = {"Role": "roles", "ClusterRole": "clusterroles"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from localkube.apiserver.http.errors import no_such_resource
+from localkube.apiserver.errors import no_such_resource
 from localkube.apiserver.http.list_options import flag
 from localkube.apiserver.objects.field_selectors import selected_name
 

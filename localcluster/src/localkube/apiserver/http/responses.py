@@ -9,14 +9,15 @@ import msgspec
 from aiohttp import web
 
 from localkube.apiserver.describe.tables import partial_metadata, table
-from localkube.apiserver.http.encoding import COMPRESSED_FROM_BYTES, compressed, encoded
-from localkube.apiserver.http.errors import (
+from localkube.apiserver.errors import (
     ApiError,
     PageNotFoundError,
     bad_request,
     no_conversion,
     not_acceptable,
 )
+from localkube.apiserver.http.call import Call
+from localkube.apiserver.http.encoding import COMPRESSED_FROM_BYTES, compressed, encoded
 from localkube.apiserver.http.negotiation import (
     Form,
     Representation,
@@ -25,8 +26,7 @@ from localkube.apiserver.http.negotiation import (
     accepted_stream,
 )
 from localkube.apiserver.jsonobj import JsonObject
-from localkube.apiserver.objects.resources import EVENTS_V1, Resource
-from localkube.apiserver.objects.services import Call
+from localkube.apiserver.resources import EVENTS_V1, Resource
 from localkube.apiserver.storage.events import from_core
 from localkube.apiserver.storage.history import Stored
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from localkube.apiserver.errors import ApiError, Cause, bad_request, invalid
 from localkube.apiserver.http.authn import ISSUER, User
-from localkube.apiserver.http.errors import ApiError, Cause, bad_request, invalid
+from localkube.apiserver.http.call import Services
 from localkube.apiserver.http.request_info import RequestInfo
 from localkube.apiserver.jsonobj import JsonObject, format_time, lookup
-from localkube.apiserver.objects.resources import VirtualResource
-from localkube.apiserver.objects.services import Services
 from localkube.apiserver.patch.managed import Writer, track_update
+from localkube.apiserver.resources import VirtualResource
 
 Review = Callable[[Services, User, JsonObject], JsonObject]
 

@@ -7,7 +7,7 @@ words, and takes a little more.
 from __future__ import annotations
 
 from localkube.apiserver.describe.discovery import subresource_verbs
-from localkube.apiserver.http.errors import (
+from localkube.apiserver.errors import (
     UNKNOWN_FORMAT,
     ApiError,
     PageNotFoundError,
@@ -20,7 +20,7 @@ from localkube.apiserver.http.errors import (
 )
 from localkube.apiserver.http.negotiation import check_route
 from localkube.apiserver.http.request_info import RequestInfo
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"

@@ -11,21 +11,21 @@ from pathlib import Path
 import yaml
 from aiohttp import web
 
-from localkube.apiserver.describe.definitions import Definitions
+from localkube.apiserver.errors import bad_request
 from localkube.apiserver.http.app import App
 from localkube.apiserver.http.authn import Tokens
-from localkube.apiserver.http.errors import bad_request
+from localkube.apiserver.http.call import Services, WriteKey
 from localkube.apiserver.http.options import ApiServerOptions
 from localkube.apiserver.http.rbac import Authorizer
 from localkube.apiserver.http.tls import ensure_certificate
 from localkube.apiserver.jsonobj import JsonObject, parse_time
 from localkube.apiserver.kinds.bootstrap import bootstrap_objects
 from localkube.apiserver.kinds.strategy import KindStrategy
-from localkube.apiserver.objects.resources import Registry
-from localkube.apiserver.objects.services import Services, WriteKey
+from localkube.apiserver.objects.definitions import Definitions
+from localkube.apiserver.objects.store import Store
+from localkube.apiserver.resources import Registry
 from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.storage.persistence import Memory, Persistence, SqliteFile
-from localkube.apiserver.storage.store import Store
 
 _EVENT_SWEEP_SECONDS = 60.0
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from localkube.apiserver.errors import ApiError, Cause, bad_request, invalid
 from localkube.apiserver.http.body import Body, decode, unrecognized
-from localkube.apiserver.http.errors import ApiError, Cause, bad_request, invalid
 from localkube.apiserver.http.responses import go_name
 from localkube.apiserver.jsonobj import Json, JsonObject
-from localkube.apiserver.objects.resources import (
+from localkube.apiserver.resources import (
     BINDING,
     BUILTIN,
     EVENTS_V1,

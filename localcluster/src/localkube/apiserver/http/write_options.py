@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from localkube.apiserver.errors import Cause, bad_request, invalid
 from localkube.apiserver.http.body import JSON_TYPES, decode, json_problem
-from localkube.apiserver.http.errors import Cause, bad_request, invalid
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.http.list_options import flag, integer
 from localkube.apiserver.http.routes import APPLY
 from localkube.apiserver.jsonobj import Json, JsonObject
-from localkube.apiserver.objects.services import Call
 from localkube.apiserver.schema.rendering import quoted, shown
 
 MAX_MANAGER_BYTES = 128

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import forbidden
+from localkube.apiserver.errors import forbidden
 from localkube.apiserver.jsonobj import JsonObject, lookup
 from localkube.apiserver.kinds import claims
 from localkube.apiserver.kinds.pod_specs import containers_of
 from localkube.apiserver.objects.metadata import generate_name
-from localkube.apiserver.storage.store import Store
+from localkube.apiserver.objects.store import Store
 
 _TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3607

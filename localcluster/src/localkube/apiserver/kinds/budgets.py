@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject
 from localkube.apiserver.kinds.common import child
 from localkube.apiserver.kinds.rules import (

@@ -6,7 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject, lookup
 from localkube.apiserver.kinds.common import child, set_defaults
 from localkube.apiserver.kinds.rules import forbidden, immutable, invalid, required, too_long

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject, lookup
 from localkube.apiserver.objects.metadata import content_causes
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema import cel
 from localkube.apiserver.schema.formats import dns_1035_label
 from localkube.apiserver.schema.limits import type_name

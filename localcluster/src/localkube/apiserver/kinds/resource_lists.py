@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json
 from localkube.apiserver.kinds.rules import amount, amount_not_negative, forbidden, invalid, required
 from localkube.apiserver.schema import formats

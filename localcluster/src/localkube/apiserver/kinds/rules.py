@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject
 from localkube.apiserver.schema import formats, quantity
 from localkube.apiserver.schema.structural import shown

@@ -6,8 +6,8 @@ import ipaddress
 import itertools
 from collections.abc import Collection, Iterator
 
-from localkube.apiserver.http.errors import ApiError, Cause
-from localkube.apiserver.http.errors import invalid as refused
+from localkube.apiserver.errors import ApiError, Cause
+from localkube.apiserver.errors import invalid as refused
 from localkube.apiserver.jsonobj import JsonObject, lookup
 from localkube.apiserver.kinds.common import child, set_defaults
 from localkube.apiserver.kinds.rules import (
@@ -26,8 +26,8 @@ from localkube.apiserver.kinds.rules import (
     port_or_name,
     required,
 )
+from localkube.apiserver.objects.store import Store
 from localkube.apiserver.schema import formats
-from localkube.apiserver.storage.store import Store
 
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _WITH_NODE_PORTS = ("LoadBalancer", "NodePort")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import Cause, bad_request
+from localkube.apiserver.errors import Cause, bad_request
 from localkube.apiserver.jsonobj import Json, JsonObject, format_time
 from localkube.apiserver.kinds import events
 from localkube.apiserver.kinds.admission import Admission
@@ -10,8 +10,9 @@ from localkube.apiserver.kinds.builtin import kind_of
 from localkube.apiserver.kinds.custom import validate_custom
 from localkube.apiserver.kinds.services import ClusterIps
 from localkube.apiserver.kinds.warnings import warnings_of
-from localkube.apiserver.objects.resources import EVENTS_V1, Resource
+from localkube.apiserver.objects.store import Store
 from localkube.apiserver.patch.managed import Writer, track_update
+from localkube.apiserver.resources import EVENTS_V1, Resource
 from localkube.apiserver.schema.crd import default_crd
 from localkube.apiserver.schema.decoding import DecodingError, normalise, nulls_dropped
 from localkube.apiserver.schema.definition.life import begin_deletion
@@ -22,7 +23,6 @@ from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import apply_defaults, prune
 from localkube.apiserver.schema.structural import TYPE_INVALID, structure_causes
 from localkube.apiserver.storage.events import from_core
-from localkube.apiserver.storage.store import Store
 
 _DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from localkube.apiserver.http.errors import conflict
+from localkube.apiserver.errors import conflict
 from localkube.apiserver.jsonobj import JsonObject, format_time
 
 _SCHEDULED = "PodScheduled"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from localkube.apiserver.http.errors import ApiError, bad_request
+from localkube.apiserver.errors import ApiError, bad_request
 from localkube.apiserver.jsonobj import Json, JsonObject, lookup
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 
 Value = Callable[[JsonObject], str]
 """The text that a selector compares, of an object as it is stored."""

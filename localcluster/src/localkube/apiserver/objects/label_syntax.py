@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from localkube.apiserver.http.errors import bad_request
+from localkube.apiserver.errors import bad_request
 from localkube.apiserver.schema.formats import label_key, label_value
 
 _TOKEN = re.compile(r"[ \t\r\n]*(==|!=|[=!(),<>]|[^=!(),<> \t\r\n]+)")

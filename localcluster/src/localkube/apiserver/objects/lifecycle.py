@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from localkube.apiserver.http.errors import ApiError, Cause, bad_request, conflict, invalid
+from localkube.apiserver.errors import ApiError, Cause, bad_request, conflict, invalid
 from localkube.apiserver.jsonobj import JsonObject, format_time, lookup, metadata_of
 from localkube.apiserver.objects.metadata import FOREGROUND_FINALIZER, ORPHAN_FINALIZER, generate_name
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 
 
 def content(obj: JsonObject, *, without_status: bool) -> JsonObject:

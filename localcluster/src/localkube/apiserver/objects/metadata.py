@@ -10,9 +10,9 @@ import json
 import secrets
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema.formats import (
     IMMUTABLE,
     MAX_ANNOTATION_BYTES,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from localkube.apiserver.http.errors import ApiError, not_found, too_large_version
+from localkube.apiserver.errors import ApiError, not_found, too_large_version
 from localkube.apiserver.jsonobj import JsonObject, copy_json, same, with_whole_numbers
-from localkube.apiserver.objects.resources import Registry, Resource
 from localkube.apiserver.objects.selectors import compile_selector
+from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.storage.history import Change, History, Stored, Watch
 from localkube.apiserver.storage.persistence import Memory, Persistence
 

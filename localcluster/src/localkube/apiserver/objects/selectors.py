@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from localkube.apiserver.http.errors import bad_request
+from localkube.apiserver.errors import bad_request
 from localkube.apiserver.jsonobj import JsonObject, lookup
 from localkube.apiserver.objects.field_selectors import parse_fields
 from localkube.apiserver.objects.label_syntax import Requirement, parse_labels
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 
 Matcher = Callable[[JsonObject], bool]
 

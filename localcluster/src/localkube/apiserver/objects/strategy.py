@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 
 
 class Strategy(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from localkube.apiserver.http.errors import Cause, apply_conflict
+from localkube.apiserver.errors import Cause, apply_conflict
 from localkube.apiserver.jsonobj import Json, JsonObject, copy_json, same
 from localkube.apiserver.patch.fields import (
     SYSTEM_FIELDS,

@@ -6,7 +6,7 @@ and -1 is the last item of a list. No library for Python does it this way.
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import ApiError, bad_request
+from localkube.apiserver.errors import ApiError, bad_request
 from localkube.apiserver.jsonobj import Json, JsonObject, copy_json, same
 from localkube.apiserver.patch.fields import MISSING
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from localkube.apiserver.jsonobj import JsonObject, copy_json
-from localkube.apiserver.objects.resources import Resource
 from localkube.apiserver.patch.fields import (
     SYSTEM_FIELDS,
     Comparison,
@@ -20,6 +19,7 @@ from localkube.apiserver.patch.fields import (
     owned_as_one,
     to_fields_v1,
 )
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema.node import Node
 
 APPLY = "Apply"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from localkube.apiserver.http.errors import ApiError, bad_request
+from localkube.apiserver.errors import ApiError, bad_request
 from localkube.apiserver.jsonobj import Json, JsonObject, copy_json, without_nulls
 from localkube.apiserver.schema.node import Node
 from localkube.apiserver.schema.rendering import plain

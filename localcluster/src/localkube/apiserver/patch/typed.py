@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.jsonobj import Json, JsonObject
 from localkube.apiserver.patch.fields import atomic, display, element_of, shape_of
 from localkube.apiserver.schema.node import Node

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject, same
 from localkube.apiserver.schema.cel_values import to_cel
 from localkube.apiserver.schema.expressions import ast

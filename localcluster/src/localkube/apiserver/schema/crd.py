@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localkube.apiserver.jsonobj import JsonObject, lookup
-from localkube.apiserver.objects.resources import PrinterColumn, Resource
+from localkube.apiserver.resources import PrinterColumn, Resource
 from localkube.apiserver.schema.definition.canonical import canonical_spec
 from localkube.apiserver.schema.definition.life import (
     TERMINATING,

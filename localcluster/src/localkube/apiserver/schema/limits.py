@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import re2
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject
 from localkube.apiserver.schema import quantity
 from localkube.apiserver.schema.builtin import DECODED

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import bad_request
+from localkube.apiserver.errors import bad_request
 from localkube.apiserver.jsonobj import Json, JsonObject, copy_json
-from localkube.apiserver.objects.resources import Resource
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema import builtin
 from localkube.apiserver.schema.decoding import DecodingError, normalise, nulls_dropped
 from localkube.apiserver.schema.node import OBJECT_META, Node

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject, same
 from localkube.apiserver.schema.limits import (
     NOWHERE,

@@ -13,7 +13,7 @@ from typing import Self
 
 import msgspec
 
-from localkube.apiserver.http.errors import expired
+from localkube.apiserver.errors import expired
 from localkube.apiserver.jsonobj import JsonObject, copy_json
 
 ADDED = "ADDED"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject
 from localkube.apiserver.schema.definition.causes import invalid, required
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable
 
 from localkube.apiserver.jsonobj import JsonObject, copy_json, lookup
-from localkube.apiserver.objects.resources import version_order
+from localkube.apiserver.resources import version_order
 
 CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 NAMES_ACCEPTED = "NamesAccepted"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject
 from localkube.apiserver.schema.definition.causes import forbidden, invalid, not_supported, required
 

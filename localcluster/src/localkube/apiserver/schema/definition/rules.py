@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject
 from localkube.apiserver.schema.definition import field_path
 from localkube.apiserver.schema.definition.causes import internal, invalid, not_supported, required

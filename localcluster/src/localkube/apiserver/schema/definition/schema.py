@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject
 from localkube.apiserver.schema.definition.canonical import children
 from localkube.apiserver.schema.definition.causes import invalid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.schema.definition import field_path
 from localkube.apiserver.schema.definition.causes import duplicate, invalid, required
 from localkube.apiserver.schema.definition.sections import Section

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import re2
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import Json, JsonObject
 from localkube.apiserver.schema.definition.causes import forbidden, invalid, required
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localkube.apiserver.http.errors import Cause
+from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject, lookup
 from localkube.apiserver.schema.definition.canonical import children
 from localkube.apiserver.schema.definition.causes import invalid, not_supported, required

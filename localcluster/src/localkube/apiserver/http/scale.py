@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from localkube.apiserver.errors import ApiError, Cause, bad_request, invalid, method_not_allowed
 from localkube.apiserver.http.body import decode
-from localkube.apiserver.http.errors import ApiError, Cause, bad_request, invalid, method_not_allowed
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.http.handlers_patch import (
     check_configuration,
     check_repeated,
@@ -21,7 +22,6 @@ from localkube.apiserver.http.routes import APPLY
 from localkube.apiserver.http.write_options import media_type
 from localkube.apiserver.jsonobj import Json, JsonObject, format_time, lookup, metadata_of, without_nulls
 from localkube.apiserver.kinds.custom import value_at
-from localkube.apiserver.objects.services import Call
 from localkube.apiserver.patch.apply import server_side_apply
 from localkube.apiserver.patch.managed import Writer, read_entries, write_entries
 from localkube.apiserver.patch.scaled import entries_of_object, entries_of_scale, replicas_field

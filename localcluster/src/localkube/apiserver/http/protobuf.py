@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from localkube.apiserver.describe.protobuf_tables import KINDS, MESSAGES
-from localkube.apiserver.http.errors import bad_request, unsupported_media_type
+from localkube.apiserver.errors import bad_request, unsupported_media_type
+from localkube.apiserver.http.protobuf_tables import KINDS, MESSAGES
 from localkube.apiserver.jsonobj import Json, JsonObject, format_time
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"

@@ -7,9 +7,10 @@ from functools import partial
 
 import structlog
 
-from localkube.apiserver.http.errors import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.jsonobj import JsonObject, format_time
-from localkube.apiserver.objects.resources import Registry, Resource
+from localkube.apiserver.objects.store import Store
+from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.schema.crd import resources_of, stored_resource
 from localkube.apiserver.schema.definition.life import (
     CLEANUP_FINALIZER,
@@ -22,7 +23,6 @@ from localkube.apiserver.schema.definition.life import (
 from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import apply_defaults, prune
 from localkube.apiserver.storage.history import Change
-from localkube.apiserver.storage.store import Store
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 MANAGER = "kube-apiserver"

@@ -12,9 +12,9 @@ from localkube.apiserver.http.authn import ISSUER, Tokens, User
 from localkube.apiserver.http.options import ApiServerOptions
 from localkube.apiserver.http.rbac import Authorizer
 from localkube.apiserver.http.request_info import RequestInfo
-from localkube.apiserver.objects.resources import Registry, Resource
+from localkube.apiserver.objects.store import Store
+from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.schema.provider import Schemas
-from localkube.apiserver.storage.store import Store
 
 
 @dataclass(frozen=True)

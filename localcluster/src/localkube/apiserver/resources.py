@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from localkube.apiserver.http.errors import PageNotFoundError, no_such_resource, qualified
+from localkube.apiserver.errors import PageNotFoundError, no_such_resource, qualified
 from localkube.apiserver.jsonobj import JsonObject
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

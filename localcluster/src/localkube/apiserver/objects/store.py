@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 
-from localkube.apiserver.http.errors import (
+from localkube.apiserver.errors import (
     ApiError,
     Cause,
     already_exists,
@@ -27,10 +27,10 @@ from localkube.apiserver.objects.binding import assign
 from localkube.apiserver.objects.lifecycle import DeleteOptions
 from localkube.apiserver.objects.metadata import metadata_causes
 from localkube.apiserver.objects.objects import ObjectList, Objects, utc_now
-from localkube.apiserver.objects.resources import Registry, Resource
 from localkube.apiserver.objects.strategy import PlainStrategy, Strategy
 from localkube.apiserver.patch.managed import keep_times
 from localkube.apiserver.patch.merge import merge_patch
+from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.storage.history import ADDED, BOOKMARK, DELETED, MODIFIED, Watch, WatchEvent
 from localkube.apiserver.storage.persistence import Persistence
 

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from localkube.apiserver.http.authn import ISSUER
-from localkube.apiserver.http.errors import (
+from localkube.apiserver.errors import (
     ApiError,
     Cause,
     bad_request,
@@ -18,18 +17,19 @@ from localkube.apiserver.http.errors import (
     no_such_resource,
     not_implemented,
 )
+from localkube.apiserver.http.authn import ISSUER
+from localkube.apiserver.http.call import Call
 from localkube.apiserver.http.handlers_patch import patch_object
 from localkube.apiserver.http.handlers_write import update_object
 from localkube.apiserver.http.list_options import flag
 from localkube.apiserver.http.options import LogRequest
 from localkube.apiserver.http.portforward import port_forward
 from localkube.apiserver.http.responses import add_warnings, object_response, value_response
+from localkube.apiserver.http.scale import scale
 from localkube.apiserver.http.typed_body import read_object
 from localkube.apiserver.jsonobj import JsonObject, format_time, lookup
-from localkube.apiserver.objects.resources import BINDING, EVICTION, TOKEN_REQUEST, Resource
-from localkube.apiserver.objects.scale import scale
 from localkube.apiserver.objects.selectors import from_label_selector, labels_match
-from localkube.apiserver.objects.services import Call
+from localkube.apiserver.resources import BINDING, EVICTION, TOKEN_REQUEST, Resource
 
 Handler = Callable[[Call, bytes], Awaitable[web.StreamResponse]]
 
