@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import leftovers
 import pytest
+from rstore_api.dialling.channels import keep_running
 from xdist.scheduler import LoadScopeScheduling
 
 RUN_DIRECTORY = "RSTORE_TEST_RUN"
@@ -42,8 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def grpc_stays_up() -> None:
-    """Else gRPC stops its asyncio thread when the last channel is collected; one such stop hung for 180 s."""
-    grpc.aio.init_grpc_aio()
+    keep_running()
 
 
 def folder_of(test_id: str) -> str:

@@ -8,11 +8,11 @@ import signal
 import sys
 import threading
 
-import grpc.aio
 import kopf
 import structlog
 from kopf._cogs.structs.references import Insights
 from kopf._core.engines.peering import Identity
+from rstore_api.dialling.channels import keep_running
 
 from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.handlers import STORES, Handlers
@@ -29,8 +29,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
     Raises what makes it impossible to start (no credentials, port in use).
     """
-    # For good: its own stop, when the last channel is collected, has been seen to hang.
-    grpc.aio.init_grpc_aio()  # type: ignore[attr-defined] # not in the stubs
+    keep_running()
     api = await Kubernetes.connect()
     registry = kopf.OperatorRegistry()
     watches, insights = Watches(), Insights()

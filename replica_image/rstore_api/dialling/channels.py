@@ -1,20 +1,29 @@
-"""Addresses, name resolution and channels.
+"""Addresses, name resolution and channels; and what grpcio does badly, each with its remedy.
 
 Names are resolved here at each dial, by the system's resolver in a thread, and the channel is given the addresses: a
-replica that came back with another address is found at the next dial, whatever gRPC's own resolver has cached.
+replica that came back with another address is found at the next dial, whatever gRPC's own resolver has cached. A
+channel goes to its addresses for ever, so one that broke is dialled anew, not kept. A dial that hangs, since the name
+led to where nobody is any more, is not waited for: the next runs beside it (:func:`first_connected`).
+
+grpcio 1.80 to 1.85: its asyncio side stops when the last channel is collected, and that has been seen to hang for 180 s
+(:func:`keep_running`). Methods are called by path, not by generated stubs: a segmentation fault was seen once where a
+stub registers its methods with the channel. The cause is not known; a closed channel alone does not do it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 from grpc import aio
 
+from rstore_api.dialling.race import first_success
 from rstore_api.errors import Unreachable
 from rstore_api.tls import TlsSource
 
@@ -72,7 +81,7 @@ class Address:
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver, in a thread. Raises Unreachable when the name has no address."""
+    """Ask the system's resolver, in a thread; IPv4 addresses come first. Raises Unreachable when there is none."""
     loop = asyncio.get_running_loop()
     try:
         # getaddrinfo of the socket module, not of the loop: other event loops bring their own resolver.
@@ -81,7 +90,7 @@ async def system_resolve(host: str, port: int) -> Sequence[str]:
         )
     except OSError as error:
         raise Unreachable(f"cannot resolve {host}: {error.strerror or error}") from error
-    return list(dict.fromkeys(str(info[4][0]) for info in found))
+    return sorted(dict.fromkeys(str(info[4][0]) for info in found), key=lambda address: ":" in address)
 
 
 def target_of(addresses: Sequence[str], port: int) -> str:
@@ -114,6 +123,57 @@ async def open_channel(
     except OSError as error:
         raise Unreachable(f"cannot read the certificate files: {error}") from error
     return aio.secure_channel(target, credentials, options=all_options)
+
+
+@dataclass(frozen=True)
+class Dialer:
+    """Opens channels with one identity, as it is at each dial."""
+
+    tls: TlsSource | None
+
+    async def dial(self, address: str) -> aio.Channel:
+        """A fresh channel to ``host:port``, not connected yet; the caller closes it. Raises Unreachable."""
+        try:
+            parsed = Address.parse(address)
+        except ValueError as error:
+            raise Unreachable(str(error)) from error
+        return await open_channel(parsed, tls=self.tls)
+
+
+async def first_connected(
+    dial: Callable[[], Awaitable[aio.Channel]],
+    *,
+    dials: int,
+    timeout_seconds: float,
+    sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
+) -> aio.Channel:
+    """The first channel that is connected, of at most ``dials`` that begin one after the other within the timeout.
+
+    Raises Unreachable when none is under way any more.
+    """
+
+    async def attempt() -> aio.Channel:
+        channel = await dial()
+        try:
+            await connect(channel, timeout_seconds=timeout_seconds)
+        except BaseException:
+            await close(channel)
+            raise
+        return channel
+
+    attempts = (attempt() for _ in range(dials))
+    return await first_success(attempts, every_seconds=timeout_seconds / dials, go_on=False, discard=close, sleep=sleep)
+
+
+async def close(channel: aio.Channel) -> None:
+    """Closes a channel; calls on it are cancelled."""
+    with contextlib.suppress(grpc.RpcError, OSError):
+        await channel.close(None)
+
+
+def keep_running() -> None:
+    """Keeps gRPC's asyncio side running until the process ends; see the module."""
+    aio.init_grpc_aio()  # type: ignore[attr-defined] # not in the stubs
 
 
 async def connect(channel: aio.Channel, *, timeout_seconds: float) -> None:

@@ -14,8 +14,7 @@ from contextlib import asynccontextmanager
 import grpc
 from grpc import aio
 
-from rstore_api.dialling.channels import Address, Resolve, connect, open_channel, system_resolve
-from rstore_api.dialling.race import first_success
+from rstore_api.dialling.channels import Address, Resolve, close, first_connected, open_channel, system_resolve
 from rstore_api.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -109,24 +108,26 @@ class Connection:
         method: Method[RequestT, ResponseT],
         request: RequestT,
         *,
-        timeout_seconds: float,
+        timeout_seconds: float | None,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
-        """One call on a connected channel. Raises StoreError as :func:`failure_of` says; Unreachable once retired."""
+        """One call. Raises StoreError as :func:`failure_of` says; Unreachable once retired."""
         if self.retired:
             raise Unreachable("the connection was given up just now")
-        invoke = self._channel.unary_unary(
-            method.path,
-            request_serializer=method.request.SerializeToString,
-            response_deserializer=method.response.FromString,
-        )
         async with self._in_use():
             try:
+                invoke = self._channel.unary_unary(
+                    method.path,
+                    request_serializer=method.request.SerializeToString,
+                    response_deserializer=method.response.FromString,
+                )
                 response: ResponseT = await invoke(request, timeout=timeout_seconds, metadata=tuple(metadata))
                 return response
             except aio.AioRpcError as error:
                 self.silent |= error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and from_rpc_error(error) is None
                 raise failure_of(error, changes=method.changes) from error
+            except aio.UsageError as error:  # closed before anything was sent
+                raise Unreachable("the connection was closed") from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
@@ -146,19 +147,19 @@ class Connection:
         finally:
             self._in_flight -= 1
             if self.retired and self._in_flight == 0:
-                await self._channel.close(None)
+                await close(self._channel)
 
     async def retire(self) -> None:
         """Take no more calls; close now or when the last call ends."""
         if not self.retired:
             self.retired = True
             if self._in_flight == 0:
-                await self._channel.close(None)
+                await close(self._channel)
 
     async def close(self) -> None:
         """Close now; calls in flight fail."""
         self.retired = True
-        await self._channel.close(None)
+        await close(self._channel)
 
 
 class Endpoint:
@@ -252,22 +253,13 @@ class Endpoint:
         """A connection that is ready; it takes the place of the one there was. Raises Unreachable."""
         if self._connection is not None:
             await self._drop(self._connection)  # a channel that broke would go to the old address again
-        self._connection = await first_success(
-            (self._dial_once() for _ in range(DIALS)),
-            every_seconds=self._connect_timeout_seconds / DIALS,
-            go_on=False,
-            discard=Connection.close,
+        channel = await first_connected(
+            lambda: open_channel(self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve),
+            dials=DIALS,
+            timeout_seconds=self._connect_timeout_seconds,
         )
+        self._connection = Connection(channel)
         return self._connection
-
-    async def _dial_once(self) -> Connection:
-        channel = await open_channel(self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve)
-        try:
-            await connect(channel, timeout_seconds=self._connect_timeout_seconds)
-        except BaseException:
-            await channel.close(None)
-            raise
-        return Connection(channel)
 
     def _dialled(self, task: asyncio.Task[Connection]) -> None:
         self._dialling = None

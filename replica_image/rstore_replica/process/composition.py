@@ -13,6 +13,7 @@ from typing import Any
 
 import rstore_api
 from rstore_api.client.quarantine import QuarantineClient
+from rstore_api.dialling.channels import Dialer
 from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 
 from rstore_replica.api.batcher import Batcher
@@ -49,7 +50,6 @@ from rstore_replica.replication.features import Features
 from rstore_replica.replication.retention import Retention
 from rstore_replica.replication.service import Replication
 from rstore_replica.replication.tail_fetcher import TailFetcher
-from rstore_replica.resolver import ChannelDialer, resolve
 from rstore_replica.tls import CertificateStore
 
 _log = get_logger("server")
@@ -119,7 +119,6 @@ class Replica:
                 name,
                 members,
                 self._certificates.client_contexts(),
-                resolve,
                 group=f"{config.namespace}/{config.store}/{config.region}",
             ),
             clock=clock,
@@ -136,7 +135,7 @@ class Replica:
         self._replication = Replication(
             machine=self._machine,
             group=self._group,
-            dialer=ChannelDialer(self._certificates),
+            dialer=Dialer(self._certificates),
             clock=clock,
             config=ReplicationConfig(
                 region=config.region,

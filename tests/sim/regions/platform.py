@@ -18,9 +18,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from rstore_api.dialling import endpoint as client_call
+from rstore_api.dialling import channels, endpoint
 from rstore_api.dialling.channels import Address
-from rstore_replica import metrics, resolver
+from rstore_replica import metrics
 from rstore_replica.process import composition as server
 from rstore_replica.process import live_data
 from rstore_replica.raft.group import Group
@@ -46,8 +46,8 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
 
     shared = _shared_metrics()
     replaced: list[tuple[Any, str, Any]] = [
-        (client_call, "open_channel", open_channel),
-        (resolver, "open_channel", open_channel),
+        (endpoint, "open_channel", open_channel),
+        (channels, "open_channel", open_channel),
         (server, "CertificateStore", lambda _directory: _Certificates()),
         (server, "GrpcTransport", lambda *_args, **_kwargs: _transport()),
         (server, "SystemClock", _clock),

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from rstore_api.dialling.channels import system_resolve
 from rstore_api.listening import listening_socket
 from rstore_replica.metrics import Metrics
 from rstore_replica.process.http_port import HttpServer
-from rstore_replica.raft.links.grpc_transport import resolve
 from rstore_wire.connection import plain_address
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
@@ -95,11 +95,8 @@ async def test_the_http_port_answers_probes_of_both_families() -> None:
 
 @needs_ipv6
 async def test_links_find_replicas_that_have_ipv6_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(await resolve("::1", 2380)) == ["::1"]
+    assert list(await system_resolve("::1", 2380)) == ["::1"]
     both = [(socket.AF_INET6, 1, 6, "", ("fd00::7", 2380, 0, 0)), (socket.AF_INET, 1, 6, "", ("10.0.0.7", 2380))]
 
-    async def answer(*_args: object, **_named: object) -> list[object]:
-        return list(both)
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", answer)
-    assert list(await resolve("orders-eu-0", 2380)) == ["10.0.0.7", "fd00::7"]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_named: both)
+    assert list(await system_resolve("orders-eu-0", 2380)) == ["10.0.0.7", "fd00::7"]

@@ -32,7 +32,7 @@ class Wires:
 
     async def dial(self, address: str) -> grpc.aio.Channel:
         if address in self.cut:
-            raise OSError("unreachable")
+            raise errors.Unreachable("cut")
         channel = grpc.aio.insecure_channel(f"ipv4:{address}", options=[("grpc.use_local_subchannel_pool", 1)])
         self.channels.append(channel)
         return channel

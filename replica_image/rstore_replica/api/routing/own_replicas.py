@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from rstore_api.dialling.channels import Address
 from rstore_api.domain.topology import ReplicaAddress
 
 from rstore_replica.raft.types import GroupStatus, Member
-from rstore_replica.resolver import Address
 
 
 class OwnReplicas(Mapping[str, ReplicaAddress]):

@@ -10,14 +10,13 @@ import asyncio
 import logging
 import random
 import secrets
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
 import grpc
-from rstore_api.dialling.channels import Address
+from rstore_api.dialling.channels import Address, Resolve, system_resolve
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 from rstore_wire.call import Call
@@ -38,18 +37,9 @@ DIAL_SECONDS = 3.0
 RETRY_MIN_SECONDS = 0.1
 RETRY_MAX_SECONDS = 1.0
 
-Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Host name and port to IP addresses; raises OSError when there are none."""
 Credentials = Callable[[], ssl.SSLContext]
 
 CONNECT = "/rstore.v1.Raft/Connect"
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Addresses of the host by the system's resolver, asked anew at each call, in a thread; IPv4 ones come first."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = dict.fromkeys(str(item[4][0]) for item in found)
-    return sorted(addresses, key=lambda address: ":" in address)
 
 
 class GrpcTransport(pb_grpc.RaftServicer):
@@ -60,7 +50,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         name: str,
         members: Sequence[Member],
         credentials: Credentials | None = None,
-        resolver: Resolver = resolve,
+        resolver: Resolve = system_resolve,
         *,
         group: str = "",
     ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from functools import partial
 from typing import Any, Protocol
 
-import grpc
 import grpc.aio
-from rstore_api.dialling.race import first_success
+from rstore_api.dialling.channels import close, first_connected
+from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
@@ -23,23 +22,13 @@ class Dialer(Protocol):
     """Makes gRPC channels with this replica's certificate."""
 
     async def dial(self, address: str, /) -> grpc.aio.Channel:
-        """A fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises OSError."""
+        """A fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises Unreachable."""
 
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details() or 'no details'}"
     return str(error) or type(error).__name__
-
-
-async def _ready(channel: grpc.aio.Channel, address: str) -> None:
-    """Returns when the channel is connected; raises LinkBrokenError at its first failure."""
-    state = channel.get_state(try_to_connect=True)
-    while state is not grpc.ChannelConnectivity.READY:
-        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-            raise LinkBrokenError(f"{address}: cannot connect")
-        await channel.wait_for_state_change(state)
-        state = channel.get_state(try_to_connect=True)
 
 
 class GrpcConnection:
@@ -71,11 +60,10 @@ class GrpcConnection:
     async def close(self) -> None:
         """Cancels the call and closes the channel."""
         self._call.cancel()
-        with contextlib.suppress(grpc.RpcError, OSError):
-            await self._channel.close(None)
+        await close(self._channel)
 
 
-REDIALS = 5
+DIALS = 5
 """How often an address is dialled while none of the dials has come to a connection or to an error."""
 
 
@@ -92,21 +80,19 @@ class GrpcConnector:
 
     async def connect(self, address: str) -> GrpcConnection:
         """A fresh stream to ``host:port``; raises LinkBrokenError when it is not there within ``connect_seconds``."""
-        dials = (self._dial(address) for _ in range(REDIALS))
-        race = first_success(
-            dials,
-            every_seconds=self._connect_seconds / REDIALS,
-            go_on=False,
-            discard=_close,
+        race = first_connected(
+            lambda: self._dialer.dial(address),
+            dials=DIALS,
+            timeout_seconds=self._connect_seconds,
             sleep=partial(sleep, self._clock),
         )
         try:
             channel = await within(self._clock, race, self._connect_seconds)
         except TimeoutError as error:
             raise LinkBrokenError(f"{address}: no connection within {self._connect_seconds:g} s") from error
+        except StoreError as error:
+            raise LinkBrokenError(f"{address}: {error}") from error
         try:
-            # By path, not by the generated stub: a segmentation fault was seen once where the stub registers its
-            # methods with the channel (grpcio 1.85). The cause is not known; a closed channel alone does not do it.
             stream = channel.stream_stream(
                 _STREAM,
                 request_serializer=pb.StreamRequest.SerializeToString,
@@ -115,20 +101,3 @@ class GrpcConnector:
             return GrpcConnection(channel, stream())  # type: ignore[call-arg] # the stubs want an iterator
         except grpc.aio.UsageError as error:
             raise LinkBrokenError(f"{address}: the channel was closed") from error
-
-    async def _dial(self, address: str) -> grpc.aio.Channel:
-        """A channel that is connected. Raises LinkBrokenError."""
-        try:
-            channel = await self._dialer.dial(address)
-        except (grpc.aio.AioRpcError, OSError) as error:
-            raise LinkBrokenError(f"{address}: {_describe(error)}") from error
-        try:
-            await _ready(channel, address)
-        except BaseException:
-            await channel.close(None)
-            raise
-        return channel
-
-
-async def _close(channel: grpc.aio.Channel) -> None:
-    await channel.close(None)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Coroutine, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-import grpc
 import grpc.aio
+from rstore_api.dialling.channels import close
+from rstore_api.dialling.endpoint import Connection
 from rstore_api.dialling.race import first_success
+from rstore_api.errors import StoreError
+from rstore_api.methods import GRANT
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.sending.connection import Dialer
 from rstore_replica.replication.waiting import sleep, within
-
-_GRANT = "/rstore.v1.Replication/Grant"
-
 
 MAX_CHANNELS = 4
 """To one address, while none of them answers; then the oldest is given up for a new one."""
@@ -52,13 +51,11 @@ class NoGrants:
         """Nothing to close."""
 
 
-class _Shared:
-    """A channel and how many questions are on their way over it; once retired it is closed with the last of them."""
+class _Shared(Connection):
+    """A connection that questions share, and how fast it is."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.users = 0
-        self.retired = False
+        super().__init__(channel)
         self.answer_seconds: float | None = None
         """How long the last answer took; None before the first."""
 
@@ -69,33 +66,11 @@ class _Shared:
         return max(timeout_seconds * LEAST_PATIENCE, self.answer_seconds * SLOWER)
 
     async def ask(self, request: pb.GrantRequest, clock: Clock) -> pb.GrantResponse:
-        """One question over this channel."""
+        """One question over this channel. Raises StoreError."""
         asked_at = clock.monotonic()
-        self.users += 1
-        try:
-            # By path, not by the generated stub; see ``GrpcConnector.connect``.
-            grant = self.channel.unary_unary(
-                _GRANT,
-                request_serializer=pb.GrantRequest.SerializeToString,
-                response_deserializer=pb.GrantResponse.FromString,
-            )
-            response = await grant(request)
-        finally:
-            self.users -= 1
-            await self.close_if_unused()
-        assert isinstance(response, pb.GrantResponse)
+        response = await self.call(GRANT, request, timeout_seconds=None)
         self.answer_seconds = clock.monotonic() - asked_at
         return response
-
-    async def retire(self) -> None:
-        """Take no more questions; close now or with the last one under way."""
-        self.retired = True
-        await self.close_if_unused()
-
-    async def close_if_unused(self) -> None:
-        if self.retired and self.users == 0:
-            with contextlib.suppress(grpc.RpcError, OSError):
-                await self.channel.close(None)
 
 
 class GrpcGrants:
@@ -115,7 +90,7 @@ class GrpcGrants:
         """See :class:`GrantLink`."""
         try:
             return await within(self._clock, self._ask(address, request, timeout_seconds), timeout_seconds)
-        except (TimeoutError, grpc.aio.AioRpcError, grpc.aio.UsageError, OSError) as error:
+        except (TimeoutError, StoreError) as error:
             raise LinkBrokenError(f"{address}: {error}") from error
 
     async def _ask(self, address: str, request: pb.GrantRequest, timeout_seconds: float) -> pb.GrantResponse:
@@ -159,7 +134,7 @@ class GrpcGrants:
     async def _over(self, address: str, shared: _Shared, request: pb.GrantRequest) -> pb.GrantResponse:
         try:
             response = await shared.ask(request, self._clock)
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError):
+        except StoreError:
             await self._give_up(address, shared)
             raise
         channels = self._channels.get(address, [])
@@ -174,7 +149,7 @@ class GrpcGrants:
         """A channel to the address: the one that another question has opened meanwhile, if there is one."""
         channel = await self._dialer.dial(address)
         if (opened := self._opened(address, tried)) is not None:
-            await channel.close(None)
+            await close(channel)
             return opened
         shared = _Shared(channel)
         channels = self._channels.setdefault(address, [])
