@@ -17,7 +17,7 @@ from rstore_operator import watching
 from rstore_operator.__main__ import run
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.settings import Settings
-from unit.operator.test_operator_process import closed_port
+from unit.operator.test_process import closed_port
 
 ROOT = Path(__file__).parents[3]
 CRD = yaml.safe_load((ROOT / "crds" / "replicatedstores.yaml").read_text())

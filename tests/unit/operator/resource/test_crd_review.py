@@ -11,7 +11,7 @@ import pytest
 import yaml
 from localkube.apiserver.review import main, review
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 FILE = ROOT / "crds" / "replicatedstores.yaml"
 CRD: dict[str, Any] = yaml.safe_load(FILE.read_text())
 Json = dict[str, Any]

@@ -14,7 +14,7 @@ from rstore_operator.planning.children.ownership import wanted_names
 from rstore_operator.resource.model import StoreRef
 from rstore_operator.resource.validate import read_spec
 from sim.regions.crd import store_problems
-from unit.operator.test_operator_plan import condition, fresh, reasons
+from unit.operator.planner.test_plan import condition, fresh, reasons
 from unit.operator.world import SPEC, World
 
 

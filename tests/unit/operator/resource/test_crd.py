@@ -23,7 +23,7 @@ from rstore_replica.config import parse_config
 from unit.operator.world import World
 
 DURATION = "^[0-9]+(ms|s)$"
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CRD = yaml.safe_load((ROOT / "crds" / "replicatedstores.yaml").read_text())
 VERSION = CRD["spec"]["versions"][0]
 SCHEMA = VERSION["schema"]["openAPIV3Schema"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rstore_api.domain.kubernetes import PAUSED
 from rstore_operator.facts.memory import Memory
-from unit.operator.test_operator_plan import condition, fresh, reasons
+from unit.operator.planner.test_plan import condition, fresh, reasons
 from unit.operator.world import World
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.resource.managers import Setter, annotation_setters
-from unit.operator.test_operator_crd import STATUS, problems_of
-from unit.operator.test_operator_plan import condition, fresh, reasons
+from unit.operator.planner.test_plan import condition, fresh, reasons
+from unit.operator.resource.test_crd import STATUS, problems_of
 from unit.operator.world import World
 
 TOOL, PERSON = "argocd-controller", "kubectl-annotate"

@@ -15,7 +15,7 @@ from rstore_api.domain.kubernetes import (
 from rstore_operator.planning.conditions.conditions import merge
 from rstore_operator.resource.commands import unknown_annotations
 from rstore_operator.resource.state import Condition
-from unit.operator.test_operator_plan import condition, fresh, reasons
+from unit.operator.planner.test_plan import condition, fresh, reasons
 from unit.operator.world import START
 
 

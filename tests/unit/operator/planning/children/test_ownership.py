@@ -12,7 +12,7 @@ from rstore_operator.planning.children.ownership import Standing, standing
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from unit.operator.fake_api import FakeApi
-from unit.operator.test_operator_reconcile import _condition
+from unit.operator.test_reconcile import _condition
 from unit.operator.world import REF, START
 
 IMAGE = ReplicaImage("replica:1")

@@ -15,9 +15,9 @@ from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.truth import read_truth
 from rstore_operator.planning.conditions.in_sync import told_as_witness
 from rstore_operator.resource.state import StoreStatus
+from unit.operator.failover.test_unplanned import condition, reasons
 from unit.operator.lossy_world import clone
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
-from unit.operator.test_operator_unplanned import condition, reasons
 
 HISTORIES = int(os.environ.get("RSTORE_SEMI_SYNC_HISTORIES", "6"))
 FIVE = ("us", "eu", "ap", "sa", "af")

@@ -12,7 +12,7 @@ from rstore_operator.resource.model import FailoverSpec, RegionSpec, Replication
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
 from rstore_operator.resource.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
 from rstore_operator.resource.validate import read_spec
-from unit.operator.test_operator_crd import SCHEMA, nodes
+from unit.operator.resource.test_crd import SCHEMA, nodes
 
 REF = StoreRef("default", "orders", "uid")
 

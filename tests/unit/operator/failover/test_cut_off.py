@@ -7,9 +7,9 @@ import functools
 import pytest
 from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_DRY_RUN, FAILOVER_MODE, FAILOVER_TO
 from rstore_operator.facts.memory import Memory
+from unit.operator.failover.test_unplanned import condition, reasons, step_of
 from unit.operator.lossy_world import LossyWorld, clone, running
 from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
-from unit.operator.test_operator_unplanned import condition, reasons, step_of
 
 
 @functools.cache
