@@ -9,13 +9,15 @@ from pathlib import Path
 from hazards.hazard_clock import HandClock
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import Group, LocalDisk, Member, RaftConfig
-from rstore_replica.raft.links.transport import OnLink, OnMessage
+from rstore_replica.raft.links.transport import OnLink, OnMessage, Transport
 
 QUICK = RaftConfig(election_timeout_min_seconds=0.2, election_timeout_max_seconds=0.3, heartbeat_seconds=0.02)
 
 
-class HandTransport:
+class HandTransport(Transport):
     """Keeps what is sent; the test says what arrives."""
+
+    refusal = ""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, pb.RaftEnvelope]] = []

@@ -63,7 +63,7 @@ class OurGroup:
             config=self.config,
             send=lambda peer, envelope, hold: self._send(replica, peer, envelope, hold),
             apply_entry=lambda command: command,
-            snapshot_wanted=lambda peer: self.on_snapshot_wanted(name, peer),
+            checkpoint_wanted=lambda peer: self.on_checkpoint_wanted(name, peer),
         )
         applied = replica.applied[-1][0] if replica.applied else 1
         replica.core.engine.last_applied = applied
@@ -74,7 +74,7 @@ class OurGroup:
                 replica.core.log.link_changed(other.name, True, leading=False, new_session=True)
         return replica
 
-    def on_snapshot_wanted(self, leader: str, peer: str) -> None:
+    def on_checkpoint_wanted(self, leader: str, peer: str) -> None:
         """The leader's log no longer has what the peer lacks."""
 
     def crash(self, name: str, *, power: bool) -> None:

@@ -101,12 +101,14 @@ async def test_hazard_07_ours_needs_no_snapshot_of_what_it_has(tmp_path: Path) -
     transport.say("b", pb.RaftEnvelope(term=1, append=append))
     await until(lambda: group.status().applied_index == 11, "all entries are applied")
     manifest = Manifest(index=3, term=1, base_applied=3, files=(FileSum("list", 1, 0),))
-    chunk = pb.RaftSnapshotChunk(transfer=1, manifest=msgspec.json.encode(manifest), file="list", data=b"x", last=True)
-    transport.say("b", pb.RaftEnvelope(term=1, snapshot_chunk=chunk))
-    await until(lambda: transport.last("snapshot_reply", "b"), "an answer")
-    answer = transport.last("snapshot_reply", "b")
+    chunk = pb.RaftCheckpointChunk(
+        transfer=1, manifest=msgspec.json.encode(manifest), file="list", data=b"x", last=True
+    )
+    transport.say("b", pb.RaftEnvelope(term=1, checkpoint_chunk=chunk))
+    await until(lambda: transport.last("checkpoint_reply", "b"), "an answer")
+    answer = transport.last("checkpoint_reply", "b")
     assert answer is not None
-    assert (answer.snapshot_reply.installed, answer.snapshot_reply.next_index) == (True, 12)
+    assert (answer.checkpoint_reply.installed, answer.checkpoint_reply.next_index) == (True, 12)
     assert group.status().last_index == 11
     assert machine.values == [b"%d" % number for number in range(10)]
     await group.stop()

@@ -17,7 +17,7 @@ from sim.region import Host
 from sim.trace import Trace
 
 SLOW_SYNC_SECONDS = [(0.0005, 0.004), (0.01, 0.05), (0.05, 0.4), (0.0005, 1.2)]
-WATCHED_KINDS = ["append", "append_reply", "vote", "vote_reply", "timeout_now", "round_reply", "snapshot_reply"]
+WATCHED_KINDS = ["append", "append_reply", "vote", "vote_reply", "timeout_now", "round_reply", "checkpoint_reply"]
 
 _WORLD = contextvars.Context()
 """Of no process: what is scheduled in it happens whoever dies."""

@@ -212,13 +212,15 @@ def _label(kind: str, envelope: pb.RaftEnvelope) -> str:
     if kind == "append_reply":
         reply = envelope.append_reply
         return f"{label} n{reply.next_index} {reply.success:d}{reply.reset:d}"
-    if kind == "snapshot_chunk":
-        return f"{label} {envelope.snapshot_chunk.sequence} {envelope.snapshot_chunk.file}"
+    if kind == "checkpoint_chunk":
+        return f"{label} {envelope.checkpoint_chunk.sequence} {envelope.checkpoint_chunk.file}"
     return label
 
 
 class SimTransport:
     """One process's end of its links; see :class:`rstore_replica.raft.links.transport.Transport`."""
+
+    refusal = ""
 
     def __init__(self, network: Network, process: Process, session: int) -> None:
         self._network = network
@@ -241,6 +243,9 @@ class SimTransport:
 
     def send(self, peer: str, envelope: pb.RaftEnvelope) -> bool:
         return self._network.send(self, peer, envelope)
+
+    def add_to_server(self, server: object) -> None:
+        """Nobody dials here."""
 
     def update_members(self, members: object, removed: object) -> None:
         """Everybody may talk to everybody here."""

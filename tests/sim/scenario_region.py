@@ -37,8 +37,8 @@ def profile_of(rng: random.Random) -> RegionProfile:
         checkpoint_entries=rng.choice([10, 25, 60, 10_000]),
         checkpoint_bytes=rng.choice([16384, 1 << 20]),
         trailing_entries=rng.choice([0, 3, 20]),
-        snapshot_chunk_bytes=rng.choice([8192, 65536]),
-        snapshot_chunk_timeout_seconds=2.0,
+        checkpoint_chunk_bytes=rng.choice([8192, 65536]),
+        checkpoint_chunk_timeout_seconds=2.0,
     )
     batch = BatchLimits(
         max_entry_requests=rng.choice([1, 4, 64]),

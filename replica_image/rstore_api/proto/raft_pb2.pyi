@@ -25,7 +25,7 @@ class RaftHello(_message.Message):
     def __init__(self, group: _Optional[str] = ..., name: _Optional[str] = ..., session: _Optional[int] = ...) -> None: ...
 
 class RaftEnvelope(_message.Message):
-    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "leaving", "released", "feature_level", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "snapshot_chunk", "snapshot_reply", "presence")
+    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "leaving", "released", "feature_level", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "checkpoint_chunk", "checkpoint_reply", "presence")
     TERM_FIELD_NUMBER: _ClassVar[int]
     FROM_SESSION_FIELD_NUMBER: _ClassVar[int]
     TO_SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -42,8 +42,8 @@ class RaftEnvelope(_message.Message):
     PRE_VOTE_FIELD_NUMBER: _ClassVar[int]
     PRE_VOTE_REPLY_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_NOW_FIELD_NUMBER: _ClassVar[int]
-    SNAPSHOT_CHUNK_FIELD_NUMBER: _ClassVar[int]
-    SNAPSHOT_REPLY_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_REPLY_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
     term: int
     from_session: int
@@ -61,10 +61,10 @@ class RaftEnvelope(_message.Message):
     pre_vote: RaftPreVote
     pre_vote_reply: RaftPreVoteReply
     timeout_now: RaftTimeoutNow
-    snapshot_chunk: RaftSnapshotChunk
-    snapshot_reply: RaftSnapshotReply
+    checkpoint_chunk: RaftCheckpointChunk
+    checkpoint_reply: RaftCheckpointReply
     presence: RaftPresence
-    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., leaving: _Optional[bool] = ..., released: _Optional[bool] = ..., feature_level: _Optional[int] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., snapshot_chunk: _Optional[_Union[RaftSnapshotChunk, _Mapping]] = ..., snapshot_reply: _Optional[_Union[RaftSnapshotReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ...) -> None: ...
+    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., leaving: _Optional[bool] = ..., released: _Optional[bool] = ..., feature_level: _Optional[int] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., checkpoint_chunk: _Optional[_Union[RaftCheckpointChunk, _Mapping]] = ..., checkpoint_reply: _Optional[_Union[RaftCheckpointReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ...) -> None: ...
 
 class RaftLogEntry(_message.Message):
     __slots__ = ("term", "command")
@@ -150,7 +150,7 @@ class RaftPresence(_message.Message):
     reply: bool
     def __init__(self, pristine: _Optional[bool] = ..., reply: _Optional[bool] = ...) -> None: ...
 
-class RaftSnapshotChunk(_message.Message):
+class RaftCheckpointChunk(_message.Message):
     __slots__ = ("transfer", "sequence", "manifest", "file", "offset", "data", "last")
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
@@ -168,7 +168,7 @@ class RaftSnapshotChunk(_message.Message):
     last: bool
     def __init__(self, transfer: _Optional[int] = ..., sequence: _Optional[int] = ..., manifest: _Optional[bytes] = ..., file: _Optional[str] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
 
-class RaftSnapshotReply(_message.Message):
+class RaftCheckpointReply(_message.Message):
     __slots__ = ("transfer", "sequence", "accepted", "installed", "next_index", "message")
     TRANSFER_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]

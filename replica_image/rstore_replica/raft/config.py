@@ -30,8 +30,8 @@ class RaftConfig:
     trailing_entries: int = 10_000
     trailing_bytes: int = 64 * MEBIBYTE
     apply_slice_seconds: float = 0.005
-    snapshot_chunk_bytes: int = 512 * 1024
-    snapshot_chunk_timeout_seconds: float = 10.0
+    checkpoint_chunk_bytes: int = 512 * 1024
+    checkpoint_chunk_timeout_seconds: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuses settings under which elections could not work."""

@@ -16,7 +16,7 @@ from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.administration import Administration, why_not_counted
 from rstore_replica.raft.checkpoints.store import CheckpointStore
-from rstore_replica.raft.checkpoints.transfer import SnapshotReceiver, SnapshotSender
+from rstore_replica.raft.checkpoints.transfer import CheckpointReceiver, CheckpointSender
 from rstore_replica.raft.clock import Clock, SystemClock, Timer
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.applying import Applier
@@ -132,7 +132,7 @@ class Group:
             config=config,
             send=self._send,
             apply_entry=self._applier.apply_command,
-            snapshot_wanted=lambda peer: self._sender.want(peer),  # noqa: PLW0108 (made below)
+            checkpoint_wanted=lambda peer: self._sender.want(peer),  # noqa: PLW0108 (made below)
             initial=initial(self._members),
             membership_changed=lambda _membership: self._update_links(),
             feature_level=self._feature_level,
@@ -151,8 +151,8 @@ class Group:
         self._core.engine.commit_index = max(applied, self._journal.commit_index)
         self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
         self._barrier = Barrier(self._core, self._wake, self._clock)
-        self._sender = SnapshotSender(self._core, self._checkpoints, disk, self._clock, config)
-        self._receiver = SnapshotReceiver(
+        self._sender = CheckpointSender(self._core, self._checkpoints, disk, self._clock, config)
+        self._receiver = CheckpointReceiver(
             self._core, self._checkpoints, self._journal, disk, installed=self._installed, failed=self._fail
         )
 
@@ -179,8 +179,7 @@ class Group:
 
     def add_to_server(self, server: Any) -> None:
         """Registers the transport's service, if it has one, on a gRPC server that has not started yet."""
-        if hasattr(self._transport, "add_to_server"):
-            self._transport.add_to_server(server)
+        self._transport.add_to_server(server)
 
     # ------------------------------------------------------------------ what callers use
 
@@ -238,7 +237,6 @@ class Group:
             return GroupStatus(self._name, Role.FOLLOWER, None, 0, 0, 0, 0, self._members, None, "starting")
         engine = self._core.engine
         membership = self._core.membership
-        refusal = str(getattr(self._transport, "refusal", ""))
         reason = str(self._failure or "") or self._receiver.progress or self._room.reason
         return GroupStatus(
             self._name,
@@ -250,7 +248,7 @@ class Group:
             self._journal.last_index,
             membership.members or self._members,
             self._leader_since if engine.role is Role.LEADER else None,
-            reason or why_not_counted(self._core, self._name, refusal),
+            reason or why_not_counted(self._core, self._name, self._transport.refusal),
             membership.learners,
             self._leaving(),
             self._released(),
@@ -350,8 +348,7 @@ class Group:
             wanted = {member.name: member for member in self._members} | wanted
         wanted.pop(self._name, None)
         removed = frozenset(membership.removed) - {member.name for member in candidates}
-        if hasattr(self._transport, "update_members"):
-            self._transport.update_members(tuple(wanted.values()), removed)
+        self._transport.update_members(tuple(wanted.values()), removed)
         self._admin.notice()
 
     def _send(self, peer: str, envelope: pb.RaftEnvelope, hold: bool) -> None:
@@ -367,10 +364,10 @@ class Group:
             with suppress(DiskFull):  # what was not taken is not acknowledged, and comes again
                 self._core.receive(peer, envelope)
             if envelope.term == self._core.engine.term:
-                if envelope.HasField("snapshot_chunk"):
-                    self._receiver.on_chunk(peer, envelope.snapshot_chunk)
-                elif envelope.HasField("snapshot_reply"):
-                    self._sender.on_reply(peer, envelope.snapshot_reply)
+                if envelope.HasField("checkpoint_chunk"):
+                    self._receiver.on_chunk(peer, envelope.checkpoint_chunk)
+                elif envelope.HasField("checkpoint_reply"):
+                    self._sender.on_reply(peer, envelope.checkpoint_reply)
         except Exception as error:
             self._fail(error)
         self._wake()
@@ -381,7 +378,7 @@ class Group:
         self._wake()
 
     def _installed(self, index: int) -> None:
-        self._core.adopt_snapshot(index)
+        self._core.adopt_checkpoint(index)
         self._proposals.overtaken(index)
         self._wake()
 

@@ -87,7 +87,7 @@ def shape_of(rng: random.Random) -> Shape:
         "persistence": {"pvcPolicy": rng.choice(["Retain", "Retain", "Delete"])},
         "replication": _replication(rng, len(names)),
     }
-    raft: dict[str, Any] = {"segment_bytes": 16384, "snapshot_chunk_timeout_seconds": 2.0}
+    raft: dict[str, Any] = {"segment_bytes": 16384, "checkpoint_chunk_timeout_seconds": 2.0}
     if rng.random() < 0.4:
         raft |= {"checkpoint_entries": rng.choice([20, 60]), "trailing_entries": rng.choice([0, 5])}
     return Shape(

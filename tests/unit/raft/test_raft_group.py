@@ -173,7 +173,7 @@ async def test_too_many_proposals_are_refused_before_anything_happens(tmp_path: 
     await cluster.stop()
 
 
-SMALL_LOG = replace(FAST, checkpoint_entries=40, trailing_entries=10, segment_bytes=4096, snapshot_chunk_bytes=1000)
+SMALL_LOG = replace(FAST, checkpoint_entries=40, trailing_entries=10, segment_bytes=4096, checkpoint_chunk_bytes=1000)
 
 
 async def test_a_replica_that_was_away_too_long_or_is_empty_gets_a_checkpoint(tmp_path: Path) -> None:

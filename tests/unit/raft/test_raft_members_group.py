@@ -18,7 +18,7 @@ SMALL_LOG = RaftConfig(
     checkpoint_entries=20,
     trailing_entries=5,
     segment_bytes=2000,
-    snapshot_chunk_bytes=700,
+    checkpoint_chunk_bytes=700,
 )
 
 

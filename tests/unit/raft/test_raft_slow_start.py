@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rstore_replica.raft import Group
 from rstore_replica.raft.clock import SystemClock
+from rstore_replica.raft.links.transport import Transport
 from rstore_replica.raft.storage.disk import LocalDisk, LocalFile
 from unit.raft.raft_cluster import FAST, Cluster, ListMachine, eventually
 
@@ -38,8 +39,10 @@ class WaitingDisk(LocalDisk):
         return WaitingFile(path, self)
 
 
-class NoTransport:
+class NoTransport(Transport):
     """A group of one says nothing to anybody."""
+
+    refusal = ""
 
     async def start(self, *_: object) -> None:
         pass

@@ -23,7 +23,7 @@ from rstore_replica.raft.types import JournalDamaged
 logger = logging.getLogger(__name__)
 
 
-class SnapshotSender:
+class CheckpointSender:
     """The leader's side: at most one transfer per peer."""
 
     def __init__(
@@ -35,7 +35,7 @@ class SnapshotSender:
         self._clock = clock
         self._config = config
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._answers: dict[tuple[str, int, int], asyncio.Future[pb.RaftSnapshotReply]] = {}
+        self._answers: dict[tuple[str, int, int], asyncio.Future[pb.RaftCheckpointReply]] = {}
 
     @property
     def busy(self) -> bool:
@@ -47,7 +47,7 @@ class SnapshotSender:
         if peer not in self._tasks:
             self._tasks[peer] = asyncio.create_task(self._transfer(peer))
 
-    def on_reply(self, peer: str, reply: pb.RaftSnapshotReply) -> None:
+    def on_reply(self, peer: str, reply: pb.RaftCheckpointReply) -> None:
         """An answer to a chunk."""
         future = self._answers.get((peer, reply.transfer, reply.sequence))
         if future is not None and not future.done():
@@ -64,16 +64,16 @@ class SnapshotSender:
         try:
             newest = self._checkpoints.newest()
             if newest is not None:
-                logger.info("raft_snapshot_started peer=%s index=%d", peer, newest[0].index)
+                logger.info("raft_checkpoint_started peer=%s index=%d", peer, newest[0].index)
                 reply = await self._send(peer, *newest)
                 if reply is not None and reply.installed and self._core.is_leader:
-                    logger.info("raft_snapshot_installed peer=%s next_index=%d", peer, reply.next_index)
-                    self._core.log.snapshot_installed(peer, reply.next_index)
+                    logger.info("raft_checkpoint_installed peer=%s next_index=%d", peer, reply.next_index)
+                    self._core.log.checkpoint_installed(peer, reply.next_index)
                     return
             # Not again at once: the peer was restarted, the checkpoint was replaced, or this replica no longer leads.
             await self._pause()
         except (OSError, TimeoutError, JournalDamaged) as error:
-            logger.warning("raft_snapshot_failed peer=%s error=%s", peer, error)
+            logger.warning("raft_checkpoint_failed peer=%s error=%s", peer, error)
             await self._pause()
         finally:
             self._tasks.pop(peer, None)
@@ -83,7 +83,7 @@ class SnapshotSender:
         self._clock.call_later(self._config.election_timeout_min_seconds, over.set)
         await over.wait()
 
-    async def _send(self, peer: str, manifest: Manifest, path: Path) -> pb.RaftSnapshotReply | None:
+    async def _send(self, peer: str, manifest: Manifest, path: Path) -> pb.RaftCheckpointReply | None:
         transfer, reply = secrets.randbits(63), None
         chunks = self._chunks(manifest)
         for sequence, (file, offset, size) in enumerate(chunks):
@@ -91,7 +91,7 @@ class SnapshotSender:
             if size:
                 source = path / "data" / file
                 data = await self._disk.run_aside(lambda source=source, at=offset, size=size: _read(source, at, size))  # type: ignore[misc]
-            chunk = pb.RaftSnapshotChunk(
+            chunk = pb.RaftCheckpointChunk(
                 transfer=transfer,
                 sequence=sequence,
                 file=file,
@@ -103,7 +103,7 @@ class SnapshotSender:
                 chunk.manifest = msgspec.json.encode(manifest)
             reply = await self._ask(peer, chunk)
             if reply is None or not reply.accepted:
-                logger.warning("raft_snapshot_refused peer=%s message=%s", peer, reply.message if reply else "")
+                logger.warning("raft_checkpoint_refused peer=%s message=%s", peer, reply.message if reply else "")
                 return None
             if reply.installed:
                 return reply
@@ -111,24 +111,24 @@ class SnapshotSender:
 
     def _chunks(self, manifest: Manifest) -> list[tuple[str, int, int]]:
         """(file, offset, size) of every chunk; an empty file has one of size 0."""
-        step = self._config.snapshot_chunk_bytes
+        step = self._config.checkpoint_chunk_bytes
         chunks: list[tuple[str, int, int]] = []
         for file in manifest.files:
             for offset in range(0, max(file.size_bytes, 1), step):
                 chunks.append((file.path, offset, min(step, file.size_bytes - offset)))
         return chunks or [("", 0, 0)]
 
-    async def _ask(self, peer: str, chunk: pb.RaftSnapshotChunk) -> pb.RaftSnapshotReply | None:
+    async def _ask(self, peer: str, chunk: pb.RaftCheckpointChunk) -> pb.RaftCheckpointReply | None:
         """Sends the chunk and waits for its answer; None when this replica no longer leads."""
         if not self._core.is_leader:
             return None
         key = (peer, chunk.transfer, chunk.sequence)
-        future: asyncio.Future[pb.RaftSnapshotReply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[pb.RaftCheckpointReply] = asyncio.get_running_loop().create_future()
         self._answers[key] = future
         try:
-            self._core.emit(peer, pb.RaftEnvelope(snapshot_chunk=chunk))
+            self._core.emit(peer, pb.RaftEnvelope(checkpoint_chunk=chunk))
             # The last one is answered when it has been installed, which takes as long as the store is large.
-            patience = self._config.snapshot_chunk_timeout_seconds * (6 if chunk.last else 1)
+            patience = self._config.checkpoint_chunk_timeout_seconds * (6 if chunk.last else 1)
             async with asyncio.timeout(patience):
                 return await future
         finally:
@@ -150,7 +150,7 @@ class _Incoming:
     received_bytes: int = 0
 
 
-class SnapshotReceiver:
+class CheckpointReceiver:
     """The follower's side: writes chunks beside the live state, then puts the whole in its place."""
 
     def __init__(
@@ -175,7 +175,7 @@ class SnapshotReceiver:
         self.progress = ""
         """What is going on, for people; "" when nothing is."""
 
-    def on_chunk(self, peer: str, chunk: pb.RaftSnapshotChunk) -> None:
+    def on_chunk(self, peer: str, chunk: pb.RaftCheckpointChunk) -> None:
         """A chunk from the leader; ignored while the one before is being written (the leader asks one at a time)."""
         if self._task is None and self._core.engine.leader == peer:
             self._task = asyncio.create_task(self._take(peer, chunk))
@@ -185,34 +185,34 @@ class SnapshotReceiver:
         if self._task is not None:
             await self._task
 
-    async def _take(self, peer: str, chunk: pb.RaftSnapshotChunk) -> None:
+    async def _take(self, peer: str, chunk: pb.RaftCheckpointChunk) -> None:
         try:
             reply = await self._answer(peer, chunk)
             reply.transfer, reply.sequence = chunk.transfer, chunk.sequence
-            self._core.emit(peer, pb.RaftEnvelope(snapshot_reply=reply))
+            self._core.emit(peer, pb.RaftEnvelope(checkpoint_reply=reply))
         except Exception as error:
             self._failed(error)
         finally:
             self._task = None
 
-    async def _answer(self, peer: str, chunk: pb.RaftSnapshotChunk) -> pb.RaftSnapshotReply:
+    async def _answer(self, peer: str, chunk: pb.RaftCheckpointChunk) -> pb.RaftCheckpointReply:
         if chunk.sequence == 0:
             try:
                 manifest = parse_manifest(chunk.manifest)
             except ValueError as error:
-                return pb.RaftSnapshotReply(message=str(error))
+                return pb.RaftCheckpointReply(message=str(error))
             have = self._holds(manifest)
             if have:
-                return pb.RaftSnapshotReply(accepted=True, installed=True, next_index=have + 1)
+                return pb.RaftCheckpointReply(accepted=True, installed=True, next_index=have + 1)
             await self._disk.run_aside(lambda: self._disk.remove(self._directory))
             self._disk.make_directory(self._directory / "data")
             self._incoming = _Incoming(peer, chunk.transfer, manifest)
         incoming = self._incoming
         if incoming is None or (incoming.transfer, incoming.next_sequence) != (chunk.transfer, chunk.sequence):
-            return pb.RaftSnapshotReply(message="not the chunk that follows")
+            return pb.RaftCheckpointReply(message="not the chunk that follows")
         sizes = {file.path: file.size_bytes for file in incoming.manifest.files}
         if chunk.file and chunk.offset + len(chunk.data) > sizes.get(chunk.file, -1):
-            return pb.RaftSnapshotReply(message=f"{chunk.file!r} is not so in the manifest")
+            return pb.RaftCheckpointReply(message=f"{chunk.file!r} is not so in the manifest")
         if chunk.file:
             await self._disk.run_aside(lambda: _write(self._directory / "data" / chunk.file, chunk.offset, chunk.data))
         incoming.next_sequence += 1
@@ -220,7 +220,7 @@ class SnapshotReceiver:
         total = sum(sizes.values())
         self.progress = f"receiving a checkpoint from {peer}: {incoming.received_bytes} of {total} bytes"
         if not chunk.last:
-            return pb.RaftSnapshotReply(accepted=True)
+            return pb.RaftCheckpointReply(accepted=True)
         self._incoming = None
         return await self._install(incoming.manifest)
 
@@ -230,7 +230,7 @@ class SnapshotReceiver:
             return self._core.engine.commit_index
         return manifest.index if self._journal.term_at(manifest.index) == manifest.term else 0
 
-    async def _install(self, manifest: Manifest) -> pb.RaftSnapshotReply:
+    async def _install(self, manifest: Manifest) -> pb.RaftCheckpointReply:
         def finish() -> Path:
             write_manifest(self._directory, manifest)
             validate(self._directory, manifest)
@@ -240,11 +240,11 @@ class SnapshotReceiver:
             path = await self._disk.run_aside(finish)
         except (JournalDamaged, OSError) as error:
             self.progress = ""
-            return pb.RaftSnapshotReply(message=str(error))
+            return pb.RaftCheckpointReply(message=str(error))
         have = self._holds(manifest)
         if have:
             self.progress = ""
-            return pb.RaftSnapshotReply(accepted=True, installed=True, next_index=have + 1)
+            return pb.RaftCheckpointReply(accepted=True, installed=True, next_index=have + 1)
         self.progress = f"installing a checkpoint at entry {manifest.index}"
         self._core.paused = True
         try:
@@ -257,7 +257,7 @@ class SnapshotReceiver:
         finally:
             self._core.paused = False
             self.progress = ""
-        return pb.RaftSnapshotReply(accepted=True, installed=True, next_index=manifest.index + 1)
+        return pb.RaftCheckpointReply(accepted=True, installed=True, next_index=manifest.index + 1)
 
     @property
     def _directory(self) -> Path:

@@ -27,7 +27,7 @@ from rstore_replica.raft.types import RaftError, Role
 Send = Callable[[str, pb.RaftEnvelope, bool], None]
 """Peer, message, and whether the message may leave only after all that is written by now is durable."""
 
-_REPLIES = frozenset({"vote_reply", "pre_vote_reply", "append_reply", "round_reply", "snapshot_reply"})
+_REPLIES = frozenset({"vote_reply", "pre_vote_reply", "append_reply", "round_reply", "checkpoint_reply"})
 
 
 class RaftCore:
@@ -44,12 +44,12 @@ class RaftCore:
         config: RaftConfig,
         send: Send,
         apply_entry: Callable[[bytes], object],
-        snapshot_wanted: Callable[[str], None],
+        checkpoint_wanted: Callable[[str], None],
         initial: Membership | None = None,
         membership_changed: Callable[[Membership], None] = lambda _membership: None,
         feature_level: int = 1,
     ) -> None:
-        """``snapshot_wanted`` is told of peers that need entries which are no longer in the log.
+        """``checkpoint_wanted`` is told of peers that need entries which are no longer in the log.
 
         ``initial`` (by default ``peers`` and this replica) is where a fresh group begins; the log has the last word.
         """
@@ -82,7 +82,7 @@ class RaftCore:
         """The leader that said that nobody need stay for what it has acknowledged."""
         self.paused = False
         """While a checkpoint is being installed: nothing is taken from the leader, no election is begun."""
-        self.log = LeaderLog(name, self.membership, journal, config, self.emit, snapshot_wanted)
+        self.log = LeaderLog(name, self.membership, journal, config, self.emit, checkpoint_wanted)
         """What the leader knows of the others' logs."""
         self.engine = Engine(
             name=name,
@@ -233,7 +233,7 @@ class RaftCore:
             if self.log.is_connected(peer) and (not self.is_leader or self.engine.last_response(peer) > since)
         )
 
-    def adopt_snapshot(self, index: int) -> None:
+    def adopt_checkpoint(self, index: int) -> None:
         """The journal begins anew at ``index`` and the state machine holds what is before."""
         self.engine.last_applied = index
         self.engine.commit_index = index

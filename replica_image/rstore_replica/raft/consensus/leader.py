@@ -57,9 +57,9 @@ class LeaderLog:
         journal: Journal,
         config: RaftConfig,
         emit: Emit,
-        snapshot_wanted: Callable[[str], None],
+        checkpoint_wanted: Callable[[str], None],
     ) -> None:
-        """:meth:`attach` must follow; ``snapshot_wanted`` is told of peers that need what the log no longer has."""
+        """:meth:`attach` must follow; ``checkpoint_wanted`` is told of peers that need what the log no longer has."""
         self._own_name = own_name
         self._peers = {peer: _Peer() for peer in membership.names if peer != own_name}
         self._membership = membership
@@ -68,7 +68,7 @@ class LeaderLog:
         self._journal = journal
         self._config = config
         self._emit = emit
-        self._snapshot_wanted = snapshot_wanted
+        self._checkpoint_wanted = checkpoint_wanted
         self._round = 0
         self._announced = 0
         self.news_due = inf
@@ -117,7 +117,7 @@ class LeaderLog:
         elif self._engine.match_index(peer) > 0:
             self._engine.set_next_index(peer, self._engine.match_index(peer) + 1)
 
-    def snapshot_installed(self, peer: str, next_index: int) -> None:
+    def checkpoint_installed(self, peer: str, next_index: int) -> None:
         """The peer has installed a checkpoint, or turned out not to need it."""
         if self._membership.get(peer) is None:
             return
@@ -193,7 +193,7 @@ class LeaderLog:
         commit = self._engine.commit_index
         next_index = self._engine.next_index(peer)
         if next_index <= journal.first_index:
-            self._snapshot_wanted(peer)
+            self._checkpoint_wanted(peer)
             if heartbeat or state.round_sent < self._round:
                 self._send_append(peer, state, journal.first_index, [])
             return

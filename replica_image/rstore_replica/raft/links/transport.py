@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from rstore_api.proto import raft_pb2 as pb
 
@@ -20,6 +20,13 @@ class Transport(Protocol):
     A transport delivers only what a replica of this group sent to this very process: it checks who the sender is and
     the sessions of both ends.
     """
+
+    @property
+    def refusal(self) -> str:
+        """What another replica last said against this one; "" when none does at present."""
+
+    def add_to_server(self, server: Any) -> None:
+        """Registers the service by which others dial this one, if there is one, on a server that has not started."""
 
     async def start(self, on_message: OnMessage, on_link: OnLink) -> None:
         """Begins to accept and to dial. Returns without waiting for anybody."""

@@ -84,7 +84,7 @@ class TraceGroup:
     def do_group(self, *names: str) -> None:
         """A fresh group."""
         self._group = OurGroup(names, self._root)
-        self._group.on_snapshot_wanted = self._wanted  # type: ignore[method-assign]
+        self._group.on_checkpoint_wanted = self._wanted  # type: ignore[method-assign]
 
     def _wanted(self, leader: str, peer: str) -> None:
         self._out.append(f"{leader} has to send {peer} a checkpoint")
@@ -163,5 +163,5 @@ class TraceGroup:
         term = origin.journal.term_at(index)
         assert term is not None
         replica.journal.reset(index, term, index, origin.journal.memberships.at(index))
-        replica.core.adopt_snapshot(index)
-        origin.core.log.snapshot_installed(name, index + 1)
+        replica.core.adopt_checkpoint(index)
+        origin.core.log.checkpoint_installed(name, index + 1)
