@@ -23,7 +23,7 @@ from bench.results import BUILD, Row, save, wanted
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.receiving.leaving_tail import leave_tail
+from rstore_replica.replication.receiving.tail import leave_tail
 from unit.replication.replication_real import RealRegion, Wires, bootstrap_all
 
 VALUE_BYTES = 128

@@ -23,7 +23,7 @@ from rstore_replica.mvcc.requests.range import check_exists, check_revision, enc
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.subscribers import Subscribers
 from rstore_replica.mvcc.tail_facts import Tail
-from rstore_replica.mvcc.tails.leave import hides_rows
+from rstore_replica.mvcc.tails.steps import hides_rows
 from rstore_replica.mvcc.transfer import snapshot, stream
 from rstore_replica.mvcc.transfer.holds import Hold, Holds
 from rstore_replica.mvcc.transfer.staging import Staged

@@ -13,7 +13,7 @@ from rstore_operator.failover import rules, unplanned
 from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
-from rstore_replica.mvcc.tails import leave
+from rstore_replica.mvcc.tails import steps
 from rstore_replica.replication.ending import graceful_end
 from rstore_replica.replication.ending.rules import Decision, Step
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
@@ -153,7 +153,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "acknowledge-without-other-regions": Mutation(
         10, ((SemiSync, "allowed", acknowledge_without_other_regions),), ("cut_regions", "lose_replica")
     ),
-    "keep-the-tail": Mutation(20, ((leave, "undo", keep_the_tail),), ("lose_primary_with_a_tail",)),
+    "keep-the-tail": Mutation(20, ((steps, "undo", keep_the_tail),), ("lose_primary_with_a_tail",)),
     "end-at-once": Mutation(10, ((graceful_end, "decide", end_at_once),), ("end_primary",)),
     "forget-the-promise": Mutation(
         10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")

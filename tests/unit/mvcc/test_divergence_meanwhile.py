@@ -10,7 +10,7 @@ from rstore_api.errors import InvalidRequest, NoSpace, NotReady
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest
 from rstore_api.proto.rstore_pb2 import Compaction, DropTail, RewindStep
 from rstore_replica.mvcc.tail_facts import Leaving, Phase
-from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (
@@ -105,7 +105,7 @@ def test_what_is_being_undone_is_undone_before_anything_else(pair: tuple[Replica
     while isinstance(answer, Leaving) and answer.phase is Phase.EXPORTING:
         answer = us.apply(rewind_step=RewindStep(max_rows=8))
     assert us.machine.revision == 3
-    assert isinstance(leaving.refusal_while_undoing(us.machine.state), NotReady)
+    assert isinstance(rules.refusal_while_undoing(us.machine.state), NotReady)
     us.promise(3)
     assert isinstance(us.promote(3), NotReady)
     assert isinstance(us.receive(eu.batch_after(3)), NotReady)
@@ -165,7 +165,7 @@ def test_a_tail_that_is_being_written_cannot_be_dropped(pair: tuple[Replica, Rep
 
 def test_there_is_a_bound_on_tails(pair: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch) -> None:
     us, eu = pair
-    monkeypatch.setattr(leaving, "MAX_TAILS", 0)
+    monkeypatch.setattr(rules, "MAX_TAILS", 0)
     assert isinstance(begin(us, eu, max_rows=0), NoSpace)
     assert contents(us) == LOST
 

@@ -12,7 +12,7 @@ from rstore_api.proto.rstore_pb2 import LogEntry, RewindStep
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import file as tail_file
-from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails import rules
 from rstore_replica.replication.history import Diverged
 from unit.mvcc.divergence_support import (
     LOST,
@@ -199,7 +199,7 @@ def test_only_export_leaves_the_data_until_a_snapshot_takes_its_place(pair: tupl
     assert list(us.machine.quarantine.whole) == ["1-4-9.wal"]
     assert begin(us, eu, max_rows=2, keep=True) == 9, "again, it changes nothing"
     us.reopen()
-    (tail,) = leaving.replaced(us.machine.state).tails
+    (tail,) = rules.replaced(us.machine.state).tails
     assert us.machine.quarantine.whole == {tail.file: tail}
     promote(us, 3)
     assert us.machine.quarantine.whole == {}

@@ -12,8 +12,8 @@ from rstore_replica.mvcc.commands.command import Command, Mutates, Place
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.state import RegionState
-from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.leave import staying
+from rstore_replica.mvcc.tails import rules
+from rstore_replica.mvcc.tails.steps import staying
 from rstore_replica.mvcc.transfer import install
 
 
@@ -37,7 +37,7 @@ def _promise(place: Place, command: Promise) -> Outcome:
 
 def _promote(place: Place, request: PromoteRequest) -> Outcome:
     position, region = place.position, place.region
-    promoted = leaving.refusal_while_undoing(region) or state.promote(region, position.revision, request)
+    promoted = rules.refusal_while_undoing(region) or state.promote(region, position.revision, request)
     if isinstance(promoted, StoreError):
         return place.unchanged(promoted)
     after, first_revision = promoted

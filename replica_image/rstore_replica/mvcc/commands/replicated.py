@@ -10,14 +10,14 @@ from rstore_replica.mvcc import state
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.writer import Writer
-from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.leave import staying
+from rstore_replica.mvcc.tails import rules
+from rstore_replica.mvcc.tails.steps import staying
 from rstore_replica.mvcc.transfer import install, stream
 
 
 def _rows(place: Place, command: ReplicatedRows) -> Outcome:
     batch, position, region = command.batch, place.position, place.region
-    accepted = leaving.refusal_while_undoing(region) or state.accept_rows(region, position.revision, batch)
+    accepted = rules.refusal_while_undoing(region) or state.accept_rows(region, position.revision, batch)
     if isinstance(accepted, StoreError):
         return place.unchanged(accepted)
     frames = stream.check_rows(batch)

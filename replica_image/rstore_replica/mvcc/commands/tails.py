@@ -7,8 +7,8 @@ from rstore_api.proto.rstore_pb2 import DropTail, Rewind, RewindStep
 
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
 from rstore_replica.mvcc.data.outcome import Outcome
-from rstore_replica.mvcc.tails import leaving
-from rstore_replica.mvcc.tails.leave import Leave
+from rstore_replica.mvcc.tails import rules
+from rstore_replica.mvcc.tails.steps import Leave
 
 
 def _leave(place: Place, bounds: Rewind | RewindStep) -> Leave:
@@ -33,7 +33,7 @@ def _drop_tail(place: Place, command: DropTail) -> Outcome:
     if region.leaving is not None and region.leaving.header.file == file:
         return place.unchanged(InvalidRequest(f"{file} is being written"))
     place.quarantine.discard(file)
-    after = leaving.without_tail(region, file)
+    after = rules.without_tail(region, file)
     return Outcome(after != region, place.position, after)
 
 

@@ -13,7 +13,7 @@ from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.txn import execute_all
-from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails import rules
 
 
 def _write(place: Place, batch: WriteBatch) -> Outcome:
@@ -30,7 +30,7 @@ def _write(place: Place, batch: WriteBatch) -> Outcome:
 
 
 def _compact(place: Place, command: Compaction) -> Outcome:
-    refusal = leaving.refusal_of_compaction(place.region)
+    refusal = rules.refusal_of_compaction(place.region)
     compacted = refusal or compaction.compact(place.position, command.revision)
     if isinstance(compacted, StoreError):
         return place.unchanged(compacted)

@@ -18,7 +18,7 @@ from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.state import RegionState, accept_snapshot
 from rstore_replica.mvcc.tail_facts import Phase
-from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.transfer import snapshot, staging
 
 
@@ -31,7 +31,7 @@ def install_step(
     key that is staged, the revision once all is installed, or why not.
     """
     chunk = step.chunk
-    accepted = leaving.refusal_while_undoing(region) or accept_snapshot(region, position.revision, step)
+    accepted = rules.refusal_while_undoing(region) or accept_snapshot(region, position.revision, step)
     if isinstance(accepted, StoreError):
         return Outcome(accepted, position, region)
     frames = _refusal_of_unkept_tail(region, position, step) or snapshot.check_chunk(chunk)
@@ -63,7 +63,7 @@ def install_step(
         swept_sub=MASK32,
         generation=staged.generation,
     )
-    return Outcome(chunk.revision, position, leaving.replaced(accepted))
+    return Outcome(chunk.revision, position, rules.replaced(accepted))
 
 
 def abandon(store: Store, transaction: Transaction, position: Position) -> None:

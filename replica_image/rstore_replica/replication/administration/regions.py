@@ -20,7 +20,7 @@ from rstore_replica.replication.acknowledging import Acknowledging
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.messages import leaving_message, quarantine_counts, quarantined_message
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
-from rstore_replica.replication.receiving.leaving_tail import finish_undoing
+from rstore_replica.replication.receiving.tail import finish_undoing
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.tenure.keeper import TenureKeeper

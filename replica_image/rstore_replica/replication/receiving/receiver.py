@@ -17,7 +17,7 @@ from rstore_replica.replication.history import Chain, Comparison, Contradiction,
 from rstore_replica.replication.messages import RefusedError, chain_of, refusal_of
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.receiving.inflow import Inflow
-from rstore_replica.replication.receiving.leaving_tail import finish_undoing, leave_tail
+from rstore_replica.replication.receiving.tail import finish_undoing, leave_tail
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, within
 

@@ -1,7 +1,7 @@
 """Leaving a diverged tail, step by step: its rows go to quarantine, then out of the data.
 
 Each step is part of one entry of the log and bounded by it, so that a tail of any length holds nobody up. What may
-happen in between is decided in ``leaving.py``. After a step the answer is the region's revision when nothing is left to
+happen in between is decided in ``rules.py``. After a step the answer is the region's revision when nothing is left to
 be done, else the :class:`.facts.Leaving` that says how far it is.
 """
 
@@ -21,7 +21,7 @@ from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import file as tail_file
-from rstore_replica.mvcc.tails import leaving
+from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.mvcc.tails.rewind import undo
 
@@ -55,7 +55,7 @@ class Leave:
             first, last = command.fork_revision + 1, settled(state.history, position.revision)
         else:
             first, last = self._first_and_last(command.fork_revision)
-        begun = leaving.begin(state, position.revision, command, first, last)
+        begun = rules.begin(state, position.revision, command, first, last)
         if isinstance(begun, StoreError):
             return Outcome(begun, position, state)
         if begun is None:
@@ -78,10 +78,10 @@ class Leave:
                 if not held.keep_data:
                     position = _at_fork(position, state, held.header.fork_revision)
                     self._transaction.put(HIDDEN_KEY, b"", db=self._store.meta)
-                state = leaving.exported(state, held)
+                state = rules.exported(state, held)
                 held = state.leaving
         if held is not None and held.phase is Phase.UNDOING and self._undo(held.header.fork_revision):
-            state = leaving.undone(state)
+            state = rules.undone(state)
         held = state.leaving
         done = held is None or held.phase is Phase.EXPORTED
         return Outcome(position.revision if done else held, position, state)
@@ -174,7 +174,7 @@ def discard_unfinished(files: Quarantine, state: RegionState) -> None:
 def staying(state: RegionState, files: Quarantine) -> RegionState:
     """The region keeps its revisions after all: what was exported of them is no tail."""
     discard_unfinished(files, state)
-    return leaving.stayed(state)
+    return rules.stayed(state)
 
 
 def _at_fork(position: Position, state: RegionState, fork_revision: int) -> Position:
