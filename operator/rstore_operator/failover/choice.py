@@ -1,10 +1,16 @@
-"""Which region becomes primary when the old one is lost. Pure."""
+"""Where a region may take over: which regions can, which of them is best, and what speaks against each. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from rstore_api.domain.voters import WITNESS
+
 from rstore_operator.facts.observed import FenceAnswer
+from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
+from rstore_operator.failover.scene import Rules, Scene
+
+NO_COPY = "none of the regions that can be reached holds a copy of the store"
 
 
 def ranked(positions: Collection[FenceAnswer], priorities: Mapping[str, int]) -> list[FenceAnswer]:
@@ -12,5 +18,59 @@ def ranked(positions: Collection[FenceAnswer], priorities: Mapping[str, int]) ->
 
     A region of epoch 0 has never received anything: it is no copy of the store.
     """
-    able = [found for found in positions if found.region in priorities and found.data_epoch > 0]
+    able = [position for position in positions if position.region in priorities and position.data_epoch > 0]
     return sorted(able, key=lambda a: (-a.data_epoch, -a.revision, priorities[a.region], a.region))
+
+
+def behind(named: FenceAnswer, best: FenceAnswer, from_epoch: int, rules: Rules) -> str:
+    """Why the region that a person named may not take over from ``from_epoch``; "" when it holds as much as the best
+    one, or the loss is accepted."""
+    if rules.loss_accepted or (named.data_epoch, named.revision) >= (best.data_epoch, best.revision):
+        return ""
+    return (
+        f"{named.region} is behind {best.region}: it is at revision {named.revision} of epoch {named.data_epoch}, "
+        f"{best.region} at {best.revision} of {best.data_epoch}; name {best.region}, or accept the loss by "
+        f'accept-data-loss: "{from_epoch}"'
+    )
+
+
+def candidates(scene: Scene) -> list[FenceAnswer]:
+    """The regions that may take over, best first, before any is fenced. A primary that answers without its tenure is
+    not among them."""
+    without = scene.truth.primary_region if scene.without_primary else ""
+    return [position for position in ranked(_standing(scene), scene.rules.priorities) if position.region != without]
+
+
+def shortfall(scene: Scene) -> str:
+    """Which voters a failover lacks, since they could not be fenced now; "" when a majority could."""
+    leaders = {name: scene.observed.leader(name) for name in scene.voters.regions}
+    reachable = {name for name, leader in leaders.items() if leader is not None and leader.store_id}
+    return scene.voters.shortfall(reachable | {WITNESS})
+
+
+def loss_in(scene: Scene, target: FenceAnswer) -> tuple[Loss, str]:
+    """What a failover to ``target`` would lose as far as is known before fencing, and why the loss gate stays shut."""
+    primary, epoch = scene.truth.primary_region, scene.truth.epoch
+    loss = expected_loss(
+        primary, epoch, last_known_revision(scene, primary), target, _standing(scene), scene.memory, scene.voters,
+        scene.rules, final=False,
+    )  # fmt: skip
+    return loss, loss_refusal(loss, target.region, primary, epoch, scene.rules)
+
+
+def last_known_revision(scene: Scene, region: str) -> int:
+    """The newest revision that the region ever reported; 0 when it never reported any."""
+    last, recorded = scene.memory.last_leaders.get(region), scene.status.region(region)
+    seen = [replica.revision for replica in scene.observed.region(region).replicas]
+    return max([0, *seen, *([last.revision] if last else []), *([recorded.revision] if recorded else [])])
+
+
+def _standing(scene: Scene) -> list[FenceAnswer]:
+    """Where the regions that answer stand; not final before they are fenced."""
+    positions = []
+    for name in scene.regions:
+        leader = scene.observed.leader(name)
+        if leader is not None and leader.store_id:
+            guarantee = (leader.granted.epoch, leader.granted.in_sync_regions) if leader.granted else (0, 0)
+            positions.append(FenceAnswer(name, 0, leader.epoch, leader.revision, 0.0, *guarantee, leader.history))
+    return positions

@@ -30,7 +30,7 @@ from rstore_api.domain.voters import WITNESS
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
-from rstore_operator.failover.choice import ranked
+from rstore_operator.failover.choice import NO_COPY, behind, ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
 from rstore_operator.failover.lost import silence
 from rstore_operator.failover.planned import (
@@ -46,7 +46,6 @@ from rstore_operator.failover.planned import (
     receipt_of,
     with_writes_resumed,
 )
-from rstore_operator.failover.requests import Answer
 from rstore_operator.failover.scene import Clock, Rules, Scene
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.state import (
@@ -236,7 +235,7 @@ def _choose(
     found = answers(intent, memory)
     order = ranked(found.values(), rules.priorities)
     if not order:
-        return None, "none of the regions that can be reached holds a copy of the store"
+        return None, NO_COPY
     others = [answer for answer in order if not intent.cut_off or answer.region != intent.from_region]
     if not others:
         return _promoting(intent, order[0], 0, clock, aborted="no other region holds a copy of the store"), ""
@@ -279,16 +278,7 @@ def _refusal(named: FenceAnswer | None, intent: FailoverIntent, best: FenceAnswe
         return "called off on request"
     if named is None:
         return f"{intent.to_region} was not reached, or holds no copy of the store"
-    if _position(named) < _position(best) and not rules.loss_accepted:
-        return (
-            f"{named.region} is at revision {named.revision} of epoch {named.data_epoch}, {best.region} at "
-            f'{best.revision} of {best.data_epoch}, and accept-data-loss: "{intent.from_epoch}" is not set'
-        )
-    return ""
-
-
-def _position(answer: FenceAnswer) -> tuple[int, int]:
-    return answer.data_epoch, answer.revision
+    return behind(named, best, intent.from_epoch, rules)
 
 
 def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
@@ -360,8 +350,8 @@ def check_command(intent: FailoverIntent, command: FenceCommand | PromoteCommand
         raise InvariantError(f"{command} is not allowed in {intent.step.value} of epoch {intent.epoch}")
 
 
-def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: bool) -> Progressed:
-    """One look at the failover under way; what stops it goes into ``reply``."""
+def advance_in(scene: Scene, intent: FailoverIntent, *, told: bool) -> Progressed:
+    """One look at the failover under way."""
     truth, clock = scene.truth, scene.clock
     if intent is not scene.status.failover:
         clock = replace(clock, recorded_at_seconds=None)  # begins with this very plan
@@ -374,7 +364,7 @@ def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: boo
         chosen = scene.observed.leader(intent.to_region)
         without_data = chosen is not None and chosen.epoch == 0  # no region is chosen that has not received anything
         chosen_is_lost = without_data or (quiet is not None and quiet.lost)
-    progressed = advance_unplanned(
+    return advance_unplanned(
         intent,
         scene.observed,
         scene.memory,
@@ -385,9 +375,6 @@ def advance_in(scene: Scene, intent: FailoverIntent, reply: Answer, *, told: boo
         chosen_is_lost=chosen_is_lost,
         told=told,
     )
-    if progressed.blocked:
-        reply.blocked, reply.blocked_reason = progressed.blocked, "FailoverWaits"
-    return progressed
 
 
 def witness_promise(intent: FailoverIntent | None) -> int:

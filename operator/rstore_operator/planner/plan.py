@@ -30,8 +30,7 @@ from rstore_operator.failover.annotations import Checked, check, finished_reques
 from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.loss_gate import corrected
 from rstore_operator.failover.planned import Progressed, advance
-from rstore_operator.failover.requests import Answer, answer
-from rstore_operator.failover.rules import consider
+from rstore_operator.failover.rules import Answer, decide
 from rstore_operator.failover.scene import Clock, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_in, witness_promise
 from rstore_operator.failover.voting import electorate
@@ -162,17 +161,8 @@ class _Planner:
         return (*wanted, *self.effective.retained)
 
     def plan(self) -> Plan:
-        reply = answer(
-            self.checked,
-            self.spec.primary_region if self.spec else None,
-            self.observed,
-            self.memory,
-            self.truth,
-            self.before,
-            self.given.now,
-        )
         scene = self._scene()
-        consider(scene, reply)
+        reply = decide(scene, self.checked)
         progressed = self._advance(reply, scene)
         frozen = self.commands.paused and progressed.intent is None and progressed.receipt is None
         bootstrap = self._bootstrap()
@@ -260,7 +250,7 @@ class _Planner:
         if reply.intent is None:
             return Progressed(None)
         if reply.intent.mode != PLANNED:
-            return advance_in(scene, reply.intent, reply, told=self._told(reply.intent))
+            return advance_in(scene, reply.intent, told=self._told(reply.intent))
         failover = self.spec.failover if self.spec else FailoverSpec()
         return advance(
             reply.intent,
@@ -392,8 +382,8 @@ class _Planner:
             pending_changes=pending,
             replica_changes=self.effective.replica_changes if self.effective else (),
             paused=self.commands.paused,
-            blocked=reply.blocked,
-            blocked_reason=reply.blocked_reason,
+            blocked=progressed.blocked or reply.blocked,
+            blocked_reason="FailoverWaits" if progressed.blocked else reply.blocked_reason,
             rejected=reply.rejected,
             unknown_annotations=unknown_annotations(self.given.annotations),
             accepted=reply.accepted,

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from rstore_operator import reconcile
-from rstore_operator.failover import rules, unplanned
+from rstore_operator.failover import choice, rules, unplanned
 from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
@@ -142,7 +142,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "skip-the-wait": Mutation(20, ((unplanned, "clear", skip_the_wait),), ("force_while_unseen",)),
     "promote-the-second-best": Mutation(
         10,
-        ((unplanned, "ranked", promote_the_second_best), (rules, "ranked", promote_the_second_best)),
+        ((unplanned, "ranked", promote_the_second_best), (choice, "ranked", promote_the_second_best)),
         ("lose_primary_with_a_tail",),
     ),
     "acknowledge-without-tenure": Mutation(
