@@ -104,6 +104,7 @@ class OperatorHost:
                 if type(error).__name__ in (
                     "InvariantError",
                     "AssertionError",
+                    "AttributeError",
                     "TypeError",
                     "KeyError",
                     "StopIteration",

@@ -69,7 +69,7 @@ def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, vio
     if intent.get("step") != "Promoting" or intent.get("mode") == "Planned":
         return
     assert operator.reconciler is not None
-    answers = [item for item in operator.reconciler._fences.values() if item.epoch == intent["epoch"]]
+    answers = [item for item in operator.reconciler._memory.fences.values() if item.epoch == intent["epoch"]]
     chosen = next((item for item in answers if item.region == intent["to"]), None)
     able = [item for item in answers if not intent.get("cutOff") or item.region != intent["from"]]
     best = max(able, key=lambda item: (item.data_epoch, item.revision), default=chosen)
