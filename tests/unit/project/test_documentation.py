@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,27 @@ def test_readme_values_of_the_chart_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"--set[= ]([A-Za-z]+)", page.read_text()):
             assert name in values, f"{page.name} sets {name}"
+
+
+def test_the_floors_of_the_architecture_are_those_of_the_contracts() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts = {
+        contract["containers"][0]: [re.split(r"\s*\|\s*", layer) for layer in contract["layers"]]
+        for contract in project["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = re.search(r"\| package \| floors \|\n\|---\|---\|\n((?:\|.*\n)+)", page)
+    assert section
+    documented = {}
+    for row in section[1].splitlines():
+        package, floors = (cell.strip() for cell in row.replace(r"\|", "/").strip("|").split("|"))
+        documented[package.strip("`")] = [re.findall(r"`([^`]+)`", floor) for floor in floors.split("·")]
+    assert documented == contracts
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    roots = [ROOT / "operator", ROOT / "replica_image", ROOT / "localcluster" / "src"]
+    named = re.findall(r"`((?:rstore_\w+|localkube)/[\w/.]+)`", (ROOT / "docs" / "architecture.md").read_text())
+    assert named
+    assert [path for path in named if not any((root / path).exists() for root in roots)] == []
