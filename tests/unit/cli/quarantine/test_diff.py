@@ -14,7 +14,7 @@ from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict
 from rstore_cli.quarantine.compare import Compared
 from rstore_cli.quarantine.diff import MEASURED_KEYS, PRINTERS
 from rstore_cli.quarantine.tail_keys import TailKeys
-from unit.cli.fake_quarantine import FORK, delete, put
+from unit.cli.quarantine.fakes import FORK, delete, put
 
 KEYS = st.sampled_from([b"a", b"b", b"\xff", b"a\0"])
 

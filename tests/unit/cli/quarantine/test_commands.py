@@ -12,8 +12,8 @@ import yaml
 from rstore_api.errors import NoSpace
 from rstore_cli.cluster import Pod
 from unit.cli.conftest import Run
-from unit.cli.fake_quarantine import FORK, FakeTail, QuarantineReplica, delete, put
 from unit.cli.fakes import Authority, FakeCluster, serve, store_object
+from unit.cli.quarantine.fakes import FORK, FakeTail, QuarantineReplica, delete, put
 
 NEW = 1_000_000_100
 
