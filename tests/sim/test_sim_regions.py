@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 from sim.scopes import run_seed
 
-HISTORIES = 300
+HISTORIES = 150
 PER_TEST = 10
 
 
