@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from rstore_api.proto.rpc_pb2 import PutRequest
@@ -17,6 +18,14 @@ TIMEOUT_SECONDS = 60.0
 
 class NobodyElse:
     """The transport of a group of one."""
+
+    refusal = ""
+
+    def add_to_server(self, server: object) -> None:
+        """There is nobody to serve."""
+
+    def update_members(self, members: Sequence[Member], _removed: frozenset[str]) -> None:
+        assert not members
 
     async def start(self, on_message: OnMessage, on_link: OnLink) -> None:
         """There is nobody to reach."""
