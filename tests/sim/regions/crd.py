@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes.aio.client import Configuration
 from localkube.apiserver.kinds.strategy import KindStrategy
 from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.schema.crd import resources_of
@@ -17,11 +16,9 @@ from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import prune
 from localkube.apiserver.schema.structural import validate
 from rstore_api.domain.kubernetes import KIND, STORE
-from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
 from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.resource.model import StoreRef
-from sim.regions.sites import NAMESPACE
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "replicatedstores.yaml"
 MAX_REASON_LENGTH = 128
@@ -60,10 +57,9 @@ def store_problems(body: Body, before: Body | None) -> list[str]:
 
 
 class _Requests(KubeClient):
-    """Keeps the body of the last request instead of sending it."""
+    """Keeps the body of the last request instead of sending it, and has no connections."""
 
     def __init__(self) -> None:
-        super().__init__(Access(Configuration(), NAMESPACE), field_manager="operator", timeout_seconds=1)
         self.body: Body = {}
 
     async def _request(self, *request: Any, **_more: Any) -> Body:
