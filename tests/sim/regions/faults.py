@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from sim.fault_rows import FaultRows, Kinds
+from sim.fault_rows import FaultRows, Kinds, only_kinds
 from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
@@ -40,6 +40,7 @@ class RegionFaults:
                 (1, self._lose_replica),
                 (2, self._stall),
             ]
+        by_name: Kinds = [(1, self.failovers.lose_status_amid_failover)] if only_kinds() else []
         edits = Edits(self._stage, ledger, self._operators.kill_operator_at_a_step).kinds
         return [
             (3, self._lose_region),
@@ -54,6 +55,7 @@ class RegionFaults:
             *self.requests.kinds,
             *Restores(self._stage).kinds,
             *(edits if shape.edited else []),
+            *by_name,
         ]
 
     def end(self) -> None:

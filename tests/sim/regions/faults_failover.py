@@ -137,13 +137,43 @@ class FailoverFaults:
         stage.trace.fault(f"{region} is back for the operators")
         stage.wires.heal(away)
 
-    async def _restart_at_a_step(self, regions: set[str]) -> None:
-        """As soon as a change of primary gets to a step, or after a while."""
-        rng = self._rng
-        self._awaited = rng.choice([("Fencing",), ("Waiting",), ("Waiting",), ("Promoting",), ("Repointing",)])
+    async def lose_status_amid_failover(self) -> None:
+        """Operators alone cannot see the primary, somebody forces a failover, and once regions are fenced for it the
+        status is lost, the operators with it.
+        """
+        stage, rng = self._stage, self._rng
+        region = stage.primary()
+        others = set(stage.regions) - {region}
+        if not others:
+            return
+        away = both_ways({region}, stage.operator_sites)
+        stage.trace.fault(f"cut {region} from the operators")
+        stage.wires.cut(away)
+        await asyncio.sleep(2.5)
+        epoch = str(stage.kube.status.get("epoch", 1))
+        stage.ask(failover_to=rng.choice(sorted(others)), failover_mode="forced", accept_data_loss=epoch)
+        await self._reach("Waiting", "Promoting")
+        for operator in stage.operators:
+            operator.crash()
+        stage.trace.fault("the status is lost")
+        stage.kube.restore_status({})
+        await asyncio.sleep(rng.uniform(0.1, 3.0))
+        for operator in stage.operators:
+            operator.start()
+        stage.trace.fault(f"{region} is back for the operators")
+        stage.wires.heal(away)
+
+    async def _reach(self, *steps: str) -> None:
+        """Returns as soon as a change of primary gets to one of these steps, or after a while."""
+        self._awaited = steps
         self._step_reached.clear()
         await asyncio.wait([asyncio.ensure_future(self._step_reached.wait())], timeout=8.0)
         self._awaited = ()
+
+    async def _restart_at_a_step(self, regions: set[str]) -> None:
+        """As soon as a change of primary gets to a step, or after a while."""
+        rng = self._rng
+        await self._reach(rng.choice(["Fencing", "Waiting", "Waiting", "Promoting", "Repointing"]))
         await asyncio.sleep(rng.choice([0.0, 0.0, 0.1, 0.5]))
         for region in sorted(regions):
             if rng.random() < 0.6:

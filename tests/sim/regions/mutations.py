@@ -158,9 +158,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "forget-the-promise": Mutation(
         10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")
     ),
-    "leave-it-unfinished": Mutation(
-        25, ((rules, "unfinished", leave_it_unfinished),), ("lose_status", "force_while_unseen")
-    ),
+    "leave-it-unfinished": Mutation(10, ((rules, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
     "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
