@@ -14,7 +14,7 @@ from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.process.readiness import not_ready_reason
 from rstore_replica.raft.types import Role
-from unit.server.server_fakes import NAMES, FakeGroup, group_status, region_state
+from unit.api.replica_fakes import NAMES, FakeGroup, group_status, region_state
 
 OWN = {name: ReplicaAddress(name, f"{name}.peers:2380", f"{name}.peers:2379") for name in NAMES}
 LEADER = group_status()

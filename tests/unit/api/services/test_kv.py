@@ -13,7 +13,7 @@ from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.kv import KvServicer
 from rstore_replica.api.validate import scans_many
 from rstore_replica.config import Limits
-from unit.server.server_fakes import FakeGroup, region_state
+from unit.api.replica_fakes import FakeGroup, region_state
 
 
 class _Machine:

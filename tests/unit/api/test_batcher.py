@@ -16,7 +16,7 @@ from rstore_api.errors import (
 )
 from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.api.batcher import Batcher, BatchLimits
-from unit.server.server_fakes import FakeGate, FakeGroup
+from unit.api.replica_fakes import FakeGate, FakeGroup
 
 
 def _batcher(group: FakeGroup, gate: FakeGate | None = None, **limits: int) -> Batcher:

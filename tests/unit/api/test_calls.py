@@ -15,7 +15,7 @@ from rstore_replica.api.routing.forward import FORWARDED_KEY
 from rstore_replica.metrics import Metrics
 from rstore_replica.raft.types import Role
 from rstore_replica.replication.retention import Retention
-from unit.server.server_fakes import FakeGroup, group_status, region_state
+from unit.api.replica_fakes import FakeGroup, group_status, region_state
 
 
 class _AbortedError(Exception):

@@ -14,7 +14,7 @@ from rstore_replica.api.identity import Identity
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.kv import KvServicer
 from rstore_replica.config import Limits
-from unit.server.server_fakes import FakeGroup, region_state
+from unit.api.replica_fakes import FakeGroup, region_state
 
 
 class Gate:
