@@ -6,12 +6,15 @@ import asyncio
 
 import pytest
 from rstore_api.errors import (
+    AlreadyDone,
     DeadlineExceeded,
     InvalidRequest,
+    KeyNotFound,
     NoPrimary,
     NotLeader,
     OutcomeUnknown,
     ShuttingDown,
+    StoreError,
     TooManyRequests,
 )
 from rstore_api.proto import rpc_pb2, rstore_pb2
@@ -260,3 +263,68 @@ async def test_closing_refuses_what_waits_and_waits_for_what_is_in_flight() -> N
     assert not closing.done()
     group.let_go()
     await asyncio.gather(first, closing)
+
+
+class _TenuredGroup:
+    """Commits at once; the tenure may run out meanwhile."""
+
+    def __init__(self) -> None:
+        self.proposed = 0
+        self.meanwhile = lambda: None
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        self.proposed += 1
+        await asyncio.sleep(0)
+        self.meanwhile()
+        count = len(rstore_pb2.LogEntry.FromString(entry).write.requests)
+        return [rpc_pb2.PutResponse() for _ in range(count)]
+
+
+async def test_checked_before_proposing_and_when_acknowledging() -> None:
+    group, held = _TenuredGroup(), {4}
+    batcher = Batcher(
+        group=group,  # type: ignore[arg-type]
+        gate=FakeGate(epoch=4),
+        write_limits=lambda _bytes: rstore_pb2.WriteLimits(),
+        tenure_held=lambda epoch: epoch in held,
+    )
+    await _put(batcher, "k")
+    group.meanwhile = held.clear
+    with pytest.raises(OutcomeUnknown, match="tenure"):
+        await _put(batcher, "k")
+    assert group.proposed == 2
+    with pytest.raises(NoPrimary, match="tenure"):
+        await _put(batcher, "k")
+    assert group.proposed == 2, "nothing was proposed"
+    await batcher.close()
+
+
+class _DoneGroup(_TenuredGroup):
+    """Answers that the request was carried out before, or with another error of the state machine."""
+
+    def __init__(self, answer: StoreError) -> None:
+        super().__init__()
+        self.answer = answer
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        await super().propose(entry, timeout_seconds=timeout_seconds)
+        return [self.answer]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(AlreadyDone("at revision 7"), OutcomeUnknown), (KeyNotFound(), KeyNotFound)]
+)
+async def test_that_it_was_done_before_is_not_told_without_the_tenure(
+    answer: StoreError, told: type[StoreError]
+) -> None:
+    group, held = _DoneGroup(answer), {4}
+    group.meanwhile = held.clear
+    batcher = Batcher(
+        group=group,  # type: ignore[arg-type]
+        gate=FakeGate(epoch=4),
+        write_limits=lambda _bytes: rstore_pb2.WriteLimits(),
+        tenure_held=lambda epoch: epoch in held,
+    )
+    with pytest.raises(told):
+        await _put(batcher, "k")
+    await batcher.close()

@@ -7,15 +7,10 @@ from typing import Any
 
 import pytest
 from rstore_api import methods
-from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, StoreError
-from rstore_api.proto import rstore_pb2
+from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, Calls, info_of
-from rstore_replica.api.identity import stable_id
 from rstore_replica.api.routing.forward import FORWARDED_KEY
 from rstore_replica.metrics import Metrics
-from rstore_replica.raft.types import Role
-from rstore_replica.replication.retention import Retention
-from unit.api.replica_fakes import FakeGroup, group_status, region_state
 
 
 class _AbortedError(Exception):
@@ -76,48 +71,3 @@ async def test_a_call_knows_its_deadline_and_whether_it_was_handed_on() -> None:
     handed = info_of(_Context((FORWARDED_KEY, "r1"), remaining=2.0))
     assert handed.forwarded
     assert handed.deadline == pytest.approx(now + 2, abs=1)
-
-
-def test_ids_are_stable_and_never_zero() -> None:
-    assert stable_id("orders-us-east-0") == stable_id("orders-us-east-0") != stable_id("orders-us-east-1")
-    assert stable_id("") == 0
-    assert 0 < stable_id("x") < 2**64
-
-
-class _Machine:
-    def __init__(self, revision: int, **state: Any) -> None:
-        self.revision = revision
-        self.compact_revision = 0
-        self.state = region_state(**state)
-
-
-def _retention(machine: _Machine, group: FakeGroup, acked: dict[str, int]) -> Retention:
-    return Retention(machine=machine, group=group, retention=1000, region="us-east", acked=lambda: acked)  # type: ignore[arg-type]
-
-
-async def test_the_primarys_leader_compacts_to_what_every_region_has() -> None:
-    group = FakeGroup()
-    assert await _retention(_Machine(5000), group, {"eu-west": 3000}).once() == 3000
-    assert group.proposals == [rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=3000))]
-
-
-async def test_a_region_nothing_is_known_of_holds_compaction_back() -> None:
-    assert await _retention(_Machine(5000), FakeGroup(), {}).once() is None
-
-
-@pytest.mark.parametrize(
-    ("machine", "group"),
-    [
-        (_Machine(5000), FakeGroup(now=group_status(role=Role.FOLLOWER, leader="orders-us-east-1"))),
-        (_Machine(5000, primary=False, primary_region="eu-west"), FakeGroup()),
-        (_Machine(5000, promised_epoch=2), FakeGroup()),
-    ],
-)
-async def test_nobody_else_compacts(machine: _Machine, group: FakeGroup) -> None:
-    assert await _retention(machine, group, {"eu-west": 5000}).once() is None
-    assert group.proposals == []
-
-
-async def test_a_refused_compaction_is_left_to_the_next_round() -> None:
-    for refusal in (NotLeader(), StoreError("x")):
-        assert await _retention(_Machine(5000), FakeGroup(refusal=refusal), {"eu-west": 5000}).once() is None

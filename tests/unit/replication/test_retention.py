@@ -1,10 +1,17 @@
-"""How far automatic compaction goes."""
+"""How far automatic compaction goes, and who compacts."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_replica.replication.retention import LAGGARD_FACTOR, SLACK, compaction_target
+from rstore_api.errors import NotLeader, StoreError
+from rstore_api.proto import rstore_pb2
+from rstore_replica.raft.types import Role
+from rstore_replica.replication.retention import LAGGARD_FACTOR, SLACK, Retention, compaction_target
+from unit.api.replica_fakes import FakeGroup, group_status, region_state
 
 
 def test_history_within_the_retention_and_its_slack_is_kept() -> None:
@@ -40,3 +47,42 @@ def test_rules_hold_for_any_numbers(
     assert compact_revision < target <= revision - retention
     for held in acked.values():
         assert target <= held or revision - held > retention * LAGGARD_FACTOR
+
+
+class _Machine:
+    def __init__(self, revision: int, **state: Any) -> None:
+        self.revision = revision
+        self.compact_revision = 0
+        self.state = region_state(**state)
+
+
+def _retention(machine: _Machine, group: FakeGroup, acked: dict[str, int]) -> Retention:
+    return Retention(machine=machine, group=group, retention=1000, region="us-east", acked=lambda: acked)  # type: ignore[arg-type]
+
+
+async def test_the_primarys_leader_compacts_to_what_every_region_has() -> None:
+    group = FakeGroup()
+    assert await _retention(_Machine(5000), group, {"eu-west": 3000}).once() == 3000
+    assert group.proposals == [rstore_pb2.LogEntry(compaction=rstore_pb2.Compaction(revision=3000))]
+
+
+async def test_a_region_nothing_is_known_of_holds_compaction_back() -> None:
+    assert await _retention(_Machine(5000), FakeGroup(), {}).once() is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "group"),
+    [
+        (_Machine(5000), FakeGroup(now=group_status(role=Role.FOLLOWER, leader="orders-us-east-1"))),
+        (_Machine(5000, primary=False, primary_region="eu-west"), FakeGroup()),
+        (_Machine(5000, promised_epoch=2), FakeGroup()),
+    ],
+)
+async def test_nobody_else_compacts(machine: _Machine, group: FakeGroup) -> None:
+    assert await _retention(machine, group, {"eu-west": 5000}).once() is None
+    assert group.proposals == []
+
+
+async def test_a_refused_compaction_is_left_to_the_next_round() -> None:
+    for refusal in (NotLeader(), StoreError("x")):
+        assert await _retention(_Machine(5000), FakeGroup(refusal=refusal), {"eu-west": 5000}).once() is None

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
-from rstore_api import methods
 from rstore_api.domain.epochs import EpochStart
 from rstore_api.domain.topology import ReplicaAddress
-from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
-from rstore_api.proto import rpc_pb2
+from rstore_api.errors import NoLeader, NoPrimary, NotBootstrapped, NotLeader, NotPrimary
 from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide
-from rstore_replica.api.routing.router import CallInfo, Router
-from rstore_replica.process.readiness import not_ready_reason
 from rstore_replica.raft.types import Role
-from unit.api.replica_fakes import NAMES, FakeGroup, group_status, region_state
+from unit.api.replica_fakes import NAMES, group_status, region_state
 
 OWN = {name: ReplicaAddress(name, f"{name}.peers:2380", f"{name}.peers:2379") for name in NAMES}
 LEADER = group_status()
@@ -92,123 +86,3 @@ def test_a_region_without_a_store_serves_nothing() -> None:
     decision = _decide(region_state(store_id="", topology=None), LEADER)
     assert isinstance(decision, Refuse)
     assert isinstance(decision.error, NotBootstrapped)
-
-
-@pytest.mark.parametrize(
-    ("status", "state", "stopping", "words"),
-    [
-        (LEADER, region_state(), False, ""),
-        (FOLLOWER, SECONDARY, False, ""),
-        (LEADER, region_state(), True, "stopping"),
-        (LEADERLESS, region_state(), False, "no leader"),
-        (group_status(commit_index=5000), region_state(), False, "4990 committed entries"),
-        (group_status(not_ready_reason="receiving a checkpoint"), region_state(), False, "checkpoint"),
-        (LEADER, region_state(store_id=""), False, "bootstrapped"),
-    ],
-)
-def test_readiness(status, state, stopping: bool, words: str) -> None:
-    reason = not_ready_reason(state, status, stopping=stopping)
-    assert words in reason
-    assert bool(reason) == bool(words)
-
-
-def test_a_region_is_ready_with_what_it_has_while_a_snapshot_comes_in() -> None:
-    started = region_state(history=(EpochStart(epoch=1, first_revision=2, region="us-east"),))
-    assert not not_ready_reason(started, LEADER, stopping=False, receives_snapshot=True)
-    fresh = region_state(history=())
-    assert "first data" in not_ready_reason(fresh, LEADER, stopping=False, receives_snapshot=True)
-
-
-class _Machine:
-    def __init__(self, state) -> None:
-        self.state = state
-
-
-class _Forwarder:
-    def __init__(self, *outcomes) -> None:
-        self.outcomes = list(outcomes)
-        self.targets: list[ForwardTo] = []
-
-    async def call(self, target, method, request, *, deadline: float, request_id=None):
-        self.targets.append(target)
-        outcome = self.outcomes.pop(0)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-
-def _router(machine, group, forwarder, *, patience_seconds: float = 5.0, forward: bool = True) -> Router:
-    return Router(
-        machine=machine,
-        group=group,
-        forwarder=forwarder,
-        region="us-east",
-        own_replicas=OWN,
-        forward=forward,
-        rng=random.Random(1),
-        patience_seconds=patience_seconds,
-    )
-
-
-async def _serve(router: Router, local, *, forwarded: bool = False):
-    import asyncio
-
-    call = CallInfo(deadline=asyncio.get_running_loop().time() + 30, forwarded=forwarded)
-    return await router.serve(methods.PUT, rpc_pb2.PutRequest(key=b"k"), local, call=call)
-
-
-async def test_a_request_waits_for_a_leader_and_is_then_served() -> None:
-    machine, group = _Machine(region_state()), FakeGroup(now=LEADERLESS)
-    served = rpc_pb2.PutResponse()
-    attempts = 0
-
-    async def local():
-        return served
-
-    router = _router(machine, group, _Forwarder())
-    original = group.status
-
-    def status():
-        nonlocal attempts
-        attempts += 1
-        return original() if attempts < 4 else LEADER
-
-    group.status = status  # type: ignore[method-assign]
-    assert await _serve(router, local) is served
-    assert attempts == 4
-
-
-async def test_a_request_that_was_handed_on_does_not_wait() -> None:
-    router = _router(_Machine(region_state()), FakeGroup(now=LEADERLESS), _Forwarder())
-    with pytest.raises(NoLeader):
-        await _serve(router, _never, forwarded=True)
-
-
-async def test_patience_ends() -> None:
-    router = _router(_Machine(region_state()), FakeGroup(now=LEADERLESS), _Forwarder(), patience_seconds=0.1)
-    with pytest.raises(NoLeader):
-        await _serve(router, _never)
-
-
-async def test_an_unknown_outcome_is_never_tried_again() -> None:
-    forwarder = _Forwarder(OutcomeUnknown("broken"), rpc_pb2.PutResponse())
-    with pytest.raises(OutcomeUnknown):
-        await _serve(_router(_Machine(SECONDARY), FakeGroup(now=LEADER), forwarder), _never)
-    assert len(forwarder.targets) == 1
-
-
-async def test_a_refusal_that_changed_nothing_is_routed_anew() -> None:
-    forwarder = _Forwarder(NotPrimary("moved"), NoPrimary(), rpc_pb2.PutResponse())
-    await _serve(_router(_Machine(SECONDARY), FakeGroup(now=LEADER), forwarder), _never)
-    assert len(forwarder.targets) == 3
-
-
-async def test_a_stopping_replica_says_so_instead_of_waiting() -> None:
-    router = _router(_Machine(region_state()), FakeGroup(now=LEADERLESS), _Forwarder())
-    router.stopping = True
-    with pytest.raises(ShuttingDown):
-        await _serve(router, _never)
-
-
-async def _never():
-    raise AssertionError("not served here")

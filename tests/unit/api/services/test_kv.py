@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rstore_api.errors import Compacted, StoreError
-from rstore_api.proto import rpc_pb2
+from rstore_api.errors import Compacted, NoPrimary, OutcomeUnknown, StoreError
+from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.kv import KvServicer
@@ -116,3 +117,37 @@ def test_only_single_keys_are_read_on_the_event_loop() -> None:
     assert not scans_many(_range())
     assert scans_many(_range(range_end=b"b"))
     assert scans_many(_range(range_end=b"b", limit=1))  # the count is of all
+
+
+class CompactingGroup(FakeGroup):
+    """Commits a compaction; the tenure may run out meanwhile."""
+
+    held_epochs: set[int]
+
+    async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+        self.proposals.append(rstore_pb2.LogEntry.FromString(entry))
+        self.held_epochs.clear()
+        return None
+
+
+async def test_a_compaction_is_not_told_without_the_tenure() -> None:
+    state = region_state(epoch=4)
+    machine: Any = SimpleNamespace(revision=100, compact_revision=1, state=state)
+    group = CompactingGroup()
+    group.held_epochs = {4}
+    servicer = KvServicer(
+        calls=None,  # type: ignore[arg-type]
+        router=None,  # type: ignore[arg-type]
+        batcher=None,  # type: ignore[arg-type]
+        machine=machine,
+        group=group,
+        identity=Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group),
+        limits=Limits(),
+        tenure_held=lambda epoch: epoch in group.held_epochs,
+    )
+    call = CallInfo(asyncio.get_running_loop().time() + 5, forwarded=False)
+    for error, proposed in ((OutcomeUnknown, 1), (NoPrimary, 1)):
+        with pytest.raises(error, match="tenure"):
+            await servicer._compact(rpc_pb2.CompactionRequest(revision=50), call)
+        assert len(group.proposals) == proposed
+    servicer.close()
