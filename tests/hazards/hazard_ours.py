@@ -12,7 +12,7 @@ from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
 from rstore_replica.raft.storage.journal import Journal
-from unit.raft.crash_disk import CrashDisk
+from unit.raft.storage.crash_disk import CrashDisk
 
 Accept = Callable[[str, str, pb.RaftEnvelope], bool]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from rstore_api.errors import FeatureNotActive
-from unit.raft.raft_cluster import Cluster, eventually
+from unit.raft.cluster import Cluster, eventually
 
 
 def _admit(entry: bytes, level: int) -> None:

@@ -14,7 +14,7 @@ from rstore_api import errors
 from rstore_api.proto import raft_pb2 as pb
 from rstore_api.proto import raft_pb2_grpc as pb_grpc
 from rstore_replica.raft import RaftError, Role
-from unit.raft.raft_cluster import FAST, Cluster, eventually
+from unit.raft.cluster import FAST, Cluster, eventually
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from rstore_replica.raft.checkpoints.store import CheckpointStore, Manifest, wri
 from rstore_replica.raft.storage.disk import LocalDisk
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import RaftError
-from unit.raft.crash_disk import CrashDisk
-from unit.raft.raft_cluster import ListMachine
+from unit.raft.cluster import ListMachine
+from unit.raft.storage.crash_disk import CrashDisk
 
 
 def journal(path: Path, disk: CrashDisk) -> Journal:

@@ -19,7 +19,7 @@ from rstore_replica.raft import Group, GrpcTransport, Member
 from rstore_replica.raft.links.grpc_transport import MAX_MESSAGE_BYTES
 from rstore_replica.tls_contexts import client_context, server_context
 from rstore_wire.server import Server
-from unit.raft.raft_cluster import FAST, ListMachine, eventually
+from unit.raft.cluster import FAST, ListMachine, eventually
 
 NAMES = ("n0", "n1")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rstore_api import errors
 from rstore_replica.raft import JournalDamaged, Member, RaftConfig
-from unit.raft.raft_cluster import FAST, Cluster, eventually
+from unit.raft.cluster import FAST, Cluster, eventually
 
 SMALL_LOG = RaftConfig(
     election_timeout_min_seconds=0.5,

@@ -15,7 +15,7 @@ from rstore_replica.raft import Group, GrpcTransport, Member, RaftConfig
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.storage.room import RESERVE_BYTES, DiskFull, Room, RoomyDisk
-from unit.raft.full_disk import FullDisk
+from unit.raft.storage.full_disk import FullDisk
 
 ENTRY = b"\0" + b"x" * 1000
 

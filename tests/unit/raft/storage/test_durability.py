@@ -11,7 +11,7 @@ from typing import TypeVar
 from rstore_replica.raft import LocalDisk
 from rstore_replica.raft.storage.durability import Syncer
 from rstore_replica.raft.storage.journal import Journal
-from unit.raft.raft_cluster import eventually
+from unit.raft.cluster import eventually
 
 T = TypeVar("T")
 

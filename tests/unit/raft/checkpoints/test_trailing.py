@@ -9,7 +9,7 @@ from rstore_replica.raft import RaftConfig
 from rstore_replica.raft.checkpoints.store import CheckpointStore
 from rstore_replica.raft.checkpoints.trailing import PATIENCE_FACTOR
 from rstore_replica.raft.storage.disk import LocalDisk
-from unit.raft.raft_cluster import ListMachine
+from unit.raft.cluster import ListMachine
 
 CONFIG = RaftConfig(checkpoint_entries=20, trailing_entries=5, segment_bytes=1000)
 

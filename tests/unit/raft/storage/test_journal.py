@@ -9,7 +9,7 @@ import pytest
 from rstore_replica.raft import JournalDamaged
 from rstore_replica.raft.storage.disk import LocalDisk
 from rstore_replica.raft.storage.journal import NO_OP, Journal
-from unit.raft.crash_disk import CrashDisk
+from unit.raft.storage.crash_disk import CrashDisk
 
 
 def opened(path: Path, disk: LocalDisk | None = None, *, segment: int = 1 << 16, cache: int = 1 << 16) -> Journal:

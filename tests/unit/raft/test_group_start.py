@@ -10,7 +10,7 @@ from rstore_replica.raft import Group
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.links.transport import Transport
 from rstore_replica.raft.storage.disk import LocalDisk, LocalFile
-from unit.raft.raft_cluster import FAST, Cluster, ListMachine, eventually
+from unit.raft.cluster import FAST, Cluster, ListMachine, eventually
 
 PATIENCE_SECONDS = 10.0
 
