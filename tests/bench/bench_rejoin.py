@@ -24,7 +24,7 @@ from rstore_api.proto import rpc_pb2
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.receiving.tail import leave_tail
-from unit.replication.replication_real import RealRegion, Wires, bootstrap_all
+from unit.replication.real_regions import RealRegion, Wires, bootstrap_all
 
 VALUE_BYTES = 128
 ROWS_PER_ENTRY = 200

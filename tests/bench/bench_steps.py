@@ -26,9 +26,9 @@ from rstore_replica.mvcc.requests.dedup import BOUNDS, RequestMemory
 from rstore_replica.mvcc.tail_facts import Leaving
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.sending.snapshot_source import CHUNK_BYTES, CHUNK_ROWS
-from unit.mvcc.divergence_support import follow, look, promote, rewind_of
-from unit.mvcc.mvcc_support import Replica, operations
-from unit.mvcc.snapshot_support import chunks, step_of
+from unit.mvcc.replicas import Replica, operations
+from unit.mvcc.tails.regions import follow, look, promote, rewind_of
+from unit.mvcc.transfer.transfers import chunks, step_of
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ import pytest
 from rstore_api.domain.epochs import EpochStart, existing, is_left_out
 from rstore_api.errors import Compacted, FutureRevision
 from rstore_api.proto.rpc_pb2 import Compare, PutRequest, RangeRequest, TxnRequest
-from unit.mvcc.divergence_support import JUMP, follow, leave, promote
-from unit.mvcc.mvcc_support import Replica, operations
+from unit.mvcc.replicas import Replica, operations
+from unit.mvcc.tails.regions import JUMP, follow, leave, promote
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from rstore_replica.mvcc.data import store as store_module
 from rstore_replica.mvcc.data.rows import Row, pack_batch
 from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.machine import ApplyBug, Machine
-from unit.mvcc.mvcc_support import Replica, operations
+from unit.mvcc.replicas import Replica, operations
 
 
 @pytest.fixture

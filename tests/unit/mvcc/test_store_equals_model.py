@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 from sim.model import Model, Refused
-from unit.mvcc.mvcc_support import Replica, ranges, writes
+from unit.mvcc.replicas import Replica, ranges, writes
 
 MAX_OPS = 6
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from unit.replication.fake_network import FakeNetwork
-from unit.replication.replication_fakes import FakeRegion
+from unit.replication.fakes.network import FakeNetwork
+from unit.replication.fakes.regions import FakeRegion
 
 
 @pytest.fixture
