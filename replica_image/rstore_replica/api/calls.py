@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import grpc
+from google.protobuf.message import Message
 from rstore_api.client.identity import parse_request_id
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
 from rstore_api.methods import Method, RequestT, ResponseT
@@ -29,10 +31,30 @@ Context = Any
 
 
 class Calls:
-    """Runs the body of a unary method and answers for it."""
+    """Runs the bodies of unary methods and answers for them."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+
+    def serve(
+        self,
+        server: Any,
+        method: Method[RequestT, ResponseT],
+        body: Callable[[Any, CallInfo], Awaitable[ResponseT]],
+        *,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        """Registers a method with a gRPC server: each call is answered with what ``body`` returns or raises.
+
+        ``decode`` makes of a request's bytes what ``body`` takes; by default it is the method's message.
+        """
+
+        def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
+            return self.answer(method, context, lambda call: body(request, call))
+
+        service, name = method.path.strip("/").split("/")
+        handler = grpc.unary_unary_rpc_method_handler(behaviour, decode or method.request.FromString, _encode)
+        server.add_registered_method_handlers(service, {name: handler})
 
     async def answer(
         self,
@@ -40,7 +62,9 @@ class Calls:
         context: Context,
         body: Callable[[CallInfo], Awaitable[ResponseT]],
     ) -> ResponseT:
-        """What ``body`` returns. A StoreError becomes the call's status, another error INTERNAL or outcome unknown."""
+        """Returns what ``body`` returns. A StoreError becomes the call's status; any other error becomes OutcomeUnknown
+        for a method that changes something, else INTERNAL.
+        """
         started = time.monotonic()
         name = method.path.rpartition("/")[2]
         result = "ok"
@@ -61,6 +85,10 @@ class Calls:
             self._metrics.request_seconds.labels(name).observe(time.monotonic() - started)
         await context.abort(failure.status, str(failure), failure.trailing_metadata())
         raise AssertionError("abort raises")
+
+
+def _encode(response: Message) -> bytes:
+    return response.SerializeToString()
 
 
 def info_of(context: Context) -> CallInfo:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from rstore_api.proto.rstore_pb2 import LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
 from rstore_api.protobuf import nested, tag, varint
@@ -24,6 +25,11 @@ class EncodedWrite:
 
     message: WriteRequest
     data: bytes
+
+    @property
+    def request(self) -> Any:
+        """The PutRequest, DeleteRangeRequest or TxnRequest."""
+        return getattr(self.message, str(self.message.WhichOneof("request")))
 
     def identified(self, request_id: RequestId) -> EncodedWrite:
         """The same with an id."""

@@ -14,7 +14,6 @@ from typing import Any
 import rstore_api
 from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.dialling.channels import Dialer
-from rstore_api.proto import rpc_pb2_grpc, rstore_pb2_grpc
 
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
@@ -23,12 +22,12 @@ from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.route import primary_region
 from rstore_replica.api.routing.router import Router
-from rstore_replica.api.services.admin import AdminServicer
-from rstore_replica.api.services.cluster import ClusterServicer
+from rstore_replica.api.services.admin import AdminService
+from rstore_replica.api.services.cluster import ClusterService
 from rstore_replica.api.services.health import HealthReporter
-from rstore_replica.api.services.kv import KvServicer
-from rstore_replica.api.services.maintenance import MaintenanceServicer
-from rstore_replica.api.services.quarantine import QuarantineServicer
+from rstore_replica.api.services.kv import KvService
+from rstore_replica.api.services.maintenance import MaintenanceService
+from rstore_replica.api.services.quarantine import QuarantineService
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics, Reading, RegionLag
@@ -178,7 +177,7 @@ class Replica:
             forward=config.routing.forward,
             rng=random.Random(),
         )
-        self._kv = KvServicer(
+        self._kv = KvService(
             calls=calls,
             router=self._router,
             batcher=self._batcher,
@@ -189,10 +188,10 @@ class Replica:
             tenure_held=self._replication.tenure.held,
             read_point=self._replication.acknowledging.read_point,
         )
-        maintenance = MaintenanceServicer(
+        maintenance = MaintenanceService(
             calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=self.not_ready_reason
         )
-        cluster = ClusterServicer(
+        cluster = ClusterService(
             calls=calls,
             machine=machine,
             identity=identity,
@@ -200,14 +199,14 @@ class Replica:
             learners=lambda: self._locations.learners,
             scheme="https",
         )
-        admin = AdminServicer(
+        admin = AdminService(
             calls=calls,
             controller=self._replication.controller,
             group=group,
             certificates=self._certificates,
             not_ready_reason=self.not_ready_reason,
         )
-        quarantine = QuarantineServicer(
+        quarantine = QuarantineService(
             calls=calls, machine=machine, group=group, region=config.region, replica=self._place.name
         )
         self._tail_fetcher = TailFetcher(
@@ -227,15 +226,15 @@ class Replica:
             max_request_bytes=config.limits.max_request_bytes,
             services=(
                 self._kv.add_to_server,
-                lambda server: rpc_pb2_grpc.add_MaintenanceServicer_to_server(maintenance, server),  # type: ignore[no-untyped-call]
-                lambda server: rpc_pb2_grpc.add_ClusterServicer_to_server(cluster, server),  # type: ignore[no-untyped-call]
+                maintenance.add_to_server,
+                cluster.add_to_server,
                 self._health.add_to_server,
             ),
         )
         self._peer_server = peer_server(
             services=(
-                lambda server: rstore_pb2_grpc.add_AdminServicer_to_server(admin, server),  # type: ignore[no-untyped-call]
-                lambda server: rstore_pb2_grpc.add_QuarantineServicer_to_server(quarantine, server),  # type: ignore[no-untyped-call]
+                admin.add_to_server,
+                quarantine.add_to_server,
                 self._group.add_to_server,
                 self._replication.add_to_server,
             ),

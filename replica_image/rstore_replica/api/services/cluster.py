@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from rstore_api import methods
 from rstore_api.domain.topology import ReplicaAddress
-from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+from rstore_api.proto import rpc_pb2
 
-from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity, stable_id
 from rstore_replica.api.ports import Machine
 from rstore_replica.api.routing.router import CallInfo
 
 
-class ClusterServicer(rpc_pb2_grpc.ClusterServicer):
+class ClusterService:
     """MemberList; members are changed through the store's Kubernetes object, not through this API."""
 
     def __init__(
@@ -35,6 +36,10 @@ class ClusterServicer(rpc_pb2_grpc.ClusterServicer):
         self._learners = learners
         self._scheme = scheme
 
+    def add_to_server(self, server: Any) -> None:
+        """Registers the service."""
+        self._calls.serve(server, methods.MEMBER_LIST, self.member_list)
+
     def _members(self) -> list[rpc_pb2.Member]:
         learners = self._learners()
         return [
@@ -48,12 +53,8 @@ class ClusterServicer(rpc_pb2_grpc.ClusterServicer):
             for replica in self._replicas.values()
         ]
 
-    async def MemberList(self, _request: rpc_pb2.MemberListRequest, context: Context) -> rpc_pb2.MemberListResponse:
+    async def member_list(self, _request: rpc_pb2.MemberListRequest, _call: CallInfo) -> rpc_pb2.MemberListResponse:
         """Every replica of the region with its peer and client URL."""
-
-        async def body(_call: CallInfo) -> rpc_pb2.MemberListResponse:
-            response = rpc_pb2.MemberListResponse(members=self._members())
-            self._identity.fill(response.header, revision=self._machine.revision)
-            return response
-
-        return await self._calls.answer(methods.MEMBER_LIST, context, body)
+        response = rpc_pb2.MemberListResponse(members=self._members())
+        self._identity.fill(response.header, revision=self._machine.revision)
+        return response

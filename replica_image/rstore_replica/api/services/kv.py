@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
-import grpc
 from rstore_api import methods
 from rstore_api.domain.epochs import existing
 from rstore_api.errors import (
@@ -22,11 +22,11 @@ from rstore_api.errors import (
     TooManyRequests,
 )
 from rstore_api.methods import Method, RequestT
-from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
+from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api import encoding
 from rstore_replica.api.batcher import Batcher, WriteResponseT
-from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.calls import Calls
 from rstore_replica.api.encoding import EncodedWrite
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, Machine
@@ -51,26 +51,24 @@ class EncodedRange:
 
     @classmethod
     def FromString(cls, data: bytes) -> EncodedRange:
-        """What a forwarded range is answered with goes on as it came."""
+        """The answer to a forwarded range, which goes on as it came."""
         return cls(data)
+
+    def SerializeToString(self) -> bytes:
+        """The bytes as they are."""
+        return self.data
 
 
 ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
 Shown = Callable[[], Awaitable[int | None]]
-RangeAnswer = rpc_pb2.RangeResponse | EncodedRange
-
 _RANGE = cast(
     Method[rpc_pb2.RangeRequest, rpc_pb2.RangeResponse],
     Method(methods.RANGE.path, rpc_pb2.RangeRequest, cast(Any, EncodedRange), changes=False),
 )
 
 
-def _encode(answer: RangeAnswer) -> bytes:
-    return answer.data if isinstance(answer, EncodedRange) else answer.SerializeToString()
-
-
-class KvServicer(rpc_pb2_grpc.KVServicer):
-    """Range, Put, DeleteRange, Txn, Compact."""
+class KvService:
+    """Range, Put, DeleteRange, Txn and Compact."""
 
     def __init__(
         self,
@@ -100,78 +98,53 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
         self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
 
     def add_to_server(self, server: Any) -> None:
-        """Registers the service; writes come with their bytes, and Range may also answer with an EncodedRange."""
-        rpc_pb2_grpc.add_KVServicer_to_server(self, server)  # type: ignore[no-untyped-call]
-        unary = grpc.unary_unary_rpc_method_handler
-        handlers = {
-            "Range": unary(self.Range, rpc_pb2.RangeRequest.FromString, _encode),
-            "Put": unary(self.Put, encoding.decoder(encoding.PUT), rpc_pb2.PutResponse.SerializeToString),
-            "DeleteRange": unary(
-                self.DeleteRange, encoding.decoder(encoding.DELETE_RANGE), rpc_pb2.DeleteRangeResponse.SerializeToString
-            ),
-            "Txn": unary(self.Txn, encoding.decoder(encoding.TXN), rpc_pb2.TxnResponse.SerializeToString),
-        }
-        # What is registered last for a method serves it.
-        server.add_registered_method_handlers("etcdserverpb.KV", handlers)
+        """Registers the service; writes come with their bytes."""
+        self._calls.serve(server, _RANGE, self.range)
+        self._calls.serve(server, methods.COMPACT, self.compact)
+        writes: tuple[tuple[Method[Any, Any], bytes], ...] = (
+            (methods.PUT, encoding.PUT),
+            (methods.DELETE_RANGE, encoding.DELETE_RANGE),
+            (methods.TXN, encoding.TXN),
+        )
+        for method, kind in writes:
+            self._calls.serve(server, method, partial(self.write, method), decode=encoding.decoder(kind))
 
     def close(self) -> None:
         """End the threads, once what they read has been read."""
         self._scanners.shutdown()
 
-    async def Range(self, request: rpc_pb2.RangeRequest, context: Context) -> rpc_pb2.RangeResponse:
+    async def range(self, request: rpc_pb2.RangeRequest, call: CallInfo) -> rpc_pb2.RangeResponse:
         """Linearizable by the primary's leader, or serializable from this replica's own copy."""
+        check_range(request)
+        if request.serializable:
+            return await self._read(request, _newest)
+        return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
 
-        async def body(call: CallInfo) -> rpc_pb2.RangeResponse:
-            check_range(request)
-            if request.serializable:
-                return await self._read(request, _newest)
-            return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
-
-        return await self._calls.answer(methods.RANGE, context, body)
-
-    async def Put(self, request: EncodedWrite, context: Context) -> rpc_pb2.PutResponse:
-        """One write, one revision."""
-        return await self._write(methods.PUT, request, request.message.put, context)
-
-    async def DeleteRange(self, request: EncodedWrite, context: Context) -> rpc_pb2.DeleteRangeResponse:
-        """Delete a key or a range; no revision when nothing was there."""
-        return await self._write(methods.DELETE_RANGE, request, request.message.delete_range, context)
-
-    async def Txn(self, request: EncodedWrite, context: Context) -> rpc_pb2.TxnResponse:
-        """One transaction; one that only reads goes through the log too, and so is linearizable."""
-        return await self._write(methods.TXN, request, request.message.txn, context)
-
-    async def Compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> rpc_pb2.CompactionResponse:
-        """Give up history below a revision, in every region; readers see it at once, space is freed behind them."""
-
-        async def body(call: CallInfo) -> rpc_pb2.CompactionResponse:
-            if request.revision <= 0:
-                raise InvalidRequest("revision must be positive")
-            return await self._router.serve(methods.COMPACT, request, lambda: self._compact(request, call), call=call)
-
-        return await self._calls.answer(methods.COMPACT, context, body)
-
-    async def _write(
-        self,
-        method: Method[RequestT, WriteResponseT],
-        write: EncodedWrite,
-        request: RequestT,
-        context: Context,
+    async def write(
+        self, method: Method[RequestT, WriteResponseT], write: EncodedWrite, call: CallInfo
     ) -> WriteResponseT:
-        async def local(call: CallInfo, *, wide: bool) -> WriteResponseT:
-            found = write if call.request_id is None else write.identified(call.request_id)
+        """Answers a Put, DeleteRange or Txn, each of which makes one revision or none.
+
+        A Txn that only reads goes through the log, too, and so is linearizable.
+        """
+
+        async def local(*, wide: bool) -> WriteResponseT:
+            named = write if call.request_id is None else write.identified(call.request_id)
             response = await self._batcher.submit(
-                found.message, method.response, deadline=call.deadline, data=found.data, wide=wide
+                named.message, method.response, deadline=call.deadline, data=named.data, wide=wide
             )
             self._identity.fill(response.header, revision=response.header.revision)
             return response
 
-        async def body(call: CallInfo) -> WriteResponseT:
-            plain = check_write(write.message, self._limits, len(write.data))
-            wide = not plain and is_wide(write.message)
-            return await self._router.serve(method, request, lambda: local(call, wide=wide), call=call)
+        plain = check_write(write.message, self._limits, len(write.data))
+        wide = not plain and is_wide(write.message)
+        return await self._router.serve(method, write.request, lambda: local(wide=wide), call=call)
 
-        return await self._calls.answer(method, context, body)
+    async def compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
+        """Give up history below a revision, in every region; readers see it at once, space is freed behind them."""
+        if request.revision <= 0:
+            raise InvalidRequest("revision must be positive")
+        return await self._router.serve(methods.COMPACT, request, lambda: self._compact(request, call), call=call)
 
     async def _compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
         remaining = _remaining_seconds(call)
@@ -214,7 +187,7 @@ class KvServicer(rpc_pb2_grpc.KVServicer):
     async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown) -> rpc_pb2.RangeResponse:
         """``shown`` says which revision counts as the newest, where it is not the newest."""
         if scans_many(request):
-            return cast(rpc_pb2.RangeResponse, await self._scan(request, shown))  # what add_to_server encodes, too
+            return cast(rpc_pb2.RangeResponse, await self._scan(request, shown))
         at = await shown()
         revision = self._machine.revision if at is None else at
         response = self._machine.range(request if at is None else _pinned(request, at))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import rstore_api
 from rstore_api import methods
 from rstore_api.errors import NotSupported
-from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+from rstore_api.proto import rpc_pb2
 
-from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity, stable_id
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.router import CallInfo
 
 
-class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
+class MaintenanceService:
     """Answers without asking another replica."""
 
     def __init__(
@@ -34,52 +35,46 @@ class MaintenanceServicer(rpc_pb2_grpc.MaintenanceServicer):
         self._identity = identity
         self._not_ready_reason = not_ready_reason
 
-    async def Alarm(self, request: rpc_pb2.AlarmRequest, context: Context) -> rpc_pb2.AlarmResponse:
+    def add_to_server(self, server: Any) -> None:
+        """Registers the service."""
+        self._calls.serve(server, methods.ALARM, self.alarm)
+        self._calls.serve(server, methods.STATUS, self.status)
+        self._calls.serve(server, methods.HASH_KV, self.hash_kv)
+
+    async def alarm(self, request: rpc_pb2.AlarmRequest, _call: CallInfo) -> rpc_pb2.AlarmResponse:
         """The NOSPACE alarm while the quota or the disk is full. It comes and goes with the space, not by request."""
+        if request.action != rpc_pb2.AlarmRequest.GET:
+            raise NotSupported("alarms end by themselves, once deleting and compacting has made space")
+        wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
+        response = rpc_pb2.AlarmResponse()
+        if wanted and self._machine.write_limits(0).no_space:
+            response.alarms.add(memberID=self._identity.member_id, alarm=rpc_pb2.AlarmType.NOSPACE)
+        self._identity.fill(response.header, revision=self._machine.revision)
+        return response
 
-        async def body(_call: CallInfo) -> rpc_pb2.AlarmResponse:
-            if request.action != rpc_pb2.AlarmRequest.GET:
-                raise NotSupported("alarms end by themselves, once deleting and compacting has made space")
-            wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
-            response = rpc_pb2.AlarmResponse()
-            if wanted and self._machine.write_limits(0).no_space:
-                response.alarms.add(memberID=self._identity.member_id, alarm=rpc_pb2.AlarmType.NOSPACE)
-            self._identity.fill(response.header, revision=self._machine.revision)
-            return response
-
-        return await self._calls.answer(methods.ALARM, context, body)
-
-    async def Status(self, _request: rpc_pb2.StatusRequest, context: Context) -> rpc_pb2.StatusResponse:
+    async def status(self, _request: rpc_pb2.StatusRequest, _call: CallInfo) -> rpc_pb2.StatusResponse:
         """Raft position, database size, and why the replica is not ready, if it is not."""
+        status = self._group.status()
+        size_bytes = self._machine.db_size_bytes
+        reason = self._not_ready_reason()
+        response = rpc_pb2.StatusResponse(
+            version=rstore_api.__version__,
+            dbSize=size_bytes,
+            dbSizeInUse=size_bytes,
+            leader=stable_id(status.leader or ""),
+            raftIndex=status.commit_index,
+            raftTerm=status.term,
+            raftAppliedIndex=status.applied_index,
+            errors=[reason] if reason else [],
+        )
+        self._identity.fill(response.header, revision=self._machine.revision)
+        return response
 
-        async def body(_call: CallInfo) -> rpc_pb2.StatusResponse:
-            status = self._group.status()
-            size_bytes = self._machine.db_size_bytes
-            reason = self._not_ready_reason()
-            response = rpc_pb2.StatusResponse(
-                version=rstore_api.__version__,
-                dbSize=size_bytes,
-                dbSizeInUse=size_bytes,
-                leader=stable_id(status.leader or ""),
-                raftIndex=status.commit_index,
-                raftTerm=status.term,
-                raftAppliedIndex=status.applied_index,
-                errors=[reason] if reason else [],
-            )
-            self._identity.fill(response.header, revision=self._machine.revision)
-            return response
-
-        return await self._calls.answer(methods.STATUS, context, body)
-
-    async def HashKV(self, request: rpc_pb2.HashKVRequest, context: Context) -> rpc_pb2.HashKVResponse:
+    async def hash_kv(self, request: rpc_pb2.HashKVRequest, _call: CallInfo) -> rpc_pb2.HashKVResponse:
         """Hash of the live keys as of a revision: equal on every replica of every region that has reached it."""
-
-        async def body(_call: CallInfo) -> rpc_pb2.HashKVResponse:
-            found = await self._machine.hash_kv(request.revision)
-            response = rpc_pb2.HashKVResponse(
-                hash=found.hash, hash_revision=found.hash_revision, compact_revision=found.compact_revision
-            )
-            self._identity.fill(response.header, revision=self._machine.revision)
-            return response
-
-        return await self._calls.answer(methods.HASH_KV, context, body)
+        found = await self._machine.hash_kv(request.revision)
+        response = rpc_pb2.HashKVResponse(
+            hash=found.hash, hash_revision=found.hash_revision, compact_revision=found.compact_revision
+        )
+        self._identity.fill(response.header, revision=self._machine.revision)
+        return response

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 from rstore_api import methods
 from rstore_api.errors import InvalidRequest, StoreError, TailDamaged, TailNotFound, WrongStore
-from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
+from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.api.calls import Calls, Context
+from rstore_replica.api.calls import Calls
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.mvcc.data.layout import key_range
 from rstore_replica.mvcc.data.rows import Row
@@ -27,7 +28,7 @@ PAGE_PARTS = 64
 DROP_TIMEOUT_SECONDS = 10.0
 
 
-class QuarantineServicer(rstore_pb2_grpc.QuarantineServicer):
+class QuarantineService:
     """Files are read in threads, a page at a time."""
 
     def __init__(self, *, calls: Calls, machine: Machine, group: RaftGroup, region: str, replica: str) -> None:
@@ -37,77 +38,64 @@ class QuarantineServicer(rstore_pb2_grpc.QuarantineServicer):
         self._region = region
         self._replica = replica
 
-    async def List(
-        self, _request: rstore_pb2.QuarantineListRequest, context: Context
-    ) -> rstore_pb2.QuarantineListResponse:
+    def add_to_server(self, server: Any) -> None:
+        """Registers the service."""
+        self._calls.serve(server, methods.QUARANTINE_LIST, self.list_tails)
+        self._calls.serve(server, methods.QUARANTINE_READ, self.read_page)
+        self._calls.serve(server, methods.QUARANTINE_DROP, self.drop_tail)
+
+    async def list_tails(self, _request: pb.QuarantineListRequest, _call: CallInfo) -> pb.QuarantineListResponse:
         """The tails of the region, and the files that are here beside them."""
-
-        async def body(_call: CallInfo) -> rstore_pb2.QuarantineListResponse:
-            state, files = self._machine.state, self._machine.quarantine
-            whole, damaged = files.whole, files.damaged
-            tails = []
-            for tail in state.tails:
+        state, files = self._machine.state, self._machine.quarantine
+        whole, damaged = files.whole, files.damaged
+        tails = []
+        for tail in state.tails:
+            tails.append(quarantined_message(tail))
+            tails[-1].held = whole.pop(tail.file, None) is not None
+            tails[-1].damage = damaged.pop(tail.file, "")
+        being_written = state.leaving.header.file if state.leaving is not None else ""
+        for file, tail in sorted(whole.items()):
+            if file != being_written:
                 tails.append(quarantined_message(tail))
-                tails[-1].held = whole.pop(tail.file, None) is not None
-                tails[-1].damage = damaged.pop(tail.file, "")
-            being_written = state.leaving.header.file if state.leaving is not None else ""
-            for file, tail in sorted(whole.items()):
-                if file != being_written:
-                    tails.append(quarantined_message(tail))
-                    tails[-1].held = tails[-1].unknown = True
-            tails += [
-                rstore_pb2.QuarantinedTail(file=file, damage=damage, unknown=True)
-                for file, damage in sorted(damaged.items())
-            ]
-            return rstore_pb2.QuarantineListResponse(
-                region=self._region,
-                replica=self._replica,
-                is_leader=is_leader(self._group.status()),
-                tails=tails,
-                leaving=leaving_message(state.leaving),
-            )
+                tails[-1].held = tails[-1].unknown = True
+        tails += [
+            pb.QuarantinedTail(file=file, damage=damage, unknown=True) for file, damage in sorted(damaged.items())
+        ]
+        return pb.QuarantineListResponse(
+            region=self._region,
+            replica=self._replica,
+            is_leader=is_leader(self._group.status()),
+            tails=tails,
+            leaving=leaving_message(state.leaving),
+        )
 
-        return await self._calls.answer(methods.QUARANTINE_LIST, context, body)
-
-    async def Read(
-        self, request: rstore_pb2.QuarantineReadRequest, context: Context
-    ) -> rstore_pb2.QuarantineReadResponse:
+    async def read_page(self, request: pb.QuarantineReadRequest, _call: CallInfo) -> pb.QuarantineReadResponse:
         """One page of a file that is here."""
+        path = self._path_of(request.file)
+        try:
+            return await asyncio.to_thread(_read_raw if request.raw else _read_page, path, request)
+        except DamagedTail as error:
+            self._machine.quarantine.report_damage(request.file, str(error))
+            raise TailDamaged(f"{error} (on {self._replica})") from error
 
-        async def body(_call: CallInfo) -> rstore_pb2.QuarantineReadResponse:
-            path = self._path_of(request.file)
-            try:
-                return await asyncio.to_thread(_read_raw if request.raw else _read_page, path, request)
-            except DamagedTail as error:
-                self._machine.quarantine.report_damage(request.file, str(error))
-                raise TailDamaged(f"{error} (on {self._replica})") from error
-
-        return await self._calls.answer(methods.QUARANTINE_READ, context, body)
-
-    async def Drop(
-        self, request: rstore_pb2.QuarantineDropRequest, context: Context
-    ) -> rstore_pb2.QuarantineDropResponse:
+    async def drop_tail(self, request: pb.QuarantineDropRequest, _call: CallInfo) -> pb.QuarantineDropResponse:
         """Remove a tail from every replica of the region."""
-
-        async def body(_call: CallInfo) -> rstore_pb2.QuarantineDropResponse:
-            held = self._machine.state.store_id
-            if request.store_id != held:
-                raise WrongStore(f"it belongs to {held}")
-            try:
-                self._machine.quarantine.path(request.file)
-            except ValueError as error:
-                raise InvalidRequest(str(error)) from error
-            entry = rstore_pb2.LogEntry(drop_tail=rstore_pb2.DropTail(file=request.file))
-            try:
-                answer = await self._group.propose(entry.SerializeToString(), timeout_seconds=DROP_TIMEOUT_SECONDS)
-            except StoreError as error:
-                error.leader = error.leader or leader_address(self._group.status())
-                raise
-            if isinstance(answer, StoreError):
-                raise answer
-            return rstore_pb2.QuarantineDropResponse(dropped=bool(answer))
-
-        return await self._calls.answer(methods.QUARANTINE_DROP, context, body)
+        held = self._machine.state.store_id
+        if request.store_id != held:
+            raise WrongStore(f"it belongs to {held}")
+        try:
+            self._machine.quarantine.path(request.file)
+        except ValueError as error:
+            raise InvalidRequest(str(error)) from error
+        entry = pb.LogEntry(drop_tail=pb.DropTail(file=request.file))
+        try:
+            answer = await self._group.propose(entry.SerializeToString(), timeout_seconds=DROP_TIMEOUT_SECONDS)
+        except StoreError as error:
+            error.leader = error.leader or leader_address(self._group.status())
+            raise
+        if isinstance(answer, StoreError):
+            raise answer
+        return pb.QuarantineDropResponse(dropped=bool(answer))
 
     def _path_of(self, file: str) -> Path:
         files = self._machine.quarantine
@@ -124,10 +112,10 @@ class QuarantineServicer(rstore_pb2_grpc.QuarantineServicer):
         raise TailNotFound(f"{self._region} has no tail {file}")
 
 
-def _read_page(path: Path, request: rstore_pb2.QuarantineReadRequest) -> rstore_pb2.QuarantineReadResponse:
+def _read_page(path: Path, request: pb.QuarantineReadRequest) -> pb.QuarantineReadResponse:
     """Rows of the keys that are asked for; raises DamagedTail."""
     start, end = key_range(request.key, request.range_end) if request.key or request.range_end else (b"", None)
-    page = rstore_pb2.QuarantineReadResponse(next_offset=request.offset)
+    page = pb.QuarantineReadResponse(next_offset=request.offset)
     size = 0
     for _ in range(PAGE_PARTS):
         part = read_part(path, page.next_offset)
@@ -144,8 +132,8 @@ def _read_page(path: Path, request: rstore_pb2.QuarantineReadRequest) -> rstore_
     return page
 
 
-def _row_message(row: Row) -> rstore_pb2.QuarantinedRow:
-    return rstore_pb2.QuarantinedRow(
+def _row_message(row: Row) -> pb.QuarantinedRow:
+    return pb.QuarantinedRow(
         revision=row.revision,
         sub=row.sub,
         key=row.key,
@@ -157,7 +145,7 @@ def _row_message(row: Row) -> rstore_pb2.QuarantinedRow:
     )
 
 
-def _read_raw(path: Path, request: rstore_pb2.QuarantineReadRequest) -> rstore_pb2.QuarantineReadResponse:
+def _read_raw(path: Path, request: pb.QuarantineReadRequest) -> pb.QuarantineReadResponse:
     """Bytes of the file; raises DamagedTail."""
     try:
         with path.open("rb") as file:
@@ -166,4 +154,4 @@ def _read_raw(path: Path, request: rstore_pb2.QuarantineReadRequest) -> rstore_p
             more = bool(file.read(1))
     except OSError as error:
         raise DamagedTail(f"{path.name} cannot be read at offset {request.offset}: {error.strerror}") from error
-    return rstore_pb2.QuarantineReadResponse(data=data, next_offset=request.offset + len(data) if more else 0)
+    return pb.QuarantineReadResponse(data=data, next_offset=request.offset + len(data) if more else 0)

@@ -11,7 +11,7 @@ from rstore_api.errors import Compacted, NoPrimary, OutcomeUnknown, StoreError
 from rstore_api.proto import rpc_pb2, rstore_pb2
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.routing.router import CallInfo
-from rstore_replica.api.services.kv import KvServicer
+from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.validate import scans_many
 from rstore_replica.config import Limits
 from unit.api.replica_fakes import FakeGroup, region_state
@@ -35,11 +35,8 @@ class _Machine:
         return rpc_pb2.RangeResponse(header=header).SerializeToString()
 
 
-class _Calls:
-    """Runs the body and lets its errors through."""
-
-    async def answer(self, method: Any, context: Any, body: Any) -> Any:
-        return await body(CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False))
+def _call() -> CallInfo:
+    return CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False)
 
 
 class _Router:
@@ -49,14 +46,14 @@ class _Router:
         return await local()
 
 
-def _servicer(machine: _Machine, group: FakeGroup, points: list[int | None] | None = None) -> KvServicer:
+def _service(machine: _Machine, group: FakeGroup, points: list[int | None] | None = None) -> KvService:
     async def read_point(_epoch: int, _at_least: int, _timeout_seconds: float) -> int | None:
         assert points is not None
         return points.pop(0)
 
     identity = Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group)  # type: ignore[arg-type]
-    return KvServicer(
-        calls=_Calls(),  # type: ignore[arg-type]
+    return KvService(
+        calls=None,  # type: ignore[arg-type]
         router=_Router(),  # type: ignore[arg-type]
         batcher=None,  # type: ignore[arg-type]
         machine=machine,  # type: ignore[arg-type]
@@ -73,44 +70,44 @@ def _range(**fields: Any) -> rpc_pb2.RangeRequest:
 
 async def test_a_long_range_tells_the_revision_it_was_read_at() -> None:
     machine = _Machine()
-    servicer = _servicer(machine, FakeGroup())
-    response = rpc_pb2.RangeResponse.FromString((await servicer.Range(_range(range_end=b"b"), None)).data)
+    service = _service(machine, FakeGroup())
+    response = rpc_pb2.RangeResponse.FromString((await service.range(_range(range_end=b"b"), _call())).data)
     assert (response.header.revision, machine.asked) == (100, [100])
-    servicer.close()
+    service.close()
 
 
 async def test_a_long_range_of_the_newest_revision_outlives_compaction() -> None:
     machine = _Machine(compactions=2)
-    servicer = _servicer(machine, FakeGroup())
-    response = rpc_pb2.RangeResponse.FromString((await servicer.Range(_range(range_end=b"b"), None)).data)
+    service = _service(machine, FakeGroup())
+    response = rpc_pb2.RangeResponse.FromString((await service.range(_range(range_end=b"b"), _call())).data)
     assert (response.header.revision, machine.asked) == (120, [100, 110, 120])
-    servicer.close()
+    service.close()
 
 
 async def test_a_long_range_that_is_read_again_shows_no_more_than_may_be_shown() -> None:
     machine = _Machine(compactions=1)
     points = [None, 105]
-    servicer = _servicer(machine, FakeGroup(), points)
-    response = await servicer.Range(_range(range_end=b"b", serializable=False), None)
+    service = _service(machine, FakeGroup(), points)
+    response = await service.range(_range(range_end=b"b", serializable=False), _call())
     assert rpc_pb2.RangeResponse.FromString(response.data).header.revision == 105
     assert (machine.asked, points) == ([100, 105], [])
-    servicer.close()
+    service.close()
 
 
 async def test_a_compacted_revision_that_was_asked_for_is_an_error() -> None:
-    servicer = _servicer(_Machine(compactions=1), FakeGroup())
+    service = _service(_Machine(compactions=1), FakeGroup())
     with pytest.raises(Compacted):
-        await servicer.Range(_range(range_end=b"b", revision=50), None)
-    servicer.close()
+        await service.range(_range(range_end=b"b", revision=50), _call())
+    service.close()
 
 
 async def test_scanning_does_not_try_for_ever() -> None:
     machine = _Machine(compactions=10**6)
-    servicer = _servicer(machine, FakeGroup())
+    service = _service(machine, FakeGroup())
     with pytest.raises(StoreError):
-        await servicer.Range(_range(range_end=b"b"), None)
+        await service.range(_range(range_end=b"b"), _call())
     assert len(machine.asked) < 10
-    servicer.close()
+    service.close()
 
 
 def test_only_single_keys_are_read_on_the_event_loop() -> None:
@@ -135,7 +132,7 @@ async def test_a_compaction_is_not_told_without_the_tenure() -> None:
     machine: Any = SimpleNamespace(revision=100, compact_revision=1, state=state)
     group = CompactingGroup()
     group.held_epochs = {4}
-    servicer = KvServicer(
+    service = KvService(
         calls=None,  # type: ignore[arg-type]
         router=None,  # type: ignore[arg-type]
         batcher=None,  # type: ignore[arg-type]
@@ -148,6 +145,6 @@ async def test_a_compaction_is_not_told_without_the_tenure() -> None:
     call = CallInfo(asyncio.get_running_loop().time() + 5, forwarded=False)
     for error, proposed in ((OutcomeUnknown, 1), (NoPrimary, 1)):
         with pytest.raises(error, match="tenure"):
-            await servicer._compact(rpc_pb2.CompactionRequest(revision=50), call)
+            await service._compact(rpc_pb2.CompactionRequest(revision=50), call)
         assert len(group.proposals) == proposed
-    servicer.close()
+    service.close()
