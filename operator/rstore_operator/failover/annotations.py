@@ -7,12 +7,12 @@ out, since a slip in the mode must not start another operation than the one that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.truth import Truth
-from rstore_operator.resource.commands import Commands, shown
+from rstore_operator.resource.commands import FAILOVER_REQUEST, Commands, shown
 from rstore_operator.resource.state import FORCED, PLANNED, FailoverIntent
 
 
@@ -46,32 +46,15 @@ def check(commands: Commands, regions: tuple[str, ...], truth: Truth, intent: Fa
         removed = {names.ACCEPT_DATA_LOSS: commands.accept_data_loss or ""}
     refusals += _others(commands, regions)
     gone = {*removed, *(refusal.annotation for refusal in refusals)}
-    return Checked(_without(commands, gone), tuple(refusals), removed)
+    return Checked(commands.without(gone), tuple(refusals), removed)
 
 
 def _parts(commands: Commands, intent: FailoverIntent | None) -> dict[str, str]:
     """The annotations of the request, without those that the change of primary under way was begun by."""
-    parts = {
-        names.FAILOVER_TO: commands.failover_to,
-        names.FAILOVER_MODE: commands.failover_mode,
-        names.ACCEPT_DATA_LOSS: commands.accept_data_loss,
-    }
+    begun_by = {}
     if intent is not None:
         begun_by = {names.FAILOVER_TO: intent.to_region, names.ACCEPT_DATA_LOSS: str(intent.from_epoch)}
-        parts = {name: value for name, value in parts.items() if begun_by.get(name) != value}
-    return {name: value for name, value in parts.items() if value is not None}
-
-
-def _without(commands: Commands, gone: set[str]) -> Commands:
-    fields = {
-        names.FAILOVER_TO: "failover_to",
-        names.FAILOVER_MODE: "failover_mode",
-        names.ACCEPT_DATA_LOSS: "accept_data_loss",
-        names.FAILOVER_DRY_RUN: "dry_run",
-        names.ABORT_FAILOVER: "abort_failover",
-        names.PAUSED: "paused_value",
-    }
-    return replace(commands, **{fields[name]: None for name in gone})
+    return {name: value for name, value in commands.values(FAILOVER_REQUEST).items() if begun_by.get(name) != value}
 
 
 def _of_failover(
@@ -120,13 +103,11 @@ def _others(commands: Commands, regions: tuple[str, ...]) -> Iterator[Refusal]:
 
 def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, str]:
     """Annotations that a change of primary has taken care of once it is at its last step."""
-    found = {}
+    finished: list[str] = []
     if commands.failover_to is not None and (commands.failover_to == intent.to_region or intent.mode == FORCED):
-        found[names.FAILOVER_TO] = commands.failover_to
-        if commands.failover_mode is not None:
-            found[names.FAILOVER_MODE] = commands.failover_mode
+        finished += [names.FAILOVER_TO, names.FAILOVER_MODE]
     if intent.mode != PLANNED and commands.accepted_epoch == intent.from_epoch:
-        found[names.ACCEPT_DATA_LOSS] = commands.accept_data_loss or ""
-    if commands.abort_failover is not None and (intent.aborted or intent.mode != PLANNED):
-        found[names.ABORT_FAILOVER] = commands.abort_failover
-    return found
+        finished.append(names.ACCEPT_DATA_LOSS)
+    if intent.aborted or intent.mode != PLANNED:
+        finished.append(names.ABORT_FAILOVER)
+    return commands.values(finished)

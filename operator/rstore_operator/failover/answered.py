@@ -9,14 +9,14 @@ done and had nothing left to do, until they have been quiet for a while. Our com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from msgspec import structs
 from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.actions import Notice
-from rstore_operator.resource.commands import Commands, shown
+from rstore_operator.resource.commands import FAILOVER_REQUEST, Commands, shown
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.state import Answered, Outcome, Receipt, StoreStatus, Trigger
 
@@ -31,7 +31,6 @@ _QUIET = timedelta(minutes=10)
 _SEEN_EVERY = timedelta(seconds=60)
 """How exactly it is remembered when it was seen last."""
 _ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
-_PARTS = (names.FAILOVER_MODE, names.ACCEPT_DATA_LOSS)
 
 
 @dataclass(frozen=True)
@@ -46,15 +45,15 @@ class Repeats:
 
 def requests_of(commands: Commands) -> dict[str, str]:
     """The requests on an object and their whole values."""
-    found = {}
-    if commands.failover_to is not None:
-        parts = (commands.failover_to, commands.failover_mode, commands.accept_data_loss)
-        found[names.FAILOVER_TO] = " ".join(part for part in parts if part is not None)
-    if commands.dry_run is not None:
-        found[names.FAILOVER_DRY_RUN] = commands.dry_run
-    if commands.abort_failover is not None:
-        found[names.ABORT_FAILOVER] = commands.abort_failover
-    return {request: value[: Answered.MAX_VALUE] for request, value in found.items()}
+    requests = (names.FAILOVER_TO, names.FAILOVER_DRY_RUN, names.ABORT_FAILOVER)
+    values = {request: commands.values(_annotations_of(request)) for request in requests}
+    return {
+        request: " ".join(parts.values())[: Answered.MAX_VALUE] for request, parts in values.items() if request in parts
+    }
+
+
+def _annotations_of(request: str) -> tuple[str, ...]:
+    return FAILOVER_REQUEST if request == names.FAILOVER_TO else (request,)
 
 
 def without_repeats(
@@ -71,7 +70,7 @@ def without_repeats(
             continue
         if not _is_kept(known, setter, now) or _moved_since(known, status.history):
             continue
-        removed |= _annotations(commands, request)
+        removed |= commands.values(_annotations_of(request))
         moved = epoch > known.epoch and status.failover is None
         if not known.repeated or moved:
             notices.append(Notice("RepeatedRequest", _message(request, known)))
@@ -79,7 +78,7 @@ def without_repeats(
             answered[request, setter.manager] = structs.replace(
                 known, repeated=True, at=now, epoch=epoch if moved else known.epoch
             )
-    return Repeats(_without(commands, removed), removed, tuple(answered.values()), tuple(notices))
+    return Repeats(commands.without(removed), removed, tuple(answered.values()), tuple(notices))
 
 
 def remember(
@@ -141,29 +140,6 @@ def _moved_since(known: Answered, history: tuple[Receipt, ...]) -> bool:
         and receipt.to_region != target
         for receipt in history
     )
-
-
-def _annotations(commands: Commands, request: str) -> dict[str, str]:
-    values = {
-        names.FAILOVER_TO: commands.failover_to,
-        names.FAILOVER_MODE: commands.failover_mode,
-        names.ACCEPT_DATA_LOSS: commands.accept_data_loss,
-        names.FAILOVER_DRY_RUN: commands.dry_run,
-        names.ABORT_FAILOVER: commands.abort_failover,
-    }
-    keys = (request, *_PARTS) if request == names.FAILOVER_TO else (request,)
-    return {key: value for key in keys if (value := values[key]) is not None}
-
-
-def _without(commands: Commands, removed: Mapping[str, str]) -> Commands:
-    fields = {
-        names.FAILOVER_TO: "failover_to",
-        names.FAILOVER_MODE: "failover_mode",
-        names.ACCEPT_DATA_LOSS: "accept_data_loss",
-        names.FAILOVER_DRY_RUN: "dry_run",
-        names.ABORT_FAILOVER: "abort_failover",
-    }
-    return replace(commands, **{fields[name]: None for name in removed})
 
 
 def _message(request: str, known: Answered) -> str:

@@ -1,11 +1,11 @@
-"""The annotations by which a person asks for something. Pure."""
+"""The annotations by which a person asks for something."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from rstore_api.domain.kubernetes import (
     ABORT_FAILOVER,
@@ -64,17 +64,32 @@ class Commands:
         """Whether the switchover under way should be called off."""
         return self.abort_failover == "true"
 
+    def values(self, annotations: Iterable[str]) -> dict[str, str]:
+        """The values of those ``annotations`` that the object has."""
+        values = {name: getattr(self, _FIELDS[name]) for name in annotations}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def without(self, annotations: Iterable[str]) -> Commands:
+        """The same, as if the object did not have these ``annotations``."""
+        return replace(self, **{_FIELDS[name]: None for name in annotations})
+
+
+_FIELDS = {
+    FAILOVER_TO: "failover_to",
+    FAILOVER_MODE: "failover_mode",
+    FAILOVER_DRY_RUN: "dry_run",
+    ACCEPT_DATA_LOSS: "accept_data_loss",
+    ABORT_FAILOVER: "abort_failover",
+    PAUSED: "paused_value",
+}
+"""The field of :class:`Commands` for each annotation."""
+FAILOVER_REQUEST = (FAILOVER_TO, FAILOVER_MODE, ACCEPT_DATA_LOSS)
+"""The annotations that are one request."""
+
 
 def read_commands(annotations: Mapping[str, str]) -> Commands:
     """The commands among an object's annotations."""
-    return Commands(
-        failover_to=annotations.get(FAILOVER_TO),
-        failover_mode=annotations.get(FAILOVER_MODE),
-        dry_run=annotations.get(FAILOVER_DRY_RUN),
-        accept_data_loss=annotations.get(ACCEPT_DATA_LOSS),
-        abort_failover=annotations.get(ABORT_FAILOVER),
-        paused_value=annotations.get(PAUSED),
-    )
+    return Commands(**{field: annotations.get(name) for name, field in _FIELDS.items()})
 
 
 def shown(value: str) -> str:
