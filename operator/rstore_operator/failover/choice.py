@@ -1,4 +1,4 @@
-"""Where a region may take over: which regions can, which of them is best, and what speaks against each. Pure."""
+"""Where a region may take over: which regions can, which of them is best, and what speaks against each."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Collection, Mapping
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.observed import FenceAnswer
+from rstore_operator.facts.without_tenure import streams_to
 from rstore_operator.failover.loss_gate import Loss, expected_loss, loss_refusal
+from rstore_operator.failover.lost import ending
 from rstore_operator.failover.scene import Rules, Scene
 
 NO_COPY = "none of the regions that can be reached holds a copy of the store"
+CLOSE_SECONDS = 1.0
+"""Regions that are behind by less than this count as equally near."""
 
 
 def ranked(positions: Collection[FenceAnswer], priorities: Mapping[str, int]) -> list[FenceAnswer]:
@@ -32,6 +36,47 @@ def behind(named: FenceAnswer, best: FenceAnswer, from_epoch: int, rules: Rules)
         f"{best.region} at {best.revision} of {best.data_epoch}; name {best.region}, or accept the loss by "
         f'accept-data-loss: "{from_epoch}"'
     )
+
+
+def obstacles(scene: Scene, to_region: str) -> str:
+    """What speaks against a planned switchover just now; "" when nothing does."""
+    primary = scene.truth.primary_region
+    source, target = scene.observed.leader(primary), scene.observed.leader(to_region)
+    if source is None:
+        return f"the primary region {primary} has no leader that answers"
+    if not source.writable:
+        return f"the primary region {primary} does not accept writes"
+    if target is None:
+        return f"{to_region} has no leader that answers"
+    if not target.store_id:
+        return f"{to_region} has not been bootstrapped yet"
+    if source.lacks_tenure and not streams_to(source, to_region):
+        return (
+            f"the primary region {primary} holds no tenure, and its last revisions do not reach "
+            f"{to_region}; bring back the network between them, or fail over by failover-mode: forced"
+        )
+    return ""
+
+
+def nearest(scene: Scene) -> str | None:
+    """The region to move to: close behind the primary, then the lowest priority number, then the name."""
+    source = scene.observed.leader(scene.truth.primary_region)
+    lags = {item.region: item.lag_seconds for item in (source.progress if source is not None else ())}
+
+    def rank(name: str) -> tuple[float, int, str]:
+        return 0.0 if lags[name] < CLOSE_SECONDS else lags[name], scene.rules.priorities[name], name
+
+    able = [
+        name
+        for name in scene.regions
+        if name != scene.truth.primary_region
+        and name in lags
+        and name in scene.rules.priorities
+        and streams_to(source, name)
+        and not obstacles(scene, name)
+        and not ending(name, scene.observed)
+    ]
+    return min(able, key=rank, default=None)
 
 
 def candidates(scene: Scene) -> list[FenceAnswer]:

@@ -1,4 +1,4 @@
-"""All that is given to a decision on when the primary may have to be replaced. Pure."""
+"""All that is given to a decision on when the primary may have to be replaced."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rstore_operator.facts.memory import Memory
-from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.observed import Observed, Progress
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import is_stuck
+from rstore_operator.failover.lost import Silence, silence
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.hashes import differing_regions
 from rstore_operator.planning.scaling.topology import held_sync, sync_of
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.model import FailoverSpec, StoreSpec
-from rstore_operator.resource.state import StoreStatus
+from rstore_operator.resource.state import Receipt, StoreStatus
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,33 @@ class Scene:
     def failover(self) -> FailoverSpec:
         """The spec's rules; the defaults while it is invalid, but nothing happens by itself then."""
         return self.spec.failover if self.spec else FailoverSpec(policy="Manual")
+
+    @property
+    def named(self) -> str:
+        """The region that ``failover-to`` names."""
+        return self.commands.failover_to or ""
+
+    @property
+    def last_receipt(self) -> Receipt | None:
+        """The receipt of the last change of primary."""
+        return self.status.history[-1] if self.status.history else None
+
+    @property
+    def highest_epoch(self) -> int:
+        """The highest epoch that was ever seen, in use or promised."""
+        return max(self.truth.highest_epoch, self.truth.promised_epoch)
+
+    def progress(self, region: str) -> Progress | None:
+        """How far the region is, as the primary's leader reports it."""
+        source = self.observed.leader(self.truth.primary_region)
+        return next((item for item in (source.progress if source else ()) if item.region == region), None)
+
+    def silence(self, region: str, epoch: int) -> Silence | None:
+        """The silence of the region that has, or is being given, ``epoch``; see :func:`silence`."""
+        delay_ms = self.failover.failover_delay_ms
+        return silence(
+            region, epoch, self.observed, self.memory, self.voters, delay_ms=delay_ms, now=self.clock.now
+        )  # fmt: skip
 
     @property
     def without_primary(self) -> bool:

@@ -21,18 +21,18 @@ changes. Going back to Fencing means a higher epoch: what was promoted in the on
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import structs
 from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS
 
 from rstore_operator.facts.memory import Memory
-from rstore_operator.facts.observed import FenceAnswer, Observed
+from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
-from rstore_operator.failover.choice import NO_COPY, behind, ranked
+from rstore_operator.failover.choice import NO_COPY, behind, last_known_revision, ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
-from rstore_operator.failover.lost import silence
+from rstore_operator.failover.lost import unrenewed_seconds
 from rstore_operator.failover.planned import (
     FenceCommand,
     InvariantError,
@@ -47,7 +47,6 @@ from rstore_operator.failover.planned import (
     with_writes_resumed,
 )
 from rstore_operator.failover.scene import Clock, Rules, Scene
-from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.state import (
     AUTOMATIC,
     FORCED,
@@ -71,33 +70,33 @@ RETRY_SECONDS = 0.2
 
 
 def begin_unplanned(
-    mode: str, trigger: Trigger, from_region: str, to_region: str, *, epoch: int, highest_epoch: int, clock: Clock,
-    stopped_at: datetime | None, last_known_revision: int, reason: str = "", cut_off: bool = False,
-) -> FailoverIntent:  # fmt: skip
-    """The intent of a failover out of ``epoch``. ``to_region`` is "" unless a person named one, ``stopped_at`` when the
-    old primary acknowledged last, where that is known, ``cut_off`` whether it answers and only lacks its tenure.
-    """
+    scene: Scene, mode: str, trigger: Trigger, to_region: str = "", *, reason: str = ""
+) -> FailoverIntent:
+    """The intent of a failover out of the present epoch. ``to_region`` is "" unless a person named one. A primary that
+    answers and holds no tenure is not chosen again."""
+    truth, now = scene.truth, scene.clock.now
+    stopped_at = scene.memory.silent_since.get(truth.primary_region)
+    if scene.without_primary:
+        unrenewed = unrenewed_seconds(truth, scene.observed, scene.memory, scene.voters)
+        stopped_at = now - timedelta(seconds=unrenewed)
     return FailoverIntent(
         trigger=trigger,
-        from_region=from_region,
+        from_region=truth.primary_region,
         to_region=to_region,
-        from_epoch=epoch,
-        epoch=max(epoch, highest_epoch) + 1,
+        from_epoch=truth.epoch,
+        epoch=scene.highest_epoch + 1,
         step=Step.FENCING,
-        started_at=clock.now,
-        steps=(StepTime(Step.FENCING, clock.now),),
+        started_at=now,
+        steps=(StepTime(Step.FENCING, now),),
         stopped_at=stopped_at,
         mode=mode,
-        last_known_revision=last_known_revision,
+        last_known_revision=last_known_revision(scene, truth.primary_region),
         reason=reason,
-        cut_off=cut_off,
+        cut_off=scene.without_primary,
     )
 
 
-def convert(
-    intent: FailoverIntent, mode: str, to_region: str, *, highest_epoch: int, clock: Clock, last_known_revision: int,
-    reason: str,
-) -> FailoverIntent:  # fmt: skip
+def convert(scene: Scene, intent: FailoverIntent, mode: str, to_region: str, *, reason: str) -> FailoverIntent:
     """The failover that a planned switchover turns into when the region it depends on is lost; its epoch is new.
 
     Whatever the switchover still promotes, by a command under way, is of the lower epoch, and fenced like any primary.
@@ -108,58 +107,47 @@ def convert(
         intent,
         trigger=Trigger.ANNOTATION if mode == FORCED else Trigger.PRIMARY_LOST,
         to_region=to_region,
-        epoch=max(intent.epoch, highest_epoch) + 1,
+        epoch=max(intent.epoch, scene.highest_epoch) + 1,
         step=Step.FENCING,
-        steps=(*intent.steps, StepTime(Step.FENCING, clock.now)),
+        steps=(*intent.steps, StepTime(Step.FENCING, scene.clock.now)),
         stopped_at=intent.stopped_at or intent.started_at,
         final_revision=None,
         promoted=None,
         aborted=False,
         reason=reason,
         mode=mode,
-        last_known_revision=max(last_known_revision, intent.final_revision or 0),
+        last_known_revision=max(last_known_revision(scene, intent.from_region), intent.final_revision or 0),
     )
     check_renewal(intent, converted)
     return converted
 
 
-def advance_unplanned(
-    intent: FailoverIntent,
-    observed: Observed,
-    memory: Memory,
-    voters: Electorate,
-    rules: Rules,
-    clock: Clock,
-    *,
-    highest_epoch: int,
-    chosen_is_lost: bool,
-    told: bool,
-) -> Progressed:
-    """Move on as far as what was observed allows.
-
-    ``highest_epoch`` is the highest ever heard of, ``chosen_is_lost`` whether the region that is being promoted has
-    been without a leader for the failover delay, ``told`` as in :func:`rstore_operator.failover.planned.advance`.
-    """
+def advance_unplanned(scene: Scene, intent: FailoverIntent, *, told: bool) -> Progressed:
+    """Move on as far as what was observed allows. ``told`` is as in
+    :func:`rstore_operator.failover.planned.advance`."""
+    observed, now = scene.observed, scene.clock.now
     newer = overtaken(intent, observed)
     if newer is not None:
-        return Progressed(None, receipt=overtaken_receipt(intent, newer, clock.now))
-    renewed = _renewed(intent, observed, clock, highest_epoch=highest_epoch, chosen_is_lost=chosen_is_lost)
+        return Progressed(None, receipt=overtaken_receipt(intent, newer, now))
+    renewed = _renewed(scene, intent)
     if renewed is not None:
         check_renewal(intent, renewed)
-        intent, clock = renewed, replace(clock, recorded_at_seconds=None)
+        intent = renewed
+    if intent is not scene.status.failover:  # not in `.status` yet
+        scene = replace(scene, clock=replace(scene.clock, recorded_at_seconds=None))
     blocked = ""
     for _ in MOVES:  # every move leads to a later step, so this ends
-        following, blocked = _follow(intent, observed, memory, voters, rules, clock)
+        following, blocked = _follow(scene, intent)
         if following is None:
             break
-        check_move(intent, following, memory, voters, clock, rules)
+        check_move(scene, intent, following)
         intent = following
-    intent = with_writes_resumed(intent, observed, clock.now)
-    if told and is_over(intent, clock.now):
-        return Progressed(None, receipt=receipt_of(intent, clock.now))
-    command = _command(intent, observed, memory, voters)
+    intent = with_writes_resumed(intent, observed, now)
+    if told and is_over(intent, now):
+        return Progressed(None, receipt=receipt_of(intent, now))
+    command = _command(scene, intent)
     check_command(intent, command)
-    return Progressed(intent, command, blocked=blocked, requeue_seconds=_pause(intent, memory, voters, rules, clock))
+    return Progressed(intent, command, blocked=blocked, requeue_seconds=_pause(scene, intent))
 
 
 def answers(intent: FailoverIntent, memory: Memory) -> dict[str, FenceAnswer]:
@@ -185,55 +173,56 @@ def _witness_clear_at(clock: Clock, tenure_ms: int) -> float:
     return (clock.recorded_at_seconds or 0.0) + tenure_ms / 1000 * CLOCK_MARGIN
 
 
-def _renewed(
-    intent: FailoverIntent, observed: Observed, clock: Clock, *, highest_epoch: int, chosen_is_lost: bool
-) -> FailoverIntent | None:
+def _renewed(scene: Scene, intent: FailoverIntent) -> FailoverIntent | None:
     """The same failover in a new epoch, where the present one cannot come to an end any more."""
     if intent.step not in RENEWABLE:
         return None
-    above = [replica for replica in observed.replicas() if replica.promised_epoch > intent.epoch]
+    chosen_is_lost = intent.step is Step.PROMOTING and _chosen_is_lost(scene, intent)
+    above = [replica for replica in scene.observed.replicas() if replica.promised_epoch > intent.epoch]
     if intent.step is Step.PROMOTING:
         above = [replica for replica in above if replica.region == intent.to_region]
     if above:
         reason = f"{above[0].region} has promised epoch {above[0].promised_epoch} meanwhile"
-    elif intent.step is Step.PROMOTING and chosen_is_lost:
+    elif chosen_is_lost:
         reason = f"{intent.to_region} was lost before it was primary"
     else:
         return None
-    steps = (*intent.steps, StepTime(Step.FENCING, clock.now))[-MAX_STEPS:]
+    steps = (*intent.steps, StepTime(Step.FENCING, scene.clock.now))[-MAX_STEPS:]
     to_region = intent.to_region if intent.mode == FORCED and not chosen_is_lost else ""
     return structs.replace(
-        intent, epoch=max(intent.epoch, highest_epoch) + 1, step=Step.FENCING, steps=steps, to_region=to_region,
+        intent, epoch=max(intent.epoch, scene.highest_epoch) + 1, step=Step.FENCING, steps=steps, to_region=to_region,
         final_revision=None, reason=reason,
     )  # fmt: skip
 
 
-def _follow(
-    intent: FailoverIntent, observed: Observed, memory: Memory, voters: Electorate, rules: Rules, clock: Clock
-) -> tuple[FailoverIntent | None, str]:
+def _chosen_is_lost(scene: Scene, intent: FailoverIntent) -> bool:
+    """Whether the region that is being promoted has had no leader for the failover delay, or came back without data:
+    no region is chosen that has not received anything."""
+    quiet, chosen = scene.silence(intent.to_region, intent.epoch), scene.observed.leader(intent.to_region)
+    return (chosen is not None and chosen.epoch == 0) or (quiet is not None and quiet.lost)
+
+
+def _follow(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None, str]:
     """The same intent one step further, or None and what it waits for in vain."""
-    if intent.step is Step.FENCING:
+    memory, voters, clock = scene.memory, scene.voters, scene.clock
+    if intent.step in (Step.FENCING, Step.WAITING):
         present = fenced(intent, memory, clock)
-        if voters.decides(present):
-            return _enter(intent, Step.WAITING, clock.now), ""
-        return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
-    if intent.step is Step.WAITING:
-        present = fenced(intent, memory, clock)
-        if not voters.decides(present):  # a new operator, or a new voter: they are fenced again
+        if not voters.decides(present):  # in Waiting: a new operator, or a new voter; they are fenced again
             return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
-        if not voters.decides(clear(intent, memory, clock, rules.tenure_ms)):
+        if intent.step is Step.FENCING:
+            return _enter(intent, Step.WAITING, clock.now), ""
+        if not voters.decides(clear(intent, memory, clock, scene.rules.tenure_ms)):
             return None, ""
-        return _choose(intent, memory, voters, rules, clock)
-    if intent.step is Step.PROMOTING and is_primary(observed, intent.to_region, intent.epoch):
+        return _choose(scene, intent)
+    if intent.step is Step.PROMOTING and is_primary(scene.observed, intent.to_region, intent.epoch):
         return _enter(structs.replace(intent, promoted=intent.to_region), Step.REPOINTING, clock.now), ""
     return None, ""
 
 
-def _choose(
-    intent: FailoverIntent, memory: Memory, voters: Electorate, rules: Rules, clock: Clock
-) -> tuple[FailoverIntent | None, str]:
-    found = answers(intent, memory)
-    order = ranked(found.values(), rules.priorities)
+def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None, str]:
+    rules, clock = scene.rules, scene.clock
+    positions = answers(intent, scene.memory)
+    order = ranked(positions.values(), rules.priorities)
     if not order:
         return None, NO_COPY
     others = [answer for answer in order if not intent.cut_off or answer.region != intent.from_region]
@@ -249,8 +238,8 @@ def _choose(
             # The old primary is fenced already: nothing is served by leaving the store without one.
             called_off = f"{refusal}; {chosen.region} has most data and takes over instead"
     loss = expected_loss(
-        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, found.values(), memory, voters,
-        rules, final=True,
+        intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, positions.values(),
+        scene.memory, scene.voters, rules, final=True,
     )  # fmt: skip
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
     if refusal and len(others) < len(order):  # the old primary is there, so it is not left without one
@@ -285,12 +274,10 @@ def _enter(intent: FailoverIntent, step: Step, now: datetime) -> FailoverIntent:
     return structs.replace(intent, step=step, steps=(*intent.steps, StepTime(step, now))[-MAX_STEPS:])
 
 
-def _command(
-    intent: FailoverIntent, observed: Observed, memory: Memory, voters: Electorate
-) -> FenceCommand | PromoteCommand | None:
+def _command(scene: Scene, intent: FailoverIntent) -> FenceCommand | PromoteCommand | None:
     if intent.step in (Step.FENCING, Step.WAITING):
-        known = answers(intent, memory)
-        leaders = {name: observed.leader(name) for name in sorted(voters.regions) if name not in known}
+        unfenced = sorted(scene.voters.regions - answers(intent, scene.memory).keys())
+        leaders = {name: scene.observed.leader(name) for name in unfenced}
         missing = [name for name, leader in leaders.items() if leader is not None and leader.store_id]
         return FenceCommand(tuple(missing), intent.epoch) if missing else None
     if intent.step is Step.PROMOTING and intent.final_revision is not None:
@@ -298,33 +285,30 @@ def _command(
     return None
 
 
-def _pause(intent: FailoverIntent, memory: Memory, voters: Electorate, rules: Rules, clock: Clock) -> float | None:
+def _pause(scene: Scene, intent: FailoverIntent) -> float | None:
     """How long looking again is of no use; None when every moment counts."""
+    clock = scene.clock
     if intent.step is Step.WAITING:
-        moments = [answer.clear_at_seconds for answer in answers(intent, memory).values()]
-        if voters.witness and clock.recorded_at_seconds is not None:
-            moments.append(_witness_clear_at(clock, rules.tenure_ms))
+        moments = [answer.clear_at_seconds for answer in answers(intent, scene.memory).values()]
+        if scene.voters.witness and clock.recorded_at_seconds is not None:
+            moments.append(_witness_clear_at(clock, scene.rules.tenure_ms))
         ahead = [moment - clock.seconds for moment in moments if moment > clock.seconds]
         return min([RETRY_SECONDS, *ahead])
     return RETRY_SECONDS / 4 if intent.step is Step.FENCING else None
 
 
-def check_move(
-    before: FailoverIntent, after: FailoverIntent, memory: Memory, voters: Electorate, clock: Clock, rules: Rules
-) -> None:
+def check_move(scene: Scene, before: FailoverIntent, after: FailoverIntent) -> None:
     """Raises InvariantError unless the move is in the table, and a promotion has its majority and its wait."""
     check_step(before, after, MOVES)
-    if before.step is Step.PROMOTING and (after.to_region, after.final_revision) != (
-        before.to_region,
-        before.final_revision,
-    ):
+    choice = (after.to_region, after.final_revision)
+    if before.step is Step.PROMOTING and choice != (before.to_region, before.final_revision):
         raise InvariantError("the choice changed")
     if after.step is Step.PROMOTING:
         if after.final_revision is None or not after.to_region:
             raise InvariantError("promotion without a choice")
         if after.cut_off and after.to_region == after.from_region and not after.aborted:
             raise InvariantError("a primary that is cut off takes over from itself")
-        if not voters.decides(clear(after, memory, clock, rules.tenure_ms)):
+        if not scene.voters.decides(clear(after, scene.memory, scene.clock, scene.rules.tenure_ms)):
             raise InvariantError("promotion before a majority was fenced and its grants had run out")
 
 
@@ -350,33 +334,6 @@ def check_command(intent: FailoverIntent, command: FenceCommand | PromoteCommand
         raise InvariantError(f"{command} is not allowed in {intent.step.value} of epoch {intent.epoch}")
 
 
-def advance_in(scene: Scene, intent: FailoverIntent, *, told: bool) -> Progressed:
-    """One look at the failover under way."""
-    truth, clock = scene.truth, scene.clock
-    if intent is not scene.status.failover:
-        clock = replace(clock, recorded_at_seconds=None)  # begins with this very plan
-    chosen_is_lost = False
-    if intent.step is Step.PROMOTING:
-        delay_ms = scene.failover.failover_delay_ms
-        quiet = silence(
-            intent.to_region, intent.epoch, scene.observed, scene.memory, scene.voters, delay_ms=delay_ms, now=clock.now
-        )
-        chosen = scene.observed.leader(intent.to_region)
-        without_data = chosen is not None and chosen.epoch == 0  # no region is chosen that has not received anything
-        chosen_is_lost = without_data or (quiet is not None and quiet.lost)
-    return advance_unplanned(
-        intent,
-        scene.observed,
-        scene.memory,
-        scene.voters,
-        scene.rules,
-        clock,
-        highest_epoch=max(truth.highest_epoch, truth.promised_epoch),
-        chosen_is_lost=chosen_is_lost,
-        told=told,
-    )
-
-
 def witness_promise(intent: FailoverIntent | None) -> int:
-    """The epoch that is promised by putting this intent on record."""
+    """The epoch that is promised by persisting this intent in `.status`."""
     return 0 if intent is None or intent.mode == PLANNED else intent.epoch

@@ -30,9 +30,9 @@ from rstore_operator.failover.annotations import Checked, check, finished_reques
 from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.loss_gate import corrected
 from rstore_operator.failover.planned import Progressed, advance
-from rstore_operator.failover.rules import Answer, decide
+from rstore_operator.failover.rules.answer import Answer, decide
 from rstore_operator.failover.scene import Clock, Scene, rules_of
-from rstore_operator.failover.unplanned import advance_in, witness_promise
+from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.electorate import next_told
 from rstore_operator.planner.region_calls import RegionCalls, grants
@@ -250,7 +250,7 @@ class _Planner:
         if reply.intent is None:
             return Progressed(None)
         if reply.intent.mode != PLANNED:
-            return advance_in(scene, reply.intent, told=self._told(reply.intent))
+            return advance_unplanned(scene, reply.intent, told=self._told(reply.intent))
         failover = self.spec.failover if self.spec else FailoverSpec()
         return advance(
             reply.intent,

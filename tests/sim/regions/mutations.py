@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 from rstore_operator import reconcile
-from rstore_operator.failover import choice, rules, unplanned
+from rstore_operator.failover import choice, unplanned
+from rstore_operator.failover.rules import faults
 from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
@@ -158,7 +159,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "forget-the-promise": Mutation(
         10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")
     ),
-    "leave-it-unfinished": Mutation(10, ((rules, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
+    "leave-it-unfinished": Mutation(10, ((faults, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
     "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)

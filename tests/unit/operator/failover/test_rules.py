@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rstore_operator.failover import rules
-from rstore_operator.failover.rules import Begin, Decision, Refuse, Rule, Wait, first
+from rstore_operator.failover.rules import answer, faults, preferred_primary, requests
+from rstore_operator.failover.rules.decisions import Begin, Decision, Refuse, Rule, Wait, first
 from rstore_operator.failover.scene import Scene
 from rstore_operator.planner import plan as planner
 from rstore_operator.resource.commands import Commands
@@ -19,10 +19,11 @@ from unit.operator.lossy_world import LossyWorld, running
 Situation = Callable[[LossyWorld], None]
 TABLES = {
     name: table
-    for name, table in vars(rules).items()
+    for module in (requests, preferred_primary, faults)
+    for name, table in vars(module).items()
     if name.isupper() and isinstance(table, tuple) and all(callable(rule) for rule in table)
 }
-DOCS = Path(__file__).parents[3] / "docs" / "failover.md"
+DOCS = Path(__file__).parents[4] / "docs" / "failover.md"
 
 
 def healthy(world: LossyWorld) -> None:
@@ -44,11 +45,11 @@ def scene_of(situation: Situation, monkeypatch: pytest.MonkeyPatch, **spec: obje
     """The scene that the planner sees in that situation."""
     seen: list[Scene] = []
 
-    def decide(scene: Scene, checked: object) -> rules.Answer:
+    def decide(scene: Scene, checked: object) -> answer.Answer:
         seen.append(scene)
         return real(scene, checked)
 
-    real = rules.decide
+    real = answer.decide
     monkeypatch.setattr(planner, "decide", decide)
     world = running(**spec)
     situation(world)
@@ -89,7 +90,7 @@ def test_a_request_comes_to_what_the_table_says(
     situation: Situation, commands: dict[str, str], expected: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = scene_of(situation, monkeypatch)
-    decision = rules.request(replace(scene, commands=Commands(**commands)))
+    decision = requests.request(replace(scene, commands=Commands(**commands)))
     assert isinstance(decision, Begin) if expected is Begin else decision == expected
     if isinstance(decision, Begin):
         assert decision.intent.step is (Step.FENCING if situation is primary_lost else Step.DEMOTING)
@@ -105,23 +106,23 @@ def test_a_forced_request_for_a_region_that_is_behind_is_refused_until_the_loss_
     regions["ap-south"] = replace(region, replicas=ahead)
     scene = replace(scene, observed=replace(scene.observed, regions=regions))
     asked = replace(scene, commands=Commands(failover_to="eu-west", failover_mode="forced"))
-    refusal = rules.request(asked)
+    refusal = requests.request(asked)
     assert isinstance(refusal, Refuse)
     assert "eu-west is behind ap-south" in refusal.message
-    assert isinstance(rules.request(replace(asked, rules=replace(asked.rules, loss_accepted=True))), Begin)
-    answer = rules.decide(replace(scene, commands=Commands(dry_run="eu-west")), planner.Checked(Commands()))
-    assert answer.dry_run is not None
-    assert not answer.dry_run[0]
-    assert refusal.message in answer.dry_run[1], "the dry run says what the request would be told"
+    assert isinstance(requests.request(replace(asked, rules=replace(asked.rules, loss_accepted=True))), Begin)
+    answered = answer.decide(replace(scene, commands=Commands(dry_run="eu-west")), planner.Checked(Commands()))
+    assert answered.dry_run is not None
+    assert not answered.dry_run[0]
+    assert refusal.message in answered.dry_run[1], "the dry run says what the request would be told"
 
 
 def test_a_lost_primary_is_replaced_or_the_table_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = scene_of(most_lost, monkeypatch)
-    assert isinstance(decision := first(rules.LOST, scene), Wait)
+    assert isinstance(decision := first(faults.LOST, scene), Wait)
     assert decision.reason == "NoMajority"
-    assert first(rules.LOST, scene_of(healthy, monkeypatch)) is None
+    assert first(faults.LOST, scene_of(healthy, monkeypatch)) is None
     manual = replace(scene, spec=replace_policy(scene))
-    assert isinstance(decision := first(rules.LOST, manual), Wait)
+    assert isinstance(decision := first(faults.LOST, manual), Wait)
     assert decision.reason == "PolicyManual"
 
 
@@ -134,11 +135,11 @@ def test_nothing_under_way_is_nothing_to_abort_and_an_edit_of_the_spec_is_a_swit
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scene = scene_of(healthy, monkeypatch)
-    assert first(rules.ABORT, scene) == Refuse("NothingToAbort", "there is no switchover to abort")
-    assert first(rules.SPEC, scene) is None
+    assert first(requests.ABORT, scene) == Refuse("NothingToAbort", "there is no switchover to abort")
+    assert first(preferred_primary.SPEC, scene) is None
     assert scene.spec is not None
     edited = replace(scene, spec=replace(scene.spec, primary_region="eu-west"))
-    assert isinstance(decision := first(rules.SPEC, edited), Begin)
+    assert isinstance(decision := first(preferred_primary.SPEC, edited), Begin)
     assert (decision.intent.trigger, decision.intent.to_region) == (Trigger.SPEC, "eu-west")
 
 
@@ -148,7 +149,7 @@ def test_every_rule_says_in_a_sentence_what_it_decides(rule: Rule) -> None:
 
 
 def test_the_documentation_lists_every_reason_for_which_a_failover_waits() -> None:
-    source = Path(rules.__file__).read_text(encoding="utf-8")
-    reasons = set(re.findall(r'Wait\(\s*"(\w+)"', source)) - {"SwitchoverBlocked"}
+    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (requests, faults)]
+    reasons = set(re.findall(r'Wait\(\s*"(\w+)"', "".join(sources))) - {"SwitchoverBlocked"}
     stops = DOCS.read_text(encoding="utf-8").partition("**What stops it.**")[2].partition("\n\n")[0]
     assert reasons == set(re.findall(r"`([A-Z]\w+)`", stops)) - {"FailoverBlocked"}

@@ -1,0 +1,44 @@
+"""The tables of ``spec.primaryRegion``: the primary moves there when it is edited, and after a failover."""
+
+from __future__ import annotations
+
+from rstore_operator.failover.choice import obstacles
+from rstore_operator.failover.rules.decisions import Begin, Decision, Rule, Wait, switchover
+from rstore_operator.failover.scene import Scene
+from rstore_operator.resource.state import PLANNED, Outcome, Trigger
+
+FAILBACK_AFTER_SECONDS = 10.0
+"""How long after a failover the primary moves back at the earliest."""
+FAILBACK_LAG_SECONDS = 1.0
+
+
+def edited_primary(scene: Scene) -> Decision | None:
+    """``spec.primaryRegion`` was edited: a switchover begins, or waits until it can."""
+    home = scene.spec.primary_region if scene.spec else ""
+    if not scene.status.preferred_primary or home in (scene.status.preferred_primary, scene.truth.primary_region):
+        return None
+    blocked = obstacles(scene, home)
+    return Wait("SwitchoverBlocked", blocked) if blocked else Begin(switchover(scene, Trigger.SPEC, home))
+
+
+def failback(scene: Scene) -> Decision | None:
+    """The region that is preferred is whole and close again after a change that nobody asked for: a switchover back
+    begins, once."""
+    last, truth = scene.last_receipt, scene.truth
+    if scene.spec is None or scene.failover.failback != "Automatic" or last is None:
+        return None
+    home = scene.spec.primary_region
+    unasked = last.mode != PLANNED or last.trigger is Trigger.PRIMARY_STOPPING
+    if last.outcome is not Outcome.SUCCEEDED or not unasked or home == last.to_region:
+        return None
+    if last.to_region != truth.primary_region or obstacles(scene, home):
+        return None
+    lag, wanted = scene.progress(home), scene.spec.region(home)
+    whole = wanted is not None and scene.observed.region(home).ready_pods >= wanted.replicas
+    close = lag is not None and lag.connected and lag.lag_seconds < FAILBACK_LAG_SECONDS
+    rested = (scene.clock.now - last.finished_at).total_seconds() >= FAILBACK_AFTER_SECONDS
+    return Begin(switchover(scene, Trigger.FAILBACK, home)) if whole and close and rested else None
+
+
+SPEC: tuple[Rule, ...] = (edited_primary,)
+FAILBACK: tuple[Rule, ...] = (failback,)
