@@ -84,7 +84,7 @@ class Acknowledging:
         self._unsubscribe = [self._machine.subscribe_state(lambda _state: self._review())]
         self._group.on_change(lambda _status: self._review())
         self._progress.on_position(self._on_position)
-        self._tenure.attach(guarantee=self.guarantee, on_granted=self._release)
+        self._tenure.on_granted(self._release)
         self._review()
 
     async def stop(self) -> None:
@@ -151,11 +151,6 @@ class Acknowledging:
                 raise errors.NoPrimary("too few other regions have confirmed what is to be read")
             await self._news(left)
 
-    def guarantee(self, epoch: int) -> int:
-        """What the voters are to be told, see ``tenure/guarantees.py``."""
-        self._take_role()
-        return self._semi_sync.guarantee if self._role is not None and self._role[0] == epoch else 0
-
     def status(self) -> pb.SyncStatus | None:
         """For Status; None in Async, and on any replica but the primary's leader."""
         rule = self._semi_sync.rule
@@ -212,6 +207,7 @@ class Acknowledging:
 
     def _lead_no_more(self, reason: str) -> None:
         self._role = self._topology = None
+        self._tenure.announce(0, 0, 0)
         self._progress.urgent = False
         while self._by_age:
             self._take(self._by_age[0], errors.OutcomeUnknown(reason))
@@ -276,8 +272,8 @@ class Acknowledging:
         semi_sync = self._semi_sync
         waits = self._role is not None and semi_sync.rule.min_in_sync_regions > 0
         self._progress.urgent = waits and not semi_sync.degraded
-        if semi_sync.guarantee != self._tenure.told and self._machine.state.writable:
-            self._tenure.hurry()
+        if self._role is not None:
+            self._tenure.announce(*self._role, semi_sync.guarantee)
         in_sync = semi_sync.in_sync or not waits
         if in_sync != self._was_in_sync:
             self._was_in_sync = in_sync

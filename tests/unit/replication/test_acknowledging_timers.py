@@ -45,7 +45,9 @@ async def test_the_rule_is_given_up_after_one_timeout() -> None:
     state = SimpleNamespace(epoch=1, promised_epoch=1, primary=True, writable=True, topology=topology, store_id="s")
     machine = SimpleNamespace(state=state, revision=7, compact_revision=1)
     group = SimpleNamespace(status=lambda: SimpleNamespace(role=Role.LEADER, term=1, leader="east-0", name="east-0"))
-    tenure = SimpleNamespace(promised=0, told=0, held=lambda _epoch: True, hurry=lambda: None)
+    tenure = SimpleNamespace(
+        promised=0, held=lambda _epoch: True, hurry=lambda: None, announce=lambda _epoch, _term, _guarantee: None
+    )
     progress = SimpleNamespace(urgent=False)
     acknowledging = Acknowledging(
         machine=machine, group=group, clock=clock, region="east", semi_sync=semi_sync, tenure=tenure, progress=progress

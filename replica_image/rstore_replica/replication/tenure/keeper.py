@@ -49,8 +49,8 @@ class TenureKeeper:
         self._voter = voter
         self._link = link
         self._features = features
-        self._guarantee: Callable[[int], int] = lambda _epoch: 0
-        self._on_granted: Callable[[], None] = lambda: None
+        self._guarantee = (0, 0, 0)  # epoch and term of the leadership that gives it, and the guarantee
+        self._granted_callbacks: list[Callable[[], None]] = []
         self._holder = TenureHolder()
         self._term = 0
         self._signal = Signal(clock)
@@ -72,11 +72,6 @@ class TenureKeeper:
     def promised(self) -> int:
         """The guarantee that binds this leader: no less may be acknowledged by."""
         return self._holder.told.binding
-
-    @property
-    def told(self) -> int:
-        """The guarantee that the newest round brings to the voters."""
-        return self._holder.told.newest
 
     def remaining_seconds(self) -> float:
         """For how long the tenure is held without another grant; 0 where none is needed."""
@@ -100,7 +95,7 @@ class TenureKeeper:
     def witness_granted(self, epoch: int, round_number: int) -> bool:
         """The operator granted a round that Status had offered; whether that counted."""
         counted = self._holder.granted(epoch, round_number, WITNESS, self._config.tenure_seconds)
-        self._on_granted()
+        self._tell_granted()
         return counted
 
     # ------------------------------------------------------------------------------------------ life
@@ -126,14 +121,20 @@ class TenureKeeper:
         self._holder.end()
         await self._link.keep_only(())
 
-    def attach(self, *, guarantee: Callable[[int], int], on_granted: Callable[[], None]) -> None:
-        """``guarantee`` says what each round is to tell the voters in an epoch (``guarantees.py``); ``on_granted`` is
-        called back after each grant that came.
+    def on_granted(self, callback: Callable[[], None]) -> None:
+        """Calls back after each grant that came, and after each change of the voters."""
+        self._granted_callbacks.append(callback)
+
+    def announce(self, epoch: int, term: int, guarantee: int) -> None:
+        """The rounds of that leadership bring the voters this guarantee (``guarantees.py``) until another is announced,
+        the next round at once if it is not what the newest one brought. Rounds of any other leadership bring 0.
         """
-        self._guarantee, self._on_granted = guarantee, on_granted
+        self._guarantee = (epoch, term, guarantee)
+        if self._holder.active and guarantee != self._holder.told.newest:
+            self.hurry()
 
     def hurry(self) -> None:
-        """Tells the voters at once what the guarantee is now."""
+        """Starts the next round at once."""
         self._next_round_at = 0.0
         self._signal.set()
 
@@ -183,7 +184,7 @@ class TenureKeeper:
             holder.begin(state.epoch, needed, (status.term << _ROUND_SHIFT) + 1)
         elif holder.voters != needed:
             holder.change_voters(needed)
-            self._on_granted()  # without voters nothing binds any more, and no grant will come to say so
+            self._tell_granted()  # without voters nothing binds any more, and no grant will come to say so
         else:
             return
         self._next_round_at = 0.0
@@ -199,7 +200,9 @@ class TenureKeeper:
         state = self._machine.state
         if state.topology is None:
             return
-        guarantee = self._guarantee(self._holder.epoch)
+        *leadership, guarantee = self._guarantee
+        if leadership != [self._holder.epoch, self._term]:
+            guarantee = 0
         request = pb.GrantRequest(
             store_id=state.store_id,
             region=self._config.region,
@@ -268,4 +271,8 @@ class TenureKeeper:
             self._features.report(region, response.feature_level)
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()
-            self._on_granted()
+            self._tell_granted()
+
+    def _tell_granted(self) -> None:
+        for callback in self._granted_callbacks:
+            callback()
