@@ -12,13 +12,13 @@ import pytest
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, KeyTooLong, NoSpace, StoreError, TooManyOps
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import LogEntry, Noop, StreamBatch, WriteLimits
-from rstore_replica.mvcc import reads
 from rstore_replica.mvcc.commands import writes as writes_module
 from rstore_replica.mvcc.commands.registry import UnknownCommandError
 from rstore_replica.mvcc.data import store as store_module
 from rstore_replica.mvcc.data.rows import Row, pack_batch
 from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.machine import ApplyBug, Machine
+from rstore_replica.mvcc.requests import hash_kv
 from unit.mvcc.replicas import Replica, operations
 
 
@@ -262,10 +262,10 @@ def test_a_hash_of_many_chunks_is_that_of_one(replica: Replica, monkeypatch: pyt
     for number in range(50):
         replica.put(b"key-%d" % number, b"v" * number)
     whole = replica.hash()
-    monkeypatch.setattr(reads, "HASH_CHUNK_KEYS", 1)
+    monkeypatch.setattr(hash_kv, "CHUNK_KEYS", 1)
     assert replica.hash() == whole
-    monkeypatch.setattr(reads, "HASH_CHUNK_KEYS", 1000)
-    monkeypatch.setattr(reads, "HASH_CHUNK_BYTES", 10)
+    monkeypatch.setattr(hash_kv, "CHUNK_KEYS", 1000)
+    monkeypatch.setattr(hash_kv, "CHUNK_BYTES", 10)
     assert replica.hash() == whole
 
 

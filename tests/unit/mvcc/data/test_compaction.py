@@ -95,7 +95,7 @@ async def test_the_machine_sweeps_by_itself_on_the_loop(replica: Replica) -> Non
 
 
 async def test_a_hash_that_compaction_overtakes_is_refused(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_CHUNK_KEYS", 1)
+    monkeypatch.setattr("rstore_replica.mvcc.requests.hash_kv.CHUNK_KEYS", 1)
     for number in range(10):
         replica.put(b"k%d" % number)
     hashing = asyncio.ensure_future(replica.machine.hash_kv(5))
@@ -106,15 +106,15 @@ async def test_a_hash_that_compaction_overtakes_is_refused(replica: Replica, mon
 
 
 async def test_a_hash_leaves_time_for_other_things(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_CHUNK_KEYS", 2)
-    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("rstore_replica.mvcc.requests.hash_kv.CHUNK_KEYS", 2)
+    monkeypatch.setattr("rstore_replica.mvcc.requests.hash_kv.PAUSE_SECONDS", 0.01)
     for number in range(10):
         replica.put(b"k%d" % number)
     clock = asyncio.get_running_loop().time
     begun = clock()
     paused = await replica.machine.hash_kv(0)
     assert clock() - begun >= 4 * 0.009
-    monkeypatch.setattr("rstore_replica.mvcc.reads.HASH_CHUNK_KEYS", 100)
+    monkeypatch.setattr("rstore_replica.mvcc.requests.hash_kv.CHUNK_KEYS", 100)
     assert await replica.machine.hash_kv(0) == paused
 
 
