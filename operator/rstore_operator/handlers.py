@@ -1,16 +1,12 @@
-"""What kopf calls: indexes of children, wake-ups, and one task per store. No decision is made here."""
+"""What kopf calls: its events are handed to the controller, its indexes show a store's children."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import random
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import kopf
-import structlog
 from kopf._cogs.structs.references import Resource
 from rstore_api.domain.kubernetes import (
     CHILD_KINDS,
@@ -21,23 +17,16 @@ from rstore_api.domain.kubernetes import (
     STORE_LABEL,
     Kind,
 )
-from rstore_kube.errors import ApiError
 
-from rstore_operator.act import CONNECTION_ERRORS
 from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.cluster.site import Site, Sites
+from rstore_operator.controller import Controller
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
-log = structlog.get_logger(__name__)
-
 Key = tuple[str, str]
 """Namespace and name of a store."""
-
-FIRST_BACKOFF_SECONDS = 0.2
-LAST_BACKOFF_SECONDS = 10.0
-STOP_SECONDS = 8.0
 
 
 class _WatchedStore:
@@ -69,28 +58,12 @@ def _index_name(kind: str) -> str:
     return f"{kind.lower()}_index"
 
 
-class _Running:
-    """The task that looks after one store object."""
-
-    def __init__(self, ref: StoreRef, reconciler: Reconciler) -> None:
-        self.ref = ref
-        self.reconciler = reconciler
-        self.wake = asyncio.Event()
-        self.stopped = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        self.stopped.set()
-        self.wake.set()
-
-
 class Handlers:
     """Registers everything with a kopf registry.
 
-    Stores are looked after by tasks of our own and not by kopf's daemons: those put a finalizer on each object, which
-    nobody could take off any more once the operator, or its rights in a namespace, are gone. There is nothing to clean
-    up: what a store is made of is deleted with it by its owner references.
+    Stores are looked after by a :class:`Controller` and not by kopf's daemons: those put a finalizer on each object,
+    which nobody could take off any more once the operator, or its rights in a namespace, are gone. There is nothing to
+    clean up: what a store is made of is deleted with it by its owner references.
     """
 
     def __init__(
@@ -106,8 +79,8 @@ class Handlers:
         self._image = image
         self._certificates = certificates
         self._hash_check_seconds = hash_check_seconds
-        self._watches = watches or Watches()
-        self._running: dict[Key, _Running] = {}
+        self._indexes: Mapping[str, Any] = {}
+        self._controller = Controller(self._reconciler, unseen=(watches or Watches()).never_seen)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """All handlers."""
@@ -123,10 +96,7 @@ class Handlers:
         kopf.on.event(*_place(STORE), id="store_wake", registry=registry)(self._store_changed)
 
     async def _child_changed(self, namespace: str | None, labels: Mapping[str, str], **_: Any) -> None:
-        running = self._running.get((namespace or "", labels.get(STORE_LABEL, "")))
-        if running is not None:
-            running.reconciler.children_changed()
-            running.wake.set()
+        self._controller.child_changed(namespace or "", labels.get(STORE_LABEL, ""))
 
     async def _store_changed(
         self,
@@ -137,80 +107,24 @@ class Handlers:
         meta: Mapping[str, Any],
         **kwargs: Any,
     ) -> None:
+        self._indexes = {index: kwargs[index] for index in map(_index_name, SEEN_KINDS)}
         ref = StoreRef(namespace or "", name or "", uid or "")
-        key = (ref.namespace, ref.name)
-        running = self._running.get(key)
         if event.get("type") == "DELETED":
-            if running is not None and running.ref == ref:
-                running.stop()
-            return
-        if running is not None and running.ref == ref:
-            if running.reconciler.object_changed(meta.get("resourceVersion", "")):
-                running.wake.set()
-            return
-        if not meta.get("deletionTimestamp"):
-            self._start(ref, kwargs, before=running)
+            self._controller.store_deleted(ref)
+        else:
+            version, deleting = str(meta.get("resourceVersion", "")), bool(meta.get("deletionTimestamp"))
+            self._controller.store_changed(ref, version, deleting=deleting)
 
-    def _start(self, ref: StoreRef, indexes: Mapping[str, Any], *, before: _Running | None) -> None:
-        """Look after that object; ``before`` is what looked after the one of the same name that is gone."""
-        key = (ref.namespace, ref.name)
-        reconciler = Reconciler(
-            Sites(Site(ref, self._api(), _WatchedStore(key, indexes))),
+    def _reconciler(self, ref: StoreRef) -> Reconciler:
+        return Reconciler(
+            Sites(Site(ref, self._api(), _WatchedStore((ref.namespace, ref.name), self._indexes))),
             self._image,
             certificates=self._certificates,
             hash_check_seconds=self._hash_check_seconds,
         )
-        running = self._running[key] = _Running(ref, reconciler)
-        running.task = asyncio.create_task(self._run(running, before), name=f"store {ref.namespace}/{ref.name}")
-        running.task.add_done_callback(lambda _: self._ended(running))
-
-    def _ended(self, running: _Running) -> None:
-        key = (running.ref.namespace, running.ref.name)
-        if self._running.get(key) is running:
-            del self._running[key]
 
     async def _stop(self, **_: Any) -> None:
-        """Let all stores' tasks end."""
-        tasks = [running.task for running in self._running.values() if running.task is not None]
-        for running in self._running.values():
-            running.stop()
-        if not tasks:
-            return
-        ended = await asyncio.wait(tasks, timeout=STOP_SECONDS)
-        for task in ended[1]:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _run(self, running: _Running, before: _Running | None) -> None:
-        """Runs one store until it is deleted or the operator stops."""
-        if before is not None:
-            before.stop()
-            if before.task is not None:
-                await asyncio.wait([before.task])
-        reconciler, ref = running.reconciler, running.ref
-        structlog.contextvars.bind_contextvars(namespace=ref.namespace, store=ref.name)
-        backoff = FIRST_BACKOFF_SECONDS
-        rng = random.Random()
-        try:
-            while not running.stopped.is_set():
-                running.wake.clear()
-                try:
-                    unseen = self._watches.never_seen(ref.namespace)
-                    wait = await (reconciler.cannot_look(unseen) if unseen else reconciler.step())
-                    backoff = FIRST_BACKOFF_SECONDS
-                except Exception as error:  # whatever it is, the store is looked after again
-                    reconciler.invalidate()
-                    wait = backoff * (0.5 + rng.random())
-                    backoff = min(LAST_BACKOFF_SECONDS, backoff * 2)
-                    expected = isinstance(error, (ApiError, *CONNECTION_ERRORS))
-                    log.warning("reconcile_failed", error=str(error) or type(error).__name__, exc_info=not expected)
-                if wait is None:
-                    wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone
-                if wait > 0 and not running.stopped.is_set():
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(running.wake.wait(), wait)
-        finally:
-            await reconciler.close()
+        await self._controller.close()
 
 
 def _place(kind: Kind) -> tuple[str, str] | tuple[str, str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -96,10 +97,15 @@ class Kube(StoredObjects):
     def changed(self, item: Body) -> None:
         super().changed(item)
         for operator in self.watching:
-            if operator.process is not None and self.reachable(operator.site):
+            if operator.process is None or not self.reachable(operator.site):
+                operator.missed_events = True
+            else:
                 when = self.wires.arrival(API_SITE, operator.site)
-                tell = operator.store_changed if item is self.store else operator.child_changed
-                self.wires.loop.call_at(when, tell, str(self._version), context=operator.process.context())
+                if item is self.store:
+                    shown = functools.partial(operator.store_changed, self.ref, str(self._version))
+                else:
+                    shown = operator.child_changed
+                self.wires.loop.call_at(when, shown, context=operator.process.context())
 
     def reachable(self, site: str) -> bool:
         """Whether it answers whoever is there."""

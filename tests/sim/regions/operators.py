@@ -7,22 +7,23 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from rstore_kube.errors import ApiError
 from rstore_operator.cluster.site import Site, Sites
-from rstore_operator.handlers import FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS
+from rstore_operator.controller import Controller
+from rstore_operator.failover.planned import InvariantError
 from rstore_operator.reconcile import Reconciler
-from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.resource.model import ReplicaImage, StoreRef
 from sim.process import HostClock
 from sim.regions.kube import Kube
 from sim.regions.kube_api import ApiOf
-from sim.regions.sites import SiteProcess
+from sim.regions.sites import NAMESPACE, STORE, SiteProcess
 from sim.regions.wires import Wires
 from sim.world import World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 IMAGE = ReplicaImage("replica:1")
-EXPECTED = (ApiError, OSError)
-"""What ends a round of an operator that is well."""
+WATCH_AGAIN_SECONDS = 0.5
+MISTAKES = (AssertionError, AttributeError, InvariantError, LookupError, StopIteration, TypeError)
+"""What a step of an operator never raises."""
 
 
 class OperatorHost:
@@ -40,10 +41,12 @@ class OperatorHost:
         self._incarnation = 0
         self._ids = 0
         self.process: SiteProcess | None = None
-        self._wake = asyncio.Event()
+        self._controller: Controller | None = None
+        self.missed_events = True
+        """Whether the object has changed while the API server could not be reached, or there was no process."""
         self.reconciler: Reconciler | None = None
+        """That of the newest store object."""
         self.on_step: Callable[[OperatorHost, str], None] = lambda _operator, _step: None
-        self.rounds = 0
 
     def start(self) -> None:
         """A new process, which knows nothing."""
@@ -51,9 +54,10 @@ class OperatorHost:
             return
         self._incarnation += 1
         self._world.trace.fault(f"start {self.name}")
+        self._controller = None
         self.process = SiteProcess(self.name, self._incarnation, self.site)
         self._kube.watching.append(self)
-        self.process.spawn(self._run(self.process))
+        self.process.spawn(self._run())
 
     def crash(self) -> None:
         """It ends here and now."""
@@ -69,59 +73,39 @@ class OperatorHost:
         """It is about to do something, or has done it."""
         self.on_step(self, what)
 
-    def store_changed(self, version: str) -> None:
+    def store_changed(self, ref: StoreRef, version: str) -> None:
         """The watch shows the object."""
-        if self.reconciler is not None and self.reconciler.object_changed(version):
-            self._wake.set()
+        if self._controller is not None:
+            self._controller.store_changed(ref, version)
 
-    def child_changed(self, _version: str) -> None:
-        """The watch shows one of its children."""
-        if self.reconciler is not None:
-            self.reconciler.children_changed()
-            self._wake.set()
+    def child_changed(self) -> None:
+        """The watch shows one of the store's children."""
+        if self._controller is not None:
+            self._controller.child_changed(NAMESPACE, STORE)
 
-    async def _run(self, process: SiteProcess) -> None:
-        """As ``rstore_operator.handlers`` drives it."""
+    async def _run(self) -> None:
+        """Run the controller, and show it the object that is there at the start and after its watch was cut."""
         api = ApiOf(self._kube, self, self._rng)
-        self._wake = wake = asyncio.Event()
-        self.reconciler = reconciler = self._look_after_store(api)
-        backoff = FIRST_BACKOFF_SECONDS
+        self._controller = Controller(
+            lambda ref: self._new_reconciler(ref, api), failed=self._failed, jitter=self._rng.random
+        )
+        self.missed_events = True
         while True:
-            wake.clear()
-            self.rounds += 1
-            try:
-                wait = await reconciler.step()
-                backoff = FIRST_BACKOFF_SECONDS
-                if wait is None:  # that object is gone
-                    await reconciler.close()
-                    self.reconciler = reconciler = self._look_after_store(api)
-                    wait = FIRST_BACKOFF_SECONDS
-            except Exception as error:
-                reconciler.invalidate()
-                wait = backoff * self._rng.uniform(0.5, 1.5)
-                backoff = min(LAST_BACKOFF_SECONDS, backoff * 2)
-                self._world.trace.add(f"{self.name}: {type(error).__name__}: {error}")
-                if type(error).__name__ in (
-                    "InvariantError",
-                    "AssertionError",
-                    "AttributeError",
-                    "TypeError",
-                    "KeyError",
-                    "StopIteration",
-                ):
-                    self._world.violated(f"{self.name}: {type(error).__name__}: {error}")
-            if wait:
-                try:
-                    async with asyncio.timeout(wait):
-                        await wake.wait()
-                except TimeoutError:
-                    pass
+            if self.missed_events and self._kube.reachable(self.site):
+                self.missed_events = False
+                self.store_changed(self._kube.ref, self._kube.store["metadata"]["resourceVersion"])
+            await asyncio.sleep(WATCH_AGAIN_SECONDS)
 
-    def _look_after_store(self, api: ApiOf) -> Reconciler:
-        """The object that there is now; of one before it nothing is remembered."""
+    def _failed(self, error: Exception) -> None:
+        self._world.trace.add(f"{self.name}: {type(error).__name__}: {error}")
+        if isinstance(error, MISTAKES):
+            self._world.violated(f"{self.name}: {type(error).__name__}: {error}")
+
+    def _new_reconciler(self, ref: StoreRef, api: ApiOf) -> Reconciler:
         clock = self._clock.monotonic
-        sites = Sites(Site(self._kube.ref, api, api, clock))
-        return Reconciler(sites, IMAGE, now=self._now, clock=clock, store_id=self._store_id)
+        sites = Sites(Site(ref, api, api, clock))
+        self.reconciler = Reconciler(sites, IMAGE, now=self._now, clock=clock, store_id=self._store_id)
+        return self.reconciler
 
     def _now(self) -> datetime:
         return START + self._skew + timedelta(seconds=asyncio.get_running_loop().time())

@@ -1,0 +1,142 @@
+"""Looks after every store with a task of its own: it takes a step whenever something has changed, or one is due.
+
+Level-triggered: a change only wakes the task, which then looks at everything. So changes are neither queued nor lost,
+and one store that fails does not hold up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+
+import structlog
+from rstore_kube.errors import ApiError
+
+from rstore_operator.act import CONNECTION_ERRORS
+from rstore_operator.reconcile import Reconciler
+from rstore_operator.resource.model import StoreRef
+
+log = structlog.get_logger(__name__)
+
+FIRST_BACKOFF_SECONDS = 0.2
+LAST_BACKOFF_SECONDS = 10.0
+STOP_SECONDS = 8.0
+
+
+def log_failure(error: Exception) -> None:
+    """Log a step that failed, with a traceback unless the API server or a connection is the reason."""
+    expected = isinstance(error, (ApiError, *CONNECTION_ERRORS))
+    log.warning("reconcile_failed", error=str(error) or type(error).__name__, exc_info=not expected)
+
+
+class _Loop:
+    """The task of one store object."""
+
+    def __init__(self, ref: StoreRef, reconciler: Reconciler) -> None:
+        self.ref = ref
+        self.reconciler = reconciler
+        self.wake = asyncio.Event()
+        self.stopping = False
+        self.task: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        """Let it end after the step that it is taking."""
+        self.stopping = True
+        self.wake.set()
+
+
+class Controller:
+    """The loops of all stores, by namespace and name. It is used from one event loop."""
+
+    def __init__(
+        self,
+        new_reconciler: Callable[[StoreRef], Reconciler],
+        *,
+        unseen: Callable[[str], str] = lambda _namespace: "",
+        failed: Callable[[Exception], None] = log_failure,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """``unseen`` says what cannot be watched in a namespace, "" when all can: until then nothing is changed there.
+        ``failed`` is called with what a step raised, before the step is taken again. ``jitter`` is from 0 to 1.
+        """
+        self._new_reconciler = new_reconciler
+        self._unseen = unseen
+        self._failed = failed
+        self._jitter = jitter
+        self._loops: dict[tuple[str, str], _Loop] = {}
+
+    def store_changed(self, ref: StoreRef, resource_version: str, *, deleting: bool = False) -> None:
+        """The object is there at that version; ``deleting`` when its deletion has begun."""
+        loop = self._loops.get((ref.namespace, ref.name))
+        if loop is not None and loop.ref == ref:
+            if loop.reconciler.object_changed(resource_version):
+                loop.wake.set()
+        elif not deleting:
+            self._start(ref, before=loop)
+
+    def store_deleted(self, ref: StoreRef) -> None:
+        """The object is gone."""
+        loop = self._loops.get((ref.namespace, ref.name))
+        if loop is not None and loop.ref == ref:
+            loop.stop()
+
+    def child_changed(self, namespace: str, store: str) -> None:
+        """An object that belongs to the store has changed, come or gone."""
+        loop = self._loops.get((namespace, store))
+        if loop is not None:
+            loop.reconciler.children_changed()
+            loop.wake.set()
+
+    async def close(self) -> None:
+        """End all loops; a step that takes longer than STOP_SECONDS is cancelled."""
+        tasks = [loop.task for loop in self._loops.values() if loop.task is not None]
+        for loop in self._loops.values():
+            loop.stop()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _start(self, ref: StoreRef, *, before: _Loop | None) -> None:
+        """Begin the loop of an object; ``before`` is that of the object which had the same name and is gone."""
+        key = (ref.namespace, ref.name)
+        loop = self._loops[key] = _Loop(ref, self._new_reconciler(ref))
+
+        def ended(_task: asyncio.Task[None]) -> None:
+            if self._loops.get(key) is loop:
+                del self._loops[key]
+
+        loop.task = asyncio.create_task(self._run(loop, before), name=f"store {ref.namespace}/{ref.name}")
+        loop.task.add_done_callback(ended)
+
+    async def _run(self, loop: _Loop, before: _Loop | None) -> None:
+        """Take steps until the loop is stopped."""
+        if before is not None:
+            before.stop()
+            if before.task is not None:
+                await asyncio.wait([before.task])
+        reconciler, namespace = loop.reconciler, loop.ref.namespace
+        structlog.contextvars.bind_contextvars(namespace=namespace, store=loop.ref.name)
+        backoff = FIRST_BACKOFF_SECONDS
+        try:
+            while not loop.stopping:
+                loop.wake.clear()
+                try:
+                    unseen = self._unseen(namespace)
+                    wait = await (reconciler.cannot_look(unseen) if unseen else reconciler.step())
+                    backoff = FIRST_BACKOFF_SECONDS
+                except Exception as error:  # whatever it is, the store is looked after again
+                    reconciler.invalidate()
+                    wait = backoff * (0.5 + self._jitter())
+                    backoff = min(LAST_BACKOFF_SECONDS, backoff * 2)
+                    self._failed(error)
+                if wait is None:
+                    wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone
+                if wait > 0 and not loop.stopping:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(loop.wake.wait(), wait)
+        finally:
+            await reconciler.close()
