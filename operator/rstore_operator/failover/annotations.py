@@ -76,8 +76,9 @@ def _of_failover(
         epoch = f", {truth.epoch} now" if truth.epoch else ""
         message = f"accept-data-loss takes the epoch that is left{epoch}, not {shown(accepted)}"
         yield Refusal(names.ACCEPT_DATA_LOSS, accepted, "InvalidAnnotation", message)
-    elif intent is None and truth.epoch and commands.accepted_epoch > truth.epoch:
-        message = f"accept-data-loss: there is no epoch {accepted} to leave, the present one is {truth.epoch}"
+    elif intent is None and commands.accepted_epoch > truth.epoch:
+        present = f"the present one is {truth.epoch}" if truth.epoch else "the store is not running yet"
+        message = f"accept-data-loss: there is no epoch {accepted} to leave, {present}"
         yield Refusal(names.ACCEPT_DATA_LOSS, accepted, "InvalidAnnotation", message)
     elif _is_over(commands, truth, intent) and target not in (None, truth.primary_region):
         message = f"accept-data-loss: epoch {accepted} is over, the present one is {truth.epoch}"
@@ -104,7 +105,8 @@ def _others(commands: Commands, regions: tuple[str, ...]) -> Iterator[Refusal]:
 def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, str]:
     """Annotations that a change of primary has taken care of once it is at its last step."""
     finished: list[str] = []
-    if commands.failover_to is not None and (commands.failover_to == intent.to_region or intent.mode == FORCED):
+    called_off = intent.mode == FORCED and intent.aborted
+    if commands.failover_to is not None and (commands.failover_to == intent.to_region or called_off):
         finished += [names.FAILOVER_TO, names.FAILOVER_MODE]
     if intent.mode != PLANNED and commands.accepted_epoch == intent.from_epoch:
         finished.append(names.ACCEPT_DATA_LOSS)

@@ -114,14 +114,15 @@ SWITCHOVER: tuple[Rule, ...] = (
     store_is_not_running, left_over, already_primary, switchover_waits, switchover_refused, switchover_begins,
 )  # fmt: skip
 FORCED_FAILOVER: tuple[Rule, ...] = (
-    left_over, already_primary, forced_lacks_voters, named_has_no_copy, named_is_behind, forced_begins,
+    store_is_not_running, left_over, already_primary, forced_lacks_voters, named_has_no_copy, named_is_behind,
+    forced_begins,
 )  # fmt: skip
 
 
 def request(scene: Scene) -> Decision | None:
     """What ``failover-to`` comes to; a forced one takes the planned way where that is possible."""
     decision = first(SWITCHOVER, scene) if takes_the_planned_way(scene) else None
-    if decision is None and scene.commands.forced and scene.truth.epoch:
+    if decision is None and scene.commands.forced:
         decision = first(FORCED_FAILOVER, scene)
     return decision
 
