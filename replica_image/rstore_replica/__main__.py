@@ -18,8 +18,9 @@ from rstore_api.listening import EVERY_ADDRESS
 from rstore_replica.config import ConfigError, ReplicaConfig, load_config
 from rstore_replica.log import LEVELS, configure, get_logger
 from rstore_replica.mvcc.data.store import StorageFailed
-from rstore_replica.process.composition import Place, Replica, StartError
+from rstore_replica.process.composition import Place, Replica
 from rstore_replica.process.listeners import ListenError
+from rstore_replica.process.volume import VolumeError
 from rstore_replica.raft.types import RaftError
 from rstore_replica.tls import TlsError
 
@@ -29,7 +30,7 @@ SWITCH_INTERVAL_SECONDS = 0.001
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 
-_EXPECTED = (StartError, TlsError, ListenError, StorageFailed, RaftError, OSError)
+_EXPECTED = (VolumeError, TlsError, ListenError, StorageFailed, RaftError, OSError)
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:

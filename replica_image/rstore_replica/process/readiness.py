@@ -1,4 +1,4 @@
-"""Whether a replica is ready: it has a leader and has caught up with it. Pure."""
+"""Whether a replica is ready: it has a leader and has caught up with it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.ports import RegionStateView
 
 MAX_ENTRIES_BEHIND = 1000
-"""A replica that has this many committed entries to apply has not caught up."""
+"""A replica with more committed entries to apply has not caught up."""
 
 
 def not_ready_reason(
     state: RegionStateView, status: GroupStatus, *, stopping: bool, receives_snapshot: bool = False
 ) -> str:
-    """Why the replica is not ready, in words for people; "" when it is.
+    """Returns why the replica is not ready, in words for people; "" when it is.
 
     A region that has data is ready with that until a snapshot takes its place; one that has none is not.
     """

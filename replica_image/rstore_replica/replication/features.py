@@ -1,4 +1,4 @@
-"""PURE. Which commands may be put into the log while replicas of several versions run.
+"""Which commands may be put into the log while replicas of several versions run.
 
 Each kind of command has a *feature level*. A replica that meets a kind it does not know has to stop, so a kind is
 proposed only when every replica of every region has reported its level. Replicas report with each Raft message, regions
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from rstore_api.errors import FeatureNotActive
 
-from rstore_replica.replication.ports import RegionStateView
+from rstore_replica.replication.ports import RegionStateView, ReplicatedMachine
 
 
 def active_level(state: RegionStateView, region: str, own_level: int, reported: Mapping[str, int]) -> int:
@@ -31,12 +31,10 @@ def active_level(state: RegionStateView, region: str, own_level: int, reported: 
 class Features:
     """What regions have reported to this replica, and what may be proposed by it."""
 
-    def __init__(
-        self, *, region: str, state: Callable[[], RegionStateView], required_level: Callable[[bytes], int]
-    ) -> None:
+    def __init__(self, *, region: str, machine: ReplicatedMachine, required_level: Callable[[bytes], int]) -> None:
         """``required_level`` is that of an entry of the log."""
         self._region = region
-        self._state = state
+        self._machine = machine
         self._required_level = required_level
         self._reported: dict[str, int] = {}
 
@@ -46,7 +44,7 @@ class Features:
 
     def active_level(self, own_level: int) -> int:
         """See :func:`active_level`."""
-        return active_level(self._state(), self._region, own_level, self._reported)
+        return active_level(self._machine.state, self._region, own_level, self._reported)
 
     def admit(self, entry: bytes, own_level: int) -> None:
         """Raises FeatureNotActive when some replica of the store may not know what the entry holds."""

@@ -12,6 +12,7 @@ from rstore_api.proto import rstore_pb2
 from rstore_replica.log import get_logger
 from rstore_replica.raft.types import Role
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
+from rstore_replica.replication.sending.progress import RegionProgress
 
 _log = get_logger("retention")
 
@@ -60,14 +61,14 @@ class Retention:
         group: RaftGroup,
         retention: int,
         region: str,
-        acked: Callable[[], Mapping[str, int]],
+        progress: Callable[[], Sequence[RegionProgress]],
     ) -> None:
-        """``acked`` gives the acknowledged revision of the regions that are known to it."""
+        """``progress`` returns how far each other region is, empty on a replica that does not stream to them."""
         self._machine = machine
         self._group = group
         self._retention = retention
         self._region = region
-        self._acked = acked
+        self._progress = progress
 
     async def run(self) -> None:
         """Look every few seconds, for ever."""
@@ -80,7 +81,7 @@ class Retention:
         state = self._machine.state
         if self._group.status().role is not Role.LEADER or not state.writable or state.topology is None:
             return None
-        acked = self._acked()
+        acked = {region.region: region.acked_revision for region in self._progress()}
         target = compaction_target(
             revision=self._machine.revision,
             compact_revision=self._machine.compact_revision,

@@ -22,7 +22,7 @@ from rstore_api.dialling import channels, endpoint
 from rstore_api.dialling.channels import Address
 from rstore_replica import metrics
 from rstore_replica.process import composition as server
-from rstore_replica.process import live_data
+from rstore_replica.process import live_data, volume
 from rstore_replica.raft.group import Group
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.tls import Fingerprints
@@ -62,7 +62,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
         (server, "peer_server", lambda *, services, **_options: _server(services)),
         (server, "listen", _listen),
         (server, "random", SimpleNamespace(Random=lambda: random.Random(current_host().rng.random()))),
-        (server, "_lock_directory", _lock_directory),
+        (volume, "lock_directory", _lock_directory),
     ]
     with ExitStack() as stack:
         for owner, name, value in replaced:

@@ -74,9 +74,7 @@ class RealRegion:
             group=self.group,
             clock=SystemClock(),
             config=ReplicationConfig(region=self.name, replica=me.name, **self._knobs),
-            features=Features(
-                region=self.name, state=lambda: self.machine.state, required_level=COMMANDS.required_level
-            ),
+            features=Features(region=self.name, machine=self.machine, required_level=COMMANDS.required_level),
             rng=random.Random(3),
             dialer=self._wires,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from rstore_api.domain.topology import RegionTopology, Topology
 from rstore_api.errors import FeatureNotActive
@@ -45,7 +47,7 @@ def test_a_level_that_was_applied_needs_no_reports() -> None:
 
 
 def test_a_command_is_refused_until_the_last_region_has_reported() -> None:
-    features = Features(region="us", state=state, required_level=len)
+    features = Features(region="us", machine=SimpleNamespace(state=state()), required_level=len)  # type: ignore[arg-type]
     features.report("eu", 2)
     features.report("ap", 0)  # a version that has no levels
     features.admit(b"1", 2)

@@ -11,6 +11,7 @@ from rstore_api.errors import NotLeader, StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_replica.raft.types import Role
 from rstore_replica.replication.retention import LAGGARD_FACTOR, SLACK, Retention, compaction_target
+from rstore_replica.replication.sending.progress import RegionProgress
 from unit.api.replica_fakes import FakeGroup, group_status, region_state
 
 
@@ -57,7 +58,8 @@ class _Machine:
 
 
 def _retention(machine: _Machine, group: FakeGroup, acked: dict[str, int]) -> Retention:
-    return Retention(machine=machine, group=group, retention=1000, region="us-east", acked=lambda: acked)  # type: ignore[arg-type]
+    progress = [RegionProgress(region, acked_revision=revision) for region, revision in acked.items()]
+    return Retention(machine=machine, group=group, retention=1000, region="us-east", progress=lambda: progress)  # type: ignore[arg-type]
 
 
 async def test_the_primarys_leader_compacts_to_what_every_region_has() -> None:

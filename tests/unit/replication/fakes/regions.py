@@ -62,7 +62,7 @@ class FakeRegion:
             group=self.group,
             clock=clock or SystemClock(),
             config=self.config,
-            features=Features(region=name, state=lambda: self.machine.state, required_level=COMMANDS.required_level),
+            features=Features(region=name, machine=self.machine, required_level=COMMANDS.required_level),
             rng=rng or random.Random(7),
             connector=network,
             grants=grants,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from integration.replicas.server_processes import ReplicaProcess, eventually
-from rstore_replica.process.volume_owner import FILE_NAME, Owner, WrongVolumeError, record_owner, require_owner
+from rstore_replica.process.volume import FILE_NAME, Owner, VolumeError, record_owner, require_owner
 
 OURS = Owner("orders", "eu-west")
 
@@ -17,7 +17,7 @@ OURS = Owner("orders", "eu-west")
 def test_a_volume_of_another_store_or_region_is_refused_with_both_names(tmp_path: Path, other: Owner) -> None:
     record_owner(tmp_path, other)
     before = (tmp_path / FILE_NAME).read_bytes()
-    with pytest.raises(WrongVolumeError) as caught:
+    with pytest.raises(VolumeError) as caught:
         require_owner(tmp_path, OURS)
     assert f"region {other.region} of store {other.store}" in str(caught.value)
     assert "region eu-west of store orders" in str(caught.value)
@@ -37,7 +37,7 @@ def test_a_volume_that_does_not_say_is_taken_and_says_it_from_then_on(tmp_path: 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"store": "orders"}', b'{"store": 1, "region": "x"}', b"\xff"])
 def test_a_record_that_cannot_be_read_is_not_guessed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(content)
-    with pytest.raises(WrongVolumeError, match="cannot be read"):
+    with pytest.raises(VolumeError, match="cannot be read"):
         require_owner(tmp_path, OURS)
 
 

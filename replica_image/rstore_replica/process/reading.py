@@ -1,0 +1,74 @@
+"""The figures of a replica's metrics, read at each scrape."""
+
+from __future__ import annotations
+
+import rstore_api
+
+from rstore_replica.api.batcher import Batcher
+from rstore_replica.api.identity import Identity
+from rstore_replica.metrics import Reading, RegionLag
+from rstore_replica.mvcc.machine import Machine
+from rstore_replica.process.life import Life
+from rstore_replica.process.standing import Standing
+from rstore_replica.raft.group import Group
+from rstore_replica.raft.types import Role
+from rstore_replica.replication.service import Replication
+from rstore_replica.replication.tail_fetcher import TailFetcher
+
+
+def read(
+    *,
+    store: str,
+    identity: Identity,
+    life: Life,
+    standing: Standing,
+    machine: Machine,
+    group: Group,
+    replication: Replication,
+    batcher: Batcher,
+    tail_fetcher: TailFetcher,
+) -> Reading:
+    """The replica at this moment; what its group would say is left out while it takes no part in it."""
+    state, staged = machine.state, machine.staged
+    status = group.status() if life.running else None
+    transfers = {transfer.region: transfer.size_bytes for transfer in replication.sender.transfers()}
+    return Reading(
+        store=store,
+        region=identity.region,
+        replica=identity.replica,
+        version=rstore_api.__version__,
+        revision=machine.revision,
+        compact_revision=machine.compact_revision,
+        epoch=state.epoch,
+        promised_epoch=state.promised_epoch,
+        is_leader=status is not None and status.role is Role.LEADER,
+        has_leader=status is not None and status.leader is not None,
+        primary=state.primary,
+        writable=state.writable,
+        ready=not standing.not_ready_reason(),
+        term=status.term if status is not None else 0,
+        commit_index=status.commit_index if status is not None else 0,
+        applied_index=machine.applied_index,
+        db_size_bytes=machine.db_size_bytes,
+        queued_writes=batcher.queued,
+        quarantined_tails=len(machine.quarantined),
+        quarantined_rows=sum(tail.count for tail in machine.quarantined),
+        quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),
+        staged_bytes=staged.size_bytes if staged is not None else 0,
+        quarantined_missing=len(tail_fetcher.missing()),
+        tenure_held=replication.tenure.held(state.epoch),
+        tenure_remaining_seconds=replication.tenure.remaining_seconds(),
+        sync=replication.acknowledging.status(),
+        regions=tuple(
+            RegionLag(
+                region.region,
+                region.connected,
+                region.acked_revision,
+                region.lag_revisions,
+                region.lag_bytes,
+                region.lag_seconds,
+                transfers.get(region.region, 0),
+            )
+            for region in replication.progress()
+        ),
+    )
