@@ -69,19 +69,17 @@ class PortForward:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # accepted while it was being closed
+            writer.close()
+            return
         if len(self._connections) >= MAX_CONNECTIONS:
             self.last_error = f"more than {MAX_CONNECTIONS} connections at once"
             writer.close()
             return
-        task = asyncio.get_running_loop().create_task(self._connection(reader, writer))
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._serve(reader, writer)
-        finally:
-            writer.close()
+        task.add_done_callback(lambda _: writer.close())  # also of a task that was cancelled before it began
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -8,14 +8,17 @@ import socket
 import threading
 from pathlib import Path
 
-from rstore_cli.cluster import Cluster, Target
+from rstore_api.domain.kubernetes import CHILD_KINDS, POD
 from rstore_cli.errors import CliError
 from rstore_cli.portforward import PortForward
+from rstore_kube.access import from_kubeconfig
+from rstore_kube.client import KubeClient
+from rstore_kube.errors import ApiError
 from rstore_kube.pod_port import PodPort
-from rstore_testkit.tools import Kubectl
 
 CLIENT_PORT = 2379
 _DIAL_SECONDS = 2.0
+_REQUEST_SECONDS = 15.0
 
 
 def answers(address: str) -> bool:
@@ -30,11 +33,15 @@ def answers(address: str) -> bool:
 
 class ServiceForwards:
     """Forwards connections to the client port of a ready pod that the Service selects at that moment, as kube-proxy
-    would. It runs in a thread of its own, since each test has an event loop of its own."""
+    would. It runs in a thread of its own, since each test has an event loop of its own.
+
+    It asks the API itself and starts no kubectl: a process that is being started has a copy of every socket until it
+    runs its program, so a port that is closed meanwhile still takes connections."""
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
-        self._cluster = Cluster(Target(kubeconfig=kubeconfig, namespace=namespace))
-        self._kubectl = Kubectl(kubeconfig, namespace)
+        self._kubeconfig = kubeconfig
+        self._namespace = namespace
+        self._client: KubeClient | None = None
         self._forwards: dict[str, PortForward] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service-forwards", daemon=True)
@@ -60,19 +67,28 @@ class ServiceForwards:
     async def _stop(self) -> None:
         for forward in self._forwards.values():
             await forward.__aexit__(None, None, None)
-        await self._cluster.close()
+        if self._client is not None:
+            await self._client.close()
 
     async def _open(self, service: str) -> PodPort:
-        pod = await asyncio.to_thread(self._ready_pod, service)
-        return await self._cluster.open_port(pod, CLIENT_PORT)
+        try:
+            client = await self._connected()
+            return await client.open_port(self._namespace, await self._ready_pod(client, service), CLIENT_PORT)
+        except (ApiError, OSError, TimeoutError) as error:
+            raise CliError(f"Service {service}: {error}") from error
 
-    def _ready_pod(self, service: str) -> str:
-        selector = self._kubectl.get("service", service)["spec"]["selector"]
+    async def _connected(self) -> KubeClient:
+        if self._client is None:
+            access = await from_kubeconfig(str(self._kubeconfig))
+            self._client = KubeClient(access, field_manager="e2e", timeout_seconds=_REQUEST_SECONDS)
+        return self._client
+
+    async def _ready_pod(self, client: KubeClient, service: str) -> str:
+        selector = (await client.get(CHILD_KINDS["Service"], self._namespace, service))["spec"]["selector"]
         labels = ",".join(f"{key}={value}" for key, value in selector.items())
-        pods = self._kubectl.get("pods", f"--selector={labels}")["items"]
         ready = [
             pod["metadata"]["name"]
-            for pod in pods
+            for pod in await client.list(POD, self._namespace, labels=labels)
             if not pod["metadata"].get("deletionTimestamp")
             and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
         ]

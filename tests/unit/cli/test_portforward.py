@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from rstore_cli.errors import CliError
 from rstore_cli.portforward import MAX_CONNECTIONS, PortForward
 from unit.cli.fakes import FakePort
@@ -67,6 +70,20 @@ async def test_leaving_ends_what_is_open() -> None:
             assert await asyncio.wait_for(reader.readexactly(1), 10) == b"x"
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
+
+
+@pytest.mark.parametrize("turns_of_the_loop", [0, 3, 4, 5])
+async def test_a_connection_accepted_while_it_is_left_ends_too(turns_of_the_loop: int) -> None:
+    # 0: not accepted yet; 3: accepted, the callback follows; 4: its task has not begun; 5: it has.
+    async with echo_server() as address, PortForward(opener(address)) as forward:
+        host, port = forward.endpoint.rsplit(":", 1)
+        client = socket.create_connection((host, int(port)))
+        client.setblocking(False)
+        for _ in range(turns_of_the_loop):
+            await asyncio.sleep(0)
+        await forward.__aexit__(None, None, None)
+        with client, contextlib.suppress(ConnectionResetError):
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1), 10) == b""
 
 
 async def test_what_the_far_side_said_is_remembered() -> None:
