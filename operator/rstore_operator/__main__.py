@@ -14,8 +14,7 @@ from kopf._cogs.structs.references import Insights
 from kopf._core.engines.peering import Identity
 from rstore_api.dialling.channels import keep_running
 
-from rstore_operator.cluster.k8s import Kubernetes
-from rstore_operator.handlers import STORES, Handlers
+from rstore_operator.handlers import STORES, Handlers, connect
 from rstore_operator.health import HealthServer
 from rstore_operator.log import configure_logging
 from rstore_operator.settings import Settings, parse_arguments
@@ -30,12 +29,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     Raises what makes it impossible to start (no credentials, port in use).
     """
     keep_running()
-    api = await Kubernetes.connect()
+    client = await connect()
     registry = kopf.OperatorRegistry()
     watches, insights = Watches(), Insights()
     restore = watches.install()
     handlers = Handlers(
-        lambda: api,
+        client,
         settings.image,
         hash_check_seconds=settings.hash_check_seconds,
         certificates=settings.certificates,
@@ -67,7 +66,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         if late_kind is not None:
             late_kind.cancel()
         await health.close()
-        await api.close()
+        await client.close()
         log.info("stopped")
 
 

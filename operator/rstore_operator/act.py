@@ -146,7 +146,7 @@ class Actor:
 
     async def _orphan(self, action: Orphan, _children: Children) -> Done:
         kind, name = action.key
-        await self._site.orphan_children_of(action.key, action.uid)
+        await self._site.delete(action.key, action.uid, leave_owned=True)
         log.info("made_anew", kind=kind, name=name)
         return _done(action, Notice("MadeAnew", f"{kind} {name} is made anew around its pods"))
 

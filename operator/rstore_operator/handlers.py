@@ -12,18 +12,22 @@ from rstore_api.domain.kubernetes import (
     CHILD_KINDS,
     FINALIZER,
     KIND,
+    OPERATOR_FIELD_MANAGER,
     SEEN_KINDS,
     STORE,
     STORE_LABEL,
     Kind,
 )
+from rstore_kube.access import from_kubeconfig, from_pod
+from rstore_kube.client import KubeClient
 
-from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
+
+REQUEST_TIMEOUT_SECONDS = 10
 
 Key = tuple[str, str]
 """Namespace and name of a store."""
@@ -68,14 +72,14 @@ class Handlers:
 
     def __init__(
         self,
-        api: Callable[[], Kubernetes],
+        client: KubeClient,
         image: ReplicaImage,
         *,
         certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
         hash_check_seconds: float = 0.0,
         watches: Watches | None = None,
     ) -> None:
-        self._api = api
+        self._client = client
         self._image = image
         self._certificates = certificates
         self._hash_check_seconds = hash_check_seconds
@@ -117,7 +121,7 @@ class Handlers:
 
     def _reconciler(self, ref: StoreRef) -> Reconciler:
         return Reconciler(
-            Sites(Site(ref, self._api(), _WatchedStore((ref.namespace, ref.name), self._indexes))),
+            Sites(Site(ref, self._client, _WatchedStore((ref.namespace, ref.name), self._indexes))),
             self._image,
             certificates=self._certificates,
             hash_check_seconds=self._hash_check_seconds,
@@ -198,6 +202,17 @@ STORES = Resource(
     STORE.group, STORE.version, STORE.plural, kind=KIND, namespaced=True, verbs=frozenset({"list", "watch", "patch"})
 )
 """As kopf needs to know them to watch them before their definition is there."""
+
+
+async def connect() -> KubeClient:
+    """Returns a client for the cluster of ``KUBECONFIG`` if that is set, else of the one this pod runs in.
+
+    Proxies of the environment are meant for what is outside the cluster, as with kopf's own requests.
+    Raises ConfigurationError.
+    """
+    paths = os.environ.get("KUBECONFIG")
+    access = await from_kubeconfig(paths) if paths else from_pod()
+    return KubeClient(access, field_manager=OPERATOR_FIELD_MANAGER, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -258,7 +258,7 @@ class Reconciler:
 
     async def _post(self, notice: Notice, version: str) -> bool:
         try:
-            await self._home.post_event(version, notice.reason, notice.message, notice.warning, self._now())
+            await self._home.post_event(version, notice, self._now())
         except (ApiError, *CONNECTION_ERRORS) as error:
             log.warning("event_not_posted", reason=notice.reason, error=str(error))
             return False

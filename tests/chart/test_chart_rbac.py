@@ -6,6 +6,7 @@ What it does is found twice: by the table below, for people, and by asking the c
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from rstore_api.domain.kubernetes import CHILD_KINDS, GROUP, SEEN_KINDS
 from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
 from rstore_operator import handlers
-from rstore_operator.cluster.k8s import Kubernetes
+from rstore_operator.cluster.site import Site
+from rstore_operator.facts.actions import Notice
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.specs.labels import metadata
 
@@ -122,29 +124,30 @@ class RecordingClient(KubeClient):
 
 
 async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
-    """Every method of the client, for every kind of child."""
+    """Every request of a site, for every kind of child."""
     client = RecordingClient()
-    api = Kubernetes(client)
-    await api.get_store("n", "orders")
-    await api.patch_status("n", "orders", {}, "1")
-    await api.remove_annotations("n", "orders", {"a": "b"})
+    site = Site(STORE, client, watched=None)  # type: ignore[arg-type]
+    await site.store()
+    await site.patch_status({}, "1")
+    await site.remove_annotations({"a": "b"})
     for kind in CHILD_KINDS:
-        await api.get_child(kind, "n", "x")
-        await api.set_owners(kind, "n", "x", [], "1")
-        await api.apply({"kind": kind, "metadata": {"namespace": "n", "name": "x"}})
-        await api.delete_child(kind, "n", "x", "uid")
-        await api.orphan_children_of(kind, "n", "x", "uid")
-    await api.get_claim("n", "x")
-    await api.grow_claim("n", "x", "2Gi", "1")
-    await api.failed_creations("n", "x")
-    await api.post_event(STORE, "1", "Reason", "message", False, datetime.now(UTC))
+        manifest = {"kind": kind, "metadata": {"namespace": "n", "name": "x"}}
+        await site.live((kind, "x"))
+        await site.is_ours_to_use((kind, "x"))
+        await site.adopt((kind, "x"), manifest)
+        await site.apply(manifest, None)
+        await site.delete((kind, "x"), "uid")
+    await site.look_up_claim("x", "us-east")
+    await site.grow_claim("x", "2Gi", "1")
+    await site.failed_creations("x")
+    await site.post_event("1", Notice("Reason", "message"), datetime.now(UTC))
     return client.asked
 
 
 def watches_of_kopf() -> dict[tuple[str, str], set[str]]:
     """What the registered handlers make kopf list and watch, and patch for a finalizer, if a handler needs one."""
     registry = kopf.OperatorRegistry()
-    handlers.Handlers(lambda: None, ReplicaImage("image", "Always")).register(registry)  # type: ignore[arg-type]
+    handlers.Handlers(None, ReplicaImage("image", "Always")).register(registry)  # type: ignore[arg-type]
     found: dict[tuple[str, str], set[str]] = {}
     for part, verbs in (
         (registry._indexing, {"list", "watch"}),
@@ -169,19 +172,19 @@ def test_the_table_is_what_the_code_asks_for() -> None:
     assert asked == USED
 
 
-def test_every_method_of_the_operators_client_is_in_this_test() -> None:
-    public = {name for name in vars(Kubernetes) if not name.startswith("_")} - {"connect", "close"}
-    assert public == {
-        "get_store",
+def test_every_request_of_a_site_is_in_this_test() -> None:
+    requests = {name for name, method in vars(Site).items() if inspect.iscoroutinefunction(method)}
+    assert requests == {
+        "store",
         "patch_status",
         "remove_annotations",
-        "get_child",
-        "get_claim",
-        "grow_claim",
-        "orphan_children_of",
-        "set_owners",
+        "live",
+        "is_ours_to_use",
+        "look_up_claim",
+        "adopt",
         "apply",
-        "delete_child",
+        "delete",
+        "grow_claim",
         "failed_creations",
         "post_event",
     }

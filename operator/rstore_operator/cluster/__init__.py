@@ -1,1 +1,1 @@
-"""The outside: the Kubernetes API, the replicas' Admin service, certificates."""
+"""What talks to the outside: a cluster and its objects, and the replicas of a store."""

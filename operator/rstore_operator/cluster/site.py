@@ -6,19 +6,26 @@ through their replicas; what the sites of those show are pods and the addresses 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from rstore_api.domain import names
+from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, SEEN_KINDS, STORE, Kind
+from rstore_kube.client import KubeClient
 
 from rstore_operator.cluster.child_view import ChildView, Joined
-from rstore_operator.cluster.k8s import Kubernetes
 from rstore_operator.cluster.pods import is_of_former_store, read_pod
+from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import ChildKey, Claim, Pod
 from rstore_operator.planning.children.ownership import CLAIM, adopted_owners
 from rstore_operator.resource.model import StoreRef
+from rstore_operator.specs.event import event
+
+INSTANCE = os.environ.get("HOSTNAME") or OPERATOR_FIELD_MANAGER
+"""The pod of the operator, as its Events name it."""
 
 Body = Mapping[str, Any]
 
@@ -37,29 +44,30 @@ class Watched(Protocol):
 
 
 class Site:
-    """One cluster, for one store. Requests raise as those of :class:`rstore_kube.client.KubeClient` do."""
+    """One cluster, for one store. Requests raise as those of :class:`KubeClient` do."""
 
     def __init__(
-        self, ref: StoreRef, api: Kubernetes, watched: Watched, clock: Callable[[], float] = time.monotonic
+        self, ref: StoreRef, client: KubeClient, watched: Watched, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """``ref`` is the store's object there, which owns the others."""
         self.ref = ref
         self.view = ChildView(ref, clock)
-        self._api = api
+        self._client = client
         self._watched = watched
-        self._place = (ref.namespace, ref.name)
+        self._place = (STORE, ref.namespace, ref.name)
+        self._last_event = 0
 
     # ------------------------------------------------------------------------------------------ what is there
     def children(self) -> Joined:
-        """The store's objects, and which names are taken or free."""
+        """Returns the store's objects, and which names are taken or free."""
         return self.view.join(self._watched.children())
 
     def claims(self) -> dict[str, Claim]:
-        """Claims of volumes, by name."""
+        """Returns the claims of volumes, by name."""
         return self.view.claims(self._watched.claims())
 
     def pods(self, children: Mapping[ChildKey, Body], created_at: str) -> list[Pod]:
-        """The pods of the store that was created then, with the names that their certificates have."""
+        """Returns the pods of the store that was created then, with the names that their certificates have."""
         own = (body for body in self._watched.pods() if not is_of_former_store(body, children, created_at))
         return [pod for body in own if (pod := read_pod(body, self._host)) is not None]
 
@@ -67,69 +75,76 @@ class Site:
         return names.pod_host(self.ref.name, region, self.ref.namespace, pod)
 
     async def failed_creations(self, stateful_set: str) -> list[dict[str, Any]]:
-        """Events about what this StatefulSet's controller could not create."""
-        return await self._api.failed_creations(self.ref.namespace, stateful_set)
+        """Returns the Events about pods and claims that this StatefulSet's controller could not create, at most 100."""
+        fields = f"involvedObject.kind=StatefulSet,involvedObject.name={stateful_set},reason=FailedCreate"
+        return await self._client.list(EVENT, self.ref.namespace, fields=fields, limit=100)
 
     # ------------------------------------------------------------------------------------------ the store's object
     async def store(self) -> dict[str, Any]:
-        """The object."""
-        return await self._api.get_store(*self._place)
+        """Returns the object as it is now."""
+        return await self._client.get(*self._place)
 
     async def patch_status(self, patch: Mapping[str, Any], resource_version: str) -> dict[str, Any]:
         """Merge into its status, if it still is of that version; the new object comes back."""
-        return await self._api.patch_status(*self._place, patch, resource_version)
+        return await self._client.merge(
+            *self._place, {"status": patch}, resource_version=resource_version, subresource="status"
+        )
 
     async def remove_annotations(self, values: Mapping[str, str]) -> None:
-        """Take annotations off it that still have these values."""
-        await self._api.remove_annotations(*self._place, values)
+        """Take annotations off it that still have these values; none goes when one of them has changed."""
+        operations: list[dict[str, Any]] = []
+        for key, value in values.items():
+            path = "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
+            operations += [{"op": "test", "path": path, "value": value}, {"op": "remove", "path": path}]
+        await self._client.json_patch(*self._place, operations)
 
-    async def post_event(self, version: str, reason: str, message: str, warning: bool, now: datetime) -> None:
-        """An Event about it."""
-        await self._api.post_event(self.ref, version, reason, message, warning, now)
+    async def post_event(self, resource_version: str, notice: Notice, now: datetime) -> None:
+        """Make an Event about it. Events of the same second sort by name in the order in which they are posted."""
+        self._last_event = max(self._last_event + 1, int(now.timestamp() * 1e9))
+        body = event(self.ref, resource_version, notice, number=self._last_event, now=now, instance=INSTANCE)
+        await self._client.create(EVENT, self.ref.namespace, body)
 
     # ------------------------------------------------------------------------------------------ its children
-    async def live(self, key: ChildKey) -> dict[str, Any] | None:
-        """The object of that name as it is now, whosever it is; None when there is none."""
+    def _at(self, key: ChildKey) -> tuple[Kind, str, str]:
         kind, name = key
-        return await self._api.get_child(kind, self.ref.namespace, name)
+        return SEEN_KINDS[kind], self.ref.namespace, name
+
+    async def live(self, key: ChildKey) -> dict[str, Any] | None:
+        """Returns the object of that name as it is now, whosever it is; None when there is none."""
+        return await self._client.find(*self._at(key))
 
     async def is_ours_to_use(self, key: ChildKey) -> bool:
-        """Whether the store may have an object of that name: it may have been taken since it was looked up."""
+        """Returns whether the store may have an object of that name: it may have been taken since it was looked up."""
         return self.view.asked(key, await self.live(key))
 
     async def look_up_claim(self, name: str, region: str) -> None:
         """Notice who has the claim that a pod of the region would get."""
-        self.view.asked_claim((CLAIM, name), region, await self._api.get_claim(self.ref.namespace, name))
+        key = (CLAIM, name)
+        self.view.asked_claim(key, region, await self.live(key))
 
     async def apply(self, manifest: Body, before: Body | None, manifest_hash: str = "") -> dict[str, Any]:
-        """Make or change an object, which was ``before``; the new one comes back."""
-        after = await self._api.apply(manifest)
-        self.view.wrote((manifest["kind"], manifest["metadata"]["name"]), before, after, manifest_hash)
+        """Make or change an object, which was ``before``, by server-side apply; the new one comes back."""
+        key = (manifest["kind"], manifest["metadata"]["name"])
+        after = await self._client.apply(SEEN_KINDS[key[0]], manifest)
+        self.view.wrote(key, before, after, manifest_hash)
         return after
 
     async def adopt(self, key: ChildKey, orphan: Body) -> None:
         """Make the store the owner of an object, if it still is of that version."""
-        kind, name = key
         version = orphan["metadata"].get("resourceVersion", "")
-        owners = adopted_owners(self.ref, orphan)
-        after = await self._api.set_owners(kind, self.ref.namespace, name, owners, version)
-        self.view.wrote(key, orphan, {**after, "kind": kind}, "")
+        owners = {"metadata": {"ownerReferences": adopted_owners(self.ref, orphan)}}
+        after = await self._client.merge(*self._at(key), owners, resource_version=version)
+        self.view.wrote(key, orphan, {**after, "kind": key[0]}, "")
 
-    async def delete(self, key: ChildKey, uid: str) -> None:
-        """Delete an object and what it owns; not an error when it is gone."""
-        kind, name = key
-        await self._api.delete_child(kind, self.ref.namespace, name, uid)
-        self.view.deleted(key)
-
-    async def orphan_children_of(self, key: ChildKey, uid: str) -> None:
-        """Delete an object and leave what it owns; not an error when it is gone."""
-        kind, name = key
-        await self._api.orphan_children_of(kind, self.ref.namespace, name, uid)
+    async def delete(self, key: ChildKey, uid: str, *, leave_owned: bool = False) -> None:
+        """Delete an object and what it owns, or leave what it owns; not an error when it is gone."""
+        await self._client.delete(*self._at(key), uid=uid, propagation="Orphan" if leave_owned else "Background")
         self.view.deleted(key)
 
     async def grow_claim(self, name: str, size: str, resource_version: str) -> None:
         """Ask for a larger volume, if the claim still is of that version."""
-        await self._api.grow_claim(self.ref.namespace, name, size, resource_version)
+        patch = {"spec": {"resources": {"requests": {"storage": size}}}}
+        await self._client.merge(*self._at((CLAIM, name)), patch, resource_version=resource_version)
 
 
 class Sites:

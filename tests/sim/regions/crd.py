@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,6 @@ from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import prune
 from localkube.apiserver.schema.structural import validate
 from rstore_api.domain.kubernetes import KIND, STORE
-from rstore_kube.client import KubeClient
-from rstore_operator.cluster.k8s import Kubernetes
-from rstore_operator.resource.model import StoreRef
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "replicatedstores.yaml"
 MAX_REASON_LENGTH = 128
@@ -56,26 +52,12 @@ def store_problems(body: Body, before: Body | None) -> list[str]:
     return [*found, *(f"{path} is not in the schema" for path in dropped)]
 
 
-class _Requests(KubeClient):
-    """Keeps the body of the last request instead of sending it, and has no connections."""
-
-    def __init__(self) -> None:
-        self.body: Body = {}
-
-    async def _request(self, *request: Any, **_more: Any) -> Body:
-        self.body = request[3]
-        return {}
-
-
-async def event_problems(
-    ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
-) -> list[str]:
-    """Why the Event that the operator would post would be refused."""
-    requests = _Requests()
-    await Kubernetes(requests).post_event(ref, resource_version, reason, message, warning, now)
+def event_problems(event: Body) -> list[str]:
+    """Why an Event that the operator posts would be refused."""
     schemas, _, events = _schemas()
-    found = [str(cause) for cause in KindStrategy(schemas).validate(events, requests.body, None)]
-    found += [f"{path} is not in the schema" for path in prune(schemas.node(events), copy.deepcopy(requests.body))]
+    found = [str(cause) for cause in KindStrategy(schemas).validate(events, event, None)]
+    found += [f"{path} is not in the schema" for path in prune(schemas.node(events), copy.deepcopy(event))]
+    reason = event["reason"]
     if not 0 < len(reason) <= MAX_REASON_LENGTH or not reason.isalnum():
         found.append(f"reason {reason!r} is not one word of at most {MAX_REASON_LENGTH} characters")
     return found

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
+from rstore_api.domain.kubernetes import CLAIM, STORE, Kind
 from rstore_kube.errors import ApiError
-from rstore_operator.resource.model import StoreRef
 from sim.regions.crd import event_problems
 from sim.regions.kube import Kube
 from sim.regions.sites import API_SITE
+from stored_client import StoredClient
 from stored_objects import Body
 
 if TYPE_CHECKING:
@@ -22,27 +23,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ApiOf:
-    """See ``Kubernetes`` of ``rstore_operator.cluster.k8s`` and ``Watched`` of ``rstore_operator.cluster.site``."""
+class ApiOf(StoredClient):
+    """A client of the simulated cluster, and ``Watched`` of ``rstore_operator.cluster.site``."""
 
     def __init__(self, kube: Kube, operator: OperatorHost, rng: random.Random) -> None:
+        super().__init__(kube)
         self._kube = kube
         self._operator = operator
         self._rng = rng
         self._seen: tuple[list[Body], list[Body]] = ([], [])
 
-    async def _ask(self, what: str, work: Callable[[], T]) -> T:
+    async def answer(self, request: str, work: Callable[[], T]) -> T:
         kube, site = self._kube, self._operator.site
         loop = asyncio.get_running_loop()
-        self._operator.step(f"asks to {what}")
+        self._operator.step(f"asks to {request}")
         await asyncio.sleep(kube.wires.arrival(site, API_SITE) - loop.time())
         if not kube.reachable(site):
             await asyncio.sleep(self._rng.choice([0.01, 1.0]))
             raise ConnectionError("the API server cannot be reached")
         result = work()
-        self._operator.step(f"has asked to {what}")
+        self._operator.step(f"has asked to {request}")
         await asyncio.sleep(kube.wires.arrival(API_SITE, site) - loop.time())
-        if kube.times_out and what == "record the status" and self._rng.random() < kube.times_out:
+        if kube.times_out and request == "patch status" and self._rng.random() < kube.times_out:
             self._operator.step("is told that the status was not written in time")
             raise ApiError(504, "Timeout", "the request did not complete within the allotted timeout")
         if not kube.reachable(site):
@@ -50,37 +52,21 @@ class ApiOf:
             raise TimeoutError("the API server does not answer")
         return _copy(result)
 
-    async def get_store(self, namespace: str, name: str) -> Body:
-        return await self._ask("read the object", lambda: self._kube.store)
+    async def find(self, kind: Kind, namespace: str, name: str) -> Body | None:
+        if kind == CLAIM:
+            return await self.answer("read a claim", lambda: None)
+        return await super().find(kind, namespace, name)
 
-    async def patch_status(self, namespace: str, name: str, patch: Body, resource_version: str) -> Body:
-        return await self._ask(
-            "record the status", lambda: self._kube.record_status(patch, resource_version, self._operator)
-        )
+    async def merge(self, kind: Kind, namespace: str, name: str, patch: Mapping[str, Any], **options: str) -> Body:
+        if kind == STORE:
+            recorded = functools.partial(self._kube.record_status, patch["status"], options["resource_version"])
+            return await self.answer("patch status", lambda: recorded(self._operator))
+        return await super().merge(kind, namespace, name, patch, **options)
 
-    async def remove_annotations(self, namespace: str, name: str, values: Mapping[str, str]) -> None:
-        await self._ask("remove annotations", lambda: self._kube.remove_annotations(values))
-
-    async def get_child(self, kind: str, namespace: str, name: str) -> Body | None:
-        return await self._ask("read a child", lambda: self._kube.objects.get((kind, name)))
-
-    async def get_claim(self, namespace: str, name: str) -> Body | None:
-        return await self._ask("read a claim", lambda: None)
-
-    async def failed_creations(self, namespace: str, stateful_set: str) -> list[Body]:
-        return await self._ask("list events", list)
-
-    async def apply(self, manifest: Mapping[str, Any]) -> Body:
-        return await self._ask("apply a child", lambda: self._kube.apply(manifest))
-
-    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        await self._ask("delete a child", lambda: self._kube.delete_child(kind, name, uid))
-
-    async def post_event(
-        self, ref: StoreRef, resource_version: str, reason: str, message: str, warning: bool, now: datetime
-    ) -> None:
-        self._kube.refused("event", await event_problems(ref, resource_version, reason, message, warning, now))
-        await self._ask("post an event", lambda: self._kube.events.append(f"{reason}: {message}"))
+    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Body:
+        self._kube.refused("event", event_problems(dict(body)))
+        self._kube.events.append(f"{body['reason']}: {body['message']}")
+        return await super().create(kind, namespace, body)
 
     def children(self) -> Iterable[Body]:
         return self._look()[0]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from rstore_api.domain.kubernetes import CLAIM, Kind
 from rstore_kube.errors import ApiError
-from stored_objects import StoredObjects
+from stored_client import StoredClient
+from stored_objects import Body, StoredObjects
 from unit.operator.world import REF, SPEC
 
-Body = dict[str, Any]
+T = TypeVar("T")
 
 
-class FakeApi:
+class FakeApi(StoredClient):
     """An API server with one store and its children; remembers every write in order.
 
     ``refusal``: why it takes no status; ``beaten``: somebody else writes the status first; ``overtaken``: somebody
@@ -20,7 +23,7 @@ class FakeApi:
     """
 
     def __init__(self) -> None:
-        self.stored = StoredObjects(REF.namespace, REF.name)
+        super().__init__(StoredObjects(REF.namespace, REF.name))
         self.stored.create(REF.uid, SPEC)
         self.claim_objects: dict[str, Body] = {}
         self.pod_objects: list[Body] = []
@@ -48,55 +51,40 @@ class FakeApi:
     def objects(self) -> dict[tuple[str, str], Body]:
         return self.stored.objects
 
-    async def get_store(self, namespace: str, name: str) -> Body:
-        return copy.deepcopy(self.stored.read_store())
-
-    async def patch_status(self, namespace: str, name: str, patch: Any, resource_version: str) -> Body:
-        if self.refusal:
+    async def answer(self, request: str, work: Callable[[], T]) -> T:
+        verb, _, what = request.partition(" ")
+        if self.refusal and request == "patch status":
             raise ApiError(422, "Invalid", self.refusal)
-        after = self.stored.patch_status(patch, "another" if self.beaten else resource_version)
-        self.writes.append("status")
-        return copy.deepcopy(after)
-
-    async def remove_annotations(self, namespace: str, name: str, values: Any) -> None:
-        if self.overtaken:
+        if self.beaten and request == "patch status":
+            raise ApiError(409, "Conflict", "the object has been modified")
+        if self.overtaken and request == "patch annotations":
             raise ApiError(422, "Invalid", "the value to test is another")
-        self.stored.remove_annotations(values)
-        self.writes.append("annotations")
+        if self.deaf and request == "create event":
+            raise ApiError(500, "InternalError", "no events now")
+        if verb == "apply" and tuple(what.split("/")) in self.broken:
+            raise ApiError(422, "Invalid", f"{what} is invalid")
+        result = await super().answer(request, work)
+        if verb in ("apply", "patch"):
+            self.writes.append(f"adopt {what}" if verb == "patch" and "/" in what else what)
+        return result
 
-    async def get_child(self, kind: str, namespace: str, name: str) -> Body | None:
-        return copy.deepcopy(self.objects.get((kind, name)))
+    async def find(self, kind: Kind, namespace: str, name: str) -> Body | None:
+        if kind == CLAIM:
+            return copy.deepcopy(self.claim_objects.get(name))
+        return await super().find(kind, namespace, name)
 
-    async def get_claim(self, namespace: str, name: str) -> Body | None:
-        return copy.deepcopy(self.claim_objects.get(name))
-
-    async def failed_creations(self, namespace: str, stateful_set: str) -> list[Body]:
+    async def list(self, kind: Kind, namespace: str, *, fields: str = "", **_: Any) -> list[Body]:
+        stateful_set = dict(item.split("=") for item in fields.split(","))["involvedObject.name"]
         self.event_lists.append(stateful_set)
         if self.events_refused is not None:
             raise self.events_refused
         return copy.deepcopy(self.failed.get(stateful_set, []))
 
-    async def set_owners(self, kind: str, namespace: str, name: str, owners: Any, version: str) -> Body:
-        after = self.stored.set_owners(kind, name, owners, version)
-        self.writes.append(f"adopt {kind}/{name}")
-        return copy.deepcopy(after)
-
-    async def apply(self, manifest: Any) -> Body:
-        kind, name = manifest["kind"], manifest["metadata"]["name"]
-        if (kind, name) in self.broken:
-            raise ApiError(422, "Invalid", f"{name} is invalid")
-        after = self.stored.apply(manifest)
-        self.writes.append(f"{kind}/{name}")
-        return copy.deepcopy(after)
-
-    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        self.stored.delete_child(kind, name, uid)
-
-    async def post_event(self, ref: Any, version: str, reason: str, message: str, warning: bool, now: Any) -> None:
-        if self.deaf:
-            raise ApiError(500, "InternalError", "no events now")
-        self.events.append(reason)
-        self.messages.append(message)
+    async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Body:
+        made = await super().create(kind, namespace, body)
+        self.events.append(made["reason"])
+        self.messages.append(made["message"])
+        return made
 
     def children(self) -> list[Body]:
         return list(self.objects.values())

@@ -64,7 +64,7 @@ class FakeStore:
     def __init__(self, status: StoreStatus, uid: str = "uid-1") -> None:
         self.body = {"metadata": {"uid": uid}, "status": status_to_json(status)}
 
-    async def get_store(self, namespace: str, name: str) -> dict[str, Any]:
+    async def get(self, kind: object, namespace: str, name: str) -> dict[str, Any]:
         return self.body
 
 

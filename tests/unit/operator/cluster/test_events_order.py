@@ -9,7 +9,8 @@ from typing import Any
 from kubernetes.aio.client import Configuration
 from rstore_kube.access import Access
 from rstore_kube.client import KubeClient
-from rstore_operator.cluster.k8s import Kubernetes
+from rstore_operator.cluster.site import Site
+from rstore_operator.facts.actions import Notice
 from rstore_operator.resource.model import StoreRef
 
 
@@ -27,16 +28,20 @@ class Recording(KubeClient):
         return {}
 
 
+def site(store: str, client: KubeClient) -> Site:
+    return Site(StoreRef("default", store, "u"), client, watched=None)  # type: ignore[arg-type]
+
+
 async def test_events_that_are_posted_in_one_second_sort_by_name_as_they_were_posted() -> None:
     sent = Recording()
-    kubernetes = Kubernetes(sent)
+    orders = site("orders", sent)
     now = datetime(2026, 1, 1, tzinfo=UTC)
     reasons = ["FailoverFencing", "FailoverWaiting", "FailoverPromoting", "FailoverRepointing", "FailoverSucceeded"]
     try:
         for reason in reasons:
-            await kubernetes.post_event(StoreRef("default", "orders", "u"), "1", reason, "text", True, now)
+            await orders.post_event("1", Notice(reason, "text", warning=True), now)
     finally:
-        await kubernetes.close()
+        await sent.close()
     assert len({event["lastTimestamp"] for event in sent.sent}) == 1
     by_name = sorted(sent.sent, key=lambda event: event["metadata"]["name"])
     assert [event["reason"] for event in by_name] == reasons
@@ -45,14 +50,13 @@ async def test_events_that_are_posted_in_one_second_sort_by_name_as_they_were_po
 
 async def test_the_name_of_an_event_is_valid_whatever_the_store_is_called() -> None:
     sent = Recording()
-    kubernetes = Kubernetes(sent)
     names = [f"{'a' * before}-{'b' * 7}" for before in range(30, 41)]
     names += ["a", "a--b", f"a{'-' * 45}b"]
     try:
         for name in names:
-            await kubernetes.post_event(StoreRef("default", name, "u"), "1", "R", "m", False, datetime.now(UTC))
+            await site(name, sent).post_event("1", Notice("R", "m"), datetime.now(UTC))
     finally:
-        await kubernetes.close()
+        await sent.close()
     for event in sent.sent:
         parts = event["metadata"]["name"].split(".")
         assert all(re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", part) for part in parts), parts

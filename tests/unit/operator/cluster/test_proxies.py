@@ -9,7 +9,8 @@ import yaml
 from aiohttp import web
 from kopf._cogs.structs.credentials import ConnectionInfo
 from rstore_api.dialling.channels import CHANNEL_OPTIONS
-from rstore_operator.cluster.k8s import Kubernetes
+from rstore_api.domain.kubernetes import STORE
+from rstore_operator.handlers import connect
 
 
 @pytest.fixture
@@ -48,11 +49,11 @@ async def test_the_api_server_is_reached_without_the_proxy(
         )
     )
     monkeypatch.setenv("KUBECONFIG", str(config))
-    api = await Kubernetes.connect()
+    client = await connect()
     try:
-        assert (await api.get_store("default", "orders"))["metadata"]["name"] == "orders"
+        assert (await client.get(STORE, "default", "orders"))["metadata"]["name"] == "orders"
     finally:
-        await api.close()
+        await client.close()
         await runner.cleanup()
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rstore_api.domain.kubernetes import Kind
 from rstore_operator.act import Actor
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.facts.actions import Apply, Delete, PushTopology, RemoveAnnotations, Target
@@ -34,18 +35,18 @@ class Cluster:
     objects: list[dict[str, Any]] = field(default_factory=list)
     writes: list[tuple[str, ...]] = field(default_factory=list)
 
-    async def get_child(self, kind: str, namespace: str, name: str) -> None:
+    async def find(self, kind: Kind, namespace: str, name: str) -> None:
         return None
 
-    async def apply(self, manifest: dict[str, Any]) -> dict[str, Any]:
+    async def apply(self, kind: Kind, manifest: dict[str, Any]) -> dict[str, Any]:
         self.writes.append(("apply", manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
         return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "1"}}
 
-    async def delete_child(self, kind: str, namespace: str, name: str, uid: str) -> None:
-        self.writes.append(("delete", namespace, name))
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str) -> None:
+        self.writes.append((f"delete {propagation}", namespace, name))
 
-    async def remove_annotations(self, namespace: str, name: str, values: dict[str, str]) -> None:
-        self.writes.append(("remove", namespace, name))
+    async def json_patch(self, kind: Kind, namespace: str, name: str, operations: list[dict[str, Any]]) -> None:
+        self.writes.append(("patch", namespace, name))
 
     def children(self) -> list[dict[str, Any]]:
         return self.objects
@@ -143,8 +144,8 @@ async def test_objects_are_written_at_home_and_replicas_called_where_they_are(
     assert [one.failure for one in done] == [""] * 5
     assert here.writes == [
         ("apply", "team", "orders-us-east"),
-        ("delete", "team", "orders-old"),
-        ("remove", "team", "orders"),
+        ("delete Background", "team", "orders-old"),
+        ("patch", "team", "orders"),
     ]
     assert there.writes == []
     assert {target.ip for target in replicas.called} == {"10.0.0.1", "10.9.0.1"}

@@ -212,16 +212,16 @@ async def test_an_orphan_that_changed_meanwhile_is_looked_at_again(api: FakeApi,
     for _ in range(6):
         await loop.step()
     orphaned(api, lambda _: [])
-    moved = api.set_owners
+    answer = api.answer
     beaten = []
 
-    async def set_owners(kind: str, namespace: str, name: str, owners: Any, version: str) -> dict[str, Any]:
-        if name == "orders-ca" and not beaten:
-            beaten.append(name)
-            api.stored.changed(api.objects[kind, name])
-        return await moved(kind, namespace, name, owners, version)
+    async def overtaken(request: str, work: Any) -> Any:
+        if request == "patch Secret/orders-ca" and not beaten:
+            beaten.append(request)
+            api.stored.changed(api.objects["Secret", "orders-ca"])
+        return await answer(request, work)
 
-    api.set_owners = set_owners  # type: ignore[method-assign]
+    api.answer = overtaken  # type: ignore[method-assign]
     second = reconciler(api, StoreRef(REF.namespace, REF.name, "second"))
     for _ in range(8):
         await second.step()
