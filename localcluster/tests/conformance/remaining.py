@@ -4,7 +4,7 @@
 
     case step sort: why it may stay so
 
-and ``left_out.txt`` one for each case about a kind that this server does not have: ``case: why``."""
+and ``left_out.txt`` one for each case about something that this server does not have: ``case: why``."""
 
 from __future__ import annotations
 

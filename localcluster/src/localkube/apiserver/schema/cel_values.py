@@ -9,7 +9,7 @@ from typing import Any
 
 from localkube.apiserver.jsonobj import Json
 from localkube.apiserver.schema.expressions.declared import escaped
-from localkube.apiserver.schema.expressions.functions.times import parse_duration, parse_timestamp
+from localkube.apiserver.schema.expressions.functions import parse_duration, parse_timestamp
 from localkube.apiserver.schema.expressions.values import EvaluationError, KeyedList
 from localkube.apiserver.schema.node import Node
 

@@ -1,4 +1,4 @@
-"""Expressions as trees of calls and comprehensions: operators are calls, macros are expanded. Pure.
+"""Expressions as trees of calls and comprehensions: operators are calls, macros are expanded.
 
 Macros expand as in https://github.com/google/cel-spec/blob/master/doc/langdef.md#macros; operators are calls of
 functions with the names that the CEL specification gives them, such as ``_&&_``.
@@ -14,12 +14,12 @@ from typing import Any
 
 import lark
 
-from localkube.apiserver.schema.expressions.literals import bytes_of, text_of
+from localkube.apiserver.schema.expressions.declarations import UNSUPPORTED
+from localkube.apiserver.schema.expressions.literals import text_of
 from localkube.apiserver.schema.expressions.parser import ExpressionSyntaxError, parse_tree
 
 ACCUMULATOR = "@result"
 NOT_STRICTLY_FALSE = "@not_strictly_false"
-MAP_INSERT = "cel.@mapInsert"
 Position = tuple[int, int]
 _RELATIONS = {
     "relation_lt": "_<_",
@@ -49,10 +49,9 @@ class Expr:
 
 @dataclass(frozen=True, eq=False)
 class Literal(Expr):
-    """A constant: None, bool, int, float, str or bytes. ``unsigned``: an int of the type uint."""
+    """A constant: None, bool, int, float or str."""
 
     value: Any
-    unsigned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +63,11 @@ class Ident(Expr):
 
 @dataclass(frozen=True, eq=False)
 class Select(Expr):
-    """A field of a value; ``test``: whether it is there; ``optional``: the value is missing where it is not."""
+    """A field of a value; with ``test`` the value is whether the field is there."""
 
     operand: Expr
     field: str
     test: bool = False
-    optional: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +95,7 @@ class MapLiteral(Expr):
 
 @dataclass(frozen=True, eq=False)
 class Comprehension(Expr):
-    """A loop over a list or the keys of a map that carries a value along, by the name ``carried``.
-
-    Without a range (an empty list) it gives a name to a value, ``start``, for the result.
-    """
+    """A loop over a list or the keys of a map that carries a value along, by the name ACCUMULATOR."""
 
     variable: str
     range: Expr
@@ -108,8 +103,6 @@ class Comprehension(Expr):
     condition: Expr
     step: Expr
     result: Expr
-    second_variable: str | None = None
-    carried: str = ACCUMULATOR
 
 
 @functools.lru_cache(maxsize=4096)
@@ -173,7 +166,7 @@ def _arguments(children: list[Any]) -> tuple[Expr, ...]:
 def _literal(tree: lark.Tree[Any], at: Position) -> Expr:
     token: Any = tree.children[0]
     text = str(token)
-    if token.type in ("INT_LIT", "UINT_LIT"):
+    if token.type == "INT_LIT":
         return _integer(text, at)
     if token.type == "FLOAT_LIT":
         return Literal(*at, float(text))
@@ -181,19 +174,20 @@ def _literal(tree: lark.Tree[Any], at: Position) -> Expr:
         return Literal(*at, text == "true")
     if token.type == "NULL_LIT":
         return Literal(*at, None)
-    if token.type == "BYTES_LIT":
-        return Literal(*at, bytes_of(text))
+    if token.type in ("UINT_LIT", "BYTES_LIT"):
+        raise _unsupported(at, text)
     return Literal(*at, text_of(text))
 
 
 def _integer(text: str, at: Position) -> Expr:
-    unsigned = text[-1] in "uU"
-    digits = text.removesuffix(text[-1]) if unsigned else text
-    value = int(digits, 16 if "x" in digits else 10)
-    if value not in (range(2**64) if unsigned else range(-(2**63), 2**63)):
-        kind = "uint" if unsigned else "int"
-        raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: Syntax error: invalid {kind} literal")
-    return Literal(*at, value, unsigned)
+    value = int(text, 16 if "x" in text else 10)
+    if value not in range(-(2**63), 2**63):
+        raise ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: Syntax error: invalid int literal")
+    return Literal(*at, value)
+
+
+def _unsupported(at: Position, what: str) -> ExpressionSyntaxError:
+    return ExpressionSyntaxError(f"ERROR: <input>:{at[0]}:{at[1]}: {what} is not supported by this server")
 
 
 def _method(tree: lark.Tree[Any], at: Position) -> Expr:
@@ -202,6 +196,8 @@ def _method(tree: lark.Tree[Any], at: Position) -> Expr:
     macro = _MACROS.get((str(name), len(args)))
     if macro is not None:
         return macro(at, lowered, args)
+    if str(name) in UNSUPPORTED or str(name) in _MACRO_NAMES:
+        raise _unsupported(_end(name), f"{name}() with {len(args)} arguments")
     return Call(*_end(name), str(name), args, lowered)
 
 
@@ -213,6 +209,8 @@ def _function(tree: lark.Tree[Any], at: Position) -> Expr:
             place = f"{args[0].line}:{args[0].column}"
             raise ExpressionSyntaxError(f"ERROR: <input>:{place}: invalid argument to has() macro")
         return Select(*at, args[0].operand, args[0].field, test=True)
+    if str(name) in UNSUPPORTED:
+        raise _unsupported(_end(name), f"{name}()")
     return Call(*_end(name), str(name), args)
 
 
@@ -224,14 +222,11 @@ def _end(token: Any) -> Position:
 def _selection(tree: lark.Tree[Any], at: Position) -> Expr:
     del at
     token: Any = tree.children[1]
-    optional = tree.data == "member_optional_dot"
-    column = max(1, token.column - (2 if optional else 1))
-    return Select(token.line, column, _lower(tree.children[0]), str(token), optional=optional)
+    return Select(token.line, max(1, token.column - 1), _lower(tree.children[0]), str(token))
 
 
 def _index(tree: lark.Tree[Any], at: Position) -> Expr:
-    name = "_[_]" if tree.data == "member_index" else "_[?_]"
-    return Call(*at, name, (_lower(tree.children[0]), _lower(tree.children[1])))
+    return Call(*at, "_[_]", (_lower(tree.children[0]), _lower(tree.children[1])))
 
 
 def _map(tree: lark.Tree[Any], at: Position) -> Expr:
@@ -250,9 +245,7 @@ _MEMBERS: dict[str, Callable[[lark.Tree[Any], Position], Expr]] = {
     "ident": lambda tree, at: Ident(*at, str(tree.children[0])),
     "dot_ident": lambda tree, at: Ident(*at, str(tree.children[0])),
     "member_dot": _selection,
-    "member_optional_dot": _selection,
     "member_index": _index,
-    "member_optional_index": _index,
     "member_dot_arg": _method,
     "ident_arg": _function,
     "dot_ident_arg": _function,
@@ -268,88 +261,45 @@ def _variable(at: Position, args: tuple[Expr, ...]) -> str:
     return args[0].name
 
 
-def _loop(at: Position, over: Expr, names: tuple[Expr, ...], start: Expr, condition: Expr, step: Expr) -> Comprehension:
-    """A loop that gives what it carried along; with two names for indexes or keys, and for values."""
-    second = _variable(at, names[1:]) if len(names) > 1 else None
-    result = Ident(*at, ACCUMULATOR)
-    return Comprehension(*at, _variable(at, names), over, start, condition, step, result, second)
+def _loop(
+    at: Position, over: Expr, args: tuple[Expr, ...], start: Expr, step: Expr, condition: Expr | None = None
+) -> Comprehension:
+    """Returns a loop over what the first argument names, whose result is the value that it carried along."""
+    going_on = condition if condition is not None else Literal(*at, True)
+    return Comprehension(*at, _variable(at, args), over, start, going_on, step, Ident(*at, ACCUMULATOR))
 
 
 def _all(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
     condition = Call(*at, NOT_STRICTLY_FALSE, (Ident(*at, ACCUMULATOR),))
-    step = Call(*at, "_&&_", (Ident(*at, ACCUMULATOR), args[-1]))
-    return _loop(at, over, args[:-1], Literal(*at, True), condition, step)
+    step = Call(*at, "_&&_", (Ident(*at, ACCUMULATOR), args[1]))
+    return _loop(at, over, args, Literal(*at, True), step, condition)
 
 
 def _exists(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
     condition = Call(*at, NOT_STRICTLY_FALSE, (Call(*at, "!_", (Ident(*at, ACCUMULATOR),)),))
-    step = Call(*at, "_||_", (Ident(*at, ACCUMULATOR), args[-1]))
-    return _loop(at, over, args[:-1], Literal(*at, False), condition, step)
+    step = Call(*at, "_||_", (Ident(*at, ACCUMULATOR), args[1]))
+    return _loop(at, over, args, Literal(*at, False), step, condition)
 
 
 def _exists_one(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
     more = Call(*at, "_+_", (Ident(*at, ACCUMULATOR), Literal(*at, 1)))
-    step = Call(*at, "_?_:_", (args[-1], more, Ident(*at, ACCUMULATOR)))
-    loop = _loop(at, over, args[:-1], Literal(*at, 0), Literal(*at, True), step)
+    loop = _loop(at, over, args, Literal(*at, 0), Call(*at, "_?_:_", (args[1], more, Ident(*at, ACCUMULATOR))))
     return dataclasses.replace(loop, result=Call(*at, "_==_", (Ident(*at, ACCUMULATOR), Literal(*at, 1))))
 
 
-def _collect(at: Position, over: Expr, names: tuple[Expr, ...], item: Expr, wanted: Expr | None) -> Expr:
+def _collect(at: Position, over: Expr, args: tuple[Expr, ...], item: Expr, wanted: Expr | None = None) -> Expr:
     step: Expr = Call(*at, "_+_", (Ident(*at, ACCUMULATOR), ListLiteral(*at, (item,))))
     if wanted is not None:
         step = Call(*at, "_?_:_", (wanted, step, Ident(*at, ACCUMULATOR)))
-    return _loop(at, over, names, ListLiteral(*at, ()), Literal(*at, True), step)
-
-
-def _collect_entries(
-    at: Position, over: Expr, args: tuple[Expr, ...], entry: tuple[Expr, ...], wanted: Expr | None
-) -> Expr:
-    step: Expr = Call(*at, MAP_INSERT, (Ident(*at, ACCUMULATOR), *entry))
-    if wanted is not None:
-        step = Call(*at, "_?_:_", (wanted, step, Ident(*at, ACCUMULATOR)))
-    return _loop(at, over, args[:2], MapLiteral(*at, ()), Literal(*at, True), step)
-
-
-def _with_name(at: Position, value: Expr, args: tuple[Expr, ...]) -> Expr:
-    """A result in which a name stands for a value."""
-    name = _variable(at, args)
-    nothing = ListLiteral(*at, ())
-    step = Ident(*at, name)
-    return Comprehension(*at, "#unused", nothing, value, Literal(*at, False), step, args[1], carried=name)
-
-
-def _sort_by(at: Position, over: Expr, args: tuple[Expr, ...]) -> Expr:
-    name = Ident(*at, "@sortBy")
-    keys = _collect(at, name, args[:1], args[1], None)
-    return _with_name(at, over, (name, Call(*at, "@sortByAssociatedKeys", (keys,), name)))
-
-
-def _optional_map(at: Position, target: Expr, args: tuple[Expr, ...], *, flat: bool) -> Expr:
-    there = Call(*at, "hasValue", (), target)
-    made = _with_name(at, Call(*at, "value", (), target), args)
-    none = Call(*at, "none", (), Ident(*at, "optional"))
-    return Call(*at, "_?_:_", (there, made if flat else Call(*at, "of", (made,), Ident(*at, "optional")), none))
+    return _loop(at, over, args, ListLiteral(*at, ()), step)
 
 
 _MACROS: dict[tuple[str, int], Callable[[Position, Expr, tuple[Expr, ...]], Expr]] = {
     ("all", 2): _all,
-    ("all", 3): _all,
     ("exists", 2): _exists,
-    ("exists", 3): _exists,
     ("exists_one", 2): _exists_one,
-    ("exists_one", 3): _exists_one,
-    ("existsOne", 2): _exists_one,
-    ("existsOne", 3): _exists_one,
-    ("map", 2): lambda at, over, args: _collect(at, over, args[:1], args[1], None),
-    ("map", 3): lambda at, over, args: _collect(at, over, args[:1], args[2], args[1]),
-    ("optMap", 2): functools.partial(_optional_map, flat=False),
-    ("optFlatMap", 2): functools.partial(_optional_map, flat=True),
-    ("filter", 2): lambda at, over, args: _collect(at, over, args[:1], args[0], args[1]),
-    ("transformList", 3): lambda at, over, args: _collect(at, over, args[:2], args[2], None),
-    ("transformList", 4): lambda at, over, args: _collect(at, over, args[:2], args[3], args[2]),
-    ("transformMap", 3): lambda at, over, args: _collect_entries(at, over, args, (args[0], args[2]), None),
-    ("transformMap", 4): lambda at, over, args: _collect_entries(at, over, args, (args[0], args[3]), args[2]),
-    ("transformMapEntry", 3): lambda at, over, args: _collect_entries(at, over, args, args[2:], None),
-    ("transformMapEntry", 4): lambda at, over, args: _collect_entries(at, over, args, args[3:], args[2]),
-    ("sortBy", 2): _sort_by,
+    ("map", 2): lambda at, over, args: _collect(at, over, args, args[1]),
+    ("map", 3): lambda at, over, args: _collect(at, over, args, args[2], args[1]),
+    ("filter", 2): lambda at, over, args: _collect(at, over, args, args[0], args[1]),
 }
+_MACRO_NAMES = frozenset(name for name, _ in _MACROS)

@@ -1,11 +1,11 @@
-"""The type check of an expression: names and fields are declared, and each call has an overload that fits. Pure."""
+"""The type check of an expression: names and fields are declared, and each call has an overload that fits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from localkube.apiserver.schema.expressions import ast, types
-from localkube.apiserver.schema.expressions.declarations import FUNCTIONS, TYPE_NAMES, Overload
+from localkube.apiserver.schema.expressions.declarations import FUNCTIONS, Overload
 from localkube.apiserver.schema.expressions.declared import Declared
 from localkube.apiserver.schema.expressions.types import Kind, Type, Unifier
 
@@ -25,39 +25,25 @@ class Checked:
 
     types: dict[ast.Expr, Type] = field(default_factory=dict)
     overloads: dict[ast.Expr, tuple[Overload, ...]] = field(default_factory=dict)
-    namespaced: dict[ast.Expr, str] = field(default_factory=dict)
-    """Calls whose function is named with dots: what looks like a method's target is a part of the name."""
 
 
 def check(expression: ast.Expr, variables: dict[str, Type]) -> Checked:
     """Check an expression; raises ExpressionTypeError for the first thing that does not fit."""
     checker = _Checker()
     checker.of(expression, dict(variables))
-    found = checker.checked
-    found.types = {part: checker.unifier.resolved(of, unbound_as_dyn=True) for part, of in found.types.items()}
-    return found
-
-
-def qualified(expression: ast.Expr) -> str | None:
-    """``a.b`` for such names, None for anything else."""
-    if isinstance(expression, ast.Ident):
-        return expression.name
-    if isinstance(expression, ast.Select) and not expression.test:
-        left = qualified(expression.operand)
-        return f"{left}.{expression.field}" if left is not None else None
-    return None
+    checked = checker.checked
+    checked.types = {part: checker.unifier.resolved(of, unbound_as_dyn=True) for part, of in checked.types.items()}
+    return checked
 
 
 class _Checker:
     def __init__(self) -> None:
         self.checked = Checked()
         self.unifier = Unifier()
-        self._mixed: set[ast.Expr] = set()
 
     def of(self, part: ast.Expr, scope: dict[str, Type]) -> Type:
-        found = self._of(part, scope)
-        self.checked.types[part] = found
-        return found
+        self.checked.types[part] = self._of(part, scope)
+        return self.checked.types[part]
 
     def _of(self, part: ast.Expr, scope: dict[str, Type]) -> Type:
         if isinstance(part, ast.Literal):
@@ -69,7 +55,7 @@ class _Checker:
         if isinstance(part, ast.Call):
             return self._call(part, scope)
         if isinstance(part, ast.ListLiteral):
-            return types.list_of(self._joined(list(part.items), scope, mixed=part in self._mixed))
+            return types.list_of(self._joined(list(part.items), scope))
         if isinstance(part, ast.MapLiteral):
             keys = self._joined([key for key, _ in part.entries], scope)
             return types.map_of(keys, self._joined([value for _, value in part.entries], scope))
@@ -80,20 +66,11 @@ class _Checker:
     def _name(self, part: ast.Expr, name: str, scope: dict[str, Type]) -> Type:
         if name in scope:
             return scope[name]
-        if name in TYPE_NAMES:
-            return types.TYPE
         raise ExpressionTypeError(part, f"undeclared reference to '{name}' (in container '')")
 
     def _select(self, part: ast.Select, scope: dict[str, Type]) -> Type:
-        name = qualified(part)
-        if name is not None and name.partition(".")[0] not in scope and name in TYPE_NAMES:
-            return types.TYPE
-        operand = self.unifier.resolved(self.of(part.operand, scope))
-        target = operand.parameters[0] if operand.is_optional else operand
-        found = self._field(part, target)
-        if part.test:
-            return types.BOOL
-        return types.optional_of(found) if operand.is_optional or part.optional else found
+        declared = self._field(part, self.unifier.resolved(self.of(part.operand, scope)))
+        return types.BOOL if part.test else declared
 
     def _field(self, part: ast.Select, target: Type) -> Type:
         if target.kind is Kind.MAP:
@@ -110,17 +87,10 @@ class _Checker:
         return types.DYN
 
     def _call(self, part: ast.Call, scope: dict[str, Type]) -> Type:
-        if part.function == "format" and part.args and isinstance(part.args[0], ast.ListLiteral):
-            self._mixed.add(part.args[0])
         given = [self.of(argument, scope) for argument in part.args]
         name, method = part.function, part.target is not None
         if part.target is not None:
-            prefix = qualified(part.target)
-            if prefix is not None and f"{prefix}.{name}" in FUNCTIONS:
-                name, method = f"{prefix}.{name}", False
-                self.checked.namespaced[part] = name
-            else:
-                given.insert(0, self.of(part.target, scope))
+            given.insert(0, self.of(part.target, scope))
         if name not in FUNCTIONS:
             raise ExpressionTypeError(part, f"undeclared reference to '{name}' (in container '')")
         return self._resolve(part, name, tuple(given), method=method)
@@ -147,45 +117,37 @@ class _Checker:
         self.checked.overloads[part] = tuple(fitting)
         return result
 
-    def _joined(self, parts: list[ast.Expr], scope: dict[str, Type], *, mixed: bool = False) -> Type:
-        """The one type that all items of a literal have; ``mixed``: they need not have one."""
+    def _joined(self, parts: list[ast.Expr], scope: dict[str, Type]) -> Type:
+        """Returns the one type that all items of a literal have."""
         joined: Type | None = None
         for part in parts:
-            found = self.of(part, scope)
+            item = self.of(part, scope)
             if joined is None:
-                joined = found
-            elif not self.unifier.assign((found,), (joined,)):
-                if mixed:
-                    joined = types.DYN
-                    continue
-                raise ExpressionTypeError(part, f"expected type '{joined}' but found '{found}'")
-            elif found.kind is Kind.DYN:
+                joined = item
+            elif not self.unifier.assign((item,), (joined,)):
+                raise ExpressionTypeError(part, f"expected type '{joined}' but found '{item}'")
+            elif item.kind is Kind.DYN:
                 joined = types.DYN
         return joined if joined is not None else self.unifier.fresh()
 
     def _comprehension(self, part: ast.Comprehension, scope: dict[str, Type]) -> Type:
         over = self.unifier.resolved(self.of(part.range, scope))
         carried = self.of(part.start, scope)
-        if over.kind is Kind.LIST:
-            names = (types.INT, over.parameters[0])
-        elif over.kind is Kind.MAP:
-            names = over.parameters[0], over.parameters[1]
+        if over.kind in (Kind.LIST, Kind.MAP):
+            variable = over.parameters[0]
         elif over.kind in (Kind.DYN, Kind.ERROR, Kind.PARAMETER):
-            names = types.DYN, types.DYN
+            variable = types.DYN
         else:
             raise ExpressionTypeError(
                 part.range,
                 f"expression of type '{over}' cannot be range of a comprehension (must be list, map, or dynamic)",
             )
-        inside = {**scope, part.carried: carried}
-        if part.second_variable is not None:
-            loop = {**inside, part.variable: names[0], part.second_variable: names[1]}
-        else:
-            loop = {**inside, part.variable: names[1] if over.kind is Kind.LIST else names[0]}
+        inside = {**scope, ast.ACCUMULATOR: carried}
+        loop = {**inside, part.variable: variable}
         for wanted, inner in ((types.BOOL, part.condition), (carried, part.step)):
-            found = self.of(inner, loop)
-            if not self.unifier.assign((found,), (wanted,)):
-                raise ExpressionTypeError(inner, f"expected type '{wanted}' but found '{found}'")
+            given = self.of(inner, loop)
+            if not self.unifier.assign((given,), (wanted,)):
+                raise ExpressionTypeError(inner, f"expected type '{wanted}' but found '{given}'")
         return self.of(part.result, inside)
 
 
@@ -196,7 +158,7 @@ def _literal(part: ast.Literal) -> Type:
     if isinstance(value, bool):
         return types.BOOL
     if isinstance(value, int):
-        return types.UINT if part.unsigned else types.INT
+        return types.INT
     if isinstance(value, float):
         return types.DOUBLE
-    return types.STRING if isinstance(value, str) else types.BYTES
+    return types.STRING

@@ -1,8 +1,7 @@
-"""Compiling an expression against a schema: its type, whether it needs ``oldSelf``, and what it can cost. Pure."""
+"""Compiling an expression against a schema: its type, whether it needs ``oldSelf``, and what it can cost."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from localkube.apiserver.schema.expressions import ast, types
 from localkube.apiserver.schema.expressions.check import Checked, ExpressionTypeError, check
 from localkube.apiserver.schema.expressions.declared import Declared
 from localkube.apiserver.schema.expressions.estimate import max_cost
-from localkube.apiserver.schema.expressions.functions import GLOBALS, METHODS
+from localkube.apiserver.schema.expressions.functions import GLOBALS
 from localkube.apiserver.schema.expressions.parser import ExpressionSyntaxError
 from localkube.apiserver.schema.expressions.types import Type
 from localkube.apiserver.schema.expressions.values import EvaluationError
@@ -51,7 +50,7 @@ def compile_expression(source: str, declared: Declared, *, optional_old: bool) -
 _TRIED: dict[str, Callable[[Any], Any]] = {
     "duration": GLOBALS["duration"],
     "timestamp": GLOBALS["timestamp"],
-    **{name: functools.partial(METHODS[name], "") for name in ("matches", "find", "findAll")},
+    "matches": lambda pattern: GLOBALS["matches"]("", pattern),
 }
 
 
@@ -61,8 +60,7 @@ def _check_literals(source: str, checked: Checked) -> None:
         if not isinstance(part, ast.Call) or part.function not in _TRIED or not part.args:
             continue
         literal = part.args[1] if part.function == "matches" and part.target is None else part.args[0]
-        written = isinstance(literal, ast.Literal) and isinstance(literal.value, (str, int))
-        if not isinstance(literal, ast.Literal) or not written:
+        if not isinstance(literal, ast.Literal) or not isinstance(literal.value, str):
             continue
         try:
             _TRIED[part.function](literal.value)

@@ -1,4 +1,4 @@
-"""The most that an expression can cost, estimated from the sizes that a schema allows. Pure.
+"""The most that an expression can cost, estimated from the sizes that a schema allows.
 
 The unit is about the time of one simple operation. The rules are those of cel-go's type checker (``checker/cost.go``)
 and of Kubernetes' libraries, so that expressions are accepted and refused as by a real server.
@@ -79,10 +79,6 @@ class _Estimator:
         raise TypeError(type(part).__name__)
 
     def _select(self, part: ast.Select) -> Range:
-        if part.optional:
-            return self.cost(part.operand) + ONE
-        if part not in self.checked.types or part.operand not in self.checked.types:
-            return ONE  # the name of a type, such as google.protobuf.Duration
         total = self.cost(part.operand)
         if part.test:
             return total
@@ -92,26 +88,21 @@ class _Estimator:
         return total
 
     def _call(self, part: ast.Call) -> Range:
-        if part.function == "dyn":
-            total = self.cost(part.args[0])
-            self._copy_sizes(part, part.args[0])
-            return total + ONE
         total = NOTHING
         costs = [self.cost(argument) for argument in part.args]
         arguments = [self._argument(argument) for argument in part.args]
         target = None
-        if part.target is not None and part not in self.checked.namespaced:
+        if part.target is not None:
             total += self.cost(part.target)
             target = self._argument(part.target)
-        function = self.checked.namespaced.get(part, part.function)
         called: Range | None = None
         size: Range | None = None
         for overload in self.checked.overloads[part]:
-            own, result = self._function(part, function, overload.takes, target, arguments, costs)
+            own, result = self._function(part, overload.takes, target, arguments, costs)
             called = own if called is None else called | own
             if result is not None:
                 size = result if size is None else size | result
-            if function == "_[_]":
+            if part.function == "_[_]":
                 of = part.args[0]
                 entry = self._entry(of)
                 size = entry.value if entry is not None else None
@@ -126,14 +117,13 @@ class _Estimator:
     def _function(
         self,
         part: ast.Call,
-        function: str,
         takes: tuple[Type, ...],
         target: Argument | None,
         arguments: list[Argument],
         costs: list[Range],
     ) -> tuple[Range, Range | None]:
         """The cost of a call with its arguments, and the size of its result where that is known."""
-        together = NOTHING
+        function, together = part.function, NOTHING
         for cost in costs:
             together += cost
         if function in ("_&&_", "_||_"):
@@ -143,16 +133,18 @@ class _Estimator:
             if chosen[0] is not None and chosen[1] is not None:
                 self.entries[part] = chosen[0] | chosen[1]
             return costs[0] + (costs[1] | costs[2]), arguments[1].size | arguments[2].size
-        if function == "_+_" and takes[0].kind in (Kind.STRING, Kind.BYTES, Kind.LIST):
+        if function == "_+_" and takes[0].kind in (Kind.STRING, Kind.LIST):
             left, right = self._entry(part.args[0]), self._entry(part.args[1])
             if left is not None and right is not None:
                 self.entries[part] = left | right
             size = arguments[0].size + arguments[1].size
             return together + (ONE if takes[0].kind is Kind.LIST else size.by(TRAVERSAL)), size
+        if function == "string" and takes[0].kind is Kind.BYTES:
+            size = arguments[0].size
+            return together + size.by(TRAVERSAL), Range(size.low // 4, size.high)
         rule = RULES.get(function)
-        found = rule(target, arguments, takes) if rule is not None else None
-        own, result = found if found is not None else (ONE, None)
-        return together + own, result
+        own = rule(target, arguments, takes) if rule is not None else None
+        return together + (own if own is not None else ONE), None
 
     def _list(self, part: ast.ListLiteral) -> Range:
         total, size = exactly(_NEW_LIST), Range(MAX if part.items else 0, 0)
@@ -175,13 +167,11 @@ class _Estimator:
     def _comprehension(self, part: ast.Comprehension) -> Range:
         total = self.cost(part.range) + self.cost(part.start)
         before = dict(self.scope)
-        if part.carried != ast.ACCUMULATOR:
-            return total + self._named(part)
         carried = _Local(self._path(part.start), self._size(part.start), self._entry(part.start))
-        self.scope[part.carried] = carried
-        self._loop_variables(part)
+        self.scope[ast.ACCUMULATOR] = carried
+        self._loop_variable(part)
         each = self.cost(part.condition) + self.cost(part.step)
-        self.scope = {**before, part.carried: carried}
+        self.scope = {**before, ast.ACCUMULATOR: carried}
         total += self.cost(part.result)
         self.scope = before
         count = self._size(part.range) or UNKNOWN
@@ -194,25 +184,12 @@ class _Estimator:
                 self.entries[part] = step
         return total + count * each
 
-    def _named(self, part: ast.Comprehension) -> Range:
-        """The cost of a result in which a name stands for a value."""
-        before = dict(self.scope)
-        self.scope[part.carried] = _Local(self._path(part.start), self._size(part.start), self._entry(part.start))
-        cost = self.cost(part.result)
-        self._copy_sizes(part, part.result)
-        self.scope = before
-        return cost
-
-    def _loop_variables(self, part: ast.Comprehension) -> None:
+    def _loop_variable(self, part: ast.Comprehension) -> None:
         entry, path = self._entry(part.range), self._path(part.range)
         is_list = entry.of_list if entry is not None else self.checked.types[part.range].kind is Kind.LIST
         value = _Local((*path, "@items" if is_list else "@values"), entry.value if entry is not None else None)
-        key = _Local((*path, "@indices" if is_list else "@keys"), entry.key if entry is not None else None)
-        if part.second_variable is not None:
-            self.scope[part.variable] = key
-            self.scope[part.second_variable] = value
-        else:
-            self.scope[part.variable] = value if is_list else key
+        key = _Local((*path, "@keys"), entry.key if entry is not None else None)
+        self.scope[part.variable] = value if is_list else key
 
     def _path(self, part: ast.Expr) -> tuple[str, ...]:
         if isinstance(part, ast.Ident) and part.name in self.scope:
@@ -224,13 +201,6 @@ class _Estimator:
             return self.entries[part]
         local = self.scope.get(part.name) if isinstance(part, ast.Ident) else None
         return local.entry if local is not None else None
-
-    def _copy_sizes(self, part: ast.Expr, other: ast.Expr) -> None:
-        size, entry = self._size(other), self._entry(other)
-        if size is not None:
-            self.sizes[part] = size
-        if entry is not None:
-            self.entries[part] = entry
 
     def _size(self, part: ast.Expr) -> Range | None:
         """The size of a value: known from the expression, or allowed by the schema, or fixed by its type."""
@@ -265,20 +235,12 @@ class _Estimator:
         return Range(0, here.most_elements) if here is not None else None
 
     def _argument(self, part: ast.Expr) -> Argument:
-        of = self.checked.types[part]
-        path = self._path(part)
-        item = self._declared_size((*path, "@items")) if path else None
-        return Argument(
-            of,
-            self._size(part) or UNKNOWN,
-            item or UNKNOWN,
-            part.value if isinstance(part, ast.Literal) else None,
-        )
+        return Argument(self.checked.types[part], self._size(part) or UNKNOWN)
 
 
 def _literal_size(part: ast.Expr) -> Range | None:
     if isinstance(part, ast.Literal):
-        return exactly(len(part.value)) if isinstance(part.value, (str, bytes)) else ONE
+        return exactly(len(part.value)) if isinstance(part.value, str) else ONE
     if isinstance(part, ast.ListLiteral):
         return exactly(len(part.items))
     if isinstance(part, ast.MapLiteral):

@@ -1,4 +1,4 @@
-"""Evaluating expressions. ``&&``, ``||`` and the loops made of them absorb errors as CEL says. Pure."""
+"""Evaluating expressions. ``&&``, ``||`` and the loops made of them absorb errors as CEL says."""
 
 from __future__ import annotations
 
@@ -6,17 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from localkube.apiserver.schema.expressions import ast
-from localkube.apiserver.schema.expressions.check import qualified
-from localkube.apiserver.schema.expressions.declarations import FUNCTIONS, TYPE_NAMES, Overload
+from localkube.apiserver.schema.expressions.declarations import FUNCTIONS, Overload
 from localkube.apiserver.schema.expressions.functions import GLOBALS, METHODS
 from localkube.apiserver.schema.expressions.types import Kind, Type
-from localkube.apiserver.schema.expressions.values import (
-    EvaluationError,
-    Optional,
-    TypeName,
-    Uint,
-    type_name,
-)
+from localkube.apiserver.schema.expressions.values import EvaluationError, type_name
 
 _NO_OVERLOAD = EvaluationError("no such overload")
 
@@ -32,9 +25,9 @@ def evaluate(expression: ast.Expr, variables: dict[str, Any]) -> Any:
 def _of(part: ast.Expr, scope: dict[str, Any]) -> Any:
     """The value of a part, or an EvaluationError in its place."""
     if isinstance(part, ast.Literal):
-        return Uint(part.value) if part.unsigned else part.value
+        return part.value
     if isinstance(part, ast.Ident):
-        return _name(part.name, scope)
+        return scope[part.name]
     if isinstance(part, ast.Select):
         return _select(part, scope)
     if isinstance(part, ast.Call):
@@ -54,26 +47,10 @@ def _first_error(values: Iterable[Any]) -> EvaluationError | None:
     return next((value for value in values if isinstance(value, EvaluationError)), None)
 
 
-def _name(name: str, scope: dict[str, Any]) -> Any:
-    if name in scope:
-        return scope[name]
-    return TypeName(name) if name in TYPE_NAMES else EvaluationError(f"no such attribute(s): {name}")
-
-
 def _select(part: ast.Select, scope: dict[str, Any]) -> Any:
-    name = qualified(part)
-    if name in TYPE_NAMES and name.partition(".")[0] not in scope:
-        return TypeName(name)
     operand = _of(part.operand, scope)
     if isinstance(operand, EvaluationError):
         return operand
-    if isinstance(operand, Optional):
-        inner = operand.held[0] if operand.held else {}
-        there = isinstance(inner, dict) and part.field in inner
-        return there if part.test else Optional((inner[part.field],) if there else ())
-    if part.optional:
-        there = isinstance(operand, dict) and part.field in operand
-        return Optional((operand[part.field],) if there else ())
     if not isinstance(operand, dict):
         return EvaluationError(f"no such key: {part.field}") if not part.test else _NO_OVERLOAD
     if part.test:
@@ -92,14 +69,9 @@ def _call(part: ast.Call, scope: dict[str, Any]) -> Any:
     arguments = [_of(argument, scope) for argument in part.args]
     if part.function == ast.NOT_STRICTLY_FALSE:
         return arguments[0] is not False
-    name, method = part.function, part.target is not None
     if part.target is not None:
-        prefix = qualified(part.target)
-        if prefix is not None and f"{prefix}.{name}" in FUNCTIONS:
-            name, method = f"{prefix}.{name}", False
-        else:
-            arguments.insert(0, _of(part.target, scope))
-    return _first_error(arguments) or _invoke(name, arguments, method=method)
+        arguments.insert(0, _of(part.target, scope))
+    return _first_error(arguments) or _invoke(part.function, arguments, method=part.target is not None)
 
 
 def _invoke(name: str, arguments: list[Any], *, method: bool) -> Any:
@@ -120,8 +92,6 @@ def _fits(wanted: Type, value: Any) -> bool:
         return True
     if wanted.kind is Kind.LIST:
         return isinstance(value, list) and all(_fits(wanted.parameters[0], item) for item in value)
-    if wanted.kind is Kind.INT and isinstance(value, Uint):
-        return False
     name = wanted.name if wanted.kind is Kind.OPAQUE else wanted.kind.value
     return bool(type_name(value) == name)
 
@@ -145,17 +115,12 @@ def _comprehension(part: ast.Comprehension, scope: dict[str, Any]) -> Any:
         return over
     if not isinstance(over, (list, dict)):
         return _NO_OVERLOAD
-    pairs = list(enumerate(over)) if isinstance(over, list) else list(over.items())
     carried = _of(part.start, scope)
-    for key, value in pairs:
-        inner = {**scope, part.carried: carried}
-        if part.second_variable is not None:
-            inner |= {part.variable: key, part.second_variable: value}
-        else:
-            inner[part.variable] = value if isinstance(over, list) else key
+    for item in over:
+        inner = {**scope, ast.ACCUMULATOR: carried, part.variable: item}
         if _of(part.condition, inner) is not True:
             break
         carried = _of(part.step, inner)
         if isinstance(carried, EvaluationError) and not isinstance(part.start, ast.Literal):
             return carried
-    return _of(part.result, {**scope, part.carried: carried})
+    return _of(part.result, {**scope, ast.ACCUMULATOR: carried})

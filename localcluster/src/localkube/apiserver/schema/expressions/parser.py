@@ -1,4 +1,4 @@
-"""The parser of expressions: celpy's grammar, with the selection of optional fields and items added. Pure."""
+"""The parser of expressions, with celpy's grammar."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ from typing import Any
 import celpy.celparser
 import lark
 
-_MEMBERS = "member         : member_dot |"
-_WITH_OPTIONALS = "member         : member_optional_dot | member_optional_index | member_dot |"
-_OPTIONALS = """
-member_optional_dot   : member ".?" IDENT
-member_optional_index : member "[?" expr "]"
-"""
-
 
 class ExpressionSyntaxError(Exception):
-    """An expression is not one; the text says where and why."""
+    """A text is no expression, or one that this server does not support; the message says where and why."""
 
 
 @functools.cache
 def _parser() -> lark.Lark:
     grammar = (Path(celpy.celparser.__file__).parent / "cel.lark").read_text(encoding="utf-8")
-    if _MEMBERS not in grammar:
-        raise RuntimeError("the grammar of this cel-python has no rule that optional fields could be added to")
     return lark.Lark(
-        grammar.replace(_MEMBERS, _WITH_OPTIONALS) + _OPTIONALS,
+        grammar,
         parser="lalr",
         start="expr",
         lexer_callbacks={"IDENT": celpy.celparser.CELParser.ambiguous_literals},

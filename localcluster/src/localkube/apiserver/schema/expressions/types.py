@@ -1,4 +1,4 @@
-"""Types of CEL expressions. Pure. https://github.com/google/cel-spec/blob/master/doc/langdef.md#values"""
+"""Types of CEL expressions. https://github.com/google/cel-spec/blob/master/doc/langdef.md#values"""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ class Kind(enum.Enum):
     NULL = "null"
     BOOL = "bool"
     INT = "int"
-    UINT = "uint"
     DOUBLE = "double"
     STRING = "string"
     BYTES = "bytes"
     DURATION = "google.protobuf.Duration"
     TIMESTAMP = "google.protobuf.Timestamp"
-    TYPE = "type"
     LIST = "list"
     MAP = "map"
     OBJECT = "object"
@@ -54,20 +52,18 @@ class Type:
         return self.kind in _SCALARS or (self.is_optional and self.parameters[0].is_scalar)
 
 
-_SCALARS = frozenset({Kind.BOOL, Kind.DOUBLE, Kind.DURATION, Kind.INT, Kind.TIMESTAMP, Kind.UINT})
+_SCALARS = frozenset({Kind.BOOL, Kind.DOUBLE, Kind.DURATION, Kind.INT, Kind.TIMESTAMP})
 
 DYN = Type(Kind.DYN)
 ERROR = Type(Kind.ERROR)
 NULL = Type(Kind.NULL)
 BOOL = Type(Kind.BOOL)
 INT = Type(Kind.INT)
-UINT = Type(Kind.UINT)
 DOUBLE = Type(Kind.DOUBLE)
 STRING = Type(Kind.STRING)
 BYTES = Type(Kind.BYTES)
 DURATION = Type(Kind.DURATION)
 TIMESTAMP = Type(Kind.TIMESTAMP)
-TYPE = Type(Kind.TYPE)
 
 
 def list_of(item: Type) -> Type:

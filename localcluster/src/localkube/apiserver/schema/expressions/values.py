@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
 INT_RANGE = range(-(2**63), 2**63)
-UINT_RANGE = range(2**64)
 
 
 class EvaluationError(Exception):
@@ -20,10 +18,6 @@ class EvaluationError(Exception):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
-
-
-class Uint(int):
-    """A number of the type uint."""
 
 
 @dataclass(frozen=True, order=True)
@@ -35,17 +29,9 @@ class Duration:
 
 @dataclass(frozen=True, order=True)
 class Timestamp:
-    """A moment, in nanoseconds since 1970 in UTC; as a text it has the time zone that it was given with."""
+    """A moment, in nanoseconds since 1970 in UTC."""
 
     nanos: int
-    offset_seconds: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True)
-class TypeName:
-    """A type as a value: what ``type(x)`` gives."""
-
-    name: str
 
 
 @dataclass(frozen=True)
@@ -66,34 +52,6 @@ class Quantity:
         return self.amount < other.amount
 
 
-@dataclass(frozen=True)
-class Url:
-    """A URL that was read."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Address:
-    """An IP address."""
-
-    ip: IPv4Address | IPv6Address
-
-
-@dataclass(frozen=True)
-class Network:
-    """An IP address with the length of its prefix."""
-
-    cidr: IPv4Interface | IPv6Interface
-
-
-@dataclass(frozen=True)
-class NamedFormat:
-    """A format that texts can be checked against."""
-
-    name: str
-
-
 class KeyedList(list[Any]):
     """A list of the type ``set`` (no keys) or ``map``: equal whatever the order, and joined by what its items are."""
 
@@ -109,7 +67,6 @@ class KeyedList(list[Any]):
 
 _NAMES: dict[type, str] = {
     bool: "bool",
-    Uint: "uint",
     int: "int",
     float: "double",
     str: "string",
@@ -119,24 +76,19 @@ _NAMES: dict[type, str] = {
     dict: "map",
     Duration: "google.protobuf.Duration",
     Timestamp: "google.protobuf.Timestamp",
-    TypeName: "type",
     Optional: "optional_type",
     Quantity: "kubernetes.Quantity",
-    Url: "kubernetes.URL",
-    Address: "net.IP",
-    Network: "net.CIDR",
-    NamedFormat: "kubernetes.NamedFormat",
     type(None): "null_type",
 }
 
 
 def type_name(value: Any) -> str:
     """The name of a value's type."""
-    return _NAMES.get(type(value)) or str(getattr(value, "TYPE_NAME", "dyn"))
+    return _NAMES.get(type(value), "dyn")
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is an int, a uint or a double."""
+    """Returns whether a value is an int or a double."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
