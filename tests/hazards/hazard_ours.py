@@ -11,6 +11,7 @@ from hazards.hazard_clock import HandClock
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.raft import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
+from rstore_replica.raft.membership import Membership, Replica
 from rstore_replica.raft.storage.journal import Journal
 from unit.raft.storage.crash_disk import CrashDisk
 
@@ -56,22 +57,18 @@ class OurGroup:
         replica.journal = Journal(replica.root, replica.disk, segment_bytes=1 << 20, cache_bytes=1 << 20)
         replica.core = RaftCore(
             name=name,
-            peers=tuple(other for other in self.names if other != name),
+            initial=Membership(tuple(Replica(member, "") for member in sorted(self.names)), index=1),
             journal=replica.journal,
+            applied=replica.applied[-1][0] if replica.applied else 1,
             clock=self.clock,
             rng=random.Random(name),
             config=self.config,
             send=lambda peer, envelope, hold: self._send(replica, peer, envelope, hold),
-            apply_entry=lambda command: command,
-            checkpoint_wanted=lambda peer: self.on_checkpoint_wanted(name, peer),
         )
-        applied = replica.applied[-1][0] if replica.applied else 1
-        replica.core.engine.last_applied = applied
-        replica.core.engine.commit_index = max(applied, replica.journal.commit_index)
         for other in self.replicas.values():
             if other is not replica and hasattr(other, "core"):
-                other.core.log.link_changed(name, True, leading=other.core.is_leader, new_session=True)
-                replica.core.log.link_changed(other.name, True, leading=False, new_session=True)
+                other.core.link_changed(name, True, new_session=True)
+                replica.core.link_changed(other.name, True, new_session=True)
         return replica
 
     def on_checkpoint_wanted(self, leader: str, peer: str) -> None:
@@ -111,6 +108,8 @@ class OurGroup:
         for name in names or self.names:
             replica = self.replicas[name]
             replica.core.tick()
+            for peer in replica.core.needing_checkpoint():
+                self.on_checkpoint_wanted(name, peer)
             self.apply(name)
             if self.syncing and replica.journal.dirty:
                 pending = replica.journal.take_sync()
@@ -124,11 +123,11 @@ class OurGroup:
 
     def apply(self, name: str) -> None:
         replica = self.replicas[name]
-        end = min(replica.core.engine.commit_index, replica.journal.durable_index)
-        while replica.core.engine.last_applied < end:
-            entry = replica.journal.entry(replica.core.engine.last_applied + 1)
+        end = min(replica.core.commit_index, replica.journal.durable_index)
+        while replica.core.last_applied < end:
+            entry = replica.journal.entry(replica.core.last_applied + 1)
             replica.applied.append((entry.index, entry.command))
-            replica.core.engine.last_applied = entry.index
+            replica.core.note_applied(entry.index)
 
     def deliver(self, accept: Accept = lambda *_: True) -> int:
         """Delivers what is under way now and accepted; the rest is kept. Returns how many were delivered."""
@@ -163,7 +162,7 @@ class OurGroup:
         """Makes the replica leader of a new term by the votes of ``voters`` (all, by default)."""
         reached = {name, *(tuple(voters) or self.names)}
         for voter in reached - {name}:
-            self.replicas[voter].core._leader_contact = -1e9
+            self.replicas[voter].core._elections._leader_contact = -1e9
         self.replicas[name].core._campaign(self.clock.now)
         for _ in range(3):
             self.tick(*reached)
@@ -176,4 +175,4 @@ class OurGroup:
         return self.replicas[name].core.propose(value)[0]
 
     def committed(self, name: str) -> int:
-        return self.replicas[name].core.engine.commit_index
+        return self.replicas[name].core.commit_index

@@ -29,14 +29,10 @@ def test_hazard_04_ours_reads_and_writes_the_journal_it_was_given(tmp_path: Path
     journal.append(2, 6, b"\0entry")
     engine = Engine(
         name="a",
-        peers=("b", "c"),
         journal=journal,
         clock=HandClock(),
         rng=random.Random(1),
         config=RaftConfig(),
-        send=lambda _peer, _message: None,
-        replicate=lambda: None,
-        apply_entry=lambda command: command,
     )
     assert engine.term == 7
     engine.begin_candidacy("a", 0.0)

@@ -107,4 +107,4 @@ def test_hazard_06_ours_drops_what_an_earlier_process_said(tmp_path: Path) -> No
         group.hand_over(*item)
     group.tick("a")
     assert group.committed("a") == index - 1
-    assert group.replicas["a"].core.engine.match_index("b") == 0
+    assert group.replicas["a"].core._engine.match_index("b") == 0

@@ -19,8 +19,11 @@ from hazards.hazard_ours import OurGroup
 from hazards.hazard_stock import StockGroup, stock_module
 from hazards.hostile_bytes import Marker
 from rstore_replica.raft import LocalDisk, RaftError, SystemClock
+from rstore_replica.raft.consensus.applying import apply_entry
 from rstore_replica.raft.consensus.syncobj import load_module
 from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.storage.segments import Entry
+from unit.raft.cluster import ListMachine
 
 
 @pytest.fixture
@@ -91,10 +94,9 @@ def test_hazard_09_ours_applies_a_pickle_as_the_bytes_it_is(tmp_path: Path) -> N
 
 def test_hazard_09_ours_stops_at_the_entry_kinds_that_pysyncobj_would_unpickle(tmp_path: Path) -> None:
     marker = Marker(tmp_path / "marker")
-    group = OurGroup("abc", tmp_path)
     for kind in (b"\2", b"\3"):  # membership, code version
         with pytest.raises(RaftError, match="unknown kind"):
-            group.replicas["a"].core.engine.apply_command(kind + marker.pickles[1])
+            apply_entry(ListMachine(), Entry(2, 1, kind + marker.pickles[1]))
     assert not marker.exists
 
 

@@ -26,13 +26,13 @@ def test_hazard_10_ours_takes_no_notice_of_it(tmp_path: Path) -> None:
     group = OurGroup("abc", tmp_path)
     group.elect("a")
     group.settle()
-    term = group.replicas["a"].core.engine.term
+    term = group.replicas["a"].core.term
     group.settle(lambda sender, to, _: "b" not in (sender, to), rounds=180)
     group.drop()
-    assert group.replicas["b"].core.engine.term == term
+    assert group.replicas["b"].core.term == term
     group.settle(rounds=40)
     assert group.is_leader("a")
-    assert {replica.core.engine.term for replica in group.replicas.values()} == {term}
+    assert {replica.core.term for replica in group.replicas.values()} == {term}
 
 
 def test_hazard_10_stock_gives_its_vote_while_the_leader_is_heard() -> None:
@@ -55,7 +55,7 @@ def test_hazard_10_ours_ignores_a_candidate_while_the_leader_is_heard(tmp_path: 
     group.deliver(lambda _, to, sent: to in "ac" and sent.WhichOneof("body") == "vote")
     group.tick("a", "c")
     assert group.is_leader("a")
-    assert group.replicas["c"].core.engine.leader == "a"
+    assert group.replicas["c"].core.leader == "a"
 
 
 def test_hazard_10_stock_a_cut_off_leader_lingers() -> None:

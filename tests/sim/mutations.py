@@ -12,7 +12,8 @@ import msgspec
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.checkpoints.store import CheckpointStore
-from rstore_replica.raft.consensus import core, syncobj
+from rstore_replica.raft.consensus import core, follower, syncobj
+from rstore_replica.raft.consensus.elections import Elections
 from rstore_replica.raft.consensus.leader import LeaderLog
 from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage import durability, room
@@ -45,7 +46,7 @@ def skip_the_term_check(original: Any) -> Any:
 
     def receive(self: Any, peer: str, envelope: pb.RaftEnvelope) -> None:
         if envelope.WhichOneof("body") in ("append_reply", "vote_reply", "round_reply"):
-            envelope.term = max(envelope.term, self.engine.term)
+            envelope.term = max(envelope.term, self.term)
         original(self, peer, envelope)
 
     return receive
@@ -80,10 +81,10 @@ def apply_twice(original: Any) -> Any:
 def vote_twice(original: Any) -> Any:
     """A replica gives its vote to whoever asks."""
 
-    def receive(self: Any, peer: str, message: dict[str, Any]) -> None:
+    def receive(self: Any, peer: str, message: dict[str, Any]) -> Any:
         if message["type"] == "request_vote":
             self._set("votedForNodeId", None)
-        original(self, peer, message)
+        return original(self, peer, message)
 
     return receive
 
@@ -124,8 +125,8 @@ class _Bag(list):  # type: ignore[type-arg]
 def votes_counted_twice(original: Any) -> Any:
     """A vote that the network delivers twice counts as two."""
 
-    def campaign(self: Any, now: float) -> None:
-        original(self, now)
+    def campaign(self: Any, membership: Membership, now: float) -> None:
+        original(self, membership, now)
         self._votes = _Bag(self._votes)
 
     return campaign
@@ -166,34 +167,33 @@ def trust_unsynced_journal(original: Any) -> Any:
     """After a crash of the process, what it had written but not synced counts as durable."""
 
     def recover(self: Journal) -> None:
-        disk = self._disk
-        self._disk = _NoSync(disk)  # type: ignore[assignment]
+        open_file = self._open
+
+        def open_unsynced(path: Path) -> Any:
+            exists = path.exists()
+            file = open_file(path)
+            return _NoSyncFile(file) if exists else file
+
+        self._open = open_unsynced
         try:
             original(self)
         finally:
-            self._disk = disk
+            self._open = open_file
             for segment in self._segments:
                 segment.file = getattr(segment.file, "real", segment.file)
 
     return recover
 
 
-class _NoSync:
+class _NoSyncFile:
     def __init__(self, real: Any) -> None:
         self.real = real
 
-    def open(self, path: Any) -> Any:
-        exists = path.exists()
-        file = self.real.open(path)
-        return _NoSyncFile(file) if exists else file
+    def sync(self) -> None:
+        """Nothing."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
-
-
-class _NoSyncFile(_NoSync):
-    def sync(self) -> None:
-        """Nothing."""
 
 
 class _Uncut:
@@ -270,11 +270,11 @@ MUTATIONS = {
         LeaderLog, "advance_commit", count_before_fsync, ("slow_disks", "die_after_sending", "power_off"), 20
     ),
     "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, ("old_votes",), 60),
-    "truncate-on-match": Mutation(core, "without_known", truncate_on_match, ("weather", "power_off", "kill"), 30),
+    "truncate-on-match": Mutation(follower, "without_known", truncate_on_match, ("weather", "power_off", "kill"), 30),
     "apply-twice": Mutation(Machine, "apply", apply_twice, ("kill", "power_off"), 60),
     "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, ("old_votes", "slow_election"), 60),
     "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, ("cut_at_election",), 40),
-    "votes-counted-twice": Mutation(core.RaftCore, "_campaign", votes_counted_twice, ("cut_at_election",), 40),
+    "votes-counted-twice": Mutation(Elections, "campaign", votes_counted_twice, ("cut_at_election",), 40),
     "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, ("deposed_unawares",), 20),
     "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, ("kill_unsynced", "power_off"), 30),
     "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 20),

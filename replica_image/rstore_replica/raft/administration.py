@@ -7,52 +7,45 @@ from collections.abc import Callable
 
 from rstore_api import errors
 from rstore_api.domain.limits import MAX_REPLICAS
-from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.core import RaftCore
 from rstore_replica.raft.membership import Replica
-from rstore_replica.raft.types import GroupStatus, Member, Role
+from rstore_replica.raft.types import Member
 
 
 class Administration:
     """Each call waits for what it asked for, within its time. One change of members at a time."""
 
     def __init__(
-        self,
-        *,
-        name: str,
-        core: RaftCore,
-        config: RaftConfig,
-        clock: Clock,
-        status: Callable[[], GroupStatus],
-        running: Callable[[], bool],
-        wake: Callable[[], None],
-        candidates_changed: Callable[[], None],
+        self, *, name: str, core: RaftCore, config: RaftConfig, clock: Clock, wake: Callable[[], None]
     ) -> None:
-        """``candidates_changed``: :attr:`candidates` are to be dialled from now on, too."""
+        """``wake`` has the core ticked soon."""
         self._name = name
         self._core = core
         self._config = config
         self._clock = clock
-        self._status = status
-        self._running = running
         self._wake = wake
-        self._candidates_changed = candidates_changed
         self._changed = asyncio.Event()
         self._changing = False
+        self._ended = False
         self.transferring = False
         self.candidates: tuple[Member, ...] = ()
-        """Replicas that are to be taken in and are not members yet."""
+        """Replicas that are to be taken in and are not members yet: links to them are needed."""
 
     def notice(self) -> None:
         """Role, leader, members or the commit index may have changed."""
         self._changed.set()
 
+    def end(self) -> None:
+        """The replica takes part no longer: every call ends with ShuttingDown."""
+        self._ended = True
+        self._changed.set()
+
     async def _pause(self) -> bool:
         """Waits for news or a heartbeat; True when there is news. Raises ShuttingDown."""
-        if not self._running():
+        if self._ended:
             raise errors.ShuttingDown
         over = False
 
@@ -73,8 +66,8 @@ class Administration:
 
     async def transfer(self, target: str | None) -> str:
         """Hands leadership to ``target`` or to whoever is most up to date; the new leader's name. Raises NotReady."""
-        core, told = self._core, ""
-        peers = [name for name in core.membership.voters if name != self._name]
+        core, asked = self._core, False
+        peers = core.membership.voters_but(self._name)
         if target == self._name or (target is None and not peers):
             return self._name
         if target is not None and target not in peers:
@@ -82,23 +75,21 @@ class Administration:
         if self.transferring:
             raise errors.TooManyRequests("leadership is already being handed over")
         self.transferring = True
+        wanted = [target] if target else peers
         try:
             while True:
-                status = self._status()
-                if status.role is not Role.LEADER:
-                    if status.leader is not None:
-                        return status.leader
-                elif all(peer in core.leaving_peers for peer in ([target] if target else peers)):
+                if not core.is_leader:
+                    if core.leader is not None:
+                        return core.leader
+                elif core.leaving.issuperset(wanted):
                     raise errors.NotReady("those that could take over were asked to stop as well")
-                elif not told:
-                    wanted = [target] if target else peers
-                    able = [peer for peer in wanted if core.log.is_connected(peer) and peer not in core.leaving_peers]
-                    best = max(able, key=core.engine.match_index, default=None)
-                    if best is not None and core.engine.match_index(best) == status.last_index:
-                        core.send_timeout_now(best)
-                        told = best
-                if not await self._pause() and self._status().role is Role.LEADER:
-                    told = ""
+                elif not asked:
+                    successor = core.successor(wanted)
+                    if successor is not None:
+                        core.send_timeout_now(successor)
+                        asked = True
+                if not await self._pause() and core.is_leader:
+                    asked = False
         finally:
             self.transferring = False
 
@@ -113,24 +104,24 @@ class Administration:
             raise errors.InvalidRequest(f"{member.name} is a member already, at {known.address}")
         self._begin()
         self.candidates = (member,)
-        self._candidates_changed()
+        self._wake()
         try:
             while not self._is_settled(member.name, voting=True):
                 self._require_leader()
                 core = self._core
-                identity = core.changes.identity_of(member.name)
+                identity = core.identity_of(member.name)
                 if core.membership.get(member.name) is None:
-                    if not core.log.is_connected(member.name) or identity is None:
-                        core.emit(member.name, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=False)))
-                    elif core.changes.possible:
+                    if identity is None:
+                        core.ask_identity(member.name)
+                    elif core.change_possible:
                         learner = Replica(member.name, member.address, identity, learner=True)
-                        core.changes.propose(core.membership.with_replica(learner))
+                        core.propose_members(core.membership.with_replica(learner))
                         self._wake()
                 await self._pause()
         finally:
             self._changing = False
             self.candidates = ()
-            self._candidates_changed()
+            self._wake()
 
     async def remove(self, name: str) -> None:
         """Takes a replica out and returns when that is committed. Does nothing when it is out already."""
@@ -141,11 +132,11 @@ class Administration:
             while not self._is_settled(name, voting=None):
                 self._require_leader()
                 core = self._core
-                if core.membership.get(name) is not None and core.changes.possible:
+                if core.membership.get(name) is not None and core.change_possible:
                     after = core.membership.without(name)
-                    if not core.changes.in_touch(after, self._clock.monotonic()):
+                    if not core.would_answer(after):
                         raise errors.NotReady(f"without {name}, no majority of the replicas that stay would answer")
-                    core.changes.propose(after)
+                    core.propose_members(after)
                     self._wake()
                 await self._pause()
         finally:
@@ -153,10 +144,9 @@ class Administration:
 
     def _is_settled(self, name: str, *, voting: bool | None) -> bool:
         """Whether the members are as they should be (``voting`` None: without it), and that is committed."""
-        membership = self._core.membership
-        found = membership.get(name)
-        right = found is None if voting is None else found is not None and not found.learner
-        return right and membership.index <= self._core.engine.commit_index and self._core.committed_in_term
+        core, member = self._core, self._core.membership.get(name)
+        right = member is None if voting is None else member is not None and not member.learner
+        return right and core.membership.index <= core.commit_index and core.committed_in_term
 
     def _begin(self) -> None:
         if self._changing:
@@ -164,19 +154,18 @@ class Administration:
         self._changing = True
 
     def _require_leader(self) -> None:
-        status = self._status()
-        if status.role is not Role.LEADER:
+        if not self._core.is_leader:
             # What was put into the log may stay in it; asking the next leader again is safe.
-            address = next((member.address for member in status.members if member.name == status.leader), "")
-            raise errors.NotLeader("leadership was lost meanwhile", leader=address)
+            leader = self._core.membership.get(self._core.leader or "")
+            raise errors.NotLeader("leadership was lost meanwhile", leader=leader.address if leader else "")
 
 
 def why_not_counted(core: RaftCore, name: str, refusal: str) -> str:
     """Why a replica has no part in its group's decisions, for people; "" when it has."""
     if core.is_voter:
-        return f"the region's other replicas refuse this one: {refusal}" if refusal and not core.engine.leader else ""
+        return f"the region's other replicas refuse this one: {refusal}" if refusal and not core.leader else ""
     if name in core.membership.learners:
         return "this replica is catching up and does not count yet"
-    if core.engine.leader is None:
+    if core.leader is None:
         return "the region has no leader that could fill this replica, which has no data yet"
     return "this replica has no data that the region counts on; it waits to be taken in and filled by the leader"

@@ -25,11 +25,11 @@ from rstore_replica.raft.consensus.core import RaftCore
 from rstore_replica.raft.consensus.proposals import Proposals
 from rstore_replica.raft.fatal import terminate_process
 from rstore_replica.raft.links.transport import Transport
-from rstore_replica.raft.membership import initial
+from rstore_replica.raft.membership import Membership, initial
 from rstore_replica.raft.storage.disk import Disk, LocalDisk
 from rstore_replica.raft.storage.durability import Syncer
 from rstore_replica.raft.storage.journal import Journal
-from rstore_replica.raft.storage.room import DiskFull, Room, RoomyDisk
+from rstore_replica.raft.storage.room import DiskFull, Room
 from rstore_replica.raft.types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,7 @@ class Group:
         self._wake_pending = False
         self._timer: Timer | None = None
         self._seen: tuple[Role, int, str | None, tuple[str, ...], bool] = (Role.FOLLOWER, 0, None, (), False)
+        self._linked: tuple[Membership, tuple[Member, ...]] | None = None
         self._leader_since: float | None = None
 
     # ------------------------------------------------------------------ life
@@ -110,7 +111,8 @@ class Group:
         self._journal = await disk.run_aside(
             lambda: Journal(
                 self._directory / "journal",
-                RoomyDisk(disk, self._room),
+                disk,
+                open_file=self._room.open,
                 segment_bytes=config.segment_bytes,
                 cache_bytes=config.tail_cache_bytes,
                 new_identity=identity,
@@ -120,36 +122,24 @@ class Group:
         self._applied_at_start = await self._checkpoints.recover(self._journal)
 
     def _build(self) -> None:
-        config, disk, applied = self._config, self._disk, self._applied_at_start
+        config, disk = self._config, self._disk
         self._proposals = Proposals(config)
         self._applier = Applier(self._journal, self._machine, self._proposals, self._clock, config, self._room)
+        self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
         self._core = RaftCore(
             name=self._name,
-            peers=tuple(member.name for member in self._members if member.name != self._name),
+            initial=initial(self._members),
             journal=self._journal,
+            applied=self._applied_at_start,
             clock=self._clock,
             rng=self._rng,
             config=config,
             send=self._send,
-            apply_entry=self._applier.apply_command,
-            checkpoint_wanted=lambda peer: self._sender.want(peer),  # noqa: PLW0108 (made below)
-            initial=initial(self._members),
-            membership_changed=lambda _membership: self._update_links(),
             feature_level=self._feature_level,
         )
         self._admin = Administration(
-            name=self._name,
-            core=self._core,
-            config=config,
-            clock=self._clock,
-            status=self.status,
-            running=lambda: self._running and self._failure is None,
-            wake=self._wake,
-            candidates_changed=self._update_links,
+            name=self._name, core=self._core, config=config, clock=self._clock, wake=self._wake
         )
-        self._core.engine.last_applied = applied
-        self._core.engine.commit_index = max(applied, self._journal.commit_index)
-        self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
         self._barrier = Barrier(self._core, self._wake, self._clock)
         self._sender = CheckpointSender(self._core, self._checkpoints, disk, self._clock, config)
         self._receiver = CheckpointReceiver(
@@ -175,7 +165,7 @@ class Group:
             pending.done()
         self._journal.close()
         self._disk.close()
-        self._admin.notice()
+        self._admin.end()
 
     def add_to_server(self, server: Any) -> None:
         """Registers the transport's service, if it has one, on a gRPC server that has not started yet."""
@@ -235,32 +225,27 @@ class Group:
         """This replica's view now."""
         if not self._started:
             return GroupStatus(self._name, Role.FOLLOWER, None, 0, 0, 0, 0, self._members, None, "starting")
-        engine = self._core.engine
-        membership = self._core.membership
+        core, membership = self._core, self._core.membership
         reason = str(self._failure or "") or self._receiver.progress or self._room.reason
         return GroupStatus(
             self._name,
-            engine.role,
-            engine.leader,
-            engine.term,
-            engine.commit_index,
-            engine.last_applied,
+            core.role,
+            core.leader,
+            core.term,
+            core.commit_index,
+            core.last_applied,
             self._journal.last_index,
             membership.members or self._members,
-            self._leader_since if engine.role is Role.LEADER else None,
-            reason or why_not_counted(self._core, self._name, self._transport.refusal),
+            self._leader_since if core.is_leader else None,
+            reason or why_not_counted(core, self._name, self._transport.refusal),
             membership.learners,
             self._leaving(),
-            self._released(),
-            self._core.feature_level,
+            core.released,
+            core.feature_level,
         )
 
     def _leaving(self) -> tuple[str, ...]:
-        leaving = self._core.leaving_peers | ({self._name} if self._core.leaving else frozenset())
-        return tuple(name for name in self._core.membership.names if name in leaving)
-
-    def _released(self) -> bool:
-        return self._core.released_by is not None and self._core.released_by == self._core.engine.leader
+        return tuple(name for name in self._core.membership.names if name in self._core.leaving)
 
     def leave(self) -> None:
         """This replica was asked to stop. It takes leadership no more and tells the others, who no longer count on it;
@@ -328,12 +313,12 @@ class Group:
             raise errors.NotReady("the replica is starting")
         if not self._running or self._failure is not None:
             raise errors.ShuttingDown
-        status = self._core.engine
-        if status.role is Role.LEADER:
+        if self._core.is_leader:
             return
-        if status.leader is None:
+        leader = self._core.leader
+        if leader is None:
             raise errors.NoLeader
-        raise errors.NotLeader(f"{status.leader} leads", leader=self._address_of(status.leader))
+        raise errors.NotLeader(f"{leader} leads", leader=self._address_of(leader))
 
     def _address_of(self, name: str) -> str:
         return next((member.address for member in self.status().members if member.name == name), "")
@@ -343,13 +328,15 @@ class Group:
     def _update_links(self) -> None:
         """Has the transport keep links to the members, to who is to become one, and to where this one may belong."""
         membership, candidates = self._core.membership, self._admin.candidates
+        if self._linked == (membership, candidates):
+            return
+        self._linked = (membership, candidates)
         wanted = {member.name: member for member in (*membership.members, *candidates)}
         if membership.get(self._name) is None:
             wanted = {member.name: member for member in self._members} | wanted
         wanted.pop(self._name, None)
         removed = frozenset(membership.removed) - {member.name for member in candidates}
         self._transport.update_members(tuple(wanted.values()), removed)
-        self._admin.notice()
 
     def _send(self, peer: str, envelope: pb.RaftEnvelope, hold: bool) -> None:
         if hold:
@@ -363,7 +350,7 @@ class Group:
         try:
             with suppress(DiskFull):  # what was not taken is not acknowledged, and comes again
                 self._core.receive(peer, envelope)
-            if envelope.term == self._core.engine.term:
+            if envelope.term == self._core.term:
                 if envelope.HasField("checkpoint_chunk"):
                     self._receiver.on_chunk(peer, envelope.checkpoint_chunk)
                 elif envelope.HasField("checkpoint_reply"):
@@ -394,12 +381,12 @@ class Group:
             return
         try:
             self._room.look()
-            self._core.tick()
-            if not self._core.paused and self._applier.run(self._core.engine):
+            self._tick()
+            if not self._core.paused and self._applier.run(self._core):
                 self._wake()
             self._notice_changes()
             if self._barrier.advance():
-                self._core.tick()  # sends the question
+                self._tick()  # sends the question
                 self._notice_changes()
             self._checkpoints.consider(self._core, self._journal, wanted=self._sender.busy)
         except Exception as error:
@@ -410,24 +397,30 @@ class Group:
             self._timer.cancel()
         self._timer = self._clock.call_later(self._core.next_deadline() - self._clock.monotonic(), self._wake)
 
+    def _tick(self) -> None:
+        self._core.tick()
+        self._update_links()
+        for peer in self._core.needing_checkpoint():
+            self._sender.want(peer)
+
     def _notice_changes(self) -> None:
-        engine = self._core.engine
+        core = self._core
         self._admin.notice()
-        seen = (engine.role, engine.term, engine.leader, self._leaving(), self._released())
+        seen = (core.role, core.term, core.leader, self._leaving(), core.released)
         if seen == self._seen:
             return
-        was_leader = self._seen[0] is Role.LEADER and self._seen[1] == engine.term
+        was_leader = self._seen[0] is Role.LEADER and self._seen[1] == core.term
         self._seen = seen
-        if engine.role is not Role.LEADER or not was_leader:
+        if not core.is_leader or not was_leader:
             # Also after an election won: what was asked in an earlier term is not answered by this one.
-            self._barrier.fail(errors.NotLeader("leadership was lost") if engine.leader else errors.NoLeader())
-        if engine.role is not Role.LEADER:
+            self._barrier.fail(errors.NotLeader("leadership was lost") if core.leader else errors.NoLeader())
+        if not core.is_leader:
             self._leader_since = None
         elif not was_leader:
             self._leader_since = self._clock.monotonic()
         logger.info(
             "raft_state_changed role=%s term=%d leader=%s leaving=%s",
-            engine.role.value, engine.term, engine.leader, ",".join(seen[3]),
+            core.role.value, core.term, core.leader, ",".join(seen[3]),
         )  # fmt: skip
         status = self.status()
         for callback in self._callbacks:
@@ -441,5 +434,6 @@ class Group:
         if self._failure is not None or not self._running:
             return
         self._failure = error
+        self._admin.end()
         self._end_waiting("the replica failed")
         self._on_fatal(error)

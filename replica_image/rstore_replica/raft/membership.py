@@ -13,10 +13,8 @@ from functools import cached_property
 import msgspec
 from rstore_api.domain.limits import MAX_REPLICAS
 
-from rstore_replica.raft.types import Member, RaftError
+from rstore_replica.raft.types import CONFIG, Member, RaftError
 
-CONFIG = b"\x04"
-"""First byte of an entry that holds a :class:`Membership`."""
 MAX_REMOVED = 32
 
 
@@ -50,6 +48,10 @@ class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=T
     def learners(self) -> tuple[str, ...]:
         """Members that do not count yet."""
         return tuple(replica.name for replica in self.replicas if replica.learner)
+
+    def voters_but(self, name: str) -> list[str]:
+        """Members that count, without this one."""
+        return [voter for voter in self.voters if voter != name]
 
     @cached_property
     def majority(self) -> int:

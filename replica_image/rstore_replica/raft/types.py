@@ -9,6 +9,13 @@ from typing import Protocol
 
 import msgspec
 
+COMMAND = b"\x00"
+"""First byte of a log entry for the state machine; the group's own begin with :data:`NO_OP` or :data:`CONFIG`."""
+NO_OP = b"\x01"
+"""First byte of the entry with which a leader begins its term."""
+CONFIG = b"\x04"
+"""First byte of an entry that names the members, see :mod:`.membership`."""
+
 
 class Role(Enum):
     """What a replica is in its group at the moment."""

@@ -104,11 +104,11 @@ def test_a_refusal_of_an_older_question_does_not_lead_the_leader_forward_again(t
 
     def refuses(next_index: int) -> None:
         refusal = pb.RaftAppendReply(next_index=next_index, reset=True)
-        leader.receive("b", pb.RaftEnvelope(term=leader.engine.term, append_reply=refusal))
+        leader.receive("b", pb.RaftEnvelope(term=leader.term, append_reply=refusal))
 
     refuses(held + 3)
     refuses(held + 1)
     refuses(held + 3)
-    assert leader.engine.next_index("b") == held + 1
+    assert leader._engine.next_index("b") == held + 1
     group.settle()
     assert group.last_index("b") == group.last_index("a")

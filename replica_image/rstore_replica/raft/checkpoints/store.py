@@ -154,7 +154,7 @@ class CheckpointStore:
         Making them takes at most a tenth of the time, and while a peer is being sent one (``wanted``) none takes its
         place, unless the log has by then grown to many times what it should be.
         """
-        applied = core.engine.last_applied
+        applied = core.last_applied
         growth = Growth(applied - self._last_index, journal.total_bytes - self._last_bytes)
         may_wait = growth.size_bytes < growth_at_last(self._needed, self._config)
         if may_wait and (wanted or self._clock.monotonic() < self._not_before):
@@ -165,7 +165,7 @@ class CheckpointStore:
             self._task = asyncio.create_task(self._make(core, journal))
 
     async def _make(self, core: RaftCore, journal: Journal) -> None:
-        index, total_bytes, base_applied = core.engine.last_applied, journal.total_bytes, self._machine.applied_index
+        index, total_bytes, base_applied = core.last_applied, journal.total_bytes, self._machine.applied_index
         term, membership = journal.term_at(index), journal.memberships.at(index)
         assert term is not None
         making = self._directory / "making"

@@ -1,4 +1,4 @@
-"""What of the log a compaction leaves behind the checkpoint. Pure but for looking at the log and at the peers."""
+"""What of the log a compaction leaves behind the checkpoint."""
 
 from __future__ import annotations
 
@@ -22,21 +22,9 @@ def first_to_keep(core: RaftCore, journal: Journal, index: int, config: RaftConf
     while excess > 0 and first < index:
         excess -= journal.size_between(first, first)
         first += 1
-    needed = min(_positions(core, journal.first_index), default=first)
+    needed = min(core.log_positions(), default=first)
     entries = PATIENCE_FACTOR * max(config.trailing_entries, config.checkpoint_entries)
     size = PATIENCE_FACTOR * max(config.trailing_bytes, config.checkpoint_bytes)
     if needed < first and index - needed <= entries and journal.size_between(needed, index) <= size:
         return needed
     return first
-
-
-def _positions(core: RaftCore, first_index: int) -> list[int]:
-    """Up to where the log is surely held by each connected peer that the log is enough for."""
-    if not core.is_leader:
-        return []
-    engine, found = core.engine, []
-    for peer in core.log.targets:
-        position = max(engine.match_index(peer), first_index)
-        if core.log.is_connected(peer) and engine.next_index(peer) > first_index:
-            found.append(position)
-    return found

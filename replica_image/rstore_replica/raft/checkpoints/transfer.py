@@ -68,7 +68,7 @@ class CheckpointSender:
                 reply = await self._send(peer, *newest)
                 if reply is not None and reply.installed and self._core.is_leader:
                     logger.info("raft_checkpoint_installed peer=%s next_index=%d", peer, reply.next_index)
-                    self._core.log.checkpoint_installed(peer, reply.next_index)
+                    self._core.checkpoint_installed(peer, reply.next_index)
                     return
             # Not again at once: the peer was restarted, the checkpoint was replaced, or this replica no longer leads.
             await self._pause()
@@ -126,7 +126,7 @@ class CheckpointSender:
         future: asyncio.Future[pb.RaftCheckpointReply] = asyncio.get_running_loop().create_future()
         self._answers[key] = future
         try:
-            self._core.emit(peer, pb.RaftEnvelope(checkpoint_chunk=chunk))
+            self._core.send_chunk(peer, chunk)
             # The last one is answered when it has been installed, which takes as long as the store is large.
             patience = self._config.checkpoint_chunk_timeout_seconds * (6 if chunk.last else 1)
             async with asyncio.timeout(patience):
@@ -177,7 +177,7 @@ class CheckpointReceiver:
 
     def on_chunk(self, peer: str, chunk: pb.RaftCheckpointChunk) -> None:
         """A chunk from the leader; ignored while the one before is being written (the leader asks one at a time)."""
-        if self._task is None and self._core.engine.leader == peer:
+        if self._task is None and self._core.leader == peer:
             self._task = asyncio.create_task(self._take(peer, chunk))
 
     async def stop(self) -> None:
@@ -189,7 +189,7 @@ class CheckpointReceiver:
         try:
             reply = await self._answer(peer, chunk)
             reply.transfer, reply.sequence = chunk.transfer, chunk.sequence
-            self._core.emit(peer, pb.RaftEnvelope(checkpoint_reply=reply))
+            self._core.answer_chunk(peer, reply)
         except Exception as error:
             self._failed(error)
         finally:
@@ -226,8 +226,8 @@ class CheckpointReceiver:
 
     def _holds(self, manifest: Manifest) -> int:
         """The index this replica can go on from without the checkpoint; 0 when it needs it."""
-        if manifest.index <= self._core.engine.commit_index:
-            return self._core.engine.commit_index
+        if manifest.index <= self._core.commit_index:
+            return self._core.commit_index
         return manifest.index if self._journal.term_at(manifest.index) == manifest.term else 0
 
     async def _install(self, manifest: Manifest) -> pb.RaftCheckpointReply:
@@ -246,7 +246,7 @@ class CheckpointReceiver:
             self.progress = ""
             return pb.RaftCheckpointReply(accepted=True, installed=True, next_index=have + 1)
         self.progress = f"installing a checkpoint at entry {manifest.index}"
-        self._core.paused = True
+        self._core.pause(True)
         try:
             # From here to the end a crash is made up for at the next start: the log points at the checkpoint.
             self._journal.reset(manifest.index, manifest.term, manifest.base_applied, manifest.membership)
@@ -255,7 +255,7 @@ class CheckpointReceiver:
             self._installed(manifest.index)
             self._checkpoints.remove_older(path)
         finally:
-            self._core.paused = False
+            self._core.pause(False)
             self.progress = ""
         return pb.RaftCheckpointReply(accepted=True, installed=True, next_index=manifest.index + 1)
 

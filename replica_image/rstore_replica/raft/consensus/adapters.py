@@ -68,17 +68,22 @@ class JournalAdapter:
 
 
 class TransportAdapter:
-    """What PySyncObj takes for its network: hands each message out, gives the message callback away."""
+    """What PySyncObj takes for its network: collects each message, gives the message callback away."""
 
     ready = True
 
-    def __init__(self, send: Callable[[str, Message], None]) -> None:
-        self._send = send
+    def __init__(self) -> None:
+        self._outgoing: list[Message] = []
         self.receive: Callable[[Any, Message], None] | None = None
 
-    def send(self, node: Any, message: Message) -> bool:
-        self._send(node.id, message)
+    def send(self, _node: Any, message: Message) -> bool:
+        self._outgoing.append(message)
         return True
+
+    def take(self) -> list[Message]:
+        """Returns what was sent since the last call."""
+        taken, self._outgoing = self._outgoing, []
+        return taken
 
     def setOnMessageReceivedCallback(self, callback: Callable[[Any, Message], None]) -> None:
         self.receive = callback

@@ -48,7 +48,7 @@ class Barrier:
         if not core.is_leader:
             return False
         began = False
-        if self._asking and core.log.round_confirmed(self._round):
+        if self._asking and core.round_confirmed(self._round):
             self._confirmed.append((self._read_index, self._asking))
             took = self._clock.monotonic() - self._asked_at
             self._next_question = self._asked_at + min(GATHER_FACTOR * took, GATHER_MAX_SECONDS)
@@ -56,12 +56,12 @@ class Barrier:
         if not self._asking and self._arrived and core.committed_in_term and self._may_ask():
             self._asking, self._arrived = [future for future in self._arrived if not future.done()], []
             if self._asking:
-                self._read_index = core.engine.commit_index
-                self._round = core.log.begin_round()
+                self._read_index = core.commit_index
+                self._round = core.begin_round()
                 began = True
-                if core.log.round_confirmed(self._round):
+                if core.round_confirmed(self._round):
                     self._wake()
-        while self._confirmed and self._confirmed[0][0] <= core.engine.last_applied:
+        while self._confirmed and self._confirmed[0][0] <= core.last_applied:
             for future in self._confirmed.pop(0)[1]:
                 if not future.done():
                     future.set_result(None)

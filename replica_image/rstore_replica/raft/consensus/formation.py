@@ -8,11 +8,10 @@ taken into the group that there is, under an identity that nobody has counted on
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 from rstore_api.proto import raft_pb2 as pb
 
+from rstore_replica.raft.consensus.outbox import Outbox
 from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage.journal import Journal
 
@@ -20,14 +19,12 @@ from rstore_replica.raft.storage.journal import Journal
 class Formation:
     """One replica's part in it; idle as soon as the log says who belongs to the group."""
 
-    def __init__(
-        self, *, name: str, initial: Membership, journal: Journal, emit: Callable[[str, pb.RaftEnvelope], None]
-    ) -> None:
+    def __init__(self, *, name: str, initial: Membership, journal: Journal, outbox: Outbox) -> None:
         """``initial`` are the members with which a fresh group begins."""
         self._name = name
         self._initial = initial
         self._journal = journal
-        self._emit = emit
+        self._outbox = outbox
         self._others = frozenset(member for member in initial.names if member != name)
         self._without_past: set[str] = set()
         self._founders: set[str] = set()
@@ -60,7 +57,7 @@ class Formation:
         """Asks one, or all of the first members, whether they have a past; only when this replica may need that."""
         if self.joining:
             for other in sorted(self._others) if peer is None else (peer,):
-                self._emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=self.pristine)))
+                self._outbox.emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=self.pristine)))
 
     @property
     def others_missing(self) -> bool:
@@ -75,7 +72,7 @@ class Formation:
         if identity == 0:
             self._founders.add(peer)
         if not presence.reply:
-            self._emit(peer, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=self.pristine, reply=True)))
+            self._outbox.emit(peer, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=self.pristine, reply=True)))
         if presence.pristine:
             self._without_past.add(peer)
         else:
@@ -95,4 +92,4 @@ class Formation:
                 self._journal.found(replace(self._initial, replicas=(itself,)), identity=itself.identity)
             self._began = True
             for other in sorted(self._others):
-                self._emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=True)))
+                self._outbox.emit(other, pb.RaftEnvelope(presence=pb.RaftPresence(pristine=True)))

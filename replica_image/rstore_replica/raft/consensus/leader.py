@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Protocol
 
 from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.config import RaftConfig
+from rstore_replica.raft.consensus.outbox import Outbox
 from rstore_replica.raft.consensus.syncobj import Engine
 from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.storage.segments import Entry
 from rstore_replica.raft.types import RaftError
-
-
-class Emit(Protocol):
-    """Sends in the current term."""
-
-    def __call__(self, peer: str, envelope: pb.RaftEnvelope, *, hold: bool = False) -> None:
-        """``hold``: not before all that is written by now is durable."""
 
 
 @dataclass
@@ -54,12 +47,12 @@ class LeaderLog:
         self,
         own_name: str,
         membership: Membership,
+        engine: Engine,
         journal: Journal,
         config: RaftConfig,
-        emit: Emit,
-        checkpoint_wanted: Callable[[str], None],
+        outbox: Outbox,
     ) -> None:
-        """:meth:`attach` must follow; ``checkpoint_wanted`` is told of peers that need what the log no longer has."""
+        """``membership`` is the one in force; :meth:`set_membership` changes it."""
         self._own_name = own_name
         self._peers = {peer: _Peer() for peer in membership.names if peer != own_name}
         self._membership = membership
@@ -67,8 +60,8 @@ class LeaderLog:
         """Who is sent the log: all members but this one."""
         self._journal = journal
         self._config = config
-        self._emit = emit
-        self._checkpoint_wanted = checkpoint_wanted
+        self._engine = engine
+        self._outbox = outbox
         self._round = 0
         self._announced = 0
         self.news_due = inf
@@ -88,10 +81,6 @@ class LeaderLog:
 
     def _targets_of(self, membership: Membership) -> tuple[str, ...]:
         return tuple(name for name in membership.names if name != self._own_name)
-
-    def attach(self, engine: Engine) -> None:
-        """The engine and this refer to each other."""
-        self._engine = engine
 
     def begin(self) -> None:
         """A term as leader begins: nothing is known about the peers."""
@@ -116,6 +105,20 @@ class LeaderLog:
             self._engine.set_next_index(peer, self._journal.last_index + 1)
         elif self._engine.match_index(peer) > 0:
             self._engine.set_next_index(peer, self._engine.match_index(peer) + 1)
+
+    def needing_checkpoint(self) -> list[str]:
+        """The connected peers that need entries which the log no longer has."""
+        first = self._journal.first_index
+        return [peer for peer in self.targets if self._peers[peer].connected and self._engine.next_index(peer) <= first]
+
+    def positions(self) -> list[int]:
+        """Up to where each connected peer that the log is enough for holds it, for certain."""
+        first, engine = self._journal.first_index, self._engine
+        return [
+            max(engine.match_index(peer), first)
+            for peer in self.targets
+            if self._peers[peer].connected and engine.next_index(peer) > first
+        ]
 
     def checkpoint_installed(self, peer: str, next_index: int) -> None:
         """The peer has installed a checkpoint, or turned out not to need it."""
@@ -193,7 +196,6 @@ class LeaderLog:
         commit = self._engine.commit_index
         next_index = self._engine.next_index(peer)
         if next_index <= journal.first_index:
-            self._checkpoint_wanted(peer)
             if heartbeat or state.round_sent < self._round:
                 self._send_append(peer, state, journal.first_index, [])
             return
@@ -232,4 +234,4 @@ class LeaderLog:
             request.entries.add(term=entry.term, command=entry.command)
         if state.round_answered < self._round:
             request.round = state.round_sent = self._round
-        self._emit(peer, envelope)
+        self._outbox.emit(peer, envelope)

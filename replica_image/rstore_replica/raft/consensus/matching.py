@@ -5,9 +5,9 @@ from __future__ import annotations
 from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.consensus.adapters import Message
-from rstore_replica.raft.membership import CONFIG, decode
+from rstore_replica.raft.membership import decode
 from rstore_replica.raft.storage.journal import Journal
-from rstore_replica.raft.types import RaftError
+from rstore_replica.raft.types import CONFIG, RaftError
 
 
 def without_known(journal: Journal, commit: int, term: int, request: pb.RaftAppend) -> tuple[Message, int | None]:

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import importlib.util
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.config import RaftConfig
 from rstore_replica.raft.consensus.adapters import JournalAdapter, Message, Refused, TransportAdapter
-from rstore_replica.raft.membership import CONFIG
-from rstore_replica.raft.storage.journal import NO_OP, Journal
+from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import RaftError, Role
-
-COMMAND = b"\x00"
-"""First byte of an entry for the state machine; others: :data:`.journal.NO_OP`, :data:`.membership.CONFIG`."""
 
 VERSION = "0.3.17"
 
@@ -110,20 +106,16 @@ class Engine:
         self,
         *,
         name: str,
-        peers: tuple[str, ...],
         journal: Journal,
         clock: Clock,
         rng: random.Random,
         config: RaftConfig,
-        send: Callable[[str, Message], None],
-        replicate: Callable[[], None],
-        apply_entry: Callable[[bytes], object],
     ) -> None:
-        """``send`` gets what PySyncObj wants to say; ``replicate`` is called where it would send entries."""
+        """Loads PySyncObj for the replica ``name``. Raises :class:`RaftError` when it is not the release required."""
         module = load_module(clock, rng, journal)
         self._journal = journal
         self._states = module._RAFT_STATE
-        self._transport = TransportAdapter(send)
+        self._transport = TransportAdapter()
         conf = module.SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=False,
@@ -136,12 +128,11 @@ class Engine:
             leaderFallbackTimeout=config.leader_fallback_seconds,
             appendEntriesBatchSizeBytes=2 * config.max_entry_bytes,
         )
-        kind = _safe_class(module.SyncObj, journal, replicate, apply_entry)
+        kind = _safe_class(module.SyncObj, journal)
         self._node_kind = _node_class(module.Node)
-        nodes = {peer: self._node_kind(peer) for peer in peers}
-        self._nodes: dict[str, Any] = nodes
+        self._nodes: dict[str, Any] = {}
         self._clock = clock
-        self._raft: Any = kind(module.Node(name), set(nodes.values()), conf=conf, transport=self._transport)
+        self._raft: Any = kind(module.Node(name), set(), conf=conf, transport=self._transport)
         missing = [attribute for attribute in PRIVATE_ATTRIBUTES if not hasattr(self._raft, f"_SyncObj__{attribute}")]
         if missing or self._transport.receive is None:
             raise RaftError(f"PySyncObj {VERSION} lacks {', '.join(missing) or 'the message callback'}")
@@ -265,10 +256,11 @@ class Engine:
         """Leader: the peer answered something of this term."""
         self._last_response[self._nodes[peer]] = now
 
-    def receive(self, peer: str, message: Message) -> None:
-        """Gives a message, already checked by :mod:`.core`, to PySyncObj."""
+    def receive(self, peer: str, message: Message) -> list[Message]:
+        """Gives a message, already checked by :mod:`.core`, to PySyncObj; returns what it answers to the peer."""
         assert self._transport.receive is not None
         self._transport.receive(self._node(peer), message)
+        return self._transport.take()
 
     def step_down(self, term: int) -> None:
         """Follows from now on, without a leader; enters ``term`` when it is higher."""
@@ -291,12 +283,8 @@ class Engine:
         self._set("votesCount", 1)
 
     def become_leader(self) -> None:
-        """Leads the current term and begins it with a no-op."""
+        """Leads the current term and begins it with a no-op, which the caller sends."""
         self._get("onBecomeLeader")()
-
-    def apply_command(self, command: bytes) -> object:
-        """Applies one entry's command (see ``_safe_class``)."""
-        return self._get("doApplyCommand")(command)
 
 
 def _node_class(base: Any) -> Any:
@@ -310,9 +298,7 @@ def _node_class(base: Any) -> Any:
     return ReplicaNode
 
 
-def _safe_class(
-    base: Any, journal: Journal, replicate: Callable[[], None], apply_entry: Callable[[bytes], object]
-) -> Any:
+def _safe_class(base: Any, journal: Journal) -> Any:
     """A subclass of PySyncObj's class in which what is not safe is replaced."""
 
     class SafeSyncObj(base):  # type: ignore[misc]
@@ -341,14 +327,10 @@ def _safe_class(
                 raise RaftError(f"the leader's log contradicts committed entries: {error}") from error
 
         def _SyncObj__sendAppendEntries(self) -> None:
-            replicate()
+            """Nothing: :class:`.leader.LeaderLog` sends entries."""
 
-        def _SyncObj__doApplyCommand(self, command: bytes) -> object:
-            if command[:1] in (NO_OP, CONFIG):
-                return None
-            if command[:1] != COMMAND:
-                raise RaftError(f"the log holds an entry of unknown kind {command[:1]!r}")
-            return apply_entry(command[1:])
+        def _SyncObj__doApplyCommand(self, _command: bytes) -> object:
+            raise RaftError("PySyncObj tried to apply an entry by itself")
 
         def _SyncObj__applyLogEntries(self) -> bool:
             raise RaftError("PySyncObj tried to apply entries by itself")

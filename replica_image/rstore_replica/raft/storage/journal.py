@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from rstore_replica.raft.membership import Membership, encode
 from rstore_replica.raft.storage import records
-from rstore_replica.raft.storage.disk import Disk
+from rstore_replica.raft.storage.disk import Disk, DiskFile
 from rstore_replica.raft.storage.log_image import LogImage
 from rstore_replica.raft.storage.records import Kind
 from rstore_replica.raft.storage.segments import Entry, PendingSync, Segment, Slot
-from rstore_replica.raft.types import JournalDamaged
+from rstore_replica.raft.types import NO_OP, JournalDamaged
 
 logger = logging.getLogger(__name__)
 
-NO_OP = b"\x01"
 _SUFFIX = ".seg"
 
 
@@ -29,14 +29,23 @@ class Journal(LogImage):
     """See the module. Not thread-safe: all calls on the event loop, but the work of a :class:`PendingSync`."""
 
     def __init__(
-        self, directory: Path, disk: Disk, *, segment_bytes: int, cache_bytes: int, new_identity: int = 0
+        self,
+        directory: Path,
+        disk: Disk,
+        *,
+        segment_bytes: int,
+        cache_bytes: int,
+        new_identity: int = 0,
+        open_file: Callable[[Path], DiskFile] | None = None,
     ) -> None:
         """Opens the journal in ``directory``; creates it, for a replica with ``new_identity``, when there is none.
 
+        ``open_file`` opens its files (by default ``disk`` does).
         Raises :class:`JournalDamaged` naming file and offset when something that had been made durable is not there.
         """
         self._directory = directory
         self._disk = disk
+        self._open = open_file or disk.open
         self._segment_bytes = segment_bytes
         super().__init__(cache_bytes)
         self._new_identity = new_identity
@@ -222,7 +231,7 @@ class Journal(LogImage):
 
     def _create_segment(self, number: int) -> Segment:
         path = self._directory / f"{number:016d}{_SUFFIX}"
-        segment = Segment(number, path, self._disk.open(path), 0)
+        segment = Segment(number, path, self._open(path), 0)
         self._segments.append(segment)
         self._directory_dirty = True
         # Every segment begins with all that is not an entry, so that those before it can be deleted.
@@ -289,7 +298,7 @@ class Journal(LogImage):
         self._commit_written = self._commit
 
     def _recover_segment(self, path: Path, *, newest: bool) -> None:
-        file = self._disk.open(path)
+        file = self._open(path)
         data = file.read_at(0, file.size())
         offset = 0
         if not path.name.removesuffix(_SUFFIX).isdecimal():

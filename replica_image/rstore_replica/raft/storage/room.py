@@ -17,6 +17,7 @@ from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.storage.disk import Disk, DiskFile
 from rstore_replica.raft.storage.records import ENTRY_HEADER_BYTES, Kind
+from rstore_replica.raft.types import COMMAND
 
 T = TypeVar("T")
 
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 RESERVE_BYTES = 256 * 1024
 RETRY_SECONDS = 0.5
 _KIND_OFFSET = 2
-_COMMAND = 0
-"""First byte of an entry for the state machine; the others (no-ops, members) are the group's own."""
 
 
 class DiskFull(Exception):  # noqa: N818
@@ -110,6 +109,10 @@ class Room:
             logger.error("raft_disk_full path=%s", self._path)
         self._refused = True
 
+    def open(self, path: Path) -> DiskFile:
+        """Opens a file of the journal, whose appends raise :class:`DiskFull` for an entry that does not fit."""
+        return _RoomyFile(self._disk.open(path), self)
+
     # ------------------------------------------------------------------ applying
 
     @property
@@ -138,54 +141,6 @@ class Room:
         return not self._blocked
 
 
-class RoomyDisk:
-    """A :class:`.disk.Disk` for the journal, whose files keep to the rules of a :class:`Room`."""
-
-    def __init__(self, disk: Disk, room: Room) -> None:
-        self._disk = disk
-        self._room = room
-
-    def open(self, path: Path) -> DiskFile:
-        """See :class:`.disk.Disk`."""
-        return _RoomyFile(self._disk.open(path), self._room)
-
-    def make_directory(self, path: Path) -> None:
-        """See :class:`.disk.Disk`."""
-        self._disk.make_directory(path)
-
-    def list_directory(self, path: Path) -> list[str]:
-        """See :class:`.disk.Disk`."""
-        return self._disk.list_directory(path)
-
-    def sync_directory(self, path: Path) -> None:
-        """See :class:`.disk.Disk`."""
-        self._disk.sync_directory(path)
-
-    def sync_tree(self, path: Path) -> None:
-        """See :class:`.disk.Disk`."""
-        self._disk.sync_tree(path)
-
-    def rename(self, source: Path, target: Path) -> None:
-        """See :class:`.disk.Disk`."""
-        self._disk.rename(source, target)
-
-    def remove(self, path: Path) -> None:
-        """See :class:`.disk.Disk`."""
-        self._disk.remove(path)
-
-    async def run(self, work: Callable[[], T]) -> T:
-        """See :class:`.disk.Disk`."""
-        return await self._disk.run(work)
-
-    async def run_aside(self, work: Callable[[], T]) -> T:
-        """See :class:`.disk.Disk`."""
-        return await self._disk.run_aside(work)
-
-    def close(self) -> None:
-        """See :class:`.disk.Disk`."""
-        self._disk.close()
-
-
 class _RoomyFile:
     """A file of the journal: an append leaves either all of the record or nothing of it."""
 
@@ -195,7 +150,7 @@ class _RoomyFile:
         self._size = file.size()
 
     def append(self, data: bytes) -> None:
-        vital = data[_KIND_OFFSET] != Kind.ENTRY or data[ENTRY_HEADER_BYTES] != _COMMAND
+        vital = data[_KIND_OFFSET] != Kind.ENTRY or data[ENTRY_HEADER_BYTES] != COMMAND[0]
         if not vital and not self._room.look():
             raise DiskFull("there is no room for another entry")
         try:

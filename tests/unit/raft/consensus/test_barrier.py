@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from rstore_replica.raft.consensus.barrier import GATHER_FACTOR, GATHER_MAX_SECONDS, Barrier
@@ -17,8 +16,7 @@ class Peers:
         self.now = 100.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.is_leader = self.committed_in_term = True
-        self.log = self
-        self.engine = SimpleNamespace(commit_index=5, last_applied=5)
+        self.commit_index = self.last_applied = 5
 
     def begin_round(self) -> int:
         self.asked += 1

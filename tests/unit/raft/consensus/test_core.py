@@ -42,7 +42,7 @@ def test_a_cut_off_leader_steps_down_and_answers_no_read() -> None:
     async def script(region: Steered) -> None:
         old = await region.begun()
         region.isolate(old)
-        log = group_of(old)._core.log
+        log = group_of(old)._core._log
         number = log.begin_round()
         assert await region.until(lambda: len(region.oracle.leaders) == 2 and not old.leads, 8)
         assert not log.round_confirmed(number)
@@ -83,7 +83,7 @@ def test_a_vote_that_arrives_twice_counts_once(tmp_path: Path) -> None:
     group = OurGroup("abcde", tmp_path)
     candidate = group.replicas["a"].core
     candidate._campaign(group.clock.now)
-    reply = pb.RaftEnvelope(term=candidate.engine.term, vote_reply=pb.RaftVoteReply())
+    reply = pb.RaftEnvelope(term=candidate.term, vote_reply=pb.RaftVoteReply())
     for _ in range(3):
         candidate.receive("b", reply)
     assert not candidate.is_leader

@@ -152,11 +152,11 @@ def test_no_change_before_the_one_before_is_committed() -> None:
     async def script(region: Steered) -> None:
         leader = await region.begun()
         one, other = region.others(leader)
-        changes, members = group_of(leader)._core.changes, region.members()
-        changes.propose(members.without(one.name))
-        assert not changes.possible
+        core, members = group_of(leader)._core, region.members()
+        core.propose_members(members.without(one.name))
+        assert not core.change_possible
         with pytest.raises(AssertionError):
-            changes.propose(region.members().without(other.name))
+            core.propose_members(region.members().without(other.name))
 
     steer(script, seed=6)
 

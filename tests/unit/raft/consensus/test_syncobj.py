@@ -13,17 +13,13 @@ from rstore_replica.raft.consensus.syncobj import MODULE_NAMES, PRIVATE_METHODS,
 from rstore_replica.raft.storage.journal import Journal
 
 
-def engine(path: Path, sent: list[dict[str, object]]) -> Engine:
+def engine(path: Path) -> Engine:
     return Engine(
         name="n0",
-        peers=("n1", "n2"),
         journal=Journal(path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16),
         clock=SystemClock(),
         rng=random.Random(1),
         config=RaftConfig(),
-        send=lambda _peer, message: sent.append(message),
-        replicate=lambda: None,
-        apply_entry=lambda command: command,
     )
 
 
@@ -36,41 +32,32 @@ def test_the_installed_version_has_the_names_we_rely_on() -> None:
 
 def test_the_module_others_import_is_left_alone(tmp_path: Path) -> None:
     before = {name: getattr(pysyncobj.syncobj, name) for name in MODULE_NAMES}
-    engine(tmp_path, [])
+    engine(tmp_path)
     assert {name: getattr(pysyncobj.syncobj, name) for name in MODULE_NAMES} == before
 
 
 def test_pickle_pollers_and_ticks_are_refused(tmp_path: Path) -> None:
-    raft = engine(tmp_path, [])._raft
+    raft = engine(tmp_path)._raft
     for call in (
         raft.doTick,
         lambda: raft.addNodeToCluster("n9"),
         lambda: raft.setCodeVersion(0),
         lambda: raft._poller.poll(0.0),
         raft._SyncObj__applyLogEntries,
+        lambda: raft._SyncObj__doApplyCommand(b"\0"),
     ):
         with pytest.raises(Exception, match=r"PySyncObj tried|PySyncObj was|dynamicMembershipChange is disabled"):
             call()
 
 
-def test_an_entry_is_raw_bytes_and_an_unknown_kind_stops_the_replica(tmp_path: Path) -> None:
-    one = engine(tmp_path, [])
-    assert one.apply_command(b"\x00raw") == b"raw"
-    assert one.apply_command(b"\x01") is None
-    with pytest.raises(RaftError, match="unknown kind"):
-        one.apply_command(b"\x02membership")
-
-
 def test_term_and_vote_come_back_from_the_journal(tmp_path: Path) -> None:
-    first = engine(tmp_path, [])
+    first = engine(tmp_path)
     first.begin_candidacy("n0", 0.0)
-    sent: list[dict[str, object]] = []
-    again = engine(tmp_path, sent)
+    again = engine(tmp_path)
     assert again.term == 1
-    again.receive("n1", {"type": "request_vote", "term": 1, "last_log_index": 99, "last_log_term": 9})
-    assert sent == []
-    again.receive("n1", {"type": "request_vote", "term": 2, "last_log_index": 99, "last_log_term": 9})
-    assert [message["type"] for message in sent] == ["response_vote"]
+    assert again.receive("n1", {"type": "request_vote", "term": 1, "last_log_index": 99, "last_log_term": 9}) == []
+    answers = again.receive("n1", {"type": "request_vote", "term": 2, "last_log_index": 99, "last_log_term": 9})
+    assert [answer["type"] for answer in answers] == ["response_vote"]
 
 
 def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,8 +68,9 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_pysyncobj_goes_on_with_the_tables_it_began_with(tmp_path: Path) -> None:
-    one = engine(tmp_path, [])
+    one = engine(tmp_path)
     tables = {name: one._get(name) for name in ("raftNextIndex", "raftMatchIndex", "lastResponseTime")}
+    one.set_peers(("n1", "n2"))
     one.begin_candidacy("n0", 0.0)
     one.become_leader()
     one.set_peers(("n2", "n3"))

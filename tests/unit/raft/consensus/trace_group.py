@@ -15,8 +15,8 @@ from pathlib import Path
 
 from hazards.hazard_ours import OurGroup
 from rstore_api.proto import raft_pb2 as pb
-from rstore_replica.raft.consensus.syncobj import COMMAND
-from rstore_replica.raft.membership import CONFIG, Replica
+from rstore_replica.raft.membership import Replica
+from rstore_replica.raft.types import COMMAND, CONFIG
 
 HEARTBEAT_SECONDS = 0.11
 _KINDS = {COMMAND[0]: "put", 1: "no-op", CONFIG[0]: "members"}
@@ -69,9 +69,9 @@ class TraceGroup:
 
     def _state(self, name: str) -> str:
         core, journal = self._core(name), self._group.replicas[name].journal
-        engine, membership = core.engine, core.membership
+        membership = core.membership
         last = f"{journal.last_index}/{journal.last_term}"
-        text = f"{engine.role.value} term={engine.term} log={last} commit={engine.commit_index}"
+        text = f"{core.role.value} term={core.term} log={last} commit={core.commit_index}"
         if set(membership.voters) != set(self._group.names):
             text += f" voters={','.join(membership.voters)}"
         return text
@@ -91,7 +91,7 @@ class TraceGroup:
 
     def do_timeout(self, name: str) -> None:
         """Time passes until the replica has not heard from a leader for too long; the others are not asked."""
-        self._group.clock.advance(max(0.0, self._core(name).engine.election_deadline - self._group.clock.now))
+        self._group.clock.advance(max(0.0, self._core(name).next_deadline() - self._group.clock.now))
         self._group.tick(name)
 
     def do_tick(self, *names: str) -> None:
@@ -141,19 +141,19 @@ class TraceGroup:
     def do_remove(self, name: str, member: str) -> None:
         """The leader puts a change of members into the log."""
         core = self._core(name)
-        core.changes.propose(core.membership.without(member))
+        core.propose_members(core.membership.without(member))
         self._group.tick(name)
 
     def do_add(self, name: str, member: str) -> None:
         """As ``remove``: the member is a learner until it has caught up."""
         core = self._core(name)
         identity = self._group.replicas[member].journal.identity
-        core.changes.propose(core.membership.with_replica(Replica(member, "", identity, learner=True)))
+        core.propose_members(core.membership.with_replica(Replica(member, "", identity, learner=True)))
         self._group.tick(name)
 
     def do_compact(self, name: str) -> None:
         """The replica has a checkpoint of all that is committed, and drops the log below it."""
-        index = self._core(name).engine.commit_index
+        index = self._core(name).commit_index
         self._group.replicas[name].journal.compact(index, index)
 
     def do_install(self, name: str, source: str) -> None:
@@ -164,4 +164,4 @@ class TraceGroup:
         assert term is not None
         replica.journal.reset(index, term, index, origin.journal.memberships.at(index))
         replica.core.adopt_checkpoint(index)
-        origin.core.log.checkpoint_installed(name, index + 1)
+        origin.core.checkpoint_installed(name, index + 1)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from rstore_replica.raft import JournalDamaged
 from rstore_replica.raft.storage.disk import LocalDisk
-from rstore_replica.raft.storage.journal import NO_OP, Journal
+from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.types import NO_OP
 from unit.raft.storage.crash_disk import CrashDisk
 
 

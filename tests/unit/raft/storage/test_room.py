@@ -14,7 +14,7 @@ from rstore_api.errors import NoSpace
 from rstore_replica.raft import Group, GrpcTransport, Member, RaftConfig
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.storage.journal import Journal
-from rstore_replica.raft.storage.room import RESERVE_BYTES, DiskFull, Room, RoomyDisk
+from rstore_replica.raft.storage.room import RESERVE_BYTES, DiskFull, Room
 from unit.raft.storage.full_disk import FullDisk
 
 ENTRY = b"\0" + b"x" * 1000
@@ -62,7 +62,9 @@ class Machine:
 
 def open_journal(directory: Path, disk: FullDisk, clock: Clock, segment_bytes: int = 1 << 20) -> tuple[Journal, Room]:
     room = Room(directory / "reserve", disk, clock)
-    journal = Journal(directory / "journal", RoomyDisk(disk, room), segment_bytes=segment_bytes, cache_bytes=1 << 20)
+    journal = Journal(
+        directory / "journal", disk, open_file=room.open, segment_bytes=segment_bytes, cache_bytes=1 << 20
+    )
     assert room.look()
     return journal, room
 
