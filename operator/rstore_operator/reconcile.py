@@ -18,12 +18,13 @@ from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refused_creations import RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.cluster.site import Sites
-from rstore_operator.facts.actions import Demote, Notice, RemoveAnnotations
+from rstore_operator.facts.actions import Notice, RemoveAnnotations
 from rstore_operator.facts.lacks import staying_regions
-from rstore_operator.facts.memory import Memory, Moment, acted, remember
+from rstore_operator.facts.memory import Memory, Moment, acted, acting, remember, to_post
 from rstore_operator.facts.observed import Observed, Pod
 from rstore_operator.observe import observe
 from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
+from rstore_operator.planning import hashes
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
 from rstore_operator.resource.managers import annotation_setters
@@ -39,10 +40,8 @@ PATIENT_SECONDS = 1.2
 """How long all replicas are waited for in a steady state."""
 HURRIED_SECONDS = 0.1
 """And while clients wait for a switchover."""
-MAX_UNTOLD = 64
-"""Events kept until they may be posted."""
 MAX_REFUSALS = 16
-"""Different refusals of a status that are told."""
+"""Different refusals of a status that are reported."""
 BLIND_SECONDS = 2.0
 SHOWN_ERROR = 300
 """Characters of an error that are shown."""
@@ -74,16 +73,14 @@ class Reconciler:
         self._clock = clock
         self._store_id = store_id
         self._replicas = Replicas(clock)
-        self._hash_rounds = HashRounds(self._replicas, interval_seconds=hash_check_seconds, clock=clock)
+        self._hash_check_seconds = hash_check_seconds
+        self._hash_rounds = HashRounds(self._replicas, clock=clock)
         self._actor = Actor(self._home, self._replicas, self._now, clock)
         self._object: dict[str, Any] | None = None
         self._stale = True
         self._read_at = 0.0
-        self._written_at = 0.0
         self._memory = Memory()
-        self._untold: list[Notice] = []
         self._refused_creations = RefusedCreations(self._home, self._now, clock)
-        self._refusals_told: set[str] = set()
 
     async def close(self) -> None:
         """Close connections to replicas."""
@@ -128,26 +125,32 @@ class Reconciler:
             text = f"{type(error).__name__}: {str(error)[:SHOWN_ERROR]}".rstrip(": ")
             await self._record_failure(body, PLANNING_FAILED, f"the operator cannot decide about this store, {text}")
             raise
-        self._memory = decided.memory
-        self._hash_rounds.look(observed, decided.status)
+        hash_memory, asked = hashes.next_round(
+            decided.memory.hashes,
+            observed,
+            decided.status,
+            interval_seconds=self._hash_check_seconds,
+            now=self._clock(),
+        )
+        self._memory = replace(decided.memory, hashes=hash_memory)
+        if asked is not None:
+            self._hash_rounds.begin(asked, observed)
         if not await self._record(status, decided):
             return SWITCHING_SECONDS
-        for action in decided.actions:
-            if isinstance(action, Demote) and self._memory.stop_sent is None:
-                self._memory = replace(self._memory, stop_sent=(action.epoch, self._now()))
+        self._memory = acting(self._memory, decided.actions, self._now())
         done = await self._actor.run(decided.actions, observed.children)
         failures = [item.failure for item in done if item.failure]
         self._memory = acted(self._memory, [item.fence for item in done if item.fence is not None], failures)
-        self._untold += [notice for item in done for notice in item.notices]
+        self._memory = to_post(self._memory, (notice for item in done for notice in item.notices))
         removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
         if removals:
             self.invalidate()
         if any(item.effective for item in removals) or not any(
             isinstance(action, RemoveAnnotations) for action in decided.actions
         ):
-            self._untold += decided.answers
+            self._memory = to_post(self._memory, decided.answers)
         if not decided.memory.watch_closely:  # nobody waits for the next step
-            await self._tell()
+            await self._post_all()
         if failures:
             return max(decided.requeue_seconds, BUSY_SECONDS)
         switched = decided.status.failover is not None and any(item.effective for item in done)
@@ -159,7 +162,9 @@ class Reconciler:
         status = status_from_json(body.get("status"))
         if status.failover is None:
             self._now.look()
-        compared = self._hash_rounds.latest()  # before the look: an epoch that began meanwhile is seen by it
+        compared = self._hash_rounds.ended()  # before the look: an epoch that began meanwhile is seen by it
+        if compared is not None:
+            self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, compared, self._clock()))
         observed = await observe(
             self._sites,
             self._replicas,
@@ -171,7 +176,7 @@ class Reconciler:
         self._memory = remember(self._memory, self._ref.name, observed, status, moment)
         staying = staying_regions(observed, status)
         asked = lacking_pods.questions(self._ref.name, staying, observed, self._memory)
-        observed = replace(observed, hashes=compared, refused_creations=self._refused_creations.look(asked))
+        observed = replace(observed, refused_creations=self._refused_creations.look(asked))
         meta = body["metadata"]
         decided = plan(
             PlanInput(
@@ -229,7 +234,7 @@ class Reconciler:
     async def _record(self, before: StoreStatus, decided: Plan) -> bool:
         """Write the status if that is due. False when somebody else was faster: then nothing may be done."""
         assert self._object is not None
-        since = self._clock() - self._written_at
+        since = self._clock() - self._memory.recorded_at
         if not decided.commit_first and not due(before, decided.status, since):
             return True
         patch = merge_patch(self._object.get("status") or {}, status_to_json(decided.status))
@@ -240,18 +245,19 @@ class Reconciler:
             self._object = await self._home.patch_status(patch, version)
         except ApiError as error:
             if error.invalid:
-                await self._tell_refused(str(error), version)
+                await self._report_refusal(str(error), version)
             if not error.conflict:
                 raise
             log.info("status_conflict", store=self._ref.name)
             self.invalidate()
             return False
-        self._read_at = self._written_at = self._clock()
-        self._untold += decided.notices
+        self._read_at = self._clock()
+        self._memory = to_post(replace(self._memory, recorded_at=self._read_at), decided.notices)
         return True
 
-    async def _tell(self) -> None:
-        pending, self._untold = self._untold[:MAX_UNTOLD], []
+    async def _post_all(self) -> None:
+        pending = self._memory.unposted
+        self._memory = replace(self._memory, unposted=())
         version = self._object["metadata"]["resourceVersion"] if self._object else ""
         for notice in pending:
             await self._post(notice, version)
@@ -264,14 +270,14 @@ class Reconciler:
             return False
         return True
 
-    async def _tell_refused(self, why: str, version: str) -> None:
+    async def _report_refusal(self, why: str, version: str) -> None:
         """What cannot be written into the status is told by an event: each refusal once, whatever numbers it names."""
         kind = re.sub(r"\d+", "#", why)
-        if kind in self._refusals_told or len(self._refusals_told) >= MAX_REFUSALS:
+        if kind in self._memory.refusals or len(self._memory.refusals) >= MAX_REFUSALS:
             return
         message = (
             "the API server refuses the store's status, and until it takes it nothing is changed; "
             f"apply the chart's crds, they may be older than the operator: {why}"
         )
         if await self._post(Notice("StatusRefused", message, warning=True), version):
-            self._refusals_told.add(kind)
+            self._memory = replace(self._memory, refusals=self._memory.refusals | {kind})

@@ -12,9 +12,7 @@ from rstore_api.errors import Compacted, FutureRevision, StoreError
 
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Target
-from rstore_operator.facts.observed import HashRound, Observed
-from rstore_operator.planning import hashes
-from rstore_operator.resource.state import StoreStatus
+from rstore_operator.facts.observed import HashQuestion, HashRound, Observed
 
 log = structlog.get_logger(__name__)
 
@@ -29,16 +27,10 @@ PARALLEL_REPLICAS = 9
 class HashRounds:
     """The comparisons of one store: at most one is under way."""
 
-    def __init__(
-        self, replicas: Replicas, *, interval_seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """``interval_seconds`` 0 switches them off."""
+    def __init__(self, replicas: Replicas, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._replicas = replicas
-        self._interval_seconds = interval_seconds
         self._clock = clock
-        self._memory = hashes.Memory()
         self._round: asyncio.Task[HashRound] | None = None
-        self._latest: HashRound | None = None
 
     async def close(self) -> None:
         """Stop asking."""
@@ -47,31 +39,24 @@ class HashRounds:
             await asyncio.gather(self._round, return_exceptions=True)
             self._round = None
 
-    def latest(self) -> HashRound | None:
-        """The newest round that has ended."""
-        if self._round is not None and self._round.done():
-            ended, self._round = self._round, None
-            self._latest = ended.result()  # a round reports by itself; anything it raises is a bug
-            self._memory = hashes.answered(self._memory, self._latest, self._clock())
-            log.debug("hashes_compared", revision=self._latest.revision, replicas=len(self._latest.answers))
-        return self._latest
+    def ended(self) -> HashRound | None:
+        """The round that has ended since this was called last."""
+        if self._round is None or not self._round.done():
+            return None
+        ended, self._round = self._round, None
+        round_ = ended.result()  # a round reports by itself; anything it raises is a bug
+        log.debug("hashes_compared", revision=round_.revision, replicas=len(round_.answers))
+        return round_
 
-    def look(self, observed: Observed, status: StoreStatus) -> None:
-        """Begin a round if one is due; ``status`` is what is to be recorded of what was observed."""
-        now = self._clock()
-        asked = hashes.question(observed, status)
-        self._memory = hashes.look(self._memory, asked, now)
-        if self._round is not None or asked is None:
-            return
-        if hashes.due(self._memory, asked, status, interval_seconds=self._interval_seconds, now=now):
-            self._memory = hashes.asking(self._memory, asked, now)
-            self._round = asyncio.create_task(self._ask_all(asked, self._targets(asked, observed)), name="hash-round")
+    def begin(self, asked: HashQuestion, observed: Observed) -> None:
+        """Begin a round; the one before has ended."""
+        self._round = asyncio.create_task(self._ask_all(asked, self._targets(asked, observed)), name="hash-round")
 
-    def _targets(self, asked: hashes.Question, observed: Observed) -> list[tuple[str, Target]]:
+    def _targets(self, asked: HashQuestion, observed: Observed) -> list[tuple[str, Target]]:
         pods = [(region, observed.region(region).pod(name)) for region, name in sorted(asked.targets)]
         return [(region, Target.of(pod)) for region, pod in pods if pod is not None and pod.ip]
 
-    async def _ask_all(self, asked: hashes.Question, targets: list[tuple[str, Target]]) -> HashRound:
+    async def _ask_all(self, asked: HashQuestion, targets: list[tuple[str, Target]]) -> HashRound:
         gate = asyncio.Semaphore(PARALLEL_REPLICAS)
 
         async def ask(region: str, target: Target) -> HashAnswer:

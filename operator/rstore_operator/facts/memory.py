@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from rstore_operator.facts.actions import Action, Demote, Notice
 from rstore_operator.facts.lacks import Lack, lacks_since, staying_regions
-from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
+from rstore_operator.facts.observed import FenceAnswer, HashQuestion, HashRound, Observed, ReplicaStatus
 from rstore_operator.resource.state import StoreStatus, WitnessTenure
 
 COMPARE_SECONDS = 30.0
@@ -19,6 +20,8 @@ COMPARE_SECONDS = 30.0
 
 Problems = tuple[tuple[str, str], ...]
 """Reason and message of each thing that is wrong."""
+MAX_UNPOSTED = 64
+"""Events kept until they may be posted; later ones are dropped."""
 Leadership = tuple[str, int, int]
 """Replica, term and epoch."""
 
@@ -29,6 +32,26 @@ class Moment:
 
     now: datetime
     seconds: float
+
+
+@dataclass(frozen=True)
+class HashMemory:
+    """What is remembered of the comparisons of the replicas' data."""
+
+    latest: HashRound | None = None
+    """The newest round that has ended."""
+    asked: HashQuestion | None = None
+    asked_at: float = 0.0
+    """When the newest round began; once it has ended, when that was."""
+    took_seconds: float = 0.0
+    under_way: bool = False
+    complete: bool = False
+    """Whether every replica that was asked answered."""
+    away: frozenset[tuple[str, str]] = frozenset()
+    """The replicas that were asked last and could not have been at some moment since."""
+    revision: int = 0
+    still_since: float = 0.0
+    """Since when the revision that could be compared has been ``revision``."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +88,13 @@ class Memory:
     problems: Problems | None = None
     """What the last comparison found wrong with the objects; None once one of them has changed."""
     compared_at: float = 0.0
+    hashes: HashMemory = HashMemory()
+    recorded_at: float = 0.0
+    """When this process last wrote the status."""
+    unposted: tuple[Notice, ...] = ()
+    """Events that may be posted once nobody waits for the next step."""
+    refusals: frozenset[str] = frozenset()
+    """Kinds of refusals of the status that were reported by an event."""
 
     @property
     def silent_since(self) -> dict[str, datetime]:
@@ -135,6 +165,12 @@ def planned(memory: Memory, *, problems: Problems | None, watch_closely: frozens
     )
 
 
+def acting(memory: Memory, actions: Iterable[Action], now: datetime) -> Memory:
+    """The memory when ``actions`` begin to be carried out at the wall time ``now``."""
+    demoted = next((action.epoch for action in actions if isinstance(action, Demote)), None)
+    return replace(memory, stop_sent=(demoted, now)) if demoted and memory.stop_sent is None else memory
+
+
 def acted(memory: Memory, fences: Iterable[FenceAnswer], failures: Iterable[str]) -> Memory:
     """The memory after a plan was carried out, with what fenced voters answered and what failed."""
     return replace(
@@ -142,6 +178,11 @@ def acted(memory: Memory, fences: Iterable[FenceAnswer], failures: Iterable[str]
         fences={**memory.fences, **{answer.region: answer for answer in fences}},
         failures=tuple(failures),
     )
+
+
+def to_post(memory: Memory, notices: Iterable[Notice]) -> Memory:
+    """The memory with more events to post."""
+    return replace(memory, unposted=(*memory.unposted, *notices)[:MAX_UNPOSTED])
 
 
 def _silent(memory: Memory, observed: Observed, status: StoreStatus, seconds: float) -> dict[str, float]:

@@ -192,6 +192,21 @@ class RegionObserved:
 
 
 @dataclass(frozen=True)
+class HashQuestion:
+    """A comparison worth making: replicas by region and name, and why regions are left out."""
+
+    epoch: int
+    revision: int
+    targets: frozenset[tuple[str, str]]
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """Regions that take part."""
+        return frozenset(region for region, _ in self.targets)
+
+
+@dataclass(frozen=True)
 class HashRound:
     """What replicas answered when they were asked for their hash at one revision, in ``epoch``."""
 
@@ -219,8 +234,6 @@ class Observed:
     """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event says."""
     unanswered_seconds: Mapping[str, float] = field(default_factory=dict)
     """By replica that has not answered the newest questions, how long ago the first of them was asked."""
-    hashes: HashRound | None = None
-    """The newest comparison of the replicas' data that this process made."""
 
     def region(self, name: str) -> RegionObserved:
         """That region; empty when nothing was seen of it."""

@@ -361,7 +361,7 @@ class _Planner:
             regions = region_statuses(
                 self.effective, self.observed, self.memory, self.truth, self.before, self.given.now, self.lacking
             )
-        verdict = judge(self.observed.hashes, self.truth, self.before)
+        verdict = judge(self.memory.hashes.latest, self.truth, self.before)
         regions = with_hashes(regions, self.before, verdict)
         leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
         situation = Situation(

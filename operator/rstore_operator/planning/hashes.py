@@ -1,18 +1,19 @@
-"""Do all replicas hold the same data? When to ask for HashKV, at which revision, and what the answers mean. Pure.
+"""Do all replicas hold the same data? When to ask for HashKV, at which revision, and what the answers mean.
 
 Asked are all replicas that follow the present epoch, at the newest revision that every region of them has applied.
 A region of an older epoch may still hold a tail that another will never have; it is compared once it has left it.
-What differs is told, never repaired.
+A difference is reported, never repaired.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from msgspec import structs
 from rstore_api.domain.hashes import Verdict, compare, format_hash
 
-from rstore_operator.facts.observed import HashRound, Observed, ReplicaStatus
+from rstore_operator.facts.memory import HashMemory
+from rstore_operator.facts.observed import HashQuestion, HashRound, Observed, ReplicaStatus
 from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import RegionHash, RegionStatus, StoreStatus
 
@@ -27,38 +28,7 @@ STILL_SECONDS = 5.0
 """A store that nobody wrote to for so long is compared before the interval is over, and then left in peace."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """A round worth asking for: replicas by region and name, and why regions are left out."""
-
-    epoch: int
-    revision: int
-    targets: frozenset[tuple[str, str]]
-    left_out: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def regions(self) -> frozenset[str]:
-        """Regions that take part."""
-        return frozenset(region for region, _ in self.targets)
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a process remembers between looks. Times are those of its monotonic clock, in seconds."""
-
-    asked: Question | None = None
-    asked_at: float = 0.0
-    took_seconds: float = 0.0
-    complete: bool = False
-    """Whether everybody that was asked answered."""
-    away: frozenset[tuple[str, str]] = frozenset()
-    """Who was asked last and could not have been at some moment since."""
-    revision: int = 0
-    still_since: float = 0.0
-    """Since when the common revision is ``revision``."""
-
-
-def question(observed: Observed, status: StoreStatus) -> Question | None:
+def question(observed: Observed, status: StoreStatus) -> HashQuestion | None:
     """What could be compared now; None when there are no two replicas to compare."""
     regions = [region.name for region in status.regions if region.phase != "Removing"]
     left_out = {name: _obstacle(observed.leader(name), status) for name in regions}
@@ -81,7 +51,7 @@ def question(observed: Observed, status: StoreStatus) -> Question | None:
     )
     if len(targets) < 2:
         return None
-    return Question(status.epoch, revision, targets, tuple((name, why) for name, why in left_out.items() if why))
+    return HashQuestion(status.epoch, revision, targets, tuple((name, why) for name, why in left_out.items() if why))
 
 
 def _obstacle(leader: ReplicaStatus | None, status: StoreStatus) -> str:
@@ -92,8 +62,8 @@ def _obstacle(leader: ReplicaStatus | None, status: StoreStatus) -> str:
     return ""
 
 
-def look(memory: Memory, asked: Question | None, now: float) -> Memory:
-    """Remember what can be seen at this moment."""
+def look(memory: HashMemory, asked: HashQuestion | None, now: float) -> HashMemory:
+    """The memory after a look that showed what could be ``asked``."""
     present = asked.targets if asked is not None else frozenset()
     if memory.asked is not None:
         memory = replace(memory, away=memory.away | (memory.asked.targets - present))
@@ -102,7 +72,9 @@ def look(memory: Memory, asked: Question | None, now: float) -> Memory:
     return memory
 
 
-def due(memory: Memory, asked: Question | None, status: StoreStatus, *, interval_seconds: float, now: float) -> bool:
+def due(
+    memory: HashMemory, asked: HashQuestion | None, status: StoreStatus, *, interval_seconds: float, now: float
+) -> bool:
     """Whether to ask now. ``interval_seconds`` 0: never.
 
     At once when the epoch changed or somebody came back; else when the revision has moved, or the last answers left
@@ -131,15 +103,32 @@ def _equal_at(region: RegionStatus, revision: int) -> bool:
     return region.hash is not None and region.hash.revision == revision and not region.hash.differs
 
 
-def asking(memory: Memory, asked: Question, now: float) -> Memory:
-    """A round begins."""
-    return replace(memory, asked=asked, asked_at=now, took_seconds=0.0, complete=False, away=frozenset())
+def asking(memory: HashMemory, asked: HashQuestion, now: float) -> HashMemory:
+    """The memory when a round begins."""
+    return replace(
+        memory, asked=asked, asked_at=now, took_seconds=0.0, under_way=True, complete=False, away=frozenset()
+    )
 
 
-def answered(memory: Memory, round_: HashRound, now: float) -> Memory:
-    """It has ended."""
+def answered(memory: HashMemory, round_: HashRound, now: float) -> HashMemory:
+    """The memory when that round has ended."""
     complete = all(answer.hash is not None for answer in round_.answers)
-    return replace(memory, took_seconds=now - memory.asked_at, asked_at=now, complete=complete)
+    took_seconds = now - memory.asked_at
+    return replace(
+        memory, latest=round_, took_seconds=took_seconds, asked_at=now, under_way=False, complete=complete
+    )  # fmt: skip
+
+
+def next_round(
+    memory: HashMemory, observed: Observed, status: StoreStatus, *, interval_seconds: float, now: float
+) -> tuple[HashMemory, HashQuestion | None]:
+    """The memory after a look, and the round that begins now, if one is due. ``status`` is what follows from what was
+    ``observed``."""
+    asked = question(observed, status)
+    memory = look(memory, asked, now)
+    if memory.under_way or asked is None or not due(memory, asked, status, interval_seconds=interval_seconds, now=now):
+        return memory, None
+    return asking(memory, asked, now), asked
 
 
 # ------------------------------------------------------------------------------------------ what the answers mean

@@ -28,7 +28,7 @@ from rstore_operator.facts.actions import (
     RemoveMember,
     WriteSecret,
 )
-from rstore_operator.facts.memory import Memory, Moment, remember
+from rstore_operator.facts.memory import Memory, Moment, acting, remember
 from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.certificates import authority_manifest, replaced_notice
@@ -232,6 +232,8 @@ class World:
         return True
 
     def act(self, decided: Plan, operator: Remembers | None = None) -> None:
+        remembering = operator or self
+        remembering.memory = acting(remembering.memory, decided.actions, self.now)
         for action in decided.actions:
             self.do(action, operator)
         self.events += [(notice.reason, notice.message) for notice in decided.answers]

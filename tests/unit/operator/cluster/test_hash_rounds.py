@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,7 +12,9 @@ from rstore_api.proto.rpc_pb2 import HashKVResponse
 from rstore_operator.cluster import hash_rounds
 from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.facts.actions import Target
+from rstore_operator.facts.memory import HashMemory
 from rstore_operator.facts.observed import HashRound, Observed, Pod, RegionObserved, ReplicaStatus
+from rstore_operator.planning.hashes import answered, next_round
 from rstore_operator.resource.state import RegionStatus, StoreStatus
 
 STATUS = StoreStatus(store_id="s", epoch=1, regions=tuple(RegionStatus(name) for name in ("us", "eu", "ap")))
@@ -58,24 +59,38 @@ def replicas(monkeypatch: pytest.MonkeyPatch) -> FakeReplicas:
     return replicas
 
 
-def rounds_of(replicas: FakeReplicas, clock: Callable[[], float] | None = None) -> HashRounds:
-    keywords = {"clock": clock} if clock else {}
-    return HashRounds(replicas, interval_seconds=60, **keywords)  # type: ignore[arg-type]
+class Looking:
+    """An operator that looks at a store and compares its replicas when that is due."""
 
+    def __init__(self, replicas: FakeReplicas, *, interval_seconds: float = 60.0) -> None:
+        self.now = 0.0
+        self.memory = HashMemory()
+        self.rounds = HashRounds(replicas)  # type: ignore[arg-type]
+        self._interval_seconds = interval_seconds
 
-async def ended(rounds: HashRounds) -> HashRound:
-    for _ in range(5000):
-        if (found := rounds.latest()) is not None:
-            return found
-        await asyncio.sleep(0.001)
-    raise AssertionError("the round did not end")
+    def look(self, seen: Observed, status: StoreStatus = STATUS) -> None:
+        if (ended := self.rounds.ended()) is not None:
+            self.memory = answered(self.memory, ended, self.now)
+        self.memory, asked = next_round(
+            self.memory, seen, status, interval_seconds=self._interval_seconds, now=self.now
+        )
+        if asked is not None:
+            self.rounds.begin(asked, seen)
+
+    async def ended(self) -> HashRound:
+        for _ in range(5000):
+            if (round_ := self.rounds.ended()) is not None:
+                self.memory = answered(self.memory, round_, self.now)
+                return round_
+            await asyncio.sleep(0.001)
+        raise AssertionError("the round did not end")
 
 
 async def test_everybody_is_asked_for_the_same_revision(replicas: FakeReplicas) -> None:
     replicas.answers = {"eu-0": [2]}
-    rounds = rounds_of(replicas)
-    rounds.look(observed("us", "eu"), STATUS)
-    found = await ended(rounds)
+    looking = Looking(replicas)
+    looking.look(observed("us", "eu"))
+    found = await looking.ended()
     assert (found.epoch, found.revision) == (1, 7)
     assert [(answer.replica, answer.hash) for answer in found.answers] == [("eu-0", 2), ("us-0", 1)]
     assert found.left_out == (("ap", "no leader answers"),)
@@ -84,17 +99,17 @@ async def test_everybody_is_asked_for_the_same_revision(replicas: FakeReplicas) 
 
 async def test_a_replica_that_has_not_applied_the_revision_yet_is_waited_for(replicas: FakeReplicas) -> None:
     replicas.answers = {"eu-0": [FutureRevision(), FutureRevision(), 1]}
-    rounds = rounds_of(replicas)
-    rounds.look(observed("us", "eu"), STATUS)
-    assert [answer.hash for answer in (await ended(rounds)).answers] == [1, 1]
+    looking = Looking(replicas)
+    looking.look(observed("us", "eu"))
+    assert [answer.hash for answer in (await looking.ended()).answers] == [1, 1]
     assert replicas.asked.count(("eu-0", 7)) == 3
 
 
 async def test_who_gives_no_hash_says_why(replicas: FakeReplicas) -> None:
     replicas.answers = {"us-0": [Compacted()], "eu-0": [FutureRevision()], "ap-0": [Unreachable("no route")]}
-    rounds = rounds_of(replicas)
-    rounds.look(observed("us", "eu", "ap"), STATUS)
-    problems = {answer.replica: answer.problem for answer in (await ended(rounds)).answers}
+    looking = Looking(replicas)
+    looking.look(observed("us", "eu", "ap"))
+    problems = {answer.replica: answer.problem for answer in (await looking.ended()).answers}
     assert problems["us-0"] == "has compacted revision 7 meanwhile"
     assert problems["eu-0"] == "has not reached revision 7"
     assert "no route" in problems["ap-0"]
@@ -102,41 +117,40 @@ async def test_who_gives_no_hash_says_why(replicas: FakeReplicas) -> None:
 
 async def test_one_round_at_a_time(replicas: FakeReplicas) -> None:
     replicas.gate.clear()
-    rounds = rounds_of(replicas)
+    looking = Looking(replicas)
     for revision in (7, 8, 9):
-        rounds.look(observed("us", "eu", revision=revision), STATUS)
+        looking.look(observed("us", "eu", revision=revision))
         await asyncio.sleep(0.005)
     assert {revision for _, revision in replicas.asked} == {7}
-    assert rounds.latest() is None
+    assert looking.rounds.ended() is None
     replicas.gate.set()
-    assert (await ended(rounds)).revision == 7
+    assert (await looking.ended()).revision == 7
 
 
 async def test_an_idle_store_is_asked_once(replicas: FakeReplicas) -> None:
-    now = [0.0]
-    rounds = rounds_of(replicas, lambda: now[0])
-    rounds.look(observed("us", "eu"), STATUS)
-    await ended(rounds)
+    looking = Looking(replicas)
+    looking.look(observed("us", "eu"))
+    await looking.ended()
     for _ in range(10):
-        now[0] += 100
-        rounds.look(observed("us", "eu"), STATUS)
+        looking.now += 100
+        looking.look(observed("us", "eu"))
         await asyncio.sleep(0)
     assert len(replicas.asked) == 2
 
 
 async def test_nothing_is_asked_while_the_primary_changes_or_when_it_is_switched_off(replicas: FakeReplicas) -> None:
-    off = HashRounds(replicas, interval_seconds=0)  # type: ignore[arg-type]
-    off.look(observed("us", "eu"), STATUS)
-    rounds = rounds_of(replicas)
-    rounds.look(observed("us", "eu"), structs.replace(STATUS, failover=object()))  # type: ignore[arg-type]
+    off = Looking(replicas, interval_seconds=0)
+    off.look(observed("us", "eu"))
+    looking = Looking(replicas)
+    looking.look(observed("us", "eu"), structs.replace(STATUS, failover=object()))  # type: ignore[arg-type]
     await asyncio.sleep(0.005)
     assert replicas.asked == []
 
 
 async def test_a_round_that_is_under_way_ends_with_the_store(replicas: FakeReplicas) -> None:
     replicas.gate.clear()
-    rounds = rounds_of(replicas)
-    rounds.look(observed("us", "eu"), STATUS)
+    looking = Looking(replicas)
+    looking.look(observed("us", "eu"))
     await asyncio.sleep(0.005)
-    await rounds.close()
+    await looking.rounds.close()
     assert [task for task in asyncio.all_tasks() if task.get_name() == "hash-round"] == []

@@ -9,8 +9,16 @@ from datetime import UTC, datetime
 import pytest
 from rstore_api.domain.hashes import HashAnswer, compare
 from rstore_api.domain.kubernetes import FAILOVER_DRY_RUN
-from rstore_operator.facts import memory
-from rstore_operator.facts.observed import FenceAnswer, HashRound, Observed, Pod, RegionObserved, ReplicaStatus
+from rstore_operator.facts.memory import HashMemory, Memory
+from rstore_operator.facts.observed import (
+    FenceAnswer,
+    HashQuestion,
+    HashRound,
+    Observed,
+    Pod,
+    RegionObserved,
+    ReplicaStatus,
+)
 from rstore_operator.failover.choice import ranked
 from rstore_operator.failover.scene import rules_of
 from rstore_operator.planning.hashes import (
@@ -18,8 +26,6 @@ from rstore_operator.planning.hashes import (
     MAX_REST_SECONDS,
     REST_FACTOR,
     STILL_SECONDS,
-    Memory,
-    Question,
     answered,
     asking,
     due,
@@ -105,27 +111,27 @@ ALL = frozenset((name, f"{name}-0") for name in REGIONS)
 EQUAL = [RegionHash(100, "0000000a")] * 3
 
 
-def asked(revision: int = 100, targets: frozenset[tuple[str, str]] = ALL, epoch: int = 3) -> Question:
-    return Question(epoch, revision, targets)
+def asked(revision: int = 100, targets: frozenset[tuple[str, str]] = ALL, epoch: int = 3) -> HashQuestion:
+    return HashQuestion(epoch, revision, targets)
 
 
-def after_a_round(*, took: float = 0.1, complete: bool = True, revision: int = 100) -> Memory:
+def after_a_round(*, took: float = 0.1, complete: bool = True, revision: int = 100) -> HashMemory:
     """A round about ALL ended at second 0."""
-    begun = asking(look(Memory(), asked(revision), -took), asked(revision), -took)
+    begun = asking(look(HashMemory(), asked(revision), -took), asked(revision), -took)
     value = 10 if complete else None
     return answered(begun, HashRound(3, revision, tuple(HashAnswer(r, n, value) for r, n in ALL)), 0.0)
 
 
-def is_due(memory: Memory, found: Question, now: float, store: StoreStatus | None = None) -> bool:
+def is_due(memory: HashMemory, found: HashQuestion, now: float, store: StoreStatus | None = None) -> bool:
     store = store or status(*EQUAL, diverged=False)
     return due(look(memory, found, now), found, store, interval_seconds=60, now=now)
 
 
 def test_a_fresh_operator_asks_unless_status_already_says_so() -> None:
-    assert is_due(Memory(), asked(), 0.0, status())
-    assert is_due(Memory(), asked(101), 0.0)
-    assert not is_due(Memory(), asked(), 0.0)
-    assert is_due(Memory(), asked(), 0.0, status(*EQUAL, diverged=True))
+    assert is_due(HashMemory(), asked(), 0.0, status())
+    assert is_due(HashMemory(), asked(101), 0.0)
+    assert not is_due(HashMemory(), asked(), 0.0)
+    assert is_due(HashMemory(), asked(), 0.0, status(*EQUAL, diverged=True))
 
 
 def test_an_idle_store_that_was_equal_is_left_alone() -> None:
@@ -175,8 +181,8 @@ def test_a_store_that_takes_long_to_hash_is_hashed_seldom() -> None:
 
 
 def test_it_can_be_switched_off_and_waits_while_the_primary_changes() -> None:
-    assert not due(Memory(), asked(), status(), interval_seconds=0, now=0.0)
-    assert not due(Memory(), None, status(), interval_seconds=60, now=0.0)
+    assert not due(HashMemory(), asked(), status(), interval_seconds=0, now=0.0)
+    assert not due(HashMemory(), None, status(), interval_seconds=60, now=0.0)
 
 
 # ------------------------------------------------------------------------------------------ what answers mean
@@ -225,16 +231,12 @@ RUNNING.settle()
 
 
 class Compared(World):
-    """A world whose observer also compared hashes."""
-
-    hashes: HashRound | None = None
-
-    def observed(self) -> Observed:
-        return replace(super().observed(), hashes=self.hashes)
+    """A world whose operator also compared hashes."""
 
     def told(self, revision: int, epoch: int = 1, **hashes: int | None) -> None:
         given = {region.replace("_", "-"): [value] for region, value in hashes.items()}
-        self.hashes = HashRound(epoch, revision, tuple(answers(**given)))
+        latest = HashRound(epoch, revision, tuple(answers(**given)))
+        self.memory = replace(self.memory, hashes=HashMemory(latest=latest))
         self.step()
         self.step()
 
@@ -314,7 +316,7 @@ def test_a_dry_run_warns_of_a_region_that_differs(world: Compared) -> None:
 def test_of_regions_that_hold_equally_much_one_that_differs_comes_last_and_more_data_still_wins() -> None:
     differing = tuple(RegionStatus(name, hash=RegionHash(5, "f", differs=True)) for name in ("ap", "gone"))
     status = StoreStatus(regions=differing)
-    rules = rules_of(None, read_commands({}), Observed(), memory.Memory(), 1, ("eu", "ap"), status)
+    rules = rules_of(None, read_commands({}), Observed(), Memory(), 1, ("eu", "ap"), status)
 
     def winner(**revisions: int) -> str:
         positions = [FenceAnswer(name, 2, 1, revision, 0.0) for name, revision in revisions.items()]
