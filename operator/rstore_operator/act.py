@@ -109,6 +109,8 @@ class Actor:
             return _failed(action, error)
         except (StoreError, ValueError, *CONNECTION_ERRORS) as error:
             return _failed(action, error)
+        except Exception as error:  # a bug in one action does not stop the others
+            return _failed(action, error, exc_info=True)
 
     # ------------------------------------------------------------------------------------------ objects
     async def _apply(self, action: Apply, children: Children) -> Done:
@@ -313,9 +315,9 @@ def _done(action: Action, notice: Notice | None) -> Done:
     return Done(action, notices=(notice,) if notice is not None else ())
 
 
-def _failed(action: Action, error: Exception) -> Done:
+def _failed(action: Action, error: Exception, *, exc_info: bool = False) -> Done:
     text = f"{_describe(action)}: {str(error) or type(error).__name__}"
-    log.warning("action_failed", action=type(action).__name__, reason=text)
+    log.warning("action_failed", action=type(action).__name__, reason=text, exc_info=exc_info)
     return Done(action, failure=text, effective=False)
 
 

@@ -119,23 +119,14 @@ class Reconciler:
             return None
         try:
             status, observed, decided = await self._decide(body)
+            recorded = await self._record(status, decided)
         except (ApiError, *CONNECTION_ERRORS):
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {str(error)[:SHOWN_ERROR]}".rstrip(": ")
             await self._record_failure(body, PLANNING_FAILED, f"the operator cannot decide about this store, {text}")
             raise
-        hash_memory, asked = hashes.next_round(
-            decided.memory.hashes,
-            observed,
-            decided.status,
-            interval_seconds=self._hash_check_seconds,
-            now=self._clock(),
-        )
-        self._memory = replace(decided.memory, hashes=hash_memory)
-        if asked is not None:
-            self._hash_rounds.begin(asked, observed)
-        if not await self._record(status, decided):
+        if not recorded:
             return SWITCHING_SECONDS
         self._memory = acting(self._memory, decided.actions, self._now())
         done = await self._actor.run(decided.actions, observed.children)
@@ -162,9 +153,9 @@ class Reconciler:
         status = status_from_json(body.get("status"))
         if status.failover is None:
             self._now.look()
-        compared = self._hash_rounds.ended()  # before the look: an epoch that began meanwhile is seen by it
-        if compared is not None:
-            self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, compared, self._clock()))
+        ended = self._hash_rounds.ended()  # before the look: an epoch that began meanwhile is seen by it
+        if ended is not None:
+            self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, ended, self._clock()))
         observed = await observe(
             self._sites,
             self._replicas,
@@ -194,6 +185,18 @@ class Reconciler:
                 setters=annotation_setters(meta),
             )
         )
+        self._memory = decided.memory
+        compared, question = hashes.next_round(
+            self._memory.hashes,
+            observed,
+            decided.status,
+            interval_seconds=self._hash_check_seconds,
+            under_way=self._hash_rounds.under_way,
+            now=moment.seconds,
+        )
+        self._memory = replace(self._memory, hashes=compared)
+        if question is not None:
+            self._hash_rounds.begin(question, observed)
         return status, observed, decided
 
     async def _record_failure(self, body: Mapping[str, Any], reason: str, why: str) -> None:

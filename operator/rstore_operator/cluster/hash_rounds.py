@@ -39,6 +39,11 @@ class HashRounds:
             await asyncio.gather(self._round, return_exceptions=True)
             self._round = None
 
+    @property
+    def under_way(self) -> bool:
+        """Whether a round has begun that :meth:`ended` has not returned."""
+        return self._round is not None
+
     def ended(self) -> HashRound | None:
         """The round that has ended since this was called last."""
         if self._round is None or not self._round.done():

@@ -44,7 +44,6 @@ class HashMemory:
     asked_at: float = 0.0
     """When the newest round began; once it has ended, when that was."""
     took_seconds: float = 0.0
-    under_way: bool = False
     complete: bool = False
     """Whether every replica that was asked answered."""
     away: frozenset[tuple[str, str]] = frozenset()

@@ -105,9 +105,7 @@ def _equal_at(region: RegionStatus, revision: int) -> bool:
 
 def asking(memory: HashMemory, asked: HashQuestion, now: float) -> HashMemory:
     """The memory when a round begins."""
-    return replace(
-        memory, asked=asked, asked_at=now, took_seconds=0.0, under_way=True, complete=False, away=frozenset()
-    )
+    return replace(memory, asked=asked, asked_at=now, took_seconds=0.0, complete=False, away=frozenset())
 
 
 def answered(memory: HashMemory, round_: HashRound, now: float) -> HashMemory:
@@ -115,18 +113,24 @@ def answered(memory: HashMemory, round_: HashRound, now: float) -> HashMemory:
     complete = all(answer.hash is not None for answer in round_.answers)
     took_seconds = now - memory.asked_at
     return replace(
-        memory, latest=round_, took_seconds=took_seconds, asked_at=now, under_way=False, complete=complete
+        memory, latest=round_, took_seconds=took_seconds, asked_at=now, complete=complete
     )  # fmt: skip
 
 
 def next_round(
-    memory: HashMemory, observed: Observed, status: StoreStatus, *, interval_seconds: float, now: float
+    memory: HashMemory,
+    observed: Observed,
+    status: StoreStatus,
+    *,
+    interval_seconds: float,
+    under_way: bool,
+    now: float,
 ) -> tuple[HashMemory, HashQuestion | None]:
-    """The memory after a look, and the round that begins now, if one is due. ``status`` is what follows from what was
-    ``observed``."""
+    """The memory after a look, and the round that begins now, if one is due and none is ``under_way``. ``status`` is
+    what follows from what was ``observed``."""
     asked = question(observed, status)
     memory = look(memory, asked, now)
-    if memory.under_way or asked is None or not due(memory, asked, status, interval_seconds=interval_seconds, now=now):
+    if under_way or asked is None or not due(memory, asked, status, interval_seconds=interval_seconds, now=now):
         return memory, None
     return asking(memory, asked, now), asked
 

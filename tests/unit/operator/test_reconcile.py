@@ -217,20 +217,35 @@ def test_a_pod_is_read_as_the_kubelet_writes_it() -> None:
     assert read_pod(body, host) is None
 
 
-async def test_a_decision_that_cannot_be_made_is_a_condition_and_an_event(
-    api_and_loop: Any, monkeypatch: pytest.MonkeyPatch
+SHELLS = [
+    "reconcile.observe",
+    "reconcile.remember",
+    "planner.plan.read_spec",
+    "planner.plan.read_truth",
+    "reconcile.plan",
+    "reconcile.hashes.next_round",
+    "reconcile.due",
+    "reconcile.status_to_json",
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_whatever_breaks_around_a_decision_is_a_condition_and_an_event(
+    shell: str, api_and_loop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api, loop = api_and_loop
     for _ in range(3):
         await loop.step()
     known = {item["type"] for item in api.store["status"]["conditions"]}
 
-    def broken(_: object) -> None:
+    def broken(*_given: object, **_more: object) -> None:
         raise ZeroDivisionError("x" * 5000)
 
     with monkeypatch.context() as patch:
-        patch.setattr("rstore_operator.reconcile.plan", broken)
+        patch.setattr(f"rstore_operator.{shell}", broken)
         api.events.clear()
+        api.store["metadata"]["annotations"] = {"replicatedstore.io/paused": "true"}
+        loop.invalidate()
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await loop.step()
@@ -244,6 +259,25 @@ async def test_a_decision_that_cannot_be_made_is_a_condition_and_an_event(
     for _ in range(3):
         await loop.step()
     assert _condition(api, "Degraded")["reason"] != "PlanningFailed"
+
+
+async def test_an_action_that_breaks_is_reported_and_the_others_are_carried_out(
+    api_and_loop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, loop = api_and_loop
+    real = api.answer
+
+    async def answer(request: str, work: Any) -> Any:
+        if request.startswith("apply ConfigMap/"):
+            raise ZeroDivisionError("by zero")
+        return await real(request, work)
+
+    monkeypatch.setattr(api, "answer", answer)
+    for _ in range(4):
+        await loop.step()
+    assert ("StatefulSet", "orders-us-east") in api.objects
+    degraded = _condition(api, "Degraded")
+    assert (degraded["reason"], "by zero" in degraded["message"]) == ("ActionFailed", True)
 
 
 async def test_a_record_that_cannot_be_read_is_a_condition_and_an_event(api_and_loop: Any) -> None:

@@ -72,7 +72,12 @@ class Looking:
         if (ended := self.rounds.ended()) is not None:
             self.memory = answered(self.memory, ended, self.now)
         self.memory, asked = next_round(
-            self.memory, seen, status, interval_seconds=self._interval_seconds, now=self.now
+            self.memory,
+            seen,
+            status,
+            interval_seconds=self._interval_seconds,
+            under_way=self.rounds.under_way,
+            now=self.now,
         )
         if asked is not None:
             self.rounds.begin(asked, seen)
