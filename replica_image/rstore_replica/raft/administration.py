@@ -1,4 +1,4 @@
-"""What a leader is asked to do about its group: hand leadership on, take replicas in and out."""
+"""Requests to a leader about its group: to hand leadership on, to take a replica in or out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class Administration:
     # ------------------------------------------------------------------ leadership
 
     async def transfer(self, target: str | None) -> str:
-        """Hands leadership to ``target`` or to whoever is most up to date; the new leader's name. Raises NotReady."""
+        """Hands leadership to ``target``, or to the voter with the longest log; returns the new leader's name.
+
+        Raises NotReady when all that could take over were asked to stop.
+        """
         core, asked = self._core, False
         peers = core.membership.voters_but(self._name)
         if target == self._name or (target is None and not peers):
@@ -97,11 +100,11 @@ class Administration:
 
     async def add(self, member: Member) -> None:
         """Takes a replica in as a learner and returns when it counts. Does nothing when it does already."""
-        known = self._core.membership.get(member.name)
-        if known is None and len(self._core.membership.replicas) >= MAX_REPLICAS:
+        present = self._core.membership.get(member.name)
+        if present is None and len(self._core.membership.replicas) >= MAX_REPLICAS:
             raise errors.InvalidRequest(f"a region has at most {MAX_REPLICAS} replicas")
-        if known is not None and known.address != member.address:
-            raise errors.InvalidRequest(f"{member.name} is a member already, at {known.address}")
+        if present is not None and present.address != member.address:
+            raise errors.InvalidRequest(f"{member.name} is a member already, at {present.address}")
         self._begin()
         self.candidates = (member,)
         self._wake()

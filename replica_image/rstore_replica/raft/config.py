@@ -1,4 +1,4 @@
-"""The group's knobs."""
+"""The settings of a group."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RaftConfig:
     election_timeout_max_seconds: float = 2.0
     heartbeat_seconds: float = 0.1
     commit_news_seconds: float = 0.005
-    """How long followers may wait to hear that something is committed, when no entry comes to tell it by the way."""
+    """After at most this time followers are sent the commit index, when no entry carries it."""
     max_entry_bytes: int = 2 * MEBIBYTE + 256 * 1024
     max_inflight_proposals: int = 1024
     max_inflight_bytes: int = 64 * MEBIBYTE
@@ -44,5 +44,5 @@ class RaftConfig:
 
     @property
     def leader_fallback_seconds(self) -> float:
-        """A leader that has not heard from a majority for this long steps down."""
+        """A leader steps down when no majority has answered within this time."""
         return 2 * self.election_timeout_min_seconds

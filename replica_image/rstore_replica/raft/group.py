@@ -1,4 +1,4 @@
-"""One Raft group as the layers above see it: propose, read barrier, status, leadership. See ``Group``."""
+"""One Raft group as the layers above see it: propose, read barrier, status, leadership."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Group:
     ) -> None:
         """``directory`` is this group's own; ``on_fatal`` is called once, with what made going on unsafe.
 
-        ``members`` are those with which a fresh group begins; where the log says otherwise, it is right. A replica that
+        ``members`` are those with which a fresh group begins; the log has the last word. A replica that
         has no data and finds that its group has, or that is not among them, waits to be taken in.
         ``feature_level`` is this replica's; ``admit`` is called with each entry to propose and the least level of all
         members, and raises what the proposal is to be refused with.
@@ -106,8 +106,7 @@ class Group:
         config, disk = self._config, self._disk
         self._room = Room(self._directory / "reserve", disk, self._clock)
         identity = self._rng.getrandbits(63) | 1
-        # In a thread: every record that is there is read, and on a slow disk whoever asks whether this process is
-        # alive must get an answer meanwhile.
+        # In a thread: every record is read, and on a slow disk the probes of this process must be answered meanwhile.
         self._journal = await disk.run_aside(
             lambda: Journal(
                 self._directory / "journal",
@@ -248,15 +247,15 @@ class Group:
         return tuple(name for name in self._core.membership.names if name in self._core.leaving)
 
     def leave(self) -> None:
-        """This replica was asked to stop. It takes leadership no more and tells the others, who no longer count on it;
-        whatever it has part in goes on until :meth:`stop`.
+        """This replica was asked to stop. It takes leadership no more and announces it to the others, which no longer
+        count on it; whatever it has part in goes on until :meth:`stop`.
         """
         if self._running and self._failure is None:
             self._core.leave()
             self._wake()
 
     def release(self, released: bool) -> None:
-        """As leader: tells the others whether they need not stay for what this replica has acknowledged."""
+        """As leader: announces to the others whether they may go although this replica has acknowledged writes."""
         if self._running and self._failure is None:
             self._core.release(released)
             self._wake()
@@ -272,9 +271,9 @@ class Group:
         self._callbacks.append(callback)
 
     async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
-        """Hands leadership to ``target``, or to whoever is most up to date; returns the new leader's name.
+        """Hands leadership to ``target``, or to the voter with the longest log; returns the new leader's name.
 
-        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, NotReady when all who
+        Proposals are refused meanwhile. Raises NotLeader, InvalidRequest for an unknown target, NotReady when all that
         could take over were asked to stop, and DeadlineExceeded when it did not work in time: then this replica goes on
         as leader, or another has become it.
         """
@@ -291,7 +290,7 @@ class Group:
         """Takes one replica in, which counts when this returns, or one out; returns the members.
 
         Asking again is safe. Raises NotLeader, NoLeader, TooManyRequests while another change is under way,
-        InvalidRequest, NotReady when those who stay would be no majority that answers, DeadlineExceeded: then it may
+        InvalidRequest, NotReady when no majority of those that stay would answer, DeadlineExceeded: then it may
         happen yet, for a replica that was taken in goes on catching up.
         """
         self._require_leader()
@@ -326,7 +325,7 @@ class Group:
     # ------------------------------------------------------------------ events
 
     def _update_links(self) -> None:
-        """Has the transport keep links to the members, to who is to become one, and to where this one may belong."""
+        """Has the transport keep links to the members, to candidates, and to the first members while this is none."""
         membership, candidates = self._core.membership, self._admin.candidates
         if self._linked == (membership, candidates):
             return

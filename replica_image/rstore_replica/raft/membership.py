@@ -1,4 +1,4 @@
-"""Who belongs to the group, as the log has it. Pure.
+"""The members of the group, as the log names them.
 
 Ongaro's thesis, chapter 4: a change of members is an entry of the log, in force as soon as it is in the log, one at a
 time, each adding or removing at most one vote. A member is a name *and* an identity: a replica whose volume was emptied
@@ -28,7 +28,7 @@ class Replica(msgspec.Struct, frozen=True):
 
 
 class Membership(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
-    """All members from ``index`` on (kept here, not in the entry: there it is 0), and who was taken out."""
+    """All members from ``index`` on (set when it is read; in the entry it is 0), and those taken out last."""
 
     replicas: tuple[Replica, ...] = ()
     removed: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ def decode(data: bytes) -> Membership:
 
 
 class MembershipHistory:
-    """The memberships that a log holds: the one at its beginning, if it is known, and each later one in an entry."""
+    """The memberships that a log names: the one at its beginning, if there is one, and each later one in an entry."""
 
     def __init__(self) -> None:
         self._base: Membership | None = None
@@ -129,14 +129,14 @@ class MembershipHistory:
 
     def at(self, index: int) -> Membership | None:
         """The one in force at that entry."""
-        known = [item for item in self._later if item.index <= index]
-        return known[-1] if known else self._base
+        earlier = [item for item in self._later if item.index <= index]
+        return earlier[-1] if earlier else self._base
 
     def appended(self, index: int, command: bytes) -> None:
         """An entry was added to the log."""
         if command[:1] == CONFIG:
-            found = decode(command[1:])
-            self._later.append(Membership(found.replicas, found.removed, index))
+            named = decode(command[1:])
+            self._later.append(Membership(named.replicas, named.removed, index))
 
     def truncated(self, index: int) -> None:
         """The entry ``index`` and all after it are gone."""

@@ -1,4 +1,4 @@
-"""What the layers above know of a Raft group, and what a group asks of its state machine."""
+"""The values that a Raft group shares with the layers above, and what it asks of its state machine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GroupStatus(msgspec.Struct, frozen=True):
     applied_index: int
     last_index: int
     members: tuple[Member, ...]
-    """As the log has it, those who do not count yet with them."""
+    """As the log names them, with those that do not count yet."""
     leader_since: float | None
     """Clock reading when this replica became leader; None when it is not."""
     not_ready_reason: str = ""
@@ -52,9 +52,9 @@ class GroupStatus(msgspec.Struct, frozen=True):
     learners: tuple[str, ...] = ()
     """Members that have no vote and are not counted: they have not caught up yet."""
     leaving: tuple[str, ...] = ()
-    """Members that were asked to stop, as they said, and this replica with them: they are about to go."""
+    """Members that have announced that they were asked to stop, and this replica if it was."""
     released: bool = False
-    """Whether the leader said that no replica need stay for the sake of what it has acknowledged."""
+    """Whether the leader has announced that no replica need stay for what it has acknowledged."""
     feature_level: int = 1
     """The least that its members have reported; 1 for those that have reported nothing to this replica."""
 
@@ -77,7 +77,7 @@ class StateMachine(Protocol):
 
 
 class RaftError(RuntimeError):
-    """The group cannot go on without risking data; the process must stop. The text says what was found."""
+    """The group cannot go on without risking data; the process must stop. The message names the cause."""
 
 
 HOW_TO_RESEED = (

@@ -1,4 +1,4 @@
-"""PURE. By how much the log grows before the next checkpoint is made.
+"""By how much the log grows before the next checkpoint is made.
 
 A checkpoint is a copy of all data: what it costs grows with the data, and what it saves does not. Were one made each
 time the log has grown by the same, filling a database would write bytes quadratic in its size. So the log may grow by a
@@ -13,9 +13,9 @@ from typing import NamedTuple
 from rstore_replica.raft.config import RaftConfig
 
 PART_OF_CHECKPOINT = 4
-"""The log grows by one in so many bytes of the last checkpoint."""
+"""The log may grow by the size of the last checkpoint divided by this."""
 MOST_TIMES = 16
-"""It never grows by more than so many times what is configured."""
+"""It never grows by more than this many times what is configured."""
 
 
 class Growth(NamedTuple):
@@ -25,12 +25,12 @@ class Growth(NamedTuple):
     size_bytes: int
 
     def reaches(self, needed: Growth) -> bool:
-        """Whether it is time for the next checkpoint. There is none of what is there already."""
+        """Whether it is time for the next checkpoint. Never without an applied entry since."""
         return self.entries >= needed.entries or (self.size_bytes >= needed.size_bytes and self.entries > 0)
 
 
 def growth_at_last(needed: Growth, config: RaftConfig) -> int:
-    """Bytes of growth after which a checkpoint is made whatever speaks for waiting."""
+    """Bytes of growth after which a checkpoint is made without any further wait."""
     return max(MOST_TIMES * config.checkpoint_bytes, 2 * needed.size_bytes)
 
 

@@ -46,13 +46,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The machine's own applied index is at least this after a restore."""
     files: tuple[FileSum, ...]
     membership: Membership | None = None
-    """The one in force at ``index``, if that is known."""
+    """The one in force at ``index``; None when the log does not name it."""
     applied_at_most: int = 0
     """No entry after this one is in the data. It may be above ``index``: applying goes on while the copy is made."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all its files."""
+        """Bytes of all its files."""
         return sum(file.size_bytes for file in self.files)
 
     def check(self) -> None:
@@ -64,7 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CheckpointStore:
-    """See the module."""
+    """The checkpoints below one directory, and the decision when to make the next one."""
 
     def __init__(self, directory: Path, disk: Disk, machine: StateMachine, clock: Clock, config: RaftConfig) -> None:
         self._directory = directory
@@ -135,16 +135,16 @@ class CheckpointStore:
 
     def all(self) -> list[tuple[Manifest, Path]]:
         """Complete checkpoints, oldest first. :class:`JournalDamaged` when a manifest cannot be read."""
-        found = []
+        checkpoints = []
         for name in self._disk.list_directory(self._directory):
             if "-" in name:
-                found.append((read_manifest(self._directory / name), self._directory / name))
-        return sorted(found, key=lambda item: item[0].index)
+                checkpoints.append((read_manifest(self._directory / name), self._directory / name))
+        return sorted(checkpoints, key=lambda item: item[0].index)
 
     def newest(self) -> tuple[Manifest, Path] | None:
         """The newest complete checkpoint."""
-        found = self.all()
-        return found[-1] if found else None
+        checkpoints = self.all()
+        return checkpoints[-1] if checkpoints else None
 
     # ------------------------------------------------------------------ making
 
@@ -278,8 +278,8 @@ def parse_manifest(data: bytes) -> Manifest:
 
 def validate(checkpoint: Path, manifest: Manifest) -> None:
     """Reads every file against the manifest; :class:`JournalDamaged` names the first that differs. Blocking."""
-    found = sums_of(checkpoint / "data")
-    if found != manifest.files:
-        differing = set(found) ^ set(manifest.files)
+    files = sums_of(checkpoint / "data")
+    if files != manifest.files:
+        differing = set(files) ^ set(manifest.files)
         names = sorted({file.path for file in differing})
         raise JournalDamaged(f"{checkpoint}: the checkpoint is damaged in {', '.join(names)}")

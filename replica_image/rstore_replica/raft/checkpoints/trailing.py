@@ -7,7 +7,7 @@ from rstore_replica.raft.consensus.core import RaftCore
 from rstore_replica.raft.storage.journal import Journal
 
 PATIENCE_FACTOR = 4
-"""For a peer that is behind, so many times as much is kept as otherwise."""
+"""For a peer that is behind, this many times as much is kept as otherwise."""
 
 
 def first_to_keep(core: RaftCore, journal: Journal, index: int, config: RaftConfig) -> int:

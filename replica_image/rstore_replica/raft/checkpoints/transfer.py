@@ -39,7 +39,7 @@ class CheckpointSender:
 
     @property
     def busy(self) -> bool:
-        """Whether a checkpoint is on its way to somebody."""
+        """Whether a checkpoint is on its way to a peer."""
         return bool(self._tasks)
 
     def want(self, peer: str) -> None:
@@ -173,7 +173,7 @@ class CheckpointReceiver:
         self._incoming: _Incoming | None = None
         self._task: asyncio.Task[None] | None = None
         self.progress = ""
-        """What is going on, for people; "" when nothing is."""
+        """Describes the transfer or installation under way, for people; "" when there is none."""
 
     def on_chunk(self, peer: str, chunk: pb.RaftCheckpointChunk) -> None:
         """A chunk from the leader; ignored while the one before is being written (the leader asks one at a time)."""

@@ -12,12 +12,12 @@ from rstore_replica.raft.consensus.core import RaftCore
 
 GATHER_FACTOR = 3
 GATHER_MAX_SECONDS = 0.01
-"""From one question to the next it takes so many times as long as the last answer took, and no longer than this: so
-that under load many readers share a question. Who comes when none has been asked for a while never waits."""
+"""From one question to the next it takes :data:`GATHER_FACTOR` times as long as the last answer took, at most this: so
+under load many readers share a question. A reader that comes when none has been asked for a while never waits."""
 
 
 class Barrier:
-    """Callers that wait for a read point. Those who come while a question is under way share the next one."""
+    """Callers that wait for a read point. Callers that come while a question is under way share the next one."""
 
     def __init__(self, core: RaftCore, wake: Callable[[], None], clock: Clock) -> None:
         """``wake`` has :meth:`advance` called soon."""
@@ -40,9 +40,9 @@ class Barrier:
         return future
 
     def advance(self) -> bool:
-        """Goes on with what the core has learnt since.
+        """Completes and begins questions, as far as the core's state allows.
 
-        Answers whether a question was begun: :meth:`.core.RaftCore.tick` sends it.
+        Returns whether a question was begun: :meth:`.core.RaftCore.tick` sends it.
         """
         core = self._core
         if not core.is_leader:

@@ -213,7 +213,7 @@ class RaftCore:
         self._engine.last_applied = index
 
     def link_changed(self, peer: str, connected: bool, *, new_session: bool) -> None:
-        """A link came up or broke; after a new session nothing that the peer said before counts."""
+        """A link came up or broke; after a new session nothing that the peer has sent before counts."""
         if new_session:
             self._leaving_peers -= {peer}
             self._feature_levels.pop(peer, None)
@@ -331,7 +331,7 @@ class RaftCore:
     # ------------------------------------------------------------------ messages
 
     def receive(self, peer: str, envelope: pb.RaftEnvelope) -> None:
-        """Takes one message from a replica; the link layer has checked who it is and both sessions."""
+        """Takes one message from a replica; the link layer has checked its name and both sessions."""
         kind = envelope.WhichOneof("body")
         if envelope.leaving != (peer in self._leaving_peers):
             self._leaving_peers ^= {peer}

@@ -33,11 +33,11 @@ class Formation:
     @property
     def membership(self) -> Membership:
         """Who belongs to the group as the log has it; nobody when it does not say."""
-        found = self._journal.memberships.latest
-        if found is None:
+        latest = self._journal.memberships.latest
+        if latest is None:
             # Identity 0 without any members in it: a journal from before they were kept there.
-            found = Membership() if self._journal.identity else self._initial
-        return found
+            latest = Membership() if self._journal.identity else self._initial
+        return latest
 
     @property
     def joining(self) -> bool:
@@ -61,14 +61,14 @@ class Formation:
 
     @property
     def others_missing(self) -> bool:
-        """This process has begun the group, nothing has happened in it, and not all others have said they are in.
+        """This process has begun the group, nothing has happened in it, and not all others have begun it as well.
 
-        Who misses the beginning has to be taken in later and does not count until then, so it is worth a little wait.
+        A replica that misses the beginning has to be taken in later and does not count until then: a short wait pays.
         """
         return self._began and self.pristine and not self._others <= self._founders
 
     def on_presence(self, peer: str, presence: pb.RaftPresence, identity: int) -> None:
-        """A replica says whether it has a past, and who it is."""
+        """A replica has reported whether it has a past, and its identity."""
         if identity == 0:
             self._founders.add(peer)
         if not presence.reply:
@@ -80,14 +80,14 @@ class Formation:
         self.begin_if_possible()
 
     def begin_if_possible(self) -> None:
-        """Makes this replica one of the group's first members, durably, if that is safe; see the module."""
+        """Makes this replica one of the group's first members, durably, if that is safe."""
         named = self._initial.get(self._name) is not None
         if named and self.joining and self.pristine and self._others <= self._without_past:
             if self._others:
                 self._journal.found(self._initial, identity=0)
             else:
                 # Nobody else has to know its identity. Should a configuration that is out of date let it begin alone
-                # again after its volume was emptied, those who count on what it was do not count it.
+                # again after its volume was emptied, the replicas that count on its former identity do not count it.
                 itself = replace(self._initial.replicas[0], identity=self._journal.identity)
                 self._journal.found(replace(self._initial, replicas=(itself,)), identity=itself.identity)
             self._began = True

@@ -57,7 +57,7 @@ class LeaderLog:
         self._peers = {peer: _Peer() for peer in membership.names if peer != own_name}
         self._membership = membership
         self.targets = self._targets_of(membership)
-        """Who is sent the log: all members but this one."""
+        """The members that are sent the log: all but this one."""
         self._journal = journal
         self._config = config
         self._engine = engine
@@ -65,17 +65,17 @@ class LeaderLog:
         self._round = 0
         self._announced = 0
         self.news_due = inf
-        """Clock reading at which the followers have to be told what is committed, if no entries tell them before."""
+        """Clock reading at which the followers are sent the commit index, if no entries carry it before."""
 
     def set_membership(self, membership: Membership) -> None:
-        """Other members from now on. What a member of another identity has said does not count."""
+        """Other members from now on. Answers of a member under another identity do not count."""
         before, self._membership = self._membership, membership
         self.targets = self._targets_of(membership)
         for peer in self.targets:
-            known, now = before.get(peer), membership.get(peer)
+            earlier, now = before.get(peer), membership.get(peer)
             if peer not in self._peers:
                 self._peers[peer] = _Peer()
-            if known is None or now is None or known.identity != now.identity:
+            if earlier is None or now is None or earlier.identity != now.identity:
                 self._peers[peer] = _Peer(connected=self._peers[peer].connected)
                 self._engine.forget_peer(peer)
 
@@ -94,7 +94,7 @@ class LeaderLog:
         return peer in self._peers and self._peers[peer].connected
 
     def link_changed(self, peer: str, connected: bool, *, leading: bool, new_session: bool) -> None:
-        """A link came up or broke; after a new session nothing that the peer said before counts."""
+        """A link came up or broke; after a new session nothing that the peer has sent before counts."""
         state = self._peers.setdefault(peer, _Peer())
         state.connected = connected
         state.reset_window()
@@ -170,8 +170,8 @@ class LeaderLog:
     def advance_commit(self) -> None:
         """Commits what a majority holds durably, this replica's own disk counted like any other (section 5.4.2)."""
         own, durable, match = self._own_name, self._journal.durable_index, self._engine.match_index
-        held = sorted([durable if name == own else match(name) for name in self._membership.voters])
-        index = held[len(held) - self._membership.majority]
+        durable_indexes = sorted([durable if name == own else match(name) for name in self._membership.voters])
+        index = durable_indexes[len(durable_indexes) - self._membership.majority]
         if index > self._engine.commit_index and self._journal.term_at(index) == self._engine.term:
             self._engine.commit_index = index
 
@@ -210,12 +210,12 @@ class LeaderLog:
             and state.window_bytes < config.append_window_bytes
             and len(state.window) < config.append_window_messages
         ):
-            found = journal.entries(
+            entries = journal.entries(
                 next_index, max_count=config.append_batch_entries, max_bytes=config.append_batch_bytes
             )
-            self._send_append(peer, state, next_index - 1, found)
-            size = sum(len(entry.command) for entry in found)
-            next_index = found[-1].index + 1
+            self._send_append(peer, state, next_index - 1, entries)
+            size = sum(len(entry.command) for entry in entries)
+            next_index = entries[-1].index + 1
             state.window.append((next_index - 1, size))
             state.window_bytes += size
             self._engine.set_next_index(peer, next_index)

@@ -1,4 +1,4 @@
-"""What of an append a follower's log lacks. Pure but for looking into the journal."""
+"""Which entries of an append a follower's log lacks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def without_known(journal: Journal, commit: int, term: int, request: pb.RaftAppe
             decode(entry.command[1:])  # before it is written anywhere
     message: Message = {"type": "append_entries", "term": term, "commit_index": commit}
     previous, previous_term = request.prev_index, request.prev_term
-    known = journal.term_at(previous)
-    if previous <= commit and known is not None and known != previous_term:
-        raise RaftError(f"the leader has term {previous_term} at {previous}, committed here with term {known}")
-    if previous > commit and known != previous_term:
+    own_term = journal.term_at(previous)
+    if previous <= commit and own_term is not None and own_term != previous_term:
+        raise RaftError(f"the leader has term {previous_term} at {previous}, committed here with term {own_term}")
+    if previous > commit and own_term != previous_term:
         # PySyncObj refuses it and says from where to send.
         return {**message, "entries": [], "prevLogIdx": previous, "prevLogTerm": previous_term}, None
     skipped = 0
@@ -33,10 +33,10 @@ def without_known(journal: Journal, commit: int, term: int, request: pb.RaftAppe
         index = previous + skipped + 1
         if index > journal.last_index:
             break
-        held = journal.term_at(index)
-        if held is not None and held != entry.term:
+        own_term = journal.term_at(index)
+        if own_term is not None and own_term != entry.term:
             if index <= commit:
-                raise RaftError(f"the leader has term {entry.term} at {index}, committed here with term {held}")
+                raise RaftError(f"the leader has term {entry.term} at {index}, committed here with term {own_term}")
             break
         skipped += 1
     matched = previous + len(request.entries)

@@ -1,4 +1,4 @@
-"""What every message of a replica to another one carries: its term, who it is, and what it has to announce."""
+"""What every message of a replica to another one carries: its term, both identities, and its announcements."""
 
 from __future__ import annotations
 

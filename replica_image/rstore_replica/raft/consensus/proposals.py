@@ -1,4 +1,4 @@
-"""Who waits for which entry, and how much may be under way."""
+"""The callers that wait for an entry each, and how much may be under way."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ class Proposals:
     def release(self, index: int, term: int) -> None:
         """The caller no longer waits."""
         by_term = self._waiting.get(index, {})
-        found = by_term.pop(term, None)
+        proposal = by_term.pop(term, None)
         if not by_term:
             self._waiting.pop(index, None)
-        if found is not None:
+        if proposal is not None:
+            future, size = proposal
             self._count -= 1
-            self._bytes -= found[1]
+            self._bytes -= size
             # Nobody will look at it any more; an exception in it has been delivered or does not matter.
-            if found[0].done() and not found[0].cancelled():
-                found[0].exception()
+            if future.done() and not future.cancelled():
+                future.exception()
 
     def applied(self, index: int, term: int, result: object) -> None:
         """The entry (index, term) has been applied. Another entry proposed for that place can never be committed."""
@@ -57,7 +58,7 @@ class Proposals:
                 future.set_exception(errors.NotLeader("another leader's entry took its place; nothing was written"))
 
     def overtaken(self, index: int) -> None:
-        """A checkpoint stands for all up to ``index``; what happened to proposals in it cannot be told."""
+        """A checkpoint stands for all up to ``index``; whether its entries are those proposed here is unknown."""
         for waiting_index, by_term in self._waiting.items():
             for future, _ in by_term.values() if waiting_index <= index else ():
                 if not future.done():

@@ -1,7 +1,7 @@
 """The leader's changes of the group's members: one at a time, and nobody counts before having caught up.
 
 Ongaro's thesis, 4.1 and 4.2.1, with its later correction: none before an entry of the leader's own term is committed.
-What nobody has to ask for happens here by itself: a member that comes back without its data is taken out and in again
+Two changes are made without a request: a member that comes back without its data is taken out and in again
 under its new identity, and a learner gets its vote when it has caught up.
 """
 
@@ -45,7 +45,7 @@ class Reconfigurer:
         self._identities.pop(peer, None)
 
     def identity_of(self, peer: str) -> int | None:
-        """The identity that the peer last reported; None when its present process has not."""
+        """The identity that the peer last reported; None while its present process has reported none."""
         return self._identities.get(peer)
 
     def begin(self) -> None:

@@ -80,7 +80,7 @@ def load_module(clock: Clock, rng: random.Random, journal: Journal) -> ModuleTyp
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if getattr(module, "VERSION", None) != VERSION:
-        raise RaftError(f"PySyncObj {VERSION} is required, found {getattr(module, 'VERSION', None)}")
+        raise RaftError(f"PySyncObj {VERSION} is required, installed is {getattr(module, 'VERSION', None)}")
     missing = [name for name in MODULE_NAMES if not hasattr(module, name)]
     missing += [name for name in PRIVATE_METHODS if not hasattr(module.SyncObj, f"_SyncObj__{name}")]
     if missing:
@@ -159,18 +159,18 @@ class Engine:
         return self._nodes[peer]
 
     def set_peers(self, peers: Iterable[str]) -> None:
-        """The other members from now on. What is known of those who stay is kept."""
+        """The other members from now on. The state of those that stay is kept."""
         wanted = {self._node(peer) for peer in peers}
-        known = self._get("otherNodes")
-        for node in known - wanted:
+        present = self._get("otherNodes")
+        for node in present - wanted:
             for table in (self._next_index, self._match_index, self._last_response):
                 table.pop(node, None)
         self._set("otherNodes", wanted)
-        for node in wanted - known:
+        for node in wanted - present:
             self._begin_peer(node)
 
     def forget_peer(self, peer: str) -> None:
-        """Leader: nothing that the peer said counts any more."""
+        """Leader: nothing that the peer has answered counts any more."""
         self._begin_peer(self._node(peer))
 
     def _begin_peer(self, node: Any) -> None:
@@ -270,7 +270,7 @@ class Engine:
         self._get("setState")(self._states.FOLLOWER)
 
     def forget_leader(self) -> None:
-        """The leader has not been heard from for an election timeout."""
+        """The leader has sent nothing for an election timeout."""
         self._set("raftLeader", None)
 
     def begin_candidacy(self, name: str, now: float) -> None:
@@ -317,8 +317,8 @@ def _safe_class(base: Any, journal: Journal) -> Any:
             # Never the rest of the log at once: PySyncObj looks at no more than whether there is a second one.
             if fromIDx is None or fromIDx < journal.first_index:
                 return []
-            found = journal.entries(fromIDx, max_count=count or 2, max_bytes=maxSizeBytes or 1 << 30)
-            return [(entry.command, entry.index, entry.term) for entry in found]
+            entries = journal.entries(fromIDx, max_count=count or 2, max_bytes=maxSizeBytes or 1 << 30)
+            return [(entry.command, entry.index, entry.term) for entry in entries]
 
         def _SyncObj__deleteEntriesFrom(self, fromIDx: int) -> None:  # noqa: N803
             try:

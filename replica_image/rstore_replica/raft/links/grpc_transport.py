@@ -43,7 +43,7 @@ CONNECT = "/rstore.v1.Raft/Connect"
 
 
 class GrpcTransport(pb_grpc.RaftServicer):
-    """See the module, and :class:`.transport.Transport`."""
+    """See :class:`.transport.Transport`."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     @property
     def refusal(self) -> str:
-        """What another replica last said against this one; "" when none does at present."""
+        """See :class:`.transport.Transport`."""
         return next(iter(self._refusals.values()), "")
 
     def add_to_server(self, server: Any) -> None:
@@ -134,7 +134,7 @@ class GrpcTransport(pb_grpc.RaftServicer):
         request_iterator: AsyncIterator[pb.RaftFrame],
         context: Call,
     ) -> None:
-        """A peer has dialled. Refuses whoever is not a replica of this group."""
+        """A peer has dialled. Refuses a caller that is no replica of this group."""
         if self._credentials is not None:
             names = context.auth_context().get("x509_common_name", [])
             if PEER_COMMON_NAME.encode() not in names:
@@ -222,12 +222,12 @@ class GrpcTransport(pb_grpc.RaftServicer):
         """Takes what comes until the link breaks or is silent for too long."""
         loop = asyncio.get_running_loop()
         link.session = hello.session
-        link.last_heard = loop.time()
+        link.last_received = loop.time()
         watchdog = asyncio.create_task(self._watch(link))
         self._admit(link)
         try:
             async for frame in frames:
-                link.last_heard = loop.time()
+                link.last_received = loop.time()
                 for envelope in frame.envelopes:
                     if self._on_message is None or link.closed:
                         return
@@ -242,13 +242,13 @@ class GrpcTransport(pb_grpc.RaftServicer):
 
     async def _watch(self, link: Link) -> None:
         loop = asyncio.get_running_loop()
-        while (silent := loop.time() - link.last_heard) < SILENCE_SECONDS:  # noqa: ASYNC110
+        while (silent := loop.time() - link.last_received) < SILENCE_SECONDS:  # noqa: ASYNC110
             await asyncio.sleep(SILENCE_SECONDS - silent)
         logger.warning("raft_link_silent peer=%s seconds=%.1f", link.peer, silent)
         link.close()
 
     def _admit(self, link: Link) -> None:
-        """Registers a link that is up. The process a peer was before is gone once a new session has said hello."""
+        """Registers a link that is up. A hello of a new session means that the peer's former process has ended."""
         links = self._links.setdefault(link.peer, [])
         self._refusals.pop(link.peer, None)
         for older in [other for other in links if other.session != link.session]:

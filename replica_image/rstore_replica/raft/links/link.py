@@ -1,4 +1,4 @@
-"""One stream between two replicas, whoever dialled it: a bounded queue out, and what is known of the other end."""
+"""One stream between two replicas, dialled by either: a bounded queue out, and the state of the other end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outlet(Protocol):
 
 @dataclass(eq=False)
 class Link:
-    """See the module. All that is said in one round of the event loop leaves in one frame."""
+    """All messages that are queued in one round of the event loop leave in one frame."""
 
     peer: str
     dialled: bool
@@ -47,7 +47,7 @@ class Link:
     queue: deque[bytes] = field(default_factory=deque)
     queued_bytes: int = 0
     closed: bool = False
-    last_heard: float = 0.0
+    last_received: float = 0.0
     last_sent: float = 0.0
     on_close: Callable[[], object] | None = None
     _flush_planned: bool = False
@@ -55,7 +55,7 @@ class Link:
     _ping: asyncio.TimerHandle | None = None
 
     def open(self, hello: pb.RaftHello) -> None:
-        """Says who this is; from then on an empty frame now and then shows that this side is alive."""
+        """Introduces this replica; from then on an empty frame each second of silence shows that this side is alive."""
         self.outlet.queue_message(pb.RaftFrame(hello=hello).SerializeToString())
         self._keep_alive()
 

@@ -17,13 +17,13 @@ OnLink = Callable[[str, bool, bool], None]
 class Transport(Protocol):
     """Links to the other replicas. Messages on a link arrive in order or not at all; callbacks come on the event loop.
 
-    A transport delivers only what a replica of this group sent to this very process: it checks who the sender is and
-    the sessions of both ends.
+    A transport delivers only what a replica of this group sent to this very process: it checks the sender's
+    name and the sessions of both ends.
     """
 
     @property
     def refusal(self) -> str:
-        """What another replica last said against this one; "" when none does at present."""
+        """Why another replica refuses this one at present; "" when none does."""
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service by which others dial this one, if there is one, on a server that has not started."""

@@ -1,4 +1,4 @@
-"""Group commit: one sync at a time, everything written meanwhile shares the next; what depends on it waits here."""
+"""Group commit: one sync at a time, everything written meanwhile shares the next; what depends on a sync waits here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Syncer:
     def __init__(
         self, journal: Journal, disk: Disk, *, synced: Callable[[], None], failed: Callable[[BaseException], None]
     ):
-        """``synced`` is called after each sync; ``failed`` when one fails: nothing held is ever released then."""
+        """``synced`` is called after each sync; ``failed`` when one fails: nothing that waits is ever released then."""
         self._journal = journal
         self._disk = disk
         self._synced = synced

@@ -26,7 +26,7 @@ _SUFFIX = ".seg"
 
 
 class Journal(LogImage):
-    """See the module. Not thread-safe: all calls on the event loop, but the work of a :class:`PendingSync`."""
+    """Not thread-safe: all calls on the event loop, but the work of a :class:`PendingSync`."""
 
     def __init__(
         self,
@@ -89,14 +89,14 @@ class Journal(LogImage):
 
     def entries(self, first: int, *, max_count: int, max_bytes: int) -> list[Entry]:
         """Entries from ``first`` on, at least one if there is one, within both bounds otherwise."""
-        found: list[Entry] = []
+        entries: list[Entry] = []
         size = 0
         for index in range(max(first, self._first), min(first + max_count - 1, self.last_index) + 1):
             size += self._slots[index - self._first].size
-            if found and size > max_bytes:
+            if entries and size > max_bytes:
                 break
-            found.append(self.entry(index))
-        return found
+            entries.append(self.entry(index))
+        return entries
 
     # ------------------------------------------------------------------ writing
 

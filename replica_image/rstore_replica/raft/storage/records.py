@@ -1,8 +1,9 @@
-"""How one journal record looks on disk. Pure: bytes in, records out.
+"""How one journal record looks on disk.
 
 A record is ``magic(2) kind(1) zero(1) length(4) synced(4) crc32c(4) payload(length)``, little-endian; the checksum
 covers everything but itself. ``synced`` is how many bytes of this segment were known to be durable when the record was
-written: that tells a torn tail (bytes that nobody was promised) from damage (bytes that were promised and are gone).
+written: that distinguishes a torn tail (bytes on which nothing depended) from damage (bytes that were durable and are
+gone).
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def means_full(error: OSError) -> bool:
 
 
 class Room:
-    """What is known of the room on one replica's volume."""
+    """Keeps track of the room on one replica's volume."""
 
     def __init__(self, path: Path, disk: Disk, clock: Clock) -> None:
         """``path`` of the reserve, on the volume; nothing is written before :meth:`look`."""
@@ -78,11 +78,11 @@ class Room:
 
     def give_up(self) -> bool:
         """Frees the reserve for a vital record; whether there was one."""
-        held, self._held = self._held, False
-        if held:
+        had_reserve, self._held = self._held, False
+        if had_reserve:
             self._disk.remove(self._path)
         self.refuse()
-        return held
+        return had_reserve
 
     def refuse(self) -> None:
         """Something did not fit: no entry is tried before there is room again."""
@@ -121,7 +121,7 @@ class Room:
         return not self._blocked or self._clock.monotonic() >= self._apply_at
 
     def apply(self, work: Callable[[], T]) -> T | None:
-        """Runs ``work``; False in :attr:`applied` and None when it found no room and changed nothing."""
+        """Returns what ``work`` returns; None, with :attr:`applied` False, when it changed nothing for lack of room."""
         try:
             result = work()
         except OSError as error:

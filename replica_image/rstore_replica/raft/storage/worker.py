@@ -19,7 +19,7 @@ _Piece = tuple[Callable[[], Any], asyncio.AbstractEventLoop, "asyncio.Future[Any
 
 
 class Worker:
-    """See the module. The thread begins with the first piece; it does not hold up the end of the process."""
+    """The thread begins with the first piece; it does not hold up the end of the process."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -55,7 +55,7 @@ class Worker:
                 result = work()
             except BaseException as caught:
                 error = caught
-            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop has been closed: no caller waits any more
                 loop.call_soon_threadsafe(_settle, future, result, error)
             del piece, work, future, result, error
 
