@@ -34,7 +34,7 @@ async def certs(
 
     def render(console: Console) -> None:
         for variable, value in exports.items():
-            console.print(f"export {variable}={shlex.quote(value)}", soft_wrap=True, highlight=False)
+            console.print(f"export {variable}={shlex.quote(value)}")
 
     emit({"files": {key: str(path) for key, path in paths.items()}, "environment": exports}, output, render)
 

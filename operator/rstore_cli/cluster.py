@@ -145,7 +145,7 @@ class Cluster:
 
 
 def read_pod(body: Object) -> Pod:
-    """PURE: one pod of a store."""
+    """One pod of a store."""
     meta = body["metadata"]
     conditions = {item.get("type"): item.get("status") for item in body.get("status", {}).get("conditions") or []}
     ready = conditions.get("Ready") == "True" and not meta.get("deletionTimestamp")

@@ -48,7 +48,7 @@ async def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str
 
 
 def tls_of(pem: Mapping[str, bytes]) -> TlsPem:
-    """PURE: the files of :func:`read_certificates`, to dial with."""
+    """The files of :func:`read_certificates`, to dial with."""
     return TlsPem(*(pem[key] for key in TLS_KEYS))
 
 

@@ -22,7 +22,7 @@ from rstore_cli.options import (
     StoreName,
     TimeoutOption,
 )
-from rstore_cli.output import emit, table, text_field
+from rstore_cli.output import emit, printable, table, text_field
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
 
@@ -137,8 +137,8 @@ def range_data(response: rpc_pb2.RangeResponse) -> dict[str, Any]:
 def _print_range(console: Console, response: rpc_pb2.RangeResponse) -> None:
     rows = [
         (
-            kv.key.decode(errors="backslashreplace"),
-            kv.value.decode(errors="backslashreplace"),
+            printable(kv.key),
+            printable(kv.value),
             str(kv.mod_revision),
             str(kv.version),
         )

@@ -114,7 +114,7 @@ def up(
         "  kubectl apply -f examples/three-regions.yaml",
         "  rstore status orders -w",
     ):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
 
 
 @app.command("install")
@@ -133,7 +133,7 @@ def install(
         raise CliError(
             str(error), hint=f"`kubectl get deployment -n {RELEASE_NAMESPACE}` shows one that is there"
         ) from error
-    stdout().print(f"the operator is installed in namespace {RELEASE_NAMESPACE}", highlight=False)
+    stdout().print(f"the operator is installed in namespace {RELEASE_NAMESPACE}")
 
 
 @app.command("down")
@@ -148,7 +148,7 @@ def down(
         stopped = stop(directory)
     except DaemonError as error:
         raise CliError(str(error)) from error
-    stderr().print(f"local cluster {name!r} {'stopped' if stopped else 'was not running'}", highlight=False)
+    stderr().print(f"local cluster {name!r} {'stopped' if stopped else 'was not running'}")
     if delete_data and directory.exists():
         shutil.rmtree(directory)
 
@@ -220,7 +220,7 @@ def _service(service: Obj) -> dict[str, Any]:
 
 
 def _render(console: Console, name: str, data: dict[str, Any]) -> None:
-    console.print(f"local cluster {name!r} at {data['url']} (pid {data['pid']})\n", highlight=False)
+    console.print(f"local cluster {name!r} at {data['url']} (pid {data['pid']})\n")
     console.print(table(("NODE", "REGION"), [(n["name"], n["region"]) for n in data["nodes"]]))
     console.print()
     pods = [

@@ -97,10 +97,10 @@ def list_faults(
     ]
 
     def render(console: Any) -> None:
-        console.print(f"places: {', '.join(data['places'])}", highlight=False)
+        console.print(f"places: {', '.join(data['places'])}")
         if rows:
             console.print(table(("FROM", "TO", "DELAY", "LOSS", "BYTES/S", "CUT"), rows))
         else:
-            console.print("all links are whole", highlight=False)
+            console.print("all links are whole")
 
     emit(data, output, render)

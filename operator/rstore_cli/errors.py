@@ -39,7 +39,7 @@ _HINTS = {
 
 
 def hint_of(error: StoreError) -> str:
-    """PURE: what a person can do about an answer of a replica; "" when the message says it already."""
+    """What a person can do about an answer of a replica; "" when the message says it already."""
     if isinstance(error, OutcomeUnknown):
         return "the write may or may not have happened: read the key before you repeat it"
     return _HINTS.get(error.status, "`rstore status NAME` shows the store's health")

@@ -87,7 +87,7 @@ async def failover(
 
 
 def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dry_run: bool = False) -> None:
-    """PURE: refuse at once what the operator would refuse. Raises CliError.
+    """Refuse at once what the operator would refuse. Raises CliError.
 
     A forced failover may take over from a switchover that is stuck because a region was lost.
     """
@@ -117,7 +117,7 @@ def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dr
 def follow(
     before: dict[str, Any], now: dict[str, Any], annotation: str, target: str, news: Sequence[dict[str, Any]]
 ) -> Progress:
-    """PURE: where the request stands. ``news`` are the events since it was made, oldest first."""
+    """Where the request stands. ``news`` are the events since it was made, oldest first."""
     current = now.get("status") or {}
     running = current.get("failover") or {}
     asked = annotation in (now["metadata"].get("annotations") or {})
@@ -185,7 +185,7 @@ async def _request(
     if not wait:
         text = f"asked; `rstore status {name} -w` shows how it goes"
         requested = {key.removeprefix(f"{GROUP}/"): value for key, value in annotations.items()}
-        emit({"requested": requested}, output, lambda console: console.print(text, highlight=False))
+        emit({"requested": requested}, output, lambda console: console.print(text))
         return
     progress, now = Progress(State.WAITING), before
     shown = ""
@@ -199,7 +199,7 @@ async def _request(
             if progress.step and progress.step != shown:
                 shown = progress.step
                 spinner.update(shown)
-                stderr().print(f"{time.monotonic() - started:6.2f}s  {shown}", highlight=False)
+                stderr().print(f"{time.monotonic() - started:6.2f}s  {shown}")
             if progress.state is State.FAILED and not progress.message:
                 failed_since = failed_since or time.monotonic()
                 if time.monotonic() - failed_since >= EXPLANATION_SECONDS:
@@ -214,7 +214,7 @@ async def _request(
 
 
 def _not_over(now: dict[str, Any], annotation: str, how_long: str, step: str) -> CliError:
-    """PURE: what a request waits for, and how to take it back."""
+    """What a request waits for, and how to take it back."""
     name = now["metadata"]["name"]
     if step:
         hint = f"`rstore status {name} -w` keeps watching, `rstore failover {name} --abort` gives it up"
@@ -232,9 +232,9 @@ def _finish(name: str, progress: Progress, output: Output) -> None:
     data = {"state": progress.state.value, "message": progress.message, "receipt": progress.receipt}
 
     def render(console: Any) -> None:
-        console.print(progress.message, highlight=False)
+        console.print(progress.message)
         if progress.receipt:
-            console.print(receipt_line(progress.receipt).strip(), highlight=False)
+            console.print(receipt_line(progress.receipt).strip())
 
     emit(data, output, render)
     if progress.state is State.FAILED:

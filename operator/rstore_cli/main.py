@@ -109,9 +109,9 @@ def main() -> None:
 
 def _fail(message: str, hint: str, exit_code: int) -> None:
     console = stderr()
-    console.print(f"error: {message}", style="red", markup=False, highlight=False)
+    console.print(f"error: {message}", style="red")
     if hint:
-        console.print(f"hint: {hint}", markup=False, highlight=False)
+        console.print(f"hint: {hint}")
     sys.exit(exit_code)
 
 

@@ -19,13 +19,18 @@ PIPED_WIDTH = 500
 
 
 def stdout() -> Console:
-    """Where results go."""
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, soft_wrap=True)
+    """Returns the console of results. It prints text as it is, brackets and colons too."""
+    return _console(sys.stdout.isatty(), stderr=False)
 
 
 def stderr() -> Console:
-    """Where progress, warnings and errors go."""
-    return Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH, soft_wrap=True)
+    """Returns the console of progress, warnings and errors."""
+    return _console(sys.stderr.isatty(), stderr=True)
+
+
+def _console(is_terminal: bool, *, stderr: bool) -> Console:
+    width = None if is_terminal else PIPED_WIDTH
+    return Console(stderr=stderr, width=width, soft_wrap=True, markup=False, emoji=False, highlight=False)
 
 
 def emit(data: Any, output: Output, render: Callable[[Console], None]) -> None:
@@ -41,6 +46,42 @@ def emit(data: Any, output: Output, render: Callable[[Console], None]) -> None:
         render(stdout())
 
 
+class Document:
+    """A result of any size, printed as one JSON or YAML document while it comes: a list, or an object that has the list
+    as its member ``name``."""
+
+    def __init__(self, output: Output, name: str = "") -> None:
+        self._json = output is Output.JSON
+        self._name = name
+        self._empty = True
+
+    def add(self, item: dict[str, Any]) -> None:
+        """Print one more item of the list."""
+        if self._json:
+            self._write((self._begin() if self._empty else ",") + f"\n  {json.dumps(item, ensure_ascii=False)}")
+        else:
+            begin = f"{self._name}:\n" if self._empty and self._name else ""
+            self._write(begin + yaml.safe_dump([item], sort_keys=False, allow_unicode=True))
+        self._empty = False
+
+    def end(self, **members: Any) -> None:
+        """Print the end; ``members`` are what else the object has."""
+        if self._json:
+            rest = "".join(f",\n{json.dumps(name)}: {json.dumps(value)}" for name, value in members.items())
+            self._write((self._begin() if self._empty else "\n") + "]" + rest + ("}\n" if self._name else "\n"))
+        else:
+            empty = f"{self._name}: []\n" if self._name else "[]\n"
+            rest = yaml.safe_dump(members, sort_keys=False) if members else ""
+            self._write((empty if self._empty else "") + rest)
+        sys.stdout.flush()
+
+    def _begin(self) -> str:
+        return f"{{{json.dumps(self._name)}: [" if self._name else "["
+
+    def _write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> Table:
     """A table in kubectl's manner: no frame, upper-case headers; columns are never cut when piped."""
     made = Table(box=None, pad_edge=False, title=title, title_justify="left", header_style="bold")
@@ -49,6 +90,13 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str |
     for row in rows:
         made.add_row(*row)
     return made
+
+
+def printable(content: bytes) -> str:
+    """Returns bytes as text of one line that no terminal takes for a command: what is not UTF-8, and what cannot be
+    seen, is escaped as in Python."""
+    text = content.decode(errors="backslashreplace")
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def text_field(field: str, content: bytes) -> dict[str, str]:

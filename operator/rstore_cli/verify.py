@@ -72,7 +72,7 @@ async def verify(
 
 
 def judge(revision: int, answers: list[HashAnswer], regions: list[str], primary: str) -> Verdict:
-    """PURE: what the answers mean for a store of these regions."""
+    """What the answers mean for a store of these regions."""
     told = [answer for answer in answers if answer.hash is not None]
     problems = [f"{answer.replica}: {answer.problem}" for answer in answers if answer.problem]
     problems += [

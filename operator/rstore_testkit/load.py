@@ -159,7 +159,7 @@ class Verdict:
 
 
 def judge(ledger: Ledger, found: Mapping[bytes, Written]) -> Verdict:
-    """Compares what a region holds with what the writers were told (pure)."""
+    """Compares what a region holds with what the writers were told."""
     lost, altered, duplicated = [], [], []
     for key, (value, revision) in ledger.acknowledged.items():
         there = found.get(key)

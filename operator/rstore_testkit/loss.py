@@ -63,7 +63,7 @@ class Account:
 def account(ledger: Ledger, missing: Iterable[bytes], status: Mapping[str, Any]) -> Account:
     """Sort the missing acknowledged keys by whether a quarantined tail holds the revision they were acknowledged at.
 
-    Revisions are never used twice, so a revision inside a quarantined range is that very write. (Pure.)
+    Revisions are never used twice, so a revision inside a quarantined range is that very write.
     """
     ranges = [
         (tail["firstRevision"], tail["lastRevision"])

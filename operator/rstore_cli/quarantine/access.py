@@ -126,7 +126,7 @@ class Access:
 
 
 def tails_of(holdings: Sequence[Holding]) -> list[RegionTail]:
-    """PURE: the tails of all regions, by region and first revision."""
+    """The tails of all regions, by region and first revision."""
     known: dict[tuple[str, str], QuarantinedTail] = {}
     for holding in holdings:
         for tail in holding.tails:
@@ -154,6 +154,6 @@ def tails_of(holdings: Sequence[Holding]) -> list[RegionTail]:
 
 
 def is_called(tail: RegionTail, wanted: str) -> bool:
-    """PURE: whether a person who says ``wanted`` means this tail: with or without region and ``.wal``."""
+    """Whether a person who says ``wanted`` means this tail: with or without region and ``.wal``."""
     name = wanted.removesuffix(".wal")
     return name in (tail.name, tail.file.removesuffix(".wal"))

@@ -1,4 +1,4 @@
-"""What a tail did to each key, beside what the store has now. Pure.
+"""What a tail did to each key, beside what the store has now.
 
 What the region that left the tail shared with the store ends at the fork. A key that nobody has written since then
 still has a revision at or below it.

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any
-
-import yaml
 
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
@@ -20,7 +16,7 @@ from rstore_cli.options import (
     StoreName,
     TimeoutOption,
 )
-from rstore_cli.output import text_field
+from rstore_cli.output import Document, printable, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import Selection
 from rstore_cli.quarantine.compare import Compared, for_each_key, last_changes
@@ -51,9 +47,10 @@ async def diff(
     Keys are printed as they are compared, so a tail of any size can be piped on.
     """
     access = await Access.to(cluster, name)
-    selection, printer = Selection.of(key, prefix), PRINTERS[output]()
+    selection = Selection.of(key, prefix)
     compared_tail = await access.find(tail)
     changes = await last_changes(access, compared_tail, selection, timeout_seconds=timeout)
+    printer = Printer(output)
     async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
         async for one in for_each_key(access, client, compared_tail, changes, _as_it_is, timeout_seconds=timeout):
             printer.take(one)
@@ -65,7 +62,7 @@ async def _as_it_is(compared: Compared) -> Compared:
 
 
 def compared_data(compared: Compared) -> dict[str, Any]:
-    """PURE: one key as plain data."""
+    """One key as plain data."""
     tail: dict[str, Any] = {"revision": compared.change.revision, "rows": compared.change.rows}
     tail |= {"deleted": True} if compared.change.deletion else text_field("value", compared.value)
     present = None
@@ -74,73 +71,25 @@ def compared_data(compared: Compared) -> dict[str, Any]:
     return {**text_field("key", compared.key), "verdict": compared.verdict.value, "tail": tail, "present": present}
 
 
-class Printer(ABC):
-    """Prints keys as they come, and at the end how many there were of each kind."""
+class Columns:
+    """A table that is printed while its rows come; its columns are as wide as the first MEASURED_KEYS rows need."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
-
-    def take(self, compared: Compared) -> None:
-        """One more key."""
-        self._counts[compared.verdict.value] += 1
-        self._take(compared, first=self._counts.total() == 1)
-
-    def end(self) -> None:
-        """There are no more."""
-        self._end(dict(sorted(self._counts.items())))
-        sys.stdout.flush()
-
-    @abstractmethod
-    def _take(self, compared: Compared, *, first: bool) -> None: ...
-
-    @abstractmethod
-    def _end(self, counts: dict[str, int]) -> None: ...
-
-
-class JsonPrinter(Printer):
-    """One object, ``keys`` and then ``counts``."""
-
-    def _take(self, compared: Compared, *, first: bool) -> None:
-        sys.stdout.write('{\n  "keys": [\n    ' if first else ",\n    ")
-        sys.stdout.write(json.dumps(compared_data(compared), ensure_ascii=False))
-
-    def _end(self, counts: dict[str, int]) -> None:
-        sys.stdout.write("\n  ],\n" if counts else '{\n  "keys": [],\n')
-        sys.stdout.write(f'  "counts": {json.dumps(counts)}\n}}\n')
-
-
-class YamlPrinter(Printer):
-    """As JSON."""
-
-    def _take(self, compared: Compared, *, first: bool) -> None:
-        sys.stdout.write("keys:\n" if first else "")
-        sys.stdout.write(yaml.safe_dump([compared_data(compared)], sort_keys=False, allow_unicode=True))
-
-    def _end(self, counts: dict[str, int]) -> None:
-        sys.stdout.write("" if counts else "keys: []\n")
-        sys.stdout.write(yaml.safe_dump({"counts": counts}, sort_keys=False))
-
-
-class TablePrinter(Printer):
-    """A table whose columns are as wide as the first keys need."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._first: list[tuple[str, ...]] = [HEADERS]
+    def __init__(self, headers: tuple[str, ...]) -> None:
+        self._first = [headers]
         self._widths: list[int] = []
 
-    def _take(self, compared: Compared, *, first: bool) -> None:
-        del first
-        cells = cells_of(compared)
+    def add(self, cells: tuple[str, ...]) -> None:
+        """Print one more row, or keep it until the widths are known."""
         if self._widths:
             self._print(cells)
             return
         self._first.append(cells)
         if len(self._first) > MEASURED_KEYS:
-            self._print_first()
+            self.end()
 
-    def _print_first(self) -> None:
-        self._widths = [max(map(len, column)) for column in zip(*self._first, strict=True)]
+    def end(self) -> None:
+        """Print the rows that were kept."""
+        self._widths = self._widths or [max(map(len, column)) for column in zip(*self._first, strict=True)]
         for cells in self._first:
             self._print(cells)
         self._first.clear()
@@ -149,23 +98,35 @@ class TablePrinter(Printer):
         padded = (f"{cell:<{width}}" for cell, width in zip(cells, self._widths, strict=True))
         sys.stdout.write("  ".join(padded).rstrip() + "\n")
 
-    def _end(self, counts: dict[str, int]) -> None:
-        if not self._widths:
-            self._print_first()
-        sys.stdout.write(
-            (", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no such keys") + "\n"
-        )
 
+class Printer:
+    """Prints keys as they come, and at the end how many there were of each kind."""
 
-PRINTERS: dict[Output, type[Printer]] = {
-    Output.TABLE: TablePrinter,
-    Output.JSON: JsonPrinter,
-    Output.YAML: YamlPrinter,
-}
+    def __init__(self, output: Output) -> None:
+        self._counts: Counter[str] = Counter()
+        self._columns = Columns(HEADERS)
+        self._document = None if output is Output.TABLE else Document(output, "keys")
+
+    def take(self, compared: Compared) -> None:
+        """Print one more key."""
+        self._counts[compared.verdict.value] += 1
+        if self._document is not None:
+            self._document.add(compared_data(compared))
+        else:
+            self._columns.add(cells_of(compared))
+
+    def end(self) -> None:
+        """Print the numbers."""
+        counts = dict(sorted(self._counts.items()))
+        if self._document is not None:
+            self._document.end(counts=counts)
+        else:
+            self._columns.end()
+            print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no such keys")
 
 
 def cells_of(compared: Compared) -> tuple[str, ...]:
-    """PURE: one key as a line of the table."""
+    """One key as a line of the table."""
     return (
         shown(compared.key),
         compared.verdict.value,
@@ -177,6 +138,6 @@ def cells_of(compared: Compared) -> tuple[str, ...]:
 
 
 def shown(content: bytes) -> str:
-    """PURE: a key or a value for the table, cut when it is long."""
-    text = content.decode(errors="backslashreplace")
+    """A key or a value for the table, cut when it is long."""
+    text = printable(content)
     return text if len(text) <= VALUE_BYTES else f"{text[: VALUE_BYTES - 1]}…"

@@ -31,7 +31,7 @@ async def drop(
 
     def render(console: Console) -> None:
         for one in results:
-            console.print(f"{one['name']}: {one['result']}", markup=False, highlight=False)
+            console.print(f"{one['name']}: {one['result']}")
 
     emit({"tails": results}, output, render)
 

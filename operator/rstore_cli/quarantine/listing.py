@@ -38,7 +38,7 @@ async def list_tails(
         else:
             console.print("no tails in quarantine")
         for problem in problems:
-            console.print(problem, style="yellow", markup=False, highlight=False)
+            console.print(problem, style="yellow")
 
     emit(data, output, render)
     if holdings and all(holding.problem for holding in holdings):
@@ -46,7 +46,7 @@ async def list_tails(
 
 
 def problems_of(holdings: list[Holding], tails: list[RegionTail]) -> list[str]:
-    """PURE: what a person should know beside the tails."""
+    """What a person should know beside the tails."""
     found = [f"{holding.replica}: {holding.problem}" for holding in holdings if holding.problem]
     leaving: dict[str, Any] = {holding.region: holding.leaving for holding in holdings if holding.leaving is not None}
     found += [
@@ -63,7 +63,7 @@ def problems_of(holdings: list[Holding], tails: list[RegionTail]) -> list[str]:
 
 
 def tail_data(tail: RegionTail) -> dict[str, Any]:
-    """PURE: one tail as plain data."""
+    """One tail as plain data."""
     known = tail.known
     return {
         "name": tail.name,

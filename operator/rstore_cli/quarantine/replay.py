@@ -140,7 +140,7 @@ async def replay(
 
 
 def decide(compared: Compared, rules: Rules) -> tuple[Result, rpc_pb2.TxnRequest | None]:
-    """PURE: what is to become of a key, and the transaction that does it."""
+    """What is to become of a key, and the transaction that does it."""
     deletion = compared.change.deletion
     if compared.verdict is Verdict.SAME:
         return Result.SAME, None
@@ -175,7 +175,7 @@ async def _replay(client: Client, compared: Compared, rules: Rules, timeout_seco
 
 
 def replayed_data(replayed: Replayed) -> dict[str, Any]:
-    """PURE: one key as plain data."""
+    """One key as plain data."""
     data: dict[str, Any] = {**text_field("key", replayed.key), "result": replayed.result.value}
     if replayed.revision:
         data["revision"] = replayed.revision

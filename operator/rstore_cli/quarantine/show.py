@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from contextlib import aclosing
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rstore_api.client import prefix_end
 from rstore_api.proto.rstore_pb2 import QuarantinedRow
 
@@ -21,7 +18,7 @@ from rstore_cli.options import (
     StoreName,
     TimeoutOption,
 )
-from rstore_cli.output import text_field
+from rstore_cli.output import Document, printable, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.options import TailName
 
@@ -54,27 +51,27 @@ async def show(
 async def _print_rows(
     access: Access, wanted: str, key: bytes, range_end: bytes, limit: int, timeout_seconds: float, output: Output
 ) -> None:
-    found = await access.find(wanted)
+    tail = await access.find(wanted)
+    document = None if output is Output.TABLE else Document(output)
+    if document is None:
+        print(f"{'REVISION':<{REVISION_WIDTH}}CHANGE   KEY = VALUE")
     printed = 0
-    begin, end, between = ("[\n", "\n]\n", ",\n") if output is Output.JSON else ("", "", "")
-    if output is Output.TABLE:
-        begin = f"{'REVISION':<{REVISION_WIDTH}}CHANGE   KEY = VALUE\n"
-    sys.stdout.write(begin)
-    async with aclosing(access.rows(found, key=key, range_end=range_end, timeout_seconds=timeout_seconds)) as pages:
+    async with aclosing(access.rows(tail, key=key, range_end=range_end, timeout_seconds=timeout_seconds)) as pages:
         async for page in pages:
             for row in page[: limit - printed] if limit else page:
-                sys.stdout.write((between if printed else "") + row_text(row, output))
+                if document is not None:
+                    document.add(row_data(row))
+                else:
+                    print(row_text(row))
                 printed += 1
             if limit and printed >= limit:
                 break
-    if output is Output.YAML and not printed:
-        sys.stdout.write("[]\n")
-    sys.stdout.write(end)
-    sys.stdout.flush()
+    if document is not None:
+        document.end()
 
 
 def row_data(row: QuarantinedRow) -> dict[str, Any]:
-    """PURE: one row as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
+    """One row as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
     data = {"revision": row.revision, "sub": row.sub, "change": change_of(row), **text_field("key", row.key)}
     if row.deletion:
         return data
@@ -88,17 +85,12 @@ def row_data(row: QuarantinedRow) -> dict[str, Any]:
 
 
 def change_of(row: QuarantinedRow) -> str:
-    """PURE: what the row did."""
+    """What the row did."""
     return "delete" if row.deletion else "put"
 
 
-def row_text(row: QuarantinedRow, output: Output) -> str:
-    """PURE: one row in the form that was asked for."""
-    if output is Output.JSON:
-        return f"  {json.dumps(row_data(row), ensure_ascii=False)}"
-    if output is Output.YAML:
-        return yaml.safe_dump([row_data(row)], sort_keys=False, allow_unicode=True)
+def row_text(row: QuarantinedRow) -> str:
+    """Returns one row as a line for people."""
     where = f"{row.revision}.{row.sub}" if row.sub else str(row.revision)
-    key = row.key.decode(errors="backslashreplace")
-    value = "" if row.deletion else f" = {row.value.decode(errors='backslashreplace')}"
-    return f"{where:<{REVISION_WIDTH}}{change_of(row):<9}{key}{value}\n"
+    value = "" if row.deletion else f" = {printable(row.value)}"
+    return f"{where:<{REVISION_WIDTH}}{change_of(row):<9}{printable(row.key)}{value}"

@@ -42,6 +42,23 @@ def test_get_shows_the_key_with_its_revision(run: Run, replicas: Replicas) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"[bold]x[/bold] [/y] :smile:", "[bold]x[/bold] [/y] :smile:"),
+        (b"a\x1b[2Jb\r\n\tc\xff", r"a\x1b[2Jb\r\n\tc\xff"),
+        ("grün 豆 \u202e".encode(), r"grün 豆 \u202e"),
+    ],
+    ids=["markup", "control characters", "what turns text around"],
+)
+def test_a_value_is_shown_as_it_is_on_one_line(run: Run, replicas: Replicas, value: bytes, shown: str) -> None:
+    replicas["orders-us-east-0"].keys[b"a"] = (value, 7)
+    ran = run("get", "orders", "a")
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) == 2
+    assert shown in ran.out.splitlines()[1]
+
+
 def test_get_of_a_region_asks_that_region(run: Run, replicas: Replicas) -> None:
     replicas["orders-eu-west-0"].keys[b"a"] = (b"there", 7)
     assert "there" in run("get", "orders", "a", "--region=eu-west", "--serializable").out

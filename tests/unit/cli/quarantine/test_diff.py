@@ -12,7 +12,7 @@ from rstore_api.proto.rstore_pb2 import QuarantinedRow
 from rstore_cli.options import Output
 from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict
 from rstore_cli.quarantine.compare import Compared
-from rstore_cli.quarantine.diff import MEASURED_KEYS, PRINTERS
+from rstore_cli.quarantine.diff import MEASURED_KEYS, Printer
 from rstore_cli.quarantine.tail_keys import TailKeys
 from unit.cli.quarantine.fakes import FORK, delete, put
 
@@ -51,11 +51,11 @@ def compared(number: int) -> Compared:
 def test_what_is_printed_piece_by_piece_is_one_document(
     output: Output, count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printer = PRINTERS[output]()
+    printer = Printer(output)
     for number in range(count):
         printer.take(compared(number))
         assert f"key-{number}" in capsys.readouterr().out
-    printer = PRINTERS[output]()
+    printer = Printer(output)
     for number in range(count):
         printer.take(compared(number))
     printer.end()
@@ -65,7 +65,7 @@ def test_what_is_printed_piece_by_piece_is_one_document(
 
 
 def test_a_table_begins_before_all_keys_are_there_and_keeps_its_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    printer = PRINTERS[Output.TABLE]()
+    printer = Printer(Output.TABLE)
     for number in range(MEASURED_KEYS):
         printer.take(compared(number))
     begun = capsys.readouterr().out.splitlines()
@@ -76,6 +76,6 @@ def test_a_table_begins_before_all_keys_are_there_and_keeps_its_columns(capsys: 
     assert line == begun[10], "the same key stands in the same columns"
     assert begun[0].split("  ")[0] == "KEY"
     assert counts == f"{MEASURED_KEYS // 2 + 1} absent, {MEASURED_KEYS // 2} deleted"
-    printer = PRINTERS[Output.TABLE]()
+    printer = Printer(Output.TABLE)
     printer.end()
     assert capsys.readouterr().out.splitlines()[-1] == "no such keys"
