@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from rstore_api.client import Client, TlsPem
 from rstore_api.domain import names
@@ -15,6 +15,7 @@ from rstore_api.errors import StoreError
 from rstore_cli.cluster import Cluster
 from rstore_cli.errors import CliError, NotFoundError, UsageError
 from rstore_cli.portforward import PortForward
+from rstore_cli.regions import pick_region
 
 TLS_KEYS = ("ca.crt", "tls.crt", "tls.key")
 
@@ -50,26 +51,6 @@ async def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str
 def tls_of(pem: Mapping[str, bytes]) -> TlsPem:
     """The files of :func:`read_certificates`, to dial with."""
     return TlsPem(*(pem[key] for key in TLS_KEYS))
-
-
-def region_names(store: dict[str, Any]) -> list[str]:
-    """Regions of a store in the order of its spec."""
-    return [region["name"] for region in store.get("spec", {}).get("regions", [])]
-
-
-def pick_region(store: dict[str, Any], wanted: str | None) -> str:
-    """The wanted region, or else the primary. Raises CliError when it does not exist or is not known yet."""
-    name, regions = store["metadata"]["name"], region_names(store)
-    if wanted is not None:
-        if wanted not in regions:
-            raise CliError(f'store "{name}" has no region "{wanted}"', hint=f"its regions: {', '.join(regions)}")
-        return wanted
-    primary = store.get("status", {}).get("primaryRegion")
-    if not primary:
-        raise CliError(
-            f'store "{name}" has no primary region yet', hint=f"`rstore status {name} -w` shows when it has one"
-        )
-    return str(primary)
 
 
 @asynccontextmanager

@@ -42,7 +42,7 @@ class Commands(TyperGroup):
 def _dev() -> Any:
     """The commands of ``rstore dev``; where the local cluster is not installed, one that says how to install it."""
     try:
-        return typer.main.get_group(importlib.import_module("rstore_cli.dev").app)
+        return typer.main.get_group(importlib.import_module("rstore_cli.dev.app").app)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "localkube":
             raise

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from localkube.daemon import read_state, started_ticks
-from rstore_cli.dev_fault import default_data_dir
+from rstore_cli.dev.place import directory_of
 
 POD: dict[str, Any] = {
     "apiVersion": "v1",
@@ -147,7 +147,7 @@ def test_a_start_that_fails_shows_the_log(dev: Dev) -> None:
 
 def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert default_data_dir("x") == tmp_path / "rstore" / "dev" / "x"
+    assert directory_of("x", None) == tmp_path / "rstore" / "dev" / "x"
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert default_data_dir("x") == Path("/home/somebody/.local/state/rstore/dev/x")
+    assert directory_of("x", None) == Path("/home/somebody/.local/state/rstore/dev/x")

@@ -20,7 +20,7 @@ def test_the_command_line_starts(cli_tree: ImageTree, tmp_path: Path) -> None:
 
 
 def test_every_module_but_those_of_the_local_cluster_imports(cli_tree: ImageTree, tmp_path: Path) -> None:
-    done = cli_tree.run("-c", IMPORT_ALL, "rstore_cli", "rstore_cli.dev", scratch=tmp_path)
+    done = cli_tree.run("-c", IMPORT_ALL, "rstore_cli", "rstore_cli.dev.", scratch=tmp_path)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -11,43 +11,14 @@ from rstore_api.client import TlsPem
 from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.domain import names
 from rstore_api.errors import StoreError
-from rstore_api.proto.rstore_pb2 import LeavingTail, QuarantinedRow, QuarantinedTail, QuarantineReadRequest
+from rstore_api.proto.rstore_pb2 import QuarantinedRow, QuarantineReadRequest
 
 from rstore_cli.cluster import Cluster, Pod
 from rstore_cli.connect import open_pod, read_certificates, tls_of
 from rstore_cli.errors import CliError
+from rstore_cli.quarantine.tails import Holding, RegionTail, is_called, tails_of
 
 PARALLEL_REPLICAS = 8
-
-
-@dataclass(frozen=True)
-class Holding:
-    """What one replica answered: the tails it knows, or why it did not answer."""
-
-    region: str
-    replica: str
-    leader: bool = False
-    tails: tuple[QuarantinedTail, ...] = ()
-    leaving: LeavingTail | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class RegionTail:
-    """One tail of a region: its file, what is known of it, and who holds it."""
-
-    region: str
-    file: str
-    known: QuarantinedTail
-    holders: tuple[str, ...] = ()
-    lacking: tuple[str, ...] = ()
-    """Replicas that ought to hold it and do not, or whose file is damaged."""
-    damage: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """What people call it: ``region/epoch-first-last``."""
-        return f"{self.region}/{self.file.removesuffix('.wal')}"
 
 
 @dataclass(frozen=True)
@@ -123,37 +94,3 @@ class Access:
             except (StoreError, CliError) as error:
                 problem = CliError(str(error), hint=f"`rstore quarantine list {self.store}` shows who holds it")
         raise problem
-
-
-def tails_of(holdings: Sequence[Holding]) -> list[RegionTail]:
-    """The tails of all regions, by region and first revision."""
-    known: dict[tuple[str, str], QuarantinedTail] = {}
-    for holding in holdings:
-        for tail in holding.tails:
-            held = known.get((holding.region, tail.file))
-            if held is None or (tail.count and not held.count) or (held.unknown and not tail.unknown):
-                known[holding.region, tail.file] = tail
-    found = []
-    for (region, file), tail in known.items():
-        answers = [
-            (holding, next((mine for mine in holding.tails if mine.file == file), None))
-            for holding in holdings
-            if holding.region == region and not holding.problem
-        ]
-        found.append(
-            RegionTail(
-                region,
-                file,
-                tail,
-                holders=tuple(holding.replica for holding, mine in answers if mine is not None and mine.held),
-                lacking=tuple(holding.replica for holding, mine in answers if mine is None or not mine.held),
-                damage=tuple(mine.damage for _, mine in answers if mine is not None and mine.damage),
-            )
-        )
-    return sorted(found, key=lambda tail: (tail.region, tail.known.first_revision, tail.file))
-
-
-def is_called(tail: RegionTail, wanted: str) -> bool:
-    """Whether a person who says ``wanted`` means this tail: with or without region and ``.wal``."""
-    name = wanted.removesuffix(".wal")
-    return name in (tail.name, tail.file.removesuffix(".wal"))

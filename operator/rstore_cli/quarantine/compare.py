@@ -12,9 +12,10 @@ from rstore_api.errors import StoreError
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rstore_pb2 import QuarantinedRow
 
-from rstore_cli.quarantine.access import Access, RegionTail
+from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import KeyChange, Selection, Verdict, verdict
 from rstore_cli.quarantine.tail_keys import TailKeys
+from rstore_cli.quarantine.tails import RegionTail
 
 IN_FLIGHT = 32
 """Keys that are asked for, or written, at a time."""

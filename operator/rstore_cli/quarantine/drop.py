@@ -13,7 +13,8 @@ from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit
-from rstore_cli.quarantine.access import Access, Holding, RegionTail, is_called, tails_of
+from rstore_cli.quarantine.access import Access
+from rstore_cli.quarantine.tails import Holding, RegionTail, is_called, tails_of
 
 
 @on_cluster

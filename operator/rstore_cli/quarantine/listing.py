@@ -11,7 +11,8 @@ from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, size, table
-from rstore_cli.quarantine.access import Access, Holding, RegionTail, tails_of
+from rstore_cli.quarantine.access import Access
+from rstore_cli.quarantine.tails import Holding, RegionTail, tails_of
 
 HEADERS = ("TAIL", "EPOCH", "FIRST", "LAST", "REVISIONS", "ROWS", "SIZE", "REPLACED BY EPOCH", "HELD BY")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_DRY_RUN, FAILOVER_TO
-from rstore_cli.failover import Progress, State, follow
+from rstore_cli.following import Progress, State, follow
 from unit.cli.conftest import Run
 from unit.cli.fakes import FakeCluster, event, store_object
 

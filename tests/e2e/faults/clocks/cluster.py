@@ -16,7 +16,7 @@ from pathlib import Path
 from localkube import daemon
 from localkube.cluster import ClusterOptions
 from localkube.serve import serve
-from rstore_cli.dev import ADDRESS_VARIABLES, IMAGES
+from rstore_cli.dev.app import ADDRESS_VARIABLES, IMAGES
 
 OFFSETS_FILE = "clocks.json"
 RUN = Path(__file__).with_name("run.py")

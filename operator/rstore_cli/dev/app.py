@@ -15,14 +15,15 @@ from localkube.daemon import DaemonError, DaemonState, read_state, start, stop
 from localkube.links.control import FaultError, LinkFaults
 from rich.console import Console
 
-from rstore_cli import dev_fault
+from rstore_cli.dev import fault
+from rstore_cli.dev.place import DataDirOption, NameOption, directory_of, running
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.helm import Helm, ToolError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, stderr, stdout, table
 
 app = typer.Typer(no_args_is_help=True)
-app.add_typer(dev_fault.app, name="fault")
+app.add_typer(fault.app, name="fault")
 
 CHART = Path("charts/replicated-store-operator")
 RELEASE, RELEASE_NAMESPACE = "rstore", "rstore-system"
@@ -32,27 +33,6 @@ IMAGES = {
 }
 """What the local cluster runs in the place of our images."""
 ADDRESS_VARIABLES = ("RSTORE_LISTEN_HOST",)
-
-NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        help="Where it keeps everything. Default: ${XDG_STATE_HOME:-~/.local/state}/rstore/dev/NAME.",
-        show_default=False,
-    ),
-]
-
-
-def _directory(name: str, data_dir: Path | None) -> Path:
-    return (data_dir or dev_fault.default_data_dir(name)).absolute()
-
-
-def _running(name: str, data_dir: Path | None) -> DaemonState:
-    state = read_state(_directory(name, data_dir))
-    if state is None:
-        raise CliError(f"the local cluster {name!r} is not running", hint="start it by `rstore dev up`")
-    return state
 
 
 @app.command("up")
@@ -79,14 +59,14 @@ def up(
         name_of_node, _, region = item.partition("=")
         if not name_of_node or not region:
             raise UsageError(f"--node takes NAME=REGION, not {item!r}")
-    directory = _directory(name, data_dir)
+    directory = directory_of(name, data_dir)
     already = read_state(directory) is not None
     if already and faults:
         try:
             LinkFaults(directory).faults()
         except FaultError as error:
             raise CliError(
-                f"the local cluster {name!r} is running already", hint=f"{error}; {dev_fault.RESTART}; its data stays"
+                f"the local cluster {name!r} is running already", hint=f"{error}; {fault.RESTART}; its data stays"
             ) from error
     try:
         state = start(
@@ -124,7 +104,7 @@ def install(
     data_dir: DataDirOption = None,
 ) -> None:
     """Install the operator into the local cluster, as `helm install` does; helm itself need not be there."""
-    kubeconfig = Path(_running(name, data_dir).kubeconfig)
+    kubeconfig = Path(running(name, data_dir).kubeconfig)
     if not (chart / "Chart.yaml").is_file():
         raise CliError(f"there is no chart in {chart}", hint="run it in a checkout, or name the chart by --chart")
     try:
@@ -143,7 +123,7 @@ def down(
     delete_data: Annotated[bool, typer.Option("--delete-data", help="Also delete its data directory.")] = False,
 ) -> None:
     """Stop the local cluster and everything that runs in it. Its data stays, unless told otherwise."""
-    directory = _directory(name, data_dir)
+    directory = directory_of(name, data_dir)
     try:
         stopped = stop(directory)
     except DaemonError as error:
@@ -156,13 +136,13 @@ def down(
 @app.command("kubeconfig")
 def kubeconfig(name: NameOption = "default", data_dir: DataDirOption = None) -> None:
     """Print the path of the local cluster's kubeconfig."""
-    print(_running(name, data_dir).kubeconfig)
+    print(running(name, data_dir).kubeconfig)
 
 
 @app.command("status")
 def status(name: NameOption = "default", data_dir: DataDirOption = None, output: OutputOption = Output.TABLE) -> None:
     """Show nodes, pods and services of the local cluster with their addresses."""
-    state = _running(name, data_dir)
+    state = running(name, data_dir)
     try:
         data = asyncio.run(_collect(state))
     except (ApiError, OSError) as error:

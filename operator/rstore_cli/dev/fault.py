@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from localkube.daemon import read_state
 from localkube.links.control import FaultError, LinkFaults
 from localkube.links.rules import HANG, RESET, LinkRule, RuleError, fault_to_json
 
+from rstore_cli.dev.place import DataDirOption, NameOption, directory_of, running
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.options import Output, OutputOption
 from rstore_cli.output import emit, table
@@ -21,25 +20,15 @@ app = typer.Typer(
     no_args_is_help=True, help="Slow down, make lossy or cut the links between the places of a local cluster."
 )
 
-NameOption = Annotated[str, typer.Option("--name", help="Name of the local cluster.")]
-DataDirOption = Annotated[Path | None, typer.Option("--data-dir", help="Its data directory.", show_default=False)]
 RESTART = "`rstore dev down`, then `rstore dev up --faults`"
 PLACES = "a region, operator, api, or * for all"
 
 
-def default_data_dir(name: str) -> Path:
-    """`${XDG_STATE_HOME:-~/.local/state}/rstore/dev/<name>`."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "rstore" / "dev" / name
-
-
 @contextmanager
 def _faults(name: str, data_dir: Path | None) -> Iterator[LinkFaults]:
-    directory = (data_dir or default_data_dir(name)).absolute()
-    if read_state(directory) is None:
-        raise CliError(f"the local cluster {name!r} is not running", hint="start it by `rstore dev up --faults`")
+    running(name, data_dir, start="rstore dev up --faults")
     try:
-        yield LinkFaults(directory)
+        yield LinkFaults(directory_of(name, data_dir))
     except RuleError as error:
         raise UsageError(str(error)) from error
     except FaultError as error:

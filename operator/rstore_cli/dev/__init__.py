@@ -1,0 +1,1 @@
+"""``rstore dev``: the local cluster of plain processes."""
