@@ -10,9 +10,12 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from rstore_api import methods
 from rstore_api.domain.kubernetes import SPEC_HASH
 from rstore_api.errors import NotLeader, StoreError
 from rstore_api.messages import topology_message
+from rstore_api.methods import Method, RequestT, ResponseT
+from rstore_api.proto import rstore_pb2 as pb
 from rstore_kube.errors import ApiError
 
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
@@ -40,6 +43,7 @@ from rstore_operator.facts.actions import (
     RegionCall,
     RemoveAnnotations,
     RemoveMember,
+    Target,
     WriteSecret,
 )
 from rstore_operator.facts.observed import ChildKey, FenceAnswer
@@ -215,6 +219,15 @@ class Actor:
         return manifest, notice
 
     # ------------------------------------------------------------------------------------------ replicas
+    async def _call(
+        self,
+        target: Target,
+        method: Method[RequestT, ResponseT],
+        request: RequestT,
+        timeout_seconds: float = CALL_TIMEOUT_SECONDS,
+    ) -> ResponseT:
+        return await self._replicas.call(target, method, request, timeout_seconds=timeout_seconds)
+
     async def _fence(self, action: Fence, _children: Children) -> Done:
         return Done(action, fence=await fence(self._replicas, action, self._clock))
 
@@ -223,66 +236,51 @@ class Actor:
         return Done(action, effective=False)
 
     async def _hand_over(self, action: HandOver, _children: Children) -> Done:
-        await self._replicas.call(
-            action.target, lambda admin: admin.transfer_leadership(action.name, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        )
+        request = pb.TransferLeadershipRequest(target=action.name)
+        await self._call(action.target, methods.ADMIN_TRANSFER_LEADERSHIP, request)
         return _done(action, Notice("LeadershipHandedOver", f"{action.region}: to {action.name}"))
 
     async def _add_member(self, action: AddMember, _children: Children) -> Done:
-        await self._replicas.call(
-            action.target,
-            lambda admin: admin.add_member(action.name, action.peer_address, timeout_seconds=CALL_TIMEOUT_SECONDS),
-        )
+        request = pb.AddMemberRequest(name=action.name, peer_address=action.peer_address)
+        await self._call(action.target, methods.ADMIN_ADD_MEMBER, request)
         return _done(action, Notice("ReplicaAdded", f"{action.region}: {action.name} is taken into the group"))
 
     async def _remove_member(self, action: RemoveMember, _children: Children) -> Done:
-        await self._replicas.call(
-            action.target, lambda admin: admin.remove_member(action.name, timeout_seconds=CALL_TIMEOUT_SECONDS)
-        )
+        await self._call(action.target, methods.ADMIN_REMOVE_MEMBER, pb.RemoveMemberRequest(name=action.name))
         return _done(action, Notice("ReplicaRemoved", f"{action.region}: {action.name} was taken out of the group"))
 
     async def _demote(self, action: Demote, _children: Children) -> Done:
-        demoted = await self._replicas.call(
-            action.target,
-            lambda admin: admin.demote(action.store_id, action.epoch, timeout_seconds=SWITCHOVER_TIMEOUT_SECONDS),
-        )
+        request = pb.DemoteRequest(store_id=action.store_id, epoch=action.epoch)
+        demoted = await self._call(action.target, methods.ADMIN_DEMOTE, request, SWITCHOVER_TIMEOUT_SECONDS)
         log.info("demoted", region=action.region, epoch=action.epoch, final_revision=demoted.final_revision)
         return Done(action)
 
     async def _promote(self, action: Promote, _children: Children) -> Done:
-        promoted = await self._replicas.call(
-            action.target,
-            lambda admin: admin.promote(
-                action.store_id,
-                action.epoch,
-                action.min_revision,
-                topology_message(action.topology),
-                revision_jump=action.revision_jump,
-                timeout_seconds=SWITCHOVER_TIMEOUT_SECONDS,
-            ),
+        request = pb.PromoteRequest(
+            store_id=action.store_id,
+            epoch=action.epoch,
+            min_revision=action.min_revision,
+            topology=topology_message(action.topology),
+            revision_jump=action.revision_jump,
         )
+        promoted = await self._call(action.target, methods.ADMIN_PROMOTE, request, SWITCHOVER_TIMEOUT_SECONDS)
         log.info("promoted", region=action.region, epoch=action.epoch, first_revision=promoted.first_revision)
         return Done(action)
 
     async def _bootstrap(self, action: Bootstrap, _children: Children) -> Done:
-        await self._replicas.call(
-            action.target,
-            lambda admin: admin.bootstrap(
-                action.store_id,
-                topology_message(action.topology),
-                promised_epoch=action.promised_epoch,
-                timeout_seconds=CALL_TIMEOUT_SECONDS,
-            ),
+        request = pb.BootstrapRequest(
+            store_id=action.store_id,
+            topology=topology_message(action.topology),
+            promised_epoch=action.promised_epoch,
         )
+        await self._call(action.target, methods.ADMIN_BOOTSTRAP, request)
         log.info("region_bootstrapped", region=action.region, store_id=action.store_id)
         return Done(action)
 
     async def _push_topology(self, action: PushTopology, _children: Children) -> Done:
         topology = topology_message(action.topology)
-        await self._replicas.call(
-            action.target,
-            lambda admin: admin.set_topology(action.store_id, topology, timeout_seconds=CALL_TIMEOUT_SECONDS),
-        )
+        request = pb.SetTopologyRequest(store_id=action.store_id, topology=topology)
+        await self._call(action.target, methods.ADMIN_SET_TOPOLOGY, request)
         log.info("topology_set", region=action.region, epoch=topology.epoch, version=topology.version)
         return Done(action)
 

@@ -1,4 +1,4 @@
-"""The unary methods that replicas serve: path, messages, and whether a call changes something."""
+"""The methods that replicas serve: path, messages, and whether a call changes something."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True)
 class Method(Generic[RequestT, ResponseT]):
-    """A unary method: its path, what it takes and gives, and whether it changes the store."""
+    """A method: its path, what it takes and gives, and whether it changes the store."""
 
     path: str
     request: type[RequestT]
@@ -74,3 +74,4 @@ QUARANTINE_DROP = Method(
 )
 
 GRANT = Method("/rstore.v1.Replication/Grant", rstore_pb2.GrantRequest, rstore_pb2.GrantResponse, changes=True)
+STREAM = Method("/rstore.v1.Replication/Stream", rstore_pb2.StreamRequest, rstore_pb2.StreamResponse, changes=True)

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from rstore_api.client import TlsPem
-from rstore_api.client.quarantine import QuarantineClient
+from rstore_api.client.quarantine import tail_pages
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.domain import names
 from rstore_api.errors import StoreError
-from rstore_api.proto.rstore_pb2 import QuarantinedRow, QuarantineReadRequest
+from rstore_api.methods import QUARANTINE_LIST
+from rstore_api.proto.rstore_pb2 import QuarantinedRow, QuarantineListRequest, QuarantineReadRequest
 
 from rstore_cli.cluster import Cluster, Pod
 from rstore_cli.connect import open_pod, read_certificates, tls_of
@@ -39,12 +41,12 @@ class Access:
         return cls(cluster, store, tls_of(pem), tuple(pods))
 
     @asynccontextmanager
-    async def open(self, replica: str) -> AsyncIterator[QuarantineClient]:
-        """A client of one replica."""
+    async def open(self, replica: str) -> AsyncIterator[Endpoint]:
+        """A connection to one replica."""
         async with open_pod(
-            self.cluster, replica, names.PEER_PORT, lambda address: QuarantineClient(address, tls=self.tls)
-        ) as client:
-            yield client
+            self.cluster, replica, names.PEER_PORT, lambda address: Endpoint(address, tls=self.tls)
+        ) as endpoint:
+            yield endpoint
 
     async def holdings(self) -> list[Holding]:
         """What every replica says. One that does not answer is named with the reason."""
@@ -54,8 +56,8 @@ class Access:
             if not pod.ready:
                 return Holding(pod.region, pod.name, problem="not ready, was not asked")
             try:
-                async with gate, self.open(pod.name) as client:
-                    answer = await client.list()
+                async with gate, self.open(pod.name) as replica:
+                    answer = await replica.call(QUARANTINE_LIST, QuarantineListRequest(), timeout_seconds=5.0)
             except (StoreError, CliError) as error:
                 return Holding(pod.region, pod.name, problem=str(error))
             leaving = answer.leaving if answer.HasField("leaving") else None
@@ -87,8 +89,8 @@ class Access:
         )
         for replica in tail.holders:
             try:
-                async with self.open(replica) as client:
-                    async for page in client.read(request, timeout_seconds=timeout_seconds):
+                async with self.open(replica) as endpoint:
+                    async for page in tail_pages(endpoint, request, timeout_seconds=timeout_seconds):
                         yield list(page.rows)
                     return
             except (StoreError, CliError) as error:

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rstore_api.errors import NoLeader, NotLeader, StoreError, Unreachable
+from rstore_api.methods import QUARANTINE_DROP
+from rstore_api.proto.rstore_pb2 import QuarantineDropRequest
 
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
@@ -70,8 +72,9 @@ async def _drop(access: Access, store_id: str, tail: RegionTail, holdings: list[
     region = [holding for holding in holdings if holding.region == tail.region and not holding.problem]
     for holding in sorted(region, key=lambda holding: not holding.leader):
         try:
-            async with access.open(holding.replica) as client:
-                await client.drop(store_id, tail.file)
+            async with access.open(holding.replica) as replica:
+                request = QuarantineDropRequest(store_id=store_id, file=tail.file)
+                await replica.call(QUARANTINE_DROP, request, timeout_seconds=10.0)
                 return
         except (NotLeader, NoLeader, Unreachable, CliError) as error:
             last = error

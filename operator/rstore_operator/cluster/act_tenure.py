@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import structlog
 from rstore_api.messages import history_of
+from rstore_api.methods import ADMIN_FENCE, ADMIN_WITNESS_GRANT
+from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.cluster.site import Site
@@ -22,10 +24,8 @@ GRANT_TIMEOUT_SECONDS = 1.0
 
 async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -> FenceAnswer:
     """Make a region's leader commit the promise. Raises StoreError."""
-    answer = await replicas.call(
-        action.target,
-        lambda admin: admin.fence(action.store_id, action.epoch, timeout_seconds=FENCE_TIMEOUT_SECONDS),
-    )
+    request = pb.FenceRequest(store_id=action.store_id, epoch=action.epoch)
+    answer = await replicas.call(action.target, ADMIN_FENCE, request, timeout_seconds=FENCE_TIMEOUT_SECONDS)
     # The grant runs from some moment before the answer, so counting from now is on the safe side.
     clear_at = clock() + max(0, answer.remaining_grant_ms) / 1000 * CLOCK_MARGIN
     log.info(
@@ -64,8 +64,5 @@ async def grant_as_witness(site: Site, replicas: Replicas, action: GrantTenure) 
         return
     if status.witness_tenure.grants_ms < action.tenure_ms:
         return  # another operator has heard meanwhile that less is asked for
-    store_id, epoch, number = action.store_id, action.epoch, action.round
-    await replicas.call(
-        action.target,
-        lambda admin: admin.witness_grant(store_id, epoch, number, timeout_seconds=GRANT_TIMEOUT_SECONDS),
-    )
+    request = pb.WitnessGrantRequest(store_id=action.store_id, epoch=action.epoch, round=action.round)
+    await replicas.call(action.target, ADMIN_WITNESS_GRANT, request, timeout_seconds=GRANT_TIMEOUT_SECONDS)

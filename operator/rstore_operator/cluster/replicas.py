@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
-from rstore_api.client.admin import AdminClient
-from rstore_api.dialling.channels import Address
 from rstore_api.dialling.endpoint import Endpoint
+from rstore_api.dialling.pool import Pool
 from rstore_api.domain import names
+from rstore_api.domain.limits import MAX_REGIONS, MAX_REPLICAS
 from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
-from rstore_api.methods import HASH_KV
+from rstore_api.methods import ADMIN_STATUS, HASH_KV, Method, RequestT, ResponseT
 from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
+from rstore_api.proto.rstore_pb2 import StatusRequest
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.messages import replica_status
@@ -23,8 +23,8 @@ from rstore_operator.facts.actions import Target
 from rstore_operator.facts.observed import Pod, ReplicaStatus
 
 log = structlog.get_logger(__name__)
-AnswerT = TypeVar("AnswerT")
 
+MAX_ENDPOINTS = 2 * MAX_REGIONS * MAX_REPLICAS
 STATUS_TIMEOUT_SECONDS = 1.0
 KEEP_LATE_SECONDS = 2.0
 """How long, from the first question that it left unanswered, the last answer of a replica counts that is only late: on
@@ -43,7 +43,9 @@ class Replicas:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._tls: TlsPem | None = None
-        self._clients: dict[tuple[str, str], AdminClient] = {}
+        self._endpoints: Pool[Target, Endpoint] = Pool(
+            lambda target: self._endpoint(target, names.PEER_PORT), limit=MAX_ENDPOINTS
+        )
         self._known: dict[str, _Known] = {}
         self._unanswered: dict[str, float] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -60,8 +62,7 @@ class Replicas:
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
-        clients, self._clients = list(self._clients.values()), {}
-        await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+        await self._endpoints.close()
 
     async def statuses(
         self, pods: Iterable[Pod], ask: Callable[[Pod], bool], *, patience_seconds: float
@@ -94,33 +95,28 @@ class Replicas:
         """By replica that has not answered the newest questions, how long ago the first of them was asked."""
         return {name: self._clock() - at for name, at in self._unanswered.items()}
 
-    async def call(self, target: Target, run: Callable[[AdminClient], Awaitable[AnswerT]]) -> AnswerT:
-        """One call to that replica. Raises StoreError."""
-        return await run(self._client(target))
+    async def call(
+        self, target: Target, method: Method[RequestT, ResponseT], request: RequestT, *, timeout_seconds: float
+    ) -> ResponseT:
+        """One call to that replica's peer port. Raises StoreError."""
+        async with self._endpoints.use(target) as endpoint:
+            return await endpoint.call(method, request, timeout_seconds=timeout_seconds)
 
     async def hash_kv(self, target: Target, revision: int, *, timeout_seconds: float) -> HashKVResponse:
         """That replica's HashKV, over a connection of its own, as it may take long. Raises StoreError."""
-        endpoint = Endpoint(
-            Address.parse(_address(target, names.CLIENT_PORT)), tls=self._tls, server_name=target.server_name
-        )
-        try:
+        async with self._endpoint(target, names.CLIENT_PORT) as endpoint:
             return await endpoint.call(HASH_KV, HashKVRequest(revision=revision), timeout_seconds=timeout_seconds)
-        finally:
-            await endpoint.close()
 
-    def _client(self, target: Target) -> AdminClient:
-        key = (target.pod, target.ip)
-        client = self._clients.get(key)
-        if client is None:
-            address = _address(target, names.PEER_PORT)
-            client = self._clients[key] = AdminClient(address, tls=self._tls, server_name=target.server_name)
-        return client
+    def _endpoint(self, target: Target, port: int) -> Endpoint:
+        host = f"[{target.ip}]" if ":" in target.ip else target.ip
+        return Endpoint(f"{host}:{port}", tls=self._tls, server_name=target.server_name)
 
     async def _probe(self, pod: Pod) -> None:
-        client = self._client(Target.of(pod))
         asked_at = self._clock()
         try:
-            message = await client.status(timeout_seconds=STATUS_TIMEOUT_SECONDS)
+            message = await self.call(
+                Target.of(pod), ADMIN_STATUS, StatusRequest(), timeout_seconds=STATUS_TIMEOUT_SECONDS
+            )
         except StoreError as error:
             first_asked_at = self._unanswered.setdefault(pod.name, asked_at)
             late = isinstance(error, DeadlineExceeded | OutcomeUnknown)
@@ -139,15 +135,8 @@ class Replicas:
         """Close connections to pods that are gone or have moved."""
         for key in [key for key in self._asking if key not in present]:
             self._asking.pop(key).cancel()
-        gone = [key for key in self._clients if key not in present]
-        closing = [self._clients.pop(key) for key in gone]
         addresses = dict(present)
         for name in [name for name, known in self._known.items() if addresses.get(name) != known.address]:
             del self._known[name]
         self._unanswered = {name: since for name, since in self._unanswered.items() if name in addresses}
-        await asyncio.gather(*(client.close() for client in closing), return_exceptions=True)
-
-
-def _address(target: Target, port: int) -> str:
-    host = f"[{target.ip}]" if ":" in target.ip else target.ip
-    return f"{host}:{port}"
+        await self._endpoints.close(lambda target: (target.pod, target.ip) not in present)

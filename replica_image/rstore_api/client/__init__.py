@@ -1,8 +1,7 @@
 """The Python client of a store: keys and values, and the services of single replicas."""
 
-from rstore_api.client.admin import AdminClient
 from rstore_api.client.key_values import Client, prefix_end
 from rstore_api.client.many import PutManyResult
 from rstore_api.tls import TlsFiles, TlsPem
 
-__all__ = ["AdminClient", "Client", "PutManyResult", "TlsFiles", "TlsPem", "prefix_end"]
+__all__ = ["Client", "PutManyResult", "TlsFiles", "TlsPem", "prefix_end"]

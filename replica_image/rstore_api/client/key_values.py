@@ -13,10 +13,9 @@ from types import TracebackType
 
 from google.protobuf.message import Message
 
-from rstore_api.client.admin import AdminClient
 from rstore_api.client.identity import Identity, write_once
 from rstore_api.client.many import PutManyResult, put_many
-from rstore_api.dialling.channels import Address, Resolve, system_resolve
+from rstore_api.dialling.channels import Resolve, system_resolve
 from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, retry_delay_seconds
 from rstore_api.errors import NotPrimary, StoreError, Unreachable
 from rstore_api.methods import (
@@ -33,9 +32,7 @@ from rstore_api.methods import (
     ResponseT,
 )
 from rstore_api.proto import rpc_pb2
-from rstore_api.tls import TlsFiles, TlsPem, TlsSource
-
-__all__ = ["AdminClient", "Client", "PutManyResult", "TlsFiles", "TlsPem", "prefix_end"]
+from rstore_api.tls import TlsSource
 
 Text = bytes | str
 """Keys and values: bytes, or text that is encoded as UTF-8."""
@@ -69,9 +66,7 @@ class Client:
         """``endpoints`` are ``host:port``; ``server_name`` is what their certificates must name (default: the host)."""
         if not endpoints:
             raise ValueError("a client needs at least one endpoint")
-        self._endpoints = [
-            Endpoint(Address.parse(text), tls=tls, server_name=server_name, resolve=resolve) for text in endpoints
-        ]
+        self._endpoints = [Endpoint(text, tls=tls, server_name=server_name, resolve=resolve) for text in endpoints]
         self._preferred = 0
         self._identity = Identity()
         self._rng = rng or random.Random()

@@ -10,6 +10,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
 
 import grpc
 from grpc import aio
@@ -166,25 +168,37 @@ class Endpoint:
     """One address and the connection to it, dialled (and resolved) anew whenever it broke.
 
     Callers that wait for a connection share the dials. Where one hangs, since the name led to where nobody is any more,
-    the name is resolved and dialled again beside it.
+    the name is resolved and dialled again beside it. To be closed, or used with ``async with``.
     """
 
     def __init__(
         self,
-        address: Address,
+        address: str,
         *,
         tls: TlsSource | None,
         server_name: str | None = None,
         resolve: Resolve = system_resolve,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     ) -> None:
-        self.address = address
+        """``address`` is ``host:port``; ``server_name`` is what the certificate must name (default: the host).
+
+        Raises ValueError for an address of another form.
+        """
+        self.address = Address.parse(address)
         self._connect_timeout_seconds = connect_timeout_seconds
         self._tls = tls
         self._server_name = server_name
         self._resolve = resolve
         self._dialling: asyncio.Task[Connection] | None = None
         self._connection: Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
     async def call(
         self,
@@ -213,12 +227,6 @@ class Endpoint:
             if connection.silent:
                 await self._drop(connection)
             raise
-
-    async def retire(self) -> None:
-        """Close the connection once the calls on it have ended."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.retire()
 
     async def close(self) -> None:
         """Close the connection; calls in flight fail."""

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import rstore_api
-from rstore_api.client.quarantine import QuarantineClient
 from rstore_api.dialling.channels import Dialer
+from rstore_api.dialling.endpoint import Endpoint
 
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
@@ -206,7 +206,7 @@ class Replica:
         self._tail_fetcher = TailFetcher(
             machine=machine,
             group=group,
-            open_client=partial(QuarantineClient, tls=certificates),
+            open_replica=partial(Endpoint, tls=certificates),
         )
         self._health = HealthReporter(not_ready_reason)
         self._retention = Retention(

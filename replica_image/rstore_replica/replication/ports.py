@@ -172,18 +172,14 @@ class RaftGroup(Protocol):
         """Calls back when leader, term, or who is about to stop change."""
 
 
-class LinkBrokenError(Exception):
-    """The connection to another region cannot be made, broke, or went silent. Always worth trying again."""
-
-
 class StreamConnection(Protocol):
     """One open stream to a replica of another region. Not shared: one sender, one receiver."""
 
     async def send(self, request: pb.StreamRequest, /) -> None:
-        """Hands one message to the transport, waiting for its flow control; raises :class:`LinkBrokenError`."""
+        """Hands one message to the transport, waiting for its flow control; raises LinkBrokenError."""
 
     async def receive(self) -> pb.StreamResponse | None:
-        """The next message, None at the orderly end; raises :class:`LinkBrokenError`."""
+        """The next message, None at the orderly end; raises LinkBrokenError."""
 
     async def close(self) -> None:
         """Ends the stream at once; never raises."""
@@ -193,7 +189,7 @@ class Connector(Protocol):
     """Opens streams. The real one is ``connection.GrpcConnector``."""
 
     async def connect(self, address: str, /) -> StreamConnection:
-        """A fresh stream to ``host:port``, the name resolved now; raises :class:`LinkBrokenError`."""
+        """A fresh stream to ``host:port``, the name resolved now; raises LinkBrokenError."""
 
 
 class Random(Protocol):

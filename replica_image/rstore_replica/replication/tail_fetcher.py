@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from pathlib import Path
 
-from rstore_api.client.quarantine import QuarantineClient
+from rstore_api.client.quarantine import tail_pages
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import QuarantineReadRequest
 
@@ -28,17 +29,17 @@ INTERVAL_SECONDS = 2.0
 MAX_INTERVAL_SECONDS = 60.0
 """Between rounds in which nobody could give what is missing."""
 
-Open = Callable[[str], QuarantineClient]
+Open = Callable[[str], Endpoint]
 """A client of the replica at a peer address."""
 
 
 class TailFetcher:
     """:meth:`run` for as long as the replica runs; one file at a time, a page in memory."""
 
-    def __init__(self, *, machine: Machine, group: RaftGroup, open_client: Open) -> None:
+    def __init__(self, *, machine: Machine, group: RaftGroup, open_replica: Open) -> None:
         self._machine = machine
         self._group = group
-        self._open_client = open_client
+        self._open_replica = open_replica
 
     async def run(self) -> None:
         """Looks for what is missing, for ever."""
@@ -65,8 +66,8 @@ class TailFetcher:
         fetched = final.with_name(f"{final.name}.fetched")
         for address in self._others():
             try:
-                async with self._open_client(address) as client:
-                    await self._copy(client, tail, fetched)
+                async with self._open_replica(address) as replica:
+                    await self._copy(replica, tail, fetched)
                 if all(known.file != tail.file for known in self._machine.quarantined):
                     return  # dropped meanwhile
                 await asyncio.to_thread(self._machine.quarantine.adopt, fetched, tail.file)
@@ -83,10 +84,10 @@ class TailFetcher:
         return [member.address for member in status.members if member.name != status.name]
 
     @staticmethod
-    async def _copy(client: QuarantineClient, tail: Tail, target: Path) -> None:
+    async def _copy(replica: Endpoint, tail: Tail, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
-            async with aclosing(client.read(QuarantineReadRequest(file=tail.file, raw=True))) as pages:
+            async with aclosing(tail_pages(replica, QuarantineReadRequest(file=tail.file, raw=True))) as pages:
                 async for page in pages:
                     await asyncio.to_thread(file.write, page.data)
             await asyncio.to_thread(_flush, file.fileno(), file.flush)

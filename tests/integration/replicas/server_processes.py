@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from integration.replicas.server_certificates import Authority
-from rstore_api.client import AdminClient, Client, TlsFiles
+from rstore_api import methods
+from rstore_api.client import Client, TlsFiles
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import NoLeader, NotLeader, StoreError
+from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto import rstore_pb2
 
 T = TypeVar("T")
@@ -180,8 +183,9 @@ class RegionProcesses:
         chosen = replicas or tuple(self.replicas)
         return Client([found.client_address for found in chosen], tls=files or self.client_files)
 
-    def admin(self, replica: ReplicaProcess, *, files: TlsFiles | None = None) -> AdminClient:
-        return AdminClient(replica.peer_address, tls=files or self.operator)
+    def peer(self, replica: ReplicaProcess, *, files: TlsFiles | None = None) -> Endpoint:
+        """A connection to the replica's peer port, with the operator's certificate unless another is given."""
+        return Endpoint(replica.peer_address, tls=files or self.operator)
 
     async def leader(self, *, timeout_seconds: float = 20.0) -> ReplicaProcess:
         """The replica that says it leads."""
@@ -192,9 +196,10 @@ class RegionProcesses:
                     continue
                 if replica.process.poll() is not None:
                     raise AssertionError(f"{replica.name} ended by itself:\n{replica.log_text()[-4000:]}")
-                async with self.admin(replica) as admin:
+                async with self.peer(replica) as peer:
                     try:
-                        if (await admin.status(timeout_seconds=1)).is_leader:
+                        request = rstore_pb2.StatusRequest()
+                        if (await peer.call(methods.ADMIN_STATUS, request, timeout_seconds=1)).is_leader:
                             return replica
                     except StoreError:
                         continue
@@ -204,17 +209,36 @@ class RegionProcesses:
         assert found is not None
         return found
 
-    async def on_leader(self, act: Callable[[AdminClient], Awaitable[T]]) -> T:
-        """Do something with the leader's Admin, wherever leadership is or goes."""
+    async def on_leader(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
+        """The leader's answer, wherever leadership is or goes."""
 
-        async def probe() -> tuple[T]:
-            async with self.admin(await self.leader()) as admin:
-                return (await act(admin),)
+        async def probe() -> tuple[ResponseT]:
+            async with self.peer(await self.leader()) as peer:
+                return (await peer.call(method, request, timeout_seconds=10),)
 
         try:
             return (await eventually(probe))[0]
         except (NoLeader, NotLeader) as error:
             raise AssertionError("no leader kept its office") from error
+
+    async def set_topology(self, where: rstore_pb2.Topology) -> None:
+        request = rstore_pb2.SetTopologyRequest(store_id=STORE_ID, topology=where)
+        await self.on_leader(methods.ADMIN_SET_TOPOLOGY, request)
+
+    async def demote(self, epoch: int) -> rstore_pb2.DemoteResponse:
+        return await self.on_leader(methods.ADMIN_DEMOTE, rstore_pb2.DemoteRequest(store_id=STORE_ID, epoch=epoch))
+
+    async def promote(
+        self, epoch: int, min_revision: int, where: rstore_pb2.Topology, *, revision_jump: int = 0
+    ) -> rstore_pb2.PromoteResponse:
+        request = rstore_pb2.PromoteRequest(
+            store_id=STORE_ID,
+            epoch=epoch,
+            min_revision=min_revision,
+            topology=where,
+            revision_jump=revision_jump,
+        )
+        return await self.on_leader(methods.ADMIN_PROMOTE, request)
 
 
 def topology(
@@ -237,4 +261,5 @@ async def bootstrap(*regions: RegionProcesses) -> None:
     """Make a store of the regions; the first is primary."""
     where = topology(regions[0].region, *regions)
     for region in regions:
-        await region.on_leader(lambda admin: admin.bootstrap(STORE_ID, where))
+        request = rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=where)
+        await region.on_leader(methods.ADMIN_BOOTSTRAP, request)

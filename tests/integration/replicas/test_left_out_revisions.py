@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from integration.replicas.server_processes import STORE_ID, eventually, topology
+from integration.replicas.server_processes import eventually, topology
 from rstore_api.errors import Compacted
 from rstore_api.proto.rpc_pb2 import Compare, RangeRequest, RequestOp, TxnRequest
 
@@ -24,9 +24,9 @@ async def test_a_lost_revision_is_compacted_for_reads_hashes_and_compaction_in_e
     await east.replicas[0].end(signal.SIGKILL)
     west.start()
     where = topology(west.region, west, east, epoch=2)
-    await west.on_leader(lambda admin: admin.promote(STORE_ID, 2, fork, where, revision_jump=JUMP, timeout_seconds=5))
+    await west.promote(2, fork, where, revision_jump=JUMP)
     east.start()
-    await east.on_leader(lambda admin: admin.set_topology(STORE_ID, where))
+    await east.set_topology(where)
     async with west.client() as client:
         newest = (await eventually(lambda: client.put("k", "new"))).header.revision
     async with east.client() as client:

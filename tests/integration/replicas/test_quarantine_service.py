@@ -8,28 +8,38 @@ from pathlib import Path
 
 import pytest
 from integration.replicas.server_processes import STORE_ID, RegionProcesses, ReplicaProcess, eventually, topology
+from rstore_api import methods
 from rstore_api.client import TlsFiles
-from rstore_api.client.quarantine import QuarantineClient
+from rstore_api.client.quarantine import tail_pages
 from rstore_api.errors import InvalidRequest, NotLeader, OutcomeUnknown, PermissionDenied, TailDamaged, TailNotFound
-from rstore_api.proto.rstore_pb2 import QuarantineListResponse, QuarantineReadRequest
+from rstore_api.proto.rstore_pb2 import (
+    QuarantineDropRequest,
+    QuarantineListRequest,
+    QuarantineListResponse,
+    QuarantineReadRequest,
+)
 
 JUMP = 10**9
 LOST = [(b"lost/%d" % number, b"%d" % number * 300_000) for number in range(5)]
 """More than one page of rows, or of the file."""
 
 
-def _quarantine(region: RegionProcesses, replica: ReplicaProcess, files: TlsFiles | None = None) -> QuarantineClient:
-    return QuarantineClient(replica.peer_address, tls=files or region.operator)
+async def _list(
+    region: RegionProcesses, replica: ReplicaProcess, files: TlsFiles | None = None
+) -> QuarantineListResponse:
+    async with region.peer(replica, files=files) as peer:
+        return await peer.call(methods.QUARANTINE_LIST, QuarantineListRequest(), timeout_seconds=5)
 
 
-async def _list(region: RegionProcesses, replica: ReplicaProcess) -> QuarantineListResponse:
-    async with _quarantine(region, replica) as client:
-        return await client.list()
+async def _drop(region: RegionProcesses, replica: ReplicaProcess, file: str) -> bool:
+    async with region.peer(replica) as peer:
+        request = QuarantineDropRequest(store_id=STORE_ID, file=file)
+        return (await peer.call(methods.QUARANTINE_DROP, request, timeout_seconds=10)).dropped
 
 
 async def _rows(region: RegionProcesses, replica: ReplicaProcess, **request: bytes | str) -> list[tuple[bytes, bytes]]:
-    async with _quarantine(region, replica) as client:
-        pages = [page async for page in client.read(QuarantineReadRequest(**request))]  # type: ignore[arg-type]
+    async with region.peer(replica) as peer:
+        pages = [page async for page in tail_pages(peer, QuarantineReadRequest(**request))]  # type: ignore[arg-type]
     return [(row.key, row.value) for page in pages for row in page.rows]
 
 
@@ -54,7 +64,7 @@ async def _lose_a_tail(east: RegionProcesses, west: RegionProcesses) -> None:
         await replica.end(signal.SIGKILL)
     west.start()
     where = topology(west.region, west, east, epoch=2)
-    await west.on_leader(lambda admin: admin.promote(STORE_ID, 2, shared, where, revision_jump=JUMP, timeout_seconds=5))
+    await west.promote(2, shared, where, revision_jump=JUMP)
     east.start()
     await eventually(lambda: _held_everywhere(east), timeout_seconds=60)
 
@@ -74,9 +84,8 @@ async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
     for wrong, error in (("../../tls/tls.key", InvalidRequest), ("9-9-9.wal", TailNotFound)):
         with pytest.raises(error):
             await _rows(east, first, file=wrong)
-    async with _quarantine(east, first, east.client_files) as client:
-        with pytest.raises(PermissionDenied):
-            await client.list()
+    with pytest.raises(PermissionDenied):
+        await _list(east, first, east.client_files)
 
     def file_of(replica: ReplicaProcess) -> Path:
         return replica.directory / "data" / "quarantine" / tail.file
@@ -97,13 +106,11 @@ async def test_a_tail_is_listed_read_fetched_and_dropped(start_regions) -> None:
 
     leader = await east.leader()
     follower = next(replica for replica in east.replicas if replica is not leader)
-    async with _quarantine(east, follower) as client:
-        with pytest.raises(NotLeader) as refused:
-            await client.drop(STORE_ID, tail.file)
-        assert refused.value.leader == leader.peer_address
-    async with _quarantine(east, leader) as client:
-        assert (await client.drop(STORE_ID, tail.file)).dropped
-        assert not (await client.drop(STORE_ID, tail.file)).dropped
+    with pytest.raises(NotLeader) as refused:
+        await _drop(east, follower, tail.file)
+    assert refused.value.leader == leader.peer_address
+    assert await _drop(east, leader, tail.file)
+    assert not await _drop(east, leader, tail.file)
 
     async def gone_everywhere() -> bool:
         return not any([(await _list(east, replica)).tails for replica in east.replicas])

@@ -6,7 +6,7 @@ import asyncio
 import signal
 
 import pytest
-from integration.replicas.server_processes import STORE_ID, RegionProcesses, eventually, topology
+from integration.replicas.server_processes import RegionProcesses, eventually, topology
 from rstore_api.client import Client
 from rstore_api.errors import NotPrimary, OutcomeUnknown
 from rstore_api.proto import rstore_pb2
@@ -74,7 +74,7 @@ async def test_switchover_under_load_loses_and_duplicates_nothing(start_regions,
     if rule is not None:
         where = topology("us-east", east, west, version=2, sync=rule)
         for region in (east, west):
-            await region.on_leader(lambda admin: admin.set_topology(STORE_ID, where))
+            await region.set_topology(where)
     acknowledged: dict[str, int] = {}
     unknown: set[str] = set()
     stop = asyncio.Event()
@@ -92,15 +92,13 @@ async def test_switchover_under_load_loses_and_duplicates_nothing(start_regions,
     async with east.client() as near, west.client() as far:
         writers = [asyncio.create_task(writer(number, (near, far)[number % 2])) for number in range(6)]
         await eventually(_count(acknowledged, 100))
-        demoted = await east.on_leader(lambda admin: admin.demote(STORE_ID, 2))
-        again = await east.on_leader(lambda admin: admin.demote(STORE_ID, 2))
+        demoted = await east.demote(2)
+        again = await east.demote(2)
         assert again.final_revision == demoted.final_revision
         where = topology("eu-west", east, west, epoch=2, sync=rule)
-        promoted = await west.on_leader(
-            lambda admin: admin.promote(STORE_ID, 2, demoted.final_revision, where, timeout_seconds=5)
-        )
+        promoted = await west.promote(2, demoted.final_revision, where)
         assert promoted.first_revision == demoted.final_revision + 1
-        await east.on_leader(lambda admin: admin.set_topology(STORE_ID, where))
+        await east.set_topology(where)
         await eventually(_count(acknowledged, len(acknowledged) + 100))
         stop.set()
         await asyncio.gather(*writers)

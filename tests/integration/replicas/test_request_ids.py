@@ -8,7 +8,7 @@ import uuid
 from contextlib import AsyncExitStack
 
 import pytest
-from integration.replicas.server_processes import STORE_ID, RegionProcesses, eventually, topology
+from integration.replicas.server_processes import RegionProcesses, eventually, topology
 from rstore_api.client import Client
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown
 from rstore_api.methods import PUT, TXN
@@ -40,9 +40,9 @@ async def test_after_a_change_of_primary_it_does_not_pretend_to_know(start_regio
     name = f"{uuid.uuid4()}/1/1"
     async with east.client() as client:
         final = (await _put(client, name, "k")).header.revision
-    await east.on_leader(lambda admin: admin.demote(STORE_ID, 2))
+    await east.demote(2)
     where = topology("eu-west", east, west, epoch=2)
-    await west.on_leader(lambda admin: admin.promote(STORE_ID, 2, final, where))
+    await west.promote(2, final, where)
     async with west.client() as client:
         with pytest.raises(OutcomeUnknown):
             await _put(client, name, "k")

@@ -8,9 +8,11 @@ import grpc
 import pytest
 from grpc import aio
 from integration.replicas.server_certificates import Authority
-from integration.replicas.server_processes import RegionProcesses, eventually
-from rstore_api.client import AdminClient, Client
+from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually
+from rstore_api import methods
+from rstore_api.client import Client
 from rstore_api.dialling.channels import Address, open_channel
+from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import PermissionDenied, Unreachable
 from rstore_api.proto import rstore_pb2, rstore_pb2_grpc
 from rstore_api.tls import TlsFiles
@@ -26,6 +28,11 @@ async def _stream_refusal(region: RegionProcesses, files: TlsFiles) -> grpc.Stat
         return code
 
 
+async def _status(replica: ReplicaProcess, files: TlsFiles) -> rstore_pb2.StatusResponse:
+    async with Endpoint(replica.peer_address, tls=files) as peer:
+        return await peer.call(methods.ADMIN_STATUS, rstore_pb2.StatusRequest(), timeout_seconds=2)
+
+
 async def test_only_certificates_of_the_stores_ca_are_let_in(single: RegionProcesses, tmp_path: Path) -> None:
     region, [replica] = single, single.replicas
     other_ca = Authority.make("another-ca")
@@ -36,9 +43,8 @@ async def test_only_certificates_of_the_stores_ca_are_let_in(single: RegionProce
         async with Client([replica.client_address], tls=stranger) as client:
             with pytest.raises(Unreachable):
                 await client.get("k", serializable=True, timeout_seconds=1)
-        async with AdminClient(replica.peer_address, tls=stranger) as admin:
-            with pytest.raises(Unreachable):
-                await admin.status(timeout_seconds=1)
+        with pytest.raises(Unreachable):
+            await _status(replica, stranger)
     async with Client([replica.client_address], tls=None) as client:
         with pytest.raises(Unreachable):
             await client.get("k", serializable=True, timeout_seconds=1)
@@ -69,11 +75,9 @@ async def test_the_peer_port_admits_by_kind(single: RegionProcesses) -> None:
     region, [replica] = single, single.replicas
     peer = TlsFiles.in_directory(replica.directory / "tls")
     for files in (region.operator, peer):
-        async with AdminClient(replica.peer_address, tls=files) as admin:
-            assert (await admin.status()).region == "us-east"
-    async with AdminClient(replica.peer_address, tls=region.client_files) as admin:
-        with pytest.raises(PermissionDenied, match="client"):
-            await admin.status()
+        assert (await _status(replica, files)).region == "us-east"
+    with pytest.raises(PermissionDenied, match="client"):
+        await _status(replica, region.client_files)
     for files in (region.client_files, region.operator):
         assert await _stream_refusal(region, files) is grpc.StatusCode.PERMISSION_DENIED
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import aiohttp
 import pytest
-from integration.replicas.server_processes import HTTP_PORT, STORE_ID, RegionProcesses, eventually, topology
+from integration.replicas.server_processes import HTTP_PORT, RegionProcesses, eventually, topology
 from rstore_api.client import Client
 from rstore_api.errors import OutcomeUnknown
 from rstore_api.proto import rpc_pb2, rstore_pb2
@@ -24,7 +24,7 @@ MAX_MEDIAN_SECONDS = float(os.environ.get("RSTORE_SEMI_SYNC_MEDIAN_SECONDS", "0.
 async def _set_rule(regions: list[RegionProcesses], version: int, **rule: int | bool) -> None:
     where = topology(regions[0].region, *regions, version=version, sync=rstore_pb2.SyncRule(**rule))  # type: ignore[arg-type]
     for region in regions:
-        await region.on_leader(lambda admin: admin.set_topology(STORE_ID, where))
+        await region.set_topology(where)
 
 
 @contextmanager

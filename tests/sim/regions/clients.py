@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from rstore_api import errors, methods
-from rstore_api.dialling.channels import Address
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.proto import rpc_pb2 as rpc
 from sim.clients import Clients
@@ -95,7 +94,7 @@ class RegionClients(Clients):
         site = process.site
         endpoint = self._endpoints.get((site, host.name))
         if endpoint is None:
-            address = Address.parse(f"{self._address_of(host)}:{CLIENT_PORT}")
+            address = f"{self._address_of(host)}:{CLIENT_PORT}"
             endpoint = self._endpoints[(site, host.name)] = Endpoint(address, tls=None)
         return await endpoint.call(method, request, timeout_seconds=self._rng.choice(PATIENCE_SECONDS))
 

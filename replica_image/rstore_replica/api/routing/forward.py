@@ -7,12 +7,13 @@ connection proves, that nothing happened. A connection that breaks after sending
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 
 from rstore_api.client.identity import format_request_id
-from rstore_api.dialling.channels import Address, Resolve, system_resolve
+from rstore_api.dialling.channels import Resolve, system_resolve
 from rstore_api.dialling.endpoint import Endpoint
+from rstore_api.dialling.pool import Pool
 from rstore_api.errors import (
     REQUEST_ID_KEY,
     DeadlineExceeded,
@@ -60,8 +61,7 @@ class Forwarder:
         self._certificates = certificates
         self._resolve = resolve
         self._on_forward = on_forward
-        self._endpoints: OrderedDict[str, Endpoint] = OrderedDict()
-        self._regions: dict[str, str] = {}
+        self._endpoints = Pool(self._open, limit=MAX_ENDPOINTS)  # by region and address
         self._leaders: dict[str, str] = {}
         self._primary = ""
         self._closing: set[asyncio.Task[None]] = set()
@@ -103,16 +103,13 @@ class Forwarder:
     def _abandon_others(self, region: str) -> None:
         if region != self._primary:
             return
-        for address in [address for address in self._endpoints if self._regions[address] != region]:
-            del self._regions[address]
-            task = asyncio.create_task(self._endpoints.pop(address).close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        task = asyncio.create_task(self._endpoints.close(lambda key: key[0] != region))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close every connection."""
-        endpoints, self._endpoints = self._endpoints, OrderedDict()
-        await asyncio.gather(*(endpoint.close() for endpoint in endpoints.values()))
+        await asyncio.gather(self._endpoints.close(), *self._closing)
 
     async def _call(
         self,
@@ -140,8 +137,8 @@ class Forwarder:
                 raise DeadlineExceeded
             self._on_forward(method.path)
             try:
-                endpoint = await self._endpoint(target.region, address)
-                response = await endpoint.call(method, request, timeout_seconds=remaining, metadata=metadata)
+                async with self._endpoints.use((target.region, address)) as endpoint:
+                    response = await endpoint.call(method, request, timeout_seconds=remaining, metadata=metadata)
             except _TRY_ANOTHER as error:
                 last = NoPrimary(error.detail) if isinstance(error, Unreachable) else error
                 if self._leaders.get(target.region) == address:
@@ -154,23 +151,13 @@ class Forwarder:
             return response
         raise last
 
-    async def _endpoint(self, region: str, address: str) -> Endpoint:
-        endpoint = self._endpoints.get(address)
-        if endpoint is None:
-            try:
-                parsed = Address.parse(address)
-            except ValueError as error:
-                raise Unreachable(str(error)) from error
-            endpoint = self._endpoints[address] = Endpoint(
-                parsed,
+    def _open(self, key: tuple[str, str]) -> Endpoint:
+        try:
+            return Endpoint(
+                key[1],
                 tls=self._certificates,
                 resolve=self._resolve,
                 connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
             )
-            self._regions[address] = region
-            if len(self._endpoints) > MAX_ENDPOINTS:
-                evicted, oldest = self._endpoints.popitem(last=False)
-                del self._regions[evicted]
-                await oldest.retire()
-        self._endpoints.move_to_end(address)
-        return endpoint
+        except ValueError as error:
+            raise Unreachable(str(error)) from error

@@ -11,20 +11,14 @@ from typing import Any
 
 from rstore_api import errors
 from rstore_api.dialling.race import first_success
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.messages import RefusedError, describe
-from rstore_replica.replication.ports import (
-    Connector,
-    LinkBrokenError,
-    RaftGroup,
-    Random,
-    ReplicatedMachine,
-    StreamConnection,
-)
+from rstore_replica.replication.ports import Connector, RaftGroup, Random, ReplicatedMachine, StreamConnection
 from rstore_replica.replication.roles import stream_targets
 from rstore_replica.replication.sending.addresses import AddressBook, Backoff
 from rstore_replica.replication.sending.history_hold import HistoryHold

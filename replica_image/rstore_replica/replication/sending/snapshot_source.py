@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.epochs import BASE_REVISION, EpochStart, settled
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
@@ -12,7 +13,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain
-from rstore_replica.replication.ports import LinkBrokenError, ReplicatedMachine
+from rstore_replica.replication.ports import ReplicatedMachine
 from rstore_replica.replication.sending.window import Window
 
 CHUNK_BYTES = 256 << 10

@@ -9,18 +9,21 @@ from typing import Any, Protocol
 import grpc.aio
 from rstore_api.dialling.channels import close
 from rstore_api.dialling.endpoint import Connection
+from rstore_api.dialling.pool import Pool
 from rstore_api.dialling.race import first_success
+from rstore_api.dialling.stream import LinkBrokenError
+from rstore_api.domain.limits import MAX_REGIONS, MAX_REPLICAS
 from rstore_api.errors import StoreError
 from rstore_api.methods import GRANT
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
-from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.sending.connection import Dialer
 from rstore_replica.replication.waiting import sleep, within
 
 MAX_CHANNELS = 4
 """To one address, while none of them answers; then the oldest is given up for a new one."""
+MAX_ADDRESSES = MAX_REGIONS * MAX_REPLICAS
 MAX_DIALS = 2
 """That one question makes."""
 FIRST_PATIENCE, LEAST_PATIENCE = 0.5, 0.25
@@ -73,104 +76,111 @@ class _Shared(Connection):
         return response
 
 
-class GrpcGrants:
-    """Channels to each address, one as long as it answers, shared by all questions.
+class _Race:
+    """The channels to one address, one as long as it answers, shared by all questions.
 
     Where no answer comes for a while, the name is resolved and dialled anew, and the question asked over the new
     channel, too: the pod behind the old one may be gone without a word. The old one is kept meanwhile, since connecting
     takes several round trips and may take longer than one question has. Whichever answers stays, alone.
     """
 
-    def __init__(self, dialer: Dialer, *, clock: Clock) -> None:
+    def __init__(self, address: str, dialer: Dialer, clock: Clock) -> None:
+        self._address = address
         self._dialer = dialer
         self._clock = clock
-        self._channels: dict[str, list[_Shared]] = {}
+        self._channels: list[_Shared] = []
 
-    async def ask(self, address: str, request: pb.GrantRequest, *, timeout_seconds: float) -> pb.GrantResponse:
-        """See :class:`GrantLink`."""
-        try:
-            return await within(self._clock, self._ask(address, request, timeout_seconds), timeout_seconds)
-        except (TimeoutError, StoreError) as error:
-            raise LinkBrokenError(f"{address}: {error}") from error
-
-    async def _ask(self, address: str, request: pb.GrantRequest, timeout_seconds: float) -> pb.GrantResponse:
-        known = list(self._channels.get(address, ()))
-        patience_seconds = known[-1].patience_seconds(timeout_seconds) if known else timeout_seconds * FIRST_PATIENCE
+    async def ask(self, request: pb.GrantRequest, timeout_seconds: float) -> pb.GrantResponse:
+        """One question, over as many channels as it takes. Raises StoreError."""
+        tried = list(self._channels)
         return await first_success(
-            self._attempts(address, known, request),
-            every_seconds=patience_seconds,
+            self._attempts(tried, request),
+            every_seconds=tried[-1].patience_seconds(timeout_seconds) if tried else timeout_seconds * FIRST_PATIENCE,
             go_on=False,
             discard=_nothing,
             sleep=partial(sleep, self._clock),
         )
 
+    async def close(self) -> None:
+        """Closes the channels once the questions over them are answered."""
+        channels, self._channels = self._channels, []
+        for shared in channels:
+            await shared.retire()
+
     def _attempts(
-        self, address: str, known: list[_Shared], request: pb.GrantRequest
+        self, tried: list[_Shared], request: pb.GrantRequest
     ) -> Iterator[Coroutine[Any, Any, pb.GrantResponse]]:
         """Over all channels that there are; then over new ones, of which those count that other questions opened."""
-        if known:
-            yield self._over_all(address, known, request)
-        tried = list(known)
+        if tried:
+            yield self._over_all(list(tried), request)
         for _ in range(MAX_DIALS):
-            yield self._over_new(address, tried, request)
+            yield self._over_new(tried, request)
 
-    async def _over_all(self, address: str, known: list[_Shared], request: pb.GrantRequest) -> pb.GrantResponse:
+    async def _over_all(self, channels: list[_Shared], request: pb.GrantRequest) -> pb.GrantResponse:
         return await first_success(
-            (self._over(address, shared, request) for shared in known),
+            (self._over(shared, request) for shared in channels),
             every_seconds=0.0,
             go_on=True,
             discard=_nothing,
             sleep=partial(sleep, self._clock),
         )
 
-    async def _over_new(self, address: str, tried: list[_Shared], request: pb.GrantRequest) -> pb.GrantResponse:
-        shared = self._opened(address, tried) or await self._dial(address, tried)
+    async def _over_new(self, tried: list[_Shared], request: pb.GrantRequest) -> pb.GrantResponse:
+        shared = self._opened(tried) or await self._dial(tried)
         tried.append(shared)
-        return await self._over(address, shared, request)
+        return await self._over(shared, request)
 
-    def _opened(self, address: str, tried: list[_Shared]) -> _Shared | None:
-        return next((shared for shared in self._channels.get(address, ()) if shared not in tried), None)
+    def _opened(self, tried: list[_Shared]) -> _Shared | None:
+        return next((shared for shared in self._channels if shared not in tried), None)
 
-    async def _over(self, address: str, shared: _Shared, request: pb.GrantRequest) -> pb.GrantResponse:
+    async def _over(self, shared: _Shared, request: pb.GrantRequest) -> pb.GrantResponse:
         try:
             response = await shared.ask(request, self._clock)
         except StoreError:
-            await self._give_up(address, shared)
+            await self._give_up(shared)
             raise
-        channels = self._channels.get(address, [])
-        if shared in channels:
-            self._channels[address] = [shared]
-            for other in channels:
-                if other is not shared:
-                    await other.retire()
+        if shared in self._channels:
+            others, self._channels = [other for other in self._channels if other is not shared], [shared]
+            for other in others:
+                await other.retire()
         return response
 
-    async def _dial(self, address: str, tried: list[_Shared]) -> _Shared:
+    async def _dial(self, tried: list[_Shared]) -> _Shared:
         """A channel to the address: the one that another question has opened meanwhile, if there is one."""
-        channel = await self._dialer.dial(address)
-        if (opened := self._opened(address, tried)) is not None:
+        channel = await self._dialer.dial(self._address)
+        if (opened := self._opened(tried)) is not None:
             await close(channel)
             return opened
         shared = _Shared(channel)
-        channels = self._channels.setdefault(address, [])
-        channels.append(shared)
-        if len(channels) > MAX_CHANNELS:
-            await self._give_up(address, channels[0])
+        self._channels.append(shared)
+        if len(self._channels) > MAX_CHANNELS:
+            await self._give_up(self._channels[0])
         return shared
+
+    async def _give_up(self, shared: _Shared) -> None:
+        if shared in self._channels:
+            self._channels.remove(shared)
+        await shared.retire()
+
+
+class GrpcGrants:
+    """Asks over channels that all questions to an address share."""
+
+    def __init__(self, dialer: Dialer, *, clock: Clock) -> None:
+        self._clock = clock
+        self._races: Pool[str, _Race] = Pool(lambda address: _Race(address, dialer, clock), limit=MAX_ADDRESSES)
+
+    async def ask(self, address: str, request: pb.GrantRequest, *, timeout_seconds: float) -> pb.GrantResponse:
+        """See :class:`GrantLink`."""
+        try:
+            async with self._races.use(address) as race:
+                return await within(self._clock, race.ask(request, timeout_seconds), timeout_seconds)
+        except (TimeoutError, StoreError) as error:
+            raise LinkBrokenError(f"{address}: {error}") from error
 
     async def keep_only(self, addresses: Collection[str]) -> None:
         """See :class:`GrantLink`."""
-        for address in [address for address in self._channels if address not in addresses]:
-            for shared in self._channels.pop(address):
-                await shared.retire()
-
-    async def _give_up(self, address: str, shared: _Shared) -> None:
-        channels = self._channels.get(address, [])
-        if shared in channels:
-            channels.remove(shared)
-            if not channels:
-                del self._channels[address]
-        await shared.retire()
+        await self._races.retire(lambda address: address not in addresses)
 
 
 async def _nothing(_response: pb.GrantResponse) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.voters import WITNESS, voters
 from rstore_api.proto import rstore_pb2 as pb
 
@@ -12,7 +13,7 @@ from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.features import Features
-from rstore_replica.replication.ports import LinkBrokenError, RaftGroup, ReplicatedMachine
+from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
 from rstore_replica.replication.tenure.grants import GrantLink
 from rstore_replica.replication.tenure.rules import ROUNDS_PER_TENURE, TenureHolder

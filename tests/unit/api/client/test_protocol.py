@@ -11,9 +11,9 @@ from grpc import aio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api import methods
-from rstore_api.client import AdminClient, Client, prefix_end
+from rstore_api.client import Client, prefix_end
 from rstore_api.dialling.channels import Address, target_of
-from rstore_api.dialling.endpoint import failure_of, retry_delay_seconds
+from rstore_api.dialling.endpoint import Endpoint, failure_of, retry_delay_seconds
 from rstore_api.errors import (
     BY_CODE,
     DeadlineExceeded,
@@ -126,17 +126,18 @@ def test_pauses_are_bounded(attempt: int, seed: int) -> None:
 
 async def test_admin_hands_the_leaders_address_to_its_caller(scripted) -> None:
     server = await scripted(NotLeader("the leader is orders-1", leader="orders-1:2380"))
-    async with AdminClient(server.address, tls=None) as admin:
+    request = rstore_pb2.DemoteRequest(store_id="id", epoch=2)
+    async with Endpoint(server.address, tls=None) as replica:
         with pytest.raises(NotLeader) as caught:
-            await admin.demote("id", 2)
+            await replica.call(methods.ADMIN_DEMOTE, request, timeout_seconds=10)
         assert caught.value.leader == "orders-1:2380"
-        assert (await admin.demote("id", 2)).epoch == 1
+        assert (await replica.call(methods.ADMIN_DEMOTE, request, timeout_seconds=10)).epoch == 1
 
 
 async def test_admin_that_reaches_nobody_says_so(closed_port: int) -> None:
-    async with AdminClient(f"127.0.0.1:{closed_port}", tls=None) as admin:
+    async with Endpoint(f"127.0.0.1:{closed_port}", tls=None) as replica:
         with pytest.raises(Unreachable):
-            await admin.status(timeout_seconds=1)
+            await replica.call(methods.ADMIN_STATUS, rstore_pb2.StatusRequest(), timeout_seconds=1)
 
 
 def test_client_without_endpoints_is_refused() -> None:

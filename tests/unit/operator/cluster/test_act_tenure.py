@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rstore_api.methods import ADMIN_WITNESS_GRANT
 from rstore_api.proto import rstore_pb2
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
 from rstore_operator.cluster.site import Site
@@ -47,14 +47,10 @@ class FakeReplicas:
     def __init__(self) -> None:
         self.granted: list[tuple[str, int, int]] = []
 
-    async def call(self, target: Target, run: Any) -> Any:
-        return await run(self)
-
-    async def witness_grant(self, store_id: str, epoch: int, number: int, *, timeout_seconds: float) -> Any:
-        self.granted.append((store_id, epoch, number))
-        return SimpleNamespace(counted=True)
-
-    async def fence(self, store_id: str, epoch: int, *, timeout_seconds: float) -> Any:
+    async def call(self, target: Target, method: object, request: Any, *, timeout_seconds: float) -> Any:
+        if method is ADMIN_WITNESS_GRANT:
+            self.granted.append((request.store_id, request.epoch, request.round))
+            return rstore_pb2.WitnessGrantResponse(counted=True)
         return rstore_pb2.FenceResponse(
             epoch=3, revision=42, remaining_grant_ms=1000, in_sync_epoch=3, in_sync_regions=2
         )

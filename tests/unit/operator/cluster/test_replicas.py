@@ -12,6 +12,7 @@ import grpc
 import pytest
 from rstore_api.domain import names
 from rstore_api.errors import StoreError
+from rstore_api.methods import ADMIN_DEMOTE
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc
 from rstore_api.tls import TlsPem
@@ -129,7 +130,9 @@ async def test_another_replica_behind_the_address_is_not_taken_for_it(pair: tupl
 async def test_a_refused_call_raises_a_store_error(pair: tuple) -> None:
     replicas, pods, _ = pair
     with pytest.raises(StoreError):
-        await replicas.call(Target.of(pods[0]), lambda admin: admin.demote("s", 2))
+        await replicas.call(
+            Target.of(pods[0]), ADMIN_DEMOTE, pb.DemoteRequest(store_id="s", epoch=2), timeout_seconds=10
+        )
 
 
 async def test_one_that_leaves_two_questions_unanswered_is_gone_from_the_first_on(

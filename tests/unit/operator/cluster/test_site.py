@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -75,7 +75,7 @@ class FakeReplicas:
     def unanswered_seconds(self) -> dict[str, float]:
         return {}
 
-    async def call(self, target: Target, run: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def call(self, target: Target, method: object, request: object, *, timeout_seconds: float) -> Any:
         self.called.append(target)
 
 

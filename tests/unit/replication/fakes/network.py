@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import SystemClock, Timer
-from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.service import Replication
 
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 from rstore_api import errors
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.replication.messages import RefusedError
-from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.sending.history_hold import HistoryHold
 from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.sending.stream import SourceStream

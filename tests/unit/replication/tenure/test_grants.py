@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Iterator
 import grpc
 import grpc.aio
 import pytest
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc as rpc
 from rstore_replica.raft.clock import SystemClock
-from rstore_replica.replication.ports import LinkBrokenError
 from rstore_replica.replication.tenure.grants import MAX_CHANNELS, GrpcGrants
 from unit.replication.fakes.regions import eventually
 from unit.replication.real_regions import Wires

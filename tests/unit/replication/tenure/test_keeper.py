@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from rstore_api import errors
+from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_replica.replication.ports import LinkBrokenError
 from unit.replication.fakes.regions import STORE, FakeRegion, bootstrap, eventually
 
 TENURE = 0.6

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import grpc.aio
 import pytest
+from rstore_api.dialling.stream import LinkBrokenError, StreamCall
+from rstore_api.methods import STREAM
 from rstore_api.proto import rstore_pb2 as pb
-from rstore_replica.replication.ports import LinkBrokenError
-from rstore_replica.replication.sending.connection import GrpcConnection
 
 
 class Call:
@@ -27,8 +28,8 @@ class Call:
 
 @pytest.mark.parametrize("error", [grpc.aio.UsageError("closed"), asyncio.InvalidStateError("RPC already finished.")])
 async def test_a_call_that_has_ended_is_a_broken_link(error: Exception) -> None:
-    channel: Any = None
-    connection = GrpcConnection(channel, Call(error))
+    channel: Any = SimpleNamespace(stream_stream=lambda *_args, **_kinds: lambda: Call(error))
+    connection = StreamCall(channel, STREAM)
     with pytest.raises(LinkBrokenError):
         await connection.send(pb.StreamRequest())
     with pytest.raises(LinkBrokenError):

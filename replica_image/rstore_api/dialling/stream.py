@@ -1,0 +1,61 @@
+"""A call that streams both ways, on a channel of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Generic
+
+from grpc import aio
+
+from rstore_api.dialling.channels import close
+from rstore_api.methods import Method, RequestT, ResponseT
+
+
+class LinkBrokenError(Exception):
+    """The connection cannot be made, broke, or went silent. It is always worth trying again."""
+
+
+class StreamCall(Generic[RequestT, ResponseT]):
+    """One call of a streaming method. Not shared: one task sends, one receives."""
+
+    def __init__(self, channel: aio.Channel, method: Method[RequestT, ResponseT]) -> None:
+        """Begins the call on a channel, which is this call's from now on. Raises LinkBrokenError."""
+        self._channel = channel
+        self._response = method.response
+        multicallable: Any = channel.stream_stream(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        try:
+            self._call = multicallable()
+        except aio.UsageError as error:
+            raise LinkBrokenError("the channel was closed") from error
+
+    async def send(self, request: RequestT) -> None:
+        """Hands one message to gRPC, waiting for its flow control. Raises LinkBrokenError."""
+        try:
+            await self._call.write(request)
+        except aio.AioRpcError as error:
+            raise LinkBrokenError(_describe(error)) from error
+        except (aio.UsageError, asyncio.InvalidStateError) as error:
+            raise LinkBrokenError("the stream has ended") from error
+
+    async def receive(self) -> ResponseT | None:
+        """Returns the next message, None at the orderly end. Raises LinkBrokenError."""
+        try:
+            response = await self._call.read()
+        except aio.AioRpcError as error:
+            raise LinkBrokenError(_describe(error)) from error
+        except (aio.UsageError, asyncio.InvalidStateError) as error:
+            raise LinkBrokenError("the stream has ended") from error
+        return response if isinstance(response, self._response) else None
+
+    async def close(self) -> None:
+        """Cancels the call and closes the channel."""
+        self._call.cancel()
+        await close(self._channel)
+
+
+def _describe(error: aio.AioRpcError) -> str:
+    return f"{error.code().name}: {error.details() or 'no details'}"
