@@ -9,18 +9,17 @@ import sys
 import threading
 
 import kopf
-import structlog
 from kopf._cogs.structs.references import Insights
 from kopf._core.engines.peering import Identity
 from rstore_api.dialling.channels import keep_running
+from rstore_api.logs import configure, get_logger
 
 from rstore_operator.handlers import STORES, Handlers, connect
 from rstore_operator.health import HealthServer
-from rstore_operator.log import configure_logging
 from rstore_operator.settings import Settings, parse_arguments
 from rstore_operator.watching import Watches, watch_also
 
-log = structlog.get_logger("rstore_operator")
+log = get_logger("rstore_operator")
 
 
 async def run(settings: Settings, stop: asyncio.Event) -> None:
@@ -91,7 +90,7 @@ async def _main(settings: Settings) -> None:
 def main() -> None:
     """Entry point."""
     settings = parse_arguments(sys.argv[1:])
-    configure_logging(settings.log_level)
+    configure(settings.log_level)
     asyncio.run(_main(settings))
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import structlog
 from rstore_api import methods
 from rstore_api.domain.kubernetes import SPEC_HASH
 from rstore_api.errors import NotLeader, StoreError
+from rstore_api.logs import get_logger
 from rstore_api.messages import topology_message
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto import rstore_pb2 as pb
@@ -52,7 +52,7 @@ from rstore_operator.planning.children.ownership import CLAIM
 from rstore_operator.specs import secrets
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 SWITCHOVER_TIMEOUT_SECONDS = 5.0
 CALL_TIMEOUT_SECONDS = 3.0

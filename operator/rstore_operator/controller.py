@@ -12,13 +12,14 @@ import random
 from collections.abc import Callable
 
 import structlog
+from rstore_api.logs import get_logger
 from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import StoreRef
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 10.0

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
+from rstore_api.logs import get_logger
 from rstore_kube.errors import ApiError
 
 from rstore_operator.act import CONNECTION_ERRORS, Actor
@@ -34,7 +34,7 @@ from rstore_operator.resource.state import StoreStatus
 from rstore_operator.resource.state_json import conditions_to_json, merge_patch, status_from_json, status_to_json
 from rstore_operator.time_of_day import TimeOfDay
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 PATIENT_SECONDS = 1.2
 """How long all replicas are waited for in a steady state."""

@@ -16,12 +16,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import structlog
 from kopf._cogs.clients import errors, fetching, watching
 from kopf._cogs.configs.configuration import OperatorSettings
 from kopf._cogs.structs.references import Insights, Namespace, Resource
+from rstore_api.logs import get_logger
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 _requests = logging.getLogger(f"{__name__}.requests")
 
 FIRST_BACKOFF_SECONDS = 1.0

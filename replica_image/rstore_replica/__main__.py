@@ -14,9 +14,9 @@ from pathlib import Path
 import rstore_api
 import uvloop
 from rstore_api.listening import EVERY_ADDRESS
+from rstore_api.logs import LEVELS, configure, get_logger
 
 from rstore_replica.config import ConfigError, ReplicaConfig, load_config
-from rstore_replica.log import LEVELS, configure, get_logger
 from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.process.composition import Place, Replica
 from rstore_replica.process.listeners import ListenError
@@ -52,7 +52,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 async def run(config: ReplicaConfig, place: Place) -> int:
     """Run the replica until SIGTERM or SIGINT, or until it fails; the exit code. A second signal exits at once."""
-    log = get_logger("main")
+    log = get_logger("rstore_replica")
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
 
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load_config(chosen.config, name=chosen.name)
     except ConfigError as error:
-        get_logger("main").error("configuration_refused", reason=str(error))
+        get_logger("rstore_replica").error("configuration_refused", reason=str(error))
         return EXIT_USAGE
     configure(chosen.log_level, store=config.store, region=config.region, replica=chosen.name)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)

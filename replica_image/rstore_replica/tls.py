@@ -14,12 +14,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from rstore_api.logs import get_logger
 from rstore_api.tls import TlsFiles, TlsPem
 
-from rstore_replica.log import get_logger
 from rstore_replica.tls_contexts import Following, client_context, server_context
 
-_log = get_logger("tls")
+_log = get_logger(__name__)
 
 Stamp = tuple[tuple[int, int, int], ...]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import structlog
+from rstore_api.logs import get_logger
 from rstore_api.messages import history_of
 from rstore_api.methods import ADMIN_FENCE, ADMIN_WITNESS_GRANT
 from rstore_api.proto import rstore_pb2 as pb
@@ -16,7 +16,7 @@ from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.resource.state_json import status_from_json
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FENCE_TIMEOUT_SECONDS = 2.0
 GRANT_TIMEOUT_SECONDS = 1.0

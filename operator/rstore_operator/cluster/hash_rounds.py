@@ -6,15 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import structlog
 from rstore_api.domain.hashes import HashAnswer
 from rstore_api.errors import Compacted, FutureRevision, StoreError
+from rstore_api.logs import get_logger
 
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.facts.actions import Target
 from rstore_operator.facts.observed import HashQuestion, HashRound, Observed
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 ANSWER_SECONDS = 300.0
 """How long one replica may take: a large store is hashed in many small steps."""

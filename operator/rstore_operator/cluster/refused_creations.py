@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
-import structlog
+from rstore_api.logs import get_logger
 from rstore_kube.errors import ApiError
 
 from rstore_operator.cluster.site import Site
 from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 FORBIDDEN_SECONDS = 300.0
 """How long no events are asked for after the API server said that the operator may not list them."""

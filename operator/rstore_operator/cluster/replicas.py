@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import structlog
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.dialling.pool import Pool
 from rstore_api.domain import names
 from rstore_api.domain.limits import MAX_REGIONS, MAX_REPLICAS
 from rstore_api.errors import DeadlineExceeded, OutcomeUnknown, StoreError
+from rstore_api.logs import get_logger
 from rstore_api.methods import ADMIN_STATUS, HASH_KV, Method, RequestT, ResponseT
 from rstore_api.proto.rpc_pb2 import HashKVRequest, HashKVResponse
 from rstore_api.proto.rstore_pb2 import StatusRequest
@@ -22,7 +22,7 @@ from rstore_operator.cluster.messages import replica_status
 from rstore_operator.facts.actions import Target
 from rstore_operator.facts.observed import Pod, ReplicaStatus
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_ENDPOINTS = 2 * MAX_REGIONS * MAX_REPLICAS
 STATUS_TIMEOUT_SECONDS = 1.0

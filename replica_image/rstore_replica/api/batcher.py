@@ -21,14 +21,14 @@ from rstore_api.errors import (
     StoreError,
     TooManyRequests,
 )
+from rstore_api.logs import get_logger
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api.encoding import encode_entry
 from rstore_replica.api.ports import Group, WriteGate
-from rstore_replica.log import get_logger
 from rstore_replica.mvcc.requests.validate import adds_data, is_wide
 
-_log = get_logger("batcher")
+_log = get_logger(__name__)
 
 WriteResponse = rpc_pb2.PutResponse | rpc_pb2.DeleteRangeResponse | rpc_pb2.TxnResponse
 WriteResponseT = TypeVar("WriteResponseT", rpc_pb2.PutResponse, rpc_pb2.DeleteRangeResponse, rpc_pb2.TxnResponse)

@@ -11,15 +11,15 @@ import grpc
 from google.protobuf.message import Message
 from rstore_api.client.identity import parse_request_id
 from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
+from rstore_api.logs import get_logger
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.routing.forward import FORWARDED_KEY
 from rstore_replica.api.routing.router import CallInfo
-from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics
 
-_log = get_logger("calls")
+_log = get_logger(__name__)
 
 DEFAULT_DEADLINE_SECONDS = 10.0
 """For a call without a deadline of its own."""

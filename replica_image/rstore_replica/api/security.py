@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rstore_api.errors import PermissionDenied
+from rstore_api.logs import get_logger
 from rstore_wire.call import AuthContext, Refusal
 
-from rstore_replica.log import get_logger
-
-_log = get_logger("security")
+_log = get_logger(__name__)
 
 PEER = "peer"
 OPERATOR = "operator"

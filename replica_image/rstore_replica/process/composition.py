@@ -11,6 +11,7 @@ from pathlib import Path
 import rstore_api
 from rstore_api.dialling.channels import Dialer
 from rstore_api.dialling.endpoint import Endpoint
+from rstore_api.logs import get_logger
 
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
@@ -26,7 +27,6 @@ from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.api.services.quarantine import QuarantineService
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
-from rstore_replica.log import get_logger
 from rstore_replica.metrics import Metrics
 from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
@@ -50,7 +50,7 @@ from rstore_replica.replication.service import Replication
 from rstore_replica.replication.tail_fetcher import TailFetcher
 from rstore_replica.tls import CertificateStore
 
-_log = get_logger("server")
+_log = get_logger(__name__)
 
 DRAIN_TIMEOUT_SECONDS = 5.0
 PEER_DRAIN_SECONDS = 0.5

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from rstore_replica.log import get_logger
+from rstore_api.logs import get_logger
 
-_log = get_logger("life")
+_log = get_logger(__name__)
 
 
 class Life:

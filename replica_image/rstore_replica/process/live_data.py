@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from rstore_replica.log import get_logger
+from rstore_api.logs import get_logger
+
 from rstore_replica.mvcc.data import checkpoint
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.storage.boot import RunningMarker, read_boot_id
 from rstore_replica.raft.storage.disk import LocalDisk
 
-_log = get_logger("live_data")
+_log = get_logger(__name__)
 
 DATA = "mvcc"
 MARKER = "mvcc.running"

@@ -12,10 +12,9 @@ import os
 from pathlib import Path
 
 import msgspec
+from rstore_api.logs import get_logger
 
-from rstore_replica.log import get_logger
-
-_log = get_logger("volume")
+_log = get_logger(__name__)
 
 FILE_NAME = "owner.json"
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from rstore_replica.log import get_logger
+from rstore_api.logs import get_logger
+
 from rstore_replica.metrics import Metrics
 
-_log = get_logger("watchdog")
+_log = get_logger(__name__)
 
 INTERVAL_SECONDS = 0.1
 WARN_SECONDS = 0.5

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from rstore_api import errors
 from rstore_api.domain.topology import Topology
+from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock, Timer
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader, is_source
@@ -21,7 +21,7 @@ from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.tenure.keeper import TenureKeeper
 from rstore_replica.replication.waiting import cancel_and_wait, sleep
 
-log = get_logger("acknowledging")
+log = get_logger(__name__)
 
 MAX_WAITING = 16384
 """Entries of the log whose writes wait to be acknowledged."""

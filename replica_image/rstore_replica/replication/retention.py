@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from rstore_api.domain.epochs import EpochStart, count_at, revision_at
 from rstore_api.errors import StoreError
+from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.types import Role
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.sending.progress import RegionProgress
 
-_log = get_logger("retention")
+_log = get_logger(__name__)
 
 SLACK = 0.1
 """Compaction begins when the history is longer than the retention by this share, so that it is not done one by one."""

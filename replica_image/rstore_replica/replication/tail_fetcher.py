@@ -15,15 +15,15 @@ from pathlib import Path
 from rstore_api.client.quarantine import tail_pages
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.errors import StoreError
+from rstore_api.logs import get_logger
 from rstore_api.proto.rstore_pb2 import QuarantineReadRequest
 
-from rstore_replica.log import get_logger
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.file import DamagedTail
 from rstore_replica.replication.ports import RaftGroup
 
-_log = get_logger("tail_fetcher")
+_log = get_logger(__name__)
 
 INTERVAL_SECONDS = 2.0
 MAX_INTERVAL_SECONDS = 60.0

@@ -8,7 +8,7 @@ import sys
 
 PROGRAM = """
 import logging
-from rstore_replica.log import configure, get_logger
+from rstore_api.logs import configure, get_logger
 log = get_logger("test")
 configure("info", replica="orders-us-east-0", region="us-east")
 def fail(value):
@@ -29,7 +29,7 @@ def test_lines_are_json_with_constant_fields_and_without_local_variables() -> No
     lines = [json.loads(line) for line in ended.stderr.splitlines()]
     assert [line["event"] for line in lines] == ["failed", "state_changed term=3", "trouble"]
     assert all(line["replica"] == "orders-us-east-0" and line["region"] == "us-east" for line in lines)
-    assert lines[0]["part"] == "test"
+    assert lines[0]["logger"] == "test"
     assert lines[0]["exception"][0]["exc_type"] == "ValueError"
     assert lines[2]["logger"] == "another.library"
     assert "topsecret" not in ended.stderr

@@ -18,14 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from rstore_api.logs import get_logger
+
 from rstore_replica.disk_full import NO_ROOM
-from rstore_replica.log import get_logger
 from rstore_replica.mvcc.data.checkpoint import sync_path
 from rstore_replica.mvcc.data.store import StorageFailed
 from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.file import DamagedTail, read_rows, read_summary
 
-_log = get_logger("quarantine")
+_log = get_logger(__name__)
 
 _NAME = re.compile(r"\d+-\d+-\d+\.wal")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from rstore_api import errors
 from rstore_api.dialling.channels import Address
+from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.types import GroupStatus, Member
 from rstore_replica.replication.ports import RaftGroup
 
-log = get_logger("members")
+log = get_logger(__name__)
 
 ANSWER_SECONDS = 2.0
 """A replica that is taken in goes on catching up after this; asking again tells how far that is."""

@@ -10,10 +10,10 @@ from rstore_api import errors
 from rstore_api.domain.epochs import epoch_of
 from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.domain.topology import Topology
+from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages, topology_message, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.raft.types import GroupStatus
 from rstore_replica.replication.acknowledging import Acknowledging
@@ -26,7 +26,7 @@ from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.tenure.keeper import TenureKeeper
 from rstore_replica.replication.tenure.voter import Voter
 
-log = get_logger("regions")
+log = get_logger(__name__)
 
 _MAX_WAITING_CALLS = 64
 

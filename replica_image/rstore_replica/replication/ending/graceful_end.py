@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from rstore_api.errors import StoreError
+from rstore_api.logs import get_logger
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.administration.regions import WriteGate
 from rstore_replica.replication.config import EndingBounds
@@ -25,7 +25,7 @@ from rstore_replica.replication.roles import is_leader, is_source
 from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep
 
-log = get_logger("ending")
+log = get_logger(__name__)
 
 LOOK_SECONDS = 0.02
 """How often the standing is looked at while the region ends."""

@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from rstore_api import errors
+from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, Comparison, Contradiction, Diverged, Resume, compare
@@ -21,7 +21,7 @@ from rstore_replica.replication.receiving.tail import finish_undoing, leave_tail
 from rstore_replica.replication.roles import is_leader, leader_address
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, within
 
-log = get_logger("receiver")
+log = get_logger(__name__)
 
 _MAX_WAITING_STREAMS = 16
 

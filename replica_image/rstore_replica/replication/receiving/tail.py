@@ -7,14 +7,14 @@ is replicated, and whoever leads goes on from there with the next source, or bef
 from __future__ import annotations
 
 from rstore_api import errors
+from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.mvcc.tail_facts import Phase
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 
-log = get_logger("rewind")
+log = get_logger(__name__)
 
 
 async def leave_tail(

@@ -9,12 +9,12 @@ for too long altogether, has to begin anew with a snapshot. Nor when the room is
 from __future__ import annotations
 
 from rstore_api import errors
+from rstore_api.logs import get_logger
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.ports import HoldView, ReplicatedMachine
 
-log = get_logger("history_hold")
+log = get_logger(__name__)
 
 
 class HistoryHold:

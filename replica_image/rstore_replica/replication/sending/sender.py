@@ -12,9 +12,9 @@ from typing import Any
 from rstore_api import errors
 from rstore_api.dialling.race import first_success
 from rstore_api.dialling.stream import LinkBrokenError
+from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.messages import RefusedError, describe
@@ -26,7 +26,7 @@ from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.sending.stream import SourceStream
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep, within
 
-log = get_logger("sender")
+log = get_logger(__name__)
 
 NEXT_ADDRESS_SECONDS = 1.0
 """How long an address may take to answer a dial before the next one is dialled, too."""

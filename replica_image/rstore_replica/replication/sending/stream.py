@@ -7,10 +7,10 @@ from collections.abc import Callable
 from rstore_api import errors
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.epochs import EpochStart, after_jumps
+from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
@@ -23,7 +23,7 @@ from rstore_replica.replication.sending.snapshot_source import SnapshotId, Snaps
 from rstore_replica.replication.sending.window import Window
 from rstore_replica.replication.waiting import Signal, first_to_end, sleep, within
 
-log = get_logger("stream")
+log = get_logger(__name__)
 
 
 class SourceStream:

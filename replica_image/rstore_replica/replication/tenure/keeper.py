@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.voters import WITNESS, voters
+from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_replica.log import get_logger
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.features import Features
@@ -20,7 +20,7 @@ from rstore_replica.replication.tenure.rules import ROUNDS_PER_TENURE, TenureHol
 from rstore_replica.replication.tenure.voter import Voter
 from rstore_replica.replication.waiting import Signal, cancel_and_wait, sleep
 
-log = get_logger("tenure")
+log = get_logger(__name__)
 
 _ROUND_SHIFT = 32
 """A leader's rounds begin at its term shifted by this, so that no two leaders of a region use the same numbers."""

@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object per line on standard error, with a stable event name.
+"""Structured logs of operator and replicas: one JSON object per line on standard error, with a stable event name.
 
-Nothing is logged at INFO in a steady state. Records of libraries that use the standard ``logging`` come out alike.
+Nothing is logged at INFO in a steady state. Records of the standard ``logging`` come out alike.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 MAX_FRAMES = 20
+OURS = ("rstore_api", "rstore_replica", "rstore_operator", "rstore_kube")
 LEVELS = ("debug", "info", "warning", "error")
 
 
 def configure(level: str = "info", *, stream: TextIO | None = None, **fields: str) -> None:
-    """Set up logging for the process; ``fields`` (replica, region, …) are in every line. ``level`` is one of LEVELS."""
+    """Sets up logging for the process; ``fields`` (replica, region, …) are in every line. ``level`` is one of LEVELS.
+
+    Libraries are logged from WARNING on, whatever the level.
+    """
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -48,12 +52,13 @@ def configure(level: str = "info", *, stream: TextIO | None = None, **fields: st
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(number, logging.WARNING))
-    logging.getLogger("rstore_replica").setLevel(number)
+    for package in OURS:
+        logging.getLogger(package).setLevel(number)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines carry ``part: name``; usable before :func:`configure`."""
-    logger: FilteringBoundLogger = structlog.get_logger(part=name)
+    """Returns a logger whose lines have ``logger: name``, the module's; usable before :func:`configure`."""
+    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
     return logger
 
 
