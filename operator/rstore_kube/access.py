@@ -1,4 +1,4 @@
-"""How an API server is reached: its address, its certificates, and the credentials to show."""
+"""How an API server is reached: its address, its certificates, and the credentials to present."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 @dataclass(frozen=True)
 class Access:
-    """The library's description of one API server, and the namespace that is meant when none is named."""
+    """The library's description of one API server, and the namespace of requests that name none."""
 
     configuration: Configuration
     namespace: str
 
 
 async def from_kubeconfig(paths: str, context: str | None = None) -> Access:
-    """What a kubeconfig says, or several joined by colons as in ``KUBECONFIG``. Raises ConfigurationError."""
+    """Returns the access that a kubeconfig describes, or several joined by colons as in ``KUBECONFIG``.
+
+    Raises ConfigurationError.
+    """
     configuration = Configuration()
     try:
         loader = await load_kube_config(
@@ -35,7 +38,7 @@ async def from_kubeconfig(paths: str, context: str | None = None) -> Access:
 
 
 def from_pod() -> Access:
-    """What Kubernetes gives to this pod: its service account. Raises ConfigurationError outside of a pod."""
+    """Returns the access of this pod's service account. Raises ConfigurationError outside of a pod."""
     configuration = Configuration()
     try:
         load_incluster_config(client_configuration=configuration)

@@ -1,4 +1,4 @@
-"""The requests, over the asyncio half of the ``kubernetes`` library.
+"""The requests, made with the asyncio half of the ``kubernetes`` library.
 
 Of the library only credentials, certificates and connections are used: its classes for each kind of object take a
 second to import and lose fields that they do not know.
@@ -34,8 +34,8 @@ class KubeClient:
     def __init__(
         self, access: Access, *, field_manager: str, timeout_seconds: float, uses_proxies: bool = False
     ) -> None:
-        """``field_manager`` is the name under which fields are written; ``uses_proxies``: those that the environment
-        names."""
+        """``field_manager`` is the name under which fields are written; ``uses_proxies`` is whether the proxies that
+        the environment names are used."""
         configuration = access.configuration
         configuration.connection_pool_maxsize = MAX_CONNECTIONS
         configuration.client_session_kwargs = {"trust_env": uses_proxies}
@@ -50,11 +50,11 @@ class KubeClient:
         await self._api.close()
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        """The object as it is now."""
+        """Returns the object as it is now."""
         return await self._request("GET", kind.path(namespace, name))
 
     async def find(self, kind: Kind, namespace: str, name: str) -> Object | None:
-        """The object as it is now, None when there is none."""
+        """Returns the object as it is now, None if there is none."""
         try:
             return await self.get(kind, namespace, name)
         except ApiError as error:
@@ -65,17 +65,18 @@ class KubeClient:
     async def list(
         self, kind: Kind, namespace: str, *, labels: str = "", fields: str = "", limit: int = 0
     ) -> list[Object]:
-        """Objects that the selectors choose, at most ``limit`` of them unless that is 0."""
+        """Returns the objects that the selectors choose, at most ``limit`` of them unless that is 0."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(limit) if limit else ""}
         document = await self._request("GET", kind.path(namespace), query={k: v for k, v in query.items() if v})
         return list(document.get("items") or [])
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Object:
-        """A new object."""
+        """Make a new object, and return it."""
         return await self._request("POST", kind.path(namespace), _JSON, body)
 
     async def apply(self, kind: Kind, manifest: Mapping[str, Any]) -> Object:
-        """Server-side apply: makes or changes the object; fields that others set differently become ours."""
+        """Make or change the object by server-side apply, and return it; fields that others set differently become
+        ours."""
         meta = manifest["metadata"]
         query = {"fieldManager": self._field_manager, "force": "true"}
         return await self._request("PATCH", kind.path(meta["namespace"], meta["name"]), _APPLY, manifest, query)
@@ -90,14 +91,14 @@ class KubeClient:
         resource_version: str = "",
         subresource: str = "",
     ) -> Object:
-        """JSON merge patch, if the object still is of that version where one is given; the new object comes back."""
+        """Change the object by JSON merge patch, if it still is of that version where one is given, and return it."""
         if resource_version:
             patch = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": resource_version}}
         path = kind.path(namespace, name) + (f"/{subresource}" if subresource else "")
         return await self._request("PATCH", path, _MERGE, patch, {"fieldManager": self._field_manager})
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: Sequence[Object]) -> Object:
-        """JSON patch: all of the operations or none; the new object comes back."""
+        """Change the object by JSON patch, by all of the operations or none, and return it."""
         query = {"fieldManager": self._field_manager}
         return await self._request("PATCH", kind.path(namespace, name), _JSON_PATCH, list(operations), query)
 
@@ -116,7 +117,7 @@ class KubeClient:
                 raise
 
     async def open_port(self, namespace: str, pod: str, port: int) -> PodPort:
-        """A connection to a pod's port, which the caller closes."""
+        """Returns a connection to a pod's port, which the caller closes."""
         path = POD.path(namespace, pod) + "/portforward"
         _, url, headers = await self._prepare("GET", path, {"ports": str(port)})
         # As the library's WsApiClient does it, which leaves the proxy and the TLS server name out.
@@ -176,7 +177,7 @@ class KubeClient:
 
 
 def parse_document(data: bytes) -> Object:
-    """An answer as a dictionary; what is no JSON object is the ``message`` of one."""
+    """Returns an answer as a dictionary; what is no JSON object becomes the ``message`` of one."""
     try:
         parsed = json.loads(data) if data else {}
     except ValueError:

@@ -8,7 +8,7 @@ class ConfigurationError(Exception):
 
 
 class ApiError(Exception):
-    """The API server refused; ``status`` is the HTTP status, the text is its message."""
+    """The API server refused a request; ``status`` is the HTTP status, the text is the server's message."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         self.status = status
@@ -17,7 +17,7 @@ class ApiError(Exception):
 
     @property
     def conflict(self) -> bool:
-        """Whether somebody else was faster."""
+        """Whether the object has been changed meanwhile, or exists already."""
         return self.status == 409
 
     @property

@@ -1,6 +1,6 @@
 """One connection to a port of a pod, through the API server and the kubelet.
 
-Each message is a channel's number and bytes: 0 carries the port's bytes both ways, 1 what the kubelet says is wrong.
+Each message is a channel's number and bytes: 0 carries the port's bytes both ways, 1 the kubelet's error message.
 The first message of each channel repeats the number of the port.
 """
 
@@ -14,7 +14,7 @@ _PORT_BYTES = 2
 
 
 class PodPort:
-    """The bytes of one connection. ``error`` is what the far side said was wrong, "" while it said nothing."""
+    """The bytes of one connection. ``error`` is the far side's error message, "" while there is none."""
 
     def __init__(self, connection: aiohttp.ClientWebSocketResponse) -> None:
         self._connection = connection
@@ -22,7 +22,7 @@ class PodPort:
         self.error = ""
 
     async def read(self) -> bytes:
-        """The next bytes from the pod; empty at the end of the connection."""
+        """Returns the next bytes from the pod; none at the end of the connection."""
         while True:
             message = await self._connection.receive()
             if message.type is not aiohttp.WSMsgType.BINARY:

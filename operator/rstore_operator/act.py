@@ -1,4 +1,4 @@
-"""Carrying out what the planner asked for. Each action is idempotent; what went wrong is reported, not raised."""
+"""Carries out the actions of a plan. Each is idempotent, and a failure is returned, not raised."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ Children = Mapping[ChildKey, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Done:
-    """What an action came to: ``failure`` is "" unless it went wrong, ``effective`` that looking again is worth it."""
+    """The result of an action: ``failure`` is "" if it succeeded, ``effective`` is whether the next step may see a
+    change."""
 
     action: Action
     failure: str = ""
@@ -74,7 +75,7 @@ class Done:
 
 
 class Actor:
-    """Carries out the actions of one store: on objects of the home site, and on replicas wherever they are."""
+    """Carries out the actions of one store: on objects of the home site, and on replicas of all sites."""
 
     def __init__(
         self,
@@ -89,7 +90,8 @@ class Actor:
         self._clock = clock
 
     async def run(self, actions: tuple[Action, ...], children: Children) -> list[Done]:
-        """Run all of them: calls to replicas side by side, changes of objects one after the other, in order."""
+        """Carry out all of them: calls to replicas at the same time, changes of objects one after the other, in
+        order."""
         calls = [action for action in actions if isinstance(action, RegionCall)]
         writes = [action for action in actions if not isinstance(action, RegionCall)]
 
@@ -186,7 +188,7 @@ class Actor:
     async def _secret(
         self, action: IssueAuthority | IssueCertificate | WriteSecret, children: Children
     ) -> tuple[Mapping[str, Any] | None, Notice | None]:
-        """The Secret to write, None when there is nothing to do, and the event to post."""
+        """Returns the Secret to write, None if there is nothing to write, and the Event to post."""
         now, name = self._now(), action.key[1]
         if isinstance(action, WriteSecret):
             return action.manifest, action.notice
@@ -198,7 +200,7 @@ class Actor:
             data = {secrets.CA_CERT: action.trusted, secrets.TLS_CERT: pair.certificate, secrets.TLS_KEY: pair.key}
             notice = Notice("CertificateRenewed", name) if action.change == "renew" else None
             return secrets.with_data(action.manifest, data), notice
-        # The watch may be behind: an authority that exists must not be replaced, every certificate hangs on it.
+        # The watch may be behind; an authority that exists must not be replaced, since it signed every certificate.
         ref = self._site.ref
         live = await self._site.live(action.key)
         if live is not None and action.key not in children:
@@ -306,7 +308,7 @@ _WAYS: Mapping[type[Action], Callable[[Actor, Any, Children], Awaitable[Done]]] 
     RemoveMember: Actor._remove_member,
     HandOver: Actor._hand_over,
 }
-"""How each kind of action is carried out."""
+"""The method for each kind of action."""
 
 
 def _done(action: Action, notice: Notice | None) -> Done:

@@ -1,4 +1,4 @@
-"""What kopf calls: its events are handed to the controller, its indexes show a store's children."""
+"""What kopf calls: its events go to the controller, and its indexes show the children of a store."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ Key = tuple[str, str]
 
 
 class _WatchedStore:
-    """A store's part of kopf's indexes."""
+    """The children of one store, from kopf's indexes."""
 
     def __init__(self, key: Key, indexes: Mapping[str, Any]) -> None:
         self._key = key
         self._indexes = indexes
 
     def children(self) -> Iterable[Mapping[str, Any]]:
-        """Children of every kind, as last seen."""
+        """Returns children of every kind, as last seen."""
         for kind in CHILD_KINDS:
             yield from self._of(_index_name(kind))
 
     def pods(self) -> Iterable[Mapping[str, Any]]:
-        """Pods, as last seen."""
+        """Returns pods, as last seen."""
         yield from self._of(_index_name("Pod"))
 
     def claims(self) -> Iterable[Mapping[str, Any]]:
-        """Claims of volumes, as last seen."""
+        """Returns claims of volumes, as last seen."""
         yield from self._of(_index_name("PersistentVolumeClaim"))
 
     def _of(self, index: str) -> Iterable[Mapping[str, Any]]:
-        found = self._indexes[index]
-        return tuple(found[self._key]) if self._key in found else ()
+        bodies = self._indexes[index]
+        return tuple(bodies[self._key]) if self._key in bodies else ()
 
 
 def _index_name(kind: str) -> str:
@@ -63,11 +63,11 @@ def _index_name(kind: str) -> str:
 
 
 class Handlers:
-    """Registers everything with a kopf registry.
+    """Connects kopf to the controller.
 
     Stores are looked after by a :class:`Controller` and not by kopf's daemons: those put a finalizer on each object,
     which nobody could take off any more once the operator, or its rights in a namespace, are gone. There is nothing to
-    clean up: what a store is made of is deleted with it by its owner references.
+    clean up: Kubernetes deletes a store's children with it, by their owner references.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Handlers:
         self._controller = Controller(self._reconciler, unseen=(watches or Watches()).never_seen)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
-        """All handlers."""
+        """Register all handlers."""
         kopf.on.startup(registry=registry)(configure)
         kopf.on.cleanup(registry=registry)(self._stop)
         kopf.on.login(registry=registry)(login)
         labels = {STORE_LABEL: kopf.PRESENT}
         for kind, resource in SEEN_KINDS.items():
-            # Children carry the watch's own label selector (see configure); the filter here repeats it for clarity.
+            # The watch selects children by their label already (see configure); the filter here repeats it for clarity.
             name, place = _index_name(kind), _place(resource)
             kopf.index(*place, id=name, labels=labels, registry=registry)(_indexer(kind))
             kopf.on.event(*place, id=f"{name}_wake", labels=labels, registry=registry)(self._child_changed)
@@ -132,7 +132,7 @@ class Handlers:
 
 
 def _place(kind: Kind) -> tuple[str, str] | tuple[str, str, str]:
-    """The kind as kopf names it: the core group is left out."""
+    """Returns the kind as kopf names it: without the core group."""
     return (kind.group, kind.version, kind.plural) if kind.group else (kind.version, kind.plural)
 
 
@@ -141,16 +141,16 @@ def _indexer(kind: str) -> Callable[..., Any]:
         namespace: str | None, labels: Mapping[str, str], body: Mapping[str, Any], **_: Any
     ) -> dict[Key, dict[str, Any]]:
         plain = dict(body)
-        plain["kind"] = kind  # objects of a list do not say
+        plain["kind"] = kind  # objects of a list lack it
         return {(namespace or "", labels.get(STORE_LABEL, "")): plain}
 
     return index
 
 
 async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
-    """Settings of kopf: nothing is written to objects, and only our children are watched.
+    """Set kopf so that it writes nothing to objects and watches only children of stores.
 
-    The finalizer is that of earlier versions, which kopf takes off wherever it finds it.
+    The finalizer is that of earlier versions; kopf removes it wherever it finds it.
     """
     settings.persistence.finalizer = FINALIZER
     settings.persistence.progress_storage = _NoProgress()
@@ -169,39 +169,39 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """Nothing is kept in objects and nothing is read from them: anybody may write annotations."""
+    """Stores nothing in objects and reads nothing from them, as anybody may write annotations."""
 
     def fetch(self, **_: Any) -> None:
-        """Nothing."""
+        """Returns nothing."""
 
     def store(self, **_: Any) -> None:
-        """Nowhere."""
+        """Does nothing."""
 
     def purge(self, **_: Any) -> None:
-        """There is nothing."""
+        """Does nothing."""
 
     def touch(self, **_: Any) -> None:
-        """There is nothing."""
+        """Does nothing."""
 
     def clear(self, *, essence: Any) -> Any:
-        """As it is."""
+        """Returns it unchanged."""
         return essence
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """See :class:`_NoProgress`."""
+    """Stores nothing in objects and reads nothing from them."""
 
     def fetch(self, **_: Any) -> None:
-        """Nothing."""
+        """Returns nothing."""
 
     def store(self, **_: Any) -> None:
-        """Nowhere."""
+        """Does nothing."""
 
 
 STORES = Resource(
     STORE.group, STORE.version, STORE.plural, kind=KIND, namespaced=True, verbs=frozenset({"list", "watch", "patch"})
 )
-"""As kopf needs to know them to watch them before their definition is there."""
+"""The stores, as kopf must know them to watch them before their definition exists."""
 
 
 async def connect() -> KubeClient:
@@ -216,7 +216,7 @@ async def connect() -> KubeClient:
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-    """The same credentials as our own client's: ``KUBECONFIG``, else the pod's service account."""
+    """Returns the credentials that :func:`connect` uses: of ``KUBECONFIG``, else of the pod's service account."""
     if os.environ.get("KUBECONFIG"):
         return kopf.login_with_kubeconfig(**kwargs)
     return kopf.login_with_service_account(**kwargs)

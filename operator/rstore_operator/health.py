@@ -1,4 +1,4 @@
-"""The operator's HTTP port: ``/livez`` while the process runs, ``/healthz`` while it also sees what it has to."""
+"""The operator's HTTP port: ``/livez`` answers 200 while the process runs, ``/healthz`` while its watches work, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BACKLOG = 128
 
 
 class HealthServer:
-    """Serves both; ``problems`` says why the operator is not healthy, and is empty while it is."""
+    """Serves both paths. ``problems`` returns why the operator is not healthy, and nothing while it is."""
 
     def __init__(self, host: str, port: int, problems: Callable[[], tuple[str, ...]]) -> None:
         self._host = host
@@ -21,7 +21,7 @@ class HealthServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen. Raises OSError."""
+        """Listen. Raises OSError if the port cannot be used."""
         app = web.Application()
         app.add_routes([web.get("/livez", self._livez), web.get("/healthz", self._healthz)])
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS, access_log=None)

@@ -1,4 +1,4 @@
-"""Joining what the sites show and what the replicas say into one immutable :class:`Observed`."""
+"""Joins what the sites show and what the replicas report into one immutable :class:`Observed`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Body = Mapping[str, Any]
 
 
 def operator_credentials(store: str, children: Mapping[ChildKey, Body]) -> TlsPem | None:
-    """The operator's certificate for this store; None until it has been made."""
+    """Returns the operator's certificate for this store; None until it has been issued."""
     live = children.get(("Secret", names.operator_tls_secret(store)))
     parts = [secrets.secret_value(live, name) for name in (secrets.CA_CERT, secrets.TLS_CERT, secrets.TLS_KEY)]
     return TlsPem(*parts) if all(parts) else None
@@ -31,8 +31,8 @@ async def observe(
     ask: Callable[[Pod], bool],
     patience_seconds: float,
 ) -> Observed:
-    """Look at everything once. ``created_at`` is when the store object was made, as the API server says it; ``ask``
-    picks the replicas that are asked anew, and waited for so long at most.
+    """Returns what there is now. ``created_at`` is the store object's creationTimestamp. ``ask`` picks the replicas
+    that are asked anew; they are waited for ``patience_seconds`` at most.
     """
     home = sites.home
     joined = home.children()

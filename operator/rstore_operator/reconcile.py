@@ -1,4 +1,4 @@
-"""One store's loop body: look, decide, record, act. All decisions are :mod:`rstore_operator.planner.plan`'s."""
+"""One step of one store: observe, decide, record, act. :mod:`rstore_operator.planner.plan` makes all decisions."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ from rstore_operator.time_of_day import TimeOfDay
 log = get_logger(__name__)
 
 PATIENT_SECONDS = 1.2
-"""How long all replicas are waited for in a steady state."""
+"""How long a step waits for the answers of replicas in a steady state."""
 HURRIED_SECONDS = 0.1
-"""And while clients wait for a switchover."""
+"""How long it waits for them while clients wait for a change of primary."""
 MAX_REFUSALS = 16
-"""Different refusals of a status that are reported."""
+"""How many different refusals of a status are reported."""
 BLIND_SECONDS = 2.0
 SHOWN_ERROR = 300
-"""Characters of an error that are shown."""
+"""How many characters of an error are shown."""
 READ_AGAIN_SECONDS = 1.0
-"""While a switchover is under way the object is taken as last seen for this long; a status that was changed meanwhile
-is noticed when ours is recorded."""
+"""How long a step uses the object that an earlier one has read, while a change of primary is under way. Whether the
+status has been changed meanwhile shows when the new one is recorded."""
 
 
 class Reconciler:
-    """Runs one store. Not safe for concurrent use."""
+    """Looks after one store, step by step. It is not safe for concurrent use."""
 
     def __init__(
         self,
@@ -83,29 +83,30 @@ class Reconciler:
         self._refused_creations = RefusedCreations(self._home, self._now, clock)
 
     async def close(self) -> None:
-        """Close connections to replicas."""
+        """End what runs in the background, and close the connections to replicas."""
         await self._hash_rounds.close()
         await self._refused_creations.close()
         await self._replicas.close()
 
     def invalidate(self) -> None:
-        """The object has changed: read it again next time."""
+        """Let the next step read the object again and look at all children."""
         self._stale = True
         self.children_changed()
 
     def object_changed(self, resource_version: str) -> bool:
-        """The watch shows the object at that version. False when that is the one we know, our own write perhaps."""
+        """The watch shows the object at that version. Returns False if that is the version which was read or written
+        last."""
         if self._object is not None and self._object["metadata"].get("resourceVersion") == resource_version:
             return False
         self.invalidate()
         return True
 
     def children_changed(self) -> None:
-        """One of the children or pods has changed."""
+        """The watch shows that a child or a pod has changed."""
         self._memory = replace(self._memory, problems=None)
 
     async def cannot_look(self, why: str) -> float | None:
-        """In the place of :meth:`step` while what the store is made of cannot be seen: say so and do nothing."""
+        """Record why the store's objects cannot be watched, and change nothing else. Returns as :meth:`step` does."""
         body = await self._read()
         if body is None:
             return None
@@ -113,7 +114,8 @@ class Reconciler:
         return BLIND_SECONDS
 
     async def step(self) -> float | None:
-        """Once around. How many seconds to wait before the next time; None when the object is gone or going."""
+        """Observe, decide, record and act once. Returns after how many seconds the next step is due, and None if the
+        object is gone or is being deleted."""
         body = await self._read()
         if body is None:
             return None
@@ -140,7 +142,7 @@ class Reconciler:
             isinstance(action, RemoveAnnotations) for action in decided.actions
         ):
             self._memory = to_post(self._memory, decided.answers)
-        if not decided.memory.watch_closely:  # nobody waits for the next step
+        if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
         if failures:
             return max(decided.requeue_seconds, BUSY_SECONDS)
@@ -149,11 +151,11 @@ class Reconciler:
         return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late else wait
 
     async def _decide(self, body: Mapping[str, Any]) -> tuple[StoreStatus, Observed, Plan]:
-        """Look at everything and plan."""
+        """Returns the recorded status, what was observed, and the plan."""
         status = status_from_json(body.get("status"))
         if status.failover is None:
             self._now.look()
-        ended = self._hash_rounds.ended()  # before the look: an epoch that began meanwhile is seen by it
+        ended = self._hash_rounds.ended()  # before the replicas are asked: so they show an epoch that began meanwhile
         if ended is not None:
             self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, ended, self._clock()))
         observed = await observe(
@@ -200,7 +202,7 @@ class Reconciler:
         return status, observed, decided
 
     async def _record_failure(self, body: Mapping[str, Any], reason: str, why: str) -> None:
-        """Show that nothing can be decided, where whoever looks after the store sees it."""
+        """Record in conditions and Events that nothing can be decided."""
         raw = body.get("status")
         raw_status = raw if isinstance(raw, Mapping) else {}
         meta = body["metadata"]
@@ -235,7 +237,8 @@ class Reconciler:
         return not self._memory.watch_closely or pod.region in self._memory.watch_closely
 
     async def _record(self, before: StoreStatus, decided: Plan) -> bool:
-        """Write the status if that is due. False when somebody else was faster: then nothing may be done."""
+        """Write the status if that is due. Returns False if the object has been changed since it was read: then no
+        action may be carried out."""
         assert self._object is not None
         since = self._clock() - self._memory.recorded_at
         if not decided.commit_first and not due(before, decided.status, since):
@@ -274,7 +277,8 @@ class Reconciler:
         return True
 
     async def _report_refusal(self, why: str, version: str) -> None:
-        """What cannot be written into the status is told by an event: each refusal once, whatever numbers it names."""
+        """Post an Event about a status that the API server refuses: one for each refusal, whatever numbers are in its
+        text."""
         kind = re.sub(r"\d+", "#", why)
         if kind in self._memory.refusals or len(self._memory.refusals) >= MAX_REFUSALS:
             return

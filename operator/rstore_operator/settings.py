@@ -1,4 +1,4 @@
-"""What the process is told by arguments and environment."""
+"""The settings of the process, from its arguments and environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class Settings:
-    """``namespaces`` empty means: all of them."""
+    """The settings; without ``namespaces`` all of them are watched."""
 
     namespaces: tuple[str, ...]
     image: ReplicaImage
@@ -34,7 +34,8 @@ class Settings:
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Arguments win over the environment. Exits with a message when something makes no sense."""
+    """Returns the settings; an argument takes precedence over its environment variable. Exits with a message if one is
+    not valid."""
     parser = argparse.ArgumentParser(prog="python -m rstore_operator", description="The ReplicatedStore operator.")
     parser.add_argument(
         "--namespace",
@@ -94,24 +95,24 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         f" {CertificateSettings.authority_transition_seconds:g}, a week)",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    found = parser.parse_args(list(arguments))
-    if found.version:
+    parsed = parser.parse_args(list(arguments))
+    if parsed.version:
         from importlib.metadata import version
 
         print(version("replicated-store"))
         raise SystemExit(0)
-    if not found.replica_image:
+    if not parsed.replica_image:
         parser.error("the image of the replicas is not set: give --replica-image or RSTORE_REPLICA_IMAGE")
     listed = environment.get("RSTORE_WATCH_NAMESPACES", "")
-    namespaces = found.namespace or [part.strip() for part in listed.split(",") if part.strip()]
+    namespaces = parsed.namespace or [part.strip() for part in listed.split(",") if part.strip()]
     return Settings(
         namespaces=tuple(dict.fromkeys(namespaces)),
-        image=ReplicaImage(found.replica_image, found.replica_image_pull_policy),
-        listen_host=found.listen_host,
-        health_port=found.health_port,
-        log_level=found.log_level,
-        hash_check_seconds=found.hash_check_seconds,
-        certificates=CertificateSettings(found.cluster_domain, found.authority_transition_seconds),
+        image=ReplicaImage(parsed.replica_image, parsed.replica_image_pull_policy),
+        listen_host=parsed.listen_host,
+        health_port=parsed.health_port,
+        log_level=parsed.log_level,
+        hash_check_seconds=parsed.hash_check_seconds,
+        certificates=CertificateSettings(parsed.cluster_domain, parsed.authority_transition_seconds),
     )
 
 

@@ -1,4 +1,4 @@
-"""The time of day for the record: a change of primary takes as long as it takes, whatever clocks are set to."""
+"""The time of day, which does not jump during a change of primary when somebody sets the machine's clock."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 
 class TimeOfDay:
-    """Now: the machine's clock as it was when it was last looked at, and what the monotonic clock has counted since.
+    """Returns the machine's time as it was when :meth:`look` read it last, plus what the monotonic clock has counted
+    since.
 
-    It is not looked at while a change of primary is under way. The steps have times of day on record, and what has
-    passed between them counts: the timeout of a switchover, and the write gap that is told.
+    It is not read anew while a change of primary is under way. The times of the steps are persisted in `.status`, and
+    the differences between them count: for the timeout of a switchover, and in the receipt's write gap.
     """
 
     def __init__(self, wall: Callable[[], datetime], clock: Callable[[], float]) -> None:
@@ -20,10 +21,10 @@ class TimeOfDay:
         self._base = (wall(), clock())
 
     def look(self) -> None:
-        """What the machine's clock says counts from now on."""
+        """Read the machine's clock anew."""
         self._base = (self._wall(), self._clock())
 
     def __call__(self) -> datetime:
-        """Now."""
+        """Returns the present time."""
         moment, seconds = self._base
         return moment + timedelta(seconds=self._clock() - seconds)

@@ -1,9 +1,9 @@
-"""Watches that never end and never go deaf in silence, in the place of kopf's.
+"""Watches that never end and never fail silently, in the place of kopf's.
 
 kopf ends the whole operator when one of its watches is refused, does not look for a kind again that was missing when it
 started, and keeps what was deleted while a watch was down. Here each pair of kind and namespace is listed and watched
-for as long as the operator runs: whatever ends a watch, the objects are listed anew, and those that are gone are told
-as deleted. What is out of step is known, so that the operator is not called healthy meanwhile.
+for as long as the operator runs: whatever ends a watch, the objects are listed anew, and those that are gone are
+reported as deleted. A watch that is out of step is known, so that the operator does not count as healthy meanwhile.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _requests = logging.getLogger(f"{__name__}.requests")
 FIRST_BACKOFF_SECONDS = 1.0
 LAST_BACKOFF_SECONDS = 10.0
 GRACE_SECONDS = 20.0
-"""For so long a watch may be out of step before the operator counts as unhealthy."""
+"""How long a watch may be out of step before the operator counts as unhealthy."""
 SERVER_TIMEOUT_SECONDS = 240
 """How long one watch request lasts."""
 _EVENTS = frozenset({"ADDED", "MODIFIED", "DELETED", "BOOKMARK"})
@@ -36,12 +36,12 @@ Body = Mapping[str, Any]
 
 
 class WatchRefusedError(Exception):
-    """The API server ended a watch; the text is its message."""
+    """The API server ended a watch; the text is the server's message."""
 
 
 @dataclass
 class _Watch:
-    """One kind in one namespace (None: in all)."""
+    """The watch of one kind in one namespace, or in all if that is None."""
 
     kind: str
     namespace: str | None
@@ -51,8 +51,8 @@ class _Watch:
     was_in_step: bool = False
     error: str = ""
     backoff_seconds: float = FIRST_BACKOFF_SECONDS
-    known: dict[str, Body] = field(default_factory=dict)
-    """The metadata of what is there, by uid."""
+    objects: dict[str, Body] = field(default_factory=dict)
+    """The metadata of the objects that exist, by uid."""
 
     def __str__(self) -> str:
         where = f" in namespace {self.namespace}" if self.namespace else ""
@@ -60,14 +60,14 @@ class _Watch:
 
 
 class Watches:
-    """All watches of one operator."""
+    """The watches of one operator."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._watches: dict[tuple[str, str | None], _Watch] = {}
 
     def install(self) -> Callable[[], None]:
-        """Take the place of kopf's watches in this process; what is returned puts them back."""
+        """Take the place of kopf's watches in this process. Returns a function that puts kopf's back."""
         before = watching.continuous_watch
 
         def restore() -> None:
@@ -79,13 +79,13 @@ class Watches:
         return restore
 
     def problems(self) -> tuple[str, ...]:
-        """What has been out of step for longer than it may, and why."""
+        """Returns the watches that have been out of step for longer than GRACE_SECONDS, and why."""
         now = self._clock()
         late = (one for one in self._watches.values() if not one.in_step and now - one.out_since >= GRACE_SECONDS)
         return tuple(sorted(map(str, late)))
 
     def never_seen(self, namespace: str) -> str:
-        """Which kinds have never been listed for a store in that namespace, and why; "" when all have."""
+        """Returns which kinds have never been listed for a store in that namespace, and why; "" if all have."""
         missing = [
             str(one)
             for one in self._watches.values()
@@ -101,7 +101,8 @@ class Watches:
         namespace: Namespace,
         operator_pause_waiter: asyncio.Future[Any],
     ) -> AsyncIterator[Any]:
-        """One listing, and the watch that follows it until it ends; kopf asks for the next one then."""
+        """Yields one listing, and the events of the watch that follows it until that ends; kopf then asks for the
+        next."""
         watch = self._of(resource, namespace)
         settings = _at_once(settings)
         try:
@@ -113,13 +114,13 @@ class Watches:
                 for body in chunk:
                     listed[_uid(body)] = _brief(body)
                     yield {"type": None, "object": body}
-            for event in watch_gone(watch.known, listed):
+            for event in watch_gone(watch.objects, listed):
                 yield event
             self._is_in_step(watch, listed)
             yield watching.Bookmark.LISTED
-            heard = True
-            while heard and not operator_pause_waiter.done():
-                heard = False
+            active = True
+            while active and not operator_pause_waiter.done():
+                active = False
                 async for raw in watching.watch_objs(
                     settings=settings,
                     resource=resource,
@@ -135,21 +136,21 @@ class Watches:
                         raise WatchRefusedError(str(seen.get("message") or seen))
                     if kind not in _EVENTS:
                         continue
-                    heard = True
+                    active = True
                     version = seen.get("metadata", {}).get("resourceVersion", version)
                     if kind == "DELETED":
-                        watch.known.pop(_uid(seen), None)
+                        watch.objects.pop(_uid(seen), None)
                     elif kind != "BOOKMARK":
-                        watch.known[_uid(seen)] = _brief(seen)
+                        watch.objects[_uid(seen)] = _brief(seen)
                     yield raw
             self._is_out(watch)
         except Exception as error:  # whatever it is, the operator looks again
             self._has_failed(watch, error)
             if isinstance(error, errors.APINotFoundError):  # the kind is gone, and all objects with it
-                for event in watch_gone(watch.known, {}):
+                for event in watch_gone(watch.objects, {}):
                     yield event
-                watch.known.clear()
-            yield watching.Bookmark.LISTED  # what can be seen elsewhere does not wait for this
+                watch.objects.clear()
+            yield watching.Bookmark.LISTED  # other watches do not wait for this one
             await asyncio.sleep(watch.backoff_seconds)
             watch.backoff_seconds = min(LAST_BACKOFF_SECONDS, watch.backoff_seconds * 2)
 
@@ -160,7 +161,7 @@ class Watches:
     def _is_in_step(self, watch: _Watch, listed: dict[str, Body]) -> None:
         if watch.error:
             log.info("watching_again", kind=watch.kind, namespace=watch.namespace)
-        watch.known, watch.error, watch.backoff_seconds = listed, "", FIRST_BACKOFF_SECONDS
+        watch.objects, watch.error, watch.backoff_seconds = listed, "", FIRST_BACKOFF_SECONDS
         watch.in_step = watch.was_in_step = True
 
     def _is_out(self, watch: _Watch) -> None:
@@ -176,16 +177,16 @@ class Watches:
 
 
 def _at_once(settings: OperatorSettings) -> OperatorSettings:
-    """The same, but a request that fails is not repeated for a minute before anybody hears of it."""
+    """Returns settings with which a request that fails raises at once, instead of being repeated for a minute."""
     changed = copy.copy(settings)
     changed.networking = copy.copy(settings.networking)
     changed.networking.error_backoffs = ()
     return changed
 
 
-def watch_gone(known: Mapping[str, Body], listed: Mapping[str, Body]) -> Iterable[dict[str, Any]]:
-    """The events that were missed: of what was there and is no more."""
-    return [{"type": "DELETED", "object": dict(body)} for uid, body in known.items() if uid not in listed]
+def watch_gone(before: Mapping[str, Body], listed: Mapping[str, Body]) -> Iterable[dict[str, Any]]:
+    """Returns the missed events of objects that existed ``before`` and are not listed now."""
+    return [{"type": "DELETED", "object": dict(body)} for uid, body in before.items() if uid not in listed]
 
 
 def _reason(error: Exception) -> str:
@@ -202,14 +203,14 @@ def _uid(body: Body) -> str:
 
 
 def _brief(body: Body) -> Body:
-    """What is needed to say that an object is gone."""
+    """Returns the part of an object that an event of its deletion needs."""
     keys = ("name", "namespace", "uid", "labels", "resourceVersion")
     meta = {key: body["metadata"][key] for key in keys if key in body["metadata"]}
     return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": meta}
 
 
 async def watch_also(insights: Insights, resource: Resource) -> None:
-    """Watch a kind from the beginning even if the API server does not know it yet, as a definition may come later."""
+    """Watch a kind from the beginning, even if the API server does not know it yet: its definition may come later."""
     await insights.ready_resources.wait()
     async with insights.revised:
         insights.watched_resources.add(resource)

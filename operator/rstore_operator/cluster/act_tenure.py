@@ -1,4 +1,4 @@
-"""Fencing voters, and granting the tenure as witness."""
+"""Fences voters, and grants the tenure as witness."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRANT_TIMEOUT_SECONDS = 1.0
 
 
 async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -> FenceAnswer:
-    """Make a region's leader commit the promise. Raises StoreError."""
+    """Make a region's leader commit the promise of an epoch. Raises StoreError."""
     request = pb.FenceRequest(store_id=action.store_id, epoch=action.epoch)
     answer = await replicas.call(action.target, ADMIN_FENCE, request, timeout_seconds=FENCE_TIMEOUT_SECONDS)
     # The grant runs from some moment before the answer, so counting from now is on the safe side.
@@ -49,12 +49,12 @@ async def fence(replicas: Replicas, action: Fence, clock: Callable[[], float]) -
 
 
 async def grant_as_witness(site: Site, replicas: Replicas, action: GrantTenure) -> None:
-    """Grant a round of the tenure, unless a higher epoch is promised, or it runs for longer than the record says.
+    """Grant a round of the tenure, unless a higher epoch is promised, or the tenure is longer than `.status` allows.
 
     Raises StoreError, ApiError.
 
-    The round was offered before this reads the promise, and the tenure counts from its offer. So whoever records a
-    promise after this has read needs to wait one tenure from then, however long this process is held up here.
+    The round was offered before this reads the promise, and the tenure counts from the offer. So an operator that
+    records a promise after this read waits one tenure from then, however long this process is delayed here.
     """
     body = await site.store()
     meta = body.get("metadata", {})
@@ -63,6 +63,6 @@ async def grant_as_witness(site: Site, replicas: Replicas, action: GrantTenure) 
     if meta.get("uid") != site.ref.uid or max(status.promised_epoch, under_way) > action.epoch:
         return
     if status.witness_tenure.grants_ms < action.tenure_ms:
-        return  # another operator has heard meanwhile that less is asked for
+        return  # another operator has recorded a shorter tenure meanwhile
     request = pb.WitnessGrantRequest(store_id=action.store_id, epoch=action.epoch, round=action.round)
     await replicas.call(action.target, ADMIN_WITNESS_GRANT, request, timeout_seconds=GRANT_TIMEOUT_SECONDS)

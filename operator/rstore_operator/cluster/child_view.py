@@ -1,4 +1,4 @@
-"""The children of a store as the watch shows them, ahead of it where the operator has just written."""
+"""The children of a store as the watch shows them, and newer where the operator has just written."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rstore_operator.planning.children.ownership import Standing, claim_holder, 
 from rstore_operator.resource.model import StoreRef
 
 WRITTEN_SECONDS = 5.0
-"""How long an object that we wrote counts as there although the watch has not shown it yet."""
+"""How long an object that we wrote counts as existing although the watch has not shown it yet."""
 ASKED_SECONDS = 10.0
-"""How long a name counts as taken, or as free, before it is asked for again."""
+"""How long a name counts as taken, or as free, before it is looked up again."""
 REFUSED_SECONDS = 25.0
-"""How long a claim that the API server would not let grow is left alone."""
+"""How long a claim is left alone after the API server refused to let it grow."""
 
 Body = Mapping[str, Any]
 _VERSION = re.compile("[0-9]{1,39}")
-"""A resourceVersion that can be compared: Kubernetes has it up to 128 bits."""
+"""A resourceVersion that can be compared: a number of at most 128 bits."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class _Written:
 
 @dataclass
 class _Asked:
-    """What was there when the name was asked for: ``holder`` is "" when nobody has it."""
+    """The result of looking a name up: ``holder`` is "" if no object has it."""
 
     holder: str
     orphan: Body | None
@@ -41,7 +41,7 @@ class _Asked:
 
 @dataclass(frozen=True)
 class Joined:
-    """See the fields of the same names in :class:`Observed`."""
+    """The fields of the same names of :class:`Observed`."""
 
     children: Mapping[ChildKey, Body]
     foreign: Mapping[ChildKey, str]
@@ -50,7 +50,7 @@ class Joined:
 
 
 class ChildView:
-    """The store's children: as the watch shows them, ahead of it where we have just written."""
+    """The children of one store."""
 
     def __init__(self, ref: StoreRef, clock: Callable[[], float] = time.monotonic) -> None:
         self._ref = ref
@@ -61,7 +61,7 @@ class ChildView:
         self.settled: dict[ChildKey, tuple[str, str]] = {}
 
     def wrote(self, key: ChildKey, before: Body | None, after: Body, manifest_hash: str) -> None:
-        """An apply came back. If it changed nothing, the same one is not tried again on the same object."""
+        """An object was applied. If that changed nothing, the same manifest is not applied to the same object again."""
         version = after.get("metadata", {}).get("resourceVersion", "")
         self._written[key] = _Written(after, self._clock())
         if before is not None and before.get("metadata", {}).get("resourceVersion") == version:
@@ -70,15 +70,15 @@ class ChildView:
             self.settled.pop(key, None)
 
     def deleted(self, key: ChildKey) -> None:
-        """We deleted it."""
+        """An object was deleted."""
         self._written.pop(key, None)
         self._asked.pop(key, None)
         self.settled.pop(key, None)
 
     def asked(self, key: ChildKey, body: Body | None) -> bool:
-        """That name was asked for, and this object has it. Whether we may make an object of that name.
+        """A name was looked up, and ``body`` has it. Returns whether the store may have an object of that name.
 
-        An object without our labels is not watched; one of ours that the watch has not shown yet counts as there.
+        An object without our labels is not watched; one of ours that the watch has not shown yet counts as existing.
         """
         now = self._clock()
         if body is None:
@@ -93,16 +93,16 @@ class ChildView:
         return False
 
     def asked_claim(self, key: ChildKey, region: str, body: Body | None) -> None:
-        """A claim that a pod of the region would get was asked for."""
+        """The claim that a pod of the region would get was looked up."""
         whose = claim_holder(self._ref, region, body) if body is not None else ""
         self._asked[key] = _Asked(whose, None, self._clock())
 
     def growth_refused(self, claim: str, why: str) -> None:
-        """The API server refused a larger size."""
+        """The API server refused a larger size for a claim."""
         self._refused[claim] = (why, self._clock())
 
     def claims(self, watched: Iterable[Body]) -> dict[str, Claim]:
-        """Claims of volumes, by name."""
+        """Returns the claims of volumes, by name."""
         now = self._clock()
         self._refused = {name: item for name, item in self._refused.items() if now - item[1] < REFUSED_SECONDS}
         claims = (read_claim(body) for body in watched)
@@ -112,7 +112,7 @@ class ChildView:
         }
 
     def join(self, watched: Iterable[Body]) -> Joined:
-        """Our children, orphans of this store, and which names are taken or free."""
+        """Returns the store's children, its orphans, and which names are taken or free."""
         now = self._clock()
         children: dict[ChildKey, Body] = {}
         self._asked = {key: asked for key, asked in self._asked.items() if now - asked.at < ASKED_SECONDS}
@@ -148,7 +148,7 @@ def _version(body: Body) -> int:
 
 
 def read_claim(body: Body) -> Claim:
-    """A watched PersistentVolumeClaim."""
+    """Returns what a watched PersistentVolumeClaim shows."""
     meta, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     texts = [
         f"{item.get('type')}: {item.get('message') or ''}".rstrip(": ")

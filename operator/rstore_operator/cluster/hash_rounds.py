@@ -17,15 +17,15 @@ from rstore_operator.facts.observed import HashQuestion, HashRound, Observed
 log = get_logger(__name__)
 
 ANSWER_SECONDS = 300.0
-"""How long one replica may take: a large store is hashed in many small steps."""
+"""How long one replica may take to answer: a large store is hashed in many small steps."""
 CATCH_UP_SECONDS = 5.0
-"""How long a follower that has not applied the revision yet is waited for."""
+"""How long a follower is waited for that has not applied the revision yet."""
 ASK_AGAIN_SECONDS = 0.2
 PARALLEL_REPLICAS = 9
 
 
 class HashRounds:
-    """The comparisons of one store: at most one is under way."""
+    """The comparisons of one store, at most one at a time."""
 
     def __init__(self, replicas: Replicas, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._replicas = replicas
@@ -45,7 +45,7 @@ class HashRounds:
         return self._round is not None
 
     def ended(self) -> HashRound | None:
-        """The round that has ended since this was called last."""
+        """Returns the round that has ended since this was called last, None if there is none."""
         if self._round is None or not self._round.done():
             return None
         ended, self._round = self._round, None
@@ -75,8 +75,8 @@ class HashRounds:
         patience_ends = self._clock() + CATCH_UP_SECONDS
         while True:
             try:
-                found = await self._replicas.hash_kv(target, revision, timeout_seconds=ANSWER_SECONDS)
-                return HashAnswer(region, target.pod, hash=int(found.hash))
+                answer = await self._replicas.hash_kv(target, revision, timeout_seconds=ANSWER_SECONDS)
+                return HashAnswer(region, target.pod, hash=int(answer.hash))
             except FutureRevision:
                 if self._clock() >= patience_ends:
                     return HashAnswer(region, target.pod, problem=f"has not reached revision {revision}")

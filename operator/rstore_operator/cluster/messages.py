@@ -1,4 +1,4 @@
-"""Between protobuf messages of the Admin service and the planner's own values."""
+"""From messages of the Admin service to the planner's values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
 
 def leaving_text(leaving: pb.LeavingTail) -> str:
-    """What a region that leaves a diverged tail is doing."""
+    """Returns what a region that leaves a diverged tail is doing, as a sentence for people."""
     if leaving.phase == "Undoing":
         return f"undoing its revisions above {leaving.fork_revision}; they are in quarantine"
     return (
@@ -28,7 +28,7 @@ def leaving_text(leaving: pb.LeavingTail) -> str:
 
 
 def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
-    """From an answer; ``region`` is the one that the pod belongs to."""
+    """Returns the status in an answer; ``region`` is the one that the pod belongs to."""
     return ReplicaStatus(
         name=message.replica,
         region=region,

@@ -1,4 +1,4 @@
-"""What a watched pod says of a replica."""
+"""What a watched pod shows of a replica."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT
 from rstore_operator.facts.observed import ChildKey, Pod
 
 _SHOWN = 400
-"""Characters of a replica's last words that are shown."""
+"""How many characters of a replica's last message are shown."""
 
 Body = Mapping[str, Any]
 
 
 def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
-    """A watched pod; None when it belongs to no region. ``host`` names a pod of a region in its certificate."""
+    """Returns a watched pod; None if it belongs to no region. ``host`` returns a pod's name in its certificate."""
     meta, status = body["metadata"], body.get("status") or {}
     region = (meta.get("labels") or {}).get(REGION_LABEL)
     if not region:
@@ -36,7 +36,8 @@ def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
 
 
 def is_of_former_store(body: Body, children: Mapping[ChildKey, Body], created_at: str) -> bool:
-    """Whether a pod is on its way out that a deleted store of the same name has left: it is no replica of this one.
+    """Returns whether a pod is being deleted that belonged to a deleted store of the same name: it is no replica of
+    this one.
 
     Such a pod is older than the store object, and its StatefulSet is none of the present ones.
     """
@@ -64,15 +65,15 @@ def _pod_problem(status: Body, conditions: Mapping[Any, Any]) -> str:
 
 
 def last_words(container: Body) -> str:
-    """Why a replica ended by itself, as the last line of its log says; "" when it does not."""
+    """Returns why a replica ended by itself, from the last line of its log; "" if that gives no reason."""
     ends = [(container.get(state) or {}).get("terminated") for state in ("state", "lastState")]
     end: Body = next((end for end in ends if end), {})
     if not end.get("exitCode"):
         return ""
     line = str(end.get("message") or "").strip().rpartition("\n")[2]
     try:
-        said = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return ""
-    reason = said.get("reason") if isinstance(said, dict) and said.get("level") == "error" else ""
+    reason = entry.get("reason") if isinstance(entry, dict) and entry.get("level") == "error" else ""
     return str(reason or "")[:_SHOWN]

@@ -16,11 +16,11 @@ from rstore_operator.planning.conditions.lacking_pods import Question, ask_after
 log = get_logger(__name__)
 
 FORBIDDEN_SECONDS = 300.0
-"""How long no events are asked for after the API server said that the operator may not list them."""
+"""How long no Events are listed after the API server has refused to list them."""
 
 
 class RefusedCreations:
-    """What the events of one store's StatefulSets say; at most one request is under way."""
+    """The newest refusals in the Events of one store's StatefulSets; at most one request is under way."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class RefusedCreations:
             self._reading = None
 
     def look(self, asked: Mapping[str, Question]) -> Mapping[str, str]:
-        """What is known about these StatefulSets, by name; begins to read what is due."""
+        """Returns the refusals of these StatefulSets, by name, and begins to read those that are due."""
         if self._reading is not None and self._reading.done():
             ended, self._reading = self._reading, None
             ended.result()  # a reading reports what the API server refuses; anything else that it raises is a bug

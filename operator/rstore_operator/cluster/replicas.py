@@ -1,4 +1,4 @@
-"""Asking replicas: one connection per pod of a store, status in parallel with a short deadline."""
+"""Calls replicas: over one connection to each pod of a store; their status in parallel, with a short deadline."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ log = get_logger(__name__)
 MAX_ENDPOINTS = 2 * MAX_REGIONS * MAX_REPLICAS
 STATUS_TIMEOUT_SECONDS = 1.0
 KEEP_LATE_SECONDS = 2.0
-"""How long, from the first question that it left unanswered, the last answer of a replica counts that is only late: on
-a busy machine that is no news. One that hangs is gone after two questions."""
+"""How long the last answer of a replica counts, from the first request that it did not answer in time: on a busy
+machine an answer may be late. A replica that hangs counts as silent after two requests."""
 
 
 @dataclass
@@ -38,7 +38,7 @@ class _Known:
 
 
 class Replicas:
-    """The replicas of one store."""
+    """Calls the replicas of one store."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -51,7 +51,7 @@ class Replicas:
         self._asking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def use(self, tls: TlsPem | None) -> None:
-        """Present this certificate from now on; connections made with another are closed."""
+        """Present this certificate from now on; connections made with another one are closed."""
         if tls != self._tls:
             self._tls = tls
             await self.close()
@@ -67,10 +67,11 @@ class Replicas:
     async def statuses(
         self, pods: Iterable[Pod], ask: Callable[[Pod], bool], *, patience_seconds: float
     ) -> dict[str, ReplicaStatus]:
-        """What each replica says, by pod. ``ask`` picks those to ask; of the others the last answer is taken.
+        """Returns the status of each replica, by pod. ``ask`` picks those to ask; of the others the last answer is
+        used.
 
-        A replica that does not answer within ``patience_seconds`` is not waited for: its last answer is taken while it
-        is still being asked, so one that hangs does not hold up what the others decide.
+        A replica that does not answer within ``patience_seconds`` is not waited for: its last answer is used while its
+        request is under way, so that one which hangs does not delay the others.
         """
         pods = [pod for pod in pods if pod.ip]
         await self._forget({(pod.name, pod.ip) for pod in pods})
@@ -88,11 +89,12 @@ class Replicas:
 
     @property
     def waits_for_late(self) -> bool:
-        """Whether a replica that still counts has left a question unanswered: asking again soon tells more."""
+        """Whether a replica whose last answer still counts has not answered a request: it should be asked again
+        soon."""
         return any(name in self._known for name in self._unanswered)
 
     def unanswered_seconds(self) -> dict[str, float]:
-        """By replica that has not answered the newest questions, how long ago the first of them was asked."""
+        """Returns, by replica that has not answered its newest requests, how long ago the first of them was sent."""
         return {name: self._clock() - at for name, at in self._unanswered.items()}
 
     async def call(
@@ -103,7 +105,7 @@ class Replicas:
             return await endpoint.call(method, request, timeout_seconds=timeout_seconds)
 
     async def hash_kv(self, target: Target, revision: int, *, timeout_seconds: float) -> HashKVResponse:
-        """That replica's HashKV, over a connection of its own, as it may take long. Raises StoreError."""
+        """Returns that replica's HashKV, over a connection of its own, as it may take long. Raises StoreError."""
         async with self._endpoint(target, names.CLIENT_PORT) as endpoint:
             return await endpoint.call(HASH_KV, HashKVRequest(revision=revision), timeout_seconds=timeout_seconds)
 
@@ -132,7 +134,7 @@ class Replicas:
         self._known[pod.name] = _Known(replica_status(pod.region, message), pod.ip)
 
     async def _forget(self, present: set[tuple[str, str]]) -> None:
-        """Close connections to pods that are gone or have moved."""
+        """Close connections to pods that are gone or have another address."""
         for key in [key for key in self._asking if key not in present]:
             self._asking.pop(key).cancel()
         addresses = dict(present)

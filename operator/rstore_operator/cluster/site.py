@@ -1,7 +1,7 @@
 """A Kubernetes cluster as one store uses it, and which region is in which.
 
 An operator makes and changes objects in one cluster only, its own: the *home* site. Regions elsewhere are reached
-through their replicas; what the sites of those show are pods and the addresses at which they are dialled.
+through their replicas; their sites show their pods and the addresses at which they are dialled.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from rstore_operator.resource.model import StoreRef
 from rstore_operator.specs.event import event
 
 INSTANCE = os.environ.get("HOSTNAME") or OPERATOR_FIELD_MANAGER
-"""The pod of the operator, as its Events name it."""
+"""The operator's pod, as its Events name it."""
 
 Body = Mapping[str, Any]
 
 
 class Watched(Protocol):
-    """What the watches show of a store's children at the moment."""
+    """What the watches show of a store's children now."""
 
     def children(self) -> Iterable[Body]:
-        """Objects with the store's label, pods excepted."""
+        """Returns the objects with the store's label, except pods and claims."""
 
     def pods(self) -> Iterable[Body]:
-        """Its pods."""
+        """Returns the store's pods."""
 
     def claims(self) -> Iterable[Body]:
-        """The claims of their volumes."""
+        """Returns the claims of their volumes."""
 
 
 class Site:
-    """One cluster, for one store. Requests raise as those of :class:`KubeClient` do."""
+    """One cluster, for one store. Its requests raise as those of :class:`KubeClient` do."""
 
     def __init__(
         self, ref: StoreRef, client: KubeClient, watched: Watched, clock: Callable[[], float] = time.monotonic
@@ -118,7 +118,7 @@ class Site:
         return self.view.asked(key, await self.live(key))
 
     async def look_up_claim(self, name: str, region: str) -> None:
-        """Notice who has the claim that a pod of the region would get."""
+        """Look up which object has the name of the claim that a pod of the region would get."""
         key = (CLAIM, name)
         self.view.asked_claim(key, region, await self.live(key))
 
@@ -148,14 +148,14 @@ class Site:
 
 
 class Sites:
-    """Where the regions of a store are: at ``home``, but for those of ``elsewhere``."""
+    """Where the regions of a store are: at ``home``, except those in ``elsewhere``."""
 
     def __init__(self, home: Site, elsewhere: Mapping[str, Site] | None = None) -> None:
         self.home = home
         self._elsewhere = dict(elsewhere or {})
 
     def of(self, region: str) -> Site:
-        """The site of a region."""
+        """Returns the site of a region."""
         return self._elsewhere.get(region, self.home)
 
     def __iter__(self) -> Iterator[Site]:
@@ -163,5 +163,5 @@ class Sites:
         yield from {id(site): site for site in self._elsewhere.values() if site is not self.home}.values()
 
     def pods(self, children: Mapping[ChildKey, Body], created_at: str) -> list[Pod]:
-        """The pods of every region, as the site of that region shows them; ``children`` are the objects at home."""
+        """Returns the pods of every region, as the region's site shows them; ``children`` are the objects at home."""
         return [pod for site in self for pod in site.pods(children, created_at) if self.of(pod.region) is site]
