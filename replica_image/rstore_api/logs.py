@@ -17,6 +17,14 @@ OURS = ("rstore_api", "rstore_replica", "rstore_operator", "rstore_kube")
 LEVELS = ("debug", "info", "warning", "error")
 
 
+class _Printer(structlog.PrintLogger):
+    """Prints lines; its name goes into them."""
+
+    def __init__(self, out: TextIO, name: str) -> None:
+        super().__init__(out)
+        self.name = name
+
+
 def configure(level: str = "info", *, stream: TextIO | None = None, **fields: str) -> None:
     """Sets up logging for the process; ``fields`` (replica, region, …) are in every line. ``level`` is one of LEVELS.
 
@@ -26,6 +34,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None, **fields: st
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _constant(fields),
         structlog.processors.StackInfoRenderer(),
@@ -39,13 +48,13 @@ def configure(level: str = "info", *, stream: TextIO | None = None, **fields: st
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=lambda name="": _Printer(out, name),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
@@ -58,7 +67,7 @@ def configure(level: str = "info", *, stream: TextIO | None = None, **fields: st
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """Returns a logger whose lines have ``logger: name``, the module's; usable before :func:`configure`."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 
 

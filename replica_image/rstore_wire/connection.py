@@ -16,7 +16,7 @@ from rstore_wire.frames import Code, WireError
 from rstore_wire.headers import MAX_HEADER_LIST_BYTES
 from rstore_wire.stream import STREAM_WINDOW_BYTES, Stream
 
-_log = structlog.get_logger(logger=__name__)
+_log = structlog.get_logger(__name__)
 
 MAX_BLOCK_BYTES = 2 * MAX_HEADER_LIST_BYTES
 MAX_UNREAD_ANSWERS = 10_000

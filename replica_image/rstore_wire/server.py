@@ -16,7 +16,7 @@ from rstore_wire.frames import MAX_WINDOW
 from rstore_wire.server_connection import ServerConnection
 from rstore_wire.stream import STREAM_WINDOW_BYTES
 
-_log = structlog.get_logger(logger=__name__)
+_log = structlog.get_logger(__name__)
 
 MAX_CONNECTIONS = 4096
 MAX_HANDSHAKES = 128

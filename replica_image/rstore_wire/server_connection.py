@@ -19,7 +19,7 @@ from rstore_wire.frames import Code, WireError
 from rstore_wire.headers import HeaderReader, Headers
 from rstore_wire.messages import ACCEPTED_ENCODINGS
 
-_log = structlog.get_logger(logger=__name__)
+_log = structlog.get_logger(__name__)
 
 CONNECTION_WINDOW_BYTES = 16 << 20
 MAX_STREAMS = 2048
