@@ -87,6 +87,12 @@ class Metrics:
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
             registry=self.registry,
         )
+        self.refusals = Counter(
+            "rstore_refusals",
+            "Connections, calls and frames that a port refused, by reason.",
+            ["port", "reason"],
+            registry=self.registry,
+        )
         self.loop_lag_seconds = Histogram(
             "rstore_event_loop_lag_seconds",
             "How late the event loop woke a timer, in seconds.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -12,7 +13,9 @@ from urllib.parse import quote
 import grpc
 
 from rstore_wire import frames
+from rstore_wire.frames import Code
 from rstore_wire.headers import block
+from rstore_wire.limits import Limits
 from rstore_wire.messages import MessageError, MessageReader, prefixed
 from rstore_wire.stream import Carrier, Stream
 
@@ -29,6 +32,9 @@ OK_BLOCK = block([(b"grpc-status", b"0")])
 _pack = frames.FRAME_HEADER.pack
 _END_OF_CALL = frames.END_STREAM | frames.END_HEADERS
 _LARGEST_AT_ONCE = frames.DEFAULT_MAX_FRAME_BYTES
+UNREAD = "too many answers of this connection are not read"
+MAX_DETAILS_BYTES = 4_096
+"""Of a status's text as it is sent: clients refuse headers of more than 8 KiB."""
 
 
 class Aborted(Exception):  # noqa: N818 - it is how abort() leaves a servicer, not an error
@@ -47,18 +53,27 @@ class Head:
     """gRPC's handler of the method; None when the call is refused."""
     refusal: Refusal | None = None
     http_status: int = 200
+    malformed: str = ""
+    """Why the headers are none that HTTP/2 allows (section 8.1.1); empty: they are in order."""
 
 
 def status_block(code: grpc.StatusCode, details: str, metadata: Metadata, *, first: bool) -> bytes:
     """The trailers that end a call; ``first``: nothing has been sent yet."""
-    found = list(_RESPONSE_HEADERS) if first else []
-    found.append((b"grpc-status", b"%d" % code.value[0]))
+    headers = list(_RESPONSE_HEADERS) if first else []
+    headers.append((b"grpc-status", b"%d" % code.value[0]))
     if details:
-        found.append((b"grpc-message", quote(details, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()))
+        headers.append((b"grpc-message", _percent_encoded(details)))
     for key, value in metadata:
         raw = value if isinstance(value, bytes) else value.encode()
-        found.append((key.encode(), base64.b64encode(raw) if key.endswith("-bin") else raw))
-    return block(found)
+        headers.append((key.encode(), base64.b64encode(raw) if key.endswith("-bin") else raw))
+    return block(headers)
+
+
+def _percent_encoded(text: str) -> bytes:
+    text = text[:MAX_DETAILS_BYTES]
+    while len(encoded := quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()) > MAX_DETAILS_BYTES:
+        text = text[: len(text) * MAX_DETAILS_BYTES // len(encoded)]
+    return encoded
 
 
 def _code_of(error: MessageError) -> grpc.StatusCode:
@@ -68,9 +83,13 @@ def _code_of(error: MessageError) -> grpc.StatusCode:
 class Caller(Carrier, Protocol):
     """What a call needs of the connection that it came by."""
 
-    streams: dict[int, Stream]
     max_message_bytes: int
     auth_context: AuthContext
+    limits: Limits
+    received_at: float
+    """When something came last, in the loop's time."""
+    incomplete_bytes: int
+    """Of its requests that have come in part."""
 
     @property
     def peer_name(self) -> str:
@@ -82,21 +101,36 @@ class Caller(Carrier, Protocol):
     def note_incomplete(self, call: Call, size: int) -> None:
         """Counts how much has come of a request that is not complete; cancels the call when it is too much."""
 
+    def watch_time_of(self, call: Call) -> None:
+        """Has the call's ``expire`` called soon after it is due."""
+
+    def may_answer(self, call: Call) -> bool:
+        """Whether one more answer may be queued; False, with the refusal counted, when too many are not read."""
+
+    def refuse_call(self, call: Call, reason: str) -> None:
+        """Counts that the call is given up for ``reason``."""
+
 
 class Call(Stream):
     """A call that is being served; what a servicer gets as its context."""
 
     connection: Caller
 
-    __slots__ = ("_code", "_details", "_headers_sent", "_trailing", "deadline", "head", "task")
+    __slots__ = ("_code", "_details", "_headers_sent", "_trailing", "_untaken_bytes", "deadline", "due", "head", "task")
 
     def __init__(self, connection: Caller, number: int, head: Head) -> None:
         super().__init__(connection, number)
         self.head = head
         self.task: asyncio.Task[None] | None = None
+        now = connection.received_at
         self.deadline: float | None = None
+        """When the caller's deadline passes, in the loop's time."""
+        self.due = now + connection.limits.request_seconds
+        """When :meth:`expire` is to be called, in the loop's time."""
         if head.timeout_seconds is not None:
-            self.deadline = connection.loop.time() + head.timeout_seconds
+            self.deadline = now + head.timeout_seconds
+            self.due = min(self.due, self.deadline)
+        self._untaken_bytes = -1
         self._headers_sent = False
         self._code: grpc.StatusCode | None = None
         self._details = ""
@@ -142,6 +176,8 @@ class Call(Stream):
         """Sends one message of a stream of answers; waits while the other side does not keep up."""
         if self.ended_here:
             raise asyncio.CancelledError
+        if self._pending and not self.connection.may_answer(self):
+            await self.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, UNREAD)
         self.queue_message(self.head.handler.response_serializer(message))
         if self.must_wait:
             await self.wait_for_room()
@@ -178,6 +214,35 @@ class Call(Stream):
             self._headers_sent = True
             self.connection.write(frames.frame(_HEADERS_FRAME, frames.END_HEADERS, self.id, RESPONSE_BLOCK))
 
+    def served(self, task: asyncio.Task[None]) -> None:
+        """The servicer is at work, in this task: the call ends with it, or at the caller's deadline."""
+        self.task = task
+        self.due = math.inf if self.deadline is None else self.deadline
+
+    @property
+    def waits_for_caller(self) -> bool:
+        """Whether nothing is done for the call here: its request is not complete, or its answer is not taken."""
+        return self.task is None or self._end_block is not None
+
+    def expire(self, now: float) -> None:
+        """Ends the call, since ``due`` has passed at ``now``; unless an answer is being taken, slowly."""
+        if self._end_block is None:
+            if self.task is None:
+                self.connection.refuse_call(self, "request_not_complete")
+            self.cancel(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+        elif (self.deadline is None or now < self.deadline) and self._pending_bytes != self._untaken_bytes:
+            self._wait_for_reader(now)
+        else:
+            self.connection.refuse_call(self, "answer_not_read")
+            self.refuse(Code.CANCEL)
+
+    def _wait_for_reader(self, now: float) -> None:
+        self._untaken_bytes = self._pending_bytes
+        self.due = now + self.connection.limits.answer_seconds
+        if self.deadline is not None:
+            self.due = min(self.due, self.deadline)
+        self.connection.watch_time_of(self)
+
     def respond(self, message: bytes) -> None:
         """The only answer, and the end."""
         connection, size = self.connection, len(message) + 5
@@ -187,10 +252,16 @@ class Call(Stream):
             not self.ended_there
             or self._headers_sent
             or self._trailing
-            or size > min(_LARGEST_AT_ONCE, self.send_window, connection.send_window)
+            or size > _LARGEST_AT_ONCE
+            or size > self.send_window
+            or size > connection.send_window
+            or connection.congested
         ):
+            if not connection.may_answer(self):
+                self.end(grpc.StatusCode.RESOURCE_EXHAUSTED, UNREAD)
+                return
             self._send_headers()
-            self._queue(prefixed(message))
+            super().queue_message(message)
             self.end(grpc.StatusCode.OK, "", self._trailing)
             return
         number = self.id
@@ -208,7 +279,7 @@ class Call(Stream):
                 )
             )
         )
-        connection.streams.pop(number, None)
+        connection.forget(self)
 
     def end(self, code: grpc.StatusCode, details: str = "", metadata: Metadata = ()) -> None:
         """Ends the call; whatever else the caller sends is dropped."""
@@ -217,7 +288,7 @@ class Call(Stream):
         if code is grpc.StatusCode.OK:
             self._send_headers()
         else:
-            self._drop_pending()
+            self.drop_pending()
         self.end_with(status_block(code, details, metadata, first=not self._headers_sent))
         self._forget_if_ended()
 
@@ -231,6 +302,9 @@ class Call(Stream):
         if self.ended_here:
             self.ended_there = True
             self.connection.forget(self)
+        else:
+            self._wait_for_reader(self.connection.loop.time())
+            self.connection.note_incomplete(self, 0)
 
     def end_after_error(self, error: Exception) -> None:
         """Ends the call the way its servicer left it."""
@@ -240,7 +314,7 @@ class Call(Stream):
     def data_received(self, payload: bytes, *, end: bool) -> None:
         """The request, or a part of it."""
         connection = self.connection
-        if self.ended_here:
+        if self._end_block is not None:
             return
         whole = self._reader is None and end and not self.head.handler.request_streaming
         if whole and payload[:1] == b"\0" and int.from_bytes(payload[1:5], "big") == len(payload) - 5:
@@ -280,25 +354,23 @@ class Call(Stream):
         self.end(code, details)
         self._give_up()
 
+    def refuse(self, code: Code) -> None:
+        """Resets the stream, and ends the servicer's work."""
+        self.reset(code)
+        self._give_up()
+
     def reset_received(self, _code: int) -> None:
         """The caller does not want an answer any more."""
-        self.ended_here = self.ended_there = True
-        self._drop_pending()
-        self.connection.forget(self)
         self.connection_lost()
+        self.connection.forget(self)
 
     def connection_lost(self) -> None:
-        """Nobody will hear the answer."""
+        """No answer can reach the caller."""
         self.ended_here = self.ended_there = True
+        self.drop_pending()
         self.notice_all()
         self._give_up()
 
     def _give_up(self) -> None:
-        if self._reader is not None:
-            self.connection.note_incomplete(self, 0)
         if self.task is not None:
             self.task.cancel()
-
-    def _drop_pending(self) -> None:
-        self._pending.clear()
-        self._pending_bytes = 0

@@ -14,6 +14,7 @@ from rstore_wire import frames
 from rstore_wire.connection import Connection
 from rstore_wire.frames import Code, WireError
 from rstore_wire.headers import HeaderReader, Headers, block
+from rstore_wire.limits import Limits
 from rstore_wire.messages import MessageError, MessageReader
 from rstore_wire.stream import Stream
 
@@ -94,6 +95,11 @@ class ClientCall(Stream):
         self._end(grpc.StatusCode.INTERNAL, str(error))
         self.reset(Code.CANCEL)
 
+    def refuse(self, code: Code) -> None:
+        """Ends the call: the server has broken the protocol."""
+        self._end(grpc.StatusCode.UNAVAILABLE, f"the server broke the protocol: {code.name}")
+        self.reset(code)
+
     def reset_received(self, code: int) -> None:
         """The server has given up."""
         self.ended_here = True
@@ -103,12 +109,15 @@ class ClientCall(Stream):
     def connection_lost(self) -> None:
         """The connection is gone."""
         self.ended_here = True
+        self.drop_pending()
         self._end(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
 
 
 class _ClientConnection(Connection):
     def __init__(self) -> None:
-        super().__init__(window_bytes=CONNECTION_WINDOW_BYTES, max_streams=None, on_end=lambda _connection: None)
+        super().__init__(
+            window_bytes=CONNECTION_WINDOW_BYTES, max_streams=None, limits=Limits(), on_end=lambda _connection: None
+        )
         self._headers: HeaderReader[Headers] = HeaderReader(lambda headers: headers)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -12,18 +12,16 @@ from typing import Any, cast
 import structlog
 
 from rstore_wire import frames
-from rstore_wire.frames import Code, WireError
+from rstore_wire.frames import Code, WireError, Work
 from rstore_wire.headers import MAX_HEADER_LIST_BYTES
+from rstore_wire.limits import Limits
 from rstore_wire.stream import STREAM_WINDOW_BYTES, Stream
 
 _log = structlog.get_logger(__name__)
 
 MAX_BLOCK_BYTES = 2 * MAX_HEADER_LIST_BYTES
-MAX_UNREAD_ANSWERS = 10_000
-"""Control frames that are answered while the other side does not read."""
-MAX_UNREAD_BYTES = 16 << 20
-"""Of answers; a side that does not read them begins no further calls."""
-CONTROL_FRAMES_PER_SECOND = 4_000
+SMALL_WINDOW_BYTES = 1_024
+"""A smaller window update, while something waits for it, counts as work."""
 KEEPALIVE_SECONDS = 10.0
 KEEPALIVE_TIMEOUT_SECONDS = 5.0
 LINGER_SECONDS = 1.0
@@ -31,16 +29,38 @@ _PING_DATA = b"rstoreka"
 
 _unpack = frames.FRAME_HEADER.unpack_from
 _HEADER_BYTES = frames.FRAME_HEADER_BYTES
+_MAX_STREAM = frames.MAX_STREAM
+
+
+class WorkBudget:
+    """Counts the frames of one connection that bring no call forward, by kind and second."""
+
+    __slots__ = ("_counts", "_per_second", "_since")
+
+    def __init__(self, per_second: dict[Work, int]) -> None:
+        self._per_second = per_second
+        self._counts: dict[Work, int] = {}
+        self._since = 0.0
+
+    def spend(self, work: Work, now: float) -> None:
+        """Counts one frame at ``now`` seconds. Raises WireError when there were too many of its kind in a second."""
+        if now - self._since >= 1.0:
+            self._since = now
+            self._counts.clear()
+        count = self._counts[work] = self._counts.get(work, 0) + 1
+        if count > self._per_second[work]:
+            raise WireError(Code.ENHANCE_YOUR_CALM, f"too many frames of the kind {work.value!r}")
 
 
 class Connection(asyncio.Protocol):
-    """See the module. Subclasses take what comes: :meth:`headers_received` and :meth:`connection_ended`."""
+    """One end of a connection. A subclass says what headers mean, which streams there may be, and what is refused."""
 
     def __init__(
         self,
         *,
         window_bytes: int,
         max_streams: int | None,
+        limits: Limits,
         on_end: Callable[[Any], object],
         stream_window_bytes: int = STREAM_WINDOW_BYTES,
     ) -> None:
@@ -55,7 +75,10 @@ class Connection(asyncio.Protocol):
         self.peer_initial_window = frames.DEFAULT_WINDOW
         self.peer_max_frame = frames.DEFAULT_MAX_FRAME_BYTES
         self.congested = False
-        """The other side does not read: whoever sends a stream of messages waits."""
+        """True while the other side does not read: what is queued stays in its stream."""
+        self.pending_bytes = 0
+        """Queued in all streams, and not handed to the network yet."""
+        self.limits = limits
         self.closing = False
         self.stream_window_bytes = stream_window_bytes
         self.last_stream = 0
@@ -65,16 +88,20 @@ class Connection(asyncio.Protocol):
         self._on_end = on_end
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._flush_planned = False
         self._rest = b""
+        self._taking_later = self._reading_paused = False
+        self._settings_came = False
         self._uncredited = 0
         self._block: bytearray | None = None
         self._block_stream = self._block_flags = 0
         self._blocked: dict[int, Stream] = {}
-        self._heard_at = self.loop.time()
+        self.received_at = self.loop.time()
+        """When something came last, in the loop's time."""
         self._pinged_at = 0.0
-        self._control_count = self._unread_answers = 0
-        self._control_since = self._heard_at
+        self._work = WorkBudget(limits.work_per_second)
+        self._unread_answers = 0
         self._keepalive: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------ asyncio's callbacks
@@ -99,10 +126,9 @@ class Connection(asyncio.Protocol):
         self.closing = True
         if self._keepalive is not None:
             self._keepalive.cancel()
-        streams, self.streams = list(self.streams.values()), {}
-        self._blocked.clear()
-        for stream in streams:
+        for stream in list(self.streams.values()):
             stream.connection_lost()
+            self.forget(stream)
         self._on_end(self)
 
     def pause_writing(self) -> None:
@@ -113,20 +139,51 @@ class Connection(asyncio.Protocol):
         """The transport's buffer has room again."""
         self.congested = False
         self._unread_answers = 0
+        self._send_blocked()
         for stream in list(self.streams.values()):
             stream.notice_room()
 
     def data_received(self, data: bytes) -> None:
-        """Takes the frames that are complete."""
+        """Takes the frames that are complete; of very many, the rest in the next round of the loop."""
         if self.closing:
             return
-        self._heard_at = self.loop.time()
+        self.received_at = self.loop.time()
         if self._rest:
             data = self._rest + data
+        self._rest = data
+        if not self._taking_later:
+            self._take()
+
+    def _take(self) -> None:
+        self._taking_later = False
+        data = self._rest
+        if self.closing or not (self._settings_came or self._begins_with_settings(data)):
+            return
         try:
-            self._rest = data[self._take_all(data) :]
+            taken, more = self._take_frames(data)
         except WireError as error:
             self.fail(error.code, str(error))
+            return
+        self._rest = data[taken:]
+        if more:
+            self._taking_later = True
+            self.loop.call_soon(self._take)
+        if more is not self._reading_paused and self._transport is not None:
+            self._reading_paused = more
+            if more:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
+
+    def _begins_with_settings(self, data: bytes) -> bool:
+        """Whether the first frame is there; the connection fails unless it is SETTINGS (section 3.4)."""
+        if len(data) < _HEADER_BYTES:
+            return False
+        self._settings_came = True
+        if _unpack(data)[2] != frames.SETTINGS:
+            self.fail(Code.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            return False
+        return True
 
     def eof_received(self) -> bool:
         """The other side is done: so is this one."""
@@ -137,6 +194,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Sends with all else that is sent in this round of the loop."""
         self._out.append(data)
+        self._out_bytes += len(data)
         if not self._flush_planned:
             self._flush_planned = True
             self.loop.call_soon(self.flush)
@@ -148,12 +206,15 @@ class Connection(asyncio.Protocol):
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._transport.write(data)
         self._out.clear()
+        self._out_bytes = 0
+        if self._blocked and self.may_send:
+            self.loop.call_soon(self._send_blocked)
 
     def fail(self, code: Code, text: str) -> None:
-        """Tells the other side why, and closes."""
+        """Closes, and says why to the other side and to :meth:`failed`."""
         if self.closing:
             return
-        _log.info("connection_refused", peer=self.peer_name, code=code.name, reason=text)
+        self.failed(code, text)
         self.write(frames.goaway(self.last_stream, code, text))
         self.flush()
         self.closing = True
@@ -176,28 +237,43 @@ class Connection(asyncio.Protocol):
             transport.abort()
 
     @property
+    def may_send(self) -> bool:
+        """Whether queued data may go now: the window is open, and the network takes it."""
+        return self.send_window > 0 and not self.congested and self._out_bytes < self.limits.slice_bytes
+
+    @property
     def is_unread(self) -> bool:
         """Whether the other side has left more unread than it may."""
         transport = self._transport
-        return self.congested and transport is not None and transport.get_write_buffer_size() > MAX_UNREAD_BYTES
+        in_network = transport.get_write_buffer_size() if self.congested and transport is not None else 0
+        return self.pending_bytes + in_network > self.limits.unread_bytes_per_connection
 
     @property
     def peer_name(self) -> str:
         """Address of the other side."""
-        found = None if self._transport is None else self._transport.get_extra_info("peername")
-        if not found:
+        name = None if self._transport is None else self._transport.get_extra_info("peername")
+        if not name:
             return "gone"
-        address = plain_address(found[0])
-        return f"[{address}]:{found[1]}" if ":" in address else f"{address}:{found[1]}"
+        address = plain_address(name[0])
+        return f"[{address}]:{name[1]}" if ":" in address else f"{address}:{name[1]}"
 
-    def wait_for_window(self, stream: Stream) -> None:
-        """Have the stream told when the connection's window is open again."""
+    def note_pending(self, more_bytes: int) -> None:
+        """Counts what was queued in a stream, or (negative) left it."""
+        self.pending_bytes += more_bytes
+
+    def wait_to_send(self, stream: Stream) -> None:
+        """Calls ``send_pending`` of the stream once :attr:`may_send` is true again, in turn with others that wait."""
         self._blocked[stream.id] = stream
+
+    def _send_blocked(self) -> None:
+        while self._blocked and self.may_send and not self.closing:
+            self._blocked.pop(next(iter(self._blocked))).send_pending()
 
     def forget(self, stream: Stream) -> None:
         """The stream has ended on both sides."""
         self.streams.pop(stream.id, None)
-        self._blocked.pop(stream.id, None)
+        if self._blocked:
+            self._blocked.pop(stream.id, None)
 
     # ------------------------------------------------------------------ in
 
@@ -212,11 +288,26 @@ class Connection(asyncio.Protocol):
     def goaway_received(self, last_stream: int) -> None:
         """The other side takes no streams above ``last_stream``."""
 
-    def _take_all(self, data: bytes) -> int:
-        """Takes whole frames; returns where the first that is not whole begins. Raises WireError."""
+    def failed(self, code: Code, text: str) -> None:
+        """The connection is closed because the other side broke the protocol or asked for too much."""
+        _log.info("connection_refused", peer=self.peer_name, code=code.name, reason=text)
+
+    def reason_to_end(self, now: float) -> str | None:
+        """Why the connection should end although it is in order; None: it may go on. Asked every few seconds."""
+
+    def _take_frames(self, data: bytes) -> tuple[int, bool]:
+        """Takes whole frames, up to a bound; returns how many bytes that were, and whether more wait.
+
+        Raises WireError.
+        """
         at, size = 0, len(data)
+        left = self.limits.frames_per_round
         while size - at >= _HEADER_BYTES:
+            if not left:
+                return at, True
+            left -= 1
             high, low, kind, flags, stream = _unpack(data, at)
+            stream &= _MAX_STREAM
             length = high << 8 | low
             if length > frames.DEFAULT_MAX_FRAME_BYTES:
                 raise WireError(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
@@ -234,8 +325,8 @@ class Connection(asyncio.Protocol):
             else:
                 self._on_other(kind, flags, stream, data[start:end])
             if self.closing:
-                return size
-        return at
+                return size, False
+        return at, False
 
     def _on_data(self, flags: int, number: int, payload: bytes, length: int) -> None:
         # The connection's window is credited for what has come, taken or not: a stream's own window bounds it.
@@ -247,14 +338,20 @@ class Connection(asyncio.Protocol):
         if stream is None:
             if not number or self.is_idle(number):
                 raise WireError(Code.PROTOCOL_ERROR, f"data on stream {number}, which is idle")
-            return  # it was reset a moment ago
-        if flags & frames.PADDED:
-            payload = frames.unpadded(flags & frames.PADDED, payload)
-        if not length and not flags & frames.END_STREAM:
-            self._count_control()
+            self.spend(Work.OTHER)  # it was reset a moment ago
+            return
+        if stream.ended_there:
+            self.spend(Work.OTHER)
+            stream.refuse(Code.STREAM_CLOSED)
+            return
         if length > stream.receive_window:
             raise WireError(Code.FLOW_CONTROL_ERROR, f"more than the window of stream {number}")
         stream.receive_window -= length
+        if flags & frames.PADDED:
+            payload = frames.unpadded(flags & frames.PADDED, payload)
+            stream.credit(length - len(payload))
+        if not payload and not flags & frames.END_STREAM:
+            self.spend(Work.OTHER)
         stream.data_received(payload, end=bool(flags & frames.END_STREAM))
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
@@ -273,6 +370,7 @@ class Connection(asyncio.Protocol):
         elif kind == frames.CONTINUATION:
             if self._block is None or number != self._block_stream:
                 raise WireError(Code.PROTOCOL_ERROR, "a continuation of nothing")
+            self.spend(Work.OTHER)
             self._block += payload
             if len(self._block) > MAX_BLOCK_BYTES or not payload:
                 raise WireError(Code.ENHANCE_YOUR_CALM, "headers without end")
@@ -281,80 +379,119 @@ class Connection(asyncio.Protocol):
                 self.headers_received(number, block, end=bool(self._block_flags & frames.END_STREAM))
         elif kind == frames.PUSH_PROMISE:
             raise WireError(Code.PROTOCOL_ERROR, "nothing may be pushed")
-        else:
-            self._count_control()
-            self._on_control(kind, flags, number, payload)
-
-    def _on_control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if kind == frames.PING:
-            if len(payload) != 8:
-                raise WireError(Code.FRAME_SIZE_ERROR, "a ping of a wrong size")
-            if not flags & frames.ACK:
-                self.write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.SETTINGS:
-            if not flags & frames.ACK:
-                self._on_settings(frames.read_settings(payload))
-        elif kind == frames.RST_STREAM:
+            self._on_settings(flags, number, payload)
+        elif kind == frames.PING:
+            self._on_ping(flags, number, payload)
+        else:
+            self._on_control(kind, number, payload)
+
+    def _on_ping(self, flags: int, number: int, payload: bytes) -> None:
+        self.spend(Work.PING)
+        if number:
+            raise WireError(Code.PROTOCOL_ERROR, "a ping of a stream")
+        if len(payload) != 8:
+            raise WireError(Code.FRAME_SIZE_ERROR, "a ping of a wrong size")
+        if not flags & frames.ACK:
+            self.write(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _on_control(self, kind: int, number: int, payload: bytes) -> None:
+        if kind == frames.RST_STREAM:
+            self.spend(Work.RESET)
             code = frames.read_u32(payload)
             if not number or self.is_idle(number):
                 raise WireError(Code.PROTOCOL_ERROR, f"reset of stream {number}, which is idle")
             stream = self.streams.get(number)
             if stream is not None:
                 stream.reset_received(code)
-        elif kind == frames.GOAWAY:
+            return
+        self.spend(Work.OTHER)
+        if kind == frames.GOAWAY:
+            if number:
+                raise WireError(Code.PROTOCOL_ERROR, "a stream goes away")
             self.goaway_received(frames.read_u32(payload[:4]))
+        elif kind == frames.PRIORITY:
+            if not number:
+                raise WireError(Code.PROTOCOL_ERROR, "the priority of no stream")
+            if len(payload) != 5 and number in self.streams:
+                self.streams[number].refuse(Code.FRAME_SIZE_ERROR)
 
-    def _count_control(self) -> None:
-        """Bounds what the other side can make this one do for nothing."""
-        self._control_count += 1
-        if self._control_count >= CONTROL_FRAMES_PER_SECOND:
-            if self._heard_at - self._control_since < 1.0:
-                raise WireError(Code.ENHANCE_YOUR_CALM, "too many control frames")
-            self._control_count, self._control_since = 0, self._heard_at
+    def spend(self, work: Work) -> None:
+        """Bounds what the other side can make this one do for nothing. Raises WireError."""
+        self._work.spend(work, self.received_at)
         if self.congested:
             self._unread_answers += 1
-            if self._unread_answers > MAX_UNREAD_ANSWERS:
+            if self._unread_answers > self.limits.unread_answers:
                 raise WireError(Code.ENHANCE_YOUR_CALM, "answers are not read")
 
-    def _on_settings(self, values: list[tuple[int, int]]) -> None:
-        for name, value in values:
-            if name == frames.SETTING_INITIAL_WINDOW_SIZE:
-                if value > frames.MAX_WINDOW:
-                    raise WireError(Code.FLOW_CONTROL_ERROR, "a window that is too large")
-                difference, self.peer_initial_window = value - self.peer_initial_window, value
-                for stream in self.streams.values():
-                    stream.send_window += difference
-            elif name == frames.SETTING_MAX_FRAME_SIZE:
-                if not frames.DEFAULT_MAX_FRAME_BYTES <= value <= frames.MAX_FRAME_BYTES_LIMIT:
-                    raise WireError(Code.PROTOCOL_ERROR, "a frame size out of bounds")
-                self.peer_max_frame = value
-        # What is said first: only from then on the other side goes by what it has set.
+    def _on_settings(self, flags: int, number: int, payload: bytes) -> None:
+        self.spend(Work.SETTINGS)
+        if number:
+            raise WireError(Code.PROTOCOL_ERROR, "settings of a stream")
+        if flags & frames.ACK:
+            if payload:
+                raise WireError(Code.FRAME_SIZE_ERROR, "an acknowledgement of settings with something in it")
+            return
+        pairs = frames.read_settings(payload)
+        if len(pairs) > self.limits.settings_per_frame:
+            raise WireError(Code.ENHANCE_YOUR_CALM, f"{len(pairs)} settings in a frame")
+        for name, value in pairs:
+            frames.check_setting(name, value, of_server=self._max_streams is None)
+        values = dict(pairs)  # the last of each name counts
+        self.peer_max_frame = values.get(frames.SETTING_MAX_FRAME_SIZE, self.peer_max_frame)
+        # The acknowledgement goes first: the other side counts with the new values only from then on.
         self.write(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        for stream in list(self.streams.values()):
+        window = values.get(frames.SETTING_INITIAL_WINDOW_SIZE, self.peer_initial_window)
+        difference, self.peer_initial_window = window - self.peer_initial_window, window
+        for stream in list(self.streams.values()) if difference else ():
+            stream.send_window += difference
+            if stream.send_window > frames.MAX_WINDOW:
+                raise WireError(Code.FLOW_CONTROL_ERROR, "a window out of bounds")
             stream.send_pending()
 
     def _on_window_update(self, number: int, more: int) -> None:
         if number:
-            stream = self.streams.get(number)
-            if stream is not None:
-                stream.send_window += more
-                if not more or stream.send_window > frames.MAX_WINDOW:
-                    raise WireError(Code.FLOW_CONTROL_ERROR, "a window out of bounds")
-                stream.send_pending()
+            self._on_window_of_stream(number, more)
             return
+        if self._blocked and more < SMALL_WINDOW_BYTES:
+            self.spend(Work.SMALL_WINDOW)
         self.send_window += more
-        if not more or self.send_window > frames.MAX_WINDOW:
+        if not more:
+            raise WireError(Code.PROTOCOL_ERROR, "a window update of zero")
+        if self.send_window > frames.MAX_WINDOW:
             raise WireError(Code.FLOW_CONTROL_ERROR, "a window out of bounds")
-        while self._blocked and self.send_window > 0:
-            self._blocked.pop(next(iter(self._blocked))).send_pending()
+        self._send_blocked()
+
+    def _on_window_of_stream(self, number: int, more: int) -> None:
+        stream = self.streams.get(number)
+        if stream is None:
+            if self.is_idle(number):
+                raise WireError(Code.PROTOCOL_ERROR, f"a window of stream {number}, which is idle")
+            return
+        if not more:
+            self.spend(Work.OTHER)
+            stream.refuse(Code.PROTOCOL_ERROR)
+        elif stream.send_window + more > frames.MAX_WINDOW:
+            self.spend(Work.OTHER)
+            stream.refuse(Code.FLOW_CONTROL_ERROR)
+        else:
+            if more < SMALL_WINDOW_BYTES and stream.is_pending:
+                self.spend(Work.SMALL_WINDOW)
+            stream.send_window += more
+            stream.send_pending()
 
     # ------------------------------------------------------------------ keepalive
 
     def _keep_alive(self) -> None:
-        """Asks whether the other side is there when it has said nothing for a while."""
+        """Asks whether the other side is there when nothing has come for a while."""
         now = self.loop.time()
-        silent = now - self._heard_at
-        if self._pinged_at > self._heard_at:
+        reason = self.reason_to_end(now)
+        if reason is not None:
+            _log.info("connection_ended", peer=self.peer_name, reason=reason)
+            self.close()
+            return
+        silent = now - self.received_at
+        if self._pinged_at > self.received_at:
             if now - self._pinged_at >= KEEPALIVE_TIMEOUT_SECONDS:
                 _log.info("connection_silent", peer=self.peer_name)
                 self.abort()

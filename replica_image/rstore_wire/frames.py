@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -24,6 +24,8 @@ DEFAULT_WINDOW = 65_535
 DEFAULT_MAX_FRAME_BYTES = 16_384
 MAX_FRAME_BYTES_LIMIT = (1 << 24) - 1
 MAX_WINDOW = (1 << 31) - 1
+MAX_STREAM = (1 << 31) - 1
+"""Stream numbers have 31 bits; the one above them is reserved, and is ignored (section 4.1)."""
 
 FRAME_HEADER = struct.Struct(">HBBBI")
 """Length in two parts (16 and 8 bits), kind, flags, stream."""
@@ -39,11 +41,25 @@ class Code(IntEnum):
     NO_ERROR = 0x0
     PROTOCOL_ERROR = 0x1
     FLOW_CONTROL_ERROR = 0x3
+    STREAM_CLOSED = 0x5
     FRAME_SIZE_ERROR = 0x6
     REFUSED_STREAM = 0x7
     CANCEL = 0x8
     COMPRESSION_ERROR = 0x9
     ENHANCE_YOUR_CALM = 0xB
+
+
+class Work(Enum):
+    """What a frame makes the other side do although it brings no call forward."""
+
+    SETTINGS = "settings"
+    PING = "ping"
+    RESET = "reset"
+    REFUSED = "refused"
+    """Headers that begin no call."""
+    SMALL_WINDOW = "small_window"
+    """A window update that lets a few bytes of what waits go."""
+    OTHER = "other"
 
 
 class WireError(Exception):
@@ -70,6 +86,27 @@ def read_settings(payload: bytes) -> list[tuple[int, int]]:
     if len(payload) % _SETTING.size:
         raise WireError(Code.FRAME_SIZE_ERROR, "settings of a broken length")
     return list(_SETTING.iter_unpack(payload))
+
+
+def check_setting(name: int, value: int, *, of_server: bool) -> None:
+    """Raises WireError when a setting has a value that it may not have (section 6.5.2)."""
+    if name == SETTING_ENABLE_PUSH and value > (0 if of_server else 1):
+        raise WireError(Code.PROTOCOL_ERROR, "a value of ENABLE_PUSH that is not allowed")
+    if name == SETTING_INITIAL_WINDOW_SIZE and value > MAX_WINDOW:
+        raise WireError(Code.FLOW_CONTROL_ERROR, "a window that is too large")
+    if name == SETTING_MAX_FRAME_SIZE and not DEFAULT_MAX_FRAME_BYTES <= value <= MAX_FRAME_BYTES_LIMIT:
+        raise WireError(Code.PROTOCOL_ERROR, "a frame size out of bounds")
+
+
+def header_block(stream: int, block: bytes, *, end_stream: bool, max_frame_bytes: int) -> bytes:
+    """A header block in a HEADERS frame, and CONTINUATION frames where it does not fit into one."""
+    first, rest = block[:max_frame_bytes], block[max_frame_bytes:]
+    flags = END_STREAM if end_stream else 0
+    out = frame(HEADERS, flags if rest else flags | END_HEADERS, stream, first)
+    while rest:
+        part, rest = rest[:max_frame_bytes], rest[max_frame_bytes:]
+        out += frame(CONTINUATION, 0 if rest else END_HEADERS, stream, part)
+    return out
 
 
 def window_update(stream: int, bytes_more: int) -> bytes:

@@ -6,6 +6,7 @@ Clients send nearly the same few blocks for ever. As long as a block does not ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
@@ -68,6 +69,32 @@ class HeaderReader(Generic[T]):
                 self._known.clear()
             self._known[block] = found
         return found
+
+
+_PSEUDO_HEADERS = frozenset({b":method", b":scheme", b":path", b":authority"})
+_OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_BAD_VALUE = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
+
+
+def headers_problem(headers: Headers) -> str:
+    """What makes a request malformed (RFC 9113, sections 8.2 and 8.3); empty when nothing does."""
+    pseudo: set[bytes] = set()
+    regular = False
+    for name, value in headers:
+        if name.startswith(b":"):
+            if name not in _PSEUDO_HEADERS or name in pseudo or regular:
+                return f"pseudo-header {name!r} unknown, repeated or behind others"
+            pseudo.add(name)
+        else:
+            regular = True
+            if not _NAME.fullmatch(name):
+                return f"header name {name!r}"
+            if name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
+                return f"header {name!r} of a connection"
+        if _BAD_VALUE.search(value):
+            return f"value of header {name!r}"
+    return ""
 
 
 def block(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import ssl
+import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,18 +15,18 @@ import grpc
 import structlog
 
 from rstore_wire.call import AuthContext, Call, Refusal
-from rstore_wire.frames import MAX_WINDOW
+from rstore_wire.connection import plain_address
+from rstore_wire.frames import MAX_WINDOW, Code
+from rstore_wire.handshakes import Handshakes
+from rstore_wire.limits import Limits
+from rstore_wire.refusals import Refusals
 from rstore_wire.server_connection import ServerConnection
 from rstore_wire.stream import STREAM_WINDOW_BYTES
 
 _log = structlog.get_logger(__name__)
 
-MAX_CONNECTIONS = 4096
-MAX_HANDSHAKES = 128
-HANDSHAKE_SECONDS = 10.0
-MAX_INCOMPLETE_BYTES = 256 << 20
-"""Of requests that have come in part, on all connections together."""
-DEADLINE_SWEEP_SECONDS = 0.1
+SWEEP_SECONDS = 0.1
+"""At least, between two looks for calls whose time is over."""
 ACCEPT_PAUSE_SECONDS = 0.1
 
 Admission = Callable[[str, AuthContext], Refusal | None]
@@ -38,27 +41,33 @@ class Server:
         self,
         *,
         max_message_bytes: int,
-        max_calls: int = 16_384,
+        limits: Limits | None = None,
         admit: Admission = lambda _method, _auth: None,
         stream_window_bytes: int = STREAM_WINDOW_BYTES,
+        on_refusal: Callable[[str], object] = lambda _reason: None,
     ) -> None:
-        """``max_calls`` may be under way at once on all connections; ``admit`` is asked about each kind of call.
+        """``admit`` is asked about each kind of call; ``on_refusal`` is called with the reason of each refusal.
 
-        A client may send ``stream_window_bytes`` of a stream ahead of who reads it: what a round trip should carry.
+        A client may send ``stream_window_bytes`` of a stream before the program reads it: what a round trip carries.
         """
         self.max_message_bytes = max_message_bytes
         self.stream_window_bytes = min(stream_window_bytes, MAX_WINDOW)
-        self._max_calls = max_calls
+        self.limits = limits or Limits()
+        self.refusals = Refusals(time.monotonic, on_refusal)
         self._admit = admit
         self._handlers: dict[str, Any] = {}
         self._bound: list[tuple[socket.socket, ContextSource | None]] = []
         self._accepting: list[asyncio.Task[None]] = []
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: Handshakes[asyncio.Task[None]] = Handshakes(self.limits.handshakes)
         self._connections: set[ServerConnection] = set()
+        self._addresses: Counter[str] = Counter()
         self._calls: dict[asyncio.Task[None], Call] = {}
+        self._open: dict[Call, None] = {}
         self._incomplete: dict[Call, int] = {}
-        self._incomplete_bytes = 0
+        self._incomplete_bytes = self._unread_bytes = 0
         self._sweeping: asyncio.TimerHandle | None = None
+        self._sweeps_at = math.inf
+        self._swept_at = -math.inf
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -104,7 +113,7 @@ class Server:
             listener.close()
         self._bound.clear()
         for connection in list(self._connections):
-            connection.leave()
+            connection.leave("the server is stopping")
         if self._calls and grace_seconds:
             try:
                 async with asyncio.timeout(grace_seconds):
@@ -127,19 +136,41 @@ class Server:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listener)
+                accepted, peer = await loop.sock_accept(listener)
             except OSError as error:  # too many open files: better later than never
                 _log.warning("accept_failed", reason=str(error))
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            if len(self._handshakes) >= MAX_HANDSHAKES or len(self._connections) >= MAX_CONNECTIONS:
-                _log.warning("connection_not_taken", connections=len(self._connections))
+            address = plain_address(peer[0])
+            if not self._has_room_for(address):
+                self.refusals.add("connections", address=address)
                 accepted.close()
                 continue
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = loop.create_task(self._begin(accepted, contexts))
-            self._handshakes.add(task)
+            given_up = self._handshakes.add(task, address)
             task.add_done_callback(self._handshakes.discard)
+            if given_up is not None:
+                self.refusals.add("handshakes", address=address)
+                given_up.cancel()
+
+    def _has_room_for(self, address: str) -> bool:
+        """Whether one more connection may begin; one that is idle ends for it."""
+        of_address = self._addresses[address] >= self.limits.connections_per_address
+        if not of_address and len(self._connections) < self.limits.connections:
+            return True
+        idle = min(
+            (each for each in self._connections if not of_address or each.address == address),
+            key=lambda each: each.idle_since,
+            default=None,
+        )
+        if idle is None or idle.idle_since == math.inf:
+            return False
+        self.refusals.add("idle_connection", peer=idle.peer_name)
+        idle.leave("its place is needed")
+        idle.close()
+        self.connection_ended(idle)
+        return True
 
     async def _begin(self, accepted: socket.socket, contexts: ContextSource | None) -> None:
         loop = asyncio.get_running_loop()
@@ -151,26 +182,58 @@ class Server:
                     lambda: ServerConnection(self),
                     accepted,
                     ssl=contexts(),
-                    ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                    ssl_handshake_timeout=self.limits.handshake_seconds,
                 )
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            _log.debug("handshake_failed", reason=str(error))
+            self.refusals.add("handshake_failed", error=str(error))
             accepted.close()
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
 
     def connection_began(self, connection: ServerConnection) -> None:
         """A connection is up."""
         self._connections.add(connection)
+        self._addresses[connection.address] += 1
 
     def connection_ended(self, connection: ServerConnection) -> None:
         """A connection is gone."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.discard(connection)
+            self._addresses[connection.address] -= 1
+            if not self._addresses[connection.address]:
+                del self._addresses[connection.address]
 
     # ------------------------------------------------------------------ calls
 
     @property
     def is_full(self) -> bool:
-        """Whether as many calls are under way as may be."""
-        return len(self._calls) >= self._max_calls
+        """Whether as many calls are under way as may be; the oldest that waits for its caller ends for a new one."""
+        if len(self._open) < self.limits.calls:
+            return False
+        waiting = next((call for call in self._open if call.waits_for_caller), None)
+        if waiting is None:
+            return True
+        waiting.connection.refuse_call(waiting, "calls_waiting_for_their_caller")
+        waiting.refuse(Code.CANCEL)
+        return False
+
+    def call_opened(self, call: Call) -> None:
+        """Counts a call whose headers have come, and watches its time."""
+        self._open[call] = None
+        if call.due < self._sweeps_at:
+            self._plan_sweep(call.due)
+
+    def watch_time_of(self, call: Call) -> None:
+        """Has the call's ``expire`` called soon after it is due."""
+        if call.due < self._sweeps_at:
+            self._plan_sweep(call.due)
+
+    def call_closed(self, call: Call) -> None:
+        """Forgets a call whose last byte has left, or never will, and all that was noted of it."""
+        self._open.pop(call, None)
+        if self._incomplete:
+            self.release(call)
 
     def call_began(self, task: asyncio.Task[None], call: Call) -> None:
         """A servicer is at work."""
@@ -178,8 +241,6 @@ class Server:
             self._idle.clear()
         self._calls[task] = call
         task.add_done_callback(self._call_ended)
-        if call.deadline is not None and self._sweeping is None:
-            self._sweep()
 
     def _call_ended(self, task: asyncio.Task[None]) -> None:
         call = self._calls.pop(task)
@@ -192,21 +253,62 @@ class Server:
             call.end(grpc.StatusCode.CANCELLED if error is None else grpc.StatusCode.INTERNAL)
 
     def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
-        """Notes how much of a request has come so far; False when it is too much with all others."""
-        self.release(call)
+        """Notes how much of a request has come so far; False when it is too much of its connection.
+
+        When there is too much of all connections, the oldest of the requests are given up: those that come slowly.
+        """
+        more = incomplete_bytes - self._incomplete.get(call, 0)
         self._incomplete[call] = incomplete_bytes
-        self._incomplete_bytes += incomplete_bytes
-        return self._incomplete_bytes <= MAX_INCOMPLETE_BYTES
+        self._incomplete_bytes += more
+        call.connection.incomplete_bytes += more
+        share = max(self.limits.incomplete_bytes_per_connection, 2 * self.max_message_bytes)
+        if call.connection.incomplete_bytes > share:
+            return False
+        while self._incomplete_bytes > self.limits.incomplete_bytes:
+            oldest = next(iter(self._incomplete))
+            if oldest is call:
+                return False
+            oldest.connection.refuse_call(oldest, "incomplete_requests")
+            oldest.cancel(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large requests at once")
+            self.release(oldest)
+        return True
 
     def release(self, call: Call) -> None:
-        """What had come of the call's request is no longer held."""
-        self._incomplete_bytes -= self._incomplete.pop(call, 0)
+        """What had come of the call's request is no longer kept."""
+        size = self._incomplete.pop(call, 0)
+        self._incomplete_bytes -= size
+        call.connection.incomplete_bytes -= size
+
+    def note_unread(self, more_bytes: int) -> None:
+        """Counts answers that wait to be read, or (negative) do no longer."""
+        self._unread_bytes += more_bytes
+
+    def make_room_for_answers(self) -> None:
+        """Closes the connections with most unread answers while there are too many of all connections."""
+        if self._unread_bytes <= self.limits.unread_bytes:
+            return
+        connections = sorted(
+            (each for each in self._connections if not each.closing), key=lambda each: each.pending_bytes
+        )
+        unread = sum(each.pending_bytes for each in connections)
+        while connections and unread > self.limits.unread_bytes:
+            largest = connections.pop()
+            unread -= largest.pending_bytes
+            self.refusals.add("connection_with_most_unread_answers", peer=largest.peer_name)
+            largest.abort()
+
+    def _plan_sweep(self, at: float) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._sweeps_at = max(at, self._swept_at + SWEEP_SECONDS)
+        self._sweeping = asyncio.get_running_loop().call_at(self._sweeps_at, self._sweep)
 
     def _sweep(self) -> None:
-        """Ends the calls whose deadline has passed. Callers look at their own clocks too: this one may be coarse."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        for call in list(self._calls.values()):
-            if call.deadline is not None and call.deadline < now:
-                call.cancel(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        self._sweeping = loop.call_later(DEADLINE_SWEEP_SECONDS, self._sweep) if self._calls else None
+        """Ends the calls whose time is over. Callers look at their own clocks too: this one may be coarse."""
+        self._swept_at = now = asyncio.get_running_loop().time()
+        self._sweeping, self._sweeps_at = None, math.inf
+        for call in [call for call in self._open if call.due <= now]:
+            call.expire(now)
+        earliest = min((call.due for call in self._open), default=math.inf)
+        if earliest < math.inf:
+            self._plan_sweep(earliest)

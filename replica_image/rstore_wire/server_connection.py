@@ -6,6 +6,8 @@ import asyncio
 import base64
 import binascii
 import inspect
+import math
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -14,16 +16,17 @@ import structlog
 
 from rstore_wire import frames
 from rstore_wire.call import EOF, Aborted, AuthContext, Call, Head, Refusal
-from rstore_wire.connection import Connection
-from rstore_wire.frames import Code, WireError
-from rstore_wire.headers import HeaderReader, Headers
+from rstore_wire.connection import Connection, plain_address
+from rstore_wire.frames import Code, WireError, Work
+from rstore_wire.headers import HeaderReader, Headers, headers_problem
+from rstore_wire.limits import Limits
 from rstore_wire.messages import ACCEPTED_ENCODINGS
+from rstore_wire.refusals import Refusals
+from rstore_wire.stream import Stream
 
 _log = structlog.get_logger(__name__)
 
 CONNECTION_WINDOW_BYTES = 16 << 20
-MAX_STREAMS = 2048
-"""Calls under way on one connection."""
 
 _TIMEOUT_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _RESERVED = frozenset({"te", "content-type", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"})
@@ -35,6 +38,8 @@ class Service(Protocol):
 
     max_message_bytes: int
     stream_window_bytes: int
+    limits: Limits
+    refusals: Refusals
 
     @property
     def is_full(self) -> bool:
@@ -43,14 +48,29 @@ class Service(Protocol):
     def find(self, path: str, auth: AuthContext) -> tuple[Any, Refusal | None]:
         """The handler of a method for this caller, or why there is none."""
 
+    def call_opened(self, call: Call) -> None:
+        """Counts a call whose headers have come, and watches its time."""
+
+    def watch_time_of(self, call: Call) -> None:
+        """Has the call's ``expire`` called soon after it is due."""
+
+    def call_closed(self, call: Call) -> None:
+        """Forgets a call whose last byte has left, or never will, and all that was noted of it."""
+
     def call_began(self, task: asyncio.Task[None], call: Call) -> None:
-        """Watches over a call that a servicer is at work on."""
+        """Waits for the servicer's work at the server's end."""
 
     def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
-        """Notes how much of a request has come so far; False when it is too much with all others."""
+        """Notes how much of a request has come so far; False when it is too much. Others may be given up for it."""
 
     def release(self, call: Call) -> None:
         """Takes back what was noted of the call's request."""
+
+    def note_unread(self, more_bytes: int) -> None:
+        """Counts answers that wait to be read, or (negative) do no longer."""
+
+    def make_room_for_answers(self) -> None:
+        """Closes the connection with most unread answers when there are too many of all connections."""
 
     def connection_began(self, connection: ServerConnection) -> None:
         """Notes a connection that is up."""
@@ -65,71 +85,160 @@ class ServerConnection(Connection):
     def __init__(self, service: Service) -> None:
         super().__init__(
             window_bytes=max(CONNECTION_WINDOW_BYTES, service.stream_window_bytes),
-            max_streams=MAX_STREAMS,
+            max_streams=service.limits.streams,
+            limits=service.limits,
             on_end=service.connection_ended,
             stream_window_bytes=service.stream_window_bytes,
         )
         self.max_message_bytes = service.max_message_bytes
+        self.incomplete_bytes = 0
         self.auth_context: AuthContext = {}
         self._service = service
         self._reader: HeaderReader[Head] = HeaderReader(self._understand)
         self._preface_left = frames.PREFACE
         self._leaving = False
+        self._began_at = self._used_at = self.loop.time()
+        self._leaves_at = math.inf
+        if service.limits.max_age_seconds is not None:
+            # Not all that began at once, after a restart, end at once.
+            self._leaves_at = self._began_at + service.limits.max_age_seconds * random.uniform(0.9, 1.1)
+        self.address = ""
+        """IP address of the caller."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake is over: who is it?"""
+        """Takes the caller's identity from its certificate."""
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             if tls.selected_alpn_protocol() != "h2":
                 transport.close()
                 return
             self.auth_context = _identity(tls.getpeercert())
+        peer = transport.get_extra_info("peername")
+        self.address = plain_address(peer[0]) if peer else ""
         self._service.connection_began(self)
         super().connection_made(transport)
+        self.loop.call_later(self.limits.handshake_seconds, self._drop_silent)
+
+    def _drop_silent(self) -> None:
+        if self._preface_left and not self.closing:
+            self._service.refusals.add("handshake_timeout", peer=self.peer_name)
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """First the preface, then frames."""
         if self._preface_left:
             expected, self._preface_left = self._preface_left[: len(data)], self._preface_left[len(data) :]
             if not data.startswith(expected):
+                self._service.refusals.add("not_http2", peer=self.peer_name)
                 self.abort()
                 return
             data = data[len(expected) :]
         super().data_received(data)
 
     def is_idle(self, stream: int) -> bool:
-        """See the base class."""
+        """Whether the stream is newer than any that the client has begun."""
         return stream > self.last_stream
+
+    def failed(self, code: Code, text: str) -> None:
+        """Counts the refusal by its code."""
+        self._service.refusals.add(f"connection_{code.name.lower()}", peer=self.peer_name, text=text)
+
+    def reason_to_end(self, now: float) -> str | None:
+        """Its age, or that it is not used; before that the client is notified and begins no more streams."""
+        if self._leaves_at <= now:
+            self.leave("the connection has reached its age")
+            if not self.streams:
+                return "age"
+            if now - self._leaves_at >= self.limits.age_grace_seconds:
+                return "age, with streams"
+        if not self.streams and now - self._used_at >= self.limits.idle_seconds:
+            self.leave("the connection is idle")
+            return "idle"
+        return None
+
+    @property
+    def idle_since(self) -> float:
+        """When its last stream ended, in the loop's time; infinity while it has streams."""
+        return math.inf if self.streams else self._used_at
+
+    def forget(self, stream: Stream) -> None:
+        """Forgets a stream that has ended on both sides."""
+        super().forget(stream)
+        self._service.call_closed(stream)  # type: ignore[arg-type]  # every stream of a server is a call
+        if not self.streams:
+            self._used_at = self.received_at
+
+    def note_pending(self, more_bytes: int) -> None:
+        """Counts it for all connections, too."""
+        self.pending_bytes += more_bytes
+        self._service.note_unread(more_bytes)
+
+    def watch_time_of(self, call: Call) -> None:
+        """Has the call's ``expire`` called soon after it is due."""
+        self._service.watch_time_of(call)
+
+    def may_answer(self, call: Call) -> bool:
+        """Whether one more answer may be queued."""
+        if self.is_unread:
+            self.refuse_call(call, "answers_not_read")
+            return False
+        self._service.make_room_for_answers()
+        return not self.closing
+
+    def refuse_call(self, call: Call, reason: str) -> None:
+        """Counts that the call is given up for ``reason``."""
+        self._service.refusals.add(reason, peer=self.peer_name, method=call.head.path)
 
     def headers_received(self, stream: int, block: bytes, *, end: bool) -> None:
         """A call begins, or a caller ends its half with headers."""
         head = self._reader.read(block)
-        known = self.streams.get(stream)
-        if known is not None:
-            if not end:
+        open_stream = self.streams.get(stream)
+        if open_stream is not None:
+            if open_stream.ended_there:
+                self.spend(Work.OTHER)
+                open_stream.refuse(Code.STREAM_CLOSED)
+            elif not end:
                 raise WireError(Code.PROTOCOL_ERROR, "headers in the middle of a stream")
-            known.data_received(b"", end=True)
+            else:
+                open_stream.data_received(b"", end=True)
             return
         if not stream & 1:
             raise WireError(Code.PROTOCOL_ERROR, "a stream of an even number")
         if stream <= self.last_stream:
-            return  # the end of one that was reset a moment ago
+            self.spend(Work.REFUSED)  # the end of one that was reset a moment ago
+            return
         self.last_stream = stream
-        if self._leaving or len(self.streams) >= MAX_STREAMS or self.is_unread:
-            self.write(frames.rst_stream(stream, Code.REFUSED_STREAM))
+        if head.malformed or self._leaving or len(self.streams) >= self.limits.streams or self.is_unread:
+            self._refuse_stream(stream, head)
             return
         self._begin_call(stream, head, end=end)
+
+    def _refuse_stream(self, stream: int, head: Head) -> None:
+        self.spend(Work.REFUSED)
+        if head.malformed:
+            reason, code = "malformed_headers", Code.PROTOCOL_ERROR
+        else:
+            reason = "leaving" if self._leaving else "answers_not_read" if self.is_unread else "streams"
+            code = Code.REFUSED_STREAM
+        self._service.refusals.add(reason, peer=self.peer_name, text=head.malformed)
+        self.write(frames.rst_stream(stream, code))
 
     def _begin_call(self, stream: int, head: Head, *, end: bool) -> None:
         call = Call(self, stream, head)
         self.streams[stream] = call
+        is_full = self._service.is_full
+        self._service.call_opened(call)
         if end:
             call.ended_there = True
         if head.http_status != 200:
+            self.spend(Work.REFUSED)
             call.end_without_status(head.http_status)
         elif head.refusal is not None:
+            self.spend(Work.REFUSED)
             call.end(*head.refusal)
-        elif self._service.is_full:
+        elif is_full:
+            self.spend(Work.REFUSED)
+            self.refuse_call(call, "calls")
             call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
         elif head.handler.request_streaming:
             self._run(call, _serve_stream(call, _requests(call)))
@@ -144,7 +253,8 @@ class ServerConnection(Connection):
             self._run(call, _serve_unary(call, message))
 
     def _run(self, call: Call, work: Any) -> None:
-        task = call.task = self.loop.create_task(work)
+        task = self.loop.create_task(work)
+        call.served(task)
         self._service.call_began(task, call)
 
     def note_incomplete(self, call: Call, size: int) -> None:
@@ -152,17 +262,20 @@ class ServerConnection(Connection):
         if not size:
             self._service.release(call)
         elif not self._service.has_room_for(call, size):
+            self.refuse_call(call, "incomplete_requests")
             call.cancel(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many large requests at once")
 
-    def leave(self) -> None:
-        """Takes no new calls; the client is told to go elsewhere."""
+    def leave(self, reason: str) -> None:
+        """Takes no new calls, and notifies the client, which then uses another connection."""
         if not self._leaving and not self.closing:
             self._leaving = True
-            self.write(frames.goaway(self.last_stream, Code.NO_ERROR, "the server is stopping"))
+            self.write(frames.goaway(self.last_stream, Code.NO_ERROR, reason))
+            self.flush()
 
     # ------------------------------------------------------------------ headers
 
     def _understand(self, headers: Headers) -> Head:
+        malformed = headers_problem(headers)
         pseudo: dict[bytes, bytes] = {}
         fields: dict[str, str] = {}
         metadata: list[tuple[str, str | bytes]] = []
@@ -194,7 +307,7 @@ class ServerConnection(Connection):
             status = 405
         elif not fields.get("content-type", "").startswith("application/grpc"):
             status = 415
-        return Head(path, tuple(metadata), timeout_seconds, encoding, handler, refusal, status)
+        return Head(path, tuple(metadata), timeout_seconds, encoding, handler, refusal, status, malformed)
 
 
 def _timeout(text: str) -> float:
@@ -204,13 +317,13 @@ def _timeout(text: str) -> float:
 
 
 def _binary(value: bytes) -> list[bytes]:
-    found = []
+    decoded = []
     for part in value.split(b","):
         try:
-            found.append(base64.b64decode(part + b"=" * (-len(part) % 4)))
+            decoded.append(base64.b64decode(part + b"=" * (-len(part) % 4)))
         except binascii.Error:
-            found.append(b"")
-    return found
+            decoded.append(b"")
+    return decoded
 
 
 def _identity(certificate: Any) -> AuthContext:

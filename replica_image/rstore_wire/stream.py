@@ -10,7 +10,7 @@ from typing import Protocol
 
 from rstore_wire import frames
 from rstore_wire.frames import Code
-from rstore_wire.messages import Arrived, MessageReader, prefixed
+from rstore_wire.messages import PREFIX, PREFIX_BYTES, Arrived, MessageReader, prefixed
 
 STREAM_WINDOW_BYTES = 4 << 20
 """How much of a stream may come that nobody has taken yet, where the connection says nothing else."""
@@ -39,14 +39,21 @@ class Carrier(Protocol):
     congested: bool
     closing: bool
 
+    @property
+    def may_send(self) -> bool:
+        """Whether queued data may go now: the window is open, and the network takes it."""
+
     def write(self, data: bytes) -> None:
         """Sends frames with all else that is sent in this round of the loop."""
 
     def flush(self) -> None:
         """Hands what was written to the network now."""
 
-    def wait_for_window(self, stream: Stream) -> None:
-        """Calls ``send_pending`` of the stream once the connection's window is open again."""
+    def note_pending(self, more_bytes: int) -> None:
+        """Counts what was queued in a stream, or (negative) left it."""
+
+    def wait_to_send(self, stream: Stream) -> None:
+        """Calls ``send_pending`` of the stream once ``may_send`` is true again."""
 
     def forget(self, stream: Stream) -> None:
         """Drops a stream that has ended on both sides."""
@@ -64,6 +71,7 @@ class Stream(ABC):
 
     __slots__ = (
         "_arrived",
+        "_counted_bytes",
         "_end_block",
         "_pending",
         "_pending_bytes",
@@ -86,7 +94,7 @@ class Stream(ABC):
         self.send_window = connection.peer_initial_window
         self.ended_here = self.ended_there = False
         self._pending: deque[memoryview] = deque()
-        self._pending_bytes = 0
+        self._pending_bytes = self._counted_bytes = 0
         self._end_block: bytes | None = None
         self._reader: MessageReader | None = None
         self._arrived: deque[Arrived] = deque()
@@ -102,18 +110,26 @@ class Stream(ABC):
     # ------------------------------------------------------------------ out
 
     @property
+    def is_pending(self) -> bool:
+        """Whether something is queued that the other side's window, or the network, does not take yet."""
+        return bool(self._pending) or (self._end_block is not None and not self.ended_here)
+
+    @property
     def must_wait(self) -> bool:
-        """Whether who sends many messages has to let the other side catch up."""
+        """Whether a program that sends many messages has to let the other side catch up."""
         return self._pending_bytes > MAX_QUEUED_BYTES or (self.connection.congested and not self.ended_here)
 
     def queue_message(self, message: bytes) -> None:
-        """Sends a message as far as the windows allow, the rest later."""
-        self._queue(prefixed(message))
-
-    def _queue(self, data: bytes) -> None:
-        self._pending.append(memoryview(data))
-        self._pending_bytes += len(data)
+        """Sends a message as far as the windows allow, the rest later. A large one is not copied as a whole."""
+        size = len(message) + PREFIX_BYTES
+        if size > frames.DEFAULT_MAX_FRAME_BYTES:
+            self._pending.append(memoryview(PREFIX.pack(0, len(message))))
+            self._pending.append(memoryview(message))
+        else:
+            self._pending.append(memoryview(prefixed(message)))
+        self._pending_bytes += size
         self.send_pending()
+        self._count_pending()
 
     def end_with(self, block: bytes | None) -> None:
         """Ends this side's half, with a block of trailers or (None) without, behind what is pending."""
@@ -121,37 +137,57 @@ class Stream(ABC):
         self.send_pending()
 
     def send_pending(self) -> None:
-        """Sends what the windows allow."""
-        connection = self.connection
+        """Sends what the windows allow and the network takes."""
         if self.ended_here:
             return
-        while self._pending:
-            room = min(self.send_window, connection.send_window)
-            if room <= 0:
-                if connection.send_window <= 0:
-                    connection.wait_for_window(self)
-                return
+        if self._pending:
+            self._send_data()
+            self._count_pending()
+        if self._end_block is not None and not self._pending:
+            if self.connection.congested:
+                self.connection.wait_to_send(self)
+            else:
+                self._send_end(self._end_block)
+        self.notice_room()
+
+    def _send_data(self) -> None:
+        connection, sent = self.connection, 0
+        while self._pending and self.send_window > 0:
+            if not connection.may_send:
+                connection.wait_to_send(self)
+                break
             view = self._pending[0]
-            part = view[: min(room, connection.peer_max_frame)]
-            if len(part) == len(view):
+            part = view[: min(self.send_window, connection.send_window, connection.peer_max_frame)]
+            size = len(part)
+            if size == len(view):
                 self._pending.popleft()
             else:
-                self._pending[0] = view[len(part) :]
-            self.send_window -= len(part)
-            connection.send_window -= len(part)
-            self._pending_bytes -= len(part)
+                self._pending[0] = view[size:]
+            self.send_window -= size
+            connection.send_window -= size
+            sent += size
             connection.write(frames.frame(frames.DATA, 0, self.id, bytes(part)))
-        if self._end_block is not None:
-            self._send_end(self._end_block)
-        self.notice_room()
+        self._pending_bytes -= sent
+
+    def _count_pending(self) -> None:
+        more = self._pending_bytes - self._counted_bytes
+        if more:
+            self._counted_bytes = self._pending_bytes
+            self.connection.note_pending(more)
+
+    def drop_pending(self) -> None:
+        """Drops what is queued."""
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._count_pending()
 
     def _send_end(self, block: bytes) -> None:
         self.ended_here = True
-        flags = frames.END_STREAM
         if block:
-            self.connection.write(frames.frame(frames.HEADERS, flags | frames.END_HEADERS, self.id, block))
+            frame_bytes = self.connection.peer_max_frame
+            self.connection.write(frames.header_block(self.id, block, end_stream=True, max_frame_bytes=frame_bytes))
         else:
-            self.connection.write(frames.frame(frames.DATA, flags, self.id))
+            self.connection.write(frames.frame(frames.DATA, frames.END_STREAM, self.id))
         self._half_ended()
 
     def _half_ended(self) -> None:
@@ -162,13 +198,14 @@ class Stream(ABC):
         """Ends both halves at once."""
         if not (self.ended_here and self.ended_there):
             self.ended_here = self.ended_there = True
+            self.drop_pending()
             if not self.connection.closing:
                 self.connection.write(frames.rst_stream(self.id, code))
             self.connection.forget(self)
         self.notice_all()
 
     def notice_room(self) -> None:
-        """Wakes who waits to send, if there is room."""
+        """Wakes the task that waits to send, if there is room."""
         if self._writable is not None and not self._writable.done() and not self.must_wait:
             self._writable.set_result(None)
 
@@ -197,14 +234,14 @@ class Stream(ABC):
         """
         self._reader = reader
         credited = reader.incomplete_bytes
-        found = reader.feed(payload)
-        self._arrived += found
-        if found:
+        complete = reader.feed(payload)
+        self._arrived += complete
+        if complete:
             self._window_owed -= credited
-        self._credit(reader.incomplete_bytes if found else len(payload))
-        if found and self._readable is not None and not self._readable.done():
+        self.credit(reader.incomplete_bytes if complete else len(payload))
+        if complete and self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
-        return bool(found)
+        return bool(complete)
 
     def next_message(self) -> bytes | None:
         """The next message that has come. Raises MessageError when it cannot be decompressed.
@@ -215,10 +252,11 @@ class Stream(ABC):
         if not self._arrived or self._reader is None:
             return None
         message = self._arrived.popleft()
-        self._credit(message.wire_bytes)
+        self.credit(message.wire_bytes)
         return self._reader.unpacked(message)
 
-    def _credit(self, size: int) -> None:
+    def credit(self, size: int) -> None:
+        """Lets the other side send ``size`` bytes more; it is notified in large steps."""
         self._window_owed += size
         if self._window_owed >= self.connection.stream_window_bytes // 2 and not self.ended_there:
             self.connection.write(frames.window_update(self.id, self._window_owed))
@@ -232,10 +270,14 @@ class Stream(ABC):
             await self._readable
 
     def notice_all(self) -> None:
-        """Wakes who waits, for messages or for room."""
+        """Wakes the tasks that wait for messages or for room."""
         for future in (self._readable, self._writable):
             if future is not None and not future.done():
                 future.set_result(None)
+
+    @abstractmethod
+    def refuse(self, code: Code) -> None:
+        """Ends both halves with a stream error (section 5.4.2), since the other side has broken the protocol."""
 
     @abstractmethod
     def reset_received(self, code: int) -> None:

@@ -8,12 +8,13 @@ from typing import Any
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 from rstore_api.listening import listening_socket
+from rstore_wire.limits import Limits
 from rstore_wire.server import Server
 
 from rstore_replica.api.security import admit_by_kind
 from rstore_replica.tls import CertificateStore
 
-MAX_CONCURRENT_CALLS = 16_384
+CLIENT_LIMITS = Limits(max_age_seconds=3_600.0)
 BACKLOG = 512
 PEER_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 REQUEST_OVERHEAD_BYTES = 512 * 1024
@@ -30,7 +31,7 @@ class ListenError(Exception):
 
 def client_server(*, max_request_bytes: int, services: Sequence[Register]) -> Server:
     """The server of the client port, with its services and reflection; not listening yet."""
-    server = Server(max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES, max_calls=MAX_CONCURRENT_CALLS)
+    server = Server(max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES, limits=CLIENT_LIMITS)
     for register in services:
         register(server)
     names = (*CLIENT_SERVICES, reflection.SERVICE_NAME)

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from rstore_wire.limits import Limits
 from unit.wire.wire_servers import MAX_MESSAGE_BYTES, SERVICE, channel_to, serving
 
 
@@ -158,7 +159,7 @@ async def test_stopping_cancels_what_does_not_end() -> None:
 
 
 async def test_calls_above_the_limit_are_refused() -> None:
-    async with serving(max_calls=2) as (_, echo, port), channel_to(port) as channel:
+    async with serving(limits=Limits(calls=2)) as (_, echo, port), channel_to(port) as channel:
         slow = [asyncio.ensure_future(unary(channel, "Slow")(b"", timeout=10)) for _ in range(3)]
         done, _ = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

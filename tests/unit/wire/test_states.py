@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rstore_wire import frames
 from rstore_wire.frames import Code
 from rstore_wire.headers import block
+from rstore_wire.limits import Limits
 from rstore_wire.messages import prefixed
 from rstore_wire.server import Server
 from rstore_wire.server_connection import ServerConnection
@@ -30,9 +31,23 @@ class Network(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.sent = b""
+        self.sizes: list[int] = []
+        self.reading = True
+        self.takes_bytes = frames.MAX_WINDOW
+        self.on_full: Callable[[], None] = lambda: None
 
     def write(self, data: Any) -> None:
         self.sent += data
+        self.sizes.append(len(data))
+        self.takes_bytes -= len(data)
+        if self.takes_bytes <= 0:
+            self.on_full()
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def close(self) -> None: ...
 
@@ -65,16 +80,18 @@ class Streams(dict[int, Stream]):
 class Talk:
     """A connection whose preface is through, and its newest stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.echo = Echo()
-        server = Server(max_message_bytes=MAX_MESSAGE_BYTES)
+        server = Server(max_message_bytes=MAX_MESSAGE_BYTES, limits=limits)
         server.add_registered_method_handlers(SERVICE, self.echo.handlers())
         self.connection, self.network = ServerConnection(server), Network()
         self._streams = self.connection.streams = Streams()
+        self.network.on_full = self.connection.pause_writing
         self.connection.connection_made(self.network)
         self.connection.data_received(frames.PREFACE + frames.settings({}))
         self.connection.flush()
         self.network.sent = b""
+        self.network.sizes.clear()
 
     def receive(self, data: bytes) -> None:
         self.connection.data_received(data)
@@ -122,6 +139,9 @@ RESET = frames.rst_stream(1, Code.CANCEL)
 TRAILERS = frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 1, block([(b"x", b"y")]))
 HEADERS_AGAIN = head("Chat")
 ONE = prefixed(b"hello")
+ZERO_WINDOW = frames.window_update(1, 0)
+OVERFLOW = frames.window_update(1, frames.MAX_WINDOW)
+SHORT_PRIORITY = frames.frame(frames.PRIORITY, 0, 1, b"x")
 
 
 def opened(talk: Talk) -> None:
@@ -151,6 +171,14 @@ TABLE: list[tuple[Callable[[Talk], None], bytes, list[str], State]] = [
     (opened, data(b"\0\0\0", end=True), ["HEADERS+END"], CLOSED),  # not a whole message
     (half_closed, b"", [], REMOTE),
     (half_closed, RESET, [], CLOSED),
+    (half_closed, data(ONE), ["RST_STREAM"], CLOSED),
+    (half_closed, data(ONE, end=True), ["RST_STREAM"], CLOSED),
+    (half_closed, TRAILERS, ["RST_STREAM"], CLOSED),
+    (half_closed, HEADERS_AGAIN, ["RST_STREAM"], CLOSED),
+    (half_closed, ZERO_WINDOW, ["RST_STREAM"], CLOSED),
+    (half_closed, OVERFLOW, ["RST_STREAM"], CLOSED),
+    (half_closed, SHORT_PRIORITY, ["RST_STREAM"], CLOSED),
+    (opened, ZERO_WINDOW, ["RST_STREAM"], CLOSED),
     (refused, b"", ["HEADERS+END"], CLOSED),
     (refused, data(ONE, end=True), ["HEADERS+END"], CLOSED),
     (ended, b"", ["HEADERS", "DATA", "HEADERS+END"], CLOSED),

@@ -19,17 +19,33 @@ MAX_MESSAGE_BYTES = 8 << 20
 class Echo:
     """Answers with what it is sent; messages are bytes."""
 
+    HUGE_BYTES = 8 << 20
+
     def __init__(self) -> None:
+        self.calls = 0
         self.started = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.release = asyncio.Event()
         self.seen: Any = None
 
     async def unary(self, request: bytes, context: Any) -> bytes:
+        self.calls += 1
         self.seen = context
         return request
 
+    async def large(self, request: bytes, context: Any) -> bytes:
+        self.calls += 1
+        return bytes(1 << 20)
+
+    async def huge(self, request: bytes, context: Any) -> bytes:
+        return bytes(self.HUGE_BYTES)
+
+    async def verbose(self, request: bytes, context: Any) -> bytes:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "ä" * 20_000)
+        return b""
+
     async def slow(self, request: bytes, context: Any) -> bytes:
+        self.calls += 1
         self.started.set()
         try:
             await self.release.wait()
@@ -74,6 +90,10 @@ class Echo:
         """As generated code makes them."""
         return {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary, _same, _same),
+            "Large": grpc.unary_unary_rpc_method_handler(self.large, _same, _same),
+            "Huge": grpc.unary_unary_rpc_method_handler(self.huge, _same, _same),
+            "Verbose": grpc.unary_unary_rpc_method_handler(self.verbose, _same, _same),
+            "Undecodable": grpc.stream_stream_rpc_method_handler(self.chat, _undecodable, _same),
             "Slow": grpc.unary_unary_rpc_method_handler(self.slow, _same, _same),
             "Refuse": grpc.unary_unary_rpc_method_handler(self.refuse, _same, _same),
             "Broken": grpc.unary_unary_rpc_method_handler(self.broken, _same, _same),
@@ -86,6 +106,10 @@ class Echo:
 
 def _same(data: bytes) -> bytes:
     return data
+
+
+def _undecodable(data: bytes) -> bytes:
+    raise ValueError(f"no message: {data!r}")
 
 
 @asynccontextmanager
