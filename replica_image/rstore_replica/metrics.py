@@ -103,6 +103,10 @@ class Metrics:
             "rstore_event_loop_lag_max_seconds", "Greatest lag in the last minute.", registry=self.registry
         )
 
+    def count_refusal(self, port: str, reason: str) -> None:
+        """Counts what a port refused."""
+        self.refusals.labels(port, reason).inc()
+
     def observe(self, read: Callable[[], Reading]) -> None:
         """Add the gauges that ``read`` answers at each scrape. Call once."""
         self.registry.register(_ReadingCollector(read))

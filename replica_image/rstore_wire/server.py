@@ -43,10 +43,12 @@ class Server:
         max_message_bytes: int,
         limits: Limits | None = None,
         admit: Admission = lambda _method, _auth: None,
+        welcome: Callable[[AuthContext], bool] = lambda _auth: True,
         stream_window_bytes: int = STREAM_WINDOW_BYTES,
         on_refusal: Callable[[str], object] = lambda _reason: None,
     ) -> None:
-        """``admit`` is asked about each kind of call; ``on_refusal`` is called with the reason of each refusal.
+        """``admit`` is asked about each kind of call, ``welcome`` about a caller: the connection of one that is not
+        welcome ends after ``limits.handshake_seconds``. ``on_refusal`` is called with the reason of each refusal.
 
         A client may send ``stream_window_bytes`` of a stream before the program reads it: what a round trip carries.
         """
@@ -54,6 +56,7 @@ class Server:
         self.stream_window_bytes = min(stream_window_bytes, MAX_WINDOW)
         self.limits = limits or Limits()
         self.refusals = Refusals(time.monotonic, on_refusal)
+        self.welcome = welcome
         self._admit = admit
         self._handlers: dict[str, Any] = {}
         self._bound: list[tuple[socket.socket, ContextSource | None]] = []

@@ -40,6 +40,7 @@ class Service(Protocol):
     stream_window_bytes: int
     limits: Limits
     refusals: Refusals
+    welcome: Callable[[AuthContext], bool]
 
     @property
     def is_full(self) -> bool:
@@ -123,6 +124,10 @@ class ServerConnection(Connection):
         if self._preface_left and not self.closing:
             self._service.refusals.add("handshake_timeout", peer=self.peer_name)
             self.abort()
+        elif not self._service.welcome(self.auth_context) and not self.closing:
+            self._service.refusals.add("not_welcome", peer=self.peer_name)
+            self.leave("nothing is served here to this certificate")
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         """First the preface, then frames."""

@@ -38,6 +38,11 @@ def allowed_kinds(method: str, rules: Mapping[str, frozenset[str]]) -> frozenset
     return rules.get(service, frozenset({PEER}))
 
 
+def may_call_anything(auth: AuthContext) -> bool:
+    """Whether there is a service of the peer port that this caller may call."""
+    return bool(common_names(auth) & frozenset().union(*PEER_PORT_RULES.values()))
+
+
 def admit_by_kind(
     method: str, auth: AuthContext, *, rules: Mapping[str, frozenset[str]] = PEER_PORT_RULES
 ) -> Refusal | None:

@@ -217,6 +217,7 @@ class Replica:
             progress=replication.progress,
         )
         self._client_server = client_server(
+            on_refusal=partial(self._metrics.count_refusal, "client"),
             max_request_bytes=config.limits.max_request_bytes,
             services=(
                 self._kv.add_to_server,
@@ -226,6 +227,7 @@ class Replica:
             ),
         )
         self._peer_server = peer_server(
+            on_refusal=partial(self._metrics.count_refusal, "peer"),
             services=(
                 admin.add_to_server,
                 quarantine.add_to_server,

@@ -11,7 +11,7 @@ from rstore_api.listening import listening_socket
 from rstore_wire.limits import Limits
 from rstore_wire.server import Server
 
-from rstore_replica.api.security import admit_by_kind
+from rstore_replica.api.security import admit_by_kind, may_call_anything
 from rstore_replica.tls import CertificateStore
 
 CLIENT_LIMITS = Limits(max_age_seconds=3_600.0)
@@ -29,9 +29,13 @@ class ListenError(Exception):
     """An address cannot be listened on."""
 
 
-def client_server(*, max_request_bytes: int, services: Sequence[Register]) -> Server:
+def client_server(
+    *, max_request_bytes: int, services: Sequence[Register], on_refusal: Callable[[str], object] = lambda _reason: None
+) -> Server:
     """The server of the client port, with its services and reflection; not listening yet."""
-    server = Server(max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES, limits=CLIENT_LIMITS)
+    server = Server(
+        max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES, limits=CLIENT_LIMITS, on_refusal=on_refusal
+    )
     for register in services:
         register(server)
     names = (*CLIENT_SERVICES, reflection.SERVICE_NAME)
@@ -40,7 +44,12 @@ def client_server(*, max_request_bytes: int, services: Sequence[Register]) -> Se
     return server
 
 
-def peer_server(*, services: Sequence[Register], replication_window_bytes: int) -> Server:
+def peer_server(
+    *,
+    services: Sequence[Register],
+    replication_window_bytes: int,
+    on_refusal: Callable[[str], object] = lambda _reason: None,
+) -> Server:
     """The server of the peer port; callers are admitted by the kind of their certificate.
 
     Twice the window of replication may come of a stream ahead of who reads it: HTTP/2 credits what was read in halves,
@@ -49,6 +58,8 @@ def peer_server(*, services: Sequence[Register], replication_window_bytes: int) 
     server = Server(
         max_message_bytes=PEER_MAX_MESSAGE_BYTES,
         admit=admit_by_kind,
+        welcome=may_call_anything,
+        on_refusal=on_refusal,
         stream_window_bytes=2 * replication_window_bytes,
     )
     for register in services:
