@@ -97,9 +97,6 @@ def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]
     logging.disable(logging.CRITICAL)
     secrets = snapshots.secrets
     loop = VirtualLoop(max_callbacks=MAX_CALLBACKS)
-    gc_was_on = gc.isenabled()
-    spare_the_collector("the simulator")
-    gc.disable()
     try:
         world = World(loop, seed)
         snapshots.secrets = SimpleNamespace(randbits=random.Random(world.rng.random()).getrandbits)  # type: ignore[assignment]
@@ -128,15 +125,15 @@ def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]
         loop.close()
         snapshots.secrets = secrets
         shutil.rmtree(root, ignore_errors=True)
-        if gc_was_on:
-            gc.enable()
         logging.disable(level)
 
 
 @contextmanager
 def _silently() -> Iterator[None]:
     """Nothing is logged, nor what the code of processes that died says when their tasks end with the run."""
-    hook, logs = sys.unraisablehook, structlog.get_config()
+    hook, logs, collecting = sys.unraisablehook, structlog.get_config(), gc.isenabled()
+    spare_the_collector("the simulator")
+    gc.disable()
     sys.unraisablehook = lambda _unraisable: None
     structlog.configure(
         processors=[_drop],
@@ -146,7 +143,10 @@ def _silently() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()
+        gc.collect(0)  # it was off, so all that the run has made is there
+        gc.collect(1)  # what the coroutines that ended just now had kept
+        if collecting:
+            gc.enable()
         structlog.configure(**logs)
         sys.unraisablehook = hook
 

@@ -71,7 +71,7 @@ def make_certificate(
     authority: KeyPair, request: CertificateRequest, key: ec.EllipticCurvePrivateKey, now: datetime
 ) -> KeyPair:
     """A certificate of the authority. Raises ValueError when the authority's PEM cannot be read."""
-    issuer = x509.load_pem_x509_certificate(authority.certificate)
+    issuer = _loaded(authority.certificate)
     issuer_key = serialization.load_pem_private_key(authority.key, None)
     if not isinstance(issuer_key, AuthorityKey):
         raise ValueError("the authority's key is neither an elliptic-curve nor an RSA key")
@@ -103,7 +103,7 @@ def authority_problem(pair: KeyPair, now: datetime) -> str:
     problem = _pair_problem(pair)
     if problem:
         return problem
-    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    certificate = _loaded(pair.certificate)
     if not isinstance(certificate.public_key(), ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         return "its key is neither an elliptic-curve nor an RSA key"
     if not _is_root(certificate):
@@ -114,10 +114,15 @@ def authority_problem(pair: KeyPair, now: datetime) -> str:
 
 
 @lru_cache(maxsize=CHECKED)
+def _loaded(certificate: bytes) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(certificate)
+
+
+@lru_cache(maxsize=CHECKED)
 def _pair_problem(pair: KeyPair) -> str:
     """Why certificate and key are no pair; checking an RSA key takes tens of milliseconds."""
     try:
-        certificate = x509.load_pem_x509_certificate(pair.certificate)
+        certificate = _loaded(pair.certificate)
         key = serialization.load_pem_private_key(pair.key, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return "it cannot be read: certificate and key must be PEM"
@@ -126,7 +131,7 @@ def _pair_problem(pair: KeyPair) -> str:
 
 def authority_due(certificate: bytes, now: datetime) -> bool:
     """Whether an authority that can be used should have a successor by now."""
-    return now >= _renewal_time(x509.load_pem_x509_certificate(certificate))
+    return now >= _renewal_time(_loaded(certificate))
 
 
 def authorities_in(bundle: bytes, now: datetime) -> tuple[bytes, ...]:
@@ -141,25 +146,25 @@ def authorities_in(bundle: bytes, now: datetime) -> tuple[bytes, ...]:
 
 def normalized(certificate: bytes) -> bytes:
     """The first certificate of a PEM text, without what stands around it. Raises ValueError."""
-    return x509.load_pem_x509_certificate(certificate).public_bytes(serialization.Encoding.PEM)
+    return _loaded(certificate).public_bytes(serialization.Encoding.PEM)
 
 
 def fingerprint(certificate: bytes) -> str:
     """The SHA-256 of a PEM certificate, in hexadecimal. Raises ValueError."""
-    return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex()
+    return _loaded(certificate).fingerprint(hashes.SHA256()).hex()
 
 
 def issued_at(certificate: bytes) -> datetime:
     """When the operator made a certificate. Raises ValueError."""
-    return x509.load_pem_x509_certificate(certificate).not_valid_before_utc + CLOCK_SKEW
+    return _loaded(certificate).not_valid_before_utc + CLOCK_SKEW
 
 
 @lru_cache(maxsize=CHECKED)
 def is_issued_by(certificate: bytes, authority: bytes) -> bool:
     """Whether the authority has signed the certificate (both PEM); False when either cannot be read."""
     try:
-        issuer = x509.load_pem_x509_certificate(authority)
-        x509.load_pem_x509_certificate(certificate).verify_directly_issued_by(issuer)
+        issuer = _loaded(authority)
+        _loaded(certificate).verify_directly_issued_by(issuer)
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
@@ -171,7 +176,7 @@ def certificate_problem(pair: KeyPair, authorities: Iterable[bytes], request: Ce
     problem = _pair_problem(pair)
     if problem:
         return f"{UNUSABLE}: {problem}"
-    certificate = x509.load_pem_x509_certificate(pair.certificate)
+    certificate = _loaded(pair.certificate)
     if not any(is_issued_by(pair.certificate, authority) for authority in authorities):
         return f"{UNUSABLE}: it is not of the store's authority"
     if now >= certificate.not_valid_after_utc:
@@ -191,6 +196,7 @@ def _renewal_time(certificate: x509.Certificate) -> datetime:
     return certificate.not_valid_before_utc + lifetime * RENEW_AFTER
 
 
+@lru_cache(maxsize=CHECKED)
 def _is_root(certificate: x509.Certificate) -> bool:
     """Whether it is a self-signed certificate that may sign others, as far as its extensions say."""
     try:
@@ -213,7 +219,7 @@ def _authority_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifi
 
 def expires_at(certificate: bytes) -> datetime:
     """When a PEM certificate expires. Raises ValueError."""
-    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    return _loaded(certificate).not_valid_after_utc
 
 
 def _names_of(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:

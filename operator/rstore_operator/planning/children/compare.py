@@ -28,6 +28,8 @@ def covers(live: object, desired: object, parent: str = "") -> bool:
     Fields that the server or others added do not count, an empty value equals a missing one, and quantities are
     compared as numbers, since the server rewrites them.
     """
+    if live == desired:
+        return True
     if isinstance(desired, Mapping):
         if not isinstance(live, Mapping):
             return live is None and not any(not _is_empty(value) for value in desired.values())
@@ -42,8 +44,6 @@ def covers(live: object, desired: object, parent: str = "") -> bool:
         if not isinstance(live, list) or len(live) != len(desired):
             return False
         return all(covers(one, other, parent) for one, other in zip(live, desired, strict=True))
-    if live == desired:
-        return True
     if parent in _QUANTITY_PARENTS:
         try:
             return parse_quantity(live) == parse_quantity(desired)
