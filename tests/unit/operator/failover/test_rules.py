@@ -1,22 +1,31 @@
-"""Requests and faults as tables: a scene in, the decision of a named rule out."""
+"""Requests and faults as tables: a scene in, the rule that decides and its decision out."""
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rstore_api.domain.kubernetes import FAILOVER_TO
+from rstore_operator.facts.memory import Memory
+from rstore_operator.failover import annotations
 from rstore_operator.failover.rules import answer, faults, preferred_primary, requests
-from rstore_operator.failover.rules.decisions import Begin, Decision, Refuse, Rule, Wait, first
+from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, first
 from rstore_operator.failover.scene import Scene
 from rstore_operator.planner import plan as planner
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import Step, Trigger
+from unit.operator.failover.test_unfinished import fenced
 from unit.operator.lossy_world import LossyWorld, running
 
-Situation = Callable[[LossyWorld], None]
+Situation = Callable[[], LossyWorld]
+Change = Callable[[Scene], Scene]
 TABLES = {
     name: table
     for module in (requests, preferred_primary, faults)
@@ -26,121 +35,291 @@ TABLES = {
 DOCS = Path(__file__).parents[4] / "docs" / "failover.md"
 
 
-def healthy(world: LossyWorld) -> None:
-    world.run(1)
+# ------------------------------------------------------------------------------------------ situations
+def not_running() -> LossyWorld:
+    return LossyWorld()
 
 
-def primary_lost(world: LossyWorld) -> None:
+def healthy() -> LossyWorld:
+    return running()
+
+
+def just_lost() -> LossyWorld:
+    world = running()
     world.kill("us-east")
     world.run(0.5)
+    return world
 
 
-def most_lost(world: LossyWorld) -> None:
+def lost() -> LossyWorld:
+    """Nothing is recorded of what is decided about it."""
+    world = running()
+    world.kill("us-east")
+    return looking(world, 6.0)
+
+
+def most_lost() -> LossyWorld:
+    world = running()
     world.kill("us-east")
     world.kill("ap-south")
-    world.run(10)
+    world.run(6)
+    return world
 
 
-def scene_of(situation: Situation, monkeypatch: pytest.MonkeyPatch, **spec: object) -> Scene:
+def only_unseen() -> LossyWorld:
+    """The operator does not reach the primary region, the other regions do."""
+    world = running()
+    world.regions["us-east"].up = False
+    return looking(world, 6.0)
+
+
+def failing_over() -> LossyWorld:
+    world = running()
+    world.kill("us-east")
+    while "failover" not in world.status:
+        world.run(0.1)
+    return world
+
+
+def status_lost_amid_a_failover() -> LossyWorld:
+    world = fenced(None)
+    world.status, world.memory = {}, Memory()
+    return looking(world, 1.0)
+
+
+def switching_over(step: str) -> Situation:
+    def situation() -> LossyWorld:
+        world = running()
+        world.regions["eu-west"].linked = step != "CatchingUp"
+        world.annotations[FAILOVER_TO] = "eu-west"
+        for _ in range(20):
+            world.run(0.1)
+            if world.status.get("failover", {}).get("step") == step:
+                return world
+        raise AssertionError(f"the switchover is never {step}")
+
+    return situation
+
+
+def switchover_without_its_source() -> LossyWorld:
+    world = switching_over("CatchingUp")()
+    world.kill("us-east")
+    return looking(world, 6.0)
+
+
+def just_switched_over() -> LossyWorld:
+    world = running()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    world.run(3)
+    assert world.status["primaryRegion"] == "eu-west"
+    return world
+
+
+def ending() -> LossyWorld:
+    world = running()
+    world.regions["us-east"].ending_seconds = 0.5
+    return world
+
+
+def failed_over_and_back(seconds: float) -> Situation:
+    def situation() -> LossyWorld:
+        world = failing_over()
+        world.run(6)
+        world.revive("us-east")
+        world.run(seconds)
+        return world
+
+    return situation
+
+
+def looking(world: LossyWorld, seconds: float) -> LossyWorld:
+    """An operator looks at the store for that time, and neither records nor does anything."""
+    for _ in range(round(seconds * 4)):
+        world.now += timedelta(seconds=0.25)
+        world.replicate()
+        world.decide()
+    return world
+
+
+@cache
+def seen_in(situation: Situation) -> Scene:
     """The scene that the planner sees in that situation."""
-    seen: list[Scene] = []
+    scenes: list[Scene] = []
 
-    def decide(scene: Scene, checked: object) -> answer.Answer:
-        seen.append(scene)
-        return real(scene, checked)
+    def decide(scene: Scene, checked: Any) -> answer.Answer:
+        scenes.append(scene)
+        return answer.decide(scene, checked)
 
-    real = answer.decide
-    monkeypatch.setattr(planner, "decide", decide)
-    world = running(**spec)
-    situation(world)
-    world.decide()
-    return seen[-1]
+    world = situation()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "decide", decide)
+        world.decide()
+    return scenes[-1]
 
 
-FORCED = {"failover_mode": "forced"}
-REQUESTS: list[tuple[Situation, dict[str, str], Decision | type[Begin]]] = [
-    (healthy, {"failover_to": "us-east"}, Refuse("AlreadyPrimary", "us-east is primary already")),
-    (healthy, {"failover_to": "eu-west"}, Begin),
-    (healthy, {"failover_to": "eu-west", **FORCED}, Begin),
-    (
-        primary_lost,
-        {"failover_to": "eu-west"},
-        Wait("SwitchoverBlocked", "the primary region us-east has no leader that answers"),
+# ------------------------------------------------------------------------------------------ changes of a scene
+def nothing_else(scene: Scene) -> Scene:
+    return scene
+
+
+def ahead(scene: Scene) -> Scene:
+    """ap-south holds more than the others."""
+    return _with_replicas(scene, "ap-south", revision=99)
+
+
+def without_data(*names: str) -> Change:
+    def change(scene: Scene) -> Scene:
+        for name in names:
+            scene = _with_replicas(scene, name, epoch=0)
+        return scene
+
+    return change
+
+
+def loss_counts(scene: Scene) -> Scene:
+    """It is SemiSync, where what is in doubt must not be lost."""
+    return replace(scene, rules=replace(scene.rules, semi_sync=True, max_data_loss_bytes=0))
+
+
+def ahead_and_accepted(scene: Scene) -> Scene:
+    scene = ahead(scene)
+    return replace(scene, rules=replace(scene.rules, loss_accepted=True))
+
+
+def spec(**changes: object) -> Change:
+    """Fields of ``spec.failover``, or ``primary_region``."""
+
+    def change(scene: Scene) -> Scene:
+        assert scene.spec is not None
+        home = str(changes.get("primary_region", scene.spec.primary_region))
+        failover = replace(scene.spec.failover, **{k: v for k, v in changes.items() if k != "primary_region"})
+        return replace(scene, spec=replace(scene.spec, primary_region=home, failover=failover))
+
+    return change
+
+
+def _with_replicas(scene: Scene, name: str, **changes: Any) -> Scene:
+    regions = dict(scene.observed.regions)
+    replicas = tuple(replace(replica, **changes) for replica in regions[name].replicas)
+    regions[name] = replace(regions[name], replicas=replicas)
+    return replace(scene, observed=replace(scene.observed, regions=regions))
+
+
+# ------------------------------------------------------------------------------------------ rows
+@dataclass(frozen=True)
+class Row:
+    """In ``situation`` the first rule of ``table`` that decides is ``rule`` (None: nothing is decided); ``decision`` is
+    the reason that it gives, or the trigger of what begins."""
+
+    table: str
+    situation: Situation
+    rule: str | None
+    decision: str | Trigger | None = None
+    message: str = ""
+    commands: dict[str, str] = field(default_factory=dict)
+    change: Change = nothing_else
+
+    def __str__(self) -> str:
+        return f"{self.table}-{self.rule}-{self.situation.__name__}"
+
+
+TO, TO_PRIMARY = {"failover_to": "eu-west"}, {"failover_to": "us-east"}
+MODE = {"failover_mode": "forced"}
+FORCED, FORCED_TO_PRIMARY = {**TO, **MODE}, {**TO_PRIMARY, **MODE}
+HALF = "1 of 3 voters can be reached, 2 are needed; bring back one of: ap-south, us-east"
+SILENT = "the primary region us-east has no leader that answers"
+ROWS = [
+    Row("ABORT", healthy, "nothing_to_abort", "NothingToAbort", "there is no switchover"),
+    Row("ABORT", failing_over, "automatic_is_not_aborted", "NothingToAbort", "an automatic failover is not called off"),
+    Row("ABORT", switching_over("Promoting"), "too_late_to_abort", "TooLateToAbort", "eu-west is being promoted"),
+    Row("ABORT", switching_over("CatchingUp"), None),
+    Row("SWITCHOVER", not_running, "store_is_not_running", "NotBootstrapped", commands=TO),
+    Row("SWITCHOVER", just_switched_over, "left_over", commands=TO),
+    Row("SWITCHOVER", healthy, "already_primary", "AlreadyPrimary", "us-east is primary already", TO_PRIMARY),
+    Row("SWITCHOVER", just_lost, "switchover_waits", "SwitchoverBlocked", SILENT, TO),
+    Row("SWITCHOVER", most_lost, "switchover_refused", "SwitchoverRefused", SILENT, TO),
+    Row("SWITCHOVER", healthy, "switchover_begins", Trigger.ANNOTATION, commands=TO),
+    Row("SWITCHOVER", healthy, "switchover_begins", Trigger.ANNOTATION, commands=FORCED),
+    Row("SWITCHOVER", just_lost, None, commands=FORCED),
+    Row("FORCED_FAILOVER", not_running, "store_is_not_running", "NotBootstrapped", commands=FORCED),
+    Row("FORCED_FAILOVER", just_switched_over, "left_over", commands=FORCED),
+    Row("FORCED_FAILOVER", lost, "already_primary", "AlreadyPrimary", commands=FORCED_TO_PRIMARY),
+    Row("FORCED_FAILOVER", most_lost, "forced_lacks_voters", "NoMajority", f"failover to eu-west: {HALF}", FORCED),
+    Row(
+        "FORCED_FAILOVER",
+        lost,
+        "named_has_no_copy",
+        "FailoverRefused",
+        "holds no copy",
+        FORCED,
+        without_data("eu-west"),
     ),
-    (primary_lost, {"failover_to": "eu-west", **FORCED}, Begin),
-    (
-        most_lost,
-        {"failover_to": "eu-west"},
-        Refuse("SwitchoverRefused", "the primary region us-east has no leader that answers"),
-    ),
-    (
-        most_lost,
-        {"failover_to": "eu-west", **FORCED},
-        Wait(
-            "NoMajority",
-            "forced failover to eu-west: 1 of 3 voters can be reached, 2 are needed; bring back one of: "
-            "ap-south, us-east",
-        ),
-    ),
+    Row("FORCED_FAILOVER", lost, "named_is_behind", "FailoverRefused", "eu-west is behind ap-south", FORCED, ahead),
+    Row("FORCED_FAILOVER", lost, "forced_begins", Trigger.ANNOTATION, commands=FORCED, change=ahead_and_accepted),
+    Row("FORCED_FAILOVER", just_lost, "forced_begins", Trigger.ANNOTATION, commands=FORCED),
+    Row("SPEC", healthy, None),
+    Row("SPEC", healthy, "edited_primary", Trigger.SPEC, change=spec(primary_region="eu-west")),
+    Row("SPEC", just_lost, "edited_primary", "SwitchoverBlocked", SILENT, change=spec(primary_region="eu-west")),
+    Row("FAILBACK", failed_over_and_back(12), "failback", Trigger.FAILBACK, change=spec(failback="Automatic")),
+    Row("FAILBACK", failed_over_and_back(1), None, change=spec(failback="Automatic")),
+    Row("FAILBACK", failed_over_and_back(12), None),
+    Row("ENDING", ending, "leave_ending_region", Trigger.PRIMARY_STOPPING),
+    Row("ENDING", ending, None, change=spec(policy="Manual")),
+    Row("ENDING", healthy, None),
+    Row("LOST", healthy, None),
+    Row("LOST", just_lost, None),
+    Row("LOST", lost, "policy_is_manual", "PolicyManual", "us-east is lost", change=spec(policy="Manual")),
+    Row("LOST", most_lost, "failover_lacks_voters", "NoMajority", HALF),
+    Row("LOST", only_unseen, "tenure_in_doubt", "TenureInDoubt", "seen by no region only"),
+    Row("LOST", lost, "no_copy", "NoCopy", change=without_data("eu-west", "ap-south")),
+    Row("LOST", lost, "loss_gate_is_shut", "DataLoss", "maxDataLoss is 0 bytes", change=loss_counts),
+    Row("LOST", lost, "failover_begins", Trigger.PRIMARY_LOST),
+    Row("UNFINISHED", healthy, None),
+    Row("UNFINISHED", status_lost_amid_a_failover, "finish_what_was_begun", Trigger.PRIMARY_LOST),
+    Row("UNDER_WAY", switching_over("CatchingUp"), None),
+    Row("UNDER_WAY", switchover_without_its_source, "switchover_loses_its_region", Trigger.PRIMARY_LOST),
+    Row("UNDER_WAY", switchover_without_its_source, None, change=spec(policy="Manual")),
 ]
 
 
-@pytest.mark.parametrize(("situation", "commands", "expected"), REQUESTS)
-def test_a_request_comes_to_what_the_table_says(
-    situation: Situation, commands: dict[str, str], expected: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scene = scene_of(situation, monkeypatch)
-    decision = requests.request(replace(scene, commands=Commands(**commands)))
-    assert isinstance(decision, Begin) if expected is Begin else decision == expected
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_the_first_rule_that_decides(row: Row) -> None:
+    scene = row.change(replace(seen_in(row.situation), commands=Commands(**row.commands)))
+    table = TABLES[row.table]
+    deciding = next((rule for rule in table if rule(scene) is not None), None)
+    assert (deciding.__name__ if deciding else None) == row.rule
+    decision = first(table, scene)
+    assert _said(decision) == row.decision
+    assert row.message in getattr(decision, "message", "")
+
+
+def _said(decision: Decision | None) -> str | Trigger | None:
+    """The reason, or the trigger."""
     if isinstance(decision, Begin):
-        assert decision.intent.step is (Step.FENCING if situation is primary_lost else Step.DEMOTING)
+        return decision.intent.trigger
+    return None if decision is None or isinstance(decision, Done) else decision.reason
 
 
-def test_a_forced_request_for_a_region_that_is_behind_is_refused_until_the_loss_is_accepted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    scene = scene_of(primary_lost, monkeypatch)
-    regions = dict(scene.observed.regions)
-    region = regions["ap-south"]
-    ahead = tuple(replace(replica, revision=replica.revision + 7) for replica in region.replicas)
-    regions["ap-south"] = replace(region, replicas=ahead)
-    scene = replace(scene, observed=replace(scene.observed, regions=regions))
-    asked = replace(scene, commands=Commands(failover_to="eu-west", failover_mode="forced"))
-    refusal = requests.request(asked)
+@pytest.mark.parametrize("name", TABLES)
+def test_every_rule_of_a_table_decides_in_a_row(name: str) -> None:
+    assert {rule.__name__ for rule in TABLES[name]} == {row.rule for row in ROWS if row.table == name} - {None}
+
+
+def test_a_forced_request_is_a_switchover_where_the_primary_can_hand_over() -> None:
+    for situation, step in ((healthy, Step.DEMOTING), (just_lost, Step.FENCING)):
+        decision = requests.request(replace(seen_in(situation), commands=Commands(**FORCED)))
+        assert isinstance(decision, Begin)
+        assert decision.intent.step is step
+
+
+def test_the_dry_run_says_what_the_request_would_be_told() -> None:
+    scene = ahead(seen_in(just_lost))
+    refusal = requests.request(replace(scene, commands=Commands(**FORCED)))
     assert isinstance(refusal, Refuse)
-    assert "eu-west is behind ap-south" in refusal.message
-    assert isinstance(requests.request(replace(asked, rules=replace(asked.rules, loss_accepted=True))), Begin)
-    answered = answer.decide(replace(scene, commands=Commands(dry_run="eu-west")), planner.Checked(Commands()))
+    answered = answer.decide(replace(scene, commands=Commands(dry_run="eu-west")), annotations.Checked(Commands()))
     assert answered.dry_run is not None
     assert not answered.dry_run[0]
-    assert refusal.message in answered.dry_run[1], "the dry run says what the request would be told"
-
-
-def test_a_lost_primary_is_replaced_or_the_table_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = scene_of(most_lost, monkeypatch)
-    assert isinstance(decision := first(faults.LOST, scene), Wait)
-    assert decision.reason == "NoMajority"
-    assert first(faults.LOST, scene_of(healthy, monkeypatch)) is None
-    manual = replace(scene, spec=replace_policy(scene))
-    assert isinstance(decision := first(faults.LOST, manual), Wait)
-    assert decision.reason == "PolicyManual"
-
-
-def replace_policy(scene: Scene) -> object:
-    assert scene.spec is not None
-    return replace(scene.spec, failover=replace(scene.spec.failover, policy="Manual"))
-
-
-def test_nothing_under_way_is_nothing_to_abort_and_an_edit_of_the_spec_is_a_switchover(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    scene = scene_of(healthy, monkeypatch)
-    assert first(requests.ABORT, scene) == Refuse("NothingToAbort", "there is no switchover to abort")
-    assert first(preferred_primary.SPEC, scene) is None
-    assert scene.spec is not None
-    edited = replace(scene, spec=replace(scene.spec, primary_region="eu-west"))
-    assert isinstance(decision := first(preferred_primary.SPEC, edited), Begin)
-    assert (decision.intent.trigger, decision.intent.to_region) == (Trigger.SPEC, "eu-west")
+    assert refusal.message in answered.dry_run[1]
 
 
 @pytest.mark.parametrize("rule", {rule for table in TABLES.values() for rule in table}, ids=lambda rule: rule.__name__)
@@ -148,8 +327,15 @@ def test_every_rule_says_in_a_sentence_what_it_decides(rule: Rule) -> None:
     assert re.fullmatch(r"[A-Z`].*\.", " ".join((rule.__doc__ or "").split()))
 
 
-def test_the_documentation_lists_every_reason_for_which_a_failover_waits() -> None:
-    sources = [Path(module.__file__ or "").read_text(encoding="utf-8") for module in (requests, faults)]
-    reasons = set(re.findall(r'Wait\(\s*"(\w+)"', "".join(sources))) - {"SwitchoverBlocked"}
-    stops = DOCS.read_text(encoding="utf-8").partition("**What stops it.**")[2].partition("\n\n")[0]
-    assert reasons == set(re.findall(r"`([A-Z]\w+)`", stops)) - {"FailoverBlocked"}
+def test_the_documentation_has_every_reason_and_says_what_it_comes_to() -> None:
+    text = DOCS.read_text(encoding="utf-8").partition("## Answers to requests")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in text.splitlines() if line.startswith("| `")]
+    documented = {(reason, what.strip()) for names, what in rows for reason in re.findall(r"`(\w+)`", names)}
+    kinds = {"Refuse": "refused", "Refusal": "refused", "Wait": "waits"}
+    found = set()
+    for module in (requests, faults, preferred_primary, annotations):
+        for call in ast.walk(ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds:
+                words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+                found.add((words[0], kinds[call.func.id]))
+    assert documented == found
