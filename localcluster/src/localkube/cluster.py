@@ -17,7 +17,7 @@ from typing import IO, Self
 from localkube.apiserver.errors import ApiError as ServerError
 from localkube.apiserver.http.options import ApiServerOptions, LogRequest
 from localkube.apiserver.http.server import ApiServer
-from localkube.controllers.api import SERVICE_ACCOUNTS, Obj
+from localkube.controllers.api import SERVICE_ACCOUNTS, Api, Obj
 from localkube.controllers.budgets import BudgetController
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.deployment import DeploymentController
@@ -30,7 +30,6 @@ from localkube.controllers.replicaset import ReplicaSetController
 from localkube.controllers.root_ca import RootCaPublisher
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController
-from localkube.controllers.store_api import StoreApi
 from localkube.links.wiring import Wiring, WiringError
 from localkube.network import ClusterNetwork, NetworkError
 from localkube.proxy import ServiceProxy
@@ -145,7 +144,7 @@ class Cluster:
         self._stack.push_async_callback(server.stop)
         server.kubeconfig(self.kubeconfig_path)
 
-        context = self._context = Context(StoreApi(server.store, server.mint_token))
+        context = self._context = Context(Api(server.store, server.mint_token))
         await self._prepare(context)
         volumes_dir, dns_file = options.data_dir / "volumes", options.data_dir / "dns.json"
         manager = Manager(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from localkube.apiserver.objects.store import Store
 from localkube.apiserver.resources import PrinterColumn, Registry, Resource
-from localkube.controllers.api import NAMESPACES, PODS, Obj
+from localkube.controllers.api import NAMESPACES, PODS, Api, Obj
 from localkube.controllers.budgets import BudgetController
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.deployment import DeploymentController
@@ -24,7 +24,6 @@ from localkube.controllers.objects import rfc3339
 from localkube.controllers.replicaset import ReplicaSetController
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController
-from localkube.controllers.store_api import StoreApi
 
 
 class FakeClock:
@@ -45,7 +44,7 @@ class ControllerHarness:
         registry = Registry()
         registry.add(Resource("example.org", "v1", "widgets", "Widget", schema={"type": "object"}, columns=_NO_COLUMNS))
         self.store = Store(registry, clock=lambda: datetime.fromtimestamp(self.clock.seconds, UTC))
-        self.api = StoreApi(self.store, lambda namespace, name: f"{namespace}-{name}")
+        self.api = Api(self.store, lambda namespace, name: f"{namespace}-{name}")
         self.context = Context(self.api, self.clock)
         self.manager = Manager(
             self.context,

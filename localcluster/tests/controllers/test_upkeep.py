@@ -5,18 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from localkube.controllers.api import (
-    CONFIG_MAPS,
-    CRDS,
-    NAMESPACES,
-    PDBS,
-    PODS,
-    PVCS,
-    SERVICES,
-    STORAGE_CLASSES,
-    ApiError,
-    Resource,
-)
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.resources import Resource
+from localkube.controllers.api import CONFIG_MAPS, CRDS, NAMESPACES, PDBS, PODS, PVCS, SERVICES, STORAGE_CLASSES
 from localkube.controllers.claims import PROVISIONER
 from localkube.controllers.engine import Manager
 from localkube.controllers.objects import owner_reference

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.objects.store import Store
-from localkube.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError
+from localkube.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, Api
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.endpoints import EndpointsController
 from localkube.controllers.engine import Context, Manager
 from localkube.controllers.nodes import DEFAULT_NODES, ensure_nodes
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController
-from localkube.controllers.store_api import StoreApi
 from localkube.network import ClusterNetwork
 from localkube.proxy import ServiceProxy
 from localkube.runner.access import ClusterAccess
@@ -33,7 +33,7 @@ class RunnerHarness:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.store = Store()
-        self.api = StoreApi(self.store, lambda namespace, name: f"token-of-{namespace}-{name}")
+        self.api = Api(self.store, lambda namespace, name: f"token-of-{namespace}-{name}")
         self.context = Context(self.api)
         self.network = ClusterNetwork.take()
         volumes = directory / "volumes"

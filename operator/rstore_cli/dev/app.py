@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from localkube.controllers.api import NODES, PODS, SERVICES, ApiError, Obj, Resource
 from localkube.daemon import DaemonError, DaemonState, read_state, start, stop
 from localkube.links.control import FaultError, LinkFaults
 from rich.console import Console
+from rstore_api.domain.kubernetes import CHILD_KINDS, CLI_FIELD_MANAGER, NODE, POD
+from rstore_kube.errors import ApiError
 
+from rstore_cli.cluster import REQUEST_TIMEOUT_SECONDS, Object
 from rstore_cli.dev import fault
 from rstore_cli.dev.place import DataDirOption, NameOption, directory_of, running
 from rstore_cli.errors import CliError, UsageError
@@ -145,38 +147,37 @@ def status(name: NameOption = "default", data_dir: DataDirOption = None, output:
     state = running(name, data_dir)
     try:
         data = asyncio.run(_collect(state))
-    except (ApiError, OSError) as error:
+    except (ApiError, OSError, TimeoutError) as error:
         raise CliError(f"the local cluster does not answer: {error}", hint="`rstore dev down`, then `up`") from error
     emit(data, output, lambda console: _render(console, name, data))
 
 
 async def _collect(state: DaemonState) -> dict[str, Any]:
-    from localkube.controllers.http_api import HttpApi  # the Kubernetes client takes long to import
+    from rstore_kube.access import from_kubeconfig  # takes long to import
+    from rstore_kube.client import KubeClient
 
-    api = await HttpApi.connect(state.kubeconfig)
+    access = await from_kubeconfig(state.kubeconfig)
+    client = KubeClient(access, field_manager=CLI_FIELD_MANAGER, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
     try:
-        async with asyncio.timeout(10):
-            found: dict[Resource, list[Obj]] = {r: (await api.list(r))[0] for r in (NODES, PODS, SERVICES)}
-    except TimeoutError as error:
-        raise OSError("no answer within 10 s") from error
+        nodes, pods, services = [await client.list(kind, "") for kind in (NODE, POD, CHILD_KINDS["Service"])]
     finally:
-        await api.close()
+        await client.close()
     return {
         "url": state.url,
         "pid": state.pid,
         "kubeconfig": state.kubeconfig,
-        "nodes": [_node(n) for n in found[NODES]],
-        "pods": [_pod(p) for p in found[PODS]],
-        "services": [_service(s) for s in found[SERVICES]],
+        "nodes": [_node(node) for node in nodes],
+        "pods": [_pod(pod) for pod in pods],
+        "services": [_service(service) for service in services],
     }
 
 
-def _node(node: Obj) -> dict[str, Any]:
+def _node(node: Object) -> dict[str, Any]:
     labels = node["metadata"].get("labels") or {}
     return {"name": node["metadata"]["name"], "region": labels.get("topology.kubernetes.io/region", "")}
 
 
-def _pod(pod: Obj) -> dict[str, Any]:
+def _pod(pod: Object) -> dict[str, Any]:
     status = pod.get("status") or {}
     containers = status.get("containerStatuses") or []
     return {
@@ -190,7 +191,7 @@ def _pod(pod: Obj) -> dict[str, Any]:
     }
 
 
-def _service(service: Obj) -> dict[str, Any]:
+def _service(service: Object) -> dict[str, Any]:
     return {
         "namespace": service["metadata"]["namespace"],
         "name": service["metadata"]["name"],

@@ -20,9 +20,14 @@ class Kind:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str, name: str = "") -> str:
-        """The URL path of an object, or of all in the namespace."""
-        prefix = "apis" if self.group else "api"
-        return f"/{prefix}/{self.api_version}/namespaces/{namespace}/{self.plural}" + (f"/{name}" if name else "")
+        """The URL path of an object, or of all in the namespace; of all in the cluster without a namespace."""
+        prefix = f"/{'apis' if self.group else 'api'}/{self.api_version}"
+        return (
+            prefix
+            + (f"/namespaces/{namespace}" if namespace else "")
+            + f"/{self.plural}"
+            + (f"/{name}" if name else "")
+        )
 
 
 GROUP = "replicatedstore.io"
@@ -40,6 +45,7 @@ CHILD_KINDS: Mapping[str, Kind] = {
 """The kinds of objects that the operator makes for a store."""
 CLAIM = Kind("", "v1", "persistentvolumeclaims")
 EVENT = Kind("", "v1", "events")
+NODE = Kind("", "v1", "nodes")
 POD = Kind("", "v1", "pods")
 SECRET = CHILD_KINDS["Secret"]
 SEEN_KINDS: Mapping[str, Kind] = {

@@ -39,6 +39,26 @@ class ApiError(Exception):
         self.warnings = tuple(warnings)
         self.metadata: JsonObject = {}
 
+    @property
+    def not_found(self) -> bool:
+        """Returns whether the object, or its kind, does not exist."""
+        return self.code == 404
+
+    @property
+    def conflict(self) -> bool:
+        """Returns whether the object changed since it was read, or a precondition failed."""
+        return self.code == 409 and self.reason != "AlreadyExists"
+
+    @property
+    def already_exists(self) -> bool:
+        """Returns whether an object of that name exists."""
+        return self.code == 409 and self.reason == "AlreadyExists"
+
+    @property
+    def gone(self) -> bool:
+        """Returns whether the resourceVersion asked for is too old, so that a new list is needed."""
+        return self.code == 410
+
     def to_status(self) -> JsonObject:
         """The ``metav1.Status`` object for this error."""
         status: JsonObject = {

@@ -1,152 +1,67 @@
-"""What controllers and the runner need of a Kubernetes API, whoever serves it.
-
-Two implementations exist: `store_api` over the embedded server's storage, in process, and `http_api` over any API
-server. Objects are plain dictionaries as they appear in JSON; what is handed out is the caller's to change.
-"""
+"""The requests that controllers and the runner make, answered by the API server's storage in process."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from localkube.apiserver.objects.store import Store
+from localkube.apiserver.resources import BUILTIN, Resource
+from localkube.apiserver.storage.history import WatchEvent
 
 Obj = dict[str, Any]
 
+_BY_KEY = {resource.key: resource for resource in BUILTIN}
+NAMESPACES = _BY_KEY["namespaces"]
+NODES = _BY_KEY["nodes"]
+PODS = _BY_KEY["pods"]
+SERVICES = _BY_KEY["services"]
+ENDPOINTS = _BY_KEY["endpoints"]
+CONFIG_MAPS = _BY_KEY["configmaps"]
+SECRETS = _BY_KEY["secrets"]
+SERVICE_ACCOUNTS = _BY_KEY["serviceaccounts"]
+EVENTS = _BY_KEY["events"]
+PVCS = _BY_KEY["persistentvolumeclaims"]
+PVS = _BY_KEY["persistentvolumes"]
+STATEFUL_SETS = _BY_KEY["statefulsets.apps"]
+DEPLOYMENTS = _BY_KEY["deployments.apps"]
+REPLICA_SETS = _BY_KEY["replicasets.apps"]
+CONTROLLER_REVISIONS = _BY_KEY["controllerrevisions.apps"]
+PDBS = _BY_KEY["poddisruptionbudgets.policy"]
+ENDPOINT_SLICES = _BY_KEY["endpointslices.discovery.k8s.io"]
+STORAGE_CLASSES = _BY_KEY["storageclasses.storage.k8s.io"]
+CRDS = _BY_KEY["customresourcedefinitions.apiextensions.k8s.io"]
 
-@dataclass(frozen=True)
-class Resource:
-    """One served resource: where it lives and what its objects are called."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-    namespaced: bool = True
-
-    @property
-    def api_version(self) -> str:
-        """The `apiVersion` of its objects."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
-PODS = Resource("", "v1", "pods", "Pod")
-SERVICES = Resource("", "v1", "services", "Service")
-ENDPOINTS = Resource("", "v1", "endpoints", "Endpoints")
-CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
-SECRETS = Resource("", "v1", "secrets", "Secret")
-SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
-EVENTS = Resource("", "v1", "events", "Event")
-PVCS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-PVS = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
-STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
-DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
-REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
-CONTROLLER_REVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
-PDBS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
-ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-STORAGE_CLASSES = Resource("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
-ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role")
-ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
-CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
-CLUSTER_ROLE_BINDINGS = Resource(
-    "rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False
-)
-LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-CRDS = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
-
-BUILTIN: tuple[Resource, ...] = (
-    NAMESPACES,
-    NODES,
-    PODS,
-    SERVICES,
-    ENDPOINTS,
-    CONFIG_MAPS,
-    SECRETS,
-    SERVICE_ACCOUNTS,
-    EVENTS,
-    PVCS,
-    PVS,
-    STATEFUL_SETS,
-    DEPLOYMENTS,
-    REPLICA_SETS,
-    CONTROLLER_REVISIONS,
-    PDBS,
-    ENDPOINT_SLICES,
-    STORAGE_CLASSES,
-    ROLES,
-    ROLE_BINDINGS,
-    CLUSTER_ROLES,
-    CLUSTER_ROLE_BINDINGS,
-    LEASES,
-    CRDS,
-)
+MANAGER = "kube-controller-manager"
 
 
-class ApiError(Exception):
-    """The API server refused a request.
+class Api:
+    """Requests to a `Store`. Objects are the caller's to change. Each method raises `ApiError` when it is refused."""
 
-    `code` is the HTTP status, `reason` the Status reason (for example `Conflict`).
-    """
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(f"{reason} ({code}): {message}")
-        self.code = code
-        self.reason = reason
-        self.message = message
-
-    @property
-    def not_found(self) -> bool:
-        """The object (or its kind) does not exist."""
-        return self.code == 404
-
-    @property
-    def conflict(self) -> bool:
-        """The object changed since it was read, or a precondition failed."""
-        return self.code == 409 and self.reason != "AlreadyExists"
-
-    @property
-    def already_exists(self) -> bool:
-        """An object of that name exists."""
-        return self.code == 409 and self.reason == "AlreadyExists"
-
-    @property
-    def gone(self) -> bool:
-        """The resourceVersion asked for is too old; list again."""
-        return self.code == 410
-
-
-@dataclass(frozen=True)
-class WatchEvent:
-    """A change: `type` is ADDED, MODIFIED, DELETED or BOOKMARK."""
-
-    type: str
-    object: Obj
-
-
-class Api(Protocol):
-    """The requests controllers make. Every method raises `ApiError` when the server refuses."""
+    def __init__(self, store: Store, mint_token: Callable[[str, str], str]) -> None:
+        self._store = store
+        self._mint_token = mint_token
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Obj:
-        """The object as it is now."""
-        ...
+        """Returns the object as it is now."""
+        return self._store.get(resource.key, namespace, name)
 
     async def list(self, resource: Resource, namespace: str | None = None) -> tuple[list[Obj], str]:
-        """All objects (of one namespace, or of all), and the resourceVersion they were read at."""
-        ...
+        """Returns all objects (of one namespace, or of all), and the resourceVersion at which they were read."""
+        page = self._store.list(resource.key, namespace)
+        return page.items, page.resource_version
 
     async def create(self, resource: Resource, namespace: str | None, obj: Obj) -> Obj:
-        """Create and return the object as stored."""
-        ...
+        """Creates an object and returns it as stored, with a status that is given along."""
+        return self._store.create(resource.key, obj, namespace=namespace, manager=MANAGER)
 
     async def update(self, resource: Resource, namespace: str | None, obj: Obj) -> Obj:
-        """Replace all but the status; conditional when `obj` carries a resourceVersion."""
-        ...
+        """Replaces all but the status; conditional when `obj` has a resourceVersion."""
+        return self._store.update(resource.key, obj, namespace=namespace, manager=MANAGER)
 
     async def update_status(self, resource: Resource, namespace: str | None, obj: Obj) -> Obj:
-        """Replace the status; conditional when `obj` carries a resourceVersion."""
-        ...
+        """Replaces the status; conditional when `obj` has a resourceVersion."""
+        return self._store.update(resource.key, obj, namespace=namespace, subresource="status", manager=MANAGER)
 
     async def delete(
         self,
@@ -159,21 +74,34 @@ class Api(Protocol):
         grace_seconds: int | None = None,
         propagation: str | None = None,
     ) -> None:
-        """Ask for deletion, under the given preconditions."""
-        ...
+        """Asks for deletion, under the given preconditions."""
+        preconditions = {k: v for k, v in (("uid", uid), ("resourceVersion", resource_version)) if v}
+        self._store.delete(
+            resource.key,
+            namespace,
+            name,
+            grace_period_seconds=grace_seconds,
+            propagation_policy=propagation or "",
+            preconditions=preconditions or None,
+        )
 
     async def bind(self, namespace: str, name: str, uid: str, node: str) -> None:
-        """Bind a pod to a node (the `pods/binding` subresource)."""
-        ...
+        """Binds a pod to a node."""
+        self._store.bind(namespace, name, node, uid=uid)
 
     async def finalize_namespace(self, obj: Obj) -> None:
-        """Replace a namespace's `spec.finalizers` (the `namespaces/finalize` subresource)."""
-        ...
+        """Replaces a namespace's `spec.finalizers`."""
+        self._store.update(NAMESPACES.key, obj, subresource="finalize", manager=MANAGER)
 
     async def mint_token(self, namespace: str, service_account: str) -> str:
-        """A bearer token of a service account."""
-        ...
+        """Returns a bearer token of a service account."""
+        return self._mint_token(namespace, service_account)
 
-    def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[WatchEvent]:
-        """Changes in all namespaces after `resource_version`; ends or raises at any time, then the caller goes on."""
-        ...
+    async def watch(self, resource: Resource, resource_version: str) -> AsyncIterator[WatchEvent]:
+        """Yields changes in all namespaces after `resource_version`; the watch may end or raise at any time."""
+        watch = self._store.watch(resource.key, resource_version=resource_version)
+        try:
+            while (event := await watch.next()) is not None:
+                yield event
+        finally:
+            watch.close()

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.schema.quantity import parse
-from localkube.controllers.api import PODS, PVCS, PVS, STORAGE_CLASSES, ApiError, Obj
+from localkube.controllers.api import PODS, PVCS, PVS, STORAGE_CLASSES, Obj
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, key_of, meta, uid_of

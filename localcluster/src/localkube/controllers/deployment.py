@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from localkube.controllers.api import DEPLOYMENTS, PODS, REPLICA_SETS, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import DEPLOYMENTS, PODS, REPLICA_SETS, Obj
 from localkube.controllers.deployment_plan import SetState, plan_scales, plan_status
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from localkube.controllers.api import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES, ApiError, Obj, Resource
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.resources import Resource
+from localkube.controllers.api import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import (

@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from localkube.controllers.api import Api, ApiError, Obj, Resource
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.resources import Resource
+from localkube.controllers.api import Api, Obj
 from localkube.controllers.events import Recorder
 from localkube.controllers.informer import Change, Informers
 from localkube.controllers.objects import Key, controller_ref, key_of

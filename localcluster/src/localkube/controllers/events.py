@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
-from localkube.controllers.api import EVENTS, Api, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import EVENTS, Api, Obj
 from localkube.controllers.objects import meta, rfc3339, uid_of
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,9 @@ import logging
 from collections import defaultdict
 from typing import Any
 
-from localkube.controllers.api import BUILTIN, CRDS, EVENTS, NODES, ApiError, Obj, Resource
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.resources import BUILTIN, Resource
+from localkube.controllers.api import CRDS, EVENTS, NODES, Obj
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, condition_true, is_deleting, meta, uid_of

@@ -9,7 +9,9 @@ import logging
 from collections.abc import Callable
 from typing import Literal
 
-from localkube.controllers.api import Api, ApiError, Obj, Resource
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.resources import Resource
+from localkube.controllers.api import Api, Obj
 from localkube.controllers.objects import Key, key_of, uid_of
 
 log = logging.getLogger(__name__)
@@ -103,11 +105,12 @@ class Informer:
 
     async def _watch(self, version: str) -> str:
         async for event in self._api.watch(self.resource, version):
-            version = event.object.get("metadata", {}).get("resourceVersion", version)
+            obj = event.object
+            version = obj["metadata"].get("resourceVersion", version)
             if event.type in ("ADDED", "MODIFIED"):
-                self._put(key_of(event.object), event.object)
+                self._put(key_of(obj), obj)
             elif event.type == "DELETED":
-                self._remove(key_of(event.object), event.object)
+                self._remove(key_of(obj), obj)
         await asyncio.sleep(REWATCH_SECONDS)
         return version
 

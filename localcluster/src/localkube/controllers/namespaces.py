@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from localkube.controllers.api import BUILTIN, CRDS, NAMESPACES, PODS, SERVICE_ACCOUNTS, ApiError, Obj, Resource
+from localkube.apiserver.errors import ApiError
+from localkube.apiserver.resources import BUILTIN, Resource
+from localkube.controllers.api import CRDS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import Key, condition_true, is_deleting, key_of, meta, set_condition
 

@@ -7,7 +7,8 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from localkube.controllers.api import NODES, PODS, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import NODES, PODS, Obj
 from localkube.controllers.engine import Context
 from localkube.controllers.objects import meta, rfc3339, set_condition
 

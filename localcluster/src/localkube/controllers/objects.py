@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from localkube.controllers.api import Obj, Resource
+from localkube.apiserver.resources import Resource
+from localkube.controllers.api import Obj
 
 Key = tuple[str, str]
 """(namespace, name); the namespace is empty for cluster-scoped objects."""

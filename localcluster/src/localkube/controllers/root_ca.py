@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from localkube.controllers.api import CONFIG_MAPS, NAMESPACES, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import CONFIG_MAPS, NAMESPACES, Obj
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.objects import Key, is_deleting, key_of
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from localkube.controllers.api import NODES, PODS, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import NODES, PODS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, key_of, meta, set_condition, uid_of

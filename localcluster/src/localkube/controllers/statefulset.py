@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import logging
 
-from localkube.controllers.api import CONTROLLER_REVISIONS, PODS, PVCS, STATEFUL_SETS, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import CONTROLLER_REVISIONS, PODS, PVCS, STATEFUL_SETS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import (
     Key,

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from localkube.controllers.api import PODS, SERVICE_ACCOUNTS, ApiError, Obj
+from localkube.apiserver.errors import ApiError
+from localkube.controllers.api import PODS, SERVICE_ACCOUNTS, Obj
 from localkube.controllers.objects import is_deleting, meta, uid_of
 from localkube.runner.access import account_files
 from localkube.runner.container import Container, EventKind, Prepared
