@@ -173,31 +173,6 @@ async def test_nobody_grants_what_they_do_not_hold(server: ApiServer, kubectl: K
     assert "not currently held" in (await kubectl(*bind, kubeconfig=config, ok=False)).err
 
 
-async def test_events_are_the_same_in_both_groups(kubectl: Kubectl) -> None:
-    event = {
-        "apiVersion": "events.k8s.io/v1",
-        "kind": "Event",
-        "metadata": {"name": "e", "namespace": "default"},
-        "eventTime": "2026-01-01T00:00:00.000000Z",
-        "reportingController": "me",
-        "reportingInstance": "me-0",
-        "action": "Do",
-        "reason": "Testing",
-        "regarding": {"kind": "Pod", "name": "p", "namespace": "default"},
-        "note": "hello there",
-        "type": "Normal",
-    }
-    await kubectl("create", "-f", "-", stdin=event)
-    for name in ("events", "events.events.k8s.io"):
-        assert (await kubectl("get", name, "--no-headers")).out.split()[1:] == [
-            "Normal",
-            "Testing",
-            "pod/p",
-            "hello",
-            "there",
-        ]
-
-
 async def test_what_is_not_supported_is_refused_clearly(kubectl: Kubectl) -> None:
     await kubectl("run", "p", "--image=x:1", '--overrides={"spec":{"nodeName":"somewhere"}}')
     assert "commands cannot be run inside its pods" in (await kubectl("exec", "p", "--", "ls", ok=False)).err

@@ -11,8 +11,6 @@ from localkube.apiserver.http.server import ApiServer
 from localkube.apiserver.schema.crd import default_crd
 from localkube.apiserver.schema.definition.life import deprecation_warning, next_status
 
-from .test_protocol import send
-
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 NOW, LATER = "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"
 
@@ -207,24 +205,3 @@ async def test_stored_objects_are_seen_through_the_newest_schema_without_a_write
     assert server.store.patch(key, None, "c", {})["metadata"]["resourceVersion"] == written
     labeled = server.store.patch(key, None, "c", {"metadata": {"labels": {"x": "y"}}})
     assert labeled["metadata"]["generation"] == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "version", "status"),
-    [("GET", "v1", 200), ("GET", "v2", 500), ("DELETE", "v2", 500), ("DELETE", "v1", 200)],
-)
-async def test_versions_that_need_a_webhook_are_not_pretended(
-    server: ApiServer, method: str, version: str, status: int
-) -> None:
-    schema = {"openAPIV3Schema": {"type": "object"}}
-    versions = [{"name": name, "served": True, "storage": name == "v1", "schema": schema} for name in ("v1", "v2")]
-    crd = definition("cups", "Cup", versions=versions)
-    client = {"conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/convert"}}
-    crd["spec"]["conversion"] = {"strategy": "Webhook", "webhook": client}
-    server.store.create(CRDS, crd)
-    server.definitions.settle()
-    server.store.create("cups.example.org", {"metadata": {"name": "c"}})
-    code, _, body = await send(server, method, f"/apis/example.org/{version}/cups/c")
-    assert code == status
-    if status == 500:
-        assert b"conversion webhook for example.org/v1, Kind=Cup failed" in body

@@ -13,7 +13,7 @@ from localkube.apiserver.http.list_options import flag, list_options
 from localkube.apiserver.objects.field_selectors import parse_fields, selected_name
 from localkube.apiserver.objects.label_syntax import parse_labels
 from localkube.apiserver.objects.store import Store
-from localkube.apiserver.resources import EVENTS_V1, Registry
+from localkube.apiserver.resources import Registry
 
 LABELS = {"app": "x", "tier": "5", "empty": "", "in": "a"}
 
@@ -77,12 +77,6 @@ def test_field_selectors(kind: str, selector: str, selected: bool | None) -> Non
             parse_fields(selector, resource)
     else:
         assert all(term.matches(POD) for term in parse_fields(selector, resource)) is selected
-
-
-def test_each_version_of_events_has_field_names_of_its_own() -> None:
-    parse_fields("regarding.kind=Pod,reportingController=x", EVENTS_V1)
-    with pytest.raises(ApiError, match="field label not supported: source"):
-        parse_fields("source=x", EVENTS_V1)
 
 
 @pytest.mark.parametrize(

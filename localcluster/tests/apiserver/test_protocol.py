@@ -240,7 +240,6 @@ STRATEGIC = "application/strategic-merge-patch+json"
         ("POST", "/api/v1/nodes", {"metadata": {}}, "application/json", 422),
         ("POST", "/apis/apps/v1/namespaces/default/statefulsets", {"metadata": {}}, "application/json", 422),
         ("POST", "/apis/scheduling.k8s.io/v1/priorityclasses", {"metadata": None}, "application/json", 422),
-        ("POST", "/apis/events.k8s.io/v1/namespaces/default/events", {"metadata": None}, "application/json", 422),
         ("PATCH", f"{CONFIG}/a", {"metadata": {"finalizers": [1]}}, MERGE, 422),
         ("PATCH", f"{CONFIG}/a", {"metadata": {"finalizers": -1}}, STRATEGIC, 422),
         ("PATCH", f"{CONFIG}/a", {"metadata": {"labels": {"a": []}}}, MERGE, 422),

@@ -176,12 +176,6 @@ def forbidden(group: str, plural: str, name: str, why: str, causes: Sequence[Cau
     return ApiError(403, "Forbidden", f"{qualified(group, plural)}{shown} is forbidden: {why}", details=details)
 
 
-def no_conversion(api_version: str, kind: str) -> ApiError:
-    """500 for a version that only a webhook can convert to."""
-    why = "this server calls no conversion webhooks; it serves the stored version"
-    return ApiError(500, "", f"conversion webhook for {api_version}, Kind={kind} failed: {why}")
-
-
 def method_not_allowed() -> ApiError:
     """405."""
     message = "the server does not allow this method on the requested resource"

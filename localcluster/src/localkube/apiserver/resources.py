@@ -38,8 +38,6 @@ class Resource:
     subresources: frozenset[str] = frozenset()
     generation: bool = False
     """Whether ``metadata.generation`` counts changes outside metadata and status."""
-    field_labels: frozenset[str] = frozenset()
-    """Fields of a custom resource that a field selector may name, beside name and namespace."""
     verbs: tuple[str, ...] = ALL_VERBS
     singular: str = ""
     list_kind: str = ""
@@ -53,8 +51,6 @@ class Resource:
     storage_version: str = ""
     versions: tuple[str, ...] = ()
     """All versions that the definition of a custom resource declares."""
-    webhook: bool = False
-    """Whether other versions than the stored one need a conversion webhook, which this server does not call."""
     terminating: bool = False
     """Whether the definition of a custom resource is being deleted: no more objects are made then."""
     deprecation: str = ""
@@ -63,13 +59,11 @@ class Resource:
     """Whether an update without a resourceVersion is allowed."""
     create_by_update: bool = False
     """Whether an update of an object that does not exist creates it."""
-    alias_of: str = ""
-    """Key of the resource whose stored objects this one shows in another shape."""
 
     @property
     def key(self) -> str:
         """``plural.group``, or the plural alone in the core group: what the store calls this resource."""
-        return self.alias_of or qualified(self.group, self.plural)
+        return qualified(self.group, self.plural)
 
     @property
     def api_version(self) -> str:
@@ -330,15 +324,8 @@ class Registry:
 
     def built_in(self, group: str) -> bool:
         """Whether a group is one of the server's own."""
-        own = {item.group for item in BUILTIN} | {item.group for item in VIRTUAL} | {EVENTS_V1.group}
+        own = {item.group for item in BUILTIN} | {item.group for item in VIRTUAL}
         return group in own
-
-    def by_kind(self, api_version: str, kind: str) -> Resource | None:
-        """The resource of an object's apiVersion and kind, or None."""
-        for resource in self._served.values():
-            if resource.kind == kind and resource.api_version == api_version:
-                return resource
-        return None
 
     def all(self) -> tuple[Resource, ...]:
         """Every served resource, built-in ones first."""
@@ -349,21 +336,8 @@ class Registry:
         groups: dict[str, list[str]] = {}
         served = [(resource.group, resource.version) for resource in self._served.values()]
         virtual = [(resource.group, resource.version) for resource in VIRTUAL]
-        for group, version in (*served, *virtual, (EVENTS_V1.group, EVENTS_V1.version)):
+        for group, version in (*served, *virtual):
             versions = groups.setdefault(group, [])
             if version not in versions:
                 versions.append(version)
         return {group: sorted(versions, key=version_order) for group, versions in groups.items()}
-
-
-EVENTS_V1 = Resource(
-    "events.k8s.io",
-    "v1",
-    "events",
-    "Event",
-    short_names=("ev",),
-    model="EventsV1Event",
-    alias_of="events",
-    create_by_update=True,
-)
-"""The same stored events as core/v1 in another shape; converted at the edge (see ``events.py``)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from localkube.apiserver.jsonobj import JsonObject
-from localkube.apiserver.resources import EVENTS_V1, VIRTUAL, Registry, Resource, VirtualResource
+from localkube.apiserver.resources import VIRTUAL, Registry, Resource, VirtualResource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 _CUSTOM_VERBS = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
@@ -43,14 +43,9 @@ def paths(registry: Registry) -> list[str]:
     return sorted(served)
 
 
-def _served(registry: Registry) -> Iterator[Resource | VirtualResource]:
-    yield from registry.all()
-    yield EVENTS_V1
-    yield from VIRTUAL
-
-
 def _of(registry: Registry, group: str, version: str) -> list[Resource | VirtualResource]:
-    return [item for item in _served(registry) if (item.group, item.version) == (group, version)]
+    served: tuple[Resource | VirtualResource, ...] = (*registry.all(), *VIRTUAL)
+    return [item for item in served if (item.group, item.version) == (group, version)]
 
 
 def accepts_aggregated(header: str) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 
 from localkube.apiserver.jsonobj import Json, JsonObject, copy_json
-from localkube.apiserver.resources import EVENTS_V1, Registry, Resource
+from localkube.apiserver.resources import Registry, Resource
 from localkube.apiserver.schema import builtin
 from localkube.apiserver.schema.builtin import DECODED, MICRO_TIME
 
@@ -71,8 +71,7 @@ def _hash(registry: Registry, group: str, version: str) -> str:
 
 
 def _resources(registry: Registry, group: str, version: str) -> list[Resource]:
-    served = (*registry.all(), EVENTS_V1)
-    return [resource for resource in served if (resource.group, resource.version) == (group, version)]
+    return [resource for resource in registry.all() if (resource.group, resource.version) == (group, version)]
 
 
 def document(registry: Registry, group: str, version: str) -> JsonObject | None:
@@ -88,7 +87,7 @@ def document(registry: Registry, group: str, version: str) -> JsonObject | None:
 
 def swagger(registry: Registry) -> JsonObject:
     """``/openapi/v2``, in JSON."""
-    resources = [*registry.all(), EVENTS_V1]
+    resources = list(registry.all())
     paths: JsonObject = {}
     for resource in resources:
         paths.update(_paths(resource))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from localkube.apiserver.resources import EVENTS_V1, Registry, Resource
+from localkube.apiserver.resources import Registry, Resource
 
 MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 ANSWER_TYPE = MEDIA_TYPE.replace("@", ".")
@@ -19,7 +19,7 @@ _GVK = "x-kubernetes-group-version-kind"
 def document(registry: Registry) -> bytes:
     """An ``openapi.v2.Document`` with a definition, free of content, for each kind."""
     info = _text(1, "Kubernetes") + _text(2, "unversioned")
-    definitions = b"".join(_bytes(1, _definition(resource)) for resource in _by_name([*registry.all(), EVENTS_V1]))
+    definitions = b"".join(_bytes(1, _definition(resource)) for resource in _by_name(registry.all()))
     return _text(1, "2.0") + _bytes(2, info) + _bytes(8, b"") + _bytes(9, definitions)
 
 

@@ -9,7 +9,7 @@ import uuid
 import structlog
 from aiohttp import web
 
-from localkube.apiserver.errors import ApiError, method_not_allowed, no_conversion, unauthorized
+from localkube.apiserver.errors import ApiError, method_not_allowed, unauthorized
 from localkube.apiserver.http import handlers_patch, handlers_read, handlers_write, reviews, routes, subresources
 from localkube.apiserver.http.authn import ANONYMOUS, User
 from localkube.apiserver.http.call import Call, Services, WriteKey, manager_of
@@ -21,7 +21,7 @@ from localkube.apiserver.http.request_info import WRITE_VERBS, RequestInfo, pars
 from localkube.apiserver.http.responses import compress, error_response, plain_response, representation
 from localkube.apiserver.http.typed_body import read_object
 from localkube.apiserver.http.write_options import check_options
-from localkube.apiserver.resources import EVENTS_V1, VIRTUAL, Resource, VirtualResource
+from localkube.apiserver.resources import VIRTUAL, VirtualResource
 
 MAX_BODY_BYTES = 3 * 1024 * 1024
 _log = structlog.get_logger(__name__)
@@ -96,11 +96,9 @@ class App:
         if virtual is not None:
             return await self._review(request, user, info, virtual)
         self._services.authorizer.check(user, info)
-        resource = self._resource(info)
+        resource = self._services.registry.served(info.group, info.version, info.plural)
         headers = request.headers
         routes.check(resource, info, request.method, headers.get("Accept", ""), headers.get("Content-Type", ""))
-        if resource.webhook and resource.version != resource.storage_version:
-            raise no_conversion(resource.stored_api_version, resource.kind)
         warnings = [resource.deprecation] if resource.deprecation else []
         call = Call(self._services, request, info, user, resource, warnings)
         if info.subresource in ("", "status"):
@@ -138,11 +136,6 @@ class App:
             case "deletecollection":
                 return handlers_write.delete_collection(call, data)
         raise method_not_allowed()
-
-    def _resource(self, info: RequestInfo) -> Resource:
-        if (info.group, info.version, info.plural) == (EVENTS_V1.group, EVENTS_V1.version, EVENTS_V1.plural):
-            return EVENTS_V1
-        return self._services.registry.served(info.group, info.version, info.plural)
 
     def _virtual(self, info: RequestInfo) -> VirtualResource | None:
         at = (info.group, info.version, info.plural)

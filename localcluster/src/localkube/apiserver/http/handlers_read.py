@@ -21,11 +21,9 @@ from localkube.apiserver.http.responses import (
     list_response,
     object_response,
     representation,
-    table_row,
 )
 from localkube.apiserver.objects.field_selectors import selected_name
 from localkube.apiserver.objects.selectors import compile_selector
-from localkube.apiserver.resources import EVENTS_V1
 from localkube.apiserver.storage.history import BOOKMARK, Stored, Watch, WatchEvent
 
 _encode = msgspec.json.Encoder().encode
@@ -198,7 +196,7 @@ class _Lines:
         if form is Form.TABLE:
             metadata = {"resourceVersion": stored.obj["metadata"]["resourceVersion"]}
             include = included(self._call)
-            objects = [table_row(self._call, stored.obj)]
+            objects = [in_version(self._call, stored.obj)]
             value = table(
                 resource,
                 objects,
@@ -210,6 +208,6 @@ class _Lines:
             )
             self._headers = False
             return _encode(value)
-        if resource is EVENTS_V1 or stored.obj.get("apiVersion") != resource.api_version:
+        if stored.obj.get("apiVersion") != resource.api_version:
             return _encode(in_version(self._call, stored.obj))
         return stored.encoded

@@ -15,8 +15,6 @@ from localkube.apiserver.http.write_options import delete_options
 from localkube.apiserver.jsonobj import JsonObject, metadata_of
 from localkube.apiserver.objects.metadata import drop_repeated_owners, metadata_warnings
 from localkube.apiserver.objects.selectors import compile_selector
-from localkube.apiserver.resources import EVENTS_V1
-from localkube.apiserver.storage.events import to_core
 
 
 def _checked(call: Call, body: Body) -> JsonObject:
@@ -64,8 +62,6 @@ def warn(call: Call, made: JsonObject, before: JsonObject | None) -> None:
 
 def stored(call: Call, obj: JsonObject) -> JsonObject:
     """An object that was sent, as the store has it."""
-    if call.resource is EVENTS_V1:
-        return to_core(obj)
     return {**obj, "apiVersion": call.resource.stored_api_version}
 
 

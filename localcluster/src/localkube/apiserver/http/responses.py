@@ -13,7 +13,6 @@ from localkube.apiserver.errors import (
     ApiError,
     PageNotFoundError,
     bad_request,
-    no_conversion,
     not_acceptable,
 )
 from localkube.apiserver.http.call import Call
@@ -26,8 +25,7 @@ from localkube.apiserver.http.negotiation import (
     accepted_stream,
 )
 from localkube.apiserver.jsonobj import JsonObject
-from localkube.apiserver.resources import EVENTS_V1, Resource
-from localkube.apiserver.storage.events import from_core
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.storage.history import Stored
 
 _encode = msgspec.json.Encoder().encode
@@ -106,18 +104,9 @@ def representation(call: Call) -> Representation:
 
 def in_version(call: Call, obj: JsonObject) -> JsonObject:
     """The object in the version the path asks for."""
-    if call.resource is EVENTS_V1:
-        return from_core(obj)
     if obj.get("apiVersion") == call.resource.api_version or "apiVersion" not in obj:
         return obj
-    if call.resource.webhook:
-        raise no_conversion(obj["apiVersion"], call.resource.kind)
     return {**obj, "apiVersion": call.resource.api_version}
-
-
-def table_row(call: Call, obj: JsonObject) -> JsonObject:
-    """The object a Table's row is made of; events are printed from their stored shape, whichever was asked for."""
-    return obj if call.resource is EVENTS_V1 else in_version(call, obj)
 
 
 def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Response:
@@ -128,7 +117,7 @@ def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Re
         case Form.TABLE:
             value: Any = table(
                 call.resource,
-                [table_row(call, obj)],
+                [in_version(call, obj)],
                 call.store.now(),
                 metadata={"resourceVersion": obj["metadata"].get("resourceVersion", "")},
                 include=included(call),
@@ -153,7 +142,7 @@ def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> 
         case Form.TABLE:
             value: Any = table(
                 resource,
-                [table_row(call, stored.obj) for stored in items],
+                [in_version(call, stored.obj) for stored in items],
                 call.store.now(),
                 metadata=metadata,
                 include=included(call),

@@ -11,7 +11,6 @@ from localkube.apiserver.jsonobj import Json, JsonObject
 from localkube.apiserver.resources import (
     BINDING,
     BUILTIN,
-    EVENTS_V1,
     EVICTION,
     SCALE,
     TOKEN_REQUEST,
@@ -81,7 +80,7 @@ def _check_builtin(resource: Resource, obj: JsonObject) -> None:
 
 def _known(kind: str, api_version: str) -> bool:
     reviews = [virtual.type for virtual in VIRTUAL]
-    types = [*BUILTIN, EVENTS_V1, *reviews, BINDING, EVICTION, SCALE, TOKEN_REQUEST]
+    types = [*BUILTIN, *reviews, BINDING, EVICTION, SCALE, TOKEN_REQUEST]
     served = any((item.kind, item.api_version) == (kind, api_version) for item in types)
     return served or (kind, api_version) in _KNOWN_UNSERVED
 

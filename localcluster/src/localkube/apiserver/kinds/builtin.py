@@ -45,11 +45,6 @@ class Kind:
     """Everything wrong with an object; the third argument is the subresource. None: what its schema requires."""
 
 
-def _core_event(obj: JsonObject, old: JsonObject | None, subresource: str) -> list[Cause]:
-    del subresource
-    return events.validate_event(obj, old, newer=False)
-
-
 KINDS: dict[str, Kind] = {
     "namespaces": Kind(nodes.default_namespace, nodes.complete_namespace, lambda obj, old, sub: []),  # noqa: ARG005
     "nodes": Kind(nodes.default_node, validate=nodes.validate_node),
@@ -59,7 +54,7 @@ KINDS: dict[str, Kind] = {
     "secrets": Kind(config.default_secret, validate=config.validate_secret),
     "persistentvolumeclaims": Kind(claims.default_claim, validate=claims.validate_claim),
     "persistentvolumes": Kind(claims.default_volume, validate=claims.validate_volume),
-    "events": Kind(events.default_event, events.complete_event, _core_event),
+    "events": Kind(events.default_event, events.complete_event, events.validate_event),
     "endpoints": Kind(endpoints.default_endpoints, validate=endpoints.validate_endpoints),
     "endpointslices.discovery.k8s.io": Kind(
         endpoints.default_endpoint_slice, validate=endpoints.validate_endpoint_slice

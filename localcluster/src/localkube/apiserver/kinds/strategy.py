@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from localkube.apiserver.errors import Cause, bad_request
 from localkube.apiserver.jsonobj import Json, JsonObject, format_time
-from localkube.apiserver.kinds import events
 from localkube.apiserver.kinds.admission import Admission
 from localkube.apiserver.kinds.builtin import kind_of
 from localkube.apiserver.kinds.custom import validate_custom
@@ -12,7 +11,7 @@ from localkube.apiserver.kinds.services import ClusterIps
 from localkube.apiserver.kinds.warnings import warnings_of
 from localkube.apiserver.objects.store import Store
 from localkube.apiserver.patch.managed import Writer, track_update
-from localkube.apiserver.resources import EVENTS_V1, Resource
+from localkube.apiserver.resources import Resource
 from localkube.apiserver.schema.crd import default_crd
 from localkube.apiserver.schema.decoding import DecodingError, normalise, nulls_dropped
 from localkube.apiserver.schema.definition.life import begin_deletion
@@ -22,7 +21,6 @@ from localkube.apiserver.schema.node import Node
 from localkube.apiserver.schema.provider import Schemas
 from localkube.apiserver.schema.pruning import apply_defaults, prune
 from localkube.apiserver.schema.structural import TYPE_INVALID, structure_causes
-from localkube.apiserver.storage.events import from_core
 
 _DEFINITIONS = "customresourcedefinitions.apiextensions.k8s.io"
 
@@ -80,8 +78,6 @@ class KindStrategy:
         warnings: list[str] | None = None,
     ) -> list[Cause]:
         """Schema first; rules and kind-specific checks only when it holds, as in Kubernetes."""
-        if resource is EVENTS_V1:
-            return events.validate_event(obj, old, newer=True)
         node = self._schemas.node(resource)
         if resource.custom:
             findings = validate_custom(resource, node, obj, old, subresource)
@@ -110,13 +106,7 @@ class KindStrategy:
         """Record ownership of what an update changed."""
         now = format_time(self._store.now()) if self._store is not None else ""
         writer = Writer.through(resource, subresource, manager, now)
-        node = self._schemas.node(resource)
-        if resource is not EVENTS_V1:
-            track_update(node, obj, old, writer)
-            return
-        shown = from_core(obj)
-        track_update(node, shown, from_core(old) if old is not None else None, writer)
-        obj["metadata"] = shown["metadata"]
+        track_update(self._schemas.node(resource), obj, old, writer)
 
 
 def _decoded(node: Node, value: Json, *, keep_scalars: bool = False) -> Json:

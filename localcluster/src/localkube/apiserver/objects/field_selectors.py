@@ -133,14 +133,8 @@ _FIELDS: Mapping[tuple[str, str], Mapping[str, Value]] = {
         **_paths("reason", "reportingComponent", "type"),
         "source": _event_source,
     },
-    ("events.k8s.io", "events"): {
-        **_EVERY,
-        **{f"regarding.{name}": _at(f"involvedObject.{name}") for name in _ABOUT},
-        **_paths("reason", "type"),
-        "reportingController": _at("reportingComponent"),
-    },
 }
-"""Kinds that can be selected by other fields than their name and namespace. Events are stored as core/v1 has them."""
+"""Kinds that can be selected by other fields than their name and namespace."""
 
 
 def _identity(resource: Resource) -> tuple[str, str]:
@@ -149,6 +143,5 @@ def _identity(resource: Resource) -> tuple[str, str]:
 
 def _fields_of(resource: Resource) -> Mapping[str, Value]:
     if resource.custom:
-        own = _EVERY if resource.namespaced else _paths(_NAME)
-        return {**own, **_paths(*resource.field_labels)}
+        return _EVERY if resource.namespaced else _paths(_NAME)
     return _FIELDS.get(_identity(resource), _EVERY)

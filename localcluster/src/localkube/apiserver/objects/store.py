@@ -291,7 +291,7 @@ class Store(Objects):
     ) -> None:
         """Raise 422; ``resource`` is the version that was written."""
         stored = self.registry.by_key(resource.key)
-        checked = resource if resource.alias_of or resource.custom else stored
+        checked = resource if resource.custom else stored
         causes = metadata_causes(stored, obj, old)
         causes += self.strategy.validate(checked, obj, old, subresource=subresource, warnings=warnings)
         if causes:

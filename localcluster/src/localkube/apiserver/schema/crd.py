@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: defaults, and the resources they define. (``definition`` validates them.) Pure."""
+"""CustomResourceDefinitions: defaults, and the resources they define. (``definition`` validates them.)"""
 
 from __future__ import annotations
 
@@ -56,7 +56,6 @@ def _resource(crd: JsonObject, version: JsonObject) -> Resource:
         )
         for column in version.get("additionalPrinterColumns") or []
     )
-    fields = frozenset(item["jsonPath"].lstrip(".") for item in version.get("selectableFields") or [])
     return Resource(
         group=spec["group"],
         version=version["name"],
@@ -67,7 +66,6 @@ def _resource(crd: JsonObject, version: JsonObject) -> Resource:
         categories=tuple(names.get("categories") or ()),
         subresources=frozenset(subresources),
         generation=True,
-        field_labels=fields,
         singular=names.get("singular") or "",
         list_kind=names.get("listKind") or "",
         schema=version["schema"]["openAPIV3Schema"],
@@ -79,7 +77,6 @@ def _resource(crd: JsonObject, version: JsonObject) -> Resource:
         ),
         storage_version=next(item["name"] for item in spec["versions"] if item.get("storage")),
         versions=tuple(item["name"] for item in spec["versions"]),
-        webhook=lookup(spec, "conversion", "strategy") == "Webhook",
         terminating=has_condition(crd, TERMINATING),
         deprecation=deprecation_warning(spec, version),
         unconditional_update=False,

@@ -1,4 +1,4 @@
-"""Paths to fields as rules and selectable fields name them: ``.spec.parts['a.b']``. Pure."""
+"""Paths to fields as rules name them: ``.spec.parts['a.b']``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,8 @@ _ESCAPES = {
 _END = "unexpected end of JSON path"
 
 
-def resolve(schema: JsonObject, path: str, *, brackets: bool = True) -> tuple[str, JsonObject]:
-    """The path as errors show it, and the schema that it leads to; raises ValueError with what is wrong.
-
-    ``brackets``: whether names in brackets and quotes are allowed.
-    """
+def resolve(schema: JsonObject, path: str) -> tuple[str, JsonObject]:
+    """The path as errors show it, and the schema that it leads to; raises ValueError with what is wrong."""
     tokens = _TOKEN.findall(path)
     shown = ""
     position = 0
@@ -33,8 +30,6 @@ def resolve(schema: JsonObject, path: str, *, brackets: bool = True) -> tuple[st
         token = tokens[position]
         rest = tokens[position + 1 :]
         if token == "[":
-            if not brackets:
-                raise ValueError("array notation is not allowed")
             if not rest:
                 raise ValueError(_END)
             if not re.fullmatch(r"'.*'", rest[0], re.DOTALL) or len(rest[0]) < 2:

@@ -1,13 +1,12 @@
-"""Everything that is wrong with a definition, in one answer. Pure."""
+"""Everything that is wrong with a definition, in one answer."""
 
 from __future__ import annotations
 
 from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject, lookup
 from localkube.apiserver.schema.definition.canonical import children
-from localkube.apiserver.schema.definition.causes import invalid, not_supported, required
+from localkube.apiserver.schema.definition.causes import forbidden, invalid, not_supported, required
 from localkube.apiserver.schema.definition.columns import column_causes, subresource_causes
-from localkube.apiserver.schema.definition.conversion import conversion_causes
 from localkube.apiserver.schema.definition.names import (
     approval_causes,
     group_causes,
@@ -16,7 +15,6 @@ from localkube.apiserver.schema.definition.names import (
 )
 from localkube.apiserver.schema.definition.schema import schema_causes
 from localkube.apiserver.schema.definition.sections import Section, sections_of
-from localkube.apiserver.schema.definition.selectable import selectable_causes
 from localkube.apiserver.schema.definition.versions import stored_versions_causes, versions_causes
 from localkube.apiserver.schema.formats import IMMUTABLE
 
@@ -44,7 +42,7 @@ def _spec_causes(spec: JsonObject) -> list[Cause]:
         causes.append(not_supported("spec.scope", spec["scope"], _SCOPES))
     for section in sections_of(spec):
         causes += _section_causes(section)
-    causes += conversion_causes(spec)
+    causes += _conversion_causes(spec)
     if spec.get("preserveUnknownFields"):
         why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         causes.append(invalid("spec.preserveUnknownFields", True, why))
@@ -63,7 +61,26 @@ def _section_causes(section: Section) -> list[Cause]:
     causes += subresource_causes(section.subresources, f"{section.path}.subresources")
     for index, column in enumerate(section.columns):
         causes += column_causes(column, f"{section.path}.additionalPrinterColumns[{index}]")
-    return causes + selectable_causes(section)
+    if section.selectable_fields:
+        causes.append(forbidden(f"{section.path}.selectableFields", "not supported by this server"))
+    return causes
+
+
+def _conversion_causes(spec: JsonObject) -> list[Cause]:
+    conversion = spec.get("conversion") or {}
+    strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook") or {}
+    if not strategy:
+        return [required("spec.conversion.strategy")]
+    if strategy == "Webhook":
+        return [forbidden("spec.conversion.strategy", "this server calls no webhooks")]
+    if strategy != "None":
+        return [not_supported("spec.conversion.strategy", strategy, ("None", "Webhook"))]
+    unwanted = "should not be set when strategy is not set to Webhook"
+    parts = {
+        "webhookClientConfig": webhook.get("clientConfig") is not None,
+        "conversionReviewVersions": bool(webhook.get("conversionReviewVersions")),
+    }
+    return [forbidden(f"spec.conversion.{name}", unwanted) for name, present in parts.items() if present]
 
 
 def _has_default(schema: JsonObject | None) -> bool:
