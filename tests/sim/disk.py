@@ -42,6 +42,11 @@ class Volume:
         self.undo: dict[Path, list[Callable[[], None]]] = {}
         self.unsynced_trees: dict[Path, bool] = {}
         self.limits: dict[Path, int] | None = None
+        self.failing_syncs = 0
+        """So many of the next syncs of a file fail."""
+        self.failed_syncs = 0
+        self.holes: dict[Path, tuple[int, int]] = {}
+        """What a failed sync was to write: in the page cache, marked clean, and on no disk; from where to where."""
         self.room_bytes: int | None = None
         """What may still be written; None: anything. What is removed is given back."""
         root.mkdir(parents=True)
@@ -68,10 +73,46 @@ class Volume:
         self.synced.clear()
         self.undo.clear()
         self.unsynced_trees.clear()
+        self.holes.clear()
 
     def note(self, path: Path, undo: Callable[[], None]) -> None:
         """The entry ``path`` of its directory was changed; ``undo`` is how a loss of power takes it back."""
         self.undo.setdefault(path.parent, []).append(undo)
+
+    def wrote_back(self, path: Path, size: int) -> None:
+        """A sync of the file's first ``size`` bytes. One that fails leaves them clean: later ones do not write them.
+
+        Then ``synced`` stays where the hole begins, whatever is synced behind it.
+        """
+        start = self.synced.get(path, 0)
+        if self.failing_syncs > 0 and size > start:
+            self.failing_syncs -= 1
+            self.failed_syncs += 1
+            self.holes[path] = (self.holes.get(path, (start, 0))[0], size)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        if path not in self.holes:
+            self.synced[path] = max(size, start)
+
+    def rewrote(self, path: Path, offset: int, size: int) -> None:
+        """The file's bytes from ``offset`` to ``size`` were written again, so a sync does write them."""
+        start, end = self.holes.get(path, (size, size))
+        if offset <= start and end <= size:
+            self.holes.pop(path, None)
+        self.wrote_back(path, size)
+
+    def drop_caches(self) -> None:
+        """The page cache is needed for something else: what is read now comes from the disk."""
+        for path, (start, end) in self.holes.items():
+            if path.is_file():
+                size = path.stat().st_size
+                with path.open("r+b") as raw:
+                    if end >= size:
+                        raw.truncate(min(start, size))
+                    else:
+                        raw.seek(start)
+                        raw.write(bytes(end - start))
+                self.synced[path] = path.stat().st_size
+        self.holes.clear()
 
     def to_trash(self, path: Path) -> Path:
         """Moves a removed file or directory to where it can come back from."""
@@ -95,6 +136,7 @@ class Volume:
         some of the rest, maybe damaged.
         """
         rng = self._rng
+        self.drop_caches()
         for changes in self.undo.values():
             kept = rng.randint(0, len(changes))
             for undo in reversed(changes[kept:]):
@@ -150,7 +192,13 @@ class SimFile:
         size = self.size()
         if volume.limits is not None:
             size = min(size, volume.limits.get(self.path, 0))
-        volume.synced[self.path] = max(size, volume.synced.get(self.path, 0))
+        volume.wrote_back(self.path, size)
+
+    def rewrite(self, offset: int, data: bytes) -> None:
+        if self._disk.about_to("rewrite"):
+            self._disk.die()
+        assert self.read_at(offset, len(data)) == data
+        self._disk.volume.rewrote(self.path, offset, offset + len(data))
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
@@ -160,7 +208,13 @@ class SimFile:
             self._disk.die()
         self._disk.volume.use(size - self.size())
         os.ftruncate(self._descriptor, size)
-        self._disk.volume.synced[self.path] = size
+        volume = self._disk.volume
+        start, end = volume.holes.get(self.path, (size, size))
+        if size <= start:
+            volume.holes.pop(self.path, None)
+        else:
+            volume.holes[self.path] = (start, min(end, size))
+        volume.synced[self.path] = min(size, start)
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -237,6 +291,8 @@ class SimDisk:
         os.replace(source, target)
         if source in volume.synced:
             volume.synced[target] = volume.synced.pop(source)
+        if source in volume.holes:
+            volume.holes[target] = volume.holes.pop(source)
 
         def undo() -> None:
             if target.exists() and not source.exists():
@@ -256,6 +312,7 @@ class SimDisk:
         volume.use(-sum(found.stat().st_size for found in (path, *path.rglob("*")) if found.is_file()))
         trashed = volume.to_trash(path)
         synced = volume.synced.pop(path, None)
+        volume.holes.pop(path, None)
 
         def undo() -> None:
             volume.bring_back(trashed, path)

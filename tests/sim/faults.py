@@ -10,6 +10,7 @@ from collections.abc import Callable
 from rstore_api import errors
 from sim.fault_rows import FaultRows, Kinds, some_kinds
 from sim.faults_late import LateMessages
+from sim.faults_sync import SyncFaults
 from sim.faults_volume import VolumeFaults
 from sim.members import Members
 from sim.network import SILENCE_SECONDS, Network, Weather
@@ -56,6 +57,7 @@ class Faults:
             (2, self._kill_unsynced),
             *LateMessages(self).kinds,
             *self.volumes.kinds,
+            *SyncFaults(self).kinds,
         ]
         self.rows = FaultRows(some_kinds(kinds, rng), rng, pause_seconds=0.5)
 
@@ -70,6 +72,7 @@ class Faults:
         for host in self.hosts:
             host.volume.sync_seconds = SLOW_SYNC_SECONDS[0]
             host.volume.room_bytes = host.installs = None
+            host.volume.failing_syncs = 0
             if host.disk is not None:
                 host.disk.fuse = None
             if host.stopping:

@@ -17,6 +17,7 @@ from rstore_replica.raft.consensus.elections import Elections
 from rstore_replica.raft.consensus.leader import LeaderLog
 from rstore_replica.raft.membership import Membership
 from rstore_replica.raft.storage import durability, room
+from rstore_replica.raft.storage.boot import RunningMarker
 from rstore_replica.raft.storage.journal import Journal
 from sim.fault_rows import only_faults
 
@@ -165,16 +166,20 @@ def stale_reads(_original: Any) -> Any:
 
 def trust_unsynced_journal(original: Any) -> Any:
     """After a crash of the process, what it had written but not synced counts as durable."""
+    return _recovering_with(original, lambda _file: None)
+
+
+def trust_the_page_cache(original: Any) -> Any:
+    """What is read at an opening counts as durable after a sync, which succeeds also after one that failed."""
+    return _recovering_with(original, lambda file: file.sync())
+
+
+def _recovering_with(original: Any, rewrite: Callable[[Any], None]) -> Any:
+    """Files of a journal that is opened have ``rewrite`` in the place of theirs."""
 
     def recover(self: Journal) -> None:
         open_file = self._open
-
-        def open_unsynced(path: Path) -> Any:
-            exists = path.exists()
-            file = open_file(path)
-            return _NoSyncFile(file) if exists else file
-
-        self._open = open_unsynced
+        self._open = lambda path: _File(open_file(path), rewrite)  # type: ignore[assignment, return-value]
         try:
             original(self)
         finally:
@@ -185,15 +190,25 @@ def trust_unsynced_journal(original: Any) -> Any:
     return recover
 
 
-class _NoSyncFile:
-    def __init__(self, real: Any) -> None:
+class _File:
+    def __init__(self, real: Any, rewrite: Callable[[Any], None]) -> None:
         self.real = real
+        self._rewrite = rewrite
 
-    def sync(self) -> None:
-        """Nothing."""
+    def rewrite(self, _offset: int, _data: bytes) -> None:
+        self._rewrite(self.real)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)
+
+
+def keep_live_data(_original: Any) -> Any:
+    """A process whose disk has failed leaves its live data to the next one."""
+
+    def distrust(self: Any) -> None:
+        """Nothing."""
+
+    return distrust
 
 
 class _Uncut:
@@ -277,6 +292,8 @@ MUTATIONS = {
     "votes-counted-twice": Mutation(Elections, "campaign", votes_counted_twice, ("cut_at_election",), 40),
     "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, ("deposed_unawares",), 20),
     "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, ("kill_unsynced", "power_off"), 30),
+    "trust-the-page-cache": Mutation(Journal, "_recover", trust_the_page_cache, ("sync_fails",), 5),
+    "keep-live-data": Mutation(RunningMarker, "distrust", keep_live_data, ("sync_fails",), 5),
     "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 20),
     "half-is-a-majority": Mutation(Membership, "majority", half_is_a_majority, ("resize", "cut"), 10),
     "emptied-is-who-it-was": Mutation(Journal, "__init__", emptied_is_who_it_was, ("emptied_volume",), 40),

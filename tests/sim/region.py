@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import Batcher, BatchLimits
+from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role, RunningMarker
 from sim.disk import SimDisk, Volume, no_room
@@ -164,6 +165,9 @@ class Host:
             self.volume.lose_power()
             if not self._environment_synced:
                 self._spoil_environment()
+        elif self.volume.holes and self._rng.random() < 0.3:
+            self.volume.drop_caches()
+            self._spoil_environment()
         self._incarnation += 1
         self.commit_at_election = NOT_LEADING
         process = Process(self.name, self._incarnation)
@@ -174,7 +178,7 @@ class Host:
     async def _run(self, process: Process) -> None:
         try:
             self.disk = SimDisk(self.volume, process, self._rng, lambda: self.crash(power=self._rng.random() < 0.5))
-            marker = RunningMarker(self._root / "running", self.disk, str(self._boot))
+            self._marker = marker = RunningMarker(self._root / "running", self.disk, str(self._boot))
             if not marker.trusted():
                 shutil.rmtree(self._root / "mvcc", ignore_errors=True)
             marker.set()
@@ -206,7 +210,7 @@ class Host:
         except ProcessDied:
             raise
         except Exception as error:
-            if self._had_no_room(error):
+            if self._disk_failed(error):
                 return
             self._violated(f"{self.name} does not start: {type(error).__name__}: {error}")
 
@@ -218,12 +222,12 @@ class Host:
         self._end(silently=power)
         self._powerless = self._powerless or power
 
-    def _had_no_room(self, error: BaseException) -> bool:
-        """A process that cannot do without room may end; what comes after it goes on when there is some."""
-        if not isinstance(error, OSError) or error.errno != errno.ENOSPC:
+    def _disk_failed(self, error: BaseException) -> bool:
+        """A process that cannot do without room, or whose sync failed, may end; what comes after it goes on."""
+        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EIO):
             return False
-        self._trace.fault(f"{self.name} ends: no room")
-        self.ended_without_room += 1
+        self._trace.fault(f"{self.name} ends: {error.strerror}")
+        self.ended_without_room += error.errno == errno.ENOSPC
         asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=contextvars.Context())
         return True
 
@@ -316,7 +320,9 @@ class Host:
             self.on_elected(self)
 
     def _failed(self, error: BaseException) -> None:
-        if not isinstance(error, ProcessDied) and not self._had_no_room(error):
+        if not (isinstance(error, OSError) and error.errno in NO_ROOM):
+            self._marker.distrust()
+        if not isinstance(error, ProcessDied) and not self._disk_failed(error):
             self._violated(f"{self.name} gives up: {type(error).__name__}: {error}")
 
 

@@ -13,6 +13,7 @@ SEEDS = range(20)
     ("fault", "seen"),
     [
         ("full_disks", ["full", "refused_for_room"]),
+        ("sync_fails", ["failed_syncs"]),
         ("emptied_volume", ["emptied", "restored"]),
         ("death_in_installation", ["died_installing", "restarts"]),
         ("resize", ["added", "removed"]),

@@ -27,6 +27,7 @@ from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.api.services.quarantine import QuarantineService
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
+from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.metrics import Metrics
 from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
@@ -120,7 +121,7 @@ class Replica:
                 heartbeat_seconds=config.raft.heartbeat_ms / 1000,
                 max_entry_bytes=MAX_ENTRY_BYTES,
             ),
-            on_fatal=self._life.fail,
+            on_fatal=self._fail,
             feature_level=COMMANDS.level,
             admit=features.admit,
         )
@@ -259,6 +260,11 @@ class Replica:
         )
 
     # ------------------------------------------------------------------ life
+
+    def _fail(self, error: BaseException) -> None:
+        if not (isinstance(error, OSError) and error.errno in NO_ROOM):  # a full disk refuses writes, and loses none
+            self._live_data.distrust()
+        self._life.fail(error)
 
     async def start(self) -> None:
         """Recover, listen, take part. Raises OSError, ListenError, RaftError."""

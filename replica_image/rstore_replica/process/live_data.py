@@ -1,12 +1,14 @@
 """Whether the state machine's live data may be used at a start, and saying so at the end.
 
 The state machine does not sync its commits: what is durable is the log. So after the end of the *machine* (a power
-loss, a volume that moved) its data is dropped, and the group brings it back: from its last checkpoint and the log.
+loss, a volume that moved), and after a process that could not go on (its disk may have lost what was written), its data
+is dropped, and the group brings it back: from its last checkpoint and the log.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from rstore_api.logs import get_logger
@@ -39,13 +41,24 @@ class LiveData:
         Raises OSError or StorageFailed.
         """
         if not self._marker.trusted():
-            _log.warning("live_data_dropped", path=str(self.path), reason="the machine stopped while it was in use")
+            _log.warning("live_data_dropped", path=str(self.path), reason="the machine stopped or the replica failed")
             checkpoint.discard(self.path)
         self._marker.set()
 
+    def distrust(self) -> None:
+        """Has the next start drop the data. Nothing to do where the disk refuses even that: it needs another boot."""
+        with suppress(OSError):
+            self._marker.distrust()
+
     async def release(self, machine: Machine) -> None:
-        """Syncs (in a thread) and closes the data and notes that it is complete. Raises OSError or StorageFailed."""
-        await asyncio.to_thread(machine.sync)
+        """Syncs (in a thread) and closes the data and notes that it is complete. Raises OSError or StorageFailed; then
+        the next start drops the data.
+        """
+        try:
+            await asyncio.to_thread(machine.sync)
+        except Exception:
+            self.distrust()
+            raise
         machine.close()
         self._marker.clear()
         self._disk.close()

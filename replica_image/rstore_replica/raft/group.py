@@ -160,7 +160,11 @@ class Group:
         self._end_waiting("the replica stopped")
         if self._failure is None and self._journal.dirty:
             pending = self._journal.take_sync()
-            await self._disk.run(pending.work)
+            try:
+                await self._disk.run(pending.work)
+            except Exception as error:
+                self._on_fatal(error)
+                raise
             pending.done()
         self._journal.close()
         self._disk.close()

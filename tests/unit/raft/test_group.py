@@ -187,7 +187,7 @@ async def test_a_replica_that_was_away_too_long_or_is_empty_gets_a_checkpoint(tm
     await cluster.stop(away)
     for value in values[5:]:
         await cluster.groups[leader].propose(value, timeout_seconds=5)
-    assert cluster.groups[leader]._journal.first_index > 50
+    await eventually(lambda: cluster.groups[leader]._journal.first_index > 50, "the log's beginning is gone")
     await cluster.start(away)
     await eventually(lambda: all_have(cluster, values), "the replica that was away has everything")
     assert cluster.machines[away].restored == 1

@@ -2,8 +2,8 @@
 
 What a process wrote survives that process, but not the machine: after a power loss such state may be older than the log
 or be damaged. A marker beside it holds the machine's boot id while a process uses it. Same boot, or no marker because
-the last process synced the state and took it away: trusted. Otherwise: remove the state, and the group brings it back
-from the last checkpoint and the journal, which are synced.
+the last process synced the state and took it away: trusted. Otherwise, also after a process that could not go on has
+marked it so: remove the state, and the group brings it back from the last checkpoint and the journal, which are synced.
 """
 
 from __future__ import annotations
@@ -30,10 +30,16 @@ class RunningMarker:
         self._boot_id = boot_id
 
     def trusted(self) -> bool:
-        """Whether the state is what the last process wrote. A marker that cannot be read says no."""
+        """Whether the state is what the last process wrote, as far as processes can know."""
         if not self._path.exists():
             return True
         return self._path.read_bytes() == self._boot_id.encode()
+
+    def distrust(self) -> None:
+        """Notes, for as long as this boot lasts, that the state may not be what was written: a sync has failed."""
+        file = self._disk.open(self._path)
+        file.append(b" distrusted")
+        file.close()
 
     def set(self) -> None:
         """Durably notes that the state is in use from now on; to be called before it is opened for writing."""

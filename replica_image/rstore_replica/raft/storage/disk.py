@@ -24,7 +24,12 @@ class DiskFile(Protocol):
         """Up to ``size`` bytes from ``offset``; fewer only at the end of the file."""
 
     def sync(self) -> None:
-        """Makes everything appended so far durable."""
+        """Makes everything appended so far durable. After it has failed once, what this file holds is to be rewritten:
+        the system may have dropped it, and a later sync succeeds all the same.
+        """
+
+    def rewrite(self, offset: int, data: bytes) -> None:
+        """Writes once more what the file holds at ``offset``, and makes it durable. Needs no room."""
 
     def size(self) -> int:
         """Bytes in the file."""
@@ -74,6 +79,7 @@ class LocalFile:
     """A file of the machine."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def append(self, data: bytes) -> None:
@@ -97,6 +103,19 @@ class LocalFile:
     def sync(self) -> None:
         """See :class:`DiskFile`."""
         os.fdatasync(self._descriptor)
+
+    def rewrite(self, offset: int, data: bytes) -> None:
+        """See :class:`DiskFile`."""
+        # By another descriptor, because this one only appends. Pages that are written again are dirty again.
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(descriptor, view, offset)
+                view, offset = view[written:], offset + written
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def size(self) -> int:
         """See :class:`DiskFile`."""

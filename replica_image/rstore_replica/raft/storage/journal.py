@@ -2,13 +2,20 @@
 
 The log always holds at least one entry; the first one only anchors the log matching of those after it. Appends reach
 the file at once and are durable after :meth:`Journal.take_sync` has been run. A suffix is taken away by writing so,
-never by changing what is there; a prefix goes away by whole files. So nothing that was synced is ever rewritten.
+never by changing what is there; a prefix goes away by whole files.
+
+What is read at an opening comes from the system's page cache, which may hold what no disk has: of a process that was
+killed before its sync, and of one whose sync failed, after which the system takes the pages for clean and later syncs
+succeed (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). So an opening takes for durable only
+what a later record proves to have been synced, and writes the rest again before it counts.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +58,8 @@ class Journal(LogImage):
         self._new_identity = new_identity
         self._commit_written = 1
         self._syncing: list[Segment] = []
+        self._sync_lock = threading.Lock()
+        self._sync_error: Exception | None = None
         self._directory_dirty = False
         self.position = 0
         """Number of records written since opening."""
@@ -177,7 +186,7 @@ class Journal(LogImage):
         self._syncing.append(segment)
 
         def work() -> None:
-            segment.file.sync()
+            self._sync_file(segment)
             if sync_directory:
                 self._disk.sync_directory(self._directory)
 
@@ -196,6 +205,17 @@ class Journal(LogImage):
         self._segments.clear()
 
     # ------------------------------------------------------------------ inside
+
+    def _sync_file(self, segment: Segment) -> None:
+        """Any thread. After a sync has failed none is tried again, for it would succeed without having written."""
+        with self._sync_lock:
+            if self._sync_error is not None:
+                raise OSError(errno.EIO, f"an earlier sync of the journal failed: {self._sync_error}")
+            try:
+                segment.file.sync()
+            except Exception as error:
+                self._sync_error = error
+                raise
 
     def _sync_now(self) -> None:
         pending = self.take_sync()
@@ -224,7 +244,7 @@ class Journal(LogImage):
         """The open segment; a new one when the present one is full. All but the newest are durable at any time."""
         segment = self._segments[-1]
         if segment.size > 4096 and segment.size + size > self._segment_bytes:
-            segment.file.sync()
+            self._sync_file(segment)
             segment.synced = segment.size
             segment = self._create_segment(segment.number + 1)
         return segment
@@ -284,8 +304,6 @@ class Journal(LogImage):
             self._create_segment(1)
             self._sync_now()
         else:
-            # What a killed process wrote but did not sync is there, and may yet be lost with the machine.
-            self._segments[-1].file.sync()
             self._disk.sync_directory(self._directory)
         if not self._slots:
             raise JournalDamaged(f"{self._directory}: the log has no beginning")
@@ -328,6 +346,7 @@ class Journal(LogImage):
                         raise ValueError(f"it belongs to segment {number}")
                     head_left += more
                 head_left -= 1
+                segment.proven = max(segment.proven, record.synced_bytes)
                 self._replay(segment, record, offset)
             except (struct.error, ValueError, IndexError) as error:
                 raise JournalDamaged(f"{path}: a record that makes no sense at offset {offset}: {error}") from error
@@ -338,4 +357,6 @@ class Journal(LogImage):
             self._disk.remove(path)
             self._disk.sync_directory(self._directory)
             return
+        if newest:  # the one before it was synced before it was created
+            file.rewrite(segment.proven, data[segment.proven : segment.size])
         self._segments.append(segment)

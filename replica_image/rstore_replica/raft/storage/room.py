@@ -173,6 +173,9 @@ class _RoomyFile:
     def sync(self) -> None:
         self._file.sync()
 
+    def rewrite(self, offset: int, data: bytes) -> None:
+        self._file.rewrite(offset, data)
+
     def size(self) -> int:
         return self._size
 

@@ -37,6 +37,8 @@ class Segment:
         self.file = file
         self.size = size
         self.synced = size
+        self.proven = 0
+        """Bytes that were durable by the account of the records that were read."""
         self.highest_index = 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +15,32 @@ T = TypeVar("T")
 
 
 class CrashFile(LocalFile):
-    """Knows how much of it has been synced."""
+    """Knows how much of it has been synced, also when another one of the same path was open before.
 
-    def __init__(self, path: Path) -> None:
+    What a sync that failed was to write is clean: no later sync writes it.
+    """
+
+    def __init__(self, path: Path, disk: CrashDisk) -> None:
         super().__init__(path)
         self.path = path
-        self.synced = self.size()
+        self._disk = disk
+        earlier = next((file for file in disk.files if file.path == path), None)
+        self.synced = self.size() if earlier is None else min(earlier.synced, self.size())
+        self.lost = earlier is not None and earlier.lost
 
     def sync(self) -> None:
-        self.synced = self.size()
+        if self._disk.failing_syncs > 0:
+            self._disk.failing_syncs -= 1
+            self.lost = True
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if not self.lost:
+            self.synced = self.size()
+
+    def rewrite(self, offset: int, data: bytes) -> None:
+        assert self.read_at(offset, len(data)) == data
+        if offset <= self.synced:
+            self.lost = False
+            self.synced = max(self.synced, offset + len(data))
 
     def truncate(self, size: int) -> None:
         super().truncate(size)
@@ -34,9 +53,10 @@ class CrashDisk(LocalDisk):
     def __init__(self) -> None:
         super().__init__()
         self.files: list[CrashFile] = []
+        self.failing_syncs = 0
 
     def open(self, path: Path) -> DiskFile:
-        file = CrashFile(path)
+        file = CrashFile(path, self)
         self.files = [other for other in self.files if other.path != path]
         self.files.append(file)
         return file

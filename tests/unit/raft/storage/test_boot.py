@@ -26,3 +26,13 @@ def test_state_is_not_trusted_after_another_boot_or_with_a_marker_that_cannot_be
     assert not RunningMarker(tmp_path / "running", LocalDisk(), "another boot").trusted()
     (tmp_path / "running").write_bytes(torn)
     assert not RunningMarker(tmp_path / "running", LocalDisk(), "one boot").trusted()
+
+
+def test_distrusted_state_is_not_trusted_by_the_same_boot_until_it_was_made_anew(tmp_path: Path) -> None:
+    marker = RunningMarker(tmp_path / "running", LocalDisk(), "one boot")
+    marker.set()
+    marker.distrust()
+    again = RunningMarker(tmp_path / "running", LocalDisk(), "one boot")
+    assert not again.trusted()
+    again.set()
+    assert again.trusted()

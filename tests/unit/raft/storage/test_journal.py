@@ -257,3 +257,56 @@ def test_random_work_and_crashes_never_lose_what_was_synced(tmp_path: Path, seed
             synced_log, synced_term, floor = log_of(journal), journal.current_term, journal.last_index
             assert journal.durable_index == journal.last_index
     journal.close()
+
+
+def test_what_a_failed_sync_was_to_write_is_written_again_at_the_restart_before_it_counts(
+    tmp_path: Path,
+) -> None:
+    disk = CrashDisk()
+    journal = opened(tmp_path, disk)
+    journal.append(2, 1, b"\0durable")
+    sync(journal)
+    journal.set_state(7, "n2")
+    journal.append(3, 1, b"\0in the page cache alone")
+    disk.failing_syncs = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        sync(journal)
+    assert journal.durable_index == 2
+    journal.close()
+    again = opened(tmp_path, disk)
+    assert (again.last_index, again.durable_index) == (3, 3)
+    again.close()
+    disk.crash(random.Random(1))
+    assert log_of(opened(tmp_path))[-1] == (3, 1, b"\0in the page cache alone")
+    assert opened(tmp_path).current_term == 7
+
+
+def test_a_killed_process_leaves_what_the_next_one_writes_again(tmp_path: Path) -> None:
+    disk = CrashDisk()
+    journal = opened(tmp_path, disk)
+    journal.append(2, 1, b"\0never synced")
+    journal.close()
+    assert opened(tmp_path, disk).durable_index == 2
+    disk.crash(random.Random(1))
+    assert log_of(opened(tmp_path))[-1] == (2, 1, b"\0never synced")
+
+
+def test_after_a_failed_sync_no_other_one_of_the_journal_succeeds(tmp_path: Path) -> None:
+    disk = CrashDisk()
+    journal = opened(tmp_path, disk, segment=8192)
+    for index in range(2, 12):
+        journal.append(index, 1, b"\0" + bytes(300))
+    disk.failing_syncs = 1
+    with pytest.raises(OSError, match="Input/output error"):
+        sync(journal)
+    for attempt in (lambda: sync(journal), lambda: journal.compact(5, 5)):
+        with pytest.raises(OSError, match="an earlier sync of the journal failed"):
+            attempt()
+
+    def begin_another_file() -> None:
+        for index in range(12, 100):
+            journal.append(index, 1, b"\0" + bytes(300))
+
+    with pytest.raises(OSError, match="an earlier sync of the journal failed"):
+        begin_another_file()
+    assert journal.durable_index == 1
