@@ -15,15 +15,15 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "tests" / "bench"
 
 def main(arguments: list[str]) -> int:
     """Runs the named benchmarks; 0 when they ran, 1 when one failed or there are none, 2 when a name is unknown."""
-    found = {path.stem.removeprefix("bench_"): path for path in sorted(BENCHMARKS.glob("bench_*.py"))}
-    if not found:
+    benchmarks = {path.stem.removeprefix("bench_"): path for path in sorted(BENCHMARKS.glob("bench_*.py"))}
+    if not benchmarks:
         print("bench: this version has no benchmarks; none has been run", file=sys.stderr)
         return 1
-    unknown = [name for name in arguments if name not in found]
+    unknown = [name for name in arguments if name not in benchmarks]
     if unknown:
-        print(f"bench: no such benchmark: {', '.join(unknown)}; there are: {', '.join(found)}", file=sys.stderr)
+        print(f"bench: no such benchmark: {', '.join(unknown)}; there are: {', '.join(benchmarks)}", file=sys.stderr)
         return 2
-    for name in arguments or found:
+    for name in arguments or benchmarks:
         print(f"bench: {name}")
         done = subprocess.run(
             [sys.executable, "-m", f"bench.bench_{name}"], cwd=BENCHMARKS.parent, stdin=subprocess.DEVNULL, check=False

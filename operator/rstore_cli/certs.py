@@ -59,7 +59,7 @@ def write_files(directory: Path, contents: dict[str, bytes]) -> dict[str, Path]:
 
 
 def etcdctl_environment(paths: dict[str, Path]) -> dict[str, str]:
-    """The variables that make etcdctl use the files."""
+    """Returns the environment variables that make etcdctl use the files."""
     return {
         "ETCDCTL_API": "3",
         "ETCDCTL_CACERT": str(paths["ca.crt"]),

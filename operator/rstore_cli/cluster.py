@@ -1,4 +1,4 @@
-"""The Kubernetes API as the commands need it: stores, their Secrets and pods, and forwarded ports."""
+"""Requests of the commands to the Kubernetes API: for stores, their Secrets and pods, and forwarded ports."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class Target:
-    """Which cluster and namespace the user means; None means kubectl's default."""
+    """The cluster and namespace of a command; None is kubectl's default."""
 
     kubeconfig: Path | None = None
     context: str | None = None
@@ -68,13 +68,13 @@ class Cluster:
             await self._connection[0].close()
 
     async def namespace(self) -> str:
-        """The namespace of the stores."""
+        """Returns the namespace of the stores."""
         return (await self._connected())[1]
 
     # ---- stores
 
     async def store(self, name: str) -> Object:
-        """The ReplicatedStore of that name."""
+        """Returns the ReplicatedStore of that name."""
         client, namespace = await self._connected()
         what = f'replicatedstore "{name}" in namespace "{namespace}"'
         return await _asked(client, what, client.get(STORE, namespace, name))
@@ -87,7 +87,7 @@ class Cluster:
         return await _asked(client, what, client.merge(STORE, namespace, name, patch))
 
     async def events(self, name: str, uid: str) -> list[Object]:
-        """Events about a store, oldest first, as plain objects of the core API."""
+        """Returns events about a store, oldest first, as plain objects of the core API."""
         client, namespace = await self._connected()
         fields = f"involvedObject.name={name},involvedObject.kind={KIND}"
         events = await _asked(client, "events", client.list(EVENT, namespace, fields=fields, limit=MAX_EVENTS))
@@ -97,28 +97,29 @@ class Cluster:
     # ---- what a store is made of
 
     async def secret(self, name: str) -> dict[str, bytes]:
-        """The decoded data of a Secret."""
+        """Returns the decoded data of a Secret."""
         client, namespace = await self._connected()
         what = f'secret "{name}" in namespace "{namespace}"'
         secret = await _asked(client, what, client.get(SECRET, namespace, name))
         return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
 
     async def pods(self, store: str, region: str | None = None) -> list[Pod]:
-        """The store's replicas (of one region), ready ones first, then by name."""
+        """Returns the store's replicas (of one region), ready ones first, then by name."""
         client, namespace = await self._connected()
         request = client.list(POD, namespace, labels=pod_selector(store, region))
         pods = [read_pod(body) for body in await _asked(client, f'pods of "{store}"', request)]
         return sorted(pods, key=lambda pod: (not pod.ready, pod.name))
 
     async def open_port(self, pod: str, port: int) -> PodPort:
-        """One connection to a pod's port, which the caller closes."""
+        """Returns one connection to a pod's port, which the caller closes."""
         client, namespace = await self._connected()
         return await _asked(client, f'port {port} of pod "{pod}"', client.open_port(namespace, pod, port))
 
     # ---- connecting
 
     async def _connected(self) -> tuple[KubeClient, str]:
-        """With the credentials kubectl would use, or the pod's own when there is no kubeconfig. Sends nothing."""
+        """Returns a client with the credentials that kubectl would use, or with the pod's own when there is no
+        kubeconfig, and the namespace. Sends nothing."""
         if self._connection is None:
             from rstore_kube.access import from_kubeconfig, from_pod  # takes long to import
             from rstore_kube.client import KubeClient
@@ -145,7 +146,7 @@ class Cluster:
 
 
 def read_pod(body: Object) -> Pod:
-    """One pod of a store."""
+    """Returns one pod of a store."""
     meta = body["metadata"]
     conditions = {item.get("type"): item.get("status") for item in body.get("status", {}).get("conditions") or []}
     ready = conditions.get("Ready") == "True" and not meta.get("deletionTimestamp")
@@ -153,7 +154,7 @@ def read_pod(body: Object) -> Pod:
 
 
 def event_time(event: Object) -> str:
-    """When an event last happened, as RFC 3339 text (which sorts by time); "" when it does not say."""
+    """Returns when an event last happened, as RFC 3339 text (which sorts by time); "" if it names no time."""
     series = event.get("series") or {}
     return str(
         series.get("lastObservedTime")

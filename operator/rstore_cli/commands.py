@@ -1,4 +1,4 @@
-"""From a coroutine to a command: what every command that needs a cluster has in common."""
+"""Makes commands of coroutines: gives them a cluster, and the options that name it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TARGET = {"namespace": NamespaceOption, "kubeconfig": KubeconfigOption, "contex
 
 
 def on_cluster(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """A command for Typer. In the place of its first parameter it has the options that name a cluster.
+    """Returns a command for Typer, which has the options that name a cluster in the place of the first parameter.
 
     The coroutine gets that :class:`Cluster`, whose connections are closed when it ends.
     """

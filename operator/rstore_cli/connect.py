@@ -28,41 +28,41 @@ C = TypeVar("C", bound=_Closable)
 
 
 async def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
-    """The three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
+    """Returns the three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
     return await read_certificates(cluster, store, names.client_tls_secret(store))
 
 
 async def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
-    """The three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError."""
+    """Returns the three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError."""
     try:
-        found = await cluster.secret(name)
+        secret = await cluster.secret(name)
     except NotFoundError as error:
-        await cluster.store(store)  # where there is no such store, that is what is to be said
-        raise CliError(error.message, hint=f"`kubectl describe rstore {store}` tells what it waits for") from error
-    missing = [key for key in TLS_KEYS if not found.get(key)]
+        await cluster.store(store)  # raises if the store itself does not exist
+        raise CliError(error.message, hint=f"`kubectl describe rstore {store}` shows what it waits for") from error
+    missing = [key for key in TLS_KEYS if not secret.get(key)]
     if missing:
         raise CliError(
             f'secret "{name}" lacks {", ".join(missing)}',
-            hint=f"`kubectl describe rstore {store}` tells what it waits for",
+            hint=f"`kubectl describe rstore {store}` shows what it waits for",
         )
-    return {key: found[key] for key in TLS_KEYS}
+    return {key: secret[key] for key in TLS_KEYS}
 
 
 def tls_of(pem: Mapping[str, bytes]) -> TlsPem:
-    """The files of :func:`read_certificates`, to dial with."""
+    """Returns the files of :func:`read_certificates`, to dial with."""
     return TlsPem(*(pem[key] for key in TLS_KEYS))
 
 
 @asynccontextmanager
 async def open_replica(cluster: Cluster, pod: str, tls: TlsPem) -> AsyncIterator[Client]:
-    """A client of exactly one replica, through a forwarded port. A failed forward is named in the error."""
+    """Yields a client of one replica, through a forwarded port. An error names why forwarding failed."""
     async with open_pod(cluster, pod, names.CLIENT_PORT, lambda address: Client([address], tls=tls)) as client:
         yield client
 
 
 @asynccontextmanager
 async def open_pod(cluster: Cluster, pod: str, port: int, make: Callable[[str], C]) -> AsyncIterator[C]:
-    """What ``make`` gives for the address behind which a pod's port is. A failed forward is named in the error."""
+    """Yields what ``make`` returns for the local address of a pod's port. An error names why forwarding failed."""
     async with PortForward(partial(cluster.open_port, pod, port)) as forward:
         client = make(forward.endpoint)
         try:
@@ -79,7 +79,7 @@ async def open_pod(cluster: Cluster, pod: str, port: int, make: Callable[[str], 
 async def open_store(
     cluster: Cluster, name: str, *, region: str | None, endpoints: Sequence[str] | None
 ) -> AsyncIterator[Client]:
-    """A client of the store: of ``endpoints`` when given, else of a ready replica of the region (default: primary)."""
+    """Yields a client of the ``endpoints``, or without them of a ready replica of the region (default: the primary)."""
     tls = tls_of(await client_certificates(cluster, name))
     if endpoints:
         try:

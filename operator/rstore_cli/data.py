@@ -55,12 +55,12 @@ async def get(
     key: Key,
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
     revision: Annotated[int, typer.Option("--rev", min=0, help="As of this revision; 0 is now.")] = 0,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many keys; 0 is no limit.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Return at most this many keys; 0 is no limit.")] = 0,
     local: Annotated[
         bool,
-        typer.Option("--serializable", help="The replica's own copy, which may be behind; no question to the primary."),
+        typer.Option("--serializable", help="The replica's own copy, which may be behind, without asking the primary."),
     ] = False,
-    value_only: Annotated[bool, typer.Option("--print-value-only", help="Only the raw value(s).")] = False,
+    value_only: Annotated[bool, typer.Option("--print-value-only", help="Print only the raw values.")] = False,
     region: RegionOption = None,
     endpoint: EndpointOption = None,
     timeout: TimeoutOption = 10.0,
@@ -114,7 +114,7 @@ async def delete(
 
 
 def range_data(response: rpc_pb2.RangeResponse) -> dict[str, Any]:
-    """A range response as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
+    """Returns A range response as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
     items = []
     for kv in response.kvs:
         items.append(

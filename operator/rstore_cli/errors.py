@@ -1,4 +1,4 @@
-"""What goes wrong at the command line: one sentence, what to do next, and an exit code."""
+"""Errors of commands: a sentence, what to do next, and an exit code."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class CliError(Exception):
 
 
 class NotFoundError(CliError):
-    """What was named does not exist in the cluster."""
+    """The named object does not exist in the cluster."""
 
 
 class UsageError(CliError):
-    """The command line itself makes no sense."""
+    """The arguments are not valid."""
 
     exit_code = EXIT_USAGE
 
 
 _HINTS = {
-    grpc.StatusCode.INVALID_ARGUMENT: "",  # the message says what is wrong with the request
+    grpc.StatusCode.INVALID_ARGUMENT: "",  # the message says it
     grpc.StatusCode.OUT_OF_RANGE: "without --rev the newest revision is read",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "deletes and compaction still work; docs/runbook.md says what to do",
     grpc.StatusCode.UNIMPLEMENTED: "docs/limits.md lists what there is",
@@ -39,7 +39,7 @@ _HINTS = {
 
 
 def hint_of(error: StoreError) -> str:
-    """What a person can do about an answer of a replica; "" when the message says it already."""
+    """Returns what a user can do about an error of a replica; "" if its message says so already."""
     if isinstance(error, OutcomeUnknown):
         return "the write may or may not have happened: read the key before you repeat it"
     return _HINTS.get(error.status, "`rstore status NAME` shows the store's health")

@@ -1,7 +1,7 @@
-"""``rstore failover``: move the primary to another region, and say how it went.
+"""``rstore failover``: requests a change of primary, and follows it to its end.
 
-The command only sets the annotation that anybody could set with kubectl; the operator does the work. What is here is
-following it: :mod:`rstore_cli.following` decides from the object and its events whether it is done.
+The command only sets annotations, as one could with kubectl; the operator does the work.
+:mod:`rstore_cli.following` decides from the object and its events how far it is.
 """
 
 from __future__ import annotations
@@ -24,26 +24,24 @@ from rstore_cli.status import receipt_line
 
 POLL_SECONDS = 0.1
 EXPLANATION_SECONDS = 2.0
-"""How long a failure without a reason waits for the event that gives one."""
+"""How long the command waits for the event that gives the reason of a failure."""
 
 
 @on_cluster
 async def failover(
     cluster: Cluster,
     name: StoreName,
-    to: Annotated[
-        str | None, typer.Option("--to", help="The region that is to be primary.", show_default=False)
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; ask what would happen.")] = False,
-    abort: Annotated[bool, typer.Option("--abort", help="Give up a switchover that has not promoted yet.")] = False,
-    forced: Annotated[bool, typer.Option("--forced", help="Also when the primary cannot be asked.")] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it until it is over.")] = True,
-    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to follow it.")] = 120.0,
+    to: Annotated[str | None, typer.Option("--to", help="The region that becomes primary.", show_default=False)] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; report what would happen.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Abort a switchover that has not promoted yet.")] = False,
+    forced: Annotated[bool, typer.Option("--forced", help="Take over even if the primary does not answer.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is over.")] = True,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for that.")] = 120.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Move the primary to another region without losing a write (a planned switchover).
 
-    With --forced the other region also takes over when the primary is lost; what had not reached it is missing then.
+    With --forced the other region also takes over when the primary is lost. Writes that had not reached it are lost.
     Exit code 0 when the region is primary, 1 when it is not. The object's history keeps a receipt.
     """
     if forced and dry_run:
@@ -123,5 +121,5 @@ def _finish(name: str, progress: Progress, output: Output) -> None:
 
 
 def _event_key(event: dict[str, Any]) -> tuple[str, str, str]:
-    """An event that happens again keeps its name and changes its count and time."""
+    """Returns what identifies one occurrence: an event that repeats keeps its name and changes its count and time."""
     return event["metadata"]["name"], str(event.get("count", "")), event_time(event)

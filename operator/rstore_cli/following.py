@@ -1,4 +1,4 @@
-"""From a store's object and its events to where a request for a change of primary stands."""
+"""Decides from a store's object and its events how far a requested change of primary is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DRY_RUN_ANSWERED = frozenset({"DryRun", "UnknownRegion"})
 class State(StrEnum):
     """How far a request is."""
 
-    WAITING = "Waiting"  # the operator has not taken it up
+    WAITING = "Waiting"  # the operator has not begun
     RUNNING = "Running"
     DONE = "Done"
     FAILED = "Failed"
@@ -28,7 +28,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known now about a request that was made."""
+    """How far a request is, and its receipt once it is over."""
 
     state: State
     step: str = ""
@@ -37,7 +37,7 @@ class Progress:
 
 
 def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dry_run: bool = False) -> None:
-    """Refuse at once what the operator would refuse. Raises CliError.
+    """Raises CliError if the operator would refuse the request.
 
     A forced failover may take over from a switchover that is stuck because a region was lost.
     """
@@ -67,12 +67,12 @@ def check_target(store: dict[str, Any], target: str, *, forced: bool = False, dr
 def follow(
     before: dict[str, Any], now: dict[str, Any], annotation: str, target: str, news: Sequence[dict[str, Any]]
 ) -> Progress:
-    """Where the request stands. ``news`` are the events since it was made, oldest first."""
+    """Returns how far the request is. ``news`` are the events since it was made, oldest first."""
     current = now.get("status") or {}
     running = current.get("failover") or {}
     asked = annotation in (now["metadata"].get("annotations") or {})
-    known = {_receipt_key(receipt) for receipt in (before.get("status") or {}).get("history", [])}
-    fresh = [receipt for receipt in current.get("history", []) if _receipt_key(receipt) not in known]
+    earlier = {_receipt_key(receipt) for receipt in (before.get("status") or {}).get("history", [])}
+    fresh = [receipt for receipt in current.get("history", []) if _receipt_key(receipt) not in earlier]
     receipt = max(fresh, key=lambda one: int(one.get("epoch", 0)), default=None)
     if annotation == FAILOVER_DRY_RUN:
         return _follow_dry_run(news)
@@ -97,7 +97,7 @@ def follow(
 
 
 def _follow_dry_run(news: Sequence[dict[str, Any]]) -> Progress:
-    """The answer is an event of its own: Normal when the switchover would be started."""
+    """Returns the answer from its event, which is Normal if the switchover would be started."""
     for event in reversed(news):
         if event.get("reason") in DRY_RUN_ANSWERED:
             refused = event.get("type") == "Warning"
@@ -106,7 +106,7 @@ def _follow_dry_run(news: Sequence[dict[str, Any]]) -> Progress:
 
 
 def _follow_abort(receipt: dict[str, Any] | None) -> Progress:
-    """The switchover is over: was it given up, or did it end before that?"""
+    """Returns whether a switchover that is over was aborted, or ended before that."""
     if receipt is None:
         return Progress(State.WAITING)
     if receipt.get("outcome") == "Aborted":
@@ -119,7 +119,7 @@ def _receipt_key(receipt: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def not_over(now: dict[str, Any], annotation: str, how_long: str, step: str) -> CliError:
-    """What a request waits for, and how to take it back."""
+    """Returns an error that says what the request waits for, and how to withdraw it."""
     name = now["metadata"]["name"]
     if step:
         hint = f"`rstore status {name} -w` keeps watching, `rstore failover {name} --abort` gives it up"

@@ -1,7 +1,7 @@
 """Helm: the binary where there is one, else Helm's own Go library from the wheel `helm-python-sdk`.
 
 The library runs in a child process (``python -m rstore_cli.helm``, one JSON request on standard input): a Go
-runtime inside a process that also runs gRPC and forks kubectl is asking for trouble.
+runtime does not belong into a process that also runs gRPC and forks kubectl.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 
 class ToolError(RuntimeError):
-    """A command failed; the message holds what it printed."""
+    """A command failed; the message is what it printed."""
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what would point a tool at another cluster or store."""
+    """Returns the environment without variables that would point a tool at another cluster or store."""
     return {
         key: value
         for key, value in os.environ.items()

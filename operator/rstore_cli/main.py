@@ -24,14 +24,14 @@ from rstore_cli.quarantine.app import app as quarantine
 
 
 class Commands(TyperGroup):
-    """The commands; ``dev`` is loaded when it is asked for, since it brings a whole cluster with it."""
+    """The commands; ``dev`` is imported when it is called, since it imports a whole cluster."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of all commands, in the order of help."""
+        """Returns the names of all commands, in the order of the help."""
         return [*super().list_commands(ctx), "dev"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of that name, None when there is none."""
+        """Returns the command of that name, None if there is none."""
         if cmd_name == "dev":
             dev = _dev()
             dev.name, dev.help = "dev", "A local cluster of plain processes: no Docker, no root."
@@ -40,7 +40,7 @@ class Commands(TyperGroup):
 
 
 def _dev() -> Any:
-    """The commands of ``rstore dev``; where the local cluster is not installed, one that says how to install it."""
+    """Returns the commands of ``rstore dev``, or one that says how to install the local cluster if it is absent."""
     try:
         return typer.main.get_group(importlib.import_module("rstore_cli.dev.app").app)
     except ModuleNotFoundError as error:
@@ -94,7 +94,7 @@ def root(
 
 def main() -> None:
     """Run the command line; every expected error ends as one line on standard error, with what to do next."""
-    # The command line is not the place for the libraries' own notices; errors reach the user as ours.
+    # Messages of libraries do not reach the user; their errors do, as ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     logging.getLogger().setLevel(logging.ERROR)
     try:

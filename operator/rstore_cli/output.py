@@ -1,4 +1,4 @@
-"""Printing: results to standard output, everything else to standard error."""
+"""Prints results to standard output, and everything else to standard error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rstore_cli.options import Output
 
 PIPED_WIDTH = 500
-"""Columns when there is no terminal: nothing is cut for whoever reads it."""
+"""The number of columns without a terminal, so that nothing is cut."""
 
 
 def stdout() -> Console:
@@ -34,7 +34,7 @@ def _console(is_terminal: bool, *, stderr: bool) -> Console:
 
 
 def emit(data: Any, output: Output, render: Callable[[Console], None]) -> None:
-    """Print ``data`` as JSON or YAML, or call ``render`` for people.
+    """Print ``data`` as JSON or YAML, or call ``render`` to print a table.
 
     ``data`` holds only what JSON can hold.
     """
@@ -83,7 +83,7 @@ class Document:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> Table:
-    """A table in kubectl's manner: no frame, upper-case headers; columns are never cut when piped."""
+    """Returns a table like kubectl's: without a frame, with upper-case headers."""
     made = Table(box=None, pad_edge=False, title=title, title_justify="left", header_style="bold")
     for header in headers:
         made.add_column(header, no_wrap=True)
@@ -100,7 +100,7 @@ def printable(content: bytes) -> str:
 
 
 def text_field(field: str, content: bytes) -> dict[str, str]:
-    """Bytes for JSON and YAML: as ``field`` when they are UTF-8, else as ``fieldBase64``."""
+    """Returns bytes for JSON and YAML: as ``field`` when they are UTF-8, else as ``fieldBase64``."""
     try:
         return {field: content.decode()}
     except UnicodeDecodeError:
@@ -108,7 +108,7 @@ def text_field(field: str, content: bytes) -> dict[str, str]:
 
 
 def seconds(value: float | None) -> str:
-    """A duration for people: ``4ms``, ``1.5s``, ``2m05s``; ``-`` when unknown."""
+    """Returns A duration for people: ``4ms``, ``1.5s``, ``2m05s``; ``-`` when unknown."""
     if value is None:
         return "-"
     if value < 1:
@@ -119,7 +119,7 @@ def seconds(value: float | None) -> str:
 
 
 def size(value: int | None) -> str:
-    """A number of bytes for people: ``0B``, ``1.5KiB``; ``-`` when unknown."""
+    """Returns A number of bytes for people: ``0B``, ``1.5KiB``; ``-`` when unknown."""
     if value is None:
         return "-"
     amount = float(value)

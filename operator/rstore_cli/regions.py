@@ -1,4 +1,4 @@
-"""Which regions a store has, as its object says."""
+"""Which regions a store has, from its object."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from rstore_cli.errors import CliError
 
 
 def region_names(store: dict[str, Any]) -> list[str]:
-    """Regions of a store in the order of its spec."""
+    """Returns the regions of a store, in the order of its spec."""
     return [region["name"] for region in store.get("spec", {}).get("regions", [])]
 
 
 def pick_region(store: dict[str, Any], wanted: str | None) -> str:
-    """The wanted region, or else the primary. Raises CliError when it does not exist or is not known yet."""
+    """Returns the wanted region, or without one the primary. Raises CliError if it does not exist or is not known
+    yet."""
     name, regions = store["metadata"]["name"], region_names(store)
     if wanted is not None:
         if wanted not in regions:

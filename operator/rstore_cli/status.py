@@ -1,4 +1,4 @@
-"""``rstore status``: what the operator knows about a store, from the object's ``.status``."""
+"""``rstore status``: shows a store's ``.status``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def status(
 ) -> None:
     """Show a store's regions: roles, leaders, revisions, lag; its conditions; and its last changes of primary.
 
-    It is what the operator wrote last: changes of state at once, revisions and lag within a few seconds.
+    The operator writes changes of state at once, revisions and lag every few seconds.
     Exit code 1 when the store is not ready.
     """
     if watch:
@@ -48,18 +48,18 @@ async def status(
 
 
 def is_ready(store: dict[str, Any]) -> bool:
-    """Whether the condition Ready is true."""
+    """Returns whether the condition Ready is true."""
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in _status(store).get("conditions", []))
 
 
 def summary(store: dict[str, Any]) -> dict[str, Any]:
-    """The status with the store's name, for -o json and -o yaml."""
+    """Returns the status with the store's name, for -o json and -o yaml."""
     meta = store["metadata"]
     return {"name": meta["name"], "namespace": meta.get("namespace", ""), "ready": is_ready(store), **_status(store)}
 
 
 def render(store: dict[str, Any]) -> RenderableType:
-    """Everything a person wants to see at once."""
+    """Returns the status as it is shown to people."""
     current = _status(store)
     meta = store["metadata"]
     if not current:
@@ -75,7 +75,7 @@ def render(store: dict[str, Any]) -> RenderableType:
     if current.get("failover"):
         parts += [Text(), Text(failover_line(current["failover"]), style="yellow")]
     troubles = condition_lines(current)
-    troubles += [line for line in region_lines(current) if not any(line in told for told in troubles)]
+    troubles += [line for line in region_lines(current) if not any(line in trouble for trouble in troubles)]
     troubles += quarantine_lines(current, meta["name"])
     if troubles:
         parts += [Text(), *[Text(line, style="yellow") for line in troubles]]
@@ -89,7 +89,7 @@ def render(store: dict[str, Any]) -> RenderableType:
 
 
 def region_rows(current: dict[str, Any]) -> list[tuple[str, ...]]:
-    """One row of REGION_HEADERS for each region of a status."""
+    """Returns one row of REGION_HEADERS for each region."""
     rows: list[tuple[str, ...]] = []
     for region in current.get("regions", []):
         secondary = region.get("role") == "Secondary"
@@ -109,7 +109,7 @@ def region_rows(current: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def lag_text(region: dict[str, Any]) -> str:
-    """How far a secondary is behind: ``4ms``, ``1.5s (2KiB)``, ``not connected``."""
+    """Returns how far a secondary is behind: ``4ms``, ``1.5s (2KiB)``, ``not connected``."""
     if region.get("connected") is False:
         return "not connected"
     behind = int(region.get("lagBytes") or 0)
@@ -117,7 +117,7 @@ def lag_text(region: dict[str, Any]) -> str:
 
 
 def condition_lines(current: dict[str, Any]) -> list[str]:
-    """The conditions that say something is not as it should be, one line each."""
+    """Returns the conditions that report a problem, one line each."""
     wanted = {
         "SpecValid": "True",
         "Ready": "True",
@@ -137,19 +137,19 @@ def condition_lines(current: dict[str, Any]) -> list[str]:
 
 
 def region_lines(current: dict[str, Any]) -> list[str]:
-    """What a person should know of single regions, one line each."""
+    """Returns the problems of single regions, one line each."""
     lines = []
     for region in current.get("regions", []):
         name, hash_ = region["name"], region.get("hash") or {}
         if region.get("message"):
             lines.append(f"{name}: {region['message']}")
         if hash_.get("differs"):
-            lines.append(f"{name}: holds other data than the others, {hash_['value']} at revision {hash_['revision']}")
+            lines.append(f"{name}: has other data than the others, {hash_['value']} at revision {hash_['revision']}")
     return lines
 
 
 def compared_line(current: dict[str, Any]) -> str:
-    """At which revision the data of how many regions was found equal last; "" when it was not, or never compared."""
+    """Returns at which revision how many regions had equal data last; "" if they differ or were never compared."""
     hashes = [region["hash"] for region in current.get("regions", []) if region.get("hash")]
     if not hashes or any(hash_.get("differs") for hash_ in hashes):
         return ""
@@ -159,17 +159,17 @@ def compared_line(current: dict[str, Any]) -> str:
 
 
 def quarantine_lines(current: dict[str, Any], store: str) -> list[str]:
-    """What each region keeps in quarantine, and where to look at it."""
+    """Returns what each region keeps in quarantine, one line each, and how to look at it."""
     kept = [(region["name"], region["quarantine"]) for region in current.get("regions", []) if region.get("quarantine")]
     return [
-        f"{name}: keeps {_counted(found.get('rows', 0), 'change')} of its own in quarantine "
-        f"({_counted(found.get('tails', 0), 'tail')}): `rstore quarantine list {store}`"
-        for name, found in kept
+        f"{name}: keeps {_counted(quarantine.get('rows', 0), 'change')} of its own in quarantine "
+        f"({_counted(quarantine.get('tails', 0), 'tail')}): `rstore quarantine list {store}`"
+        for name, quarantine in kept
     ]
 
 
 def failover_line(failover: dict[str, Any]) -> str:
-    """A change of primary that is under way."""
+    """Returns a line about a change of primary that is under way."""
     return (
         f"{failover.get('mode', 'Planned')} change of primary under way: {failover.get('from', '?')} → "
         f"{failover.get('to', '?')}, epoch {failover.get('epoch', '?')}, step {failover.get('step', '?')}"
@@ -178,19 +178,19 @@ def failover_line(failover: dict[str, Any]) -> str:
 
 
 def still_open(receipt: dict[str, Any], away: Collection[str]) -> bool:
-    """Whether what was lost is not all known: the old primary's region has not come back to say what it had."""
+    """Returns whether more may have been lost than is known: the old primary's region has not come back yet."""
     return receipt.get("mode", "Planned") != "Planned" and receipt.get("from") in away
 
 
 def receipt_line(receipt: dict[str, Any], *, final: bool = True) -> str:
-    """One finished (or given up) change of primary; ``final`` when it is certain how much was lost."""
+    """Returns a line about a change of primary that is over; ``final`` is whether it is certain how much was lost."""
     parts = [f"epoch {receipt.get('epoch', '?')}: {receipt.get('from', '?')} → {receipt.get('to', '?')}"]
     parts += [str(receipt[key]) for key in ("trigger", "outcome") if receipt.get(key)]
     if receipt.get("writeGapSeconds") is not None:
         parts.append(f"write gap {seconds(float(receipt['writeGapSeconds']))}")
     if receipt.get("revisionsLost") is not None:
-        known = "" if final else f" as far as known ({receipt.get('from')} is away)"
-        parts.append(f"revisions lost {receipt['revisionsLost']}{known}")
+        so_far = "" if final else f" as far as known ({receipt.get('from')} is away)"
+        parts.append(f"revisions lost {receipt['revisionsLost']}{so_far}")
     finished = receipt.get("finishedAt") or receipt.get("startedAt")
     if finished:
         parts.append(str(finished))
@@ -201,7 +201,7 @@ def receipt_line(receipt: dict[str, Any], *, final: bool = True) -> str:
 
 
 def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
-    """(step, seconds) of a receipt: each step lasts until the next begins, the last until the end."""
+    """Returns (step, seconds) of a receipt: each step lasts until the next one begins, the last until the end."""
     steps = [(str(step.get("name")), str(step.get("startedAt"))) for step in receipt.get("steps", [])]
     marks = [*(begun for _, begun in steps), str(receipt.get("finishedAt"))]
     try:
@@ -213,7 +213,7 @@ def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 async def _watch(cluster: Cluster, name: str) -> None:
-    """Redraws in place on a terminal; without one, prints again whenever something changed."""
+    """Redraw in place on a terminal; without one, print the status again whenever it has changed."""
     console = stdout()
     try:
         if console.is_terminal:
@@ -238,7 +238,8 @@ async def _print_changes(cluster: Cluster, name: str, console: Console) -> None:
 
 
 async def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
-    """While watching, an API server that is away for a moment is shown, not fatal."""
+    """Returns the status, or the error: while watching, an API server that does not answer for a moment is not
+    fatal."""
     try:
         return render(await cluster.store(name))
     except CliError as error:
@@ -246,8 +247,7 @@ async def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
 
 
 def _status(store: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = store.get("status") or {}
-    return found
+    return dict(store.get("status") or {})
 
 
 def _counted(count: int, what: str) -> str:

@@ -1,4 +1,4 @@
-"""``rstore verify``: do all regions hold the same data? HashKV of every ready replica at one revision."""
+"""``rstore verify``: compares the HashKV of every ready replica at one revision."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the replicas agree, and what keeps that from being said of the whole store."""
+    """Whether the replicas agree, and which of them or which regions are not included."""
 
     revision: int
     equal: bool
     text: str
-    """That they are equal, or which differ from which, in the words of the condition Diverged."""
+    """Says that they are equal, or which differ from which, in the words of the condition Diverged."""
     problems: tuple[str, ...]
 
     @property
     def ok(self) -> bool:
-        """Every region answered, and every answer is the same."""
+        """Whether every region answered, and all answers are the same."""
         return self.equal and not self.problems
 
 
@@ -64,7 +64,7 @@ async def verify(
     verdict = judge(revision, hashes, region_names(store), primary)
     data = {"revision": revision, "ok": verdict.ok, "problems": list(verdict.problems)}
     emit(
-        {**data, "replicas": [{**asdict(found), "hash": _shown(found.hash)} for found in hashes]},
+        {**data, "replicas": [{**asdict(answer), "hash": _shown(answer.hash)} for answer in hashes]},
         output,
         lambda console: _print(console, verdict, hashes),
     )
@@ -73,17 +73,17 @@ async def verify(
 
 
 def judge(revision: int, answers: list[HashAnswer], regions: list[str], primary: str) -> Verdict:
-    """What the answers mean for a store of these regions."""
-    told = [answer for answer in answers if answer.hash is not None]
+    """Returns what the answers mean for a store of these regions."""
+    hashes = [answer for answer in answers if answer.hash is not None]
     problems = [f"{answer.replica}: {answer.problem}" for answer in answers if answer.problem]
     problems += [
         f"region {region}: no replica answered"
         for region in regions
-        if region not in {answer.region for answer in told}
+        if region not in {answer.region for answer in hashes}
     ]
-    compared = compare(revision, told, primary)
+    compared = compare(revision, hashes, primary)
     if compared is None:
-        return Verdict(revision, bool(told), f"nothing to compare at revision {revision}", tuple(problems))
+        return Verdict(revision, bool(hashes), f"nothing to compare at revision {revision}", tuple(problems))
     if not compared.equal:
         problems.insert(0, compared.text)
     return Verdict(revision, compared.equal, compared.text, tuple(problems))
@@ -106,8 +106,8 @@ async def _ask_all(
         async with gate:
             return await _ask(cluster, tls, pod, revision, timeout_seconds)
 
-    found = await asyncio.gather(*(ask(pod) for pod in sorted(pods, key=lambda pod: (pod.region, pod.name))))
-    return revision, list(found)
+    answers = await asyncio.gather(*(ask(pod) for pod in sorted(pods, key=lambda pod: (pod.region, pod.name))))
+    return revision, list(answers)
 
 
 async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_seconds: float) -> HashAnswer:
@@ -132,13 +132,13 @@ async def _ask(cluster: Cluster, tls: TlsPem, pod: Pod, revision: int, timeout_s
 
 
 def _shown(value: int | None) -> str | None:
-    """As in the table, in the store's status, and in its condition Diverged."""
+    """Returns a hash as the store's status and its condition Diverged show it."""
     return None if value is None else format_hash(value)
 
 
 def _print(console: Console, verdict: Verdict, hashes: list[HashAnswer]) -> None:
     rows: list[tuple[Any, ...]] = [
-        (found.region, found.replica, _shown(found.hash) or "-", found.problem) for found in hashes
+        (answer.region, answer.replica, _shown(answer.hash) or "-", answer.problem) for answer in hashes
     ]
     console.print(table(("REGION", "REPLICA", "HASH", "PROBLEM"), rows))
     if verdict.ok:

@@ -1,1 +1,2 @@
-"""For the demo and the tests, not in the wheel: stores under load, the loss of regions, and the fate of each write."""
+"""What the demo and the tests share, not in the wheel: stores under load, the loss of regions, and a check of each
+write."""

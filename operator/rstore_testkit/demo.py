@@ -1,4 +1,4 @@
-"""`make demo`: embedded cluster, chart, example store; written to, its primary moved, then its primary lost."""
+"""`make demo`: installs the chart in a local cluster, writes to the example store, moves its primary, and loses it."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Timeline:
         self._started = time.monotonic()
 
     def say(self, text: str) -> None:
-        """One line of the timeline."""
+        """Prints one line of the timeline."""
         self._console.print(f"[dim]{time.monotonic() - self._started:6.1f}s[/dim]  {text}", highlight=False)
 
     def show(self, text: str) -> None:
-        """Output of a command, indented."""
+        """Prints the output of a command, indented."""
         for line in text.rstrip().splitlines():
             self._console.print(f"         {line}", highlight=False, markup=False)
 
@@ -123,7 +123,7 @@ async def lose_primary(timeline: Timeline, store: Store, load: Load) -> float:
 
 
 def tails_table(status: dict[str, Any]) -> list[str]:
-    """One line for each quarantined tail."""
+    """Returns one line for each quarantined tail."""
     return [
         f"quarantine of {region['name']}: revisions {tail['firstRevision']} to {tail['lastRevision']} of epoch "
         f"{tail['epoch']}, {tail['rows']} rows in {tail.get('file', '')}"
@@ -133,7 +133,7 @@ def tails_table(status: dict[str, Any]) -> list[str]:
 
 
 def describe_receipt(receipt: dict[str, Any]) -> str:
-    """One line for an entry of .status.history."""
+    """Returns one line for an entry of `.status.history`."""
     steps = ", ".join(f"{name} {seconds:.3f} s" for name, seconds in step_durations(receipt))
     return (
         f"epoch {receipt.get('epoch')}: {receipt.get('from')} → {receipt.get('to')}, "
@@ -142,7 +142,7 @@ def describe_receipt(receipt: dict[str, Any]) -> str:
 
 
 async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
-    """The whole scenario; returns whether it passed."""
+    """Runs the whole scenario; returns whether it passed."""
     kubectl = Kubectl(kubeconfig)
     example = REPOSITORY / "examples" / "three-regions.yaml"
 
@@ -154,7 +154,7 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
     await timeline.shell(kubectl, "apply", "-f", str(example.relative_to(REPOSITORY)))
     async with Store(kubectl, "orders", directory / "certificates") as store:
         await store.wait_steady(timeout_seconds=120)
-        await store.wait_told(1)
+        await store.wait_reported(1)
         timeline.say("every region has a leader, and the log streams to the secondary ones")
         await timeline.shell(kubectl, "get", "rstore")
         primary = (await store.status())["primaryRegion"]
@@ -167,7 +167,7 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
                 await load.wait_acknowledged(500, timeout_seconds=60)
                 rate = load.ledger.rate_per_second(began, time.monotonic())
                 timeline.say(f"writing through all three regions: {rate:.0f} acknowledged puts/s")
-                await store.wait_told(load.ledger.acks[-1].revision)
+                await store.wait_reported(load.ledger.acks[-1].revision)
                 await timeline.rstore(kubectl, "status", store.name)
                 timeline.say(f"moving the primary from {primary} to {target} under load")
                 gap_seconds = await switchover(timeline, store, load, target)
@@ -179,11 +179,11 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
             for client in clients:
                 await client.close()
         reckoning = await reckon(store, load)
-        await store.wait_told(reckoning.hashes[0].revision)
+        await store.wait_reported(reckoning.hashes[0].revision)
         await timeline.rstore(kubectl, "status", store.name)
         await timeline.shell(kubectl, "get", "rstore")
-        for found in reckoning.hashes:
-            timeline.say(f"HashKV at revision {found.revision} in {found.region}: {found.hash:08x}")
+        for answer in reckoning.hashes:
+            timeline.say(f"HashKV at revision {answer.revision} in {answer.region}: {answer.hash:08x}")
         for line in (*tails_table(await store.status()), *reckoning.wrong):
             timeline.say(line)
         passed = not reckoning.wrong
@@ -193,8 +193,8 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
         )
         if ledger.unknown:
             timeline.say(
-                f"{len(ledger.unknown)} more were under way when the primary changed, and their writers were told that "
-                "the outcome is unknown"
+                f"{len(ledger.unknown)} more were under way when the primary changed; their writers got the error "
+                "that the outcome is unknown"
             )
         print(
             f"demo: {'PASS' if passed else 'FAIL'} acknowledged={len(ledger.acknowledged)} "
@@ -206,7 +206,7 @@ async def run(timeline: Timeline, kubeconfig: Path, directory: Path) -> bool:
 
 
 def main() -> int:
-    """Entry point; exit status 0 when the demo passed."""
+    """Runs the demo; the exit status is 0 if it passed."""
     timeline = Timeline(Console(soft_wrap=True))
     with tempfile.TemporaryDirectory(prefix="rstore-demo-") as scratch:
         directory = Path(scratch)

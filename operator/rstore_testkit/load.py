@@ -1,7 +1,7 @@
-"""A writing load whose every acknowledgement is remembered, and the check that nothing acknowledged was lost.
+"""Writes under load, remembers every acknowledgement, and checks that nothing acknowledged was lost.
 
-Each key is written at most once that counts: a request that certainly did not happen is repeated, one whose outcome is
-unknown is given up and remembered as such. So after the run every acknowledged key must exist in every region exactly
+Each key is written once: a request that certainly was not carried out is repeated, one whose outcome is unknown is
+given up and remembered as unknown. So after the run every acknowledged key must exist in every region exactly
 as acknowledged, at version 1; an unknown one may exist, but then once; and nothing else may exist.
 """
 
@@ -18,7 +18,7 @@ from rstore_api import errors
 
 @dataclass(frozen=True)
 class Written:
-    """What a region holds for one key."""
+    """What a region has for one key."""
 
     value: bytes
     mod_revision: int
@@ -26,12 +26,12 @@ class Written:
 
 
 Writer = Callable[[bytes, bytes], Awaitable[int]]
-"""What the load needs of a client: one put, answered by the revision it got."""
+"""What the load needs of a client: a put that returns its revision."""
 
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """One acknowledged write: its revision, and when it was asked for and answered (monotonic seconds)."""
+    """One acknowledged write: its revision, and when it was sent and answered (monotonic seconds)."""
 
     revision: int
     asked_at: float
@@ -40,7 +40,7 @@ class Acknowledged:
 
 @dataclass
 class Ledger:
-    """What the writers were told, and when."""
+    """All answers that the writers got, and when."""
 
     acknowledged: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)  # key: (value, revision)
     unknown: dict[bytes, bytes] = field(default_factory=dict)  # key: value
@@ -49,29 +49,29 @@ class Ledger:
     last_refusal: str = ""
 
     def longest_gap_seconds(self, since: float, until: float) -> float:
-        """The longest time without an acknowledgement between two moments (monotonic seconds)."""
+        """Returns the longest time without an acknowledgement between two moments (monotonic seconds), in seconds."""
         inside = [ack.answered_at for ack in self.acks if since <= ack.answered_at <= until]
         edges = [since, *inside, until]
         return max(later - earlier for earlier, later in itertools.pairwise(edges))
 
     def rate_per_second(self, since: float, until: float) -> float:
-        """Acknowledged writes per second between two moments."""
+        """Returns the acknowledged writes per second between two moments."""
         return sum(since <= ack.answered_at <= until for ack in self.acks) / max(until - since, 1e-9)
 
     def overtaken(self) -> list[Acknowledged]:
-        """Writes that got a revision below one that was acknowledged before they were even asked for.
+        """Returns writes whose revision is below one that was acknowledged before they were sent.
 
-        There are none while one region at a time acknowledges: a second one would go on from where it is, below what
-        the first has acknowledged meanwhile, or above and then the first one's are.
+        There are none while one region at a time acknowledges: a second one would go on from its own revision, which is
+        below what the first has acknowledged meanwhile, or above, and then those of the first are below.
         """
-        found, highest, answered = [], 0, 0
+        overtaken, highest, answered = [], 0, 0
         for ack in sorted(self.acks, key=lambda ack: ack.asked_at):
             while answered < len(self.acks) and self.acks[answered].answered_at <= ack.asked_at:
                 highest = max(highest, self.acks[answered].revision)
                 answered += 1
             if ack.revision < highest:
-                found.append(ack)
-        return found
+                overtaken.append(ack)
+        return overtaken
 
 
 class Load:
@@ -103,7 +103,7 @@ class Load:
         """Waits until that many further writes are acknowledged.
 
         Raises:
-            TimeoutError: they were not, in time; the message says what the writers hear.
+            TimeoutError: they were not, in time; the message says which errors the writers get.
         """
         goal = len(self.ledger.acknowledged) + more
         try:
@@ -145,7 +145,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What comparing a region with the ledger found; ``ok`` when all lists are empty."""
+    """The result of comparing a region with the ledger; ``ok`` if all lists are empty."""
 
     lost: tuple[bytes, ...]
     altered: tuple[bytes, ...]
@@ -154,15 +154,15 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Nothing lost, altered, written twice, or out of nowhere."""
+        """Whether nothing is lost, altered, written twice, or unexpected."""
         return not (self.lost or self.altered or self.duplicated or self.unexpected)
 
 
-def judge(ledger: Ledger, found: Mapping[bytes, Written]) -> Verdict:
-    """Compares what a region holds with what the writers were told."""
+def judge(ledger: Ledger, present: Mapping[bytes, Written]) -> Verdict:
+    """Compares what a region has with the answers that the writers got."""
     lost, altered, duplicated = [], [], []
     for key, (value, revision) in ledger.acknowledged.items():
-        there = found.get(key)
+        there = present.get(key)
         if there is None:
             lost.append(key)
         elif there.version != 1:
@@ -170,13 +170,13 @@ def judge(ledger: Ledger, found: Mapping[bytes, Written]) -> Verdict:
         elif there.value != value or there.mod_revision != revision:
             altered.append(key)
     for key, value in ledger.unknown.items():
-        there = found.get(key)
+        there = present.get(key)
         if there is not None and there.version != 1:
             duplicated.append(key)
         elif there is not None and there.value != value:
             altered.append(key)
-    known = ledger.acknowledged.keys() | ledger.unknown.keys()
-    unexpected = [key for key in found if key not in known]
+    expected = ledger.acknowledged.keys() | ledger.unknown.keys()
+    unexpected = [key for key in present if key not in expected]
     return Verdict(tuple(lost), tuple(altered), tuple(duplicated), tuple(unexpected))
 
 

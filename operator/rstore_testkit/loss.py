@@ -1,4 +1,4 @@
-"""Losing a whole region and bringing it back, and what of the acknowledged writes that may cost."""
+"""Kills a whole region and brings it back, and finds the acknowledged writes that were lost by that."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ REGION_LABEL = "topology.kubernetes.io/region"
 
 
 async def nodes_of(store: Store, region: str) -> list[str]:
-    """Names of the nodes in a region."""
+    """Returns the names of the nodes in a region."""
     listed = await store.kube_get("nodes", f"-l={REGION_LABEL}={region}")
     return [item["metadata"]["name"] for item in listed["items"]]
 
 
 def pods_selector(store: Store, region: str) -> str:
-    """The label selector of a region's pods."""
+    """Returns the label selector of a region's pods."""
     return pod_selector(store.name, region)
 
 
@@ -54,14 +54,15 @@ async def wait_failed_over(store: Store, region: str, *, timeout_seconds: float 
 
 @dataclass(frozen=True)
 class Account:
-    """Where acknowledged writes are that the store does not hold any more. ``lost`` must be empty."""
+    """Where acknowledged writes are that the store does not have any more. ``lost`` must be empty."""
 
     quarantined: tuple[bytes, ...]
     lost: tuple[bytes, ...]
 
 
 def account(ledger: Ledger, missing: Iterable[bytes], status: Mapping[str, Any]) -> Account:
-    """Sort the missing acknowledged keys by whether a quarantined tail holds the revision they were acknowledged at.
+    """Sorts the missing acknowledged keys by whether a quarantined tail has the revision at which they were
+    acknowledged.
 
     Revisions are never used twice, so a revision inside a quarantined range is that very write.
     """
@@ -79,5 +80,5 @@ def account(ledger: Ledger, missing: Iterable[bytes], status: Mapping[str, Any])
 
 
 def tolerable(verdict: Verdict) -> bool:
-    """Whether a region holds nothing wrong; what it lacks is judged by :func:`account`."""
+    """Returns whether a region has nothing wrong; :func:`account` judges what it lacks."""
     return not (verdict.altered or verdict.duplicated or verdict.unexpected)

@@ -1,4 +1,4 @@
-"""After a run: where every acknowledged write is, and whether anything is wrong."""
+"""Finds, after a run, where every acknowledged write is, and whether anything is wrong."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from rstore_testkit.load import Ledger, Load
 from rstore_testkit.loss import account, tolerable
 from rstore_testkit.store import RegionHash, Store
 
-TOLD_SECONDS = 15.0
-"""Within this the status tells of a tail that a region has put into quarantine; the operator looks every 2 s."""
+REPORTED_SECONDS = 15.0
+"""How soon the status shows a tail that a region has put into quarantine; the operator looks every 2 s."""
 POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Reckoning:
-    """What a store holds of what its writers were told. ``wrong`` says what must not be; nothing, if all is well."""
+    """Where the acknowledged writes are. ``wrong`` lists violations; it is empty if there are none."""
 
     acknowledged: int
     quarantined: tuple[bytes, ...]
@@ -27,24 +27,25 @@ class Reckoning:
 
     @property
     def equal(self) -> bool:
-        """Whether all regions hold the same."""
-        return len({(found.revision, found.hash) for found in self.hashes}) == 1
+        """Whether all regions have the same data."""
+        return len({(answer.revision, answer.hash) for answer in self.hashes}) == 1
 
 
 async def _accounted(store: Store, missing: list[tuple[Ledger, set[bytes]]]) -> tuple[list[bytes], list[bytes]]:
-    """Which of the missing are in quarantine, and which are nowhere. The operator takes a while to hear of a tail."""
-    deadline = time.monotonic() + TOLD_SECONDS
+    """Returns which missing writes are in quarantine, and which are nowhere. The operator reports a tail within
+    seconds."""
+    deadline = time.monotonic() + REPORTED_SECONDS
     while True:
         status = await store.status()
         accounts = [account(ledger, keys, status) for ledger, keys in missing]
-        lost = [key for found in accounts for key in found.lost]
+        lost = [key for account in accounts for key in account.lost]
         if not lost or time.monotonic() > deadline:
-            return [key for found in accounts for key in found.quarantined], lost
+            return [key for account in accounts for key in account.quarantined], lost
         await asyncio.sleep(POLL_SECONDS)
 
 
 async def reckon(store: Store, *loads: Load, timeout_seconds: float = 90) -> Reckoning:
-    """Wait until every region holds the same revision, and look for every write in every one of them.
+    """Waits until every region has the same revision, and looks for every write in each of them.
 
     Loads that ran at the same time need prefixes of their own. Raises TimeoutError when the regions do not converge.
     """

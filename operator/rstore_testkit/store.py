@@ -22,7 +22,7 @@ PAGE_KEYS = 5000
 
 @dataclass(frozen=True)
 class RegionHash:
-    """HashKV's answer of one region."""
+    """The HashKV of one region."""
 
     region: str
     revision: int
@@ -58,20 +58,20 @@ class Store:
         return await asyncio.to_thread(self.kubectl.get, *args)
 
     async def object(self) -> dict[str, Any]:
-        """The ReplicatedStore as the API server has it now."""
+        """Returns the ReplicatedStore as it is now."""
         return await self.kube_get("replicatedstore", self.name)
 
     async def status(self) -> dict[str, Any]:
-        """Its status; empty before the operator's first look."""
+        """Returns its status, which is empty before the operator has written it."""
         status: dict[str, Any] = (await self.object()).get("status", {})
         return status
 
     async def regions(self) -> list[str]:
-        """Names of its regions, in the order of the spec."""
+        """Returns the names of its regions, in the order of the spec."""
         return [region["name"] for region in (await self.object())["spec"]["regions"]]
 
     async def events(self) -> list[tuple[str, str, str]]:
-        """(type, reason, message) of every event on the object, oldest first."""
+        """Returns (type, reason, message) of every Event about the object, oldest first."""
         listed = await self.kube_get("events", f"--field-selector=involvedObject.name={self.name}")
         return [(item["type"], item["reason"], item.get("message", "")) for item in listed["items"]]
 
@@ -92,13 +92,13 @@ class Store:
             steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.5
         )
 
-    async def wait_told(self, revision: int, *, timeout_seconds: float = 60) -> None:
-        """Waits until the status tells that every region holds that revision and that the log streams to the others.
+    async def wait_reported(self, revision: int, *, timeout_seconds: float = 60) -> None:
+        """Waits until the status shows that every region has that revision and that the log streams to the others.
 
         Positions are written every few seconds only, so a status may be older than a write that was acknowledged.
         """
 
-        async def told() -> bool:
+        async def reported() -> bool:
             regions = (await self.status()).get("regions", [])
             return bool(regions) and all(
                 region.get("revision", 0) >= revision and (region.get("connected") or region.get("role") == "Primary")
@@ -106,7 +106,7 @@ class Store:
             )
 
         what = f"{self.name}: a status that tells of revision {revision} in every region"
-        await wait_until(told, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.3)
+        await wait_until(reported, timeout_seconds=timeout_seconds, what=what, poll_seconds=0.3)
 
     # ---- the data
 
@@ -122,7 +122,7 @@ class Store:
         return self.tls
 
     def endpoint(self, region: str | None = None) -> str:
-        """host:port of a region's client Service, or of the store-wide one, which selects the primary."""
+        """Returns host:port of a region's client Service, or of the store-wide one, which selects the primary."""
         name = names.store_object(self.name) if region is None else names.region_object(self.name, region)
         if self.kubectl.reach is not None:
             return self.kubectl.reach(name)
@@ -130,7 +130,7 @@ class Store:
         return f"{service['spec']['clusterIP']}:{names.CLIENT_PORT}"
 
     def client(self, region: str | None = None) -> Client:
-        """A client of one region's Service, kept until this object is closed."""
+        """Returns a client of one region's Service, which lives until this object is closed."""
         tls = self.tls or self.write_certificates()
         key = region or ""
         if key not in self._clients:
@@ -138,11 +138,11 @@ class Store:
         return self._clients[key]
 
     def new_client(self, region: str | None = None) -> Client:
-        """A client with a connection of its own; the caller closes it."""
+        """Returns a client with a connection of its own, which the caller closes."""
         return Client([self.endpoint(region)], tls=self.tls or self.write_certificates())
 
     def writer(self, client: Client, *, timeout_seconds: float = 10.0) -> Callable[[bytes, bytes], Awaitable[int]]:
-        """A put function for :class:`~rstore_testkit.load.Load`."""
+        """Returns a put function for :class:`~rstore_testkit.load.Load`."""
 
         async def put(key: bytes, value: bytes) -> int:
             response = await client.put(key, value, timeout_seconds=timeout_seconds)
@@ -151,27 +151,27 @@ class Store:
         return put
 
     async def read_all(self, region: str, prefix: bytes) -> dict[bytes, Written]:
-        """Everything under a prefix as one region holds it (serializable: that region's own data)."""
+        """Returns everything under a prefix as one region has it (serializable: that region's own data)."""
         client, start, revision = self.client(region), prefix, 0
-        found: dict[bytes, Written] = {}
+        pairs: dict[bytes, Written] = {}
         while True:
             request = rpc_pb2.RangeRequest(
                 key=start, range_end=prefix_end(prefix), revision=revision, serializable=True, limit=PAGE_KEYS
             )
             response = await client.range(request)
-            found.update((kv.key, Written(kv.value, kv.mod_revision, kv.version)) for kv in response.kvs)
+            pairs.update((kv.key, Written(kv.value, kv.mod_revision, kv.version)) for kv in response.kvs)
             if not response.more:
-                return found
+                return pairs
             revision = revision or response.header.revision
             start = response.kvs[-1].key + b"\0"
 
     async def revision(self, region: str) -> int:
-        """The revision a region holds, by its own (serializable) answer."""
+        """Returns the revision of a region, by its own (serializable) answer."""
         response = await self.client(region).get(b"\0", serializable=True)
         return int(response.header.revision)
 
     async def wait_converged(self, *, timeout_seconds: float = 30) -> int:
-        """Waits until every region holds the same revision, and returns it. Writers must have stopped."""
+        """Waits until every region has the same revision, and returns it. Writers must have stopped."""
         regions = await self.regions()
         revisions: list[int] = []
 
@@ -183,13 +183,13 @@ class Store:
         return revisions[0]
 
     async def hashes(self, revision: int) -> list[RegionHash]:
-        """HashKV of every region at one revision."""
-        found = []
+        """Returns the HashKV of every region at one revision."""
+        answers = []
         for region in await self.regions():
             answer = await self.client(region).hash_kv(revision)
-            found.append(RegionHash(region, int(answer.hash_revision), int(answer.hash)))
-        return found
+            answers.append(RegionHash(region, int(answer.hash_revision), int(answer.hash)))
+        return answers
 
     async def judge(self, ledger: Ledger, prefix: bytes = b"load/") -> dict[str, Verdict]:
-        """Compares every region with what the writers were told."""
+        """Compares every region with the answers that the writers got."""
         return {region: judge(ledger, await self.read_all(region, prefix)) for region in await self.regions()}

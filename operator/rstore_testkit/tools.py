@@ -1,4 +1,4 @@
-"""kubectl and etcdctl: found next to the interpreter or on PATH."""
+"""kubectl and etcdctl, from beside the interpreter or from PATH."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rstore_cli.helm import ToolError, clean_environment
 
 
 def find_tool(name: str) -> str:
-    """Path of a command-line tool: beside the interpreter first (tools from wheels live there), then on PATH.
+    """Returns the path of a command-line tool: beside the interpreter first, where wheels install tools, then on PATH.
 
     Raises:
-        ToolError: it is nowhere.
+        ToolError: it is in neither place.
     """
     beside = Path(sys.executable).parent / name
     if beside.exists():
         return str(beside)
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise ToolError(f"{name} was found neither beside {sys.executable} nor on PATH; run `make setup`")
-    return found
+    return path
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Kubectl:
     """The ``host:port`` at which this machine reaches a Service's client port; None: at its ClusterIP."""
 
     def command(self, *args: str) -> list[str]:
-        """The full argument vector for `kubectl ARGS`."""
+        """Returns the full argument vector for `kubectl ARGS`."""
         return [find_tool("kubectl"), f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *args]
 
     def run(self, *args: str, input_text: str | None = None, timeout_seconds: float = 60) -> str:
@@ -56,7 +56,7 @@ class Kubectl:
     def try_run(
         self, *args: str, input_text: str | None = None, timeout_seconds: float = 60
     ) -> subprocess.CompletedProcess[str]:
-        """Runs kubectl and returns whatever came of it."""
+        """Runs kubectl and returns its result, also if it failed."""
         return subprocess.run(
             self.command(*args),
             input=input_text,
@@ -68,6 +68,6 @@ class Kubectl:
         )
 
     def get(self, *args: str) -> dict[str, Any]:
-        """`kubectl get ARGS -o json`, parsed."""
+        """Returns the parsed output of `kubectl get ARGS -o json`."""
         parsed: dict[str, Any] = json.loads(self.run("get", *args, "-o", "json"))
         return parsed

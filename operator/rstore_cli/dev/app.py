@@ -33,7 +33,7 @@ IMAGES = {
     "replicated-store-replica": (sys.executable, "-m", "rstore_replica"),
     "replicated-store-operator": (sys.executable, "-m", "rstore_operator"),
 }
-"""What the local cluster runs in the place of our images."""
+"""The commands that the local cluster runs in the place of our images."""
 ADDRESS_VARIABLES = ("RSTORE_LISTEN_HOST",)
 
 
@@ -56,7 +56,7 @@ def up(
     ] = False,
     wait_seconds: Annotated[float, typer.Option("--wait", min=1, help="Seconds to wait until it is ready.")] = 60,
 ) -> None:
-    """Start the local cluster in the background, wait until it is ready, and say what to do next."""
+    """Start the local cluster in the background, wait until it is ready, and print what to do next."""
     for item in node or []:
         name_of_node, _, region = item.partition("=")
         if not name_of_node or not region:
@@ -84,13 +84,13 @@ def up(
     console = stdout()
     console.print(f"local cluster {name!r} {'was running already' if already else 'is running'} (pid {state.pid})")
     tools = Path(sys.executable).parent
-    found = (tools / "kubectl").exists() and str(tools) not in os.environ.get("PATH", "").split(os.pathsep)
+    add_path = (tools / "kubectl").exists() and str(tools) not in os.environ.get("PATH", "").split(os.pathsep)
     for line in (
         f"  API server   {state.url}",
         f"  data         {directory}",
         "",
         "next:",
-        *([f"  export PATH={tools}:$PATH   # rstore, kubectl and etcdctl"] if found else []),
+        *([f"  export PATH={tools}:$PATH   # rstore, kubectl and etcdctl"] if add_path else []),
         f"  export KUBECONFIG={state.kubeconfig}",
         "  rstore dev install   # the operator: does what `helm install` does, without helm",
         "  kubectl apply -f examples/three-regions.yaml",
@@ -124,7 +124,7 @@ def down(
     data_dir: DataDirOption = None,
     delete_data: Annotated[bool, typer.Option("--delete-data", help="Also delete its data directory.")] = False,
 ) -> None:
-    """Stop the local cluster and everything that runs in it. Its data stays, unless told otherwise."""
+    """Stop the local cluster and everything that runs in it. Its data stays, unless --delete-data is given."""
     directory = directory_of(name, data_dir)
     try:
         stopped = stop(directory)

@@ -42,13 +42,13 @@ def set_fault(
     delay_ms: Annotated[float, typer.Option("--delay-ms", help="One way; a round trip takes both ways' delay.")] = 0,
     loss_percent: Annotated[float, typer.Option("--loss", help="Percent of writes that TCP has to repeat.")] = 0,
     bytes_per_second: Annotated[int, typer.Option("--rate", help="Bytes per second and connection; 0: any.")] = 0,
-    cut: Annotated[bool, typer.Option("--cut", help="Nothing comes through, and nobody is told.")] = False,
-    reset: Annotated[bool, typer.Option("--reset", help="Connections are broken, and new ones refused.")] = False,
+    cut: Annotated[bool, typer.Option("--cut", help="Drop everything silently.")] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Break connections, and refuse new ones.")] = False,
     one_way: Annotated[bool, typer.Option("--one-way", help="Only what travels from FROM to TO.")] = False,
     name: NameOption = "default",
     data_dir: DataDirOption = None,
 ) -> None:
-    """Set what the link between two places does, in the place of what was set for them before. No option: nothing."""
+    """Set the faults of the link between two places, in the place of earlier ones. Without options it has none."""
     if cut and reset:
         raise UsageError("a link is either --cut or --reset")
     with _faults(name, data_dir) as faults:
@@ -58,7 +58,7 @@ def set_fault(
 
 @app.command("clear")
 def clear(name: NameOption = "default", data_dir: DataDirOption = None) -> None:
-    """Make all links whole again."""
+    """Remove all faults."""
     with _faults(name, data_dir) as faults:
         faults.clear()
 
@@ -67,7 +67,7 @@ def clear(name: NameOption = "default", data_dir: DataDirOption = None) -> None:
 def list_faults(
     name: NameOption = "default", data_dir: DataDirOption = None, output: OutputOption = Output.TABLE
 ) -> None:
-    """Show what is set, and between which places something can be."""
+    """Show all faults, and between which places faults can be set."""
     with _faults(name, data_dir) as faults:
         data: dict[str, Any] = {
             "places": list(faults.places()),

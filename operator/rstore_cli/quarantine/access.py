@@ -1,4 +1,4 @@
-"""Reaching the replicas that hold a tail: through their peer ports, with the operator's certificate."""
+"""Reaches the replicas that have a tail: through their peer ports, with the operator's certificate."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Access:
 
     @classmethod
     async def to(cls, cluster: Cluster, store: str) -> Access:
-        """To the store of that name. Raises CliError."""
+        """Returns the access to the store of that name. Raises CliError."""
         await cluster.store(store)
         pem = await read_certificates(cluster, store, names.operator_tls_secret(store))
         pods = sorted(await cluster.pods(store), key=lambda pod: (pod.region, pod.name))
@@ -49,7 +49,7 @@ class Access:
             yield endpoint
 
     async def holdings(self) -> list[Holding]:
-        """What every replica says. One that does not answer is named with the reason."""
+        """Returns every replica's answer, or why it did not answer."""
         gate = asyncio.Semaphore(PARALLEL_REPLICAS)
 
         async def ask(pod: Pod) -> Holding:
@@ -66,22 +66,23 @@ class Access:
         return list(await asyncio.gather(*(ask(pod) for pod in self.pods)))
 
     async def find(self, wanted: str) -> RegionTail:
-        """The tail that a person means. Raises CliError when there is none, or more than one."""
+        """Returns the tail that ``wanted`` names. Raises CliError if there is none, or more than one."""
         holdings = await self.holdings()
-        found = [tail for tail in tails_of(holdings) if is_called(tail, wanted)]
-        if len(found) == 1:
-            return found[0]
+        matches = [tail for tail in tails_of(holdings) if is_called(tail, wanted)]
+        if len(matches) == 1:
+            return matches[0]
         hint = f"`rstore quarantine list {self.store}` shows what there is"
-        if found:
-            raise CliError(f"{wanted} is in {len(found)} regions: {', '.join(tail.name for tail in found)}", hint=hint)
+        if matches:
+            called = ", ".join(tail.name for tail in matches)
+            raise CliError(f"{wanted} is in {len(matches)} regions: {called}", hint=hint)
         silent = [f"{holding.replica}: {holding.problem}" for holding in holdings if holding.problem]
-        told = f" ({'; '.join(silent)})" if silent else ""
-        raise CliError(f'store "{self.store}" has no tail "{wanted}" in quarantine{told}', hint=hint)
+        silence = f" ({'; '.join(silent)})" if silent else ""
+        raise CliError(f'store "{self.store}" has no tail "{wanted}" in quarantine{silence}', hint=hint)
 
     async def rows(
         self, tail: RegionTail, *, key: bytes = b"", range_end: bytes = b"", timeout_seconds: float
     ) -> AsyncGenerator[list[QuarantinedRow], None]:
-        """The rows of a tail, page by page. What one replica cannot give is asked of the next, from there on."""
+        """Yields the rows of a tail, page by page. Where one replica fails, the next one is asked for the rest."""
         request = QuarantineReadRequest(file=tail.file, key=key, range_end=range_end)
         problem = CliError(
             f"no replica that can be reached holds {tail.name}",

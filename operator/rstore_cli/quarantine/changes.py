@@ -1,7 +1,7 @@
-"""What a tail did to each key, beside what the store has now.
+"""Compares what a tail did to each key with what the store has now.
 
-What the region that left the tail shared with the store ends at the fork. A key that nobody has written since then
-still has a revision at or below it.
+The region that left the tail and the store have the same history up to the fork. A key that has not been written since
+then has a revision at or below it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from rstore_api.proto.rstore_pb2 import QuarantinedRow
 
 
 class Verdict(StrEnum):
-    """The tail's last word on a key beside the store's."""
+    """How the tail's last change of a key compares with the store's present value."""
 
     SAME = "same"
     """The store has what the tail has."""
     UNCHANGED = "unchanged"
-    """Nobody has written the key since the fork: the store has what was before the tail."""
+    """The key has not been written since the fork: the store has the value from before the tail."""
     ABSENT = "absent"
-    """The key came into being in the tail, and the store has no such key."""
+    """The key was created in the tail, and the store has no such key."""
     CHANGED = "changed"
     """The key was written since the fork, by the history that the store has."""
     DELETED = "deleted"
@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 
 
 CONFLICTS = frozenset({Verdict.CHANGED, Verdict.DELETED})
-"""Where putting the tail's value back would undo somebody's later write."""
+"""Putting the tail's value back would undo a later write."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class KeyChange:
     rows: int = 1
 
     def is_of(self, row: QuarantinedRow) -> bool:
-        """Whether this is the very row."""
+        """Returns whether ``row`` is this change."""
         return (row.revision, row.sub) == (self.revision, self.sub)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which keys are meant; neither keys nor prefixes mean all."""
+    """Which keys are selected; without keys and prefixes, all are."""
 
     keys: frozenset[bytes] = frozenset()
     prefixes: tuple[bytes, ...] = ()
 
     @classmethod
     def of(cls, keys: Iterable[str] | None, prefixes: Iterable[str] | None) -> Selection:
-        """As given at the command line."""
+        """Returns the selection that the options describe."""
         return cls(frozenset(key.encode() for key in keys or ()), tuple(prefix.encode() for prefix in prefixes or ()))
 
     def __contains__(self, key: bytes) -> bool:
@@ -66,13 +66,13 @@ class Selection:
             return True
         return key in self.keys or key.startswith(self.prefixes)
 
-    def missing_from(self, found: Container[bytes]) -> list[bytes]:
-        """Single keys that were named and are not among those found."""
-        return sorted(key for key in self.keys if key not in found)
+    def missing_from(self, present: Container[bytes]) -> list[bytes]:
+        """Returns the keys that were named and are not in ``present``."""
+        return sorted(key for key in self.keys if key not in present)
 
 
 def verdict(change: KeyChange, value: bytes, present: KeyValue | None, fork_revision: int) -> Verdict:
-    """The tail's last ``value`` of a key beside what the store has now."""
+    """Compares the tail's last ``value`` of a key with what the store has now."""
     if present is None:
         if change.deletion:
             return Verdict.SAME

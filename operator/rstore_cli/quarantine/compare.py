@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Compared:
-    """The tail's last word on a key, what the store has, and what that means."""
+    """The tail's last change of a key, the store's present value, and what that means."""
 
     key: bytes
     change: KeyChange
@@ -35,12 +35,12 @@ class Compared:
 
 
 async def last_changes(access: Access, tail: RegionTail, selection: Selection, *, timeout_seconds: float) -> TailKeys:
-    """The keys of a tail that are meant, without their values."""
+    """Returns the selected keys of a tail, without their values."""
     changes = TailKeys()
     async for page in access.rows(tail, timeout_seconds=timeout_seconds):
         for row in page:
             if row.key in selection:
-                changes.add(row, tail.known.fork_revision)
+                changes.add(row, tail.record.fork_revision)
     return changes
 
 
@@ -53,16 +53,16 @@ async def for_each_key(
     *,
     timeout_seconds: float,
 ) -> AsyncIterator[T]:
-    """What ``act`` makes of each key, in the order of the tail's last rows, several keys at a time.
+    """Yields what ``act`` returns for each key, in the order of the tail's last rows, several keys at a time.
 
-    At the first StoreError no further key is begun; what became of those under way still comes, then it is raised.
+    After a StoreError no further key is begun; the results of those under way are yielded, then it is raised.
     """
 
     async def compare(key: bytes, value: bytes, change: KeyChange) -> T | StoreError:
         try:
-            found = await client.get(key, timeout_seconds=timeout_seconds)
-            present = found.kvs[0] if found.kvs else None
-            meaning = verdict(change, value, present, tail.known.fork_revision)
+            response = await client.get(key, timeout_seconds=timeout_seconds)
+            present = response.kvs[0] if response.kvs else None
+            meaning = verdict(change, value, present, tail.record.fork_revision)
             return await act(Compared(key, change, value, present, meaning))
         except StoreError as error:
             return error

@@ -1,4 +1,4 @@
-"""``rstore quarantine diff``: each key of a tail beside its present value."""
+"""``rstore quarantine diff``: shows each key of a tail beside its present value."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rstore_cli.quarantine.compare import Compared, for_each_key, last_changes
 from rstore_cli.quarantine.options import KeysOption, PrefixesOption, TailName
 
 VALUE_BYTES = 40
-"""Of a value in the table; all of it is in the other formats."""
+"""How much of a value the table shows; the other formats have all of it."""
 MEASURED_KEYS = 500
 HEADERS = ("KEY", "VERDICT", "REVISION", "IN THE TAIL", "PRESENT REVISION", "PRESENT")
 
@@ -62,7 +62,7 @@ async def _as_it_is(compared: Compared) -> Compared:
 
 
 def compared_data(compared: Compared) -> dict[str, Any]:
-    """One key as plain data."""
+    """Returns one key as plain data."""
     tail: dict[str, Any] = {"revision": compared.change.revision, "rows": compared.change.rows}
     tail |= {"deleted": True} if compared.change.deletion else text_field("value", compared.value)
     present = None
@@ -126,7 +126,7 @@ class Printer:
 
 
 def cells_of(compared: Compared) -> tuple[str, ...]:
-    """One key as a line of the table."""
+    """Returns one key as a row of the table."""
     return (
         shown(compared.key),
         compared.verdict.value,
@@ -138,6 +138,6 @@ def cells_of(compared: Compared) -> tuple[str, ...]:
 
 
 def shown(content: bytes) -> str:
-    """A key or a value for the table, cut when it is long."""
+    """Returns a key or a value for the table, cut if it is long."""
     text = printable(content)
     return text if len(text) <= VALUE_BYTES else f"{text[: VALUE_BYTES - 1]}…"

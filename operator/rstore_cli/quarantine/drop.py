@@ -24,7 +24,7 @@ async def drop(
     cluster: Cluster,
     name: StoreName,
     tails: Annotated[list[str], typer.Argument(metavar="TAIL...", help="As `rstore quarantine list` shows them.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Really: nothing brings them back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete them; nothing brings them back.")] = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Delete tails from quarantine, on every replica, for good. One that is gone already is no error."""
@@ -42,32 +42,32 @@ async def drop(
 async def _drop_all(access: Access, store_id: str, wanted: list[str], *, really: bool) -> list[dict[str, Any]]:
     holdings = await access.holdings()
     chosen = {name: [tail for tail in tails_of(holdings) if is_called(tail, name)] for name in wanted}
-    for name, found in chosen.items():
-        if len(found) > 1:
-            named = ", ".join(tail.name for tail in found)
-            raise CliError(f"{name} is in {len(found)} regions: {named}", hint="name it with its region")
-        if not found and any(holding.problem for holding in holdings):
+    for name, matches in chosen.items():
+        if len(matches) > 1:
+            named = ", ".join(tail.name for tail in matches)
+            raise CliError(f"{name} is in {len(matches)} regions: {named}", hint="name it with its region")
+        if not matches and any(holding.problem for holding in holdings):
             raise CliError(
-                f"nobody who answered has {name}, and not every replica answered",
-                hint=f"`rstore quarantine list {access.store}` shows who did not; try again when they do",
+                f"no replica that answered has {name}, and not every replica answered",
+                hint=f"`rstore quarantine list {access.store}` shows which did not; try again when they do",
             )
-    lost = [tail for found in chosen.values() for tail in found]
+    lost = [tail for matches in chosen.values() for tail in matches]
     if lost and not really:
-        rows = sum(tail.known.count for tail in lost)
+        rows = sum(tail.record.count for tail in lost)
         raise UsageError(
             f"this deletes {len(lost)} tails with {rows} rows that exist nowhere else",
             hint="look at them with `rstore quarantine diff`, then repeat the command with --yes",
         )
     results = []
-    for name, found in chosen.items():
-        if found:
-            await _drop(access, store_id, found[0], holdings)
-        results.append({"name": found[0].name if found else name, "result": "dropped" if found else "not there"})
+    for name, matches in chosen.items():
+        if matches:
+            await _drop(access, store_id, matches[0], holdings)
+        results.append({"name": matches[0].name if matches else name, "result": "dropped" if matches else "not there"})
     return results
 
 
 async def _drop(access: Access, store_id: str, tail: RegionTail, holdings: list[Holding]) -> None:
-    """Asks the region's leader, or whoever leads by now."""
+    """Ask the region's leader, or the other replicas if that is another by now."""
     last: StoreError | CliError = NoLeader(f"no replica of {tail.region} answers")
     region = [holding for holding in holdings if holding.region == tail.region and not holding.problem]
     for holding in sorted(region, key=lambda holding: not holding.leader):

@@ -1,4 +1,4 @@
-"""``rstore quarantine list``: the tails of every region, and which replicas hold them."""
+"""``rstore quarantine list``: shows the tails of every region, and which replicas have them."""
 
 from __future__ import annotations
 
@@ -47,44 +47,44 @@ async def list_tails(
 
 
 def problems_of(holdings: list[Holding], tails: list[RegionTail]) -> list[str]:
-    """What a person should know beside the tails."""
-    found = [f"{holding.replica}: {holding.problem}" for holding in holdings if holding.problem]
+    """Returns what is wrong with answers and tails, one line each."""
+    problems = [f"{holding.replica}: {holding.problem}" for holding in holdings if holding.problem]
     leaving: dict[str, Any] = {holding.region: holding.leaving for holding in holdings if holding.leaving is not None}
-    found += [
+    problems += [
         f"{region} is leaving its revisions above {tail.fork_revision} ({tail.phase}, {tail.exported_rows} rows so far)"
         for region, tail in sorted(leaving.items())
     ]
     for tail in tails:
-        found += list(tail.damage)
-        if tail.known.unknown:
-            found.append(f"{tail.name} is no tail of its region any more; its file can be dropped")
+        problems += list(tail.damage)
+        if tail.record.unknown:
+            problems.append(f"{tail.name} is no tail of its region any more; its file can be dropped")
         elif tail.lacking:
-            found.append(f"{tail.name} is not on {', '.join(tail.lacking)} yet; they get it from the others")
-    return found
+            problems.append(f"{tail.name} is not on {', '.join(tail.lacking)} yet; they get it from the others")
+    return problems
 
 
 def tail_data(tail: RegionTail) -> dict[str, Any]:
-    """One tail as plain data."""
-    known = tail.known
+    """Returns one tail as plain data."""
+    record = tail.record
     return {
         "name": tail.name,
         "region": tail.region,
         "file": tail.file,
-        "epoch": known.epoch,
-        "firstRevision": known.first_revision,
-        "lastRevision": known.last_revision,
-        "forkRevision": known.fork_revision,
-        "revisions": known.revisions,
-        "rows": known.count,
-        "bytes": known.size_bytes,
-        "replacedByEpoch": known.replaced_by_epoch,
+        "epoch": record.epoch,
+        "firstRevision": record.first_revision,
+        "lastRevision": record.last_revision,
+        "forkRevision": record.fork_revision,
+        "revisions": record.revisions,
+        "rows": record.count,
+        "bytes": record.size_bytes,
+        "replacedByEpoch": record.replaced_by_epoch,
         "heldBy": list(tail.holders),
         "missingOn": list(tail.lacking),
     }
 
 
 def _row(tail: RegionTail) -> tuple[str, ...]:
-    known = tail.known
-    numbers = (known.epoch, known.first_revision, known.last_revision, known.revisions, known.count)
-    held = ", ".join(tail.holders) or "nobody that answered"
-    return (tail.name, *map(str, numbers), size(known.size_bytes), str(known.replaced_by_epoch), held)
+    record = tail.record
+    numbers = (record.epoch, record.first_revision, record.last_revision, record.revisions, record.count)
+    held = ", ".join(tail.holders) or "no replica that answered"
+    return (tail.name, *map(str, numbers), size(record.size_bytes), str(record.replaced_by_epoch), held)

@@ -15,5 +15,5 @@ KeysOption = Annotated[
 ]
 PrefixesOption = Annotated[
     list[str] | None,
-    typer.Option("--prefix", help="Every key that begins so. May be given more than once.", show_default=False),
+    typer.Option("--prefix", help="Every key that begins with this. May be given more than once.", show_default=False),
 ]

@@ -1,7 +1,7 @@
-"""``rstore quarantine replay``: keys of a tail are written again, as new writes, where nobody has written since.
+"""``rstore quarantine replay``: writes keys of a tail again, as new writes, where nobody has written since.
 
-Each key is one transaction that holds only if the key still is what it was compared with. So a replay that is repeated
-finds what it wrote and does nothing, and one that races with a client never undoes the client's write.
+Each key is one transaction that writes only if the key still is what it was compared with. So a replay that is repeated
+does nothing, and one that races with a client never undoes the client's write.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from rstore_cli.quarantine.options import KeysOption, PrefixesOption, TailName
 
 
 class Result(StrEnum):
-    """What became of a key."""
+    """The result for one key."""
 
     PUT = "put"
     DELETED = "deleted"
@@ -51,7 +51,7 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class Replayed:
-    """What was done with a key, at which revision, and why not."""
+    """The result for a key: at which revision it was written, or why not."""
 
     key: bytes
     result: Result
@@ -61,7 +61,7 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the command was told to do."""
+    """What the options say."""
 
     overwrite: bool
     include_deletes: bool
@@ -82,7 +82,7 @@ async def replay(
     include_deletes: Annotated[
         bool, typer.Option("--include-deletes", help="Delete keys that the tail deleted last.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would be written.")] = False,
     endpoint: EndpointOption = None,
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
@@ -102,8 +102,8 @@ async def replay(
     done: list[Replayed] = []
 
     async def work() -> list[bytes]:
-        found = await access.find(tail)
-        changes = await last_changes(access, found, selection, timeout_seconds=timeout)
+        source = await access.find(tail)
+        changes = await last_changes(access, source, selection, timeout_seconds=timeout)
         with Progress(console=stderr(), disable=not stderr().is_terminal, transient=True) as progress:
             bar = progress.add_task("replaying", total=len(changes))
             async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
@@ -111,7 +111,7 @@ async def replay(
                 async def act(compared: Compared) -> Replayed:
                     return await _replay(client, compared, rules, timeout)
 
-                async for one in for_each_key(access, client, found, changes, act, timeout_seconds=timeout):
+                async for one in for_each_key(access, client, source, changes, act, timeout_seconds=timeout):
                     done.append(one)
                     progress.advance(bar)
         return selection.missing_from(changes)
@@ -134,13 +134,13 @@ async def replay(
         raise CliError(f"not in the tail: {named}", hint=f"`rstore quarantine show {name} {tail}` lists its keys")
     if counts[Result.CONFLICT]:
         raise CliError(
-            f"left alone, since somebody has written there meanwhile: {counts[Result.CONFLICT]} of {len(done)} keys",
+            f"left alone, since they have been written meanwhile: {counts[Result.CONFLICT]} of {len(done)} keys",
             hint=f"`rstore quarantine diff {name} {tail}` shows both values; --overwrite takes the tail's",
         )
 
 
 def decide(compared: Compared, rules: Rules) -> tuple[Result, rpc_pb2.TxnRequest | None]:
-    """What is to become of a key, and the transaction that does it."""
+    """Returns the result for a key, and the transaction that writes it, None if nothing is written."""
     deletion = compared.change.deletion
     if compared.verdict is Verdict.SAME:
         return Result.SAME, None
@@ -170,12 +170,12 @@ async def _replay(client: Client, compared: Compared, rules: Rules, timeout_seco
         return Replayed(compared.key, result, reason=compared.verdict.value if result is Result.CONFLICT else "")
     answer = await client.txn(request, retry_unknown=True, timeout_seconds=timeout_seconds)
     if not answer.succeeded:
-        return Replayed(compared.key, Result.CONFLICT, reason="written at this moment by somebody else")
+        return Replayed(compared.key, Result.CONFLICT, reason="written by another client at this moment")
     return Replayed(compared.key, result, int(answer.header.revision))
 
 
 def replayed_data(replayed: Replayed) -> dict[str, Any]:
-    """One key as plain data."""
+    """Returns one key as plain data."""
     data: dict[str, Any] = {**text_field("key", replayed.key), "result": replayed.result.value}
     if replayed.revision:
         data["revision"] = replayed.revision

@@ -1,4 +1,4 @@
-"""``rstore quarantine show``: the rows of one tail, as they come."""
+"""``rstore quarantine show``: prints the rows of one tail as they arrive."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ async def show(
     name: StoreName,
     tail: TailName,
     key: Annotated[str | None, typer.Option("--key", help="Only this key.", show_default=False)] = None,
-    prefix: Annotated[str | None, typer.Option("--prefix", help="Only keys that begin so.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="At most so many rows; 0 is no limit.")] = 0,
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Only keys with this prefix.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Print at most this many rows; 0 is no limit.")] = 0,
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -71,7 +73,7 @@ async def _print_rows(
 
 
 def row_data(row: QuarantinedRow) -> dict[str, Any]:
-    """One row as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
+    """Returns one row as plain data. What is not UTF-8 comes as ``keyBase64`` or ``valueBase64``."""
     data = {"revision": row.revision, "sub": row.sub, "change": change_of(row), **text_field("key", row.key)}
     if row.deletion:
         return data
@@ -85,7 +87,7 @@ def row_data(row: QuarantinedRow) -> dict[str, Any]:
 
 
 def change_of(row: QuarantinedRow) -> str:
-    """What the row did."""
+    """Returns what the row did."""
     return "delete" if row.deletion else "put"
 
 

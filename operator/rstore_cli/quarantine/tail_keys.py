@@ -1,4 +1,4 @@
-"""What is known of the keys of a tail, in a temporary file: a tail may have more keys than there is memory for."""
+"""The last change of each key of a tail, in a temporary file: a tail may have more keys than fit into memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CACHE_BYTES = 16 << 20
 
 
 class TailKeys:
-    """The last change of each key, without its value. The file is nobody else's, has no name, and goes with this."""
+    """The last change of each key, without its value. The file has no name, and is deleted with this object."""
 
     def __init__(self) -> None:
-        # Used by one thread at a time; the last one may be whichever collects the garbage.
+        # Used by one thread at a time; the last may be the one that collects the garbage.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute(f"PRAGMA cache_size = -{CACHE_BYTES >> 10}")
         self._database.execute("PRAGMA journal_mode = OFF")
@@ -29,7 +29,7 @@ class TailKeys:
         self._database.close()
 
     def add(self, row: QuarantinedRow, fork_revision: int) -> None:
-        """Takes one more row, in order, into what is known of its key."""
+        """Add the next row, in their order."""
         existed = row.deletion or row.create_revision <= fork_revision
         self._database.execute(
             "INSERT INTO keys VALUES (?, ?, ?, ?, ?, 1) ON CONFLICT (key) DO UPDATE SET revision = excluded.revision,"
@@ -38,13 +38,13 @@ class TailKeys:
         )
 
     def get(self, key: bytes) -> KeyChange | None:
-        """What is known of a key."""
-        found = self._database.execute(
+        """Returns the last change of a key, None if the tail has none."""
+        row = self._database.execute(
             "SELECT revision, sub, deletion, existed, count FROM keys WHERE key = ?", (key,)
         ).fetchone()
-        if found is None:
+        if row is None:
             return None
-        revision, sub, deletion, existed, count = found
+        revision, sub, deletion, existed, count = row
         return KeyChange(revision, sub, bool(deletion), bool(existed), count)
 
     def __contains__(self, key: object) -> bool:

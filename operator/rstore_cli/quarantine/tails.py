@@ -10,7 +10,7 @@ from rstore_api.proto.rstore_pb2 import LeavingTail, QuarantinedTail
 
 @dataclass(frozen=True)
 class Holding:
-    """What one replica answered: the tails it knows, or why it did not answer."""
+    """The answer of one replica: the tails that it knows, or why it did not answer."""
 
     region: str
     replica: str
@@ -22,38 +22,38 @@ class Holding:
 
 @dataclass(frozen=True)
 class RegionTail:
-    """One tail of a region: its file, what is known of it, and who holds it."""
+    """One tail of a region: its file, its record, and which replicas have it."""
 
     region: str
     file: str
-    known: QuarantinedTail
+    record: QuarantinedTail
     holders: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
-    """Replicas that ought to hold it and do not, or whose file is damaged."""
+    """Replicas that should have it and do not, or whose file is damaged."""
     damage: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """What people call it: ``region/epoch-first-last``."""
+        """Its name for people: ``region/epoch-first-last``."""
         return f"{self.region}/{self.file.removesuffix('.wal')}"
 
 
 def tails_of(holdings: Sequence[Holding]) -> list[RegionTail]:
-    """The tails of all regions, by region and first revision."""
-    known: dict[tuple[str, str], QuarantinedTail] = {}
+    """Returns the tails of all regions, sorted by region and first revision."""
+    records: dict[tuple[str, str], QuarantinedTail] = {}
     for holding in holdings:
         for tail in holding.tails:
-            held = known.get((holding.region, tail.file))
-            if held is None or (tail.count and not held.count) or (held.unknown and not tail.unknown):
-                known[holding.region, tail.file] = tail
-    found = []
-    for (region, file), tail in known.items():
+            record = records.get((holding.region, tail.file))
+            if record is None or (tail.count and not record.count) or (record.unknown and not tail.unknown):
+                records[holding.region, tail.file] = tail
+    tails = []
+    for (region, file), tail in records.items():
         answers = [
             (holding, next((mine for mine in holding.tails if mine.file == file), None))
             for holding in holdings
             if holding.region == region and not holding.problem
         ]
-        found.append(
+        tails.append(
             RegionTail(
                 region,
                 file,
@@ -63,10 +63,10 @@ def tails_of(holdings: Sequence[Holding]) -> list[RegionTail]:
                 damage=tuple(mine.damage for _, mine in answers if mine is not None and mine.damage),
             )
         )
-    return sorted(found, key=lambda tail: (tail.region, tail.known.first_revision, tail.file))
+    return sorted(tails, key=lambda tail: (tail.region, tail.record.first_revision, tail.file))
 
 
 def is_called(tail: RegionTail, wanted: str) -> bool:
-    """Whether a person who says ``wanted`` means this tail: with or without region and ``.wal``."""
+    """Returns whether ``wanted`` names this tail: with or without region and ``.wal``."""
     name = wanted.removesuffix(".wal")
     return name in (tail.name, tail.file.removesuffix(".wal"))

@@ -144,7 +144,7 @@ def test_what_was_compared_is_one_line_and_a_region_that_differs_another(run: Ru
     assert "data compared at revision 9: equal in 1 of 2 regions" in run("status", "orders").out
     eu_west["hash"] = {"revision": 9, "value": "0000000b", "differs": True}
     shown = run("status", "orders").out
-    assert "eu-west: holds other data than the others, 0000000b at revision 9" in shown
+    assert "eu-west: has other data than the others, 0000000b at revision 9" in shown
     assert "equal" not in shown
 
 

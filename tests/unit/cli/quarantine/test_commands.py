@@ -186,7 +186,7 @@ def test_replay_of_a_key_writes_that_key(run: Run, store: Store) -> None:
 def test_replay_of_all_leaves_later_writes_alone_and_may_be_repeated(run: Run, store: Store) -> None:
     ran = run("quarantine", "replay", "orders", "1-11-18", "--all", "-o", "json")
     assert ran.code == 1
-    assert "somebody has written there meanwhile: 2 of " in ran.err
+    assert "they have been written meanwhile: 2 of " in ran.err
     assert "--overwrite" in ran.err
     assert results(ran.out) == {
         "same": "same",
@@ -225,7 +225,7 @@ def test_replay_never_undoes_a_write_that_came_at_the_same_moment(run: Run, stor
     store.primary.before_txn = lambda: store.keys.update({b"untouched": (b"just now", NEW + 50)})
     ran = run("quarantine", "replay", "orders", "1-11-18", "--key=untouched")
     assert ran.code == 1
-    assert "written at this moment" in ran.out
+    assert "written by another client" in ran.out
     assert store.keys[b"untouched"] == (b"just now", NEW + 50)
 
 
