@@ -16,6 +16,7 @@ from rstore_api.errors import (
     DeadlineExceeded,
     NoPrimary,
     NoSpace,
+    NotReady,
     OutcomeUnknown,
     ShuttingDown,
     StoreError,
@@ -206,44 +207,57 @@ class Batcher:
         return batch
 
     async def _commit(self, batch: list[_Waiting]) -> None:
-        if not self._gate.open:
-            _fail_all(batch, NoPrimary(self._gate.refusal))
-            return
-        epoch = self._gate.epoch
-        if not self._tenure_held(epoch):
-            _fail_all(batch, NoPrimary("the tenure has run out: too few regions can be reached"))
-            return
-        limits = self._write_limits(sum(waiting.size_bytes for waiting in batch))
-        if limits.no_space:
-            # Refused before it is in the log, which takes room as well; the state machine would refuse it, too.
-            _fail_all([waiting for waiting in batch if adds_data(waiting.request)], NoSpace())
-            batch = [waiting for waiting in batch if not adds_data(waiting.request)]
-            if not batch:
-                return
-        self._on_batch(len(batch))
-        entry = encode_entry(epoch, limits, [waiting.data for waiting in batch])
+        """Has a batch committed. Whatever raises, each of its requests is answered."""
+        proposed = False
         try:
+            if not self._gate.open:
+                raise NoPrimary(self._gate.refusal)
+            epoch = self._gate.epoch
+            if not self._tenure_held(epoch):
+                raise NoPrimary("the tenure has run out: too few regions can be reached")
+            limits = self._write_limits(sum(waiting.size_bytes for waiting in batch))
+            if limits.no_space:
+                # Refused before it is in the log, which takes room as well; the state machine would refuse it, too.
+                _fail_all([waiting for waiting in batch if adds_data(waiting.request)], NoSpace())
+                batch = [waiting for waiting in batch if not adds_data(waiting.request)]
+                if not batch:
+                    return
+            self._on_batch(len(batch))
+            entry = encode_entry(epoch, limits, [waiting.data for waiting in batch])
+            proposed = True
             results = await self._group.propose(entry, timeout_seconds=self._limits.propose_timeout_seconds)
         except StoreError as error:
             _fail_all(batch, error)
-            return
         except asyncio.CancelledError:
-            _fail_all(batch, OutcomeUnknown("the replica is stopping"))
+            _fail_all(batch, OutcomeUnknown("the replica is stopping") if proposed else ShuttingDown())
             raise
-        except Exception as error:  # whatever it is, the entry may have been proposed
-            _log.exception("propose_failed")
-            _fail_all(batch, OutcomeUnknown(type(error).__name__))
-            return
+        except Exception as error:
+            _log.exception("entry_failed", proposed=proposed)
+            name = type(error).__name__
+            _fail_all(batch, OutcomeUnknown(name) if proposed else NotReady(f"no entry could be made: {name}"))
+        else:
+            self._acknowledge(batch, epoch, results)
+
+    def _acknowledge(self, batch: list[_Waiting], epoch: int, results: object) -> None:
+        """Answers a batch that was committed, once that may be acknowledged."""
         size_bytes = sum(waiting.size_bytes for waiting in batch)
         self._unsettled += len(batch)
         self._unsettled_bytes += size_bytes
+        answered = False
 
         def answer(refusal: StoreError | None) -> None:
-            self._unsettled -= len(batch)
-            self._unsettled_bytes -= size_bytes
-            _answer(batch, results if refusal is None else _withheld(results, refusal))
+            nonlocal answered
+            if not answered:
+                answered = True
+                self._unsettled -= len(batch)
+                self._unsettled_bytes -= size_bytes
+                _answer(batch, results if refusal is None else _withheld(results, refusal))
 
-        self._settle(epoch, _revision_told(results), answer)
+        try:
+            self._settle(epoch, _revision_told(results), answer)
+        except Exception as error:
+            _log.exception("settling_failed")
+            answer(OutcomeUnknown(type(error).__name__))
 
     def _settle_by_tenure(self, epoch: int, _revision: int | None, answer: Callable[[StoreError | None], None]) -> None:
         answer(None if self._tenure_held(epoch) else OutcomeUnknown("the tenure has run out"))

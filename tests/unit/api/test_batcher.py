@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+import lmdb
 import pytest
 from rstore_api.errors import (
     AlreadyDone,
@@ -12,6 +14,7 @@ from rstore_api.errors import (
     KeyNotFound,
     NoPrimary,
     NotLeader,
+    NotReady,
     OutcomeUnknown,
     ShuttingDown,
     StoreError,
@@ -163,6 +166,55 @@ async def test_a_surprise_while_proposing_leaves_the_outcome_unknown() -> None:
     batcher = _batcher(FakeGroup(refusal=RuntimeError("?")))
     with pytest.raises(OutcomeUnknown):
         await _put(batcher, "a")
+
+
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), lmdb.ReadersFullError("no reader is free")])
+async def test_whatever_raises_before_proposing_is_answered_as_not_done(failure: Exception) -> None:
+    def no_limits(_incoming: int) -> rstore_pb2.WriteLimits:
+        raise failure
+
+    group = FakeGroup()
+    batcher = Batcher(group=group, gate=FakeGate(), write_limits=no_limits)
+    results = await asyncio.gather(*(_put(batcher, key, seconds=1) for key in "abc"), return_exceptions=True)
+    assert [type(result) for result in results] == [NotReady] * 3
+    assert {result.outcome for result in results} == {"none"}  # type: ignore[union-attr]
+    assert type(failure).__name__ in str(results[0])
+    assert group.proposals == []
+    assert batcher.queued == 0
+
+
+async def test_a_figure_that_cannot_be_counted_leaves_no_write_without_an_answer() -> None:
+    def broken(_count: int) -> None:
+        raise ValueError("no such figure")
+
+    group = FakeGroup()
+    batcher = Batcher(group=group, gate=FakeGate(), write_limits=lambda _: rstore_pb2.WriteLimits(), on_batch=broken)
+    with pytest.raises(NotReady):
+        await _put(batcher, "a", seconds=1)
+    assert group.proposals == []
+
+
+async def test_whatever_raises_after_committing_leaves_the_outcome_unknown_and_gives_back_the_room() -> None:
+    def broken(_epoch: int, _revision: int | None, answer: Any) -> None:
+        answer(OutcomeUnknown("said once"))
+        raise ValueError("and then it broke")
+
+    batcher = Batcher(
+        group=FakeGroup(),
+        gate=FakeGate(),
+        write_limits=lambda _: rstore_pb2.WriteLimits(),
+        settle=broken,
+        limits=BatchLimits(max_waiting_requests=1),
+    )
+    for _ in range(3):  # there is room for one: each finds it again
+        with pytest.raises(OutcomeUnknown, match="said once"):
+            await _put(batcher, "a", seconds=1)
+
+
+async def test_results_that_do_not_say_their_revision_leave_the_outcome_unknown() -> None:
+    batcher = _batcher(FakeGroup(answer=lambda _request: object()))
+    with pytest.raises(OutcomeUnknown):
+        await _put(batcher, "a", seconds=1)
 
 
 async def test_a_malformed_result_leaves_the_outcome_unknown() -> None:
