@@ -68,6 +68,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._gauges: _ReadingCollector | None = None
         self.requests = Counter(
             "rstore_requests", "Requests answered, by method and result.", ["method", "result"], registry=self.registry
         )
@@ -108,20 +109,32 @@ class Metrics:
         self.refusals.labels(port, reason).inc()
 
     def observe(self, read: Callable[[], Reading]) -> None:
-        """Add the gauges that ``read`` answers at each scrape. Call once."""
-        self.registry.register(_ReadingCollector(read))
+        """Adds the gauges of the replica, which ``read`` returns on the event loop. To be called once."""
+        self._gauges = _ReadingCollector(read)
+        self.registry.register(self._gauges)
+
+    def take_reading(self) -> None:
+        """Has the gauges show the replica as it is now. To be called on the event loop."""
+        if self._gauges is not None:
+            self._gauges.take()
 
     def render(self) -> bytes:
-        """The exposition text."""
+        """Returns the exposition text, with the gauges of the last reading. Callable from any thread."""
         return generate_latest(self.registry)
 
 
 class _ReadingCollector(Collector):
     def __init__(self, read: Callable[[], Reading]) -> None:
         self._read = read
+        self._reading: Reading | None = None
+
+    def take(self) -> None:
+        self._reading = self._read()
 
     def collect(self) -> Iterable[Metric]:
-        reading = self._read()
+        reading = self._reading
+        if reading is None:
+            return
         yield InfoMetricFamily(
             "rstore_replica",
             "Who this replica is.",

@@ -33,6 +33,7 @@ def test_both_sides_of_a_snapshot_are_shown() -> None:
     )
     metrics = Metrics()
     metrics.observe(lambda: reading)
+    metrics.take_reading()
     lines = metrics.render().decode().splitlines()
     assert "rstore_staged_bytes 321.0" in lines
     assert 'rstore_region_snapshot_bytes{to_region="eu-west"} 123.0' in lines
