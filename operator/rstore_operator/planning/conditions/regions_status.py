@@ -1,4 +1,4 @@
-"""What status shows of each region. Pure."""
+"""What status shows of each region."""
 
 from __future__ import annotations
 
@@ -37,14 +37,16 @@ def region_statuses(
         size = sizes.get(name, known.replicas)
         since = memory.silent_since.get(name)
         electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
-        status = _region(observed.region(name), known, size, progress.get(name), truth, electing, lacking.get(name))
+        status = region_status(
+            observed.region(name), known, size, progress.get(name), truth, electing, lacking.get(name)
+        )
         if name in effective.leaving:
             status = RegionStatus(name, phase="Removing", replicas=size, message="removed from the spec")
         found.append(status)
     return tuple(found)
 
 
-def _region(
+def region_status(
     region: RegionObserved,
     known: RegionStatus,
     size: int,
@@ -53,6 +55,8 @@ def _region(
     electing: bool,
     lacking: Lacking | None,
 ) -> RegionStatus:
+    """What is shown of one region. ``known`` was shown last, ``size`` is how many replicas it should have, ``progress``
+    is how far it is as the primary reports it, ``electing`` whether it has had no leader for a moment only."""
     leader = region.leader
     is_primary = bool(truth.primary_region) and region.name == truth.primary_region
     role = "Primary" if is_primary else "Secondary" if truth.epoch else "Unknown"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.domain.topology import RegionTopology, Topology
@@ -199,3 +200,41 @@ def test_what_was_sent_and_got_lost_does_not_stay_on_record() -> None:
         world.act(1, SETS[0])
         world.arrive(0)
     assert [set(told.regions) for told in world.record] == [set(SETS[0])]
+
+
+def held_by(region: str, epoch: int, version: int, names: str) -> Observed:
+    topology = Topology(epoch, version, region, tuple(RegionTopology(name, ()) for name in names))
+    primary = ReplicaStatus(
+        f"{region}-0", region, "s", True, f"{region}-0", 1, 1, epoch, epoch, True, True, topology=topology
+    )  # fmt: skip
+    return Observed(regions={region: RegionObserved(region, (), (primary,))})
+
+
+def sent(version: int, names: str, epoch: int = 1) -> ToldRegions:
+    return ToldRegions(epoch, version, tuple(names))
+
+
+NEXT: list[tuple[str, tuple[ToldRegions, ...], Observed, tuple[ToldRegions, ...]]] = [
+    ("the primary is not seen", (sent(1, "ab"),), Observed(), (sent(1, "ab"),)),
+    ("what it holds replaces what is older", (sent(1, "ab"),), held_by("a", 1, 2, "abc"), (sent(2, "abc"),)),
+    ("what is newer stays", (sent(3, "ab"),), held_by("a", 1, 2, "abc"), (sent(2, "abc"), sent(3, "ab"))),
+    ("that of a later epoch is newer", (sent(1, "ab", 2),), held_by("a", 1, 9, "a"), (sent(9, "a"), sent(1, "ab", 2))),
+    ("one of a former primary counts for nothing", (sent(1, "ab"),), held_by("b", 1, 2, "abc"), (sent(1, "ab"),)),
+]
+
+
+@pytest.mark.parametrize(("before", "observed", "after"), [row[1:] for row in NEXT], ids=[row[0] for row in NEXT])
+def test_what_is_recorded_when_nothing_is_sent(
+    before: tuple[ToldRegions, ...], observed: Observed, after: tuple[ToldRegions, ...]
+) -> None:
+    assert next_told(before, [], observed, Truth(frozenset({"s"}), "a", 1, 1, 1)) == after
+
+
+@pytest.mark.parametrize(
+    ("record", "wanted", "above"),
+    [((), "ab", 0), ((sent(4, "ab"),), "ab", 0), ((sent(4, "abc"),), "ab", 4), ((sent(4, "abc", 2),), "ab", 0)],
+)
+def test_a_topology_is_newer_than_what_was_sent_with_other_regions(
+    record: tuple[ToldRegions, ...], wanted: str, above: int
+) -> None:
+    assert version_above(record, 1, tuple(wanted)) == above

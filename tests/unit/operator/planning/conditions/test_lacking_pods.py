@@ -11,10 +11,19 @@ from typing import Any
 import pytest
 from rstore_kube.errors import ApiError
 from rstore_operator.cluster.site import Site, Sites
-from rstore_operator.facts.observed import Pod, RegionObserved
-from rstore_operator.planning.conditions.lacking_pods import Question, ask_after_seconds, newest_refusal
+from rstore_operator.facts.memory import Memory, Moment, remember
+from rstore_operator.facts.observed import Claim, Observed, Pod, RegionObserved
+from rstore_operator.planning.conditions.lacking_pods import (
+    NOT_CREATED,
+    NOT_STARTED,
+    Question,
+    ask_after_seconds,
+    lacking_pods,
+    newest_refusal,
+)
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.resource.state import RegionStatus, StoreStatus
 from unit.operator.fake_api import FakeApi
 from unit.operator.world import REF, START, World
 
@@ -259,3 +268,58 @@ def test_a_running_store_says_why_a_replica_is_missing(problem: str, said: str) 
     degraded = next(item for item in world.status["conditions"] if item["type"] == "Degraded")
     assert degraded["reason"] == "ReplicasMissing"
     assert f"us-east: 2 of 3 replicas are ready, {said}" in degraded["message"]
+
+
+def lacking_row(
+    *pods: Pod, wanted: int = 1, existing: bool = True, claims: tuple[Claim, ...] = (), refused: str = ""
+) -> Observed:
+    child = {"metadata": {"name": SET, "uid": "u"}, "spec": {"replicas": wanted}}
+    return Observed(
+        regions={"us-east": RegionObserved("us-east", pods)},
+        children={("StatefulSet", SET): child} if existing else {},
+        claims={claim.name: claim for claim in claims},
+        refused_creations={SET: refused} if refused else {},
+    )
+
+
+RUNNING = Pod(f"{SET}-0", "us-east", "10.0.0.1", ready=True)
+PULLING = Pod(f"{SET}-0", "us-east", "10.0.0.1", ready=False, problem="ErrImagePull: no such image")
+UNPLACED = Pod(f"{SET}-0", "us-east", "", ready=False)
+UNBOUND = Claim(f"data-{SET}-0", "10Gi", "", bound=False, storage_class="fast")
+LACK_ROWS: list[tuple[str, Observed, float, bool, tuple[str, str, bool] | None]] = [
+    ("it runs", lacking_row(RUNNING), 60, False, None),
+    ("it is being created", lacking_row(), 4, False, None),
+    ("it is missing", lacking_row(), 6, False, (NOT_CREATED, "see the events of StatefulSet", True)),
+    ("why it is missing is known", lacking_row(refused="a quota"), 6, False, (NOT_CREATED, "a quota", True)),
+    ("one of two is missing", lacking_row(RUNNING, wanted=2), 6, False, (NOT_CREATED, f"{SET}-1: no pod", True)),
+    ("no StatefulSet yet", lacking_row(existing=False), 29, False, None),
+    ("no StatefulSet for long", lacking_row(existing=False), 31, False, (NOT_CREATED, "does not exist yet", True)),
+    ("no StatefulSet in a pause", lacking_row(existing=False), 31, True, None),
+    ("it has a problem", lacking_row(PULLING), 0, False, (NOT_STARTED, "ErrImagePull", False)),
+    ("it has a problem for long", lacking_row(PULLING), 31, False, (NOT_STARTED, "ErrImagePull", True)),
+    ("its volume is late", lacking_row(UNPLACED, claims=(UNBOUND,)), 4, False, None),
+    ("its volume is not bound", lacking_row(UNPLACED, claims=(UNBOUND,)), 6, False,
+     (NOT_STARTED, "StorageClass fast is not bound", False)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("observed", "seconds", "paused", "expected"), [row[1:] for row in LACK_ROWS], ids=[row[0] for row in LACK_ROWS]
+)
+def test_what_a_region_lacks(
+    observed: Observed, seconds: float, paused: bool, expected: tuple[str, str, bool] | None
+) -> None:
+    """``seconds``: for how long it has been so."""
+    memory = Memory()
+    for at in (100.0, 100.0 + seconds):
+        memory = remember(memory, "orders", observed, STAYING, Moment(START, at))
+    lacking = lacking_pods("orders", ("us-east",), observed, memory, paused=paused).get("us-east")
+    if expected is None:
+        assert lacking is None
+    else:
+        assert lacking is not None
+        assert (lacking.reason, lacking.lasts) == (expected[0], expected[2])
+        assert expected[1] in lacking.text
+
+
+STAYING = StoreStatus(regions=(RegionStatus("us-east"),))

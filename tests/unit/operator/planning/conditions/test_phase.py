@@ -1,11 +1,42 @@
-"""What ``kubectl get`` and ``kubectl wait`` go by: when a store is Ready, and the one word for its state."""
+"""What ``kubectl get`` and ``kubectl wait`` show: when a store is Ready, and the one word for its state."""
 
 from __future__ import annotations
 
+import pytest
 from rstore_api.domain.kubernetes import PAUSED
 from rstore_operator.facts.memory import Memory
+from rstore_operator.planning.conditions.phase import phase_of
+from rstore_operator.resource.parse import Problem
+from rstore_operator.resource.state import Condition, FailoverIntent, Phase, RegionStatus, Step, StoreStatus, Trigger
 from unit.operator.planner.test_plan import condition, fresh, reasons
-from unit.operator.world import World
+from unit.operator.world import START, World
+
+PROBLEM = (Problem("spec", "is wrong"),)
+INTENT = FailoverIntent(
+    mode="Planned", trigger=Trigger.SPEC, from_region="a", from_epoch=1, epoch=2, step=Step.DEMOTING, started_at=START
+)
+READY, DEGRADED = Condition("Ready", "True"), Condition("Degraded", "True")
+GROWING, CATCHING_UP = Condition("Progressing", "True", "Regions"), Condition("Progressing", "True", "CatchingUp")
+PENDING, CREATING = (RegionStatus("a"),), (RegionStatus("a", phase="Creating"),)
+PHASES: list[tuple[StoreStatus, tuple[Problem, ...], bool, Phase]] = [
+    (StoreStatus(epoch=1, conditions=(READY,)), (), False, Phase.STEADY),
+    (StoreStatus(epoch=1, conditions=(READY, CATCHING_UP)), (), False, Phase.STEADY),
+    (StoreStatus(epoch=1, conditions=(READY,)), (), True, Phase.PAUSED),
+    (StoreStatus(epoch=1), (), False, Phase.DEGRADED),
+    (StoreStatus(epoch=1), (), True, Phase.DEGRADED),
+    (StoreStatus(epoch=1, conditions=(READY, GROWING)), (), False, Phase.CREATING),
+    (StoreStatus(epoch=1, conditions=(READY, GROWING, DEGRADED)), (), True, Phase.DEGRADED),
+    (StoreStatus(epoch=1, conditions=(READY, DEGRADED), failover=INTENT), (), True, Phase.SWITCHING_OVER),
+    (StoreStatus(epoch=1, conditions=(READY,), failover=INTENT), PROBLEM, False, Phase.INVALID),
+    (StoreStatus(regions=PENDING), (), False, Phase.PENDING),
+    (StoreStatus(regions=PENDING), (), True, Phase.PAUSED),
+    (StoreStatus(regions=CREATING, conditions=(DEGRADED,)), (), False, Phase.CREATING),
+]
+
+
+@pytest.mark.parametrize(("status", "problems", "frozen", "phase"), PHASES)
+def test_the_phase(status: StoreStatus, problems: tuple[Problem, ...], frozen: bool, phase: Phase) -> None:
+    assert phase_of(status, problems, frozen=frozen) is phase
 
 
 def test_a_store_is_ready_when_a_service_leads_to_its_primary() -> None:
