@@ -21,6 +21,8 @@ PACKAGES := rstore_wire rstore_api rstore_replica rstore_kube rstore_operator rs
 # Which seeds are simulated, and what.
 SEEDS ?= 0-99
 SCOPE ?= region
+# How long `make fuzz` goes on, for all targets together.
+FUZZ_SECONDS ?= 30
 # What pytest is given besides: make test ARGS='-k switchover'
 ARGS ?=
 # Where `make e2e` runs: embedded, or existing (the cluster of KUBECONFIG; its nodes pull IMAGE_PREFIX/replicated-store-…)
@@ -31,7 +33,7 @@ IMAGE_PREFIX ?=
 WORKERS ?= 3
 SPREAD := -n $(WORKERS)
 
-.PHONY: help setup demo test unit e2e localcluster sim images check generate bench clean
+.PHONY: help setup demo test unit e2e localcluster sim fuzz images check generate bench clean
 
 help: ## this list
 	@echo "make targets:"
@@ -94,6 +96,10 @@ generate: setup ## protobuf code and the chart's copy of the CRD, from their sou
 		$(patsubst replica_image/%,%,$(PROTO))
 	@cp $(CRD) $(CHART_CRD)
 	@echo "generate: $(words $(PROTO)) protocols, 1 CRD"
+
+fuzz: setup ## coverage-guided fuzzing of what reads bytes of others: make fuzz [FUZZ_SECONDS=3600] [ARGS=server-frames]
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --quiet --editable '.[fuzz]'
+	@cd tests && ../$(BIN)/python -m fuzz.main --seconds $(FUZZ_SECONDS) $(ARGS)
 
 bench: setup ## list and run the benchmarks there are
 	@$(BIN)/python scripts/bench.py $(ARGS)

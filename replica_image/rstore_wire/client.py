@@ -113,7 +113,9 @@ class ClientCall(Stream):
         self._end(grpc.StatusCode.UNAVAILABLE, "the connection was lost")
 
 
-class _ClientConnection(Connection):
+class ClientConnection(Connection):
+    """The client's end of a connection, which carries one call."""
+
     def __init__(self) -> None:
         super().__init__(
             window_bytes=CONNECTION_WINDOW_BYTES, max_streams=None, limits=Limits(), on_end=lambda _connection: None
@@ -121,6 +123,7 @@ class _ClientConnection(Connection):
         self._headers: HeaderReader[Headers] = HeaderReader(lambda headers: headers)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins with the preface; closes when the server does not speak HTTP/2."""
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and tls.selected_alpn_protocol() != "h2":
             transport.close()
@@ -144,9 +147,11 @@ class _ClientConnection(Connection):
         return call
 
     def is_idle(self, stream: int) -> bool:
+        """True for every stream but the one that was begun."""
         return stream != 1
 
     def headers_received(self, stream: int, block: bytes, *, end: bool) -> None:
+        """Hands them to the call. Raises WireError."""
         headers = self._headers.read(block)
         call = self.streams.get(stream)
         if isinstance(call, ClientCall):
@@ -170,7 +175,7 @@ async def open_stream(
     """
     loop = asyncio.get_running_loop()
     transport, connection = await loop.create_connection(
-        _ClientConnection,
+        ClientConnection,
         address,
         port,
         ssl=context,

@@ -221,6 +221,17 @@ class Server:
         waiting.refuse(Code.CANCEL)
         return False
 
+    @property
+    def kept(self) -> dict[str, int]:
+        """What is kept for callers: calls, tasks, and bytes of requests and answers; all 0 when nobody asks anything."""
+        return {
+            "calls": len(self._open),
+            "tasks": len(self._calls),
+            "incomplete_requests": len(self._incomplete),
+            "incomplete_bytes": self._incomplete_bytes,
+            "unread_bytes": self._unread_bytes,
+        }
+
     def call_opened(self, call: Call) -> None:
         """Counts a call whose headers have come, and watches its time."""
         self._open[call] = None

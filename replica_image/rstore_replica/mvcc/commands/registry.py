@@ -37,7 +37,8 @@ class Registry:
         """The feature level that all need who are to apply the entry. Raises UnknownCommandError."""
         if not entry:
             return 1
-        tag = entry[0] if entry[0] < 0x80 else (entry[0] & 0x7F) | entry[1] << 7  # a field number below 2048
+        # A field number below 2048.
+        tag = entry[0] if entry[0] < 0x80 else (entry[0] & 0x7F) | int.from_bytes(entry[1:2], "big") << 7
         level = self._level_by_field.get(tag >> 3)
         if level is None:
             raise UnknownCommandError(f"a command of kind {tag >> 3}, which needs a newer version than this one")
