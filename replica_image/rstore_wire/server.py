@@ -223,7 +223,7 @@ class Server:
 
     @property
     def kept(self) -> dict[str, int]:
-        """What is kept for callers: calls, tasks, and bytes of requests and answers; all 0 when nobody asks anything."""
+        """What is kept for callers: calls, tasks, bytes of requests and answers. All 0 when nobody asks anything."""
         return {
             "calls": len(self._open),
             "tasks": len(self._calls),
