@@ -55,6 +55,9 @@ class Counting:
     def checkpoint(self, directory: Path) -> None:
         self._machine.checkpoint(directory)
 
+    def sync(self) -> None:
+        self._machine.sync()
+
     def restore(self, directory: Path) -> None:
         self._machine.restore(directory)
 

@@ -65,6 +65,9 @@ class Listing:
         self.before_checkpoint()
         (directory / "list").write_text(f"{index} " + " ".join(value.hex() for value in values))
 
+    def sync(self) -> None:
+        """Nothing: it is not kept."""
+
     def restore(self, directory: Path) -> None:
         index, *values = (directory / "list").read_text().split(" ")
         self.applied_index, self.values = int(index), [bytes.fromhex(value) for value in values]

@@ -74,6 +74,9 @@ class WatchedMachine:
             raise no_room(directory)
         self._machine.checkpoint(directory)
 
+    def sync(self) -> None:
+        self._machine.sync()
+
     def restore(self, directory: Path) -> None:
         if self._host.installs is not None:
             self._host.installs()

@@ -117,7 +117,9 @@ class Group:
                 new_identity=identity,
             )
         )
-        self._checkpoints = CheckpointStore(self._directory / "checkpoints", disk, self._machine, self._clock, config)
+        self._checkpoints = CheckpointStore(
+            self._directory / "checkpoints", disk, self._machine, self._clock, config, failed=self._fail
+        )
         self._applied_at_start = await self._checkpoints.recover(self._journal)
 
     def _build(self) -> None:

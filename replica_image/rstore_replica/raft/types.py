@@ -60,7 +60,8 @@ class GroupStatus(msgspec.Struct, frozen=True):
 
 
 class StateMachine(Protocol):
-    """What the log is applied to. All calls but :meth:`checkpoint` and :meth:`restore` come on the event loop."""
+    """What the log is applied to. All calls but :meth:`checkpoint`, :meth:`sync` and :meth:`restore` come
+    on the event loop."""
 
     @property
     def applied_index(self) -> int:
@@ -70,7 +71,13 @@ class StateMachine(Protocol):
         """Applies one entry: deterministic, errors are returned; does nothing at or below ``applied_index``."""
 
     def checkpoint(self, directory: Path) -> None:
-        """Writes a consistent copy into ``directory``; runs in a thread while entries are being applied."""
+        """Writes a consistent copy into ``directory``; runs in a thread while entries are being applied.
+
+        Syncs its files by the descriptors that wrote them, so that what is read back afterwards is what was meant.
+        """
+
+    def sync(self) -> None:
+        """Makes the live state durable, in a thread; when that raises, it may no longer be what was applied."""
 
     def restore(self, directory: Path) -> None:
         """Replaces the live state by a checkpoint's; runs in a thread, nothing is applied meanwhile."""

@@ -44,6 +44,9 @@ class ListMachine:
         copy = list(self.entries)
         (directory / "list.json").write_text(json.dumps([(index, entry.hex()) for index, entry in copy]))
 
+    def sync(self) -> None:
+        """Nothing: it is not kept."""
+
     def restore(self, directory: Path) -> None:
         self._load(directory / "list.json")
         self.restored += 1

@@ -19,6 +19,10 @@ from unit.raft.cluster import ListMachine
 from unit.raft.storage.crash_disk import CrashDisk
 
 
+def _fail(error: BaseException) -> None:
+    raise error
+
+
 def journal(path: Path, disk: CrashDisk) -> Journal:
     return Journal(path, disk, segment_bytes=1 << 20, cache_bytes=1000)
 
@@ -44,7 +48,7 @@ async def test_data_of_a_checkpoint_may_be_ahead_of_the_log_it_was_installed_wit
         machine, disk = ListMachine(), LocalDisk()
         for index in range(1, applied + 1):
             machine.apply(index, 1, b"x")
-        store = CheckpointStore(folder, disk, machine, SystemClock(), RaftConfig())
+        store = CheckpointStore(folder, disk, machine, SystemClock(), RaftConfig(), failed=_fail)
         making = folder / "making"
         (making / "data").mkdir(parents=True)
         write_manifest(making, Manifest(5, 1, 5, (), applied_at_most=at_most))
@@ -69,7 +73,7 @@ def test_a_checkpoint_whose_removal_was_interrupted_does_not_keep_the_replica_fr
             super().remove(path)
 
     def store(disk: LocalDisk) -> CheckpointStore:
-        return CheckpointStore(tmp_path, disk, ListMachine(), SystemClock(), RaftConfig())
+        return CheckpointStore(tmp_path, disk, ListMachine(), SystemClock(), RaftConfig(), failed=_fail)
 
     dying = DiesWhileRemoving()
     paths = []

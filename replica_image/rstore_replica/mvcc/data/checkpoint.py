@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import google_crc32c
 import lmdb
 import msgspec
 
-from rstore_replica.mvcc.data.store import DATA_FILE, Position, StorageFailed, Store
+from rstore_replica.mvcc.data.store import DATA_FILE, Position, StorageFailed, Store, Transaction
 
 MANIFEST_FILE = "manifest.json"
 _READ_BYTES = 1 << 20
@@ -43,22 +46,58 @@ def write_checkpoint(store: Store, directory: Path) -> Manifest:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):
             raise StorageFailed(f"{directory} is not empty")
-        store.environment.copy(str(directory), compact=True)
-        data = directory / DATA_FILE
-        copied = Store(directory)
-        try:
-            with copied.read() as transaction:
-                position = copied.load_position(transaction)
-        finally:
-            copied.close()
-        (directory / "lock.mdb").unlink(missing_ok=True)
-        manifest = Manifest(1, data.stat().st_size, _checksum(data), position)
-        (directory / MANIFEST_FILE).write_bytes(msgspec.json.encode(manifest))
-        for path in (data, directory / MANIFEST_FILE, directory, directory.parent):
+        with store.read() as transaction:
+            position = store.load_position(transaction)
+            size, checksum = _copy(store, transaction, directory / DATA_FILE)
+        manifest = Manifest(1, size, checksum, position)
+        _write(directory / MANIFEST_FILE, [msgspec.json.encode(manifest)])
+        for path in (directory, directory.parent):
             sync_path(path)
         return manifest
     except (OSError, lmdb.Error) as error:
         raise StorageFailed(f"cannot write a checkpoint to {directory}: {error}") from error
+
+
+def _copy(store: Store, transaction: Transaction, path: Path) -> tuple[int, int]:
+    """Writes what the transaction sees to a new file and syncs it.
+
+    Returns size and CRC32C of what LMDB gave, not of what the file holds when it is read back.
+    """
+    source, sink = os.pipe()
+    errors: list[lmdb.Error] = []
+
+    def copy() -> None:
+        try:
+            store.environment.copyfd(sink, compact=True, txn=transaction)
+        except lmdb.Error as error:
+            errors.append(error)
+        finally:
+            os.close(sink)
+
+    copying = threading.Thread(target=copy, name="checkpoint")
+    copying.start()
+    try:
+        sums = _write(path, iter(partial(os.read, source, _READ_BYTES), b""))
+    finally:
+        os.close(source)  # ends a copy that is not done
+        copying.join()
+    if errors:
+        raise errors[0]
+    return sums
+
+
+def _write(path: Path, blocks: Iterable[bytes]) -> tuple[int, int]:
+    """Writes a new file and syncs it by the descriptor that wrote, which reports every write that has failed since;
+    returns size and CRC32C.
+    """
+    size = checksum = 0
+    with path.open("xb") as file:
+        for block in blocks:
+            size, checksum = size + len(block), google_crc32c.extend(checksum, block)
+            file.write(block)
+        file.flush()
+        os.fsync(file.fileno())
+    return size, int(checksum)
 
 
 def check_checkpoint(directory: Path) -> Manifest:

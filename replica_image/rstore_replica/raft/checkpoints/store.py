@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import google_crc32c
@@ -63,10 +64,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"checkpoint file {file.path!r}")
 
 
+class LiveStateError(RaftError):
+    """The state machine's live state may not be what was applied."""
+
+
 class CheckpointStore:
     """The checkpoints below one directory, and the decision when to make the next one."""
 
-    def __init__(self, directory: Path, disk: Disk, machine: StateMachine, clock: Clock, config: RaftConfig) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        disk: Disk,
+        machine: StateMachine,
+        clock: Clock,
+        config: RaftConfig,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """``failed`` is called when the live state turns out to be lost, so that no checkpoint of it may be made."""
+        self._failed = failed
         self._directory = directory
         self._disk = disk
         self._machine = machine
@@ -175,6 +190,7 @@ class CheckpointStore:
             self._disk.remove(making)
             self._disk.make_directory(making / "data")
             self._machine.checkpoint(making / "data")
+            self._check_live_state()
             sums = sums_of(making / "data")
             at_most = self._machine.applied_index
             manifest = Manifest(index, term, base_applied, sums, membership, at_most)
@@ -188,6 +204,8 @@ class CheckpointStore:
             self._note_last(index, total_bytes, size_bytes)
             self.remove_older(path)
             logger.info("raft_checkpoint_made index=%d first_index=%d", index, journal.first_index)
+        except LiveStateError as error:
+            self._failed(error)
         except Exception:
             # Nothing is lost: the log stays as it is. Tried again after as many entries.
             logger.exception("raft_checkpoint_failed index=%d", index)
@@ -196,6 +214,15 @@ class CheckpointStore:
             now = self._clock.monotonic()
             self._not_before = now + 9 * (now - started)
             self._task = None
+
+    def _check_live_state(self) -> None:
+        """The copy was read from the page cache; had a write of that to the disk failed, it is reported now."""
+        try:
+            self._machine.sync()
+        except Exception as error:
+            raise LiveStateError(
+                f"the live state cannot be synced, so a copy of it cannot be trusted: {error}"
+            ) from error
 
     def publish(self, unfinished: Path, index: int, term: int) -> Path:
         """Gives a complete checkpoint its name, durably. Blocking."""

@@ -130,3 +130,35 @@ async def test_a_restore_in_a_thread_is_told_on_the_loop(replica: Replica, tmp_p
     await asyncio.to_thread(other.machine.restore, tmp_path / "copy")
     assert await asyncio.wait_for(heard, 10) == (21, threading.get_ident())
     other.machine.close()
+
+
+def test_the_checksum_is_of_what_was_meant_and_not_of_what_the_disk_made_of_it(
+    replica: Replica, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = Path.open
+
+    def open_lossy(path: Path, mode: str = "r") -> object:
+        """The page cache of a new file has lost a write by the time anybody reads it."""
+        file = real_open(path, mode)
+        if mode != "xb" or path.name != "data.mdb":
+            return file
+
+        class Lossy:
+            def __getattr__(self, name: str) -> object:
+                return getattr(file, name)
+
+            def __enter__(self) -> Lossy:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                file.close()
+
+            def write(self, block: bytes) -> int:
+                return file.write(bytes(len(block)))
+
+        return Lossy()
+
+    monkeypatch.setattr(Path, "open", open_lossy)
+    replica.machine.checkpoint(tmp_path / "copy")
+    with pytest.raises(StorageFailed, match="is damaged"):
+        checkpoint.check_checkpoint(tmp_path / "copy")

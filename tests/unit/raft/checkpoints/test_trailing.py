@@ -14,6 +14,10 @@ from unit.raft.cluster import ListMachine
 CONFIG = RaftConfig(checkpoint_entries=20, trailing_entries=5, segment_bytes=1000)
 
 
+def _fail(error: BaseException) -> None:
+    raise error
+
+
 class Led(OurGroup):
     """``a`` leads; ``b`` has got something, then nothing more."""
 
@@ -34,7 +38,7 @@ class Led(OurGroup):
         """Makes a checkpoint of all that is applied; returns where the log begins then."""
         replica, machine = self.replicas["a"], ListMachine()
         machine.entries = list(replica.applied)
-        store = CheckpointStore(root / "checkpoints", LocalDisk(), machine, self.clock, CONFIG)
+        store = CheckpointStore(root / "checkpoints", LocalDisk(), machine, self.clock, CONFIG, failed=_fail)
         LocalDisk().make_directory(store.directory)
         store.consider(replica.core, replica.journal, wanted=False)
         await store.stop()

@@ -56,6 +56,9 @@ class Machine:
     def checkpoint(self, directory: Path) -> None:
         raise OSError(errno.ENOSPC, "no room")
 
+    def sync(self) -> None:
+        """Nothing: it is not kept."""
+
     def restore(self, directory: Path) -> None:
         raise AssertionError("nothing to restore from")
 
