@@ -3,7 +3,7 @@ What the operator may do in a namespace whose stores it runs. Each verb is one t
 this list with what the code asks for.
 */}}
 {{- define "rstore.permissions" -}}
-# The stores themselves: read and watched; patched to remove an annotation that was acted on, and the finalizer of earlier versions.
+# The stores themselves: read and watched; patched to remove an annotation that was carried out, and the finalizer of earlier versions.
 - apiGroups: [replicatedstore.io]
   resources: [replicatedstores]
   verbs: [get, list, watch, patch]
@@ -24,15 +24,15 @@ this list with what the code asks for.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Replicas are asked by gRPC at their pod's address; pods are never written.
+# Replicas are called by gRPC at their pod's address; pods are never written.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# Whose data a volume holds is looked at before a pod gets it; volumes that the spec wants larger are asked to grow.
+# Which store's data a volume has is checked before a pod gets it; volumes that the spec wants larger are made larger.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, patch]
-# Its own about a store; and why the pods of a StatefulSet could not be created is read while pods are missing.
+# Created about stores; listed to find out why pods of a StatefulSet could not be created.
 - apiGroups: [""]
   resources: [events]
   verbs: [list, create]
