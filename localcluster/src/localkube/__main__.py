@@ -42,7 +42,14 @@ def parse(arguments: list[str]) -> ClusterOptions:
         metavar="NAME",
         help="an environment variable by which programs of pods learn the address to listen at; may be repeated",
     )
-    parser.add_argument("--faults", action="store_true", help="relays between regions, operator and API server")
+    parser.add_argument("--faults", action="store_true", help="relays between regions, places and API server")
+    parser.add_argument(
+        "--place",
+        action="append",
+        default=[],
+        metavar="NAME=LABEL=VALUE",
+        help="with --faults, pods with this label are a place of their own instead of in a region; may be repeated",
+    )
     parser.add_argument("--verbose", action="store_true", help="log more")
     parsed = parser.parse_args(arguments)
     nodes = DEFAULT_NODES
@@ -54,6 +61,9 @@ def parse(arguments: list[str]) -> ClusterOptions:
     images = {name: shlex.split(command) for name, _, command in (item.partition("=") for item in parsed.image)}
     if not all(name and command for name, command in images.items()):
         parser.error("--image takes NAME=COMMAND")
+    places = {name: label for name, _, label in (item.partition("=") for item in parsed.place)}
+    if not all(name and "=" in label for name, label in places.items()):
+        parser.error("--place takes NAME=LABEL=VALUE")
     logging.basicConfig(
         level=logging.DEBUG if parsed.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
@@ -67,6 +77,7 @@ def parse(arguments: list[str]) -> ClusterOptions:
         images={**DEFAULT_IMAGES, **images},
         address_variables=tuple(parsed.address_variable),
         faults=parsed.faults,
+        places=places,
     )
 
 

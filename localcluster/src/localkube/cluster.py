@@ -62,7 +62,9 @@ class ClusterOptions:
     restarts: RestartPolicy = field(default_factory=RestartPolicy)
     """Back-off of containers that crash."""
     faults: bool = False
-    """Relays between regions, operator and API server, so that links can be slowed down and cut."""
+    """Relays between regions, places and API server, so that links can be slowed down and cut."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Name of a place → the label, as LABEL=VALUE, of the pods that are there, whatever the region of their node."""
 
 
 class Cluster:
@@ -191,7 +193,13 @@ class Cluster:
     async def _wire(self, context: Context, network: ClusterNetwork, server: ApiServer) -> Callable[[Obj], Outlook]:
         """Start the relays; what pods see of names and of the API server then depends on where they are."""
         relays = network.relays
-        wiring = Wiring(self.options.data_dir, self.options.nodes, network.api_relays, relays.allocate, relays.release)
+        options = self.options
+        try:
+            wiring = Wiring(
+                *(options.data_dir, options.nodes, options.places, network.api_relays, relays.allocate, relays.release)
+            )
+        except WiringError as error:
+            raise NetworkError(str(error)) from error
         try:
             await wiring.start(context, server.url)
         except WiringError as error:

@@ -78,11 +78,13 @@ def start(
     images: Mapping[str, Sequence[str]] | None = None,
     address_variables: Sequence[str] = (),
     faults: bool = False,
+    places: Mapping[str, str] | None = None,
 ) -> DaemonState:
     """Start a daemon and wait until its API is ready; returns at once when one runs already.
 
     `nodes`: each as NAME=REGION; none for the default ones. `images`: base name of an image → its command.
     `address_variables`: environment variables that carry a pod's address. `faults`: links between places can be broken.
+    `places`: name of a place beside the regions → the label of its pods, as LABEL=VALUE.
     Raises DaemonError with the end of its log when it does not get ready.
     """
     running = read_state(data_dir)
@@ -98,6 +100,7 @@ def start(
                 *(f"--image={name}={shlex.join(command)}" for name, command in (images or {}).items()),
                 *(f"--address-variable={name}" for name in address_variables),
                 *(["--faults"] if faults else []),
+                *(f"--place={name}={label}" for name, label in (places or {}).items()),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -20,7 +20,7 @@ from localkube.links.rules import (
     rule_for,
     with_fault,
 )
-from localkube.links.wiring import Wiring, place_of, ports_of
+from localkube.links.wiring import Wiring, WiringError, place_of, ports_of
 
 SLOW, CUT = LinkRule(delay_ms=50), LinkRule(cut=HANG)
 PLACES = ("us-east", "eu-west", "operator", "api")
@@ -71,24 +71,28 @@ def test_what_is_on_its_way_is_bounded_and_holds_a_fast_long_link():
     assert LinkRule(bytes_per_second=1_000_000).buffer_bytes < 500_000
 
 
-def pod(*, node: str = "us-east-node", component: str = "", ports: tuple[int, ...] = (2379, 2380)) -> dict:
-    labels = {"app.kubernetes.io/component": component} if component else {}
+PLACES = {"control": "role=control"}
+
+
+def pod(*, node: str = "us-east-node", role: str = "", ports: tuple[int, ...] = (2379, 2380)) -> dict:
+    labels = {"role": role} if role else {}
     return {
         "metadata": {"name": "p", "labels": labels},
         "spec": {"nodeName": node, "containers": [{"ports": [{"containerPort": port} for port in ports]}]},
     }
 
 
-def test_a_pod_is_in_its_nodes_region_and_an_operator_is_a_place_of_its_own():
+def test_a_pod_is_in_the_region_of_its_node_or_where_its_label_says():
     regions = {node.name: node.region for node in DEFAULT_NODES}
-    assert place_of(pod(), regions) == "us-east"
-    assert place_of(pod(component="operator"), regions) == "operator"
+    assert place_of(pod(), regions, PLACES) == place_of(pod(role="other"), regions, PLACES) == "us-east"
+    assert place_of(pod(role="control"), regions, PLACES) == "control"
+    assert place_of(pod(node="unknown"), regions, PLACES) == ""
     assert ports_of(pod(ports=(9, 5, 9))) == (5, 9)
 
 
 def test_names_and_addresses_lead_to_the_relays_of_the_place_that_asks(tmp_path: Path):
     addresses = iter(f"127.1.192.{number}" for number in range(10, 99))
-    wiring = Wiring(tmp_path, DEFAULT_NODES, ["127.1.192.1"] * 4, lambda: next(addresses), lambda _: None)
+    wiring = Wiring(tmp_path, DEFAULT_NODES, PLACES, ["127.1.192.1"] * 4, lambda: next(addresses), lambda _: None)
     east = pod() | {"status": {"podIP": "127.1.128.5"}}
     wiring._follow([east])
     table = {"east-0.peers": ["127.1.128.5"], "api": ["127.1.0.1"]}
@@ -96,7 +100,13 @@ def test_names_and_addresses_lead_to_the_relays_of_the_place_that_asks(tmp_path:
     seen = wiring.names("eu-west", table)
     relay = seen["east-0.peers"][0]
     assert relay.startswith("127.1.192.")
-    assert seen["127.1.128.5"] == [relay], "the operator dials addresses"
-    assert wiring.names("operator", table)["east-0.peers"] != [relay], "each place has a relay of its own"
+    assert seen["127.1.128.5"] == [relay], "addresses of pods are dialled, too"
+    assert wiring.names("control", table)["east-0.peers"] != [relay], "each place has a relay of its own"
     wiring._follow([])
     assert wiring.names("eu-west", table) == table
+
+
+@pytest.mark.parametrize("name", ["us-east", "api"])
+def test_a_place_has_a_name_of_its_own(tmp_path: Path, name: str):
+    with pytest.raises(WiringError, match="the same name"):
+        Wiring(tmp_path, DEFAULT_NODES, {name: "a=b"}, ["127.1.192.1"] * 9, lambda: "", lambda _: None)

@@ -35,6 +35,8 @@ IMAGES = {
 }
 """The commands that the local cluster runs in the place of our images."""
 ADDRESS_VARIABLES = ("RSTORE_LISTEN_HOST",)
+PLACES = {"operator": "app.kubernetes.io/component=operator"}
+"""The operator's links can be broken apart from those of the region that it runs in."""
 
 
 @app.command("up")
@@ -78,6 +80,7 @@ def up(
             images=IMAGES,
             address_variables=ADDRESS_VARIABLES,
             faults=faults,
+            places=PLACES,
         )
     except DaemonError as error:
         raise CliError(str(error), hint="the log above says why") from error

@@ -34,7 +34,7 @@ class LinkFaults:
         self._directory = data_dir
 
     def places(self) -> tuple[str, ...]:
-        """Regions, ``operator`` and ``api``. Raises FaultError when the cluster has no relays."""
+        """Returns regions, places of their own, and ``api``. Raises FaultError when the cluster has no relays."""
         return self._state().places
 
     def faults(self) -> tuple[Fault, ...]:

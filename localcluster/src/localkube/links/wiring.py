@@ -18,8 +18,7 @@ from localkube.links.switchboard import STATE_FILE, Route, routes_to_line
 
 log = logging.getLogger(__name__)
 
-API, OPERATOR = "api", "operator"
-COMPONENT_LABEL = "app.kubernetes.io/component"
+API = "api"
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.02
@@ -29,16 +28,18 @@ class WiringError(Exception):
     """The relays could not be started."""
 
 
-def place_of(pod: Obj, regions: Mapping[str, str]) -> str:
-    """PURE: where a pod is: an operator (by the label ``component``) is a place of its own, others are in their node's
-    region (``regions`` by node)."""
-    if labels_of(pod).get(COMPONENT_LABEL) == OPERATOR:
-        return OPERATOR
-    return regions.get(pod["spec"].get("nodeName") or "", "")
+def place_of(pod: Obj, regions: Mapping[str, str], places: Mapping[str, str]) -> str:
+    """Returns the place of ``places`` whose ``LABEL=VALUE`` a pod has, or the region of its node (``regions`` by node).
+
+    Without either the pod is nowhere: "".
+    """
+    labels = {f"{name}={value}" for name, value in labels_of(pod).items()}
+    own = next((place for place, label in places.items() if label in labels), None)
+    return own if own is not None else regions.get(pod["spec"].get("nodeName") or "", "")
 
 
 def ports_of(pod: Obj) -> tuple[int, ...]:
-    """PURE: the TCP ports a pod's containers declare."""
+    """Returns the TCP ports that a pod's containers declare."""
     ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or [])
     return tuple(sorted({int(port["containerPort"]) for port in ports if port.get("protocol", "TCP") == "TCP"}))
 
@@ -50,16 +51,22 @@ class Wiring:
         self,
         directory: Path,
         nodes: Sequence[NodeSpec],
+        places: Mapping[str, str],
         api_hosts: Sequence[str],
         allocate: Callable[[], str],
         release: Callable[[str], None],
     ) -> None:
-        """``api_hosts``: addresses for the relays to the API server, one for each place, in its certificate."""
+        """``places``: pods with a label, as ``LABEL=VALUE``, that are a place of their own, by its name.
+        ``api_hosts``: addresses for the relays to the API server, one for each place, in its certificate.
+        """
         self._directory = directory
         self._regions = {node.name: node.region for node in nodes}
-        self._callers = (*sorted({node.region for node in nodes}), OPERATOR)
+        self._places = places
+        self._callers = (*sorted({node.region for node in nodes}), *places)
+        if len(set(self._callers) | {API}) <= len(self._callers):
+            raise WiringError(f"two places have the same name: {', '.join((*self._callers, API))}")
         if len(self._callers) > len(api_hosts):
-            raise WiringError(f"links can be set between {len(api_hosts) - 1} regions at most")
+            raise WiringError(f"links can be set between {len(api_hosts)} places at most")
         self._api_hosts = dict(zip(self._callers, api_hosts, strict=False))
         self._allocate, self._release = allocate, release
         self._relays: dict[tuple[str, str], str] = {}
@@ -68,33 +75,33 @@ class Wiring:
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._scheduled = False
-        self._told = ""
+        self._sent = ""
 
     def callers(self) -> tuple[str, ...]:
-        """Places that connections come from."""
+        """Returns the places that connections come from."""
         return self._callers
 
     def place_of(self, pod: Obj) -> str:
-        """Where a pod is."""
-        return place_of(pod, self._regions)
+        """Returns the place of a pod, "" for one that is nowhere."""
+        return place_of(pod, self._regions, self._places)
 
     def dns_file(self, place: str) -> Path:
-        """The file of names that pods in a place look into."""
+        """Returns the file of names that pods in a place use."""
         return self._directory / f"dns-{place}.json"
 
     def api_url(self, place: str, url: str) -> str:
-        """The API server's address for pods in a place."""
+        """Returns the URL of the API server for pods in a place."""
         port = urlsplit(url).port
         return f"https://{self._api_hosts[place]}:{port}" if place in self._api_hosts else url
 
     def names(self, place: str, table: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """What names, and addresses of pods, lead to when asked for in a place."""
+        """Returns the addresses to which names, and addresses of pods, lead in a place."""
         relays = {address: relay for (caller, address), relay in self._relays.items() if caller == place}
-        seen = {name: [relays.get(address, address) for address in found] for name, found in table.items()}
+        seen = {name: [relays.get(address, address) for address in addresses] for name, addresses in table.items()}
         return seen | {address: [relay] for address, relay in relays.items()}
 
     async def start(self, context: Context, url: str) -> None:
-        """Start the relay process; routes follow the pods from then on. Raises WiringError."""
+        """Starts the relay process; routes follow the pods from then on. Raises WiringError."""
         self._context = context
         parts = urlsplit(url)
         self._api = (parts.hostname or "", parts.port or 0)
@@ -120,7 +127,7 @@ class Wiring:
         self._soon()
 
     async def stop(self) -> None:
-        """End the relay process."""
+        """Ends the relay process."""
         if self._watch is not None:
             self._watch.cancel()
         process, self._process = self._process, None
@@ -148,7 +155,7 @@ class Wiring:
         self._follow(self._context.informers.of(PODS).items())
 
     def _follow(self, pods: Iterable[Obj]) -> None:
-        """Give each pod with an address a relay in every other place, and tell the process."""
+        """Gives each pod with an address a relay in every other place, and sends the routes to the process."""
         routes = [
             Route(caller, API, host, self._api[0], (self._api[1],))
             for caller, host in self._api_hosts.items()
@@ -167,8 +174,8 @@ class Wiring:
                 relay = self._relays[(caller, address)] = self._allocate()
             routes.append(Route(caller, place, relay, address, ports))
         line = routes_to_line(routes, (*self._callers, API))
-        if line != self._told and self._process is not None and self._process.stdin is not None:
-            self._told = line
+        if line != self._sent and self._process is not None and self._process.stdin is not None:
+            self._sent = line
             self._process.stdin.write(line.encode())
 
     async def _report_its_end(self, process: asyncio.subprocess.Process) -> None:

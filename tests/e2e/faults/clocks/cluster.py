@@ -16,7 +16,7 @@ from pathlib import Path
 from localkube import daemon
 from localkube.cluster import ClusterOptions
 from localkube.serve import serve
-from rstore_cli.dev.app import ADDRESS_VARIABLES, IMAGES
+from rstore_cli.dev.app import ADDRESS_VARIABLES, IMAGES, PLACES
 
 OFFSETS_FILE = "clocks.json"
 RUN = Path(__file__).with_name("run.py")
@@ -79,7 +79,9 @@ def main() -> None:
     images = {
         name: (sys.executable, str(RUN), str(directory / OFFSETS_FILE), program[-1]) for name, program in IMAGES.items()
     }
-    options = ClusterOptions(data_dir=directory, images=images, address_variables=ADDRESS_VARIABLES, faults=True)
+    options = ClusterOptions(
+        data_dir=directory, images=images, address_variables=ADDRESS_VARIABLES, faults=True, places=PLACES
+    )
     asyncio.run(serve(options))
 
 
