@@ -21,8 +21,8 @@ from kubernetes.aio import client as aio_client
 from kubernetes.aio import config as aio_config
 from kubernetes.aio import watch as aio_watch
 from kubernetes.stream import portforward
-from localkube.apiserver import ApiError, ApiServer, ApiServerOptions, LogRequest
-from localkube.apiserver.errors import bad_request
+from localkube.apiserver import ApiServer, ApiServerOptions, LogRequest
+from localkube.apiserver.errors import ApiError, bad_request
 
 from .conftest import Kubectl, widget
 

@@ -9,10 +9,11 @@ import pytest
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.objects.store import Store
 from localkube.apiserver.storage.persistence import SqliteFile
+from plain_store import plain_store
 
 
 def make_store(**options: Any) -> Store:
-    store = Store(**options)
+    store = plain_store(**options)
     if store.find("namespaces", None, "default") is None:
         store.create("namespaces", {"metadata": {"name": "default"}})
     return store

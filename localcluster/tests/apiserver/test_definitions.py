@@ -367,6 +367,7 @@ def test_a_rule_inside_lists_counts_for_each_item() -> None:
             definition(version(deprecated=True, deprecationWarning="a\nb")),
             "must only contain printable UTF-8 characters; non-printable character found at index 1",
         ),
+        (with_field({"type": "string", "format": "credit-card"}), "credit-card is not supported by this server"),
         (
             definition(version(selectableFields=[{"jsonPath": ".spec"}])),
             "spec.selectableFields: Forbidden: not supported by this server",

@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 import pytest
-from localkube.apiserver import ApiError
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.http import pages
 from localkube.apiserver.http.list_options import flag, list_options
 from localkube.apiserver.objects.field_selectors import parse_fields, selected_name
 from localkube.apiserver.objects.label_syntax import parse_labels
 from localkube.apiserver.objects.store import Store
 from localkube.apiserver.resources import Registry
+from plain_store import plain_store
 
 LABELS = {"app": "x", "tier": "5", "empty": "", "in": "a"}
 
@@ -118,7 +119,7 @@ def names(store: Store, version: int | None = None) -> list[str]:
 
 
 def test_lists_are_in_order_of_their_keys_and_can_be_had_as_they_were() -> None:
-    store = Store()
+    store = plain_store()
     for namespace in ("a", "a-b"):
         store.create("namespaces", {"metadata": {"name": namespace}})
         store.create("configmaps", {"metadata": {"name": "x"}}, namespace=namespace)
@@ -137,7 +138,7 @@ def test_lists_are_in_order_of_their_keys_and_can_be_had_as_they_were() -> None:
 
 
 def test_a_page_ends_where_it_is_full_and_the_next_begins_there() -> None:
-    store = Store()
+    store = plain_store()
     store.create("namespaces", {"metadata": {"name": "n"}})
     for name in ("a", "b", "c"):
         store.create("configmaps", {"metadata": {"name": name}}, namespace="n")

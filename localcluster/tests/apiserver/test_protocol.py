@@ -10,8 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from localkube.apiserver import ApiError, ApiServer
+from localkube.apiserver import ApiServer
 from localkube.apiserver.describe import openapi
+from localkube.apiserver.errors import ApiError
 from localkube.apiserver.http.body import decode
 from localkube.apiserver.http.encoding import encoded
 from localkube.apiserver.http.negotiation import Form, accepted, accepted_stream

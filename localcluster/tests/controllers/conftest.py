@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localkube.apiserver.objects.store import Store
 from localkube.apiserver.resources import PrinterColumn, Registry, Resource
 from localkube.controllers.api import NAMESPACES, PODS, Api, Obj
 from localkube.controllers.budgets import BudgetController
@@ -24,6 +23,7 @@ from localkube.controllers.objects import rfc3339
 from localkube.controllers.replicaset import ReplicaSetController
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController
+from plain_store import plain_store
 
 
 class FakeClock:
@@ -43,7 +43,7 @@ class ControllerHarness:
         self.clock = FakeClock()
         registry = Registry()
         registry.add(Resource("example.org", "v1", "widgets", "Widget", schema={"type": "object"}, columns=_NO_COLUMNS))
-        self.store = Store(registry, clock=lambda: datetime.fromtimestamp(self.clock.seconds, UTC))
+        self.store = plain_store(registry, clock=lambda: datetime.fromtimestamp(self.clock.seconds, UTC))
         self.api = Api(self.store, lambda namespace, name: f"{namespace}-{name}")
         self.context = Context(self.api, self.clock)
         self.manager = Manager(

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from localkube.apiserver.errors import ApiError
-from localkube.apiserver.objects.store import Store
 from localkube.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, Api
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.endpoints import EndpointsController
@@ -25,6 +24,7 @@ from localkube.runner.access import ClusterAccess
 from localkube.runner.backoff import RestartPolicy
 from localkube.runner.dns import DnsFile
 from localkube.runner.runner import Runner, RunnerOptions
+from plain_store import plain_store
 
 
 class RunnerHarness:
@@ -32,7 +32,7 @@ class RunnerHarness:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.store = Store()
+        self.store = plain_store()
         self.api = Api(self.store, lambda namespace, name: f"token-of-{namespace}-{name}")
         self.context = Context(self.api)
         self.network = ClusterNetwork.take()

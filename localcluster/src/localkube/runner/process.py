@@ -8,7 +8,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -154,8 +154,3 @@ async def run_once(command: Command, *, timeout_seconds: float, max_output_bytes
         process.kill()
         raise
     return code, output[:max_output_bytes].decode(errors="replace")
-
-
-def command_of(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> Command:
-    """A command from its parts."""
-    return Command(tuple(argv), dict(env), cwd)

@@ -192,20 +192,6 @@ def share_of_pods(value: Json, path: str) -> list[Cause]:
     return [*count_or_percentage(value, path), *at_most_all(value, path)]
 
 
-def unique(key: str) -> Rule:
-    """No two items of a list have the same value of a field (empty ones aside)."""
-
-    def rule(value: Json, path: str) -> Iterator[Cause]:
-        seen: set[Json] = set()
-        for index, item in enumerate(value or []):
-            name = item.get(key)
-            if name and name in seen:
-                yield duplicate(f"{path}[{index}].{key}", name)
-            seen.add(name)
-
-    return rule
-
-
 def labels(value: Json, path: str) -> Iterator[Cause]:
     """A map of labels."""
     for key, text in (value or {}).items():

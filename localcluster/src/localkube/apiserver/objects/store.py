@@ -26,12 +26,11 @@ from localkube.apiserver.objects import lifecycle
 from localkube.apiserver.objects.binding import assign
 from localkube.apiserver.objects.lifecycle import DeleteOptions
 from localkube.apiserver.objects.metadata import metadata_causes
-from localkube.apiserver.objects.objects import ObjectList, Objects, utc_now
-from localkube.apiserver.objects.strategy import PlainStrategy, Strategy
+from localkube.apiserver.objects.objects import Objects, utc_now
+from localkube.apiserver.objects.strategy import Strategy
 from localkube.apiserver.patch.managed import keep_times
 from localkube.apiserver.patch.merge import merge_patch
 from localkube.apiserver.resources import Registry, Resource
-from localkube.apiserver.storage.history import ADDED, BOOKMARK, DELETED, MODIFIED, Watch, WatchEvent
 from localkube.apiserver.storage.persistence import Persistence
 
 _LASTING_NAMESPACES = frozenset({"default", "kube-system", "kube-public"})
@@ -44,13 +43,13 @@ class Store(Objects):
         self,
         registry: Registry | None = None,
         *,
-        strategy: Strategy | None = None,
+        strategy: Strategy,
         persistence: Persistence | None = None,
         clock: Callable[[], datetime] = utc_now,
         history_capacity: int = 10_000,
     ) -> None:
         super().__init__(registry, persistence=persistence, clock=clock, history_capacity=history_capacity)
-        self.strategy: Strategy = strategy or PlainStrategy()
+        self.strategy = strategy
 
     def create(
         self,
@@ -296,18 +295,3 @@ class Store(Objects):
         causes += self.strategy.validate(checked, obj, old, subresource=subresource, warnings=warnings)
         if causes:
             raise invalid(stored.group, stored.kind, obj["metadata"].get("name") or "", causes)
-
-
-__all__ = [
-    "ADDED",
-    "BOOKMARK",
-    "DELETED",
-    "MODIFIED",
-    "ObjectList",
-    "PlainStrategy",
-    "Store",
-    "Strategy",
-    "Watch",
-    "WatchEvent",
-    "merge_patch",
-]

@@ -41,34 +41,3 @@ class Strategy(Protocol):
     ) -> None:
         """Record in ``metadata.managedFields`` what this write, through this version of the resource, changed."""
         ...
-
-
-class PlainStrategy:
-    """No particulars: used by tests of the store alone."""
-
-    def prepare(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
-        """Nothing."""
-
-    def complete(self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, dry_run: bool) -> None:
-        """Nothing."""
-
-    def deleting(self, resource: Resource, obj: JsonObject) -> None:
-        """Nothing."""
-
-    def validate(
-        self,
-        resource: Resource,
-        obj: JsonObject,
-        old: JsonObject | None,
-        *,
-        subresource: str = "",
-        warnings: list[str] | None = None,
-    ) -> list[Cause]:
-        """Nothing is wrong."""
-        del resource, obj, old, subresource, warnings
-        return []
-
-    def track(
-        self, resource: Resource, obj: JsonObject, old: JsonObject | None, *, manager: str, subresource: str
-    ) -> None:
-        """Nothing is recorded."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from localkube.apiserver.errors import Cause
 from localkube.apiserver.jsonobj import JsonObject
 from localkube.apiserver.schema.definition.causes import forbidden, invalid, not_supported
+from localkube.apiserver.schema.string_formats import UNSUPPORTED_FORMATS
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _UNSUPPORTED = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
@@ -62,6 +63,8 @@ def keyword_causes(schema: JsonObject, path: str, *, no_default: str | None, ins
         yield forbidden(f"{path}.items", "items must be a schema object and not an array")
     if inside_meta and schema.get("x-kubernetes-embedded-resource"):
         yield forbidden(f"{path}.x-kubernetes-embedded-resource", "must not be used inside of resource meta")
+    if (schema.get("format") or "").replace("-", "") in UNSUPPORTED_FORMATS:
+        yield forbidden(f"{path}.format", f"{schema['format']} is not supported by this server")
     if schema.get("uniqueItems"):
         why = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
         yield forbidden(f"{path}.uniqueItems", why)
