@@ -238,6 +238,14 @@ class RequestTooLarge(StoreError):
     text = "etcdserver: request is too large"
 
 
+class AnswerTooLarge(StoreError):
+    """A range holds more than one answer may."""
+
+    code = "answer-too-large"
+    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    text = "rstore: the answer is too large"
+
+
 class RequestTooWide(StoreError):
     """One write would change or look at more keys, or more bytes of them, than one revision may (docs/limits.md)."""
 

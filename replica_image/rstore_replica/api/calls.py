@@ -92,7 +92,7 @@ def _encode(response: Message) -> bytes:
 
 
 def info_of(context: Context) -> CallInfo:
-    """The call's deadline, whether another replica handed it on, and its name. Raises InvalidRequest."""
+    """Returns what the services need to know of a call. Raises InvalidRequest."""
     remaining = context.time_remaining()
     if remaining is None:
         remaining = DEFAULT_DEADLINE_SECONDS
@@ -104,7 +104,8 @@ def info_of(context: Context) -> CallInfo:
         elif key == REQUEST_ID_KEY:
             request_id = _request_id(value)
     deadline = asyncio.get_running_loop().time() + min(remaining, MAX_DEADLINE_SECONDS)
-    return CallInfo(deadline=deadline, forwarded=forwarded, request_id=request_id)
+    client = context.peer().rpartition(":")[0]
+    return CallInfo(deadline=deadline, forwarded=forwarded, client=client, request_id=request_id)
 
 
 def _request_id(value: str | bytes) -> RequestId:

@@ -39,8 +39,10 @@ class Machine(Protocol):
     def range(self, request: rpc_pb2.RangeRequest, /) -> rpc_pb2.RangeResponse:
         """The answer, its header empty; callable from any thread; raises a StoreError."""
 
-    def encoded_range(self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader, /) -> bytes:
-        """The same with the header, encoded; callable from any thread."""
+    def encoded_range(
+        self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader, pace: Callable[[], None], /
+    ) -> bytes:
+        """The same with the header, encoded; callable from any thread; ``pace`` is called before each step."""
 
     def write_limits(self, incoming_bytes: int, /) -> rstore_pb2.WriteLimits:
         """The limits that a leader puts into an entry that will add so many bytes."""

@@ -269,10 +269,15 @@ class Machine:
         with self._reading() as (reader, position):
             return read_range(reader, request, position.revision, position.compact_revision)
 
-    def encoded_range(self, request: RangeRequest, header: ResponseHeader) -> bytes:
-        """As :meth:`range`, with the header, as it goes over the wire: for large ranges, in a thread."""
+    def encoded_range(
+        self, request: RangeRequest, header: ResponseHeader, pace: Callable[[], None] = lambda: None
+    ) -> bytes:
+        """As :meth:`range`, with the header, as it goes over the wire: for large ranges, in a thread.
+
+        ``pace`` is called before each step, and may wait. Also raises AnswerTooLarge.
+        """
         with self._reading() as (reader, position):
-            return encode_range(reader, request, position.revision, position.compact_revision, header)
+            return encode_range(reader, request, position.revision, position.compact_revision, header, pace)
 
     async def hash_kv(self, revision: int) -> HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), see :func:`hash_kv.hash_kv`.

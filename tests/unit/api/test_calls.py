@@ -29,6 +29,9 @@ class _Context:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
 
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:4321"
+
     async def abort(self, code: Any, details: str, trailing: tuple[tuple[str, str], ...]) -> None:
         self.aborted = (code, details, dict(trailing))
         raise _AbortedError

@@ -31,6 +31,8 @@ class CallInfo:
 
     deadline: float
     forwarded: bool
+    client: str = ""
+    """The address that the call came from, without the port: that of a replica, when it was handed on."""
     request_id: RequestId | None = None
     """The name of a write that its client may send again."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -31,12 +30,10 @@ from rstore_replica.api.encoding import EncodedWrite
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.router import CallInfo, Router
+from rstore_replica.api.scans import Scans
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
 from rstore_replica.mvcc.requests.validate import is_wide
-
-SCAN_THREADS = 2
-"""Long ranges are read in these; more of them wait."""
 
 MAX_SCAN_ATTEMPTS = 5
 
@@ -95,7 +92,7 @@ class KvService:
         self._limits = limits
         self._tenure_held = tenure_held
         self._read_point = read_point
-        self._scanners = ThreadPoolExecutor(SCAN_THREADS, thread_name_prefix="scan")
+        self._scans = Scans()
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service; writes come with their bytes."""
@@ -110,14 +107,14 @@ class KvService:
             self._calls.serve(server, method, partial(self.write, method), decode=encoding.decoder(kind))
 
     def close(self) -> None:
-        """End the threads, once what they read has been read."""
-        self._scanners.shutdown()
+        """Ends the threads, once what they read has been read."""
+        self._scans.close()
 
     async def range(self, request: rpc_pb2.RangeRequest, call: CallInfo) -> rpc_pb2.RangeResponse:
         """Linearizable by the primary's leader, or serializable from this replica's own copy."""
         check_range(request)
         if request.serializable:
-            return await self._read(request, _newest)
+            return await self._read(request, _newest, call.client)
         return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
 
     async def write(
@@ -179,24 +176,23 @@ class KvService:
         async def shown() -> int | None:
             return await read_point(epoch, request.revision, _remaining_seconds(call)) if read_point else None
 
-        response = await self._read(request, shown)
+        response = await self._read(request, shown, call.client)
         if not self._tenure_held(epoch):
             raise NoPrimary("the tenure has run out: too few regions can be reached")
         return response
 
-    async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown) -> rpc_pb2.RangeResponse:
+    async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown, client: str) -> rpc_pb2.RangeResponse:
         """``shown`` says which revision counts as the newest, where it is not the newest."""
         if scans_many(request):
-            return cast(rpc_pb2.RangeResponse, await self._scan(request, shown))
+            return cast(rpc_pb2.RangeResponse, await self._scan(request, shown, client))
         at = await shown()
         revision = self._machine.revision if at is None else at
         response = self._machine.range(request if at is None else _pinned(request, at))
         self._identity.fill(response.header, revision=revision)
         return response
 
-    async def _scan(self, request: rpc_pb2.RangeRequest, shown: Shown) -> EncodedRange:
+    async def _scan(self, request: rpc_pb2.RangeRequest, shown: Shown, client: str) -> EncodedRange:
         """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
-        loop = asyncio.get_running_loop()
         for _ in range(MAX_SCAN_ATTEMPTS):
             at = await shown()
             revision = self._machine.revision if at is None else at
@@ -204,9 +200,7 @@ class KvService:
             header = rpc_pb2.ResponseHeader()
             self._identity.fill(header, revision=revision)
             try:
-                return EncodedRange(
-                    await loop.run_in_executor(self._scanners, self._machine.encoded_range, pinned, header)
-                )
+                return EncodedRange(await self._scans.run(client, partial(self._machine.encoded_range, pinned, header)))
             except Compacted:
                 # Who asked for the newest revision did not ask for one that was compacted while waiting for a thread.
                 if request.revision:

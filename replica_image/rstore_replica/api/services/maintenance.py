@@ -14,6 +14,11 @@ from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity, stable_id
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.router import CallInfo
+from rstore_replica.api.turns import Turns
+
+MAX_HASHES = 2
+"""At a time; each takes up to half of the event loop's time."""
+MAX_WAITING_HASHES = 64
 
 
 class MaintenanceService:
@@ -34,6 +39,7 @@ class MaintenanceService:
         self._group = group
         self._identity = identity
         self._not_ready_reason = not_ready_reason
+        self._hashing = Turns(places=MAX_HASHES, places_per_client=1, max_waiting=MAX_WAITING_HASHES)
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service."""
@@ -70,9 +76,10 @@ class MaintenanceService:
         self._identity.fill(response.header, revision=self._machine.revision)
         return response
 
-    async def hash_kv(self, request: rpc_pb2.HashKVRequest, _call: CallInfo) -> rpc_pb2.HashKVResponse:
+    async def hash_kv(self, request: rpc_pb2.HashKVRequest, call: CallInfo) -> rpc_pb2.HashKVResponse:
         """Hash of the live keys as of a revision: equal on every replica of every region that has reached it."""
-        found = await self._machine.hash_kv(request.revision)
+        async with self._hashing.turn(call.client):
+            found = await self._machine.hash_kv(request.revision)
         response = rpc_pb2.HashKVResponse(
             hash=found.hash, hash_revision=found.hash_revision, compact_revision=found.compact_revision
         )

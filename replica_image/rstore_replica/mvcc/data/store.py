@@ -24,6 +24,8 @@ from rstore_replica.mvcc.data import generations, layout
 from rstore_replica.mvcc.state import RegionState, decode, encode
 
 INITIAL_MAP_BYTES = 1 << 30
+MAX_READERS = 1024
+"""Read transactions at a time; far more than there are threads and streams to other regions."""
 MAX_MAP_BYTES = 1 << 44
 FREE_DISK_RESERVE_BYTES = 64 << 20
 """With less than this left on the disk the store counts as full."""
@@ -105,6 +107,7 @@ class Store:
                 meminit=False,
                 readahead=False,
                 max_spare_txns=4,
+                max_readers=MAX_READERS,
             )
             self._page_bytes = int(self.environment.stat()["psize"])
             self._fill_up(directory / DATA_FILE)

@@ -26,7 +26,10 @@ async def hash_kv(reading: Callable[[], AbstractContextManager[tuple[Reader, Pos
     place of the data).
     """
     progress, generation, compact_revision = HashProgress(), -1, 0
-    while progress.next_key is not None:
+
+    def step() -> None:
+        """One chunk. Its reader is a local of this call: LMDB's slot for it is free only once it is collected."""
+        nonlocal progress, generation, compact_revision, revision
         with reading() as (reader, position):
             if generation < 0:
                 generation, revision = position.generation, revision if revision > 0 else position.revision
@@ -36,5 +39,8 @@ async def hash_kv(reading: Callable[[], AbstractContextManager[tuple[Reader, Pos
                 raise Compacted("a snapshot has taken the place of the data")
             progress = hash_some(reader, revision, progress, max_keys=CHUNK_KEYS, max_bytes=CHUNK_BYTES)
             compact_revision = position.compact_revision
+
+    while progress.next_key is not None:
+        step()
         await asyncio.sleep(PAUSE_SECONDS if progress.next_key is not None else 0)
     return HashResult(progress.checksum, revision, compact_revision)

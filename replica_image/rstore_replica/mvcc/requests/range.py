@@ -8,13 +8,13 @@ limit let through, as etcd does.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from rstore_api.domain.epochs import is_left_out
-from rstore_api.errors import Compacted, FutureRevision
+from rstore_api.errors import AnswerTooLarge, Compacted, FutureRevision
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 
@@ -23,7 +23,10 @@ from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.requests.validate import check_range
 
 ENCODE_KEYS = 128
+SCAN_KEYS = 256
 SORT_KEYS = 1024
+MAX_ANSWER_BYTES = 64 << 20
+"""Keys and values that one Range returns, or puts in order."""
 
 Found = tuple[bytes, bytes]  # key, index entry
 
@@ -71,25 +74,42 @@ def read_range(reader: Reader, request: RangeRequest, newest: int, compact_revis
 
 
 def encode_range(
-    reader: Reader, request: RangeRequest, newest: int, compact_revision: int, header: ResponseHeader
+    reader: Reader,
+    request: RangeRequest,
+    newest: int,
+    compact_revision: int,
+    header: ResponseHeader,
+    pace: Callable[[], None],
 ) -> bytes:
-    """As :func:`read_range`, with the header, as it goes over the wire.
+    """As :func:`read_range`, with the header, as it goes over the wire. Also raises AnswerTooLarge.
 
     Made in small steps, so that in a thread it holds up the others for no longer than one of them: a message of many
-    keys takes long to put together, to encode and to free, and each of these is one step.
+    keys takes long to put together, to encode and to free, and each of these is one step. ``pace`` is called before
+    each, and may wait.
     """
-    selection = select(reader, request, newest, compact_revision)
+    pace()
+    selection = select(reader, request, newest, compact_revision, pace)
     kvs = iter(selection.kvs)
     parts: list[bytes] = []
+    size_bytes = 0
     while chunk := list(islice(kvs, ENCODE_KEYS)):
         parts.append(RangeResponse(kvs=chunk).SerializeToString())
+        size_bytes += len(parts[-1])
+        _check_size(size_bytes)
+        pace()
     # One encoded message after another is the encoding of all they hold.
     parts.append(RangeResponse(header=header, more=selection.more, count=selection.count).SerializeToString())
     return b"".join(parts)
 
 
-def select(reader: Reader, request: RangeRequest, newest: int, compact_revision: int) -> Selection:
-    """What a Range selects. Raises EmptyKey, InvalidSort, FutureRevision or Compacted."""
+def select(
+    reader: Reader,
+    request: RangeRequest,
+    newest: int,
+    compact_revision: int,
+    pace: Callable[[], None] = lambda: None,
+) -> Selection:
+    """What a Range selects. Raises EmptyKey, InvalidSort, FutureRevision, Compacted or AnswerTooLarge."""
     check_range(request)
     check_revision(request.revision, newest, compact_revision)
     check_exists(reader, request.revision, newest)
@@ -104,14 +124,34 @@ def select(reader: Reader, request: RangeRequest, newest: int, compact_revision:
     start, end = key_range(request.key, request.range_end)
     if end is not None and end <= start:
         return Selection()
-    scan = reader.scan(start, end, revision)
+    scan = _paced(reader.scan(start, end, revision), pace)
     if request.count_only:
         return Selection(count=sum(1 for _ in scan))
     if request.limit > 0 and not must_see_all(request):
         found = list(islice(scan, request.limit + 1))
         return _select(reader, request, found, len(found) + sum(1 for _ in scan))
-    found = list(scan)
+    found = list(_bounded(scan))
     return _select(reader, request, found, len(found))
+
+
+def _paced(scan: Iterable[Found], pace: Callable[[], None]) -> Iterator[Found]:
+    for number, item in enumerate(scan, start=1):
+        if not number % SCAN_KEYS:
+            pace()
+        yield item
+
+
+def _bounded(scan: Iterable[Found]) -> Iterator[Found]:
+    size_bytes = 0
+    for item in scan:
+        size_bytes += len(item[0]) + len(item[1])
+        _check_size(size_bytes)
+        yield item
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_ANSWER_BYTES:
+        raise AnswerTooLarge(f"more than {MAX_ANSWER_BYTES >> 20} MiB; read the range in parts, with a limit")
 
 
 def must_see_all(request: RangeRequest) -> bool:
@@ -135,7 +175,12 @@ def _select(reader: Reader, request: RangeRequest, found: list[Found], count: in
         wanted = islice(kept, limit)
         return Selection((reader.key_value(*item, keys_only=request.keys_only) for item in wanted), more, count)
     keep_values = not request.keys_only or target == RangeRequest.VALUE
-    kvs = [reader.key_value(key, entry, keys_only=not keep_values) for key, entry in kept]
+    kvs: list[KeyValue] = []
+    size_bytes = 0
+    for key, entry in kept:
+        kvs.append(reader.key_value(key, entry, keys_only=not keep_values))
+        size_bytes += len(key) + len(kvs[-1].value)
+        _check_size(size_bytes)
     ordered = islice(_sorted(kvs, _SORT_TARGETS[target], descending=order == RangeRequest.DESCEND), limit)
     return Selection(map(_without_value, ordered) if request.keys_only else ordered, more, count)
 

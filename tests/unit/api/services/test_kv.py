@@ -26,7 +26,7 @@ class _Machine:
         self.state = region_state()
         self.asked: list[int] = []
 
-    def encoded_range(self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader) -> bytes:
+    def encoded_range(self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader, pace: Any) -> bytes:
         self.revision += 10
         self.asked.append(request.revision)
         if self.compactions:

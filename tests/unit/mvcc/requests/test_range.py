@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterator
 
 import pytest
+from rstore_api.errors import AnswerTooLarge
 from rstore_api.proto.rpc_pb2 import PutRequest, RangeRequest, RangeResponse, ResponseHeader
-from rstore_replica.mvcc.requests.range import ENCODE_KEYS, SORT_KEYS
+from rstore_replica.mvcc.requests import range as range_module
+from rstore_replica.mvcc.requests.range import ENCODE_KEYS, SCAN_KEYS, SORT_KEYS
 from unit.mvcc.replicas import Replica
 
 KEYS = 2 * SORT_KEYS + 7
@@ -53,3 +55,22 @@ def test_counts_empty_ranges_and_single_keys_are_encoded_too(replica: Replica) -
         plain = replica.machine.range(request)
         plain.header.CopyFrom(HEADER)
         assert RangeResponse.FromString(replica.machine.encoded_range(request, HEADER)) == plain
+
+
+@pytest.mark.parametrize("order", [RangeRequest.NONE, RangeRequest.DESCEND])
+def test_a_range_beyond_the_largest_answer_is_refused(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, order: int
+) -> None:
+    whole = replica.machine.encoded_range(_request(sort_order=order, sort_target=RangeRequest.VALUE), HEADER)
+    monkeypatch.setattr(range_module, "MAX_ANSWER_BYTES", len(whole) // 4)
+    with pytest.raises(AnswerTooLarge, match="in parts"):
+        replica.machine.encoded_range(_request(sort_order=order, sort_target=RangeRequest.VALUE), HEADER)
+    for small in (_request(count_only=True), _request(limit=10)):
+        replica.machine.encoded_range(small, HEADER)
+
+
+def test_a_long_range_may_wait_at_every_step(replica: Replica) -> None:
+    for request in (_request(), _request(count_only=True), _request(limit=1)):
+        steps: list[None] = []
+        replica.machine.encoded_range(request, HEADER, lambda: steps.append(None))  # noqa: B023
+        assert len(steps) > KEYS / SCAN_KEYS
