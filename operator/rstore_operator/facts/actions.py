@@ -47,7 +47,7 @@ class Apply:
 
 @dataclass(frozen=True)
 class LookUp:
-    """Ask for objects by name, whoever they belong to, before something with these names is made."""
+    """Look for objects by name, whatever store they belong to, before something with these names is made."""
 
     keys: tuple[ChildKey, ...]
     regions: Mapping[ChildKey, str]
@@ -89,7 +89,7 @@ class GrowClaim:
 
 @dataclass(frozen=True)
 class CertificateRequest:
-    """A certificate that should exist: for whom, and by which names servers are called."""
+    """A certificate that should exist: its holder, and the names by which servers are called."""
 
     common_name: str
     dns_names: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class PushTopology:
-    """Tell a region where the others are and who is primary."""
+    """Send a region the topology: where the others are and which is primary."""
 
     region: str
     target: Target

@@ -1,4 +1,4 @@
-"""Pods that a region should have and that are not there, or do not start, as a look shows them. Pure."""
+"""Pods that a region should have and that are not there, or do not start, as a look shows them."""
 
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ def _silent(memory: Memory, observed: Observed, status: StoreStatus, seconds: fl
 
 
 def _answers(region: str, observed: Observed, status: StoreStatus) -> bool:
-    """Whether a leader answers. A primary region that has come back without its data is as good as gone."""
+    """Whether a leader answers. A primary region that has come back without its data counts as gone."""
     leader = observed.leader(region)
     had_data = region == status.primary_region and bool(status.store_id)
     return leader is not None and (bool(leader.store_id) or not had_data)

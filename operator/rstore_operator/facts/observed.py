@@ -1,4 +1,4 @@
-"""Everything that was seen at one moment, immutable: what :mod:`rstore_operator.planner.plan` decides by. Pure."""
+"""Everything that was seen at one moment, immutable: what :mod:`rstore_operator.planner.plan` decides by."""
 
 from __future__ import annotations
 

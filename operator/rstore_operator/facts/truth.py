@@ -1,4 +1,4 @@
-"""What the regions themselves say about store id, epochs and the primary: the truth that status is a copy of. Pure."""
+"""What the regions themselves report about store id, epochs and the primary: the truth that status is a copy of."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Truth:
     primary_region: str
     epoch: int
     highest_epoch: int
-    """The highest epoch ever heard of: in use, promised, named in a topology, or recorded in status."""
+    """The highest epoch that was ever seen: in use, promised, named in a topology, or recorded in status."""
     promised_epoch: int
 
 
@@ -27,21 +27,21 @@ def read_truth(observed: Observed, memory: Memory, status: StoreStatus) -> Truth
     replicas = (*observed.replicas(), *memory.last_leaders.values())
     claims = [(replica.epoch, replica.region) for replica in replicas if replica.primary and replica.epoch > 0]
     topologies = [replica.topology for replica in replicas if replica.topology is not None]
-    # Of the first epoch, regions are told before it begins.
+    # The topology of the first epoch is sent before that begins.
     claims += [(topology.epoch, topology.primary_region) for topology in topologies if topology.epoch > 1]
     if status.epoch and status.primary_region:
         claims.append((status.epoch, status.primary_region))
     epoch, primary = max(claims, default=(0, ""))
     promised = max([status.promised_epoch, *(replica.promised_epoch for replica in replicas)])
-    known = [epoch, promised, status.epoch, *(replica.epoch for replica in replicas)]
-    known += [topology.epoch for topology in topologies]
-    known += [receipt.epoch for receipt in status.history]
+    epochs = [epoch, promised, status.epoch, *(replica.epoch for replica in replicas)]
+    epochs += [topology.epoch for topology in topologies]
+    epochs += [receipt.epoch for receipt in status.history]
     if status.failover is not None:
-        known.append(status.failover.epoch)
+        epochs.append(status.failover.epoch)
     return Truth(
         store_ids=frozenset(replica.store_id for replica in observed.replicas() if replica.store_id),
         primary_region=primary,
         epoch=epoch,
-        highest_epoch=max(known),
+        highest_epoch=max(epochs),
         promised_epoch=promised,
     )

@@ -1,4 +1,4 @@
-"""A primary that accepts writes and acknowledges none: it holds no tenure. Since when, and what is said of it. Pure."""
+"""A primary that accepts writes and acknowledges none: it holds no tenure. Since when, and what is reported of it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def streams_to(leader: ReplicaStatus | None, region: str) -> bool:
 def no_tenure_message(
     observed: Observed, memory: Memory, truth: Truth, before: StoreStatus, voters: Collection[str]
 ) -> str:
-    """What to tell, and do, while the primary acknowledges nothing; "" when it does, or has just begun.
+    """What to report, and what helps, while the primary acknowledges nothing; "" when it does, or has just begun.
 
-    Once told it stands until the tenure is held, so that an operator that comes anew does not take it back.
+    Once reported it stands until the tenure is held, so that an operator that comes anew does not take it back.
     """
     primary = truth.primary_region
     leader = observed.leader(primary)
     if leader is None or leader.tenure is None or not leader.lacks_tenure:
         return ""
-    known = before.condition("Ready")
-    told = known is not None and known.reason == NO_TENURE and before.epoch == truth.epoch
-    if not told and not is_stuck(primary, memory):
+    ready = before.condition("Ready")
+    reported = ready is not None and ready.reason == NO_TENURE and before.epoch == truth.epoch
+    if not reported and not is_stuck(primary, memory):
         return ""
     tenure_seconds = leader.tenure.duration_ms / 1000
     silent = []

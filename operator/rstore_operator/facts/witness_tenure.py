@@ -1,10 +1,10 @@
-"""What the operator, as witness, may have granted: kept on record, because it outlives the process that granted. Pure.
+"""What the operator, as witness, may have granted: persisted, because it outlives the process that granted.
 
-A round of the tenure runs for as long as the primary's leader goes by, from when it was offered. ``grants_ms`` is the
-longest that may be granted, ``runs_ms`` the longest that may still run; whoever fences waits for ``runs_ms``. Both are
-raised on record before anything longer is granted. When less is asked for, ``grants_ms`` is lowered at once, and
-``runs_ms`` by a process that has seen that very change on record for as long as ``runs_ms``: whoever read a status
-before the change granted, if at all, a round that was offered before, which has run out since.
+A round of the tenure runs for as long as the primary's leader uses, from when it was offered. ``grants_ms`` is the
+longest that may be granted, ``runs_ms`` the longest that may still run; an operator that fences waits for ``runs_ms``.
+Both are raised in `.status` before anything longer is granted. When less is asked for, ``grants_ms`` is lowered at
+once, and ``runs_ms`` by a process that has seen that very change in `.status` for as long as ``runs_ms``: an operator
+that read a status before the change granted, if at all, a round that was offered before, which has run out since.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def asked_tenure_ms(leader: ReplicaStatus | None, *, witness: bool) -> int | Non
 
 
 def next_witness_tenure(before: WitnessTenure, asked_ms: int | None, seen_seconds: float) -> WitnessTenure:
-    """The next record. ``seen_seconds``: for how long this process has seen ``before`` on record."""
-    found = before
+    """Return what is to be persisted next; this process has seen ``before`` in `.status` for ``seen_seconds``."""
+    after = before
     if asked_ms is not None and asked_ms != before.grants_ms:
-        found = replace(found, grants_ms=asked_ms, runs_ms=max(before.runs_ms, asked_ms))
+        after = replace(after, grants_ms=asked_ms, runs_ms=max(before.runs_ms, asked_ms))
     elif before.runs_ms > before.grants_ms and seen_seconds * 1000 >= before.runs_ms * CLOCK_MARGIN:
-        found = replace(found, runs_ms=before.grants_ms)
-    return found if found == before else replace(found, change=before.change + 1)
+        after = replace(after, runs_ms=before.grants_ms)
+    return after if after == before else replace(after, change=before.change + 1)

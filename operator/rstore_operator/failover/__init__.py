@@ -1,1 +1,1 @@
-"""Who is primary and how that changes: switchover, failover, and what a person may ask for. Pure."""
+"""Which region is primary and how that changes: switchover, failover, and what a person may ask for."""

@@ -1,4 +1,4 @@
-"""Which annotations are requests that can be understood; what is wrong with the others. Pure.
+"""Which annotations are requests that can be understood; what is wrong with the others.
 
 ``failover-to``, ``failover-mode`` and ``accept-data-loss`` are one request: where one of them is wrong none is carried
 out, since a slip in the mode must not start another operation than the one that was meant.

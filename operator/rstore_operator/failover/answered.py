@@ -1,9 +1,10 @@
-"""Commands that something keeps applying are done once: the last value that was answered is remembered. Pure.
+"""Commands that something keeps applying are done once: the last value that was answered is remembered.
 
 A tool that applies a manifest with ``failover-to`` in it puts the annotation back each time the operator has taken it
 off. Such a command is done again only when its value has changed, or when somebody has asked for another primary since.
-Field managers tell who applies manifests. Others are taken to do so, too, once they have put back a command that was
-done and had nothing left to do, until they have been quiet for a while. Our command line is meant each time.
+The names of field managers say which of them apply manifests. Others are taken to do so, too, once they have put back
+a command that was done and had nothing left to do, until they have been quiet for a while. Our command line is meant
+each time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _MOOT = "AlreadyPrimary"
 """The answer to a command that has nothing left to do."""
 _MAX_ANSWERED = 8
 _QUIET = timedelta(minutes=10)
-"""A command that was put back needlessly, and then not for so long, is a new wish."""
+"""A command that was put back needlessly counts as a new wish after this time without being put back."""
 _SEEN_EVERY = timedelta(seconds=60)
 """How exactly it is remembered when it was seen last."""
 _ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
@@ -65,18 +66,18 @@ def without_repeats(
     answered = {(one.request, one.manager): one for one in status.answered}
     for request, value in requests_of(commands).items():
         setter = setters.get(request)
-        known = answered.get((request, setter.manager)) if setter is not None else None
-        if setter is None or known is None or known.value != value or known.answer not in _FINAL:
+        last = answered.get((request, setter.manager)) if setter is not None else None
+        if setter is None or last is None or last.value != value or last.answer not in _FINAL:
             continue
-        if not _is_kept(known, setter, now) or _moved_since(known, status.history):
+        if not _is_kept(last, setter, now) or _moved_since(last, status.history):
             continue
         removed |= commands.values(_annotations_of(request))
-        moved = epoch > known.epoch and status.failover is None
-        if not known.repeated or moved:
-            notices.append(Notice("RepeatedRequest", _message(request, known)))
-        if not known.repeated or moved or now - known.at > _SEEN_EVERY:
+        moved = epoch > last.epoch and status.failover is None
+        if not last.repeated or moved:
+            notices.append(Notice("RepeatedRequest", _message(request, last)))
+        if not last.repeated or moved or now - last.at > _SEEN_EVERY:
             answered[request, setter.manager] = structs.replace(
-                known, repeated=True, at=now, epoch=epoch if moved else known.epoch
+                last, repeated=True, at=now, epoch=epoch if moved else last.epoch
             )
     return Repeats(commands.without(removed), removed, tuple(answered.values()), tuple(notices))
 
@@ -92,20 +93,20 @@ def remember(
     now: datetime,
 ) -> tuple[Answered, ...]:
     """Add the answers to requests that are being taken off: ``rejected`` is why, where one was refused."""
-    known = {(one.request, one.manager): one for one in answered}
+    answers = {(one.request, one.manager): one for one in answered}
     for request, value in requests_of(commands).items():
         setter = setters.get(request)
         if request not in removed or setter is None or setter.is_person:
             continue
         key = (request, setter.manager)
         answer = rejected[0] if rejected is not None and request != names.FAILOVER_DRY_RUN else DONE
-        before = known.get(key)
+        before = answers.get(key)
         again = before is not None and before.value == value and before.answer in _FINAL
         repeated = again and answer == _MOOT
         if before is None or repeated or (before.value, before.answer, before.epoch) != (value, answer, epoch):
-            known[key] = Answered(request, setter.manager, value, answer, epoch, now, repeated=repeated)
-    newest = sorted(known.values(), key=lambda one: one.at)[-_MAX_ANSWERED:]
-    return tuple(one for one in known.values() if one in newest)
+            answers[key] = Answered(request, setter.manager, value, answer, epoch, now, repeated=repeated)
+    newest = sorted(answers.values(), key=lambda one: one.at)[-_MAX_ANSWERED:]
+    return tuple(one for one in answers.values() if one in newest)
 
 
 def is_told(
@@ -114,27 +115,27 @@ def is_told(
     """Whether that refusal was the answer to the same request of a manifest the last time."""
     if rejected is None:
         return False
-    known = {(one.request, one.manager, one.value, one.answer) for one in status.answered}
+    reported = {(one.request, one.manager, one.value, one.answer) for one in status.answered}
     return any(
         request in setters
         and setters[request].applies_manifests
-        and (request, setters[request].manager, value, rejected[0]) in known
+        and (request, setters[request].manager, value, rejected[0]) in reported
         for request, value in requests_of(commands).items()
     )
 
 
-def _is_kept(known: Answered, setter: Setter, now: datetime) -> bool:
+def _is_kept(last: Answered, setter: Setter, now: datetime) -> bool:
     """Whether something keeps putting that command back."""
     if setter.is_person:
         return False
-    return setter.applies_manifests or (known.repeated and now - known.at < _QUIET)
+    return setter.applies_manifests or (last.repeated and now - last.at < _QUIET)
 
 
-def _moved_since(known: Answered, history: tuple[Receipt, ...]) -> bool:
+def _moved_since(last: Answered, history: tuple[Receipt, ...]) -> bool:
     """Whether somebody has asked for another primary since, and got it."""
-    target = known.value.partition(" ")[0]
-    return known.request == names.FAILOVER_TO and any(
-        receipt.epoch > known.epoch
+    target = last.value.partition(" ")[0]
+    return last.request == names.FAILOVER_TO and any(
+        receipt.epoch > last.epoch
         and receipt.trigger in _ASKED
         and receipt.outcome is Outcome.SUCCEEDED
         and receipt.to_region != target
@@ -142,9 +143,9 @@ def _moved_since(known: Answered, history: tuple[Receipt, ...]) -> bool:
     )
 
 
-def _message(request: str, known: Answered) -> str:
+def _message(request: str, last: Answered) -> str:
     short = request.rpartition("/")[2]
     return (
-        f"{short}: {shown(known.value)} was answered in epoch {known.epoch} ({known.answer}), and is not done again "
-        f"each time {known.manager} applies it; take it out of what is applied, and ask by kubectl annotate or rstore"
+        f"{short}: {shown(last.value)} was answered in epoch {last.epoch} ({last.answer}), and is not done again "
+        f"each time {last.manager} applies it; take it out of what is applied, and ask by kubectl annotate or rstore"
     )

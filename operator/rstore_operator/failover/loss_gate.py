@@ -1,7 +1,7 @@
-"""What an unplanned failover would lose, whether it may, and what it did lose. Pure.
+"""What an unplanned failover would lose, whether it may, and what it did lose.
 
 In SemiSync every acknowledged write is in at least ``k`` other regions, where the primary has said so with the rounds
-of its tenure (see ``rstore_replica/replication/tenure/guarantees.py``). When a majority of the fenced voters heard
+of its tenure (see ``rstore_replica/replication/tenure/guarantees.py``). When a majority of the fenced voters received
 that last, it was true of all that was ever acknowledged. If, besides, so many of the other regions are fenced that
 ``k`` of them cannot all be missing, the one with most data holds everything. Otherwise an acknowledged write might be
 missing, however small the lag was when the primary was last seen.
@@ -89,7 +89,7 @@ def _doubt(
         return "another region holds more"
     guarantee = _guarantee(from_epoch, answers, voters, rules)
     if not guarantee:
-        return f"not all that {from_region} had acknowledged was known to be in other regions when it was last heard of"
+        return f"not all that {from_region} had acknowledged was known to be in other regions when it answered last"
     present = {answer.region for answer in answers}
     for board in voters.boards:
         others = board - {WITNESS, from_region}
@@ -140,7 +140,7 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
 
     The tail of the region that was left is exact. Another region may have had a part of the same revisions.
     """
-    found = list(history)
+    receipts = list(history)
     for index, receipt in enumerate(history):
         counts = {
             region.name: _left_out(receipt, tail)
@@ -149,9 +149,9 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
             if _leaver(history, tail) is receipt and region.name != receipt.to_region
         }
         if counts:
-            known = 0 if receipt.from_region in counts else receipt.revisions_lost
-            found[index] = structs.replace(receipt, revisions_lost=max(known, *counts.values()))
-    return tuple(found)
+            lost = 0 if receipt.from_region in counts else receipt.revisions_lost
+            receipts[index] = structs.replace(receipt, revisions_lost=max(lost, *counts.values()))
+    return tuple(receipts)
 
 
 def _leaver(history: tuple[Receipt, ...], tail: QuarantinedTail) -> Receipt | None:

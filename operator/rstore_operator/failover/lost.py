@@ -1,4 +1,4 @@
-"""Why the primary region has to be left: it is lost, cut off from the others, fenced and forgotten, or ending. Pure.
+"""Why the primary region has to be left: it is lost, cut off from the others, fenced and forgotten, or ending.
 
 A primary that is cut off is one whose leader the operator reaches and the other regions do not: nobody renews its
 tenure. One that is ending has so many replicas that were asked to stop that no majority of its Raft group stays.
@@ -63,7 +63,8 @@ def silence(
 
 
 def _sees_no_renewal(leader: ReplicaStatus | None, epoch: int, *, delay_ms: int) -> bool:
-    """Whether that region's leader has granted nothing for so long; a young one may not know what was granted."""
+    """Whether that region's leader has granted nothing for ``delay_ms``; one that has just begun to lead may not know
+    what was granted."""
     if leader is None or leader.granted is None:
         return False
     if leader.granted.epoch == 0:
@@ -134,7 +135,7 @@ def is_apart(region: str, observed: Observed, memory: Memory, truth: Truth) -> b
 def unfinished(
     truth: Truth, observed: Observed, memory: Memory, voters: Electorate, *, delay_ms: int, now: datetime
 ) -> str:
-    """Why the present epoch cannot go on though no change of primary is on record; "" when that is not so.
+    """Why the present epoch cannot go on though no change of primary is persisted in `.status`; "" when that is not so.
 
     A region that has promised a higher epoch grants the primary nothing and takes nothing from it. One that does not
     answer may be primary of that epoch: it counts as lost after the failover delay.
@@ -147,7 +148,7 @@ def unfinished(
             return ""
     if not above:
         return ""
-    return f"{', '.join(above)} promised an epoch above {truth.epoch}, and no change of primary was on record"
+    return f"{', '.join(above)} promised an epoch above {truth.epoch}, and no change of primary was recorded"
 
 
 def ending(region: str, observed: Observed) -> str:

@@ -84,7 +84,7 @@ class Progressed:
 def begin(
     trigger: Trigger, from_region: str, to_region: str, *, epoch: int, highest_epoch: int, now: datetime
 ) -> FailoverIntent:
-    """The intent of a switchover out of ``epoch``; its own epoch is above every epoch ever heard of."""
+    """The intent of a switchover out of ``epoch``; its own epoch is above every epoch that was ever seen."""
     if from_region == to_region:
         raise InvariantError(f"a switchover from {from_region} to itself")
     return FailoverIntent(
@@ -107,14 +107,14 @@ def advance(
     now: datetime,
     timeout_ms: int,
     abort: bool,
-    told: bool,
+    announced: bool,
     stop_sent_at: datetime | None = None,
 ) -> Progressed:
     """Move on as far as what was observed allows.
 
-    ``abort`` asks to call it off (only possible before Promoting); ``told`` says that every region that can be reached
-    knows the new primary and that the request has been taken off the object; ``stop_sent_at`` is when this process
-    first asked the old primary to stop, None when it did not.
+    ``abort`` asks to call it off (only possible before Promoting); ``announced`` says that every region that can be
+    reached knows the new primary and that the request has been taken off the object; ``stop_sent_at`` is when this
+    process first asked the old primary to stop, None when it did not.
     """
     newer = overtaken(intent, observed)
     if newer is not None:
@@ -129,7 +129,7 @@ def advance(
         check_move(intent, following)
         intent = following
     intent = with_writes_resumed(intent, observed, now)
-    if told and is_over(intent, now):
+    if announced and is_over(intent, now):
         return Progressed(None, receipt=receipt_of(intent, now))
     command = _command(intent)
     check_command(intent, command)
@@ -262,7 +262,7 @@ def _command(intent: FailoverIntent) -> Command | None:
 
 
 def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
-    """What is told of a change of primary, planned or not, that is over. Writes waited until the new primary held its
+    """The receipt of a change of primary, planned or not, that is over. Writes waited until the new primary held its
     tenure; until ``now`` at least, if it does not yet.
     """
     gap = (intent.resumed_at or now) - (intent.stopped_at or intent.started_at)

@@ -30,15 +30,15 @@ class Rules:
     """Of last known lag; None: without limit. In SemiSync 0 means that nothing acknowledged may be missing."""
     semi_sync: bool = False
     witness_in_sync_regions: int = 0
-    """What the operator, as witness, was told last in the epoch that is left."""
+    """What the primary reported last to the operator, as witness, in the epoch that is left."""
     loss_accepted: bool = False
     abort: bool = False
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Wall time for the record, monotonic seconds for what is waited for; ``recorded_at_seconds`` is when this process
-    first saw the intent's epoch on record, None when it has not."""
+    """Wall time for what is persisted, monotonic seconds for what is waited for; ``recorded_at_seconds`` is when this
+    process first saw the intent's epoch in `.status`, None when it has not."""
 
     now: datetime
     seconds: float
@@ -104,8 +104,8 @@ class Scene:
 
 def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, memory: Memory, from_epoch: int,
              regions: tuple[str, ...], status: StoreStatus) -> Rules:  # fmt: skip
-    """What the spec and the annotations say. The longest tenure counts that the witness may have granted by the record
-    in ``status``, or that anybody was heard to go by.
+    """What the spec and the annotations say. The tenure is the longest that the witness may have granted
+    according to ``status``, or that any replica reported to use.
 
     Of regions that hold equally much, those found to hold other data than the rest come last.
     Without a valid spec, the regions know whether the store is SemiSync.
@@ -116,9 +116,9 @@ def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, mem
         priorities |= {region.name: region.priority for region in spec.regions}
     priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
     semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
-    heard = (*observed.replicas(), *memory.last_leaders.values())
-    said = [replica.tenure for replica in heard if replica.tenure is not None]
-    tenures = [max(tenure.duration_ms, tenure.longest_ms) for tenure in said]
+    replicas = (*observed.replicas(), *memory.last_leaders.values())
+    reported = [replica.tenure for replica in replicas if replica.tenure is not None]
+    tenures = [max(tenure.duration_ms, tenure.longest_ms) for tenure in reported]
     return Rules(
         priorities=priorities,
         tenure_ms=max([failover.lease_duration_ms, status.witness_tenure.runs_ms, *tenures]),

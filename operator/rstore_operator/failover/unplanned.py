@@ -4,14 +4,14 @@
        ▲                              │                                 │
        └──── a higher epoch was promised meanwhile, or the chosen region is lost too: a new, higher epoch
 
-It moves on as the planned switchover does (:mod:`rstore_operator.failover.planned`): the intent is on record,
-conditional on the version that was read, before its command runs, and a crash is resumed from the record alone.
+It moves on as the planned switchover does (:mod:`rstore_operator.failover.planned`): the intent is persisted in
+`.status`, conditional on the version that was read, before its command runs, and a crash is resumed from that alone.
 What voters answered to a fence is kept in memory only; an operator that comes anew fences again, which is
 idempotent, and waits anew.
 
 Why two regions never acknowledge in two epochs at once: the old primary needs the grants of a majority; a majority has
 promised the new epoch, so grants nothing to lower ones; the two share a voter, and its last grant has run out before
-the promotion is recorded. The operator as witness promises by putting the intent on record; its last grant may be of a
+the promotion is recorded. The operator as witness promises by persisting the intent; its last grant may be of a
 round that was offered just before, so it counts as running for one tenure after that.
 
 ``MOVES``: within one epoch the steps only go forward, and the only step that promotes names one region that never
@@ -122,8 +122,8 @@ def convert(scene: Scene, intent: FailoverIntent, mode: str, to_region: str, *, 
     return converted
 
 
-def advance_unplanned(scene: Scene, intent: FailoverIntent, *, told: bool) -> Progressed:
-    """Move on as far as what was observed allows. ``told`` is as in
+def advance_unplanned(scene: Scene, intent: FailoverIntent, *, announced: bool) -> Progressed:
+    """Move on as far as what was observed allows. ``announced`` is as in
     :func:`rstore_operator.failover.planned.advance`."""
     observed, now = scene.observed, scene.clock.now
     newer = overtaken(intent, observed)
@@ -143,7 +143,7 @@ def advance_unplanned(scene: Scene, intent: FailoverIntent, *, told: bool) -> Pr
         check_move(scene, intent, following)
         intent = following
     intent = with_writes_resumed(intent, observed, now)
-    if told and is_over(intent, now):
+    if announced and is_over(intent, now):
         return Progressed(None, receipt=receipt_of(intent, now))
     command = _command(scene, intent)
     check_command(intent, command)
@@ -152,21 +152,21 @@ def advance_unplanned(scene: Scene, intent: FailoverIntent, *, told: bool) -> Pr
 
 def answers(intent: FailoverIntent, memory: Memory) -> dict[str, FenceAnswer]:
     """The voters that this process has fenced for this very epoch."""
-    return {name: found for name, found in memory.fences.items() if found.epoch == intent.epoch}
+    return {name: answer for name, answer in memory.fences.items() if answer.epoch == intent.epoch}
 
 
 def fenced(intent: FailoverIntent, memory: Memory, clock: Clock) -> frozenset[str]:
-    """The voters that have promised; the witness has once the intent is on record."""
+    """The voters that have promised; the witness has once the intent is in `.status`."""
     witness = {WITNESS} if clock.recorded_at_seconds is not None else set()
     return frozenset(answers(intent, memory)) | witness
 
 
 def clear(intent: FailoverIntent, memory: Memory, clock: Clock, tenure_ms: int) -> frozenset[str]:
-    """Those of them of whom no grant to a lower epoch can run any more."""
-    found = {name for name, answer in answers(intent, memory).items() if clock.seconds >= answer.clear_at_seconds}
+    """The fenced voters of which no grant to a lower epoch can run any more."""
+    voters = {name for name, answer in answers(intent, memory).items() if clock.seconds >= answer.clear_at_seconds}
     if clock.recorded_at_seconds is not None and clock.seconds >= _witness_clear_at(clock, tenure_ms):
-        found.add(WITNESS)
-    return frozenset(found)
+        voters.add(WITNESS)
+    return frozenset(voters)
 
 
 def _witness_clear_at(clock: Clock, tenure_ms: int) -> float:

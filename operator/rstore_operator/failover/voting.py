@@ -1,4 +1,4 @@
-"""Which voters there are, and whether some of them are a majority whatever topology the primary goes by. Pure."""
+"""Which voters there are, and whether some of them are a majority whichever topology the primary uses."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rstore_api.domain.voters import WITNESS, majority, voters
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed
-from rstore_operator.resource.state import ToldRegions
+from rstore_operator.resource.state import SentTopology
 
 
 @dataclass(frozen=True)
 class Electorate:
-    """The voters of every topology that a region may go by at the moment; never empty sets."""
+    """The voters of every topology that a region may use at the moment; no set is empty."""
 
     boards: frozenset[frozenset[str]]
 
@@ -38,7 +38,7 @@ class Electorate:
         lacking = [board for board in self.boards if len(board & set(present)) < majority(len(board))]
         if not lacking:
             return ""
-        board = max(lacking, key=lambda found: (len(found), sorted(found)))
+        board = max(lacking, key=lambda board: (len(board), sorted(board)))
         absent = ", ".join(sorted(board - set(present) - {WITNESS}))
         return (
             f"{len(board & set(present))} of {len(board)} voters can be reached, {majority(len(board))} are needed; "
@@ -47,10 +47,10 @@ class Electorate:
 
 
 def electorate(
-    observed: Observed, memory: Memory, wanted: Collection[str], told: Collection[ToldRegions] = ()
+    observed: Observed, memory: Memory, wanted: Collection[str], sent: Collection[SentTopology] = ()
 ) -> Electorate:
-    """Join what every replica holds, what leaders held when last heard of, the ``wanted`` regions, and those that the
-    primary was ``told`` of by the record.
+    """Return the voters of the topologies that replicas hold, that leaders held when they answered last, of the
+    ``wanted`` regions, and of the topologies that may have been ``sent`` to the primary, as `.status` has them.
 
     A store of one region has no tenure: nothing but that region itself can stop it.
     """
@@ -58,7 +58,7 @@ def electorate(
         replica.topology for replica in (*observed.replicas(), *memory.last_leaders.values())
     )
     sets = {frozenset(region.name for region in topology.regions) for topology in held if topology is not None}
-    sets |= {frozenset(item.regions) for item in told}
+    sets |= {frozenset(item.regions) for item in sent}
     if wanted:
         sets.add(frozenset(wanted))
     return Electorate(frozenset(voters(names) or names for names in sets if names))

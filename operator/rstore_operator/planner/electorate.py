@@ -1,10 +1,10 @@
-"""Which regions the primary goes by, or may go by since it was told last: kept on record. Pure.
+"""Which topologies the primary uses, or may use since they were sent to it: persisted in `.status`.
 
-The primary needs the grants of a majority of the regions in its topology. Who fences must have a majority of the same,
-also when the primary cannot be asked, when this operator has never seen it, and when regions that it never heard of
-have come, or come back, meanwhile. So before a topology is sent to a primary, or with a promotion, its regions are on
-record; and they stay there until the primary is seen to hold a topology that is as new, since it takes no older one
-after that.
+The primary needs the grants of a majority of the regions in its topology. An operator that fences must have a majority
+of the same, also when the primary cannot be asked, when this operator has never seen it, and when regions that the
+primary does not know have come, or come back, meanwhile. So before a topology is sent to a primary, or with a
+promotion, its regions are persisted; and they stay there until the primary is seen to hold a topology that is as new,
+since it takes no older one after that.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from rstore_api.domain.topology import Topology
 from rstore_operator.facts.actions import Action, Bootstrap, Promote, PushTopology
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
-from rstore_operator.resource.state import ToldRegions
+from rstore_operator.resource.state import SentTopology
 
 
-def next_told(
-    before: tuple[ToldRegions, ...], actions: Iterable[Action], observed: Observed, truth: Truth
-) -> tuple[ToldRegions, ...]:
-    """The record that has to be written before ``actions`` are carried out."""
-    found = set(before)
+def next_sent(
+    before: tuple[SentTopology, ...], actions: Iterable[Action], observed: Observed, truth: Truth
+) -> tuple[SentTopology, ...]:
+    """Return what has to be persisted before ``actions`` are carried out."""
+    topologies = set(before)
     held = _held_by_primary(observed, truth)
     if held is not None:
-        newer = {told for told in before if (told.epoch, told.version) > (held.epoch, held.version)}
-        found = newer | {_told(held)}
-    found |= {
-        _told(action.topology)
+        newer = {sent for sent in before if (sent.epoch, sent.version) > (held.epoch, held.version)}
+        topologies = newer | {_sent(held)}
+    topologies |= {
+        _sent(action.topology)
         for action in actions
         if isinstance(action, Bootstrap | Promote | PushTopology) and action.region == action.topology.primary_region
     }
-    return tuple(sorted(found, key=lambda told: (told.epoch, told.version, told.regions)))
+    return tuple(sorted(topologies, key=lambda sent: (sent.epoch, sent.version, sent.regions)))
 
 
-def version_above(record: tuple[ToldRegions, ...], epoch: int, wanted: Collection[str]) -> int:
+def version_above(record: tuple[SentTopology, ...], epoch: int, wanted: Collection[str]) -> int:
     """A topology of ``epoch`` with the ``wanted`` regions has to be newer than this: once the primary holds it, nothing
     that was sent before can take its place, and what was sent before needs no majority any more.
     """
-    others = [told.version for told in record if told.epoch == epoch and set(told.regions) != set(wanted)]
+    others = [sent.version for sent in record if sent.epoch == epoch and set(sent.regions) != set(wanted)]
     return max(others, default=0)
 
 
@@ -51,5 +51,5 @@ def _held_by_primary(observed: Observed, truth: Truth) -> Topology | None:
     return leader.topology if leader.topology.epoch == leader.epoch else None
 
 
-def _told(topology: Topology) -> ToldRegions:
-    return ToldRegions(topology.epoch, topology.version, tuple(sorted(region.name for region in topology.regions)))
+def _sent(topology: Topology) -> SentTopology:
+    return SentTopology(topology.epoch, topology.version, tuple(sorted(region.name for region in topology.regions)))

@@ -1,4 +1,4 @@
-"""The planner: spec, status and what was observed → the next status and what to do. Pure.
+"""The planner: spec, status and what was observed → the next status and what to do.
 
 The caller records ``Plan.status`` first where ``commit_first`` says so (conditional on the version it read), runs
 ``actions`` only when that succeeded, and then looks again. Between two plans a process keeps its :class:`Memory`: since
@@ -34,7 +34,7 @@ from rstore_operator.failover.rules.answer import Answer, decide
 from rstore_operator.failover.scene import Clock, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
 from rstore_operator.failover.voting import electorate
-from rstore_operator.planner.electorate import next_told
+from rstore_operator.planner.electorate import next_sent
 from rstore_operator.planner.region_calls import RegionCalls, grants
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates import Stage
@@ -48,7 +48,7 @@ from rstore_operator.planning.conditions.conditions import (
     findings,
     merge,
 )
-from rstore_operator.planning.conditions.in_sync import in_sync, told_as_witness
+from rstore_operator.planning.conditions.in_sync import in_sync, reported_to_witness
 from rstore_operator.planning.conditions.lacking_pods import lacking_pods
 from rstore_operator.planning.conditions.not_connected import not_connected
 from rstore_operator.planning.conditions.phase import phase_of
@@ -74,7 +74,7 @@ IDLE_SECONDS = 2.0
 BUSY_SECONDS = 0.2
 SWITCHING_SECONDS = 0.02
 HURRY_SECONDS = 5.0
-"""For so long a switchover is watched closely; one that takes longer waits for something that takes its time."""
+"""A switchover is watched closely for this time; one that takes longer waits for something slow."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +103,13 @@ class PlanInput:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to record, what to do, what to tell, and when to look again."""
+    """What to record, what to do, what to report, and when to look again."""
 
     status: StoreStatus
     actions: tuple[Action, ...]
     notices: tuple[Notice, ...]
     answers: tuple[Notice, ...]
-    """Told once the annotations they answer have been removed."""
+    """Posted once the annotations that they answer have been removed."""
     commit_first: bool
     requeue_seconds: float
     memory: Memory
@@ -147,7 +147,7 @@ class _Planner:
         )
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
-            self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.told_regions
+            self.ref, self.observed, self.truth, self.topologies, self.sync, self.effective, self.before.sent_topologies
         )
 
     def _region_topologies(self) -> tuple[RegionTopology, ...]:
@@ -203,8 +203,8 @@ class _Planner:
         if frozen:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, changes)
-        told = next_told(self.before.told_regions, actions, self.observed, self.truth)
-        status = replace(status, witness_tenure=self._witness_tenure(scene), told_regions=told, answered=answered)
+        sent = next_sent(self.before.sent_topologies, actions, self.observed, self.truth)
+        status = replace(status, witness_tenure=self._witness_tenure(scene), sent_topologies=sent, answered=answered)
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -241,7 +241,7 @@ class _Planner:
             memory=self.memory,
             truth=self.truth,
             status=self.before,
-            voters=electorate(self.observed, self.memory, self.regions, self.before.told_regions),
+            voters=electorate(self.observed, self.memory, self.regions, self.before.sent_topologies),
             rules=rules_of(self.spec, self.commands, self.observed, self.memory, left, self.regions, self.before),
             clock=Clock(self.given.now, self.memory.moment.seconds, recorded),
         )
@@ -250,7 +250,7 @@ class _Planner:
         if reply.intent is None:
             return Progressed(None)
         if reply.intent.mode != PLANNED:
-            return advance_unplanned(scene, reply.intent, told=self._told(reply.intent))
+            return advance_unplanned(scene, reply.intent, announced=self._announced(reply.intent))
         failover = self.spec.failover if self.spec else FailoverSpec()
         return advance(
             reply.intent,
@@ -258,17 +258,17 @@ class _Planner:
             now=self.given.now,
             timeout_ms=failover.switchover_timeout_ms,
             abort=self.commands.abort,
-            told=self._told(reply.intent),
+            announced=self._announced(reply.intent),
             stop_sent_at=self.memory.stop_sent[1] if self.memory.stop_sent is not None else None,
         )
 
-    def _told(self, intent: FailoverIntent) -> bool:
+    def _announced(self, intent: FailoverIntent) -> bool:
         """Whether everyone who can be reached knows, and the request is off the object."""
         if finished_requests(self.commands, intent):
             return False
         leaders = [self.observed.leader(region) for region in self.regions]
-        known = [leader.topology for leader in leaders if leader is not None]
-        return all(topology is not None and topology.epoch >= intent.epoch for topology in known)
+        topologies = [leader.topology for leader in leaders if leader is not None]
+        return all(topology is not None and topology.epoch >= intent.epoch for topology in topologies)
 
     def _knows_grants(self, scene: Scene) -> bool:
         """Whether nothing runs that was granted, to another primary perhaps, before the record was lost."""
@@ -307,16 +307,16 @@ class _Planner:
     def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
         """What to do about the objects that the store is made of, what is wrong with them, and conditions about
         changes that take their time."""
-        known = tuple(
+        standing = tuple(
             Finding(condition.type, True, condition.reason, condition.message)
             for condition in self.before.conditions
             if condition.type in OF_OBJECTS
         )
         if not compare:
-            return (), self.memory.known_problems or (), known
+            return (), self.memory.known_problems or (), standing
         primary = self.truth.primary_region or (self.effective.spec.primary_region if self.effective else "")
         if not primary:
-            return (), (), known
+            return (), (), standing
         children = plan_children(
             self.ref,
             self.effective,
@@ -327,7 +327,7 @@ class _Planner:
             self.given.settled,
             self.given.now,
         )
-        findings = children.findings if self.effective is not None else known
+        findings = children.findings if self.effective is not None else standing
         return (() if frozen else children.actions), children.problems, findings
 
     def _waits_for_certificates(self) -> bool:
@@ -395,8 +395,8 @@ class _Planner:
         history = corrected(self.before.history, regions)
         if progressed.receipt is not None:
             history = (*history, progressed.receipt)[-MAX_HISTORY:]
-        found = findings(situation)
-        told, told_in = told_as_witness(leader, self.regions, self.truth, self.before)
+        conditions = findings(situation)
+        in_sync_regions, in_sync_round = reported_to_witness(leader, self.regions, self.truth, self.before)
         status = replace(
             self.before,
             store_id=store_id,
@@ -404,13 +404,13 @@ class _Planner:
             preferred_primary=reply.preferred_primary,
             epoch=self.truth.epoch,
             promised_epoch=max(self.truth.promised_epoch, witness_promise(progressed.intent)),
-            in_sync_regions=told,
-            in_sync_round=told_in,
+            in_sync_regions=in_sync_regions,
+            in_sync_round=in_sync_round,
             observed_generation=self.given.generation,
             summary=summary(regions),
             conditions=merge(
                 self.before.conditions,
-                found,
+                conditions,
                 generation=self.given.generation,
                 now=self.given.now,
                 new_epoch=self.truth.epoch > self.before.epoch,
@@ -423,7 +423,7 @@ class _Planner:
 
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
-    """Whether something is decided here that must be on record before it is acted on."""
-    decided = ("failover", "store_id", "preferred_primary", "history", "told_regions", "answered")
+    """Whether something is decided here that must be persisted before it is acted on."""
+    decided = ("failover", "store_id", "preferred_primary", "history", "sent_topologies", "answered")
     as_witness = ("in_sync_regions", "in_sync_round", "witness_tenure")
     return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

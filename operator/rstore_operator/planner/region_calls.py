@@ -1,4 +1,4 @@
-"""What the leaders of the regions are asked to do, and what runs for regions that left. Pure."""
+"""What the leaders of the regions are asked to do, and what runs for regions that left."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rstore_operator.planning.children.objects import deletions
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.planning.scaling.topology import desired_topology, holds
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.resource.state import FailoverIntent, ToldRegions
+from rstore_operator.resource.state import FailoverIntent, SentTopology
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class RegionCalls:
     topologies: tuple[RegionTopology, ...]
     sync: SyncRule | None
     effective: Effective | None
-    told: tuple[ToldRegions, ...] = ()
-    """What the primary may have been told before, by the record."""
+    sent: tuple[SentTopology, ...] = ()
+    """The topologies that the primary may have been sent before, as `.status` has them."""
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class RegionCalls:
             epoch=epoch,
             observed=self.observed,
             sync=self.sync,
-            above=version_above(self.told, epoch, self.regions),
+            above=version_above(self.sent, epoch, self.regions),
         )
 
     def bootstraps(self, bootstrap: BootstrapPlan, promised_epoch: int) -> list[Action]:
@@ -81,7 +81,7 @@ class RegionCalls:
         ]
 
     def pushes(self, store_id: str) -> list[Action]:
-        """Tell every region that can be reached and does not know yet."""
+        """Send the topology to every region that can be reached and does not hold it yet."""
         if not self.truth.epoch or not store_id or len(self.truth.store_ids) > 1:
             return []
         topology = self._topology(self.truth.primary_region, self.truth.epoch)
@@ -142,7 +142,7 @@ def _names(topology: Topology) -> frozenset[str]:
 def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, store_id: str) -> list[GrantTenure]:
     """The witness' grant, where the primary's leader asks for one and nothing higher is promised.
 
-    The promise is read again by whoever carries this out: after the round was offered, and before it is granted.
+    The promise is read again when this is carried out: after the round was offered, and before it is granted.
     """
     leader = scene.observed.leader(scene.truth.primary_region) if scene.truth.primary_region else None
     if leader is None or leader.tenure is None or target is None or not scene.voters.witness:

@@ -1,1 +1,1 @@
-"""What the planner knows, wants and says, apart from a change of primary. Pure."""
+"""What the planner knows, wants and says, apart from a change of primary."""

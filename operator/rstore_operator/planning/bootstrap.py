@@ -1,6 +1,6 @@
-"""Giving fresh regions their store id. Pure.
+"""Giving fresh regions their store id.
 
-The id is made once. As long as no region is known to have been bootstrapped, every region's leader is heard first:
+The id is made once. As long as no region is known to have been bootstrapped, every region's leader is asked first:
 volumes kept from an earlier life of the store carry the id, the data and the epochs, and those are adopted. Later, a
 fresh region only ever joins as a secondary; a primary region that comes back empty has lost its data, and making it
 primary anew would destroy the others'.
@@ -41,16 +41,16 @@ def plan_bootstrap(
     if len(ids) > 1:
         found = ", ".join(sorted(ids))
         return BootstrapPlan(recorded_id, problem=f"regions hold data of different stores ({found})")
-    known = next(iter(ids), "")
+    held_id = next(iter(ids), "")
     silent = [name for name in regions if observed.leader(name) is None]
     if truth.epoch == 0:
         if silent:
             return BootstrapPlan(recorded_id, waiting=_waiting(silent, lacking))
-        store_id = known or recorded_id or fresh_id
+        store_id = held_id or recorded_id or fresh_id
         return BootstrapPlan(store_id, _fresh(regions, observed), waiting=_unlisted_primary(regions, observed))
-    if recorded_id and known and recorded_id != known:
-        return BootstrapPlan(recorded_id, problem=f"the regions hold data of store {known}, this is {recorded_id}")
-    store_id = recorded_id or known
+    if recorded_id and held_id and recorded_id != held_id:
+        return BootstrapPlan(recorded_id, problem=f"the regions hold data of store {held_id}, this is {recorded_id}")
+    store_id = recorded_id or held_id
     if not store_id:
         return BootstrapPlan("", waiting="waiting for a region that knows the store's id")
     fresh = _fresh(regions, observed)

@@ -1,7 +1,7 @@
-"""The certificates of a store and the authority that signs them. Pure.
+"""The certificates of a store and the authority that signs them.
 
 An authority that is lost, unusable, due or replaced by a person gets a successor in three stages, so that at each
-moment everybody trusts whoever may present a certificate:
+moment everybody trusts every certificate that may be presented:
 
 1. *Trust*: ``ca.crt`` of every Secret lists the new authority beside those before it. Certificates stay as they are.
 2. *Issue*: once every replica trusts the new authority, the operator's and the clients' certificates come from it.
@@ -71,7 +71,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class Rotation:
-    """What is seen of a replacement of the authority: who has not followed yet."""
+    """What is seen of a replacement of the authority: what has not followed yet."""
 
     previous: bool
     """Whether other authorities are trusted besides the newest."""
@@ -236,12 +236,12 @@ def _rotation(
         return Rotation(previous=False)
     newest = fingerprint(authority.pair.certificate)
     leaves = {item.name: secrets.secret_value(observed.children.get(item.key), secrets.TLS_CERT) for item in wanted}
-    said = {replica.name: replica for replica in observed.replicas()}
+    answers = {replica.name: replica for replica in observed.replicas()}
     distrusting, not_presenting = [], []
     for region in sorted(observed.regions):
         leaf = leaves.get(names.region_tls_secret(ref.name, region), b"")
         for pod in observed.region(region).pods:
-            replica = said.get(pod.name)
+            replica = answers.get(pod.name)
             if replica is None or not replica.trusted_authorities:
                 if now < authority.since + SETTLE:
                     distrusting.append(pod.name)

@@ -25,7 +25,7 @@ REST_FACTOR = 20
 """After a round nothing is hashed for this many times as long as it took, so hashing takes 5 % of the time at most."""
 MAX_REST_SECONDS = 1800.0
 STILL_SECONDS = 5.0
-"""A store that nobody wrote to for so long is compared before the interval is over, and then left in peace."""
+"""A store without writes for this time is compared before the interval is over, and then left alone."""
 
 
 def question(observed: Observed, status: StoreStatus) -> HashQuestion | None:
@@ -86,8 +86,8 @@ def due(
     diverged = condition is not None and condition.status == "True"
     last = memory.asked
     if last is None:
-        known = {region.name for region in status.regions if _equal_at(region, asked.revision)}
-        return diverged or not asked.regions <= known
+        equal = {region.name for region in status.regions if _equal_at(region, asked.revision)}
+        return diverged or not asked.regions <= equal
     since = now - memory.asked_at
     if since < max(AGAIN_SECONDS, min(MAX_REST_SECONDS, REST_FACTOR * memory.took_seconds)):
         return False
@@ -152,15 +152,15 @@ def with_hashes(
     regions: tuple[RegionStatus, ...], before: StoreStatus, verdict: Verdict | None
 ) -> tuple[RegionStatus, ...]:
     """Regions with their newest known hash; one that was not asked keeps what it had."""
-    found = []
+    shown = []
     for region in regions:
-        known = before.region(region.name)
-        hash_ = known.hash if known is not None else None
+        earlier = before.region(region.name)
+        hash_ = earlier.hash if earlier is not None else None
         if verdict is not None and region.name in verdict.hashes:
             value = format_hash(verdict.hashes[region.name])
             hash_ = RegionHash(verdict.revision, value, region.name in verdict.differing)
-        found.append(structs.replace(region, hash=hash_))
-    return tuple(found)
+        shown.append(structs.replace(region, hash=hash_))
+    return tuple(shown)
 
 
 def differing_regions(status: StoreStatus) -> frozenset[str]:
@@ -170,10 +170,10 @@ def differing_regions(status: StoreStatus) -> frozenset[str]:
 
 def warning_of(status: StoreStatus, region: str) -> str:
     """Goes on a sentence about this region as primary; "" when nothing is known against it."""
-    known = status.region(region)
-    if known is None or known.hash is None or not known.hash.differs:
+    shown = status.region(region)
+    if shown is None or shown.hash is None or not shown.hash.differs:
         return ""
-    return f"; beware: at revision {known.hash.revision} {region} held other data than the others (condition Diverged)"
+    return f"; beware: at revision {shown.hash.revision} {region} held other data than the others (condition Diverged)"
 
 
 def divergence(regions: tuple[RegionStatus, ...], verdict: Verdict | None) -> tuple[bool, str] | None:

@@ -1,4 +1,4 @@
-"""Kubernetes Events, found by comparing two statuses: what a person would want to know happened. Pure."""
+"""Kubernetes Events, found by comparing two statuses: what happened that a person would want to know."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from rstore_operator.resource.state import (
 
 BLOCKED_REASONS = {"SwitchoverBlocked": "SwitchoverBlocked"}
 """Event reasons that differ from the condition's type, by the condition's reason."""
-TOLD_ELSEWHERE = frozenset({"RegionLost", "ReplicasMissing", NOT_CONNECTED, *UNCONFIRMED})
+REPORTED_ELSEWHERE = frozenset({"RegionLost", "ReplicasMissing", NOT_CONNECTED, *UNCONFIRMED})
 """Reasons of the condition Degraded that have events of their own."""
 
 
 def notices(before: StoreStatus, after: StoreStatus) -> tuple[Notice, ...]:
-    """One event per change worth telling; the same two statuses give the same events."""
-    found = (_bootstrap, _conditions, _tenure, _regions, connection_notices, _hashes, sync_notices, _failover)
-    return tuple(notice for look in found for notice in look(before, after))
+    """One event per change worth reporting; the same two statuses give the same events."""
+    kinds = (_bootstrap, _conditions, _tenure, _regions, connection_notices, _hashes, sync_notices, _failover)
+    return tuple(notice for look in kinds for notice in look(before, after))
 
 
 def _bootstrap(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
@@ -57,36 +57,36 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         status, reason, warning = tell[condition.type]
         if condition.reason == EVEN_REPLICAS:
             status, reason = "True", EVEN_REPLICAS
-        known = before.condition(condition.type)
-        news = known is None or (known.status, known.message) != (condition.status, condition.message)
+        earlier = before.condition(condition.type)
+        news = earlier is None or (earlier.status, earlier.message) != (condition.status, condition.message)
         if news and condition.status == status and condition.message:
             yield Notice(reason or BLOCKED_REASONS.get(condition.reason, condition.type), condition.message, warning)
     if before.condition("Paused") and not after.condition("Paused"):
         yield Notice("Resumed", "the operator changes things again")
     problems = after.condition("Degraded")
-    known = before.condition("Degraded")
-    if problems is None or problems.status != "True" or problems.reason in TOLD_ELSEWHERE:
+    earlier = before.condition("Degraded")
+    if problems is None or problems.status != "True" or problems.reason in REPORTED_ELSEWHERE:
         return
-    if problems.reason in LACKS and known is not None and known.reason == problems.reason:
+    if problems.reason in LACKS and earlier is not None and earlier.reason == problems.reason:
         return  # what a quota or a registry says differs from one try to the next, which is no news
-    if known is None or known.message != problems.message:
+    if earlier is None or earlier.message != problems.message:
         yield Notice(problems.reason, problems.message, warning=True)
 
 
 def _tenure(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     """When the primary stops acknowledging for want of a tenure, and when that is over."""
-    known, found = before.condition("Ready"), after.condition("Ready")
-    was, is_now = (condition is not None and condition.reason == NO_TENURE for condition in (known, found))
-    if is_now and not was and found is not None:
-        yield Notice(NO_TENURE, found.message, warning=True)
-    elif was and found is not None and found.status == "True":
+    earlier, ready = before.condition("Ready"), after.condition("Ready")
+    was, is_now = (condition is not None and condition.reason == NO_TENURE for condition in (earlier, ready))
+    if is_now and not was and ready is not None:
+        yield Notice(NO_TENURE, ready.message, warning=True)
+    elif was and ready is not None and ready.status == "True":
         yield Notice("TenureHeld", f"{after.primary_region} holds its tenure: writes are acknowledged again")
 
 
 def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     for region in after.regions:
-        known = before.region(region.name)
-        phase = known.phase if known else ""
+        earlier = before.region(region.name)
+        phase = earlier.phase if earlier else ""
         if region.phase == phase:
             continue
         if region.phase == "Ready":
@@ -101,30 +101,30 @@ def _regions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
         elif region.phase == "Removing":
             yield Notice("RegionRemoving", f"{region.name} was removed from the spec")
     for region in after.regions:
-        known = before.region(region.name)
-        yield from _tails(region, known.quarantined if known else ())
+        earlier = before.region(region.name)
+        yield from _tails(region, earlier.quarantined if earlier else ())
     gone = {region.name for region in before.regions} - {region.name for region in after.regions}
     for name in sorted(gone):
         yield Notice("RegionRemoved", f"{name} is gone")
 
 
 def _hashes(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
-    """Told once for each set of regions that differ, not at every revision at which they are compared."""
-    known, found = differing_regions(before), differing_regions(after)
+    """An event for each new set of regions that differ, not at every revision at which they are compared."""
+    differed, differing = differing_regions(before), differing_regions(after)
     condition = after.condition(DIVERGED)
-    if found == known or condition is None:
+    if differing == differed or condition is None:
         return
-    if found:
+    if differing:
         yield Notice(DIVERGED, condition.message, warning=True)
     elif condition.status == "False":
         yield Notice(condition.reason, condition.message)
 
 
-def _tails(region: RegionStatus, told: tuple[QuarantinedTail, ...]) -> Iterator[Notice]:
+def _tails(region: RegionStatus, before: tuple[QuarantinedTail, ...]) -> Iterator[Notice]:
     """New tails. Where one was dropped, an older one may be among the newest again, which is no news."""
-    newest = max((tail.replaced_by_epoch for tail in told), default=0)
+    newest = max((tail.replaced_by_epoch for tail in before), default=0)
     for tail in region.quarantined:
-        if tail in told or tail.replaced_by_epoch < newest:
+        if tail in before or tail.replaced_by_epoch < newest:
             continue
         yield Notice(
             "TailQuarantined",

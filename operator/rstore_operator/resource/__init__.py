@@ -1,1 +1,1 @@
-"""The ReplicatedStore object: its spec, its annotations and its status, as values. Pure."""
+"""The ReplicatedStore object: its spec, its annotations and its status, as values."""

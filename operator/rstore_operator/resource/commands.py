@@ -106,7 +106,7 @@ def unknown_annotations(annotations: Mapping[str, str]) -> str:
 
 def _unknown(key: str, value: str) -> str:
     short = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    known = [name.removeprefix(f"{GROUP}/") for name in REQUESTS]
-    near = difflib.get_close_matches(key.removeprefix(f"{GROUP}/"), known, n=1)
-    meant = f"did you mean {GROUP}/{near[0]}?" if near else f"known are {', '.join(known)}"
+    names = [name.removeprefix(f"{GROUP}/") for name in REQUESTS]
+    near = difflib.get_close_matches(key.removeprefix(f"{GROUP}/"), names, n=1)
+    meant = f"did you mean {GROUP}/{near[0]}?" if near else f"known are {', '.join(names)}"
     return f"{key}={short} is not known and does nothing; {meant}"

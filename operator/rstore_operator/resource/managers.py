@@ -1,4 +1,4 @@
-"""Who set an annotation, as the API server records it in ``metadata.managedFields``. Pure."""
+"""Which field manager set an annotation, as the API server records it in ``metadata.managedFields``."""
 
 from __future__ import annotations
 

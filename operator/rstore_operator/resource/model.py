@@ -1,4 +1,4 @@
-"""What a user asks for: the spec of a ReplicatedStore, parsed and with every default filled in. Pure."""
+"""What a user asks for: the spec of a ReplicatedStore, parsed and with every default filled in."""
 
 from __future__ import annotations
 

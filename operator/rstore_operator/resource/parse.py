@@ -1,4 +1,4 @@
-"""From the raw spec to :class:`StoreSpec`: defaults filled in, every error collected. Pure.
+"""From the raw spec to :class:`StoreSpec`: defaults filled in, every error collected.
 
 The API server has validated most of it already by the schema; an object that was stored under an older schema, or a
 server that does not evaluate rules, is the reason to trust nothing here.
@@ -125,12 +125,12 @@ def _regions(reader: _Reader) -> tuple[RegionSpec, ...]:
     if not isinstance(raw, list) or not raw:
         reader.problem("regions", "must list at least one region")
         return ()
-    found = []
+    regions = []
     for index, item in enumerate(raw):
         region = _region(_Reader(item, f"spec.regions[{index}]", reader.problems))
         if region is not None:
-            found.append(region)
-    return tuple(found)
+            regions.append(region)
+    return tuple(regions)
 
 
 def _region(reader: _Reader) -> RegionSpec | None:

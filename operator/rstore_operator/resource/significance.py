@@ -1,4 +1,4 @@
-"""Which changes of status are worth a write at once. Pure."""
+"""Which changes of status are worth a write at once."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class FailoverIntent(Stored, frozen=True, kw_only=True):
     reason: str = ""
     mode: str
     last_known_revision: int = 0
-    """Unplanned: the newest revision that the old primary was ever heard to hold."""
+    """Unplanned: the newest revision that the old primary was ever seen to hold."""
     revisions_lost: int = 0
     cut_off: bool = False
     """Unplanned: the old primary was reached, and held no tenure; as it cannot acknowledge, another one is chosen."""
@@ -214,10 +214,10 @@ class WitnessTenure(Stored, frozen=True):
     runs_ms: int = written(0)
     """The longest that may have been granted and still run."""
     change: int = written(0)
-    """Counts the changes, so that each is told from every other."""
+    """Counts the changes, so that each differs from every other."""
 
 
-class ToldRegions(Stored, frozen=True):
+class SentTopology(Stored, frozen=True):
     """The regions in a topology that the primary of ``epoch`` holds or may have been sent; the rules are in
     :mod:`rstore_operator.planner.electorate`."""
 
@@ -255,12 +255,12 @@ class StoreStatus(Stored, frozen=True):
     epoch: int = 0
     promised_epoch: int = 0
     in_sync_regions: int = 0
-    """What the primary's leader said last, in ``epoch``: in how many other regions everything is that it acknowledges.
-    The operator's word as witness of the tenure, where it is one."""
+    """What the primary's leader reported last, in ``epoch``: in how many other regions everything is that it
+    acknowledges. It counts as the report of the operator, where that is witness of the tenure."""
     in_sync_round: int = 0
-    """The round of the tenure in which it began to say so; 0 where the operator is no witness."""
+    """The round of the tenure in which it began to report so; 0 where the operator is no witness."""
     witness_tenure: WitnessTenure = field(name="witnessLease", default=WitnessTenure())
-    told_regions: tuple[ToldRegions, ...] = ()
+    sent_topologies: tuple[SentTopology, ...] = field(name="toldRegions", default=())
     answered: tuple[Answered, ...] = ()
     observed_generation: int = written(0)
     summary: Summary = Summary()

@@ -1,4 +1,4 @@
-"""Kubernetes quantities, durations, host names, addresses and timestamps as text. Pure."""
+"""Kubernetes quantities, durations, host names, addresses and timestamps as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one field cannot say about itself, and what this version cannot do. Pure."""
+"""What one field cannot say about itself, and what this version cannot do."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
 
 def _relations(spec: StoreSpec) -> Iterator[Problem]:
     if spec.region(spec.primary_region) is None:
-        known = ", ".join(spec.region_names)
-        yield Problem("spec.primaryRegion", f"{spec.primary_region!r} is none of the regions ({known})")
+        names = ", ".join(spec.region_names)
+        yield Problem("spec.primaryRegion", f"{spec.primary_region!r} is none of the regions ({names})")
     if spec.replication.max_batch_bytes > spec.replication.window_bytes:
         yield Problem("spec.replication.maxBatchBytes", "must not be larger than window")
     if spec.replication.mode == "SemiSync" and spec.replication.min_in_sync_regions >= len(spec.regions):

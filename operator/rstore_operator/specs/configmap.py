@@ -1,4 +1,4 @@
-"""The configuration file of a region's replicas. Pure."""
+"""The configuration file of a region's replicas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE_NAME = "replica.json"
 
 
 def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
-    """What every replica of the region is told. Where other regions are and who is primary is not part of it."""
+    """The configuration of every replica of the region, without where other regions are and which is primary."""
     return {
         "store": ref.name,
         "namespace": ref.namespace,
@@ -52,11 +52,11 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
 
 
 def _failover(failover: FailoverSpec) -> dict[str, Any]:
-    """What is left at its default is not there: replicas need not be restarted to be told of it."""
-    found = {"leaseDurationMs": failover.lease_duration_ms}
+    """What is left at its default is not there: replicas need not be restarted for it."""
+    settings = {"leaseDurationMs": failover.lease_duration_ms}
     if failover.drain_timeout_ms != limits.DRAIN_TIMEOUT_MS.default:
-        found["drainTimeoutMs"] = failover.drain_timeout_ms
-    return found
+        settings["drainTimeoutMs"] = failover.drain_timeout_ms
+    return settings
 
 
 def config_map(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:

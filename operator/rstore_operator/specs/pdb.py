@@ -1,4 +1,4 @@
-"""The PodDisruptionBudget of a region. Pure."""
+"""The PodDisruptionBudget of a region."""
 
 from __future__ import annotations
 

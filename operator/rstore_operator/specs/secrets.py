@@ -1,7 +1,4 @@
-"""Secrets of a store: manifests without data (keys are random, made when they are missing), and data as it is read.
-
-Pure.
-"""
+"""Secrets of a store: manifests without data (keys are random, made when they are missing), and data as it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ServiceAccount of a store's replicas: an identity without any permission or token. Pure."""
+"""The ServiceAccount of a store's replicas: an identity without any permission or token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services of a store. Pure."""
+"""Services of a store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The StatefulSet of a region. Pure."""
+"""The StatefulSet of a region."""
 
 from __future__ import annotations
 

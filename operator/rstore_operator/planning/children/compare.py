@@ -1,4 +1,4 @@
-"""Whether a live object still is what we want, by the fields that we own only. Pure."""
+"""Whether a live object still is what we want, by the fields that we own only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the names and the volumes that a store needs are its own to use, before anything of it is made. Pure.
+"""Whether the names and the volumes that a store needs are its own to use, before anything of it is made.
 
 A new store is made whole or not at all: while one of its names is somebody else's nothing is made. Of a store that
 runs only what concerns the region with such a name waits.

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that a store is made of, and what must be done to get them. Pure."""
+"""The Kubernetes objects that a store is made of, and what must be done to get them."""
 
 from __future__ import annotations
 

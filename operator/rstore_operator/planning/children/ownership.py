@@ -1,4 +1,4 @@
-"""Whose an object is: this store's, nobody's any more and so this store's to adopt, or somebody else's. Pure."""
+"""Whose an object is: this store's, nobody's any more and so this store's to adopt, or somebody else's."""
 
 from __future__ import annotations
 

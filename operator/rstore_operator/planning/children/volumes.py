@@ -1,4 +1,4 @@
-"""Volumes grow in place when the spec asks for larger ones. Pure.
+"""Volumes grow in place when the spec asks for larger ones.
 
 Two things follow from what is seen, whatever was done before, so a crash between them changes nothing: a claim that is
 smaller than wanted is asked to grow, and a StatefulSet whose claim template is smaller is made anew around its pods

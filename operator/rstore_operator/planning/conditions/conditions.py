@@ -1,4 +1,4 @@
-"""Conditions of a store. Pure."""
+"""Conditions of a store."""
 
 from __future__ import annotations
 
@@ -74,32 +74,34 @@ class Situation:
 
 def findings(situation: Situation) -> list[Finding]:
     """Every condition that has something to say now."""
-    found = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation)]
-    found.append(Finding("InSync", *situation.in_sync))
+    conditions = [_valid(situation), _ready(situation), _progressing(situation), _degraded(situation)]
+    conditions.append(Finding("InSync", *situation.in_sync))
     if situation.blocked:
-        found.append(Finding("FailoverBlocked", True, situation.blocked_reason, situation.blocked))
+        conditions.append(Finding("FailoverBlocked", True, situation.blocked_reason, situation.blocked))
     else:
-        found.append(Finding("FailoverBlocked", False, "NothingPending", "no change of the primary region is waiting"))
-    found += _automatic(situation)
+        conditions.append(
+            Finding("FailoverBlocked", False, "NothingPending", "no change of the primary region is waiting")
+        )
+    conditions += _automatic(situation)
     if situation.paused:
         message = f'nothing is changed until the annotation {PAUSED}: "true" is removed'
-        found.append(Finding("Paused", True, "Annotation", message))
+        conditions.append(Finding("Paused", True, "Annotation", message))
     if situation.unknown_annotations:
-        found.append(Finding("UnknownAnnotation", True, "NotKnown", situation.unknown_annotations))
+        conditions.append(Finding("UnknownAnnotation", True, "NotKnown", situation.unknown_annotations))
     if situation.rejected is not None:
-        found.append(Finding(REQUEST_ACCEPTED, False, *situation.rejected))
+        conditions.append(Finding(REQUEST_ACCEPTED, False, *situation.rejected))
     elif situation.accepted:
-        found.append(
+        conditions.append(
             Finding(REQUEST_ACCEPTED, True, "SwitchoverStarted", "the switchover that was asked for has begun")
         )
-    found += situation.objects
+    conditions += situation.objects
     if situation.divergence is not None:
         differ, message = situation.divergence
-        found.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))
+        conditions.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))
     if situation.dry_run is not None:
         possible, message = situation.dry_run
-        found.append(Finding(DRY_RUN, possible, "Possible" if possible else "Refused", message))
-    return found
+        conditions.append(Finding(DRY_RUN, possible, "Possible" if possible else "Refused", message))
+    return conditions
 
 
 EVEN_REPLICAS = "EvenReplicas"
@@ -124,9 +126,9 @@ def merge(
     merged = []
     for finding in found:
         status = {True: "True", False: "False", None: "Unknown"}[finding.status]
-        known = old.get(finding.type)
-        changed = known is None or known.status != status
-        since = now if known is None or changed else known.last_transition_time
+        earlier = old.get(finding.type)
+        changed = earlier is None or earlier.status != status
+        since = now if earlier is None or changed else earlier.last_transition_time
         message = finding.message[:LIMIT]
         merged.append(Condition(finding.type, status, finding.reason, message, generation, since))
     present = {condition.type for condition in merged}
@@ -226,18 +228,18 @@ def _degraded(situation: Situation) -> Finding:
 def _automatic(situation: Situation) -> list[Finding]:
     if situation.spec is None:
         return []
-    found, failover = [], situation.spec.failover
+    conditions, failover = [], situation.spec.failover
     if failover.policy != "Automatic":
-        found.append(Finding("AutomaticFailover", False, "PolicyManual", "spec.failover.policy is Manual"))
+        conditions.append(Finding("AutomaticFailover", False, "PolicyManual", "spec.failover.policy is Manual"))
     elif len(situation.spec.regions) < 2:
-        found.append(Finding("AutomaticFailover", False, "OneRegion", "there is no other region to fail over to"))
+        conditions.append(Finding("AutomaticFailover", False, "OneRegion", "there is no other region to fail over to"))
     else:
         message = f"a lost primary region is replaced after {failover.failover_delay_ms / 1000:g} s"
-        found.append(Finding("AutomaticFailover", True, "Armed", message))
+        conditions.append(Finding("AutomaticFailover", True, "Armed", message))
     if failover.failback == "Automatic":
         message = f"after a failover the primary goes back to {situation.spec.primary_region} once that is well"
-        found.append(Finding("AutomaticFailback", True, "Armed", message))
+        conditions.append(Finding("AutomaticFailback", True, "Armed", message))
     if situation.replica_changes:
         message = "; ".join(situation.replica_changes)
-        found.append(Finding("ReplicasChanging", True, "Scaling", message))
-    return found
+        conditions.append(Finding("ReplicasChanging", True, "Scaling", message))
+    return conditions

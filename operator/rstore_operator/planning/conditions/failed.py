@@ -1,4 +1,4 @@
-"""What is shown of a store about which nothing could be decided. Pure."""
+"""What is shown of a store about which nothing could be decided."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def undecided(
     """
     before = conditions_from_json(raw_status)
     message = f"nothing is changed: {why}"
-    found = [
+    conditions = [
         Finding("Ready", None, reason, message),
         Finding("Progressing", False, reason, message),
         Finding("Degraded", True, reason, message),
     ]
-    present = {finding.type for finding in found}
+    present = {finding.type for finding in conditions}
     others = tuple(condition for condition in before if condition.type not in present)
-    changed = merge([item for item in before if item.type in present], found, generation=generation, now=now)
-    known = {(condition.reason, condition.message) for condition in before}
-    news = () if (reason, message[:LIMIT]) in known else (Notice(reason, message, warning=True),)
+    changed = merge([item for item in before if item.type in present], conditions, generation=generation, now=now)
+    reported = {(condition.reason, condition.message) for condition in before}
+    news = () if (reason, message[:LIMIT]) in reported else (Notice(reason, message, warning=True),)
     return (*changed, *others), news

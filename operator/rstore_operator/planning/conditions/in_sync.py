@@ -1,4 +1,4 @@
-"""Whether the other regions follow closely enough, and what the primary says of that. Pure."""
+"""Whether the other regions follow closely enough, and what the primary reports of that."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import Condition, RegionStatus, StoreStatus
 
 IN_SYNC_LAG_SECONDS = 5.0
-SEMI_SYNC, TIMED_OUT, DEGRADED, NOT_TOLD = "SemiSync", "SemiSyncTimeout", "SemiSyncDegraded", "RuleNotInForce"
+SEMI_SYNC, TIMED_OUT, DEGRADED, NOT_IN_FORCE = "SemiSync", "SemiSyncTimeout", "SemiSyncDegraded", "RuleNotInForce"
 """Reasons of the condition InSync in SemiSync."""
 UNCONFIRMED = (TIMED_OUT, DEGRADED)
-"""Those that say that writes are not in as many regions as they should be."""
+"""The reasons that mean that writes are not in as many regions as they should be."""
 
 Judgement = tuple[bool | None, str, str]
 """Status, reason and message of the condition InSync."""
 
 
-def told_as_witness(
+def reported_to_witness(
     leader: ReplicaStatus | None, regions: Collection[str], truth: Truth, before: StoreStatus
 ) -> tuple[int, int]:
-    """See ``StoreStatus.in_sync_regions`` and ``in_sync_round``; on record before the round that says so is granted.
+    """Return the next ``StoreStatus.in_sync_regions`` and ``in_sync_round``, which are persisted before the round that
+    reports them is granted.
 
     The round is that of the last change, so that another operator, which looked earlier, does not take it back. What
-    the leader says counts for nothing as long as it goes by other ``regions`` than the store's.
+    the leader reports counts for nothing as long as it uses other ``regions`` than the store's.
     """
-    known = (before.in_sync_regions, before.in_sync_round) if before.epoch == truth.epoch else (0, 0)
+    recorded = (before.in_sync_regions, before.in_sync_round) if before.epoch == truth.epoch else (0, 0)
     if leader is None or leader.tenure is None or not leader.primary or leader.epoch != truth.epoch:
-        return known
+        return recorded
     same = leader.topology is not None and {region.name for region in leader.topology.regions} == set(regions)
-    told, offered = leader.tenure.in_sync_regions if same else 0, leader.tenure.witness_round
-    if offered and (offered < known[1] or (told == known[0] and known[1])):
-        return known
-    return told, offered
+    regions_in_sync, offered = leader.tenure.in_sync_regions if same else 0, leader.tenure.witness_round
+    if offered and (offered < recorded[1] or (regions_in_sync == recorded[0] and recorded[1])):
+        return recorded
+    return regions_in_sync, offered
 
 
 def in_sync(
@@ -46,9 +47,10 @@ def in_sync(
     leader: ReplicaStatus | None,
     before: Condition | None,
 ) -> Judgement:
-    """The condition InSync. ``leader`` is the primary's, None while it does not answer, ``before`` what was said last.
+    """The condition InSync. ``leader`` is the primary's, None while it does not answer, ``before`` is the last
+    condition.
 
-    In SemiSync it is about acknowledgements, and as long as the primary cannot be asked what it said last stands.
+    In SemiSync it is about acknowledgements, and as long as the primary cannot be asked the last condition stands.
     """
     if not primary_region:
         return None, "NotBootstrapped", "there is no primary region yet"
@@ -75,7 +77,7 @@ def _semi_sync(
         return None, "NoPrimary", "no region accepts writes"
     sync = leader.sync
     if sync is None or sync.min_in_sync_regions != rule.min_in_sync_regions:
-        return False, NOT_TOLD, f"the primary has not been told yet to wait for {wanted}"
+        return False, NOT_IN_FORCE, f"the primary does not yet know that it has to wait for {wanted}"
     late = f"{wanted} did not confirm within {rule.timeout_ms / 1000:g} s"
     if sync.degraded:
         return False, DEGRADED, f"{late}: writes are acknowledged without, until the regions have caught up"
@@ -87,11 +89,11 @@ def _semi_sync(
 
 def sync_notices(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     """When acknowledgements begin to fail or to do without other regions, and when that is over."""
-    known, found = before.condition("InSync"), after.condition("InSync")
-    old, new = (condition.reason if condition is not None else "" for condition in (known, found))
-    if found is None or old == new:
+    earlier, latest = before.condition("InSync"), after.condition("InSync")
+    old, new = (condition.reason if condition is not None else "" for condition in (earlier, latest))
+    if latest is None or old == new:
         return
     if new in UNCONFIRMED:
-        yield Notice(new, found.message, warning=True)
+        yield Notice(new, latest.message, warning=True)
     elif new == SEMI_SYNC and old in UNCONFIRMED:
-        yield Notice("InSyncAgain", found.message)
+        yield Notice("InSyncAgain", latest.message)

@@ -1,7 +1,7 @@
-"""Pods that a region should have and that are not there, or do not start: which, since when, and why. Pure.
+"""Pods that a region should have and that are not there, or do not start: which, since when, and why.
 
-Who refuses a pod (a quota, a LimitRange, Pod Security, an admission webhook) answers the StatefulSet's controller, and
-the controller tells it in an event alone: there is no pod to look at. Those events are read for StatefulSets that
+What refuses a pod (a quota, a LimitRange, Pod Security, an admission webhook) answers the StatefulSet's controller,
+and the controller reports it in an event alone: there is no pod to look at. Those events are read for StatefulSets that
 :func:`questions` names, so never in a steady state.
 """
 
@@ -24,7 +24,7 @@ LACKS = frozenset({NOT_CREATED, NOT_STARTED})
 GRACE_SECONDS = 5.0
 """A pod that is missing for less than this is being created."""
 STUCK_SECONDS = 30.0
-"""For so long pods that start may wait for a node, a volume or an image before the store is degraded."""
+"""Pods may wait this long for a node, a volume or an image before the store is degraded."""
 ASK_FIRST_SECONDS, ASK_SELDOM_SECONDS = 10.0, 60.0
 """Bounds of the time between two looks at one StatefulSet's events; it grows with the time that a pod is missing."""
 OLDER_SECONDS = 30.0
@@ -63,7 +63,7 @@ class Question:
 def lacking_pods(
     store: str, regions: Iterable[str], observed: Observed, memory: Memory, *, paused: bool = False
 ) -> dict[str, Lacking]:
-    """What is to be said of regions whose pods are not there or do not start, by region.
+    """What is reported of regions whose pods are not there or do not start, by region.
 
     That a store which is ``paused`` gets no StatefulSets is what was asked for.
     """
@@ -73,7 +73,7 @@ def lacking_pods(
 
 def questions(store: str, regions: Iterable[str], observed: Observed, memory: Memory) -> dict[str, Question]:
     """The StatefulSets whose events should be read, by name: those that lack pods for more than a moment."""
-    found = {}
+    asked = {}
     for region in regions:
         absent = _absent(store, region, observed, memory)
         live = observed.children.get(set_key(store, region))
@@ -82,14 +82,14 @@ def questions(store: str, regions: Iterable[str], observed: Observed, memory: Me
         seen = [memory.lacking_seconds.get((PRESENT, name)) for name in absent]
         ages = [seconds for seconds in seen if seconds is not None]
         name = names.region_object(store, region)
-        found[name] = Question(
+        asked[name] = Question(
             name,
             str(live["metadata"].get("uid", "")),
             absent,
             max(memory.lacking_seconds[ABSENT, pod] for pod in absent),
             max(ages) + OLDER_SECONDS if len(ages) == len(absent) else None,
         )
-    return found
+    return asked
 
 
 def ask_after_seconds(question: Question) -> float:

@@ -1,4 +1,4 @@
-"""One word for people about the whole store. Pure."""
+"""One word for people about the whole store."""
 
 from __future__ import annotations
 

@@ -31,40 +31,40 @@ def region_statuses(
     progress = {item.region: item for item in (source.progress if source else ())}
     sizes = {region.name: region.replicas for region in effective.spec.regions}
     sizes |= {region.name: len(region.replicas) for region in effective.retained}
-    found = []
+    statuses = []
     for name in (*effective.region_names, *sorted(effective.leaving)):
-        known = before.region(name) or RegionStatus(name)
-        size = sizes.get(name, known.replicas)
+        shown = before.region(name) or RegionStatus(name)
+        size = sizes.get(name, shown.replicas)
         since = memory.silent_since.get(name)
         electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
         status = region_status(
-            observed.region(name), known, size, progress.get(name), truth, electing, lacking.get(name)
+            observed.region(name), shown, size, progress.get(name), truth, electing, lacking.get(name)
         )
         if name in effective.leaving:
             status = RegionStatus(name, phase="Removing", replicas=size, message="removed from the spec")
-        found.append(status)
-    return tuple(found)
+        statuses.append(status)
+    return tuple(statuses)
 
 
 def region_status(
     region: RegionObserved,
-    known: RegionStatus,
+    shown: RegionStatus,
     size: int,
     progress: Progress | None,
     truth: Truth,
     electing: bool,
     lacking: Lacking | None,
 ) -> RegionStatus:
-    """What is shown of one region. ``known`` was shown last, ``size`` is how many replicas it should have, ``progress``
+    """What is shown of one region. ``shown`` was shown last, ``size`` is how many replicas it should have, ``progress``
     is how far it is as the primary reports it, ``electing`` whether it has had no leader for a moment only."""
     leader = region.leader
     is_primary = bool(truth.primary_region) and region.name == truth.primary_region
     role = "Primary" if is_primary else "Secondary" if truth.epoch else "Unknown"
     ready = region.ready_pods
     if leader is None:
-        had_leader = known.phase in ("Ready", "Degraded", "CatchingUp", "Lost")
+        had_leader = shown.phase in ("Ready", "Degraded", "CatchingUp", "Lost")
         phase = "Lost" if had_leader else "Creating" if region.pods else "Pending"
-        if had_leader and electing and known.phase != "Lost":
+        if had_leader and electing and shown.phase != "Lost":
             phase = "Degraded"
         return RegionStatus(
             region.name,
@@ -72,17 +72,17 @@ def region_status(
             phase=phase,
             replicas=size,
             ready_replicas=ready,
-            term=known.term,
-            commit_index=known.commit_index,
-            applied_index=known.applied_index,
-            revision=known.revision,
-            acked_revision=known.acked_revision if role == "Secondary" else 0,
+            term=shown.term,
+            commit_index=shown.commit_index,
+            applied_index=shown.applied_index,
+            revision=shown.revision,
+            acked_revision=shown.acked_revision if role == "Secondary" else 0,
             message=lacking.text if lacking is not None else _why_silent(region),
-            quarantine=known.quarantine,
-            quarantined=known.quarantined,
+            quarantine=shown.quarantine,
+            quarantined=shown.quarantined,
         )
     lag = progress if progress is not None and not is_primary else None
-    if not leader.store_id or (ready < size and known.phase in ("Pending", "Creating")):
+    if not leader.store_id or (ready < size and shown.phase in ("Pending", "Creating")):
         phase = "Creating"  # until every replica was ready once, one that is not yet is no loss
     elif leader.staged is not None:
         phase = "CatchingUp"

@@ -1,4 +1,4 @@
-"""What of the spec can be run now: replicas come and go one by one, the primary is never removed. Pure."""
+"""What of the spec can be run now: replicas come and go one by one, the primary is never removed."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def running_replicas(region: str, observed: Observed, status: StoreStatus, store
     recorded = status.region(region)
     if recorded is not None and recorded.replicas:
         return recorded.replicas
-    held = held_regions(observed).get(region)
-    if held is not None and held.replicas:
-        return len(held.replicas)
+    in_regions = held_regions(observed).get(region)
+    if in_regions is not None and in_regions.replicas:
+        return len(in_regions.replicas)
     live = observed.children.get(("StatefulSet", f"{store}-{region}"), {})
     count = live.get("spec", {}).get("replicas")
     return count if isinstance(count, int) else None
@@ -69,11 +69,11 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
         regions.append(region)
     intent = status.failover
     needed = {primary} | ({intent.from_region, intent.to_region} if intent else set())
-    held = held_regions(observed)
-    removed = sorted((observed.live_regions() | set(held)) - set(spec.region_names))
+    in_regions = held_regions(observed)
+    removed = sorted((observed.live_regions() | set(in_regions)) - set(spec.region_names))
     if intent is not None and intent.mode != PLANNED:  # a region that was to go may be the one that has most data
         needed |= observed.live_regions()
-    retained = tuple(held[name] for name in removed if name in needed and name in held)
+    retained = tuple(in_regions[name] for name in removed if name in needed and name in in_regions)
     refused = tuple(
         f"{name} stays: it is primary; move the primary to another region first, then remove it"
         for name in removed

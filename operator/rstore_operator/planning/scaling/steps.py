@@ -1,4 +1,4 @@
-"""From how many replicas a region has to how many it should have, one safe step at a time. Pure.
+"""From how many replicas a region has to how many it should have, one safe step at a time.
 
 Growing: one more pod; when it answers, it is taken into the region's Raft group, where it counts once it has caught up;
 then the next. Shrinking: the last replica is taken out of the group, having handed on leadership, and only then does

@@ -1,4 +1,4 @@
-"""Which topology every region should hold. Pure."""
+"""Which topology every region should hold."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rstore_operator.resource.model import ReplicationSpec
 
 def region_topology(store: str, namespace: str, region: str, replicas: int) -> RegionTopology:
     """The addresses of a region's replicas, by the names that its headless Service gives them."""
-    found = []
+    addresses = []
     for pod in names.pod_names(store, region, replicas):
         host = names.pod_host(store, region, namespace, pod)
-        found.append(ReplicaAddress(pod, f"{host}:{names.PEER_PORT}", f"{host}:{names.CLIENT_PORT}"))
-    return RegionTopology(region, tuple(found))
+        addresses.append(ReplicaAddress(pod, f"{host}:{names.PEER_PORT}", f"{host}:{names.CLIENT_PORT}"))
+    return RegionTopology(region, tuple(addresses))
 
 
 def held_regions(observed: Observed) -> Mapping[str, RegionTopology]:
@@ -78,7 +78,7 @@ def same_content(left: Topology, right: Topology) -> bool:
 
 
 def holds(topology: Topology | None, wanted: Topology) -> bool:
-    """Whether a region that holds ``topology`` needs not be told ``wanted``."""
+    """Whether a region that holds ``topology`` need not be sent ``wanted``."""
     if topology is None or (topology.epoch, topology.version) < (wanted.epoch, wanted.version):
         return False
     return (topology.epoch, topology.version) > (wanted.epoch, wanted.version) or same_content(topology, wanted)

@@ -391,6 +391,6 @@ def test_advance_without_any_news_repeats_the_command() -> None:
     world = fresh()
     intent = begin(Trigger.ANNOTATION, "us-east", "eu-west", epoch=1, highest_epoch=1, now=world.now)
     for _ in range(2):
-        progressed = advance(intent, world.observed(), now=world.now, timeout_ms=30_000, abort=False, told=False)
+        progressed = advance(intent, world.observed(), now=world.now, timeout_ms=30_000, abort=False, announced=False)
         assert progressed.intent == intent
         assert progressed.command == DemoteCommand("us-east", 2)

@@ -13,7 +13,7 @@ from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS
 from rstore_operator.facts.actions import Apply
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.truth import read_truth
-from rstore_operator.planning.conditions.in_sync import told_as_witness
+from rstore_operator.planning.conditions.in_sync import reported_to_witness
 from rstore_operator.resource.state import StoreStatus
 from unit.operator.failover.test_unplanned import condition, reasons
 from unit.operator.lossy_world import clone
@@ -200,12 +200,12 @@ def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
     leader = replace(leader, tenure=replace(leader.tenure, witness_round=offered, in_sync_regions=told))
     truth = read_truth(world.observed(), Memory(), StoreStatus())
     before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
-    assert told_as_witness(leader, ("us", "eu"), truth, before) == expected
+    assert reported_to_witness(leader, ("us", "eu"), truth, before) == expected
     later = structs.replace(before, epoch=0)
-    assert told_as_witness(leader, ("us", "eu"), truth, later) == (told, offered), (
+    assert reported_to_witness(leader, ("us", "eu"), truth, later) == (told, offered), (
         "rounds of another epoch do not compare"
     )
-    assert told_as_witness(leader, ("us", "eu", "ap"), truth, later) == (0, offered), "it counts other regions"
+    assert reported_to_witness(leader, ("us", "eu", "ap"), truth, later) == (0, offered), "it counts other regions"
 
 
 def test_more_data_loss_may_be_allowed_by_the_spec() -> None:

@@ -10,7 +10,7 @@ from rstore_api.domain.voters import WITNESS
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus
 from rstore_operator.failover.voting import Electorate, electorate
-from rstore_operator.resource.state import ToldRegions
+from rstore_operator.resource.state import SentTopology
 
 LEADER = ReplicaStatus("r-0", "r", "s", True, "r-0", 1, 1, 1, 1, True, True)
 
@@ -45,7 +45,7 @@ def test_the_voters_of_every_topology_that_may_be_in_force_count(
 ) -> None:
     seen = {"a": RegionObserved("a", (), (leader("a", answering),))} if answering else {}
     memory = Memory(last_leaders={"a": leader("a", remembered)} if remembered else {})
-    record = [ToldRegions(1, number, tuple(names)) for number, names in enumerate(sent)]
+    record = [SentTopology(1, number, tuple(names)) for number, names in enumerate(sent)]
     voters = electorate(Observed(regions=seen), memory, tuple(wanted), record)
     assert voters.boards == boards
     assert voters.witness == any(WITNESS in one for one in boards)

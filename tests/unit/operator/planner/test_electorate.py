@@ -13,9 +13,9 @@ from rstore_operator.facts.actions import PushTopology, Target
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus
 from rstore_operator.facts.truth import Truth
-from rstore_operator.planner.electorate import next_told, version_above
+from rstore_operator.planner.electorate import next_sent, version_above
 from rstore_operator.planning.scaling.topology import desired_topology
-from rstore_operator.resource.state import ToldRegions
+from rstore_operator.resource.state import SentTopology
 from unit.operator.lossy_world import LossyWorld, running
 
 TWO = [("us-east", 1), ("eu-west", 1)]
@@ -119,9 +119,9 @@ class TwoOperators:
 
     def __init__(self) -> None:
         self.held = Topology(1, 1, "a", (RegionTopology("a", ()),))
-        self.record: tuple[ToldRegions, ...] = ()
+        self.record: tuple[SentTopology, ...] = ()
         self.written = 0
-        self.looks: dict[int, tuple[Observed, tuple[ToldRegions, ...], int]] = {}
+        self.looks: dict[int, tuple[Observed, tuple[SentTopology, ...], int]] = {}
         self.on_their_way: list[Topology] = []
 
     def look(self, operator: int) -> None:
@@ -136,7 +136,7 @@ class TwoOperators:
         above = version_above(record, 1, names)
         topology = desired_topology(wanted, primary_region="a", epoch=1, observed=observed, above=above)
         push = PushTopology("a", Target("a-0", "10.0.0.1", "a-0"), "s", topology)
-        told = next_told(record, [push] if topology != observed.leader("a").topology else [], observed, TRUTH)
+        told = next_sent(record, [push] if topology != observed.leader("a").topology else [], observed, TRUTH)
         if told != record:
             if written != self.written:
                 return
@@ -210,11 +210,11 @@ def held_by(region: str, epoch: int, version: int, names: str) -> Observed:
     return Observed(regions={region: RegionObserved(region, (), (primary,))})
 
 
-def sent(version: int, names: str, epoch: int = 1) -> ToldRegions:
-    return ToldRegions(epoch, version, tuple(names))
+def sent(version: int, names: str, epoch: int = 1) -> SentTopology:
+    return SentTopology(epoch, version, tuple(names))
 
 
-NEXT: list[tuple[str, tuple[ToldRegions, ...], Observed, tuple[ToldRegions, ...]]] = [
+NEXT: list[tuple[str, tuple[SentTopology, ...], Observed, tuple[SentTopology, ...]]] = [
     ("the primary is not seen", (sent(1, "ab"),), Observed(), (sent(1, "ab"),)),
     ("what it holds replaces what is older", (sent(1, "ab"),), held_by("a", 1, 2, "abc"), (sent(2, "abc"),)),
     ("what is newer stays", (sent(3, "ab"),), held_by("a", 1, 2, "abc"), (sent(2, "abc"), sent(3, "ab"))),
@@ -225,9 +225,9 @@ NEXT: list[tuple[str, tuple[ToldRegions, ...], Observed, tuple[ToldRegions, ...]
 
 @pytest.mark.parametrize(("before", "observed", "after"), [row[1:] for row in NEXT], ids=[row[0] for row in NEXT])
 def test_what_is_recorded_when_nothing_is_sent(
-    before: tuple[ToldRegions, ...], observed: Observed, after: tuple[ToldRegions, ...]
+    before: tuple[SentTopology, ...], observed: Observed, after: tuple[SentTopology, ...]
 ) -> None:
-    assert next_told(before, [], observed, Truth(frozenset({"s"}), "a", 1, 1, 1)) == after
+    assert next_sent(before, [], observed, Truth(frozenset({"s"}), "a", 1, 1, 1)) == after
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,6 @@ def test_what_is_recorded_when_nothing_is_sent(
     [((), "ab", 0), ((sent(4, "ab"),), "ab", 0), ((sent(4, "abc"),), "ab", 4), ((sent(4, "abc", 2),), "ab", 0)],
 )
 def test_a_topology_is_newer_than_what_was_sent_with_other_regions(
-    record: tuple[ToldRegions, ...], wanted: str, above: int
+    record: tuple[SentTopology, ...], wanted: str, above: int
 ) -> None:
     assert version_above(record, 1, tuple(wanted)) == above

@@ -28,7 +28,7 @@ from rstore_operator.planning.bootstrap import BootstrapPlan
 from rstore_operator.planning.scaling.effective import effective
 from rstore_operator.planning.scaling.steps import Scaling
 from rstore_operator.resource.model import RegionSpec, StoreSpec
-from rstore_operator.resource.state import RegionStatus, StoreStatus, ToldRegions
+from rstore_operator.resource.state import RegionStatus, SentTopology, StoreStatus
 from unit.operator.world import REF
 
 NAMES = ("us", "eu", "ap")
@@ -57,12 +57,12 @@ ALL = tuple(leader(name) for name in NAMES)
 
 
 def calls_on(
-    observed: Observed, *, told: tuple[ToldRegions, ...] = (), status: StoreStatus | None = None
+    observed: Observed, *, sent: tuple[SentTopology, ...] = (), status: StoreStatus | None = None
 ) -> RegionCalls:
     status = status or StoreStatus(store_id="s", epoch=1, primary_region="us")
     truth = read_truth(observed, Memory(), status)
     planned = effective(SPEC, REF.name, observed, status, truth.primary_region)
-    return RegionCalls(REF, observed, truth, PLACES, None, planned, told)
+    return RegionCalls(REF, observed, truth, PLACES, None, planned, sent)
 
 
 def shown(actions: Any) -> list[tuple[type, str]]:
@@ -86,7 +86,7 @@ def test_a_region_that_does_not_know_the_topology_is_sent_it(observed: Observed,
 
 def test_a_topology_is_newer_than_every_other_that_the_primary_may_have_been_sent() -> None:
     observed = seen(ALL[0], leader("eu", topology=None))
-    [push] = calls_on(observed, told=(ToldRegions(1, 7, ("us",)),)).pushes("s")[:1]
+    [push] = calls_on(observed, sent=(SentTopology(1, 7, ("us",)),)).pushes("s")[:1]
     assert isinstance(push, PushTopology)
     assert push.topology.version > 7
 
