@@ -1,7 +1,8 @@
 """From the raw spec to :class:`StoreSpec`: defaults filled in, every error collected.
 
 The API server has validated most of it already by the schema; an object that was stored under an older schema, or a
-server that does not evaluate rules, is the reason to trust nothing here.
+server that does not evaluate rules, is the reason to trust nothing here. It is read by hand since msgspec stops at the
+first error, and has no bounds for quantities and durations.
 """
 
 from __future__ import annotations
@@ -112,10 +113,10 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         regions=regions,
         replication=_replication(reader.child("replication")),
         failover=_failover(reader.child("failover")),
-        tls_mode=reader.child("security").child("tls").text("mode", "Managed", choices=("Managed", "Secret")),
+        tls_mode=reader.child("security").child("tls").text("mode", StoreSpec.tls_mode, choices=("Managed", "Secret")),
         subject_alt_names=_alternative_names(reader.child("security").child("tls")),
-        client_auth=reader.child("security").text("clientAuth", "mTLS", choices=("mTLS", "None")),
-        pvc_policy=reader.child("persistence").text("pvcPolicy", "Retain", choices=("Retain", "Delete")),
+        client_auth=reader.child("security").text("clientAuth", StoreSpec.client_auth, choices=("mTLS", "None")),
+        pvc_policy=reader.child("persistence").text("pvcPolicy", StoreSpec.pvc_policy, choices=("Retain", "Delete")),
     )
     return spec, tuple(problems)
 
@@ -141,7 +142,7 @@ def _region(reader: _Reader) -> RegionSpec | None:
     if "cluster" in reader.raw:
         reader.problem("cluster", "regions in other Kubernetes clusters are not supported by this version")
     storage = reader.child("storage")
-    size = storage.raw.get("size", "10Gi")
+    size = storage.raw.get("size", RegionSpec.storage_size)
     try:
         if parse_quantity(size) <= 0:
             storage.problem("size", "must be more than nothing")
@@ -203,15 +204,12 @@ def _placement(reader: _Reader) -> Placement | None:
             return None
         return tuple(raw)
 
-    selector = placement.raw.get("nodeSelector")
-    affinity = placement.raw.get("affinity")
-    if selector is not None and not isinstance(selector, Mapping):
-        placement.problem("nodeSelector", "must be an object")
-        selector = None
-    if affinity is not None and not isinstance(affinity, Mapping):
-        placement.problem("affinity", "must be an object")
-        affinity = None
-    return Placement(selector, affinity, objects("tolerations"), objects("topologySpreadConstraints"))
+    def mapping(name: str) -> Mapping[str, Any] | None:
+        return None if placement.raw.get(name) is None else placement.child(name).raw
+
+    return Placement(
+        mapping("nodeSelector"), mapping("affinity"), objects("tolerations"), objects("topologySpreadConstraints")
+    )
 
 
 def _alternative_names(tls: _Reader) -> tuple[str, ...]:
@@ -234,10 +232,10 @@ def _alternative_names(tls: _Reader) -> tuple[str, ...]:
 
 def _replication(reader: _Reader) -> ReplicationSpec:
     return ReplicationSpec(
-        mode=reader.text("mode", "Async", choices=("Async", "SemiSync")),
+        mode=reader.text("mode", ReplicationSpec.mode, choices=("Async", "SemiSync")),
         min_in_sync_regions=reader.integer("minInSyncRegions", limits.MIN_IN_SYNC_REGIONS),
         semi_sync_timeout_ms=reader.duration_ms("semiSyncTimeout", limits.SEMI_SYNC_TIMEOUT_MS),
-        on_timeout=reader.text("onTimeout", "Fail", choices=("Fail", "Degrade")),
+        on_timeout=reader.text("onTimeout", ReplicationSpec.on_timeout, choices=("Fail", "Degrade")),
         batch_interval_ms=reader.duration_ms("batchInterval", limits.BATCH_INTERVAL_MS),
         max_batch_bytes=reader.quantity("maxBatchBytes", limits.MAX_BATCH_BYTES),
         window_bytes=reader.quantity("window", limits.WINDOW_BYTES),
@@ -247,12 +245,12 @@ def _replication(reader: _Reader) -> ReplicationSpec:
 
 def _failover(reader: _Reader) -> FailoverSpec:
     return FailoverSpec(
-        policy=reader.text("policy", "Automatic", choices=("Automatic", "Manual")),
+        policy=reader.text("policy", FailoverSpec.policy, choices=("Automatic", "Manual")),
         lease_duration_ms=reader.duration_ms("leaseDuration", limits.LEASE_DURATION_MS),
         failover_delay_ms=reader.duration_ms("failoverDelay", limits.FAILOVER_DELAY_MS),
         drain_timeout_ms=reader.duration_ms("drainTimeout", limits.DRAIN_TIMEOUT_MS),
         switchover_timeout_ms=reader.duration_ms("switchoverTimeout", limits.SWITCHOVER_TIMEOUT_MS),
-        failback=reader.text("failback", "Manual", choices=("Manual", "Automatic")),
+        failback=reader.text("failback", FailoverSpec.failback, choices=("Manual", "Automatic")),
         max_data_loss_bytes=(
             reader.quantity("maxDataLoss", limits.MAX_DATA_LOSS_BYTES)
             if reader.raw.get("maxDataLoss") is not None

@@ -85,6 +85,10 @@ def test_everything_can_be_set() -> None:
         ({"regions": [{"name": "a", "replicas": 10}]}, "must be from 1 to 9, not 10"),
         ({"regions": [{"name": "a", "replicas": True}]}, "must be a whole number"),
         ({"regions": [{"name": "a"}], "primaryRegion": "b"}, "spec.primaryRegion: 'b' is none of the regions (a)"),
+        (
+            {"regions": [{"name": "a", "placement": {"nodeSelector": ["disk"]}}]},
+            "spec.regions[0].placement.nodeSelector: must be an object",
+        ),
         ({"regions": [{"name": "a", "storage": {"size": "ten"}}]}, "spec.regions[0].storage.size: 'ten' is not a quan"),
         ({"regions": [{"name": "a", "storage": {"size": "0"}}]}, "spec.regions[0].storage.size: must be more than"),
         (
