@@ -84,7 +84,7 @@ images: setup ## both images without a container engine: root file trees and OCI
 check: setup ## lint, format, types, import rules, generated files up to date, the CRD as an API server judges it
 	@echo "check: ruff";       $(BIN)/ruff check --quiet
 	@echo "check: format";     $(BIN)/ruff format --check --quiet
-	@echo "check: mypy";       $(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	@echo "check: mypy";       $(BIN)/mypy $(addprefix -p ,$(PACKAGES) sim)
 	@echo "check: imports";    $(BIN)/lint-imports --no-cache >$(VENV)/lint-imports.log 2>&1 || { cat $(VENV)/lint-imports.log; exit 1; }
 	@echo "check: generated";  $(BIN)/python -m pytest -q --no-header tests/unit/project/test_generated_files.py >$(VENV)/generated.log 2>&1 \
 		|| { cat $(VENV)/generated.log; echo "error: run make generate and commit the result" >&2; exit 1; }

@@ -82,6 +82,11 @@ class Reconciler:
         self._memory = Memory()
         self._refused_creations = RefusedCreations(self._home, self._now, clock)
 
+    @property
+    def memory(self) -> Memory:
+        """What it knows beside the status, now."""
+        return self._memory
+
     async def close(self) -> None:
         """End what runs in the background, and close the connections to replicas."""
         await self._hash_rounds.close()

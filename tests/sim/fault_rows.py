@@ -56,9 +56,9 @@ class FaultRows:
         await asyncio.sleep(seconds)
         for row in rows:
             row.cancel()
-        for row in await asyncio.gather(*rows, return_exceptions=True):
-            if isinstance(row, Exception):
-                raise row
+        for error in await asyncio.gather(*rows, return_exceptions=True):
+            if isinstance(error, Exception):
+                raise error
 
     async def _row(self) -> None:
         while True:

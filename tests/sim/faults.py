@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import random
 from collections.abc import Callable
 
@@ -227,7 +228,8 @@ class Faults:
             victims = self.hosts if everybody else [host for host in self.hosts if host.name == sender]
             self.trace.fault(f"{sender} has sent {kind} to {receiver}")
             # Not inside the sender's own call, but before anything else happens.
-            loop.call_soon(lambda: [host.crash(power=power) for host in victims], context=_WORLD)
+            for host in victims:
+                loop.call_soon(functools.partial(host.crash, power=power), context=_WORLD)
             fired.set()
             return True
 

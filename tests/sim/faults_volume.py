@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sim.members import Members
     from sim.region import Host
 
+CUT_BREAKS_SECONDS = 0.3
+
 
 class VolumeFaults:
     """More kinds of :class:`sim.faults.Faults`."""
@@ -86,9 +88,15 @@ class VolumeFaults:
         if leader is None or host is leader or host.retired:
             return
         faults.trace.fault(f"cut {host.name}, to die when it installs a checkpoint")
+        before = faults.network.silence_seconds
+        faults.network.silence_seconds = CUT_BREAKS_SECONDS  # for a peer that is connected the leader keeps its log
         faults.network.isolate({host.name}, faults.names)
+        faults.network.silence_seconds = before
         host.installs = lambda: self._die(host)
-        await asyncio.sleep(rng.uniform(0.7, 2.5))
+        for _ in range(rng.randint(3, 12)):
+            await asyncio.sleep(0.5)
+            if leader.journal is None or host.journal is None or leader.journal.first_index > host.journal.last_index:
+                break
         faults.network.heal()
         await asyncio.sleep(rng.uniform(0.5, 1.5))
         host.installs = None

@@ -63,7 +63,7 @@ def check(
     made_by: dict[int, Operation] = {}
     points: list[tuple[Operation, int, bool]] = []
     for operation in operations:
-        problem = _check_one(operation, states, writer)
+        problem = check_one(operation, states, writer)
         if problem:
             return f"operation {operation.number} ({operation.text}): {problem}"
         revision, changed = operation.revision, operation.changed
@@ -82,7 +82,7 @@ def check(
     return _check_order(points)
 
 
-def _check_one(
+def check_one(
     operation: Operation, states: dict[int, dict[bytes, bytes]], writer: dict[tuple[bytes, bytes], int]
 ) -> str | None:
     made = {writer.get(mark) for mark in operation.marks}

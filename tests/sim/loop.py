@@ -16,6 +16,8 @@ from sim.process import PROCESS
 
 START_SECONDS = 1000.0
 KEPT_TASKS = 20_000
+MISTAKES = (AssertionError, AttributeError, NameError, TypeError, KeyError, IndexError)
+"""What says that code is wrong, the simulator's or the product's, if a task ends with it."""
 
 
 class Stuck(RuntimeError):  # noqa: N818
@@ -33,6 +35,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._timer_count = 0
         self._started: list[asyncio.Task[Any]] = []
+        self._mistakes: list[Exception] = []
         self.set_task_factory(self._start)
 
     def _start(self, _loop: object, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
@@ -40,10 +43,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
         task = asyncio.Task(coroutine, loop=self, **options)
         self._started.append(task)
         if len(self._started) >= KEPT_TASKS:
-            self._started = [task for task in self._started if not task.done()]
+            self._drop_ended()
         return task
 
-    def call_at(
+    def mistakes(self) -> list[Exception]:
+        """The errors with which tasks ended so far that no code raises on purpose."""
+        self._drop_ended()
+        return self._mistakes
+
+    def _drop_ended(self) -> None:
+        ended = [task for task in self._started if task.done()]
+        self._started = [task for task in self._started if not task.done()]
+        errors = (task.exception() for task in ended if not task.cancelled())
+        self._mistakes += [error for error in errors if isinstance(error, MISTAKES)]
+
+    def call_at(  # type: ignore[override] # the argument types of the callback are not told apart
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Timers of the same moment come in the order in which they were set."""
@@ -82,7 +96,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]
         timers = self._timers
-        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+        while timers and timers[0][2]._cancelled:
             heapq.heappop(timers)
         if not ready:
             if not timers:

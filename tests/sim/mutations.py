@@ -179,7 +179,7 @@ def _recovering_with(original: Any, rewrite: Callable[[Any], None]) -> Any:
 
     def recover(self: Journal) -> None:
         open_file = self._open
-        self._open = lambda path: _File(open_file(path), rewrite)  # type: ignore[assignment, return-value]
+        self._open = lambda path: _File(open_file(path), rewrite)
         try:
             original(self)
         finally:

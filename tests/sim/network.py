@@ -81,8 +81,8 @@ class Network:
         for name in sorted(self._ends):
             for other in sorted(self._ends):
                 ends = (self._ends[name], self._ends[other])
-                link = self._links.get((name, other))
-                if name < other and (link is None or set(link.ends) != set(ends)):
+                present = self._links.get((name, other))
+                if name < other and (present is None or set(present.ends) != set(ends)):
                     self._dial(*ends)
 
     def isolate(self, names: set[str], everybody: set[str], *, outward: bool = True, inward: bool = True) -> None:

@@ -6,7 +6,7 @@ and states that every replica must have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -37,7 +37,9 @@ class DurableLog:
 class Log(Protocol):
     """A machine whose disk holds a log."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The replica's."""
 
     @property
     def voters(self) -> tuple[str, ...]:
@@ -54,10 +56,11 @@ def is_durable(journal: Journal, synced: Mapping[Path, int], index: int, term: i
         return True
     if index > journal.last_index:
         return False
-    slot = journal._slots[index - first]
-    if slot.segment is None:
+    end = journal.end_of(index)
+    if end is None:
         return True  # the placeholder of a checkpoint
-    return slot.term == term and synced.get(slot.segment.path, 0) >= slot.offset + slot.size
+    path, offset = end
+    return journal.term_at(index) == term and synced.get(path, 0) >= offset
 
 
 def durable_log(journal: Journal, synced: Mapping[Path, int]) -> DurableLog:
@@ -75,7 +78,7 @@ def durable_log(journal: Journal, synced: Mapping[Path, int]) -> DurableLog:
 class Oracle:
     """Of one region. ``violated`` is called with words."""
 
-    hosts: list[Log]
+    hosts: Sequence[Log]
     violated: Callable[[str], None]
     committed: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     committed_in: dict[int, int] = field(default_factory=dict)
@@ -119,7 +122,7 @@ class Oracle:
             if (machine.applied_index, machine.revision) != before or answer is not None:
                 self.violated(f"{who} applied entry {index} again: it was at {before[0]}")
             return answer
-        said = _say(answer)
+        said = in_words(answer)
         if said != self.answers[index]:
             self.violated(f"{who} answers entry {index} with {said}, it should be {self.answers[index]}")
         if machine.revision != self.revisions[index]:
@@ -135,7 +138,7 @@ class Oracle:
             self.violated(f"{who} applies entry {index} of term {term}, durable on {sorted(holding) or 'no disk'} only")
         self.committed[index] = (term, entry)
         self.newest = index
-        self.answers[index] = _say(self._expected(rstore_pb2.LogEntry.FromString(entry)))
+        self.answers[index] = in_words(self._expected(rstore_pb2.LogEntry.FromString(entry)))
         self.revisions[index] = self.model.revision
 
     def _expected(self, entry: rstore_pb2.LogEntry) -> object:
@@ -204,12 +207,12 @@ class Oracle:
                     agreed = agreed or same
 
 
-def _say(answer: object) -> str:
+def in_words(answer: object) -> str:
     """An answer in words that are the same for the machine's and the model's."""
     if isinstance(answer, StoreError):
         return answer.code
     if isinstance(answer, list):
-        return "[" + ", ".join(_say(item) for item in answer) + "]"
+        return "[" + ", ".join(in_words(item) for item in answer) + "]"
     if answer is None or isinstance(answer, str):
         return str(answer)
     return " ".join(str(answer).split()) if hasattr(answer, "DESCRIPTOR") else repr(answer)

@@ -17,6 +17,7 @@ from rstore_replica.api.batcher import Batcher, BatchLimits
 from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role, RunningMarker
+from rstore_replica.raft.storage.journal import Journal
 from sim.disk import SimDisk, Volume, no_room
 from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, Oracle, durable_log, is_durable
@@ -61,7 +62,7 @@ class WatchedMachine:
             raise no_room(Path("mvcc"))
         status = host.group.status()
         if status.role is Role.LEADER and status.commit_index > host.commit_at_election:
-            counted = host.group._journal.term_at(status.commit_index)
+            counted = host.journal.term_at(status.commit_index) if host.journal is not None else None
             if counted not in (None, status.term):
                 self._oracle.violated(
                     f"{host.name} leads term {status.term} and commits entry {status.commit_index} of term {counted} "
@@ -93,6 +94,10 @@ class Gate:
     @property
     def open(self) -> bool:
         return self._machine.state.writable
+
+    @property
+    def refusal(self) -> str:
+        return "" if self.open else "the region is not bootstrapped"
 
     @property
     def epoch(self) -> int:
@@ -129,7 +134,8 @@ class Host:
         self._root = root
         self._rate = rng.uniform(0.99, 1.01)
         self._boot = 1
-        self._incarnation = 0
+        self.incarnation = 0
+        """How many processes there were."""
         self._powerless = False
         self._environment_synced = False
         self._durable = self._lost = DurableLog(1, ())
@@ -139,6 +145,7 @@ class Host:
         self.machine: Machine | None = None
         self.batcher: Batcher | None = None
         self.disk: SimDisk | None = None
+        self._transport: SimTransport | None = None
         self.ready = False
         self.stopping = False
         self.restored = 0
@@ -171,9 +178,9 @@ class Host:
         elif self.volume.holes and self._rng.random() < 0.3:
             self.volume.drop_caches()
             self._spoil_environment()
-        self._incarnation += 1
+        self.incarnation += 1
         self.commit_at_election = NOT_LEADING
-        process = Process(self.name, self._incarnation)
+        process = Process(self.name, self.incarnation)
         self.process = process
         self._trace.fault(f"start {self.name}")
         process.spawn(self._run(process))
@@ -189,12 +196,13 @@ class Host:
             machine = Machine.open(self._root / "mvcc", region=REGION, map_bytes=1 << 20)
             self.machine = machine
             loop = asyncio.get_running_loop()
+            self._transport = SimTransport(self._network, process, self._rng.getrandbits(63) | 1)
             self.group = group = Group(
                 name=self.name,
                 members=self.members,
                 directory=self._root / "raft",
                 machine=WatchedMachine(self, machine, self._oracle),
-                transport=SimTransport(self._network, process, self._rng.getrandbits(63) | 1),
+                transport=self._transport,
                 clock=HostClock(loop, self._rate),
                 disk=self.disk,
                 config=self._profile.raft,
@@ -267,16 +275,18 @@ class Host:
             self._end(silently=False)
 
     def _end(self, *, silently: bool) -> None:
-        process, group = self.process, self.group
+        process = self.process
         assert process is not None
         process.kill()
-        if group is not None and group._started:
+        journal = self.journal
+        if journal is not None:
+            assert self._transport is not None
             self._voters = self.voters
-            self._durable = durable_log(group._journal, self.volume.synced)
-            self._network.leave(group._transport, silently=silently)  # type: ignore[arg-type]
+            self._durable = durable_log(journal, self.volume.synced)
+            self._network.leave(self._transport, silently=silently)
         if self.machine is not None:
             self.machine.close()
-        self.process = self.group = self.machine = self.batcher = self.disk = None
+        self.process = self.group = self.machine = self.batcher = self.disk = self._transport = None
         self.ready = self.stopping = False
 
     def _spoil_environment(self) -> None:
@@ -284,7 +294,17 @@ class Host:
         for file in sorted((self._root / "mvcc").rglob("data.mdb")):
             file.write_bytes(self._rng.randbytes(512))
 
+    def close(self) -> None:
+        """After the run."""
+        if self.process is not None:
+            self._end(silently=True)
+
     # ------------------------------------------------------------------ what it is
+
+    @property
+    def journal(self) -> Journal | None:
+        """The log of the process that runs; None before it is recovered."""
+        return None if self.group is None else self.group.journal
 
     @property
     def leads(self) -> bool:
@@ -295,15 +315,15 @@ class Host:
         """See :class:`sim.oracle.Log`."""
         if self._lost.holds(index, term):
             return True  # when it was asked, before its volume was emptied
-        if self.group is not None and self.group._started:
-            return is_durable(self.group._journal, self.volume.synced, index, term)
+        if self.journal is not None:
+            return is_durable(self.journal, self.volume.synced, index, term)
         return self._durable.holds(index, term)
 
     @property
     def voters(self) -> tuple[str, ...]:
         """Who counts, as this machine's log has it at its end."""
-        if self.group is not None and self.group._started:
-            latest = self.group._journal.memberships.latest
+        if self.journal is not None:
+            latest = self.journal.memberships.latest
             if latest is not None:
                 self._voters = tuple(replica.name for replica in latest.replicas if not replica.learner)
         return self._voters
@@ -311,15 +331,18 @@ class Host:
     @property
     def counts(self) -> bool:
         """Whether what it says counts in its group: its log is that of the member it is."""
-        return self.ready and self.group is not None and self.group._core.is_voter
+        if self.journal is None or not self.ready:
+            return False
+        latest = self.journal.memberships.latest
+        return latest is not None and latest.votes(self.name, self.journal.identity)
 
     def _changed(self, status: GroupStatus) -> None:
         self._trace.add(f"{self.name} {status.role.value} t{status.term} leader {status.leader}")
         if status.role is not Role.LEADER:
             self.commit_at_election = NOT_LEADING
-        elif self.group is not None:
+        elif self.journal is not None:
             self.commit_at_election = status.commit_index
-            self._oracle.on_leader(self.name, status.term, self.group._journal)
+            self._oracle.on_leader(self.name, status.term, self.journal)
             self.on_elected(self)
 
     def _failed(self, error: BaseException) -> None:

@@ -92,8 +92,7 @@ class RegionScenario:
     def close(self) -> None:
         """After the run, whatever came of it."""
         for host in self.hosts:
-            if host.running:
-                host._end(silently=True)
+            host.close()
 
     # ------------------------------------------------------------------ meanwhile
 
@@ -126,9 +125,10 @@ class RegionScenario:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(0.25)
-            self.oracle.compare_logs(
-                [(host.name, host.group._journal) for host in self.hosts if host.ready and host.group is not None]
-            )
+            self._compare_logs()
+
+    def _compare_logs(self) -> None:
+        self.oracle.compare_logs([(host.name, host.journal) for host in self.hosts if host.journal is not None])
 
     # ------------------------------------------------------------------ at the end
 
@@ -166,7 +166,7 @@ class RegionScenario:
 
     async def _final_checks(self) -> None:
         violated = self._world.violated
-        self.oracle.compare_logs([(host.name, host.group._journal) for host in self.hosts if host.group is not None])
+        self._compare_logs()
         found = []
         for host in self.hosts:
             if host.machine is not None:
@@ -189,7 +189,7 @@ class RegionScenario:
             terms=len(self.oracle.leaders),
             entries=self.oracle.newest,
             restored=sum(host.restored for host in self.hosts),
-            restarts=sum(max(0, host._incarnation - 1) for host in self.hosts),
+            restarts=sum(max(0, host.incarnation - 1) for host in self.hosts),
             full=self._faults.volumes.full,
             refused_for_room=self._clients.refused_for_room,
             ended_without_room=sum(host.ended_without_room for host in self.hosts),

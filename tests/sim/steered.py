@@ -43,8 +43,7 @@ class Steered:
 
     def close(self) -> None:
         for host in self.hosts:
-            if host.running:
-                host._end(silently=True)
+            host.close()
 
     # ------------------------------------------------------------------ who there is
 
@@ -68,7 +67,10 @@ class Steered:
 
         def there() -> bool:
             leader = self.leader()
-            return leader is not None and group_of(leader)._core.committed_in_term
+            if leader is None or leader.journal is None:
+                return False
+            status = group_of(leader).status()
+            return leader.journal.term_at(status.commit_index) == status.term
 
         assert await self.until(there, 30), "no leader"
         leader = self.leader()
@@ -124,7 +126,8 @@ class Steered:
     def members(self) -> Membership:
         """As the leader has them; nobody while there is none."""
         leader = self.leader()
-        return Membership() if leader is None else group_of(leader)._core.membership
+        latest = None if leader is None or leader.journal is None else leader.journal.memberships.latest
+        return latest or Membership()
 
     def voting(self, *names: str) -> bool:
         """These and nobody else belong to the group, and have a vote as who they are, by what is committed."""
@@ -168,7 +171,8 @@ async def in_process(host: Host, work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
     assert host.process is not None
-    return await host.process.spawn(call())
+    result: T = await host.process.spawn(call())
+    return result
 
 
 def steer(script: Script, *, size: int = 3, spare: int = 0, seed: int = 1) -> None:

@@ -11,6 +11,9 @@ from sim.disk import SimDisk, Volume
 from sim.loop import START_SECONDS, Stuck, VirtualLoop
 from sim.main import main, seeds_of
 from sim.process import Process
+from sim.regions.ledger import Ledger
+from sim.scopes import run_seed
+from sim.world import simulate
 
 
 def run(work: object) -> object:
@@ -35,6 +38,40 @@ def test_waiting_for_nothing_is_told() -> None:
 
     with pytest.raises(Stuck):
         run(work())
+
+
+class Forgotten:
+    """A scenario in which a task ends with an error that nobody waits for."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    async def run(self) -> None:
+        task = asyncio.ensure_future(self._work())
+        await asyncio.wait([task])
+
+    async def _work(self) -> None:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_task_that_ends_with_a_mistake_is_a_violation_though_nobody_waits_for_it() -> None:
+    report = simulate(1, "none", lambda _world, _root: Forgotten(AttributeError("gone")))
+    assert (report.violation or "").startswith("a task ended with AttributeError('gone') at test_sim_parts.py:")
+
+
+def test_a_task_that_ends_with_an_error_of_the_world_is_none() -> None:
+    assert simulate(1, "none", lambda _world, _root: Forgotten(ConnectionError("cut"))).violation is None
+
+
+def test_a_check_of_an_answer_that_fails_itself_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_answer(*_given: object) -> None:
+        raise AttributeError("gone")
+
+    monkeypatch.setattr(Ledger, "on_answer", on_answer)
+    assert "AttributeError: gone" in (run_seed(0, "regions").violation or "")
 
 
 def test_a_process_that_is_killed_does_nothing_more() -> None:

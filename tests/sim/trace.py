@@ -18,6 +18,10 @@ class Trace:
         self.recent: deque[str] = deque(maxlen=keep)
         self.faults: list[str] = []
 
+    def time(self) -> float:
+        """Seconds on the world's clock."""
+        return self._loop.time()
+
     def add(self, event: str) -> None:
         """Something happened."""
         line = f"{self._loop.time() - self._start:10.6f} {event}"

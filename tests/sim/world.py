@@ -11,15 +11,17 @@ import random
 import shutil
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
+from unittest import mock
 
 import structlog
-from rstore_replica.raft.checkpoints import transfer as snapshots
+from rstore_replica.raft.checkpoints import transfer
 from sim.loop import Stuck, VirtualLoop
 from sim.network import Network
 from sim.process import ProcessDied
@@ -95,17 +97,20 @@ def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]
     root = Path(tempfile.mkdtemp(prefix=f"sim-{seed}-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    secrets = snapshots.secrets
     loop = VirtualLoop(max_callbacks=MAX_CALLBACKS)
     try:
         world = World(loop, seed)
-        snapshots.secrets = SimpleNamespace(randbits=random.Random(world.rng.random()).getrandbits)  # type: ignore[assignment]
+        secrets = SimpleNamespace(randbits=random.Random(world.rng.random()).getrandbits)
         loop.set_exception_handler(lambda _loop, context: _unhandled(world, context))
         made: list[Scenario] = []
         try:
-            loop.run_until_complete(_main(world, scenario, root, made))
+            with mock.patch.object(transfer, "secrets", secrets):
+                loop.run_until_complete(_main(world, scenario, root, made))
         except Stuck as error:
             world.violated(f"the run is stuck: {error}")
+        for mistake in loop.mistakes():
+            where = traceback.extract_tb(mistake.__traceback__)[-1]
+            world.violated(f"a task ended with {mistake!r} at {Path(where.filename).name}:{where.lineno}")
         for one in made:
             one.close()
         return Report(
@@ -123,7 +128,6 @@ def _simulate(seed: int, scope: str, scenario: Callable[[World, Path], Scenario]
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         loop.close()
-        snapshots.secrets = secrets
         shutil.rmtree(root, ignore_errors=True)
         logging.disable(level)
 

@@ -84,7 +84,7 @@ class Replica:
         self._metrics = Metrics()
         self._live_data = LiveData(place.data_directory)
         self._live_data.claim()
-        self._machine = Machine.open(
+        self.machine = Machine.open(
             self._live_data.path,
             region=config.region,
             max_txn_ops=config.limits.max_txn_ops,
@@ -94,7 +94,7 @@ class Replica:
             quarantine=place.data_directory / "quarantine",
         )
         self._build_group()
-        self._standing = Standing(self._life, self._machine, self._group)
+        self._standing = Standing(self._life, self.machine, self.group)
         self.not_ready_reason = self._standing.not_ready_reason
         self._build_services()
 
@@ -102,12 +102,12 @@ class Replica:
         config, name = self._config, self._place.name
         members = tuple(Member(member.name, member.peer_address) for member in config.members)
         clock = SystemClock()
-        features = Features(region=config.region, machine=self._machine, required_level=COMMANDS.required_level)
-        self._group = Group(
+        features = Features(region=config.region, machine=self.machine, required_level=COMMANDS.required_level)
+        self.group = Group(
             name=name,
             members=members,
             directory=self._place.data_directory / "raft",
-            machine=self._machine,
+            machine=self.machine,
             transport=GrpcTransport(
                 name,
                 members,
@@ -125,9 +125,9 @@ class Replica:
             feature_level=COMMANDS.level,
             admit=features.admit,
         )
-        self._replication = Replication(
-            machine=self._machine,
-            group=self._group,
+        self.replication = Replication(
+            machine=self.machine,
+            group=self.group,
             dialer=Dialer(self._certificates),
             clock=clock,
             config=ReplicationConfig(
@@ -144,7 +144,7 @@ class Replica:
         )
 
     def _build_services(self) -> None:
-        config, machine, group, replication = self._config, self._machine, self._group, self._replication
+        config, machine, group, replication = self._config, self.machine, self.group, self.replication
         certificates, metrics, not_ready_reason = self._certificates, self._metrics, self.not_ready_reason
         calls = Calls(metrics)
         locations = OwnReplicas(group.status, config.client_port)
@@ -275,10 +275,10 @@ class Replica:
             (self._client_server, config.client_port, config.client_auth == "mTLS"),
         ):
             listen(server, host=host, port=port, certificates=self._certificates, require_client_certificate=require)
-        await self._group.start()
+        await self.group.start()
         self._life.running = True
         await self._peer_server.start()
-        await self._replication.start()
+        await self.replication.start()
         await self._client_server.start()
         self._life.run("watchdog", Watchdog(self._metrics).run())
         self._life.run("health", self._health.run())
@@ -298,18 +298,18 @@ class Replica:
         self._router.stopping = True
         await self._health.update()
         if self._life.running:
-            await self._replication.ending.leave()
+            await self.replication.ending.leave()
         await self._life.end()
         await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)
         if self._life.running:
-            await self._replication.stop()
+            await self.replication.stop()
         self._life.running = False
-        await self._group.stop()  # what is still proposed is told that its outcome is unknown
+        await self.group.stop()  # what is still proposed is told that its outcome is unknown
         await self._batcher.close()
         await self._forwarder.close()
         await self._peer_server.stop(PEER_DRAIN_SECONDS)
         await self._http.stop()
         self._kv.close()
-        await self._live_data.release(self._machine)
+        await self._live_data.release(self.machine)
         os.close(self._lock)
         _log.info("stopped")

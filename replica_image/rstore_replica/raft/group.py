@@ -249,6 +249,11 @@ class Group:
             core.feature_level,
         )
 
+    @property
+    def journal(self) -> Journal | None:
+        """This replica's log, to be read only; None before it is recovered."""
+        return self._journal if self._started else None
+
     def _leaving(self) -> tuple[str, ...]:
         return tuple(name for name in self._core.membership.names if name in self._core.leaving)
 

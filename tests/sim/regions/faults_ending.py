@@ -53,9 +53,9 @@ class EndingFaults:
 
     def _streams(self, host: Host) -> bool:
         """Whether it leads the primary, and has a stream to another region."""
-        if host.replica is None or not host.replica._machine.state.writable:
+        if host.replica is None or not host.replica.machine.state.writable:
             return False
-        return any(item.connected for item in host.replica._replication.progress())
+        return any(item.connected for item in host.replica.replication.progress())
 
     async def _end(self, host: Host, after_seconds: float) -> bool:
         """Whether it came to its end, and everything is in another region as it says."""

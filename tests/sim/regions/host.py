@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rstore_replica.config import ReplicaConfig
 from rstore_replica.process.composition import Place, Replica
 from rstore_replica.raft import Role
+from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.replication.ending.rules import Decision
 from sim.disk import SimDisk, Volume
-from sim.network import Network
+from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, durable_log, is_durable
 from sim.process import HostClock, ProcessDied
 from sim.regions.rpc_server import ServerEnd, SimServer
@@ -76,6 +77,9 @@ class Host:
         self.process: HostProcess | None = None
         self.replica: Replica | None = None
         self.disk: SimDisk | None = None
+        self.transport: SimTransport | None = None
+        self.lock = -1
+        """The descriptor by which the process owns its volume."""
         self.ports: dict[int, SimServer] = {}
         self.ready = False
         self.stopping = False
@@ -105,10 +109,10 @@ class Host:
             self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))
             place = Place(self.name, self.root, self.root / "tls", "0.0.0.0")
             self.replica = replica = Replica(config, place)
-            machine = replica._machine
+            machine = replica.machine
             machine.apply = functools.partial(self._ledger.on_apply, self, machine)  # type: ignore[method-assign]
             replica.failed.add_done_callback(self._failed)
-            replica._group.on_change(self._changed)
+            replica.group.on_change(self._changed)
             await replica.start()
             self.ready = True
         except ProcessDied:
@@ -139,13 +143,13 @@ class Host:
         if process is None or replica is None or not self.ready or self.stopping:
             return None
         decisions: list[Decision] = []
-        leave = replica._replication.ending.leave
+        leave = replica.replication.ending.leave
 
         async def noted() -> Decision:
             decisions.append(await leave())
             return decisions[0]
 
-        replica._replication.ending.leave = noted  # type: ignore[method-assign]
+        replica.replication.ending.leave = noted  # type: ignore[method-assign]
         self._world.trace.fault(f"stop {self.name}")
         self.stopping = True
         task = process.spawn(replica.stop())
@@ -164,14 +168,16 @@ class Host:
         process.kill()
         self._wires.died(process, silently=silently)
         if replica is not None:
-            if replica._group._started:
+            journal = replica.group.journal
+            if journal is not None:
+                assert self.transport is not None
                 self._voters = self.voters
-                self._durable = durable_log(replica._group._journal, self.volume.synced)
-                self.network.leave(replica._group._transport, silently=silently)  # type: ignore[arg-type]
+                self._durable = durable_log(journal, self.volume.synced)
+                self.network.leave(self.transport, silently=silently)
             if not self._released:
-                replica._machine.close()
-                os.close(replica._lock)
-        self.process = self.replica = self.disk = None
+                replica.machine.close()
+                os.close(self.lock)
+        self.process = self.replica = self.disk = self.transport = None
         self.ports = {}
         self.ready = self.stopping = False
 
@@ -195,7 +201,7 @@ class Host:
     @property
     def leads(self) -> bool:
         """Whether it believes to lead its region."""
-        return self.ready and self.replica is not None and self.replica._group.status().role is Role.LEADER
+        return self.ready and self.replica is not None and self.replica.group.status().role is Role.LEADER
 
     @property
     def ready_pod(self) -> bool:
@@ -205,8 +211,9 @@ class Host:
     @property
     def voters(self) -> frozenset[str]:
         """Who counts in its region, as this machine's log has it at its end; empty before it knows."""
-        if self.replica is not None and self.replica._group._started:
-            latest = self.replica._group._journal.memberships.latest
+        journal = self._journal()
+        if journal is not None:
+            latest = journal.memberships.latest
             if latest is not None:
                 self._voters = frozenset(replica.name for replica in latest.replicas if not replica.learner)
             elif self.config is not None:
@@ -215,9 +222,13 @@ class Host:
 
     def holds_durably(self, index: int, term: int) -> bool:
         """See :class:`sim.oracle.Log`."""
-        if self.replica is not None and self.replica._group._started:
-            return is_durable(self.replica._group._journal, self.volume.synced, index, term)
+        journal = self._journal()
+        if journal is not None:
+            return is_durable(journal, self.volume.synced, index, term)
         return self._durable.holds(index, term)
+
+    def _journal(self) -> Journal | None:
+        return None if self.replica is None else self.replica.group.journal
 
     # ------------------------------------------------------------------ what it does
 
@@ -231,6 +242,10 @@ class Host:
     def answered(self, path: str, request: Any, response: Any) -> None:
         """A call was answered without an error."""
         self._ledger.on_answer(self, path, request, response)
+
+    def call_failed(self, path: str, error: Exception) -> None:
+        """A call ended with what is no status: a mistake of the replica, or of the check of its answer."""
+        self._world.violated(f"{self.name} fails in {path}: {type(error).__name__}: {error}")
 
     def _changed(self, status: Any) -> None:
         self._world.trace.add(f"{self.name} {status.role.value} t{status.term} leader {status.leader}")

@@ -101,11 +101,9 @@ class Kube(StoredObjects):
                 operator.missed_events = True
             else:
                 when = self.wires.arrival(API_SITE, operator.site)
-                if item is self.store:
-                    shown = functools.partial(operator.store_changed, self.ref, str(self._version))
-                else:
-                    shown = operator.child_changed
-                self.wires.loop.call_at(when, shown, context=operator.process.context())
+                shown = functools.partial(operator.store_changed, self.ref, str(self._version))
+                tell = shown if item is self.store else operator.child_changed
+                self.wires.loop.call_at(when, tell, context=operator.process.context())
 
     def reachable(self, site: str) -> bool:
         """Whether it answers whoever is there."""

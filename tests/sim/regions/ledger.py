@@ -15,7 +15,7 @@ from rstore_replica.api.identity import stable_id
 from rstore_replica.api.services.kv import EncodedRange
 from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
-from sim.oracle import _say
+from sim.oracle import in_words
 from sim.regions.fleet import Fleet
 from sim.world import World
 
@@ -111,7 +111,7 @@ class Ledger:
         """The region's log means the same on all its replicas, and was durable on most of them when it was applied."""
         key = (host.region, host.life, index)
         known = self._log.get(key)
-        said = _say(answer)
+        said = in_words(answer)
         if known is None:
             hosts = self.fleet.machines[host.region]
             holding = {other.name for other in hosts if other.holds_durably(index, term)}
@@ -194,7 +194,7 @@ class Ledger:
         assert host.replica is not None
         revision = response.header.revision
         changed = _changed(response)
-        epoch = host.replica._machine.state.epoch
+        epoch = host.replica.machine.state.epoch
         if changed:
             written = self.revisions.get(revision)
             if written is None:
@@ -207,7 +207,7 @@ class Ledger:
         self._acknowledge(host, epoch, revision, changed)
 
     def _acknowledge(self, host: Host, epoch: int, revision: int, changed: bool) -> None:
-        now = self.world.trace._loop.time()
+        now = self.world.trace.time()
         self.acks.append(Acknowledged(now, host.region, host.name, epoch, revision, changed))
         other = self._acknowledging.setdefault(epoch, host.region)
         if other != host.region:
@@ -226,8 +226,8 @@ class Ledger:
         for host in self.fleet.all_hosts():
             if not host.leads or host.replica is None:
                 continue
-            state = host.replica._machine.state
-            if state.writable and host.replica._replication.tenure.held(state.epoch):
+            state = host.replica.machine.state
+            if state.writable and host.replica.replication.tenure.held(state.epoch):
                 held[state.epoch] = host.name
         newest = max(held, default=0)
         if len(held) > 1 and self.starts[newest].parent_revision:

@@ -123,7 +123,8 @@ def _clock() -> HostClock:
 def _transport() -> SimTransport:
     host = current_host()
     assert host.process is not None
-    return SimTransport(host.network, host.process, host.rng.getrandbits(63) | 1)
+    host.transport = SimTransport(host.network, host.process, host.rng.getrandbits(63) | 1)
+    return host.transport
 
 
 def _group(*, config: Any, **rest: Any) -> Group:
@@ -137,7 +138,7 @@ def _group(*, config: Any, **rest: Any) -> Group:
 
 
 def _server(services: Any) -> SimServer:
-    made = SimServer(current_host().answered)
+    made = SimServer(current_host().answered, current_host().call_failed)
     for register in services:
         register(made)
     return made
@@ -149,4 +150,6 @@ def _listen(made: SimServer, *, host: str, port: int, certificates: object, requ
 
 def _lock_directory(directory: Path) -> int:
     directory.mkdir(parents=True, exist_ok=True)
-    return os.open(os.devnull, os.O_RDONLY)
+    host = current_host()
+    host.lock = os.open(os.devnull, os.O_RDONLY)
+    return host.lock

@@ -23,7 +23,7 @@ _NUMBERS = itertools.count(1)
 
 def failure(code: grpc.StatusCode, details: str, trailing: Sequence[tuple[str, str]] = ()) -> aio.AioRpcError:
     """A call's end without an answer."""
-    return aio.AioRpcError(code, aio.Metadata(), aio.Metadata(*trailing), details=details)
+    return aio.AioRpcError(code, aio.Metadata(), aio.Metadata(*trailing), details=details, debug_error_string=None)
 
 
 class SimChannel:
@@ -239,7 +239,7 @@ class _Stream(_Call):
         self._received.put_nowait(None)
         assert self._end is not None
         if self._end.code() is grpc.StatusCode.OK:
-            return aio.EOF
+            return aio.EOF  # type: ignore[attr-defined] # not in the stubs
         raise self._end
 
     def cancel(self) -> bool:

@@ -12,6 +12,8 @@ from sim.regions.wires import Frame, Wire
 
 OnAnswer = Callable[[str, Any, Any], None]
 """Path, request and response of a call that a process has just answered."""
+OnError = Callable[[str, Exception], None]
+"""Path and error of a call whose handler ended with something else than a status."""
 
 
 class Aborted(Exception):  # noqa: N818
@@ -45,9 +47,10 @@ class SimContext:
 class SimServer:
     """See :class:`grpc.aio.Server`; ``on_answer`` sees every unary call that was answered without an error."""
 
-    def __init__(self, on_answer: OnAnswer) -> None:
-        self.handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    def __init__(self, on_answer: OnAnswer, on_error: OnError) -> None:
+        self.handlers: dict[str, Any] = {}
         self.on_answer = on_answer
+        self.on_error = on_error
         self.serving = False
         self.running: dict[asyncio.Task[None], None] = {}
         self.ends: dict[ServerEnd, None] = {}
@@ -139,7 +142,11 @@ class ServerEnd:
         except Aborted as aborted:
             self._send("status", number, aborted.status)
         except Exception as error:
-            self._send("status", number, (grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}", ()))
+            self._failed(path, number, error)
+
+    def _failed(self, path: str, number: int, error: Exception) -> None:
+        self._send("status", number, (grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}", ()))
+        self.server.on_error(path, error)
 
     async def _stream(self, number: int, path: str, queue: asyncio.Queue[bytes | None]) -> None:
         handler = self.server.handlers[path]
@@ -155,4 +162,4 @@ class ServerEnd:
         except Aborted as aborted:
             self._send("status", number, aborted.status)
         except Exception as error:
-            self._send("status", number, (grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}", ()))
+            self._failed(path, number, error)

@@ -43,12 +43,12 @@ def unsettled(kube: Kube, fleet: Fleet) -> str:
     silent = [host.name for host in everybody if host.replica is None or not host.ready]
     if silent:
         return f"{', '.join(silent)} not ready"
-    machines = {host.name: host.replica._machine for host in everybody if host.replica is not None}
+    machines = {host.name: host.replica.machine for host in everybody if host.replica is not None}
     primary, epoch = status["primaryRegion"], status["epoch"]
     leaders = [host for host in fleet.region(primary) if host.leads]
     if not leaders or leaders[0].replica is None or not machines[leaders[0].name].state.writable:
         return f"{primary} accepts no writes"
-    if not leaders[0].replica._replication.tenure.held(epoch):
+    if not leaders[0].replica.replication.tenure.held(epoch):
         return f"{primary} does not hold the tenure of epoch {epoch}"
     newest = machines[leaders[0].name].revision
     for host in everybody:
@@ -69,7 +69,7 @@ def check_choice(intent: dict[str, Any], operator: OperatorHost, kube: Kube, vio
     if intent.get("step") != "Promoting" or intent.get("mode") == "Planned":
         return
     assert operator.reconciler is not None
-    answers = [item for item in operator.reconciler._memory.fences.values() if item.epoch == intent["epoch"]]
+    answers = [item for item in operator.reconciler.memory.fences.values() if item.epoch == intent["epoch"]]
     chosen = next((item for item in answers if item.region == intent["to"]), None)
     able = [item for item in answers if not intent.get("cutOff") or item.region != intent["from"]]
     best = max(able, key=lambda item: (item.data_epoch, item.revision), default=chosen)
@@ -90,7 +90,7 @@ async def check(kube: Kube, ledger: Ledger, operations: list[Operation], local: 
         ledger.violated(f"history: {problem}")
     for operation in operations:
         if operation.number in local and operation.outcome is Outcome.DONE:
-            problem = history._check_one(operation, states, {})
+            problem = history.check_one(operation, states, {})
             if problem:
                 ledger.violated(f"history: operation {operation.number} ({operation.text}): {problem}")
     _check_losses(kube, ledger)
@@ -102,7 +102,7 @@ async def _check_equal(ledger: Ledger) -> None:
     state = ledger.states()
     for host in ledger.fleet.wanted():
         assert host.replica is not None
-        machine = host.replica._machine
+        machine = host.replica.machine
         hashed = await machine.hash_kv(0)
         found[host.name] = (hashed.hash_revision, hashed.hash)
         held = all_of(machine)
@@ -149,7 +149,7 @@ def check_semi_sync(ledger: Ledger, accepted: set[int]) -> None:
 
 def newest_revision(ledger: Ledger) -> int:
     """That any replica holds."""
-    return max(host.replica._machine.revision for host in ledger.fleet.all_hosts() if host.replica is not None)
+    return max(host.replica.machine.revision for host in ledger.fleet.all_hosts() if host.replica is not None)
 
 
 def _check_losses(kube: Kube, ledger: Ledger) -> None:

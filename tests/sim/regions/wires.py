@@ -27,8 +27,13 @@ WORLD = contextvars.Context()
 class End(Protocol):
     """One process' side of a connection."""
 
-    site: str
-    process: Process
+    @property
+    def site(self) -> str:
+        """Where it is."""
+
+    @property
+    def process(self) -> Process:
+        """Whose it is."""
 
     def on_frame(self, frame: Frame) -> None:
         """A message has arrived."""

@@ -107,6 +107,13 @@ class Journal(LogImage):
             entries.append(self.entry(index))
         return entries
 
+    def end_of(self, index: int) -> tuple[Path, int] | None:
+        """The file that holds the entry, and the offset after it; None if a checkpoint stands for it. ``KeyError``."""
+        if not self._first <= index <= self.last_index:
+            raise KeyError(index)
+        slot = self._slots[index - self._first]
+        return None if slot.segment is None else (slot.segment.path, slot.offset + slot.size)
+
     # ------------------------------------------------------------------ writing
 
     def append(self, index: int, term: int, command: bytes) -> None:

@@ -52,6 +52,17 @@ def test_old_entries_are_read_from_disk_and_memory_stays_bounded(tmp_path: Path)
     assert [entry.index for entry in journal.entries(10, max_count=50, max_bytes=1600)] == [10, 11, 12]
 
 
+def test_an_entry_ends_where_its_file_would_be_cut_to_lose_nothing_of_it(tmp_path: Path) -> None:
+    journal = opened(tmp_path)
+    journal.append(2, 1, b"\0second")
+    path, end = journal.end_of(2) or (tmp_path, 0)
+    assert path.read_bytes()[:end].endswith(b"second")
+    assert path.stat().st_size == end
+    assert journal.end_of(1) is None
+    with pytest.raises(KeyError):
+        journal.end_of(3)
+
+
 def test_commit_index_is_never_above_the_end_of_the_log(tmp_path: Path) -> None:
     journal = opened(tmp_path)
     journal.append(2, 1, b"\0a")
