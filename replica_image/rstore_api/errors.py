@@ -18,7 +18,7 @@ ERROR_KEY = "rstore-error"
 OUTCOME_KEY = "rstore-outcome"
 LEADER_KEY = "rstore-leader"
 REQUEST_ID_KEY = "rstore-request-id"
-"""Metadata of a write that may come again: ``<client UUID>/<sequence>/<revision>``, see ``client_identity``."""
+"""Metadata of a write that may come again: ``<client UUID>/<sequence>/<revision>``, see ``client/identity.py``."""
 
 
 class StoreError(Exception):
@@ -86,7 +86,8 @@ class OutcomeUnknown(StoreError):
 class RequestForgotten(OutcomeUnknown):
     """A request came with an id about which the store no longer knows whether it was carried out; now it was not.
 
-    To who never sent that id before it means: not carried out. To who did: outcome unknown.
+    A caller that never sent the id before knows that the request was not carried out; for one that did, the outcome is
+    unknown.
     """
 
     code = "request-forgotten"

@@ -10,7 +10,7 @@ _WITHOUT_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTO
 
 
 def listening_socket(host: str, port: int, *, backlog: int) -> socket.socket:
-    """A non-blocking socket that listens there. Raises OSError.
+    """Opens a non-blocking socket that listens there. Raises OSError.
 
     ``::`` is every address of both families: a cluster whose pods have IPv6 addresses first sends probes to those, and
     others may come by IPv4. On a platform without IPv6 it is every IPv4 address.

@@ -10,7 +10,7 @@ from rstore_api.proto import rstore_pb2 as pb
 
 
 def history_messages(history: Iterable[EpochStart]) -> list[pb.EpochStart]:
-    """A history for a message."""
+    """Returns a history for a message."""
     return [
         pb.EpochStart(epoch=epoch, first_revision=first_revision, region=region, parent_revision=parent_revision)
         for epoch, first_revision, region, parent_revision in history
@@ -18,12 +18,12 @@ def history_messages(history: Iterable[EpochStart]) -> list[pb.EpochStart]:
 
 
 def history_of(starts: Iterable[pb.EpochStart]) -> History:
-    """The history in a message."""
+    """Returns the history in a message."""
     return tuple(EpochStart(start.epoch, start.first_revision, start.region, start.parent_revision) for start in starts)
 
 
 def topology_message(topology: Topology) -> pb.Topology:
-    """A topology for a message."""
+    """Returns a topology for a message."""
     regions = [
         pb.RegionTopology(
             name=region.name,
@@ -45,7 +45,7 @@ def topology_message(topology: Topology) -> pb.Topology:
 
 
 def topology_of(message: pb.Topology) -> Topology:
-    """The topology in a message."""
+    """Returns the topology in a message."""
     regions = tuple(
         RegionTopology(
             region.name,

@@ -24,11 +24,11 @@ class TlsFiles:
         return cls(ca=base / "ca.crt", cert=base / "tls.crt", key=base / "tls.key")
 
     def read(self) -> TlsPem:
-        """Read all three. Raises OSError naming the file that cannot be read."""
+        """Reads all three. Raises OSError naming the file that cannot be read."""
         return TlsPem(ca=self.ca.read_bytes(), cert=self.cert.read_bytes(), key=self.key.read_bytes())
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Credentials from the files as they are now. Raises OSError."""
+        """Makes credentials of the files as they are now. Raises OSError."""
         return self.read().channel_credentials()
 
 
@@ -41,7 +41,7 @@ class TlsPem:
     key: bytes
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Client credentials: trust the CA, present the certificate."""
+        """Makes client credentials that trust the CA and present the certificate."""
         return grpc.ssl_channel_credentials(self.ca, self.key, self.cert)
 
 
@@ -49,4 +49,4 @@ class TlsSource(Protocol):
     """Anything that gives client credentials at each dial: TlsFiles, TlsPem, or what keeps certificates itself."""
 
     def channel_credentials(self) -> grpc.ChannelCredentials:
-        """Credentials as of now. Raises OSError."""
+        """Makes credentials, as of now. Raises OSError."""

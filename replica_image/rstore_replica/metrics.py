@@ -31,7 +31,7 @@ class RegionLag:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the replica is like at one moment."""
+    """The state of the replica at one moment."""
 
     store: str
     region: str

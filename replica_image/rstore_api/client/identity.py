@@ -1,8 +1,8 @@
 """Naming writes, so that one whose outcome is unknown can be sent again without being carried out twice.
 
-The name is ``<client UUID>/<sequence>/<revision>``: who asks, the how-manieth request of its own, and a revision that
-the store had reached before the request was first sent. The store remembers names for a while (see docs/limits.md);
-the revision tells it whether it would still know.
+The name is ``<client UUID>/<sequence>/<revision>``: the client, the number of its request, and a revision that the
+store had reached before the request was first sent. The store remembers names for a while (see docs/limits.md);
+by the revision it knows whether it would still remember.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MAX_NAMES = 3
 
 
 def format_request_id(request_id: RequestId) -> str:
-    """The metadata's value."""
+    """Returns the value of the metadata."""
     return f"{uuid.UUID(bytes=request_id.client)}/{request_id.sequence}/{request_id.revision}"
 
 
 def parse_request_id(text: str) -> RequestId:
-    """From the metadata's value. Raises ValueError."""
+    """Reads the value of the metadata. Raises ValueError."""
     parts = text.split("/")
     if len(parts) != 3 or not (parts[1].isascii() and parts[1].isdigit() and parts[2].isascii() and parts[2].isdigit()):
         raise ValueError(f"{text!r} is not <client UUID>/<sequence>/<revision>")
@@ -50,14 +50,14 @@ class Identity:
         self._client = uuid.uuid4().bytes
         self._sequence = 0
         self.revision = 0
-        """0: none was seen yet."""
+        """0 while none was seen."""
 
     def saw(self, revision: int) -> None:
-        """An answer carried this revision."""
+        """Notes the revision of an answer."""
         self.revision = max(self.revision, revision)
 
     def next(self) -> RequestId:
-        """The name of the next write."""
+        """Returns the name of the next write."""
         self._sequence += 1
         return RequestId(client=self._client, sequence=self._sequence, revision=self.revision)
 
@@ -73,8 +73,9 @@ async def write_once(
     """Sends a write until it is answered or ``deadline`` (on the event loop's clock) is over.
 
     ``attempt`` sends it with the metadata given, within so many seconds; ``learn_revision`` reads what the store has
-    reached into ``identity``, linearizably when told so. Raises OutcomeUnknown when the last word is that, AlreadyDone
-    when it was carried out and its answer is gone, and other StoreErrors only while it certainly was not carried out.
+    reached into ``identity``, linearizably if its first argument is true. Raises OutcomeUnknown when the last answer is
+    that, AlreadyDone when it was carried out and its answer is gone, and other StoreErrors only while it certainly was
+    not carried out.
     """
     clock = asyncio.get_running_loop().time
     if not identity.revision:

@@ -41,7 +41,7 @@ DEFAULT_TIMEOUT_SECONDS = 5.0
 
 
 def prefix_end(prefix: bytes) -> bytes:
-    """The ``range_end`` that, with ``prefix`` as key, selects every key that begins with it."""
+    """Returns the ``range_end`` that, with ``prefix`` as key, selects every key that begins with it."""
     stem = prefix.rstrip(b"\xff")
     return stem[:-1] + bytes([stem[-1] + 1]) if stem else b"\0"
 
@@ -80,7 +80,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection; calls in flight fail."""
+        """Closes every connection; calls in flight fail."""
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
 
     async def get(
@@ -91,7 +91,7 @@ class Client:
         serializable: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.RangeResponse:
-        """One key: ``response.kvs`` is empty or holds it. ``serializable`` reads the endpoint's own copy."""
+        """Reads one key: ``response.kvs`` is empty or contains it. ``serializable`` reads the endpoint's own copy."""
         request = rpc_pb2.RangeRequest(key=_bytes(key), revision=revision, serializable=serializable)
         return await self.range(request, timeout_seconds=timeout_seconds)
 
@@ -105,7 +105,7 @@ class Client:
         keys_only: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.RangeResponse:
-        """Every key that begins with ``prefix`` ("" = every key), in order of keys; ``limit`` 0 is no limit."""
+        """Reads every key that begins with ``prefix`` ("" = every key), in order of keys; ``limit`` 0 is no limit."""
         start = _bytes(prefix)
         request = rpc_pb2.RangeRequest(
             key=start or b"\0",
@@ -120,7 +120,7 @@ class Client:
     async def range(
         self, request: rpc_pb2.RangeRequest, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     ) -> rpc_pb2.RangeResponse:
-        """Any range request as it is."""
+        """Sends any range request as it is."""
         return await self.call(RANGE, request, timeout_seconds=timeout_seconds)
 
     async def put(
@@ -133,7 +133,7 @@ class Client:
         retry_unknown: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.PutResponse:
-        """Write one key; ``response.header.revision`` is the write's revision. ``retry_unknown``: see :meth:`write`."""
+        """Writes one key; ``response.header.revision`` is its revision. ``retry_unknown``: see :meth:`write`."""
         request = rpc_pb2.PutRequest(key=_bytes(key), value=_bytes(value), lease=lease, prev_kv=prev_kv)
         return await self.write(PUT, request, retry_unknown=retry_unknown, timeout_seconds=timeout_seconds)
 
@@ -146,7 +146,7 @@ class Client:
         retry_unknown: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.DeleteRangeResponse:
-        """Delete one key, or with ``prefix`` every key that begins with it; ``response.deleted`` counts them.
+        """Deletes one key, or with ``prefix`` every key that begins with it; ``response.deleted`` counts them.
 
         More keys than one revision may change are refused with RequestTooWide. ``retry_unknown``: see :meth:`write`.
         """
@@ -163,7 +163,7 @@ class Client:
         retry_unknown: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> rpc_pb2.TxnResponse:
-        """One transaction. ``retry_unknown``: see :meth:`write`."""
+        """Sends one transaction. ``retry_unknown``: see :meth:`write`."""
         return await self.write(TXN, request, retry_unknown=retry_unknown, timeout_seconds=timeout_seconds)
 
     async def write(
@@ -174,8 +174,8 @@ class Client:
         retry_unknown: bool,
         timeout_seconds: float,
     ) -> ResponseT:
-        """A Put, DeleteRange or Txn. ``retry_unknown``: when its outcome is unknown it is sent again, under a name by
-        which the store knows whether it has carried it out, until there is an answer or no time left.
+        """Sends a Put, DeleteRange or Txn. ``retry_unknown``: when its outcome is unknown it is sent again, with a name
+        by which the store knows whether it has carried it out, until there is an answer or no time left.
 
         It is never carried out twice. OutcomeUnknown remains when the time is over, and when the store cannot know,
         for instance because another region has become primary; AlreadyDone says that it was carried out and that the
@@ -204,7 +204,7 @@ class Client:
         concurrency: int = 8,
         timeout_seconds: float = 30.0,
     ) -> PutManyResult:
-        """Write many keys, ``ops_per_txn`` to a transaction and ``concurrency`` transactions at a time.
+        """Writes many keys, ``ops_per_txn`` to a transaction and ``concurrency`` transactions at a time.
 
         A key that comes twice ends with its last value. ``timeout_seconds`` is for each transaction. At the first
         error no further transaction is begun and that error is raised; what was acknowledged before stays written.
@@ -220,21 +220,21 @@ class Client:
     async def compact(
         self, revision: int, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     ) -> rpc_pb2.CompactionResponse:
-        """Give up the history below ``revision``."""
+        """Gives up the history below ``revision``."""
         return await self.call(COMPACT, rpc_pb2.CompactionRequest(revision=revision), timeout_seconds=timeout_seconds)
 
     async def status(self, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> rpc_pb2.StatusResponse:
-        """The status of whichever endpoint answers."""
+        """Returns the status of whichever endpoint answers."""
         return await self.call(STATUS, rpc_pb2.StatusRequest(), timeout_seconds=timeout_seconds)
 
     async def hash_kv(
         self, revision: int = 0, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     ) -> rpc_pb2.HashKVResponse:
-        """The hash of the live keys as of ``revision`` (0: newest), from the own copy of whichever endpoint answers."""
+        """Returns the hash of the keys as of ``revision`` (0: newest), of the copy of whichever endpoint answers."""
         return await self.call(HASH_KV, rpc_pb2.HashKVRequest(revision=revision), timeout_seconds=timeout_seconds)
 
     async def member_list(self, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> rpc_pb2.MemberListResponse:
-        """The replicas of the answering endpoint's region."""
+        """Returns the replicas of the answering endpoint's region."""
         return await self.call(MEMBER_LIST, rpc_pb2.MemberListRequest(), timeout_seconds=timeout_seconds)
 
     async def call(
@@ -245,7 +245,7 @@ class Client:
         timeout_seconds: float,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
-        """One call by any endpoint, repeated while its failure certainly changed nothing and time is left."""
+        """Makes one call by any endpoint, repeated while its failure certainly changed nothing and time is left."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_seconds
         last: StoreError = Unreachable(f"the timeout of {timeout_seconds} s left no time to try")

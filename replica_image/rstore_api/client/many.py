@@ -70,11 +70,11 @@ class _Sender:
         self.revision = 0
 
     def is_writing(self, key: bytes) -> bool:
-        """Whether a transaction in flight puts the key."""
+        """Returns whether a transaction in flight puts the key."""
         return any(key in keys for keys in self._in_flight.values())
 
     async def send(self, batch: dict[bytes, bytes]) -> None:
-        """Begin a transaction, waiting for a free place. Raises what an earlier one failed with."""
+        """Begins a transaction, waiting for a free place. Raises what an earlier one failed with."""
         if not batch:
             return
         await self._wait_until_below(self._concurrency)
@@ -87,11 +87,11 @@ class _Sender:
         self._in_flight[task] = frozenset(batch)
 
     async def drain(self) -> None:
-        """Wait for every transaction in flight. Raises what one failed with."""
+        """Waits for every transaction in flight. Raises what one failed with."""
         await self._wait_until_below(1)
 
     async def abandon(self) -> None:
-        """Let what is in flight end, whatever it ends with: cancelling it would hide its outcome."""
+        """Lets what is in flight end, whatever it ends with: cancelling it would hide its outcome."""
         await asyncio.gather(*self._in_flight, return_exceptions=True)
 
     async def _wait_until_below(self, limit: int) -> None:

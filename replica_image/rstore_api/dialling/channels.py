@@ -2,8 +2,8 @@
 
 Names are resolved here at each dial, by the system's resolver in a thread, and the channel is given the addresses: a
 replica that came back with another address is found at the next dial, whatever gRPC's own resolver has cached. A
-channel goes to its addresses for ever, so one that broke is dialled anew, not kept. A dial that hangs, since the name
-led to where nobody is any more, is not waited for: the next runs beside it (:func:`first_connected`).
+channel goes to its addresses for ever, so one that broke is dialled anew, not kept. A dial that hangs, since nobody
+is left at the address, is not waited for: the next runs beside it (:func:`first_connected`).
 
 grpcio 1.80 to 1.85: its asyncio side stops when the last channel is collected, and that has been seen to hang for 180 s
 (:func:`keep_running`). Methods are called by path, not by generated stubs: a segmentation fault was seen once where a
@@ -81,20 +81,20 @@ class Address:
 
 
 async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver, in a thread; IPv4 addresses come first. Raises Unreachable when there is none."""
+    """Asks the system's resolver, in a thread; IPv4 addresses come first. Raises Unreachable when there is none."""
     loop = asyncio.get_running_loop()
     try:
         # getaddrinfo of the socket module, not of the loop: other event loops bring their own resolver.
-        found = await loop.run_in_executor(
+        infos = await loop.run_in_executor(
             None, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         )
     except OSError as error:
         raise Unreachable(f"cannot resolve {host}: {error.strerror or error}") from error
-    return sorted(dict.fromkeys(str(info[4][0]) for info in found), key=lambda address: ":" in address)
+    return sorted(dict.fromkeys(str(info[4][0]) for info in infos), key=lambda address: ":" in address)
 
 
 def target_of(addresses: Sequence[str], port: int) -> str:
-    """gRPC's target string for IP addresses of one family; IPv4 ones win when there are both."""
+    """Returns gRPC's target string for IP addresses of one family: the IPv4 ones if there are any."""
     v4 = [address for address in addresses if ":" not in address]
     if v4:
         return "ipv4:" + ",".join(f"{address}:{port}" for address in v4)
@@ -109,7 +109,7 @@ async def open_channel(
     resolve: Resolve = system_resolve,
     options: Sequence[tuple[str, int | str]] = (),
 ) -> aio.Channel:
-    """A channel to where the address is now; not connected yet. Raises Unreachable (name, certificate files)."""
+    """Opens a channel to where the address is now, not connected yet. Raises Unreachable (name, certificate files)."""
     addresses = await resolve(address.host, address.port)  # an IP address, too: the system may lead it elsewhere
     if not addresses:
         raise Unreachable(f"{address.host} has no address")
@@ -132,7 +132,7 @@ class Dialer:
     tls: TlsSource | None
 
     async def dial(self, address: str) -> aio.Channel:
-        """A fresh channel to ``host:port``, not connected yet; the caller closes it. Raises Unreachable."""
+        """Opens a channel to ``host:port``, which is not connected yet; the caller closes it. Raises Unreachable."""
         try:
             parsed = Address.parse(address)
         except ValueError as error:
@@ -147,7 +147,7 @@ async def first_connected(
     timeout_seconds: float,
     sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
 ) -> aio.Channel:
-    """The first channel that is connected, of at most ``dials`` that begin one after the other within the timeout.
+    """Returns the first channel that is connected, of at most ``dials`` begun one after the other within the timeout.
 
     Raises Unreachable when none is under way any more.
     """
@@ -172,12 +172,12 @@ async def close(channel: aio.Channel) -> None:
 
 
 def keep_running() -> None:
-    """Keeps gRPC's asyncio side running until the process ends; see the module."""
+    """Keeps gRPC's asyncio side running until the process ends: its stop has been seen to hang."""
     aio.init_grpc_aio()  # type: ignore[attr-defined] # not in the stubs
 
 
 async def connect(channel: aio.Channel, *, timeout_seconds: float) -> None:
-    """Wait until the channel is connected. Raises Unreachable, with gRPC's reason, at the first failed attempt."""
+    """Waits until the channel is connected. Raises Unreachable, with gRPC's reason, at the first failed attempt."""
     try:
         async with asyncio.timeout(timeout_seconds):
             while True:
@@ -194,7 +194,7 @@ async def connect(channel: aio.Channel, *, timeout_seconds: float) -> None:
 
 
 async def _failure_reason(channel: aio.Channel) -> str:
-    """Why the last attempt to connect failed; gRPC tells only in the answer to a call."""
+    """Why the last attempt to connect failed; gRPC says it only in the answer to a call."""
     probe = channel.unary_unary("/grpc.health.v1.Health/Check", request_serializer=None, response_deserializer=None)
     try:
         await probe(b"", timeout=0.2)

@@ -58,14 +58,14 @@ TEMPORARY: tuple[type[StoreError], ...] = (
 
 
 def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:
-    """What a failed call means to its caller.
+    """Returns what a failed call means to its caller.
 
     ``changes`` says whether the request may have changed something; such a request's outcome is unknown unless a
     replica, or gRPC's own admission before any handler, said that it did not happen.
     """
-    told = from_rpc_error(error)
-    if told is not None:
-        return told
+    reported = from_rpc_error(error)
+    if reported is not None:
+        return reported
     code, details = error.code(), error.details() or ""
     refused: dict[grpc.StatusCode, type[StoreError]] = {
         grpc.StatusCode.UNIMPLEMENTED: NotSupported,
@@ -87,7 +87,7 @@ def failure_of(error: aio.AioRpcError, *, changes: bool) -> StoreError:
 
 
 def retry_delay_seconds(attempt: int, rng: random.Random) -> float:
-    """The pause before round ``attempt`` (from 1): exponential between fixed bounds, with jitter of a half."""
+    """Returns the pause before round ``attempt`` (from 1): exponential between fixed bounds, with jitter of a half."""
     ceiling = min(RETRY_LAST_SECONDS, RETRY_FIRST_SECONDS * 2.0 ** min(attempt - 1, 16))
     return ceiling * (0.5 + rng.random() / 2)
 
@@ -103,7 +103,7 @@ class Connection:
         self._in_flight = 0
         self.retired = False
         self.silent = False
-        """Whether a call got no answer in all its time: nobody may be there any more."""
+        """Whether a call got no answer in all its time: the other side may be gone."""
 
     async def call(
         self,
@@ -113,7 +113,7 @@ class Connection:
         timeout_seconds: float | None,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
-        """One call. Raises StoreError as :func:`failure_of` says; Unreachable once retired."""
+        """Makes one call. Raises StoreError as :func:`failure_of` says; Unreachable once retired."""
         if self.retired:
             raise Unreachable("the connection was given up just now")
         async with self._in_use():
@@ -152,14 +152,14 @@ class Connection:
                 await close(self._channel)
 
     async def retire(self) -> None:
-        """Take no more calls; close now or when the last call ends."""
+        """Takes no more calls; closes now or when the last call ends."""
         if not self.retired:
             self.retired = True
             if self._in_flight == 0:
                 await close(self._channel)
 
     async def close(self) -> None:
-        """Close now; calls in flight fail."""
+        """Closes now; calls in flight fail."""
         self.retired = True
         await close(self._channel)
 
@@ -167,7 +167,7 @@ class Connection:
 class Endpoint:
     """One address and the connection to it, dialled (and resolved) anew whenever it broke.
 
-    Callers that wait for a connection share the dials. Where one hangs, since the name led to where nobody is any more,
+    Callers that wait for a connection share the dials. Where one hangs, since nobody is left at the address,
     the name is resolved and dialled again beside it. To be closed, or used with ``async with``.
     """
 
@@ -208,7 +208,7 @@ class Endpoint:
         timeout_seconds: float,
         metadata: Sequence[tuple[str, str]] = (),
     ) -> ResponseT:
-        """Connect if need be, then one call; all within ``timeout_seconds``.
+        """Connects if need be, then makes one call; all within ``timeout_seconds``.
 
         Raises Unreachable when nothing was sent (no connection), else StoreError as :func:`failure_of` says.
         """
@@ -229,7 +229,7 @@ class Endpoint:
             raise
 
     async def close(self) -> None:
-        """Close the connection; calls in flight fail."""
+        """Closes the connection; calls in flight fail."""
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.gather(self._dialling, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""The names of everything that runs for a store. Pure; other parts of the project rely on them."""
+"""The names of everything that runs for a store; every part of the project relies on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who grants a store's tenure. Pure; shared by replicas and operator, which must never differ about it."""
+"""The voters that grant a store's tenure: replicas and operator must never differ about them."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def voters(regions: Collection[str]) -> frozenset[str]:
 
 
 def majority(count: int) -> int:
-    """How many of ``count`` voters decide."""
+    """Returns how many of ``count`` voters decide."""
     return count // 2 + 1

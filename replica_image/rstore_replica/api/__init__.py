@@ -1,1 +1,1 @@
-"""The etcd services, Admin and Replication, as thin servicers."""
+"""The services that clients and the operator call: thin, each a table of methods and their bodies."""

@@ -81,7 +81,7 @@ class Batcher:
     ) -> None:
         """``write_limits`` gives this leader's limits for an entry, from the bytes that it will add.
 
-        ``on_batch`` hears how many requests share an entry; ``tenure_held`` says whether something of an epoch may be
+        ``on_batch`` gets how many requests share an entry; ``tenure_held`` says whether something of an epoch may be
         acknowledged at this moment. ``settle`` is asked with epoch and revision of what was committed, and answers
         when it may be acknowledged, or what to answer instead; meanwhile further entries are proposed.
         """
@@ -101,7 +101,7 @@ class Batcher:
 
     @property
     def queued(self) -> int:
-        """Requests waiting for an entry."""
+        """How many requests wait for an entry."""
         return len(self._waiting)
 
     async def submit(
@@ -113,7 +113,7 @@ class Batcher:
         data: bytes | None = None,
         wide: bool | None = None,
     ) -> WriteResponseT:
-        """The request's own ``response`` once it is committed and applied here; ``header.revision`` is filled.
+        """Returns the request's own ``response`` once it is committed and applied here; ``header.revision`` is filled.
 
         ``deadline`` is on the event loop's clock and covers waiting for an entry. Raises a StoreError: the request's
         own, or ShuttingDown, TooManyRequests, DeadlineExceeded, NoPrimary, NotLeader, NoLeader (nothing proposed), or
@@ -145,7 +145,7 @@ class Batcher:
         return answer
 
     async def close(self) -> None:
-        """Refuse what waits and what comes; wait for what is in flight (bounded by the proposal's timeout)."""
+        """Refuses what waits and what comes; waits for what is in flight (bounded by the proposal's timeout)."""
         self._closed = True
         while self._waiting:
             _fail(self._take(), ShuttingDown())
@@ -164,7 +164,7 @@ class Batcher:
             task.add_done_callback(self._landed)
 
     def _fills_an_entry(self) -> bool:
-        """Whether what waits would go no further into one entry."""
+        """Returns whether what waits is more than one entry takes."""
         return (
             self._waiting[0].wide
             or len(self._waiting) >= self._limits.max_entry_requests
@@ -254,7 +254,7 @@ class Batcher:
                 _answer(batch, results if refusal is None else _withheld(results, refusal))
 
         try:
-            self._settle(epoch, _revision_told(results), answer)
+            self._settle(epoch, _revision_shown(results), answer)
         except Exception as error:
             _log.exception("settling_failed")
             answer(OutcomeUnknown(type(error).__name__))
@@ -263,30 +263,30 @@ class Batcher:
         answer(None if self._tenure_held(epoch) else OutcomeUnknown("the tenure has run out"))
 
 
-def _tells(result: object) -> bool:
-    """Whether it tells a client that something has happened, or what the store holds."""
+def _shows(result: object) -> bool:
+    """Returns whether a result shows a client that something has happened, or what is in the store."""
     return not isinstance(result, StoreError) or result.outcome == "done"
 
 
-def _revision_told(results: object) -> int | None:
-    """The newest revision that the results tell of; None when one does not say which."""
+def _revision_shown(results: object) -> int | None:
+    """Returns the newest revision that the results show; None when one does not say which."""
     if not isinstance(results, list | tuple):
         return 0
-    telling = [result for result in results if _tells(result)]
-    if any(isinstance(result, StoreError) for result in telling):
+    showing = [result for result in results if _shows(result)]
+    if any(isinstance(result, StoreError) for result in showing):
         return None
-    return max((result.header.revision for result in telling), default=0)
+    return max((result.header.revision for result in showing), default=0)
 
 
 def _withheld(results: object, refusal: StoreError) -> object:
-    """What may not be told is replaced by ``refusal``: another region may be primary by now."""
+    """Replaces what may not be shown by ``refusal``: another region may be primary by now."""
     if not isinstance(results, list | tuple):
         return results
-    return [refusal if _tells(result) else result for result in results]
+    return [refusal if _shows(result) else result for result in results]
 
 
 def _operations_in(request: rstore_pb2.WriteRequest) -> int:
-    """About how much there is to apply. What is in inner transactions is not counted: those are wide."""
+    """Returns about how much there is to apply. What is in inner transactions is not counted: those are wide."""
     if request.HasField("txn"):
         return len(request.txn.compare) + max(len(request.txn.success), len(request.txn.failure), 1)
     return 1

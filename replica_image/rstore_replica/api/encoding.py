@@ -32,7 +32,7 @@ class EncodedWrite:
         return getattr(self.message, str(self.message.WhichOneof("request")))
 
     def identified(self, request_id: RequestId) -> EncodedWrite:
-        """The same with an id."""
+        """Returns the same with an id."""
         more = WriteRequest(request_id=request_id)
         message = WriteRequest()
         message.CopyFrom(self.message)
@@ -41,7 +41,7 @@ class EncodedWrite:
 
 
 def decoder(kind: bytes) -> Callable[[bytes], EncodedWrite]:
-    """What makes an EncodedWrite of the bytes of a request of this kind (``PUT``, ``DELETE_RANGE``, ``TXN``).
+    """Returns what makes an EncodedWrite of the bytes of a request of this kind (``PUT``, ``DELETE_RANGE``, ``TXN``).
 
     It raises DecodeError. It decodes the request inside an entry: what is nested too deep there is refused here, and
     not by every replica together with all that shares the entry.
@@ -56,7 +56,7 @@ def decoder(kind: bytes) -> Callable[[bytes], EncodedWrite]:
 
 
 def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes]) -> bytes:
-    """The log entry of a WriteBatch of requests that are encoded already."""
+    """Returns the log entry of a WriteBatch of requests that are encoded already."""
     parts = [WriteBatch(epoch=epoch, limits=limits).SerializeToString()]
     for data in requests:
         parts += (_BATCH_REQUESTS, varint(len(data)), data)

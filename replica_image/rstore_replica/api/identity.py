@@ -1,4 +1,4 @@
-"""Who answers: the ids that etcd's response headers carry, derived from names so that nothing has to be stored."""
+"""The ids in the headers of answers, as in etcd's; they are derived from names, so that nothing has to be stored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rstore_replica.api.ports import Group, Machine
 
 
 def stable_id(name: str) -> int:
-    """A 64-bit id, never 0, the same for the same name everywhere and always; 0 for the empty name."""
+    """Returns a 64-bit id, never 0, the same for the same name everywhere and always; 0 for the empty name."""
     if not name:
         return 0
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") or 1
@@ -37,7 +37,7 @@ class Identity:
         return self._cluster_id
 
     def fill(self, header: rpc_pb2.ResponseHeader, *, revision: int) -> None:
-        """Complete a response's header."""
+        """Completes a response's header."""
         header.cluster_id = self.cluster_id
         header.member_id = self.member_id
         header.raft_term = self._group.status().term

@@ -1,4 +1,4 @@
-"""Who may call what on the peer port, by the kind of certificate: the subject's common name.
+"""Which callers are admitted to which service of the peer port, by the kind of certificate: its common name.
 
 TLS has already refused everybody without a certificate of the store's CA. The client port admits any of those.
 """
@@ -28,12 +28,12 @@ PEER_PORT_RULES: Mapping[str, frozenset[str]] = {
 
 
 def common_names(auth: AuthContext) -> frozenset[str]:
-    """The common names in the caller's certificate; empty without one."""
+    """Returns the common names in the caller's certificate; empty without one."""
     return frozenset(name.decode(errors="replace") for name in auth.get("x509_common_name", ()))
 
 
 def allowed_kinds(method: str, rules: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """Who may call ``/package.Service/Method``."""
+    """Returns the kinds of certificate that may call ``/package.Service/Method``."""
     service = method.strip("/").partition("/")[0]
     return rules.get(service, frozenset({PEER}))
 

@@ -1,4 +1,4 @@
-"""What is checked before a request is handed to the log or to another replica. Pure."""
+"""What is checked before a request is handed to the log or to another replica."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rstore_replica.mvcc.requests import validate as mvcc
 
 
 def check_write(request: rstore_pb2.WriteRequest, limits: Limits, size_bytes: int) -> bool:
-    """Whether the request does nothing but put.
+    """Returns whether the request does nothing but put.
 
     Raises RequestTooLarge, or what the state machine would answer whatever it holds (EmptyKey, TooManyOps, …).
     """
@@ -27,5 +27,5 @@ def check_range(request: rpc_pb2.RangeRequest) -> None:
 
 
 def scans_many(request: rpc_pb2.RangeRequest) -> bool:
-    """Whether the range may touch so many keys that it belongs in a thread. The count is of all, whatever the limit."""
+    """Returns whether the range may touch so many keys that it belongs in a thread: the count is always of all."""
     return bool(request.range_end)

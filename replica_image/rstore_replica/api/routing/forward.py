@@ -46,7 +46,7 @@ _TRY_ANOTHER = (NotLeader, NoLeader, NotReady, ShuttingDown, TooManyRequests, Un
 
 
 class Forwarder:
-    """Connections to replicas of other regions (and to the own region's leader), and who led when last asked."""
+    """Connections to replicas of all regions, and each region's leader as last known."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Forwarder:
         resolve: Resolve = system_resolve,
         on_forward: Callable[[str], None] = lambda _path: None,
     ) -> None:
-        """``certificates`` None: plaintext, for tests. ``on_forward`` hears the path of each request handed on."""
+        """``certificates`` None: plaintext, for tests. ``on_forward`` gets the path of each request handed on."""
         self._metadata: tuple[tuple[str, str], ...] = ((FORWARDED_KEY, replica),)
         self._certificates = certificates
         self._resolve = resolve
@@ -76,7 +76,7 @@ class Forwarder:
         deadline: float,
         request_id: RequestId | None = None,
     ) -> ResponseT:
-        """The answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached.
+        """Returns the answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached.
 
         ``request_id`` goes with the request.
         """
@@ -92,7 +92,7 @@ class Forwarder:
             self._in_flight -= 1
 
     def primary_is(self, region: str) -> None:
-        """Another region may have become primary: soon no answer of the one before is waited for any more.
+        """Notes the primary region: soon after another has become it, no answer of the one before is waited for.
 
         What such a request has done is unknown, unless it only read.
         """
@@ -108,7 +108,7 @@ class Forwarder:
         task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Closes every connection."""
         await asyncio.gather(self._endpoints.close(), *self._closing)
 
     async def _call(
@@ -122,9 +122,9 @@ class Forwarder:
     ) -> ResponseT:
         clock = asyncio.get_running_loop().time
         addresses = deque(replica.client_address for replica in target.replicas)
-        known = self._leaders.get(target.region)
-        if known is not None and known in addresses:
-            addresses.appendleft(known)
+        leader = self._leaders.get(target.region)
+        if leader is not None and leader in addresses:
+            addresses.appendleft(leader)
         tried: set[str] = set()
         last: StoreError = NoPrimary(f"no replica of {target.region} is known")
         while addresses:

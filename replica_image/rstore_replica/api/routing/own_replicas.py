@@ -17,19 +17,19 @@ class OwnReplicas(Mapping[str, ReplicaAddress]):
         self._status = status
         self._client_port = client_port
         self._members: tuple[Member, ...] = ()
-        self._found: dict[str, ReplicaAddress] = {}
+        self._locations: dict[str, ReplicaAddress] = {}
 
     @property
     def learners(self) -> tuple[str, ...]:
-        """Those that do not count yet."""
+        """The names of those that do not vote yet."""
         return self._status().learners
 
     def _now(self) -> dict[str, ReplicaAddress]:
         members = self._status().members
         if members != self._members:
             self._members = members
-            self._found = {member.name: self._location(member) for member in members}
-        return self._found
+            self._locations = {member.name: self._location(member) for member in members}
+        return self._locations
 
     def _location(self, member: Member) -> ReplicaAddress:
         client_address = str(Address(Address.parse(member.address).host, self._client_port))

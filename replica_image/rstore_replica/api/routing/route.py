@@ -1,4 +1,4 @@
-"""Where a write or a linearizable read is served: here, by another replica, or nowhere at the moment. Pure.
+"""Where a write or a linearizable read is served: here, by another replica, or nowhere at the moment.
 
 Within the primary region a follower hands on to its leader, as in etcd. A secondary region hands on to the primary
 region when forwarding is on. A request that was handed on once is never handed on again.
@@ -29,8 +29,8 @@ class ForwardTo:
     replicas: tuple[ReplicaAddress, ...]
 
     def client_address_of(self, peer_address: str) -> str | None:
-        """The client address of the replica with that peer address, as a NotLeader's hint gives it."""
-        return next((found.client_address for found in self.replicas if found.peer_address == peer_address), None)
+        """Returns the client address of the replica with that peer address, which a NotLeader's hint gives."""
+        return next((item.client_address for item in self.replicas if item.peer_address == peer_address), None)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def decide(
     forward: bool,
     forwarded: bool,
 ) -> Decision:
-    """Where a request that needs the primary's leader goes.
+    """Returns where a request that needs the primary's leader goes.
 
     ``own_replicas`` are this region's by name; ``forward`` is the setting; ``forwarded`` says that the request was
     handed on by another replica already.
@@ -78,7 +78,9 @@ def decide(
 
 
 def primary_region(state: RegionStateView) -> str:
-    """The newest news of who is primary: the topology, or the history when rows of a later epoch came first."""
+    """Returns the primary region as far as it is known here: by the topology, or by the history when rows of a later
+    epoch came first.
+    """
     newest = state.history[-1] if state.history else None
     if state.topology is None or (newest is not None and newest.epoch > state.topology.epoch):
         return newest.region if newest is not None else ""

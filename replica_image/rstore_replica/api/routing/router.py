@@ -18,7 +18,7 @@ from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide
 
 PATIENCE_SECONDS = 3.0
-"""How long a request waits for a leader or a primary before the caller hears that there is none."""
+"""How long a request waits for a leader or a primary before the caller is answered that there is none."""
 
 MAX_PATIENT = 4096
 
@@ -38,7 +38,7 @@ class CallInfo:
 
 
 class Router:
-    """Decides for each request, and again after each failure that certainly changed nothing."""
+    """Decides for each request where it is served, and again after each failure that certainly changed nothing."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Router:
         *,
         call: CallInfo,
     ) -> ResponseT:
-        """The answer of the primary's leader: ``local()`` if that is this replica. Raises a StoreError."""
+        """Returns the answer of the primary's leader: ``local()`` if that is this replica. Raises a StoreError."""
         loop = asyncio.get_running_loop()
         patient_until = min(loop.time() + self._patience_seconds, call.deadline - 0.1)
         attempt = 0

@@ -28,7 +28,7 @@ class ClusterService:
         scheme: str,
         learners: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """``learners`` do not count yet; ``scheme`` is ``https`` or, without TLS, ``http``."""
+        """``learners`` do not vote yet; ``scheme`` is ``https`` or, without TLS, ``http``."""
         self._calls = calls
         self._machine = machine
         self._identity = identity
@@ -54,7 +54,7 @@ class ClusterService:
         ]
 
     async def member_list(self, _request: rpc_pb2.MemberListRequest, _call: CallInfo) -> rpc_pb2.MemberListResponse:
-        """Every replica of the region with its peer and client URL."""
+        """Lists every replica of the region with its peer and client URL."""
         response = rpc_pb2.MemberListResponse(members=self._members())
         self._identity.fill(response.header, revision=self._machine.revision)
         return response

@@ -21,17 +21,17 @@ class HealthReporter:
         self._shown: bool | None = None
 
     def add_to_server(self, server: object) -> None:
-        """Register the service."""
+        """Registers the service."""
         health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
 
     async def run(self) -> None:
-        """Follow readiness, for ever."""
+        """Follows readiness, for ever."""
         while True:
             await self.update()
             await asyncio.sleep(INTERVAL_SECONDS)
 
     async def update(self) -> None:
-        """Show readiness as it is now; those who watch are told when it changed."""
+        """Shows readiness as it is now; watchers are notified when it has changed."""
         ready = not self._not_ready_reason()
         if ready == self._shown:
             return

@@ -111,7 +111,7 @@ class KvService:
         self._scans.close()
 
     async def range(self, request: rpc_pb2.RangeRequest, call: CallInfo) -> rpc_pb2.RangeResponse:
-        """Linearizable by the primary's leader, or serializable from this replica's own copy."""
+        """Reads linearizably by the primary's leader, or serializably from this replica's own copy."""
         check_range(request)
         if request.serializable:
             return await self._read(request, _newest, call.client)
@@ -138,7 +138,7 @@ class KvService:
         return await self._router.serve(method, write.request, lambda: local(wide=wide), call=call)
 
     async def compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
-        """Give up history below a revision, in every region; readers see it at once, space is freed behind them."""
+        """Gives up history below a revision, in every region; readers see it at once, space is freed behind them."""
         if request.revision <= 0:
             raise InvalidRequest("revision must be positive")
         return await self._router.serve(methods.COMPACT, request, lambda: self._compact(request, call), call=call)
@@ -182,7 +182,7 @@ class KvService:
         return response
 
     async def _read(self, request: rpc_pb2.RangeRequest, shown: Shown, client: str) -> rpc_pb2.RangeResponse:
-        """``shown`` says which revision counts as the newest, where it is not the newest."""
+        """``shown`` returns the revision that counts as the newest; None where the newest does."""
         if scans_many(request):
             return cast(rpc_pb2.RangeResponse, await self._scan(request, shown, client))
         at = await shown()
@@ -192,7 +192,7 @@ class KvService:
         return response
 
     async def _scan(self, request: rpc_pb2.RangeRequest, shown: Shown, client: str) -> EncodedRange:
-        """Read in a thread at a fixed revision, so that the header's revision is the one that was read."""
+        """Reads in a thread at a fixed revision, so that the header's revision is the one that was read."""
         for _ in range(MAX_SCAN_ATTEMPTS):
             at = await shown()
             revision = self._machine.revision if at is None else at
@@ -202,7 +202,7 @@ class KvService:
             try:
                 return EncodedRange(await self._scans.run(client, partial(self._machine.encoded_range, pinned, header)))
             except Compacted:
-                # Who asked for the newest revision did not ask for one that was compacted while waiting for a thread.
+                # A caller of the newest revision did not ask for one that was compacted while it waited for a thread.
                 if request.revision:
                     raise
         raise TooManyRequests("history is being compacted faster than this range can be read")
@@ -213,7 +213,7 @@ async def _newest() -> int | None:
 
 
 def _pinned(request: rpc_pb2.RangeRequest, newest: int) -> rpc_pb2.RangeRequest:
-    """The same, and if it asks for the newest revision, for this one."""
+    """Returns the request at a fixed revision: that it asks for, else ``newest``."""
     pinned = rpc_pb2.RangeRequest()
     pinned.CopyFrom(request)
     pinned.revision = request.revision or newest

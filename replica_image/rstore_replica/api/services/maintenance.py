@@ -1,4 +1,4 @@
-"""etcd's Maintenance service, as far as it is served: Alarm, Status, HashKV, always about this very replica."""
+"""etcd's Maintenance service, as far as it is served: Alarm, Status, HashKV, always about this replica."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class MaintenanceService:
         self._calls.serve(server, methods.HASH_KV, self.hash_kv)
 
     async def alarm(self, request: rpc_pb2.AlarmRequest, _call: CallInfo) -> rpc_pb2.AlarmResponse:
-        """The NOSPACE alarm while the quota or the disk is full. It comes and goes with the space, not by request."""
+        """Lists the NOSPACE alarm while quota or disk is full. It comes and goes with the space, not by request."""
         if request.action != rpc_pb2.AlarmRequest.GET:
             raise NotSupported("alarms end by themselves, once deleting and compacting has made space")
         wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
@@ -59,7 +59,7 @@ class MaintenanceService:
         return response
 
     async def status(self, _request: rpc_pb2.StatusRequest, _call: CallInfo) -> rpc_pb2.StatusResponse:
-        """Raft position, database size, and why the replica is not ready, if it is not."""
+        """Returns Raft position, database size, and why the replica is not ready, if it is not."""
         status = self._group.status()
         size_bytes = self._machine.db_size_bytes
         reason = self._not_ready_reason()
@@ -77,11 +77,11 @@ class MaintenanceService:
         return response
 
     async def hash_kv(self, request: rpc_pb2.HashKVRequest, call: CallInfo) -> rpc_pb2.HashKVResponse:
-        """Hash of the live keys as of a revision: equal on every replica of every region that has reached it."""
+        """Returns the hash of the live keys as of a revision: equal on every replica that has reached it."""
         async with self._hashing.turn(call.client):
-            found = await self._machine.hash_kv(request.revision)
+            hashed = await self._machine.hash_kv(request.revision)
         response = rpc_pb2.HashKVResponse(
-            hash=found.hash, hash_revision=found.hash_revision, compact_revision=found.compact_revision
+            hash=hashed.hash, hash_revision=hashed.hash_revision, compact_revision=hashed.compact_revision
         )
         self._identity.fill(response.header, revision=self._machine.revision)
         return response

@@ -1,4 +1,4 @@
-"""The Quarantine service: what a replica holds of diverged tails, their rows, and dropping them."""
+"""The Quarantine service: lists the diverged tails of a region, reads the files of this replica, and drops tails."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class QuarantineService:
         self._calls.serve(server, methods.QUARANTINE_DROP, self.drop_tail)
 
     async def list_tails(self, _request: pb.QuarantineListRequest, _call: CallInfo) -> pb.QuarantineListResponse:
-        """The tails of the region, and the files that are here beside them."""
+        """Lists the tails of the region, and the files that are here beside them."""
         state, files = self._machine.state, self._machine.quarantine
         whole, damaged = files.whole, files.damaged
         tails = []
@@ -70,7 +70,7 @@ class QuarantineService:
         )
 
     async def read_page(self, request: pb.QuarantineReadRequest, _call: CallInfo) -> pb.QuarantineReadResponse:
-        """One page of a file that is here."""
+        """Returns one page of a file that is here."""
         path = self._path_of(request.file)
         try:
             return await asyncio.to_thread(_read_raw if request.raw else _read_page, path, request)
@@ -79,10 +79,10 @@ class QuarantineService:
             raise TailDamaged(f"{error} (on {self._replica})") from error
 
     async def drop_tail(self, request: pb.QuarantineDropRequest, _call: CallInfo) -> pb.QuarantineDropResponse:
-        """Remove a tail from every replica of the region."""
-        held = self._machine.state.store_id
-        if request.store_id != held:
-            raise WrongStore(f"it belongs to {held}")
+        """Removes a tail from every replica of the region."""
+        store_id = self._machine.state.store_id
+        if request.store_id != store_id:
+            raise WrongStore(f"it belongs to {store_id}")
         try:
             self._machine.quarantine.path(request.file)
         except ValueError as error:
@@ -113,7 +113,7 @@ class QuarantineService:
 
 
 def _read_page(path: Path, request: pb.QuarantineReadRequest) -> pb.QuarantineReadResponse:
-    """Rows of the keys that are asked for; raises DamagedTail."""
+    """Reads rows of the keys that are asked for. Raises DamagedTail."""
     start, end = key_range(request.key, request.range_end) if request.key or request.range_end else (b"", None)
     page = pb.QuarantineReadResponse(next_offset=request.offset)
     size = 0
@@ -146,7 +146,7 @@ def _row_message(row: Row) -> pb.QuarantinedRow:
 
 
 def _read_raw(path: Path, request: pb.QuarantineReadRequest) -> pb.QuarantineReadResponse:
-    """Bytes of the file; raises DamagedTail."""
+    """Reads bytes of the file. Raises DamagedTail."""
     try:
         with path.open("rb") as file:
             file.seek(request.offset)
