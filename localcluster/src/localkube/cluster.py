@@ -17,7 +17,7 @@ from typing import IO, Self
 from localkube.apiserver.errors import ApiError as ServerError
 from localkube.apiserver.http.options import ApiServerOptions, LogRequest
 from localkube.apiserver.http.server import ApiServer
-from localkube.controllers.api import SERVICE_ACCOUNTS, Api, Obj
+from localkube.controllers.api import Api
 from localkube.controllers.budgets import BudgetController
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.deployment import DeploymentController
@@ -27,6 +27,7 @@ from localkube.controllers.garbage import GarbageCollector
 from localkube.controllers.namespaces import NamespaceController
 from localkube.controllers.nodes import DEFAULT_NODES, NodeSpec, ensure_nodes, remove_other_nodes
 from localkube.controllers.replicaset import ReplicaSetController
+from localkube.controllers.resources import SERVICE_ACCOUNTS, Obj
 from localkube.controllers.root_ca import RootCaPublisher
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController

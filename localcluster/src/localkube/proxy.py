@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from localkube.controllers.api import PODS, SERVICES, Obj
 from localkube.controllers.endpoints import is_included_ready, selects, serving, target_port
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, meta
+from localkube.controllers.resources import PODS, SERVICES, Obj
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def frontends(service: Obj) -> dict[Frontend, dict[str, Any]]:
-    """PURE: where a Service should listen on this machine: its loopback ClusterIP, TCP ports."""
+    """Where a Service should listen on this machine: its loopback ClusterIP, TCP ports."""
     cluster_ip = service["spec"].get("clusterIP") or "None"
     if cluster_ip == "None" or not ip_address(cluster_ip).is_loopback or is_deleting(service):
         return {}
@@ -125,7 +125,7 @@ def frontends(service: Obj) -> dict[Frontend, dict[str, Any]]:
 
 
 def backends_of(service: Obj, port: dict[str, Any], pods: list[Obj]) -> tuple[tuple[str, int], ...]:
-    """PURE: the ready endpoints behind a service port."""
+    """The ready endpoints behind a service port."""
     result = []
     for pod in pods:
         if selects(service, pod) and serving(pod) and is_included_ready(service, pod):

@@ -1,4 +1,4 @@
-"""Answers in the form in which the recordings hold them. Pure."""
+"""Answers in the form in which the recordings hold them."""
 
 from __future__ import annotations
 

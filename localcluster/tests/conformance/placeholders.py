@@ -1,4 +1,4 @@
-"""Placeholders of the recordings: which value of this server each of them stands for. Pure."""
+"""Placeholders of the recordings: which value of this server each of them stands for."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from localkube.apiserver.resources import PrinterColumn, Registry, Resource
-from localkube.controllers.api import NAMESPACES, PODS, Api, Obj
+from localkube.controllers.api import Api
 from localkube.controllers.budgets import BudgetController
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.deployment import DeploymentController
@@ -21,6 +21,7 @@ from localkube.controllers.garbage import GarbageCollector
 from localkube.controllers.namespaces import NamespaceController
 from localkube.controllers.objects import rfc3339
 from localkube.controllers.replicaset import ReplicaSetController
+from localkube.controllers.resources import NAMESPACES, PODS, Obj
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController
 from plain_store import plain_store

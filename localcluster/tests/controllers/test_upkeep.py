@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
-from localkube.controllers.api import CONFIG_MAPS, CRDS, NAMESPACES, PDBS, PODS, PVCS, SERVICES, STORAGE_CLASSES
 from localkube.controllers.claims import PROVISIONER
 from localkube.controllers.engine import Manager
 from localkube.controllers.objects import owner_reference
+from localkube.controllers.resources import CONFIG_MAPS, CRDS, NAMESPACES, PDBS, PODS, PVCS, SERVICES, STORAGE_CLASSES
 from localkube.controllers.root_ca import RootCaPublisher
 
 WIDGETS = Resource("example.org", "v1", "widgets", "Widget")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from localkube.controllers.api import DEPLOYMENTS, NODES, PODS, STATEFUL_SETS
+from localkube.controllers.resources import DEPLOYMENTS, NODES, PODS, STATEFUL_SETS
 
 CLAIMS = [{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}]
 

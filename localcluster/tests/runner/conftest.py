@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import NAMESPACES, PODS, SERVICE_ACCOUNTS, Api
+from localkube.controllers.api import Api
 from localkube.controllers.claims import ClaimController, ensure_default_class
 from localkube.controllers.endpoints import EndpointsController
 from localkube.controllers.engine import Context, Manager
 from localkube.controllers.nodes import DEFAULT_NODES, ensure_nodes
+from localkube.controllers.resources import NAMESPACES, PODS, SERVICE_ACCOUNTS
 from localkube.controllers.scheduler import Scheduler
 from localkube.controllers.statefulset import StatefulSetController
 from localkube.network import ClusterNetwork

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from localkube.controllers.api import PODS, SERVICES
+from localkube.controllers.resources import PODS, SERVICES
 from localkube.runner.logs import LogQuery
 
 SLEEP = (

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from localkube.controllers.api import CONFIG_MAPS, PVCS, SECRETS
+from localkube.controllers.resources import CONFIG_MAPS, PVCS, SECRETS
 
 WATCH = """
 import sys, time

@@ -1,4 +1,4 @@
-"""The part of Kubernetes' JSONPath that printer columns use. Pure."""
+"""The part of Kubernetes' JSONPath that printer columns use."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from localkube.controllers.api import PDBS, PODS, REPLICA_SETS, STATEFUL_SETS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import (
@@ -19,6 +18,7 @@ from localkube.controllers.objects import (
     selector_matches,
     set_condition,
 )
+from localkube.controllers.resources import PDBS, PODS, REPLICA_SETS, STATEFUL_SETS, Obj
 
 
 class BudgetController(Controller):
@@ -70,7 +70,7 @@ class BudgetController(Controller):
 
 
 def plan_status(budget: Obj, pods: list[Obj], expected: int, now: float) -> dict[str, Any]:
-    """PURE: the budget's status for the pods it selects."""
+    """The budget's status for the pods it selects."""
     healthy = sum(pod_ready(p) and not is_deleting(p) for p in pods)
     spec = budget["spec"]
     if spec.get("maxUnavailable") is not None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.schema.quantity import parse
-from localkube.controllers.api import PODS, PVCS, PVS, STORAGE_CLASSES, Obj
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, key_of, meta, uid_of
+from localkube.controllers.resources import PODS, PVCS, PVS, STORAGE_CLASSES, Obj
 
 PROTECTION_FINALIZER = "kubernetes.io/pvc-protection"
 DEFAULT_CLASS = "localkube"
@@ -195,12 +195,12 @@ class ClaimController(Controller):
 
 
 def volume_name(claim: Obj) -> str:
-    """PURE: the name of the volume that is made for a claim."""
+    """The name of the volume that is made for a claim."""
     return f"pvc-{uid_of(claim)}"
 
 
 def claim_reference(claim: Obj) -> Obj:
-    """PURE: how a volume names the claim that it is bound to."""
+    """How a volume names the claim that it is bound to."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -211,24 +211,24 @@ def claim_reference(claim: Obj) -> Obj:
 
 
 def same_claim(one: Obj, other: Obj) -> bool:
-    """PURE: whether a reference names the claim of another; one without a uid was made by hand, for any of its name."""
+    """Whether a reference names the claim of another; one without a uid was made by hand, for any of its name."""
     names = [(ref.get("namespace"), ref.get("name")) for ref in (one, other)]
     return names[0] == names[1] and (not one.get("uid") or one["uid"] == other["uid"])
 
 
 def provisioned_here(volume: Obj) -> bool:
-    """PURE: whether the local cluster made a volume, so that it can make it larger."""
+    """Whether the local cluster made a volume, so that it can make it larger."""
     return (meta(volume).get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER
 
 
 def claims_of(pod: Obj) -> list[str]:
-    """PURE: names of the claims a pod mounts."""
+    """Names of the claims a pod mounts."""
     volumes = pod["spec"].get("volumes") or []
     return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
 
 
 def unsupported(claim: Obj) -> str | None:
-    """PURE: why a claim cannot be provisioned here, None when it can."""
+    """Why a claim cannot be provisioned here, None when it can."""
     if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
         return "only volumeMode Filesystem is supported by the local cluster"
     if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
@@ -244,7 +244,7 @@ class NoClass:
 
 
 def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
-    """PURE: the name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
+    """The name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
     name = claim["spec"].get("storageClassName")
     if name == "":
         return NoClass("no persistent volumes available for this claim and no storage class is set")
@@ -264,7 +264,7 @@ def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
 
 
 def build_volume(claim: Obj, volumes_dir: Path, storage_class: str) -> Obj:
-    """PURE: the volume made for a claim; its directory is named by the claim's uid."""
+    """The volume made for a claim; its directory is named by the claim's uid."""
     name = volume_name(claim)
     spec = claim["spec"]
     return {

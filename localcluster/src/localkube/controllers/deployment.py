@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import DEPLOYMENTS, PODS, REPLICA_SETS, Obj
 from localkube.controllers.deployment_plan import SetState, plan_scales, plan_status
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import (
@@ -18,6 +17,7 @@ from localkube.controllers.objects import (
     short_hash,
     uid_of,
 )
+from localkube.controllers.resources import DEPLOYMENTS, PODS, REPLICA_SETS, Obj
 
 HASH_LABEL = "pod-template-hash"
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"

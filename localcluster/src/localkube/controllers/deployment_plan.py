@@ -1,4 +1,4 @@
-"""PURE: how many pods each ReplicaSet of a Deployment should have next, and the Deployment's status."""
+"""How many pods each ReplicaSet of a Deployment should have next, and the Deployment's status."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localkube.controllers.api import Obj
 from localkube.controllers.objects import meta, scaled, set_condition
+from localkube.controllers.resources import Obj
 
 
 @dataclass(frozen=True)

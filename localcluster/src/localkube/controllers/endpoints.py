@@ -6,7 +6,6 @@ from typing import Any
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
-from localkube.controllers.api import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import (
@@ -19,6 +18,7 @@ from localkube.controllers.objects import (
     pod_ready,
     uid_of,
 )
+from localkube.controllers.resources import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES, Obj
 
 MANAGED_BY = "endpointslice-controller.k8s.io"
 
@@ -85,26 +85,26 @@ class EndpointsController(Controller):
 
 
 def selects(service: Obj, pod: Obj) -> bool:
-    """PURE: the Service's selector matches the pod's labels (an empty selector selects nothing)."""
+    """The Service's selector matches the pod's labels (an empty selector selects nothing)."""
     selector = service["spec"].get("selector") or {}
     labels = labels_of(pod)
     return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
 
 
 def serving(pod: Obj) -> bool:
-    """PURE: the pod has an address and has not finished."""
+    """The pod has an address and has not finished."""
     return bool((pod.get("status") or {}).get("podIP")) and not pod_finished(pod)
 
 
 def is_included_ready(service: Obj, pod: Obj) -> bool:
-    """PURE: the pod counts as a ready address of the Service."""
+    """The pod counts as a ready address of the Service."""
     if service["spec"].get("publishNotReadyAddresses"):
         return True
     return pod_ready(pod) and not is_deleting(pod)
 
 
 def target_port(service_port: dict[str, Any], pod: Obj) -> int | None:
-    """PURE: the pod's port number behind a service port; None when the pod has no port of that name."""
+    """The pod's port number behind a service port; None when the pod has no port of that name."""
     target = service_port.get("targetPort", service_port["port"])
     if isinstance(target, int):
         return target or int(service_port["port"])
@@ -137,7 +137,7 @@ def _ports(service: Obj, pods: list[Obj]) -> list[dict[str, Any]]:
 
 
 def build_endpoints(service: Obj, pods: list[Obj]) -> Obj:
-    """PURE: the Endpoints object of a Service."""
+    """The Endpoints object of a Service."""
     shown = [p for p in pods if serving(p)]
     subset: dict[str, Any] = {}
     for field, members in (
@@ -169,7 +169,7 @@ def build_endpoints(service: Obj, pods: list[Obj]) -> Obj:
 
 
 def build_slice(service: Obj, pods: list[Obj]) -> Obj:
-    """PURE: the EndpointSlice of a Service."""
+    """The EndpointSlice of a Service."""
     shown = [p for p in pods if serving(p)]
     endpoints = []
     for pod in shown[:1000]:

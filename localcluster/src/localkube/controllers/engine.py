@@ -12,10 +12,11 @@ from typing import Protocol
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
-from localkube.controllers.api import Api, Obj
+from localkube.controllers.api import Api
 from localkube.controllers.events import Recorder
 from localkube.controllers.informer import Change, Informers
 from localkube.controllers.objects import Key, controller_ref, key_of
+from localkube.controllers.resources import Obj
 
 log = logging.getLogger(__name__)
 

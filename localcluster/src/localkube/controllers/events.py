@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import EVENTS, Api, Obj
+from localkube.controllers.api import Api
 from localkube.controllers.objects import meta, rfc3339, uid_of
+from localkube.controllers.resources import EVENTS, Obj
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import BUILTIN, Resource
-from localkube.controllers.api import CRDS, EVENTS, NODES, Obj
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, condition_true, is_deleting, meta, uid_of
+from localkube.controllers.resources import CRDS, EVENTS, NODES, Obj
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ from typing import Literal
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
-from localkube.controllers.api import Api, Obj
+from localkube.controllers.api import Api
 from localkube.controllers.objects import Key, key_of, uid_of
+from localkube.controllers.resources import Obj
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import BUILTIN, Resource
-from localkube.controllers.api import CRDS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import Key, condition_true, is_deleting, key_of, meta, set_condition
+from localkube.controllers.resources import CRDS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Obj
 
 FINALIZER = "kubernetes"
 RECHECK_SECONDS = 0.2
@@ -49,7 +49,7 @@ class Remaining:
         self.finalizers.update(held)
 
     def conditions(self, before: Sequence[Obj], now: float) -> list[Obj]:
-        """PURE: the conditions of the namespace at ``now``, in seconds since the epoch."""
+        """The conditions of the namespace at ``now``, in seconds since the epoch."""
         kinds = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(self.objects.items()))
         names = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(self.finalizers.items()))
         rows = [*_NO_FAILURES]

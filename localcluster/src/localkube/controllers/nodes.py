@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import NODES, PODS, Obj
 from localkube.controllers.engine import Context
 from localkube.controllers.objects import meta, rfc3339, set_condition
+from localkube.controllers.resources import NODES, PODS, Obj
 
 PROVIDER = "localkube://"
 KUBELET_VERSION = "v1.36.0+localkube"
@@ -34,7 +34,7 @@ DEFAULT_NODES: tuple[NodeSpec, ...] = (
 
 
 def build_node(spec: NodeSpec, address: str, now: float) -> Obj:
-    """PURE: the Node object with its status."""
+    """The Node object with its status."""
     capacity = {"cpu": str(os.cpu_count() or 1), "memory": "8Gi", "pods": "200", "ephemeral-storage": "100Gi"}
     labels = {
         "kubernetes.io/hostname": spec.name,

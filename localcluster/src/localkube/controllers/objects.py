@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localkube.apiserver.resources import Resource
-from localkube.controllers.api import Obj
+from localkube.controllers.resources import Obj
 
 Key = tuple[str, str]
 """(namespace, name); the namespace is empty for cluster-scoped objects."""

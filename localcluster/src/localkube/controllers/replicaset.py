@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import PODS, REPLICA_SETS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import (
     Key,
@@ -18,12 +17,13 @@ from localkube.controllers.objects import (
     pod_ready,
     uid_of,
 )
+from localkube.controllers.resources import PODS, REPLICA_SETS, Obj
 
 MAX_CREATES_PER_STEP = 50
 
 
 def pod_from_template(owner: Obj, template: Obj) -> Obj:
-    """PURE: a pod of a ReplicaSet, named by the server."""
+    """A pod of a ReplicaSet, named by the server."""
     template = copy.deepcopy(template)
     metadata = template.get("metadata") or {}
     result: Obj = {
@@ -43,7 +43,7 @@ def pod_from_template(owner: Obj, template: Obj) -> Obj:
 
 
 def deletion_order(pod: Obj) -> tuple[bool, bool, str]:
-    """PURE: which pods to delete first when scaling down: unscheduled, then not ready, then the youngest."""
+    """Which pods to delete first when scaling down: unscheduled, then not ready, then the youngest."""
     return bool(pod["spec"].get("nodeName")), pod_ready(pod), _inverted(meta(pod).get("creationTimestamp", ""))
 
 

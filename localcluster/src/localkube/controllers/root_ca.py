@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import CONFIG_MAPS, NAMESPACES, Obj
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.objects import Key, is_deleting, key_of
+from localkube.controllers.resources import CONFIG_MAPS, NAMESPACES, Obj
 
 NAME = "kube-root-ca.crt"
 DATA_KEY = "ca.crt"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import NODES, PODS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, key_of, meta, set_condition, uid_of
+from localkube.controllers.resources import NODES, PODS, Obj
 from localkube.controllers.scheduling import choose
 
 RETRY_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""PURE: on which nodes a pod may run, and which of them is best.
+"""On which nodes a pod may run, and which of them is best.
 
 Supported: nodeName, nodeSelector, required node affinity, taints, unschedulable nodes, required pod affinity and
 anti-affinity, topology spread with DoNotSchedule. Preferences and resources are not weighed: the node with the
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from localkube.controllers.api import Obj
 from localkube.controllers.objects import is_deleting, labels_of, meta, requirement_matches, selector_matches
+from localkube.controllers.resources import Obj
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import copy
 import logging
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import CONTROLLER_REVISIONS, PODS, PVCS, STATEFUL_SETS, Obj
 from localkube.controllers.engine import Controller
 from localkube.controllers.objects import (
     Key,
@@ -19,6 +18,7 @@ from localkube.controllers.objects import (
     selector_matches,
     uid_of,
 )
+from localkube.controllers.resources import CONTROLLER_REVISIONS, PODS, PVCS, STATEFUL_SETS, Obj
 from localkube.controllers.statefulset_plan import CreatePod, DeletePod, Revisions, plan_pods, plan_status
 from localkube.controllers.statefulset_pods import (
     build_claims,

@@ -1,4 +1,4 @@
-"""PURE: which pods of a StatefulSet to create and delete next, and its status."""
+"""Which pods of a StatefulSet to create and delete next, and its status."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localkube.controllers.api import Obj
 from localkube.controllers.objects import is_deleting, meta, pod_available, pod_finished, pod_ready
+from localkube.controllers.resources import Obj
 from localkube.controllers.statefulset_pods import ordinal_of, replicas_of, revision_of, start_ordinal
 
 

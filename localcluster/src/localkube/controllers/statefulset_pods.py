@@ -1,12 +1,12 @@
-"""PURE: the pods and claims a StatefulSet wants, as the API documentation describes their identity."""
+"""The pods and claims a StatefulSet wants, as the API documentation describes their identity."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-from localkube.controllers.api import STATEFUL_SETS, Obj
 from localkube.controllers.objects import key_of, labels_of, meta, owner_reference, short_hash
+from localkube.controllers.resources import STATEFUL_SETS, Obj
 
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
 POD_INDEX_LABEL = "apps.kubernetes.io/pod-index"

@@ -1,4 +1,4 @@
-"""PURE. What a link does to the bytes that travel along it."""
+"""What a link does to the bytes that travel along it."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from localkube.controllers.api import PODS, Obj
 from localkube.controllers.engine import Context
 from localkube.controllers.nodes import NodeSpec
 from localkube.controllers.objects import labels_of
+from localkube.controllers.resources import PODS, Obj
 from localkube.links.switchboard import STATE_FILE, Route, routes_to_line
 
 log = logging.getLogger(__name__)

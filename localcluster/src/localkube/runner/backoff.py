@@ -1,4 +1,4 @@
-"""PURE: how long to wait before a container is started again."""
+"""How long to wait before a container is started again."""
 
 from __future__ import annotations
 

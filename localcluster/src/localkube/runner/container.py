@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 import aiohttp
 
-from localkube.controllers.api import Obj
+from localkube.controllers.resources import Obj
 from localkube.runner.backoff import RestartPolicy, should_restart
 from localkube.runner.environment import ConfigError
 from localkube.runner.logs import LogFile, last_words

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
-from localkube.controllers.api import PODS, SERVICES, Obj
 from localkube.controllers.endpoints import is_included_ready, selects, serving
 from localkube.controllers.engine import Context
 from localkube.controllers.objects import meta
+from localkube.controllers.resources import PODS, SERVICES, Obj
 
 DOMAIN = "cluster.local"
 
@@ -20,7 +20,7 @@ View = Callable[[Mapping[str, list[str]]], dict[str, list[str]]]
 
 
 def records(services: Sequence[Obj], pods: Sequence[Obj]) -> dict[str, list[str]]:
-    """PURE: full name (without the last dot) → addresses.
+    """Full name (without the last dot) → addresses.
 
     A headless Service answers with its pods, each also by `<hostname>.<service>`; others with the ClusterIP. One that
     is no loopback address cannot be reached here, so such a Service answers with its pods too.

@@ -1,4 +1,4 @@
-"""PURE: a container's environment and command line, as the API documentation defines them."""
+"""A container's environment and command line, as the API documentation defines them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from localkube.controllers.api import Obj
 from localkube.controllers.objects import labels_of, meta, uid_of
+from localkube.controllers.resources import Obj
 
 Lookup = Callable[[str, str], Obj | None]
 """(`ConfigMap` or `Secret`, name) in the pod's namespace; None when there is none."""

@@ -1,4 +1,4 @@
-"""PURE: which program an image stands for on this machine."""
+"""Which program an image stands for on this machine."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class LogQuery:
 
 
 def render(record: bytes, query: LogQuery) -> bytes | None:
-    """PURE: one record as it is shown; None when it is older than asked for."""
+    """One record as it is shown; None when it is older than asked for."""
     stamp, _, rest = record.partition(b" ")
     _stream, _, rest = rest.partition(b" ")
     tag, _, content = rest.partition(b" ")

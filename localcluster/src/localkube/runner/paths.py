@@ -1,4 +1,4 @@
-"""PURE: paths inside a container, as its arguments and environment name them, to directories of this machine.
+"""Paths inside a container, as its arguments and environment name them, to directories of this machine.
 
 There are no mount namespaces here, so every value that is or starts with a mount path, also after a `=` or
 `,`, is rewritten.

@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from localkube.apiserver.errors import ApiError
-from localkube.controllers.api import PODS, SERVICE_ACCOUNTS, Obj
 from localkube.controllers.objects import is_deleting, meta, uid_of
+from localkube.controllers.resources import PODS, SERVICE_ACCOUNTS, Obj
 from localkube.runner.access import account_files
 from localkube.runner.container import Container, EventKind, Prepared
 from localkube.runner.preparation import Host, prepare

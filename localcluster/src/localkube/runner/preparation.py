@@ -10,9 +10,9 @@ from pathlib import Path
 
 import aiohttp
 
-from localkube.controllers.api import CONFIG_MAPS, PVCS, PVS, SECRETS, Obj
 from localkube.controllers.engine import Context
 from localkube.controllers.objects import meta
+from localkube.controllers.resources import CONFIG_MAPS, PVCS, PVS, SECRETS, Obj
 from localkube.runner import environment, images
 from localkube.runner.access import Outlook
 from localkube.runner.backoff import RestartPolicy

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from localkube.controllers.api import Obj
+from localkube.controllers.resources import Obj
 from localkube.runner.process import Command, run_once
 
 MAX_REDIRECTS = 10
@@ -38,7 +38,7 @@ class ProbeSpec:
 
 
 class Verdict:
-    """PURE: counts results in a row; `value` changes when a threshold is reached."""
+    """Counts results in a row; `value` changes when a threshold is reached."""
 
     def __init__(self, spec: ProbeSpec, *, initial: bool) -> None:
         self._spec = spec

@@ -1,4 +1,4 @@
-"""PURE: a pod's status as a kubelet reports it, from what is known of its containers."""
+"""A pod's status as a kubelet reports it, from what is known of its containers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from localkube.controllers.api import Obj
 from localkube.controllers.objects import condition_true, meta, rfc3339, set_condition
+from localkube.controllers.resources import Obj
 
 Json = dict[str, Any]
 

@@ -1,8 +1,8 @@
-"""PURE: what a pod may ask for that this runner does not do, found before anything is started."""
+"""What a pod may ask for that this runner does not do, found before anything is started."""
 
 from __future__ import annotations
 
-from localkube.controllers.api import Obj
+from localkube.controllers.resources import Obj
 
 VOLUMES = ("emptyDir", "persistentVolumeClaim", "configMap", "secret", "projected", "downwardAPI")
 PROJECTED = ("configMap", "secret", "downwardAPI", "serviceAccountToken")

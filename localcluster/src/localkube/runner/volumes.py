@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from localkube.controllers.api import Obj
 from localkube.controllers.objects import meta
+from localkube.controllers.resources import Obj
 from localkube.runner.environment import ConfigError, Lookup, decode, field_value, keys
 from localkube.runner.supported import unsupported_volume
 
@@ -48,7 +48,7 @@ class VolumeSources:
 
 
 def payload_of(source: Obj, pod: Obj, sources: VolumeSources, default_mode: int = 0o644) -> Payload:
-    """PURE: the files that a configMap, secret, downwardAPI, serviceAccountToken or projected source shows."""
+    """The files that a configMap, secret, downwardAPI, serviceAccountToken or projected source shows."""
     result: Payload = {}
     if "projected" in source:
         mode = int(source["projected"].get("defaultMode", 0o644))
@@ -202,7 +202,7 @@ class PodVolumes:
 
 
 def references(pod: Obj) -> set[tuple[str, str, str]]:
-    """PURE: (kind, namespace, name) of every ConfigMap and Secret that the pod's volumes show."""
+    """: (kind, namespace, name) of every ConfigMap and Secret that the pod's volumes show."""
     namespace = meta(pod)["namespace"]
     result: set[tuple[str, str, str]] = set()
 

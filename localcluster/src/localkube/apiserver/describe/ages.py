@@ -1,4 +1,4 @@
-"""How long ago something was, as kubectl shows it. Pure."""
+"""How long ago something was, as kubectl shows it."""
 
 from __future__ import annotations
 

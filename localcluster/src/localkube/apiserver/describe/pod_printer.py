@@ -1,4 +1,4 @@
-"""Pods as rows of a Table. Pure."""
+"""Pods as rows of a Table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The columns of built-in kinds: headings (``+Name:type``; ``+`` is only for ``-o wide``) and cells. Pure."""
+"""The columns of built-in kinds: headings (``+Name:type``; ``+`` is only for ``-o wide``) and cells."""
 
 from __future__ import annotations
 

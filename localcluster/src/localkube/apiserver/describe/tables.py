@@ -1,4 +1,4 @@
-"""``kubectl get`` as the server prints it: ``meta.k8s.io/v1`` Tables. Pure."""
+"""``kubectl get`` as the server prints it: ``meta.k8s.io/v1`` Tables."""
 
 from __future__ import annotations
 

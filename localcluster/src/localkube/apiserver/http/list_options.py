@@ -1,4 +1,4 @@
-"""The query of a list, a watch or a deletion of a collection (``metav1.ListOptions``): read, and checked. Pure."""
+"""The query of a list, a watch or a deletion of a collection (``metav1.ListOptions``): read, and checked."""
 
 from __future__ import annotations
 

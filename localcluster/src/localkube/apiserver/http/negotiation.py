@@ -1,4 +1,4 @@
-"""Which representation a client accepts: the object, a Table, or metadata alone, as JSON or YAML. Pure."""
+"""Which representation a client accepts: the object, a Table, or metadata alone, as JSON or YAML."""
 
 from __future__ import annotations
 

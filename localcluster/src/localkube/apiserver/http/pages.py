@@ -1,4 +1,4 @@
-"""Pages of a list: the continue token says at which version and after which object a list goes on. Pure."""
+"""Pages of a list: the continue token says at which version and after which object a list goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request asks for, read from its method and path alone. Pure."""
+"""What a request asks for, read from its method and path alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which methods and media types each path takes, checked before a request is handled. Pure.
+"""Which methods and media types each path takes, checked before a request is handled.
 
 Built-in kinds have a route for each path and method. One handler serves all custom resources: it refuses in other
 words, and takes a little more.

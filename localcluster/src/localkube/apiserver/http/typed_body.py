@@ -1,4 +1,4 @@
-"""Whether the object in a body is one of the resource that it was sent to. Pure."""
+"""Whether the object in a body is one of the resource that it was sent to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roles, bindings and service accounts: their defaults, what is wrong with them, what of them may change. Pure."""
+"""Roles, bindings and service accounts: their defaults, what is wrong with them, what of them may change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objects that are there from the start: the system's namespaces, and the roles that everybody relies on. Pure."""
+"""The objects that are there from the start: the system's namespaces, and the roles that everybody relies on."""
 
 from __future__ import annotations
 

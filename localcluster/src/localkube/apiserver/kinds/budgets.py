@@ -1,4 +1,4 @@
-"""Disruption budgets: their defaults, and what is wrong with them. Pure."""
+"""Disruption budgets: their defaults, and what is wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims, volumes and storage classes: their defaults, what is wrong with them, what of them may change. Pure."""
+"""Claims, volumes and storage classes: their defaults, what is wrong with them, what of them may change."""
 
 from __future__ import annotations
 

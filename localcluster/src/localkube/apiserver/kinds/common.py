@@ -1,4 +1,4 @@
-"""Helpers for the defaults of built-in kinds. Pure."""
+"""Helpers for the defaults of built-in kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ConfigMaps and Secrets: their defaults, keys, sizes, types, and what an immutable one keeps. Pure."""
+"""ConfigMaps and Secrets: their defaults, keys, sizes, types, and what an immutable one keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a custom resource's values must be: its schema, objects inside it, lists by key, its scale, rules. Pure."""
+"""What a custom resource's values must be: its schema, objects inside it, lists by key, its scale, rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints and EndpointSlices: their defaults, and what is wrong with them. Pure."""
+"""Endpoints and EndpointSlices: their defaults, and what is wrong with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of the rules that a role would grant are not covered by rules that somebody holds. Pure."""
+"""Which of the rules that a role would grant are not covered by rules that somebody holds."""
 
 from __future__ import annotations
 

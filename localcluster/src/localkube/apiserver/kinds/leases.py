@@ -1,4 +1,4 @@
-"""Leases: their defaults, and what is wrong with them. Pure."""
+"""Leases: their defaults, and what is wrong with them."""
 
 from __future__ import annotations
 

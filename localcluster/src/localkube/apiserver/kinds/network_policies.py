@@ -1,4 +1,4 @@
-"""Network policies: their defaults, and what is wrong with them. Pure."""
+"""Network policies: their defaults, and what is wrong with them."""
 
 from __future__ import annotations
 

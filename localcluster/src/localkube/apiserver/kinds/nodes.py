@@ -1,4 +1,4 @@
-"""Namespaces and Nodes: their defaults, taints. Pure."""
+"""Namespaces and Nodes: their defaults, taints."""
 
 from __future__ import annotations
 

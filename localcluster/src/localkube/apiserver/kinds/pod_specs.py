@@ -1,4 +1,4 @@
-"""The spec of a pod, wherever it stands: its defaults, and what is wrong with it. Pure."""
+"""The spec of a pod, wherever it stands: its defaults, and what is wrong with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pods: their defaults, what is wrong with them, and what of them may change. Pure."""
+"""Pods: their defaults, what is wrong with them, and what of them may change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Priority classes: their defaults, what is wrong with them, what of them may change. Pure."""
+"""Priority classes: their defaults, what is wrong with them, what of them may change."""
 
 from __future__ import annotations
 

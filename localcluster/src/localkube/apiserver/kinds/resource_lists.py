@@ -1,4 +1,4 @@
-"""Requests and limits of containers and claims: names of resources, amounts, and how the two relate. Pure."""
+"""Requests and limits of containers and claims: names of resources, amounts, and how the two relate."""
 
 from __future__ import annotations
 

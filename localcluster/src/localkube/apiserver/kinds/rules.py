@@ -1,4 +1,4 @@
-"""Validation of built-in kinds as tables: which rule holds at which path. Pure.
+"""Validation of built-in kinds as tables: which rule holds at which path.
 
 A table is a tuple of ``(path, rule)``. A path is relative to where the table is applied; ``[*]`` stands for every item
 of a list and ``{*}`` for every value of a map: ``containers[*].ports[*].name``, ``resources.requests{*}``. A rule gets

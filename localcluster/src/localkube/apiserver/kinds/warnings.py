@@ -1,4 +1,4 @@
-"""What a client is warned of when it writes a built-in kind: accepted, but worth a word. Pure."""
+"""What a client is warned of when it writes a built-in kind: accepted, but worth a word."""
 
 from __future__ import annotations
 

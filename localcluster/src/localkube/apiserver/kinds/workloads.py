@@ -1,4 +1,4 @@
-"""StatefulSets, Deployments, ReplicaSets: their defaults, what is wrong with them, what of them may change. Pure."""
+"""StatefulSets, Deployments, ReplicaSets: their defaults, what is wrong with them, what of them may change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a pod is assigned to a node: once, while it is not being deleted, and with a condition that says so. Pure."""
+"""How a pod is assigned to a node: once, while it is not being deleted, and with a condition that says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grammar of label selectors such as ``app=x,tier in (a,b),!old,size>2``. Pure.
+"""The grammar of label selectors such as ``app=x,tier in (a,b),!old,size>2``.
 
 The tokens, the order of the checks and their wording are those of ``k8s.io/apimachinery/pkg/labels``.
 """

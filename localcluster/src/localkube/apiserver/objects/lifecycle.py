@@ -1,4 +1,4 @@
-"""The life of an object: its name, its versions, what an update may leave out, how it is deleted. Pure."""
+"""The life of an object: its name, its versions, what an update may leave out, how it is deleted."""
 
 from __future__ import annotations
 

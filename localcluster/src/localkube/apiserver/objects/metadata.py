@@ -1,4 +1,4 @@
-"""What is wrong with an object's metadata: its name, labels, annotations, owners and finalizers. Pure.
+"""What is wrong with an object's metadata: its name, labels, annotations, owners and finalizers.
 
 The rules and their order are those of ``k8s.io/apimachinery/pkg/api/validation``.
 """

@@ -1,4 +1,4 @@
-"""Server-side apply: merge what a manager wants into what there is, with ownership and conflicts. Pure.
+"""Server-side apply: merge what a manager wants into what there is, with ownership and conflicts.
 
 After the design of Kubernetes' server-side apply (KEP-555) and its library structured-merge-diff: three-way merge by
 field ownership instead of by a recorded last request.

@@ -1,4 +1,4 @@
-"""Sets of fields, as ``metadata.managedFields`` holds them (FieldsV1). Pure.
+"""Sets of fields, as ``metadata.managedFields`` holds them (FieldsV1).
 
 A field is a path of elements: ``f:name`` (a key), ``k:{"name":"x"}`` (an item of a keyed list), ``v:"x"`` (of a set).
 The rules are those of Kubernetes' structured-merge-diff: a set names the leaves of a value, the items of keyed lists

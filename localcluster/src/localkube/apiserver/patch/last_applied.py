@@ -1,4 +1,4 @@
-"""The annotation of client-side ``kubectl apply``, as server-side apply by kubectl takes an object over. Pure."""
+"""The annotation of client-side ``kubectl apply``, as server-side apply by kubectl takes an object over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who manages which field: reading, updating and writing ``metadata.managedFields``. Pure.
+"""Who manages which field: reading, updating and writing ``metadata.managedFields``.
 
 After Kubernetes' field managers: what an update changes becomes its manager's and nobody else's; a manager's time is
 that of its last change; an object that nobody has ever been recorded for stays so until it is applied.

@@ -1,4 +1,4 @@
-"""Who manages the replicas of an object, seen from its Scale, and back. Pure."""
+"""Who manages the replicas of an object, seen from its Scale, and back."""
 
 from __future__ import annotations
 

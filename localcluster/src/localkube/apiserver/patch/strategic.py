@@ -1,4 +1,4 @@
-"""Strategic merge patch for built-in kinds. Pure.
+"""Strategic merge patch for built-in kinds.
 
 After ``k8s.io/apimachinery/pkg/util/strategicpatch``: lists that have a merge key are merged item by item, those of
 plain values as sets; new items come first; directives in the patch replace, delete, retain and put in order.

@@ -1,4 +1,4 @@
-"""What server-side apply demands of an object: declared fields, fitting types, items told apart by keys. Pure."""
+"""What server-side apply demands of an object: declared fields, fitting types, items told apart by keys."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Formats of names, keys and numbers that many kinds share: each check returns the list of what is wrong with a text.
 
-The rules and their wording are those of ``k8s.io/apimachinery/pkg/util/validation``. Pure.
+The rules and their wording are those of ``k8s.io/apimachinery/pkg/util/validation``.
 """
 
 from __future__ import annotations

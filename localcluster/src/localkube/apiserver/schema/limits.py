@@ -1,4 +1,4 @@
-"""What one value must be by itself: its type, a text's length, pattern and format, a number's range. Pure.
+"""What one value must be by itself: its type, a text's length, pattern and format, a number's range.
 
 The rules and the wording are those of ``k8s.io/kube-openapi/pkg/validation``. A cause with the field ``NOWHERE`` is one
 for which that library names no field.

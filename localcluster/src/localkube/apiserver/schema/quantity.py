@@ -1,4 +1,4 @@
-"""Kubernetes quantities (``500m``, ``10Gi``): parsing, and the form in which the API server answers. Pure.
+"""Kubernetes quantities (``500m``, ``10Gi``): parsing, and the form in which the API server answers.
 
 The rules are those of ``k8s.io/apimachinery/pkg/api/resource``.
 """

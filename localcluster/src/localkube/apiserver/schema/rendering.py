@@ -1,4 +1,4 @@
-"""Values as the API server's messages show them: texts in quotes, numbers plainly, objects and lists as JSON. Pure."""
+"""Values as the API server's messages show them: texts in quotes, numbers plainly, objects and lists as JSON."""
 
 from __future__ import annotations
 

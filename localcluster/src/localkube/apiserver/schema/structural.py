@@ -1,4 +1,4 @@
-"""Validation of values against structural schemas, with the messages Kubernetes gives. Pure."""
+"""Validation of values against structural schemas, with the messages Kubernetes gives."""
 
 from __future__ import annotations
 

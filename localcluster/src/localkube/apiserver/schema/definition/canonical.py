@@ -1,4 +1,4 @@
-"""A definition as the API server keeps it, without empty texts, empty lists and the like. Pure.
+"""A definition as the API server keeps it, without empty texts, empty lists and the like.
 
 The other checks of this package see definitions in this form only.
 """

@@ -1,4 +1,4 @@
-"""Field errors as the API server words them: ``Invalid value: "x": why``. Pure."""
+"""Field errors as the API server words them: ``Invalid value: "x": why``."""
 
 from __future__ import annotations
 

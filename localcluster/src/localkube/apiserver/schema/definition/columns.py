@@ -1,4 +1,4 @@
-"""Printer columns and the scale subresource: paths, types and formats. Pure."""
+"""Printer columns and the scale subresource: paths, types and formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits on what rules may cost, for one rule and for all rules of a schema together. Pure."""
+"""The limits on what rules may cost, for one rule and for all rules of a schema together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defaults must be valid where they stand, as they are written, and hold nothing that would be pruned. Pure."""
+"""Defaults must be valid where they stand, as they are written, and hold nothing that would be pruned."""
 
 from __future__ import annotations
 

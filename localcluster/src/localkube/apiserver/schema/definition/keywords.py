@@ -1,4 +1,4 @@
-"""Keywords of OpenAPI that a definition's schema must not use. Pure."""
+"""Keywords of OpenAPI that a definition's schema must not use."""
 
 from __future__ import annotations
 

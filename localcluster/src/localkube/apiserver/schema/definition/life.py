@@ -1,4 +1,4 @@
-"""The life of a definition: the names it gets, whether it is served, how it goes. Pure.
+"""The life of a definition: the names it gets, whether it is served, how it goes.
 
 Each function says what comes next; writing it down, and doing it, is the caller's (``describe/definitions.py``).
 """

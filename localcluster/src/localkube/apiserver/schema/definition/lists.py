@@ -1,4 +1,4 @@
-"""Types of lists and maps (``x-kubernetes-list-type`` and so on): keys, items of sets, atomic maps. Pure."""
+"""Types of lists and maps (``x-kubernetes-list-type`` and so on): keys, items of sets, atomic maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names in a definition: its own, its group, kinds and short names; and who may use protected groups. Pure."""
+"""Names in a definition: its own, its group, kinds and short names; and who may use protected groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation rules of a schema: their parts, that they compile against its types, and what they may cost. Pure."""
+"""Validation rules of a schema: their parts, that they compile against its types, and what they may cost."""
 
 from __future__ import annotations
 

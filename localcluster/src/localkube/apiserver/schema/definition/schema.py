@@ -1,4 +1,4 @@
-"""All checks of one schema of a definition, from its root down. Pure."""
+"""All checks of one schema of a definition, from its root down."""
 
 from __future__ import annotations
 

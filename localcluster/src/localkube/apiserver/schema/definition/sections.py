@@ -1,4 +1,4 @@
-"""Where the parts of a definition stand for its checks: what all versions share counts once, at the top. Pure.
+"""Where the parts of a definition stand for its checks: what all versions share counts once, at the top.
 
 The server moves a schema, subresources, columns and selectable fields that are the same in all versions (so always
 those of a single version) up to ``spec`` before it looks at them; the fields in its answers are those places.

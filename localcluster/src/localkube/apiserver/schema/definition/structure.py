@@ -1,4 +1,4 @@
-"""Whether a schema is structural: a type at every node, and junctors that only restrict values. Pure.
+"""Whether a schema is structural: a type at every node, and junctors that only restrict values.
 
 https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
 """

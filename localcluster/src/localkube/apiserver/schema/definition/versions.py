@@ -1,4 +1,4 @@
-"""The versions of a definition: names, exactly one that is stored, warnings of deprecation. Pure."""
+"""The versions of a definition: names, exactly one that is stored, warnings of deprecation."""
 
 from __future__ import annotations
 

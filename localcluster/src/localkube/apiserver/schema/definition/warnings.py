@@ -1,4 +1,4 @@
-"""What a definition is accepted with, but warned of: formats that check nothing. Pure."""
+"""What a definition is accepted with, but warned of: formats that check nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a schema declares to its rules: types, names of fields, and the most that values can hold. Pure."""
+"""What a schema declares to its rules: types, names of fields, and the most that values can hold."""
 
 from __future__ import annotations
 

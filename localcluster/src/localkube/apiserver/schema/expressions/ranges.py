@@ -1,4 +1,4 @@
-"""Sizes and costs between a least and a most, in numbers that stay at the largest one. Pure."""
+"""Sizes and costs between a least and a most, in numbers that stay at the largest one."""
 
 from __future__ import annotations
 
