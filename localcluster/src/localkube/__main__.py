@@ -82,7 +82,7 @@ def parse(arguments: list[str]) -> ClusterOptions:
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Runs the cluster until SIGTERM or SIGINT."""
     options = parse(sys.argv[1:])
     options.data_dir.mkdir(parents=True, exist_ok=True)
     try:

@@ -81,35 +81,35 @@ class Cluster:
 
     @property
     def kubeconfig_path(self) -> Path:
-        """The administrator's kubeconfig."""
+        """Returns the administrator's kubeconfig."""
         return self.options.data_dir / "kubeconfig"
 
     @property
     def url(self) -> str:
-        """Where the API server listens."""
+        """Returns where the API server listens."""
         return self.server.url
 
     @property
     def service_cidr(self) -> str:
-        """Where ClusterIPs come from."""
+        """Returns where ClusterIPs come from."""
         assert self._network is not None, "the cluster is not started"
         return self._network.service_cidr
 
     @property
     def server(self) -> ApiServer:
-        """The API server."""
+        """Returns the API server."""
         assert self._server is not None, "the cluster is not started"
         return self._server
 
     @property
     def runner(self) -> Runner:
-        """The process runner."""
+        """Returns the process runner."""
         assert self._runner is not None, "the cluster is not started"
         return self._runner
 
     @property
     def context(self) -> Context:
-        """What the controllers share: API and caches."""
+        """Returns what the controllers share: API and caches."""
         assert self._context is not None, "the cluster is not started"
         return self._context
 
@@ -230,7 +230,7 @@ class Cluster:
             await seen.wait()
 
     async def _logs(self, request: LogRequest) -> AsyncIterator[bytes]:
-        """The API server's log provider."""
+        """Yields the API server's log provider."""
         since = None
         if request.since_seconds is not None:
             since = datetime.now(UTC) - timedelta(seconds=request.since_seconds)
@@ -253,10 +253,10 @@ class Cluster:
 
 def _lock(data_dir: Path) -> IO[str]:
     """Hold the data directory; released by closing what is returned."""
-    held = (data_dir / "lock").open("w")
+    lock = (data_dir / "lock").open("w")
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        held.close()
+        lock.close()
         raise NetworkError(f"another cluster is running with the data directory {data_dir}") from error
-    return held
+    return lock

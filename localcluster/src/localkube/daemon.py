@@ -46,7 +46,7 @@ def default_data_dir(name: str) -> Path:
 
 
 def read_state(data_dir: Path) -> DaemonState | None:
-    """The state of the daemon that runs with this data directory, None when none does."""
+    """Returns the state of the daemon that runs with this data directory, None when none does."""
     try:
         state = DaemonState(**json.loads((data_dir / STATE_FILE).read_text()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -137,7 +137,7 @@ def stop(data_dir: Path) -> bool:
 
 
 def log_tail(data_dir: Path) -> str:
-    """The last lines the daemon logged."""
+    """Returns the last lines the daemon logged."""
     try:
         lines = (data_dir / LOG_FILE).read_text(errors="replace").splitlines()
     except FileNotFoundError:

@@ -71,7 +71,7 @@ class AddressPool:
         self._used: set[str] = set()
 
     def allocate(self) -> str:
-        """An address nobody has; raises NetworkError when all are taken."""
+        """Returns an address nobody has; raises NetworkError when all are taken."""
         for _ in range(self._count):
             address = str(IPv4Address(self._first + self._next))
             self._next = (self._next + 1) % self._count

@@ -12,7 +12,7 @@ from pathlib import Path
 def pids_of(data_dir: Path, pod_prefix: str) -> list[int]:
     """Processes of the cluster with that data directory, of pods whose names begin like that."""
     own = os.fsencode(data_dir) + b"/"
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             lines = (entry / "environ").read_bytes().split(b"\0")
@@ -21,8 +21,8 @@ def pids_of(data_dir: Path, pod_prefix: str) -> list[int]:
         variables = dict(line.split(b"=", 1) for line in lines if b"=" in line)
         of_cluster = variables.get(b"LOCALKUBE_DNS_FILE", b"").startswith(own)
         if of_cluster and variables.get(b"HOSTNAME", b"").startswith(pod_prefix.encode()):
-            found.append(int(entry.name))
-    return found
+            pids.append(int(entry.name))
+    return pids
 
 
 def signal_all(pids: Iterable[int], number: int) -> None:

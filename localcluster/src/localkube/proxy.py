@@ -113,7 +113,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def frontends(service: Obj) -> dict[Frontend, dict[str, Any]]:
-    """Where a Service should listen on this machine: its loopback ClusterIP, TCP ports."""
+    """Returns where a Service should listen on this machine: its loopback ClusterIP, TCP ports."""
     cluster_ip = service["spec"].get("clusterIP") or "None"
     if cluster_ip == "None" or not ip_address(cluster_ip).is_loopback or is_deleting(service):
         return {}
@@ -125,7 +125,7 @@ def frontends(service: Obj) -> dict[Frontend, dict[str, Any]]:
 
 
 def backends_of(service: Obj, port: dict[str, Any], pods: list[Obj]) -> tuple[tuple[str, int], ...]:
-    """The ready endpoints behind a service port."""
+    """Returns the ready endpoints behind a service port."""
     result = []
     for pod in pods:
         if selects(service, pod) and serving(pod) and is_included_ready(service, pod):

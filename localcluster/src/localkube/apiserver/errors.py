@@ -17,7 +17,7 @@ class Cause:
     reason: str = "FieldValueInvalid"
 
     def to_json(self) -> JsonObject:
-        """The cause as it stands in ``status.details.causes``."""
+        """Returns the cause as it stands in ``status.details.causes``."""
         return {"reason": self.reason, "message": self.message, "field": self.field}
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class ApiError(Exception):
         return self.code == 410
 
     def to_status(self) -> JsonObject:
-        """The ``metav1.Status`` object for this error."""
+        """Returns the ``metav1.Status`` object for this error."""
         status: JsonObject = {
             "kind": "Status",
             "apiVersion": "v1",

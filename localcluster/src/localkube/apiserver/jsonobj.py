@@ -11,7 +11,7 @@ Json = Any
 
 
 def copy_json(value: Json) -> Json:
-    """A deep copy of a JSON value (much faster than ``copy.deepcopy``)."""
+    """Returns a deep copy of a JSON value (much faster than ``copy.deepcopy``)."""
     if isinstance(value, dict):
         return {key: copy_json(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -20,7 +20,7 @@ def copy_json(value: Json) -> Json:
 
 
 def without_nulls(value: Json) -> Json:
-    """A copy of a JSON value without the fields that are null."""
+    """Returns a copy of a JSON value without the fields that are null."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -38,7 +38,7 @@ def same(one: Json, other: Json) -> bool:
 
 
 def with_whole_numbers(value: Json) -> Json:
-    """A copy in which 3.0 is 3, as it is after it was written as JSON and read again."""
+    """Returns a copy in which 3.0 is 3, as it is after it was written as JSON and read again."""
     if isinstance(value, dict):
         return {key: with_whole_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -49,7 +49,7 @@ def with_whole_numbers(value: Json) -> Json:
 
 
 def metadata_of(obj: JsonObject) -> JsonObject:
-    """The object's metadata; an empty one is put in place where there is none."""
+    """Returns the object's metadata; an empty one is put in place where there is none."""
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict):
         metadata = {}
@@ -58,7 +58,7 @@ def metadata_of(obj: JsonObject) -> JsonObject:
 
 
 def lookup(obj: Json, *path: str, default: Json = None) -> Json:
-    """The value at a path of keys, or ``default`` where any step is missing or not an object."""
+    """Returns the value at a path of keys, or ``default`` where any step is missing or not an object."""
     for step in path:
         if not isinstance(obj, dict) or step not in obj:
             return default
@@ -67,7 +67,7 @@ def lookup(obj: Json, *path: str, default: Json = None) -> Json:
 
 
 def format_time(moment: datetime) -> str:
-    """A ``metav1.Time``: UTC, whole seconds."""
+    """Returns a ``metav1.Time``: UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

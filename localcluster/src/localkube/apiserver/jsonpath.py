@@ -20,16 +20,16 @@ def _parse(path: str) -> tuple[re.Match[str], ...]:
     tokens, position = [], 0
     text = path.strip().removeprefix("{").removesuffix("}")
     while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None:
+        match = _TOKEN.match(text, position)
+        if match is None:
             raise ValueError(f"unsupported JSONPath {path!r} at {text[position:]!r}")
-        tokens.append(found)
-        position = found.end()
+        tokens.append(match)
+        position = match.end()
     return tuple(tokens)
 
 
 def check(path: str) -> str | None:
-    """What is wrong with a path, None when nothing."""
+    """Returns what is wrong with a path, None when nothing."""
     try:
         _parse(path)
     except ValueError as error:
@@ -38,14 +38,14 @@ def check(path: str) -> str | None:
 
 
 def find(path: str, value: Json) -> list[Json]:
-    """All values at a path; raises ValueError for a path that is not supported."""
-    found: list[Json] = [value]
+    """Returns all values at a path; raises ValueError for a path that is not supported."""
+    values: list[Json] = [value]
     for token in _parse(path):
         following: list[Json] = []
-        for item in found:
+        for item in values:
             following.extend(_step(token, item))
-        found = following
-    return found
+        values = following
+    return values
 
 
 def _step(token: re.Match[str], item: Json) -> list[Json]:
@@ -63,8 +63,8 @@ def _step(token: re.Match[str], item: Json) -> list[Json]:
     wanted = token["value"].strip("\"'")
     kept = []
     for entry in item:
-        held = find(token["filter"], entry) if token["filter"] else [entry]
-        text = _text(held[0]) if held else None
+        selected = find(token["filter"], entry) if token["filter"] else [entry]
+        text = _text(selected[0]) if selected else None
         if (text == wanted) == (token["operator"] == "=="):
             kept.append(entry)
     return kept

@@ -72,18 +72,18 @@ class Resource:
 
     @property
     def stored_api_version(self) -> str:
-        """The apiVersion objects are stored with."""
+        """Returns the apiVersion objects are stored with."""
         version = self.storage_version or self.version
         return f"{self.group}/{version}" if self.group else version
 
     @property
     def custom(self) -> bool:
-        """Whether a CRD defines it."""
+        """Returns whether a CRD defines it."""
         return self.schema is not None
 
     @property
     def has_status(self) -> bool:
-        """Whether status is written only through the status subresource."""
+        """Returns whether status is written only through the status subresource."""
         return "status" in self.subresources
 
     @property
@@ -93,11 +93,11 @@ class Resource:
 
     @property
     def kind_of_lists(self) -> str:
-        """The kind of its lists."""
+        """Returns the kind of its lists."""
         return self.list_kind or f"{self.kind}List"
 
     def names(self) -> frozenset[str]:
-        """Every name a person may use for it."""
+        """Returns every name a person may use for it."""
         return frozenset({self.plural, self.singular_name, *self.short_names})
 
 
@@ -229,7 +229,7 @@ class VirtualResource:
 
     @property
     def type(self) -> Resource:
-        """What its objects are."""
+        """Returns what its objects are."""
         return Resource(self.group, self.version, self.plural, self.kind, model=f"V1{self.kind}")
 
 
@@ -298,7 +298,7 @@ class Registry:
         self.version += 1
 
     def keeps(self, key: str) -> bool:
-        """Whether the store keeps objects of the resource called ``plural.group``."""
+        """Returns whether the store keeps objects of the resource called ``plural.group``."""
         return key in self._by_key
 
     def remove(self, group: str, plural: str) -> None:
@@ -309,26 +309,26 @@ class Registry:
         self.version += 1
 
     def by_key(self, key: str) -> Resource:
-        """The resource called ``plural.group``; raises a 404."""
+        """Returns the resource called ``plural.group``; raises a 404."""
         try:
             return self._by_key[key]
         except KeyError:
             raise no_such_resource() from None
 
     def served(self, group: str, version: str, plural: str) -> Resource:
-        """The resource at a path; raises a 404, in plain text outside the groups of the server's own."""
+        """Returns the resource at a path; raises a 404, in plain text outside the groups of the server's own."""
         try:
             return self._served[(group, version, plural)]
         except KeyError:
             raise (no_such_resource() if self.built_in(group) else PageNotFoundError()) from None
 
     def built_in(self, group: str) -> bool:
-        """Whether a group is one of the server's own."""
+        """Returns whether a group is one of the server's own."""
         own = {item.group for item in BUILTIN} | {item.group for item in VIRTUAL}
         return group in own
 
     def all(self) -> tuple[Resource, ...]:
-        """Every served resource, built-in ones first."""
+        """Returns every served resource, built-in ones first."""
         return tuple(self._served.values())
 
     def group_versions(self) -> dict[str, list[str]]:

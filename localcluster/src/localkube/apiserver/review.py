@@ -22,7 +22,7 @@ _RESOURCE = next(resource for resource in BUILTIN if resource.kind == "CustomRes
 
 
 def review(definition: JsonObject) -> list[str]:
-    """Everything that creating a definition would be refused or warned for; empty when nothing is."""
+    """Returns everything that creating a definition would be refused or warned for; empty when nothing is."""
     if definition.get("kind") != _RESOURCE.kind or definition.get("apiVersion") != _RESOURCE.api_version:
         return [f"not a {_RESOURCE.kind} of {_RESOURCE.api_version}"]
     obj = copy_json(definition)

@@ -55,7 +55,7 @@ class BudgetController(Controller):
         return None
 
     def _expected(self, pods: list[Obj]) -> int:
-        """How many pods their controllers want in all; the number that exists where nothing controls them."""
+        """Returns how many pods their controllers want in all; the number that exists where nothing controls them."""
         total, seen = 0, set()
         for pod in pods:
             ref = controller_ref(pod)
@@ -70,7 +70,7 @@ class BudgetController(Controller):
 
 
 def plan_status(budget: Obj, pods: list[Obj], expected: int, now: float) -> dict[str, Any]:
-    """The budget's status for the pods it selects."""
+    """Returns the budget's status for the pods it selects."""
     healthy = sum(pod_ready(p) and not is_deleting(p) for p in pods)
     spec = budget["spec"]
     if spec.get("maxUnavailable") is not None:

@@ -53,7 +53,7 @@ class ClaimController(Controller):
                 self.enqueue((meta(pod)["namespace"], name))
 
     async def reconcile(self, key: Key) -> float | None:
-        """One step of one claim."""
+        """Carries out one step of one claim."""
         claim = self.context.informers.of(PVCS).copy_of(*key)
         if claim is None:
             await self._remove_volumes(key)
@@ -182,7 +182,7 @@ class ClaimController(Controller):
                     raise
 
     async def _mark_released(self, volume: Obj) -> None:
-        """A volume that is kept says that its claim is gone."""
+        """Marks a volume that is kept as released, since its claim is gone."""
         if (volume.get("status") or {}).get("phase") == "Released":
             return
         released = copy.deepcopy(volume)
@@ -195,12 +195,12 @@ class ClaimController(Controller):
 
 
 def volume_name(claim: Obj) -> str:
-    """The name of the volume that is made for a claim."""
+    """Returns the name of the volume that is made for a claim."""
     return f"pvc-{uid_of(claim)}"
 
 
 def claim_reference(claim: Obj) -> Obj:
-    """How a volume names the claim that it is bound to."""
+    """Returns how a volume names the claim that it is bound to."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -217,7 +217,7 @@ def same_claim(one: Obj, other: Obj) -> bool:
 
 
 def provisioned_here(volume: Obj) -> bool:
-    """Whether the local cluster made a volume, so that it can make it larger."""
+    """Returns whether the local cluster made a volume, so that it can make it larger."""
     return (meta(volume).get("annotations") or {}).get("pv.kubernetes.io/provisioned-by") == PROVISIONER
 
 
@@ -228,7 +228,7 @@ def claims_of(pod: Obj) -> list[str]:
 
 
 def unsupported(claim: Obj) -> str | None:
-    """Why a claim cannot be provisioned here, None when it can."""
+    """Returns why a claim cannot be provisioned here, None when it can."""
     if claim["spec"].get("volumeMode", "Filesystem") != "Filesystem":
         return "only volumeMode Filesystem is supported by the local cluster"
     if claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"):
@@ -244,7 +244,7 @@ class NoClass:
 
 
 def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
-    """The name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
+    """Returns the name of the StorageClass that a claim is provisioned from: the one it names, else the default one."""
     name = claim["spec"].get("storageClassName")
     if name == "":
         return NoClass("no persistent volumes available for this claim and no storage class is set")
@@ -252,19 +252,21 @@ def choose_class(claim: Obj, classes: Sequence[Obj]) -> str | NoClass:
         marked = [c for c in classes if (meta(c).get("annotations") or {}).get(DEFAULT_ANNOTATION) == "true"]
         if not marked:
             return NoClass("no storage class is set and none is the default")
-        found = max(marked, key=lambda c: meta(c).get("creationTimestamp", ""))
+        chosen = max(marked, key=lambda c: meta(c).get("creationTimestamp", ""))
     else:
         named = [c for c in classes if meta(c)["name"] == name]
         if not named:
             return NoClass(f'storageclass.storage.k8s.io "{name}" not found')
-        found = named[0]
-    if found["provisioner"] != PROVISIONER:
-        return NoClass(f'provisioner "{found["provisioner"]}" does not exist here; the local cluster has {PROVISIONER}')
-    return str(meta(found)["name"])
+        chosen = named[0]
+    if chosen["provisioner"] != PROVISIONER:
+        return NoClass(
+            f'provisioner "{chosen["provisioner"]}" does not exist here; the local cluster has {PROVISIONER}'
+        )
+    return str(meta(chosen)["name"])
 
 
 def build_volume(claim: Obj, volumes_dir: Path, storage_class: str) -> Obj:
-    """The volume made for a claim; its directory is named by the claim's uid."""
+    """Returns the volume made for a claim; its directory is named by the claim's uid."""
     name = volume_name(claim)
     spec = claim["spec"]
     return {

@@ -46,7 +46,7 @@ class DeploymentController(Controller):
             self.enqueue((meta(pod)["namespace"], owner["name"]))
 
     async def reconcile(self, key: Key) -> float | None:
-        """One step of one Deployment."""
+        """Carries out one step of one Deployment."""
         deployment = self.context.informers.of(DEPLOYMENTS).copy_of(*key)
         if deployment is None or is_deleting(deployment):
             return None

@@ -22,7 +22,7 @@ class SetState:
 
 
 def plan_scales(deployment: Obj, new: SetState, old: Sequence[SetState]) -> dict[str, int]:
-    """The `spec.replicas` to set, by ReplicaSet name; only those that change."""
+    """Returns the `spec.replicas` to set, by ReplicaSet name; only those that change."""
     replicas = deployment_replicas(deployment)
     strategy = deployment["spec"].get("strategy") or {}
     if deployment["spec"].get("paused"):
@@ -63,7 +63,7 @@ def deployment_replicas(deployment: Obj) -> int:
 def plan_status(
     deployment: Obj, new: SetState, old: Sequence[SetState], ready: int, revision: str, now: float
 ) -> dict[str, Any]:
-    """The Deployment's status, with the conditions Available and Progressing."""
+    """Returns the Deployment's status, with the conditions Available and Progressing."""
     replicas = deployment_replicas(deployment)
     total = new.replicas + sum(s.replicas for s in old)
     available = new.available + sum(s.available for s in old)

@@ -85,26 +85,26 @@ class EndpointsController(Controller):
 
 
 def selects(service: Obj, pod: Obj) -> bool:
-    """The Service's selector matches the pod's labels (an empty selector selects nothing)."""
+    """Returns whether the Service's selector matches the pod's labels (an empty selector selects nothing)."""
     selector = service["spec"].get("selector") or {}
     labels = labels_of(pod)
     return bool(selector) and all(labels.get(k) == v for k, v in selector.items())
 
 
 def serving(pod: Obj) -> bool:
-    """The pod has an address and has not finished."""
+    """Returns whether the pod has an address and has not finished."""
     return bool((pod.get("status") or {}).get("podIP")) and not pod_finished(pod)
 
 
 def is_included_ready(service: Obj, pod: Obj) -> bool:
-    """The pod counts as a ready address of the Service."""
+    """Returns whether the pod counts as a ready address of the Service."""
     if service["spec"].get("publishNotReadyAddresses"):
         return True
     return pod_ready(pod) and not is_deleting(pod)
 
 
 def target_port(service_port: dict[str, Any], pod: Obj) -> int | None:
-    """The pod's port number behind a service port; None when the pod has no port of that name."""
+    """Returns the pod's port number behind a service port; None when the pod has no port of that name."""
     target = service_port.get("targetPort", service_port["port"])
     if isinstance(target, int):
         return target or int(service_port["port"])
@@ -137,7 +137,7 @@ def _ports(service: Obj, pods: list[Obj]) -> list[dict[str, Any]]:
 
 
 def build_endpoints(service: Obj, pods: list[Obj]) -> Obj:
-    """The Endpoints object of a Service."""
+    """Returns the Endpoints object of a Service."""
     shown = [p for p in pods if serving(p)]
     subset: dict[str, Any] = {}
     for field, members in (
@@ -169,7 +169,7 @@ def build_endpoints(service: Obj, pods: list[Obj]) -> Obj:
 
 
 def build_slice(service: Obj, pods: list[Obj]) -> Obj:
-    """The EndpointSlice of a Service."""
+    """Returns the EndpointSlice of a Service."""
     shown = [p for p in pods if serving(p)]
     endpoints = []
     for pod in shown[:1000]:

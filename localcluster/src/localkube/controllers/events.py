@@ -102,13 +102,13 @@ class Recorder:
         involved = event["involvedObject"]
         identity = (involved.get("uid", ""), involved["name"], event["reason"], event["message"], event["type"])
         namespace = event["metadata"]["namespace"]
-        known = self._seen.get(identity)
-        if known is not None:
+        earlier = self._seen.get(identity)
+        if earlier is not None:
             try:
-                old = await self._api.get(EVENTS, known[0], known[1])
+                old = await self._api.get(EVENTS, earlier[0], earlier[1])
                 old["count"] = int(old.get("count") or 1) + 1
                 old["lastTimestamp"] = event["lastTimestamp"]
-                await self._api.update(EVENTS, known[0], old)
+                await self._api.update(EVENTS, earlier[0], old)
                 return
             except ApiError as error:
                 if not error.not_found:

@@ -96,10 +96,10 @@ class GarbageCollector(Controller):
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at one object: as a dependent of its owners, and as an owner being deleted."""
-        found = self._objects.get(key[0])
-        if found is None:
+        entry = self._objects.get(key[0])
+        if entry is None:
             return None
-        resource, cached = found
+        resource, cached = entry
         if is_deleting(cached):
             finalizers = meta(cached).get("finalizers") or []
             if ORPHAN in finalizers:
@@ -170,7 +170,7 @@ class GarbageCollector(Controller):
             await self.api.update(resource, meta(obj).get("namespace"), live)
 
     async def _owner(self, namespace: str | None, ref: dict[str, Any]) -> Obj | None:
-        """The owner as the API has it now; None only when it certainly does not exist."""
+        """Returns the owner as the API has it now; None only when it certainly does not exist."""
         group = ref["apiVersion"].rpartition("/")[0]
         resource = self._resources.get((group, ref["kind"]))
         if resource is None:

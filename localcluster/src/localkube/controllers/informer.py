@@ -40,7 +40,7 @@ class Informer:
         self._synced = asyncio.Event()
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Be told of every change from now on, and at once of every object known."""
+        """Calls a function at every change from now on, and at once for every object that is there."""
         self._subscribers.append(subscriber)
         for obj in list(self._objects.values()):
             subscriber("added", None, obj)
@@ -63,15 +63,15 @@ class Informer:
         await self._synced.wait()
 
     def get(self, namespace: str, name: str) -> Obj | None:
-        """The object as last seen; shared, do not change it."""
+        """Returns the object as last seen; shared, do not change it."""
         return self._objects.get((namespace, name))
 
     def copy_of(self, namespace: str, name: str) -> Obj | None:
-        """The object as last seen, as a copy to change."""
+        """Returns the object as last seen, as a copy to change."""
         return copy.deepcopy(self._objects.get((namespace, name)))
 
     def items(self, namespace: str | None = None) -> list[Obj]:
-        """All objects (of a namespace), shared, do not change them; in order of name."""
+        """Returns all objects (of a namespace), shared, do not change them; in order of name."""
         return [o for k, o in sorted(self._objects.items()) if namespace is None or k[0] == namespace]
 
     async def _run(self) -> None:
@@ -148,7 +148,7 @@ class Informers:
         self._running = False
 
     def of(self, resource: Resource) -> Informer:
-        """The informer of a resource, made (and started, when the others are) at first use."""
+        """Returns the informer of a resource, made (and started, when the others are) at first use."""
         informer = self._informers.get(resource)
         if informer is None:
             informer = self._informers[resource] = Informer(self._api, resource)
@@ -157,7 +157,7 @@ class Informers:
         return informer
 
     def known(self) -> list[Informer]:
-        """Every informer made so far."""
+        """Returns every informer made so far."""
         return list(self._informers.values())
 
     async def start(self) -> None:

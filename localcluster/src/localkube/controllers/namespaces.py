@@ -43,13 +43,13 @@ class Remaining:
 
     def add(self, resource: Resource, item: Obj) -> None:
         """Count one object; what goes at once is not counted."""
-        held = meta(item).get("finalizers") or []
-        if held or is_deleting(item):
+        finalizers = meta(item).get("finalizers") or []
+        if finalizers or is_deleting(item):
             self.objects[f"{resource.plural}.{resource.group}" if resource.group else resource.plural] += 1
-        self.finalizers.update(held)
+        self.finalizers.update(finalizers)
 
     def conditions(self, before: Sequence[Obj], now: float) -> list[Obj]:
-        """The conditions of the namespace at ``now``, in seconds since the epoch."""
+        """Returns the conditions of the namespace at ``now``, in seconds since the epoch."""
         kinds = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(self.objects.items()))
         names = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(self.finalizers.items()))
         rows = [*_NO_FAILURES]

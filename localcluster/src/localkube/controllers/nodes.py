@@ -34,7 +34,7 @@ DEFAULT_NODES: tuple[NodeSpec, ...] = (
 
 
 def build_node(spec: NodeSpec, address: str, now: float) -> Obj:
-    """The Node object with its status."""
+    """Returns the Node object with its status."""
     capacity = {"cpu": str(os.cpu_count() or 1), "memory": "8Gi", "pods": "200", "ephemeral-storage": "100Gi"}
     labels = {
         "kubernetes.io/hostname": spec.name,

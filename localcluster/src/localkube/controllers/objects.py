@@ -16,25 +16,25 @@ Key = tuple[str, str]
 
 
 def meta(obj: Obj) -> dict[str, Any]:
-    """The object's metadata."""
+    """Returns the object's metadata."""
     result: dict[str, Any] = obj.setdefault("metadata", {})
     return result
 
 
 def key_of(obj: Obj) -> Key:
-    """The object's (namespace, name)."""
+    """Returns the object's (namespace, name)."""
     metadata = meta(obj)
     return metadata.get("namespace", ""), metadata["name"]
 
 
 def uid_of(obj: Obj) -> str:
-    """The object's uid, empty when it has none yet."""
+    """Returns the object's uid, empty when it has none yet."""
     uid: str = meta(obj).get("uid", "")
     return uid
 
 
 def labels_of(obj: Obj) -> dict[str, str]:
-    """The object's labels."""
+    """Returns the object's labels."""
     return meta(obj).get("labels") or {}
 
 
@@ -44,7 +44,7 @@ def is_deleting(obj: Obj) -> bool:
 
 
 def controller_ref(obj: Obj) -> dict[str, Any] | None:
-    """The owner reference of the managing controller, if there is one."""
+    """Returns the owner reference of the managing controller, if there is one."""
     for ref in meta(obj).get("ownerReferences") or []:
         if ref.get("controller"):
             return dict(ref)
@@ -52,13 +52,13 @@ def controller_ref(obj: Obj) -> dict[str, Any] | None:
 
 
 def is_controlled_by(obj: Obj, owner: Obj) -> bool:
-    """The managing controller of `obj` is `owner`."""
+    """Returns whether the managing controller of `obj` is `owner`."""
     ref = controller_ref(obj)
     return ref is not None and ref.get("uid") == uid_of(owner)
 
 
 def owner_reference(owner: Obj, resource: Resource, *, controller: bool = True) -> dict[str, Any]:
-    """A reference to put into a child's `ownerReferences`."""
+    """Returns a reference to put into a child's `ownerReferences`."""
     ref: dict[str, Any] = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -72,19 +72,19 @@ def owner_reference(owner: Obj, resource: Resource, *, controller: bool = True) 
 
 
 def rfc3339(seconds: float) -> str:
-    """An epoch time in the API's format, whole seconds, UTC."""
+    """Returns an epoch time in the API's format, whole seconds, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_time(text: str | None) -> float | None:
-    """The epoch seconds of an API time."""
+    """Returns the epoch seconds of an API time."""
     if not text:
         return None
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def short_hash(value: object, length: int = 10) -> str:
-    """A stable hash of a JSON value, usable in names and labels."""
+    """Returns a stable hash of a JSON value, usable in names and labels."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
     alphabet = "bcdfghjklmnpqrstvwxz2456789"
@@ -106,14 +106,14 @@ def set_condition(
     message: str = "",
     update_time: bool = False,
 ) -> list[dict[str, Any]]:
-    """The conditions with one set (None is Unknown); its transition time changes only when its status does."""
+    """Returns the conditions with one set (None is Unknown); its transition time changes only when its status does."""
     text = "Unknown" if status is None else str(status)
     result: list[dict[str, Any]] = []
-    found = False
+    placed = False
     for condition in conditions:
         entry = dict(condition)
         if entry.get("type") == kind:
-            found = True
+            placed = True
             changed = entry.get("status") != text
             entry.update(_condition_fields(text, reason, message))
             for name, value in (("reason", reason), ("message", message)):
@@ -124,7 +124,7 @@ def set_condition(
                 if update_time:
                     entry["lastUpdateTime"] = rfc3339(now)
         result.append(entry)
-    if not found:
+    if not placed:
         entry = {"type": kind, "lastTransitionTime": rfc3339(now), **_condition_fields(text, reason, message)}
         if update_time:
             entry["lastUpdateTime"] = rfc3339(now)
@@ -142,7 +142,7 @@ def _condition_fields(status: str, reason: str, message: str) -> dict[str, str]:
 
 
 def condition_true(obj: Obj, kind: str) -> bool:
-    """The object's status has the condition with status True."""
+    """Returns whether the object's status has the condition with status True."""
     return any(
         c.get("type") == kind and c.get("status") == "True" for c in (obj.get("status") or {}).get("conditions") or []
     )
@@ -157,12 +157,12 @@ def condition_since(obj: Obj, kind: str) -> float | None:
 
 
 def pod_ready(pod: Obj) -> bool:
-    """The pod's Ready condition is True."""
+    """Returns whether the pod's Ready condition is True."""
     return condition_true(pod, "Ready")
 
 
 def pod_available(pod: Obj, min_ready_seconds: int, now: float) -> bool:
-    """The pod has been Ready for at least `min_ready_seconds`."""
+    """Returns whether the pod has been Ready for at least `min_ready_seconds`."""
     if not pod_ready(pod):
         return False
     since = condition_since(pod, "Ready")
@@ -170,12 +170,12 @@ def pod_available(pod: Obj, min_ready_seconds: int, now: float) -> bool:
 
 
 def pod_finished(pod: Obj) -> bool:
-    """The pod's phase is Succeeded or Failed."""
+    """Returns whether the pod's phase is Succeeded or Failed."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def selector_matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """A `LabelSelector` (matchLabels, matchExpressions) against labels; an absent selector matches nothing."""
+    """Returns a `LabelSelector` (matchLabels, matchExpressions) against labels; an absent selector matches nothing."""
     if selector is None:
         return False
     if any(labels.get(name) != value for name, value in (selector.get("matchLabels") or {}).items()):
@@ -184,7 +184,7 @@ def selector_matches(selector: Mapping[str, Any] | None, labels: Mapping[str, st
 
 
 def requirement_matches(requirement: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """One requirement of a label or node selector; an unknown operator matches nothing."""
+    """Returns whether labels meet one requirement of a selector; none meets an unknown operator."""
     name, operator = requirement.get("key", ""), requirement.get("operator")
     values = requirement.get("values") or []
     present = name in labels
@@ -206,7 +206,7 @@ def requirement_matches(requirement: Mapping[str, Any], labels: Mapping[str, str
 
 
 def scaled(value: int | str | None, total: int, *, round_up: bool, default: int) -> int:
-    """An int-or-percent of `total` (`maxSurge`, `maxUnavailable`, `minAvailable`)."""
+    """Returns an int-or-percent of `total` (`maxSurge`, `maxUnavailable`, `minAvailable`)."""
     if value is None:
         return default
     if isinstance(value, int):

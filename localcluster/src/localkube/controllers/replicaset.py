@@ -23,7 +23,7 @@ MAX_CREATES_PER_STEP = 50
 
 
 def pod_from_template(owner: Obj, template: Obj) -> Obj:
-    """A pod of a ReplicaSet, named by the server."""
+    """Returns a pod of a ReplicaSet, named by the server."""
     template = copy.deepcopy(template)
     metadata = template.get("metadata") or {}
     result: Obj = {
@@ -43,7 +43,7 @@ def pod_from_template(owner: Obj, template: Obj) -> Obj:
 
 
 def deletion_order(pod: Obj) -> tuple[bool, bool, str]:
-    """Which pods to delete first when scaling down: unscheduled, then not ready, then the youngest."""
+    """Returns which pods to delete first when scaling down: unscheduled, then not ready, then the youngest."""
     return bool(pod["spec"].get("nodeName")), pod_ready(pod), _inverted(meta(pod).get("creationTimestamp", ""))
 
 
@@ -62,7 +62,7 @@ class ReplicaSetController(Controller):
         self.watch_controlled(PODS, REPLICA_SETS)
 
     async def reconcile(self, key: Key) -> float | None:
-        """One step of one set."""
+        """Carries out one step of one set."""
         cached = self.context.informers.of(REPLICA_SETS).copy_of(*key)
         if cached is None or is_deleting(cached):
             return None

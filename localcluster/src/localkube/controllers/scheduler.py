@@ -1,4 +1,4 @@
-"""The scheduler: binds pods to nodes, or says in condition and event why it cannot."""
+"""The scheduler: binds pods to nodes, or reports in condition and event why it cannot."""
 
 from __future__ import annotations
 

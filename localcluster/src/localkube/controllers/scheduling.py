@@ -24,7 +24,7 @@ class Decision:
 
 
 def choose(pod: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> Decision:
-    """The node for a pod; `pods` are all bound pods of the cluster."""
+    """Returns the node for a pod; `pods` are all bound pods of the cluster."""
     reasons: dict[str, int] = {}
     fitting = []
     for node in nodes:
@@ -45,7 +45,7 @@ def choose(pod: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> Decision:
 
 
 def refusal(pod: Obj, node: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> str | None:
-    """Why a node cannot take a pod, None when it can."""
+    """Returns why a node cannot take a pod, None when it can."""
     spec = pod["spec"]
     if node["spec"].get("unschedulable"):
         return "node(s) were unschedulable"
@@ -67,7 +67,7 @@ def refusal(pod: Obj, node: Obj, nodes: Sequence[Obj], pods: Sequence[Obj]) -> s
 
 
 def term_matches(term: Mapping[str, Any], node: Obj) -> bool:
-    """A node selector term; an empty term matches nothing."""
+    """Returns whether a node meets a node selector term; an empty term matches nothing."""
     expressions, fields = term.get("matchExpressions") or [], term.get("matchFields") or []
     if not expressions and not fields:
         return False
@@ -77,7 +77,7 @@ def term_matches(term: Mapping[str, Any], node: Obj) -> bool:
 
 
 def untolerated(tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The first taint that keeps the pod away."""
+    """Returns the first taint that keeps the pod away."""
     for taint in taints:
         if taint.get("effect") == "PreferNoSchedule":
             continue

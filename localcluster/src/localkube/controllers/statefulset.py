@@ -50,7 +50,7 @@ class StatefulSetController(Controller):
         self.context.informers.of(CONTROLLER_REVISIONS)
 
     async def reconcile(self, key: Key) -> float | None:
-        """One step of one set."""
+        """Carries out one step of one set."""
         cached = self.context.informers.of(STATEFUL_SETS).copy_of(*key)
         if cached is None or is_deleting(cached):
             return None

@@ -56,7 +56,7 @@ class _Builder:
 
 
 def plan_pods(sts: Obj, pods: Sequence[Obj], revisions: Revisions, now: float) -> Plan:
-    """The next creations and deletions.
+    """Returns the next creations and deletions.
 
     OrderedReady waits for each pod before the next; Parallel creates and scales down at once. Updates by RollingUpdate
     replace pods from the highest ordinal, one at a time, each only when those above it are ready, down to `partition`.
@@ -151,7 +151,7 @@ def _availability_wait(by_ordinal: Mapping[int, Obj], min_ready: int, now: float
 
 
 def plan_status(sts: Obj, pods: Sequence[Obj], revisions: Revisions, now: float) -> dict[str, Any]:
-    """The status of the set as its pods are."""
+    """Returns the status of the set as its pods are."""
     own = [p for p in pods if ordinal_of(sts, p) is not None]
     live = [p for p in own if not is_deleting(p)]
     min_ready = int(sts["spec"].get("minReadySeconds") or 0)

@@ -14,7 +14,7 @@ REVISION_LABEL = "controller-revision-hash"
 
 
 def start_ordinal(sts: Obj) -> int:
-    """The ordinal of the first pod (`spec.ordinals.start`)."""
+    """Returns the ordinal of the first pod (`spec.ordinals.start`)."""
     return int((sts["spec"].get("ordinals") or {}).get("start") or 0)
 
 
@@ -25,12 +25,12 @@ def replicas_of(sts: Obj) -> int:
 
 
 def pod_name(sts: Obj, ordinal: int) -> str:
-    """The name of the pod with that ordinal."""
+    """Returns the name of the pod with that ordinal."""
     return f"{meta(sts)['name']}-{ordinal}"
 
 
 def ordinal_of(sts: Obj, pod: Obj) -> int | None:
-    """The ordinal in a pod's name, None when the name is not one of this set's."""
+    """Returns the ordinal in a pod's name, None when the name is not one of this set's."""
     prefix, _, tail = meta(pod)["name"].rpartition("-")
     if prefix != meta(sts)["name"] or not tail.isdigit() or (len(tail) > 1 and tail[0] == "0"):
         return None
@@ -38,22 +38,22 @@ def ordinal_of(sts: Obj, pod: Obj) -> int | None:
 
 
 def claim_name(sts: Obj, template: Obj, ordinal: int) -> str:
-    """The name of the claim made from a volumeClaimTemplate for one pod."""
+    """Returns the name of the claim made from a volumeClaimTemplate for one pod."""
     return f"{template['metadata']['name']}-{pod_name(sts, ordinal)}"
 
 
 def revision_name(sts: Obj, template: Obj) -> str:
-    """The name of the ControllerRevision that holds a pod template."""
+    """Returns the name of the ControllerRevision that holds a pod template."""
     return f"{meta(sts)['name']}-{short_hash(template)}"
 
 
 def revision_of(pod: Obj) -> str:
-    """The revision a pod was made from."""
+    """Returns the revision a pod was made from."""
     return labels_of(pod).get(REVISION_LABEL, "")
 
 
 def build_pod(sts: Obj, template: Obj, revision: str, ordinal: int) -> Obj:
-    """The pod of one ordinal from a pod template."""
+    """Returns the pod of one ordinal from a pod template."""
     namespace, _ = key_of(sts)
     name = pod_name(sts, ordinal)
     template = copy.deepcopy(template)
@@ -88,7 +88,7 @@ def build_pod(sts: Obj, template: Obj, revision: str, ordinal: int) -> Obj:
 
 
 def build_claims(sts: Obj, ordinal: int) -> list[Obj]:
-    """The claims of one ordinal's pod."""
+    """Returns the claims of one ordinal's pod."""
     namespace, _ = key_of(sts)
     claims = []
     for template in sts["spec"].get("volumeClaimTemplates") or []:
@@ -109,7 +109,7 @@ def build_claims(sts: Obj, ordinal: int) -> list[Obj]:
 
 
 def claim_owners(sts: Obj, claim: Obj, pod: Obj | None, *, condemned: bool) -> list[dict[str, Any]]:
-    """The owner references a claim should have by the set's persistentVolumeClaimRetentionPolicy.
+    """Returns the owner references a claim should have by the set's persistentVolumeClaimRetentionPolicy.
 
     whenDeleted Delete: the set owns it. whenScaled Delete: instead, the pod of a condemned ordinal owns it, so that it
     goes with the pod. References to anybody else stay.

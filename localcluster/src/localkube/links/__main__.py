@@ -1,6 +1,6 @@
 """`python -m localkube.links --to HOST:PORT`: one relay in the foreground, until SIGTERM or SIGINT.
 
-With ``--serve DIRECTORY`` it is the relay process of a local cluster, which is told its routes on standard input.
+With ``--serve DIRECTORY`` it is the relay process of a local cluster, which reads its routes from standard input.
 """
 
 from __future__ import annotations

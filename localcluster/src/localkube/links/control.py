@@ -38,13 +38,13 @@ class LinkFaults:
         return self._state().places
 
     def faults(self) -> tuple[Fault, ...]:
-        """What is in force."""
+        """Returns what is in force."""
         self._state()
         try:
-            said = json.loads((self._directory / FAULTS_FILE).read_text())
+            document = json.loads((self._directory / FAULTS_FILE).read_text())
         except FileNotFoundError:
             return ()
-        return tuple(fault_from_json(item) for item in said["faults"])
+        return tuple(fault_from_json(item) for item in document["faults"])
 
     def set(self, source: str, target: str, rule: LinkRule, *, both_ways: bool = True) -> None:
         """The rule of the link from one place to another, and of the way back. ``*`` stands for all places.
@@ -84,7 +84,7 @@ class LinkFaults:
 
     def _state(self) -> _State:
         try:
-            said = json.loads((self._directory / STATE_FILE).read_text())
+            document = json.loads((self._directory / STATE_FILE).read_text())
         except FileNotFoundError:
             raise FaultError("this local cluster was started without relays between its places (--faults)") from None
-        return _State(str(said["version"]), tuple(said["places"]), str(said["problem"]))
+        return _State(str(document["version"]), tuple(document["places"]), str(document["problem"]))

@@ -27,7 +27,7 @@ class Link:
 
     @property
     def rule(self) -> LinkRule:
-        """What it does to bytes."""
+        """Returns what it does to bytes."""
         return self._rule
 
     def change(self, rule: LinkRule) -> None:
@@ -50,7 +50,7 @@ class Sink(Protocol):
         """Send."""
 
     def is_closing(self) -> bool:
-        """Whether it takes nothing any more."""
+        """Returns whether it takes nothing any more."""
 
     def write_eof(self) -> None:
         """End the sending half. Raises OSError when the other side is gone."""
@@ -63,7 +63,7 @@ class Sink(Protocol):
 
 
 class Source(Protocol):
-    """Where bytes come from: a transport that can be told to wait."""
+    """Where bytes come from: a transport that can be paused."""
 
     def pause_reading(self) -> None:
         """Read no more for now."""
@@ -73,7 +73,7 @@ class Source(Protocol):
 
 
 _EOF, _CLOSED = b"eof", b"closed"
-"""Marks in the queue, told from data by identity: the end travels as data does."""
+"""Marks in the queue, distinguished from data by identity: the end travels as data does."""
 
 
 class Pipe:

@@ -14,7 +14,7 @@ In a test or a benchmark, inside its own event loop::
 
 Between the regions of a local cluster that runs with ``--faults``: :class:`localkube.links.control.LinkFaults`.
 
-What each setting means is said in :class:`~localkube.links.rules.LinkRule`. A dialler's connection is accepted
+What each setting means is described at :class:`~localkube.links.rules.LinkRule`. A dialler's connection is accepted
 by the relay at once, whatever the link does; what it sends then waits for the round trip that TCP's handshake takes,
 and for ever while the link is cut.
 """

@@ -33,7 +33,7 @@ class LinkRule:
     bytes_per_second: int = 0
     """At most so much, for each connection; 0: no limit."""
     cut: str = ""
-    """``hang``: everything vanishes and nobody is told, as if packets were dropped; when the link is whole again what
+    """``hang``: everything vanishes without notice, as if packets were dropped; when the link is whole again what
     was sent meanwhile arrives, as TCP repeats it. ``reset``: connections are broken and new ones refused.
     Where one way alone is cut the other goes on, while TCP's would come to a halt soon, its acknowledgements lost."""
 
@@ -54,12 +54,12 @@ class LinkRule:
 
     @property
     def passes_at_once(self) -> bool:
-        """Whether bytes are handed on as they come."""
+        """Returns whether bytes are handed on as they come."""
         return not (self.delay_ms or self.loss_percent or self.bytes_per_second or self.cut)
 
     @property
     def buffer_bytes(self) -> int:
-        """What one connection may hold that is on its way."""
+        """Returns what one connection may hold that is on its way."""
         if not self.bytes_per_second:
             return MAX_BUFFER_BYTES
         wanted = int(self.bytes_per_second * (self.delay_seconds + QUEUE_SECONDS))
@@ -78,17 +78,17 @@ class Fault:
     rule: LinkRule
 
     def covers(self, source: str, target: str) -> bool:
-        """Whether it is about that link."""
+        """Returns whether it is about that link."""
         return self.source in (ANY, source) and self.target in (ANY, target)
 
 
 def rule_for(faults: Iterable[Fault], source: str, target: str) -> LinkRule:
-    """The rule of one link: the last of ``faults`` that is about it."""
-    found = WHOLE
+    """Returns the rule of one link: the last of ``faults`` that is about it."""
+    rule = WHOLE
     for fault in faults:
         if fault.covers(source, target):
-            found = fault.rule
-    return found
+            rule = fault.rule
+    return rule
 
 
 def with_fault(faults: Iterable[Fault], added: Fault) -> tuple[Fault, ...]:
@@ -98,7 +98,7 @@ def with_fault(faults: Iterable[Fault], added: Fault) -> tuple[Fault, ...]:
 
 
 def _covered(others: Iterable[Fault], added: Fault) -> bool:
-    """Whether another fault is about some of the same links, so that a whole link must be said."""
+    """Returns whether another fault is about some of the same links, so that a whole link must be stated."""
 
     def meet(one: str, other: str) -> bool:
         return ANY in (one, other) or one == other
@@ -108,10 +108,10 @@ def _covered(others: Iterable[Fault], added: Fault) -> bool:
 
 def check_places(fault: Fault, places: Iterable[str]) -> None:
     """Raises RuleError when a place is not one of ``places``, or the link would lead nowhere."""
-    known = sorted(places)
+    names = sorted(places)
     for place in (fault.source, fault.target):
-        if place != ANY and place not in known:
-            raise RuleError(f"there is no place {place!r}; there are {', '.join(known)}, and {ANY} for all")
+        if place != ANY and place not in names:
+            raise RuleError(f"there is no place {place!r}; there are {', '.join(names)}, and {ANY} for all")
     if fault.source == fault.target != ANY:
         raise RuleError(f"inside {fault.source} processes talk to each other directly: no link to break there")
     if {fault.source, fault.target} == {"api"}:
@@ -124,9 +124,9 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
 
 
 def fault_from_json(value: Mapping[str, Any]) -> Fault:
-    """The other way; raises RuleError for what is not a fault."""
+    """Returns the other way; raises RuleError for what is not a fault."""
     try:
-        known = {field.name: value[field.name] for field in fields(LinkRule) if field.name in value}
-        return Fault(str(value["from"]), str(value["to"]), replace(WHOLE, **known))
+        settings = {field.name: value[field.name] for field in fields(LinkRule) if field.name in value}
+        return Fault(str(value["from"]), str(value["to"]), replace(WHOLE, **settings))
     except (KeyError, TypeError) as error:
         raise RuleError(f"not a fault: {value!r}") from error

@@ -38,7 +38,7 @@ class Route:
 
 
 def routes_to_line(routes: Iterable[Route], places: Iterable[str]) -> str:
-    """All routes there are from now on, as one line."""
+    """Returns all routes there are from now on, as one line."""
     return json.dumps({"routes": [asdict(route) for route in routes], "places": sorted(places)}) + "\n"
 
 
@@ -58,7 +58,7 @@ class Switchboard:
         self._listening = asyncio.Lock()
 
     def link(self, source: str, target: str) -> Link:
-        """The link from one place to another."""
+        """Returns the link from one place to another."""
         key = (source, target)
         if key not in self._links:
             self._links[key] = Link(rule_for(self._faults, source, target))
@@ -66,14 +66,14 @@ class Switchboard:
 
     async def set_routes(self, line: str) -> None:
         """Take a line of :func:`routes_to_line`."""
-        said: dict[str, Any] = json.loads(line)
+        document: dict[str, Any] = json.loads(line)
         self._wanted = {
             ((route["listen"], port), (route["target"], port)): (route["source"], route["place"])
-            for route in said["routes"]
+            for route in document["routes"]
             for port in route["ports"]
         }
         await self.listen()
-        places = tuple(said["places"])
+        places = tuple(document["places"])
         if places != self._places:
             self._places = places
             self._say()
@@ -110,15 +110,15 @@ class Switchboard:
         if seen == self._seen:
             return
         self._seen = seen
-        said = json.loads(path.read_text())
+        document = json.loads(path.read_text())
         self._problem = ""
         try:
-            self._faults = tuple(fault_from_json(item) for item in said["faults"])
+            self._faults = tuple(fault_from_json(item) for item in document["faults"])
         except RuleError as error:
             self._problem = str(error)
         for (source, target), link in self._links.items():
             link.change(rule_for(self._faults, source, target))
-        self._version = str(said["version"])
+        self._version = str(document["version"])
         self._say()
 
     def _say(self) -> None:

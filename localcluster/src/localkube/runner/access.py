@@ -27,7 +27,7 @@ class Outlook:
 
 
 def kubeconfig(access: ClusterAccess, namespace: str, token: str) -> bytes:
-    """A kubeconfig with a bearer token."""
+    """Returns a kubeconfig with a bearer token."""
     return yaml.safe_dump(
         {
             "apiVersion": "v1",
@@ -49,7 +49,7 @@ def kubeconfig(access: ClusterAccess, namespace: str, token: str) -> bytes:
 
 
 def account_files(access: ClusterAccess, namespace: str, token: str) -> Mapping[str, bytes]:
-    """The files of `/var/run/secrets/kubernetes.io/serviceaccount`."""
+    """Returns the files of `/var/run/secrets/kubernetes.io/serviceaccount`."""
     return {
         "token": token.encode(),
         "ca.crt": access.ca_pem,

@@ -52,7 +52,7 @@ class Surroundings(Protocol):
 
     @property
     def grace_seconds(self) -> float:
-        """How long a container may take to stop."""
+        """Returns how long a container may take to stop."""
         ...
 
     def prepare(self, container: Obj) -> Prepared:
@@ -60,7 +60,7 @@ class Surroundings(Protocol):
         ...
 
     def log_path(self, container: str, run: int) -> Path:
-        """Where to log a run."""
+        """Returns where to log a run."""
         ...
 
     def changed(self) -> None:
@@ -88,17 +88,17 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """A process of it is alive."""
+        """Returns whether a process of it is alive."""
         return self._process is not None and self._process.running
 
     @property
     def was_started(self) -> bool:
-        """A process of it was started, whether or not it still runs."""
+        """Returns whether a process of it was started, whether or not it still runs."""
         return self._process is not None
 
     @property
     def pid(self) -> int | None:
-        """The pid of its process, when it runs."""
+        """Returns the pid of its process, when it runs."""
         return self._process.pid if self._process is not None and self._process.running else None
 
     async def run(self, policy: str) -> int | None:

@@ -37,7 +37,7 @@ def expand_all(values: Sequence[str], variables: Mapping[str, str]) -> list[str]
 
 
 def decode(obj: Obj, key: str) -> bytes | None:
-    """The value of a key in a ConfigMap or a Secret."""
+    """Returns the value of a key in a ConfigMap or a Secret."""
     if obj.get("kind") == "Secret":
         value = (obj.get("data") or {}).get(key)
         return None if value is None else base64.b64decode(value)
@@ -49,12 +49,12 @@ def decode(obj: Obj, key: str) -> bytes | None:
 
 
 def keys(obj: Obj) -> list[str]:
-    """All keys of a ConfigMap or a Secret."""
+    """Returns all keys of a ConfigMap or a Secret."""
     return sorted({*(obj.get("data") or {}), *(obj.get("binaryData") or {})})
 
 
 def field_value(pod: Obj, path: str, status: Mapping[str, Any]) -> str:
-    """A `fieldRef` of the downward API. `status` has podIP and hostIP before the API server knows them."""
+    """Returns a `fieldRef` of the downward API. `status` has podIP and hostIP before the API server knows them."""
     metadata, spec = meta(pod), pod["spec"]
     simple: dict[str, Any] = {
         "metadata.name": metadata["name"],
@@ -79,7 +79,7 @@ def field_value(pod: Obj, path: str, status: Mapping[str, Any]) -> str:
 
 
 def build(container: Obj, pod: Obj, status: Mapping[str, Any], lookup: Lookup) -> dict[str, str]:
-    """The environment a container's spec asks for; raises ConfigError for what is missing and not optional."""
+    """Returns the environment a container's spec asks for; raises ConfigError for what is missing and not optional."""
     result: dict[str, str] = {}
     for source in container.get("envFrom") or []:
         result.update(_from_source(source, lookup))

@@ -22,7 +22,7 @@ def base_name(image: str) -> str:
 def arguments(
     image: str, command: Sequence[str], args: Sequence[str], images: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...] | None:
-    """The command line of a container; None when the image is not known here.
+    """Returns the command line of a container; None when the image is not known here.
 
     As with real images, `command` replaces the entrypoint and `args` follow. A Python interpreter named in `command` is
     the one this process runs.

@@ -68,7 +68,7 @@ class LogQuery:
 
 
 def render(record: bytes, query: LogQuery) -> bytes | None:
-    """One record as it is shown; None when it is older than asked for."""
+    """Returns one record as it is shown; None when it is older than asked for."""
     stamp, _, rest = record.partition(b" ")
     _stream, _, rest = rest.partition(b" ")
     tag, _, content = rest.partition(b" ")
@@ -79,7 +79,7 @@ def render(record: bytes, query: LogQuery) -> bytes | None:
 
 
 async def read(path: Path, query: LogQuery, finished: Callable[[], bool]) -> AsyncIterator[bytes]:
-    """The log in chunks; with `follow`, until `finished` says that no more comes."""
+    """Yields the log in chunks; with `follow`, until `finished` says that no more comes."""
     left = query.limit_bytes
     position, rest = 0, b""
     first = True
@@ -109,7 +109,7 @@ async def read(path: Path, query: LogQuery, finished: Callable[[], bool]) -> Asy
 
 
 def last_words(path: Path) -> str:
-    """The end of a log as a kubelet puts it into a container's termination message."""
+    """Returns the end of a log as a kubelet puts it into a container's termination message."""
     with path.open("rb") as file:
         file.seek(_tail_position(file, TERMINATION_LINES))
         records = file.read().split(b"\n")
@@ -118,7 +118,7 @@ def last_words(path: Path) -> str:
 
 
 def _tail_position(file: BinaryIO, lines: int) -> int:
-    """Where the last `lines` lines begin."""
+    """Returns where the last `lines` lines begin."""
     starts: deque[int] = deque(maxlen=lines) if lines > 0 else deque(maxlen=1)
     position = 0
     for line in file:

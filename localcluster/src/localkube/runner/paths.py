@@ -21,13 +21,13 @@ class MountTable:
         self._pattern = re.compile(rf"(^|[=,])({alternatives})(?=/|$|,)") if paths else None
 
     def rewrite(self, value: str) -> str:
-        """The value with every mount path in it replaced."""
+        """Returns the value with every mount path in it replaced."""
         if self._pattern is None:
             return value
         return self._pattern.sub(lambda match: match.group(1) + self._mounts[match.group(2)], value)
 
     def host_path(self, path: str) -> Path | None:
-        """The directory behind a path inside the container; None when it is not in a mount."""
+        """Returns the directory behind a path inside the container; None when it is not in a mount."""
         rewritten = self.rewrite(path)
         return Path(rewritten) if rewritten != path else None
 

@@ -92,7 +92,7 @@ class PodWorker:
             self._volumes.refresh(self.pod)
 
     def container(self, name: str | None) -> Container | None:
-        """The container of that name; without a name the only or first one."""
+        """Returns the container of that name; without a name the only or first one."""
         everything = [*self.main, *self.init]
         return everything[0] if not name else next((c for c in everything if c.name == name), None)
 
@@ -100,7 +100,7 @@ class PodWorker:
 
     @property
     def grace_seconds(self) -> float:
-        """How long containers may take to stop."""
+        """Returns how long containers may take to stop."""
         metadata = meta(self.pod)
         if metadata.get("deletionGracePeriodSeconds") is not None:
             return float(metadata["deletionGracePeriodSeconds"])
@@ -108,7 +108,7 @@ class PodWorker:
         return DEFAULT_GRACE_SECONDS if value is None else float(value)
 
     def log_path(self, container: str, run: int) -> Path:
-        """Where a run of a container logs; of older runs only the one before is kept."""
+        """Returns where a run of a container logs; of older runs only the one before is kept."""
         directory = self.log_directory / container
         if run >= 2:
             (directory / f"{run - 2}.log").unlink(missing_ok=True)

@@ -50,7 +50,7 @@ class Host:
         return find
 
     def claim_directory(self, namespace: str, name: str) -> Path:
-        """The directory of a claim's volume; raises MountError while it has none."""
+        """Returns the directory of a claim's volume; raises MountError while it has none."""
         claim = self.context.informers.of(PVCS).get(namespace, name)
         if claim is None:
             raise MountError(f'persistentvolumeclaim "{name}" not found')

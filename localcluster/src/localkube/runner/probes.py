@@ -65,7 +65,7 @@ class Target:
     command: Callable[[list[str]], Command]
 
     def port(self, value: int | str) -> int:
-        """A port by number or name; raises ValueError."""
+        """Returns a port by number or name; raises ValueError."""
         if isinstance(value, int):
             return value
         if value in self.ports:

@@ -88,7 +88,7 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """The process has not ended."""
+        """Returns whether the process has not ended."""
         return not self._exited.done()
 
     def signal(self, number: int) -> None:

@@ -34,7 +34,7 @@ STOP_SECONDS = 4.0
 
 @dataclass(frozen=True)
 class RunnerOptions:
-    """What a runner is told."""
+    """How a runner is set up."""
 
     directory: Path
     volumes_dir: Path
@@ -121,7 +121,7 @@ class Runner:
             await self._host.session.close()
 
     def worker(self, namespace: str, name: str) -> PodWorker | None:
-        """The worker of a pod, by name."""
+        """Returns the worker of a pod, by name."""
         return self._by_name.get((namespace, name))
 
     def processes(self) -> dict[int, str]:
@@ -136,26 +136,26 @@ class Runner:
     def logs(
         self, namespace: str, name: str, container: str | None, query: LogQuery, *, previous: bool = False
     ) -> AsyncIterator[bytes]:
-        """The log of a container; raises LogsError."""
+        """Returns the log of a container; raises LogsError."""
         worker = self.worker(namespace, name)
-        found = worker.container(container) if worker is not None else None
-        if worker is None or found is None:
+        running = worker.container(container) if worker is not None else None
+        if worker is None or running is None:
             raise LogsError(404, f'container "{container or ""}" of pod "{name}" is not known to the runner')
-        run = found.run_number - 1 if previous else found.run_number
-        path = worker.log_directory / found.name / f"{run}.log"
+        run = running.run_number - 1 if previous else running.run_number
+        path = worker.log_directory / running.name / f"{run}.log"
         if run < 0 or (previous and not path.exists()):
-            raise LogsError(400, f'previous terminated container "{found.name}" in pod "{name}" not found')
+            raise LogsError(400, f'previous terminated container "{running.name}" in pod "{name}" not found')
         if not path.exists():
-            waiting = found.state.waiting or {}
+            waiting = running.state.waiting or {}
             why = waiting.get("reason", "ContainerCreating")
-            if found.run_number > 0 and why == "CrashLoopBackOff":
-                path = worker.log_directory / found.name / f"{run - 1}.log"
+            if running.run_number > 0 and why == "CrashLoopBackOff":
+                path = worker.log_directory / running.name / f"{run - 1}.log"
             if not path.exists():
                 raise LogsError(
                     400,
-                    f'container "{found.name}" in pod "{name}" is waiting to start: {waiting.get("message") or why}',
+                    f'container "{running.name}" in pod "{name}" is waiting to start: {waiting.get("message") or why}',
                 )
-        return read(path, query, lambda: _run_is_over(found, run))
+        return read(path, query, lambda: _run_is_over(running, run))
 
     # what the API says
 

@@ -56,7 +56,7 @@ class ContainerState:
         self.waiting, self.running_since, self.ready, self.started = None, None, False, False
 
     def to_json(self) -> Json:
-        """An entry of `containerStatuses`."""
+        """Returns an entry of `containerStatuses`."""
         if self.running_since is not None:
             state: Json = {"running": {"startedAt": rfc3339(self.running_since)}}
         elif self.terminated is not None:
@@ -77,7 +77,7 @@ class ContainerState:
 
 
 def phase(restart_policy: str, init: Sequence[ContainerState], main: Sequence[ContainerState]) -> str:
-    """The pod's phase."""
+    """Returns the pod's phase."""
     for state in init:
         if state.terminated is not None and state.terminated["exitCode"] != 0 and restart_policy == "Never":
             return "Failed"
@@ -107,7 +107,7 @@ class PodFacts:
 def build(
     pod: Obj, facts: PodFacts, init: Sequence[ContainerState], main: Sequence[ContainerState], now: float
 ) -> Json:
-    """The whole status. Conditions that others own (readiness gates, scheduler) are kept."""
+    """Returns the whole status. Conditions that others own (readiness gates, scheduler) are kept."""
     before: Json = pod.get("status") or {}
     now_phase = phase(pod["spec"].get("restartPolicy", "Always"), init, main)
     finished = now_phase in ("Succeeded", "Failed")
@@ -157,7 +157,7 @@ def build(
 
 
 def qos_class(pod: Obj) -> str:
-    """The pod's quality of service by its requests and limits."""
+    """Returns the pod's quality of service by its requests and limits."""
     seen, guaranteed = False, True
     for container in [*(pod["spec"].get("initContainers") or []), *pod["spec"]["containers"]]:
         resources: Mapping[str, Any] = container.get("resources") or {}

@@ -11,7 +11,7 @@ PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 def unsupported(pod: Obj) -> str | None:
-    """The first thing in the pod's spec that cannot be honoured; None when all can."""
+    """Returns the first thing in the pod's spec that cannot be honoured; None when all can."""
     spec = pod["spec"]
     for field in POD_FIELDS:
         if spec.get(field):
@@ -51,7 +51,7 @@ def _unsupported_container(container: Obj) -> str | None:
 
 
 def unsupported_volume(volume: Obj) -> str | None:
-    """Why a volume cannot be mounted here; None when it can."""
+    """Returns why a volume cannot be mounted here; None when it can."""
     kinds = [k for k in volume if k != "name"]
     if not kinds:
         return None  # an emptyDir by default

@@ -48,7 +48,7 @@ class VolumeSources:
 
 
 def payload_of(source: Obj, pod: Obj, sources: VolumeSources, default_mode: int = 0o644) -> Payload:
-    """The files that a configMap, secret, downwardAPI, serviceAccountToken or projected source shows."""
+    """Returns the files that a configMap, secret, downwardAPI, serviceAccountToken or projected source shows."""
     result: Payload = {}
     if "projected" in source:
         mode = int(source["projected"].get("defaultMode", 0o644))

@@ -8,7 +8,7 @@ from localkube.apiserver.jsonobj import JsonObject, parse_time
 
 
 def age(since: str | None, now: datetime) -> str:
-    """How long ago, as kubectl shows it: ``42s``, ``5m3s``, ``3h``, ``12d``."""
+    """Returns how long ago, as kubectl shows it: ``42s``, ``5m3s``, ``3h``, ``12d``."""
     if not since:
         return "<unknown>"
     seconds = int((now - parse_time(since)).total_seconds())
@@ -36,5 +36,5 @@ def age(since: str | None, now: datetime) -> str:
 
 
 def age_of(obj: JsonObject, now: datetime) -> str:
-    """How long ago an object was made."""
+    """Returns how long ago an object was made."""
     return age(obj["metadata"].get("creationTimestamp"), now)

@@ -28,12 +28,12 @@ _SUBRESOURCES: dict[str, tuple[list[str], str, str, str]] = {
 
 
 def subresource_verbs(name: str) -> list[str]:
-    """The verbs that a subresource takes."""
+    """Returns the verbs that a subresource takes."""
     return _SUBRESOURCES[name][0]
 
 
 def paths(registry: Registry) -> list[str]:
-    """Every path that is served, in order; ``/`` lists them."""
+    """Returns every path that is served, in order; ``/`` lists them."""
     served = {"/.well-known/openid-configuration", "/api", "/apis", "/openapi/v2", "/openapi/v3", "/version"}
     for check in ("/healthz", "/livez", "/readyz"):
         served |= {check, f"{check}/ping"}
@@ -49,7 +49,7 @@ def _of(registry: Registry, group: str, version: str) -> list[Resource | Virtual
 
 
 def accepts_aggregated(header: str) -> bool:
-    """Whether an Accept header asks for the aggregated form, version 2."""
+    """Returns whether an Accept header asks for the aggregated form, version 2."""
     for clause in header.split(","):
         parameters = {piece.strip() for piece in clause.split(";")}
         if {"g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"} <= parameters:
@@ -87,11 +87,11 @@ def group(registry: Registry, name: str) -> JsonObject | None:
 
 def resource_list(registry: Registry, group_name: str, version: str) -> JsonObject | None:
     """``/api/v1`` and ``/apis/<group>/<version>``; None for one that is not served."""
-    found = _of(registry, group_name, version)
-    if not found:
+    items = _of(registry, group_name, version)
+    if not items:
         return None
     listed: list[JsonObject] = []
-    for item in found:
+    for item in items:
         listed.extend(_listed(item))
     group_version = f"{group_name}/{version}" if group_name else version
     # The core group's list has no apiVersion, as always.
@@ -139,7 +139,7 @@ def _listed(item: Resource | VirtualResource) -> Iterator[JsonObject]:
 
 
 def _verbs(item: Resource) -> list[str]:
-    """The verbs in the order in which a real server lists them, which is another one for custom resources."""
+    """Returns the verbs in the order in which a real server lists them, which is another one for custom resources."""
     return list(_CUSTOM_VERBS) if item.custom else list(item.verbs)
 
 
@@ -148,7 +148,7 @@ def _subresources(item: Resource) -> list[str]:
 
 
 def aggregated(registry: Registry, *, core: bool) -> JsonObject:
-    """The aggregated discovery document of ``/api`` (core) or ``/apis``."""
+    """Returns the aggregated discovery document of ``/api`` (core) or ``/apis``."""
     items = []
     for name, versions in registry.group_versions().items():
         if (name == "") != core:

@@ -44,7 +44,7 @@ def index(registry: Registry) -> JsonObject:
 
 
 def version_document() -> JsonObject:
-    """The document of ``/version``."""
+    """Returns the document of ``/version``."""
     operation = {"operationId": "getCodeVersion", "responses": {"200": {"description": "OK"}}}
     return _document({"/version/": {"get": operation}}, {})
 
@@ -75,7 +75,7 @@ def _resources(registry: Registry, group: str, version: str) -> list[Resource]:
 
 
 def document(registry: Registry, group: str, version: str) -> JsonObject | None:
-    """The OpenAPI v3 document of a group and version; None for one that is not served."""
+    """Returns the OpenAPI v3 document of a group and version; None for one that is not served."""
     if version not in registry.group_versions().get(group, ()):
         return None
     resources = _resources(registry, group, version)
@@ -97,7 +97,7 @@ def swagger(registry: Registry) -> JsonObject:
 
 
 def component(resource: Resource) -> str:
-    """The name of a resource's schema."""
+    """Returns the name of a resource's schema."""
     if not resource.custom:
         return builtin.component_name(resource.model)
     reversed_group = ".".join(reversed(resource.group.split(".")))
@@ -115,12 +115,12 @@ def _definitions(resources: list[Resource]) -> JsonObject:
         "V1Status",
         "V1DeleteOptions",
     }
-    found: JsonObject = {name: _clean(schema) for name, schema in builtin.closure(models).items()}
+    schemas: JsonObject = {name: _clean(schema) for name, schema in builtin.closure(models).items()}
     for resource in resources:
         name = component(resource)
         schema = _custom(resource) if resource.custom else _clean(builtin.schema_of(resource.model))
-        found[name] = {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}
-        found[f"{name.rpartition('.')[0]}.{resource.kind_of_lists}"] = {
+        schemas[name] = {**schema, "x-kubernetes-group-version-kind": [_gvk(resource)]}
+        schemas[f"{name.rpartition('.')[0]}.{resource.kind_of_lists}"] = {
             "type": "object",
             "description": f"{resource.kind_of_lists} is a list of {resource.kind}",
             "required": ["items"],
@@ -134,18 +134,18 @@ def _definitions(resources: list[Resource]) -> JsonObject:
             },
             "x-kubernetes-group-version-kind": [{**_gvk(resource), "kind": resource.kind_of_lists}],
         }
-    return found
+    return schemas
 
 
 def _custom(resource: Resource) -> JsonObject:
-    """A custom resource's schema as it is published: with the fields that every object has."""
+    """Returns a custom resource's schema as it is published: with the fields that every object has."""
     schema: JsonObject = copy_json(resource.schema or {})
     _spell_out(schema)
     return {**schema, "properties": {**(schema.get("properties") or {}), **_of_every("V1ObjectMeta", _METADATA_HELP)}}
 
 
 def _of_every(metadata: str, metadata_help: str) -> JsonObject:
-    """The fields that every object and every list has."""
+    """Returns the fields that every object and every list has."""
     reference = {"$ref": builtin.PREFIX + builtin.component_name(metadata)}
     return {
         "apiVersion": {"description": _API_VERSION_HELP, "type": "string"},

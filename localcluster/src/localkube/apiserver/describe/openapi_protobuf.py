@@ -17,7 +17,7 @@ _GVK = "x-kubernetes-group-version-kind"
 
 
 def document(registry: Registry) -> bytes:
-    """An ``openapi.v2.Document`` with a definition, free of content, for each kind."""
+    """Returns an ``openapi.v2.Document`` with a definition, free of content, for each kind."""
     info = _text(1, "Kubernetes") + _text(2, "unversioned")
     definitions = b"".join(_bytes(1, _definition(resource)) for resource in _by_name(registry.all()))
     return _text(1, "2.0") + _bytes(2, info) + _bytes(8, b"") + _bytes(9, definitions)
@@ -32,7 +32,7 @@ def _name(resource: Resource) -> str:
 
 
 def _definition(resource: Resource) -> bytes:
-    """A NamedSchema; its only content is the extension that names the kind, as YAML."""
+    """Returns a NamedSchema; its only content is the extension that names the kind, as YAML."""
     kinds = f'- group: "{resource.group}"\n  kind: {resource.kind}\n  version: {resource.version}\n'
     extension = _text(1, _GVK) + _bytes(2, _text(2, kinds))
     return _text(1, _name(resource)) + _bytes(2, _bytes(31, extension))

@@ -16,7 +16,7 @@ _ENDED = {
 
 
 def pod_cells(obj: JsonObject, now: datetime) -> list[Json]:
-    """The cells behind a pod's name."""
+    """Returns the cells behind a pod's name."""
     shown = _Shown.of(obj)
     return [
         f"{shown.ready}/{shown.total}",
@@ -33,7 +33,7 @@ def pod_cells(obj: JsonObject, now: datetime) -> list[Json]:
 
 
 def pod_conditions(obj: JsonObject) -> list[JsonObject]:
-    """The conditions of a row: whether the pod has ended."""
+    """Returns the conditions of a row: whether the pod has ended."""
     ended = _ENDED.get(lookup(obj, "status", "phase") or "")
     if ended is None:
         return []
@@ -67,7 +67,7 @@ class _Shown:
         return shown
 
     def restarts_text(self, now: datetime) -> str:
-        """How often containers were restarted, and when the last one ended before."""
+        """Returns how often containers were restarted, and when the last one ended before."""
         latest = max(self.last_ends, default="")
         return f"{self.restarts} ({age(latest, now)} ago)" if self.restarts and latest else str(self.restarts)
 
@@ -78,7 +78,7 @@ class _Shown:
             self.last_ends.append(ended)
 
     def _initialize(self, statuses: list[JsonObject], count: int, sidecars: set[str]) -> bool:
-        """Whether every initial container is done, or runs as a sidecar."""
+        """Returns whether every initial container is done, or runs as a sidecar."""
         for index, container in enumerate(statuses):
             self._count(container)
             ended = lookup(container, "state", "terminated")
@@ -111,7 +111,7 @@ class _Shown:
 
 
 def _why(container: JsonObject) -> str:
-    """Why a container does not run; "" when it does, or when nobody knows."""
+    """Returns why a container does not run; "" when it does, or when nobody knows."""
     state = container.get("state") or {}
     waiting, ended = state.get("waiting") or {}, state.get("terminated")
     if waiting.get("reason"):

@@ -16,7 +16,7 @@ _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 def shown_name(obj: JsonObject) -> str:
-    """An object's name; the default class says that it is."""
+    """Returns an object's name; the default class says that it is."""
     name = str(obj["metadata"].get("name", ""))
     default = obj.get("kind") == "StorageClass" and lookup(obj, "metadata", "annotations", _DEFAULT_CLASS) == "true"
     return f"{name} (default)" if default else name
@@ -84,13 +84,13 @@ def _service(obj: JsonObject, now: datetime) -> list[Json]:
 
 
 def _endpoints(obj: JsonObject, now: datetime) -> list[Json]:
-    found = [
+    names = [
         f"{address.get('ip')}:{port.get('port')}"
         for subset in obj.get("subsets") or []
         for port in subset.get("ports") or [{}]
         for address in subset.get("addresses") or []
     ]
-    shown = ",".join(found[:3]) + (f" + {len(found) - 3} more..." if len(found) > 3 else "")
+    shown = ",".join(names[:3]) + (f" + {len(names) - 3} more..." if len(names) > 3 else "")
     return [shown or "<none>", age_of(obj, now)]
 
 
@@ -163,12 +163,12 @@ def _short_modes(modes: list[str] | None) -> str:
 def _claim(obj: JsonObject, now: datetime) -> list[Json]:
     phase = lookup(obj, "status", "phase") or ""
     spec = obj.get("spec") or {}
-    held = lookup(obj, "status", "accessModes") or []
+    modes = lookup(obj, "status", "accessModes") or []
     return [
         "Terminating" if obj["metadata"].get("deletionTimestamp") else phase,
         spec.get("volumeName") or "",
         lookup(obj, "status", "capacity", "storage") or "",
-        _short_modes(held),
+        _short_modes(modes),
         spec.get("storageClassName") or "",
         "<unset>",
         age_of(obj, now),
@@ -219,7 +219,7 @@ def _class(obj: JsonObject, now: datetime) -> list[Json]:
 
 
 def _shown_selector(selector: JsonObject | None) -> str:
-    """A label selector as text: its labels, then its expressions."""
+    """Returns a label selector as text: its labels, then its expressions."""
     selector = selector or {}
     terms = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
     for term in selector.get("matchExpressions") or []:

@@ -40,17 +40,17 @@ class Printer:
 
 
 def printer_for(resource: Resource) -> Printer:
-    """How a resource is printed."""
+    """Returns how a resource is printed."""
     if resource.custom:
         return _custom(resource.columns)
     if resource.kind == "Event":
         *of_events, _ = EVENT_COLUMNS
         last = _column("Name", "string", "name", _NAME_HELP, 1)
         return Printer((*(_heading(heading) for heading in of_events), last), event_cells)
-    known = PRINTERS.get(resource.key)
-    if known is None:
+    printer = PRINTERS.get(resource.key)
+    if printer is None:
         return _custom(())
-    headings, cells = known
+    headings, cells = printer
     columns = [_column("Name", "string", "name", _NAME_HELP), *(_heading(heading) for heading in headings)]
     return Printer(tuple(columns), lambda obj, now: [shown_name(obj), *cells(obj, now)])
 
@@ -81,14 +81,14 @@ def _help(column: PrinterColumn) -> str:
 
 def _cell(column: PrinterColumn, obj: JsonObject, now: datetime) -> Json:
     try:
-        found = jsonpath.find(column.json_path, obj)
+        values = jsonpath.find(column.json_path, obj)
     except ValueError:
         return None
-    if not found or found[0] is None:
+    if not values or values[0] is None:
         return None
-    value = found[0]
+    value = values[0]
     if column.type == "string":
-        return " ".join(_text(item) for item in found)
+        return " ".join(_text(item) for item in values)
     if column.type == "date":
         if not isinstance(value, str):
             return None
@@ -106,7 +106,7 @@ def _cell(column: PrinterColumn, obj: JsonObject, now: datetime) -> Json:
 
 
 def _text(value: Json) -> str:
-    """A value as a column of texts shows it."""
+    """Returns a value as a column of texts shows it."""
     if isinstance(value, str):
         return value
     if isinstance(value, float) and value.is_integer():
@@ -115,7 +115,7 @@ def _text(value: Json) -> str:
 
 
 def partial_metadata(obj: JsonObject, api_version: str = META_V1) -> JsonObject:
-    """The object's metadata alone."""
+    """Returns the object's metadata alone."""
     return {"kind": "PartialObjectMetadata", "apiVersion": api_version, "metadata": obj["metadata"]}
 
 
@@ -129,7 +129,7 @@ def table(
     headers: bool = True,
     api_version: str = META_V1,
 ) -> JsonObject:
-    """A Table of objects; ``include`` is the query's ``includeObject`` (None, Metadata or Object)."""
+    """Returns a Table of objects; ``include`` is the query's ``includeObject`` (None, Metadata or Object)."""
     printer = printer_for(resource)
     rows = []
     for obj in objects:

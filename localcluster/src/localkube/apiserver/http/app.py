@@ -40,7 +40,7 @@ class App:
         }
 
     def application(self) -> web.Application:
-        """The aiohttp application."""
+        """Returns the aiohttp application."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         app.router.add_route("*", "/{path:.*}", self.handle)
         app.on_response_prepare.append(self._add_headers)
@@ -74,7 +74,7 @@ class App:
             return error_response(ApiError(500, "InternalError", message), request)
 
     def _user(self, request: web.Request) -> User:
-        """The user whose token a request has, or whom it impersonates; without a token it is anonymous."""
+        """Returns the user whose token a request has, or whom it impersonates; without a token it is anonymous."""
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             return ANONYMOUS

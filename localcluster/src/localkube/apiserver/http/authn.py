@@ -30,7 +30,7 @@ class User:
 
     @property
     def is_admin(self) -> bool:
-        """Whether every request is allowed."""
+        """Returns whether every request is allowed."""
         return MASTERS in self.groups
 
 
@@ -38,7 +38,7 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
 def service_account_user(namespace: str, name: str, uid: str = "") -> User:
-    """The user a service account's token stands for."""
+    """Returns the user a service account's token stands for."""
     groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", AUTHENTICATED)
     return User(f"system:serviceaccount:{namespace}:{name}", groups, uid)
 
@@ -69,7 +69,7 @@ class Tokens:
         lifetime_seconds: int = 365 * 86400,
         audiences: Sequence[str] = (ISSUER,),
     ) -> str:
-        """A token for a service account, valid for ``lifetime_seconds``."""
+        """Returns a token for a service account, valid for ``lifetime_seconds``."""
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
@@ -86,7 +86,7 @@ class Tokens:
         return f"{signed}.{self._signature(signed)}"
 
     def authenticate(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
-        """The user of a token, None when it is unknown, forged, expired, or for none of the audiences."""
+        """Returns the user of a token, None when it is unknown, forged, expired, or for none of the audiences."""
         if hmac.compare_digest(token.encode(), self.admin_token.encode()):
             return User("kubernetes-admin", (MASTERS, AUTHENTICATED))
         signed, dot, signature = token.rpartition(".")

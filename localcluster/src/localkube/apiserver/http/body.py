@@ -33,7 +33,7 @@ class Body:
     """Where keys of YAML stand twice: ``line 6: key "color" already set in map``."""
 
     def as_object(self, kind: str = "Object", *, none_is_empty: bool = False) -> JsonObject:
-        """The body as an object of a kind; raises 400."""
+        """Returns the body as an object of a kind; raises 400."""
         if self.value is None and none_is_empty:
             return {}
         if self.value is None:
@@ -54,7 +54,7 @@ def unrecognized(kind: str, why: str, data: bytes) -> ApiError:
 
 
 def json_problem(data: bytes, error: ValueError | RecursionError) -> str:
-    """What is wrong with a text that is no JSON."""
+    """Returns what is wrong with a text that is no JSON."""
     if isinstance(error, RecursionError):
         return "exceeded max depth"
     text = data.decode(errors="replace").rstrip()
@@ -101,7 +101,7 @@ class _Repeated:
         self._paths: dict[int, tuple[JsonObject, list[str]]] = {}
 
     def object(self, items: list[tuple[str, Json]]) -> JsonObject:
-        """An object of its keys and values."""
+        """Returns an object of its keys and values."""
         made = dict(items)
         if not self._paths and len(made) == len(items):
             return made
@@ -117,7 +117,7 @@ class _Repeated:
         return made
 
     def inside(self, value: Json) -> list[str]:
-        """The paths of repeated keys in a value."""
+        """Returns the paths of repeated keys in a value."""
         if isinstance(value, list) and self._paths:
             return [
                 f"[{index}]{'' if path.startswith('[') else '.'}{path}"
@@ -165,7 +165,7 @@ class _JsonLikeLoader(yaml.SafeLoader):
         self.repeated: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A map."""
+        """Returns a map."""
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:

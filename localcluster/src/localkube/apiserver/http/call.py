@@ -40,7 +40,7 @@ class Services:
     stopping: bool = False
 
     def authenticate(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
-        """The user of a token; None also where its service account is gone or was made anew."""
+        """Returns the user of a token; None also where its service account is gone or was made anew."""
         user = self.tokens.authenticate(token, audiences)
         if user is None or not user.uid:
             return user
@@ -68,26 +68,26 @@ class Call:
 
     @property
     def store(self) -> Store:
-        """The object store."""
+        """Returns the object store."""
         return self.services.store
 
     @property
     def namespace(self) -> str:
-        """The namespace of the path, "" for cluster-scoped resources and for all namespaces."""
+        """Returns the namespace of the path, "" for cluster-scoped resources and for all namespaces."""
         return self.info.namespace if self.resource.namespaced else ""
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing is to be stored."""
+        """Returns whether nothing is to be stored."""
         return "All" in self.request.query.getall("dryRun", [])
 
     @property
     def manager(self) -> str:
-        """The field manager: the one named, else the first word of the user agent."""
+        """Returns the field manager: the one named, else the first word of the user agent."""
         return manager_of(self.request)
 
 
 def manager_of(request: web.Request) -> str:
-    """The field manager of a request: the one named, else the first word of the user agent."""
+    """Returns the field manager of a request: the one named, else the first word of the user agent."""
     named = request.query.get("fieldManager")
     return (named or request.headers.get("User-Agent", "unknown").split("/")[0])[:128]

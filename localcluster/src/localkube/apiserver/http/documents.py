@@ -41,7 +41,7 @@ class Documents:
         return response
 
     def _value(self, request: web.Request, parts: list[str]) -> tuple[Any, str]:
-        """The document, and its media type where the client has no choice."""
+        """Returns the document, and its media type where the client has no choice."""
         match parts:
             case []:
                 return {"paths": discovery.paths(self._services.registry)}, JSON

@@ -17,7 +17,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def encoded(value: Any, media_type: str, *, pretty: bool = False) -> bytes:
-    """The value in a media type."""
+    """Returns the value in a media type."""
     text = _encoder.encode(value)
     if media_type == YAML:
         shown: str = yaml.dump(
@@ -28,7 +28,7 @@ def encoded(value: Any, media_type: str, *, pretty: bool = False) -> bytes:
 
 
 def compressed(body: bytes) -> bytes:
-    """A body with gzip, at the cost of little time."""
+    """Returns a body with gzip, at the cost of little time."""
     return gzip.compress(body, _FASTEST)
 
 

@@ -57,7 +57,7 @@ def patch_object(call: Call, data: bytes) -> web.Response:
 
 
 def decoded_patch(data: bytes) -> tuple[Json, list[str]]:
-    """The patch in a body, and the keys that are there twice; raises 400."""
+    """Returns the patch in a body, and the keys that are there twice; raises 400."""
     try:
         return json_value(data)
     except (ValueError, RecursionError) as error:
@@ -65,7 +65,7 @@ def decoded_patch(data: bytes) -> tuple[Json, list[str]]:
 
 
 def patched_by(kind: str, current: JsonObject, patch: Json, node: Node) -> JsonObject:
-    """An object with a schema after a patch of a media type; raises 400 or 422."""
+    """Returns an object with a schema after a patch of a media type; raises 400 or 422."""
     if kind == JSON_PATCH:
         return json_patch(current, patch)
     if patch is None and kind == MERGE_PATCH:
@@ -81,7 +81,7 @@ def patched_by(kind: str, current: JsonObject, patch: Json, node: Node) -> JsonO
 
 
 def _unknown_members(operations: list[JsonObject]) -> list[str]:
-    """What operations of a JSON patch hold beside their members."""
+    """Returns what operations of a JSON patch hold beside their members."""
     return [
         f'json patch unknown field "[{index}].{name}"'
         for index, operation in enumerate(operations)
@@ -198,7 +198,7 @@ def check_configuration(wanted: JsonObject, kind: str, api_version: str) -> None
 
 
 def decoded_configuration(data: bytes) -> tuple[JsonObject, list[str]]:
-    """What is to be applied, and where keys stand in it twice; raises 400."""
+    """Returns what is to be applied, and where keys stand in it twice; raises 400."""
     body = decode_yaml(data, "error decoding YAML: ")
     if body.value is None:
         return {}, []

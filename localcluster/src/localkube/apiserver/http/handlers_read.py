@@ -63,7 +63,7 @@ def list_objects(call: Call) -> web.Response:
 
 
 def _list_from(call: Call, options: ListOptions) -> tuple[int | None, str]:
-    """The version that the list is wanted at, None for the newest, and the key that it begins with."""
+    """Returns the version that the list is wanted at, None for the newest, and the key that it begins with."""
     if options.continue_token:
         position = decode(options.continue_token)
         if options.resource_version not in ("", "0"):
@@ -134,7 +134,7 @@ async def watch_objects(call: Call) -> web.StreamResponse:
 
 
 def _start(call: Call, options: ListOptions) -> Watch | ApiError:
-    """The watch, or the 410 that is its only event when it begins too long ago."""
+    """Returns the watch, or the 410 that is its only event when it begins too long ago."""
     version = options.resource_version
     try:
         asked = version_number(version)
@@ -162,7 +162,7 @@ def _start(call: Call, options: ListOptions) -> Watch | ApiError:
 
 
 def _watched_fields(call: Call, options: ListOptions) -> str:
-    """The field selector; a watch of one object's old path selects it by its name."""
+    """Returns the field selector; a watch of one object's old path selects it by its name."""
     name = call.info.name
     if not name:
         return options.field_selector

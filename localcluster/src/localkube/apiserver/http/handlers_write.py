@@ -61,12 +61,12 @@ def warn(call: Call, made: JsonObject, before: JsonObject | None) -> None:
 
 
 def stored(call: Call, obj: JsonObject) -> JsonObject:
-    """An object that was sent, as the store has it."""
+    """Returns an object that was sent, as the store has it."""
     return {**obj, "apiVersion": call.resource.stored_api_version}
 
 
 def nameless(call: Call) -> ApiError:
-    """The 400 for an object without a name."""
+    """Returns the 400 for an object without a name."""
     return bad_request(
         f"the name of the object ({call.info.name} based on URL) was undeterminable: name must be provided"
     )
@@ -162,10 +162,10 @@ def delete_collection(call: Call, data: bytes) -> web.Response:
     resource = call.resource
     selection = list_options(call.query, watch=False)
     matcher = compile_selector(selection.label_selector, selection.field_selector, resource)
-    found = [
+    items = [
         stored for stored in call.store.peek_all(resource.key, call.namespace) if matcher is None or matcher(stored.obj)
     ]
     metadata = {"resourceVersion": str(call.store.resource_version)}
-    for item in found:
+    for item in items:
         _delete(call, options, item.namespace, item.name)
-    return list_response(call, found, metadata)
+    return list_response(call, items, metadata)

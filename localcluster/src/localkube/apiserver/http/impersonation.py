@@ -53,7 +53,7 @@ def impersonated(user: User, headers: CIMultiDictProxy[str], authorizer: Authori
 
 
 def _permissions(wanted: _Wanted) -> list[RequestInfo]:
-    """What whoever asks must be allowed to impersonate."""
+    """Returns what whoever asks must be allowed to impersonate."""
     if wanted.user.startswith(_ACCOUNT) and wanted.user.count(":") == 3:
         _, _, namespace, name = wanted.user.split(":")
         asked = [RequestInfo("impersonate", "", "v1", namespace, "serviceaccounts", name)]

@@ -15,12 +15,12 @@ _INTEGER = re.compile(r"[+-]?\d+")
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A boolean parameter: whatever is there means yes, but for ``0`` and ``false``."""
+    """Returns whether a boolean parameter: whatever is there means yes, but for ``0`` and ``false``."""
     return name in query and query[name].lower() not in ("0", "false")
 
 
 def integer(query: Mapping[str, str], name: str) -> int | None:
-    """A whole number, None where the parameter is missing; raises a 400."""
+    """Returns a whole number, None where the parameter is missing; raises a 400."""
     text = query.get(name)
     if text is None:
         return None
@@ -37,7 +37,7 @@ def check_timeout(query: Mapping[str, str]) -> None:
 
 
 def version_number(text: str) -> int:
-    """A resourceVersion as a number, 0 for none; raises ValueError with the complaint of a real server."""
+    """Returns a resourceVersion as a number, 0 for none; raises ValueError with the complaint of a real server."""
     if text and not text.isdecimal():
         raise ValueError(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
@@ -64,7 +64,7 @@ class ListOptions:
 
     @property
     def exact(self) -> bool:
-        """Whether a list is wanted as it was at its resourceVersion, which is also what a limit means."""
+        """Returns whether a list is wanted as it was at its resourceVersion, which is also what a limit means."""
         if self.match:
             return self.match == EXACT
         return self.limit > 0 and self.resource_version not in ("", "0")

@@ -41,7 +41,7 @@ class _Clause:
 
 
 def accepted(header: str) -> Representation:
-    """The best clause of an Accept header that can be served; raises a 406.
+    """Returns the best clause of an Accept header that can be served; raises a 406.
 
     Protobuf is not served: a client that accepts something else, too, gets that.
     """
@@ -52,7 +52,7 @@ def accepted(header: str) -> Representation:
 
 
 def accepted_stream(header: str) -> Representation:
-    """The same for a watch; one that would best be YAML is refused."""
+    """Returns the same for a watch; one that would best be YAML is refused."""
     representation = _first(_clauses(header), transform=True)
     if representation is None or representation.media_type == YAML:
         listed = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
@@ -61,12 +61,12 @@ def accepted_stream(header: str) -> Representation:
 
 
 def accepted_for_errors(header: str) -> Representation:
-    """What a Status is sent as: JSON, unless the client accepts YAML and no JSON before it."""
+    """Returns what a Status is sent as: JSON, unless the client accepts YAML and no JSON before it."""
     return _first(_clauses(header), transform=False) or Representation()
 
 
 def accepted_document(header: str) -> str:
-    """The media type of a document that is no object of a resource; raises a 406."""
+    """Returns the media type of a document that is no object of a resource; raises a 406."""
     representation = _first(_clauses(header), transform=False)
     if representation is None:
         raise not_acceptable(f"only the following media types are accepted: {JSON}, {YAML}, {PROTOBUF}")
@@ -84,7 +84,7 @@ def check_route(header: str, *, stream: bool) -> None:
 
 
 def _clauses(header: str) -> list[_Clause]:
-    """The clauses of an Accept header, the wanted ones first."""
+    """Returns the clauses of an Accept header, the wanted ones first."""
     if not header.strip():
         return [_Clause(JSON, {}, 1.0)]
     parsed = []

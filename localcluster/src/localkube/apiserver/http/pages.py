@@ -48,7 +48,7 @@ def decode(token: str) -> Position:
 
 
 def encode(position: Position) -> str:
-    """A continue token."""
+    """Returns a continue token."""
     version = _NEWEST if position.version is None else position.version
     text = json.dumps({"v": _FORMAT, "rv": version, "start": position.start}, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -74,7 +74,7 @@ def _refused(why: str) -> ApiError:
 def cut(
     items: Sequence[Stored], matcher: Matcher | None, *, namespace: str, start: str, limit: int, version: int
 ) -> tuple[list[Stored], JsonObject]:
-    """The next page of the items, which are in order of their keys, and the metadata of the list.
+    """Returns the next page of the items, which are in order of their keys, and the metadata of the list.
 
     A page ends when it is full and more objects follow, whether or not these match. Without a matcher the metadata
     say how many follow.

@@ -17,7 +17,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 def default_address(pod: JsonObject) -> str:
-    """The pod's own address; raises a 409 when it has none yet."""
+    """Returns the pod's own address; raises a 409 when it has none yet."""
     address = lookup(pod, "status", "podIP")
     if not address:
         raise ApiError(409, "Conflict", f"pod {pod['metadata']['name']} is not running: it has no address yet")

@@ -19,7 +19,7 @@ _MAGIC = b"k8s\x00"
 
 
 def decode_protobuf(data: bytes) -> JsonObject:
-    """The object a protobuf body holds; raises 400 for a malformed one, 415 for a kind without a table."""
+    """Returns the object a protobuf body holds; raises 400 for a malformed one, 415 for a kind without a table."""
     if not data.startswith(_MAGIC):
         raise bad_request("the protobuf body does not start with the k8s magic number")
     try:

@@ -48,11 +48,11 @@ class Authorizer:
             raise ApiError(403, "Forbidden", f'forbidden: User "{user.name}" cannot {verb} path "{path}"', details={})
 
     def allowed(self, user: User, info: RequestInfo) -> bool:
-        """Whether some rule that applies to the user allows the request."""
+        """Returns whether some rule that applies to the user allows the request."""
         return user.is_admin or self.reason(user, info) is not None
 
     def reason(self, user: User, info: RequestInfo) -> str | None:
-        """What allows a request, None when nothing does."""
+        """Returns what allows a request, None when nothing does."""
         return next(
             (
                 granted.source
@@ -63,7 +63,7 @@ class Authorizer:
         )
 
     def path_reason(self, user: User, verb: str, path: str) -> str | None:
-        """What allows a user to use a path that is no resource, None when nothing does."""
+        """Returns what allows a user to use a path that is no resource, None when nothing does."""
         return next(
             (
                 granted.source
@@ -102,7 +102,7 @@ class Authorizer:
             raise forbidden(_GROUP, resource, str(lookup(obj, "metadata", "name") or ""), why)
 
     def _bound_rules(self, user: User, resource: str, binding: JsonObject, namespace: str) -> Sequence[JsonObject]:
-        """The rules that a binding gives, none when the user may bind the role whatever it holds."""
+        """Returns the rules that a binding gives, none when the user may bind the role whatever it holds."""
         reference = binding.get("roleRef") or {}
         plural = _ROLES.get(str(reference.get("kind", "")), "")
         exempt = RequestInfo("bind", _GROUP, "v1", namespace, plural, str(reference.get("name", "")))
@@ -114,7 +114,7 @@ class Authorizer:
         return role.get("rules") or []
 
     def rules(self, user: User) -> Iterator[Granted]:
-        """Every rule that applies to a user."""
+        """Yields every rule that applies to a user."""
         for stored in self._store.peek_all(f"clusterrolebindings.{_GROUP}"):
             yield from self._granted(stored.obj, user, "")
         for stored in self._store.peek_all(f"rolebindings.{_GROUP}"):
@@ -140,7 +140,7 @@ class Authorizer:
 
 
 def _bound_subject(binding: JsonObject, user: User, namespace: str) -> str:
-    """The first subject of a binding that is the user, as messages show it; "" when none is."""
+    """Returns the first subject of a binding that is the user, as messages show it; "" when none is."""
     for subject in binding.get("subjects") or []:
         kind, name = subject.get("kind"), subject.get("name")
         if (kind == "User" and name == user.name) or (kind == "Group" and name in user.groups):

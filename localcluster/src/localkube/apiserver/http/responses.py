@@ -32,7 +32,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def encoded_response(request: web.Request, value: Any, media_type: str, *, status: int = 200) -> web.Response:
-    """An answer in a media type, spaced for people where they want it."""
+    """Returns an answer in a media type, spaced for people where they want it."""
     response = web.Response(body=encoded(value, media_type, pretty=wants_pretty(request)), status=status)
     response.headers["Content-Type"] = media_type
     return response
@@ -54,12 +54,12 @@ def compress(response: web.Response, accept_encoding: str) -> None:
 
 
 def value_response(call: Call, value: JsonObject, *, status: int = 200) -> web.Response:
-    """An answer that is neither the object nor a list of the resource, and is never shown as a Table."""
+    """Returns an answer that is neither the object nor a list of the resource, and is never shown as a Table."""
     return plain_response(call.request, value, status=status, warnings=call.warnings)
 
 
 def plain_response(request: web.Request, value: JsonObject, *, status: int, warnings: Sequence[str]) -> web.Response:
-    """The same for a request that is on no stored resource."""
+    """Returns the same for a request that is on no stored resource."""
     media_type = accepted_for_errors(request.headers.get("Accept", "")).media_type
     response = encoded_response(request, value, media_type, status=status)
     add_warnings(response, warnings)
@@ -67,7 +67,7 @@ def plain_response(request: web.Request, value: JsonObject, *, status: int, warn
 
 
 def wants_pretty(request: web.Request) -> bool:
-    """Whether JSON is to be spaced for people: they asked for it, or they use curl, wget or a browser."""
+    """Returns whether JSON is to be spaced for people: they asked for it, or they use curl, wget or a browser."""
     asked = request.query.get("pretty")
     if asked:
         return asked.lower() in ("1", "t", "true")
@@ -82,7 +82,7 @@ def add_warnings(response: web.StreamResponse, warnings: Sequence[str]) -> None:
 
 
 def error_response(error: ApiError, request: web.Request) -> web.Response:
-    """The answer to a request that failed: a Status, or plain text where no resource is served."""
+    """Returns the answer to a request that failed: a Status, or plain text where no resource is served."""
     if isinstance(error, PageNotFoundError):
         response = web.Response(text=f"{error.message}\n", status=error.code)
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -97,20 +97,20 @@ def error_response(error: ApiError, request: web.Request) -> web.Response:
 
 
 def representation(call: Call) -> Representation:
-    """What the client accepts; raises a 406."""
+    """Returns what the client accepts; raises a 406."""
     header = call.request.headers.get("Accept", "")
     return accepted_stream(header) if call.info.verb == "watch" else accepted(header)
 
 
 def in_version(call: Call, obj: JsonObject) -> JsonObject:
-    """The object in the version the path asks for."""
+    """Returns the object in the version the path asks for."""
     if obj.get("apiVersion") == call.resource.api_version or "apiVersion" not in obj:
         return obj
     return {**obj, "apiVersion": call.resource.api_version}
 
 
 def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Response:
-    """One object, in the form the client accepts."""
+    """Returns one object, in the form the client accepts."""
     wanted = representation(call)
     shown = in_version(call, obj)
     match wanted.form:
@@ -133,7 +133,7 @@ def object_response(call: Call, obj: JsonObject, *, status: int = 200) -> web.Re
 
 
 def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> web.Response:
-    """A list, in the form the client accepts."""
+    """Returns a list, in the form the client accepts."""
     wanted = representation(call)
     resource = call.resource
     if resource.custom and wanted.form is Form.OBJECT:
@@ -169,7 +169,7 @@ def list_response(call: Call, items: Sequence[Stored], metadata: JsonObject) -> 
 
 
 def included(call: Call) -> str:
-    """How much of each object a Table's rows hold; raises a 400."""
+    """Returns how much of each object a Table's rows hold; raises a 400."""
     asked = call.query.get("includeObject", "")
     if asked not in ("", "Metadata", "Object", "None"):
         why = f"includeObject: Invalid value: \"{asked}\": must be 'Metadata', 'Object', 'None', or empty"
@@ -178,12 +178,12 @@ def included(call: Call) -> str:
 
 
 def go_name(resource: Resource) -> str:
-    """What a built-in kind is called inside a real API server, such as ``core.ConfigMap``; messages show it."""
+    """Returns what a built-in kind is called inside a real API server, such as ``core.ConfigMap``; messages show it."""
     return f"{resource.group.split('.')[0] or 'core'}.{resource.kind}"
 
 
 def _item(call: Call, stored: Stored) -> Any:
-    """An object in a list; those of built-in kinds leave out apiVersion and kind, which the list has."""
+    """Returns an object in a list; those of built-in kinds leave out apiVersion and kind, which the list has."""
     shown = in_version(call, stored.obj)
     if not call.resource.custom:
         return {name: value for name, value in shown.items() if name not in ("apiVersion", "kind")}
@@ -191,7 +191,7 @@ def _item(call: Call, stored: Stored) -> Any:
 
 
 def success(call: Call, obj: JsonObject) -> JsonObject:
-    """The Status of a deletion that is done."""
+    """Returns the Status of a deletion that is done."""
     metadata = obj["metadata"]
     details: JsonObject = {"name": metadata["name"], "kind": call.resource.plural, "uid": metadata["uid"]}
     if call.resource.group:

@@ -38,7 +38,7 @@ def _refused(field: str, value: str, why: str) -> ApiError:
 
 
 def _access(services: Services, user: User, spec: JsonObject) -> JsonObject:
-    """What a review of a user's access answers; raises 422 when it does not ask exactly one thing."""
+    """Returns what a review of a user's access answers; raises 422 when it does not ask exactly one thing."""
     asked, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if asked is not None and path is not None:
         why = "cannot be specified in combination with resourceAttributes"
@@ -72,12 +72,12 @@ def _rules(services: Services, user: User, body: JsonObject) -> JsonObject:
     namespace = lookup(body, "spec", "namespace", default="")
     if not namespace:
         raise bad_request("no namespace on request")
-    found: list[JsonObject] = []
+    rules: list[JsonObject] = []
     paths: list[JsonObject] = []
     for granted in services.authorizer.rules(user):
         if granted.namespace in ("", namespace):
-            (paths if granted.rule.get("nonResourceURLs") else found).append(granted.rule)
-    return {"resourceRules": found, "nonResourceRules": paths, "incomplete": False}
+            (paths if granted.rule.get("nonResourceURLs") else rules).append(granted.rule)
+    return {"resourceRules": rules, "nonResourceRules": paths, "incomplete": False}
 
 
 def _user_info(user: User) -> JsonObject:
@@ -95,10 +95,10 @@ def _token(services: Services, user: User, body: JsonObject) -> JsonObject:
     if not token:
         raise bad_request("token is required for TokenReview in authentication")
     audiences = lookup(body, "spec", "audiences") or [ISSUER]
-    found = services.authenticate(token, audiences)
-    if found is None:
+    subject = services.authenticate(token, audiences)
+    if subject is None:
         return {"user": {}, "error": "invalid bearer token"}
-    return {"authenticated": True, "user": _user_info(found), "audiences": audiences}
+    return {"authenticated": True, "user": _user_info(subject), "audiences": audiences}
 
 
 def _self(services: Services, user: User, body: JsonObject) -> JsonObject:
@@ -117,7 +117,7 @@ REVIEWS: dict[str, Review] = {
 
 
 def answer(services: Services, user: User, resource: VirtualResource, body: JsonObject, manager: str) -> JsonObject:
-    """The review with its status filled in; like any object it says that ``manager`` made it."""
+    """Returns the review with its status filled in; like any object it says that ``manager`` made it."""
     status = REVIEWS[resource.plural](services, user, body)
     review = {
         "kind": resource.kind,

@@ -105,7 +105,7 @@ def _check(call: Call, wanted: JsonObject) -> None:
 
 
 def _decoding_problem(call: Call, kind: str, api_version: str, wanted: JsonObject) -> str:
-    """Why it cannot be read as a Scale, "" where it can be."""
+    """Returns why it cannot be read as a Scale, "" where it can be."""
     if (kind, api_version) != ("Scale", _API_VERSION):
         return f'no kind "{kind}" is registered for version "{api_version}" in scheme "scales"'
     wrong = structure_causes(call.services.schemas.model("V1Scale"), without_nulls(wanted))

@@ -76,12 +76,12 @@ class ApiServer:
 
     @property
     def ca_pem(self) -> bytes:
-        """The CA certificate clients trust."""
+        """Returns the CA certificate clients trust."""
         return self._certificate.ca_pem
 
     @property
     def writes(self) -> dict[WriteKey, int]:
-        """How many write requests each user made over HTTP, by verb and resource (dry runs not counted)."""
+        """Returns how many write requests each user made over HTTP, by verb and resource (dry runs not counted)."""
         return dict(self.services.writes)
 
     async def start(self) -> None:
@@ -116,7 +116,7 @@ class ApiServer:
             self._temporary.cleanup()
 
     def mint_token(self, namespace: str, service_account: str, *, lifetime_seconds: int = 365 * 86400) -> str:
-        """A bearer token for a service account, whether or not that exists yet."""
+        """Returns a bearer token for a service account, whether or not that exists yet."""
         stored = self.store.peek("serviceaccounts", namespace, service_account)
         uid = str(stored.obj["metadata"]["uid"]) if stored is not None else ""
         return self.tokens.mint(namespace, service_account, uid=uid, lifetime_seconds=lifetime_seconds)
@@ -129,7 +129,7 @@ class ApiServer:
         return path
 
     def kubeconfig_content(self, *, user: str = "admin", namespace: str = "default") -> JsonObject:
-        """What ``kubeconfig`` writes."""
+        """Returns what ``kubeconfig`` writes."""
         if user == "admin":
             token = self.tokens.admin_token
         elif user.startswith("system:serviceaccount:") and user.count(":") == 3:

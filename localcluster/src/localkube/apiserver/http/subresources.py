@@ -201,8 +201,8 @@ def _check_bound(call: Call, reference: JsonObject) -> None:
     plural = _BOUND.get(kind)
     if plural is None:
         raise bad_request(f"cannot bind token for serviceaccount {call.info.name!r} to object of kind {kind!r}")
-    found = call.store.get(plural, call.namespace if plural != "nodes" else "", name)
-    uid = found["metadata"]["uid"]
+    bound = call.store.get(plural, call.namespace if plural != "nodes" else "", name)
+    uid = bound["metadata"]["uid"]
     if reference.get("uid") and reference["uid"] != uid:
         why = (
             f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "

@@ -26,7 +26,7 @@ class ServingCertificate:
     key_path: Path
 
     def ssl_context(self) -> ssl.SSLContext:
-        """The server side's context."""
+        """Returns the server side's context."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.certificate_path, self.key_path)
@@ -44,7 +44,7 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def ensure_certificate(directory: Path, hosts: Sequence[str]) -> ServingCertificate:
-    """The certificate kept in ``directory``, made when there is none; ``hosts`` are its names and addresses."""
+    """Returns the certificate kept in ``directory``, made when there is none; ``hosts`` are its names and addresses."""
     directory.mkdir(parents=True, exist_ok=True)
     ca_path, certificate_path, key_path = directory / "ca.crt", directory / "server.crt", directory / "server.key"
     if not (ca_path.exists() and certificate_path.exists() and key_path.exists()):

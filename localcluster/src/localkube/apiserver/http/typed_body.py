@@ -44,7 +44,7 @@ def read_object(
 
 
 def typed_object(resource: Resource, body: Body) -> JsonObject:
-    """The object in a body, with its apiVersion and kind; raises a 400, or a 422 for another custom kind.
+    """Returns the object in a body, with its apiVersion and kind; raises a 400, or a 422 for another custom kind.
 
     Built-in kinds need not say what they are, custom resources must.
     """
@@ -86,7 +86,7 @@ def _known(kind: str, api_version: str) -> bool:
 
 
 def conversion_problem(resource: Resource, kind: str, api_version: str) -> str:
-    """Why an object of another type cannot become one of a built-in resource."""
+    """Returns why an object of another type cannot become one of a built-in resource."""
     if _known(kind, api_version):
         version = api_version.rpartition("/")[2]
         return f"converting ({version}.{kind}) to ({go_name(resource)}): unknown conversion"
@@ -119,7 +119,7 @@ def _other_version(resource: Resource, given: str) -> ApiError:
 
 
 def metadata_problem(metadata: Json) -> str:
-    """Why a value cannot be read as the metadata of an object, "" where it can be."""
+    """Returns why a value cannot be read as the metadata of an object, "" where it can be."""
     if metadata is None:
         return ""
     if not isinstance(metadata, dict):
@@ -138,7 +138,7 @@ _NOTHING = object()
 
 
 def _wrong_part(wanted: str, value: Json) -> Json:
-    """The part of a value that is not of the type that is wanted."""
+    """Returns the part of a value that is not of the type that is wanted."""
     if wanted == _TEXT:
         return _NOTHING if isinstance(value, str) else value
     if wanted == _NUMBER:

@@ -21,7 +21,7 @@ _UNSUPPORTED = "FieldValueNotSupported"
 
 
 def media_type(call: Call) -> str:
-    """The media type of a request's body."""
+    """Returns the media type of a request's body."""
     return call.request.headers.get("Content-Type", "").split(";")[0].strip()
 
 
@@ -69,7 +69,7 @@ def _dry_run_causes(values: list[Json]) -> list[Cause]:
 
 
 def delete_options(call: Call, data: bytes) -> JsonObject:
-    """What a deletion asks for in its body, or else in its query; raises 400 or 422."""
+    """Returns what a deletion asks for in its body, or else in its query; raises 400 or 422."""
     options = _in_body(call, data) if data.strip() else _in_query(call)
     policy, orphan = options.get("propagationPolicy"), options.pop("orphanDependents", None)
     causes = []

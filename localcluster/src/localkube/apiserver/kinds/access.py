@@ -49,7 +49,7 @@ def _subjects(value: Json, path: str, *, namespaced: bool) -> Iterator[Cause]:
 
 
 def validate_binding(obj: JsonObject, old: JsonObject | None, *, namespaced: bool) -> list[Cause]:
-    """What is wrong with a binding, or with how it changed: its role is fixed."""
+    """Returns what is wrong with a binding, or with how it changed: its role is fixed."""
     role = obj["roleRef"]
     causes = []
     if role["apiGroup"] != GROUP:
@@ -70,12 +70,12 @@ def validate_binding(obj: JsonObject, old: JsonObject | None, *, namespaced: boo
 
 
 def validate_rolebinding(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a RoleBinding."""
+    """Returns what is wrong with a RoleBinding."""
     return validate_binding(obj, old, namespaced=True)
 
 
 def validate_clusterrolebinding(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a ClusterRoleBinding."""
+    """Returns what is wrong with a ClusterRoleBinding."""
     return validate_binding(obj, old, namespaced=False)
 
 
@@ -100,10 +100,10 @@ def _rules(obj: JsonObject, *, namespaced: bool) -> Iterator[Cause]:
 
 
 def validate_role(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with the rules of a Role."""
+    """Returns what is wrong with the rules of a Role."""
     return list(_rules(obj, namespaced=True))
 
 
 def validate_clusterrole(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with the rules of a ClusterRole."""
+    """Returns what is wrong with the rules of a ClusterRole."""
     return list(_rules(obj, namespaced=False))

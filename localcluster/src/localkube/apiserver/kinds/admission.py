@@ -52,19 +52,19 @@ class Admission:
         name = spec.get("priorityClassName")
         key = "priorityclasses.scheduling.k8s.io"
         if not name:
-            found = next((item.obj for item in self._store.peek_all(key) if item.obj.get("globalDefault")), None)
-            if found is not None:
-                spec["priorityClassName"] = found["metadata"]["name"]
+            chosen = next((item.obj for item in self._store.peek_all(key) if item.obj.get("globalDefault")), None)
+            if chosen is not None:
+                spec["priorityClassName"] = chosen["metadata"]["name"]
         else:
             stored = self._store.peek(key, "", name)
-            found = stored.obj if stored is not None else None
-            if found is None and name in _CRITICAL:
-                found = {"value": _CRITICAL[name]}
-            if found is None:
+            chosen = stored.obj if stored is not None else None
+            if chosen is None and name in _CRITICAL:
+                chosen = {"value": _CRITICAL[name]}
+            if chosen is None:
                 why = f"no PriorityClass with name {name} was found"
                 raise forbidden("", "pods", pod["metadata"]["name"], why)
-        spec["priority"] = found.get("value", 0) if found is not None else 0
-        policy = (found or {}).get("preemptionPolicy") or "PreemptLowerPriority"
+        spec["priority"] = chosen.get("value", 0) if chosen is not None else 0
+        policy = (chosen or {}).get("preemptionPolicy") or "PreemptLowerPriority"
         spec["preemptionPolicy"] = spec.get("preemptionPolicy") or policy
 
     def _new_claim(self, claim: JsonObject) -> None:

@@ -36,7 +36,7 @@ _BUDGET_STATUS: Table = tuple(
 
 
 def validate_budget(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a PodDisruptionBudget."""
+    """Returns what is wrong with a PodDisruptionBudget."""
     if subresource == "status":
         return check(_BUDGET_STATUS, obj.get("status"), "status")
     spec = obj["spec"]

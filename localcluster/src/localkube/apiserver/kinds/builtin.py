@@ -38,7 +38,7 @@ class Kind:
     """What is particular to a kind. Each function gets the object (to change in place) and the one before, if any."""
 
     default: Change = _nothing
-    """Fills in what the client left out; belongs to whoever wrote the object."""
+    """Fills in what the client left out; belongs to the manager that wrote the object."""
     complete: Change = _nothing
     """Adds what no client asked for; it is nobody's."""
     validate: Validate | None = None
@@ -81,5 +81,5 @@ OTHER = Kind()
 
 
 def kind_of(key: str) -> Kind:
-    """What is particular to the kind of a resource."""
+    """Returns what is particular to the kind of a resource."""
     return KINDS.get(key, OTHER)

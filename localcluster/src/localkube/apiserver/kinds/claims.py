@@ -79,7 +79,7 @@ _CLAIM: Table = (
 
 
 def validate_claim(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a PersistentVolumeClaim, or with how it changed."""
+    """Returns what is wrong with a PersistentVolumeClaim, or with how it changed."""
     if subresource == "status":
         capacity = lookup(obj, "status", "capacity")
         return check((("{*}", amount_not_negative),), capacity, "status.capacity")
@@ -106,7 +106,7 @@ def validate_claim(obj: JsonObject, old: JsonObject | None, subresource: str = "
 
 
 def _fixed(spec: JsonObject, before: JsonObject, *, bound: bool) -> JsonObject:
-    """The part of a claim's spec that an update may not change.
+    """Returns the part of a claim's spec that an update may not change.
 
     Binding fills in the volume and the class where they were missing; a bound claim may ask for another size.
     """
@@ -122,7 +122,7 @@ def _fixed(spec: JsonObject, before: JsonObject, *, bound: bool) -> JsonObject:
 
 
 def grows(obj: JsonObject, old: JsonObject) -> bool:
-    """Whether an update asks for more storage than before."""
+    """Returns whether an update asks for more storage than before."""
     size, before = (lookup(item, "spec", "resources", "requests", "storage") for item in (obj, old))
     return size is not None and before is not None and amount(size) > amount(before)
 
@@ -163,7 +163,7 @@ def _volume_source(spec: JsonObject) -> JsonObject:
 
 
 def validate_volume(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a PersistentVolume, or with how it changed; what it is made of is fixed."""
+    """Returns what is wrong with a PersistentVolume, or with how it changed; what it is made of is fixed."""
     if subresource == "status":
         return []
     spec = obj["spec"]
@@ -199,7 +199,7 @@ _CLASS: Table = (
 
 
 def validate_storage_class(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a StorageClass, or with how it changed."""
+    """Returns what is wrong with a StorageClass, or with how it changed."""
     causes = check(_CLASS, obj)
     if old is None:
         return causes

@@ -13,9 +13,9 @@ def set_defaults(target: JsonObject, **defaults: Json) -> None:
 
 
 def child(target: JsonObject, name: str) -> JsonObject:
-    """The object at a field, put in place where it is missing."""
-    held = target.get(name)
-    if not isinstance(held, dict):
-        held = {}
-        target[name] = held
-    return held
+    """Returns the object at a field, put in place where it is missing."""
+    present = target.get(name)
+    if not isinstance(present, dict):
+        present = {}
+        target[name] = present
+    return present

@@ -42,7 +42,7 @@ def _decoded(text: str) -> bytes:
 
 
 def validate_secret(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a Secret, or with how it changed."""
+    """Returns what is wrong with a Secret, or with how it changed."""
     data, kind = obj.get("data") or {}, obj["type"]
     causes = list(_keys(data, "data"))
     if sum(len(_decoded(text)) for text in data.values()) > _MAX_BYTES:
@@ -75,7 +75,7 @@ def _json(data: JsonObject, key: str) -> list[Cause]:
 
 
 def secret_warnings(obj: JsonObject) -> list[str]:
-    """What a client is warned of when it writes a Secret."""
+    """Returns what a client is warned of when it writes a Secret."""
     pairs = {"kubernetes.io/tls": "tls.crt"}
     name = pairs.get(obj.get("type") or "")
     if name is None or name not in (obj.get("data") or {}):
@@ -88,7 +88,7 @@ def secret_warnings(obj: JsonObject) -> list[str]:
 
 
 def validate_configmap(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a ConfigMap, or with how it changed."""
+    """Returns what is wrong with a ConfigMap, or with how it changed."""
     data, binary = obj.get("data") or {}, obj.get("binaryData") or {}
     causes = list(_keys(data, "data"))
     causes += [invalid(f"data[{key}]", key, "duplicate of key present in binaryData") for key in data if key in binary]

@@ -56,34 +56,34 @@ SECURITY: Table = (
 
 
 def field_reference(fields: Collection[str], value: Json, path: str) -> Iterator[Cause]:
-    """What is wrong with a reference to one of a pod's own fields."""
+    """Yields what is wrong with a reference to one of a pod's own fields."""
     if value is None:
         return
     version, wanted = value.get("apiVersion") or "v1", value.get("fieldPath") or ""
     if not wanted:
         yield required(f"{path}.fieldPath")
         return
-    found = _SUBSCRIPT.match(wanted)
-    name = found[1] if found else wanted
+    subscript = _SUBSCRIPT.match(wanted)
+    name = subscript[1] if subscript else wanted
     why = ""
     if version != "v1":
         why = f"unsupported pod version: {version}"
-    elif found and name not in ("metadata.annotations", "metadata.labels"):
+    elif subscript and name not in ("metadata.annotations", "metadata.labels"):
         why = f"field label does not support subscript: {wanted}"
     elif name not in _POD_FIELDS:
         why = f"field label not supported: {wanted}"
     if why:
         yield invalid(f"{path}.fieldPath", wanted, f"error converting fieldPath: {why}")
-    elif found:
-        key = found[2].lower() if name == "metadata.annotations" else found[2]
+    elif subscript:
+        key = subscript[2].lower() if name == "metadata.annotations" else subscript[2]
         for problem in formats.qualified_name(key):
-            yield invalid(path, found[2], problem)
+            yield invalid(path, subscript[2], problem)
     elif wanted not in fields:
         yield unsupported(f"{path}.fieldPath", wanted, sorted(fields))
 
 
 def resource_reference(value: Json, path: str) -> Iterator[Cause]:
-    """What is wrong with a reference to one of a container's own resources."""
+    """Yields what is wrong with a reference to one of a container's own resources."""
     if value is None:
         return
     wanted = value.get("resource") or ""
@@ -149,7 +149,7 @@ def _ports(value: Json, path: str) -> Iterator[Cause]:
 
 
 def descending_path(value: Json, path: str) -> Iterator[Cause]:
-    """What is wrong with a path that must stay inside a volume."""
+    """Yields what is wrong with a path that must stay inside a volume."""
     if not value:
         return
     if value.startswith("/"):
@@ -298,7 +298,7 @@ _NOT_EPHEMERAL = ("ports", "resources", "livenessProbe", "readinessProbe", "star
 
 
 def validate_containers(spec: JsonObject, path: str, volumes: Collection[str]) -> Iterator[Cause]:
-    """What is wrong with the containers of a pod's spec, of each of the three lists."""
+    """Yields what is wrong with the containers of a pod's spec, of each of the three lists."""
     grace = spec.get("terminationGracePeriodSeconds")
     containers = spec.get("containers") or []
     names: set[str] = set()

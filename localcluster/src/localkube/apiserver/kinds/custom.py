@@ -30,7 +30,7 @@ _UNCHECKED = Cause(
 def validate_custom(
     resource: Resource, node: Node, obj: JsonObject, old: JsonObject | None, subresource: str
 ) -> cel.Findings:
-    """Everything wrong with a custom resource. Rules are checked only when types and required fields are right.
+    """Returns everything wrong with a custom resource. Rules are checked only when types and required fields are right.
 
     Of a write to ``status`` the schema of the status alone is checked, and every rule.
     """
@@ -56,7 +56,7 @@ def validate_custom(
 
 
 def _metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
-    """What the schema restricts of metadata: the name and generateName."""
+    """Returns what the schema restricts of metadata: the name and generateName."""
     restricted = lookup(resource.schema, "properties", "metadata")
     if not isinstance(restricted, dict) or not restricted.get("properties"):
         return []
@@ -96,7 +96,7 @@ _GO_TYPES = {
 
 
 def value_at(obj: JsonObject, path: str, kind: str) -> tuple[Json, str | None]:
-    """The value at a path such as ``.spec.replicas`` (None where there is none), and why it cannot be read."""
+    """Returns the value at a path such as ``.spec.replicas`` (None where there is none), and why it cannot be read."""
     steps = path.removeprefix(".").split(".")
     value: Json = obj
     for index, step in enumerate(steps):
@@ -119,7 +119,7 @@ def _accessor_error(steps: list[str], value: Json, expected: str) -> str:
 
 
 def _embedded_causes(node: Node, value: Json, path: str = "") -> Iterator[Cause]:
-    """What is wrong with objects inside the object: their apiVersion, kind and metadata."""
+    """Yields what is wrong with objects inside the object: their apiVersion, kind and metadata."""
     if isinstance(value, dict):
         if node.embedded and path:
             yield from _whole_object_causes(value, path)

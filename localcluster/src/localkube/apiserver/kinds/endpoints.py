@@ -23,7 +23,7 @@ _PROTOCOL = needed_one_of("SCTP", "TCP", "UDP")
 
 
 def special_address(text: str) -> list[str]:
-    """Why an address cannot be that of an endpoint."""
+    """Returns why an address cannot be that of an endpoint."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -48,7 +48,7 @@ def default_endpoints(obj: JsonObject, old: JsonObject | None) -> None:  # noqa:
 
 
 def validate_endpoints(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with Endpoints."""
+    """Returns what is wrong with Endpoints."""
     return list(_subsets(obj.get("subsets")))
 
 
@@ -87,7 +87,7 @@ _FAMILIES = {"IPv4": 4, "IPv6": 6}
 
 
 def validate_endpoint_slice(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with an EndpointSlice; its type of address is fixed."""
+    """Returns what is wrong with an EndpointSlice; its type of address is fixed."""
     causes = list(_slice(obj))
     if old is not None and obj.get("addressType") != old.get("addressType"):
         causes.append(immutable("addressType", obj.get("addressType")))

@@ -40,7 +40,7 @@ _LIMITS = (("reportingInstance", 128), ("action", 128), ("reason", 128), ("messa
 
 
 def _place(obj: JsonObject) -> Iterator[Cause]:
-    """An Event is in the namespace of what it is about; a newer one may be about something elsewhere."""
+    """Yields an Event is in the namespace of what it is about; a newer one may be about something elsewhere."""
     space = obj["involvedObject"].get("namespace") or ""
     own, timed = obj["metadata"]["namespace"], obj.get("eventTime") is not None
     homes = ("default", "kube-system") if timed else ("default",)

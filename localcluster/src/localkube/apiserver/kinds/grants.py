@@ -18,13 +18,13 @@ _SHOWN = (
 
 
 def uncovered(own: Sequence[JsonObject], wanted: Sequence[JsonObject]) -> list[str]:
-    """What is wanted and not covered, joined by resource and as messages show it, sorted."""
+    """Returns what is wanted and not covered, joined by resource and as messages show it, sorted."""
     missing = [part for rule in wanted for part in _parts(rule) if not any(_covers(held, part) for held in own)]
     return sorted(dict.fromkeys(_shown(rule) for rule in _joined(missing)))
 
 
 def _parts(rule: JsonObject) -> Iterator[JsonObject]:
-    """A rule as rules of one verb and one resource, or one path."""
+    """Yields a rule as rules of one verb and one resource, or one path."""
     verbs = rule.get("verbs") or []
     for verb, group, resource in itertools.product(verbs, rule.get("apiGroups") or [], rule.get("resources") or []):
         part: JsonObject = {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
@@ -37,7 +37,7 @@ def _parts(rule: JsonObject) -> Iterator[JsonObject]:
 
 
 def _covers(held: JsonObject, part: JsonObject) -> bool:
-    """Whether a rule allows all that a part of one verb does."""
+    """Returns whether a rule allows all that a part of one verb does."""
     verb = part["verbs"][0]
     verbs = held.get("verbs") or []
     if verb not in verbs and "*" not in verbs:

@@ -30,5 +30,5 @@ _LEASE: Table = (
 
 
 def validate_lease(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a Lease."""
+    """Returns what is wrong with a Lease."""
     return check(_LEASE, obj["spec"], "spec")

@@ -101,5 +101,5 @@ _NETWORK_POLICY: Table = (
 
 
 def validate_network_policy(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a NetworkPolicy."""
+    """Returns what is wrong with a NetworkPolicy."""
     return check(_NETWORK_POLICY, obj["spec"], "spec")

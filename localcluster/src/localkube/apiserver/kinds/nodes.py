@@ -53,7 +53,7 @@ def _taints(value: Json, path: str) -> Iterator[Cause]:
 
 
 def validate_node(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a Node; an update is checked twice, as the real server does it."""
+    """Returns what is wrong with a Node; an update is checked twice, as the real server does it."""
     if subresource == "status":
         return []
     causes = list(_taints((obj.get("spec") or {}).get("taints"), "metadata.taints"))

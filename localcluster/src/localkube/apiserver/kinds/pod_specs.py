@@ -37,7 +37,7 @@ EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def containers_of(spec: JsonObject) -> Iterator[JsonObject]:
-    """Every container of a pod's spec, of each of the three lists."""
+    """Yields every container of a pod's spec, of each of the three lists."""
     for name in _CONTAINERS:
         yield from (container for container in spec.get(name) or [] if isinstance(container, dict))
 
@@ -129,12 +129,12 @@ def _default_volume(volume: JsonObject) -> None:
 
 
 def taint_effect(value: Json, path: str) -> list[Cause]:
-    """The effect of a taint, or of the taints that are tolerated."""
+    """Returns the effect of a taint, or of the taints that are tolerated."""
     return [] if not value or value in EFFECTS else [unsupported(path, value, EFFECTS)]
 
 
 def tolerations(value: Json, path: str) -> Iterator[Cause]:
-    """What is wrong with a pod's tolerations."""
+    """Yields what is wrong with a pod's tolerations."""
     for index, item in enumerate(value or []):
         at = f"{path}[{index}]"
         operator, text, effect = item.get("operator") or "", item.get("value") or "", item.get("effect") or ""
@@ -262,7 +262,7 @@ def _dns(value: JsonObject, path: str) -> Iterator[Cause]:
     if len(searches) > 32:
         yield invalid(f"{path}.dnsConfig.searches", searches, "must not have more than 32 search paths")
     for index, search in enumerate(searches):
-        # An underscore is as good as a letter here, and the root may be named.
+        # An underscore counts as a letter here, and the root may be named.
         name = search.removesuffix(".").replace("_", "a")
         if search != "." and formats.dns_subdomain(name):
             why = formats.dns_subdomain(name)[-1]
@@ -330,7 +330,7 @@ _POD: Table = (
 
 
 def validate_pod_spec(spec: JsonObject, path: str, claim_templates: Collection[str] = ()) -> list[Cause]:
-    """What is wrong with a pod's spec; ``claim_templates`` are names of volumes that it gets from elsewhere."""
+    """Returns what is wrong with a pod's spec; ``claim_templates`` are names of volumes that it gets from elsewhere."""
     volumes = spec.get("volumes") or []
     names = {str(volume.get("name") or "") for volume in volumes} | set(claim_templates)
     return [

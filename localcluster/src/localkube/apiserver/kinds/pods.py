@@ -76,7 +76,7 @@ def qos_class(spec: JsonObject) -> str:
 
 
 def validate_pod(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a pod, or with how it changed."""
+    """Returns what is wrong with a pod, or with how it changed."""
     if subresource == "status":
         return list(_status(obj))
     causes = validate_pod_spec(obj["spec"], "spec")
@@ -153,7 +153,7 @@ def _only_fewer_gates(spec: JsonObject, before: JsonObject) -> list[Cause]:
 
 
 def _fixed(spec: JsonObject, *, gated: bool) -> JsonObject:
-    """The part of a pod's spec that no update may change; a gated pod may yet be given other nodes."""
+    """Returns the part of a pod's spec that no update may change; a gated pod may yet be given other nodes."""
     kept: JsonObject = copy_json(spec)
     for name in ("schedulingGates", "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
         kept.pop(name, None)

@@ -17,7 +17,7 @@ def default_priority_class(obj: JsonObject, old: JsonObject | None) -> None:  # 
 
 
 def validate_priority_class(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a PriorityClass, or with how it changed: its value is fixed."""
+    """Returns what is wrong with a PriorityClass, or with how it changed: its value is fixed."""
     causes = list(one_of("Never", "PreemptLowerPriority")(obj["preemptionPolicy"], "preemptionPolicy"))
     if (obj["metadata"].get("name") or "").startswith("system-"):
         causes.append(forbidden("metadata.name", _RESERVED))

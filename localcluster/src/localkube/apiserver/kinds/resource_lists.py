@@ -20,7 +20,7 @@ _STANDARD = _OF_CONTAINERS | {
 
 
 def _overcommitted(name: str) -> bool:
-    """Whether a resource may be requested for less than its limit."""
+    """Returns whether a resource may be requested for less than its limit."""
     native = "/" not in name or "kubernetes.io/" in name
     return native and not name.startswith(_HUGE_PAGES)
 
@@ -46,7 +46,7 @@ def _amount(name: str, value: Json, path: str) -> Iterator[Cause]:
 
 
 def resource_requirements(value: Json, path: str) -> Iterator[Cause]:
-    """What is wrong with the ``resources`` of a container."""
+    """Yields what is wrong with the ``resources`` of a container."""
     limits, requests = (value or {}).get("limits") or {}, (value or {}).get("requests") or {}
     for side, listed in (("limits", limits), ("requests", requests)):
         for name, quantity in listed.items():

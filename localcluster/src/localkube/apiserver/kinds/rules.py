@@ -131,8 +131,8 @@ def one_of(*supported: str, ordered: bool = False) -> Rule:
 
 def needed_one_of(*supported: str, ordered: bool = False) -> Rule:
     """The text is given and one of these."""
-    known = one_of(*supported, ordered=ordered)
-    return lambda value, path: [required(path)] if value in (None, "") else known(value, path)
+    supported_rule = one_of(*supported, ordered=ordered)
+    return lambda value, path: [required(path)] if value in (None, "") else supported_rule(value, path)
 
 
 def named(form: formats.Check) -> Rule:

@@ -260,13 +260,13 @@ def _traffic(spec: JsonObject) -> Iterator[Cause]:
 
 
 def validate_service(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a Service, or with how it changed."""
+    """Returns what is wrong with a Service, or with how it changed."""
     if subresource == "status":
         return []
     spec = obj["spec"]
-    known = spec["type"] in _TYPES
+    type_known = spec["type"] in _TYPES
     causes = [*_ports(spec), *check(_SPEC, spec, "spec")]
-    if known:
+    if type_known:
         causes += [*_addresses(spec), *(_traffic(spec) if spec["sessionAffinity"] in ("ClientIP", "None") else ())]
     if old is not None and "ExternalName" not in (spec["type"], old["spec"]["type"]):
         before, now = old["spec"].get("clusterIPs") or [], spec.get("clusterIPs") or []
@@ -336,7 +336,7 @@ class ClusterIps:
 
     def _check(self, name: str, asked: str, used: Collection[str]) -> None:
         if formats.ip_address(asked):
-            return  # validation says it
+            return  # validation reports it
         why = ""
         if ipaddress.ip_address(asked) not in self._network:
             why = "the provided network does not match the current range"

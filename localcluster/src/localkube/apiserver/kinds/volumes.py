@@ -137,7 +137,7 @@ def _source(volume: JsonObject, path: str) -> Iterator[Cause]:
 
 
 def validate_volumes(volumes: list[JsonObject], path: str) -> Iterator[Cause]:
-    """What is wrong with a list of volumes."""
+    """Yields what is wrong with a list of volumes."""
     names: set[str] = set()
     for index, volume in enumerate(volumes):
         at = f"{path}[{index}]"

@@ -169,7 +169,7 @@ def _status_causes(status: JsonObject, before: JsonObject, parts: tuple[str, ...
 
 
 def validate_statefulset(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a StatefulSet, or with how it changed."""
+    """Returns what is wrong with a StatefulSet, or with how it changed."""
     if subresource == "status":
         return _status(obj, old, "currentReplicas", "updatedReplicas")
     spec = obj["spec"]
@@ -217,7 +217,7 @@ def _rolling_update(spec: JsonObject) -> Iterator[Cause]:
 
 
 def validate_deployment(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a Deployment; its selector cannot change."""
+    """Returns what is wrong with a Deployment; its selector cannot change."""
     if subresource == "status":
         return _status(obj, old, "updatedReplicas")
     spec = obj["spec"]
@@ -231,7 +231,7 @@ def validate_deployment(obj: JsonObject, old: JsonObject | None, subresource: st
 
 
 def validate_replicaset(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:
-    """What is wrong with a ReplicaSet; its selector cannot change."""
+    """Returns what is wrong with a ReplicaSet; its selector cannot change."""
     if subresource == "status":
         return _status(obj, old, "fullyLabeledReplicas")
     return [*_common(obj, selector_word="deployment"), *_fixed_selector(obj, old)]
@@ -245,7 +245,7 @@ def _fixed_selector(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
 
 
 def validate_revision(obj: JsonObject, old: JsonObject | None, subresource: str = "") -> list[Cause]:  # noqa: ARG001
-    """What is wrong with a ControllerRevision; its data cannot change."""
+    """Returns what is wrong with a ControllerRevision; its data cannot change."""
     causes = [] if obj.get("data") is not None else [required("data", "data is mandatory")]
     causes += at_least(0)(obj.get("revision") or 0, "revision")
     if old is not None and obj.get("data") != old.get("data"):

@@ -83,7 +83,7 @@ class Definitions:
                 self._enqueue(other["metadata"]["name"])
 
     def _others(self, crd: JsonObject) -> Iterator[JsonObject]:
-        """The other definitions of a definition's group."""
+        """Yields the other definitions of a definition's group."""
         for stored in self._store.peek_all(CRDS):
             if stored.name != crd["metadata"]["name"] and stored.obj["spec"]["group"] == crd["spec"]["group"]:
                 yield stored.obj

@@ -27,7 +27,7 @@ class FieldTerm:
     wanted: str
 
     def matches(self, obj: JsonObject) -> bool:
-        """Whether the object satisfies this term."""
+        """Returns whether the object satisfies this term."""
         return (self.value_of(obj) == self.wanted) == self.equal
 
 
@@ -45,7 +45,7 @@ def parse_fields(text: str, resource: Resource) -> tuple[FieldTerm, ...]:
 
 
 def selected_name(text: str) -> str:
-    """The one name that a field selector asks for by ``metadata.name=…``; "" when there is none."""
+    """Returns the one name that a field selector asks for by ``metadata.name=…``; "" when there is none."""
     for part in _split(text):
         try:
             field, operator, wanted = _split_term(part)
@@ -57,7 +57,7 @@ def selected_name(text: str) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """The terms between commas; a comma after a backslash belongs to a value."""
+    """Returns the terms between commas; a comma after a backslash belongs to a value."""
     return [match[1] for match in _SPLIT.finditer(text) if match[1]]
 
 
@@ -104,7 +104,7 @@ def _paths(*paths: str) -> dict[str, Value]:
 
 
 def _nothing(_obj: JsonObject) -> str:
-    """A field that may be named but is never filled in."""
+    """Returns a field that may be named but is never filled in."""
     return ""
 
 

@@ -28,7 +28,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether the labels satisfy this term; ``notin`` and ``!=`` also match where the key is missing."""
+        """Returns whether the labels satisfy this term; ``notin`` and ``!=`` also match where the key is missing."""
         present = self.key in labels
         match self.operator:
             case "exists":
@@ -71,7 +71,7 @@ class _Parser:
         return token
 
     def requirements(self) -> Iterator[Requirement]:
-        """Every term."""
+        """Yields every term."""
         while (token := self._peek()) != _END:
             if not _word(token) and token != "!":
                 raise _SyntaxError(f"found '{token}', expected: !, identifier, or 'end of string'")
@@ -117,7 +117,7 @@ class _Parser:
         return token
 
     def _value_list(self) -> list[str]:
-        """The values in parentheses, sorted; an empty place between commas is the empty value."""
+        """Returns the values in parentheses, sorted; an empty place between commas is the empty value."""
         opening = self._take()
         if opening != "(":
             raise _SyntaxError(f"found '{opening}' expected: '('")

@@ -12,7 +12,7 @@ from localkube.apiserver.resources import Resource
 
 
 def content(obj: JsonObject, *, without_status: bool) -> JsonObject:
-    """The part of an object that ``generation`` counts."""
+    """Returns the part of an object that ``generation`` counts."""
     left_out = {"metadata", "status", "apiVersion", "kind"} if without_status else {"metadata", "apiVersion", "kind"}
     return {key: value for key, value in obj.items() if key not in left_out}
 
@@ -80,7 +80,7 @@ class DeleteOptions:
 
 
 def deletion_ready(obj: JsonObject) -> bool:
-    """Whether nothing holds back an object that is being deleted."""
+    """Returns whether nothing holds back an object that is being deleted."""
     metadata = obj["metadata"]
     if not metadata.get("deletionTimestamp") or metadata.get("finalizers"):
         return False

@@ -77,7 +77,7 @@ def _invalid(path: str, value: Json, problem: str) -> Cause:
 
 
 def label_causes(labels: JsonObject, path: str) -> Iterator[Cause]:
-    """What is wrong with a map of labels."""
+    """Yields what is wrong with a map of labels."""
     for key, value in labels.items():
         yield from (_invalid(path, key, problem) for problem in label_key(key))
         yield from (_invalid(path, value, problem) for problem in label_value(value))
@@ -133,7 +133,7 @@ def _finalizer_causes(resource: Resource, finalizers: list[str], *, all_rules: b
 
 
 def content_causes(metadata: JsonObject) -> list[Cause]:
-    """What is wrong with labels, annotations and owners, which can be so in objects inside others, too."""
+    """Returns what is wrong with labels, annotations and owners, which can be so in objects inside others, too."""
     causes = []
     for name in ("labels", "annotations"):
         texts = metadata.get(name) or {}
@@ -156,7 +156,7 @@ _CHECKED_AGAIN = frozenset(
 
 
 def metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[Cause]:
-    """What is wrong with the metadata of a new object, or with how it changed.
+    """Returns what is wrong with the metadata of a new object, or with how it changed.
 
     Of a change each mistake is there twice, as in Kubernetes, which looks for it in two places.
     """
@@ -190,7 +190,7 @@ def _change_causes(metadata: JsonObject, before: JsonObject) -> Iterator[Cause]:
 
 
 def metadata_warnings(resource: Resource, obj: JsonObject, old: JsonObject | None) -> list[str]:
-    """What a client should know of an object's finalizers, where nothing forbids them."""
+    """Returns what a client should know of an object's finalizers, where nothing forbids them."""
     before = set((old or {}).get("metadata", {}).get("finalizers") or [])
     return [
         f'metadata.finalizers: "{finalizer}": prefer a domain-qualified finalizer name to avoid accidental conflicts '

@@ -29,7 +29,7 @@ class ObjectList:
 
 
 def utc_now() -> datetime:
-    """The system's clock."""
+    """Returns the system's clock."""
     return datetime.now(UTC)
 
 
@@ -61,11 +61,11 @@ class Objects:
 
     @property
     def resource_version(self) -> int:
-        """The resourceVersion of the newest write."""
+        """Returns the resourceVersion of the newest write."""
         return self._counter
 
     def now(self) -> datetime:
-        """The store's clock."""
+        """Returns the store's clock."""
         return self._clock()
 
     def close(self) -> None:
@@ -95,11 +95,11 @@ class Objects:
     # ---- reading
 
     def peek(self, key: str, namespace: str, name: str) -> Stored | None:
-        """The stored version itself, not to be modified; None when there is none."""
+        """Returns the stored version itself, not to be modified; None when there is none."""
         return self._objects.get(key, {}).get((namespace, name))
 
     def peek_all(self, key: str, namespace: str = "") -> list[Stored]:
-        """All stored versions, in order of ``namespace/name``; not to be modified."""
+        """Returns all stored versions, in order of ``namespace/name``; not to be modified."""
         return _in_order(self._objects.get(key, {}), namespace)
 
     def peek_all_at(self, key: str, namespace: str, resource_version: int) -> list[Stored]:
@@ -109,26 +109,26 @@ class Objects:
         return _in_order(self._history(key).undone(self._objects.get(key, {}), resource_version), namespace)
 
     def get(self, key: str, namespace: str | None, name: str) -> JsonObject:
-        """One object; raises 404."""
+        """Returns one object; raises 404."""
         return copy_json(self._find(self.registry.by_key(key), namespace or "", name).obj)  # type: ignore[no-any-return]
 
     def find(self, key: str, namespace: str | None, name: str) -> JsonObject | None:
-        """One object, or None."""
+        """Returns one object, or None."""
         stored = self.peek(key, namespace or "", name)
         return None if stored is None else copy_json(stored.obj)
 
     def list(
         self, key: str, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
     ) -> ObjectList:
-        """All objects of a resource (of one namespace, where given) that match the selectors."""
+        """Returns all objects of a resource (of one namespace, where given) that match the selectors."""
         resource = self.registry.by_key(key)
         matcher = compile_selector(label_selector, field_selector, resource)
-        found = [
+        items = [
             copy_json(stored.obj)
             for stored in self.peek_all(key, namespace or "")
             if matcher is None or matcher(stored.obj)
         ]
-        return ObjectList(found, str(self._counter))
+        return ObjectList(items, str(self._counter))
 
     def watch(
         self,
@@ -171,7 +171,7 @@ class Objects:
         )
 
     def bookmark(self, resource: Resource, annotations: dict[str, str] | None = None) -> Stored:
-        """The object of a BOOKMARK event at the present resourceVersion."""
+        """Returns the object of a BOOKMARK event at the present resourceVersion."""
         metadata: JsonObject = {"name": "", "resourceVersion": str(self._counter)}
         if annotations:
             metadata["annotations"] = annotations

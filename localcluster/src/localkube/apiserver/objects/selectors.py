@@ -14,7 +14,7 @@ Matcher = Callable[[JsonObject], bool]
 
 
 def from_label_selector(selector: JsonObject | None) -> tuple[Requirement, ...]:
-    """The requirements of a ``metav1.LabelSelector`` object (``matchLabels`` and ``matchExpressions``)."""
+    """Returns the requirements of a ``metav1.LabelSelector`` object (``matchLabels`` and ``matchExpressions``)."""
     operators = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "absent"}
     selector = selector or {}
     requirements = [
@@ -29,12 +29,12 @@ def from_label_selector(selector: JsonObject | None) -> tuple[Requirement, ...]:
 
 
 def labels_match(requirements: tuple[Requirement, ...], labels: Mapping[str, str] | None) -> bool:
-    """Whether labels satisfy all requirements."""
+    """Returns whether labels satisfy all requirements."""
     return all(requirement.matches(labels or {}) for requirement in requirements)
 
 
 def compile_selector(label_selector: str, field_selector: str, resource: Resource) -> Matcher | None:
-    """A predicate over stored objects for both selectors, or None when everything matches; raises a 400."""
+    """Returns a predicate over stored objects for both selectors, or None when everything matches; raises a 400."""
     requirements = parse_labels(label_selector) if label_selector else ()
     terms = parse_fields(field_selector, resource) if field_selector else ()
     if not requirements and not terms:

@@ -33,7 +33,7 @@ class Strategy(Protocol):
         subresource: str = "",
         warnings: list[str] | None = None,
     ) -> list[Cause]:
-        """Everything wrong with an object; adds to ``warnings`` what is accepted, but worth a word."""
+        """Returns everything wrong with an object; adds to ``warnings`` what is accepted, but worth a word."""
         ...
 
     def track(

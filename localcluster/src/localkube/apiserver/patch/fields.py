@@ -43,7 +43,7 @@ def compact(value: Json) -> str:
 
 
 def item_key(node: Node, item: Json) -> str:
-    """The path element of a keyed list's item; missing keys count with their defaults."""
+    """Returns the path element of a keyed list's item; missing keys count with their defaults."""
     items = node.items
     key: JsonObject = {}
     for name in node.map_keys:
@@ -56,12 +56,12 @@ def item_key(node: Node, item: Json) -> str:
 
 
 def element_of(node: Node, item: Json) -> str:
-    """The path element of an item of a keyed list or a set."""
+    """Returns the path element of an item of a keyed list or a set."""
     return item_key(node, item) if node.list_type == "map" else "v:" + compact(item)
 
 
 def child_of(node: Node | None, element: str) -> Node | None:
-    """The schema below a path element; None where anything may stand."""
+    """Returns the schema below a path element; None where anything may stand."""
     if node is None:
         return None
     return node.child(element[2:]) if element.startswith("f:") else node.items
@@ -87,7 +87,7 @@ def shape_of(node: Node | None, value: Json) -> str:
 
 
 def atomic(node: Node | None, shape: str) -> bool:
-    """Whether a value of this shape is owned as a whole."""
+    """Returns whether a value of this shape is owned as a whole."""
     if shape == "map":
         return node is not None and node.atomic_map
     return shape != "list" or node is None or node.list_type not in ("map", "set")
@@ -101,7 +101,7 @@ def merges_as(node: Node | None, value: Json) -> str:
 
 
 def field_set(node: Node | None, value: Json) -> Fields:
-    """The fields that an applied object names."""
+    """Returns the fields that an applied object names."""
     fields: set[Path] = set()
     _collect(node, value, (), fields)
     return frozenset(fields)
@@ -159,12 +159,12 @@ class Comparison:
             self.modified.add(path)
 
     def without(self, prefixes: Fields) -> Comparison:
-        """The comparison without fields at or below some paths."""
+        """Returns the comparison without fields at or below some paths."""
         return Comparison(*(set(without(frozenset(s), prefixes)) for s in (self.added, self.modified, self.removed)))
 
 
 def without(fields: Fields, prefixes: Fields) -> Fields:
-    """The fields that are neither among the prefixes nor below one of them."""
+    """Returns the fields that are neither among the prefixes nor below one of them."""
     if not prefixes:
         return fields
     return frozenset(path for path in fields if not any(path[: len(prefix)] == prefix for prefix in prefixes))
@@ -233,7 +233,7 @@ def _items(node: Node, value: Json) -> JsonObject:
 
 
 def to_fields_v1(fields: Fields) -> JsonObject:
-    """The nested form of a set."""
+    """Returns the nested form of a set."""
     root: JsonObject = {}
     for path in sorted(fields):
         at = root
@@ -255,7 +255,7 @@ def _drop_leaf_dots(tree: JsonObject) -> None:
 
 
 def from_fields_v1(tree: Json, path: Path = ()) -> Fields:
-    """The set of a nested form; raises ValueError for what is none."""
+    """Returns the set of a nested form; raises ValueError for what is none."""
     if not isinstance(tree, dict):
         raise ValueError(f"{tree!r} is not a set of fields")
     fields: set[Path] = set()
@@ -272,7 +272,7 @@ def from_fields_v1(tree: Json, path: Path = ()) -> Fields:
 
 
 def display(path: Path) -> str:
-    """A path as people read it: ``.spec.containers[name="x"].image``."""
+    """Returns a path as people read it: ``.spec.containers[name="x"].image``."""
     text = ""
     for element in path:
         kind, body = element[0], element[2:]
@@ -289,7 +289,7 @@ def display(path: Path) -> str:
 
 
 def in_order(fields: Fields) -> list[Path]:
-    """The fields as Kubernetes lists them: at each level first those that end there, then those that go on."""
+    """Returns the fields as Kubernetes lists them: at each level first those that end there, then those that go on."""
     return sorted(fields, key=lambda path: [(index < len(path) - 1, element) for index, element in enumerate(path)])
 
 
@@ -297,7 +297,7 @@ def in_order(fields: Fields) -> list[Path]:
 
 
 def with_parents(node: Node | None, fields: Fields) -> Fields:
-    """The fields, and the declared fields that they are in."""
+    """Returns the fields, and the declared fields that they are in."""
     parents: set[Path] = set()
     for path in fields:
         at = node
@@ -311,7 +311,7 @@ def with_parents(node: Node | None, fields: Fields) -> Fields:
 
 
 def remove_fields(node: Node | None, value: Json, fields: Fields) -> Json:
-    """A value without some fields; a map or list that held nothing else becomes null."""
+    """Returns a value without some fields; a map or list that held nothing else becomes null."""
     return _remove(node, value, to_fields_v1(fields)) if fields else value
 
 

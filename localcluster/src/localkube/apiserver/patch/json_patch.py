@@ -19,7 +19,7 @@ class _DoesNotApplyError(Exception):
 
 
 def json_patch(target: JsonObject, operations: Json) -> JsonObject:
-    """The object after the operations; raises 400 for what is no patch, 422 for one that does not apply."""
+    """Returns the object after the operations; raises 400 for what is no patch, 422 for one that does not apply."""
     if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
         raise bad_request("error decoding patch: json: cannot unmarshal it into Go value of type a list of operations")
     if len(operations) > MAX_OPERATIONS:
@@ -93,7 +93,7 @@ def _container(document: Json, path: str) -> tuple[Json, str]:
 
 
 def _index(step: str, length: int) -> int:
-    """The place that a step names among so many."""
+    """Returns the place that a step names among so many."""
     try:
         index = int(step)
     except ValueError:

@@ -14,7 +14,7 @@ ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def fields_last_applied(node: Node | None, live: JsonObject) -> Fields:
-    """The fields that client-side apply set and nobody changed since: they are no conflict for kubectl."""
+    """Returns the fields that client-side apply set and nobody changed since: they are no conflict for kubectl."""
     text = lookup(live, "metadata", "annotations", ANNOTATION)
     try:
         applied = json.loads(text) if isinstance(text, str) else None

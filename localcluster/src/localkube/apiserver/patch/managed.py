@@ -42,12 +42,12 @@ class Entry:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """What tells entries apart: an applier is the same in every version."""
+        """Returns what tells entries apart: an applier is the same in every version."""
         version = "" if self.operation == APPLY else self.api_version
         return (self.operation, self.manager, version, self.subresource)
 
     def describe(self) -> str:
-        """The manager as conflict messages name it."""
+        """Returns the manager as conflict messages name it."""
         text = f'"{self.manager}"'
         if self.subresource:
             text += f' with subresource "{self.subresource}"'
@@ -57,7 +57,7 @@ class Entry:
 
 
 def read_entries(raw_entries: object) -> list[Entry]:
-    """The entries of ``metadata.managedFields``; raises ValueError where one is malformed."""
+    """Returns the entries of ``metadata.managedFields``; raises ValueError where one is malformed."""
     if not isinstance(raw_entries, list):
         return []
     entries: dict[tuple[str, str, str, str], Entry] = {}
@@ -132,7 +132,7 @@ class Writer:
 
     @classmethod
     def through(cls, resource: Resource, subresource: str, manager: str, now: str) -> Writer:
-        """The writer of an object by one of its endpoints."""
+        """Returns the writer of an object by one of its endpoints."""
         ignored: set[Path] = set()
         if subresource == "status":
             ignored.add(("f:spec",))
@@ -143,7 +143,7 @@ class Writer:
         return cls(manager or "unknown", resource.api_version, subresource, now, frozenset(ignored))
 
     def entry(self, operation: str, fields: Fields) -> Entry:
-        """An entry of this writer, without a time."""
+        """Returns an entry of this writer, without a time."""
         return Entry(self.manager, operation, self.api_version, self.subresource, "", fields)
 
 
@@ -185,7 +185,7 @@ def _present_entries(obj: JsonObject, old: JsonObject | None, writer: Writer) ->
 
 
 def entries_before_apply(node: Node | None, live: JsonObject, writer: Writer) -> list[Entry]:
-    """The entries of an object that is about to be applied: where there are none, all fields have one owner."""
+    """Returns the entries of an object that is about to be applied: where there are none, all fields have one owner."""
     entries = read_entries(live["metadata"].get("managedFields"))
     if entries:
         return _of_schema(node, entries)
@@ -199,7 +199,7 @@ def _of_schema(node: Node | None, entries: list[Entry]) -> list[Entry]:
 def with_update(
     node: Node | None, entries: list[Entry], old: JsonObject, new: JsonObject, writer: Writer
 ) -> list[Entry]:
-    """The entries after an update: what it set is the writer's alone, what it removed is nobody's."""
+    """Returns the entries after an update: what it set is the writer's alone, what it removed is nobody's."""
     comparison = compare(node, old, new).without(writer.ignored)
     taken = frozenset(comparison.added | comparison.modified)
     kept = {entry.identity: without_fields(entry, comparison) for entry in entries}
@@ -212,7 +212,7 @@ def with_update(
 
 
 def without_fields(entry: Entry, comparison: Comparison) -> Entry:
-    """An entry without what somebody else has changed."""
+    """Returns an entry without what somebody else has changed."""
     return replace(entry, fields=entry.fields - comparison.added - comparison.modified - comparison.removed)
 
 

@@ -11,7 +11,7 @@ _IN_SCALE: Path = ("f:spec", "f:replicas")
 
 
 def replicas_field(path: str) -> Path:
-    """The field at a path such as ``.spec.replicas``."""
+    """Returns the field at a path such as ``.spec.replicas``."""
     return tuple(f"f:{step}" for step in path.removeprefix(".").split("."))
 
 
@@ -21,7 +21,7 @@ def entries_of_scale(entries: list[Entry], replicas: Path) -> list[Entry]:
 
 
 def entries_of_object(entries: list[Entry], scale: list[Entry], replicas: Path) -> list[Entry]:
-    """The managers of an object after those of its Scale have changed."""
+    """Returns the managers of an object after those of its Scale have changed."""
     owners = {entry.identity: entry for entry in scale if _IN_SCALE in entry.fields}
     kept = []
     for entry in entries:

@@ -90,7 +90,7 @@ def _merge_key(node: Node | None) -> str:
 
 
 def _identity(node: Node | None) -> Identity:
-    """What tells the items of a list apart: the value at its merge key, or the item itself."""
+    """Returns what tells the items of a list apart: the value at its merge key, or the item itself."""
     name = _merge_key(node)
     return lambda item: item.get(name) if name and isinstance(item, dict) else item
 

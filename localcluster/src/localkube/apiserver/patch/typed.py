@@ -1,4 +1,4 @@
-"""What server-side apply demands of an object: declared fields, fitting types, items told apart by keys."""
+"""What server-side apply demands of an object: declared fields, fitting types, items with distinct keys."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_typed(node: Node, obj: JsonObject) -> None:
 
 
 def group_version_kind(obj: JsonObject) -> str:
-    """An object's type as messages about it show it: ``apps/v1, Kind=Deployment``."""
+    """Returns an object's type as messages about it show it: ``apps/v1, Kind=Deployment``."""
     api_version, kind = obj.get("apiVersion"), obj.get("kind")
     api_version = api_version if isinstance(api_version, str) and api_version.count("/") < 2 else ""
     version = api_version if "/" in api_version else f"/{api_version}"

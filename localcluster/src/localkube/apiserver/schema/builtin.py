@@ -124,15 +124,15 @@ _models: dict[str, str] = {}
 
 @functools.cache
 def component_name(model: str) -> str:
-    """The name of a model in OpenAPI documents: ``io.k8s.api.v1.Pod`` for ``V1Pod``."""
-    found = _MODEL_NAME.match(model)
+    """Returns the name of a model in OpenAPI documents: ``io.k8s.api.v1.Pod`` for ``V1Pod``."""
+    match = _MODEL_NAME.match(model)
     if model in _META_MODELS:
         name = f"io.k8s.apimachinery.pkg.apis.meta.v1.{model.removeprefix('V1')}"
-    elif found is None:
+    elif match is None:
         name = f"io.k8s.api.{model}"
     else:
-        group = f"{found[1].lower()}." if found[1] else ""
-        name = f"io.k8s.api.{group}v{found[2]}.{found[3]}"
+        group = f"{match[1].lower()}." if match[1] else ""
+        name = f"io.k8s.api.{group}v{match[2]}.{match[3]}"
     _models[name] = model
     return name
 
@@ -142,13 +142,13 @@ def _model_of(reference: str) -> str:
 
 
 def resolve(reference: str) -> JsonObject:
-    """The schema a ``$ref`` names."""
+    """Returns the schema a ``$ref`` names."""
     return schema_of(_model_of(reference))
 
 
 @functools.cache
 def schema_of(model_name: str) -> JsonObject:
-    """The schema of one model; raises KeyError for a model the client does not have."""
+    """Returns the schema of one model; raises KeyError for a model the client does not have."""
     if model_name in _SCHEMA_OR:
         also = {name: _reference(item) if name == "items" else item for name, item in _SCHEMA_OR[model_name].items()}
         return {"description": "A schema, or else.", "properties": schema_of(_SCHEMA)["properties"], **also}
@@ -187,7 +187,7 @@ def _always_written(model: Any, name: str) -> bool:
 
 
 def _zero(schema: JsonObject) -> JsonObject:
-    """The default of a field that is always written; null where nothing else is."""
+    """Returns the default of a field that is always written; null where nothing else is."""
     if "$ref" in schema:
         return {"default": {}}
     if schema.get("format") == "date-time":
@@ -243,7 +243,7 @@ def _quantity(annotation: Any) -> JsonObject:
 
 
 def _strip(annotation: Any) -> Any:
-    """The type without Optional and Annotated."""
+    """Returns the type without Optional and Annotated."""
     while True:
         origin = typing.get_origin(annotation)
         if origin is typing.Annotated:
@@ -297,17 +297,17 @@ def _scalar(kind: Any) -> JsonObject:
 
 
 def closure(names: set[str]) -> dict[str, JsonObject]:
-    """The schemas of models and of everything they refer to, by component name."""
-    found: dict[str, JsonObject] = {}
+    """Returns the schemas of models and of everything they refer to, by component name."""
+    schemas: dict[str, JsonObject] = {}
     pending = list(names)
     while pending:
         name = pending.pop()
         key = component_name(name)
-        if key in found:
+        if key in schemas:
             continue
-        found[key] = schema_of(name)
-        pending.extend(_references(found[key]))
-    return found
+        schemas[key] = schema_of(name)
+        pending.extend(_references(schemas[key]))
+    return schemas
 
 
 def _references(schema: Any) -> list[str]:

@@ -39,7 +39,7 @@ class Program:
     uses_old: bool
 
     def evaluate(self, values: dict[str, Any]) -> Any:
-        """The value; raises CelError when evaluation fails."""
+        """Returns the value; raises CelError when evaluation fails."""
         try:
             return evaluate(self.expression, values)
         except EvaluationError as error:
@@ -65,7 +65,7 @@ class Findings:
 
 
 def has_rules(schema: Json) -> bool:
-    """Whether there is a rule anywhere in a schema."""
+    """Returns whether there is a rule anywhere in a schema."""
     if not isinstance(schema, dict):
         return False
     inside = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
@@ -73,7 +73,7 @@ def has_rules(schema: Json) -> bool:
 
 
 def check(node: Node, value: Json, old: Json | Absent = ABSENT, path: str = "", *, root: bool = True) -> Findings:
-    """Every rule that does not hold. ``old`` is the value before an update.
+    """Returns every rule that does not hold. ``old`` is the value before an update.
 
     A rule about what an update leaves as it was only warns, unless it looks at the old value: a stricter definition
     does not lock objects that were valid before (Kubernetes calls it ratcheting).
@@ -112,7 +112,7 @@ def _check(findings: Findings, node: Node, value: Json, old: Json | Absent, path
 
 
 def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str, *, kind: str) -> Cause | None:
-    """What a rule finds wrong with a value; ``kind`` is the type that the schema gives it."""
+    """Returns what a rule finds wrong with a value; ``kind`` is the type that the schema gives it."""
     program = compile_expression(rule["rule"])
     if program.uses_old and "oldSelf" not in values and not rule.get("optionalOldSelf"):
         return None
@@ -136,7 +136,7 @@ def _check_rule(rule: JsonObject, values: dict[str, Any], value: Json, path: str
 
 
 def _failed(error: str, rule: JsonObject) -> str:
-    """Why a rule that ended in an error counts as broken."""
+    """Returns why a rule that ended in an error counts as broken."""
     shown_rule = str(rule.get("message") or rule["rule"]).strip()
     if error.startswith("no such overload"):
         why = "call arguments did not match a supported operator, function or macro signature for rule"

@@ -30,12 +30,12 @@ def default_crd(obj: JsonObject, old: JsonObject | None) -> None:
 
 
 def resources_of(crd: JsonObject) -> list[Resource]:
-    """The resources a definition serves under its accepted names, one for each served version."""
+    """Returns the resources a definition serves under its accepted names, one for each served version."""
     return [_resource(crd, version) for version in crd["spec"]["versions"] if version.get("served")]
 
 
 def stored_resource(crd: JsonObject) -> Resource:
-    """The resource of the stored version, which need not be served."""
+    """Returns the resource of the stored version, which need not be served."""
     return next(_resource(crd, version) for version in crd["spec"]["versions"] if version.get("storage"))
 
 

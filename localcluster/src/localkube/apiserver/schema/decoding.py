@@ -49,7 +49,7 @@ class DecodingError(ValueError):
 
 
 def nulls_dropped(node: Node, value: Json) -> Json:
-    """A copy in which null fields are missing; null values of maps and items of lists are empty ones."""
+    """Returns a copy in which null fields are missing; null values of maps and items of lists are empty ones."""
     if node.raw.get(_OPEN):
         return value
     if isinstance(value, dict):
@@ -78,7 +78,7 @@ def _zero(node: Node) -> Json:
 
 
 def normalise(node: Node, value: Json, *, keep_scalars: bool = False) -> Json:
-    """The value as it comes back, without nulls; of right types already. Raises DecodingError.
+    """Returns the value as it comes back, without nulls; of right types already. Raises DecodingError.
 
     ``keep_scalars``: empty texts and zeros stay, for kinds that tell them from missing ones (definitions).
     """
@@ -146,11 +146,11 @@ def _text(raw: JsonObject, value: str) -> str:
 
 def _time(value: str, *, micro: bool) -> str:
     layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
-    found = _TIME.fullmatch(value)
+    parts = _TIME.fullmatch(value)
     try:
-        if found is None or (micro and len(found[7] or "") != 6):
+        if parts is None or (micro and len(parts[7] or "") != 6):
             raise ValueError
-        text = "".join((*value[:19], ".", (found[7] or "0")[:6].ljust(6, "0"), found[8].replace("Z", "+00:00")))
+        text = "".join((*value[:19], ".", (parts[7] or "0")[:6].ljust(6, "0"), parts[8].replace("Z", "+00:00")))
         moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise DecodingError(f'parsing time "{value}" as "{layout}": cannot parse "{value}"') from None

@@ -30,12 +30,12 @@ NO_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 
 
 def too_long(limit: int, unit: str = "characters") -> str:
-    """The complaint about a text of more than ``limit`` characters (or bytes)."""
+    """Returns the complaint about a text of more than ``limit`` characters (or bytes)."""
     return f"must be no more than {limit} {unit}"
 
 
 def mismatch(rule: str, pattern: str, *examples: str) -> str:
-    """The complaint about a text that does not match a pattern."""
+    """Returns the complaint about a text that does not match a pattern."""
     shown = " or ".join(f"'{example}', " for example in examples)
     lead = f"e.g. {shown}" if examples else ""
     return f"{rule} ({lead}regex used for validation is '{pattern}')"
@@ -75,7 +75,7 @@ dns_subdomain = _check(
 
 
 def dns_label(text: str) -> list[str]:
-    """What is wrong with a DNS label; the dots of what is a DNS subdomain are named as such."""
+    """Returns what is wrong with a DNS label; the dots of what is a DNS subdomain are named as such."""
     problems = _dns_label(text)
     dotted = len(problems) > 0 and "." in text and re.fullmatch(_DNS_SUBDOMAIN, text) is not None
     return [*problems[:-1], "must not contain dots"] if dotted else problems
@@ -142,7 +142,7 @@ _name_part = _check(
 
 
 def qualified_name(text: str) -> list[str]:
-    """What is wrong with a name that may have a DNS prefix, such as ``example.com/name``."""
+    """Returns what is wrong with a name that may have a DNS prefix, such as ``example.com/name``."""
     prefix, slash, name = text.partition("/")
     if not slash:
         prefix, name = "", text
@@ -165,7 +165,7 @@ def qualified_name(text: str) -> list[str]:
 
 
 def label_key(text: str) -> list[str]:
-    """What is wrong with the key of a label, which is a qualified name."""
+    """Returns what is wrong with the key of a label, which is a qualified name."""
     return [
         problem.replace("a qualified name", "a valid label key").replace(too_long(63), too_long(63, "bytes"))
         for problem in qualified_name(text)
@@ -173,7 +173,7 @@ def label_key(text: str) -> list[str]:
 
 
 def config_key(text: str) -> list[str]:
-    """What is wrong with a key of a ConfigMap or Secret."""
+    """Returns what is wrong with a key of a ConfigMap or Secret."""
     problems = _config_key(text)
     if text in (".", ".."):
         return [*problems, f"must not be '{text}'"]
@@ -181,7 +181,7 @@ def config_key(text: str) -> list[str]:
 
 
 def port_name(text: str) -> list[str]:
-    """What is wrong with the name of a container's port."""
+    """Returns what is wrong with the name of a container's port."""
     rules = (
         (len(text) > 15, too_long(15)),
         (
@@ -196,7 +196,7 @@ def port_name(text: str) -> list[str]:
 
 
 def ip_address(text: str) -> list[str]:
-    """What is wrong with an IP address of either family."""
+    """Returns what is wrong with an IP address of either family."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -205,7 +205,7 @@ def ip_address(text: str) -> list[str]:
 
 
 def path_segment(text: str) -> list[str]:
-    """What is wrong with a name that may hold whatever a part of a path may."""
+    """Returns what is wrong with a name that may hold whatever a part of a path may."""
     if text in (".", ".."):
         return [f"may not be '{text}'"]
     return [f"may not contain '{part}'" for part in ("/", "%") if part in text]

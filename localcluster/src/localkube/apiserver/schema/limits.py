@@ -34,7 +34,7 @@ def _pattern(text: str) -> Callable[[str], object]:
 
 
 def type_name(value: Json) -> str:
-    """The JSON type of a value; a whole number too large for 64 bits is a ``number``."""
+    """Returns the JSON type of a value; a whole number too large for 64 bits is a ``number``."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -49,31 +49,31 @@ def type_name(value: Json) -> str:
 
 
 def types_of(node: Node) -> tuple[str, ...]:
-    """The types that a schema allows; none when it allows all."""
+    """Returns the types that a schema allows; none when it allows all."""
     if node.int_or_string:
         return ("integer", "string")
     return (node.type,) if node.type else ()
 
 
 def format_of(node: Node) -> str:
-    """The format that a schema asks for; empty for one that says nothing."""
+    """Returns the format that a schema asks for; empty for one that says nothing."""
     name = str(node.raw.get("format") or "")
     return name if name in _NUMBER_FORMATS or checks_strings(name) else ""
 
 
 def wrong_type(path: str, expected: str, actual: str) -> Cause:
-    """A value of another type or format."""
+    """Returns a value of another type or format."""
     text = quoted(actual)
     return Cause(path, f"Invalid value: {text}: {path} in body must be of type {expected}: {text}", TYPE_INVALID)
 
 
 def out_of_bounds(path: str, value: Json, why: str) -> Cause:
-    """A value that passes a limit."""
+    """Returns a value that passes a limit."""
     return Cause(path, f"Invalid value: {shown(value)}: {path} in body {why}")
 
 
 def type_cause(node: Node, value: Json, path: str) -> Cause | None:
-    """Whether a value is of another type than the schema's."""
+    """Returns whether a value is of another type than the schema's."""
     if node.raw.get("x-kubernetes-quantity"):
         return _quantity_cause(value, path)
     types, expected_format = types_of(node), format_of(node)
@@ -104,7 +104,7 @@ def _quantity_cause(value: Json, path: str) -> Cause | None:
 
 
 def string_cause(raw: JsonObject, value: str, path: str) -> Cause | None:
-    """The first limit that a text passes: its length, then its pattern."""
+    """Returns the first limit that a text passes: its length, then its pattern."""
     if "maxLength" in raw and len(value) > raw["maxLength"]:
         return Cause(path, f"Too long: may not be more than {raw['maxLength']} bytes", "FieldValueTooLong")
     if "minLength" in raw and len(value) < raw["minLength"]:
@@ -115,7 +115,7 @@ def string_cause(raw: JsonObject, value: str, path: str) -> Cause | None:
 
 
 def format_cause(node: Node, value: str, path: str) -> Cause | None:
-    """Whether a text is not of the format that the schema asks for."""
+    """Returns whether a text is not of the format that the schema asks for."""
     expected = format_of(node)
     if node.raw.get(DECODED):
         return None
@@ -123,7 +123,7 @@ def format_cause(node: Node, value: str, path: str) -> Cause | None:
 
 
 def number_causes(node: Node, value: float, path: str) -> Iterator[Cause]:
-    """The limits that a number passes. A whole number is compared with the whole part of a limit."""
+    """Yields the limits that a number passes. A whole number is compared with the whole part of a limit."""
     raw, types = node.raw, types_of(node)
     kind, number_format = types[0] if len(types) == 1 else "", format_of(node)
     whole = type_name(value) == "integer"
@@ -177,6 +177,6 @@ def _multiple_cause(value: float, factor: float, path: str) -> Cause | None:
 
 
 def _close(multiple: float) -> bool:
-    """Whether a quotient is whole but for what floating point adds."""
+    """Returns whether a quotient is whole but for what floating point adds."""
     difference = abs(multiple - int(multiple))
     return difference < 1e-9 * abs(multiple)

@@ -35,7 +35,7 @@ class Node:
         return Node(raw, self._resolve) if isinstance(raw, dict) else None
 
     def field(self, name: str) -> Node | None:
-        """The schema of a declared property."""
+        """Returns the schema of a declared property."""
         if name in self._fields:
             return self._fields[name]
         properties = self.raw.get("properties") or {}
@@ -47,7 +47,7 @@ class Node:
         return made
 
     def child(self, name: str) -> Node | None:
-        """The schema of a property or of a map's value."""
+        """Returns the schema of a property or of a map's value."""
         return self.field(name) or self.additional
 
     @property
@@ -57,14 +57,14 @@ class Node:
 
     @property
     def items(self) -> Node | None:
-        """The schema of a list's items."""
+        """Returns the schema of a list's items."""
         if isinstance(self._items, bool):
             self._items = self._node(self.raw.get("items"))
         return self._items
 
     @property
     def additional(self) -> Node | None:
-        """The schema of a map's values."""
+        """Returns the schema of a map's values."""
         if isinstance(self._additional, bool):
             self._additional = self._node(self.raw.get("additionalProperties"))
         return self._additional
@@ -76,24 +76,24 @@ class Node:
 
     @property
     def open(self) -> bool:
-        """Whether fields that are not declared are kept."""
+        """Returns whether fields that are not declared are kept."""
         return bool(
             self.raw.get("x-kubernetes-preserve-unknown-fields") or self.raw.get("additionalProperties") is True
         )
 
     @property
     def embedded(self) -> bool:
-        """Whether the value is a whole object, with apiVersion, kind and metadata."""
+        """Returns whether the value is a whole object, with apiVersion, kind and metadata."""
         return bool(self.raw.get("x-kubernetes-embedded-resource"))
 
     @property
     def nullable(self) -> bool:
-        """Whether the value may be null."""
+        """Returns whether the value may be null."""
         return bool(self.raw.get("nullable"))
 
     @property
     def int_or_string(self) -> bool:
-        """Whether the value is an integer or a string."""
+        """Returns whether the value is an integer or a string."""
         return bool(self.raw.get("x-kubernetes-int-or-string"))
 
     @property
@@ -103,16 +103,16 @@ class Node:
 
     @property
     def map_keys(self) -> tuple[str, ...]:
-        """The keys that tell the items of a ``map`` list apart."""
+        """Returns the keys that tell the items of a ``map`` list apart."""
         return tuple(self.raw.get("x-kubernetes-list-map-keys") or ())
 
     @property
     def atomic_map(self) -> bool:
-        """Whether a map is replaced as a whole."""
+        """Returns whether a map is replaced as a whole."""
         return self.raw.get("x-kubernetes-map-type") == "atomic"
 
     def default_of(self, name: str) -> object:
-        """The default of a property, None where there is none."""
+        """Returns the default of a property, None where there is none."""
         child = self.field(name)
         return None if child is None else child.raw.get("default")
 

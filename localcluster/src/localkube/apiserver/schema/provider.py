@@ -22,17 +22,17 @@ class Schemas:
         self._nodes: dict[tuple[str, str], tuple[Resource, Node]] = {}
 
     def node(self, resource: Resource) -> Node:
-        """The schema of whole objects of a resource, metadata included."""
+        """Returns the schema of whole objects of a resource, metadata included."""
         at = (resource.key, resource.version)
-        held = self._nodes.get(at)
-        if held is not None and held[0] is resource:
-            return held[1]
+        cached = self._nodes.get(at)
+        if cached is not None and cached[0] is resource:
+            return cached[1]
         node = _custom(resource.schema) if resource.schema is not None else self.model(resource.model)
         self._nodes[at] = (resource, node)
         return node
 
     def model(self, name: str) -> Node:
-        """The schema of a model of the Python client."""
+        """Returns the schema of a model of the Python client."""
         return Node({"$ref": builtin.PREFIX + builtin.component_name(name)}, builtin.resolve)
 
     def check_body(self, resource: Resource, obj: JsonObject, duplicates: list[str], mode: str) -> list[str]:
@@ -49,7 +49,7 @@ class Schemas:
         return [] if mode == "Ignore" else problems
 
     def examine(self, resource: Resource, obj: JsonObject, duplicates: list[str]) -> tuple[str, list[str]]:
-        """Why an object cannot be read at all ("" where it can be), and its unknown and duplicate fields."""
+        """Returns why an object cannot be read at all ("" where it can be), and its unknown and duplicate fields."""
         node = self.node(resource)
         problems = [f'duplicate field "{path}"' for path in duplicates]
         unknown = prune(node, copy_json(obj))
@@ -65,7 +65,7 @@ class Schemas:
 
 
 def _decoding_problem(node: Node, value: Json) -> str:
-    """Why a value cannot be read as one of a built-in type, "" where it can be."""
+    """Returns why a value cannot be read as one of a built-in type, "" where it can be."""
     given = nulls_dropped(node, value)
     try:
         normalise(node, given)
@@ -76,7 +76,7 @@ def _decoding_problem(node: Node, value: Json) -> str:
 
 
 def _embedded_problem(node: Node, value: Json, path: str = "") -> str:
-    """Why one of the objects inside a custom resource cannot be read as an object, "" where all can be."""
+    """Returns why one of the objects inside a custom resource cannot be read as an object, "" where all can be."""
     inside: Iterator[tuple[Node | None, Json, str]] = iter(())
     if isinstance(value, dict):
         if node.embedded:

@@ -36,7 +36,7 @@ class _Parts:
 
     @property
     def exponent(self) -> int:
-        """The power of ten of the suffix."""
+        """Returns the power of ten of the suffix."""
         return _DECIMAL[self.suffix] if self.suffix in _DECIMAL else int(self.suffix[1:])
 
     @property
@@ -48,7 +48,7 @@ class _Parts:
 
     @property
     def kept(self) -> bool:
-        """Whether the API server takes the text for canonical and gives it back as it came."""
+        """Returns whether the API server takes the text for canonical and gives it back as it came."""
         if self.style == "binary":
             power = _BINARY[self.suffix]
             room = 14 - len(self.whole) - power * 3
@@ -60,19 +60,19 @@ class _Parts:
 
 
 def _split(text: str) -> _Parts:
-    found = _PATTERN.match(text)
-    if found is None or not (found[2] or found[4]):
+    parts = _PATTERN.match(text)
+    if parts is None or not (parts[2] or parts[4]):
         raise ValueError(SYNTAX)
-    return _Parts(found[1], found[2].lstrip("0") or "0", found[4] or "", found[5])
+    return _Parts(parts[1], parts[2].lstrip("0") or "0", parts[4] or "", parts[5])
 
 
 def parse(text: str) -> Decimal:
-    """The value of a quantity; raises ValueError."""
+    """Returns the value of a quantity; raises ValueError."""
     return _split(text).value
 
 
 def canonical(value: str | int | float, *, milli: bool = False) -> str:
-    """The form in which the API server shows a quantity: as given where that is canonical enough, else with no
+    """Returns the form in which the API server shows a quantity: as given where that is canonical enough, else with no
     fraction and the largest suffix that allows it. ``milli``: rounded up to thousandths, as resources of containers
     are. Raises ValueError."""
     text = str(value).strip()

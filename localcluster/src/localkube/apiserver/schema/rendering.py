@@ -15,7 +15,7 @@ _QUOTED |= {'"': '\\"', "\\": "\\\\"}
 
 
 def shown(value: Json) -> str:
-    """A value as error messages show it."""
+    """Returns a value as error messages show it."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, float):
@@ -24,7 +24,7 @@ def shown(value: Json) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text in double quotes, with escapes for what cannot be printed."""
+    """Returns a text in double quotes, with escapes for what cannot be printed."""
     return f'"{"".join(_QUOTED.get(character) or _printable(character) for character in text)}"'
 
 
@@ -36,7 +36,7 @@ def _printable(character: str) -> str:
 
 
 def number_text(value: float) -> str:
-    """A number as it stands in texts: ``0.5``, ``1e+06``; a whole one has no fraction."""
+    """Returns a number as it stands in texts: ``0.5``, ``1e+06``; a whole one has no fraction."""
     if isinstance(value, int):
         return str(value)
     return _float_text(value, -4, 6)
@@ -56,7 +56,7 @@ def _float_text(value: float, low: int, high: int) -> str:
 
 
 def json_text(value: Json) -> str:
-    """A value as compact JSON, as Go writes it: keys sorted, ``<``, ``>`` and ``&`` escaped."""
+    """Returns a value as compact JSON, as Go writes it: keys sorted, ``<``, ``>`` and ``&`` escaped."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{json_text(key)}:{json_text(value[key])}" for key in sorted(value)) + "}"
     if isinstance(value, list):
@@ -67,7 +67,7 @@ def json_text(value: Json) -> str:
 
 
 def plain(value: Json) -> str:
-    """A value as it stands in the middle of a text."""
+    """Returns a value as it stands in the middle of a text."""
     if value is None:
         return "<nil>"
     if isinstance(value, bool):

@@ -62,7 +62,7 @@ def _date_time(text: str) -> bool:
 
 
 def _duration(text: str) -> bool:
-    """What Go parses (``1h30m``), or a text with a number and a unit somewhere in it (``3 days``)."""
+    """Returns whether Go parses it (``1h30m``), or a number and a unit are somewhere in it (``3 days``)."""
     if _GO_DURATION.fullmatch(text):
         return True
     exact, beginnings = _UNITS
@@ -91,7 +91,7 @@ def _hostname(text: str) -> bool:
 
 
 def _uri(text: str) -> bool:
-    """A URL with a scheme, or an absolute path."""
+    """Returns whether a text is a URL with a scheme, or an absolute path."""
     if not text or any(character < " " or character == "\x7f" for character in text):
         return False
     scheme = _SCHEME.match(text)
@@ -145,11 +145,11 @@ UNSUPPORTED_FORMATS = frozenset(
 
 
 def checks_strings(name: str) -> bool:
-    """Whether a format says anything about strings."""
+    """Returns whether a format says anything about strings."""
     return name.replace("-", "") in _CHECKS
 
 
 def fits_format(name: str, text: str) -> bool:
-    """Whether a text is of a format; every text is of one that says nothing."""
+    """Returns whether a text is of a format; every text is of one that says nothing."""
     check = _CHECKS.get(name.replace("-", ""))
     return check is None or bool(check(text))

@@ -36,7 +36,7 @@ ABSENT: Final = Absent.ABSENT
 
 
 def validate(node: Node, value: Json, path: str = "", *, root: bool = True) -> list[Cause]:
-    """Everything wrong with a value, up to a bound: its structure, and items that a list has twice.
+    """Returns everything wrong with a value, up to a bound: its structure, and items that a list has twice.
 
     The metadata of a whole object (``root``) is left out.
     """
@@ -49,7 +49,7 @@ def validate(node: Node, value: Json, path: str = "", *, root: bool = True) -> l
 def structure_causes(
     node: Node, value: Json, path: str = "", *, root: bool = True, old: Json | Absent = ABSENT, base: str = ""
 ) -> list[Cause]:
-    """What a schema says against a value, up to a bound.
+    """Returns what a schema says against a value, up to a bound.
 
     ``old``: the value before an update. What an update leaves as it was is not checked again (Kubernetes calls it
     ratcheting): a stricter schema does not lock objects that were valid before. ``base``: the field of the whole
@@ -118,7 +118,7 @@ def _not_one_of(path: str, value: Json, options: list[Json]) -> Cause:
 
 
 def too_many(path: str, count: int, limit: int) -> Cause:
-    """A list or map with more items than allowed."""
+    """Returns a list or map with more items than allowed."""
     return Cause(path, f"Too many: {count}: must have at most {limit} items", "FieldValueTooMany")
 
 
@@ -134,7 +134,7 @@ def _list(outcome: _Outcome, node: Node, value: list[Json], path: str, old: Json
 
 
 def earlier_item(node: Node, item: Json, old: Json | Absent) -> Json | Absent:
-    """An item's value before the update: only lists of the type ``map`` tell which it was."""
+    """Returns an item's value before the update: only lists of the type ``map`` tell which it was."""
     if node.list_type != "map" or not isinstance(old, list) or not isinstance(item, dict):
         return ABSENT
     for before in old:
@@ -144,7 +144,7 @@ def earlier_item(node: Node, item: Json, old: Json | Absent) -> Json | Absent:
 
 
 def earlier_field(name: str, old: Json | Absent) -> Json | Absent:
-    """A field's value before the update."""
+    """Returns a field's value before the update."""
     return old[name] if isinstance(old, dict) and name in old else ABSENT
 
 

@@ -44,7 +44,7 @@ class Stored:
 
     @property
     def encoded(self) -> bytes:
-        """The object as JSON, encoded once."""
+        """Returns the object as JSON, encoded once."""
         if self._encoded is None:
             self._encoded = _encoder.encode(self.obj)
         return self._encoded
@@ -71,7 +71,7 @@ class WatchEvent:
 
     @property
     def object(self) -> JsonObject:
-        """A copy of the object, the caller's to change."""
+        """Returns a copy of the object, the caller's to change."""
         return copy_json(self.stored.obj)  # type: ignore[no-any-return]
 
 
@@ -103,7 +103,7 @@ class History:
             wakeup.set()
 
     def position_after(self, resource_version: int) -> int:
-        """Where a watch from a resourceVersion starts; raises 410 when changes since then were dropped."""
+        """Returns where a watch from a resourceVersion starts; raises 410 when changes since then were dropped."""
         if resource_version < self._floor:
             raise expired(f"too old resource version: {resource_version} ({self._floor})")
         low, high = 0, len(self._changes)
@@ -116,14 +116,14 @@ class History:
         return self._base + low
 
     def read(self, position: int) -> Change | None:
-        """The change at a position, None at the end; raises 410 when it was dropped."""
+        """Returns the change at a position, None at the end; raises 410 when it was dropped."""
         if position < self._base:
             raise expired(f"too old resource version: the watch fell behind ({self._floor})")
         index = position - self._base
         return self._changes[index] if index < len(self._changes) else None
 
     def undone(self, objects: dict[tuple[str, str], Stored], resource_version: int) -> dict[tuple[str, str], Stored]:
-        """The objects as they were at a resourceVersion; raises 410 when changes since then were dropped."""
+        """Returns the objects as they were at a resourceVersion; raises 410 when changes since then were dropped."""
         if resource_version < self._floor:
             raise expired("The resourceVersion for the provided list is too old.")
         earlier = dict(objects)
@@ -186,7 +186,7 @@ class Watch:
 
     @property
     def closed(self) -> bool:
-        """Whether the watch has ended."""
+        """Returns whether the watch has ended."""
         return self._closed
 
     def close(self) -> None:
@@ -196,7 +196,7 @@ class Watch:
         self._wakeup.set()
 
     def poll(self) -> WatchEvent | None:
-        """The next event if there is one now; raises 410 when this watch fell behind."""
+        """Returns the next event if there is one now; raises 410 when this watch fell behind."""
         if self._initial:
             return WatchEvent(ADDED, self._initial.pop(), initial=True)
         if self._initial_end is not None:
@@ -227,7 +227,7 @@ class Watch:
         return WatchEvent(DELETED, Stored({**change.before.obj, "metadata": metadata}))
 
     async def next(self, timeout_seconds: float | None = None) -> WatchEvent | None:
-        """The next event; None when the watch was closed or the time passed. Raises 410 when it fell behind."""
+        """Returns the next event; None when the watch was closed or the time passed. Raises 410 when it fell behind."""
         while not self._closed:
             event = self.poll()
             if event is not None:

@@ -15,11 +15,11 @@ class Persistence(Protocol):
     """Durable side of the store; called synchronously for every write, before watches see it."""
 
     def load(self) -> Iterator[tuple[str, JsonObject]]:
-        """Every (resource key, object) saved."""
+        """Returns every (resource key, object) saved."""
         ...
 
     def counter(self) -> int:
-        """The highest resourceVersion ever saved, 0 when new."""
+        """Returns the highest resourceVersion ever saved, 0 when new."""
         ...
 
     def save(self, key: str, namespace: str, name: str, resource_version: int, encoded: bytes) -> None:
@@ -71,12 +71,12 @@ class SqliteFile:
         self._db.execute("CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)")
 
     def load(self) -> Iterator[tuple[str, JsonObject]]:
-        """Every saved object."""
+        """Yields every saved object."""
         for key, data in self._db.execute("SELECT resource, data FROM objects"):
             yield key, json.loads(data)
 
     def counter(self) -> int:
-        """The highest resourceVersion saved."""
+        """Returns the highest resourceVersion saved."""
         row = self._db.execute("SELECT value FROM counters WHERE name = 'resourceVersion'").fetchone()
         return int(row[0]) if row else 0
 

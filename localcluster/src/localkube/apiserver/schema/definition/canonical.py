@@ -75,7 +75,7 @@ def canonical_schema(schema: JsonObject) -> None:
 
 
 def children(schema: JsonObject) -> list[JsonObject]:
-    """All schemas directly inside a schema, those of forbidden keywords too."""
+    """Returns all schemas directly inside a schema, those of forbidden keywords too."""
     inside: list[Json] = []
     for name in _SCHEMA_LISTS:
         inside += schema.get(name) or []

@@ -11,7 +11,7 @@ _FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "p
 
 
 def column_causes(column: JsonObject, path: str) -> list[Cause]:
-    """What is wrong with one printer column. A path is only looked at as far as its first character."""
+    """Returns what is wrong with one printer column. A path is only looked at as far as its first character."""
     causes = []
     if not column["name"]:
         causes.append(required(f"{path}.name"))
@@ -34,7 +34,7 @@ def _path_causes(text: str, path: str) -> list[Cause]:
 
 
 def subresource_causes(subresources: JsonObject | None, path: str) -> list[Cause]:
-    """What is wrong with the paths of the scale subresource."""
+    """Returns what is wrong with the paths of the scale subresource."""
     scale = (subresources or {}).get("scale")
     if scale is None:
         return []

@@ -15,7 +15,7 @@ _MOST_EXPENSIVE = 4
 
 
 def limit_causes(what: str, cost: int, path: str) -> list[Cause]:
-    """A rule or a message that costs too much by itself."""
+    """Returns a rule or a message that costs too much by itself."""
     return [forbidden(path, _exceeds(what, cost, RULE_LIMIT))] if cost > RULE_LIMIT else []
 
 
@@ -44,7 +44,7 @@ class Total:
         self.most_expensive = ordered[:_MOST_EXPENSIVE]
 
     def causes(self, path: str) -> list[Cause]:
-        """What is wrong when they cost too much together."""
+        """Returns what is wrong when they cost too much together."""
         if self.cost <= TOTAL_LIMIT:
             return []
         contributed = "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"
@@ -56,7 +56,7 @@ class Total:
 
 
 def occurrences(schema: JsonObject, times_here: int | None) -> int | None:
-    """How often what is directly inside a schema can be there, for one that itself is; None without a bound."""
+    """Returns how often what is directly inside a schema can be there, for one that itself is; None without a bound."""
     if times_here is None:
         return None
     most: int | None = 1

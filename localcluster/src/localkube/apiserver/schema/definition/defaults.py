@@ -18,7 +18,7 @@ _DUPLICATE = "FieldValueDuplicate"
 
 
 def default_causes(schema: JsonObject, path: str) -> list[Cause]:
-    """What is wrong with the defaults anywhere in a structural schema; values of maps are not looked at."""
+    """Returns what is wrong with the defaults anywhere in a structural schema; values of maps are not looked at."""
     return list(_walk({**schema, _EMBEDDED: True}, path))
 
 
@@ -42,12 +42,12 @@ def _check(schema: JsonObject, default: Json, path: str) -> Iterator[Cause]:
         yield from embedded
         return
     # A set with an item twice passes: lists are compared with their type only where they are used.
-    found = [cause for cause in structure_causes(node, default, root=False, base=path) if cause.reason != _DUPLICATE]
-    yield from found or _rule_causes(node, default, path)
+    causes = [cause for cause in structure_causes(node, default, root=False, base=path) if cause.reason != _DUPLICATE]
+    yield from causes or _rule_causes(node, default, path)
 
 
 def _rule_causes(node: Node, default: Json, path: str) -> list[Cause]:
-    """What rules say of a default: first as a value that stays as it is, then as a new one."""
+    """Returns what rules say of a default: first as a value that stays as it is, then as a new one."""
     kept = cel.check(node, default, default, path, root=False)
     return [*kept.refused, *kept.warned] or cel.check(node, default, path=path, root=False).refused
 

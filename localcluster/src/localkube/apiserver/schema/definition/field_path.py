@@ -22,7 +22,7 @@ _END = "unexpected end of JSON path"
 
 
 def resolve(schema: JsonObject, path: str) -> tuple[str, JsonObject]:
-    """The path as errors show it, and the schema that it leads to; raises ValueError with what is wrong."""
+    """Returns the path as errors show it, and the schema that it leads to; raises ValueError with what is wrong."""
     tokens = _TOKEN.findall(path)
     shown = ""
     position = 0

@@ -39,7 +39,7 @@ ROOT_FIELDS_WITH_STATUS = {
 
 
 def unstructural_keyword(schema: JsonObject) -> bool:
-    """Whether a keyword of this schema alone keeps it from being looked at as a structural one."""
+    """Returns whether a keyword of this schema alone keeps it from being looked at as a structural one."""
     return (
         any(schema.get(name) for name in (*_UNSUPPORTED, "$schema"))
         or schema.get("x-kubernetes-preserve-unknown-fields") is False
@@ -76,7 +76,7 @@ def keyword_causes(schema: JsonObject, path: str, *, no_default: str | None, ins
 
 
 def root_causes(schema: JsonObject, path: str, *, has_status: bool) -> Iterator[Cause]:
-    """What must not stand at the root of a schema."""
+    """Yields what must not stand at the root of a schema."""
     if schema.get("nullable"):
         yield forbidden(f"{path}.nullable", "nullable cannot be true at the root")
     if not has_status:

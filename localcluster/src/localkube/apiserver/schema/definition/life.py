@@ -1,6 +1,6 @@
 """The life of a definition: the names it gets, whether it is served, how it goes.
 
-Each function says what comes next; writing it down, and doing it, is the caller's (``describe/definitions.py``).
+Each function returns what comes next; the caller (``objects/definitions.py``) writes and does it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TERMINATING = "Terminating"
 
 
 def has_condition(crd: JsonObject, kind: str) -> bool:
-    """Whether a condition is True."""
+    """Returns whether a condition is True."""
     condition = _condition(crd.get("status") or {}, kind)
     return condition is not None and condition["status"] == "True"
 
@@ -39,13 +39,13 @@ def _set_condition(status: JsonObject, kind: str, value: bool, reason: str, mess
 
 
 def first_status(stored_version: str | None) -> JsonObject:
-    """The status of a new definition: nothing is accepted yet."""
+    """Returns the status of a new definition: nothing is accepted yet."""
     versions = [stored_version] if stored_version is not None else []
     return {"conditions": None, "acceptedNames": {"plural": "", "kind": ""}, "storedVersions": versions}
 
 
 def next_status(crd: JsonObject, others: Iterable[JsonObject], now: str) -> JsonObject:
-    """The status of a definition after one step: names that no other one of its group has are accepted.
+    """Returns the status of a definition after one step: names that no other one of its group has are accepted.
 
     Once all are, a second step establishes it. What was accepted or established before stays so.
     """
@@ -72,7 +72,7 @@ def next_status(crd: JsonObject, others: Iterable[JsonObject], now: str) -> Json
 def _accepted_names(
     wanted: JsonObject, accepted: JsonObject, others: Iterable[JsonObject]
 ) -> tuple[JsonObject, tuple[str, str] | None]:
-    """The names that are accepted, and the reason and text of the last conflict."""
+    """Returns the names that are accepted, and the reason and text of the last conflict."""
     taken = [lookup(other, "status", "acceptedNames") or {} for other in others]
     resources = {name for names in taken for name in _resource_names(names)}
     kinds = {names.get(field) for names in taken for field in ("kind", "listKind")}
@@ -86,8 +86,8 @@ def _accepted_names(
     ):
         asked, before = wanted.get(field), accepted.get(field)
         names = asked if isinstance(asked, list) else [asked]
-        known = before if isinstance(before, list) else [before]
-        clashes = [f"{json.dumps(name)} is already in use" for name in names if name in used and name not in known]
+        present = before if isinstance(before, list) else [before]
+        clashes = [f"{json.dumps(name)} is already in use" for name in names if name in used and name not in present]
         if clashes:
             reason = f"{field[0].upper()}{field[1:]}Conflict"
             conflict = (reason, clashes[0] if len(clashes) == 1 else f"[{', '.join(clashes)}]")
@@ -115,7 +115,7 @@ def begin_deletion(crd: JsonObject, now: str) -> None:
 
 
 def deleting_status(crd: JsonObject, now: str) -> JsonObject:
-    """The status of a definition whose objects are being deleted."""
+    """Returns the status of a definition whose objects are being deleted."""
     status: JsonObject = copy_json(crd["status"])
     message = "CustomResource deletion is in progress"
     _set_condition(status, TERMINATING, True, "InstanceDeletionInProgress", message, now)
@@ -123,7 +123,7 @@ def deleting_status(crd: JsonObject, now: str) -> JsonObject:
 
 
 def deleted(crd: JsonObject, now: str) -> JsonObject:
-    """A definition whose objects have gone: it may go itself."""
+    """Returns a definition whose objects have gone, without the finalizer that kept it."""
     gone: JsonObject = copy_json(crd)
     gone["metadata"]["finalizers"] = [item for item in crd["metadata"]["finalizers"] if item != CLEANUP_FINALIZER]
     _set_condition(gone["status"], TERMINATING, False, "InstanceDeletionCompleted", "removed all instances", now)
@@ -131,7 +131,7 @@ def deleted(crd: JsonObject, now: str) -> JsonObject:
 
 
 def deprecation_warning(spec: JsonObject, version: JsonObject) -> str:
-    """What requests through a deprecated version are warned of; empty for another version."""
+    """Returns what requests through a deprecated version are warned of; empty for another version."""
     if not version.get("deprecated"):
         return ""
     if version.get("deprecationWarning") is not None:

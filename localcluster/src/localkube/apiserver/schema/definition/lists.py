@@ -12,7 +12,7 @@ _LIST_TYPE, _MAP_TYPE, _KEYS = "x-kubernetes-list-type", "x-kubernetes-map-type"
 
 
 def list_and_map_causes(schema: JsonObject, path: str) -> Iterator[Cause]:
-    """What is wrong with the list or map type of one schema."""
+    """Yields what is wrong with the list or map type of one schema."""
     list_type, map_type, items = schema.get(_LIST_TYPE), schema.get(_MAP_TYPE), schema.get("items")
     if map_type is not None:
         yield from _wanted_type(schema, path, "object", _MAP_TYPE)

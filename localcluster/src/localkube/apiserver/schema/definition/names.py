@@ -13,7 +13,7 @@ _APPROVAL = "api-approved.kubernetes.io"
 
 
 def label_problem(text: str) -> str:
-    """Why a text is not a DNS-1035 label; empty when it is one."""
+    """Returns why a text is not a DNS-1035 label; empty when it is one."""
     return ",".join(dns_1035_label(text))
 
 
@@ -26,7 +26,7 @@ def metadata_causes(obj: JsonObject) -> list[Cause]:
 
 
 def group_causes(group: str) -> list[Cause]:
-    """The group: a domain with a dot in it."""
+    """Returns the group: a domain with a dot in it."""
     if not group:
         return [required("spec.group")]
     problems = dns_subdomain(group)
@@ -38,7 +38,7 @@ def group_causes(group: str) -> list[Cause]:
 
 
 def names_causes(names: JsonObject) -> list[Cause]:
-    """The names of the resource: four that must be there, short names and categories."""
+    """Returns the names of the resource: four that must be there, short names and categories."""
     path = "spec.names"
     causes = []
     for field in ("plural", "singular", "kind", "listKind"):

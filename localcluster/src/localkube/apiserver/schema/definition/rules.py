@@ -30,12 +30,12 @@ class Scope:
     occurrences: int | None = 1
 
     def inside(self, schema: JsonObject) -> Scope:
-        """The scope of what is directly inside a schema."""
+        """Returns the scope of what is directly inside a schema."""
         return replace(self, occurrences=occurrences(schema, self.occurrences))
 
 
 def part_causes(schema: JsonObject, path: str) -> Iterator[Cause]:
-    """What is wrong with rules before they are compiled."""
+    """Yields what is wrong with rules before they are compiled."""
     for index, rule in enumerate(schema.get(_RULES) or []):
         at = f"{path}.{_RULES}[{index}]"
         yield from _text_causes(rule, at)
@@ -74,7 +74,7 @@ def _field_path_causes(schema: JsonObject, where: str, at: str) -> Iterator[Caus
 def expression_causes(
     schema: JsonObject, path: str, scope: Scope, *, whole_object: bool, uncorrelatable: str | None
 ) -> Iterator[Cause]:
-    """What is wrong with the expressions of one schema's rules.
+    """Yields what is wrong with the expressions of one schema's rules.
 
     ``uncorrelatable``: the path of the outermost list whose old and new items cannot be matched, None where all can.
     """

@@ -86,37 +86,37 @@ def _check(schema: JsonObject, place: _Place) -> _Findings:
 def _inside(schema: JsonObject, place: _Place) -> list[tuple[JsonObject, _Place]]:
     path = place.path
     inner = replace(place, root=False, scope=place.scope.inside(schema) if place.scope is not None else None)
-    found = []
+    causes = []
     additional, items = schema.get("additionalProperties"), schema.get("items")
     if isinstance(additional, dict):
         why = "inside additionalProperties applying to object metadata" if place.inside_meta else place.no_default
-        found.append((additional, replace(inner, path=f"{path}.additionalProperties", no_default=why)))
+        causes.append((additional, replace(inner, path=f"{path}.additionalProperties", no_default=why)))
     for name, child in (schema.get("properties") or {}).items():
         at = replace(inner, path=f"{path}.properties[{name}]")
         if (place.root or schema.get(_EMBEDDED)) and name in _META:
             why = f"in top-level {name}" if place.root else place.no_default
             at = replace(at, inside_meta=True, no_default=why)
-        found.append((child, at))
+        causes.append((child, at))
     if schema.get("x-kubernetes-list-type") != "map":
         inner = replace(inner, uncorrelatable=place.uncorrelatable or path)
     if isinstance(items, dict):
-        found.append((items, replace(inner, path=f"{path}.items")))
+        causes.append((items, replace(inner, path=f"{path}.items")))
     elif isinstance(items, list):
-        found += [(item, replace(inner, path=f"{path}.items[{index}]")) for index, item in enumerate(items)]
-    return found + _inside_junctors(schema, replace(place, root=False, scope=None))
+        causes += [(item, replace(inner, path=f"{path}.items[{index}]")) for index, item in enumerate(items)]
+    return causes + _inside_junctors(schema, replace(place, root=False, scope=None))
 
 
 def _inside_junctors(schema: JsonObject, place: _Place) -> list[tuple[JsonObject, _Place]]:
     path = place.path
-    found = []
+    causes = []
     if schema.get("not") is not None:
-        found.append((schema["not"], f"{path}.not"))
+        causes.append((schema["not"], f"{path}.not"))
     for junctor in ("allOf", "oneOf", "anyOf"):
-        found += [(clause, f"{path}.{junctor}[{index}]") for index, clause in enumerate(schema.get(junctor) or [])]
+        causes += [(clause, f"{path}.{junctor}[{index}]") for index, clause in enumerate(schema.get(junctor) or [])]
     for keyword in ("definitions", "dependencies"):
-        found += [
+        causes += [
             (child, f"{path}.{keyword}[{name}]")
             for name, child in (schema.get(keyword) or {}).items()
             if isinstance(child, dict)
         ]
-    return [(child, replace(place, path=at)) for child, at in found]
+    return [(child, replace(place, path=at)) for child, at in causes]

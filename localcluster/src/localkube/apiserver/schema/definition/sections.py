@@ -30,7 +30,7 @@ class Section:
 
 
 def shared_parts(spec: JsonObject) -> dict[str, Json]:
-    """The parts that are the same in all versions, by name."""
+    """Returns the parts that are the same in all versions, by name."""
     versions = spec.get("versions") or []
     if not versions:
         return {}
@@ -42,7 +42,7 @@ def shared_parts(spec: JsonObject) -> dict[str, Json]:
 
 
 def sections_of(spec: JsonObject) -> list[Section]:
-    """One section for each version, in order, then the shared one."""
+    """Returns one section for each version, in order, then the shared one."""
     versions = spec.get("versions") or []
     shared = shared_parts(spec)
     sections = []

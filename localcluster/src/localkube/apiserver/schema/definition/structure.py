@@ -44,7 +44,7 @@ class Level(enum.Enum):
 
 
 def structural_causes(schema: JsonObject, path: str) -> list[Cause]:
-    """Where a whole schema is not structural."""
+    """Returns where a whole schema is not structural."""
     return [*_invariants(schema, Level.ROOT, path), *_completeness(schema, schema, path, path)]
 
 
@@ -136,7 +136,7 @@ def _value_rules(schema: JsonObject, path: str, *, skip_any_of: bool = False) ->
 
 
 def pattern_problem(pattern: str) -> str:
-    """Why a text is not a regular expression of RE2; empty when it is one."""
+    """Returns why a text is not a regular expression of RE2; empty when it is one."""
     options = re2.Options()
     options.log_errors = False
     try:
@@ -163,7 +163,7 @@ def _nested(clause: JsonObject, path: str, *, skip_any_of: bool = False) -> Iter
 
 
 def _completeness(clause: JsonObject, outside: Json, outside_path: str, path: str) -> Iterator[Cause]:
-    """Every field and item that a junctor at the root speaks of must be described outside of junctors as well.
+    """Yields every field and item that a junctor at the root speaks of must be described outside of junctors as well.
 
     (Junctors further down are not held to that, in a real server either.)
     """

@@ -22,7 +22,7 @@ _SCOPES = ("Cluster", "Namespaced")
 
 
 def validate_definition(obj: JsonObject, old: JsonObject | None) -> list[Cause]:
-    """What is wrong with a definition in canonical form; ``old`` is the one before an update, None at creation.
+    """Returns what is wrong with a definition in canonical form; ``old`` is the one before an update, None at creation.
 
     A spec that an update leaves as it was is not looked at again: the update is of metadata or of the status.
     """

@@ -12,7 +12,7 @@ _MAX_WARNING_BYTES = 256
 
 
 def versions_causes(spec: JsonObject) -> list[Cause]:
-    """What is wrong with the versions as such; their schemas are looked at elsewhere."""
+    """Returns what is wrong with the versions as such; their schemas are looked at elsewhere."""
     versions = spec.get("versions") or []
     causes = []
     for index, version in enumerate(versions):

@@ -17,7 +17,7 @@ _NUMBER_FORMATS = {"integer": ("int32", "int64"), "number": ("float", "double")}
 
 
 def recognized(kind: str, text: str) -> bool:
-    """Whether values of a type are checked for a format."""
+    """Returns whether values of a type are checked for a format."""
     if kind in ("", "string"):
         return text.replace("-", "") in _TEXT_FORMATS
     return text in _NUMBER_FORMATS.get(kind, ())

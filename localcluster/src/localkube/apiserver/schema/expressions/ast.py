@@ -107,7 +107,7 @@ class Comprehension(Expr):
 
 @functools.lru_cache(maxsize=4096)
 def parse(source: str) -> Expr:
-    """The tree of an expression; raises ExpressionSyntaxError."""
+    """Returns the tree of an expression; raises ExpressionSyntaxError."""
     try:
         return _lower(parse_tree(source))
     except RecursionError:
@@ -115,13 +115,13 @@ def parse(source: str) -> Expr:
 
 
 def names(expression: Expr) -> set[str]:
-    """All names that stand alone in an expression."""
+    """Returns all names that stand alone in an expression."""
     inside = (getattr(expression, field.name) for field in dataclasses.fields(expression))
-    found = {expression.name} if isinstance(expression, Ident) else set()
+    inner = {expression.name} if isinstance(expression, Ident) else set()
     for value in inside:
         for part in _flat(value):
-            found |= names(part)
-    return found
+            inner |= names(part)
+    return inner
 
 
 def _flat(value: object) -> Iterator[Expr]:
@@ -133,7 +133,7 @@ def _flat(value: object) -> Iterator[Expr]:
 
 
 def problem(source: str, at: Expr, text: str) -> str:
-    """A message about a part of an expression, with the line that it stands in."""
+    """Returns a message about a part of an expression, with the line that it stands in."""
     lines = source.splitlines() or [""]
     return f"ERROR: <input>:{at.line}:{at.column}: {text}\n | {lines[at.line - 1]}\n | {'.' * (at.column - 1)}^"
 
@@ -215,7 +215,7 @@ def _function(tree: lark.Tree[Any], at: Position) -> Expr:
 
 
 def _end(token: Any) -> Position:
-    """Where a name ends: there messages about its call point to."""
+    """Returns where a name ends: there messages about its call point to."""
     return token.end_line, token.end_column
 
 

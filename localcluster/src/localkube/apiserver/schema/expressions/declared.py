@@ -47,7 +47,7 @@ class Declared:
 
     @property
     def type(self) -> Type:
-        """The type that expressions see."""
+        """Returns the type that expressions see."""
         if self.kind is Kind.LIST and self.element is not None:
             return types.list_of(self.element.type)
         if self.kind is Kind.MAP and self.element is not None:
@@ -57,7 +57,7 @@ class Declared:
 
 @functools.lru_cache(maxsize=4096)
 def escaped(name: str) -> str | None:
-    """A property's name in expressions, None for one that cannot be named."""
+    """Returns a property's name in expressions, None for one that cannot be named."""
     if not name or name[0].isdigit() or not re.fullmatch(r"[a-zA-Z0-9_./-]+", name):
         return None
     if name in _RESERVED:
@@ -66,7 +66,7 @@ def escaped(name: str) -> str | None:
 
 
 def declare(schema: JsonObject, *, whole_object: bool = False) -> Declared | None:
-    """What a schema declares; None for one whose values rules cannot see.
+    """Returns what a schema declares; None for one whose values rules cannot see.
 
     ``whole_object``: at the root of a custom resource or of an embedded object, where ``metadata.name`` can be seen.
     """
@@ -153,5 +153,5 @@ def _text(schema: JsonObject) -> Declared:
 
 
 def _text_limit(schema: JsonObject) -> int:
-    """A character takes up to four bytes."""
+    """Returns the most bytes of a text: a character takes up to four."""
     return int(max(0, schema["maxLength"])) * 4

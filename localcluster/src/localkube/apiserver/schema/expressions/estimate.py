@@ -19,7 +19,7 @@ _NEW_LIST, _NEW_MAP = 10, 30
 
 
 def most_occurrences(declared: Declared) -> int:
-    """How often values can be there at most in an object that still fits a request."""
+    """Returns how often values can be there at most in an object that still fits a request."""
     return MAX_REQUEST_BYTES // (declared.least_bytes + 1)
 
 
@@ -45,7 +45,7 @@ class _Local:
 
 
 def max_cost(expression: ast.Expr, checked: Checked, declared: Declared) -> int:
-    """The most that one evaluation of a checked expression costs, with ``self`` and ``oldSelf`` as declared."""
+    """Returns the most that one evaluation of a checked expression costs, with ``self`` and ``oldSelf`` as declared."""
     return _Estimator(checked, declared).cost(expression).high
 
 
@@ -59,7 +59,7 @@ class _Estimator:
     scope: dict[str, _Local] = field(default_factory=dict)
 
     def cost(self, part: ast.Expr) -> Range:
-        """The cost of a part; notes the place in the schema and the size of its value."""
+        """Returns the cost of a part; notes the place in the schema and the size of its value."""
         if isinstance(part, ast.Literal):
             return NOTHING
         if isinstance(part, ast.Ident):
@@ -122,7 +122,7 @@ class _Estimator:
         arguments: list[Argument],
         costs: list[Range],
     ) -> tuple[Range, Range | None]:
-        """The cost of a call with its arguments, and the size of its result where that is known."""
+        """Returns the cost of a call with its arguments, and the size of its result where that is known."""
         function, together = part.function, NOTHING
         for cost in costs:
             together += cost
@@ -203,7 +203,7 @@ class _Estimator:
         return local.entry if local is not None else None
 
     def _size(self, part: ast.Expr) -> Range | None:
-        """The size of a value: known from the expression, or allowed by the schema, or fixed by its type."""
+        """Returns the size of a value: known from the expression, or allowed by the schema, or fixed by its type."""
         if part in self.sizes:
             return self.sizes[part]
         literal = _literal_size(part)
@@ -219,7 +219,7 @@ class _Estimator:
         return local.size if local is not None else None
 
     def _declared_size(self, path: tuple[str, ...]) -> Range | None:
-        """What the schema allows at a path that begins with ``self`` or ``oldSelf``."""
+        """Returns what the schema allows at a path that begins with ``self`` or ``oldSelf``."""
         if not path:
             return None
         here: Declared | None = self.declared

@@ -15,7 +15,7 @@ _NO_OVERLOAD = EvaluationError("no such overload")
 
 
 def evaluate(expression: ast.Expr, variables: dict[str, Any]) -> Any:
-    """The value of an expression; raises EvaluationError."""
+    """Returns the value of an expression; raises EvaluationError."""
     value = _of(expression, variables)
     if isinstance(value, EvaluationError):
         raise value
@@ -23,7 +23,7 @@ def evaluate(expression: ast.Expr, variables: dict[str, Any]) -> Any:
 
 
 def _of(part: ast.Expr, scope: dict[str, Any]) -> Any:
-    """The value of a part, or an EvaluationError in its place."""
+    """Returns the value of a part, or an EvaluationError in its place."""
     if isinstance(part, ast.Literal):
         return part.value
     if isinstance(part, ast.Ident):

@@ -162,9 +162,9 @@ def _index(of: Any, key: Any) -> Any:
 
 
 def _value(of: Optional) -> Any:
-    if not of.held:
+    if not of.content:
         raise EvaluationError("optional.none() dereference")
-    return of.held[0]
+    return of.content[0]
 
 
 GLOBALS: dict[str, Callable[..., Any]] = {
@@ -197,10 +197,10 @@ METHODS: dict[str, Callable[..., Any]] = {
     "startsWith": lambda text, wanted: text.startswith(wanted),
     "endsWith": lambda text, wanted: text.endswith(wanted),
     "matches": _matches,
-    "hasValue": lambda of: bool(of.held),
+    "hasValue": lambda of: bool(of.content),
     "value": _value,
-    "or": lambda of, other: of if of.held else other,
-    "orValue": lambda of, other: of.held[0] if of.held else other,
+    "or": lambda of, other: of if of.content else other,
+    "orValue": lambda of, other: of.content[0] if of.content else other,
     "isGreaterThan": lambda left, right: left > right,
     "isLessThan": lambda left, right: left < right,
     "compareTo": lambda left, right: (left > right) - (left < right),

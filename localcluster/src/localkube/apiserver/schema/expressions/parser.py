@@ -29,7 +29,7 @@ def _parser() -> lark.Lark:
 
 
 def parse_tree(source: str) -> lark.Tree[Any]:
-    """The tree that the grammar gives; raises ExpressionSyntaxError."""
+    """Returns the tree that the grammar gives; raises ExpressionSyntaxError."""
     try:
         return _parser().parse(source)
     except lark.exceptions.UnexpectedInput as error:

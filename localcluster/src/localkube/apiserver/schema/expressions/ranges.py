@@ -9,17 +9,17 @@ MAX = 2**64 - 1
 
 
 def plus(left: int, right: int) -> int:
-    """A sum that stays at the largest number."""
+    """Returns a sum that stays at the largest number."""
     return min(MAX, left + right)
 
 
 def times(left: int, right: int) -> int:
-    """A product that stays at the largest number."""
+    """Returns a product that stays at the largest number."""
     return min(MAX, left * right)
 
 
 def scaled(size: int, factor: float) -> int:
-    """A size times a factor, rounded up."""
+    """Returns a size times a factor, rounded up."""
     product = math.ceil(float(size) * factor)
     return min(MAX, product)
 
@@ -38,7 +38,7 @@ class Range:
         return Range(times(self.low, other.low), times(self.high, other.high))
 
     def by(self, factor: float) -> Range:
-        """The cost of something done to each unit of a size."""
+        """Returns the cost of something done to each unit of a size."""
         return Range(scaled(self.low, factor), scaled(self.high, factor))
 
     def __or__(self, other: Range) -> Range:
@@ -46,7 +46,7 @@ class Range:
 
 
 def exactly(number: int) -> Range:
-    """A size or a cost that is known."""
+    """Returns a size or a cost that is known."""
     return Range(number, number)
 
 

@@ -43,12 +43,12 @@ class Type:
 
     @property
     def is_optional(self) -> bool:
-        """Whether values are optional."""
+        """Returns whether values are optional."""
         return self.kind is Kind.OPAQUE and self.name == OPTIONAL
 
     @property
     def is_scalar(self) -> bool:
-        """Whether values are of a fixed size (texts are not)."""
+        """Returns whether values are of a fixed size (texts are not)."""
         return self.kind in _SCALARS or (self.is_optional and self.parameters[0].is_scalar)
 
 
@@ -67,17 +67,17 @@ TIMESTAMP = Type(Kind.TIMESTAMP)
 
 
 def list_of(item: Type) -> Type:
-    """The type of lists."""
+    """Returns the type of lists."""
     return Type(Kind.LIST, parameters=(item,))
 
 
 def map_of(key: Type, value: Type) -> Type:
-    """The type of maps."""
+    """Returns the type of maps."""
     return Type(Kind.MAP, parameters=(key, value))
 
 
 def optional_of(value: Type) -> Type:
-    """The type of values that may be missing."""
+    """Returns the type of values that may be missing."""
     return Type(Kind.OPAQUE, OPTIONAL, (value,))
 
 
@@ -89,7 +89,7 @@ class Unifier:
         self._fresh = 0
 
     def fresh(self) -> Type:
-        """A type parameter that stands for nothing yet."""
+        """Returns a type parameter that stands for nothing yet."""
         self._fresh += 1
         return Type(Kind.PARAMETER, f"_{self._fresh}")
 
@@ -107,7 +107,7 @@ class Unifier:
         return tuple(rename(of) for of in types)
 
     def resolved(self, of: Type, *, unbound_as_dyn: bool = False) -> Type:
-        """A type with what its parameters stand for put in."""
+        """Returns a type with what its parameters stand for put in."""
         if of.kind is Kind.PARAMETER:
             if of in self._bound:
                 return self.resolved(self._bound[of], unbound_as_dyn=unbound_as_dyn)
@@ -145,7 +145,7 @@ class Unifier:
         return all(self._assign(left, right) for left, right in pairs)
 
     def _substitute(self, of: Type, parameter: Type) -> tuple[bool, bool]:
-        """Whether a type may stand for a parameter, and whether something stood for it before."""
+        """Returns whether a type may stand for a parameter, and whether something stood for it before."""
         if of == parameter:
             return True, True
         bound = self._bound.get(parameter)

@@ -38,7 +38,7 @@ class Timestamp:
 class Optional:
     """A value that may be missing: a tuple of one value or of none."""
 
-    held: tuple[Any, ...] = ()
+    content: tuple[Any, ...] = ()
 
 
 @functools.total_ordering
@@ -60,7 +60,7 @@ class KeyedList(list[Any]):
         self.keys = keys
 
     def key_of(self, item: Any) -> str:
-        """What tells an item from the others."""
+        """Returns what tells an item from the others."""
         part = [item.get(key) for key in self.keys] if self.keys and isinstance(item, dict) else item
         return json.dumps(part, sort_keys=True, default=repr)
 
@@ -83,7 +83,7 @@ _NAMES: dict[type, str] = {
 
 
 def type_name(value: Any) -> str:
-    """The name of a value's type."""
+    """Returns the name of a value's type."""
     return _NAMES.get(type(value), "dyn")
 
 
