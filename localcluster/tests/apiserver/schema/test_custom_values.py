@@ -17,9 +17,8 @@ from localkube.apiserver.schema.pruning import apply_defaults, prune
 from localkube.apiserver.schema.rendering import shown
 from localkube.apiserver.schema.string_formats import fits_format
 from localkube.apiserver.schema.structural import ABSENT, structure_causes, validate
-
-from .conftest import WIDGETS, widget
-from .test_protocol import send
+from sending import send
+from widgets import WIDGETS, widget
 
 KEY = "widgets.example.com"
 

@@ -12,8 +12,7 @@ from localkube.apiserver.errors import ApiError
 from localkube.apiserver.http.server import ApiServer
 from localkube.apiserver.schema import quantity
 from localkube.apiserver.schema.cel import compile_expression
-
-from .conftest import WIDGETS, widget
+from widgets import WIDGETS, widget
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 KEY = "widgets.example.com"

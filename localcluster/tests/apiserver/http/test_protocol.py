@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import ssl
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 from localkube.apiserver import ApiServer
 from localkube.apiserver.describe import openapi
@@ -18,6 +16,7 @@ from localkube.apiserver.http.encoding import encoded
 from localkube.apiserver.http.negotiation import Form, accepted, accepted_stream
 from localkube.apiserver.http.typed_body import typed_object
 from localkube.apiserver.resources import Registry, Resource, version_order
+from sending import send
 
 WIDGETS = "/apis/example.com/v1/namespaces/default/widgets"
 INITIAL = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
@@ -122,18 +121,6 @@ def test_published_schemas_spell_out_what_extensions_mean() -> None:
     assert shown["port"]["anyOf"] == [{"type": "integer"}, {"type": "string"}]
     assert schemas["com.example.v1.WidgetBag"]["properties"]["items"]["items"]["$ref"].endswith(".Widget")
     assert port == {"x-kubernetes-int-or-string": True}, "the definition itself stays as it is"
-
-
-async def send(server: ApiServer, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, bytes]:
-    """Status, headers and the body as it came."""
-    context = ssl.create_default_context(cadata=server.ca_pem.decode())
-    sent = {"Authorization": f"Bearer {server.tokens.admin_token}", "Accept-Encoding": "identity"}
-    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    async with (
-        aiohttp.ClientSession(auto_decompress=False) as session,
-        session.request(method, server.url + path, ssl=context, headers=sent, json=body) as response,
-    ):
-        return response.status, response.headers, await response.read()
 
 
 @pytest.mark.parametrize(

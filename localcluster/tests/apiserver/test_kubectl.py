@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from localkube.apiserver import ApiServer
+from widgets import WIDGETS, widget
 
-from .conftest import WIDGETS, Kubectl, widget
+from .conftest import Kubectl
 
 STATEFULSET: dict[str, Any] = {
     "apiVersion": "apps/v1",

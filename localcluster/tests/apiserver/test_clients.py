@@ -23,8 +23,9 @@ from kubernetes.aio import watch as aio_watch
 from kubernetes.stream import portforward
 from localkube.apiserver import ApiServer, ApiServerOptions, LogRequest
 from localkube.apiserver.errors import ApiError, bad_request
+from widgets import widget
 
-from .conftest import Kubectl, widget
+from .conftest import Kubectl
 
 
 def sync_api(server: ApiServer) -> kubernetes.client.ApiClient:
