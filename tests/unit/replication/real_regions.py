@@ -22,6 +22,10 @@ from rstore_replica.replication.features import Features
 from rstore_replica.replication.service import Replication
 from unit.replication.fakes.regions import STORE, eventually
 
+HANDSHAKE_SECONDS = 3.0
+"""A channel that is closed in the middle of a handshake leaves grpcio's call unanswered until this is over; tests wait
+longer than that for a stream."""
+
 
 class Wires:
     """A dialer whose channels can be broken, and whose addresses can be made unreachable."""
@@ -73,7 +77,9 @@ class RealRegion:
             machine=self.machine,
             group=self.group,
             clock=SystemClock(),
-            config=ReplicationConfig(region=self.name, replica=me.name, **self._knobs),
+            config=ReplicationConfig(
+                region=self.name, replica=me.name, handshake_seconds=HANDSHAKE_SECONDS, **self._knobs
+            ),
             features=Features(region=self.name, machine=self.machine, required_level=COMMANDS.required_level),
             rng=random.Random(3),
             dialer=self._wires,
