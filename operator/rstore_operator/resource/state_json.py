@@ -58,13 +58,17 @@ def _to_json(value: Stored) -> dict[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     """The value of a field, with its times as text, and without what is empty."""
-    if isinstance(value, datetime):
-        return format_time_seconds(value) if name in _IN_WHOLE_SECONDS else format_time(value)
-    if isinstance(value, tuple):
+    kind = type(value)  # exactly these: each status that is decided on comes through here
+    if kind is dict:
+        fields = {}
+        for key, item in value.items():
+            if item is not None and (item := _plain(key, item)) != {}:
+                fields[key] = item
+        return fields
+    if kind is tuple:
         return [_plain(name, item) for item in value]
-    if isinstance(value, dict):
-        fields = {key: _plain(key, item) for key, item in value.items()}
-        return {key: item for key, item in fields.items() if item is not None and item != {}}
+    if kind is datetime:
+        return format_time_seconds(value) if name in _IN_WHOLE_SECONDS else format_time(value)
     return value
 
 
