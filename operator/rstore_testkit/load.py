@@ -183,7 +183,7 @@ def judge(ledger: Ledger, present: Mapping[bytes, Written]) -> Verdict:
 async def wait_until(
     condition: Callable[[], Awaitable[bool]], *, timeout_seconds: float, what: str, poll_seconds: float | None = None
 ) -> None:
-    """Polls a condition until it holds, by default with pauses of 50 ms, or twice as long as the condition took.
+    """Polls a condition until it holds, by default with pauses of 0.1 s, or twice as long as the condition took.
 
     Raises:
         TimeoutError: it did not hold in time; the message names ``what``.
@@ -194,5 +194,5 @@ async def wait_until(
         answered = time.monotonic()
         if answered > deadline:
             raise TimeoutError(f"not within {timeout_seconds} s: {what}")
-        await asyncio.sleep(max(0.05, 2 * (answered - asked)) if poll_seconds is None else poll_seconds)
+        await asyncio.sleep(max(0.1, 2 * (answered - asked)) if poll_seconds is None else poll_seconds)
         asked = time.monotonic()

@@ -26,11 +26,13 @@ assert _CHOICE in ("embedded", "existing"), f"CLUSTER={_CHOICE}: embedded or exi
 EXISTING = _CHOICE == "existing"
 IMAGE_PREFIX = os.environ.get("RSTORE_IMAGE_PREFIX", "")
 STORES_NAMESPACE = "rstore-e2e"
-"""Of the stores on an existing cluster; made by the tests and deleted by them."""
+"""The namespace of the stores on an existing cluster; the tests make it and delete it."""
 OPERATOR_NAMESPACE = "rstore-system"
 CRD = "replicatedstores.replicatedstore.io"
 REGIONS = ("us-east", "eu-west", "ap-south")
 REGION_LABEL = "topology.kubernetes.io/region"
+VALUES: dict[str, Any] = {"hashCheckSeconds": 15}
+"""Values of the chart. Some tests wait until the regions' hashes were compared."""
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 _DELETE_SECONDS = 180
 
@@ -42,18 +44,18 @@ class ClusterUnderTest:
     kubeconfig: Path
     namespace: str = "default"
     values: dict[str, Any] = field(default_factory=dict)
-    """What the chart is given besides its defaults."""
+    """Values of the chart that differ from its defaults."""
     data_dir: Path | None = None
-    """Of the embedded cluster: its links, processes and volumes. None on an existing one."""
+    """Directory of the embedded cluster's links, processes and volumes. None on an existing cluster."""
     reach: Callable[[str], str] | None = None
-    """The address at which this machine reaches a Service's client port; None: at its ClusterIP."""
+    """Returns the address at which this machine reaches a Service's client port; None means its ClusterIP."""
 
     def kubectl(self, namespace: str | None = None) -> Kubectl:
-        """kubectl in the stores' namespace, or another."""
+        """Returns kubectl in the stores' namespace, or another."""
         return Kubectl(self.kubeconfig, namespace or self.namespace, self.reach)
 
     def helm(self) -> Helm:
-        """The operator's release."""
+        """Returns the operator's Helm release."""
         return Helm(self.kubeconfig, "rstore", OPERATOR_NAMESPACE)
 
 
@@ -74,18 +76,18 @@ class Reach:
 
 @contextmanager
 def cluster_under_test(scratch: Path) -> Iterator[ClusterUnderTest]:
-    """The cluster that the environment asks for, around a block."""
+    """Runs, or checks, the cluster that the environment asks for around a block."""
     if EXISTING:
         with _existing(scratch) as cluster:
             yield cluster
     else:
         with dev_cluster(scratch / "cluster", scratch.name, "--faults") as path:
-            yield ClusterUnderTest(path, data_dir=path.parent)
+            yield ClusterUnderTest(path, values=dict(VALUES), data_dir=path.parent)
 
 
 @contextmanager
 def _existing(scratch: Path) -> Iterator[ClusterUnderTest]:
-    """A namespace for stores on the cluster of KUBECONFIG; with what the tests installed, it is gone afterwards."""
+    """Makes a namespace for stores on the cluster of KUBECONFIG; removes it and what the tests installed afterwards."""
     kubeconfig = _own_kubeconfig(scratch)
     kubectl = Kubectl(kubeconfig, STORES_NAMESPACE)
     _check(kubectl)
@@ -93,7 +95,7 @@ def _existing(scratch: Path) -> Iterator[ClusterUnderTest]:
     kubectl.run("create", "namespace", STORES_NAMESPACE)
     forwards = ServiceForwards(kubeconfig, STORES_NAMESPACE)
 
-    values = {"imageRegistry": IMAGE_PREFIX} if IMAGE_PREFIX else {}
+    values = {**VALUES, "imageRegistry": IMAGE_PREFIX} if IMAGE_PREFIX else dict(VALUES)
     cluster = ClusterUnderTest(kubeconfig, STORES_NAMESPACE, values, reach=Reach(kubectl, forwards))
     try:
         yield cluster
@@ -116,7 +118,7 @@ def _remove(kubectl: Kubectl, helm: Helm, *, definition_too: bool) -> None:
 
 
 def _own_kubeconfig(scratch: Path) -> Path:
-    """A copy of the present context, with the stores' namespace in it."""
+    """Writes a kubeconfig of the current context, with the stores' namespace in it."""
     done = subprocess.run(
         [find_tool("kubectl"), "config", "view", "--raw", "--flatten", "--minify", "-o", "json"],
         capture_output=True,
@@ -135,7 +137,7 @@ def _own_kubeconfig(scratch: Path) -> Path:
 
 
 def _check(kubectl: Kubectl) -> None:
-    """Ends the run with what is missing, before anything is made."""
+    """Ends the run with a list of what is missing, before anything is made."""
     missing = []
     nodes = kubectl.get("nodes")["items"]
     regions = {node["metadata"].get("labels", {}).get(REGION_LABEL) for node in nodes}

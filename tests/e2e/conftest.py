@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="session")
 def scratch() -> Path:
-    """Goes with the run's other files; so the logs of a run that failed are kept."""
+    """A directory among the run's other files, so that the logs of a failed run are kept."""
     return Path(tempfile.mkdtemp(prefix="rstore-e2e-"))
 
 
@@ -59,7 +59,7 @@ def kubeconfig(cluster: ClusterUnderTest) -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir(cluster: ClusterUnderTest) -> Path:
-    """Where the embedded cluster keeps its files; a test that uses it is marked ``runner``."""
+    """The directory of the embedded cluster's files; a test that uses it is marked ``runner``."""
     assert cluster.data_dir is not None, "this test needs the marker `runner`"
     return cluster.data_dir
 
@@ -71,23 +71,28 @@ def kubectl(cluster: ClusterUnderTest) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def operator(cluster: ClusterUnderTest) -> Kubectl:
-    """The operator is installed; the value is kubectl in its namespace."""
+    """Installs the operator; the value is kubectl in its namespace."""
     cluster.helm().install(CHART, cluster.values)
     return cluster.kubectl(OPERATOR_NAMESPACE)
 
 
 @pytest.fixture(scope="session")
 def applied(kubectl: Kubectl, operator: Kubectl, scratch: Path) -> str:
-    """The example store is applied and was steady once; the value is its name."""
+    """Applies the example store and waits until it is steady; the value is its name."""
     del operator
     kubectl.run("apply", "-f", str(REPOSITORY / "examples" / "three-regions.yaml"))
-    asyncio.run(Store(kubectl, "orders", scratch / "certificates").wait_steady(timeout_seconds=120))
+
+    async def steady() -> None:
+        async with Store(kubectl, "orders", scratch / "certificates") as store:
+            await store.wait_steady(timeout_seconds=120)
+
+    asyncio.run(steady())
     return "orders"
 
 
 @pytest.fixture
 async def store(kubectl: Kubectl, applied: str, scratch: Path) -> AsyncIterator[Store]:
-    """The example store, steady before each test, whatever the test before it did."""
+    """The example store, which is steady before each test."""
     async with Store(kubectl, applied, scratch / "certificates") as store:
         await store.wait_steady(timeout_seconds=90)
         yield store
@@ -104,7 +109,7 @@ class LoadRunner:
 
     @asynccontextmanager
     async def running(self, *, regions: list[str] | None = None, per_region: int = 2) -> AsyncIterator[Load]:
-        """The load around a block. Leaving the block stops it and checks; nothing may be lost or doubled."""
+        """Runs the load around a block. Leaving the block stops and checks it: nothing may be lost or doubled."""
         through = regions if regions is not None else await self.store.regions()
         clients = [self.store.new_client(region) for region in through for _ in range(per_region)]
         try:
@@ -118,13 +123,13 @@ class LoadRunner:
         await self.check(load)
 
     async def check(self, load: Load) -> None:
-        """Every acknowledged write is in every region, once, and all regions hash equal."""
+        """Asserts that every acknowledged write is in every region, once, and that all regions hash equal."""
         revision = await self.store.wait_converged()
         for region, verdict in (await self.store.judge(load.ledger, self.prefix)).items():
             assert verdict.ok, f"{region}: {verdict}"
         hashes = await self.store.hashes(revision)
-        assert {found.revision for found in hashes} == {revision}
-        assert len({found.hash for found in hashes}) == 1, hashes
+        assert {one.revision for one in hashes} == {revision}
+        assert len({one.hash for one in hashes}) == 1, hashes
 
 
 @pytest.fixture

@@ -1,12 +1,33 @@
-"""Why pods are not created, or do not start, is said by the store within a minute, whoever it is that refuses them."""
+"""The store reports within a minute why its pods are not created or do not start, whatever refuses them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import yaml
 from rstore_testkit.load import wait_until
+from rstore_testkit.tools import Kubectl
 
 WITHIN_SECONDS = 60
 PAUSED = "replicatedstore.io/paused"
+CLASSLESS = "classless"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def classless(kubectl: Kubectl, operator: Kubectl) -> Iterator[None]:
+    """A store that names a StorageClass that does not exist. It waits for its pods while the other test runs."""
+    del operator
+    regions = [{"name": "us-east", "replicas": 1, "placement": {}, "storage": {"storageClassName": "no-such"}}]
+    manifest = {
+        "apiVersion": "replicatedstore.io/v1alpha1",
+        "kind": "ReplicatedStore",
+        "metadata": {"name": CLASSLESS},
+        "spec": {"regions": regions, "persistence": {"pvcPolicy": "Delete"}},
+    }
+    kubectl.run("apply", "-f", "-", input_text=yaml.safe_dump(manifest))
+    yield
+    kubectl.run("delete", "rstore", CLASSLESS)
 
 
 async def degraded(store, name: str) -> dict:
@@ -28,11 +49,11 @@ async def test_the_refusal_of_a_pod_is_shown(store):
         await store.kube("delete", "serviceaccount", name)
         await store.kube("delete", "pod", f"{name}-{region}-0")
 
-        async def said() -> bool:
-            found = await degraded(store, name)
-            return found["status"] == "True" and "no pod was created; create Pod" in found["message"]
+        async def shown() -> bool:
+            condition = await degraded(store, name)
+            return condition["status"] == "True" and "no pod was created; create Pod" in condition["message"]
 
-        await wait_until(said, timeout_seconds=WITHIN_SECONDS, what="the refusal in the condition Degraded")
+        await wait_until(shown, timeout_seconds=WITHIN_SECONDS, what="the refusal in the condition Degraded")
         assert f'serviceaccount "{name}" not found' in (await degraded(store, name))["message"]
     finally:
         await store.kube("annotate", "rstore", name, f"{PAUSED}-")
@@ -40,25 +61,12 @@ async def test_the_refusal_of_a_pod_is_shown(store):
 
 
 async def test_a_storage_class_that_does_not_exist_is_shown_while_the_store_is_created(store):
-    regions = [{"name": "us-east", "replicas": 1, "placement": {}, "storage": {"storageClassName": "no-such"}}]
-    manifest = {
-        "apiVersion": "replicatedstore.io/v1alpha1",
-        "kind": "ReplicatedStore",
-        "metadata": {"name": "classless"},
-        "spec": {"regions": regions, "persistence": {"pvcPolicy": "Delete"}},
-    }
-    done = store.kubectl.try_run("apply", "-f", "-", input_text=yaml.safe_dump(manifest))
-    assert done.returncode == 0, done.stderr
-    try:
+    async def shown() -> bool:
+        condition = await degraded(store, CLASSLESS)
+        return condition["status"] == "True" and "no-such" in condition["message"]
 
-        async def said() -> bool:
-            found = await degraded(store, "classless")
-            return found["status"] == "True" and "no-such" in found["message"]
-
-        await wait_until(said, timeout_seconds=WITHIN_SECONDS, what="the StorageClass in the condition Degraded")
-        conditions = (await store.kube_get("rstore", "classless"))["status"]["conditions"]
-        progressing = next(item for item in conditions if item["type"] == "Progressing")
-        assert progressing["reason"] == "Creating"
-        assert "no-such" in progressing["message"]
-    finally:
-        await store.kube("delete", "rstore", "classless")
+    await wait_until(shown, timeout_seconds=WITHIN_SECONDS, what="the StorageClass in the condition Degraded")
+    conditions = (await store.kube_get("rstore", CLASSLESS))["status"]["conditions"]
+    progressing = next(item for item in conditions if item["type"] == "Progressing")
+    assert progressing["reason"] == "Creating"
+    assert "no-such" in progressing["message"]
