@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 RUN_DIRECTORY = "RSTORE_TEST_RUN"
 END_SECONDS = 15.0
 SHARED = ("e2e/faults", "e2e", "images")
-"""Folders whose tests share what is expensive to make, so that one process has to run them all. Those of ``e2e`` have a
+"""Folders whose tests share what is expensive to make, so that one process runs them all. Those of ``e2e`` have a
 cluster each and wait most of the time, so they begin first, beside what needs the processors most: ``sim``."""
 ALONE = "sim"
 """The folder whose tests share nothing, not even within a file."""
@@ -25,7 +25,7 @@ found_at_the_end = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """All temporary files of a run, those of the programs it starts too, are in one directory."""
+    """Puts all temporary files of a run, also those of the programs it starts, into one directory."""
     if RUN_DIRECTORY in os.environ:
         return  # a worker, or a run inside a run
     directory = tempfile.mkdtemp(prefix="rstore-test-")
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest comes first, so that nothing long begins when the rest has ended."""
+    """Puts the longest tests first, so that nothing long begins when the rest has ended."""
     first = [*SHARED, ALONE]
     items.sort(key=lambda item: first.index(folder) if (folder := folder_of(item.nodeid)) in first else len(first))
 
@@ -46,12 +46,12 @@ def grpc_stays_up() -> None:
 
 
 def folder_of(test_id: str) -> str:
-    """The first of the folders above that the test is in, or an empty string."""
+    """Returns the first of the folders above that the test is in, or an empty string."""
     return next((folder for folder in (*SHARED, ALONE) if test_id.startswith(f"tests/{folder}/")), "")
 
 
 def group_of(test_id: str) -> str:
-    """What one process runs as a whole: a folder whose tests share something, a test that shares nothing, or a file."""
+    """Returns what one process runs as a whole: a folder of :data:`SHARED`, a test of :data:`ALONE`, or a file."""
     folder = folder_of(test_id)
     if folder == ALONE:
         return test_id
@@ -59,21 +59,21 @@ def group_of(test_id: str) -> str:
 
 
 class Spread(LoadScopeScheduling):
-    """Groups go to whichever process is free."""
+    """Gives each group of tests to the next process that is free."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
-    """With `-n`."""
+    """Spreads the tests over processes with `-n`."""
     config.option.loadscopereorder = False
     return Spread(config, log)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """No process may be left. The run's files go too, unless a test failed."""
+    """Fails the run if it left a process. Removes its files, unless a test failed."""
     problems = session.config.stash.get(found_at_the_end, None)
     if problems is None:
         return
@@ -92,6 +92,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says what was left behind."""
+    """Lists what was left behind."""
     for problem in config.stash.get(found_at_the_end, []):
         terminalreporter.write_line(problem, red=True)

@@ -21,7 +21,7 @@ class Process:
 
 
 def processes_of(directory: Path) -> list[Process]:
-    """Every other process that names the directory in its environment or arguments, or works in it, zombies excepted.
+    """Returns every other process that names the directory in its environment or arguments, or works in it; no zombies.
 
     The caller and its ancestors do not count. Empty where there is no /proc.
     """
@@ -45,7 +45,7 @@ def processes_of(directory: Path) -> list[Process]:
 
 
 def wait_none(directory: Path, *, timeout_seconds: float) -> list[Process]:
-    """The processes of the run that are still there after that long; returns as soon as there are none."""
+    """Waits until no process of the run is left; returns those that are left when the time is over."""
     deadline = time.monotonic() + timeout_seconds
     while (found := processes_of(directory)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -53,7 +53,7 @@ def wait_none(directory: Path, *, timeout_seconds: float) -> list[Process]:
 
 
 def kill(processes: Iterable[Process]) -> None:
-    """End them at once, by pid."""
+    """Kills the processes, by pid."""
     for process in processes:
         try:
             os.kill(process.pid, signal.SIGKILL)

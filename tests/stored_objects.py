@@ -26,32 +26,32 @@ class StoredObjects:
         self.objects: dict[ChildKey, Body] = {}
 
     def create(self, uid: str, spec: Mapping[str, Any]) -> Body:
-        """The store object, without a status."""
+        """Returns a store object without a status."""
         meta = {"name": self._name, "namespace": self._namespace, "uid": uid, "generation": 1, "annotations": {}}
         self.store = {"metadata": {**meta, "resourceVersion": ""}, "spec": copy.deepcopy(dict(spec))}
         self.changed(self.store)
         return self.store
 
     def changed(self, item: Body) -> None:
-        """Give ``item`` a version of its own; watches see it."""
+        """Gives ``item`` a new version, and notifies watches."""
         self._version += 1
         item["metadata"]["resourceVersion"] = str(self._version)
 
     def read_store(self) -> Body:
-        """The object. Raises ApiError when there is none."""
+        """Returns the object. Raises ApiError if there is none."""
         if self.store is None:
             raise ApiError(404, "NotFound", "gone")
         return self.store
 
     def edit(self, spec: Mapping[str, Any]) -> None:
-        """As a person does it."""
+        """Changes the object as a person does."""
         store = self.read_store()
         store["spec"] = copy.deepcopy(dict(spec))
         store["metadata"]["generation"] += 1
         self.changed(store)
 
     def patch_status(self, patch: Any, version: str) -> Body:
-        """Merge into the status; refused unless the object is still of that version."""
+        """Merges into the status; refused unless the object is still of that version."""
         store = self.read_store()
         if version != store["metadata"]["resourceVersion"]:
             raise ApiError(409, "Conflict", "the object has been modified")
@@ -60,7 +60,7 @@ class StoredObjects:
         return store
 
     def remove_annotations(self, values: Mapping[str, str]) -> Body:
-        """Each that still has its value; none if one has changed."""
+        """Removes the annotations that still have their values; none if one has changed."""
         store = self.read_store()
         annotations = store["metadata"]["annotations"]
         if any(annotations.get(key) != value for key, value in values.items()):
@@ -71,7 +71,7 @@ class StoredObjects:
         return store
 
     def apply(self, manifest: Mapping[str, Any]) -> Body:
-        """Make or change a child."""
+        """Makes or changes a child."""
         key = (manifest["kind"], manifest["metadata"]["name"])
         live = self.objects.get(key)
         item: Body = copy.deepcopy(dict(manifest))
@@ -91,7 +91,7 @@ class StoredObjects:
         return item
 
     def set_owners(self, kind: str, name: str, owners: Any, version: str) -> Body:
-        """Refused unless the child is still of that version."""
+        """Changes a child; refused unless it is still of that version."""
         item = self.objects[kind, name]
         if item["metadata"]["resourceVersion"] != version:
             raise ApiError(409, "Conflict", "the object has been modified")
@@ -100,7 +100,7 @@ class StoredObjects:
         return item
 
     def delete_child(self, kind: str, name: str, uid: str | None = None) -> Body | None:
-        """The child that is gone now; None when there was none. Refused when it is another than that of ``uid``."""
+        """Deletes a child and returns it, None if there was none. Refused if its uid is not ``uid``."""
         item = self.objects.get((kind, name))
         if item is None:
             return None
@@ -112,7 +112,7 @@ class StoredObjects:
 
 
 def merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch."""
+    """Returns the object after a JSON merge patch."""
     if not isinstance(patch, dict):
         return patch
     result = dict(target) if isinstance(target, dict) else {}

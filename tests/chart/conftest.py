@@ -29,35 +29,35 @@ EVERYTHING: dict[str, Any] = {
 
 
 class HelmRefusalError(Exception):
-    """Helm's message."""
+    """Helm refused the chart or the values; the text is its message."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What the chart makes of some values."""
+    """The objects that the chart renders for some values."""
 
     objects: tuple[dict[str, Any], ...]
     notes: str
 
     def one(self, kind: str) -> dict[str, Any]:
-        """The only object of a kind."""
+        """Returns the only object of a kind."""
         found = self.all(kind)
         assert len(found) == 1, f"{len(found)} objects of kind {kind}"
         return found[0]
 
     def all(self, kind: str) -> list[dict[str, Any]]:
-        """Every object of a kind."""
+        """Returns every object of a kind."""
         return [made for made in self.objects if made["kind"] == kind]
 
     @property
     def pod(self) -> dict[str, Any]:
-        """The operator's pod spec."""
+        """Returns the operator's pod spec."""
         spec: dict[str, Any] = self.one("Deployment")["spec"]["template"]["spec"]
         return spec
 
     @property
     def container(self) -> dict[str, Any]:
-        """The operator's only container."""
+        """Returns the operator's only container."""
         (only,) = self.pod["containers"]
         container: dict[str, Any] = only
         return container
@@ -94,7 +94,7 @@ class Helm:
         return self.render_as("rstore", "rstore-system", **values)
 
     def render_as(self, release: str, namespace: str, **values: Any) -> Rendered:
-        """For a release of that name in that namespace."""
+        """Renders the chart for a release of that name in that namespace."""
         files = self.ask("render", values, release=release, namespace=namespace)
         notes = "".join(text for path, text in files.items() if path.endswith("NOTES.txt"))
         objects = [
@@ -114,11 +114,11 @@ def helm() -> Helm:
 
 @pytest.fixture(scope="session")
 def default(helm: Helm) -> Rendered:
-    """The chart with no values given."""
+    """The chart rendered with its defaults."""
     return helm.render()
 
 
 @pytest.fixture(scope="session")
 def namespaced(helm: Helm) -> Rendered:
-    """The chart for an operator of two namespaces."""
+    """The chart rendered for an operator of two namespaces."""
     return helm.render(watchNamespaces=["team-a", "team-b"])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 WATCHED = {"get", "list", "watch"}
 OWNED = WATCHED | {"create", "patch", "delete"}
 
-# Every permission, and who needs it. A line that is added here needs a caller in rstore_operator.
+# Every permission, and what needs it. A line that is added here needs a caller in rstore_operator.
 USED: dict[tuple[str, str], set[str]] = {
     (GROUP, "replicatedstores"): WATCHED | {"patch"},  # watch; annotations, old finalizers
     (GROUP, "replicatedstores/status"): {"patch"},
@@ -101,7 +101,7 @@ STORE = StoreRef("n", "orders", "uid")
 
 
 class RecordingClient(KubeClient):
-    """The operator's own client, with its requests written down instead of sent."""
+    """The operator's own client, which records its requests instead of sending them."""
 
     def __init__(self) -> None:
         super().__init__(Access(Configuration(), "n"), field_manager="test", timeout_seconds=1)
@@ -110,21 +110,21 @@ class RecordingClient(KubeClient):
     async def _request(
         self, method: str, path: str, content_type: str = "", body: object = None, query: object = None
     ) -> dict[str, Any]:
-        found = PATH.match(path)
-        assert found is not None, path
-        parts = found["rest"].split("/")
+        match = PATH.match(path)
+        assert match is not None, path
+        parts = match["rest"].split("/")
         resource = "/".join([parts[0], *parts[2:]])
         verbs = {"GET": {"get"}, "PATCH": {"patch"}, "POST": {"create"}, "DELETE": {"delete"}}[method]
         if method == "GET" and len(parts) == 1:
             verbs = {"list"}
         if "apply-patch" in content_type:
             verbs = {"patch", "create"}  # what does not exist yet is created, which is authorized by itself
-        self.asked.setdefault((found["group"] or "", resource), set()).update(verbs)
+        self.asked.setdefault((match["group"] or "", resource), set()).update(verbs)
         return {}
 
 
 async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
-    """Every request of a site, for every kind of child."""
+    """Makes every request of a site, for every kind of child."""
     client = RecordingClient()
     site = Site(STORE, client, watched=None)  # type: ignore[arg-type]
     await site.store()

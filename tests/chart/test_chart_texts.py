@@ -19,7 +19,7 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
 def texts(made: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value that Kubernetes wants to be a string: names, namespaces, maps of labels and annotations."""
+    """Yields every value that Kubernetes requires to be a string: names, namespaces, maps of labels and annotations."""
     if isinstance(made, dict):
         for key, value in made.items():
             here = f"{place}/{key}"
@@ -134,5 +134,5 @@ def test_digests_that_make_no_sense_are_refused(helm: Helm, image: dict[str, str
 
 
 def test_the_reader_of_these_tests_takes_what_is_not_quoted_for_numbers() -> None:
-    """Or the tests above would show nothing."""
+    """Otherwise the tests above would show nothing."""
     assert yaml.safe_load("a: 1234\nb: 0x1f\nc: on\nd: 1.5") == {"a": 1234, "b": 31, "c": True, "d": 1.5}

@@ -36,7 +36,7 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
 
 
 def merged(override: dict[str, Any]) -> dict[str, Any]:
-    """Values as Helm would use them: maps merge, the rest replaces."""
+    """Merges values as Helm does: maps merge, anything else replaces."""
 
     def merge(low: Any, high: Any) -> Any:
         if isinstance(low, dict) and isinstance(high, dict):

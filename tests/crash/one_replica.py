@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 class NobodyElse:
-    """The transport of a group of one."""
+    """A transport for a group of one, which has nobody to reach."""
 
     refusal = ""
 
@@ -31,14 +31,14 @@ class NobodyElse:
         """There is nobody to reach."""
 
     async def stop(self) -> None:
-        """See :meth:`start`."""
+        """There is nothing to stop."""
 
     def send(self, peer: str, _envelope: object) -> bool:
         raise AssertionError(f"a message to {peer}")
 
 
 class Counting:
-    """A state machine's place in the group, counting the entries it is given."""
+    """Passes entries on to a state machine, and lists their indexes."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
@@ -63,7 +63,7 @@ class Counting:
 
 
 class OneReplica:
-    """May be stopped and started again on the same directory."""
+    """A replica that can be stopped and started again on the same directory."""
 
     def __init__(self, directory: Path, config: RaftConfig) -> None:
         self.directory = directory
@@ -90,11 +90,11 @@ class OneReplica:
         assert self.failures == []
 
     def lose_power(self) -> None:
-        """What is left, once stopped, of a machine that lost power: live data is not to be trusted and dropped."""
+        """Drops the live data of a stopped replica, as after a loss of power, when it cannot be trusted."""
         shutil.rmtree(self.directory / "mvcc")
 
     def checkpointed(self) -> int:
-        """Index of the newest checkpoint; 0 without one."""
+        """Returns the index of the newest checkpoint; 0 without one."""
         names = [path.name for path in (self.directory / "raft" / "checkpoints").iterdir() if "-" in path.name]
         return max((int(name.partition("-")[0]) for name in names), default=0)
 
@@ -106,7 +106,7 @@ class OneReplica:
         assert await self.propose(LogEntry(bootstrap=BootstrapRequest(store_id="store", topology=topology))) is None
 
     async def put_many(self, keys: list[bytes], value: bytes) -> None:
-        """One entry with one Put, and so one revision, for each key."""
+        """Writes one entry with one Put, and so one revision, for each key."""
         requests = [WriteRequest(put=PutRequest(key=key, value=value)) for key in keys]
         answers = await self.propose(LogEntry(write=WriteBatch(epoch=1, requests=requests)))
         assert isinstance(answers, list)

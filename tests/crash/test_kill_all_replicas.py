@@ -1,6 +1,6 @@
 """All replicas of a region are killed at once, again and again, under load: nothing acknowledged is lost.
 
-``RSTORE_CRASH_ROUNDS`` (5) says how often.
+``RSTORE_CRASH_ROUNDS`` (default 5) is the number of rounds.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SECONDS_PER_ROUND = 60
 
 @dataclass
 class Writer:
-    """Writes keys of its own one after the other, in turn by one Put and by one Txn of several, and keeps account.
+    """Writes keys of its own one after the other, in turn by one Put and by one Txn of several, and counts them.
 
     Every second one sends again what it does not know the outcome of, under a name: it must not be written twice.
     """
 
     number: int
     revisions: dict[str, int] = field(default_factory=dict)
-    """What was acknowledged: key and revision."""
+    """Revisions of the acknowledged writes, by key."""
     attempted: list[tuple[str, ...]] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
 
@@ -99,10 +99,10 @@ async def _kill_again_and_again(region: RegionProcesses) -> None:
         await _acknowledged(writers, tasks, 10)
         stop.set()
         await asyncio.gather(*tasks)
-        found = await eventually(lambda: client.get_prefix("w"), timeout_seconds=SECONDS_PER_ROUND)
-        stored = {kv.key.decode(): kv for kv in found.kvs}
+        answer = await eventually(lambda: client.get_prefix("w"), timeout_seconds=SECONDS_PER_ROUND)
+        stored = {kv.key.decode(): kv for kv in answer.kvs}
     _check(writers, {name: kv.mod_revision for name, kv in stored.items()})
-    assert all(kv.version == 1 and kv.value == kv.key for kv in found.kvs)
+    assert all(kv.version == 1 and kv.value == kv.key for kv in answer.kvs)
     await _all_equal(region)
     for replica in region.replicas:
         assert replica.process is not None
@@ -128,7 +128,7 @@ def _check(writers: list[Writer], stored: dict[str, int]) -> None:
 
 
 async def _acknowledged(writers: list[Writer], tasks: list[asyncio.Task[None]], more: int) -> None:
-    """Returns when so many more writes have been acknowledged."""
+    """Waits until that many more writes have been acknowledged."""
     before = sum(len(writer.revisions) for writer in writers)
     deadline = time.monotonic() + SECONDS_PER_ROUND
 
@@ -141,7 +141,7 @@ async def _acknowledged(writers: list[Writer], tasks: list[asyncio.Task[None]], 
 
 
 async def _all_equal(region: RegionProcesses) -> None:
-    """Every replica comes to the same revision and the same hash."""
+    """Waits until every replica has the same revision and the same hash."""
 
     async def probe() -> set[tuple[int, int]]:
         seen = set()

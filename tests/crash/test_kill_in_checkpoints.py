@@ -1,6 +1,6 @@
 """A replica that makes a checkpoint all the time is killed at any moment, also while it starts or restores one.
 
-``RSTORE_KILL_ROUNDS`` (12) says how often.
+``RSTORE_KILL_ROUNDS`` (default 12) is the number of kills.
 """
 
 from __future__ import annotations

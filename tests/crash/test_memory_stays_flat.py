@@ -1,6 +1,6 @@
 """Memory, journal and database of a replica stay as they are while revisions pass with retention on.
 
-``RSTORE_FLAT_REVISIONS`` (200,000) says how many.
+``RSTORE_FLAT_REVISIONS`` (default 200,000) is their number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CONFIG = RaftConfig(
 
 @dataclass(frozen=True)
 class Sample:
-    """Sizes in bytes at one moment."""
+    """Sizes of a replica at one moment, in bytes."""
 
     revision: int
     memory: int
@@ -61,13 +61,13 @@ class Sample:
 
 
 def anonymous_memory() -> int:
-    """What the process holds besides mapped files."""
+    """Returns the bytes of the process's memory, without mapped files."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon")]
     return int(line.split()[1]) * 1024
 
 
 def size_of(directory: Path) -> int:
-    """Bytes in the files below; those that go away meanwhile do not count."""
+    """Returns the bytes in the files below; files that go away meanwhile do not count."""
     total = 0
     for path in directory.rglob("*"):
         try:
@@ -79,7 +79,7 @@ def size_of(directory: Path) -> int:
 
 @pytest.mark.timeout(120 + REVISIONS // 1000)
 async def test_nothing_grows_while_revisions_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What compaction may be behind is part of what may be there; less of it, so that the test can be short.
+    # Rows that compaction may be behind with count as well; fewer of them, so that the test can be short.
     monkeypatch.setattr(machine_module, "BEHIND_REVISIONS", BEHIND)
     replica = OneReplica(tmp_path, CONFIG)
     await replica.start()
@@ -102,13 +102,13 @@ async def test_nothing_grows_while_revisions_pass(tmp_path: Path, monkeypatch: p
         assert sample.memory <= warm.memory + 8 * MEBIBYTE, f"{warm}\n{sample}"
         assert sample.database <= warm.database + 8 * MEBIBYTE + BEHIND * BYTES_PER_REVISION, f"{warm}\n{sample}"
         assert sample.checkpoints <= 3 * sample.database + 16 * MEBIBYTE, f"{warm}\n{sample}"
-        # Checkpoints are put off for as long as the log has not grown to sixteen times what asks for one.
+        # Checkpoints are put off until the log is sixteen times the size that asks for one.
         bound = 16 * CONFIG.checkpoint_bytes + CONFIG.trailing_bytes + 4 * CONFIG.segment_bytes
         assert sample.journal <= bound, f"{warm}\n{sample}"
 
 
 async def _write(put_many: Callable[[list[bytes], bytes], Awaitable[None]], replica: OneReplica) -> None:
-    """A few hundred revisions, then what retention lets go."""
+    """Writes a few hundred revisions, then lets retention compact."""
     start = replica.machine.revision
     pieces = []
     for number in range(8):

@@ -11,11 +11,11 @@ from rstore_replica.raft import RaftConfig
 
 CONFIG = RaftConfig(segment_bytes=64 * 1024, checkpoint_entries=150, trailing_entries=60)
 AFTER = 70
-"""Entries written after the last checkpoint."""
+"""Number of entries written after the last checkpoint."""
 
 
 async def grow(replica: OneReplica, checkpoints: int) -> None:
-    """Writes until so many checkpoints have been made, then some entries more."""
+    """Writes until that many checkpoints have been made, then some entries more."""
     for _ in range(checkpoints):
         before = replica.checkpointed()
         deadline = asyncio.get_running_loop().time() + 60
@@ -32,7 +32,7 @@ async def grow(replica: OneReplica, checkpoints: int) -> None:
 @pytest.mark.parametrize("power", [False, True], ids=["process", "power"])
 async def test_a_start_replays_no_more_after_a_longer_log(tmp_path: Path, power: bool) -> None:
     replayed: dict[int, int] = {}
-    held: dict[int, int] = {}
+    entries: dict[int, int] = {}
     replica = OneReplica(tmp_path, CONFIG)
     await replica.start()
     await replica.bootstrap()
@@ -49,12 +49,12 @@ async def test_a_start_replays_no_more_after_a_longer_log(tmp_path: Path, power:
         replayed[length] = len(again)
         if power:
             assert not again or again[0] > checkpoint - CONFIG.trailing_entries
-        held[length] = replica.group._journal.last_index - replica.group._journal.first_index
+        entries[length] = replica.group._journal.last_index - replica.group._journal.first_index
     await replica.stop()
     assert last > 4 * CONFIG.checkpoint_entries
     bound = 2 * CONFIG.checkpoint_entries + AFTER
     assert max(replayed.values()) <= (bound if power else 1), replayed
-    assert max(held.values()) <= bound + CONFIG.trailing_entries, held
+    assert max(entries.values()) <= bound + CONFIG.trailing_entries, entries
     assert not power or min(replayed.values()) >= AFTER
 
 

@@ -27,10 +27,10 @@ async def run(directory: Path) -> None:
     if not replica.machine.state.store_id:
         await replica.bootstrap()
     revision = replica.machine.revision
-    found = {kv.key: int(kv.value) for kv in replica.machine.range(RangeRequest(key=b"\0", range_end=b"\0")).kvs}
+    stored = {kv.key: int(kv.value) for kv in replica.machine.range(RangeRequest(key=b"\0", range_end=b"\0")).kvs}
     wanted = {b"%d" % (number % KEYS): number for number in range(max(2, revision - KEYS + 1), revision + 1)}
-    if found != wanted:
-        sys.exit(f"at revision {revision} it holds {found}")
+    if stored != wanted:
+        sys.exit(f"at revision {revision} it holds {stored}")
     print("recovered", revision, len(replica.counting.given), flush=True)
     while not replica.failures:
         revision = replica.machine.revision + 1

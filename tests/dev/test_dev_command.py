@@ -25,7 +25,7 @@ POD: dict[str, Any] = {
 
 
 class Dev:
-    """`rstore dev COMMAND` for one data directory."""
+    """Runs `rstore dev COMMAND` for one data directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -58,8 +58,8 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
 
 
 def children(pid: int) -> list[int]:
-    """Processes whose parent is `pid`."""
-    found = []
+    """Returns the processes whose parent is `pid`."""
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -67,8 +67,8 @@ def children(pid: int) -> list[int]:
             except OSError:
                 continue
             if int(fields[1]) == pid and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+                pids.append(int(entry.name))
+    return pids
 
 
 def test_up_status_kubeconfig_down(dev: Dev) -> None:

@@ -60,7 +60,7 @@ def objects() -> list[dict[str, Any]]:
 
 
 class Dev:
-    """`rstore dev` and kubectl for one data directory."""
+    """Runs `rstore dev` and kubectl for one data directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -76,7 +76,7 @@ class Dev:
         return subprocess.run(command, input=stdin, text=True, capture_output=True, timeout=60, check=True).stdout
 
     def took(self) -> float:
-        """What the last question took, in seconds; below zero when it was not answered."""
+        """Returns the seconds that the last request took; below zero if it was not answered."""
         lines = self.kubectl("logs", "ask", "--tail=1").split()
         return float(lines[-1]) if lines else -1
 

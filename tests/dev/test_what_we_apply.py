@@ -52,7 +52,7 @@ RICH: dict[str, Any] = {
 
 
 async def apply_strictly(kubectl: Kubectl, objects: list[dict[str, Any]], manager: str) -> list[dict[str, Any]]:
-    """The objects as a server-side apply with strict validation answers them; nothing may be warned of."""
+    """Applies the objects with strict validation, which must not warn; returns them as the server answered them."""
     done = await kubectl(
         *("apply", "--server-side", "--validate=strict", f"--field-manager={manager}", "-o", "json", "-f", "-"),
         stdin=objects,
@@ -63,7 +63,7 @@ async def apply_strictly(kubectl: Kubectl, objects: list[dict[str, Any]], manage
 
 
 def as_applied(child: dict[str, Any]) -> dict[str, Any]:
-    """A child without what the world in memory filled in, as a server does."""
+    """Returns a child without the fields that the world in memory filled in, as a server does."""
     applied: dict[str, Any] = json.loads(json.dumps(child))
     for name in ("resourceVersion", "uid"):
         applied["metadata"].pop(name, None)
@@ -148,7 +148,7 @@ async def test_the_chart_is_taken_under_names_that_look_like_numbers(
 
 
 async def test_every_openapi_document_is_served(stores: ApiServer, kubectl: Kubectl) -> None:
-    """kubectl looks fields up in them when it applies; where one is missing it goes on without, and says nothing."""
+    """kubectl looks fields up in them when it applies, and ignores a missing one without a message."""
     paths = (await kubectl("get", "--raw", "/openapi/v3")).json()["paths"]
     groups = {"apis/apps/v1", "api/v1", "apis/apiextensions.k8s.io/v1", "apis/replicatedstore.io/v1alpha1"}
     assert groups <= set(paths)

@@ -1,4 +1,4 @@
-"""Services of a cluster whose addresses cannot be reached from here, each behind a port of this machine."""
+"""Forwards ports of this machine to Services of a cluster whose addresses cannot be reached from here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _REQUEST_SECONDS = 15.0
 
 
 def answers(address: str) -> bool:
-    """Whether ``host:port`` takes a connection from this machine."""
+    """Returns whether ``host:port`` takes a connection from this machine."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_DIAL_SECONDS).close()
@@ -48,7 +48,7 @@ class ServiceForwards:
         self._thread.start()
 
     def address(self, service: str) -> str:
-        """``host:port`` of this machine behind which the Service is."""
+        """Returns the ``host:port`` of this machine that is forwarded to the Service."""
         return asyncio.run_coroutine_threadsafe(self._address(service), self._loop).result(timeout=30)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Stores of the tests' own."""
+"""Manifests of the stores that tests make."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 
 
 def small_store(name: str, regions: list[str], **spec: Any) -> str:
-    """One replica in each region, the first one primary; ``spec`` is what differs from the defaults."""
+    """Returns a store of one replica in each region, the first one primary; ``spec`` overrides the defaults."""
     return yaml.safe_dump(
         {
             "apiVersion": "replicatedstore.io/v1alpha1",

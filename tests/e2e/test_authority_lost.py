@@ -1,4 +1,4 @@
-"""The certificate authority is deleted under load: nobody notices but people, who are told what to do and by when."""
+"""The certificate authority is deleted under load: nothing stops, and people learn what to do and by when."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ async def test_the_authority_is_deleted_under_load(store, load, kubectl, tmp_pat
                 await client.put(b"old-certificate", region.encode())
         assert running.ledger.longest_gap_seconds(began, time.monotonic()) < 3
     assert (await store.status())["epoch"] == epoch, "no failover"
-    told = [
+    messages = [
         message for kind, reason, message in await store.events() if (kind, reason) == ("Warning", "AuthorityReplaced")
     ]
-    assert len(told) == 1
-    assert f"{store.name}-client-tls" in told[0]
+    assert len(messages) == 1
+    assert f"{store.name}-client-tls" in messages[0]
 
 
 @pytest.mark.timeout(400)

@@ -1,4 +1,4 @@
-"""`rstore` against a running store, as a person types it."""
+"""`rstore`, as a person types it, does what it says on a running store."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.timeout(300)  # each command is a process that begins b
 
 async def test_put_get_del_and_verify(store, rstore):
     assert rstore("put", store.name, "cli/a", "1").stdout.startswith("OK")
-    found = json.loads(rstore("get", store.name, "cli/a", "-o", "json").stdout)
-    assert [(item["key"], item["value"]) for item in found["kvs"]] == [("cli/a", "1")]
+    answer = json.loads(rstore("get", store.name, "cli/a", "-o", "json").stdout)
+    assert [(item["key"], item["value"]) for item in answer["kvs"]] == [("cli/a", "1")]
     verdict = rstore("verify", store.name)
     replicas = sum(region["replicas"] for region in (await store.object())["spec"]["regions"])
     assert sum(f"{store.name}-" in line for line in verdict.stdout.splitlines()) == replicas

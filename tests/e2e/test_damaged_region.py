@@ -1,4 +1,4 @@
-"""A region whose data was changed behind the store's back: it is told, by the operator and by hand, never repaired."""
+"""A region whose data was changed behind the store's back: it is reported, also by `rstore verify`, never repaired."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WRITTEN, DAMAGED = b"a value as it was written", b"a VALUE as it was damaged"
 
 
 def overwrite(kubectl, claim: str) -> int:
-    """Replaces the value in the files of a replica that does not run; how many times it was found."""
+    """Replaces the value in the files of a replica that does not run; returns how many rows were changed."""
     volume = kubectl.get("pvc", claim)["spec"]["volumeName"]
     directory = kubectl.get("pv", volume)["spec"]["hostPath"]["path"]
     (file,) = Path(directory).rglob("live/data.mdb")
@@ -46,14 +46,14 @@ def overwrite(kubectl, claim: str) -> int:
     return changed
 
 
-async def test_a_damaged_region_is_told_and_left_as_it_is(kubectl, operator, scratch, rstore):
+async def test_a_damaged_region_is_reported_and_left_as_it_is(kubectl, operator, scratch, rstore):
     del operator
     async with Store(kubectl, "damaged", scratch / "damaged") as store:
         kubectl.run("apply", "-f", "-", input_text=MANIFEST)
 
         async def diverged(expected: str) -> dict | None:
-            found = [item for item in (await store.status()).get("conditions", []) if item["type"] == "Diverged"]
-            return found[0] if found and found[0]["status"] == expected else None
+            conditions = [item for item in (await store.status()).get("conditions", []) if item["type"] == "Diverged"]
+            return conditions[0] if conditions and conditions[0]["status"] == expected else None
 
         async def compared() -> bool:
             regions = (await store.status())["regions"]
@@ -73,12 +73,14 @@ async def test_a_damaged_region_is_told_and_left_as_it_is(kubectl, operator, scr
         assert overwrite(kubectl, "data-damaged-eu-west-0") == 1
         await store.kube("annotate", "rstore", "damaged", "replicatedstore.io/paused-")
 
-        await wait_until(lambda: diverged("True"), timeout_seconds=90, what="the difference is told", poll_seconds=1.0)
-        told = (await diverged("True"))["message"]
-        assert told.startswith("hashes differ at revision ")
+        await wait_until(
+            lambda: diverged("True"), timeout_seconds=90, what="the difference is reported", poll_seconds=1.0
+        )
+        message = (await diverged("True"))["message"]
+        assert message.startswith("hashes differ at revision ")
         regions = {region["name"]: region["hash"].get("differs") for region in (await store.status())["regions"]}
         assert regions == {"us-east": False, "eu-west": True}
-        assert ("Warning", "Diverged", told) in await store.events()
+        assert ("Warning", "Diverged", message) in await store.events()
         by_hand = rstore("verify", "damaged", code=1).stdout
         assert "hashes differ at revision " in by_hand
         assert "Diverged=True HashesDiffer" in rstore("status", "damaged").stdout

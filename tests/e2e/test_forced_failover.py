@@ -1,4 +1,4 @@
-"""With policy Manual a lost primary region is replaced when a person says so, and only then."""
+"""With policy Manual a lost primary region is replaced when a person asks for it, and only then."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rstore_testkit.loss import lose_region, restore_region, wait_failed_over
 
 async def condition(store, kind: str) -> dict:
     conditions = (await store.status()).get("conditions", [])
-    return next((found for found in conditions if found["type"] == kind), {})
+    return next((one for one in conditions if one["type"] == kind), {})
 
 
 @pytest.mark.timeout(300)

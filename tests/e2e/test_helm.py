@@ -25,20 +25,20 @@ def account(operator) -> str:
 async def test_the_chart_gives_the_operator_what_it_needs_and_no_more(store, operator):
     """It ran this far as this account, whose rights are enforced; nothing was refused."""
 
-    def can(verb: str, resource: str, who: str) -> bool:
-        return store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={who}").stdout.strip() == "yes"
+    def can(verb: str, resource: str, account_name: str) -> bool:
+        return store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={account_name}").stdout.strip() == "yes"
 
-    who = account(operator)
-    assert can("patch", "statefulsets.apps", who)
+    account_name = account(operator)
+    assert can("patch", "statefulsets.apps", account_name)
     for verb, resource in [("create", "pods"), ("delete", "pods"), ("create", "clusterroles"), ("get", "nodes")]:
-        assert not can(verb, resource, who), (verb, resource)
+        assert not can(verb, resource, account_name), (verb, resource)
     assert "forbidden" not in operator.run("logs", "deployment/rstore-replicated-store-operator").lower()
 
 
 async def test_replicas_have_no_rights_and_no_token(store):
-    who = f"system:serviceaccount:{store.kubectl.namespace}:{store.name}"
+    account_name = f"system:serviceaccount:{store.kubectl.namespace}:{store.name}"
     for verb, resource in [("get", "secrets"), ("list", "pods"), ("get", "replicatedstores.replicatedstore.io")]:
-        done = store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={who}")
+        done = store.kubectl.try_run("auth", "can-i", verb, resource, f"--as={account_name}")
         assert done.stdout.strip() == "no", (verb, resource)
     pods = await store.kube_get("pods", f"-l=replicatedstore.io/store={store.name}")
     assert pods["items"]

@@ -14,7 +14,7 @@ IDLE_SECONDS = 60
 
 
 async def operator_writes(store) -> int:
-    """Writes by the operator's service account so far, as the embedded API server counted them."""
+    """Returns the number of writes by the operator's service account so far, as the embedded API server counts them."""
     counted = json.loads(await store.kube("get", "--raw", "/debug/writes"))["writes"]
     return sum(entry["count"] for entry in counted if entry["user"].startswith("system:serviceaccount:rstore-system:"))
 

@@ -13,8 +13,8 @@ REGION = "us-east"
 
 def condition(kubectl, name, kind):
     store = kubectl.get("replicatedstores", name)
-    found = [one for one in store.get("status", {}).get("conditions", []) if one["type"] == kind]
-    return found[0] if found else {"reason": "", "message": ""}
+    conditions = [one for one in store.get("status", {}).get("conditions", []) if one["type"] == kind]
+    return conditions[0] if conditions else {"reason": "", "message": ""}
 
 
 def pods_of(kubectl, store):
@@ -68,7 +68,7 @@ async def test_a_store_that_is_deleted_around_its_objects_is_taken_up_as_it_is(k
 
 
 async def test_a_volume_of_another_store_is_left_alone(kubectl, operator, scratch):
-    """Region west of shop-eu and region eu-west of shop make the same names."""
+    """Region west of shop-eu and region eu-west of shop would have objects of the same names."""
     del operator
     async with Store(kubectl, "shop", scratch / "shop") as store:
         kubectl.run("apply", "-f", "-", input_text=small_store("shop", ["eu-west"]))

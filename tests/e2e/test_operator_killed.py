@@ -1,4 +1,4 @@
-"""The operator dies during a switchover; the next one completes it from what .status says."""
+"""The operator dies during a switchover; the next one completes it from `.status`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_operator_killed_while_the_switchover_goes_on(store, load, operato
 
 
 async def test_a_new_operator_completes_a_switchover_of_which_only_the_intent_was_recorded(store, load, operator):
-    """The state a crash leaves right after the commit point: status says so, nothing has been done."""
+    """The state a crash leaves right after the commit point: it is in `.status`, and nothing has been done."""
     status = await store.status()
     source, epoch = status["primaryRegion"], status["epoch"]
     target = next(region for region in await store.regions() if region != source)

@@ -19,16 +19,16 @@ CUT = LinkRule(cut=HANG)
 
 async def tails_of(store, region: str) -> list[dict]:
     status = await store.status()
-    return next(found for found in status["regions"] if found["name"] == region).get("quarantined", [])
+    return next(one for one in status["regions"] if one["name"] == region).get("quarantined", [])
 
 
 async def lose_a_tail(store, links: LinkFaults, primary: str) -> dict:
-    """The primary writes what nobody else gets, another region takes over, and the old primary is back; the receipt."""
+    """Makes a primary write what no other region gets, and another take over; returns the receipt."""
     inside = store.client(primary)
     for key in (b"q/changed", b"q/untouched", b"q/removed"):
         await inside.put(key, b"shared")
     await store.wait_converged()
-    # Its leader is heard by nobody but its clients: else it would not be lost, and nobody would take over.
+    # Its leader reaches nobody but its clients: otherwise it would not count as lost, and nobody would take over.
     others = ["operator", *(region for region in await store.regions() if region != primary)]
     links.replace(Fault(*pair, CUT) for other in others for pair in ((primary, other), (other, primary)))
     try:
@@ -56,23 +56,23 @@ async def test_a_lost_write_is_shown_compared_and_put_back(store, rstore, data_d
     await wait_until(is_back, timeout_seconds=60, what=f"the tail of {primary}", poll_seconds=0.3)
     await store.wait_steady(timeout_seconds=60)
     revision = await store.wait_converged()
-    assert len({found.hash for found in await store.hashes(revision)}) == 1
+    assert len({one.hash for one in await store.hashes(revision)}) == 1
 
-    (tail,) = [found for found in await tails_of(store, primary) if found["file"] not in before]
+    (tail,) = [one for one in await tails_of(store, primary) if one["file"] not in before]
     name = f"{primary}/{tail['file'].removesuffix('.wal')}"
-    told = [
+    messages = [
         message for kind, reason, message in await store.events() if (kind, reason) == ("Warning", "TailQuarantined")
     ]
-    assert any(tail["file"] in message and primary in message for message in told)
+    assert any(tail["file"] in message and primary in message for message in messages)
     receipts = (await store.status())["history"]
-    lost = next(found["revisionsLost"] for found in receipts if found["epoch"] == receipt["epoch"])
+    lost = next(one["revisionsLost"] for one in receipts if one["epoch"] == receipt["epoch"])
     assert lost == tail["revisions"] >= 1
 
     listed = json.loads(rstore("quarantine", "list", store.name, "-o", "json").stdout)["tails"]
-    (found,) = [one for one in listed if one["name"] == name]
-    assert (found["revisions"], found["rows"], found["bytes"]) == (tail["revisions"], tail["rows"], tail["bytes"])
+    (listing,) = [one for one in listed if one["name"] == name]
+    assert (listing["revisions"], listing["rows"], listing["bytes"]) == (tail["revisions"], tail["rows"], tail["bytes"])
     replicas = next(one["replicas"] for one in (await store.object())["spec"]["regions"] if one["name"] == primary)
-    assert len(found["heldBy"]) == replicas
+    assert len(listing["heldBy"]) == replicas
 
     rows = json.loads(rstore("quarantine", "show", store.name, name, "--prefix", "q/", "-o", "json").stdout)
     assert [row["key"] for row in rows][:1] == ["q/new"]

@@ -32,11 +32,11 @@ async def test_a_region_grows_and_shrinks_under_load(kubectl, operator, scratch)
         return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in listed}
 
     async def has(replicas: int) -> bool:
-        found = kubectl.get("statefulset", f"{NAME}-{REGION}")
+        live = kubectl.get("statefulset", f"{NAME}-{REGION}")
         conditions = {item["type"]: item["status"] for item in (await store.status()).get("conditions", [])}
         return (
-            found["spec"]["replicas"] == replicas
-            and found["status"].get("readyReplicas") == replicas
+            live["spec"]["replicas"] == replicas
+            and live["status"].get("readyReplicas") == replicas
             and len(pods()) == replicas
             and conditions.get("ReplicasChanging") != "True"
         )

@@ -19,24 +19,24 @@ def manifest(regions: list[str]) -> str:
 
 
 def snapshots(kubectl: Kubectl, region: str) -> int:
-    """How many snapshots the primary says that it has installed in a region."""
+    """Returns how many snapshots the primary has installed in a region, by its log."""
     lines = kubectl.run("logs", f"{NAME}-us-east-0").splitlines()
     return sum("snapshot_installed" in line and f'"{region}"' in line for line in lines)
 
 
 async def compact(store: Store) -> None:
-    """Gives up all history."""
+    """Compacts all history."""
     await store.client("us-east").compact(await store.revision("us-east"))
 
 
 async def region_of(store: Store, name: str) -> dict[str, Any]:
-    return next((found for found in (await store.status()).get("regions", []) if found["name"] == name), {})
+    return next((one for one in (await store.status()).get("regions", []) if one["name"] == name), {})
 
 
 async def caught_up(store: Store, kubectl: Kubectl, region: str, count: int) -> None:
     async def installed() -> bool:
-        found = await region_of(store, region)
-        return snapshots(kubectl, region) == count and found.get("phase") == "Ready" and found.get("connected", False)
+        shown = await region_of(store, region)
+        return snapshots(kubectl, region) == count and shown.get("phase") == "Ready" and shown.get("connected", False)
 
     await wait_until(installed, timeout_seconds=120, what=f"a snapshot installed in {region}", poll_seconds=0.3)
 

@@ -21,7 +21,7 @@ def patch_of(index: int, size: str) -> str:
 
 
 def expanding_class(kubectl) -> dict[str, Any]:
-    """A StorageClass that expands volumes. An existing cluster may have none: then there is nothing to be seen."""
+    """A StorageClass that expands volumes. An existing cluster may have none, which skips the test."""
     classes: list[dict[str, Any]] = kubectl.get("storageclasses")["items"]
     able = [item for item in classes if item.get("allowVolumeExpansion")]
     if EXISTING and not able:
@@ -92,7 +92,7 @@ async def test_volumes_grow_under_load(store, load, kubectl):
 
 
 @pytest.mark.timeout(300)
-async def test_a_class_that_does_not_expand_is_said_until_it_does(kubectl, operator, scratch):
+async def test_a_class_that_does_not_expand_is_reported_until_it_does(kubectl, operator, scratch):
     del operator
     usual = expanding_class(kubectl)
     fields = ("apiVersion", "kind", "provisioner", "volumeBindingMode", "parameters")
@@ -110,10 +110,10 @@ async def test_a_class_that_does_not_expand_is_said_until_it_does(kubectl, opera
                 conditions = (await store.status())["conditions"]
                 return next((item for item in conditions if item["type"] == kind), {})
 
-            async def said() -> bool:
+            async def reported() -> bool:
                 return (await condition("Degraded")).get("reason") == "VolumesNotGrown"
 
-            await wait_until(said, timeout_seconds=60, what="a condition that says why", poll_seconds=1.0)
+            await wait_until(reported, timeout_seconds=60, what="a condition that says why", poll_seconds=1.0)
             message = (await condition("Degraded"))["message"]
             assert "data-fixed-us-east-0 has 1Gi" in message
             assert "the storageclass that provisions the pvc must support resize" in message

@@ -1,4 +1,4 @@
-"""Time that passes only when a test says so."""
+"""A clock that moves only when a test moves it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class HandTimer:
-    """A call that is still to come."""
+    """A scheduled call."""
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback: Callable[[], None] | None = callback
@@ -18,7 +18,7 @@ class HandTimer:
 
 
 class HandClock:
-    """Serves both as the product's clock and, by :meth:`monotonic`, as PySyncObj's."""
+    """A clock for the product and, by :meth:`monotonic`, for PySyncObj."""
 
     def __init__(self, now: float = 100.0) -> None:
         self.now = now
@@ -34,7 +34,7 @@ class HandClock:
         return timer
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass and makes the calls that fall due, those which they order included."""
+        """Lets time pass and makes the calls that fall due, also those that these calls schedule."""
         end = self.now + seconds
         while self._timers and self._timers[0][0] <= end:
             self.now, _, timer = heapq.heappop(self._timers)

@@ -15,7 +15,7 @@ QUICK = RaftConfig(election_timeout_min_seconds=0.2, election_timeout_max_second
 
 
 class HandTransport(Transport):
-    """Keeps what is sent; the test says what arrives."""
+    """Keeps what is sent; the test decides what arrives."""
 
     refusal = ""
 
@@ -35,9 +35,9 @@ class HandTransport(Transport):
         return True
 
     def last(self, kind: str, peer: str) -> pb.RaftEnvelope | None:
-        """The newest message of the kind to the peer."""
-        found = [sent for to, sent in self.sent if to == peer and sent.WhichOneof("body") == kind]
-        return found[-1] if found else None
+        """Returns the newest message of the kind to the peer."""
+        matching = [sent for to, sent in self.sent if to == peer and sent.WhichOneof("body") == kind]
+        return matching[-1] if matching else None
 
     def say(self, peer: str, envelope: pb.RaftEnvelope) -> None:
         assert self.arrive is not None
@@ -84,7 +84,7 @@ def make_group(
     clock: HandClock | None = None,
     on_fatal: Callable[[BaseException], None] | None = None,
 ) -> Group:
-    """Replica ``a`` of a group of ``names``; not started."""
+    """Returns replica ``a`` of a group of ``names``, not started."""
     failures: list[BaseException] = []
     return Group(
         name="a",

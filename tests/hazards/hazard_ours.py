@@ -20,7 +20,7 @@ Accept = Callable[[str, str, pb.RaftEnvelope], bool]
 
 @dataclass
 class OurReplica:
-    """One replica; ``applied`` is what its state machine has got."""
+    """One replica; ``applied`` lists what its state machine was given."""
 
     name: str
     root: Path
@@ -75,7 +75,7 @@ class OurGroup:
         """The leader's log no longer has what the peer lacks."""
 
     def crash(self, name: str, *, power: bool) -> None:
-        """The replica's process ends; with ``power``, what was not synced is gone as well."""
+        """Ends the replica's process; with ``power``, what was not synced is lost as well."""
         replica = self.replicas[name]
         replica.journal.close()
         if power:
@@ -142,7 +142,7 @@ class OurGroup:
         return len(now) - len(kept)
 
     def hand_over(self, sender: str, to: str, envelope: pb.RaftEnvelope) -> None:
-        """The link layer's rule (sessions of both ends), then the replica's."""
+        """Applies the link layer's rule (sessions of both ends), then the replica's."""
         current = (self.replicas[sender].session, self.replicas[to].session)
         if (envelope.from_session, envelope.to_session) == current:
             self.replicas[to].core.receive(sender, pb.RaftEnvelope.FromString(envelope.SerializeToString()))
@@ -155,7 +155,7 @@ class OurGroup:
             self.deliver(accept)
 
     def drop(self) -> None:
-        """All that is under way is lost."""
+        """Drops every message that is under way."""
         self.wire.clear()
 
     def elect(self, name: str, voters: Iterable[str] = ()) -> None:

@@ -20,7 +20,7 @@ LEADER = 2
 
 
 def stock_module(clock: HandClock | None = None, seed: int = 1) -> ModuleType:
-    """``pysyncobj.syncobj``, unpatched but for the clock and the seed of the election timeouts."""
+    """Returns ``pysyncobj.syncobj``, unpatched but for the clock and the seed of the election timeouts."""
     spec = importlib.util.find_spec("pysyncobj.syncobj")
     assert spec is not None
     assert spec.loader is not None
@@ -117,7 +117,7 @@ class StockGroup:
         return getattr(self.replicas[name], f"_SyncObj__{attribute}")
 
     def log(self, name: str) -> list[tuple[int, int]]:
-        """(index, term) of what the replica's log holds."""
+        """Returns (index, term) of every entry in the replica's log."""
         return [(index, term) for _, index, term in self.private(name, "raftLog")[:]]
 
     def last_index(self, name: str) -> int:
@@ -162,11 +162,11 @@ class StockGroup:
         self.tick(name)
 
     def drop(self) -> None:
-        """All that is under way is lost."""
+        """Drops every message that is under way."""
         self.wire.clear()
 
     def elect(self, name: str, voters: Iterable[str] = ()) -> None:
-        """Makes the replica stand for election now; only ``voters`` (all, by default) hear of it."""
+        """Makes the replica stand for election now; only ``voters`` (all, by default) receive its request."""
         reached = {name, *(tuple(voters) or self.names)}
         self.replicas[name]._SyncObj__raftElectionDeadline = self.clock.now - 1
         self.tick(name)

@@ -28,6 +28,6 @@ class Marker:
         return self.path.exists()
 
     def framed(self) -> tuple[bytes, ...]:
-        """The pickles bare, compressed, and as PySyncObj's transport sends them."""
-        packed = [zlib.compress(found, 3) for found in self.pickles]
-        return (*self.pickles, *packed, *(struct.pack("i", len(found)) + found for found in packed))
+        """Returns the pickles bare, compressed, and as PySyncObj's transport sends them."""
+        packed = [zlib.compress(item, 3) for item in self.pickles]
+        return (*self.pickles, *packed, *(struct.pack("i", len(item)) + item for item in packed))

@@ -25,7 +25,7 @@ def test_hazard_01_stock_acknowledges_and_votes_without_a_single_sync(
     assert answers == [(1, 0)]
     assert group.private("b", "votedForNodeId") == "a"
     assert syncs == []
-    # So at the loss of power, all that the machines are bound to have is what was there before: nothing.
+    # So after a loss of power the machines need only have what was synced before: nothing.
     for name in group.names:
         for file in (tmp_path / f"{name}.journal", tmp_path / f"{name}.journal.meta"):
             file.unlink()

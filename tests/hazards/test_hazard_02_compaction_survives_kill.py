@@ -1,4 +1,4 @@
-"""Hazard 2: compaction rewrites the journal in place; whoever is killed in it loses what was acknowledged long ago."""
+"""Hazard 2: compaction rewrites the journal in place; a replica killed in it loses what was acknowledged long ago."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENTRIES = 25_000
 
 
 class Killed(BaseException):
-    """The process is no more."""
+    """Raised in place of the end of the process."""
 
 
 def test_hazard_02_stock_killed_in_compaction_loses_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,7 +38,7 @@ def test_hazard_02_stock_killed_in_compaction_loses_the_log(tmp_path: Path, monk
 
 
 class MortalDisk(LocalDisk):
-    """Dies before its n-th operation that changes something."""
+    """A disk that raises :class:`Killed` before its n-th operation that changes something."""
 
     def __init__(self, operations: int) -> None:
         super().__init__()
@@ -90,11 +90,11 @@ def test_hazard_02_ours_killed_at_any_step_of_a_compaction_keeps_every_entry(tmp
             finished = True
         except Killed:
             step += 1
-        found = Journal(directory, LocalDisk(), segment_bytes=8192, cache_bytes=1000)
-        assert found.first_index <= 300
-        assert found.last_index == 399
+        journal = Journal(directory, LocalDisk(), segment_bytes=8192, cache_bytes=1000)
+        assert journal.first_index <= 300
+        assert journal.last_index == 399
         for index in range(300, 400):
-            assert found.entry(index).command == b"\0%d" % index + b"x" * 100
-        found.close()
-    assert found.first_index == 300
+            assert journal.entry(index).command == b"\0%d" % index + b"x" * 100
+        journal.close()
+    assert journal.first_index == 300
     assert step > 4

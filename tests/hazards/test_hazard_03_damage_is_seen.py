@@ -87,9 +87,9 @@ def test_hazard_03_stock_takes_a_torn_last_record_for_an_entry(tmp_path: Path) -
     data = bytearray((tmp_path / "journal").read_bytes())
     data[end - 10 : end] = bytes(10)
     (tmp_path / "journal").write_bytes(data)
-    found = FileJournal(str(tmp_path / "journal"))
-    assert len(found) == 20
-    assert found[-1][0] != b"\0transfer 100"
+    journal = FileJournal(str(tmp_path / "journal"))
+    assert len(journal) == 20
+    assert journal[-1][0] != b"\0transfer 100"
 
 
 def test_hazard_03_ours_cuts_a_torn_last_record(tmp_path: Path) -> None:
@@ -100,6 +100,6 @@ def test_hazard_03_ours_cuts_a_torn_last_record(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[-10:] = bytes(10)
     file.write_bytes(data)
-    found = Journal(tmp_path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16)
-    assert found.last_index == 20
-    assert found.entry(20).command == b"\0transfer 100"
+    journal = Journal(tmp_path, LocalDisk(), segment_bytes=1 << 16, cache_bytes=1 << 16)
+    assert journal.last_index == 20
+    assert journal.entry(20).command == b"\0transfer 100"

@@ -26,11 +26,11 @@ def test_hazard_07_stock_gives_up_acknowledged_entries_at_a_late_append() -> Non
     answers = [group.put("a", number) for number in range(10)]
     group.settle()
     assert first + [answer for [answer] in answers] == [(number, 0) for number in range(1, 12)]
-    held = group.last_index("b")
-    assert group.private("b", "raftLastApplied") == held
+    last_index = group.last_index("b")
+    assert group.private("b", "raftLastApplied") == last_index
     group.hand_over(*late)
-    assert group.last_index("b") == held - 10  # applied, acknowledged, and gone
-    assert group.private("b", "raftLastApplied") == held
+    assert group.last_index("b") == last_index - 10  # applied, acknowledged, and gone
+    assert group.private("b", "raftLastApplied") == last_index
 
 
 def test_hazard_07_ours_keeps_them(tmp_path: Path) -> None:
@@ -44,11 +44,11 @@ def test_hazard_07_ours_keeps_them(tmp_path: Path) -> None:
     for number in range(10):
         group.put("a", b"%d" % number)
     group.settle()
-    held = group.last_index("b")
-    assert held == group.last_index("a") == group.committed("b")
+    last_index = group.last_index("b")
+    assert last_index == group.last_index("a") == group.committed("b")
     group.hand_over(*late)
-    assert group.last_index("b") == held
-    assert group.committed("b") == held
+    assert group.last_index("b") == last_index
+    assert group.committed("b") == last_index
 
 
 def test_hazard_07_ours_stops_rather_than_truncate_what_is_committed(tmp_path: Path) -> None:
@@ -56,17 +56,17 @@ def test_hazard_07_ours_stops_rather_than_truncate_what_is_committed(tmp_path: P
     group.elect("a")
     group.put("a", b"committed")
     group.settle()
-    held = group.last_index("b")
-    assert group.committed("b") == held
+    last_index = group.last_index("b")
+    assert group.committed("b") == last_index
     other = pb.RaftAppend(
-        prev_index=held - 1,
-        prev_term=group.replicas["b"].journal.term_at(held - 1) or 0,
-        commit_index=held - 1,
+        prev_index=last_index - 1,
+        prev_term=group.replicas["b"].journal.term_at(last_index - 1) or 0,
+        commit_index=last_index - 1,
         entries=[pb.RaftLogEntry(term=9, command=b"\0another")],
     )
     with pytest.raises(RaftError, match="committed here"):
         group.replicas["b"].core.receive("c", pb.RaftEnvelope(term=9, append=other))
-    assert group.last_index("b") == held
+    assert group.last_index("b") == last_index
 
 
 def test_hazard_07_stock_goes_back_to_a_stale_snapshot() -> None:
@@ -83,13 +83,13 @@ def test_hazard_07_stock_goes_back_to_a_stale_snapshot() -> None:
     for number in range(10):
         group.put("a", number)
     group.settle()
-    held, applied = group.last_index("b"), group.private("b", "raftLastApplied")
-    assert applied == held
+    last_index, applied = group.last_index("b"), group.private("b", "raftLastApplied")
+    assert applied == last_index
     for piece in pieces:
         stale = {"type": "append_entries", "term": 1, "commit_index": 1, "serialized": piece}
         group.hand_over("a", "b", stale)
     assert group.private("b", "raftLastApplied") < applied
-    assert group.last_index("b") < held
+    assert group.last_index("b") < last_index
 
 
 async def test_hazard_07_ours_needs_no_snapshot_of_what_it_has(tmp_path: Path) -> None:

@@ -109,12 +109,12 @@ def test_hazard_09_ours_cannot_reach_pickle_through_pysyncobj(tmp_path: Path) ->
 
 def test_hazard_09_ours_imports_nothing_that_loads_pickles() -> None:
     forbidden = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "pysyncobj"}
-    found = []
+    uses = []
     for package in (rstore_api, rstore_replica):
         root = Path(str(package.__file__)).parent
         for path in root.rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                found += [(path.name, name) for name in names if name.split(".")[0] in forbidden]
-    assert found == []
+                uses += [(path.name, name) for name in names if name.split(".")[0] in forbidden]
+    assert uses == []

@@ -1,4 +1,4 @@
-"""Hazard 10: no pre-vote, no stickiness: whoever comes back disturbs; a cut-off leader lingers for 30 s."""
+"""Hazard 10: no pre-vote, no stickiness: a replica that comes back disturbs; a cut-off leader lingers for 30 s."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_hazard_10_ours_ignores_a_candidate_while_the_leader_is_heard(tmp_path: 
     group.elect("a")
     group.settle()
     group.drop()
-    # Not even one that did not ask before it stood.
+    # This includes a replica that stood for election without a pre-vote.
     group.replicas["b"].core._campaign(group.clock.now)
     group.tick("b")
     group.deliver(lambda _, to, sent: to in "ac" and sent.WhichOneof("body") == "vote")

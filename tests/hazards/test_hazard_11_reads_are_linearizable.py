@@ -1,4 +1,4 @@
-"""Hazard 11: no linearizable read: whoever believes that it leads answers from what it has."""
+"""Hazard 11: no linearizable read: a replica that believes that it leads answers from its own data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_hazard_11_stock_a_leader_that_was_replaced_reads_the_past() -> None:
     assert answers == [(2, 0)]
     assert group.is_leader("a")
     assert group.replicas["a"].values == ["old"]
-    # All there is to ask before reading says that this is the leader and that it is ready.
+    # By everything that can be asked before reading, this is the leader and it is ready.
     assert group.replicas["a"].isReady()
     public = [name for name in dir(group.replicas["a"]) if not name.startswith("_")]
     assert not [name for name in public if "barrier" in name.lower() or "linear" in name.lower()]
@@ -42,7 +42,7 @@ async def test_hazard_11_ours_answers_no_read_that_a_majority_has_not_confirmed(
         barrier.advance()
     assert group.is_leader("a")
     assert not any(read.done() for read in reads)
-    # All of them asked one question, and its answer lets all of them go.
+    # All of them wait for one round of messages, which answers all of them.
     asked = {sent.append.round for _, _, sent in group.wire if sent.append.round}
     assert asked == {1}
     group.settle()
@@ -57,7 +57,7 @@ async def test_hazard_11_ours_a_leader_that_was_replaced_answers_no_read(tmp_pat
     group.settle()
     group.drop()
     barrier = Barrier(group.replicas["a"].core, lambda: None, group.clock)
-    group.elect("b", "c")  # a does not hear of it
+    group.elect("b", "c")  # a is not notified
     group.put("b", b"new")
     group.settle(lambda sender, to, _: "a" not in (sender, to))
     assert group.is_leader("a")

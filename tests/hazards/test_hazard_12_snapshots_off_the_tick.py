@@ -14,7 +14,7 @@ from rstore_replica.raft import LocalDisk
 
 
 class Forked(BaseException):
-    """Somebody called fork."""
+    """Raised in place of a fork."""
 
 
 def compacting(root: Path, **conf: object) -> StockGroup:
@@ -57,7 +57,7 @@ def test_hazard_12_stock_without_fork_blocks_the_tick_and_syncs_nothing(
 
 
 class Recorder(LocalDisk):
-    """Notes in which order what becomes durable or goes."""
+    """Records in which order files become durable or are removed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ def test_hazard_13_stock_starts_on_a_damaged_dump_and_never_applies_again(tmp_pa
 
 
 async def checkpointed(directory: Path) -> Path:
-    """A replica's data with a checkpoint whose log has been let go; returns the checkpoint."""
+    """Makes a replica's data with a checkpoint whose log is compacted; returns the checkpoint."""
     machine = Listing()
     group = make_group(directory, machine, config=replace(QUICK, checkpoint_entries=100, trailing_entries=5))
     await group.start()

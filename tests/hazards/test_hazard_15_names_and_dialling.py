@@ -48,7 +48,7 @@ def test_hazard_15_stock_one_side_never_dials() -> None:
 
 
 class Names:
-    """What names resolve to, and how often anybody asked."""
+    """A resolver of fixed names, which counts its look-ups."""
 
     def __init__(self, **addresses: str) -> None:
         self.addresses = addresses
@@ -62,7 +62,7 @@ class Names:
 
 
 class Peer:
-    """A transport that listens, and what it has heard."""
+    """A transport that listens, and the terms that it has received."""
 
     def __init__(self, name: str, members: tuple[Member, ...], names: Names, host: str, port: int) -> None:
         self.transport = GrpcTransport(name, members, resolver=names.resolve)
@@ -70,11 +70,11 @@ class Peer:
         self.transport.add_to_server(self.server)
         self.server.add_listener(listening_socket(host, port, backlog=8), None)
         self.up: set[str] = set()
-        self.heard: list[int] = []
+        self.received: list[int] = []
 
     async def start(self) -> None:
         await self.server.start()
-        await self.transport.start(lambda _peer, envelope: self.heard.append(envelope.term), self.on_link)
+        await self.transport.start(lambda _peer, envelope: self.received.append(envelope.term), self.on_link)
 
     def on_link(self, peer: str, connected: bool, _new_session: bool) -> None:
         (self.up.add if connected else self.up.discard)(peer)
@@ -96,16 +96,16 @@ def places() -> tuple[tuple[Member, ...], list[str], int]:
 @pytest.mark.parametrize("dialler", ["a", "b"])
 async def test_hazard_15_ours_one_side_that_can_dial_is_enough(dialler: str) -> None:
     members, hosts, port = places()
-    known = Names(**{"name-a": hosts[0], "name-b": hosts[1]})
+    names = Names(**{"name-a": hosts[0], "name-b": hosts[1]})
     unknown = Names(**{"name-a": "", "name-b": ""})
-    a = Peer("a", members, known if dialler == "a" else unknown, hosts[0], port)
-    b = Peer("b", members, known if dialler == "b" else unknown, hosts[1], port)
+    a = Peer("a", members, names if dialler == "a" else unknown, hosts[0], port)
+    b = Peer("b", members, names if dialler == "b" else unknown, hosts[1], port)
     await asyncio.gather(a.start(), b.start())
     try:
-        await until(lambda: a.up == {"b"} and b.up == {"a"}, "a link, whoever dialled it")
+        await until(lambda: a.up == {"b"} and b.up == {"a"}, "a link, dialled by either")
         assert a.transport.send("b", pb.RaftEnvelope(term=7))
         assert b.transport.send("a", pb.RaftEnvelope(term=8))
-        await until(lambda: (a.heard, b.heard) == ([8], [7]), "both directions of it")
+        await until(lambda: (a.received, b.received) == ([8], [7]), "both directions of it")
     finally:
         await asyncio.gather(a.stop(), b.stop())
 

@@ -34,7 +34,7 @@ def test_hazard_16_stock_says_failed_and_commits() -> None:
     assert answers == [(None, FAIL_REASON.LEADER_CHANGED)]
     # Documented as "leader has changed without command commit".
     assert [group.replicas[name].values for name in "abc"] == [["pay 100"]] * 3
-    group.put("b", "pay 100")  # what a caller does who believes it
+    group.put("b", "pay 100")  # as a caller that believes it does
     group.settle()
     assert group.replicas["a"].values == ["pay 100", "pay 100"]
 
@@ -49,14 +49,14 @@ async def leading(tmp_path: Path) -> tuple[Group, HandTransport, Listing]:
 
 
 async def proposed(group: Group, transport: HandTransport, timeout_seconds: float) -> tuple[asyncio.Task[object], int]:
-    """A proposal under way that the peers have been sent, and its index."""
+    """Returns a proposal that was sent to the peers, and its index."""
     task = asyncio.ensure_future(group.propose(b"pay 100", timeout_seconds=timeout_seconds))
     await asyncio.sleep(0)
     return task, group.status().last_index
 
 
 def replaced(transport: HandTransport, *, term: int, index: int, entries: list[pb.RaftLogEntry]) -> None:
-    """``b`` leads the term now, with these entries after ``index``, all of them committed."""
+    """Makes ``b`` the leader of the term, with these entries after ``index``, all of them committed."""
     append = pb.RaftAppend(prev_index=index, prev_term=1, commit_index=index + len(entries), entries=entries)
     transport.say("b", pb.RaftEnvelope(term=term, append=append))
 
@@ -93,7 +93,7 @@ async def _stopped(group: Group, _transport: HandTransport) -> None:
 
 
 async def _silence(_group: Group, _transport: HandTransport) -> None:
-    """Nobody answers."""
+    """No peer answers."""
 
 
 @pytest.mark.parametrize("event", [_deposed, _stopped, _silence])
@@ -109,7 +109,7 @@ async def test_hazard_16_ours_says_unknown_when_it_is(
         await task
     assert isinstance(raised.value, StoreError)
     assert not isinstance(raised.value, NotLeader)
-    # Nothing proposed it a second time.
+    # It was not proposed a second time.
     assert group.status().last_index == index
     await group.stop()
 

@@ -45,7 +45,7 @@ NASTY = st.one_of(st.binary(max_size=300), st.sampled_from(HOSTILE.framed()))
 
 
 async def make_data(region: RegionProcesses, data: Path) -> None:
-    """Data of the region's one replica with everything in it: a checkpoint, several segments, live data."""
+    """Makes the data of the region's one replica, with everything in it: a checkpoint, several segments, live data."""
     [replica] = region.replicas
     data.mkdir(parents=True)
     machine = Machine.open(data / "mvcc", region=region.region)
@@ -86,7 +86,7 @@ FILES = (  # below the replica's directory; whether it may start nevertheless; w
 
 
 async def outcome(replica: ReplicaProcess) -> tuple[str, str]:
-    """The first event of its log that decides, and its reason."""
+    """Returns the first event of its log that decides the outcome, and its reason."""
     assert replica.process is not None
     deadline = asyncio.get_running_loop().time() + 30
     while asyncio.get_running_loop().time() < deadline:
@@ -107,21 +107,21 @@ async def test_every_file_of_a_replica(tmp_path: Path) -> None:
     await make_data(seed, seed.replicas[0].directory / "data")
     few = asyncio.Semaphore(3)
 
-    async def check(number: int, pattern: str, may_start: bool, told: str) -> None:
+    async def check(number: int, pattern: str, may_start: bool, expected: str) -> None:
         async with few:
             region = RegionProcesses(tmp_path / str(number), authority, region="us-east", replicas=1)
             [replica] = region.replicas
             shutil.copytree(seed.replicas[0].directory / "data", replica.directory / "data")
-            found = sorted(replica.directory.glob(pattern)) or [replica.directory / pattern]
-            assert found[0].exists() or may_start, pattern
-            found[number % len(found)].write_bytes(marker.pickles[1] if number % 2 else rng.randbytes(5000))
+            files = sorted(replica.directory.glob(pattern)) or [replica.directory / pattern]
+            assert files[0].exists() or may_start, pattern
+            files[number % len(files)].write_bytes(marker.pickles[1] if number % 2 else rng.randbytes(5000))
             replica.start()
             try:
                 event, reason = await outcome(replica)
             finally:
                 region.stop()
             assert (event == "started") == may_start, f"{pattern}: {event} {reason}"
-            assert told in reason, f"{pattern}: {event} {reason}"
+            assert expected in reason, f"{pattern}: {event} {reason}"
 
     await asyncio.gather(*(check(number, *case) for number, case in enumerate(FILES)))
     assert not marker.exists
@@ -180,12 +180,12 @@ def test_rows(data: bytes) -> None:
 
 
 def _refused_or(read: Callable[[bytes], object], data: bytes) -> None:
-    """The bytes are refused as damaged; or they are none at all, or happen to be right."""
+    """Asserts that the bytes are refused as damaged, unless they are empty or happen to be valid."""
     try:
-        found = read(data)
+        rows = read(data)
     except DamagedRows:
         return
-    assert data == b"" or found
+    assert data == b"" or rows
 
 
 @settings(deadline=None, max_examples=60)
@@ -217,7 +217,7 @@ def test_entries_of_the_log(tmp_path_factory: pytest.TempPathFactory, data: byte
 
 
 def test_msgspec_decodes_no_classes_of_choice() -> None:
-    """What the JSON and MessagePack decoders can make is what their types say."""
+    """The JSON and MessagePack decoders make nothing but the types they are given."""
     for pickled in HOSTILE.framed():
         for decode in (msgspec.json.decode, msgspec.msgpack.decode):
             with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):

@@ -37,7 +37,7 @@ def entries_of(journal: Journal) -> Entries:
 
 
 def read(directory: Path) -> Entries | None:
-    """The journal's entries; None when it is refused with an error that says where."""
+    """Returns the journal's entries; None if it is refused with an error that names the place."""
     refused = ""
     found: Entries | None = None
     try:
@@ -51,7 +51,7 @@ def read(directory: Path) -> Entries | None:
 
 
 def written() -> tuple[Files, Entries]:
-    """A journal with everything in it, all of it durable: three segments, votes, a truncation, a compaction."""
+    """Makes a journal with everything in it, all of it durable: three segments, votes, a truncation, a compaction."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         with opened(directory) as journal:
@@ -81,7 +81,7 @@ KINDS = ("flip", "cut", "insert", "overwrite", "replace", "remove", "append", "z
 
 
 def damage(file: int, kind: str, at: int, nasty: bytes, bit: int) -> Files:
-    """The files with something done to one of them."""
+    """Returns the files after one of them was damaged."""
     files = dict(FILES)
     names = sorted(files)
     name = names[file % len(names)]

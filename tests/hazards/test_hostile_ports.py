@@ -40,13 +40,13 @@ METHODS = sorted(
 
 @pytest.fixture(scope="module")
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegionProcesses]:
-    found = RegionProcesses(tmp_path_factory.mktemp("hostile"), Authority.make(), region="us-east", replicas=1)
-    found.start()
+    region = RegionProcesses(tmp_path_factory.mktemp("hostile"), Authority.make(), region="us-east", replicas=1)
+    region.start()
     try:
-        asyncio.run(bootstrap(found))
-        yield found
+        asyncio.run(bootstrap(region))
+        yield region
     finally:
-        found.stop()
+        region.stop()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def marker(tmp_path_factory: pytest.TempPathFactory) -> Marker:
 
 @pytest.fixture(autouse=True)
 async def unharmed(region: RegionProcesses, marker: Marker) -> AsyncIterator[None]:
-    """After each test the same process serves, ready, and nothing was loaded."""
+    """Checks after each test that the same process serves and is ready, and that no pickle was loaded."""
     [replica] = region.replicas
     before = replica.process
     yield
@@ -66,8 +66,8 @@ async def unharmed(region: RegionProcesses, marker: Marker) -> AsyncIterator[Non
     assert not marker.exists
     async with region.client() as client:
         revision = (await client.put("alive", "yes")).header.revision
-        found = await client.get("alive")
-        assert found.kvs[0].mod_revision == revision
+        answer = await client.get("alive")
+        assert answer.kvs[0].mod_revision == revision
     reader, writer = await asyncio.open_connection(replica.host, HTTP_PORT)
     writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
     assert (await reader.read()).startswith(b"HTTP/1.0 200 ")
@@ -75,7 +75,7 @@ async def unharmed(region: RegionProcesses, marker: Marker) -> AsyncIterator[Non
     await asyncio.sleep(0)
     for line in replica.log_text().splitlines():
         entry = json.loads(line)
-        # The libraries tell of requests that are none; nothing of the replica's own has failed.
+        # The libraries log malformed requests; nothing of the replica's own has failed.
         assert entry["level"] not in ("error", "critical") or entry["logger"] in LIBRARIES, line
 
 
@@ -139,7 +139,7 @@ async def test_bytes_inside_tls(region: RegionProcesses, marker: Marker, port: i
 
 
 def frames(marker: Marker) -> list[bytes]:
-    """Messages that are none, and some that are but hold nonsense."""
+    """Yields malformed messages, and well-formed ones with nonsense in them."""
     rng = random.Random(5)
     hello = raft_pb2.RaftFrame(hello=raft_pb2.RaftHello(group="default/orders/us-east", name="x", session=1))
     nested = b"\x0a" * 5000
@@ -165,7 +165,7 @@ async def test_messages_that_are_none_to_every_method(region: RegionProcesses, m
         async def requests() -> AsyncIterator[bytes]:
             yield message
 
-        # A stream in both directions is what any handler understands, whatever it serves.
+        # Every handler accepts a stream in both directions, whatever it serves.
         stream = channel.stream_stream(method)(requests(), timeout=2)
         with contextlib.suppress(aio.AioRpcError, asyncio.CancelledError):
             async for _ in stream:

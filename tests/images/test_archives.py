@@ -47,14 +47,14 @@ def blobs(archive: Path) -> dict[str, bytes]:
 
 
 def blob(content: dict[str, bytes], descriptor: dict[str, Any]) -> bytes:
-    found: bytes = content["blobs/" + descriptor["digest"].replace(":", "/")]
-    assert len(found) == descriptor["size"]
-    assert descriptor["digest"] == f"sha256:{hashlib.sha256(found).hexdigest()}"
-    return found
+    blob: bytes = content["blobs/" + descriptor["digest"].replace(":", "/")]
+    assert len(blob) == descriptor["size"]
+    assert descriptor["digest"] == f"sha256:{hashlib.sha256(blob).hexdigest()}"
+    return blob
 
 
 def environment(root: Path) -> dict[str, str]:
-    """The image's environment, for a process that is not inside of it."""
+    """Returns the image's environment, for a process outside of it."""
     home = root / rootfs.PREFIX
     site_packages = root / rootfs.ENVIRONMENT / "lib" / PYTHON / "site-packages"
     return {"PYTHONHOME": str(home), "PYTHONPATH": str(site_packages), "PYTHONDONTWRITEBYTECODE": "1"}

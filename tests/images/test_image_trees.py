@@ -28,7 +28,7 @@ DISTRIBUTIONS = {
     | {"kubernetes", "aiohttp-retry", "certifi", "charset-normalizer", "durationpy", "oauthlib", "python-dateutil"}
     | {"requests", "requests-oauthlib", "tzdata", "urllib3", "websocket-client"},
 }
-"""Image → every distribution in it besides our wheel."""
+"""By image, every distribution in it besides our wheel."""
 MODULES = {"replica": "rstore_replica", "operator": "rstore_operator"}
 
 
@@ -72,14 +72,14 @@ def test_the_tree_has_no_development_tools(tree: ImageTree) -> None:
 
 
 def test_the_wheel_holds_these_packages_of_ours_and_no_others(wheel: Path) -> None:
-    """So neither the local cluster, nor the test kit, nor an oracle of the tests is in an image."""
+    """Neither the local cluster, nor the test kit, nor an oracle of the tests is in an image."""
     with zipfile.ZipFile(wheel) as archive:
         top = {name.partition("/")[0] for name in archive.namelist()}
     assert {name for name in top if not name.endswith(".dist-info")} == OURS
 
 
 def test_the_tree_holds_the_wheel_and_these_distributions(image: str, tree: ImageTree) -> None:
-    """A dependency that brings another one with it is looked at before it gets into an image."""
+    """A new distribution that a dependency brings with it fails this test, so that it is reviewed first."""
     assert tree.distributions == DISTRIBUTIONS[image]
 
 

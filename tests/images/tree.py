@@ -29,17 +29,17 @@ of the further arguments; prints how many there are."""
 
 @dataclass(frozen=True)
 class ImageTree:
-    """What /opt/rstore's site-packages would hold."""
+    """A directory with what /opt/rstore's site-packages would contain."""
 
     site_packages: Path
     distributions: frozenset[str]
 
     def files(self) -> frozenset[str]:
-        """Every file, to see whether a run wrote something."""
+        """Returns every file, to see whether a run wrote something."""
         return frozenset(str(path.relative_to(self.site_packages)) for path in self.site_packages.rglob("*"))
 
     def run(self, *arguments: str, scratch: Path, timeout_seconds: float = 150) -> subprocess.CompletedProcess[str]:
-        """Run Python in the tree as the image would: nothing writable but ``scratch`` (the image's /tmp)."""
+        """Runs Python in the tree as the image would; only ``scratch`` (the image's /tmp) is writable."""
         return subprocess.run(
             # -P: no current directory; -S: no site-packages of the environment that runs the tests.
             [sys.executable, "-P", "-S", "-s", *arguments],
@@ -60,7 +60,7 @@ class ImageTree:
 
 
 def build(wheel: Path, extra: str, site_packages: Path) -> ImageTree:
-    """Lay out the wheel and links to the packages that ``extra`` reaches."""
+    """Lays out the wheel and links to the packages that ``extra`` needs."""
     site_packages.mkdir(parents=True)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site_packages)

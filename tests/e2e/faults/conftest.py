@@ -21,8 +21,8 @@ def links(data_dir: Path) -> Iterator[LinkFaults]:
 
 @pytest.fixture
 def scene(store, cluster: ClusterUnderTest, request: pytest.FixtureRequest) -> Scene:
-    """The store under faults. On the embedded cluster the scene can break links and stop processes, too; a test that
-    does is marked ``runner``."""
+    """The store under faults. On the embedded cluster the scene can also break links and stop processes; a test that
+    does so is marked ``runner``."""
     prefix = f"fault/{request.node.name}/".encode()
     if cluster.data_dir is None:
         return Scene(store, prefix)

@@ -23,7 +23,7 @@ LONG = os.environ.get("RSTORE_LONG_FAULTS", "") not in ("", "0")
 CUT = LinkRule(cut=HANG)
 OPERATOR, API = "operator", "api"
 TENURE_SECONDS = 3.0
-"""The default."""
+"""The default of ``leaseDuration``."""
 
 
 class Scene:
@@ -33,21 +33,21 @@ class Scene:
         self.store = store
         self.prefix = prefix
 
-    # ---- who is who
+    # ---- regions
 
     async def primary(self) -> str:
-        """The primary region, by status."""
+        """Returns the primary region, by status."""
         region: str = (await self.store.status())["primaryRegion"]
         return region
 
     async def others(self, region: str) -> list[str]:
-        """All regions but one."""
+        """Returns all regions but one."""
         return [name for name in await self.store.regions() if name != region]
 
     async def condition(self, kind: str) -> dict[str, Any]:
-        """A condition of the store; empty when it has none of that type."""
+        """Returns a condition of the store; empty if it has none of that type."""
         conditions = (await self.store.status()).get("conditions", [])
-        return next((found for found in conditions if found["type"] == kind), {})
+        return next((one for one in conditions if one["type"] == kind), {})
 
     # ---- writing and judging
 
@@ -60,8 +60,8 @@ class Scene:
         timeout_seconds: float = 10.0,
         name: bytes = b"",
     ) -> AsyncIterator[Load]:
-        """A load around a block, through these regions (default: all); nothing is judged yet. Two loads at once need a
-        ``name`` each."""
+        """Runs a load around a block, through these regions (default: all), without judging it. Two loads at once
+        need a ``name`` each."""
         regions = through if through is not None else await self.store.regions()
         clients = [self.store.new_client(region) for region in regions for _ in range(per_region)]
         try:
@@ -74,14 +74,15 @@ class Scene:
                 await client.close()
 
     async def judge(self, *loads: Load, nothing_quarantined: bool = False) -> None:
-        """All links whole, everything steady: no region differs, no acknowledged write is unaccounted for, and no two
-        regions acknowledged at once. ``nothing_quarantined``: each is in the store itself, in every region."""
-        found = await reckon(self.store, *loads)
-        assert not found.wrong, "\n".join(found.wrong)
-        assert not (nothing_quarantined and found.quarantined)
+        """Asserts, with all links whole and everything steady, that no region differs, that no acknowledged write is
+        unaccounted for, and that no two regions acknowledged at once; with ``nothing_quarantined``, also that each
+        acknowledged write is in every region."""
+        reckoning = await reckon(self.store, *loads)
+        assert not reckoning.wrong, "\n".join(reckoning.wrong)
+        assert not (nothing_quarantined and reckoning.quarantined)
 
     async def failed_over(self, region: str, *, timeout_seconds: float = 60) -> dict[str, Any]:
-        """Waits until another region is primary; the receipt."""
+        """Waits until another region is primary, and returns the receipt."""
         return await wait_failed_over(self.store, region, timeout_seconds=timeout_seconds)
 
     async def wait(self, condition: Any, what: str, *, timeout_seconds: float = 60) -> None:
@@ -100,43 +101,43 @@ class BreakableScene(Scene):
     # ---- links
 
     def isolate(self, place: str, *from_places: str) -> None:
-        """Nothing comes through between a place and these others, and nobody is told."""
+        """Drops everything between a place and these others, in both directions, without an error to either."""
         both = [(place, other) for other in from_places] + [(other, place) for other in from_places]
         self.links.replace([*self.links.faults(), *(Fault(source, target, CUT) for source, target in both)])
 
     def every_link(self, rule: LinkRule, places: list[str]) -> None:
-        """The same rule for every link between these places."""
+        """Sets one rule for every link between these places."""
         faults = [Fault(one, other, rule) for one in places for other in places if one != other]
         self.links.replace(faults)
 
     # ---- processes
 
     def pids(self, pod_prefix: str) -> list[int]:
-        """Processes of this cluster's pods whose names begin like that."""
+        """Returns the processes of this cluster's pods whose names begin with the prefix."""
         return pids_of(self._data_dir, pod_prefix)
 
     def hanging(self, region: str) -> AbstractContextManager[list[int]]:
-        """Every process of a region stops where it is for as long as the block lasts."""
+        """Stops every process of a region while the block runs."""
         return hanging(self._data_dir, f"{self.store.name}-{region}-")
 
     def hanging_pod(self, name: str) -> AbstractContextManager[list[int]]:
-        """The processes of pods whose names begin like that stop where they are for as long as the block lasts."""
+        """Stops the processes of pods whose names begin with the name while the block runs."""
         return hanging(self._data_dir, name)
 
 
 def gap_since(load: Load, began: float) -> float:
-    """The longest time without an acknowledged write since a moment, in seconds."""
+    """Returns the longest time without an acknowledged write since a moment, in seconds."""
     return load.ledger.longest_gap_seconds(began, time.monotonic())
 
 
 def last_acknowledged(load: Load) -> float:
-    """When the newest acknowledgement came."""
+    """Returns when the newest acknowledgement came."""
     return load.ledger.acks[-1].answered_at
 
 
 def stopped_in_time(inside: Load, outside: Load, began: float) -> None:
-    """Clients of a primary that was cut off at ``began`` were told of no write once its tenure was over, nor after the
-    first that another region acknowledged to clients elsewhere."""
+    """Asserts that a primary that was cut off at ``began`` acknowledged no write once its tenure was over, nor after
+    the first that another region acknowledged to clients elsewhere."""
     stopped = last_acknowledged(inside)
     assert stopped - began <= TENURE_SECONDS
     # Until the links were cut, or a moment later, it was the old primary that answered outside.

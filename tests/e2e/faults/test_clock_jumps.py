@@ -40,14 +40,14 @@ def manifest() -> str:
 
 
 class Places:
-    """Whose clocks jump: regions, and the operator."""
+    """Makes the clocks of regions and of the operator jump."""
 
     def __init__(self, clocks: Clocks, kubectl: Kubectl) -> None:
         self._clocks = clocks
         self._kubectl = kubectl
 
     def jump(self, hours: dict[str, int]) -> None:
-        """The clocks of these places are that many hours ahead, all others right."""
+        """Sets the clocks of these places that many hours ahead, all others right."""
         prefixes = {pods_of(place): HOUR * number for place, number in hours.items()}
         listed = self._kubectl.get("pods", "--all-namespaces")["items"]
         running = [item["metadata"]["name"] for item in listed if item["status"].get("phase") == "Running"]
@@ -56,7 +56,7 @@ class Places:
 
 
 def pods_of(place: str) -> str:
-    """How the names of its pods begin."""
+    """Returns the prefix of its pods' names."""
     return "rstore-replicated-store-operator" if place == OPERATOR else f"{NAME}-{place}-"
 
 
@@ -89,21 +89,21 @@ def places(world):
 
 
 def ahead(moment: str) -> timedelta:
-    """How far a time of day that was just put on record is ahead of the true one."""
+    """Returns how far a time that was just written into `.status` is ahead of the true one."""
     return datetime.fromisoformat(moment) - datetime.now(UTC)
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("who", ["primary", "secondary", "operator", "all"] if LONG else ["all"])
-async def test_writes_go_on_and_nobody_fails_over(scene, places, who):
-    """``all``: what the primary and the operator are ahead, a secondary is behind."""
+@pytest.mark.parametrize("place", ["primary", "secondary", "operator", "all"] if LONG else ["all"])
+async def test_writes_go_on_and_nobody_fails_over(scene, places, place):
+    """With ``all``, a secondary is as far behind as the primary and the operator are ahead."""
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
     ways = {"primary": (primary, 1), "secondary": ((await scene.others(primary))[0], -1), "operator": (OPERATOR, 1)}
-    jumping = [way for name, way in ways.items() if who in ("all", name)]
+    jumping = [way for name, way in ways.items() if place in ("all", name)]
     async with scene.writing() as load:
         began = time.monotonic()
         for hours in (1, -1, 0):
-            places.jump({place: way * hours for place, way in jumping})
+            places.jump({name: way * hours for name, way in jumping})
             jumped = time.monotonic()
             while time.monotonic() < jumped + 4:  # a tenure, and the failover delay
                 await load.wait_acknowledged(10, timeout_seconds=10)
@@ -147,7 +147,7 @@ async def test_clocks_that_jump_apart_make_no_second_primary(scene, places):
 
 @pytest.mark.timeout(300)
 async def test_a_store_that_is_made_by_an_operator_whose_clock_is_ahead(scene, places, world, tmp_path):
-    """Its certificates must be good for those whose clocks are right, and who see them first."""
+    """Its certificates must be valid at once for replicas and clients whose clocks are right."""
     kubectl = world[1]
     places.jump({OPERATOR: 1})
     kubectl.run("apply", "-f", "-", input_text=small_store("early", ["eu-west"]))

@@ -49,7 +49,7 @@ async def test_an_operator_that_stood_still_replaces_nobody(scene, seconds):
 
 @pytest.mark.timeout(400)
 async def test_a_network_that_flaps_makes_no_two_primaries_and_no_run_of_failovers(scene):
-    """Five seconds cut, five seconds whole, again and again."""
+    """The links are cut for five seconds and whole for five seconds, again and again."""
     primary, epoch = await scene.primary(), (await scene.store.status())["epoch"]
     others = await scene.others(primary)
     rounds = 6 if LONG else 2
@@ -70,7 +70,7 @@ async def test_a_network_that_flaps_makes_no_two_primaries_and_no_run_of_failove
 
 @pytest.mark.timeout(400)
 async def test_requests_that_replace_each_other_are_all_answered(scene):
-    """The next target is named before the receipt of the last one is there, ten times."""
+    """Ten times, the next target is named before the receipt of the last one is there."""
     order = await scene.store.regions()
     async with scene.writing() as load:
         for number in range(10):

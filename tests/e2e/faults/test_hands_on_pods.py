@@ -19,7 +19,7 @@ def _uids(kubectl, name: str, region: str = "") -> dict[str, str]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("replicas", [0, 1, 5])
 async def test_a_stateful_set_that_is_scaled_behind_the_operators_back_is_set_back(scene, kubectl, replicas):
-    """Also to none: its pods end in good order, and nothing that was acknowledged is left behind in them."""
+    """The StatefulSet is scaled also to none: its pods end in good order, and nothing acknowledged is left behind."""
     primary = await scene.primary()
     stateful_set = f"{scene.store.name}-{primary}"
     wanted = kubectl.get("statefulset", stateful_set)["spec"]["replicas"]
@@ -27,8 +27,8 @@ async def test_a_stateful_set_that_is_scaled_behind_the_operators_back_is_set_ba
         await asyncio.to_thread(kubectl.run, "scale", "statefulset", stateful_set, f"--replicas={replicas}")
 
         async def back() -> bool:
-            found = await asyncio.to_thread(kubectl.get, "statefulset", stateful_set)
-            return found["spec"]["replicas"] == wanted and found["status"].get("readyReplicas") == wanted
+            live = await asyncio.to_thread(kubectl.get, "statefulset", stateful_set)
+            return live["spec"]["replicas"] == wanted and live["status"].get("readyReplicas") == wanted
 
         await wait_until(back, timeout_seconds=TIMEOUT_SECONDS, what=f"{wanted} replicas again", poll_seconds=0.3)
         await load.wait_acknowledged(50, timeout_seconds=60)

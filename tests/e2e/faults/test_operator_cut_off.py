@@ -11,7 +11,7 @@ from e2e.faults.scene import LONG, OPERATOR, gap_since
 pytestmark = pytest.mark.runner
 
 CUT_SECONDS = 30 if LONG else 8
-"""Several times the failover delay of 2 s."""
+"""This is several times the failover delay of 2 s."""
 
 
 @pytest.mark.timeout(300)
@@ -27,8 +27,8 @@ async def test_no_failover_while_a_majority_sees_the_tenure_renewed(scene):
         assert "failover" not in status
         assert len(load.ledger.acks) > acknowledged + 50
         assert gap_since(load, began) < 2
-        seen = next(region for region in status["regions"] if region["name"] == primary)
-        assert seen["phase"] != "Ready", "the operator does not pretend to see it"
+        shown = next(region for region in status["regions"] if region["name"] == primary)
+        assert shown["phase"] != "Ready", "the operator does not pretend to see it"
         scene.links.clear()
         await scene.store.wait_steady(primary=primary)
     await scene.judge(load, nothing_quarantined=True)

@@ -1,4 +1,4 @@
-"""The operator dies the moment a step of an automatic failover is on record; the next one completes it."""
+"""The operator dies the moment a step of an automatic failover is in `.status`; the next one completes it."""
 
 from __future__ import annotations
 

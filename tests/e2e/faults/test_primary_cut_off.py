@@ -1,5 +1,5 @@
-"""The primary region cannot reach the other regions: it must stop acknowledging, whoever else still reaches it, and
-another region must take over, whether or not the operator is one of those who reach it."""
+"""The primary region cannot reach the other regions: it must stop acknowledging, even if others still reach it, and
+another region must take over, whether or not the operator still reaches it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from e2e.faults.scene import OPERATOR, gap_since, last_acknowledged, stopped_in_
 pytestmark = pytest.mark.runner
 
 GAP_SECONDS = 12
-"""Generous: the machine may be busy."""
+"""A generous bound: the machine may be busy."""
 
 
 @pytest.mark.timeout(300)
@@ -22,8 +22,8 @@ GAP_SECONDS = 12
     ids=["from_everything_but_its_clients", "from_the_other_regions_only"],
 )
 async def test_another_region_takes_over_and_what_the_old_one_alone_holds_is_kept(scene, operator_too, trigger):
-    """It stops before another region begins. What clients were told and nobody else had is counted, and in quarantine
-    when the network is back."""
+    """It stops before another region begins. Acknowledged writes that no other region has are counted, and are in
+    quarantine when the network is back."""
     store, primary = scene.store, await scene.primary()
     others = await scene.others(primary)
     async with (
@@ -46,11 +46,11 @@ async def test_another_region_takes_over_and_what_the_old_one_alone_holds_is_kep
 
     async def counted() -> bool:
         status = await store.status()
-        told = next(entry for entry in status["history"] if entry["epoch"] == receipt["epoch"])
+        entry = next(one for one in status["history"] if one["epoch"] == receipt["epoch"])
         region = next(region for region in status["regions"] if region["name"] == primary)
         tails = [tail for tail in region.get("quarantined", []) if tail["replacedByEpoch"] == receipt["epoch"]]
         kept = sum(tail["revisions"] for tail in tails)
-        return kept > 0 and told["revisionsLost"] == kept
+        return kept > 0 and entry["revisionsLost"] == kept
 
-    await scene.wait(counted, "a receipt that says what is in quarantine", timeout_seconds=15)
+    await scene.wait(counted, "a receipt with the count of what is in quarantine", timeout_seconds=15)
     await scene.judge(inside, outside)

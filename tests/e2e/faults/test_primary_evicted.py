@@ -16,12 +16,12 @@ NAME = "lone"
 REGIONS = ["us-east", "eu-west", "ap-south"]
 ROUNDS = 3 if LONG else 1
 GAP_SECONDS = 8
-"""Generous: the machine may be busy."""
+"""A generous bound: the machine may be busy."""
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one replica", "two replicas"])
 def replicas(request, kubectl, operator):
-    """A store whose regions have so many replicas each."""
+    """A store whose regions have that many replicas each."""
     del operator
     manifest = json.dumps(_with_replicas(request.param))
     kubectl.run("apply", "-f", "-", input_text=manifest)
@@ -46,7 +46,7 @@ async def lone(replicas, kubectl, scratch, request):
 
 
 async def _evict(kubectl, pods: list[str]) -> None:
-    """By the Eviction API, as ``kubectl drain`` does; a second pod is refused by the budget until the first is back."""
+    """Evicts pods as ``kubectl drain`` does; the budget refuses a second one until the first is back."""
     for pod in pods:
         metadata = {"name": pod, "namespace": kubectl.namespace}
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}

@@ -9,7 +9,7 @@ from e2e.faults.scene import gap_since
 from rstore_testkit.loss import lose_region, restore_region
 
 GAP_SECONDS = 12
-"""Generous: the machine may be busy. `scripts/failover_figures.py` measures what it is on a quiet one."""
+"""A generous bound: the machine may be busy. `make bench ARGS=failover` measures the gap on a quiet one."""
 
 
 @pytest.mark.timeout(300)

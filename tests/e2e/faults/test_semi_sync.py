@@ -1,4 +1,4 @@
-"""SemiSync: what was acknowledged survives the primary region, and what cannot be confirmed in time is said to be."""
+"""SemiSync: acknowledged writes survive the primary region, and writes that are not confirmed in time are reported."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ async def rule(scene: Scene) -> AsyncIterator[Rule]:
 
     async def in_force(**replication: object) -> None:
         await patch({"mode": "SemiSync", "minInSyncRegions": 1, **replication})
-        await said(scene, "True", "SemiSync")
+        await wait_in_sync(scene, "True", "SemiSync")
 
     yield in_force
     await patch(None)
-    await said(scene, "True", "AllRegions")
+    await wait_in_sync(scene, "True", "AllRegions")
 
 
-async def said(scene: Scene, status: str, reason: str) -> None:
-    """Waits until the condition InSync says so."""
+async def wait_in_sync(scene: Scene, status: str, reason: str) -> None:
+    """Waits until the condition InSync has that status and reason."""
 
     async def so() -> bool:
-        found = await scene.condition("InSync")
-        return (found.get("status"), found.get("reason")) == (status, reason)
+        condition = await scene.condition("InSync")
+        return (condition.get("status"), condition.get("reason")) == (status, reason)
 
     await scene.wait(so, f"InSync {status} {reason}")
 
 
-async def told(scene: Scene, reason: str) -> None:
-    """Waits for an event."""
+async def wait_event(scene: Scene, reason: str) -> None:
+    """Waits for an event with that reason."""
 
     async def so() -> bool:
-        return reason in {found for _, found, _ in await scene.store.events()}
+        return reason in {event for _, event, _ in await scene.store.events()}
 
     await scene.wait(so, f"the event {reason}")
 
@@ -65,7 +65,7 @@ async def test_the_primary_region_is_killed_again_and_again_and_nothing_acknowle
             assert (receipt["mode"], receipt["from"]) == ("Automatic", primary)
             assert not receipt.get("reason"), "nobody had to accept anything"
             await scene.store.wait_steady(timeout_seconds=120)
-            await said(scene, "True", "SemiSync")
+            await wait_in_sync(scene, "True", "SemiSync")
     await scene.judge(load, nothing_quarantined=True)
 
 
@@ -77,7 +77,7 @@ async def test_without_enough_regions_the_outcome_is_unknown_and_the_store_says_
     async with scene.writing([primary]) as load:
         try:
             await lose_region(scene.store, lost)
-            await said(scene, "False", "SemiSyncTimeout")
+            await wait_in_sync(scene, "False", "SemiSyncTimeout")
             acknowledged, unknown = len(load.ledger.acknowledged), len(load.ledger.unknown)
 
             async def more_unknown() -> bool:
@@ -85,13 +85,13 @@ async def test_without_enough_regions_the_outcome_is_unknown_and_the_store_says_
 
             await scene.wait(more_unknown, "more writes of unknown outcome")
             assert len(load.ledger.acknowledged) == acknowledged, "the tenure is held, but one region of two is missing"
-            await told(scene, "SemiSyncTimeout")
+            await wait_event(scene, "SemiSyncTimeout")
         finally:
             await restore_region(scene.store, lost)
-        await said(scene, "True", "SemiSync")
+        await wait_in_sync(scene, "True", "SemiSync")
         await load.wait_acknowledged(20, timeout_seconds=30)
         await scene.store.wait_steady(primary=primary, timeout_seconds=120)
-    await told(scene, "InSyncAgain")
+    await wait_event(scene, "InSyncAgain")
     await scene.judge(load, nothing_quarantined=True)
 
 
@@ -103,14 +103,14 @@ async def test_degraded_it_goes_on_and_says_so_until_the_regions_have_caught_up(
     async with scene.writing([primary]) as load:
         try:
             await lose_region(scene.store, lost)
-            await said(scene, "False", "SemiSyncDegraded")
+            await wait_in_sync(scene, "False", "SemiSyncDegraded")
             await load.wait_acknowledged(100, timeout_seconds=30)
             assert not load.ledger.unknown
             assert "inSyncRegions" not in await scene.store.status()
-            await told(scene, "SemiSyncDegraded")
+            await wait_event(scene, "SemiSyncDegraded")
         finally:
             await restore_region(scene.store, lost)
-        await said(scene, "True", "SemiSync")
+        await wait_in_sync(scene, "True", "SemiSync")
         await scene.store.wait_steady(primary=primary, timeout_seconds=120)
     assert (await scene.store.status())["inSyncRegions"] == 2
     await scene.judge(load, nothing_quarantined=True)

@@ -1,4 +1,4 @@
-"""One secondary can take hardly anything: it falls behind, says so, holds nobody up, and catches up."""
+"""One secondary can take hardly anything: it falls behind, the status shows it, nothing waits for it, it catches up."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def test_a_slow_region_lags_and_holds_nobody_up(scene):
             await store.client(primary).put(b"bulk/%d" % number, value)
 
         async def lags() -> bool:
-            seen = next(region for region in (await store.status())["regions"] if region["name"] == slow)
-            return seen.get("lagSeconds", 0) >= 2
+            slow_region = next(region for region in (await store.status())["regions"] if region["name"] == slow)
+            return slow_region.get("lagSeconds", 0) >= 2
 
         await scene.wait(lags, f"{slow} lags")
         assert (await store.status())["primaryRegion"] == primary

@@ -1,4 +1,4 @@
-"""Hearing of a step of a failover as soon as it is on record."""
+"""Notices a step of a failover as soon as it is in `.status`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PATH = "{.status.failover.step}{'\\n'}"
 
 
 def wait_for_step(kubectl: Kubectl, store: str, step: str) -> bool:
-    """Blocks until that step, or a later one of the same failover, is on record. False when none came in time."""
+    """Blocks until that step, or a later one of the same failover, is in `.status`; False if none came in time."""
     command = kubectl.command(
         "get", "rstore", store, "--watch", f"-o=jsonpath={_PATH}", f"--request-timeout={TIMEOUT_SECONDS}s"
     )

@@ -50,7 +50,7 @@ class Cluster:
                 await asyncio.wait_for(self._running, 20)
 
     def define(self) -> None:
-        """The definition is there, and served."""
+        """Makes the definition, and waits until it is served."""
         self.server.store.create(CRDS, CRD)
         self.server.definitions.settle()
 
@@ -82,8 +82,8 @@ class Cluster:
             self.server.store.delete(f"{kind}.rbac.authorization.k8s.io", namespace, "operator")
 
     def child(self, name: str, namespace: str = "default", kind: str = "services") -> Any:
-        found = self.server.store.peek(kind, namespace, name)
-        return found.obj if found is not None else None
+        stored = self.server.store.peek(kind, namespace, name)
+        return stored.obj if stored is not None else None
 
     async def health(self, path: str = "healthz") -> tuple[int, str]:
         async with aiohttp.ClientSession() as http:
@@ -98,11 +98,11 @@ class Cluster:
         async with asyncio.timeout(seconds):
             while True:
                 assert not self._running.done(), self._running.exception()
-                found = what()
-                if isinstance(found, Awaitable):
-                    found = await found
-                if found:
-                    return found
+                value = what()
+                if isinstance(value, Awaitable):
+                    value = await value
+                if value:
+                    return value
                 await asyncio.sleep(0.05)
 
     async def until_health(self, status: int, text: str = "") -> None:
@@ -187,9 +187,9 @@ async def test_a_missing_verb_is_a_condition_of_the_store_and_nothing_is_made(cl
         status = cluster.child("orders", "team-a", STORES).get("status", {})
         return next((item for item in status.get("conditions", []) if item["type"] == "Degraded"), None)
 
-    found = await cluster.until(degraded)
-    assert found["reason"] == "CannotWatch"
-    assert "secrets in namespace team-a" in found["message"]
+    condition = await cluster.until(degraded)
+    assert condition["reason"] == "CannotWatch"
+    assert "secrets in namespace team-a" in condition["message"]
     assert cluster.child("orders", "team-a") is None
     cluster.forbid("team-a")
     cluster.allow("team-a", RULES)
@@ -214,7 +214,7 @@ async def test_what_was_deleted_while_a_watch_was_down_is_made_again(cluster: Cl
 
 
 async def test_nothing_holds_a_store_back_from_its_end(cluster: Cluster) -> None:
-    """Nothing is written into its metadata; what an earlier version wrote is taken off, whatever it says."""
+    """Nothing is written into its metadata; what an earlier version wrote there is removed."""
     cluster.define()
     cluster.make("old", finalizers=[FINALIZER, "example.com/other"])
     strange = {f"replicatedstore.io/{name}": "{" for name in ("last-handled-configuration", "kopf-managed", "store")}

@@ -62,7 +62,7 @@ class Authority:
         names: tuple[str, ...] = ("localhost",),
         addresses: tuple[str, ...] = (),
     ) -> TlsFiles:
-        """Write ca.crt, tls.crt and tls.key of a new certificate; each file is replaced at once."""
+        """Writes ca.crt, tls.crt and tls.key of a new certificate; each file is replaced atomically."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         certificate = (

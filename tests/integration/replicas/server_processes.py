@@ -31,7 +31,7 @@ CLIENT_PORT, PEER_PORT, HTTP_PORT = 2379, 2380, 9090
 
 
 def free_loopback_address() -> str:
-    """A random 127.x.y.z on which none of a replica's ports is taken."""
+    """Returns a random 127.x.y.z on which none of a replica's ports is taken."""
     for _ in range(100):
         host = f"127.{random.randint(1, 254)}.{random.randint(0, 254)}.{random.randint(2, 254)}"
         try:
@@ -47,15 +47,15 @@ def free_loopback_address() -> str:
 async def eventually(
     probe: Callable[[], Awaitable[T]], *, accept: Callable[[T], bool] = bool, timeout_seconds: float = 20.0
 ) -> T:
-    """Call ``probe`` until ``accept`` takes what it returns; a StoreError counts as not yet."""
+    """Calls ``probe`` until ``accept`` is true of what it returns, and returns that; a StoreError counts as not yet."""
     deadline = time.monotonic() + timeout_seconds
     last: object = None
     while time.monotonic() < deadline:
         try:
-            found = await probe()
-            if accept(found):
-                return found
-            last = found
+            answer = await probe()
+            if accept(answer):
+                return answer
+            last = answer
         except StoreError as error:
             last = error
         await asyncio.sleep(0.05)
@@ -71,7 +71,7 @@ class ReplicaProcess:
     directory: Path
     process: subprocess.Popen[bytes] | None = None
     ended: bool = False
-    """Ended by the test."""
+    """Whether the test has ended it."""
     logs: list[Path] = field(default_factory=list)
 
     @property
@@ -104,14 +104,14 @@ class ReplicaProcess:
             )
 
     async def end(self, number: int = signal.SIGTERM, *, timeout_seconds: float = 20.0) -> int:
-        """Send the signal and wait for the end; the exit code."""
+        """Sends the signal, waits for the end, and returns the exit code."""
         assert self.process is not None
         self.ended = True
         self.process.send_signal(number)
         return await self.ended_with(timeout_seconds=timeout_seconds)
 
     async def ended_with(self, *, timeout_seconds: float = 20.0) -> int:
-        """Wait for the end; the exit code."""
+        """Waits for the end, and returns the exit code."""
         process = self.process
         assert process is not None
 
@@ -123,7 +123,7 @@ class ReplicaProcess:
         return code
 
     def kill(self) -> None:
-        """End it now, if it still runs."""
+        """Ends it now, if it still runs."""
         if self.process is not None:
             self.ended = True
             self.process.kill()
@@ -152,7 +152,7 @@ class RegionProcesses:
             "store": "orders",
             "namespace": "default",
             "region": region,
-            "members": [{"name": found.name, "peerAddress": found.peer_address} for found in self.replicas],
+            "members": [{"name": one.name, "peerAddress": one.peer_address} for one in self.replicas],
             "raft": {"electionTimeoutMinMs": 300, "electionTimeoutMaxMs": 600, "heartbeatMs": 50},
             **settings,
         }
@@ -163,7 +163,7 @@ class RegionProcesses:
             replica.start()
 
     def stop(self) -> None:
-        """End every process that is still there."""
+        """Ends every process that is still there."""
         for replica in self.replicas:
             replica.kill()
 
@@ -173,22 +173,22 @@ class RegionProcesses:
             name=self.region,
             replicas=[
                 rstore_pb2.ReplicaAddress(
-                    name=found.name, peer_address=found.peer_address, client_address=found.client_address
+                    name=one.name, peer_address=one.peer_address, client_address=one.client_address
                 )
-                for found in self.replicas
+                for one in self.replicas
             ],
         )
 
     def client(self, *replicas: ReplicaProcess, files: TlsFiles | None = None) -> Client:
         chosen = replicas or tuple(self.replicas)
-        return Client([found.client_address for found in chosen], tls=files or self.client_files)
+        return Client([one.client_address for one in chosen], tls=files or self.client_files)
 
     def peer(self, replica: ReplicaProcess, *, files: TlsFiles | None = None) -> Endpoint:
         """A connection to the replica's peer port, with the operator's certificate unless another is given."""
         return Endpoint(replica.peer_address, tls=files or self.operator)
 
     async def leader(self, *, timeout_seconds: float = 20.0) -> ReplicaProcess:
-        """The replica that says it leads."""
+        """Returns the replica that reports itself as leader."""
 
         async def probe() -> ReplicaProcess | None:
             for replica in self.replicas:
@@ -205,12 +205,12 @@ class RegionProcesses:
                         continue
             return None
 
-        found = await eventually(probe, timeout_seconds=timeout_seconds)
-        assert found is not None
-        return found
+        leader = await eventually(probe, timeout_seconds=timeout_seconds)
+        assert leader is not None
+        return leader
 
     async def on_leader(self, method: Method[RequestT, ResponseT], request: RequestT) -> ResponseT:
-        """The leader's answer, wherever leadership is or goes."""
+        """Calls the method at the leader, also while leadership moves, and returns its answer."""
 
         async def probe() -> tuple[ResponseT]:
             async with self.peer(await self.leader()) as peer:
@@ -258,7 +258,7 @@ def topology(
 
 
 async def bootstrap(*regions: RegionProcesses) -> None:
-    """Make a store of the regions; the first is primary."""
+    """Bootstraps the regions into one store; the first is primary."""
     where = topology(regions[0].region, *regions)
     for region in regions:
         request = rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=where)

@@ -23,7 +23,7 @@ def _size(replica: ReplicaProcess, pattern: str) -> int:
 
 
 async def _fill(client: Client, acknowledged: dict[str, int], *, key: str = "", value_bytes: int) -> None:
-    """Writes until there is no room; what is not acknowledged may have happened or not. ``key``: always the same."""
+    """Writes, to one ``key`` if one is given, until there is no room. Unacknowledged writes may have happened."""
     for number in range(500):
         name = key or f"k{len(acknowledged)}-{number}"
         try:
@@ -36,8 +36,8 @@ async def _fill(client: Client, acknowledged: dict[str, int], *, key: str = "", 
 
 
 async def _keys(client: Client) -> dict[str, int]:
-    found = await client.get_prefix("k", keys_only=True)
-    return {kv.key.decode(): kv.mod_revision for kv in found.kvs}
+    answer = await client.get_prefix("k", keys_only=True)
+    return {kv.key.decode(): kv.mod_revision for kv in answer.kvs}
 
 
 @pytest.mark.parametrize("what", LARGEST_FILES)
@@ -107,8 +107,8 @@ async def test_a_replica_starts_on_a_full_disk(start_regions) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     async with region.client() as client:
-        found = await eventually(lambda: client.get("k", serializable=True))
-        assert found.kvs[0].value == b"v"
+        answer = await eventually(lambda: client.get("k", serializable=True))
+        assert answer.kvs[0].value == b"v"
         await _fill(client, {}, value_bytes=2000)
         _allow(replica, UNLIMITED)
         await eventually(lambda: client.put("k", "w"))

@@ -23,20 +23,20 @@ class EtcdCtl:
         chosen = replicas or tuple(region.replicas)
         files = region.client_files
         self._flags = [
-            f"--endpoints={','.join(f'https://{found.client_address}' for found in chosen)}",
+            f"--endpoints={','.join(f'https://{one.client_address}' for one in chosen)}",
             f"--cacert={files.ca}",
             f"--cert={files.cert}",
             f"--key={files.key}",
         ]
 
     async def fails(self, *arguments: str, stdin: str = "") -> str:
-        """Run; the error output. It must fail."""
+        """Runs a command that must fail; returns its error output."""
         code, _, error = await self._run(arguments, stdin)
         assert code != 0
         return error
 
     async def __call__(self, *arguments: str, stdin: str = "") -> str:
-        """Run; the output. It must succeed."""
+        """Runs a command that must succeed; returns its output."""
         code, output, error = await self._run(arguments, stdin)
         assert code == 0, error
         return output
@@ -106,8 +106,8 @@ async def test_etcdctl_status_members_and_hashes(triple: RegionProcesses) -> Non
     }
 
     async def hashes() -> set[int]:
-        found = json.loads(await etcdctl("endpoint", "hashkv", "-w", "json"))
-        return {entry["HashKV"]["hash"] for entry in found}
+        answer = json.loads(await etcdctl("endpoint", "hashkv", "-w", "json"))
+        return {entry["HashKV"]["hash"] for entry in answer}
 
-    await eventually(hashes, accept=lambda found: len(found) == 1)
+    await eventually(hashes, accept=lambda hashes: len(hashes) == 1)
     assert "is healthy" in await etcdctl("endpoint", "health")

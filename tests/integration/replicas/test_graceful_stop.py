@@ -86,7 +86,7 @@ async def test_no_write_fails_while_the_leader_they_are_sent_to_stops(start_regi
 async def _writes_until(
     client, stop: asyncio.Event, acknowledged: set[str], name: str, refused: list[StoreError]
 ) -> None:
-    """Puts one key after another; what was answered as done is in ``acknowledged``."""
+    """Puts one key after another; ``acknowledged`` lists those that were acknowledged."""
     count = 0
     while not stop.is_set():
         count += 1
@@ -100,7 +100,7 @@ async def _writes_until(
 
 @pytest.mark.parametrize("replicas", [1, 2, 3])
 async def test_a_primary_region_that_ends_leaves_nothing_behind_that_only_it_has(start_regions, replicas: int) -> None:
-    """The other region gets a batch four times a second only: what ends at once takes a quarter of a second with it."""
+    """The other region gets a batch four times a second only: an end at once would leave a quarter of a second."""
     slow = {"replication": {"batchIntervalMs": 250}}
     primary, secondary = await start_regions(("us-east", replicas), ("eu-west", 1), **slow)
     acknowledged: set[str] = set()

@@ -30,17 +30,19 @@ async def test_a_replica_is_alive_at_once_and_ready_when_it_can_serve(tmp_path: 
     first, *others = region.replicas
     try:
         first.start()
-        await eventually(lambda: _get(first, "/healthz"), accept=lambda found: found[0] == 200)
-        status, _reason = await eventually(lambda: _get(first, "/readyz"), accept=lambda found: "no leader" in found[1])
+        await eventually(lambda: _get(first, "/healthz"), accept=lambda answer: answer[0] == 200)
+        status, _reason = await eventually(
+            lambda: _get(first, "/readyz"), accept=lambda answer: "no leader" in answer[1]
+        )
         assert status == 503
         for other in others:
             other.start()
-        await eventually(lambda: _get(first, "/readyz"), accept=lambda found: "not been bootstrapped" in found[1])
+        await eventually(lambda: _get(first, "/readyz"), accept=lambda answer: "not been bootstrapped" in answer[1])
         await bootstrap(region)
-        await eventually(lambda: _get(first, "/readyz"), accept=lambda found: found == (200, "ok\n"))
+        await eventually(lambda: _get(first, "/readyz"), accept=lambda answer: answer == (200, "ok\n"))
         for other in others:
             await other.end(signal.SIGKILL)
-        await eventually(lambda: _get(first, "/readyz"), accept=lambda found: found[0] == 503)
+        await eventually(lambda: _get(first, "/readyz"), accept=lambda answer: answer[0] == 503)
         assert (await _get(first, "/healthz"))[0] == 200
     finally:
         region.stop()
@@ -67,8 +69,8 @@ async def test_grpc_health_and_reflection_are_served(single: RegionProcesses) ->
         health = health_pb2_grpc.HealthStub(channel)
 
         async def check() -> int:
-            found = await health.Check(health_pb2.HealthCheckRequest(service="etcdserverpb.KV"), timeout=2)
-            return int(found.status)
+            answer = await health.Check(health_pb2.HealthCheckRequest(service="etcdserverpb.KV"), timeout=2)
+            return int(answer.status)
 
         await eventually(check, accept=lambda status: status == health_pb2.HealthCheckResponse.SERVING)
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)

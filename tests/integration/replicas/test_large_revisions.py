@@ -33,9 +33,9 @@ async def test_the_largest_deletion_reaches_every_replica_of_every_region(start_
         await client.put_many(((_key(number), b"") for number in range(ROWS)), ops_per_txn=128, concurrency=4)
         one_more = await client.put("kk", "v")
         async with west.client() as there:  # handed on to the primary region, and back
-            found = await there.get_prefix("k", timeout_seconds=20)
-            assert (found.count, len(found.kvs)) == (ROWS + 1, ROWS + 1)
-            assert found.header.revision == one_more.header.revision
+            answer = await there.get_prefix("k", timeout_seconds=20)
+            assert (answer.count, len(answer.kvs)) == (ROWS + 1, ROWS + 1)
+            assert answer.header.revision == one_more.header.revision
         with pytest.raises(RequestTooWide, match="in parts"):
             await client.delete("k", prefix=True, timeout_seconds=20)
         assert (await client.get_prefix("k", keys_only=True, limit=1)).header.revision == one_more.header.revision

@@ -9,7 +9,7 @@ from integration.replicas.server_processes import ReplicaProcess, eventually
 
 
 def _after_a_power_loss(replica: ReplicaProcess) -> None:
-    """What the next boot finds: a marker of the boot before, and pages of the data that never reached the disk."""
+    """Leaves what the next boot finds: a marker of the boot before, and pages of data that never reached the disk."""
     data = replica.directory / "data"
     assert (data / "mvcc.running").read_bytes()
     (data / "mvcc.running").write_bytes(b"the boot before")
@@ -31,8 +31,8 @@ async def test_data_survives_a_power_loss(start_regions) -> None:
         _after_a_power_loss(replica)
         replica.start()
         async with region.client() as client:
-            found = await eventually(lambda client=client: client.get_prefix("k"))
-            assert {kv.key.decode(): kv.value.decode() for kv in found.kvs} == {f"k{n}": f"v{n}" for n in range(50)}
+            answer = await eventually(lambda client=client: client.get_prefix("k"))
+            assert {kv.key.decode(): kv.value.decode() for kv in answer.kvs} == {f"k{n}": f"v{n}" for n in range(50)}
             assert (await client.hash_kv(newest)).hash == before.hash
     assert '"live_data_dropped"' in replica.log_text()
 

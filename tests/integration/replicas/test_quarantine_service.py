@@ -21,7 +21,7 @@ from rstore_api.proto.rstore_pb2 import (
 
 JUMP = 10**9
 LOST = [(b"lost/%d" % number, b"%d" % number * 300_000) for number in range(5)]
-"""More than one page of rows, or of the file."""
+"""This is more than one page of rows, or of the file."""
 
 
 async def _list(

@@ -37,8 +37,8 @@ async def test_the_api_answers_as_etcd_does(triple: RegionProcesses) -> None:
         assert first.header.raft_term > 0
         again = await client.put("a", "2", prev_kv=True)
         assert (again.header.revision, again.prev_kv.value) == (3, b"1")
-        found = await client.get("a")
-        assert [(kv.value, kv.version, kv.create_revision, kv.mod_revision) for kv in found.kvs] == [(b"2", 2, 2, 3)]
+        answer = await client.get("a")
+        assert [(kv.value, kv.version, kv.create_revision, kv.mod_revision) for kv in answer.kvs] == [(b"2", 2, 2, 3)]
         assert (await client.get("a", revision=2)).kvs[0].value == b"1"
         swap = rpc_pb2.TxnRequest(
             compare=[rpc_pb2.Compare(key=b"a", target=rpc_pb2.Compare.VALUE, result=rpc_pb2.Compare.EQUAL, value=b"2")],
@@ -56,8 +56,8 @@ async def test_the_api_answers_as_etcd_does(triple: RegionProcesses) -> None:
         hashes = set()
         for replica in region.replicas:
             async with region.client(replica) as one:
-                found = await eventually(lambda one=one: one.hash_kv(5))
-                hashes.add(found.hash)
+                answer = await eventually(lambda one=one: one.hash_kv(5))
+                hashes.add(answer.hash)
         assert len(hashes) == 1
 
 
@@ -124,9 +124,9 @@ async def test_restart_of_every_replica_keeps_everything(start_regions) -> None:
     assert await asyncio.gather(*(replica.end() for replica in region.replicas)) == [0, 0, 0]
     region.start()
     async with region.client() as client:
-        found = await eventually(lambda: client.get_prefix("k"), accept=lambda found: found.count == 1000)
-        assert {kv.key: kv.value for kv in found.kvs} == {b"k%d" % n: b"v%d" % n for n in range(1000)}
-        assert found.header.revision == result.revision
+        answer = await eventually(lambda: client.get_prefix("k"), accept=lambda answer: answer.count == 1000)
+        assert {kv.key: kv.value for kv in answer.kvs} == {b"k%d" % n: b"v%d" % n for n in range(1000)}
+        assert answer.header.revision == result.revision
     await _all_equal(region)
 
 
@@ -154,14 +154,14 @@ def _value(read):
 
 
 async def _all_equal(region: RegionProcesses) -> None:
-    """Every replica comes to the same revision and the same hash."""
+    """Waits until every replica has the same revision and the same hash."""
 
     async def probe() -> set[tuple[int, int]]:
         seen = set()
         for replica in region.replicas:
             async with region.client(replica) as client:
-                found = await client.hash_kv()
-                seen.add((found.hash_revision, found.hash))
+                answer = await client.hash_kv()
+                seen.add((answer.hash_revision, answer.hash))
         return seen
 
     await eventually(probe, accept=lambda seen: len(seen) == 1)

@@ -19,12 +19,12 @@ async def _reached(region: RegionProcesses, revision: int) -> None:
 
 
 async def _hashes(revision: int, *regions: RegionProcesses) -> set[int]:
-    found = set()
+    hashes = set()
     for region in regions:
         for replica in region.replicas:
             async with region.client(replica) as client:
-                found.add((await client.hash_kv(revision)).hash)
-    return found
+                hashes.add((await client.hash_kv(revision)).hash)
+    return hashes
 
 
 async def test_every_replica_of_every_region_serves_reads_and_writes(start_regions) -> None:
@@ -39,9 +39,9 @@ async def test_every_replica_of_every_region_serves_reads_and_writes(start_regio
     await _reached(west, 6)
     for replica in west.replicas:
         async with west.client(replica) as client:
-            found = await client.get_prefix("key-", serializable=True)
-            assert found.count == 5
-            assert found.header.revision == 6
+            answer = await client.get_prefix("key-", serializable=True)
+            assert answer.count == 5
+            assert answer.header.revision == 6
     assert len(await _hashes(6, east, west)) == 1
 
 
@@ -102,13 +102,13 @@ async def test_switchover_under_load_loses_and_duplicates_nothing(start_regions,
         await eventually(_count(acknowledged, len(acknowledged) + 100))
         stop.set()
         await asyncio.gather(*writers)
-        found = await far.get_prefix("w")
-    stored = {kv.key.decode(): kv.mod_revision for kv in found.kvs}
+        answer = await far.get_prefix("w")
+    stored = {kv.key.decode(): kv.mod_revision for kv in answer.kvs}
     assert {key: stored.get(key) for key in acknowledged} == acknowledged
     assert set(stored) - set(acknowledged) <= unknown
-    assert all(kv.version == 1 for kv in found.kvs)
+    assert all(kv.version == 1 for kv in answer.kvs)
     assert unknown == set()
-    revision = found.header.revision
+    revision = answer.header.revision
     await _reached(east, revision)
     await _reached(west, revision)
     assert len(await _hashes(revision, east, west)) == 1

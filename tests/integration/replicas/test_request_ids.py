@@ -84,8 +84,8 @@ async def test_every_write_happens_once_while_leaders_are_killed(start_regions) 
         await eventually(_value(lambda: len(written) > before + 100))
         stop.set()
         await asyncio.gather(*writers)
-        found = await eventually(lambda: client.get_prefix("w"))
-    assert {kv.key.decode(): kv.version for kv in found.kvs} == dict.fromkeys(written, 1)
+        answer = await eventually(lambda: client.get_prefix("w"))
+    assert {kv.key.decode(): kv.version for kv in answer.kvs} == dict.fromkeys(written, 1)
 
 
 def _value(condition):

@@ -19,7 +19,7 @@ from rstore_api.tls import TlsFiles
 
 
 async def _stream_refusal(region: RegionProcesses, files: TlsFiles) -> grpc.StatusCode:
-    """Call Replication.Stream with a certificate; the status it ends with."""
+    """Calls Replication.Stream with a certificate, and returns the status it ends with."""
     channel = await open_channel(Address.parse(region.replicas[0].peer_address), tls=files)
     async with channel:
         call = rstore_pb2_grpc.ReplicationStub(channel).Stream(timeout=5)
@@ -36,7 +36,7 @@ async def _status(replica: ReplicaProcess, files: TlsFiles) -> rstore_pb2.Status
 async def test_only_certificates_of_the_stores_ca_are_let_in(single: RegionProcesses, tmp_path: Path) -> None:
     region, [replica] = single, single.replicas
     other_ca = Authority.make("another-ca")
-    # Trusts the store's CA, so that it is the server that refuses.
+    # This client trusts the store's CA, so that it is the server that refuses.
     for kind in ("client", "operator", "peer"):
         files = other_ca.issue(tmp_path / f"other-{kind}", kind)
         stranger = TlsFiles(ca=region.client_files.ca, cert=files.cert, key=files.key)
@@ -118,8 +118,8 @@ async def test_certificates_are_rotated_without_a_restart(start_regions, tmp_pat
         await client.put("k", "1")
         new_ca.issue(replica.directory / "tls", "peer")
         async with Client([replica.client_address], tls=new_client) as rotated:
-            found = await eventually(lambda: rotated.get("k", timeout_seconds=1))
-            assert found.kvs[0].value == b"1"
+            answer = await eventually(lambda: rotated.get("k", timeout_seconds=1))
+            assert answer.kvs[0].value == b"1"
         await client.put("k", "2")  # on the connection from before
     async with region.client() as late:
         with pytest.raises(Unreachable):

@@ -18,7 +18,7 @@ from rstore_api.errors import OutcomeUnknown
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 MAX_MEDIAN_SECONDS = float(os.environ.get("RSTORE_SEMI_SYNC_MEDIAN_SECONDS", "0.25"))
-"""Generous, for a busy machine: on a quiet one it is a few milliseconds."""
+"""A generous bound, for a busy machine: a quiet one takes a few milliseconds."""
 
 
 async def _set_rule(regions: list[RegionProcesses], version: int, **rule: int | bool) -> None:
@@ -54,10 +54,10 @@ async def test_reads_show_what_is_confirmed_and_do_not_wait_for_what_is_not(star
         assert await _values(client, "key/") == [b"1"]
         with _hanging(west):
             write = asyncio.create_task(client.put("key/b", "2", timeout_seconds=10))
-            await eventually(lambda: client.get("key/b", serializable=True), accept=lambda found: found.count == 1)
-            seen = await client.get_prefix("key/")
-            assert [kv.value for kv in seen.kvs] == [b"1"], "the other one might be lost in a failover"
-            assert seen.header.revision == first.header.revision
+            await eventually(lambda: client.get("key/b", serializable=True), accept=lambda answer: answer.count == 1)
+            answer = await client.get_prefix("key/")
+            assert [kv.value for kv in answer.kvs] == [b"1"], "the other one might be lost in a failover"
+            assert answer.header.revision == first.header.revision
             assert (await client.get("key/b")).count == 0
             many = await client.range(rpc_pb2.RangeRequest(key=b"key/", range_end=b"key0", sort_order=1, sort_target=3))
             assert many.count == 1
@@ -70,7 +70,7 @@ async def test_reads_show_what_is_confirmed_and_do_not_wait_for_what_is_not(star
             metrics = await _metrics(east)
             assert "rstore_semi_sync_in_sync 0.0" in metrics
             assert "rstore_semi_sync_degraded 0.0" in metrics
-        await eventually(lambda: _values(client, "key/"), accept=lambda found: found == [b"1", b"2"])
+        await eventually(lambda: _values(client, "key/"), accept=lambda answer: answer == [b"1", b"2"])
         await client.put("key/c", "3")
         assert await _values(client, "key/") == [b"1", b"2", b"3"]
         await eventually(lambda: _metrics(east), accept=lambda text: "rstore_semi_sync_in_sync 1.0" in text)

@@ -27,12 +27,12 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Clocks:
-    """The clocks of the pods of one such cluster."""
+    """Sets the clocks of the pods of one such cluster."""
 
     data_dir: Path
 
     def set(self, seconds: Mapping[str, int], pods: list[str]) -> None:
-        """Pods whose names begin so are that many seconds ahead from now on, all others right.
+        """Sets pods whose names begin with a prefix that many seconds ahead from now on, all others right.
 
         Returns when ``pods`` all have taken that. Raises TimeoutError when one does not.
         """
@@ -55,7 +55,7 @@ class Clocks:
 
 @contextmanager
 def cluster_with_clocks(directory: Path) -> Iterator[Clocks]:
-    """The cluster around a block; its kubeconfig is in the directory."""
+    """Runs the cluster around a block; its kubeconfig is in the directory."""
     directory.mkdir(parents=True)
     with (directory / "cluster.log").open("wb") as out:
         process = subprocess.Popen(

@@ -35,23 +35,23 @@ def follow(path: Path, pod: str, parent: int) -> None:
     taken = ""
     while os.getppid() == parent:
         try:
-            said = json.loads(path.read_text())
+            offsets = json.loads(path.read_text())
         except FileNotFoundError:
-            said = {"version": "", "seconds": {}}
-        if said["version"] != taken:
-            taken = said["version"]
-            _shift_seconds = sum(seconds for prefix, seconds in said["seconds"].items() if pod.startswith(prefix))
+            offsets = {"version": "", "seconds": {}}
+        if offsets["version"] != taken:
+            taken = offsets["version"]
+            _shift_seconds = sum(seconds for prefix, seconds in offsets["seconds"].items() if pod.startswith(prefix))
             path.with_name(f"{path.name}.{pod}").write_text(taken)
         _true.sleep(POLL_SECONDS)
 
 
 def shifted_time() -> float:
-    """In the place of ``time.time``."""
+    """Replaces ``time.time``."""
     return _true.time() + _shift_seconds
 
 
 def shifted_time_ns() -> int:
-    """In the place of ``time.time_ns``."""
+    """Replaces ``time.time_ns``."""
     return _true.time_ns() + _shift_seconds * 10**9
 
 
@@ -64,14 +64,14 @@ def _utcnow(cls):
 
 
 def _shift_datetime() -> None:
-    """In the type itself, which others import before, or from C, where a subclass would not do."""
+    """Patches the type itself, since others import it before, or use it from C, where a subclass would not do."""
     (methods,) = gc.get_referents(vars(datetime.datetime))
     methods |= {"now": classmethod(_now), "utcnow": classmethod(_utcnow), "today": classmethod(_now)}
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime.datetime))
 
 
 def install() -> None:
-    """From now on everybody in this process has the shifted clock, but for gRPC."""
+    """Gives the shifted clock to everything in this process but gRPC."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "grpc" and getattr(module, "time", None) is time:
             module.time = _true
