@@ -42,7 +42,10 @@ class Machine(Protocol):
     def encoded_range(
         self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader, pace: Callable[[], None], /
     ) -> bytes:
-        """The same with the header, encoded; callable from any thread; ``pace`` is called before each step."""
+        """The same with the header, encoded; callable from any thread; ``pace`` is called before each step.
+
+        Also raises AnswerTooLarge, and ReadInterruptedError when it has to be made again.
+        """
 
     def write_limits(self, incoming_bytes: int, /) -> rstore_pb2.WriteLimits:
         """The limits that a leader puts into an entry that will add so many bytes."""

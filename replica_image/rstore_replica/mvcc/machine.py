@@ -274,10 +274,16 @@ class Machine:
     ) -> bytes:
         """As :meth:`range`, with the header, as it goes over the wire: for large ranges, in a thread.
 
-        ``pace`` is called before each step, and may wait. Also raises AnswerTooLarge.
+        ``pace`` is called before each step, and may wait. Also raises AnswerTooLarge, and ReadInterruptedError where
+        the map is needed alone, which the event loop must not wait for.
         """
+
+        def step() -> None:
+            pace()
+            self._gate.give_way()
+
         with self._reading() as (reader, position):
-            return encode_range(reader, request, position.revision, position.compact_revision, header, pace)
+            return encode_range(reader, request, position.revision, position.compact_revision, header, step)
 
     async def hash_kv(self, revision: int) -> HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), see :func:`hash_kv.hash_kv`.

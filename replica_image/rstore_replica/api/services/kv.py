@@ -33,6 +33,7 @@ from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.scans import Scans
 from rstore_replica.api.validate import check_range, check_write, scans_many
 from rstore_replica.config import Limits
+from rstore_replica.mvcc.data.gate import ReadInterruptedError
 from rstore_replica.mvcc.requests.validate import is_wide
 
 MAX_SCAN_ATTEMPTS = 5
@@ -201,11 +202,13 @@ class KvService:
             self._identity.fill(header, revision=revision)
             try:
                 return EncodedRange(await self._scans.run(client, partial(self._machine.encoded_range, pinned, header)))
+            except ReadInterruptedError:
+                continue
             except Compacted:
                 # A caller of the newest revision did not ask for one that was compacted while it waited for a thread.
                 if request.revision:
                     raise
-        raise TooManyRequests("history is being compacted faster than this range can be read")
+        raise TooManyRequests("the data is being changed faster than this range can be read")
 
 
 async def _newest() -> int | None:

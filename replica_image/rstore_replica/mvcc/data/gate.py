@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class ReadInterruptedError(Exception):
+    """A long read has given way to one that needs the map alone; it may be made again."""
+
+
 class MapGate:
     """A readers-writer lock in which the writer goes first. Waits are as long as the longest read (or copy)."""
 
@@ -17,6 +21,11 @@ class MapGate:
         self._condition = threading.Condition()
         self._readers = 0
         self._exclusive = False
+
+    def give_way(self) -> None:
+        """To be called at the steps of a long read. Raises ReadInterruptedError when somebody needs the map alone."""
+        if self._exclusive:
+            raise ReadInterruptedError
 
     @contextmanager
     def shared(self) -> Iterator[None]:

@@ -135,10 +135,10 @@ def select(
 
 
 def _paced(scan: Iterable[Found], pace: Callable[[], None]) -> Iterator[Found]:
-    for number, item in enumerate(scan, start=1):
-        if not number % SCAN_KEYS:
-            pace()
-        yield item
+    scan = iter(scan)
+    while step := list(islice(scan, SCAN_KEYS)):
+        yield from step
+        pace()
 
 
 def _bounded(scan: Iterable[Found]) -> Iterator[Found]:

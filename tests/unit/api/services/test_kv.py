@@ -14,13 +14,15 @@ from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.validate import scans_many
 from rstore_replica.config import Limits
+from rstore_replica.mvcc.data.gate import ReadInterruptedError
 from unit.api.replica_fakes import FakeGroup, region_state
 
 
 class _Machine:
     """Answers with the revision that was asked for; goes on by ten revisions before each read."""
 
-    def __init__(self, *, compactions: int = 0) -> None:
+    def __init__(self, *, compactions: int = 0, interruptions: int = 0) -> None:
+        self.interruptions = interruptions
         self.revision = 100
         self.compactions = compactions
         self.state = region_state()
@@ -29,6 +31,9 @@ class _Machine:
     def encoded_range(self, request: rpc_pb2.RangeRequest, header: rpc_pb2.ResponseHeader, pace: Any) -> bytes:
         self.revision += 10
         self.asked.append(request.revision)
+        if self.interruptions:
+            self.interruptions -= 1
+            raise ReadInterruptedError
         if self.compactions:
             self.compactions -= 1
             raise Compacted
@@ -98,6 +103,15 @@ async def test_a_compacted_revision_that_was_asked_for_is_an_error() -> None:
     service = _service(_Machine(compactions=1), FakeGroup())
     with pytest.raises(Compacted):
         await service.range(_range(range_end=b"b", revision=50), _call())
+    service.close()
+
+
+@pytest.mark.parametrize("revision", [0, 50])
+async def test_a_long_range_that_gave_way_is_read_again(revision: int) -> None:
+    machine = _Machine(interruptions=2)
+    service = _service(machine, FakeGroup())
+    await service.range(_range(range_end=b"b", revision=revision), _call())
+    assert len(machine.asked) == 3
     service.close()
 
 

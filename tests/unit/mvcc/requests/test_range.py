@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from rstore_api.errors import AnswerTooLarge
 from rstore_api.proto.rpc_pb2 import PutRequest, RangeRequest, RangeResponse, ResponseHeader
+from rstore_replica.mvcc.data.gate import ReadInterruptedError
 from rstore_replica.mvcc.requests import range as range_module
 from rstore_replica.mvcc.requests.range import ENCODE_KEYS, SCAN_KEYS, SORT_KEYS
 from unit.mvcc.replicas import Replica
@@ -74,3 +77,29 @@ def test_a_long_range_may_wait_at_every_step(replica: Replica) -> None:
         steps: list[None] = []
         replica.machine.encoded_range(request, HEADER, lambda: steps.append(None))  # noqa: B023
         assert len(steps) > KEYS / SCAN_KEYS
+
+
+def test_a_long_range_gives_way_to_one_that_needs_the_map_alone(replica: Replica) -> None:
+    began, go_on, alone = threading.Event(), threading.Event(), threading.Event()
+
+    def pace() -> None:
+        began.set()
+        go_on.wait()
+
+    def change_the_map() -> None:
+        with replica.machine._gate.exclusive():
+            alone.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        reading = threads.submit(replica.machine.encoded_range, _request(), HEADER, pace)
+        began.wait()
+        changing = threads.submit(change_the_map)
+        while not replica.machine._gate._exclusive:
+            alone.wait(0.001)
+        assert not alone.is_set()
+        go_on.set()
+        with pytest.raises(ReadInterruptedError):
+            reading.result(timeout=5)
+        changing.result(timeout=5)
+    assert alone.is_set()
+    assert replica.machine.encoded_range(_request(), HEADER)
