@@ -23,6 +23,7 @@ SEEDS = range(12)
         ("restore_status", ["restore_status"]),
         ("cut_primary_from_regions", ["failovers"]),
         ("cut_one_way", ["cut_one_way"]),
+        ("change_voters_amid_cut", ["failovers", "regions_made"]),
         ("end_primary", ["failovers"]),
         ("api_times_out", ["switchovers"]),
     ],

@@ -67,6 +67,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 message.tenure.duration_ms,
                 message.tenure.in_sync_regions,
                 message.tenure.longest_ms,
+                message.tenure.granted_version if message.tenure.HasField("granted_version") else None,
             )
             if message.HasField("tenure")
             else None

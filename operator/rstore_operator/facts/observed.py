@@ -49,6 +49,9 @@ class Tenure:
     """What the offered round says: in how many other regions everything is that the primary acknowledges."""
     longest_ms: int = 0
     """The longest grant that the region has agreed on; for a while above ``duration_ms`` after that was lowered."""
+    granted_version: int | None = None
+    """The newest version of the epoch's topology of which a majority of the voters has granted a round, 0: none yet;
+    None: its version of the replica does not report it."""
 
 
 @dataclass(frozen=True)

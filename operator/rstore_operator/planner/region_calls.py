@@ -109,8 +109,12 @@ class RegionCalls:
         return actions
 
     def departures(self, pushes: list[Action]) -> tuple[Action, ...]:
-        """Delete what runs for regions that left, once no region that can be reached counts on them any more."""
+        """Delete what runs for regions that left, once they vote on no board that counts, and no region that can be
+        reached has a topology that names them.
+        """
         if self.effective is None or pushes or not self.effective.leaving:
+            return ()
+        if any(self.effective.leaving & set(board.regions) for board in self.sent):
             return ()
         leaders = [self.observed.leader(region) for region in self.regions]
         for leader in leaders:

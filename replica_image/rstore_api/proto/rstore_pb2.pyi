@@ -315,7 +315,7 @@ class SnapshotTransfer(_message.Message):
     def __init__(self, region: _Optional[str] = ..., revision: _Optional[int] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class TenureStatus(_message.Message):
-    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms")
+    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms", "granted_version")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
@@ -323,6 +323,7 @@ class TenureStatus(_message.Message):
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     LONGEST_MS_FIELD_NUMBER: _ClassVar[int]
+    GRANTED_VERSION_FIELD_NUMBER: _ClassVar[int]
     required: bool
     held: bool
     remaining_ms: int
@@ -330,7 +331,8 @@ class TenureStatus(_message.Message):
     duration_ms: int
     in_sync_regions: int
     longest_ms: int
-    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ...) -> None: ...
+    granted_version: int
+    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ..., granted_version: _Optional[int] = ...) -> None: ...
 
 class GrantStatus(_message.Message):
     __slots__ = ("epoch", "age_ms", "remaining_ms", "in_sync_regions")

@@ -9,6 +9,7 @@ from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
 from sim.regions.faults_operator import OperatorFaults
+from sim.regions.faults_voters import VoterFaults
 from sim.regions.host import Host
 from sim.regions.ledger import Ledger
 from sim.regions.operators import OperatorHost
@@ -41,6 +42,7 @@ class RegionFaults:
                 (2, self._stall),
             ]
         by_name: Kinds = [(1, self.failovers.lose_status_amid_failover)] if only_kinds() else []
+        by_name += VoterFaults(self._stage, ledger).kinds if only_kinds() else []
         edits = Edits(self._stage, ledger, self._operators.kill_operator_at_a_step).kinds
         return [
             (3, self._lose_region),

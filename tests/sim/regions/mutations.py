@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from rstore_api.domain.topology import Topology
 from rstore_operator import reconcile
 from rstore_operator.failover import choice, unplanned
 from rstore_operator.failover.rules import faults
+from rstore_operator.planner import electorate
 from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
@@ -18,7 +20,7 @@ from rstore_replica.mvcc.tails import steps
 from rstore_replica.replication.ending import graceful_end
 from rstore_replica.replication.ending.rules import Decision, Step
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
-from rstore_replica.replication.tenure.rules import Granter
+from rstore_replica.replication.tenure.rules import Granter, TenureHolder
 from sim.fault_rows import only_faults
 from sim.mutations import _replaced
 
@@ -114,6 +116,24 @@ def end_pods_first(original: Any) -> Any:
     return plan_scaling
 
 
+def outlive_the_voters(_original: Any) -> Any:
+    """What the voters before a change have granted runs on, whoever they were."""
+
+    def change_voters(self: TenureHolder, voters: frozenset[str]) -> None:
+        self._voters, self._rounds = voters, {}
+
+    return change_voters
+
+
+def forget_the_voters(_original: Any) -> Any:
+    """Voters count no more as soon as the primary has another topology, granted or not."""
+
+    def granted_version(topology: Topology, _tenure: object) -> int:
+        return topology.version
+
+    return granted_version
+
+
 def write_what_the_schema_does_not_know(original: Any) -> Any:
     """A field of the status is not in the definition."""
 
@@ -161,6 +181,12 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     ),
     "leave-it-unfinished": Mutation(10, ((faults, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
     "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
+    # Each alone is hidden by the other here; tests/unit/operator/planner/test_change_of_voters.py tells them apart.
+    "outlive-the-voters": Mutation(
+        4,
+        ((TenureHolder, "change_voters", outlive_the_voters), (electorate, "_granted_version", forget_the_voters)),
+        ("change_voters_amid_cut",),
+    ),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
     ),

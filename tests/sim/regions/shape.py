@@ -13,7 +13,7 @@ NAMES = ("east", "west", "south", "north", "middle")
 MOST_REGIONS = 3
 """In a store whose regions come and go."""
 MOST_REPLICAS = 3
-EDITS = {"scale_region", "add_region", "remove_region", "change_lease", "edit_while_cut"}
+EDITS = {"scale_region", "add_region", "remove_region", "change_lease", "edit_while_cut", "change_voters_amid_cut"}
 """Kinds of faults that are edits of the spec."""
 
 
@@ -69,6 +69,8 @@ def shape_of(rng: random.Random) -> Shape:
     amid_failovers = not chosen and rng.random() < 0.25
     edited = not amid_failovers and (rng.random() < 0.35 or bool(chosen & EDITS))
     count = rng.choice([1, 2, 2, 3, 3]) if edited else rng.choice([2, 2, 3, 3, 3, 3, 3 if amid_failovers else 5])
+    if "change_voters_amid_cut" in chosen:
+        count = rng.choice([2, 3, 5, 5])
     names = NAMES[:count]
     replicas = {name: 3 if rng.random() < 0.1 and not amid_failovers else 1 for name in names}
     failover: dict[str, Any] = {
@@ -78,6 +80,8 @@ def shape_of(rng: random.Random) -> Shape:
         "policy": rng.choice(["Automatic"] * 5 + ["Manual"]),
         "failback": rng.choice(["Manual", "Manual", "Automatic"]),
     }
+    if "change_voters_amid_cut" in chosen:
+        failover["leaseDuration"] = "8s"
     spec = {
         "primaryRegion": rng.choice(names),
         "regions": [
@@ -101,7 +105,7 @@ def shape_of(rng: random.Random) -> Shape:
         compactions=rng.choice([0.0, 0.0, 0.02, 0.1]),
         amid_failovers=amid_failovers,
         edited=edited,
-        spare=NAMES[count:MOST_REGIONS] if edited else (),
+        spare=NAMES[count : len(NAMES) if "change_voters_amid_cut" in chosen else MOST_REGIONS] if edited else (),
     )
 
 

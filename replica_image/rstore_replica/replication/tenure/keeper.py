@@ -85,6 +85,7 @@ class TenureKeeper:
             required=bool(voters(() if state.topology is None else state.topology.region_names)),
             duration_ms=round(self._config.tenure_seconds * 1000),
             longest_ms=state.tenure_bound_ms,
+            granted_version=holder.granted_version if holder.active and holder.epoch == state.epoch else 0,
         )
         if holder.active:
             answer.held = self.held(state.epoch)
@@ -140,7 +141,10 @@ class TenureKeeper:
         self._signal.set()
 
     def review(self) -> None:
-        """Something that decides this replica's role may have changed."""
+        """Something that decides this replica's role may have changed. It counts at once: Status reports a topology
+        as held no sooner than its voters are the ones that count.
+        """
+        self._take_role()
         self._signal.set()
 
     async def _supervise(self) -> None:
@@ -204,14 +208,15 @@ class TenureKeeper:
         *leadership, guarantee = self._guarantee
         if leadership != [self._holder.epoch, self._term]:
             guarantee = 0
+        version = state.topology.version if state.topology.epoch == self._holder.epoch else 0
         request = pb.GrantRequest(
             store_id=state.store_id,
             region=self._config.region,
             epoch=self._holder.epoch,
-            round=self._holder.start_round(now, guarantee),
+            round=self._holder.start_round(now, guarantee, version),
             duration_ms=round(self._config.tenure_seconds * 1000),
             in_sync_regions=guarantee,
-            topology_version=state.topology.version if state.topology.epoch == self._holder.epoch else 0,
+            topology_version=version,
             feature_level=self._features.active_level(self._group.status().feature_level),
         )
         places = {

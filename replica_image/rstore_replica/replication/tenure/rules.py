@@ -1,13 +1,18 @@
-"""PURE. The primary's tenure, from both sides: who holds it, and who grants it. Times come in as arguments.
+"""The primary's tenure, from both sides: the leader that holds it, and the voters that grant it.
 
 A primary's leader asks all voters in rounds; it holds the tenure until the *sending* of the newest round that a
 majority granted, plus what was granted, less a margin. A voter remembers each grant from the *receipt* of the question
 on, so a grant always ends later for the voter than for the holder, as long as no two clocks differ in rate by more than
-the margin. Whoever fences a majority of voters and waits out their longest remaining grant therefore knows that no
-lower epoch holds a tenure any more (Gray and Cheriton, *Leases*, 1989; see *Tenure* in the design).
+the margin. A caller that fences a majority of voters and waits out their longest remaining grant therefore knows that
+no lower epoch holds a tenure any more (Gray and Cheriton, *Leases*, 1989).
+
+Voters may change inside an epoch, and a majority of the new ones need not have granted anything yet. So a tenure
+outlives the change only if the voters that granted it are a majority of the new ones too.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 from rstore_api.domain.voters import majority
 
@@ -21,6 +26,13 @@ MAX_OPEN_ROUNDS = 16
 """Older rounds are not counted any more; they are long past their tenure."""
 
 
+@dataclass
+class _Round:
+    sent_at: float
+    version: int
+    grants: dict[str, float] = field(default_factory=dict)
+
+
 class TenureHolder:
     """The right to acknowledge, of one replica while it leads the primary region.
 
@@ -31,8 +43,10 @@ class TenureHolder:
         self._epoch = 0
         self._voters: frozenset[str] = frozenset()
         self._round = 0
-        self._rounds: dict[int, tuple[float, dict[str, float]]] = {}
+        self._rounds: dict[int, _Round] = {}
         self._until = 0.0
+        self._granters: frozenset[str] = frozenset()
+        self._granted_version = 0
         self._active = False
         self.told = Told()
 
@@ -43,8 +57,13 @@ class TenureHolder:
 
     @property
     def voters(self) -> frozenset[str]:
-        """Who grants it; empty where no tenure is needed."""
+        """The voters whose grants count; empty where no tenure is needed."""
         return self._voters
+
+    @property
+    def granted_version(self) -> int:
+        """The newest version of the topology of which a majority of the voters has granted a round; 0 before that."""
+        return self._granted_version
 
     @property
     def active(self) -> bool:
@@ -64,46 +83,56 @@ class TenureHolder:
         """
         self._epoch, self._voters, self._active = epoch, voters, True
         self._round = max(self._round, first_round - 1)
-        self._rounds, self._until = {}, 0.0
+        self._rounds, self._granted_version = {}, 0
+        self._revoke()
         self.told.forget()
 
     def change_voters(self, voters: frozenset[str]) -> None:
-        """Regions came or went inside the epoch. What the voters before have granted still runs.
+        """Regions came or went inside the epoch. What was granted runs on if its granters are a majority of the new
+        voters, else it ends now: a majority of the new ones could be fenced without any of them.
 
         Where none are left, nobody can be fenced, and what was told them binds no more.
         """
-        if not self._voters:
-            self._until = 0.0
+        if not voters or len(self._granters & voters) < majority(len(voters)):
+            self._revoke()
         if not voters:
             self.told.forget()
         self._voters, self._rounds = voters, {}
+
+    def _revoke(self) -> None:
+        self._until, self._granters = 0.0, frozenset()
 
     def end(self) -> None:
         """It leads the primary no more and starts no rounds. What was granted is still good for what is in flight."""
         self._active = False
         self._rounds = {}
 
-    def start_round(self, now: float, guarantee: int = 0) -> int:
-        """Before the questions of a round are sent: the round's number. ``guarantee``: see ``guarantees.py``."""
+    def start_round(self, now: float, guarantee: int = 0, version: int = 0) -> int:
+        """Returns the number of a round whose questions are sent after this. ``guarantee``: see ``guarantees.py``;
+        ``version``: of the topology that names the voters.
+        """
         self._round += 1
-        self._rounds[self._round] = (now, {})
+        self._rounds[self._round] = _Round(now, version)
         self.told.sent(self._round, guarantee)
         while len(self._rounds) > MAX_OPEN_ROUNDS:
             del self._rounds[min(self._rounds)]
         return self._round
 
     def granted(self, epoch: int, round_number: int, voter: str, duration_seconds: float) -> bool:
-        """``voter`` granted a round for so long; whether that counted."""
+        """``voter`` granted a round for ``duration_seconds``; returns whether that counted."""
         opened = self._rounds.get(round_number)
         if not self._active or epoch != self._epoch or opened is None or voter not in self._voters:
             return False
-        sent_at, grants = opened
-        grants[voter] = duration_seconds
+        opened.grants[voter] = duration_seconds
         needed = majority(len(self._voters))
-        if len(grants) >= needed:
+        if len(opened.grants) >= needed:
             # What at least ``needed`` voters granted.
-            shared = sorted(grants.values(), reverse=True)[needed - 1]
-            self._until = max(self._until, sent_at + shared * USABLE_SHARE)
+            shared = sorted(opened.grants.values(), reverse=True)[needed - 1]
+            until = opened.sent_at + shared * USABLE_SHARE
+            if until >= self._until:
+                self._until = until
+                self._granters = frozenset(name for name, seconds in opened.grants.items() if seconds >= shared)
+            self._granted_version = max(self._granted_version, opened.version)
             self.told.granted(round_number)
         return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from rstore_api.domain.voters import WITNESS, voters
 from rstore_replica.replication.tenure.rules import MAX_OPEN_ROUNDS, Granter, TenureHolder, bound_to_agree_on
@@ -82,6 +84,75 @@ def test_strangers_other_epochs_and_old_rounds_do_not_count() -> None:
     assert not holder.granted(4, number, "a", 3.0)
     holder.end()
     assert not holder.granted(4, holder.start_round(2.0), "a", 3.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "granters", "after", "runs_on"),
+    [
+        (["a", "b", "c"], "ab", ["a", "b", "c", "d", "e"], False),
+        (["a", "b", "c"], "abc", ["a", "b", "c", "d", "e"], True),
+        (["a", "b", "c"], "ab", ["a", "b", "c", "d"], False),  # and the witness
+        (["a", "b"], ["a", WITNESS], ["a", "b", "c"], False),
+        (["a", "b"], ["a", "b"], ["a", "b", "c"], True),
+        (["a", "b", "c", "d", "e"], "abc", ["a", "d", "e"], False),
+        (["a", "b", "c", "d", "e"], "abc", ["a", "b", "e"], True),
+        (["a", "b", "c"], "ab", ["a", "c"], False),
+        (["a", "b", "c"], "ab", ["a", "b"], True),
+        (["a"], "", ["a", "b", "c"], False),
+    ],
+)
+def test_what_was_granted_runs_on_while_its_granters_are_a_majority_of_the_new_voters(
+    before: list[str], granters: Iterable[str], after: list[str], runs_on: bool
+) -> None:
+    holder = holder_of(voters(before))
+    number = holder.start_round(0.0)
+    for voter in granters:
+        holder.granted(1, number, voter, 3.0)
+    assert holder.held(1, 1.0)
+    holder.change_voters(voters(after))
+    assert holder.held(1, 1.0) == runs_on
+    assert not holder.granted(1, number, "a", 3.0), "rounds of the voters before count no more"
+    number = holder.start_round(1.0)
+    for voter in voters(after):
+        holder.granted(1, number, voter, 3.0)
+    assert holder.held(1, 3.6)
+
+
+def test_who_granted_more_than_was_needed_is_a_granter_and_who_granted_less_is_none() -> None:
+    holder = holder_of(THREE)
+    number = holder.start_round(0.0)
+    for voter, seconds in (("a", 3.0), ("b", 1.0), ("c", 2.0)):
+        holder.granted(1, number, voter, seconds)
+    assert holder.remaining(0.0) == pytest.approx(1.8)
+    holder.change_voters(voters(["a", "b", "d"]))
+    assert not holder.held(1, 0.5), "of the new voters only a has granted as much"
+
+
+def test_where_voters_left_none_nothing_runs_on_for_those_that_come_back() -> None:
+    holder = holder_of(THREE)
+    number = holder.start_round(0.0)
+    for voter in "abc":
+        holder.granted(1, number, voter, 3.0)
+    holder.change_voters(voters(["a"]))
+    assert holder.held(1, 1e9)
+    holder.change_voters(THREE)
+    assert not holder.held(1, 1.0)
+
+
+def test_the_granted_version_is_that_of_the_newest_topology_that_a_majority_granted() -> None:
+    holder = holder_of(THREE)
+    assert holder.granted_version == 0
+    older, newer = holder.start_round(0.0, version=4), holder.start_round(0.1, version=5)
+    holder.granted(1, newer, "a", 3.0)
+    assert holder.granted_version == 0
+    holder.granted(1, newer, "b", 3.0)
+    for voter in "abc":
+        holder.granted(1, older, voter, 3.0)
+    assert holder.granted_version == 5
+    holder.change_voters(voters(["a", "b", "c", "d", "e"]))
+    assert holder.granted_version == 5, "those voters have granted nothing yet"
+    holder.begin(1, THREE, 100)
+    assert holder.granted_version == 0, "another leader"
 
 
 def test_a_new_epoch_begins_without_a_tenure() -> None:

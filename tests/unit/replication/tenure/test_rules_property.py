@@ -1,4 +1,6 @@
-"""Never two epochs hold a tenure at one moment: arbitrary delays, losses, drifting clocks, new leaders, fences."""
+"""Never two epochs hold a tenure at one moment: arbitrary delays, losses, drifting clocks, new leaders, fences, and
+voters that change.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,8 @@ class TenureWorld(RuleBasedStateMachine):
     @initialize(count=st.sampled_from([2, 3, 4, 5]), rates=st.lists(st.floats(0.995, 1.005), min_size=12, max_size=12))
     def begin(self, count: int, rates: list[float]) -> None:
         self.regions = [f"r{index}" for index in range(count)]
-        self.names = sorted(voters(self.regions))
+        self.board = voters(self.regions)
+        self.names = sorted({*self.regions, WITNESS})
         self.voters = {name: Voter(rate) for name, rate in zip(self.names, rates, strict=False)}
         self.operator_rate = rates[-1]
         self.holders: list[tuple[TenureHolder, float, str]] = []  # with the rate of its clock and its region
@@ -72,7 +75,7 @@ class TenureWorld(RuleBasedStateMachine):
     def new_holder(self, region: int, epoch: int) -> None:
         name = self.regions[region % len(self.regions)]
         holder = TenureHolder()
-        holder.begin(epoch, frozenset(self.names), 1)
+        holder.begin(epoch, self.board, 1)
         self.holders.append((holder, self.voters[name].rate, name))
         self.highest = max(self.highest, epoch)
 
@@ -85,18 +88,18 @@ class TenureWorld(RuleBasedStateMachine):
         holder, rate, _ = self.holders[-1 - which % len(self.holders)]
         number = holder.start_round(self.now * rate)
         at = self.holders.index((holder, rate, _))
-        self.questions += [Question(at, holder.epoch, number, name) for name in self.names]
-        del self.questions[:-40]
+        self.questions += [Question(at, holder.epoch, number, name) for name in sorted(holder.voters)]
 
-    @rule(which=st.integers(0, 39), lost=st.booleans())
-    def move(self, which: int, lost: bool) -> None:
+    @rule(which=st.integers(0, 39))
+    def move(self, which: int) -> None:
         if self.questions:
             self.step(self.questions[which % len(self.questions)])
 
     @rule(which=st.integers(0, 5))
     def quick_round(self, which: int) -> None:
+        before = len(self.questions)
         self.ask(which)
-        for question in self.questions[-len(self.names) :]:
+        for question in self.questions[before:]:
             for _ in range(4):
                 self.step(question)
 
@@ -129,6 +132,37 @@ class TenureWorld(RuleBasedStateMachine):
                     question.epoch, question.round, question.voter, question.answer
                 )
             self.questions.remove(question)
+
+    @rule(granting=st.sets(st.integers(0, 5)))
+    def round_of_some(self, granting: set[int]) -> None:
+        before = len(self.questions)
+        self.ask(0)
+        names = {self.names[index % len(self.names)] for index in granting}
+        for question in self.questions[before:]:
+            for _ in range(4 if question.voter in names else 0):
+                self.step(question)
+
+    @rule(regions=st.sets(st.integers(0, 4), min_size=1))
+    def change_voters(self, regions: set[int]) -> None:
+        """The newest primary applies another topology; whoever fences knows of it at once, and of no other."""
+        holder, _, region = self.holders[-1]
+        names = {region, *(self.regions[index % len(self.regions)] for index in regions)}
+        if len(names) > 1:
+            self.board = voters(names)
+            holder.change_voters(self.board)
+
+    @rule(granting=st.sets(st.integers(0, 5), min_size=2), regions=st.sets(st.integers(0, 4), min_size=1))
+    def fail_over_amid_a_change(self, granting: set[int], regions: set[int]) -> None:
+        """The failover asks those first that did not grant the last round before the change."""
+        self.round_of_some(granting)
+        self.change_voters(regions)
+        if self.fencing is None:
+            self.begin_failover()
+        granters = {self.names[index % len(self.names)] for index in granting}
+        for name in sorted(self.board, key=lambda name: (name in granters, name))[: majority(len(self.board))]:
+            self.fence(self.names.index(name), answer_lost=False)
+        self.now = max(self.now, self.wait_until / self.operator_rate + 1e-6)
+        self.promote(min(regions))
 
     @rule(which=st.integers(0, 5), tenure=st.sampled_from(TENURES))
     def another_leader(self, which: int, tenure: float) -> None:
@@ -170,7 +204,7 @@ class TenureWorld(RuleBasedStateMachine):
     @rule(region=st.integers(0, 4))
     def promote(self, region: int) -> None:
         assert self.fencing is not None
-        if len(self.fenced) < majority(len(self.names)) or self.now * self.operator_rate < self.wait_until:
+        if len(self.fenced & self.board) < majority(len(self.board)) or self.now * self.operator_rate < self.wait_until:
             return
         self.new_holder(region, self.fencing)
         self.fencing = None
