@@ -1,4 +1,4 @@
-"""What the planner may ask for. Pure data; :mod:`rstore_operator.act` knows how each is done."""
+"""What the planner may ask for. The actions are data; :mod:`rstore_operator.act` knows how each is done."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Target:
 
     @classmethod
     def of(cls, pod: Pod) -> Target:
-        """That pod's replica."""
+        """Return the target of that pod's replica."""
         return cls(pod.name, pod.ip, pod.host)
 
 

@@ -13,7 +13,7 @@ Lack = tuple[str, str]
 """What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with."""
 
 ABSENT, WAITING, NO_SET, PRESENT = "Absent", "Waiting", "NoStatefulSet", "Present"
-"""What is remembered of pods (and of StatefulSets that are not there); ``PRESENT`` is when a pod was last there."""
+"""The kinds of lacks that are remembered; ``PRESENT`` is when a pod was last there."""
 
 
 def lacks_since(

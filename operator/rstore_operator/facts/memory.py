@@ -55,8 +55,8 @@ class HashMemory:
 
 @dataclass(frozen=True)
 class Memory:
-    """``Memory()`` is that of a process that has not looked yet. Fields that end in ``_at`` are seconds of the
-    monotonic clock."""
+    """Everything that is remembered. ``Memory()`` is that of a process that has not looked yet. Fields that end in
+    ``_at`` are seconds of the monotonic clock."""
 
     moment: Moment = Moment(datetime.min.replace(tzinfo=UTC), 0.0)
     """The newest look."""

@@ -40,13 +40,14 @@ class Staged:
 
 @dataclass(frozen=True)
 class Tenure:
-    """The primary leader's right to acknowledge, as it says. ``witness_round`` 0: it asks for no grant of ours."""
+    """The primary leader's right to acknowledge, as it reports it. It asks for no grant of ours where
+    ``witness_round`` is 0."""
 
     held: bool
     witness_round: int
     duration_ms: int
     in_sync_regions: int = 0
-    """What the offered round says: in how many other regions everything is that the primary acknowledges."""
+    """What the offered round reports: in how many other regions everything is that the primary acknowledges."""
     longest_ms: int = 0
     """The longest grant that the region has agreed on; for a while above ``duration_ms`` after that was lowered."""
     granted_version: int | None = None
@@ -62,12 +63,12 @@ class Granted:
     age_ms: int
     remaining_ms: int
     in_sync_regions: int = 0
-    """What the newest round that was granted said, see :class:`Tenure`."""
+    """What the newest round that was granted reported, as in :class:`Tenure`."""
 
 
 @dataclass(frozen=True)
 class SyncStatus:
-    """How the primary's leader fares with SemiSync."""
+    """Whether the primary's leader acknowledges as SemiSync demands."""
 
     min_in_sync_regions: int
     in_sync: bool
@@ -85,7 +86,8 @@ class FenceAnswer:
     clear_at_seconds: float
     in_sync_epoch: int = 0
     in_sync_regions: int = 0
-    """What the newest round of the primary's tenure said that it granted, and in which epoch; see :class:`Tenure`."""
+    """What the newest round of the primary's tenure that it granted reported, and in which epoch; as in
+    :class:`Tenure`."""
     history: History = ()
 
 
@@ -121,14 +123,15 @@ class ReplicaStatus:
     ending: bool = False
     """Whether so many replicas of this primary region were asked to stop that it takes no writes any more."""
     ending_seconds: float = 0.0
-    """For how long it has taken none."""
+    """For how many seconds it has taken no writes."""
     leaving: str = ""
     """What a region that leaves a diverged tail is doing, for a person."""
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
     learners: tuple[str, ...] = ()
     trusted_authorities: frozenset[str] = frozenset()
-    """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty: it does not say."""
+    """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty where it
+    does not report them."""
     certificate: str = ""
 
     @property
@@ -164,15 +167,15 @@ class Claim:
     resource_version: str = ""
     terminating: bool = False
     message: str = ""
-    """What its conditions say of a change of size that is under way."""
+    """What its conditions report of a change of size that is under way."""
     refusal: str = ""
-    """What the API server said not long ago when a larger size was asked for."""
+    """Why the API server refused a larger size not long ago."""
     storage_class: str = ""
 
 
 @dataclass(frozen=True)
 class RegionObserved:
-    """A region: its pods, and what those that answered said."""
+    """A region: its pods, and the answers of their replicas."""
 
     name: str
     pods: tuple[Pod, ...] = ()
@@ -180,7 +183,7 @@ class RegionObserved:
 
     @property
     def leader(self) -> ReplicaStatus | None:
-        """The replica that leads (the one of the highest term, should two say so)."""
+        """The replica that leads (the one of the highest term, should two claim it)."""
         leaders = [replica for replica in self.replicas if replica.is_leader]
         return max(leaders, key=lambda replica: replica.term) if leaders else None
 
@@ -222,8 +225,8 @@ class HashRound:
 
 @dataclass(frozen=True)
 class Observed:
-    """All of it. ``children`` are live objects that are ours, ``foreign`` names that somebody else's object has, and
-    who that is, ``orphans`` objects of this store that nobody controls."""
+    """Everything that one look showed. ``children`` are live objects that are ours, ``foreign`` the names that somebody
+    else's objects have, with their owners, ``orphans`` objects of this store that nobody controls."""
 
     regions: Mapping[str, RegionObserved] = field(default_factory=dict)
     children: Mapping[ChildKey, Mapping[str, Any]] = field(default_factory=dict)
@@ -232,14 +235,14 @@ class Observed:
     free: frozenset[ChildKey] | None = None
     """Names that were asked for and that nobody has; None: every name that is not in the others."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
-    """Claims of volumes with the store's label, by name."""
+    """The claims of volumes with the store's label, by name."""
     refused_creations: Mapping[str, str] = field(default_factory=dict)
-    """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event says."""
+    """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event reports."""
     unanswered_seconds: Mapping[str, float] = field(default_factory=dict)
     """By replica that has not answered the newest questions, how long ago the first of them was asked."""
 
     def region(self, name: str) -> RegionObserved:
-        """That region; empty when nothing was seen of it."""
+        """Return that region; empty when nothing was seen of it."""
         return self.regions.get(name) or RegionObserved(name)
 
     def leader(self, region: str) -> ReplicaStatus | None:

@@ -11,7 +11,7 @@ from rstore_operator.resource.state import StoreStatus
 
 @dataclass(frozen=True)
 class Truth:
-    """``primary_region`` is "" and epochs are 0 as long as no region has been bootstrapped."""
+    """What is true of the store. ``primary_region`` is "" and epochs are 0 until a region has been bootstrapped."""
 
     store_ids: frozenset[str]
     primary_region: str

@@ -19,7 +19,8 @@ CLOCK_MARGIN = 1.02
 
 
 def asked_tenure_ms(leader: ReplicaStatus | None, *, witness: bool) -> int | None:
-    """How long a grant is that the primary's ``leader`` asks for; 0 where there is no witness, None: not known."""
+    """Return the length of the grant that the primary's ``leader`` asks for; 0 where there is no witness, None where
+    it is not known."""
     if not witness:
         return 0
     if leader is None or leader.tenure is None or not leader.primary or not leader.tenure.witness_round:

@@ -30,7 +30,7 @@ _MAX_ANSWERED = 8
 _QUIET = timedelta(minutes=10)
 """A command that was put back needlessly counts as a new wish after this time without being put back."""
 _SEEN_EVERY = timedelta(seconds=60)
-"""How exactly it is remembered when it was seen last."""
+"""The time at which a repeated command was last seen is persisted at most this often."""
 _ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
 
 

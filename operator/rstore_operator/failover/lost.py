@@ -19,7 +19,7 @@ from rstore_operator.failover.voting import Electorate
 from rstore_operator.resource.state import PLANNED, Outcome, Receipt
 
 ELECTION_SECONDS = 5.0
-"""A region of which a majority of replicas answers is electing a leader, and is given this long for it."""
+"""A region has this long to elect a leader while a majority of its replicas answers."""
 
 
 @dataclass(frozen=True)

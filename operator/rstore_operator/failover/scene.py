@@ -90,7 +90,7 @@ class Scene:
         return next((item for item in (source.progress if source else ()) if item.region == region), None)
 
     def silence(self, region: str, epoch: int) -> Silence | None:
-        """The silence of the region that has, or is being given, ``epoch``; see :func:`silence`."""
+        """Judge the silence of the region that has, or is being given, ``epoch``; None where it has none."""
         delay_ms = self.failover.failover_delay_ms
         return silence(
             region, epoch, self.observed, self.memory, self.voters, delay_ms=delay_ms, now=self.clock.now

@@ -1,1 +1,1 @@
-"""What the planner knows, wants and says, apart from a change of primary."""
+"""The rules about a store, apart from a change of its primary."""

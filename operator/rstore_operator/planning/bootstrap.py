@@ -19,7 +19,8 @@ from rstore_operator.planning.conditions.lacking_pods import Lacking
 
 @dataclass(frozen=True)
 class BootstrapPlan:
-    """``store_id`` is the one to record; ``regions`` are to be given it, as secondaries or, in epoch 1, as primary."""
+    """What to do. ``store_id`` is the one to persist; ``regions`` are to be given it, as secondaries or, in epoch 1, as
+    primary."""
 
     store_id: str
     regions: tuple[str, ...] = ()
@@ -35,8 +36,8 @@ def plan_bootstrap(
     fresh_id: str,
     lacking: Mapping[str, Lacking] = MappingProxyType({}),
 ) -> BootstrapPlan:
-    """Decide on the id and on who lacks it. ``recorded_id`` is the one in status; ``lacking`` says, by region, which
-    pods are not there."""
+    """Decide on the id and on the regions that are given it. ``recorded_id`` is the one in status; ``lacking`` says, by
+    region, which pods are not there."""
     ids = truth.store_ids
     if len(ids) > 1:
         found = ", ".join(sorted(ids))

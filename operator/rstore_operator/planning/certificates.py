@@ -52,8 +52,8 @@ from rstore_operator.specs.certificates import (
 from rstore_operator.specs.labels import with_hash
 
 SETTLE = timedelta(minutes=5)
-"""After which a replica that does not say which certificates it uses counts as using those in its Secret: a kubelet
-needs one to two minutes."""
+"""A replica that does not report which certificates it uses counts as using those in its Secret after this time: a
+kubelet needs one to two minutes."""
 MAX_PREVIOUS = 8
 """Authorities that are trusted besides the newest one."""
 
@@ -85,7 +85,7 @@ class Rotation:
 
 
 def stage_of(rotation: Rotation) -> Stage:
-    """The stage: each begins only when nothing is left to wait for in the one before."""
+    """Return the stage; each begins only when nothing is left to wait for in the one before."""
     if not rotation.previous:
         return Stage.STEADY
     if rotation.distrusting:
@@ -107,7 +107,7 @@ class CertificatesPlan:
 def plan_certificates(
     ref: StoreRef, effective: Effective, settings: CertificateSettings, observed: Observed, now: datetime
 ) -> CertificatesPlan:
-    """The authority first; certificates once it can be used and its record is about it."""
+    """Plan the authority first; certificates once it can be used and its record is about it."""
     authority = _Authority.read(ref, observed, now)
     successor = _succeed(ref, authority, observed, settings, now)
     if successor is not None:

@@ -137,7 +137,7 @@ def next_round(
 
 # ------------------------------------------------------------------------------------------ what the answers mean
 def judge(round_: HashRound | None, truth: Truth, status: StoreStatus) -> Verdict | None:
-    """The verdict to record; None without one, or when the store has moved to another epoch meanwhile."""
+    """The verdict to persist; None without one, or when the store has moved to another epoch meanwhile."""
     if round_ is None or round_.epoch != truth.epoch or status.failover is not None:
         return None
     verdict = compare(round_.revision, round_.answers, truth.primary_region)
@@ -169,7 +169,7 @@ def differing_regions(status: StoreStatus) -> frozenset[str]:
 
 
 def warning_of(status: StoreStatus, region: str) -> str:
-    """Goes on a sentence about this region as primary; "" when nothing is known against it."""
+    """Return what to add to a sentence about this region as primary; "" when nothing is known against it."""
     shown = status.region(region)
     if shown is None or shown.hash is None or not shown.hash.differs:
         return ""

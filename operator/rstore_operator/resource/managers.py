@@ -10,7 +10,7 @@ from typing import Any
 from rstore_api.domain.kubernetes import CLI_FIELD_MANAGER
 
 _APPLIERS = re.compile("apply|argo|flux|kustomize|helm|terraform|pulumi|ansible|fleet|replace", re.IGNORECASE)
-"""In the names of those that apply manifests without server-side apply."""
+"""Parts of the names of managers that apply manifests without server-side apply."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Setter:
 
 
 def annotation_setters(metadata: Mapping[str, Any]) -> dict[str, Setter]:
-    """Who set each annotation, as far as that is recorded; the latest where there are several."""
+    """Return the manager that set each annotation, as far as that is recorded; the latest where there are several."""
     latest: dict[str, tuple[str, Setter]] = {}
     for entry in metadata.get("managedFields") or ():
         fields = (entry.get("fieldsV1") or {}).get("f:metadata", {})

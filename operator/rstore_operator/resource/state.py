@@ -18,7 +18,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(ge=0, le=1e12)]
 
 UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
-"""In place of a time that cannot be read."""
+"""Stands in place of a time that cannot be read."""
 MAX_HISTORY = 10
 """Receipts kept in ``status.history``."""
 PLANNED, AUTOMATIC, FORCED = "Planned", "Automatic", "Forced"
@@ -85,7 +85,7 @@ class StepTime(Stored, frozen=True):
 
 
 class FailoverIntent(Stored, frozen=True, kw_only=True):
-    """A change of primary that was decided. Recorded in status before its first action: the commit point."""
+    """A change of primary that was decided. It is persisted in `.status` before its first action: the commit point."""
 
     trigger: Trigger
     from_region: str = field(name="from")
@@ -193,7 +193,7 @@ class RegionStatus(Stored, frozen=True):
     message: str = ""
     quarantine: Quarantine = NO_QUARANTINE
     quarantined: tuple[QuarantinedTail, ...] = ()
-    """The newest of them."""
+    """The newest of its diverged tails."""
     hash: RegionHash | None = None
 
 
@@ -238,7 +238,7 @@ class Answered(Stored, frozen=True):
     """The field manager that set it."""
     value: str = ""
     answer: str = ""
-    """In one word."""
+    """The answer in one word."""
     epoch: int = written(0)
     at: Time = written(UNKNOWN_TIME)
     repeated: bool = False

@@ -16,10 +16,10 @@ from rstore_operator.resource.units import format_time, format_time_seconds
 T = TypeVar("T")
 
 _OF_SECONDARIES = ("ackedRevision", "lagRevisions", "lagBytes", "lagSeconds", "connected")
-"""Where a region stands behind the primary; of the others there is nothing to say."""
+"""The fields that say where a region stands behind the primary; other regions have none."""
 _IN_WHOLE_SECONDS = frozenset({"at", "lastTransitionTime"})
 _NOT_NEEDED = frozenset({"to", "aborted", "reason", "lastKnownRevision", "revisionsLost", "cutOff"})
-"""What an intent can be followed without."""
+"""The fields that an intent can be followed without."""
 _DAMAGE = re.compile(r".* - at `\$(?P<path>[^`]*)`", re.DOTALL)
 _PATH = re.compile(r"\.(\w+)|\[([0-9]+)\]")
 

@@ -1,4 +1,4 @@
-"""What one field cannot say about itself, and what this version cannot do."""
+"""The rules of a spec that concern several fields, and what this version cannot do."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ CLOCK_SKEW = timedelta(days=1)
 """Certificates begin this long before now, so that a machine whose clock is behind ours, or is set back, accepts them:
 a handshake that fails over the time of day would do to a tenure what a broken link does."""
 RENEW_AFTER = 2 / 3
-"""Of its lifetime, after which a certificate or an authority is replaced."""
+"""The part of its lifetime after which a certificate or an authority is replaced."""
 UNUSABLE = "it cannot be used"
 """How the problems of a certificate begin that nobody accepts; with any other one it works until it is replaced."""
 CHECKED = 256

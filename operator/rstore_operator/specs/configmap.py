@@ -52,7 +52,7 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
 
 
 def _failover(failover: FailoverSpec) -> dict[str, Any]:
-    """What is left at its default is not there: replicas need not be restarted for it."""
+    """Return the settings that are not at their default: replicas need not be restarted for one that is."""
     settings = {"leaseDurationMs": failover.lease_duration_ms}
     if failover.drain_timeout_ms != limits.DRAIN_TIMEOUT_MS.default:
         settings["drainTimeoutMs"] = failover.drain_timeout_ms

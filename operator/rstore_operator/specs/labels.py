@@ -67,7 +67,8 @@ def digest(value: object) -> str:
 
 
 def with_hash(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with its own hash as an annotation: tells "we want it otherwise now" from "somebody changed it"."""
+    """The manifest with its own hash as an annotation, by which "we want it otherwise now" differs from "somebody
+    changed it"."""
     meta = dict(manifest["metadata"])
     meta["annotations"] = {**meta.get("annotations", {}), SPEC_HASH: digest(manifest)}
     return {**manifest, "metadata": meta}

@@ -11,7 +11,7 @@ from rstore_operator.specs.labels import metadata
 
 
 def service_account(ref: StoreRef) -> dict[str, Any]:
-    """One for all replicas of the store."""
+    """The ServiceAccount for all replicas of the store."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

@@ -31,7 +31,7 @@ def peers_service(ref: StoreRef, region: str) -> dict[str, Any]:
 
 
 def region_service(ref: StoreRef, region: str) -> dict[str, Any]:
-    """For clients of one region."""
+    """The Service for clients of one region."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -41,7 +41,7 @@ def region_service(ref: StoreRef, region: str) -> dict[str, Any]:
 
 
 def store_service(ref: StoreRef, primary_region: str) -> dict[str, Any]:
-    """For clients that want the primary region, whichever it is."""
+    """The Service for clients that want the primary region, whichever it is."""
     return {
         "apiVersion": "v1",
         "kind": "Service",

@@ -61,7 +61,7 @@ def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: Repl
 
 
 def _settings(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
-    """What running replicas must be restarted for. Who else is there they know from each other."""
+    """The settings that running replicas must be restarted for. Replicas know of each other without."""
     return {key: value for key, value in replica_config(ref, spec, region).items() if key != "members"}
 
 

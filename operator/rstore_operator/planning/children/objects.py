@@ -27,7 +27,7 @@ from rstore_operator.specs.services import peers_service, region_service, store_
 from rstore_operator.specs.statefulset import stateful_set
 
 Settled = Mapping[ChildKey, tuple[str, str]]
-"""Objects for which an apply changed nothing: the manifest's hash and the resourceVersion it left."""
+"""Objects for which an apply changed nothing: the manifest's hash and the resourceVersion that it left."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def holder(body: Body) -> str:
 
 
 def claim_holder(ref: StoreRef, region: str, body: Body) -> str:
-    """Whose data a claim holds, when it is another store's or region's; "" when it is ours or does not say.
+    """Return whose data a claim holds, when it is another store's or region's; "" when it is ours or does not say.
 
     A claim without labels was made by hand: the replica looks at what is on its volume.
     """

@@ -38,7 +38,7 @@ class VolumesPlan:
 
 @dataclass(frozen=True)
 class _Region:
-    """One region's part of it."""
+    """What to do in one region."""
 
     spec: RegionSpec
     actions: tuple[GrowClaim | Orphan, ...]

@@ -61,9 +61,9 @@ class Situation:
     no_tenure: str = ""
     """Why the primary acknowledges nothing although it accepts writes."""
     unknown_annotations: str = ""
-    """What is said of annotations that nobody answers."""
+    """What is reported of annotations that nobody answers."""
     not_connected: tuple[str, ...] = ()
-    """What is said of regions that should get the primary's changes and do not."""
+    """What is reported of regions that should get the primary's changes and do not."""
     divergence: tuple[bool, str] | None = None
     """Whether regions hold different data, as far as that was found out anew."""
     lacking: Mapping[str, Lacking] = field(default_factory=dict)

@@ -98,7 +98,7 @@ def ask_after_seconds(question: Question) -> float:
 
 
 def newest_refusal(events: Iterable[Body], question: Question, now: datetime) -> str:
-    """What the newest event says that explains the absence; "" when none does."""
+    """The message of the newest event that explains the absence; "" when none does."""
     dated = []
     for event in events:
         at = _event_time(event)
@@ -152,7 +152,7 @@ def _region(store: str, region: str, observed: Observed, memory: Memory, *, paus
 
 
 def _absent(store: str, region: str, observed: Observed, memory: Memory) -> tuple[str, ...]:
-    """Those that have been missing for more than a moment."""
+    """Pods that have been missing for more than a moment."""
     seconds = memory.lacking_seconds
     return tuple(
         name for name in missing_pods(store, region, observed) if seconds.get((ABSENT, name), 0.0) >= GRACE_SECONDS

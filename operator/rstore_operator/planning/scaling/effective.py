@@ -16,7 +16,8 @@ from rstore_operator.resource.state import PLANNED, StoreStatus
 
 @dataclass(frozen=True)
 class Effective:
-    """``spec`` is what to run; ``retained`` regions are not in the spec any more but cannot go yet; ``leaving`` go."""
+    """What can be run. ``spec`` is the spec of that; ``retained`` regions are not in the spec any more but cannot go
+    yet; ``leaving`` go."""
 
     spec: StoreSpec
     retained: tuple[RegionTopology, ...] = ()

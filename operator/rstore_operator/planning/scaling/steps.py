@@ -20,7 +20,8 @@ from rstore_operator.facts.observed import RegionObserved
 
 @dataclass(frozen=True)
 class Scaling:
-    """``pods`` is how many should run now; at most one of ``add``, ``remove`` and ``hand_over_to`` names a replica."""
+    """The next step. ``pods`` is how many should run now; at most one of ``add``, ``remove`` and ``hand_over_to`` names
+    a replica."""
 
     pods: int
     add: str = ""
