@@ -49,7 +49,7 @@ async def test_nothing_is_done_when_somebody_else_recorded_first(api_and_loop: A
     assert api.writes == []
 
 
-async def test_a_status_that_the_api_refuses_is_told_once_for_each_reason(api_and_loop: Any) -> None:
+async def test_a_status_that_the_api_refuses_is_reported_once_for_each_reason(api_and_loop: Any) -> None:
     api, loop = api_and_loop
     api.deaf = True
     for refusal in ("phase: Unsupported value at 17", "phase: Unsupported value at 18", "epoch: must be less"):

@@ -1,4 +1,4 @@
-"""Fencing and granting: what is counted from which clock, and that a promise on record is never granted against."""
+"""Fencing and granting: what is counted from which clock, and that nothing is granted against a persisted promise."""
 
 from __future__ import annotations
 

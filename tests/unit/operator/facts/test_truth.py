@@ -23,7 +23,7 @@ def after_a_failover() -> tuple[LossyWorld, dict]:
 
 
 @pytest.mark.parametrize("status", ["lost", "restored"])
-def test_what_another_region_was_told_counts(status: str) -> None:
+def test_what_was_reported_to_another_region_counts(status: str) -> None:
     world, before = after_a_failover()
     world.memory = Memory()
     world.status = before if status == "restored" else {}

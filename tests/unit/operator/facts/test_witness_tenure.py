@@ -44,7 +44,7 @@ def _template() -> LossyWorld:
 
 @pytest.mark.parametrize("told", [["eu-west"], ["us-east", "eu-west"]], ids=["before", "after"])
 def test_a_new_operator_waits_for_what_the_one_before_may_have_granted(told: list[str]) -> None:
-    """The primary is lost just before, or after, it was told of a shorter tenure; what it holds runs on."""
+    """The primary is lost just before, or after, it knew of a shorter tenure; what it holds runs on."""
     world = clone(_template())
     world.cut.add("us-east")  # for long: the witness and the region itself keep its tenure
     world.run(12)
@@ -74,7 +74,7 @@ def test_the_record_follows_a_lowered_tenure_once_the_old_one_has_run_out() -> N
     assert world.status["witnessLease"] == said
 
 
-def test_a_longer_tenure_is_on_record_before_anything_is_granted_under_it() -> None:
+def test_a_longer_tenure_is_persisted_before_anything_is_granted_under_it() -> None:
     world = clone(_template())
     set_tenure(world, 2 * OLD, "us-east", "eu-west")
     decided = world.decide()
@@ -118,7 +118,7 @@ def test_the_next_record(
 
 @pytest.mark.parametrize("told", [False, True])
 def test_a_status_that_was_lost_leaves_what_the_regions_say(told: bool) -> None:
-    """The object was made anew over kept volumes: the region that answers goes by the long tenure still, or remembers
+    """The object was made anew over kept volumes: the region that answers still uses the long tenure, or remembers
     that it did just now."""
     world = clone(_template())
     world.longest["eu-west"] = OLD

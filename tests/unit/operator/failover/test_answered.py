@@ -85,7 +85,7 @@ def test_what_is_remembered_outlives_the_operator() -> None:
 
 
 @pytest.mark.parametrize("manager", ["kubectl-annotate", "kubectl-edit", "kubectl-patch", "rstore-cli", "curl", ""])
-def test_whoever_asks_by_hand_means_it_each_time(manager: str) -> None:
+def test_a_request_by_hand_is_meant_each_time(manager: str) -> None:
     world = fresh()
     apply(world, manager, failover_to="eu-west")
     world.settle()
@@ -157,7 +157,7 @@ def test_the_same_value_after_somebody_asked_for_another_primary_is_a_new_wish()
     assert world.status["primaryRegion"] == "us-east"
 
 
-def test_a_refusal_is_told_once_and_the_request_is_tried_again() -> None:
+def test_a_refusal_is_reported_once_and_the_request_is_tried_again() -> None:
     world = fresh()
     world.lose("eu-west")
     apply(world, failover_to="eu-west")

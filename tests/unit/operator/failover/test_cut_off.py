@@ -80,7 +80,7 @@ def test_when_no_region_reaches_another_it_is_replaced_once_at_most() -> None:
     world.check_nothing_vanished()
 
 
-def test_a_tenure_that_is_renewed_too_late_is_told_and_no_reason_to_replace() -> None:
+def test_a_tenure_that_is_renewed_too_late_is_reported_and_no_reason_to_replace() -> None:
     world = fresh()
     world.late.add("us-east")
     world.run(20)

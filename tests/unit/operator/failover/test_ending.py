@@ -53,7 +53,7 @@ def test_it_stays_where_a_majority_stays(replicas: int, terminating: tuple[int, 
     assert receipt(world) == {}
 
 
-def test_what_the_leader_says_is_enough() -> None:
+def test_what_the_leader_reports_is_enough() -> None:
     """A node that shuts down ends processes before any pod is deleted."""
     world = fresh()
     world.regions["us-east"].ending_seconds = 0.7

@@ -70,7 +70,7 @@ def test_the_annotation_moves_the_primary_and_loses_nothing() -> None:
         assert reasons.count(f"Switchover{step}") == 1, step
 
 
-def test_the_intent_is_on_record_before_the_primary_is_demoted() -> None:
+def test_the_intent_is_persisted_before_the_primary_is_demoted() -> None:
     world = fresh()
     world.annotations[FAILOVER_TO] = "eu-west"
     decided = world.decide()
@@ -81,7 +81,7 @@ def test_the_intent_is_on_record_before_the_primary_is_demoted() -> None:
     assert decided.status.failover.epoch == 2
 
 
-def test_the_target_is_promoted_only_with_the_final_revision_and_after_the_step_is_on_record() -> None:
+def test_the_target_is_promoted_only_with_the_final_revision_and_after_the_step_is_persisted() -> None:
     world = fresh()
     world.regions["eu-west"].linked = False
     world.write()

@@ -97,7 +97,7 @@ def test_a_dry_run_changes_nothing_and_says_what_would_happen() -> None:
     assert condition(world, "DryRun")["status"] == "False"
 
 
-def test_a_misspelt_annotation_is_told_once_for_each_value_and_stays() -> None:
+def test_a_misspelt_annotation_is_reported_once_for_each_value_and_stays() -> None:
     world = fresh()
     misspelt = "replicatedstore.io/failovr-to"
     for value in ("eu-west", "ap-south"):

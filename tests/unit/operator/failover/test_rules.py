@@ -312,7 +312,7 @@ def test_a_forced_request_is_a_switchover_where_the_primary_can_hand_over() -> N
         assert decision.intent.step is step
 
 
-def test_the_dry_run_says_what_the_request_would_be_told() -> None:
+def test_the_dry_run_gives_the_answer_of_the_request() -> None:
     scene = ahead(seen_in(just_lost))
     refusal = requests.request(replace(scene, commands=Commands(**FORCED)))
     assert isinstance(refusal, Refuse)

@@ -147,7 +147,7 @@ def test_a_primary_that_had_degraded_is_not_replaced_without_leave(count: int, r
     assert world.lost(), "this is what was accepted"
 
 
-def test_in_sync_again_is_said_once_and_opens_the_gate() -> None:
+def test_in_sync_again_is_reported_once_and_opens_the_gate() -> None:
     world = fresh(3, 1, on_timeout="Degrade")
     world.degraded.add("us")
     world.run(1)
@@ -162,7 +162,7 @@ def test_in_sync_again_is_said_once_and_opens_the_gate() -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_with_two_regions_the_witness_knows_what_the_primary_said_last(restarted: bool) -> None:
+def test_with_two_regions_the_witness_knows_what_the_primary_reported_last(restarted: bool) -> None:
     world = fresh(2)
     world.kill("us")
     if restarted:
@@ -172,8 +172,8 @@ def test_with_two_regions_the_witness_knows_what_the_primary_said_last(restarted
     assert not world.lost()
 
 
-def test_the_witness_records_that_less_is_said_before_it_grants_it() -> None:
-    """The operator dies between the two: what is on record is what it may have granted, or less."""
+def test_the_witness_records_that_less_is_reported_before_it_grants_it() -> None:
+    """The operator dies between the two: what is persisted is what it may have granted, or less."""
     world = fresh(2, 1, on_timeout="Degrade")
     world.regions["eu"].linked = False
     world.degraded.add("us")
@@ -192,7 +192,7 @@ def test_the_witness_records_that_less_is_said_before_it_grants_it() -> None:
         (0, 1, (1, 0)),  # the operator is no witness any more
     ],
 )
-def test_an_operator_that_looked_earlier_does_not_take_back_what_is_on_record(
+def test_an_operator_that_looked_earlier_does_not_take_back_what_is_persisted(
     offered: int, told: int, expected: tuple[int, int]
 ) -> None:
     world = fresh(2)
@@ -218,7 +218,7 @@ def test_more_data_loss_may_be_allowed_by_the_spec() -> None:
     assert world.status["epoch"] == 2
 
 
-def test_voters_that_have_forgotten_what_they_heard_say_nothing() -> None:
+def test_voters_that_have_forgotten_what_they_received_count_for_nothing() -> None:
     world = fresh()
     world.kill("us")
     world.heard.pop("eu")

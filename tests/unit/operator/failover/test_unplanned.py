@@ -115,7 +115,7 @@ def test_a_primary_that_is_cut_off_from_everybody_stops_before_another_takes_ove
     assert not world.regions["us-east"].primary
 
 
-def test_without_a_majority_nothing_is_done_and_what_would_help_is_said() -> None:
+def test_without_a_majority_nothing_is_done_and_what_would_help_is_reported() -> None:
     world = fresh()
     world.kill("us-east")
     world.kill("ap-south")
@@ -129,7 +129,7 @@ def test_without_a_majority_nothing_is_done_and_what_would_help_is_said() -> Non
     assert world.status["primaryRegion"] == "ap-south", "equal data, equal priority: by name"
 
 
-def test_manual_policy_waits_for_a_person_who_forces_it() -> None:
+def test_manual_policy_waits_for_a_person_to_force_it() -> None:
     world = fresh("manual")
     world.kill("us-east")
     world.run(8)

@@ -1,4 +1,4 @@
-"""Which regions the primary was told of is on record: a failover needs a majority of those, whoever is there now."""
+"""The topologies that the primary was sent are persisted: a failover needs a majority of their regions."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def come_back(world: LoneWorld, volume: object) -> None:
     regions(world, TWO)
 
 
-def test_a_region_that_left_and_comes_back_does_not_take_over_from_one_that_never_heard_of_it() -> None:
+def test_a_region_that_left_and_comes_back_does_not_take_over_from_one_that_does_not_know_it() -> None:
     world, volume = running_alone()
     come_back(world, volume)
     world.run(20)  # write() checks that two never acknowledge
@@ -166,7 +166,7 @@ class TwoOperators:
     )
 )
 @settings(deadline=None, max_examples=400)
-def test_what_the_primary_goes_by_is_always_on_record(steps: list[tuple]) -> None:
+def test_the_topology_that_the_primary_uses_is_always_persisted(steps: list[tuple]) -> None:
     world = TwoOperators()
     world.look(1)
     world.act(1, SETS[0])
@@ -185,7 +185,7 @@ def test_the_record_is_pruned_once_the_primary_holds_something_as_new() -> None:
         assert [set(told.regions) for told in world.record] == [set(names)]
 
 
-def test_what_was_sent_and_got_lost_does_not_stay_on_record() -> None:
+def test_what_was_sent_and_got_lost_does_not_stay_in_the_status() -> None:
     world = TwoOperators()
     for _ in range(2):
         world.look(1)

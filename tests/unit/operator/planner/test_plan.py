@@ -88,7 +88,7 @@ def test_statefulsets_wait_for_their_certificates_and_these_for_the_services_add
     assert any(action.key[0] == "StatefulSet" for action in world.decide().actions)
 
 
-def test_no_region_is_bootstrapped_before_every_leader_was_heard() -> None:
+def test_no_region_is_bootstrapped_before_every_leader_has_answered() -> None:
     world = World()
     for _ in range(4):
         world.step()
@@ -103,7 +103,7 @@ def test_no_region_is_bootstrapped_before_every_leader_was_heard() -> None:
     assert world.status["phase"] == "Steady"
 
 
-def test_the_store_id_is_on_record_before_it_is_given_out() -> None:
+def test_the_store_id_is_persisted_before_it_is_given_out() -> None:
     world = World()
     for _ in range(20):
         decided = world.decide()

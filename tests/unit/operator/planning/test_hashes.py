@@ -158,7 +158,7 @@ def test_a_change_of_primary_is_followed_by_a_comparison_at_once_even_at_the_sam
     assert not is_due(after_a_round(), asked(epoch=4), AGAIN_SECONDS - 0.1)
 
 
-def test_who_was_away_is_compared_at_once_even_at_the_same_revision() -> None:
+def test_a_replica_that_was_away_is_compared_at_once_even_at_the_same_revision() -> None:
     memory = look(after_a_round(), asked(targets=ALL - {("ap", "ap-0")}), 1.0)
     assert not is_due(memory, asked(targets=ALL - {("ap", "ap-0")}), 100.0)
     assert is_due(memory, asked(), 3.0)
@@ -297,7 +297,7 @@ def test_answers_from_before_a_change_of_primary_do_not_count(world: Compared) -
     assert world.condition() is None
 
 
-def test_who_did_not_answer_is_named(world: Compared) -> None:
+def test_a_replica_that_did_not_answer_is_named(world: Compared) -> None:
     world.told(5, us_east=1, eu_west=1, ap_south=None)
     message = next(item["message"] for item in world.status["conditions"] if item["type"] == "Diverged")
     assert message == "equal at revision 5 in us-east, eu-west; not compared: ap-south-0 (it is away)"

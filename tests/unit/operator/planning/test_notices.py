@@ -125,7 +125,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: ",".join(row.reasons) or "no news")
-def test_what_is_told_of_a_change_of_status(row: Row) -> None:
+def test_the_events_of_a_change_of_status(row: Row) -> None:
     told = notices(row.before, row.after)
     assert tuple(notice.reason for notice in told) == row.reasons
     assert [notice.warning for notice in told[:1]] == [row.warning][: len(told)]

@@ -141,7 +141,7 @@ def test_everything_can_be_set() -> None:
         ({"regions": [{"name": "a", "placement": {"tolerations": 3}}]}, "tolerations: must be a list of objects"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_field(spec: object, expected: str) -> None:
+def test_what_is_wrong_is_reported_with_the_field(spec: object, expected: str) -> None:
     parsed, _ = read_spec(REF, spec)
     assert parsed is None
     assert any(expected in problem for problem in problems(spec)), problems(spec)

@@ -135,7 +135,7 @@ def test_the_same_size_in_another_spelling_changes_nothing(world: Grown, size: s
     assert world.status["phase"] == "Steady"
 
 
-def test_a_class_that_does_not_expand_is_said_and_replicas_to_come_get_the_new_size(world: Grown) -> None:
+def test_a_class_that_does_not_expand_is_reported_and_replicas_to_come_get_the_new_size(world: Grown) -> None:
     world.expands = False
     world.want("20Gi")
     world.settle()

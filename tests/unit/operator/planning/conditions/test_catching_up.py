@@ -44,7 +44,7 @@ def test_small_progress_is_no_news() -> None:
     assert writes[0] == writes[1] == writes[2] < writes[3]
 
 
-def test_what_a_replica_says_of_it_is_read() -> None:
+def test_what_a_replica_reports_of_it_is_read() -> None:
     assert replica_status("eu", pb.StatusResponse()).staged is None
     message = pb.StatusResponse(staged=pb.StagedSnapshot(revision=7, rows=3))
     assert replica_status("eu", message).staged == Staged(7, 3)

@@ -122,7 +122,7 @@ def test_a_condition(changes: dict[str, Any], kind: str, status: bool | None, re
 
 
 @pytest.mark.parametrize("kind", sorted(STICKY | OF_VALID_SPEC | {"Paused", "UnknownAnnotation"}))
-def test_what_is_not_always_said_is_absent_from_a_store_that_is_well(kind: str) -> None:
+def test_conditions_that_need_a_reason_are_absent_from_a_store_that_is_well(kind: str) -> None:
     present = {finding.type for finding in findings(WELL)}
     assert (kind in present) == (kind == "AutomaticFailover")
 
@@ -147,7 +147,7 @@ MERGES: list[tuple[str, list[Finding], bool, bool]] = [
 
 
 @pytest.mark.parametrize(("kind", "found", "new_epoch", "stays"), MERGES)
-def test_which_conditions_stay_when_nothing_new_is_said(
+def test_which_conditions_stay_when_there_is_nothing_new(
     kind: str, found: list[Finding], new_epoch: bool, stays: bool
 ) -> None:
     merged = merge([condition(kind)], found, generation=2, now=START, new_epoch=new_epoch)

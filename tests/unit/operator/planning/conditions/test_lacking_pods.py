@@ -95,7 +95,7 @@ def unscheduled(reason: str, message: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("refusal", [QUOTA, LIMIT_RANGE, POD_SECURITY, CONSTRAINT, CLAIM])
-async def test_what_refuses_the_pods_is_said(life: Life, refusal: str) -> None:
+async def test_what_refuses_the_pods_is_reported(life: Life, refusal: str) -> None:
     life.api.failed[SET] = [event("an older one", seconds=-60), event(refusal)]
     await life.go(20)
     degraded, progressing = life.condition("Degraded"), life.condition("Progressing")
@@ -126,7 +126,7 @@ async def test_what_refuses_the_pods_is_said(life: Life, refusal: str) -> None:
         ({"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": "no"}, "UnexpectedAdmissionError: no"),
     ],
 )
-async def test_why_pods_do_not_start_is_said_while_the_store_is_created(life: Life, status: Any, said: str) -> None:
+async def test_why_pods_do_not_start_is_reported_while_the_store_is_created(life: Life, status: Any, said: str) -> None:
     life.api.pod_objects = [pod(f"orders-ap-south-{0}", "ap-south", **status)]
     life.api.pod_objects += [
         pod(f"orders-{region}-{i}", region, **status) for region in ("us-east", "eu-west") for i in range(3)
@@ -196,7 +196,7 @@ async def test_events_are_read_ever_more_seldom_and_not_at_all_once_the_pods_are
     assert life.condition("Degraded")["status"] == "False"
 
 
-async def test_a_region_without_a_stateful_set_is_not_said_to_be_complete(life: Life) -> None:
+async def test_a_region_without_a_stateful_set_is_not_reported_as_complete(life: Life) -> None:
     life.api.broken = {("StatefulSet", "orders-eu-west")}
     await life.go(60)
     assert life.region("eu-west")["message"] == (

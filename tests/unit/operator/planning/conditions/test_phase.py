@@ -92,7 +92,7 @@ def test_a_paused_store_says_so_unless_something_is_worse() -> None:
     assert unmade.status["phase"] == "Paused"
 
 
-def test_a_region_that_gets_nothing_degrades_the_store_after_a_while_and_is_told_once() -> None:
+def test_a_region_that_gets_nothing_degrades_the_store_after_a_while_and_is_reported_once() -> None:
     world = fresh()
     world.regions["eu-west"].linked = False
     for _ in range(4):
@@ -126,7 +126,7 @@ def test_streams_that_break_now_and_then_are_no_news() -> None:
     assert "RegionNotConnected" not in reasons(world)
 
 
-def test_a_region_that_is_lost_is_told_as_lost_only() -> None:
+def test_a_region_that_is_lost_is_reported_as_lost_only() -> None:
     world = fresh()
     world.regions["eu-west"].up = False
     for _ in range(12):
