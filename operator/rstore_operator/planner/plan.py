@@ -25,7 +25,6 @@ from rstore_operator.facts.memory import Memory, Problems, planned
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
 from rstore_operator.facts.without_tenure import no_tenure_message
-from rstore_operator.facts.witness_tenure import CLOCK_MARGIN, asked_tenure_ms, next_witness_tenure
 from rstore_operator.failover.annotations import Checked, check, finished_requests
 from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.loss_gate import corrected
@@ -35,7 +34,8 @@ from rstore_operator.failover.scene import Clock, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.electorate import next_sent
-from rstore_operator.planner.region_calls import RegionCalls, grants
+from rstore_operator.planner.region_calls import RegionCalls
+from rstore_operator.planner.witness import grants, reported_to_witness, witness_tenure
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
@@ -48,7 +48,7 @@ from rstore_operator.planning.conditions.conditions import (
     findings,
     merge,
 )
-from rstore_operator.planning.conditions.in_sync import in_sync, reported_to_witness
+from rstore_operator.planning.conditions.in_sync import in_sync
 from rstore_operator.planning.conditions.lacking_pods import lacking_pods
 from rstore_operator.planning.conditions.not_connected import not_connected
 from rstore_operator.planning.conditions.phase import phase_of
@@ -67,7 +67,7 @@ from rstore_operator.resource.model import (
     StoreRef,
     StoreSpec,
 )
-from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus, WitnessTenure
+from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
 from rstore_operator.resource.validate import read_spec
 
 IDLE_SECONDS = 2.0
@@ -183,8 +183,7 @@ class _Planner:
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
         changing = bool(actions)
-        if self._knows_grants(scene):
-            actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
+        actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
         answered = remember(
             self.repeats.answered,
@@ -204,7 +203,7 @@ class _Planner:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, changes)
         sent = next_sent(self.before.sent_topologies, actions, self.observed, self.truth)
-        status = replace(status, witness_tenure=self._witness_tenure(scene), sent_topologies=sent, answered=answered)
+        status = replace(status, witness_tenure=witness_tenure(scene), sent_topologies=sent, answered=answered)
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -269,17 +268,6 @@ class _Planner:
         leaders = [self.observed.leader(region) for region in self.regions]
         topologies = [leader.topology for leader in leaders if leader is not None]
         return all(topology is not None and topology.epoch >= intent.epoch for topology in topologies)
-
-    def _knows_grants(self, scene: Scene) -> bool:
-        """Whether nothing runs that was granted, to another primary perhaps, before the record was lost."""
-        at = self.memory.unrecorded_at
-        return at is None or self.memory.moment.seconds - at >= scene.rules.tenure_ms / 1000 * CLOCK_MARGIN
-
-    def _witness_tenure(self, scene: Scene) -> WitnessTenure:
-        leader = self.observed.leader(self.truth.primary_region) if self.truth.primary_region else None
-        seen_seconds = self.memory.moment.seconds - self.memory.witness_tenure_seen_at[1]
-        asked_ms = asked_tenure_ms(leader, witness=scene.voters.witness)
-        return next_witness_tenure(self.before.witness_tenure, asked_ms, seen_seconds)
 
     def _is_young(self, intent: FailoverIntent) -> bool:
         began = intent.steps[-1].started_at if intent.steps else intent.started_at

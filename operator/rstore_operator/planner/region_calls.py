@@ -13,7 +13,6 @@ from rstore_operator.facts.actions import (
     Bootstrap,
     Demote,
     Fence,
-    GrantTenure,
     HandOver,
     Promote,
     PushTopology,
@@ -23,14 +22,13 @@ from rstore_operator.facts.actions import (
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth
 from rstore_operator.failover.planned import Command, DemoteCommand, FenceCommand, PromoteCommand
-from rstore_operator.failover.scene import Scene
 from rstore_operator.planner.electorate import version_above
 from rstore_operator.planning.bootstrap import BootstrapPlan
 from rstore_operator.planning.children.objects import deletions
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.planning.scaling.topology import desired_topology, holds
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.resource.state import FailoverIntent, SentTopology
+from rstore_operator.resource.state import SentTopology
 
 
 @dataclass(frozen=True)
@@ -141,19 +139,3 @@ class RegionCalls:
 
 def _names(topology: Topology) -> frozenset[str]:
     return frozenset(region.name for region in topology.regions)
-
-
-def grants(scene: Scene, intent: FailoverIntent | None, target: Target | None, store_id: str) -> list[GrantTenure]:
-    """The witness' grant, where the primary's leader asks for one and nothing higher is promised.
-
-    The promise is read again when this is carried out: after the round was offered, and before it is granted.
-    """
-    leader = scene.observed.leader(scene.truth.primary_region) if scene.truth.primary_region else None
-    if leader is None or leader.tenure is None or target is None or not scene.voters.witness:
-        return []
-    if not leader.tenure.witness_round or not leader.primary or leader.epoch < scene.status.promised_epoch:
-        return []
-    if intent is not None and intent.epoch > leader.epoch:
-        return []
-    offer = leader.tenure
-    return [GrantTenure(leader.region, target, store_id, leader.epoch, offer.witness_round, offer.duration_ms)]

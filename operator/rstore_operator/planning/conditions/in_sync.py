@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rstore_api.domain.topology import SyncRule
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.observed import ReplicaStatus
-from rstore_operator.facts.truth import Truth
 from rstore_operator.resource.state import Condition, RegionStatus, StoreStatus
 
 IN_SYNC_LAG_SECONDS = 5.0
@@ -19,25 +18,6 @@ UNCONFIRMED = (TIMED_OUT, DEGRADED)
 
 Judgement = tuple[bool | None, str, str]
 """Status, reason and message of the condition InSync."""
-
-
-def reported_to_witness(
-    leader: ReplicaStatus | None, regions: Collection[str], truth: Truth, before: StoreStatus
-) -> tuple[int, int]:
-    """Return the next ``StoreStatus.in_sync_regions`` and ``in_sync_round``, which are persisted before the round that
-    reports them is granted.
-
-    The round is that of the last change, so that another operator, which looked earlier, does not take it back. What
-    the leader reports counts for nothing as long as it uses other ``regions`` than the store's.
-    """
-    recorded = (before.in_sync_regions, before.in_sync_round) if before.epoch == truth.epoch else (0, 0)
-    if leader is None or leader.tenure is None or not leader.primary or leader.epoch != truth.epoch:
-        return recorded
-    same = leader.topology is not None and {region.name for region in leader.topology.regions} == set(regions)
-    regions_in_sync, offered = leader.tenure.in_sync_regions if same else 0, leader.tenure.witness_round
-    if offered and (offered < recorded[1] or (regions_in_sync == recorded[0] and recorded[1])):
-        return recorded
-    return regions_in_sync, offered
 
 
 def in_sync(

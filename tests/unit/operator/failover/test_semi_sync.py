@@ -13,7 +13,7 @@ from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS
 from rstore_operator.facts.actions import Apply
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.truth import read_truth
-from rstore_operator.planning.conditions.in_sync import reported_to_witness
+from rstore_operator.planner.witness import reported_to_witness
 from rstore_operator.resource.state import StoreStatus
 from unit.operator.failover.test_unplanned import condition, reasons
 from unit.operator.lossy_world import clone
