@@ -33,7 +33,7 @@ IMAGE_PREFIX ?=
 WORKERS ?= 3
 SPREAD := -n $(WORKERS)
 
-.PHONY: help setup demo test unit e2e localcluster sim fuzz images check generate bench clean
+.PHONY: help setup demo test unit e2e localcluster sim fuzz images check lock generate bench clean
 
 help: ## this list
 	@echo "make targets:"
@@ -54,7 +54,8 @@ $(STAMP):
 			echo "error: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
 	@printf 'setup: installing what pyproject.toml names '
-	@set -o pipefail; $(PIP) install --editable ./localcluster --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
+	@sed -nE 's/^([a-z0-9._-]+==[^ ]+).*/\1/p' locks/*.txt | sort -u >$(VENV)/locked.txt
+	@set -o pipefail; $(PIP) install --constraint $(VENV)/locked.txt --editable ./localcluster --editable '.[dev]' 2>&1 </dev/null | tee $(VENV)/setup.log \
 		| while IFS= read -r line; do case "$$line" in Collecting*) printf .;; Installing*) printf ' installing';; esac; done \
 		|| { echo; tail -n 30 $(VENV)/setup.log >&2; \
 			echo "error: pip could not install what pyproject.toml names; the whole log is $(VENV)/setup.log" >&2; exit 1; }
@@ -90,6 +91,10 @@ check: setup ## lint, format, types, import rules, generated files up to date, t
 		|| { cat $(VENV)/generated.log; echo "error: run make generate and commit the result" >&2; exit 1; }
 	@echo "check: crd";        $(BIN)/python -m localkube.apiserver.review $(CRD)
 	@echo "check: ok"
+
+lock: setup ## locks: the exact versions that the images install, with hashes; ARGS=--upgrade for newer ones
+	@$(PIP) install --quiet uv
+	@PYTHONPATH=scripts/images $(BIN)/python -m image_build.lock $(ARGS)
 
 generate: setup ## protobuf code and the chart's copy of the CRD, from their sources
 	@cd replica_image && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. \

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from image_build import oci, rootfs
 from image_build.__main__ import DOCKERFILES, image_name, settings
-from image_build.packages import ROOT, BuildError, closure
+from image_build.packages import ROOT, BuildError, closure, locked_closure
 from packaging.requirements import Requirement
 
 NAME = "registry.example.com/team/replicated-store-replica:0.1.0"
@@ -28,7 +28,7 @@ PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 def root(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The replica image's root file tree."""
     root = tmp_path_factory.mktemp("root")
-    rootfs.build(root, wheel, "replica")
+    rootfs.build(root, wheel, locked_closure(wheel, "replica").values())
     return root
 
 

@@ -56,9 +56,15 @@ def test_the_final_stage_writes_no_bytecode(stages: list[Stage]) -> None:
     assert environment["PATH"].startswith("/opt/rstore/bin:")
 
 
-def test_the_image_installs_its_own_extra(image: str, stages: list[Stage]) -> None:
+def test_the_image_installs_its_own_lock_and_nothing_that_is_not_locked(image: str, stages: list[Stage]) -> None:
     (run,) = stages[0].all("RUN")
-    assert f"[{image}]" in run.text
+    assert f"--requirement locks/{image}.txt" in run.text
+    for command in run.text.split(" && "):
+        if "pip" in command and "venv" not in command:
+            locked = {"--require-hashes", "--requirement"} <= set(command.split())
+            assert locked or "--no-deps" in command, command
+        if "pip wheel" in command:
+            assert "--no-build-isolation" in command, "what builds packages is locked, too"
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert image in extras
 

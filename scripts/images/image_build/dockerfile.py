@@ -11,7 +11,7 @@ KNOWN = {"FROM", "ARG", "ENV", "LABEL", "WORKDIR", "COPY", "RUN", "USER", "EXPOS
 
 
 class DockerfileError(ValueError):
-    """The file holds something that we do not use."""
+    """The file has an instruction or a form that is not supported here."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Instruction:
 
     @property
     def pairs(self) -> dict[str, str]:
-        """key=value pairs of ENV, LABEL and ARG."""
+        """The key=value pairs of ENV, LABEL and ARG."""
         found = {}
         for word in shlex.split(self.text):
             key, equals, value = word.partition("=")
@@ -34,7 +34,7 @@ class Instruction:
 
     @property
     def words(self) -> list[str]:
-        """Words of COPY, EXPOSE, FROM; the JSON array of ENTRYPOINT."""
+        """The words of COPY, EXPOSE, FROM; the JSON array of ENTRYPOINT."""
         if self.name == "ENTRYPOINT":
             try:
                 parsed = json.loads(self.text)
@@ -53,20 +53,20 @@ class Stage:
     instructions: list[Instruction] = field(default_factory=list)
 
     def all(self, name: str) -> list[Instruction]:
-        """Its instructions of one kind, in order."""
+        """Returns its instructions of one kind, in order."""
         return [instruction for instruction in self.instructions if instruction.name == name]
 
     def environment(self) -> dict[str, str]:
-        """Every ENV pair."""
+        """Returns every ENV pair."""
         return {key: value for one in self.all("ENV") for key, value in one.pairs.items()}
 
     def labels(self) -> dict[str, str]:
-        """Every LABEL pair."""
+        """Returns every LABEL pair."""
         return {key: value for one in self.all("LABEL") for key, value in one.pairs.items()}
 
 
 def parse(text: str) -> list[Stage]:
-    """The stages of a Dockerfile. Raises DockerfileError for whatever is not in KNOWN."""
+    """Returns the stages of a Dockerfile. Raises DockerfileError for an instruction that is not in KNOWN."""
     kept = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(kept))
     stages: list[Stage] = []

@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def full_name(name: str) -> str:
-    """An image's name as runtimes complete it: without a registry docker.io, and without a path docker.io/library."""
+    """Returns an image's name as runtimes complete it: with the registry docker.io and the path library."""
     first, slash, _ = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):
         return name
@@ -78,7 +78,7 @@ def write(archive: Path, root: Path, settings: Stage, name: str) -> None:
 
 
 def _config(settings: Stage, layer_digest: str) -> dict[str, Any]:
-    """The image's configuration, from the Dockerfile's last stage."""
+    """Returns the image's configuration, from the Dockerfile's last stage."""
     arguments = {key: value for one in settings.all("ARG") for key, value in one.pairs.items()}
     environment = {"PATH": "/usr/bin:/bin", "LD_LIBRARY_PATH": f"/{LIBRARIES}"}
     environment |= {key: _filled(value, environment) for key, value in settings.environment().items()}
@@ -106,7 +106,7 @@ def _filled(value: str, variables: Mapping[str, str]) -> str:
 
 
 def _write_layer(layer: Path, root: Path) -> str:
-    """Writes a tree as a compressed tar; the digest of what was compressed."""
+    """Writes a tree as a compressed tar; returns the digest of the uncompressed one."""
     digest = _Hashing()
     with (
         layer.open("wb") as file,

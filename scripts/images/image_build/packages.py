@@ -1,7 +1,8 @@
-"""The wheel of this checkout, and the installed packages that one of its extras needs."""
+"""Builds the wheel of this checkout, and finds the installed packages that one of its extras needs."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[3]
+LOCKS = ROOT / "locks"
+_LOCKED = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>\S+)", re.MULTILINE)
 _TIMEOUT_SECONDS = 120
 
 
@@ -20,7 +23,7 @@ class BuildError(RuntimeError):
 
 
 def build_wheel(directory: Path) -> Path:
-    """The project's wheel, built into a directory with what is installed here, without the network.
+    """Builds the project's wheel into a directory, with the installed tools and without the network.
 
     Raises:
         BuildError: the build failed; the message is its output.
@@ -40,7 +43,7 @@ def build_wheel(directory: Path) -> Path:
 
 
 def requirements_of(wheel: Path, extra: str) -> list[Requirement]:
-    """What the wheel's own metadata demands for an extra."""
+    """Returns what the wheel's own metadata demands for an extra."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         lines = archive.read(name).decode().splitlines()
@@ -49,7 +52,7 @@ def requirements_of(wheel: Path, extra: str) -> list[Requirement]:
 
 
 def closure(requirements: list[Requirement]) -> dict[str, Distribution]:
-    """Every installed distribution that the requirements reach, by canonical name.
+    """Returns every installed distribution that the requirements reach, by canonical name.
 
     Raises:
         BuildError: one is missing or of a wrong version; `make setup` installs them.
@@ -78,8 +81,28 @@ def closure(requirements: list[Requirement]) -> dict[str, Distribution]:
     return reached
 
 
+def locked(name: str) -> dict[str, str]:
+    """Returns the versions in a lock, by canonical name."""
+    text = (LOCKS / f"{name}.txt").read_text()
+    return {canonicalize_name(one["name"]): one["version"] for one in _LOCKED.finditer(text)}
+
+
+def locked_closure(wheel: Path, image: str) -> dict[str, Distribution]:
+    """Returns every installed distribution that an image needs, by canonical name.
+
+    Raises:
+        BuildError: one is missing, or its version is not the one that is locked.
+    """
+    reached, versions = closure(requirements_of(wheel, image)), locked(image)
+    for name, installed in reached.items():
+        if versions.get(name, installed.version) != installed.version:
+            expected = f"locks/{image}.txt has {versions[name]}"
+            raise BuildError(f"{name} {installed.version} is installed, {expected}; run `make clean setup`")
+    return reached
+
+
 def files_of(installed: Distribution) -> dict[Path, Path]:
-    """A distribution's files: path below site-packages → where it is here. Commands and compiled files are left out."""
+    """Returns a distribution's files, by path below site-packages. Commands and compiled files are left out."""
     return {
         Path(str(file)): Path(str(installed.locate_file(file))).resolve()
         for file in installed.files or []

@@ -15,31 +15,33 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Iterable
+from importlib.metadata import Distribution
 from pathlib import Path
 
-from image_build.packages import BuildError, closure, files_of, requirements_of
+from image_build.packages import BuildError, files_of
 
 PREFIX = Path("usr/local")
 ENVIRONMENT = Path("opt/rstore")
 LIBRARIES = Path("usr/local/lib/shared")
-"""Every shared library from outside the Python packages; the image's LD_LIBRARY_PATH."""
+"""The folder of shared libraries from outside the Python packages, which is the image's LD_LIBRARY_PATH."""
 USER_ID = 65532
 
 _VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__pycache__"}
 _LEFT_OUT_AT_TOP = {"site-packages", "dist-packages", f"config-{_VERSION}"}
 _LEFT_OUT_FILES = re.compile(r"_tkinter\.|_test\w*\.|_ctypes_test\.|xx\w+\.")
-"""Compiled modules for graphics and for Python's own tests."""
+"""Matches compiled modules for graphics and for Python's own tests."""
 _RESOLVED = re.compile(r"^\s*(?P<name>\S+) => (?P<path>/\S+) \(")
 _LOADER = re.compile(r"^\s*(?P<path>/\S*/ld[-.]\S+|/ld\S+) \(", re.MULTILINE)
 _MISSING = re.compile(r"^\s*(?P<name>\S+) => not found", re.MULTILINE)
 _LOADED_BY_NAME = ("libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2")
-"""What the C library opens by name to look up hosts; newer ones have it built in."""
+"""The C library opens these by name to look up hosts; newer ones have them built in."""
 _MODES = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
 
-def build(root: Path, wheel: Path, extra: str) -> None:
-    """Makes the tree for an extra of the wheel in an empty folder.
+def build(root: Path, wheel: Path, packages: Iterable[Distribution]) -> None:
+    """Makes the tree of the wheel and the packages that it needs, in an empty folder.
 
     Raises:
         BuildError: something that is needed is not on this machine.
@@ -51,7 +53,7 @@ def build(root: Path, wheel: Path, extra: str) -> None:
     site_packages = _environment(root)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site_packages)
-    for installed in closure(requirements_of(wheel, extra)).values():
+    for installed in packages:
         for path, source in files_of(installed).items():
             _copy(source, site_packages / path)
     _libraries(root)
@@ -67,7 +69,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _python(root: Path) -> None:
-    """The interpreter and its standard library, without tests, graphics and tools for development."""
+    """Copies the interpreter and its standard library, without tests, graphics and tools for development."""
     _copy(Path(sys.executable).resolve(), root / PREFIX / "bin" / f"python{_VERSION}")
     target = root / PREFIX / "lib" / f"python{_VERSION}"
     for name in ("stdlib", "platstdlib"):
@@ -84,7 +86,7 @@ def _python(root: Path) -> None:
 
 
 def _environment(root: Path) -> Path:
-    """The virtual environment; its site-packages."""
+    """Makes the virtual environment; returns its site-packages."""
     environment = root / ENVIRONMENT
     (environment / "bin").mkdir(parents=True)
     for name in ("python", "python3", f"python{_VERSION}"):
@@ -97,7 +99,7 @@ def _environment(root: Path) -> Path:
 
 
 def _libraries(root: Path) -> None:
-    """Every shared library that the programs and modules in the tree link to, and the loader."""
+    """Copies every shared library that programs and modules in the tree link to, and the loader."""
     programs = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and _is_elf(path)]
     interpreter = Path(sys.executable).resolve()
     libraries: dict[str, Path] = {}
@@ -145,7 +147,7 @@ def _ldd(program: Path) -> str:
 
 
 def _system_files(root: Path) -> None:
-    """The few files that programs expect: users, how hosts are looked up, a folder for temporary files."""
+    """Makes the few files that programs expect: users, how hosts are looked up, a folder for temporary files."""
     (root / "etc").mkdir(exist_ok=True)
     users = f"root:x:0:0:root:/:/sbin/nologin\nrstore:x:{USER_ID}:{USER_ID}:rstore:/:/sbin/nologin\n"
     (root / "etc/passwd").write_text(users)
@@ -158,7 +160,7 @@ def _system_files(root: Path) -> None:
 
 
 def _compile(root: Path) -> None:
-    """Compiled modules for all of Python, since the images' processes write none themselves."""
+    """Compiles all modules, since the images' processes write none themselves."""
     for folder in (PREFIX / "lib", ENVIRONMENT / "lib"):
         compileall.compile_dir(
             root / folder,

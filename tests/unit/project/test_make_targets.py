@@ -33,6 +33,7 @@ def bare_project(tmp_path: Path) -> Path:
     """A checkout with nothing but what setting up reads."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "locks", tmp_path / "locks")
     return tmp_path
 
 
@@ -86,11 +87,14 @@ def test_setup_installs_again_only_when_the_dependencies_changed(bare_project: P
     fake.chmod(0o755)
 
     def installs() -> int:
-        return calls.read_text().count("install --editable")
+        return calls.read_text().count("--editable .[dev]")
 
     assert make("setup", f"PYTHON={fake}", cwd=bare_project).returncode == 0
     assert make("setup", f"PYTHON={fake}", cwd=bare_project).returncode == 0
     assert installs() == 1
+    locked = (bare_project / ".venv" / "locked.txt").read_text().splitlines()
+    assert any(line.startswith("kopf==") for line in locked)
+    assert all(re.fullmatch(r"[a-z0-9._-]+==[^ ]+", line) for line in locked), "what pip takes as constraints"
     with (bare_project / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
     assert make("setup", f"PYTHON={fake}", cwd=bare_project).returncode == 0
@@ -102,7 +106,7 @@ def test_a_failed_install_fails_setup_and_is_tried_again(bare_project: Path) -> 
     fake.write_text(
         "#!/bin/sh\n"
         f'case "$2" in venv) mkdir -p "$3/bin" && cp {fake} "$3/bin/python";; esac\n'
-        'case "$*" in *"install --editable"*) echo "no such package"; exit 1;; -V) echo "Python 3.11.0";; esac\n'
+        'case "$*" in *"--editable .[dev]"*) echo "no such package"; exit 1;; -V) echo "Python 3.11.0";; esac\n'
     )
     fake.chmod(0o755)
     for _ in range(2):
