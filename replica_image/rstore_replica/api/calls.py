@@ -15,8 +15,9 @@ from rstore_api.logs import get_logger
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
-from rstore_replica.api.routing.forward import FORWARDED_KEY
+from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.api.routing.router import CallInfo
+from rstore_replica.api.security import PEER, common_names
 from rstore_replica.metrics import Metrics
 
 _log = get_logger(__name__)
@@ -98,13 +99,15 @@ def info_of(context: Context) -> CallInfo:
         remaining = DEFAULT_DEADLINE_SECONDS
     forwarded = False
     request_id: RequestId | None = None
+    client = context.peer().rpartition(":")[0]
     for key, value in context.invocation_metadata() or ():
         if key == FORWARDED_KEY:
             forwarded = True
         elif key == REQUEST_ID_KEY:
             request_id = _request_id(value)
+        elif key == CLIENT_KEY and PEER in common_names(context.auth_context()):
+            client = str(value)
     deadline = asyncio.get_running_loop().time() + min(remaining, MAX_DEADLINE_SECONDS)
-    client = context.peer().rpartition(":")[0]
     return CallInfo(deadline=deadline, forwarded=forwarded, client=client, request_id=request_id)
 
 

@@ -37,6 +37,9 @@ class SimContext:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self._metadata
 
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
     def peer(self) -> str:
         return "ipv4:127.0.0.1:1"
 

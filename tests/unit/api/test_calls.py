@@ -9,7 +9,7 @@ import pytest
 from rstore_api import methods
 from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, Calls, info_of
-from rstore_replica.api.routing.forward import FORWARDED_KEY
+from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.metrics import Metrics
 
 
@@ -18,7 +18,8 @@ class _AbortedError(Exception):
 
 
 class _Context:
-    def __init__(self, *metadata: tuple[str, str], remaining: float | None = None) -> None:
+    def __init__(self, *metadata: tuple[str, str], remaining: float | None = None, certificate: str = "client") -> None:
+        self.certificate = certificate
         self.metadata = metadata
         self.remaining = remaining
         self.aborted: tuple[Any, str, dict[str, str]] | None = None
@@ -28,6 +29,9 @@ class _Context:
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {"x509_common_name": [self.certificate.encode()]}
 
     def peer(self) -> str:
         return "ipv4:127.0.0.1:4321"
@@ -74,3 +78,10 @@ async def test_a_call_knows_its_deadline_and_whether_it_was_handed_on() -> None:
     handed = info_of(_Context((FORWARDED_KEY, "r1"), remaining=2.0))
     assert handed.forwarded
     assert handed.deadline == pytest.approx(now + 2, abs=1)
+
+
+async def test_a_request_is_its_clients_also_when_a_replica_handed_it_on() -> None:
+    origin = (CLIENT_KEY, "ipv4:10.1.2.3")
+    assert info_of(_Context()).client == "ipv4:127.0.0.1"
+    assert info_of(_Context((FORWARDED_KEY, "r1"), origin, certificate="peer")).client == "ipv4:10.1.2.3"
+    assert info_of(_Context((FORWARDED_KEY, "r1"), origin)).client == "ipv4:127.0.0.1", "a client may say anything"

@@ -35,6 +35,9 @@ from rstore_replica.tls import CertificateStore
 FORWARDED_KEY = "rstore-forwarded-by"
 """Metadata of a request that was handed on: the name of the replica that did. Such a request goes no further."""
 
+CLIENT_KEY = "rstore-forwarded-for"
+"""Metadata of such a request: the address of the client, see ``CallInfo.client``."""
+
 MAX_ENDPOINTS = 64
 MAX_IN_FLIGHT = 4096
 CONNECT_TIMEOUT_SECONDS = 1.0
@@ -74,16 +77,17 @@ class Forwarder:
         request: RequestT,
         *,
         deadline: float,
+        client: str = "",
         request_id: RequestId | None = None,
     ) -> ResponseT:
         """Returns the answer of the region's leader. Raises a StoreError; NoPrimary when no replica could be reached.
 
-        ``request_id`` goes with the request.
+        ``client`` and ``request_id`` go with the request.
         """
         if self._in_flight >= MAX_IN_FLIGHT:
             raise TooManyRequests
         self._in_flight += 1
-        metadata = self._metadata
+        metadata = (*self._metadata, (CLIENT_KEY, client))
         if request_id is not None:
             metadata = (*metadata, (REQUEST_ID_KEY, format_request_id(request_id)))
         try:

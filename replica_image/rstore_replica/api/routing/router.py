@@ -32,7 +32,7 @@ class CallInfo:
     deadline: float
     forwarded: bool
     client: str = ""
-    """The address that the call came from, without the port: that of a replica, when it was handed on."""
+    """The address that the request came from, without the port; where a replica handed it on, what that one says."""
     request_id: RequestId | None = None
     """The name of a write that its client may send again."""
 
@@ -116,7 +116,7 @@ class Router:
                 return await local()
             case ForwardTo():
                 return await self._forwarder.call(
-                    decision, method, request, deadline=call.deadline, request_id=call.request_id
+                    decision, method, request, deadline=call.deadline, client=call.client, request_id=call.request_id
                 )
             case Refuse(error):
                 raise error

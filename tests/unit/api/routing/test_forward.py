@@ -9,7 +9,7 @@ from rstore_api import methods
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown
 from rstore_api.proto import rpc_pb2
-from rstore_replica.api.routing.forward import FORWARDED_KEY, Forwarder
+from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY, Forwarder
 from rstore_replica.api.routing.route import ForwardTo
 from unit.api.client_servers import ScriptedServer
 
@@ -38,7 +38,9 @@ def _target(*servers: ScriptedServer) -> ForwardTo:
 
 async def _put(forwarder: Forwarder, target: ForwardTo, *, seconds: float = 5.0) -> rpc_pb2.PutResponse:
     deadline = asyncio.get_running_loop().time() + seconds
-    return await forwarder.call(target, methods.PUT, rpc_pb2.PutRequest(key=b"k"), deadline=deadline)
+    return await forwarder.call(
+        target, methods.PUT, rpc_pb2.PutRequest(key=b"k"), deadline=deadline, client="ipv4:10.1.2.3"
+    )
 
 
 def _asked(servers: list[ScriptedServer]) -> list[int]:
@@ -105,7 +107,7 @@ async def test_what_is_handed_on_is_marked(servers, forwarder: Forwarder) -> Non
         await _put(forwarder, _target(marked))
     finally:
         await marked.stop()
-    assert (FORWARDED_KEY, "orders-eu-west-0") in seen
+    assert {(FORWARDED_KEY, "orders-eu-west-0"), (CLIENT_KEY, "ipv4:10.1.2.3")} <= set(seen)
 
 
 async def test_what_hangs_in_a_region_that_is_primary_no_more_is_not_waited_for(servers, forwarder: Forwarder) -> None:

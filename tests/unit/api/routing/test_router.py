@@ -29,7 +29,7 @@ class _Forwarder:
         self.outcomes = list(outcomes)
         self.targets: list[ForwardTo] = []
 
-    async def call(self, target, method, request, *, deadline: float, request_id=None):
+    async def call(self, target, method, request, *, deadline: float, client="", request_id=None):
         self.targets.append(target)
         outcome = self.outcomes.pop(0)
         if isinstance(outcome, BaseException):
