@@ -37,7 +37,7 @@ from rstore_operator.planner.electorate import next_sent
 from rstore_operator.planner.region_calls import RegionCalls
 from rstore_operator.planner.witness import grants, reported_to_witness, witness_tenure
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
-from rstore_operator.planning.certificates import Stage
+from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.children.objects import Settled, plan_children
 from rstore_operator.planning.conditions.conditions import (

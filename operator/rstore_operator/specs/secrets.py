@@ -45,9 +45,11 @@ def secret_value(live: Mapping[str, Any] | None, name: str) -> bytes:
         return b""
 
 
-def with_data(manifest: Mapping[str, Any], data: Mapping[str, bytes]) -> dict[str, Any]:
-    """The manifest of a Secret with its data."""
-    return {**manifest, "data": {name: base64.b64encode(value).decode() for name, value in data.items()}}
+def with_data(manifest: Mapping[str, Any], data: Mapping[str, bytes], resource_version: str = "") -> dict[str, Any]:
+    """The manifest of a Secret with its data; written only while that has ``resource_version``, if given."""
+    condition = {"resourceVersion": resource_version} if resource_version else {}
+    encoded = {name: base64.b64encode(value).decode() for name, value in data.items()}
+    return {**manifest, "metadata": {**manifest["metadata"], **condition}, "data": encoded}
 
 
 def peer_request(

@@ -44,7 +44,7 @@ class LossyWorld(World):
         self.quarantine: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, int]] = []
         self.tenure_seconds: dict[str, float] = {}
-        """By region, what its replicas go by; they are told by their configuration, one after the other."""
+        """By region, the tenure that its replicas use; their configuration changes one after the other."""
 
     # ------------------------------------------------------------------------------------------ looking
     def kill(self, name: str) -> None:

@@ -31,7 +31,7 @@ from rstore_operator.facts.actions import (
 from rstore_operator.facts.memory import Memory, Moment, acting, remember
 from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.planner.plan import Plan, PlanInput, plan
-from rstore_operator.planning.certificates import authority_manifest, replaced_notice
+from rstore_operator.planning.certificates.authority import authority_manifest, replaced_notice
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json

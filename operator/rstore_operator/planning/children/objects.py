@@ -12,7 +12,8 @@ from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, SPEC_HASH
 
 from rstore_operator.facts.actions import Action, Adopt, Apply, Delete, LookUp
 from rstore_operator.facts.observed import ChildKey, Observed
-from rstore_operator.planning.certificates import Stage, plan_certificates
+from rstore_operator.planning.certificates.plan import plan_certificates
+from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.planning.children.naming import Naming, name_objects
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes

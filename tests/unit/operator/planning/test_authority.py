@@ -21,7 +21,7 @@ from rstore_api.domain.kubernetes import PREVIOUS_AUTHORITIES_UNTIL
 from rstore_operator.facts.actions import IssueAuthority, IssueCertificate, WriteSecret
 from rstore_operator.facts.observed import Observed
 from rstore_operator.planner.plan import Plan
-from rstore_operator.planning.certificates import SETTLE, Rotation, Stage, stage_of
+from rstore_operator.planning.certificates.rotation import SETTLE, Rotation, Stage, stage_of
 from rstore_operator.specs.certificates import (
     authorities_in,
     authority_problem,
