@@ -122,7 +122,7 @@ async def test_annotations_are_a_merge_patch_under_our_group(api: str, tmp_path:
         (status(500, "etcd is sad"), "etcd is sad (HTTP 500)", ""),
     ],
 )
-async def test_refusals_are_said_in_words(
+async def test_refusals_are_explained(
     api: str, tmp_path: Path, answer: tuple[int, str], message: str, hint: str
 ) -> None:
     Api.answer = answer
@@ -133,7 +133,7 @@ async def test_refusals_are_said_in_words(
     assert hint in refusal.value.hint
 
 
-async def test_an_api_that_does_not_answer_is_said_with_its_address(tmp_path: Path) -> None:
+async def test_an_api_that_does_not_answer_is_reported_with_its_address(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         address = f"http://127.0.0.1:{reserved.getsockname()[1]}"
     async with cluster_at(tmp_path, address) as cluster:
@@ -142,7 +142,7 @@ async def test_an_api_that_does_not_answer_is_said_with_its_address(tmp_path: Pa
     assert address in refusal.value.message
 
 
-async def test_a_missing_kubeconfig_and_a_missing_context_are_said(api: str, tmp_path: Path) -> None:
+async def test_a_missing_kubeconfig_and_a_missing_context_are_reported(api: str, tmp_path: Path) -> None:
     with pytest.raises(CliError, match="there is no kubeconfig"):
         await Cluster(Target(tmp_path / "nothing")).namespace()
     with pytest.raises(CliError, match="nowhere"):

@@ -90,7 +90,7 @@ def test_get_of_a_missing_key_fails(run: Run, replicas: Replicas) -> None:
     assert 'key "nothing" does not exist' in ran.err
 
 
-def test_del_says_how_many_keys_there_were(run: Run, replicas: Replicas) -> None:
+def test_del_prints_how_many_keys_there_were(run: Run, replicas: Replicas) -> None:
     replicas["orders-us-east-0"].keys |= {b"k/1": (b"one", 2), b"k/2": (b"two", 3), b"other": (b"x", 4)}
     assert run("del", "orders", "k/", "--prefix").out == "deleted 2 revision 2\n"
     assert run("del", "orders", "gone").out == "deleted 0 revision 2\n"
@@ -104,7 +104,7 @@ def test_an_unknown_region_is_answered_with_the_regions_there_are(run: Run, repl
     assert "us-east, eu-west, ap-south" in ran.err
 
 
-def test_no_ready_replica_is_said_without_trying(run: Run, replicas: Replicas, cluster: FakeCluster) -> None:
+def test_no_ready_replica_is_reported_without_a_connection(run: Run, replicas: Replicas, cluster: FakeCluster) -> None:
     cluster.replicas[:] = [Pod(pod.name, pod.region, ready=False) for pod in cluster.replicas]
     ran = run("put", "orders", "a", "b")
     assert ran.code == 1
@@ -118,7 +118,7 @@ def test_a_refused_forward_is_named(run: Run, replicas: Replicas, cluster: FakeC
     assert 'port 2379 of pod "orders-us-east-0": connection refused' in ran.err
 
 
-def test_an_unknown_outcome_tells_to_read_before_repeating(run: Run, replicas: Replicas) -> None:
+def test_the_hint_of_an_unknown_outcome_is_to_read_before_repeating(run: Run, replicas: Replicas) -> None:
     replicas["orders-us-east-0"].failure = OutcomeUnknown("leadership was lost")
     ran = run("put", "orders", "a", "b")
     assert ran.code == 1
@@ -203,6 +203,6 @@ def test_a_store_that_does_not_exist_is_named_and_not_its_certificate(run: Run, 
         (NoPrimary(), "rstore status"),
     ],
 )
-def test_each_refusal_says_what_can_be_done_about_it(error: StoreError, hint: str) -> None:
+def test_each_refusal_has_a_hint(error: StoreError, hint: str) -> None:
     assert bool(hint_of(error)) == bool(hint)
     assert hint in hint_of(error)

@@ -117,7 +117,7 @@ def test_an_operator_that_is_not_there_is_a_timeout_with_a_hint(run: Run, cluste
     assert "`kubectl annotate rstore orders replicatedstore.io/failover-to-` takes it back" in ran.err
 
 
-def test_a_request_that_is_blocked_says_by_what(run: Run, cluster: FakeCluster) -> None:
+def test_a_request_that_is_blocked_shows_the_reason(run: Run, cluster: FakeCluster) -> None:
     cluster.objects["status"]["conditions"].append(
         {"type": "FailoverBlocked", "status": "True", "reason": "NoMajority", "message": "1 of 3 voters can be reached"}
     )
@@ -144,7 +144,7 @@ def test_a_paused_store_is_not_asked_for_what_it_would_not_do(run: Run, cluster:
         (("--to=eu-west", "--abort"), 2, "--abort goes alone"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_changed(
+def test_invalid_requests_are_refused_before_anything_is_changed(
     run: Run, cluster: FakeCluster, arguments: tuple[str, ...], code: int, message: str
 ) -> None:
     ran = run("failover", "orders", *arguments)
@@ -173,7 +173,7 @@ def test_follow_waits_while_the_annotation_is_there() -> None:
     assert follow(store_object(), asked(), FAILOVER_TO, "eu-west", []).state is State.WAITING
 
 
-def test_follow_is_not_fooled_by_an_older_receipt_for_the_same_region() -> None:
+def test_follow_ignores_an_older_receipt_for_the_same_region() -> None:
     before = store_object(history=[{**RECEIPT, "startedAt": "long ago"}])
     now = store_object(history=[{**RECEIPT, "startedAt": "long ago"}])
     assert follow(before, now, FAILOVER_TO, "eu-west", []).state is State.WAITING

@@ -51,7 +51,7 @@ async def test_bytes_go_both_ways_on_many_connections() -> None:
         assert forward.last_error == ""
 
 
-async def test_a_connection_that_cannot_be_opened_is_closed_and_remembered() -> None:
+async def test_a_connection_that_cannot_be_opened_is_closed_and_its_error_kept() -> None:
     async def refuse() -> FakePort:
         raise CliError("connection refused by the pod")
 
@@ -86,7 +86,7 @@ async def test_a_connection_accepted_while_it_is_left_ends_too(turns_of_the_loop
             assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1), 10) == b""
 
 
-async def test_what_the_far_side_said_is_remembered() -> None:
+async def test_the_error_of_the_far_side_is_kept() -> None:
     async with echo_server() as address, PortForward(opener(address, "port 2379 is closed")) as forward:
         reader, writer = await connect(forward)
         writer.write(b"x")

@@ -60,7 +60,7 @@ def test_a_region_in_trouble_shows_its_message(run: Run, cluster: FakeCluster) -
     assert "eu-west: no leader for 5s" in run("status", "orders").out
 
 
-def test_a_store_nobody_has_looked_at_says_so(run: Run, cluster: FakeCluster) -> None:
+def test_a_store_without_a_status_is_shown_as_such(run: Run, cluster: FakeCluster) -> None:
     del cluster.objects["status"]
     ran = run("status", "orders")
     assert ran.code == 1
@@ -120,7 +120,7 @@ def test_good_conditions_are_not_troubles() -> None:
     assert condition_lines({"conditions": [{"type": kind, "status": value} for kind, value in good]}) == []
 
 
-def test_a_receipt_tells_how_long_each_step_took() -> None:
+def test_a_receipt_shows_how_long_each_step_took() -> None:
     receipt = {
         "steps": [
             {"name": "Demoting", "startedAt": "2026-01-01T00:00:00.000000Z"},
@@ -148,7 +148,7 @@ def test_what_was_compared_is_one_line_and_a_region_that_differs_another(run: Ru
     assert "equal" not in shown
 
 
-def test_what_a_lost_region_may_have_had_is_not_called_known(run: Run, cluster: FakeCluster) -> None:
+def test_the_loss_is_not_final_while_a_region_is_away(run: Run, cluster: FakeCluster) -> None:
     receipt = {**RECEIPT, "mode": "Automatic"}
     cluster.objects["status"]["history"] = [receipt]
     assert "revisions lost 0  2026" in run("status", "orders").out
@@ -158,7 +158,7 @@ def test_what_a_lost_region_may_have_had_is_not_called_known(run: Run, cluster: 
     assert "as far as known" not in run("status", "orders").out
 
 
-def test_nothing_is_said_twice(run: Run, cluster: FakeCluster) -> None:
+def test_nothing_is_shown_twice(run: Run, cluster: FakeCluster) -> None:
     eu_west = cluster.objects["status"]["regions"][1]
     eu_west |= {"message": "no replica answers", "phase": "Lost", "connected": False, "ackedRevision": 0}
     lost = {"type": "Degraded", "status": "True", "reason": "RegionLost", "message": "eu-west: no replica answers"}

@@ -40,9 +40,9 @@ def test_each_kind_of_harm_is_found(found, kind, key):
 
 
 def test_the_longest_gap_counts_the_edges():
-    told = Ledger(acks=[Acknowledged(number, at - 0.1, at) for number, at in enumerate((1.0, 1.5, 4.0))])
-    assert told.longest_gap_seconds(0.0, 5.0) == 2.5
-    assert told.longest_gap_seconds(3.0, 10.0) == 6.0
+    ledger = Ledger(acks=[Acknowledged(number, at - 0.1, at) for number, at in enumerate((1.0, 1.5, 4.0))])
+    assert ledger.longest_gap_seconds(0.0, 5.0) == 2.5
+    assert ledger.longest_gap_seconds(3.0, 10.0) == 6.0
 
 
 async def test_the_load_repeats_what_did_not_happen_and_gives_up_what_may_have():

@@ -58,7 +58,7 @@ async def test_a_status_that_the_api_refuses_is_reported_once_for_each_reason(ap
             with pytest.raises(ApiError, match=refusal):
                 await loop.step()
             api.deaf = False
-    assert api.writes == [], "nothing is done that is not on record"
+    assert api.writes == [], "nothing is done that is not recorded"
     assert api.events == ["StatusRefused", "StatusRefused"]
     assert "apply the chart's crds" in api.messages[0]
     assert api.messages[0].endswith("phase: Unsupported value at 17")
@@ -120,7 +120,7 @@ class _Blind:
         return []
 
 
-async def test_an_annotation_that_makes_no_sense_is_answered_once(api_and_loop: Any) -> None:
+async def test_an_invalid_annotation_is_answered_once(api_and_loop: Any) -> None:
     api, loop = api_and_loop
     for _ in range(4):
         await loop.step()
@@ -132,7 +132,7 @@ async def test_an_annotation_that_makes_no_sense_is_answered_once(api_and_loop: 
     assert api.events.count("UnknownRegion") == 1
 
 
-async def test_an_annotation_that_changed_meanwhile_is_not_answered_for_what_it_was(api_and_loop: Any) -> None:
+async def test_an_annotation_that_changed_meanwhile_is_not_answered_by_its_old_value(api_and_loop: Any) -> None:
     api, loop = api_and_loop
     for _ in range(4):
         await loop.step()
@@ -157,7 +157,7 @@ async def test_an_object_that_is_being_deleted_or_gone_is_left_alone(api_and_loo
     assert api.writes == []
 
 
-async def test_our_own_write_coming_back_by_the_watch_is_no_news(api_and_loop: Any) -> None:
+async def test_the_operators_own_write_in_the_watch_wakes_nothing(api_and_loop: Any) -> None:
     api, loop = api_and_loop
     await loop.step()
     assert not loop.object_changed(api.store["metadata"]["resourceVersion"])

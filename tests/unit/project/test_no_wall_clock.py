@@ -12,7 +12,7 @@ REPLICA = REPOSITORY / "replica_image" / "rstore_replica"
 OPERATOR = REPOSITORY / "operator" / "rstore_operator"
 WALL = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("date", "today")}
 ALLOWED = {"reconcile.py"}
-"""Hands the time of day to the planner, which puts it on record; how long something lasts is measured otherwise."""
+"""Hands the time of day to the planner, which records it; how long something lasts is measured otherwise."""
 
 
 def wall_clock_reads(source: str) -> list[int]:

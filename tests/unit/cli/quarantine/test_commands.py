@@ -78,7 +78,7 @@ def results(out: str) -> dict[str, str]:
     return {one.get("key") or one["keyBase64"]: one["result"] for one in json.loads(out)["keys"]}
 
 
-def test_list_shows_each_tail_and_who_holds_it(run: Run, store: Store) -> None:
+def test_list_shows_each_tail_and_the_replicas_that_have_it(run: Run, store: Store) -> None:
     ran = run("quarantine", "list", "orders")
     assert ran.code == 0, ran.err
     header, line = ran.out.splitlines()
@@ -90,7 +90,7 @@ def test_list_shows_each_tail_and_who_holds_it(run: Run, store: Store) -> None:
     assert (parsed["tails"][0]["revisions"], parsed["problems"]) == (8, [])
 
 
-def test_list_names_who_did_not_answer_and_who_lacks_a_file(run: Run, store: Store, cluster: FakeCluster) -> None:
+def test_list_names_replicas_that_did_not_answer_or_lack_a_file(run: Run, store: Store, cluster: FakeCluster) -> None:
     store.first.holds = False
     cluster.replicas.append(Pod("orders-us-east-2", "us-east", ready=False))
     out = run("quarantine", "list", "orders").out
@@ -102,7 +102,7 @@ def test_list_names_who_did_not_answer_and_who_lacks_a_file(run: Run, store: Sto
     assert run("quarantine", "list", "orders").code == 1
 
 
-def test_status_tells_where_to_look(run: Run, store: Store, cluster: FakeCluster) -> None:
+def test_status_names_the_command_to_look_at_a_tail(run: Run, store: Store, cluster: FakeCluster) -> None:
     assert "quarantine" not in run("status", "orders").out
     cluster.objects["status"]["regions"][0]["quarantine"] = {"tails": 2, "rows": 12, "bytes": 100}
     out = run("status", "orders").out
@@ -148,7 +148,7 @@ def test_a_damaged_file_is_read_on_from_another_replica(run: Run, store: Store) 
     assert "hint: `rstore quarantine list orders`" in ran.err
 
 
-def test_an_unknown_tail_is_told_with_what_to_do(run: Run, store: Store) -> None:
+def test_an_unknown_tail_is_an_error_with_a_hint(run: Run, store: Store) -> None:
     for command in (["show"], ["diff"], ["replay", "--all"]):
         ran = run("quarantine", command[0], "orders", "9-9-9", *command[1:])
         assert ran.code == 1
@@ -156,7 +156,7 @@ def test_an_unknown_tail_is_told_with_what_to_do(run: Run, store: Store) -> None
         assert "rstore quarantine list orders" in ran.err
 
 
-def test_diff_says_what_became_of_each_key(run: Run, store: Store) -> None:
+def test_diff_shows_the_verdict_of_each_key(run: Run, store: Store) -> None:
     ran = run("quarantine", "diff", "orders", "1-11-18", "-o", "json")
     assert ran.code == 0, ran.err
     parsed = json.loads(ran.out)
@@ -204,7 +204,7 @@ def test_replay_of_all_leaves_later_writes_alone_and_may_be_repeated(run: Run, s
     assert store.primary.revision == NEW + 3
 
 
-def test_replay_overwrites_and_deletes_when_told_to(run: Run, store: Store) -> None:
+def test_replay_overwrites_and_deletes_with_its_options(run: Run, store: Store) -> None:
     dry = run("quarantine", "replay", "orders", "1-11-18", "--all", "--overwrite", "--include-deletes", "--dry-run")
     assert dry.code == 0, dry.err
     assert "5 would put" in dry.out
@@ -229,7 +229,7 @@ def test_replay_never_undoes_a_write_that_came_at_the_same_moment(run: Run, stor
     assert store.keys[b"untouched"] == (b"just now", NEW + 50)
 
 
-def test_a_replay_that_ends_early_says_what_it_wrote(run: Run, store: Store) -> None:
+def test_a_replay_that_ends_early_reports_what_it_wrote(run: Run, store: Store) -> None:
     writes = 0
 
     def fail_from_the_second_on() -> None:
@@ -249,7 +249,7 @@ def test_a_replay_that_ends_early_says_what_it_wrote(run: Run, store: Store) -> 
     assert sum(result == "put" for result in results(ran.out).values()) == 2
 
 
-def test_replay_wants_to_know_which_keys(run: Run, store: Store) -> None:
+def test_replay_without_keys_is_a_usage_error(run: Run, store: Store) -> None:
     assert run("quarantine", "replay", "orders", "1-11-18").code == 2
     assert run("quarantine", "replay", "orders", "1-11-18", "--all", "--key=fresh").code == 2
     ran = run("quarantine", "replay", "orders", "1-11-18", "--key=fresh", "--key=nowhere")
@@ -271,7 +271,7 @@ def test_drop_asks_the_leader_and_may_be_repeated(run: Run, store: Store) -> Non
     assert (ran.code, ran.out) == (0, "1-11-18: not there\n"), "nothing would be deleted, so nothing is to be confirmed"
 
 
-def test_drop_without_a_leader_says_so(run: Run, store: Store) -> None:
+def test_drop_without_a_leader_is_an_error(run: Run, store: Store) -> None:
     store.second.leader = False
     ran = run("quarantine", "drop", "orders", "1-11-18", "--yes")
     assert ran.code == 1

@@ -73,7 +73,7 @@ class FakeStore:
         (StoreStatus(promised_epoch=3, witness_tenure=RECORD), "uid-2", False),
         (StoreStatus(promised_epoch=3, witness_tenure=WitnessTenure(2999, 5000, 2)), "uid-1", False),
     ],
-    ids=["nothing promised", "promised", "an intent on record", "another object of the name", "less is on record"],
+    ids=["nothing promised", "promised", "an intent recorded", "another object of the name", "less recorded"],
 )
 async def test_the_witness_grants_unless_it_has_promised_more(status: StoreStatus, uid: str, grants: bool) -> None:
     replicas = FakeReplicas()

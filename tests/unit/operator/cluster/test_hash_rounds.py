@@ -91,7 +91,7 @@ class Looking:
         raise AssertionError("the round did not end")
 
 
-async def test_everybody_is_asked_for_the_same_revision(replicas: FakeReplicas) -> None:
+async def test_every_replica_is_asked_for_the_same_revision(replicas: FakeReplicas) -> None:
     replicas.answers = {"eu-0": [2]}
     looking = Looking(replicas)
     looking.look(observed("us", "eu"))
@@ -110,7 +110,7 @@ async def test_a_replica_that_has_not_applied_the_revision_yet_is_waited_for(rep
     assert replicas.asked.count(("eu-0", 7)) == 3
 
 
-async def test_who_gives_no_hash_says_why(replicas: FakeReplicas) -> None:
+async def test_a_replica_without_a_hash_reports_why(replicas: FakeReplicas) -> None:
     replicas.answers = {"us-0": [Compacted()], "eu-0": [FutureRevision()], "ap-0": [Unreachable("no route")]}
     looking = Looking(replicas)
     looking.look(observed("us", "eu", "ap"))

@@ -1,4 +1,4 @@
-"""Asking replicas over real gRPC with mutual TLS: who answers, who is late, who is gone."""
+"""Calls of replicas over real gRPC with mutual TLS: those that answer, are late, or are gone."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_all_are_asked_by_address_and_known_by_name(pair: tuple) -> None:
     assert {name: status.revision for name, status in again.items()} == {"orders-a-0": 2, "orders-a-1": 1}
 
 
-async def test_one_that_hangs_does_not_hold_up_the_others(pair: tuple) -> None:
+async def test_a_replica_that_hangs_does_not_delay_the_others(pair: tuple) -> None:
     replicas, pods, admins = pair
     await replicas.statuses(pods, lambda _: True, patience_seconds=5)
     admins[1].hang.clear()
@@ -97,7 +97,7 @@ async def test_one_that_hangs_does_not_hold_up_the_others(pair: tuple) -> None:
     assert admins[1].calls == 2, "it is asked once at a time"
 
 
-async def test_without_a_certificate_nobody_is_asked(pair: tuple) -> None:
+async def test_without_a_certificate_no_replica_is_asked(pair: tuple) -> None:
     replicas, pods, admins = pair
     await replicas.use(None)
     assert await replicas.statuses(pods, lambda _: True, patience_seconds=5) == {}
@@ -135,7 +135,7 @@ async def test_a_refused_call_raises_a_store_error(pair: tuple) -> None:
         )
 
 
-async def test_one_that_leaves_two_questions_unanswered_is_gone_from_the_first_on(
+async def test_a_replica_that_answers_neither_of_two_requests_counts_as_silent_since_the_first(
     pair: tuple, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replicas, pods, admins = pair

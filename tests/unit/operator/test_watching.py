@@ -90,7 +90,7 @@ ENDS = [
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: f"{type(end).__name__}-{end}"[:40])
 @pytest.mark.parametrize("where", ["list", "watch"])
-async def test_whatever_ends_it_is_not_the_end(script: Script, end: Exception, where: str) -> None:
+async def test_a_watch_begins_anew_whatever_ended_it(script: Script, end: Exception, where: str) -> None:
     script.lists = [[item("a"), item("b")], *([end] if where == "list" else []), [item("b")]]
     script.events = [[{"type": "ADDED", "object": item("c")}, *([end] if where == "watch" else [])], []]
     seen = await script.run()
@@ -102,7 +102,7 @@ async def test_whatever_ends_it_is_not_the_end(script: Script, end: Exception, w
     assert script.watches.problems(), "it is not healthy meanwhile"
     assert script.slept, "and does not spin"
     seen += await script.run()
-    assert {"DELETED a", "DELETED c"} <= set(seen), "what went meanwhile is told"
+    assert {"DELETED a", "DELETED c"} <= set(seen), "what was deleted meanwhile is reported"
     assert script.watches.never_seen("n") == ""
 
 
@@ -110,7 +110,7 @@ async def test_whatever_ends_it_is_not_the_end(script: Script, end: Exception, w
     "error",
     [{"code": 500, "message": "etcd is away"}, {"code": 403, "message": "no"}, {"message": "odd"}, {}],
 )
-async def test_an_error_that_the_watch_tells_is_an_end_too(script: Script, error: dict[str, Any]) -> None:
+async def test_an_error_event_ends_the_watch_too(script: Script, error: dict[str, Any]) -> None:
     script.lists = [[item("a")], [item("a")]]
     script.events = [[{"type": "ERROR", "object": error}]]
     await script.run()
@@ -152,7 +152,7 @@ async def test_a_namespace_that_is_refused_is_named_and_the_other_is_not(script:
     assert script.watches.never_seen("closed") == ""
 
 
-async def test_it_waits_longer_each_time_and_not_for_long(script: Script) -> None:
+async def test_the_waits_grow_and_are_bounded(script: Script) -> None:
     script.lists = [refused(403) for _ in range(20)]
     for _ in range(20):
         await script.run()
