@@ -10,7 +10,7 @@ import pytest
 from e2e.faults.scene import LONG, Scene
 from rstore_testkit.loss import lose_region, restore_region
 
-FAILOVERS = 20 if LONG else 3
+FAILOVERS = 20 if LONG else 2
 Rule = Callable[..., Awaitable[None]]
 
 

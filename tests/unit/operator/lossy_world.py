@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 
+from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantTenure, Promote
 from rstore_operator.facts.memory import Memory, acted
 from rstore_operator.facts.observed import FenceAnswer, Granted, ReplicaStatus, Tenure
+from rstore_operator.failover.voting import electorate
+from rstore_operator.planner.plan import Plan
 from rstore_operator.resource.state import QuarantinedTail
 from unit.operator.world import FakeRegion, Remembers, World
 
@@ -236,6 +239,40 @@ class LossyWorld(World):
         newest = max((r for r in self.regions.values() if r.primary), key=lambda r: r.epoch)
         missing = set(self.acked) - set(newest.log)
         assert missing <= set(self.quarantine), "acknowledged writes are neither there nor in quarantine"
+
+
+class Operator:
+    """One process: it may stop between looking, recording and acting, for as long as it likes."""
+
+    def __init__(self, world: LossyWorld) -> None:
+        self.world = world
+        self.memory = Memory()
+        self.decided: tuple[Plan, int] | None = None
+        self.actions: list[object] = []
+
+    def go_on(self) -> None:
+        if self.actions:
+            action = self.actions.pop(0)
+            if isinstance(action, Promote) and action.revision_jump and self.world.regions[action.region].up:
+                assert action.revision_jump == REVISION_JUMP
+                self._check_majority(action)
+            self.world.do(action, self)
+        elif self.decided is not None:
+            (decided, version), self.decided = self.decided, None
+            if self.world.record(decided, version):
+                self.actions = list(decided.actions)
+        else:
+            self.decided = (self.world.decide(self), self.world.version)
+
+    def _check_majority(self, action: Promote) -> None:
+        world = self.world
+        voters = electorate(world.observed(), Memory(), list(world.regions))
+        promised = {name for name, region in world.regions.items() if region.promised >= action.epoch}
+        promised |= {"\0witness"} if world.status.get("promisedEpoch", 0) >= action.epoch else set()
+        assert voters.decides(promised), f"{action.region} is promoted in {action.epoch}, promised by {promised}"
+
+    def restart(self) -> None:
+        self.__init__(self.world)  # type: ignore[misc]
 
 
 def running(regions: list[tuple[str, int]] | None = None, **failover: object) -> LossyWorld:

@@ -16,8 +16,7 @@ from rstore_operator.facts.actions import GrantTenure
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.witness_tenure import next_witness_tenure
 from rstore_operator.resource.state import WitnessTenure
-from unit.operator.failover.test_unplanned_chaos import Operator
-from unit.operator.lossy_world import LossyWorld, clone, running
+from unit.operator.lossy_world import LossyWorld, Operator, clone, running
 
 OLD, NEW = 10.0, 1.0
 

@@ -13,13 +13,9 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_MODE, FAILOVER_TO
-from rstore_operator.facts.actions import Promote
 from rstore_operator.facts.memory import Memory
-from rstore_operator.failover.voting import electorate
-from rstore_operator.planner.plan import Plan
-from unit.operator.lossy_world import LossyWorld, clone, running
+from unit.operator.lossy_world import LossyWorld, Operator, clone, running
 
 NAMES = {2: ["us-east", "eu-west"], 3: ["us-east", "eu-west", "ap-south"], 4: ["us-east", "eu-west", "ap-south", "sa"]}
 
@@ -27,40 +23,6 @@ NAMES = {2: ["us-east", "eu-west"], 3: ["us-east", "eu-west", "ap-south"], 4: ["
 @functools.cache
 def _template(size: int) -> LossyWorld:
     return running([(name, 1) for name in NAMES[size]])
-
-
-class Operator:
-    """One process: it may stop between looking, recording and acting, for as long as it likes."""
-
-    def __init__(self, world: LossyWorld) -> None:
-        self.world = world
-        self.memory = Memory()
-        self.decided: tuple[Plan, int] | None = None
-        self.actions: list[object] = []
-
-    def go_on(self) -> None:
-        if self.actions:
-            action = self.actions.pop(0)
-            if isinstance(action, Promote) and action.revision_jump and self.world.regions[action.region].up:
-                assert action.revision_jump == REVISION_JUMP
-                self._check_majority(action)
-            self.world.do(action, self)
-        elif self.decided is not None:
-            (decided, version), self.decided = self.decided, None
-            if self.world.record(decided, version):
-                self.actions = list(decided.actions)
-        else:
-            self.decided = (self.world.decide(self), self.world.version)
-
-    def _check_majority(self, action: Promote) -> None:
-        world = self.world
-        voters = electorate(world.observed(), Memory(), list(world.regions))
-        promised = {name for name, region in world.regions.items() if region.promised >= action.epoch}
-        promised |= {"\0witness"} if world.status.get("promisedEpoch", 0) >= action.epoch else set()
-        assert voters.decides(promised), f"{action.region} is promoted in {action.epoch}, promised by {promised}"
-
-    def restart(self) -> None:
-        self.__init__(self.world)  # type: ignore[misc]
 
 
 def chaos(world: LossyWorld, rng: random.Random, rounds: int) -> None:
