@@ -34,7 +34,7 @@ _EXPECTED = (VolumeError, TlsError, ListenError, StorageFailed, RaftError, OSErr
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command line. Exits with code 2 and a usage message when it cannot be understood."""
+    """Parses the command line. Exits with code 2 and a usage message when it cannot be understood."""
     parser = argparse.ArgumentParser(prog="rstore_replica", description="One replica of a ReplicatedStore.")
     parser.add_argument("--config", type=Path, required=True, help="the region's replica.json")
     parser.add_argument("--data-dir", type=Path, required=True, help="directory of this replica's data")
@@ -82,7 +82,7 @@ async def run(config: ReplicaConfig, place: Place) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The whole program; returns the exit code."""
+    """Runs the whole program; returns the exit code."""
     chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     configure(chosen.log_level, replica=chosen.name)
     try:

@@ -1,4 +1,4 @@
-"""What a replica is told: ``replica.json``, read once at the start.
+"""A replica's configuration: ``replica.json``, read once at the start.
 
 File-system paths and the pod's identity are arguments, never in the file. Where other regions are and which one is
 primary is not configuration either: it lives in the replicated state.
@@ -114,12 +114,12 @@ class ReplicaConfig(Settings, frozen=True):
     failover: Failover = Failover()
 
     def member(self, name: str) -> MemberConfig | None:
-        """The member of that name, if there is one."""
+        """Returns the member of that name, if there is one."""
         return next((member for member in self.members if member.name == name), None)
 
 
 def parse_config(text: bytes) -> ReplicaConfig:
-    """The configuration in ``text`` (JSON). Raises ConfigError naming the field."""
+    """Returns the configuration in ``text`` (JSON). Raises ConfigError naming the field."""
     try:
         config = msgspec.json.decode(text, type=ReplicaConfig)
     except msgspec.DecodeError as error:

@@ -137,7 +137,7 @@ class _ReadingCollector(Collector):
             return
         yield InfoMetricFamily(
             "rstore_replica",
-            "Who this replica is.",
+            "This replica's names and version.",
             value={
                 "store": reading.store,
                 "region": reading.region,

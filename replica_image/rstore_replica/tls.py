@@ -52,7 +52,7 @@ class CertificateStore:
         self._fingerprints: tuple[TlsPem, Fingerprints] | None = None
 
     def current(self) -> TlsPem:
-        """The newest usable contents."""
+        """Returns the newest usable contents."""
         with self._lock:
             stamp = self._stat()
             if stamp != self._stamp:

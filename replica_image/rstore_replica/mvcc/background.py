@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Background:
-    """Calls a step again and again, with the pause that it asks for, until it says that nothing is left."""
+    """Calls a step again and again, with the pause that it asks for, until nothing is left."""
 
     def __init__(self, step: Callable[[], float | None]) -> None:
         """``step`` returns the seconds until it wants to go on, None when it has nothing to do."""

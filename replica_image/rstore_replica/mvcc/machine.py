@@ -161,7 +161,7 @@ class Machine:
             with self._gate.exclusive():
                 self._store.close()
 
-    # ------------------------------------------------------------------------------------------ what it knows
+    # ------------------------------------------------------------------------------------------ state
 
     @property
     def applied_index(self) -> int:
@@ -219,11 +219,11 @@ class Machine:
         return self.refusal_of_export()
 
     def refusal_of_export(self) -> StoreError | None:
-        """NoSpace when there is no room for more of a tail on this replica's volume."""
+        """Returns NoSpace when there is no room for more of a tail on this replica's volume."""
         return self._refusal_of("more of a diverged tail in quarantine")
 
     def refusal_of_staging(self) -> StoreError | None:
-        """NoSpace when there is no room for more of a snapshot on this replica's volume."""
+        """Returns NoSpace when there is no room for more of a snapshot on this replica's volume."""
         return self._refusal_of("more of a snapshot")
 
     def _refusal_of(self, what: str) -> StoreError | None:
@@ -238,7 +238,7 @@ class Machine:
             return self._store.in_use_bytes() * 10 > self._quota_bytes * 9 or self._store.disk_is_full()
 
     def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
-        """The limits a leader must put into each write batch it proposes, so that all replicas decide alike.
+        """Returns the limits a leader must put into each write batch it proposes, so that all replicas decide alike.
 
         ``incoming_bytes`` is what the batch will add: above the quota, or on a full disk, only requests that add
         nothing will be carried out.
@@ -294,7 +294,7 @@ class Machine:
         return await hash_kv(self._reading, revision)
 
     def rows_after(self, revision: int, *, max_bytes: int, max_rows: int) -> stream.RowBatch:
-        """Rows for another region, see :func:`stream.rows_after`. Raises Compacted or FutureRevision.
+        """Returns rows for another region, see :func:`stream.rows_after`. Raises Compacted or FutureRevision.
 
         Callable from any thread.
         """
@@ -312,7 +312,7 @@ class Machine:
     def snapshot_after(
         self, after_key: bytes, revision: int, *, max_bytes: int, max_rows: int
     ) -> snapshot.SnapshotRows:
-        """Keys as they were at ``revision``, for another region, see :func:`snapshot.read_chunk`.
+        """Returns keys as they were at ``revision``, for another region, see :func:`snapshot.read_chunk`.
 
         Raises Compacted or FutureRevision. Callable from any thread.
         """
@@ -332,8 +332,8 @@ class Machine:
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Calls back with the new revision after each apply (or restore) that changed it; returns how to stop that.
 
-        Who follows the revisions one by one finds that they are not there any more where a snapshot has taken the
-        place of the data: ``compact_revision`` is then the new revision, and what was being followed was compacted.
+        A subscriber that follows the revisions one by one finds them gone where a snapshot has taken the place of the
+        data: ``compact_revision`` is then the new revision, and what was being followed was compacted.
 
         Subscribed on an event loop, it is called on that loop, wherever the change was made.
         """
@@ -427,7 +427,7 @@ class Machine:
         if outcome.state != before and Mutates.REGION not in command.mutates:
             raise ApplyBug(f"entry {index}, {command.describe(body)}, has changed the region's state")
         if command.level > outcome.state.feature_level:
-            # Whoever is to apply the log must know it by now.
+            # Every replica that is to apply the log knows the kind by now.
             state = msgspec.structs.replace(outcome.state, feature_level=command.level)
             return Outcome(outcome.answer, outcome.position, state)
         return outcome

@@ -1,4 +1,4 @@
-"""PURE. The replicated state of a region, and how each command changes it.
+"""The replicated state of a region, and how each command changes it.
 
 Every function takes the state and returns the next one, or the error to answer with; nothing here does I/O. The rules
 are those of the design for epochs: see *Switchover* and *Failover* in ``docs/``.
@@ -72,7 +72,7 @@ class _Stored(msgspec.Struct, frozen=True, array_like=True):
 
 
 def encode(state: RegionState) -> bytes:
-    """The form on disk. The region's own name is configuration and not part of it."""
+    """Returns the form on disk. The region's own name is configuration and not part of it."""
     return msgspec.msgpack.encode(
         _Stored(
             state.store_id,
@@ -113,7 +113,7 @@ def decode(region: str, stored: bytes) -> RegionState:
 
 
 def refusal_of_writes(state: RegionState, epoch: int) -> StoreError | None:
-    """Why a write proposed in ``epoch`` is refused, or None when it is not."""
+    """Returns why a write proposed in ``epoch`` is refused, or None when it is not."""
     if state.writable and epoch == state.epoch:
         return None
     if not state.store_id:
@@ -153,8 +153,8 @@ def bootstrap(state: RegionState, request: BootstrapRequest) -> RegionState | St
 
 def with_topology(state: RegionState, topology: Topology) -> RegionState:
     """The newer of two topologies is kept. One that names another primary in a higher epoch ends this region's."""
-    held = state.topology
-    if held is not None and topology.age <= held.age:
+    current = state.topology
+    if current is not None and topology.age <= current.age:
         return state
     if topology.epoch > state.epoch and topology.primary_region != state.region:
         promised = max(state.promised_epoch, topology.epoch)
@@ -183,10 +183,10 @@ def promote(state: RegionState, revision: int, request: PromoteRequest) -> tuple
         return state, state.history[-1].first_revision
     if epoch <= state.epoch or epoch < state.promised_epoch:
         return StaleEpoch(f"epoch {epoch} was asked for; {max(state.epoch, state.promised_epoch)} is promised")
-    held = state.topology
-    if held is not None and held.epoch >= epoch and held.primary_region != state.region:
+    current = state.topology
+    if current is not None and current.epoch >= epoch and current.primary_region != state.region:
         # A region that holds nothing of an epoch yet knows from its topology whose it is.
-        return StaleEpoch(f"the primary region of epoch {held.epoch} is {held.primary_region}")
+        return StaleEpoch(f"the primary region of epoch {current.epoch} is {current.primary_region}")
     if revision < request.min_revision:
         return Behind(f"it holds revision {revision}, {request.min_revision} is required")
     topology = state.topology
@@ -243,7 +243,7 @@ def accept_rows(state: RegionState, revision: int, batch: StreamBatch) -> Region
 
 
 def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionState | StoreError | None:
-    """The state after the region has left its tail for the history of ``command.epoch``, or why it must not.
+    """Returns the state after the region has left its tail for the history of ``command.epoch``, or why it must not.
 
     None when it does not stand where that was decided: it has been done already.
     """
@@ -264,7 +264,7 @@ def accept_rewind(state: RegionState, revision: int, command: Rewind) -> RegionS
 
 
 def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> RegionState | StoreError:
-    """The state once the snapshot that ``step`` is of is installed, or why it must not be. The rows are checked
+    """Returns the state once the snapshot that ``step`` is of is installed, or why it must not be. The rows are checked
     elsewhere.
     """
     chunk = step.chunk
@@ -298,6 +298,6 @@ def accept_snapshot(state: RegionState, revision: int, step: SnapshotStep) -> Re
 
 
 def without_epochs_above(state: RegionState, revision: int) -> RegionState:
-    """The history after everything above ``revision`` was undone. Epoch and promise never go back."""
+    """Returns the history after everything above ``revision`` was undone. Epoch and promise never go back."""
     history = tuple(start for start in state.history if start.first_revision <= revision + 1)
     return state if history == state.history else msgspec.structs.replace(state, history=history)

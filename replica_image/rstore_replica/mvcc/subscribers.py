@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Subscribers(Generic[T]):
-    """A list of callbacks. One that fails is logged and does not keep the others from hearing."""
+    """A list of callbacks. One that fails is logged and does not keep the others from being called."""
 
     def __init__(self) -> None:
         self._callbacks: list[tuple[Callable[[T], None], asyncio.AbstractEventLoop | None]] = []
@@ -39,7 +39,7 @@ class Subscribers(Generic[T]):
                 else:
                     loop.call_soon_threadsafe(callback, value)
             except Exception:
-                # What was applied is applied, whatever becomes of those who wanted to know.
+                # What was applied is applied, whatever becomes of the subscribers.
                 logger.exception("a subscriber of the state machine failed")
 
 

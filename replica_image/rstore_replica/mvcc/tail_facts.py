@@ -1,4 +1,4 @@
-"""PURE. What is known of a diverged tail: of one in quarantine, and of one that a region is leaving."""
+"""What is known of a diverged tail: of one in quarantine, and of one that a region is leaving."""
 
 from __future__ import annotations
 

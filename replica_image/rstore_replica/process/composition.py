@@ -59,7 +59,7 @@ PEER_DRAIN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Place:
-    """What comes from the command line: who this replica is, and where its files and addresses are."""
+    """What comes from the command line: this replica's name, and where its files and addresses are."""
 
     name: str
     data_directory: Path
@@ -304,7 +304,7 @@ class Replica:
         if self._life.running:
             await self.replication.stop()
         self._life.running = False
-        await self.group.stop()  # what is still proposed is told that its outcome is unknown
+        await self.group.stop()  # what is still proposed is answered with OutcomeUnknown
         await self._batcher.close()
         await self._forwarder.close()
         await self._peer_server.stop(PEER_DRAIN_SECONDS)

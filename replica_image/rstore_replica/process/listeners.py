@@ -32,7 +32,7 @@ class ListenError(Exception):
 def client_server(
     *, max_request_bytes: int, services: Sequence[Register], on_refusal: Callable[[str], object] = lambda _reason: None
 ) -> Server:
-    """The server of the client port, with its services and reflection; not listening yet."""
+    """Returns the server of the client port, with its services and reflection; not listening yet."""
     server = Server(
         max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES, limits=CLIENT_LIMITS, on_refusal=on_refusal
     )
@@ -50,9 +50,9 @@ def peer_server(
     replication_window_bytes: int,
     on_refusal: Callable[[str], object] = lambda _reason: None,
 ) -> Server:
-    """The server of the peer port; callers are admitted by the kind of their certificate.
+    """Returns the server of the peer port; callers are admitted by the kind of their certificate.
 
-    Twice the window of replication may come of a stream ahead of who reads it: HTTP/2 credits what was read in halves,
+    Twice the window of replication may come of a stream ahead of its reader: HTTP/2 credits what was read in halves,
     and a source must be able to have a whole window on its way.
     """
     server = Server(

@@ -1,4 +1,4 @@
-"""Whether the state machine's live data may be used at a start, and saying so at the end.
+"""Whether the state machine's live data may be used at a start, and the note of that at the end.
 
 The state machine does not sync its commits: what is durable is the log. So after the end of the *machine* (a power
 loss, a volume that moved), and after a process that could not go on (its disk may have lost what was written), its data

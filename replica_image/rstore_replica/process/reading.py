@@ -28,7 +28,7 @@ def read(
     batcher: Batcher,
     tail_fetcher: TailFetcher,
 ) -> Reading:
-    """The replica at this moment; what its group would say is left out while it takes no part in it."""
+    """Returns the replica at this moment; what its group would say is left out while it takes no part in it."""
     state, staged = machine.state, machine.staged
     status = group.status() if life.running else None
     transfers = {transfer.region: transfer.size_bytes for transfer in replication.sender.transfers()}

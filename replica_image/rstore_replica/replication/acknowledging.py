@@ -1,4 +1,4 @@
-"""When clients of the primary are told: the tenure and the SemiSync rule, asked at the very moment, and what waits."""
+"""When clients of the primary get their answers: the tenure and the SemiSync rule, and the writes that wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RETRY_SECONDS = 0.2
 BARRIER_SECONDS = 5.0
 
 Tell = Callable[[errors.StoreError | None], None]
-"""Is told None when it may be acknowledged, else what to answer instead."""
+"""Called with None when it may be acknowledged, else with the error to answer instead."""
 
 
 @dataclass(order=True)
@@ -42,10 +42,10 @@ class _Waiting:
 
 
 class Acknowledging:
-    """What may be told to clients by this replica while it leads the primary region.
+    """What this replica may answer to clients while it leads the primary region.
 
     The rule is the one in the newest topology that is applied here, also for what waits already. What a leader that
-    lost its leadership has confirmed by then it may still tell, within its tenure; nothing else.
+    lost its leadership has confirmed by then it may still acknowledge, within its tenure; nothing else.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Acknowledging:
         self._review()
 
     async def stop(self) -> None:
-        """What waits is told that its outcome is unknown. Harmless when not started or stopped before."""
+        """Answers what waits with OutcomeUnknown. Harmless when not started or stopped before."""
         while self._unsubscribe:
             self._unsubscribe.pop()()
         self._lead_no_more("the replica is stopping")
@@ -130,7 +130,7 @@ class Acknowledging:
 
         In SemiSync that is the newest that so many other regions have committed: whatever was acknowledged is at or
         below it, and nothing that a failover might lose is above. It waits until that is at ``at_least``, and at
-        everything that this leader, or one before it, may have told of. Raises NoPrimary when that takes too long.
+        everything that this leader, or one before it, may have shown. Raises NoPrimary when that takes too long.
         """
         deadline = self._clock.monotonic() + timeout_seconds
         while True:
@@ -198,7 +198,7 @@ class Acknowledging:
     def _after_change(self) -> None:
         self._report()
         if self._semi_sync.rule.min_in_sync_regions:
-            self._tenure.hurry()  # the voters count what they hear by the topology that they hold
+            self._tenure.hurry()  # the voters count a guarantee only for the topology that they have
         if self._semi_sync.rule.min_in_sync_regions and self._semi_sync.exposed is None and self._finding_start is None:
             self._finding_start = asyncio.get_running_loop().create_task(self._find_start(), name="semi-sync-start")
         if self._timer is not None:
@@ -215,7 +215,7 @@ class Acknowledging:
         self._wake_readers()
 
     async def _find_start(self) -> None:
-        """Learns how far leaders before this one may have told clients: not above what is committed now."""
+        """Learns how far leaders before this one may have shown data: not above what is committed now."""
         try:
             while (role := self._role) is not None and self._semi_sync.exposed is None:
                 try:
@@ -294,7 +294,7 @@ class Acknowledging:
         self._timer = self._clock.call_later(max(0.0, left), self._expire)
 
     def _patience(self) -> float:
-        """For so long a write waits; twice as long where it may yet be acknowledged, once the voters know of it."""
+        """Seconds that a write waits; twice the timeout where it may yet be acknowledged once the voters know."""
         rule = self._semi_sync.rule
         return rule.timeout_seconds * (2 if rule.degrade or not rule.min_in_sync_regions else 1)
 

@@ -25,7 +25,7 @@ class EndingBounds:
 
 @dataclass(frozen=True)
 class ReplicationConfig:
-    """Who this replica is and how it streams. Durations are seconds of the injected clock, sizes are bytes."""
+    """The replica's names and how it streams. Durations are seconds of the injected clock, sizes are bytes."""
 
     region: str
     replica: str
@@ -37,7 +37,7 @@ class ReplicationConfig:
     window_batches: int = 4096
     heartbeat_seconds: float = 0.5
     silence_seconds: float = 10.0
-    """A stream whose other side said nothing for this long is broken, on either side."""
+    """A stream whose other side sent nothing for this long is broken, on either side."""
     stall_seconds: float = 30.0
     """A stream whose oldest batch has not been acknowledged for this long is broken; also one send's deadline."""
     connect_seconds: float = 5.0
@@ -53,9 +53,9 @@ class ReplicationConfig:
     rewind_step_bytes: int = 256 << 10
     """What one entry exports of a diverged tail, or undoes: some milliseconds of work for each replica."""
     hold_idle_seconds: float = 60.0
-    """For so long compaction waits for a region that gets no further."""
+    """How long compaction waits for a region that gets no further."""
     hold_seconds: float = 3600.0
-    """For so long compaction waits for a region that does; then it has to begin anew, with a snapshot."""
+    """How long compaction waits for a region that gets further; after that the region needs a snapshot."""
     ending: EndingBounds = field(default_factory=EndingBounds)
     """How long the end of a primary region waits for other regions."""
     review_seconds: float = 0.5

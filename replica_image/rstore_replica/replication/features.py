@@ -2,7 +2,7 @@
 
 Each kind of command has a *feature level*. A replica that meets a kind it does not know has to stop, so a kind is
 proposed only when every replica of every region has reported its level. Replicas report with each Raft message, regions
-with each round of the primary's tenure; who has reported nothing is at level 1.
+with each round of the primary's tenure; one that has reported nothing is at level 1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rstore_replica.replication.ports import RegionStateView, ReplicatedMachine
 
 
 def active_level(state: RegionStateView, region: str, own_level: int, reported: Mapping[str, int]) -> int:
-    """The level that every replica of the store knows, as far as this region's leader can tell.
+    """Returns the level that every replica of the store knows, as far as this region's leader can tell.
 
     ``own_level`` is this region's. The primary's leader has the reports of all regions, the others have what the
     primary's leader reported for the store. A level once applied stays active.

@@ -1,4 +1,4 @@
-"""PURE. Compares two chains of epochs and says where one region may go on from another.
+"""Compares two chains of epochs and says where one region may go on from another.
 
 A chain is an epoch history [(epoch, first revision, region), …] and the last revision held. An epoch's *end* in a
 chain is the parent revision of the next epoch's start, or the last revision held if it is the newest. The fork point of
@@ -39,7 +39,7 @@ class Chain:
 
     @staticmethod
     def of(history: Iterable[EpochStart], revision: int) -> Chain:
-        """The chain of a region that holds ``revision``; raises ValueError as the constructor does."""
+        """Returns the chain of a region that holds ``revision``; raises ValueError as the constructor does."""
         return Chain(tuple(history), max(revision, BASE_REVISION))
 
     @property
@@ -48,7 +48,7 @@ class Chain:
         return epoch_of(self.history)
 
     def end_of(self, position: int) -> int:
-        """The last revision of the epoch at ``position`` in the history, as far as this chain holds it."""
+        """Returns the last revision of the epoch at ``position`` in the history, as far as this chain holds it."""
         if position + 1 < len(self.history):
             return min(self.revision, parent_of(self.history[position + 1]))
         return self.revision
@@ -116,16 +116,16 @@ Comparison = Resume | Diverged | Ahead | Stale | Contradiction
 
 
 def contradiction(one: Chain, other: Chain) -> int | None:
-    """The oldest epoch both know with different starts or primaries, or None."""
-    known = {start.epoch: start for start in one.history}
+    """Returns the oldest epoch both know with different starts or primaries, or None."""
+    starts = {start.epoch: start for start in one.history}
     for start in other.history:
-        if start.epoch in known and known[start.epoch] != start:
+        if start.epoch in starts and starts[start.epoch] != start:
             return start.epoch
     return None
 
 
 def fork_revision(one: Chain, other: Chain) -> int:
-    """The last revision both chains share. Both histories must not contradict each other."""
+    """Returns the last revision both chains share. Both histories must not contradict each other."""
     positions = {start.epoch: position for position, start in enumerate(one.history)}
     for position in range(len(other.history) - 1, -1, -1):
         epoch = other.history[position].epoch
@@ -135,7 +135,7 @@ def fork_revision(one: Chain, other: Chain) -> int:
 
 
 def compare(sender: Chain, receiver: Chain, *, receiver_promised_epoch: int = 0) -> Comparison:
-    """Where the sender goes on for this receiver, or why it must not.
+    """Returns where the sender goes on for this receiver, or why it must not.
 
     ``receiver_promised_epoch`` above the sender's epoch means that the sender is no longer primary (:class:`Stale`).
     """
@@ -154,10 +154,10 @@ def compare(sender: Chain, receiver: Chain, *, receiver_promised_epoch: int = 0)
 
 
 def history_up_to(chain: Chain, revision: int) -> History:
-    """The epochs that a region holding ``revision`` of this chain knows.
+    """Returns the epochs that a region holding ``revision`` of this chain knows.
 
-    At the chain's own last revision that is all of them, also an epoch without a revision of its own yet; and who has
-    taken an epoch's jump knows that epoch.
+    At the chain's own last revision that is all of them, also an epoch without a revision of its own yet; and a region
+    that has taken an epoch's jump knows that epoch.
     """
     if revision >= chain.revision:
         return chain.history

@@ -40,13 +40,13 @@ class RefusedError(Exception):
 
     @staticmethod
     def because(error: errors.StoreError, *, promised_epoch: int = 0) -> RefusedError:
-        """The refusal for an error of the vocabulary; UNAVAILABLE for those that have none of their own."""
+        """Returns the refusal for an error of the vocabulary; UNAVAILABLE for those that have none of their own."""
         reason = REASON_OF_ERROR.get(type(error), pb.StreamRefusal.UNAVAILABLE)
         return RefusedError(reason, str(error), leader_address=error.leader, promised_epoch=promised_epoch)
 
 
 def refusal_of(outcome: Ahead | Diverged | Stale | Contradiction) -> RefusedError:
-    """The refusal for a comparison of histories that does not allow the stream."""
+    """Returns the refusal for a comparison of histories that does not allow the stream."""
     if isinstance(outcome, Stale):
         return RefusedError(pb.StreamRefusal.STALE_EPOCH, str(outcome), promised_epoch=outcome.promised_epoch)
     if isinstance(outcome, Ahead):
@@ -61,7 +61,7 @@ def describe(refusal: pb.StreamRefusal) -> str:
 
 
 def quarantined_message(tail: Tail) -> pb.QuarantinedTail:
-    """A tail as Status tells of it."""
+    """Returns a tail as Status tells of it."""
     return pb.QuarantinedTail(
         epoch=tail.header.epoch,
         first_revision=tail.header.first_revision,
@@ -76,7 +76,7 @@ def quarantined_message(tail: Tail) -> pb.QuarantinedTail:
 
 
 def quarantine_counts(tails: Sequence[Tail]) -> pb.QuarantineCounts:
-    """All tails of a region, as Status counts them."""
+    """Returns all tails of a region, as Status counts them."""
     return pb.QuarantineCounts(
         tails=len(tails),
         rows=sum(tail.count for tail in tails),
@@ -85,7 +85,7 @@ def quarantine_counts(tails: Sequence[Tail]) -> pb.QuarantineCounts:
 
 
 def leaving_message(leaving: Leaving | None) -> pb.LeavingTail | None:
-    """How far a region is that leaves a tail; None when it leaves none."""
+    """Returns how far a region is that leaves a tail; None when it leaves none."""
     if leaving is None:
         return None
     return pb.LeavingTail(
@@ -98,5 +98,5 @@ def leaving_message(leaving: Leaving | None) -> pb.LeavingTail | None:
 
 
 def chain_of(state: RegionStateView, revision: int) -> Chain:
-    """The chain that a region's replicated state describes."""
+    """Returns the chain that a region's replicated state describes."""
     return Chain.of(state.history, revision)

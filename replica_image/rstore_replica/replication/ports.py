@@ -114,10 +114,10 @@ class ReplicatedMachine(Protocol):
         """Why what is above ``fork_revision`` cannot go to quarantine: Compacted, NoSpace, or None when it can."""
 
     def refusal_of_export(self) -> errors.StoreError | None:
-        """NoSpace when there is no room for more of a tail on this replica's volume."""
+        """Returns NoSpace when there is no room for more of a tail on this replica's volume."""
 
     def refusal_of_staging(self) -> errors.StoreError | None:
-        """NoSpace when there is no room for more of a snapshot on this replica's volume."""
+        """Returns NoSpace when there is no room for more of a snapshot on this replica's volume."""
 
     @property
     def is_nearly_full(self) -> bool:
@@ -143,7 +143,7 @@ class RaftGroup(Protocol):
     """The region's Raft group (``raft.group.Group``). Proposals enter the log in the order ``propose`` was called."""
 
     async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
-        """The value ``apply`` returned here; raises NotLeader, NoLeader, TooManyRequests or OutcomeUnknown."""
+        """Returns the value ``apply`` returned here; raises NotLeader, NoLeader, TooManyRequests or OutcomeUnknown."""
 
     async def change_members(
         self, *, add: Member | None = None, remove: str | None = None, timeout_seconds: float
@@ -166,10 +166,10 @@ class RaftGroup(Protocol):
         """Tells the other replicas whether they need not stay for what this leader has acknowledged."""
 
     def in_touch(self) -> Sequence[str]:
-        """The other voting members that this replica is in touch with at the moment."""
+        """Returns the other voting members that this replica is in touch with at the moment."""
 
     def on_change(self, callback: Callable[[GroupStatus], None], /) -> None:
-        """Calls back when leader, term, or who is about to stop change."""
+        """Calls back when the leader, the term, or the replicas about to stop change."""
 
 
 class StreamConnection(Protocol):
@@ -179,7 +179,7 @@ class StreamConnection(Protocol):
         """Hands one message to the transport, waiting for its flow control; raises LinkBrokenError."""
 
     async def receive(self) -> pb.StreamResponse | None:
-        """The next message, None at the orderly end; raises LinkBrokenError."""
+        """Returns the next message, None at the orderly end; raises LinkBrokenError."""
 
     async def close(self) -> None:
         """Ends the stream at once; never raises."""
@@ -189,11 +189,11 @@ class Connector(Protocol):
     """Opens streams. The real one is ``connection.GrpcConnector``."""
 
     async def connect(self, address: str, /) -> StreamConnection:
-        """A fresh stream to ``host:port``, the name resolved now; raises LinkBrokenError."""
+        """Returns a fresh stream to ``host:port``, the name resolved now; raises LinkBrokenError."""
 
 
 class Random(Protocol):
     """The random source for jitter."""
 
     def uniform(self, low: float, high: float, /) -> float:
-        """A number between ``low`` and ``high``."""
+        """Returns a number between ``low`` and ``high``."""

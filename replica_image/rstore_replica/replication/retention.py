@@ -34,17 +34,17 @@ def compaction_target(
     acked: Mapping[str, int],
     history: Sequence[EpochStart] = (),
 ) -> int | None:
-    """The revision to compact to, or None. Pure.
+    """Returns the revision to compact to, or None.
 
     ``acked`` has every other region of the store with the revision it acknowledged (0 when unknown): history that a
     region still needs is kept, unless it lags by more than LAGGARD_FACTOR retentions. Revisions that the ``history`` of
     epochs leaves out do not count.
     """
     revision, compact_revision = count_at(history, revision), count_at(history, compact_revision)
-    acked = {region: count_at(history, held) for region, held in acked.items()}
+    acked = {region: count_at(history, revision) for region, revision in acked.items()}
     if revision - compact_revision <= retention * (1 + SLACK):
         return None
-    needed = [held for held in acked.values() if revision - held <= retention * LAGGARD_FACTOR]
+    needed = [count for count in acked.values() if revision - count <= retention * LAGGARD_FACTOR]
     target = min([revision - retention, *needed])
     if target - compact_revision < max(1, int(retention * SLACK)):
         return None

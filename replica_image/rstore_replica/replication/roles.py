@@ -1,4 +1,4 @@
-"""PURE. What this replica is to do, from its region's replicated state and its Raft group's status."""
+"""What this replica is to do, from its region's replicated state and its Raft group's status."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rstore_replica.replication.ports import RegionStateView
 
 
 def is_leader(status: GroupStatus) -> bool:
-    """Whether this replica believes to lead its region."""
+    """Returns whether this replica believes to lead its region."""
     return status.role is Role.LEADER
 
 
 def leader_address(status: GroupStatus) -> str:
-    """The leader's peer address, "" when there is no leader or it is not a known member."""
+    """Returns the leader's peer address, "" when there is no leader or it is not a known member."""
     for member in status.members:
         if member.name == status.leader:
             return member.address
@@ -22,7 +22,7 @@ def leader_address(status: GroupStatus) -> str:
 
 
 def is_source(state: RegionStateView, region: str) -> bool:
-    """Whether the region streams its log to the others.
+    """Returns whether the region streams its log to the others.
 
     It does while it is primary of its epoch and no newer topology names another region. A demoted region is still a
     source: it has promised a higher epoch and accepts no writes, but the region that is to follow must catch up.

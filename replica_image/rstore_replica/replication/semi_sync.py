@@ -1,12 +1,12 @@
-"""PURE. When the primary may acknowledge a revision, as far as the other regions are concerned. Times come in.
+"""When the primary may acknowledge a revision, as far as the other regions are concerned.
 
 In SemiSync a revision may be acknowledged once ``min_in_sync_regions`` other regions have committed it; in Async at
 once. The tenure is another condition, and not looked at here, but for one thing: with each of its rounds the primary
-tells the voters how many other regions hold everything that it acknowledges (``guarantee``), and what it has told binds
-it. It may acknowledge with less only when a majority of the voters has granted a round that says less, because who
-fences a majority believes what the voters heard last.
+tells the voters how many other regions hold everything that it acknowledges (``guarantee``), and that binds it. It may
+acknowledge with less only when a majority of the voters has granted a round that says less, because a failover that
+fences a majority relies on what the voters received last.
 
-``exposed`` is the highest revision that anybody may have been told of: by this leader or by those before it. A
+``exposed`` is the highest revision that a client may have seen: from this leader or from those before it. A
 guarantee is given only for all of it.
 """
 
@@ -23,7 +23,7 @@ EVERYTHING = sys.maxsize
 class SemiSync:
     """The rule as one leader of the primary region keeps it.
 
-    Regions count with what they have committed in this epoch, as their own leader said. Nothing may be acknowledged
+    Regions count with what they have committed in this epoch, as their own leader reported. Nothing may be acknowledged
     before :meth:`begin` and after :meth:`end`.
     """
 
@@ -39,13 +39,13 @@ class SemiSync:
     # ------------------------------------------------------------------------------------------ role
     def begin(self, epoch: int, rule: SyncRule, others: Collection[str]) -> None:
         """This replica leads the primary of ``epoch``, perhaps again: what is known of other regions in it is kept."""
-        known = self._held if epoch == self._epoch else {}
+        revisions = self._held if epoch == self._epoch else {}
         self.end()
         self._epoch, self._rule = epoch, rule
-        self._held = {region: known.get(region, 0) for region in others}
+        self._held = {region: revisions.get(region, 0) for region in others}
 
     def started(self, revision: int) -> None:
-        """Those who led before can have told of nothing above ``revision``."""
+        """The leaders before can have shown nothing above ``revision``."""
         if self._epoch:
             self._exposed = max(revision, self._exposed or 0)
 
@@ -107,14 +107,14 @@ class SemiSync:
 
     # ------------------------------------------------------------------------------------------ answers
     def confirmed(self, regions: int) -> int:
-        """The revision that so many other regions have committed."""
+        """Returns the revision that so many other regions have committed."""
         if regions <= 0:
             return EVERYTHING
-        held = sorted(self._held.values(), reverse=True)
-        return held[regions - 1] if regions <= len(held) else 0
+        revisions = sorted(self._held.values(), reverse=True)
+        return revisions[regions - 1] if regions <= len(revisions) else 0
 
     def allowed(self, promised: int) -> int:
-        """The revision up to which may be acknowledged, and shown, at this moment.
+        """Returns the revision up to which may be acknowledged, and shown, at this moment.
 
         ``promised`` is what the voters may believe: the highest guarantee in any round of the tenure since the newest
         one that a majority granted.
@@ -125,13 +125,13 @@ class SemiSync:
         return self.confirmed(max(required, promised))
 
     def expose(self, revision: int) -> None:
-        """Somebody is being told of ``revision``."""
+        """A client is being shown ``revision``."""
         if self._exposed is not None:
             self._exposed = max(self._exposed, revision)
 
     @property
     def exposed(self) -> int | None:
-        """What anybody may have been told of; None as long as that is not known."""
+        """The highest revision that a client may have seen; None as long as that is not known."""
         return self._exposed
 
     @property

@@ -58,7 +58,7 @@ class Replication:
     """Sender, receiver and controller over one machine and one group. Start it after the group.
 
     ``servicer`` goes on the peer port, ``controller`` is what Admin calls and what the batcher asks for its write
-    gate, ``acknowledging`` what is asked before clients are told, ``ending`` what the replica waits for before it
+    gate, ``acknowledging`` decides when clients get their answers, ``ending`` is what the replica waits for before it
     stops; ``connector`` and ``grants`` replace gRPC in tests and in the simulator.
     """
 
@@ -158,5 +158,5 @@ class Replication:
         await self.receiver.stop()
 
     def progress(self) -> tuple[RegionProgress, ...]:
-        """How far each other region is; empty unless this replica leads the source region."""
+        """Returns how far each other region is; empty unless this replica leads the source region."""
         return self._progress.snapshot(self._clock.monotonic())

@@ -57,7 +57,7 @@ class TailFetcher:
             await self._fetch(tail)
 
     def missing(self) -> tuple[Tail, ...]:
-        """Tails of the region without a whole file here."""
+        """Returns tails of the region without a whole file here."""
         whole = self._machine.quarantine.whole
         return tuple(tail for tail in self._machine.quarantined if tail.file not in whole)
 
@@ -68,7 +68,7 @@ class TailFetcher:
             try:
                 async with self._open_replica(address) as replica:
                     await self._copy(replica, tail, fetched)
-                if all(known.file != tail.file for known in self._machine.quarantined):
+                if all(other.file != tail.file for other in self._machine.quarantined):
                     return  # dropped meanwhile
                 await asyncio.to_thread(self._machine.quarantine.adopt, fetched, tail.file)
             except (StoreError, DamagedTail, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rstore_api.domain.topology import SyncRule
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
-from rstore_replica.replication.tenure.guarantees import Heard, Told
+from rstore_replica.replication.tenure.guarantees import AnnouncedGuarantees, ReceivedGuarantee
 
 OTHERS = ("asia", "eu", "west")
 
@@ -151,7 +151,7 @@ def test_another_leadership_of_the_same_epoch_keeps_what_it_knows_of_regions_and
 
 
 def test_what_was_told_binds_until_a_majority_has_granted_less() -> None:
-    told = Told()
+    told = AnnouncedGuarantees()
     told.sent(1, 0)
     told.sent(2, 2)
     told.sent(3, 2)
@@ -166,7 +166,7 @@ def test_what_was_told_binds_until_a_majority_has_granted_less() -> None:
 
 
 def test_told_forgets_no_guarantee_when_it_changes_often() -> None:
-    told = Told()
+    told = AnnouncedGuarantees()
     for number in range(100):
         told.sent(number, number % 2 + (number == 3))
     assert told.binding == 2
@@ -175,7 +175,7 @@ def test_told_forgets_no_guarantee_when_it_changes_often() -> None:
 
 
 def test_a_voter_goes_by_the_newest_round_of_its_own_leadership() -> None:
-    heard = Heard()
+    heard = ReceivedGuarantee()
     assert heard.in_term(0, (0, 0)) == (0, 0)
     heard.granted(3, 7, 1, version=1, asked_term=5, term=5)
     heard.granted(3, 6, 0, version=1, asked_term=5, term=5)
@@ -190,7 +190,7 @@ def test_a_voter_goes_by_the_newest_round_of_its_own_leadership() -> None:
 
 
 def test_a_voter_that_knows_of_other_regions_does_not_count_what_was_said_of_those_before() -> None:
-    heard = Heard()
+    heard = ReceivedGuarantee()
     heard.granted(3, 7, 1, version=4, asked_term=5, term=5)
     assert heard.in_term(5, (3, 4)) == (3, 1)
     assert heard.in_term(5, (3, 5)) == (0, 0), "a region may have left that had it all"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from rstore_api.domain.topology import SyncRule
 from rstore_api.domain.voters import majority
 from rstore_replica.replication.semi_sync import SemiSync
-from rstore_replica.replication.tenure.guarantees import Heard, Told
+from rstore_replica.replication.tenure.guarantees import AnnouncedGuarantees, ReceivedGuarantee
 
 OWN = "own"
 WALKS = int(os.environ.get("RSTORE_SEMI_SYNC_WALKS", "2500"))
@@ -39,15 +39,15 @@ class Walk:
         self.voters = [OWN, *self.others]
         self.revision = self.told_clients = 1
         self.holds = dict.fromkeys(self.others, 0)
-        self.heard = {voter: Heard() for voter in self.voters}
-        self.spare = {voter: Heard() for voter in self.voters}
+        self.heard = {voter: ReceivedGuarantee() for voter in self.voters}
+        self.spare = {voter: ReceivedGuarantee() for voter in self.voters}
         self.terms = dict.fromkeys(self.voters, 1)
         self.known_terms: dict[str, int] = {}
         self.epoch, self.number, self.now = 1, 0, 0.0
         self.rounds: list[Round] = []
         self.has_tenure = False
         self.rule = self._some_rule()
-        self.semi_sync, self.told = SemiSync(), Told()
+        self.semi_sync, self.told = SemiSync(), AnnouncedGuarantees()
         self.semi_sync.begin(1, self.rule, self.others)
         self.weights = {
             step: rng.choice([0.3, 1, 3]) * often

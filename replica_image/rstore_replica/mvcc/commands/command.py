@@ -40,7 +40,7 @@ class Place(msgspec.Struct, frozen=True):
     """Takes the tails that are left."""
 
     def unchanged(self, answer: object) -> Outcome:
-        """The outcome of a command that is refused, or has nothing to do."""
+        """Returns the outcome of a command that is refused, or has nothing to do."""
         return Outcome(answer, self.position, self.region)
 
 

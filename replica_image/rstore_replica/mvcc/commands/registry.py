@@ -24,7 +24,7 @@ class Registry:
         """The feature level of this version: it knows every kind up to it."""
 
     def find(self, entry: LogEntry) -> Command:
-        """The entry's kind. Raises UnknownCommandError."""
+        """Returns the entry's kind. Raises UnknownCommandError."""
         kind = entry.WhichOneof("command")
         command = self._by_kind.get(kind)
         if command is None:
@@ -34,7 +34,7 @@ class Registry:
         return command
 
     def required_level(self, entry: bytes) -> int:
-        """The feature level that all need who are to apply the entry. Raises UnknownCommandError."""
+        """Returns the feature level that every replica needs to apply the entry. Raises UnknownCommandError."""
         if not entry:
             return 1
         # A field number below 2048.

@@ -28,7 +28,7 @@ def compact(position: Position, revision: int) -> Position | StoreError:
 
 
 def pending(position: Position, limit: int) -> bool:
-    """Whether rows that are superseded at ``limit``, at most the compact revision, may still be there."""
+    """Returns whether rows that are superseded at ``limit``, at most the compact revision, may still be there."""
     return (position.swept_revision, position.swept_sub) < (limit, layout.MASK32)
 
 
@@ -39,8 +39,8 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
     done = True
     passed: list[tuple[bytes, bytes, bool]] = []
     with transaction.cursor(store.rows) as cursor:
-        found = cursor.set_range(layout.ROW_KEY.pack(swept[0], swept[1]))
-        for row_key, body in cursor.iternext(keys=True, values=True) if found else ():
+        positioned = cursor.set_range(layout.ROW_KEY.pack(swept[0], swept[1]))
+        for row_key, body in cursor.iternext(keys=True, values=True) if positioned else ():
             revision, sub = layout.ROW_KEY.unpack(row_key)
             if revision > limit:
                 break

@@ -1,4 +1,4 @@
-"""Who may use the memory map: many readers, or one that resizes, closes or replaces it.
+"""The memory map is used by many readers, or by one that resizes, closes or replaces it.
 
 LMDB must not be resized or closed while any transaction of the process is open, and reads run in threads, too.
 """

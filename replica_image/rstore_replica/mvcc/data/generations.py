@@ -1,4 +1,4 @@
-"""PURE. Generations of the data: what a snapshot replaces is another generation than what it brings.
+"""Generations of the data: what a snapshot replaces is another generation than what it brings.
 
 A generation is a pair of databases, ``rows`` and ``index``. The position names the one in use, so that a snapshot
 becomes visible by one write of a few bytes, however large it is. There are three places for generations, used in turn:
@@ -13,7 +13,7 @@ PLACES = 3
 
 
 def place_of(generation: int) -> int:
-    """Where a generation lives."""
+    """Returns where a generation lives."""
     return generation % PLACES
 
 
@@ -24,6 +24,6 @@ def names_of(place: int) -> tuple[bytes, bytes]:
 
 
 def next_generation(in_use: int, newest: int) -> int:
-    """The generation after all there were, in another place than the one in use."""
+    """Returns the generation after all there were, in another place than the one in use."""
     following = max(in_use, newest) + 1
     return following if place_of(following) != place_of(in_use) else following + 1

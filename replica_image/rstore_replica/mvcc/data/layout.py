@@ -1,4 +1,4 @@
-"""PURE. How keys and index entries are laid out in LMDB.
+"""How keys and index entries are laid out in LMDB.
 
 The databases in one environment:
 
@@ -46,7 +46,7 @@ NO_ENTRY = bytes(ENTRY.size)
 
 
 def pack_entry(revision: int, sub: int, create_revision: int, version: int) -> bytes:
-    """An index entry; version 0 is a deletion."""
+    """Returns an index entry; version 0 is a deletion."""
     return ENTRY.pack(MASK64 - revision, MASK32 - sub, create_revision, version)
 
 
@@ -57,23 +57,23 @@ def unpack_entry(entry: bytes) -> tuple[int, int, int, int]:
 
 
 def is_deletion(entry: bytes) -> bool:
-    """Whether an index entry stands for a deletion."""
+    """Returns whether an index entry stands for a deletion."""
     return entry[ENTRY_VERSION] == NO_VERSION
 
 
 def row_key_of(entry: bytes) -> bytes:
-    """The key in ``rows`` of the row that an index entry stands for."""
+    """Returns the key in ``rows`` of the row that an index entry stands for."""
     revision, sub, _, _ = ENTRY.unpack(entry)
     return ROW_KEY.pack(MASK64 - revision, MASK32 - sub)
 
 
 def newest_at(revision: int) -> bytes:
-    """A byte string that sorts right before the newest entry at or below ``revision``."""
+    """Returns a byte string that sorts right before the newest entry at or below ``revision``."""
     return (MASK64 - revision).to_bytes(8, "big")
 
 
 def key_range(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
-    """etcd's (key, range_end) as (first key, first key not meant any more); None: to the end.
+    """Returns etcd's (key, range_end) as (first key, first key not meant any more); None: to the end.
 
     An empty ``range_end`` means the one key, and ``"\\0"`` everything from ``key`` on.
     """

@@ -25,18 +25,18 @@ class Reader:
         """Where rows above the newest revision are hidden, that revision: what "the newest" means then."""
 
     def history(self) -> History:
-        """The epochs that the data went through."""
+        """Returns the epochs that the data went through."""
         return self.store.load_region(self.transaction, self._region).history
 
     def newest(self, key: bytes) -> bytes | None:
-        """The newest index entry of a key, also when it is a deletion."""
+        """Returns the newest index entry of a key, also when it is a deletion."""
         if len(key) > MAX_KEY_BYTES:
             return None
         entry: bytes | None = self.transaction.get(key, db=self.store.index)
         return entry
 
     def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
-        """The index entry of a key that exists (at ``revision``), else None."""
+        """Returns the index entry of a key that exists (at ``revision``), else None."""
         entry = self.newest(key)
         revision = self.bound if revision is None else revision
         if revision is not None and entry is not None:
@@ -91,7 +91,7 @@ class Reader:
         return body[end_of_key:], lease
 
     def key_value(self, key: bytes, entry: bytes, *, keys_only: bool = False) -> KeyValue:
-        """etcd's KeyValue of a put."""
+        """Returns etcd's KeyValue of a put."""
         revision, _, create_revision, version = layout.unpack_entry(entry)
         value, lease = self.value_and_lease(key, entry)
         return KeyValue(

@@ -1,6 +1,6 @@
-"""PURE. The packed form of rows, on disk and in the stream between regions.
+"""The packed form of rows, on disk and in the stream between regions.
 
-A **row** is the outcome of one change of one key: who asked for it and how is gone. All integers are big-endian.
+A **row** is the outcome of one change of one key: the request that made it is gone. All integers are big-endian.
 
 Body (the value under a row's key on disk), 28 bytes and the two byte strings::
 
@@ -64,17 +64,17 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 def pack_body(key: bytes, value: bytes, create_revision: int, version: int, lease: int) -> bytes:
-    """The body of a put."""
+    """Returns the body of a put."""
     return BODY_HEADER.pack(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
 
 
 def pack_deletion(key: bytes) -> bytes:
-    """The body of a deletion."""
+    """Returns the body of a deletion."""
     return BODY_HEADER.pack(FORMAT_VERSION, FLAG_DELETION, len(key), 0, 0, 0) + key
 
 
 def unpack(revision: int, sub: int, body: bytes) -> Row:
-    """The row at (revision, sub) from its body; raises :class:`DamagedRows`."""
+    """Returns the row at (revision, sub) from its body; raises :class:`DamagedRows`."""
     if len(body) < BODY_HEADER_BYTES:
         raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are less than a header")
     format_version, flags, key_bytes, create_revision, version, lease = BODY_HEADER.unpack_from(body)
@@ -96,20 +96,20 @@ def unpack(revision: int, sub: int, body: bytes) -> Row:
 
 
 def pack(row: Row) -> bytes:
-    """The body of any row."""
+    """Returns the body of any row."""
     if row.deletion:
         return pack_deletion(row.key)
     return pack_body(row.key, row.value, row.create_revision, row.version, row.lease)
 
 
 def join_frames(frames: Iterable[bytes], count: int) -> bytes:
-    """A batch of ``count`` rows from its frames (frame headers and bodies in turn)."""
+    """Returns a batch of ``count`` rows from its frames (frame headers and bodies in turn)."""
     payload = b"".join(frames)
     return BATCH_HEADER.pack(FORMAT_VERSION, count, google_crc32c.value(payload)) + payload
 
 
 def pack_batch(rows: Iterable[Row]) -> bytes:
-    """A batch of rows in the order given."""
+    """Returns a batch of rows in the order given."""
     frames: list[bytes] = []
     for row in rows:
         body = pack(row)
@@ -118,12 +118,12 @@ def pack_batch(rows: Iterable[Row]) -> bytes:
 
 
 def unpack_batch(packed: bytes, *, in_order: bool = True) -> list[tuple[Row, bytes]]:
-    """The rows of a batch, each with its body as it is to be stored; see :func:`unpack_frames`."""
+    """Returns the rows of a batch, each with its body as it is to be stored; see :func:`unpack_frames`."""
     return [(unpack(frame[0], frame[1], frame[3]), frame[3]) for frame in unpack_frames(packed, in_order=in_order)]
 
 
 def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
-    """The frames of a batch, everything about them checked; raises :class:`DamagedRows`.
+    """Returns the frames of a batch, everything about them checked; raises :class:`DamagedRows`.
 
     Empty input is a batch without rows. Revisions and sub-revisions are checked to grow, when ``in_order``. Part of
     every apply in a secondary region: one look at each frame, and no object for it but a tuple.
@@ -169,7 +169,7 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
 
 
 def _damage(payload: bytes, offset: int, rows_before: int) -> DamagedRows:
-    """What is wrong with the frame at ``offset``."""
+    """Returns what is wrong with the frame at ``offset``."""
     if len(payload) - offset < FRAME_HEADER.size:
         return DamagedRows(f"{len(payload) - offset} bytes after row {rows_before} are less than a frame header")
     revision, sub, body_bytes = FRAME_HEADER.unpack_from(payload, offset)

@@ -72,7 +72,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     newest_generation: int = 0
 
     def pack(self) -> bytes:
-        """The form on disk."""
+        """Returns the form on disk."""
         return _POSITION.pack(FORMAT_VERSION, *msgspec.structs.astuple(self))
 
     @staticmethod
@@ -129,7 +129,7 @@ class Store:
         self.rows, self.index = tables[0]
 
     def at_generation(self, generation: int) -> Store:
-        """The same environment, seen at a generation: what its position names, or one that is being filled."""
+        """Returns the same environment, seen at a generation: what its position names, or one that is being filled."""
         return self._views[generations.place_of(generation)]
 
     def _fill_up(self, file: Path) -> None:
@@ -153,11 +153,11 @@ class Store:
             raise StorageFailed(f"the data in {self.directory} cannot be synced: {error}") from error
 
     def read(self) -> Transaction:
-        """A read transaction (context manager) over all databases."""
+        """Returns a read transaction (context manager) over all databases."""
         return self.environment.begin()
 
     def write(self) -> Transaction:
-        """A write transaction (context manager): committed at the end, aborted by an exception."""
+        """Returns a write transaction (context manager): committed at the end, aborted by an exception."""
         return self.environment.begin(write=True)
 
     def grow(self) -> None:
@@ -168,7 +168,7 @@ class Store:
         self.environment.set_mapsize(size)
 
     def load_position(self, transaction: Transaction) -> Position:
-        """The stored position, or that of an empty store."""
+        """Returns the stored position, or that of an empty store."""
         stored = self._get_meta(transaction, layout.POSITION_KEY)
         return Position() if stored is None else Position.unpack(stored)
 
@@ -184,7 +184,7 @@ class Store:
         transaction.put(layout.POSITION_KEY, position.pack(), db=self.meta)
 
     def load_region(self, transaction: Transaction, region: str) -> RegionState:
-        """The stored region state, or that of a fresh region."""
+        """Returns the stored region state, or that of a fresh region."""
         stored = self._get_meta(transaction, layout.REGION_KEY)
         if stored is None:
             return RegionState(region)
@@ -198,11 +198,11 @@ class Store:
         transaction.put(layout.REGION_KEY, encode(state), db=self.meta)
 
     def size_bytes(self) -> int:
-        """Bytes of the data file that have been used at some time."""
+        """Returns the bytes of the data file that have been used at some time."""
         return (int(self.environment.info()["last_pgno"]) + 1) * self._page_bytes
 
     def in_use_bytes(self) -> int:
-        """Bytes in pages that hold this generation's rows and index; what compaction freed is not in it."""
+        """Returns the bytes in pages that hold this generation's rows and index; what compaction freed is not in it."""
         with self.read() as transaction:
             pages = 0
             for database in (self.rows, self.index):
@@ -211,9 +211,9 @@ class Store:
         return int(pages) * self._page_bytes
 
     def free_disk_bytes(self) -> int:
-        """Bytes that the disk has left."""
+        """Returns the bytes that the disk has left."""
         return shutil.disk_usage(self.directory).free
 
     def disk_is_full(self) -> bool:
-        """Whether the disk has less left than the reserve."""
+        """Returns whether the disk has less left than the reserve."""
         return self.free_disk_bytes() < FREE_DISK_RESERVE_BYTES

@@ -46,7 +46,7 @@ class Budget:
             )
 
     def look(self, scan: Iterator[Found]) -> list[Found]:
-        """All that ``scan`` yields."""
+        """Returns all that ``scan`` yields."""
         left = self.max_rows - self._looked_at
         found = list(islice(scan, left + 1))
         if len(found) > left:

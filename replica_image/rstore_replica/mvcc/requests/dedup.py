@@ -71,7 +71,7 @@ class RequestMemory:
         self._ordinal = 0
 
     def recall(self, request: RequestId, newest: int) -> WriteResponse | StoreError | None:
-        """What the request was answered when it came before; None when it did not, and may be carried out.
+        """Returns what the request was answered when it came before; None when it did not, and may be carried out.
 
         ``newest`` is the store's revision.
         """

@@ -49,7 +49,7 @@ def check_revision(asked: int, newest: int, compact_revision: int) -> None:
 
 def check_exists(reader: Reader, asked: int, newest: int) -> None:
     """Raises Compacted for a revision that the present history has left out: what it was is lost or in quarantine, and
-    whoever has seen it must begin anew. 0 and below mean the newest.
+    a client that has seen it must begin anew. 0 and below mean the newest.
     """
     if 0 < asked < newest and is_left_out(reader.history(), asked):
         raise Compacted
@@ -109,7 +109,7 @@ def select(
     compact_revision: int,
     pace: Callable[[], None] = lambda: None,
 ) -> Selection:
-    """What a Range selects. Raises EmptyKey, InvalidSort, FutureRevision, Compacted or AnswerTooLarge."""
+    """Returns what a Range selects. Raises EmptyKey, InvalidSort, FutureRevision, Compacted or AnswerTooLarge."""
     check_range(request)
     check_revision(request.revision, newest, compact_revision)
     check_exists(reader, request.revision, newest)
@@ -155,7 +155,7 @@ def _check_size(size_bytes: int) -> None:
 
 
 def must_see_all(request: RangeRequest) -> bool:
-    """Whether the limit counts only after all keys of the range have been looked at."""
+    """Returns whether the limit counts only after all keys of the range have been looked at."""
     return request.sort_order != RangeRequest.NONE or bool(
         request.min_mod_revision
         or request.max_mod_revision

@@ -87,7 +87,7 @@ def _execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact
 
 
 def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
-    """A Put by itself."""
+    """Carries out a Put by itself."""
     key, lease = request.key, request.lease
     special = lease or request.prev_kv or request.ignore_value or request.ignore_lease
     if not special and 0 < len(key) <= MAX_KEY_BYTES:
@@ -107,7 +107,7 @@ def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
 
 
 def execute_txn(writer: Writer, request: TxnRequest, limits: WriteLimits, compact_revision: int) -> TxnResponse:
-    """A Txn by itself."""
+    """Carries out a Txn by itself."""
     puts = validate.plain_puts(request, limits.max_txn_ops)
     if puts is not None:
         return _execute_puts(writer, puts, Budget(limits))

@@ -1,4 +1,4 @@
-"""PURE. What can be said about a request without looking at the data: etcd's checks, in etcd's order.
+"""What can be said about a request without looking at the data: etcd's checks, in etcd's order.
 
 The leader may call these before it proposes; applying calls them again, because a log holds what it holds.
 """
@@ -64,7 +64,7 @@ def check_delete_range(request: DeleteRangeRequest) -> None:
 
 
 def plain_puts(request: TxnRequest, max_ops: int) -> list[tuple[bytes, bytes]] | None:
-    """Keys and values of a transaction that has nothing but puts without options and that nothing here refuses.
+    """Returns keys and values of a transaction that has nothing but puts without options and that nothing here refuses.
 
     None for all others. The hot path: most large transactions are of this kind.
     """
@@ -106,13 +106,13 @@ def check_write(request: WriteRequest, max_txn_ops: int) -> bool:
 
 
 def adds_data(request: WriteRequest) -> bool:
-    """Whether the request may put something, on either path; such requests are refused when space is short."""
+    """Returns whether the request may put something, on either path; such requests are refused when space is short."""
     kind = request.WhichOneof("request")
     return kind == "put" or (kind == "txn" and _txn_puts(request.txn))
 
 
 def is_wide(request: WriteRequest) -> bool:
-    """Whether the request may touch many keys, so that it should not share an entry with others of its kind."""
+    """Returns whether the request may touch many keys, so that it should not share an entry with others of its kind."""
     kind = request.WhichOneof("request")
     if kind == "delete_range":
         return bool(request.delete_range.range_end)
@@ -167,7 +167,7 @@ def _check_operation(operation: RequestOp, max_ops: int) -> None:
 
 
 def _check_overlaps(operations: Sequence[RequestOp]) -> tuple[set[bytes], list[Interval]]:
-    """Keys put and ranges deleted by one path; raises DuplicateKey when a key would be changed twice.
+    """Returns keys put and ranges deleted by one path; raises DuplicateKey when a key would be changed twice.
 
     Deletions may overlap each other. The two paths of an inner transaction may put the same key, as only one is taken.
     As in etcd, two things pass: a deletion "from key on" (its range_end "\\0" is below every key), and a deletion in an

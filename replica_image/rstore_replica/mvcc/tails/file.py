@@ -6,7 +6,7 @@
     part: length u32 | a packed batch of rows, with its own checksum (``data/rows.py``)
     end:  0 u32 | rows u64 | revisions u64 | CRC32C of those two u32
 
-The same rows in the same steps make the same bytes, so every replica's file is the same. Whoever reads it checks every
+The same rows in the same steps make the same bytes, so every replica's file is the same. A reader checks every
 length and checksum; :class:`DamagedTail` names the file and where in it the damage is.
 """
 
@@ -48,25 +48,25 @@ class Part(NamedTuple):
 
 
 def start_bytes(header: TailHeader) -> bytes:
-    """The beginning of a file."""
+    """Returns the beginning of a file."""
     encoded = msgspec.msgpack.encode(header)
     return _START.pack(MAGIC, FORMAT_VERSION, len(encoded), google_crc32c.value(encoded)) + encoded
 
 
 def part_bytes(frames: Sequence[bytes]) -> bytes:
-    """A part of the rows in ``frames``: frame headers and bodies in turn."""
+    """Returns a part of the rows in ``frames``: frame headers and bodies in turn."""
     packed = rows.join_frames(frames, len(frames) // 2)
     return _LENGTH.pack(len(packed)) + packed
 
 
 def end_bytes(count: int, revisions: int) -> bytes:
-    """The end of a file."""
+    """Returns the end of a file."""
     counts = _COUNTS.pack(count, revisions)
     return _LENGTH.pack(0) + counts + _CHECKSUM.pack(google_crc32c.value(counts))
 
 
 def read_summary(path: Path) -> Tail:
-    """What a file says of itself at its beginning and end, without the rows between. Raises DamagedTail."""
+    """Returns what a file's beginning and end say of it, without the rows between. Raises DamagedTail."""
     with _Reading(path) as reading:
         header = reading.header()
         size = reading.file.seek(0, os.SEEK_END)
@@ -76,7 +76,7 @@ def read_summary(path: Path) -> Tail:
 
 
 def read_part(path: Path, offset: int = 0) -> Part | None:
-    """The rows at ``offset`` (0: the first), None at the end of the file. Raises DamagedTail."""
+    """Returns the rows at ``offset`` (0: the first), None at the end of the file. Raises DamagedTail."""
     with _Reading(path) as reading:
         if offset:
             reading.seek(offset)
@@ -97,7 +97,7 @@ def read_rows(path: Path) -> Iterator[rows.Row]:
 
 
 class _Reading:
-    """One open file; what is wrong with it is told with its name and the place."""
+    """One open file; errors name the file and the place."""
 
     def __init__(self, path: Path) -> None:
         self._name = path.name

@@ -64,7 +64,7 @@ class Quarantine:
         return dict(self._damaged)
 
     def path(self, name: str) -> Path:
-        """Where the file of that name is, or would be. Raises ValueError for what is no name of a tail."""
+        """Returns where the file of that name is, or would be. Raises ValueError for what is no name of a tail."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not the name of a tail, as in 1-1001-1024.wal")
         return self._directory / name
@@ -156,7 +156,7 @@ class Quarantine:
                     del self._unsynced[name]
 
     def report_damage(self, name: str, damage: str) -> None:
-        """Who read the file found it damaged; it does not count as whole any more."""
+        """A reader found the file damaged; it does not count as whole any more."""
         _log.error("quarantine_file_damaged", file=name, error=damage)
         with self._lock:
             self._whole.pop(name, None)

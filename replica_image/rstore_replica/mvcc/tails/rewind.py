@@ -31,7 +31,7 @@ def rewind(store: Store, transaction: Transaction, position: Position, revision:
 def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -> bool:
     """Removes at most ``max_rows`` of the rows above ``revision``, from the newest down; whether all of them are gone.
 
-    On the way there, who reads at or below ``revision`` sees no difference.
+    On the way there, reads at or below ``revision`` see no difference.
     """
     with transaction.cursor(store.rows) as cursor:
         more = cursor.last()

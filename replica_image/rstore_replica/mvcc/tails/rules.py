@@ -1,4 +1,4 @@
-"""PURE. How a region comes to leave a diverged tail, and what else may happen to it meanwhile.
+"""How a region comes to leave a diverged tail, and what else may happen to it meanwhile.
 
 While rows are exported the region is as it was: it serves reads, and takes no writes (a higher epoch is promised). If
 it turns out that its revisions are the store's after all (it is promoted itself, or a source goes on from them), it
@@ -20,7 +20,7 @@ MAX_TAILS = 1000
 
 
 def refusal_while_undoing(state: RegionState) -> StoreError | None:
-    """Why the region takes no rows and does not become primary now."""
+    """Returns why the region takes no rows and does not become primary now."""
     if state.leaving is None or state.leaving.phase is not Phase.UNDOING:
         return None
     return NotReady(f"{state.region} is undoing its revisions above {state.leaving.header.fork_revision}")
@@ -34,7 +34,7 @@ def refusal_of_compaction(state: RegionState) -> StoreError | None:
 
 
 def begin(state: RegionState, revision: int, command: Rewind, first: int, last: int) -> RegionState | StoreError | None:
-    """The state in which rows ``first`` to ``last`` are exported, or why they must not be left.
+    """Returns the state in which rows ``first`` to ``last`` are exported, or why they must not be left.
 
     None when the region does not stand where that was decided, or is on its way already.
     """
@@ -80,30 +80,30 @@ def exported(state: RegionState, leaving: Leaving) -> RegionState:
 
 
 def replaced(state: RegionState) -> RegionState:
-    """The state when a snapshot has taken the place of the data whose tail was exported."""
+    """Returns the state when a snapshot has taken the place of the data whose tail was exported."""
     if state.leaving is None or state.leaving.phase is not Phase.EXPORTED:
         return state
     return msgspec.structs.replace(state, leaving=None, tails=with_tail(state.tails, state.leaving.tail))
 
 
 def undone(state: RegionState) -> RegionState:
-    """The state when no row of the tail is left in the data."""
+    """Returns the state when no row of the tail is left in the data."""
     return msgspec.structs.replace(state, leaving=None)
 
 
 def stayed(state: RegionState) -> RegionState:
-    """The state of a region that does not leave its revisions after all."""
+    """Returns the state of a region that does not leave its revisions after all."""
     return state if state.leaving is None else msgspec.structs.replace(state, leaving=None)
 
 
 def without_tail(state: RegionState, file: str) -> RegionState:
-    """The state after a tail was dropped from quarantine; the same when there is none of that name."""
+    """Returns the state after a tail was dropped from quarantine; the same when there is none of that name."""
     kept = tuple(tail for tail in state.tails if tail.file != file)
     return state if len(kept) == len(state.tails) else msgspec.structs.replace(state, tails=kept)
 
 
 def with_tail(tails: tuple[Tail, ...], tail: Tail | None) -> tuple[Tail, ...]:
-    """The tails with one more, none twice."""
+    """Returns the tails with one more, none twice."""
     if tail is None:
         return tails
     return (*(held for held in tails if held.file != tail.file), tail)

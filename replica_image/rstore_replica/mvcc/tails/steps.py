@@ -30,7 +30,7 @@ HIDDEN_KEY = b"hidden"
 
 
 def hides_rows(store: Store, transaction: Transaction) -> bool:
-    """Whether "the newest" has to be looked for at the store's revision, and not at the top."""
+    """Returns whether "the newest" has to be looked for at the store's revision, and not at the top."""
     return transaction.get(HIDDEN_KEY, db=store.meta) is not None
 
 
@@ -48,7 +48,7 @@ class Leave:
         self._bytes_left = max_bytes or sys.maxsize
 
     def begin(self, position: Position, state: RegionState, command: Rewind) -> Outcome:
-        """The first step, or one more when the region is on its way already."""
+        """Takes the first step, or one more when the region is on its way already."""
         compacted = settled(state.history, position.compact_revision)
         if command.keep_data:
             # Where compaction has begun, which rows are left differs between replicas; what the range is does not.
@@ -191,5 +191,5 @@ def _at_fork(position: Position, state: RegionState, fork_revision: int) -> Posi
 
 
 def _rows_from(cursor: Transaction, revision: int, sub: int) -> Iterator[tuple[bytes, bytes]]:
-    found = cursor.set_range(layout.ROW_KEY.pack(revision, sub))
-    yield from cursor.iternext(keys=True, values=True) if found else ()
+    positioned = cursor.set_range(layout.ROW_KEY.pack(revision, sub))
+    yield from cursor.iternext(keys=True, values=True) if positioned else ()

@@ -1,7 +1,7 @@
 """Holding compaction's hand: rows that another region is about to need are not removed yet.
 
 ``compact_revision`` goes up all the same, and readers see no difference: only the removal of what it superseded waits,
-on this replica alone. Whoever holds has to let go in the end; nothing here knows the time.
+on this replica alone. A hold has to be released in the end; nothing here knows the time.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Holds:
         self._holds: tuple[Hold, ...] = ()
 
     def take(self, revision: int) -> Hold:
-        """A new hold; the caller has made sure that nothing above ``revision`` was removed yet."""
+        """Returns a new hold; the caller has made sure that nothing above ``revision`` was removed yet."""
         hold = Hold(revision, self._changed)
         self._holds = (*self._holds, hold)
         return hold

@@ -2,7 +2,7 @@
 
 Each chunk is read in a short transaction of its own: what was at a revision stays readable until compaction removes it
 (see ``holds.py``), so that a transfer, however long, holds no transaction open. What a chunk says depends on the store,
-the history and the revision alone, and not on who reads it.
+the history and the revision alone, and not on the replica that reads it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SnapshotRows:
 
 
 def read_chunk(reader: Reader, revision: int, after_key: bytes, *, max_bytes: int, max_rows: int) -> SnapshotRows:
-    """The keys after ``after_key`` that exist at ``revision``, up to about ``max_bytes`` or ``max_rows``.
+    """Returns the keys after ``after_key`` that exist at ``revision``, up to about ``max_bytes`` or ``max_rows``.
 
     A row larger than the limit comes alone.
     """
@@ -44,10 +44,10 @@ def read_chunk(reader: Reader, revision: int, after_key: bytes, *, max_bytes: in
     size = count = visited = 0
     last_key = after_key
     with reader.transaction.cursor(reader.store.index) as cursor:
-        found = cursor.set_range(after_key) if after_key else cursor.first()
-        if found and cursor.key() == after_key:
-            found = cursor.next_nodup()
-        while found:
+        positioned = cursor.set_range(after_key) if after_key else cursor.first()
+        if positioned and cursor.key() == after_key:
+            positioned = cursor.next_nodup()
+        while positioned:
             if count == max_rows or visited == max_rows * VISITED_PER_ROW or size >= max_bytes:
                 break
             key, entry = cursor.item()
@@ -66,12 +66,12 @@ def read_chunk(reader: Reader, revision: int, after_key: bytes, *, max_bytes: in
                 count += 1
             last_key = key
             visited += 1
-            found = cursor.next_nodup()
-    return SnapshotRows(last_key, count, rows.join_frames(frames, count) if frames else b"", not found)
+            positioned = cursor.next_nodup()
+    return SnapshotRows(last_key, count, rows.join_frames(frames, count) if frames else b"", not positioned)
 
 
 def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
-    """The rows of a chunk when they are what it says, else the error."""
+    """Returns the rows of a chunk when they are what it says, else the error."""
     try:
         frames = rows.unpack_frames(chunk.rows, in_order=False)
     except rows.DamagedRows as error:
@@ -90,12 +90,12 @@ def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
 
 def write_chunk(store: Store, transaction: Transaction, frames: Sequence[rows.Frame]) -> None:
     """Stores the rows in the generation that ``store`` shows."""
-    found = sorted([(row_key, body) for _, _, row_key, body, _, _, _ in frames])
+    rows_by_key = sorted([(row_key, body) for _, _, row_key, body, _, _, _ in frames])
     index = [
         (key, layout.pack_entry(revision, sub, create_revision, version))
         for revision, sub, _, _, key, create_revision, version in frames
     ]
     with transaction.cursor(store.rows) as cursor:
-        cursor.putmulti(found)
+        cursor.putmulti(rows_by_key)
     with transaction.cursor(store.index) as cursor:
         cursor.putmulti(index, dupdata=True)

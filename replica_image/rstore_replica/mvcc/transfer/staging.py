@@ -26,7 +26,7 @@ class Staged(msgspec.Struct, frozen=True, array_like=True):
     size_bytes: int = 0
 
     def is_of(self, chunk: SnapshotChunk) -> bool:
-        """Whether the chunk is a part of this snapshot, whoever sends it."""
+        """Returns whether the chunk is a part of this snapshot, from any sender."""
         return (self.store_id, self.history, self.revision) == identity(chunk)
 
     def message(self) -> StagedSnapshot:
@@ -42,12 +42,12 @@ class Staged(msgspec.Struct, frozen=True, array_like=True):
 
 
 def identity(snapshot: SnapshotChunk | StagedSnapshot) -> tuple[str, History, int]:
-    """What names a snapshot: two with the same have the same rows."""
+    """Returns what names a snapshot: two with the same have the same rows."""
     return snapshot.store_id, history_of(snapshot.history), snapshot.revision
 
 
 def load(store: Store, transaction: Transaction) -> Staged | None:
-    """What is staged, None when nothing is. Raises StorageFailed."""
+    """Returns what is staged, None when nothing is. Raises StorageFailed."""
     stored = transaction.get(layout.STAGED_KEY, db=store.meta)
     if stored is None:
         return None

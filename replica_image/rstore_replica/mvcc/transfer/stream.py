@@ -37,7 +37,7 @@ def rows_after(
     max_bytes: int,
     max_rows: int,
 ) -> RowBatch:
-    """The rows of the revisions after ``revision`` up to about ``max_bytes`` or ``max_rows``.
+    """Returns the rows of the revisions after ``revision`` up to about ``max_bytes`` or ``max_rows``.
 
     A revision is never split, so that one larger than the limits comes alone; and a batch ends before the next epoch
     begins. Raises Compacted when some of these rows may be gone, FutureRevision when ``revision`` does not exist yet.
@@ -51,8 +51,8 @@ def rows_after(
     size = 0
     first = last = whole = 0
     with reader.transaction.cursor(reader.store.rows) as cursor:
-        found = cursor.set_range(layout.ROW_KEY.pack(revision + 1, 0))
-        for row_key, body in cursor.iternext(keys=True, values=True) if found else ():
+        positioned = cursor.set_range(layout.ROW_KEY.pack(revision + 1, 0))
+        for row_key, body in cursor.iternext(keys=True, values=True) if positioned else ():
             row_revision = int.from_bytes(row_key[:8], "big")
             if row_revision != last:
                 if row_revision >= end or (frames and (size >= max_bytes or whole >= max_rows)):

@@ -19,7 +19,7 @@ ANSWER_SECONDS = 2.0
 async def add_member(group: RaftGroup, request: pb.AddMemberRequest) -> pb.MembersResponse:
     """Takes a replica in: as a learner first, and by itself as a full member once it has caught up.
 
-    Answers with who belongs to the group by then; asking again is safe. Raises NotLeader, NoLeader, InvalidRequest,
+    Returns the members of the group by then; asking again is safe. Raises NotLeader, NoLeader, InvalidRequest,
     TooManyRequests while another change is under way, DeadlineExceeded when the replica does not answer.
     """
     name, address = request.name, request.peer_address
@@ -43,7 +43,7 @@ async def remove_member(group: RaftGroup, request: pb.RemoveMemberRequest) -> pb
     """Takes a replica out; it is not the leader. Asking again is safe.
 
     Raises NotLeader, NoLeader, InvalidRequest, TooManyRequests, DeadlineExceeded, and NotReady when too few of those
-    who stay answer.
+    that stay answer.
     """
     if not request.name:
         raise errors.InvalidRequest("a replica's name is required")

@@ -129,7 +129,7 @@ class RegionController:
             return pb.BootstrapResponse(store_id=state.store_id, epoch=state.epoch)
 
     async def set_topology(self, request: pb.SetTopologyRequest) -> pb.SetTopologyResponse:
-        """Tells the region where the others are and who is primary; ignored when not newer than what it has.
+        """Gives the region the addresses of the others and the primary's name; ignored when not newer than what it has.
 
         Raises NotBootstrapped, WrongStore, InvalidRequest.
         """
@@ -137,8 +137,8 @@ class RegionController:
         async with self._alone():
             await self._catch_up()
             self._require_store(request.store_id)
-            held = self._machine.state.topology
-            if held is not None and topology.age <= held.age:
+            current = self._machine.state.topology
+            if current is not None and topology.age <= current.age:
                 return pb.SetTopologyResponse(changed=False)
             await self._propose(pb.LogEntry(topology=request.topology))
             return pb.SetTopologyResponse(changed=self._machine.state.topology == topology)
@@ -187,9 +187,9 @@ class RegionController:
             state = self._require_store(request.store_id)
             await finish_undoing(self._machine, self._group, self._config)
             already = state.primary and state.epoch == request.epoch
-            held = state.topology
-            if held is not None and held.epoch >= request.epoch and held.primary_region != self._config.region:
-                raise errors.StaleEpoch(f"the primary region of epoch {held.epoch} is {held.primary_region}")
+            current = state.topology
+            if current is not None and current.epoch >= request.epoch and current.primary_region != self._config.region:
+                raise errors.StaleEpoch(f"the primary region of epoch {current.epoch} is {current.primary_region}")
             if not already and self._machine.revision < request.min_revision:
                 raise errors.Behind(f"it holds revision {self._machine.revision}, {request.min_revision} is required")
             first_revision = await self._propose(pb.LogEntry(promotion=request))
@@ -199,8 +199,9 @@ class RegionController:
             return pb.PromoteResponse(epoch=request.epoch, first_revision=first_revision)
 
     async def fence(self, request: pb.FenceRequest) -> pb.FenceResponse:
-        """Commits the promise of ``request.epoch``, so that nothing is granted to lower epochs any more, and says where
-        the region stands and how long what it has granted may still run. Repeated for the same epoch it does the same.
+        """Commits the promise of ``request.epoch``, so that nothing is granted to lower epochs any more, and returns
+        where the region stands and how long what it has granted may still run. Repeated for the same epoch it does the
+        same.
 
         Raises NotBootstrapped, WrongStore, StaleEpoch (a higher epoch is promised), InvalidRequest.
         """

@@ -69,7 +69,7 @@ class GracefulEnd:
     # ------------------------------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Begins to watch who of the region is about to stop."""
+        """Begins to watch which replicas of the region are about to stop."""
         self._unsubscribe = [self._machine.subscribe_state(lambda _state: self._signal.set())]
         self._group.on_change(lambda _status: self._signal.set())
         self._supervisor = asyncio.create_task(self._supervise(), name="graceful-end")
@@ -84,7 +84,7 @@ class GracefulEnd:
 
     async def leave(self) -> Decision:
         """This replica was asked to stop: returns when it may, see :mod:`.rules`. Takes a bounded time."""
-        asked_at, handed_on, said = self._clock.monotonic(), False, ""
+        asked_at, handed_on, logged = self._clock.monotonic(), False, ""
         self._leaving = True
         self._group.leave()
         while True:
@@ -95,9 +95,9 @@ class GracefulEnd:
                 continue
             if decision.step is Step.GO:
                 break
-            if decision.reason != said:
-                said = decision.reason
-                log.info("waiting_before_stop", reason=said)
+            if decision.reason != logged:
+                logged = decision.reason
+                log.info("waiting_before_stop", reason=logged)
             await sleep(self._clock, LOOK_SECONDS)
         if decision.last:
             (log.info if decision.safe else log.warning)(
@@ -109,7 +109,7 @@ class GracefulEnd:
         return decision
 
     async def _hand_on(self) -> bool:
-        """Whether there is no use in trying again."""
+        """Hands leadership on; returns whether there is no use in trying again."""
         try:
             leader = await self._group.transfer_leadership(None, timeout_seconds=TRANSFER_SECONDS)
         except StoreError as error:
@@ -160,7 +160,7 @@ class GracefulEnd:
         status, state, in_touch = self._group.status(), self._machine.state, self._group.in_touch()
         return Standing(
             source=is_source(state, self._region),
-            sole=state.topology is None or all(found.name == self._region for found in state.topology.regions),
+            sole=state.topology is None or all(region.name == self._region for region in state.topology.regions),
             leads=is_leader(status),
             in_touch_with_leader=status.leader in in_touch,
             region_stays=region_stays(status, in_touch, without_self=True),

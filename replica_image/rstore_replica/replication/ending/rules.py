@@ -1,4 +1,4 @@
-"""PURE. What a replica that was asked to stop waits for, so that its going loses nothing. Times come in as arguments.
+"""What a replica that was asked to stop waits for, so that its going loses nothing.
 
 A region *ends* when the replicas that stay, in touch with each other, are no majority of its voters. A primary region
 that ends takes no more writes; its leader goes once another region has committed all that it has, and its followers do
@@ -30,7 +30,7 @@ class Standing:
     region_stays: bool
     """Whether a majority of the region stays without this replica."""
     released: bool
-    """Whether the leader says that nobody need stay for it."""
+    """Whether the leader reports that no replica need stay for it."""
     demoted: bool
     """Whether the region has promised a higher epoch, so that a change of primary is under way."""
     uncommitted: bool
@@ -68,7 +68,7 @@ def region_stays(status: GroupStatus, in_touch: Collection[str], *, without_self
 
 
 def may_commit(status: GroupStatus, in_touch: Collection[str]) -> bool:
-    """Whether the leader's log holds what is not applied yet, and may be soon, asked to stop or not."""
+    """Returns whether the leader's log holds what is not applied yet, and may be soon, asked to stop or not."""
     voters = {member.name for member in status.members} - set(status.learners)
     majority = len(voters & {*in_touch, status.name}) >= len(voters) // 2 + 1
     return status.role is Role.LEADER and status.applied_index < status.last_index and majority
@@ -76,8 +76,8 @@ def may_commit(status: GroupStatus, in_touch: Collection[str]) -> bool:
 
 def is_safe(standing: Standing) -> bool:
     """Whether another region has committed everything that is acknowledged here; the gate for writes must be shut."""
-    held = any(region.connected and region.lag_revisions == 0 for region in standing.regions)
-    return standing.leads and not standing.uncommitted and held
+    in_another_region = any(region.connected and region.lag_revisions == 0 for region in standing.regions)
+    return standing.leads and not standing.uncommitted and in_another_region
 
 
 def decide(
@@ -88,9 +88,9 @@ def decide(
     safe_seconds: float | None,
     handed_on: bool = False,
 ) -> Decision:
-    """What a replica does that was asked to stop ``waited_seconds`` ago.
+    """Returns what a replica does that was asked to stop ``waited_seconds`` ago.
 
-    ``safe_seconds``: for so long :func:`is_safe` has been true without a pause, None when it is not; ``handed_on``:
+    ``safe_seconds``: how long :func:`is_safe` has been true without a pause, None when it is not; ``handed_on``:
     leadership was offered to the others already.
     """
     if standing.region_stays:

@@ -172,7 +172,7 @@ class Receiver:
         return ours
 
     def _compare(self, hello: pb.StreamHello, state: RegionStateView) -> tuple[Chain, Comparison]:
-        """This region's chain, and what the source's means to it; raises RefusedError when nothing at all."""
+        """Returns this region's chain, and what the source's means to it; raises RefusedError when nothing at all."""
         if not state.store_id:
             raise RefusedError.because(errors.NotBootstrapped())
         if hello.store_id != state.store_id:
@@ -231,8 +231,8 @@ class Receiver:
                     raise self._refusal_for(inflow.error)
                 if inflow.abandoned:
                     raise RefusedError(pb.StreamRefusal.UNAVAILABLE, inflow.abandoned)
-                told = inflow.committed_revision <= acked and inflow.installed == installed
-                if pumping.done() and inflow.idle and told:
+                reported = inflow.committed_revision <= acked and inflow.installed == installed
+                if pumping.done() and inflow.idle and reported:
                     if failure is not None:
                         raise failure
                     return
@@ -248,7 +248,7 @@ class Receiver:
                 request = await within(self._clock, _next(requests), self._config.silence_seconds)
             except TimeoutError as error:
                 raise RefusedError(
-                    pb.StreamRefusal.UNAVAILABLE, f"nothing heard for {self._config.silence_seconds:g} s"
+                    pb.StreamRefusal.UNAVAILABLE, f"nothing received for {self._config.silence_seconds:g} s"
                 ) from error
             if request is None:
                 return

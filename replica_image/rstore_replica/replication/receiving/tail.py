@@ -1,7 +1,7 @@
 """Leads a region through leaving a diverged tail: one entry after the other, each bounded.
 
 Where that breaks off (this replica leads no more, the disk is full, the source has gone) nothing is lost: what is done
-is replicated, and whoever leads goes on from there with the next source, or before the region becomes primary.
+is replicated, and the next leader goes on from there with the next source, or before the region becomes primary.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ async def leave_tail(
 
 async def finish_undoing(machine: ReplicatedMachine, group: RaftGroup, config: ReplicationConfig) -> None:
     """Completes what another leader, or an earlier stream, has begun to undo. Raises as :func:`leave_tail`."""
-    held = machine.state.leaving
-    if held is not None and held.phase is Phase.UNDOING:
+    leaving = machine.state.leaving
+    if leaving is not None and leaving.phase is Phase.UNDOING:
         await _go_on(machine, group, config)
 
 
@@ -60,8 +60,8 @@ async def _go_on(machine: ReplicatedMachine, group: RaftGroup, config: Replicati
     step = _entry(rewind_step=bounds)
     done = False
     while not done:
-        held = machine.state.leaving
-        refusal = machine.refusal_of_export() if held is not None and held.phase is Phase.EXPORTING else None
+        leaving = machine.state.leaving
+        refusal = machine.refusal_of_export() if leaving is not None and leaving.phase is Phase.EXPORTING else None
         if refusal is not None:
             log.error("rewind_waits", reason=str(refusal))
             raise refusal

@@ -1,4 +1,4 @@
-"""PURE. Which address of a region to try next, and how long to wait before it."""
+"""Which address of a region to try next, and how long to wait before it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Backoff:
         self._step = low_seconds
 
     def next_seconds(self) -> float:
-        """The delay before the next attempt; at least ``low``, never above ``high``."""
+        """Returns the delay before the next attempt; at least ``low``, never above ``high``."""
         step, self._step = self._step, min(self._high, self._step * 2)
         return max(self._low, self._rng.uniform(step / 2, step))
 
@@ -48,7 +48,7 @@ class AddressBook:
         self._hint_used = False
 
     def next_address(self) -> str | None:
-        """The address to try now, or None when the round is over and it is time to wait."""
+        """Returns the address to try now, or None when the round is over and it is time to wait."""
         if self._hint and not self._hint_used:
             hint, self._hint, self._hint_used = self._hint, "", True
             if hint in self._untried:

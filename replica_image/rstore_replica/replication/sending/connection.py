@@ -23,7 +23,7 @@ class Dialer(Protocol):
     """Makes gRPC channels with this replica's certificate."""
 
     async def dial(self, address: str, /) -> grpc.aio.Channel:
-        """A fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises Unreachable."""
+        """Returns a fresh channel to ``host:port``, the name resolved now; the caller closes it. Raises Unreachable."""
 
 
 class GrpcConnector:

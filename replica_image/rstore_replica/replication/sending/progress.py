@@ -1,4 +1,4 @@
-"""PURE. How far behind each other region is, in revisions, bytes and seconds.
+"""How far behind each other region is, in revisions, bytes and seconds.
 
 Seconds means the age of the oldest revision not yet acknowledged. When each revision came to be is remembered as a
 bounded list of samples; when it is full, neighbours are merged keeping the earlier time, so that an age may be
@@ -50,7 +50,7 @@ class Timeline:
         self._seconds.append(now)
 
     def first_after(self, revision: int) -> float | None:
-        """When the first revision above ``revision`` came to be; None when there is none."""
+        """Returns when the first revision above ``revision`` came to be; None when there is none."""
         position = bisect_right(self._revisions, revision)
         return self._seconds[position] if position < len(self._seconds) else None
 
@@ -126,17 +126,17 @@ class Progress:
 
     def stands_at(self, region: str, revision: int, *, epoch: int) -> None:
         """A stream of ``epoch`` begins: ``region`` has committed ``revision``, and nothing above it."""
-        known = self._regions.get(region)
-        if known is not None:
-            self._regions[region] = replace(known, acked_revision=revision)
+        progress = self._regions.get(region)
+        if progress is not None:
+            self._regions[region] = replace(progress, acked_revision=revision)
             self._forget()
             self._on_position(region, epoch, revision, True)
 
     def acked(self, region: str, revision: int, *, epoch: int) -> None:
-        """``region`` has committed ``revision``, as it says on a stream of ``epoch``."""
-        known = self._regions.get(region)
-        if known is not None and revision > known.acked_revision:
-            self._regions[region] = replace(known, acked_revision=revision)
+        """``region`` reported on a stream of ``epoch`` that it has committed ``revision``."""
+        progress = self._regions.get(region)
+        if progress is not None and revision > progress.acked_revision:
+            self._regions[region] = replace(progress, acked_revision=revision)
             self._forget()
             self._on_position(region, epoch, revision, False)
 
@@ -151,17 +151,17 @@ class Progress:
             self._regions[region] = replace(self._regions[region], connected=False, last_error=error)
 
     def snapshot(self, now: float) -> tuple[RegionProgress, ...]:
-        """Every other region with its lag at ``now``, in order of name."""
+        """Returns every other region with its lag at ``now``, in order of name."""
         return tuple(self._with_lag(self._regions[name], now) for name in sorted(self._regions))
 
-    def _with_lag(self, known: RegionProgress, now: float) -> RegionProgress:
-        acked = count_at(self._history, max(known.acked_revision, BASE_REVISION))
+    def _with_lag(self, progress: RegionProgress, now: float) -> RegionProgress:
+        acked = count_at(self._history, max(progress.acked_revision, BASE_REVISION))
         behind = max(0, count_at(self._history, self._revision) - acked)
         if behind == 0:
-            return known
-        since = self._timeline.first_after(known.acked_revision)
+            return progress
+        since = self._timeline.first_after(progress.acked_revision)
         return replace(
-            known,
+            progress,
             lag_revisions=behind,
             lag_bytes=round(behind * self._bytes_per_revision),
             lag_seconds=0.0 if since is None else max(0.0, now - since),
@@ -169,4 +169,4 @@ class Progress:
 
     def _forget(self) -> None:
         if self._regions:
-            self._timeline.forget_through(min(known.acked_revision for known in self._regions.values()))
+            self._timeline.forget_through(min(progress.acked_revision for progress in self._regions.values()))

@@ -116,7 +116,7 @@ class RegionSender:
             raise
 
     def transfer(self) -> pb.SnapshotTransfer | None:
-        """The snapshot that is on its way to the region, None when there is none."""
+        """Returns the snapshot that is on its way to the region, None when there is none."""
         snapshot = self._stream.snapshot if self._stream is not None else None
         if snapshot is None:
             return None
@@ -202,9 +202,9 @@ class Sender:
         return tuple(sorted(self._running))
 
     def transfers(self) -> tuple[pb.SnapshotTransfer, ...]:
-        """The snapshots on their way to other regions."""
-        found = (self._running[name][0].transfer() for name in self.targets)
-        return tuple(transfer for transfer in found if transfer is not None)
+        """Returns the snapshots on their way to other regions."""
+        transfers = (self._running[name][0].transfer() for name in self.targets)
+        return tuple(transfer for transfer in transfers if transfer is not None)
 
     async def start(self) -> None:
         """Begins to watch this replica's role."""

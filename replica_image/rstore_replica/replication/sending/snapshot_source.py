@@ -23,19 +23,19 @@ CHUNK_ROWS = 512
 
 @dataclass(frozen=True)
 class SnapshotId:
-    """Two snapshots with the same store, history and revision hold the same, whoever sends them (I3)."""
+    """Two snapshots with the same store, history and revision hold the same, from any sender (I3)."""
 
     history: tuple[EpochStart, ...]
     revision: int
 
     @staticmethod
     def newest(chain: Chain) -> SnapshotId:
-        """What the chain holds now."""
+        """Returns what the chain holds now."""
         return SnapshotId.at(chain, settled(chain.history, chain.revision))
 
     @staticmethod
     def at(chain: Chain, revision: int) -> SnapshotId:
-        """What the chain held at a revision that exists in it."""
+        """Returns what the chain held at a revision that exists in it."""
         return SnapshotId(tuple(start for start in chain.history if start.first_revision <= revision), revision)
 
     @staticmethod
@@ -81,15 +81,15 @@ class SnapshotSource:
         self.installed = False
 
     def next_chunk(self) -> pb.SnapshotChunk | None:
-        """The next chunk to send; None when this look found only keys that are not of the snapshot.
+        """Returns the next chunk to send; None when this look found only keys that are not of the snapshot.
 
         Raises Compacted when the revision can no longer be read.
         """
-        found = self._machine.snapshot_after(
+        chunk_rows = self._machine.snapshot_after(
             self._scanned, self.snapshot.revision, max_bytes=self._max_bytes, max_rows=self._max_rows
         )
-        self._scanned = found.last_key
-        if not found.count and not found.last:
+        self._scanned = chunk_rows.last_key
+        if not chunk_rows.count and not chunk_rows.last:
             return None
         chunk = pb.SnapshotChunk(
             store_id=self._store_id,
@@ -97,15 +97,15 @@ class SnapshotSource:
             history=history_messages(self.snapshot.history),
             revision=self.snapshot.revision,
             after_key=self._sent_key,
-            last_key=found.last_key,
-            rows=found.packed,
-            row_count=found.count,
-            last=found.last,
+            last_key=chunk_rows.last_key,
+            rows=chunk_rows.packed,
+            row_count=chunk_rows.count,
+            last=chunk_rows.last,
         )
-        self._sent_key, self.all_sent = found.last_key, found.last
+        self._sent_key, self.all_sent = chunk_rows.last_key, chunk_rows.last
         self._number += 1
-        self._on_their_way.append((found.last_key, found.count, len(found.packed)))
-        self.window.sent(self._number, len(found.packed), self._clock.monotonic())
+        self._on_their_way.append((chunk_rows.last_key, chunk_rows.count, len(chunk_rows.packed)))
+        self.window.sent(self._number, len(chunk_rows.packed), self._clock.monotonic())
         return chunk
 
     def acked(self, ack: pb.SnapshotAck) -> None:

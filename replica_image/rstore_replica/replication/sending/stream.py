@@ -29,7 +29,7 @@ log = get_logger(__name__)
 class SourceStream:
     """Sends everything after the other region's position, for as long as the stream holds.
 
-    Where the other region stands is what it says in its welcome; nothing is remembered here between streams.
+    Its welcome says where the other region stands; nothing is remembered here between streams.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class SourceStream:
         self._cursor = 0
         self._their_history: tuple[EpochStart, ...] = ()
         self._their_compaction = 0
-        self._heard_at = clock.monotonic()
-        self._sent_at = self._heard_at
+        self._received_at = clock.monotonic()
+        self._sent_at = self._received_at
 
     @property
     def snapshot(self) -> SnapshotSource | None:
@@ -124,7 +124,7 @@ class SourceStream:
         response = await self._connection.receive()
         if response is None:
             raise LinkBrokenError("the other side ended the stream")
-        self._heard_at = self._clock.monotonic()
+        self._received_at = self._clock.monotonic()
         if response.WhichOneof("message") == "refusal":
             refusal = response.refusal
             raise RefusedError(
@@ -158,8 +158,8 @@ class SourceStream:
         while True:
             await sleep(self._clock, self._config.heartbeat_seconds)
             now = self._clock.monotonic()
-            if now - self._heard_at >= self._config.silence_seconds:
-                raise LinkBrokenError(f"nothing heard for {self._config.silence_seconds:g} s")
+            if now - self._received_at >= self._config.silence_seconds:
+                raise LinkBrokenError(f"nothing received for {self._config.silence_seconds:g} s")
             self._hold.review()
             window = self._window if self._snapshot is None else self._snapshot.window
             if window.stalled(now, self._config.stall_seconds):
@@ -253,7 +253,7 @@ class SourceStream:
         return chain_of(self._machine.state, self._machine.revision).history != self._their_history
 
     def _compaction_at(self, revision: int) -> int:
-        """How far a region that holds ``revision`` may compact."""
+        """Returns how far a region that holds ``revision`` may compact."""
         return min(self._machine.compact_revision, revision)
 
     def _rows(self) -> RowBatchView:
@@ -292,7 +292,7 @@ class SourceStream:
                 await self._pause(left)
 
     def _hurries(self) -> bool:
-        """Whether clients wait for these very rows: then only a batch on its way is a reason to gather more."""
+        """Returns whether clients wait for these very rows: then only a batch on its way is a reason to gather more."""
         return self._progress.urgent and self._window.unacked_batches == 0
 
     async def _send_batch(self, batch: RowBatchView) -> None:
@@ -323,7 +323,10 @@ class SourceStream:
         await self._send(pb.StreamRequest(batch=message))
 
     def _require_source(self) -> None:
-        """To be asked before anything is sent: who is no source any more may rewind, and keeps its epoch."""
+        """Raises LinkBrokenError unless this region is the source; called before anything is sent.
+
+        A region that is the source no more may rewind, and keeps its epoch.
+        """
         state = self._machine.state
         if state.epoch != self._epoch:
             raise LinkBrokenError("the epoch has changed")

@@ -1,4 +1,4 @@
-"""PURE. What was sent to one region and is not acknowledged yet."""
+"""What was sent to one region and is not acknowledged yet."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ class Window:
             self._progress_at = now
 
     def stalled(self, now: float, stall_seconds: float) -> bool:
-        """Whether batches are on their way and none was acknowledged for ``stall_seconds``."""
+        """Returns whether batches are on their way and none was acknowledged for ``stall_seconds``."""
         return bool(self._sent) and now - self._progress_at >= stall_seconds

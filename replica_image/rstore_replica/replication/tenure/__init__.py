@@ -1,1 +1,1 @@
-"""The primary's tenure: who holds it, who grants it, and what is told along with it."""
+"""The primary's tenure: the leader that holds it, the voters that grant it, and what each round says."""

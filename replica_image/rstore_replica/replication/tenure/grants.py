@@ -37,7 +37,7 @@ class GrantLink(Protocol):
     """Carries one question to one replica of another region."""
 
     async def ask(self, address: str, request: pb.GrantRequest, /, *, timeout_seconds: float) -> pb.GrantResponse:
-        """The answer; raises LinkBrokenError when none came in time."""
+        """Returns the answer; raises LinkBrokenError when none came in time."""
 
     async def keep_only(self, addresses: Collection[str], /) -> None:
         """Closes the connections to all other addresses."""
@@ -63,7 +63,7 @@ class _Shared(Connection):
         """How long the last answer took; None before the first."""
 
     def patience_seconds(self, timeout_seconds: float) -> float:
-        """How long a question waits for this channel alone."""
+        """Returns how long a question waits for this channel alone."""
         if self.answer_seconds is None:
             return timeout_seconds * FIRST_PATIENCE
         return max(timeout_seconds * LEAST_PATIENCE, self.answer_seconds * SLOWER)
@@ -146,7 +146,7 @@ class _Race:
         return response
 
     async def _dial(self, tried: list[_Shared]) -> _Shared:
-        """A channel to the address: the one that another question has opened meanwhile, if there is one."""
+        """Returns a channel to the address: the one that another question has opened meanwhile, if there is one."""
         channel = await self._dialer.dial(self._address)
         if (opened := self._opened(tried)) is not None:
             await close(channel)

@@ -63,23 +63,23 @@ class TenureKeeper:
         self._unsubscribe: list[Callable[[], None]] = []
         self._was_held = False
 
-    # ------------------------------------------------------------------------------------------ what it knows
+    # ------------------------------------------------------------------------------------------ questions
 
     def held(self, epoch: int) -> bool:
-        """Whether something proposed in ``epoch`` may be acknowledged at this moment."""
+        """Returns whether something proposed in ``epoch`` may be acknowledged at this moment."""
         return self._holder.held(epoch, self._clock.monotonic())
 
     @property
     def promised(self) -> int:
         """The guarantee that binds this leader: no less may be acknowledged by."""
-        return self._holder.told.binding
+        return self._holder.announced.binding
 
     def remaining_seconds(self) -> float:
         """For how long the tenure is held without another grant; 0 where none is needed."""
         return self._holder.remaining(self._clock.monotonic())
 
     def status(self) -> pb.TenureStatus:
-        """What Status says about it: ``held`` and the rest only on the primary's leader."""
+        """Its part of Status: ``held`` and the rest only on the primary's leader."""
         holder, state = self._holder, self._machine.state
         answer = pb.TenureStatus(
             required=bool(voters(() if state.topology is None else state.topology.region_names)),
@@ -91,11 +91,11 @@ class TenureKeeper:
             answer.held = self.held(state.epoch)
             answer.remaining_ms = int(self.remaining_seconds() * 1000)
             answer.witness_round = holder.newest_round if WITNESS in holder.voters else 0
-            answer.in_sync_regions = holder.told.newest
+            answer.in_sync_regions = holder.announced.newest
         return answer
 
     def witness_granted(self, epoch: int, round_number: int) -> bool:
-        """The operator granted a round that Status had offered; whether that counted."""
+        """Counts a grant of the operator for a round that Status offered; returns whether it counted."""
         counted = self._holder.granted(epoch, round_number, WITNESS, self._config.tenure_seconds)
         self._tell_granted()
         return counted
@@ -132,7 +132,7 @@ class TenureKeeper:
         the next round at once if it is not what the newest one brought. Rounds of any other leadership bring 0.
         """
         self._guarantee = (epoch, term, guarantee)
-        if self._holder.active and guarantee != self._holder.told.newest:
+        if self._holder.active and guarantee != self._holder.announced.newest:
             self.hurry()
 
     def hurry(self) -> None:
@@ -239,19 +239,19 @@ class TenureKeeper:
 
     async def _ask(self, region: str, addresses: Sequence[str], request: pb.GrantRequest) -> None:
         """The leader that granted last; all other replicas beside it when it is not known or does not grant soon."""
-        known = self._leaders.get(region, "")
-        if known not in addresses:
+        leader = self._leaders.get(region, "")
+        if leader not in addresses:
             await self._ask_all(region, addresses, request)
             return
-        asked = asyncio.ensure_future(self._ask_one(region, known, request))
+        asked = asyncio.ensure_future(self._ask_one(region, leader, request))
         patience = asyncio.ensure_future(sleep(self._clock, self._period_seconds / 2))
         try:
             await asyncio.wait({asked, patience}, return_when=asyncio.FIRST_COMPLETED)
             if asked.done() and asked.result():
                 return
-            if self._leaders.get(region) == known:
+            if self._leaders.get(region) == leader:
                 del self._leaders[region]
-            await self._ask_all(region, [address for address in addresses if address != known], request)
+            await self._ask_all(region, [address for address in addresses if address != leader], request)
             await asked
         finally:
             await cancel_and_wait(asked, patience)

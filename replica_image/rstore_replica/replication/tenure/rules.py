@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from rstore_api.domain.voters import majority
 
-from rstore_replica.replication.tenure.guarantees import Told
+from rstore_replica.replication.tenure.guarantees import AnnouncedGuarantees
 
 USABLE_SHARE = 0.9
 """Of what was granted, the share that the holder uses; the rest is for clocks that run at different rates."""
@@ -48,7 +48,7 @@ class TenureHolder:
         self._granters: frozenset[str] = frozenset()
         self._granted_version = 0
         self._active = False
-        self.told = Told()
+        self.announced = AnnouncedGuarantees()
 
     @property
     def epoch(self) -> int:
@@ -85,18 +85,18 @@ class TenureHolder:
         self._round = max(self._round, first_round - 1)
         self._rounds, self._granted_version = {}, 0
         self._revoke()
-        self.told.forget()
+        self.announced.forget()
 
     def change_voters(self, voters: frozenset[str]) -> None:
         """Regions came or went inside the epoch. What was granted runs on if its granters are a majority of the new
         voters, else it ends now: a majority of the new ones could be fenced without any of them.
 
-        Where none are left, nobody can be fenced, and what was told them binds no more.
+        Where none are left, nobody can be fenced, and what was announced to them binds no more.
         """
         if not voters or len(self._granters & voters) < majority(len(voters)):
             self._revoke()
         if not voters:
-            self.told.forget()
+            self.announced.forget()
         self._voters, self._rounds = voters, {}
 
     def _revoke(self) -> None:
@@ -113,7 +113,7 @@ class TenureHolder:
         """
         self._round += 1
         self._rounds[self._round] = _Round(now, version)
-        self.told.sent(self._round, guarantee)
+        self.announced.sent(self._round, guarantee)
         while len(self._rounds) > MAX_OPEN_ROUNDS:
             del self._rounds[min(self._rounds)]
         return self._round
@@ -133,20 +133,20 @@ class TenureHolder:
                 self._until = until
                 self._granters = frozenset(name for name, seconds in opened.grants.items() if seconds >= shared)
             self._granted_version = max(self._granted_version, opened.version)
-            self.told.granted(round_number)
+            self.announced.granted(round_number)
         return True
 
     def held(self, epoch: int, now: float) -> bool:
-        """Whether something of ``epoch`` may be acknowledged at this moment."""
+        """Returns whether something of ``epoch`` may be acknowledged at this moment."""
         return epoch == self._epoch and epoch > 0 and (not self._voters or now < self._until)
 
     def remaining(self, now: float) -> float:
-        """Seconds for which the tenure is still held without another grant; 0 where none is needed."""
+        """Returns the seconds for which the tenure is still held without another grant; 0 where none is needed."""
         return max(0.0, self._until - now) if self._voters else 0.0
 
 
 def bound_to_agree_on(bound_ms: int, own_ms: int, led_seconds: float) -> int | None:
-    """What a voter's leader makes its region agree on as the longest grant, in milliseconds; None: nothing new.
+    """Returns what a voter's leader makes its region agree on as the longest grant, in milliseconds; None: nothing new.
 
     It is raised before anything longer is granted, and lowered by a leader that grants no longer than that itself, once
     it has led for as long as a grant of its predecessor may have run.
@@ -213,7 +213,7 @@ class Granter:
         return granted
 
     def remaining(self, now: float, leader_since: float, bound_seconds: float) -> float:
-        """Seconds for which a grant of this region may still run.
+        """Returns the seconds for which a grant of this region may still run.
 
         A replica that leads for less than a tenure answers a full one: its predecessor may have granted that. The
         tenure is then the longest that anybody may have granted, which need not be what is configured now.

@@ -10,7 +10,7 @@ from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.features import Features
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
 from rstore_replica.replication.roles import is_leader
-from rstore_replica.replication.tenure.guarantees import Heard
+from rstore_replica.replication.tenure.guarantees import ReceivedGuarantee
 from rstore_replica.replication.tenure.rules import Granter, bound_to_agree_on
 
 
@@ -36,10 +36,10 @@ class Voter:
         self._config = config
         self._features = features
         self._granter = Granter(config.tenure_seconds)
-        self._heard = Heard()
+        self._received = ReceivedGuarantee()
 
     async def grant(self, request: pb.GrantRequest) -> pb.GrantResponse:
-        """Grants one more tenure, or says that it does not. Counts from now, before leadership is confirmed."""
+        """Grants one more tenure, or refuses. Counts from now, before leadership is confirmed."""
         received_at = self._clock.monotonic()
         state = self._machine.state
         refusal = pb.GrantResponse(
@@ -50,7 +50,7 @@ class Voter:
         self._features.report(request.region, request.feature_level)
         try:
             await self._agree_on_bound()
-            # Begins after the question came: who is confirmed now led when it came, and knows every promise.
+            # Begins after the question came: a leader that is confirmed now led when it came, and knows every promise.
             await self._group.barrier(timeout_seconds=self._config.tenure_seconds)
         except errors.StoreError:
             return refusal
@@ -66,7 +66,7 @@ class Voter:
             bound_seconds=state.tenure_bound_ms / 1000,
         )
         if granted_seconds > 0:
-            self._heard.granted(
+            self._received.granted(
                 request.epoch,
                 request.round,
                 request.in_sync_regions,
@@ -106,14 +106,14 @@ class Voter:
         return _milliseconds(self.remaining_seconds())
 
     def guarantee(self) -> tuple[int, int]:
-        """The epoch in which this leader granted last, and the guarantee it heard then; see ``guarantees.py``."""
+        """The epoch in which this leader granted last, and the guarantee it received then; see ``guarantees.py``."""
         status = self._group.status()
-        held = self._machine.state.topology
-        topology = (held.epoch, held.version) if held is not None else (0, 0)
-        return self._heard.in_term(status.term, topology) if is_leader(status) else (0, 0)
+        current = self._machine.state.topology
+        topology = (current.epoch, current.version) if current is not None else (0, 0)
+        return self._received.in_term(status.term, topology) if is_leader(status) else (0, 0)
 
     def status(self) -> pb.GrantStatus | None:
-        """What was granted last by this replica as leader; None on any other replica."""
+        """Returns what was granted last by this replica as leader; None on any other replica."""
         status = self._group.status()
         if not is_leader(status):
             return None

@@ -127,7 +127,7 @@ async def test_an_idle_stream_carries_heartbeats(stream, east, peer):
 
 async def test_a_peer_that_falls_silent_is_given_up(stream, east, peer):
     peer.welcome(history=history_messages(east.machine.state.history))
-    with pytest.raises(LinkBrokenError, match="nothing heard"):
+    with pytest.raises(LinkBrokenError, match="nothing received"):
         await asyncio.wait_for(stream, 5)
 
 

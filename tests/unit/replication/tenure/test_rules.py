@@ -47,11 +47,11 @@ def test_a_single_region_needs_none() -> None:
 def test_what_voters_were_told_binds_no_more_when_none_are_left() -> None:
     holder = holder_of(voters(["a", "b"]))
     holder.start_round(0.0, guarantee=1)
-    assert holder.told.binding == 1
+    assert holder.announced.binding == 1
     holder.change_voters(THREE)
-    assert holder.told.binding == 1
+    assert holder.announced.binding == 1
     holder.change_voters(frozenset())
-    assert holder.told.binding == 0
+    assert holder.announced.binding == 0
 
 
 def test_two_regions_and_the_witness() -> None:
