@@ -236,9 +236,6 @@ class VirtualResource:
 VIRTUAL = (
     VirtualResource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     VirtualResource("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-    VirtualResource("authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview"),
-    VirtualResource("authorization.k8s.io", "v1", "localsubjectaccessreviews", "LocalSubjectAccessReview", True),
-    VirtualResource("authentication.k8s.io", "v1", "tokenreviews", "TokenReview"),
     VirtualResource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview"),
 )
 

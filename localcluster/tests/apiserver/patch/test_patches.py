@@ -12,7 +12,6 @@ from localkube.apiserver.patch.json_patch import json_patch
 from localkube.apiserver.patch.last_applied import ANNOTATION
 from localkube.apiserver.patch.managed import MAX_UPDATERS, Writer, keep_times, track_update
 from localkube.apiserver.patch.merge import merge_patch
-from localkube.apiserver.patch.scaled import entries_of_object, entries_of_scale, replicas_field
 from localkube.apiserver.patch.strategic import strategic_merge
 from localkube.apiserver.patch.typed import check_typed
 from localkube.apiserver.resources import Registry
@@ -398,23 +397,6 @@ def test_json_patch(operations: list[Any], expected: dict[str, Any] | None) -> N
     with pytest.raises(ApiError) as caught:
         json_patch(target, operations)
     assert (caught.value.code, caught.value.details) == (422, {})
-
-
-def test_the_managers_of_a_scale_are_those_of_the_replicas() -> None:
-    replicas = replicas_field(".spec.size.replicas")
-    other = ("f:spec", "f:color")
-    one = Writer("one", "v1").entry("Apply", frozenset({replicas, other}))
-    two = Writer("two", "v1").entry("Update", frozenset({other}))
-    seen = entries_of_scale([one, two], replicas)
-    assert [(entry.manager, entry.fields) for entry in seen] == [("one", frozenset({("f:spec", "f:replicas")}))]
-    three = Writer("three", "v1", "scale").entry("Apply", frozenset({("f:spec", "f:replicas")}))
-    after = entries_of_object([one, two], [three], replicas)
-    assert {entry.manager: entry.fields for entry in after} == {
-        "one": frozenset({other}),
-        "two": frozenset({other}),
-        "three": frozenset({replicas}),
-    }
-    assert entries_of_object([one, two], seen, replicas) == [one, two]
 
 
 def test_a_write_that_changes_nothing_keeps_the_times_and_shares_nothing() -> None:

@@ -85,17 +85,6 @@ def document(registry: Registry, group: str, version: str) -> JsonObject | None:
     return _document(paths, _definitions(resources))
 
 
-def swagger(registry: Registry) -> JsonObject:
-    """``/openapi/v2``, in JSON."""
-    resources = list(registry.all())
-    paths: JsonObject = {}
-    for resource in resources:
-        paths.update(_paths(resource))
-    definitions = _definitions(resources)
-    text = json.dumps({"paths": paths, "definitions": definitions}).replace(builtin.PREFIX, "#/definitions/")
-    return {"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, **json.loads(text)}
-
-
 def component(resource: Resource) -> str:
     """Returns the name of a resource's schema."""
     if not resource.custom:

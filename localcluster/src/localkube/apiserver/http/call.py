@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from localkube.apiserver.http.authn import ISSUER, Tokens, User
+from localkube.apiserver.http.authn import Tokens, User
 from localkube.apiserver.http.options import ApiServerOptions
 from localkube.apiserver.http.rbac import Authorizer
 from localkube.apiserver.http.request_info import RequestInfo
@@ -39,9 +39,9 @@ class Services:
     writes: Counter[WriteKey] = field(default_factory=Counter)
     stopping: bool = False
 
-    def authenticate(self, token: str, audiences: Sequence[str] = (ISSUER,)) -> User | None:
+    def authenticate(self, token: str) -> User | None:
         """Returns the user of a token; None also where its service account is gone or was made anew."""
-        user = self.tokens.authenticate(token, audiences)
+        user = self.tokens.authenticate(token)
         if user is None or not user.uid:
             return user
         _, _, namespace, name = user.name.split(":")

@@ -8,7 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from localkube.apiserver.describe import discovery, openapi, openapi_protobuf
-from localkube.apiserver.errors import PageNotFoundError, method_not_allowed, no_such_resource
+from localkube.apiserver.errors import PageNotFoundError, method_not_allowed, no_such_resource, not_acceptable
 from localkube.apiserver.http.call import Services
 from localkube.apiserver.http.negotiation import JSON, accepted_document
 from localkube.apiserver.http.options import KUBERNETES_VERSION
@@ -24,7 +24,6 @@ class Documents:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._openapi_v2: tuple[int, JsonObject] | None = None
 
     def answer(self, request: web.Request, parts: list[str]) -> web.Response:
         """The document at a path; raises 404 in plain text for what is not served, 405 for another method than GET."""
@@ -85,12 +84,10 @@ class Documents:
         document: JsonObject | None = None
         match rest:
             case ["v2"]:
-                if openapi_protobuf.MEDIA_TYPE in _accept(request):
-                    body = openapi_protobuf.document(registry)
-                    return web.Response(body=body, headers={"Content-Type": openapi_protobuf.ANSWER_TYPE}), ""
-                if self._openapi_v2 is None or self._openapi_v2[0] != registry.version:
-                    self._openapi_v2 = (registry.version, openapi.swagger(registry))
-                document = self._openapi_v2[1]
+                if openapi_protobuf.MEDIA_TYPE not in _accept(request):
+                    raise not_acceptable(f"/openapi/v2 is served as {openapi_protobuf.MEDIA_TYPE} only")
+                body = openapi_protobuf.document(registry)
+                return web.Response(body=body, headers={"Content-Type": openapi_protobuf.ANSWER_TYPE}), ""
             case ["v3"]:
                 return openapi.index(registry), _TEXT
             case ["v3", "version"]:

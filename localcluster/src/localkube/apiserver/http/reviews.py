@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from localkube.apiserver.errors import ApiError, Cause, bad_request, invalid
-from localkube.apiserver.http.authn import ISSUER, User
+from localkube.apiserver.http.authn import User
 from localkube.apiserver.http.call import Services
 from localkube.apiserver.http.request_info import RequestInfo
 from localkube.apiserver.jsonobj import JsonObject, format_time, lookup
@@ -59,15 +59,6 @@ def _self_access(services: Services, user: User, body: JsonObject) -> JsonObject
     return _access(services, user, body.get("spec") or {})
 
 
-def _subject_access(services: Services, user: User, body: JsonObject) -> JsonObject:
-    del user
-    spec = body.get("spec") or {}
-    if not spec.get("user") and not spec.get("groups"):
-        raise _refused("spec.user", '""', "at least one of user or group must be specified")
-    subject = User(spec.get("user") or "", tuple(spec.get("groups") or []))
-    return _access(services, subject, spec)
-
-
 def _rules(services: Services, user: User, body: JsonObject) -> JsonObject:
     namespace = lookup(body, "spec", "namespace", default="")
     if not namespace:
@@ -89,18 +80,6 @@ def _user_info(user: User) -> JsonObject:
     return info
 
 
-def _token(services: Services, user: User, body: JsonObject) -> JsonObject:
-    del user
-    token = lookup(body, "spec", "token", default="")
-    if not token:
-        raise bad_request("token is required for TokenReview in authentication")
-    audiences = lookup(body, "spec", "audiences") or [ISSUER]
-    subject = services.authenticate(token, audiences)
-    if subject is None:
-        return {"user": {}, "error": "invalid bearer token"}
-    return {"authenticated": True, "user": _user_info(subject), "audiences": audiences}
-
-
 def _self(services: Services, user: User, body: JsonObject) -> JsonObject:
     del services, body
     return {"userInfo": _user_info(user)}
@@ -108,10 +87,7 @@ def _self(services: Services, user: User, body: JsonObject) -> JsonObject:
 
 REVIEWS: dict[str, Review] = {
     "selfsubjectaccessreviews": _self_access,
-    "subjectaccessreviews": _subject_access,
-    "localsubjectaccessreviews": _subject_access,
     "selfsubjectrulesreviews": _rules,
-    "tokenreviews": _token,
     "selfsubjectreviews": _self,
 }
 

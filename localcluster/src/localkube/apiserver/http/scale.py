@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from localkube.apiserver.errors import ApiError, Cause, bad_request, invalid, method_not_allowed
+from localkube.apiserver.errors import ApiError, Cause, bad_request, invalid, method_not_allowed, unsupported_media_type
 from localkube.apiserver.http.body import decode
 from localkube.apiserver.http.call import Call
-from localkube.apiserver.http.handlers_patch import (
-    check_configuration,
-    check_repeated,
-    decoded_configuration,
-    decoded_patch,
-    patched_by,
-    unreadable,
-)
+from localkube.apiserver.http.handlers_patch import decoded_patch, patched_by, unreadable
 from localkube.apiserver.http.handlers_write import check_uid, ensure_identity
-from localkube.apiserver.http.list_options import flag
 from localkube.apiserver.http.responses import value_response
 from localkube.apiserver.http.routes import APPLY
 from localkube.apiserver.http.write_options import media_type
-from localkube.apiserver.jsonobj import Json, JsonObject, format_time, lookup, metadata_of, without_nulls
+from localkube.apiserver.jsonobj import Json, JsonObject, lookup, metadata_of, without_nulls
 from localkube.apiserver.kinds.custom import value_at
-from localkube.apiserver.patch.apply import server_side_apply
-from localkube.apiserver.patch.managed import Writer, read_entries, write_entries
-from localkube.apiserver.patch.scaled import entries_of_object, entries_of_scale, replicas_field
-from localkube.apiserver.patch.typed import check_typed
 from localkube.apiserver.schema.structural import structure_causes
 
 _API_VERSION = "autoscaling/v1"
@@ -41,7 +29,7 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
         case "update":
             wanted = decode(data, call.request.headers.get("Content-Type", ""), "Scale").as_object("Scale")
         case "patch" if media_type(call) == APPLY:
-            wanted = _applied(call, obj, shown, data)
+            raise unsupported_media_type("this server does not apply configurations to the scale subresource")
         case "patch":
             wanted = patched_by(media_type(call), shown, decoded_patch(data)[0], call.services.schemas.model("V1Scale"))
         case _:
@@ -65,28 +53,9 @@ async def scale(call: Call, data: bytes) -> web.StreamResponse:
         dry_run=call.dry_run,
         manager=call.manager,
         through=call.resource,
-        tracked=call.info.verb == "patch" and media_type(call) == APPLY,
         warnings=call.warnings,
     )
     return value_response(call, _scale_of(call, made))
-
-
-def _applied(call: Call, obj: JsonObject, shown: JsonObject, data: bytes) -> JsonObject:
-    """The Scale after server-side apply; who manages the replicas is changed in the object. Raises 400, 409 or 500."""
-    configuration, repeated = decoded_configuration(data)
-    check_configuration(configuration, "Scale", _API_VERSION)
-    node = call.services.schemas.model("V1Scale")
-    check_typed(node, configuration)
-    replicas = replicas_field(call.resource.scale_paths[0])
-    entries = read_entries(obj["metadata"].get("managedFields"))
-    live = {**shown, "metadata": dict(shown["metadata"])}
-    write_entries(live, entries_of_scale(entries, replicas))
-    writer = Writer.through(call.resource, "scale", call.manager, format_time(call.store.now()))
-    merged = server_side_apply(node, live, configuration, writer, force=flag(call.query, "force"))
-    check_repeated(call, repeated)
-    after = read_entries(merged["metadata"].pop("managedFields", None))
-    write_entries(obj, entries_of_object(entries, after, replicas))
-    return merged
 
 
 def _check(call: Call, wanted: JsonObject) -> None:

@@ -11,7 +11,6 @@ from localkube.apiserver.errors import (
     ApiError,
     Cause,
     bad_request,
-    conflict,
     invalid,
     method_not_allowed,
     no_such_resource,
@@ -19,12 +18,11 @@ from localkube.apiserver.errors import (
 )
 from localkube.apiserver.http.authn import ISSUER
 from localkube.apiserver.http.call import Call
-from localkube.apiserver.http.handlers_patch import patch_object
 from localkube.apiserver.http.handlers_write import update_object
 from localkube.apiserver.http.list_options import flag
 from localkube.apiserver.http.options import LogRequest
 from localkube.apiserver.http.portforward import port_forward
-from localkube.apiserver.http.responses import add_warnings, object_response, value_response
+from localkube.apiserver.http.responses import add_warnings, value_response
 from localkube.apiserver.http.scale import scale
 from localkube.apiserver.http.typed_body import read_object
 from localkube.apiserver.jsonobj import JsonObject, format_time, lookup
@@ -54,17 +52,6 @@ def _need_node(call: Call) -> None:
     pod = call.store.get("pods", call.namespace, call.info.name)
     if not lookup(pod, "spec", "nodeName"):
         raise bad_request(f"pod {call.info.name} does not have a host assigned")
-
-
-async def _ephemeral_containers(call: Call, data: bytes) -> web.StreamResponse:
-    match call.info.verb:
-        case "get":
-            return object_response(call, call.store.get(call.resource.key, call.namespace, call.info.name))
-        case "update":
-            return update_object(call, data)
-        case "patch":
-            return patch_object(call, data)
-    raise method_not_allowed()
 
 
 def _read(call: Call, data: bytes, resource: Resource) -> JsonObject:
@@ -157,7 +144,6 @@ def _done(call: Call) -> web.StreamResponse:
 
 
 _TOKEN_SECONDS = range(600, 2**32 + 1)
-_BOUND = {"Pod": "pods", "Secret": "secrets", "Node": "nodes"}
 
 
 async def _token(call: Call, data: bytes) -> web.StreamResponse:
@@ -173,9 +159,8 @@ async def _token(call: Call, data: bytes) -> web.StreamResponse:
             why = "may not specify a duration larger than 2^32 seconds"
         cause = Cause("spec.expirationSeconds", f"Invalid value: {seconds}: {why}")
         raise invalid("authentication.k8s.io", "TokenRequest", "", [cause])
-    bound = spec.get("boundObjectRef")
-    if bound is not None:
-        _check_bound(call, bound)
+    if spec.get("boundObjectRef") is not None:
+        raise bad_request("this server does not bind tokens to objects")
     audiences = spec.get("audiences") or [ISSUER]
     token = call.services.tokens.mint(
         call.namespace,
@@ -189,26 +174,10 @@ async def _token(call: Call, data: bytes) -> web.StreamResponse:
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
         "metadata": {"name": call.info.name, "namespace": call.namespace},
-        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": bound},
+        "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": None},
         "status": {"token": token, "expirationTimestamp": expires},
     }
     return value_response(call, answer, status=201)
-
-
-def _check_bound(call: Call, reference: JsonObject) -> None:
-    """Raise unless the object that a token is to be bound to is there: 400, 404 or 409."""
-    kind, name = str(reference.get("kind") or ""), str(reference.get("name") or "")
-    plural = _BOUND.get(kind)
-    if plural is None:
-        raise bad_request(f"cannot bind token for serviceaccount {call.info.name!r} to object of kind {kind!r}")
-    bound = call.store.get(plural, call.namespace if plural != "nodes" else "", name)
-    uid = bound["metadata"]["uid"]
-    if reference.get("uid") and reference["uid"] != uid:
-        why = (
-            f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. "
-            "The object might have been deleted and then recreated"
-        )
-        raise conflict("", plural, name, why)
 
 
 def _whole(call: Call, name: str) -> int | None:
@@ -270,7 +239,6 @@ async def _log(call: Call, data: bytes) -> web.StreamResponse:
 _HANDLERS: dict[str, Handler] = {
     "scale": scale,
     "finalize": _finalize,
-    "ephemeralcontainers": _ephemeral_containers,
     "eviction": _eviction,
     "binding": _binding,
     "token": _token,

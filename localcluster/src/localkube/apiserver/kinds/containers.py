@@ -294,11 +294,10 @@ def _host_port_conflicts(groups: list[tuple[str, JsonObject]]) -> Iterator[Cause
 
 
 _NOT_INIT = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
-_NOT_EPHEMERAL = ("ports", "resources", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle")
 
 
 def validate_containers(spec: JsonObject, path: str, volumes: Collection[str]) -> Iterator[Cause]:
-    """Yields what is wrong with the containers of a pod's spec, of each of the three lists."""
+    """Yields what is wrong with the containers of a pod's spec."""
     grace = spec.get("terminationGracePeriodSeconds")
     containers = spec.get("containers") or []
     names: set[str] = set()
@@ -325,17 +324,8 @@ def validate_containers(spec: JsonObject, path: str, volumes: Collection[str]) -
         for field in _NOT_INIT:
             if container.get(field) is not None:
                 yield forbidden(f"{at}.{field}", "may not be set for init containers without restartPolicy=Always")
-    regular = set(names)
-    for index, container in enumerate(spec.get("ephemeralContainers") or []):
-        at = f"{path}.ephemeralContainers[{index}]"
-        yield from _common(container, at, volumes)
-        yield from _taken(container, at, names)
-        target = container.get("targetContainerName")
-        if target and target not in regular:
-            yield not_found(f"{at}.targetContainerName", target)
-        for field in _NOT_EPHEMERAL:
-            if container.get(field):
-                yield forbidden(f"{at}.{field}", "cannot be set for an Ephemeral Container")
+    if spec.get("ephemeralContainers"):
+        yield forbidden(f"{path}.ephemeralContainers", "not supported by this server")
 
 
 def _taken(container: JsonObject, path: str, names: set[str]) -> Iterator[Cause]:

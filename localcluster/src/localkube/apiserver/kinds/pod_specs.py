@@ -29,7 +29,7 @@ from localkube.apiserver.kinds.volumes import validate_volumes
 from localkube.apiserver.schema import formats
 
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-_CONTAINERS = ("initContainers", "containers", "ephemeralContainers")
+_CONTAINERS = ("initContainers", "containers")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 

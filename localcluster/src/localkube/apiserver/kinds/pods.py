@@ -82,12 +82,8 @@ def validate_pod(obj: JsonObject, old: JsonObject | None, subresource: str = "")
     causes = validate_pod_spec(obj["spec"], "spec")
     causes += _untrimmed_images(obj["spec"])
     if old is None:
-        if obj["spec"].get("ephemeralContainers"):
-            causes.append(forbidden("spec.ephemeralContainers", "cannot be set on create"))
         if obj["spec"].get("nodeName") and obj["spec"].get("schedulingGates"):
             causes.append(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"))
-    elif subresource == "ephemeralcontainers":
-        causes += _kept_ephemeral(obj["spec"], old["spec"])
     else:
         causes += _changes(obj["spec"], old["spec"])
     return causes
@@ -119,17 +115,6 @@ def _changes(spec: JsonObject, before: JsonObject) -> list[Cause]:
     if _fixed(spec, gated=gated) != _fixed(before, gated=gated):
         causes.append(forbidden("spec", _SPEC_IMMUTABLE))
     return causes
-
-
-def _kept_ephemeral(spec: JsonObject, before: JsonObject) -> Iterator[Cause]:
-    """Ephemeral containers can only be added."""
-    now = {item.get("name"): item for item in spec.get("ephemeralContainers") or []}
-    for index, item in enumerate(before.get("ephemeralContainers") or []):
-        name = item.get("name")
-        if now.get(name) != item:
-            word = "removed" if name not in now else "changed"
-            at = "spec.ephemeralContainers" if name not in now else f"spec.ephemeralContainers[{index}]"
-            yield forbidden(at, f'existing ephemeral containers "{name}" may not be {word}')
 
 
 def _only_more_tolerations(spec: JsonObject, before: JsonObject) -> list[Cause]:

@@ -247,10 +247,6 @@ class Store(Objects):
             finalized: JsonObject = copy_json(old)
             finalized.setdefault("spec", {})["finalizers"] = (obj.get("spec") or {}).get("finalizers") or []
             return finalized
-        if subresource == "ephemeralcontainers":
-            debugged: JsonObject = copy_json(old)
-            debugged["spec"]["ephemeralContainers"] = (obj.get("spec") or {}).get("ephemeralContainers") or []
-            return debugged
         if resource.key == "namespaces":
             obj["spec"] = copy_json(old.get("spec") or {})
         if subresource == "status":
