@@ -11,12 +11,10 @@ from datetime import datetime
 
 from rstore_api.domain.voters import WITNESS, majority
 
-from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, ReplicaStatus
-from rstore_operator.facts.truth import Truth
-from rstore_operator.facts.without_tenure import is_stuck, streams_to
-from rstore_operator.failover.voting import Electorate
-from rstore_operator.resource.state import PLANNED, Outcome, Receipt
+from rstore_operator.facts.without_tenure import streams_to
+from rstore_operator.failover.scene import Scene
+from rstore_operator.resource.state import PLANNED, Outcome
 
 ELECTION_SECONDS = 5.0
 """A region has this long to elect a leader while a majority of its replicas answers."""
@@ -35,17 +33,16 @@ class Silence:
     electing: bool = False
 
 
-def silence(
-    region: str, epoch: int, observed: Observed, memory: Memory, voters: Electorate, *, delay_ms: int, now: datetime
-) -> Silence | None:
+def silence(scene: Scene, region: str, epoch: int) -> Silence | None:
     """Judge the region that has, or is being given, ``epoch``; grants to lower ones say nothing about it.
 
     None when the region has a leader that answers and holds the store's data, or when it is not known for how long it
     has had none."""
-    since, leader = memory.silent_since.get(region), observed.leader(region)
+    observed, voters, delay_ms = scene.observed, scene.voters, scene.failover.failover_delay_ms
+    since, leader = scene.memory.silent_since.get(region), observed.leader(region)
     if since is None or (leader is not None and leader.store_id):
         return None
-    waited_seconds = (now - since).total_seconds()
+    waited_seconds = (scene.clock.now - since).total_seconds()
     seen = observed.region(region)
     if leader is None and waited_seconds < ELECTION_SECONDS and len(seen.replicas) > len(seen.pods) // 2:
         return Silence(since, False, f"{region} is electing a leader", electing=True)
@@ -60,6 +57,11 @@ def silence(
         seeing = ", ".join(sorted(witnesses - {WITNESS})) or "no region"
         return Silence(since, False, f"that the tenure is not renewed is seen by {seeing} only, not by a majority")
     return Silence(since, True)
+
+
+def primary_silence(scene: Scene) -> Silence | None:
+    """Judge the primary region."""
+    return silence(scene, scene.truth.primary_region, scene.truth.epoch)
 
 
 def _sees_no_renewal(leader: ReplicaStatus | None, epoch: int, *, delay_ms: int) -> bool:
@@ -83,42 +85,39 @@ class CutOff:
         return f"it holds no tenure, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
 
 
-def cut_off(
-    truth: Truth, observed: Observed, memory: Memory, voters: Electorate, *, last: Receipt | None, delay_ms: int
-) -> CutOff | None:
+def cut_off(scene: Scene) -> CutOff | None:
     """Judge the primary region; None unless its leader answers, holds no tenure, and a majority has not renewed it.
 
     Only voters that granted in this very epoch count, or before the switchover that came to nothing and gave the region
     this epoch. A primary that was made so while the regions do not reach each other never gets a tenure, and is not
     replaced again and again.
     """
-    primary = truth.primary_region
-    if not is_stuck(primary, memory) or memory.without_tenure_seconds[primary] * 1000 < delay_ms:
+    delay_ms, without_seconds = scene.failover.failover_delay_ms, scene.memory.without_tenure_seconds
+    if not scene.without_primary or without_seconds[scene.truth.primary_region] * 1000 < delay_ms:
         return None
-    ages = _ages_ms(truth, observed, voters, since_epoch=1 if _stayed(truth, last) else truth.epoch)
+    ages = _ages_ms(scene, since_epoch=1 if _stayed(scene) else scene.truth.epoch)
     late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
-    return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if voters.decides(late) else None
+    return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if scene.voters.decides(late) else None
 
 
-def unrenewed_seconds(truth: Truth, observed: Observed, memory: Memory, voters: Electorate) -> float:
+def unrenewed_seconds(scene: Scene) -> float:
     """For how long a primary without the tenure has acknowledged nothing, at most."""
-    ages = _ages_ms(truth, observed, voters, since_epoch=truth.epoch)
-    return min(ages.values()) / 1000 if ages else memory.without_tenure_seconds.get(truth.primary_region, 0.0)
+    ages = _ages_ms(scene, since_epoch=scene.truth.epoch)
+    if ages:
+        return min(ages.values()) / 1000
+    return scene.memory.without_tenure_seconds.get(scene.truth.primary_region, 0.0)
 
 
-def _stayed(truth: Truth, last: Receipt | None) -> bool:
+def _stayed(scene: Scene) -> bool:
     """Whether the present epoch is that of a switchover after which the old primary was primary again."""
-    return last is not None and (last.mode, last.epoch, last.from_region, last.outcome) == (
-        PLANNED,
-        truth.epoch,
-        truth.primary_region,
-        Outcome.ABORTED,
-    )
+    last, truth = scene.last_receipt, scene.truth
+    aborted = (PLANNED, truth.epoch, truth.primary_region, Outcome.ABORTED)
+    return last is not None and (last.mode, last.epoch, last.from_region, last.outcome) == aborted
 
 
-def _ages_ms(truth: Truth, observed: Observed, voters: Electorate, *, since_epoch: int) -> dict[str, int]:
+def _ages_ms(scene: Scene, *, since_epoch: int) -> dict[str, int]:
     """How long ago the other regions granted last, where they did in that epoch or later."""
-    leaders = {name: observed.leader(name) for name in voters.regions - {truth.primary_region}}
+    leaders = {name: scene.observed.leader(name) for name in scene.voters.regions - {scene.truth.primary_region}}
     return {
         name: leader.granted.age_ms
         for name, leader in leaders.items()
@@ -126,29 +125,27 @@ def _ages_ms(truth: Truth, observed: Observed, voters: Electorate, *, since_epoc
     }
 
 
-def is_apart(region: str, observed: Observed, memory: Memory, truth: Truth) -> bool:
+def is_apart(scene: Scene, region: str) -> bool:
     """Whether the primary has been without its tenure for long, and nothing it holds reaches the region."""
-    primary = truth.primary_region
-    return is_stuck(primary, memory) and not streams_to(observed.leader(primary), region)
+    return scene.without_primary and not streams_to(scene.observed.leader(scene.truth.primary_region), region)
 
 
-def unfinished(
-    truth: Truth, observed: Observed, memory: Memory, voters: Electorate, *, delay_ms: int, now: datetime
-) -> str:
+def unfinished(scene: Scene) -> str:
     """Why the present epoch cannot go on though no change of primary is persisted in `.status`; "" when that is not so.
 
     A region that has promised a higher epoch grants the primary nothing and takes nothing from it. One that does not
     answer may be primary of that epoch: it counts as lost after the failover delay.
     """
-    leaders = {name: observed.leader(name) for name in sorted(voters.regions)}
-    above = [name for name, leader in leaders.items() if leader is not None and leader.promised_epoch > truth.epoch]
+    epoch = scene.truth.epoch
+    leaders = {name: scene.observed.leader(name) for name in sorted(scene.voters.regions)}
+    above = [name for name, leader in leaders.items() if leader is not None and leader.promised_epoch > epoch]
     for name in (name for name, leader in leaders.items() if leader is None):
-        since = memory.silent_since.get(name)
-        if since is None or (now - since).total_seconds() * 1000 < delay_ms:
+        since = scene.memory.silent_since.get(name)
+        if since is None or (scene.clock.now - since).total_seconds() * 1000 < scene.failover.failover_delay_ms:
             return ""
     if not above:
         return ""
-    return f"{', '.join(above)} promised an epoch above {truth.epoch}, and no change of primary was recorded"
+    return f"{', '.join(above)} promised an epoch above {epoch}, and no change of primary was recorded"
 
 
 def ending(region: str, observed: Observed) -> str:

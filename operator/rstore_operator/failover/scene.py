@@ -10,7 +10,6 @@ from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, Progress
 from rstore_operator.facts.truth import Truth
 from rstore_operator.facts.without_tenure import is_stuck
-from rstore_operator.failover.lost import Silence, silence
 from rstore_operator.failover.voting import Electorate
 from rstore_operator.planning.hashes import differing_regions
 from rstore_operator.planning.scaling.topology import held_sync, sync_of
@@ -88,13 +87,6 @@ class Scene:
         """How far the region is, as the primary's leader reports it."""
         source = self.observed.leader(self.truth.primary_region)
         return next((item for item in (source.progress if source else ()) if item.region == region), None)
-
-    def silence(self, region: str, epoch: int) -> Silence | None:
-        """Judge the silence of the region that has, or is being given, ``epoch``; None where it has none."""
-        delay_ms = self.failover.failover_delay_ms
-        return silence(
-            region, epoch, self.observed, self.memory, self.voters, delay_ms=delay_ms, now=self.clock.now
-        )  # fmt: skip
 
     @property
     def without_primary(self) -> bool:

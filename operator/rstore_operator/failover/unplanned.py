@@ -32,7 +32,7 @@ from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import NO_COPY, behind, last_known_revision, ranked
 from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
-from rstore_operator.failover.lost import unrenewed_seconds
+from rstore_operator.failover.lost import silence, unrenewed_seconds
 from rstore_operator.failover.planned import (
     FenceCommand,
     InvariantError,
@@ -77,8 +77,7 @@ def begin_unplanned(
     truth, now = scene.truth, scene.clock.now
     stopped_at = scene.memory.silent_since.get(truth.primary_region)
     if scene.without_primary:
-        unrenewed = unrenewed_seconds(truth, scene.observed, scene.memory, scene.voters)
-        stopped_at = now - timedelta(seconds=unrenewed)
+        stopped_at = now - timedelta(seconds=unrenewed_seconds(scene))
     return FailoverIntent(
         trigger=trigger,
         from_region=truth.primary_region,
@@ -198,7 +197,7 @@ def _renewed(scene: Scene, intent: FailoverIntent) -> FailoverIntent | None:
 def _chosen_is_lost(scene: Scene, intent: FailoverIntent) -> bool:
     """Whether the region that is being promoted has had no leader for the failover delay, or came back without data:
     no region is chosen that has not received anything."""
-    quiet, chosen = scene.silence(intent.to_region, intent.epoch), scene.observed.leader(intent.to_region)
+    quiet, chosen = silence(scene, intent.to_region, intent.epoch), scene.observed.leader(intent.to_region)
     return (chosen is not None and chosen.epoch == 0) or (quiet is not None and quiet.lost)
 
 

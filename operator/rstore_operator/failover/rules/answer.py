@@ -12,10 +12,10 @@ from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.failover.annotations import Checked, Refusal
-from rstore_operator.failover.lost import ending
+from rstore_operator.failover.lost import ending, primary_silence
 from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, Wait, first
 from rstore_operator.failover.rules.dry_run import dry_run
-from rstore_operator.failover.rules.faults import ENDING, LOST, UNDER_WAY, UNFINISHED, primary_silence
+from rstore_operator.failover.rules.faults import ENDING, LOST, UNDER_WAY, UNFINISHED
 from rstore_operator.failover.rules.preferred_primary import FAILBACK, SPEC
 from rstore_operator.failover.rules.requests import ABORT, request, takes_the_planned_way
 from rstore_operator.failover.scene import Scene

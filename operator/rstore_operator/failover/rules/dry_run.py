@@ -16,7 +16,7 @@ from rstore_operator.planning.hashes import warning_of
 def dry_run(scene: Scene, target: str) -> tuple[bool, str]:
     """Whether ``failover-to`` with that region would begin a change of primary now, and what it would cost."""
     truth, under_way = scene.truth, scene.status.failover is not None
-    lost = scene.observed.leader(truth.primary_region) is None or is_apart(target, scene.observed, scene.memory, truth)
+    lost = scene.observed.leader(truth.primary_region) is None or is_apart(scene, target)
     forced = bool(truth.epoch) and target != truth.primary_region and lost
     mode = "forced" if forced else None
     asked = replace(scene, commands=replace(scene.commands, failover_to=target, failover_mode=mode))

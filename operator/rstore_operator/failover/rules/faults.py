@@ -7,7 +7,7 @@ from datetime import timedelta
 from msgspec import structs
 
 from rstore_operator.failover.choice import NO_COPY, candidates, loss_in, nearest, shortfall
-from rstore_operator.failover.lost import Silence, cut_off, ending, unfinished
+from rstore_operator.failover.lost import cut_off, ending, primary_silence, silence, unfinished
 from rstore_operator.failover.rules.decisions import Begin, Decision, Rule, Wait, switchover
 from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import begin_unplanned, convert
@@ -80,7 +80,7 @@ def failover_begins(scene: Scene) -> Decision | None:
         return None
     if primary_silence(scene) is not None:
         return Begin(begin_unplanned(scene, AUTOMATIC, Trigger.PRIMARY_LOST))
-    reason = f"{scene.truth.primary_region} is cut off: {_cut_off(scene)}"
+    reason = f"{scene.truth.primary_region} is cut off: {cut_off(scene)}"
     return Begin(begin_unplanned(scene, AUTOMATIC, Trigger.TENURE_LOST, reason=reason))
 
 
@@ -89,10 +89,7 @@ def finish_what_was_begun(scene: Scene) -> Decision | None:
 
     The old primary is chosen again if it has most data.
     """
-    reason = unfinished(
-        scene.truth, scene.observed, scene.memory, scene.voters, delay_ms=scene.failover.failover_delay_ms,
-        now=scene.clock.now,
-    )  # fmt: skip
+    reason = unfinished(scene)
     if not reason:
         return None
     missing = shortfall(scene)
@@ -114,7 +111,7 @@ def switchover_loses_its_region(scene: Scene) -> Decision | None:
     forced = (
         scene.commands.forced and scene.named in scene.regions and scene.observed.leader(needed) is None
     )  # fmt: skip
-    quiet = scene.silence(needed, epoch)
+    quiet = silence(scene, needed, epoch)
     if not forced and (quiet is None or not quiet.lost or scene.failover.policy != "Automatic"):
         return None
     missing = shortfall(scene)
@@ -135,23 +132,10 @@ UNFINISHED: tuple[Rule, ...] = (finish_what_was_begun,)
 UNDER_WAY: tuple[Rule, ...] = (switchover_loses_its_region,)
 
 
-def primary_silence(scene: Scene) -> Silence | None:
-    """The silence of the primary region."""
-    return scene.silence(scene.truth.primary_region, scene.truth.epoch)
-
-
-def _cut_off(scene: Scene) -> str:
-    cut = cut_off(
-        scene.truth, scene.observed, scene.memory, scene.voters, last=scene.last_receipt,
-        delay_ms=scene.failover.failover_delay_ms,
-    )  # fmt: skip
-    return str(cut) if cut else ""
-
-
 def _is_missed(scene: Scene) -> bool:
     """Whether the primary region has been without a leader that answers for the failover delay, or is cut off."""
     quiet = primary_silence(scene)
     if quiet is None:
-        return bool(_cut_off(scene))
+        return cut_off(scene) is not None
     waited_ms = (scene.clock.now - quiet.since).total_seconds() * 1000
     return waited_ms >= scene.failover.failover_delay_ms and (quiet.lost or not quiet.electing)

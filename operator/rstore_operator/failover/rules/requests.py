@@ -132,7 +132,7 @@ def takes_the_planned_way(scene: Scene) -> bool:
     if not scene.commands.forced:
         return True
     source = scene.observed.leader(scene.truth.primary_region)
-    apart = is_apart(scene.named, scene.observed, scene.memory, scene.truth)
+    apart = is_apart(scene, scene.named)
     accepted = scene.commands.accepted_epoch == scene.truth.epoch
     return source is not None and source.writable and not apart and not accepted
 
