@@ -39,8 +39,13 @@ class Features:
         self._reported: dict[str, int] = {}
 
     def report(self, region: str, level: int) -> None:
-        """Another region's leader has reported; 0 stands for a version that has no levels."""
-        self._reported[region] = level or 1
+        """Another region's leader has reported; 0 stands for a version that has no levels. Only what regions of the
+        topology report is kept; the others report again when they are in it.
+        """
+        topology = self._machine.state.topology
+        names = frozenset(() if topology is None else topology.region_names)
+        reported = {**self._reported, region: level or 1}
+        self._reported = {name: reported[name] for name in names & reported.keys()}
 
     def active_level(self, own_level: int) -> int:
         """See :func:`active_level`."""

@@ -60,3 +60,16 @@ def test_a_command_is_refused_until_the_last_region_has_reported() -> None:
     features.report("ap", 1)  # went back to an earlier version before anything was applied
     with pytest.raises(FeatureNotActive):
         features.admit(b"22", 2)
+
+
+def test_only_regions_of_the_topology_are_remembered() -> None:
+    machine = SimpleNamespace(state=state())
+    features = Features(region="us", machine=machine, required_level=len)  # type: ignore[arg-type]
+    for number in range(100):
+        features.report(f"stranger-{number}", 2)
+    features.report("eu", 2)
+    features.report("ap", 2)
+    assert features._reported == {"eu": 2, "ap": 2}
+    machine.state = RegionState("us", "s", 1, 1, True, topology=Topology(1, 2, "us", TOPOLOGY.regions[1:]))
+    features.report("eu", 3)
+    assert features._reported == {"eu": 3}, "ap has left the store"

@@ -17,6 +17,37 @@ def begun(rule: SyncRule, *, epoch: int = 1) -> SemiSync:
     return made
 
 
+@pytest.mark.parametrize(
+    ("rule", "timed_out", "announced", "allowed", "guarantee"),
+    [
+        # Committed elsewhere: 9, 7 and 4; shown to clients: 5; the newest is 10.
+        (SyncRule(), False, 0, EVERYTHING, 0),
+        (SyncRule(), False, 1, 9, 0),
+        (SyncRule(1), False, 0, 9, 1),
+        (SyncRule(1), False, 1, 9, 1),
+        (SyncRule(1), False, 2, 7, 1),
+        (SyncRule(2), False, 1, 7, 2),
+        (SyncRule(3), False, 2, 4, 0),
+        (SyncRule(4), False, 0, 0, 0),
+        (SyncRule(1, degrade=False), True, 1, 9, 1),
+        (SyncRule(1, degrade=True), True, 1, 9, 0),
+        (SyncRule(1, degrade=True), True, 0, EVERYTHING, 0),
+        (SyncRule(3, degrade=True), True, 2, 7, 0),
+    ],
+)
+def test_what_may_be_acknowledged_and_what_is_announced(
+    rule: SyncRule, timed_out: bool, announced: int, allowed: int, guarantee: int
+) -> None:
+    semi_sync = begun(rule)
+    for region, revision in (("asia", 7), ("eu", 9), ("west", 4)):
+        semi_sync.committed(region, 1, revision)
+    semi_sync.expose(5)
+    if timed_out:
+        semi_sync.timed_out(10, 1.0)
+    assert semi_sync.allowed(announced) == allowed
+    assert semi_sync.guarantee == guarantee
+
+
 @pytest.mark.parametrize(("regions", "allowed"), [(1, 9), (2, 7), (3, 4)])
 def test_as_many_regions_as_the_rule_wants(regions: int, allowed: int) -> None:
     rule = begun(SyncRule(regions))
