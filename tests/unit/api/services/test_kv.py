@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from rstore_replica.api.validate import scans_many
 from rstore_replica.config import Limits
 from rstore_replica.mvcc.data.gate import ReadInterruptedError
 from unit.api.replica_fakes import FakeGroup, region_state
+from unit.mvcc.replicas import Replica
 
 
 class _Machine:
@@ -40,8 +42,8 @@ class _Machine:
         return rpc_pb2.RangeResponse(header=header).SerializeToString()
 
 
-def _call() -> CallInfo:
-    return CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False)
+def _call(client: str = "") -> CallInfo:
+    return CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False, client=client)
 
 
 class _Router:
@@ -51,17 +53,17 @@ class _Router:
         return await local()
 
 
-def _service(machine: _Machine, group: FakeGroup, points: list[int | None] | None = None) -> KvService:
+def _service(machine: Any, group: FakeGroup, points: list[int | None] | None = None) -> KvService:
     async def read_point(_epoch: int, _at_least: int, _timeout_seconds: float) -> int | None:
         assert points is not None
         return points.pop(0)
 
-    identity = Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group)  # type: ignore[arg-type]
+    identity = Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group)
     return KvService(
         calls=None,  # type: ignore[arg-type]
         router=_Router(),  # type: ignore[arg-type]
         batcher=None,  # type: ignore[arg-type]
-        machine=machine,  # type: ignore[arg-type]
+        machine=machine,
         group=group,
         identity=identity,
         limits=Limits(),
@@ -162,3 +164,21 @@ async def test_a_compaction_is_not_told_without_the_tenure() -> None:
             await service._compact(rpc_pb2.CompactionRequest(revision=50), call)
         assert len(group.proposals) == proposed
     service.close()
+
+
+async def test_a_clients_backlog_of_full_scans_holds_up_no_other_client(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "us")
+    for start in range(0, 4000, 200):
+        replica.write(*(rpc_pb2.PutRequest(key=b"k%05d" % key, value=b"v" * 100) for key in range(start, start + 200)))
+    service = _service(replica.machine, FakeGroup())
+    whole = _range(key=b"\0", range_end=b"\0")
+    backlog = [asyncio.create_task(service.range(whole, _call("greedy"))) for _ in range(50)]
+    await asyncio.sleep(0.05)
+    for _ in range(3):
+        answer = await service.range(_range(key=b"k0000", range_end=b"k0001"), _call("modest"))
+        assert rpc_pb2.RangeResponse.FromString(answer.data).count == 10
+    assert sum(not scan.done() for scan in backlog) > 10
+    counts = {rpc_pb2.RangeResponse.FromString(answer.data).count for answer in await asyncio.gather(*backlog)}
+    assert counts == {4000}
+    service.close()
+    replica.machine.close()
