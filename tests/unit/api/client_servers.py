@@ -1,4 +1,4 @@
-"""Servers that answer as a test tells them, on loopback ports of their own."""
+"""Servers that answer by a test's script, on loopback ports of their own."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:
     ]
 
 
-async def test_each_caller_hears_its_own_result() -> None:
+async def test_each_caller_gets_its_own_result() -> None:
     def answer(request: rstore_pb2.WriteRequest) -> object:
         if request.put.key == b"bad":
             return InvalidRequest("bad")
@@ -364,10 +364,10 @@ class _DoneGroup(_TenuredGroup):
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [(AlreadyDone("at revision 7"), OutcomeUnknown), (KeyNotFound(), KeyNotFound)]
+    ("answer", "error"), [(AlreadyDone("at revision 7"), OutcomeUnknown), (KeyNotFound(), KeyNotFound)]
 )
-async def test_that_it_was_done_before_is_not_told_without_the_tenure(
-    answer: StoreError, told: type[StoreError]
+async def test_that_it_was_done_before_is_not_shown_without_the_tenure(
+    answer: StoreError, error: type[StoreError]
 ) -> None:
     group, held = _DoneGroup(answer), {4}
     group.meanwhile = held.clear
@@ -377,6 +377,6 @@ async def test_that_it_was_done_before_is_not_told_without_the_tenure(
         write_limits=lambda _bytes: rstore_pb2.WriteLimits(),
         tenure_held=lambda epoch: epoch in held,
     )
-    with pytest.raises(told):
+    with pytest.raises(error):
         await _put(batcher, "k")
     await batcher.close()

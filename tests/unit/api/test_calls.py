@@ -1,4 +1,4 @@
-"""How answers and errors become gRPC, and the loop that compacts."""
+"""How answers and errors become gRPC."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_an_error_carries_its_code_outcome_and_leader() -> None:
 
 
 @pytest.mark.parametrize(("method", "outcome"), [(methods.PUT, "unknown"), (methods.RANGE, "none")])
-async def test_a_bug_in_a_write_leaves_its_outcome_unknown_and_tells_no_secrets(method, outcome: str) -> None:
+async def test_a_bug_in_a_write_leaves_its_outcome_unknown_and_shows_no_secrets(method, outcome: str) -> None:
     context, _ = await _answer(method, RuntimeError("value=secret"))
     assert context.aborted is not None
     assert context.aborted[2][OUTCOME_KEY] == outcome

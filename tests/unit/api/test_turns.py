@@ -1,4 +1,4 @@
-"""Whoever asks for much waits for itself, and not the others for it."""
+"""A client that asks for much waits for itself, and no other waits for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rstore_replica.api.turns import Turns
 
 
 class _Crowd:
-    """Callers that each keep their place until they are told to go; in which order they came in."""
+    """Callers that each keep their place until the test ends their turn; in which order they came in."""
 
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
@@ -42,7 +42,7 @@ class _Crowd:
         await _settle()
 
     @property
-    def who(self) -> str:
+    def names(self) -> str:
         return "".join(sorted(client for client, _ in self.inside))
 
 
@@ -63,9 +63,9 @@ async def test_places_go_round_the_clients() -> None:
 async def test_one_client_leaves_places_for_others() -> None:
     crowd = _Crowd(Turns(places=3, places_per_client=2, max_waiting=100))
     tasks = await crowd.add("aaaaa")
-    assert crowd.who == "aa"
+    assert crowd.names == "aa"
     tasks += await crowd.add("b")
-    assert crowd.who == "aab"
+    assert crowd.names == "aab"
     while crowd.inside:
         await crowd.one_leaves()
     await asyncio.gather(*tasks)

@@ -44,7 +44,7 @@ async def test_a_write_with_unknown_outcome_is_sent_again_under_the_same_name(sc
     assert (other.client, other.sequence, other.revision) == (first.client, 2, 2)
 
 
-async def test_without_being_told_to_nothing_is_named_or_sent_again(scripted) -> None:
+async def test_unless_asked_to_the_client_names_nothing_and_sends_nothing_again(scripted) -> None:
     server = await scripted(OutcomeUnknown())
     async with Client([server.address]) as client:
         with pytest.raises(OutcomeUnknown):

@@ -1,4 +1,4 @@
-"""Handing on: who is asked, in which order, and what is never sent twice."""
+"""Requests that are handed on: which replicas are asked, in which order, and what is never sent twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading: the revision that is told is the revision that was read."""
+"""Reads: the revision in an answer is the one that was read, and one client's reads do not hold up another's."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _range(**fields: Any) -> rpc_pb2.RangeRequest:
     return rpc_pb2.RangeRequest(**{"key": b"a", "serializable": True} | fields)
 
 
-async def test_a_long_range_tells_the_revision_it_was_read_at() -> None:
+async def test_a_long_range_has_the_revision_it_was_read_at() -> None:
     machine = _Machine()
     service = _service(machine, FakeGroup())
     response = rpc_pb2.RangeResponse.FromString((await service.range(_range(range_end=b"b"), _call())).data)
@@ -143,7 +143,7 @@ class CompactingGroup(FakeGroup):
         return None
 
 
-async def test_a_compaction_is_not_told_without_the_tenure() -> None:
+async def test_a_compaction_is_not_acknowledged_without_the_tenure() -> None:
     state = region_state(epoch=4)
     machine: Any = SimpleNamespace(revision=100, compact_revision=1, state=state)
     group = CompactingGroup()

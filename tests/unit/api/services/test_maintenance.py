@@ -15,7 +15,7 @@ from unit.api.replica_fakes import FakeGroup, region_state
 
 
 class _Machine:
-    """Hashes until it is told to stop."""
+    """Each hash takes until the test ends it."""
 
     revision = 7
     compact_revision = 0

@@ -78,7 +78,7 @@ def test_raw_pages_are_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [-30, 400])
-def test_damage_is_told_with_file_and_offset(tmp_path: Path, at: int) -> None:
+def test_damage_is_reported_with_file_and_offset(tmp_path: Path, at: int) -> None:
     path = write(tmp_path / "1-2-9.wal", [[row(number, b"k%d" % number, bytes(200))] for number in range(2, 9)])
     whole = bytearray(path.read_bytes())
     whole[at] ^= 1
