@@ -9,16 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rstore_api.domain.kubernetes import (
-    CLI_FIELD_MANAGER,
-    EVENT,
-    KIND,
-    POD,
-    REGION_LABEL,
-    SECRET,
-    STORE,
-    pod_selector,
-)
+from rstore_api.domain.kubernetes import CLI_FIELD_MANAGER, EVENT, KIND, POD, REGION_LABEL, SECRET, STORE, pod_selector
 from rstore_kube.errors import ApiError, ConfigurationError
 
 from rstore_cli.errors import CliError, NotFoundError

@@ -14,14 +14,7 @@ from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import (
-    EndpointOption,
-    Output,
-    OutputOption,
-    RegionOption,
-    StoreName,
-    TimeoutOption,
-)
+from rstore_cli.options import EndpointOption, Output, OutputOption, RegionOption, StoreName, TimeoutOption
 from rstore_cli.output import emit, printable, table, text_field
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]

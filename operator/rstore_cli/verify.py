@@ -16,12 +16,7 @@ from rstore_cli.cluster import Cluster, Pod
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import client_certificates, open_replica, tls_of
 from rstore_cli.errors import CliError
-from rstore_cli.options import (
-    Output,
-    OutputOption,
-    StoreName,
-    TimeoutOption,
-)
+from rstore_cli.options import Output, OutputOption, StoreName, TimeoutOption
 from rstore_cli.output import emit, table
 from rstore_cli.regions import pick_region, region_names
 

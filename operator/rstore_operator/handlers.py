@@ -168,20 +168,14 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         settings.watching.label_selectors[_place(kind)] = STORE_LABEL
 
 
+def _nothing(_self: object, **_: Any) -> None:
+    """Does nothing."""
+
+
 class _NoProgress(kopf.ProgressStorage):
     """Stores nothing in objects and reads nothing from them, as anybody may write annotations."""
 
-    def fetch(self, **_: Any) -> None:
-        """Returns nothing."""
-
-    def store(self, **_: Any) -> None:
-        """Does nothing."""
-
-    def purge(self, **_: Any) -> None:
-        """Does nothing."""
-
-    def touch(self, **_: Any) -> None:
-        """Does nothing."""
+    fetch = store = purge = touch = _nothing
 
     def clear(self, *, essence: Any) -> Any:
         """Returns it unchanged."""
@@ -191,11 +185,7 @@ class _NoProgress(kopf.ProgressStorage):
 class _NoDiffBase(kopf.DiffBaseStorage):
     """Stores nothing in objects and reads nothing from them."""
 
-    def fetch(self, **_: Any) -> None:
-        """Returns nothing."""
-
-    def store(self, **_: Any) -> None:
-        """Does nothing."""
+    fetch = store = _nothing
 
 
 STORES = Resource(

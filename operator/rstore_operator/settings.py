@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rstore_api.listening import EVERY_ADDRESS
+from rstore_api.logs import LEVELS
 
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
 from rstore_operator.resource.units import is_domain_name
@@ -16,7 +18,6 @@ from rstore_operator.resource.units import is_domain_name
 HEALTH_PORT = 8080
 HASH_CHECK_SECONDS = 60.0
 MAX_SECONDS = 1e9
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True)
@@ -43,56 +44,43 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         default=[],
         help="watch this namespace only; may be repeated (RSTORE_WATCH_NAMESPACES, comma-separated; default: all)",
     )
-    parser.add_argument(
-        "--replica-image",
-        default=environment.get("RSTORE_REPLICA_IMAGE", ""),
-        help="image of the replicas (RSTORE_REPLICA_IMAGE)",
-    )
-    parser.add_argument(
+
+    def option(flag: str, variable: str, text: str, default: object, **more: Any) -> None:
+        parser.add_argument(flag, default=environment.get(variable) or default, help=f"{text} ({variable})", **more)
+
+    option("--replica-image", "RSTORE_REPLICA_IMAGE", "image of the replicas", "")
+    option(
         "--replica-image-pull-policy",
-        default=environment.get("RSTORE_REPLICA_IMAGE_PULL_POLICY") or "IfNotPresent",
-        choices=("Always", "IfNotPresent", "Never"),
-        help="its pull policy (RSTORE_REPLICA_IMAGE_PULL_POLICY)",
+        "RSTORE_REPLICA_IMAGE_PULL_POLICY",
+        "its pull policy",
+        "IfNotPresent",
+        type=_one_of(("Always", "IfNotPresent", "Never")),
     )
-    parser.add_argument(
-        "--listen-host",
-        default=environment.get("RSTORE_LISTEN_HOST") or EVERY_ADDRESS,
-        help="address of the health endpoint (RSTORE_LISTEN_HOST)",
-    )
-    parser.add_argument(
-        "--health-port",
-        type=_port,
-        default=environment.get("RSTORE_HEALTH_PORT") or HEALTH_PORT,
-        help="port of the health endpoint (RSTORE_HEALTH_PORT)",
-    )
-    parser.add_argument(
-        "--log-level",
-        default=environment.get("RSTORE_LOG_LEVEL") or "info",
-        choices=_LEVELS,
-        help="least severe messages to log (RSTORE_LOG_LEVEL)",
-    )
-    parser.add_argument(
+    option("--listen-host", "RSTORE_LISTEN_HOST", "address of the health endpoint", EVERY_ADDRESS)
+    option("--health-port", "RSTORE_HEALTH_PORT", "port of the health endpoint", HEALTH_PORT, type=_port)
+    option("--log-level", "RSTORE_LOG_LEVEL", "least severe messages to log", "info", type=_one_of(LEVELS))
+    option(
         "--hash-check-seconds",
+        "RSTORE_HASH_CHECK_SECONDS",
+        f"how often the data of all replicas is compared while a store is written to, 0: never;"
+        f" default: {HASH_CHECK_SECONDS:g}",
+        HASH_CHECK_SECONDS,
         type=_seconds,
-        default=environment.get("RSTORE_HASH_CHECK_SECONDS") or HASH_CHECK_SECONDS,
-        help="how often the data of all replicas is compared while a store is written to, 0: never"
-        f" (RSTORE_HASH_CHECK_SECONDS; default: {HASH_CHECK_SECONDS:g})",
     )
-    parser.add_argument(
+    option(
         "--cluster-domain",
+        "RSTORE_CLUSTER_DOMAIN",
+        f"domain of the cluster's DNS, for the names in certificates; default: {CertificateSettings.cluster_domain}",
+        CertificateSettings.cluster_domain,
         type=_domain,
-        default=environment.get("RSTORE_CLUSTER_DOMAIN") or CertificateSettings.cluster_domain,
-        help="domain of the cluster's DNS, for the names in certificates"
-        f" (RSTORE_CLUSTER_DOMAIN; default: {CertificateSettings.cluster_domain})",
     )
-    parser.add_argument(
+    option(
         "--authority-transition-seconds",
+        "RSTORE_AUTHORITY_TRANSITION_SECONDS",
+        "how long clients have to take new certificates after a store's certificate authority was replaced;"
+        f" default: {CertificateSettings.authority_transition_seconds:g}, a week",
+        CertificateSettings.authority_transition_seconds,
         type=_seconds,
-        default=environment.get("RSTORE_AUTHORITY_TRANSITION_SECONDS")
-        or CertificateSettings.authority_transition_seconds,
-        help="how long clients have to take new certificates after a store's certificate authority was replaced"
-        " (RSTORE_AUTHORITY_TRANSITION_SECONDS; default:"
-        f" {CertificateSettings.authority_transition_seconds:g}, a week)",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parsed = parser.parse_args(list(arguments))
@@ -114,6 +102,17 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         hash_check_seconds=parsed.hash_check_seconds,
         certificates=CertificateSettings(parsed.cluster_domain, parsed.authority_transition_seconds),
     )
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    """Returns a type of arguments. Unlike argparse's ``choices`` it is applied to values of the environment, too."""
+
+    def choice(text: str) -> str:
+        if text not in choices:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(choices)}")
+        return text
+
+    return choice
 
 
 def _seconds(text: str) -> float:

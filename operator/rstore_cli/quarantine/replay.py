@@ -22,13 +22,7 @@ from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import (
-    EndpointOption,
-    Output,
-    OutputOption,
-    StoreName,
-    TimeoutOption,
-)
+from rstore_cli.options import EndpointOption, Output, OutputOption, StoreName, TimeoutOption
 from rstore_cli.output import emit, stderr, table, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import CONFLICTS, Selection, Verdict

@@ -12,12 +12,7 @@ from rstore_api.proto.rstore_pb2 import QuarantinedRow
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.errors import UsageError
-from rstore_cli.options import (
-    Output,
-    OutputOption,
-    StoreName,
-    TimeoutOption,
-)
+from rstore_cli.options import Output, OutputOption, StoreName, TimeoutOption
 from rstore_cli.output import Document, printable, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.options import TailName

@@ -6,14 +6,7 @@ from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.messages import history_of, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_operator.facts.observed import (
-    Granted,
-    Progress,
-    ReplicaStatus,
-    Staged,
-    SyncStatus,
-    Tenure,
-)
+from rstore_operator.facts.observed import Granted, Progress, ReplicaStatus, Staged, SyncStatus, Tenure
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
 
