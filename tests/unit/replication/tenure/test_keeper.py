@@ -8,7 +8,7 @@ import pytest
 from rstore_api import errors
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.proto import rstore_pb2 as pb
-from unit.replication.fakes.regions import STORE, FakeRegion, bootstrap, eventually
+from unit.replication.fakes.regions import STORE, FakeRegion, bootstrap, eventually, topology
 
 TENURE = 0.6
 
@@ -153,3 +153,23 @@ async def test_a_demoted_primary_asks_no_more(regions) -> None:
     await asyncio.sleep(TENURE)
     assert grants.asked == []
     assert not east.replication.tenure.held(1)
+
+
+async def test_it_ends_with_the_topology_that_makes_its_granters_a_minority(regions) -> None:
+    grants, (east, west, asia) = await regions("east", "west", "asia")
+    grants.cut.add(asia.addresses[0])
+    await asyncio.sleep(TENURE)  # rounds that asia has granted are over
+    assert east.replication.tenure.held(1)
+    assert east.controller.status().tenure.granted_version == 1
+    wider = topology([east, west, asia], "east", version=2)
+    for name in ("north", "south"):
+        wider.regions.add(name=name).replicas.add(name=f"{name}-0", peer_address=f"{name}-0:2380")
+    seen = []
+    east.machine.subscribe_state(lambda _state: seen.append(east.controller.status()))
+    await east.controller.set_topology(pb.SetTopologyRequest(store_id=STORE, topology=wider))
+    assert [status.topology.version for status in seen] == [2]
+    assert not seen[0].tenure.held, "whoever sees the new topology finds nothing acknowledged by the old one's voters"
+    assert seen[0].tenure.granted_version == 1
+    grants.cut.clear()
+    await eventually(lambda: east.replication.tenure.held(1))
+    assert east.controller.status().tenure.granted_version == 2
