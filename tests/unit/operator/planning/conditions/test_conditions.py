@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
+from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.conditions.conditions import (
     ANSWERS,
     LIMIT,
+    OF_OBJECTS,
     OF_VALID_SPEC,
     STICKY,
     Finding,
@@ -17,13 +21,17 @@ from rstore_operator.planning.conditions.conditions import (
     findings,
     merge,
 )
-from rstore_operator.planning.conditions.lacking_pods import NOT_CREATED, Lacking
+from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED
+from rstore_operator.planning.conditions.in_sync import UNCONFIRMED
+from rstore_operator.planning.conditions.lacking_pods import LACKS, NOT_CREATED, Lacking
+from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
 from rstore_operator.resource.model import FailoverSpec, RegionSpec, StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import (
     PLANNED,
     Condition,
     FailoverIntent,
+    Phase,
     RegionStatus,
     Step,
     StepTime,
@@ -31,6 +39,7 @@ from rstore_operator.resource.state import (
 )
 from unit.operator.world import START
 
+DOCS = Path(__file__).parents[5] / "docs"
 SPEC = StoreSpec("us", (RegionSpec("us"), RegionSpec("eu")))
 US = RegionStatus("us", role="Primary", phase="Ready", replicas=3, ready_replicas=3, leader="us-0")
 EU = RegionStatus("eu", role="Secondary", phase="Ready", replicas=3, ready_replicas=3, leader="eu-0", connected=True)
@@ -161,3 +170,26 @@ def test_a_time_changes_only_with_the_status_and_a_message_is_cut() -> None:
     assert (ready.last_transition_time, degraded.last_transition_time) == (START, later)
     assert (ready.reason, len(ready.message), ready.observed_generation) == ("New", LIMIT, 2)
     assert ANSWERS <= STICKY
+
+
+REASONS_OF_DEGRADED = {
+    PLANNING_FAILED, CANNOT_WATCH, NOT_CONNECTED, *NAMING_PROBLEMS, *LACKS, *UNCONFIRMED,
+    "RegionLost", "ActionFailed", "DataConflict", "RemovalRefused",
+}  # fmt: skip
+
+
+def test_the_documentation_has_every_condition_every_phase_and_every_reason_that_needs_a_person() -> None:
+    pages = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("operations", "runbook", "failover")}
+    shown = pages["operations"].partition("## Look at a store")[2].partition("\n## ")[0]
+    table = {
+        name
+        for line in shown.splitlines()
+        for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")
+    }
+    assert table == {row[1] for row in ROWS} | OF_OBJECTS
+    assert {phase.value for phase in Phase} <= set(re.findall(r"`(\w+)`", shown))
+    assert set(re.findall(r"`(?:\w+=\w+ )?(\w+)`", pages["operations"] + pages["runbook"])) >= REASONS_OF_DEGRADED
+    waits = set(re.findall(r"^\| `(\w+)` \| waits", pages["failover"], re.MULTILINE))
+    blocked = pages["runbook"].partition("## Nobody takes over")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in blocked.splitlines() if line.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == waits | {"FailoverWaits"}
