@@ -61,7 +61,7 @@ class OurGroup:
             journal=replica.journal,
             applied=replica.applied[-1][0] if replica.applied else 1,
             clock=self.clock,
-            rng=random.Random(name),
+            rng=random.Random(name if replica.session == 1 else f"{name} {replica.session}"),
             config=self.config,
             send=lambda peer, envelope, hold: self._send(replica, peer, envelope, hold),
         )

@@ -9,8 +9,9 @@ import random
 from collections.abc import Callable
 
 from rstore_api import errors
-from sim.fault_rows import FaultRows, Kinds, some_kinds
+from sim.fault_rows import FaultRows, Kinds, only_kinds, some_kinds
 from sim.faults_late import LateMessages
+from sim.faults_rollback import RollbackFaults
 from sim.faults_sync import SyncFaults
 from sim.faults_volume import VolumeFaults
 from sim.members import Members
@@ -18,6 +19,8 @@ from sim.network import SILENCE_SECONDS, Network, Weather
 from sim.region import Host
 from sim.trace import Trace
 
+ROLLED_BACK_RUNS = 0.05
+"""Of so many runs, volumes that are rolled back are all that goes wrong."""
 SLOW_SYNC_SECONDS = [(0.0005, 0.004), (0.01, 0.05), (0.05, 0.4), (0.0005, 1.2)]
 WATCHED_KINDS = ["append", "append_reply", "vote", "vote_reply", "timeout_now", "round_reply", "checkpoint_reply"]
 
@@ -40,6 +43,7 @@ class Faults:
         for host in hosts:
             host.on_elected = self._elected
         self.volumes = VolumeFaults(self, members)
+        self.rollbacks = RollbackFaults(self, members)
         kinds: Kinds = [
             (3, self._power_off),
             (2, self._kill),
@@ -60,7 +64,13 @@ class Faults:
             *self.volumes.kinds,
             *SyncFaults(self).kinds,
         ]
-        self.rows = FaultRows(some_kinds(kinds, rng), rng, pause_seconds=0.5)
+        if only_kinds():
+            kinds += self.rollbacks.kinds
+        elif rng.random() < ROLLED_BACK_RUNS:
+            kinds = self.rollbacks.kinds
+        else:
+            kinds = some_kinds(kinds, rng)
+        self.rows = FaultRows(kinds, rng, pause_seconds=0.5)
 
     def end(self) -> None:
         """Everything works again."""

@@ -16,6 +16,7 @@ from rstore_replica.raft.consensus import core, follower, syncobj
 from rstore_replica.raft.consensus.elections import Elections
 from rstore_replica.raft.consensus.leader import LeaderLog
 from rstore_replica.raft.membership import Membership
+from rstore_replica.raft.standing import Standings
 from rstore_replica.raft.storage import durability, room
 from rstore_replica.raft.storage.boot import RunningMarker
 from rstore_replica.raft.storage.journal import Journal
@@ -268,6 +269,15 @@ def install_before_sync(original: Any) -> Any:
     return publish
 
 
+def forget_promises(_original: Any) -> Any:
+    """A replica whose volume was rolled back counts as the one that it was."""
+
+    def contradiction(self: Any, start: Any) -> None:
+        return None
+
+    return contradiction
+
+
 @dataclass(frozen=True)
 class Mutation:
     """Where, what, how it is replaced; under which kinds of faults, and within how many seeds, it must be caught."""
@@ -294,6 +304,7 @@ MUTATIONS = {
     "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, ("kill_unsynced", "power_off"), 30),
     "trust-the-page-cache": Mutation(Journal, "_recover", trust_the_page_cache, ("sync_fails",), 5),
     "keep-live-data": Mutation(RunningMarker, "distrust", keep_live_data, ("sync_fails",), 5),
+    "forget-promises": Mutation(Standings, "contradiction", forget_promises, ("rolled_back_volume",), 20),
     "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 20),
     "half-is-a-majority": Mutation(Membership, "majority", half_is_a_majority, ("resize", "cut"), 10),
     "emptied-is-who-it-was": Mutation(Journal, "__init__", emptied_is_who_it_was, ("emptied_volume",), 40),

@@ -18,6 +18,7 @@ from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role, RunningMarker
 from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.types import VolumeRolledBackError
 from sim.disk import SimDisk, Volume, no_room
 from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, Oracle, durable_log, is_durable
@@ -149,6 +150,11 @@ class Host:
         self.ready = False
         self.stopping = False
         self.restored = 0
+        self.rolled_back = False
+        """Its volume is an earlier one than its replica has promised, and that was not noticed yet."""
+        self.recognised = 0
+        self._saved = root.with_name(root.name + ".saved")
+        self._saved_log = DurableLog(1, ())
         self.retired = False
         """It is no part of the region; nothing runs on it."""
         self.installs: Callable[[], None] | None = None
@@ -170,11 +176,7 @@ class Host:
         if self.retired:
             return
         if self._powerless:
-            self._powerless = False
-            self._boot += 1
-            self.volume.lose_power()
-            if not self._environment_synced:
-                self._spoil_environment()
+            self._lose_power()
         elif self.volume.holes and self._rng.random() < 0.3:
             self.volume.drop_caches()
             self._spoil_environment()
@@ -184,6 +186,32 @@ class Host:
         self.process = process
         self._trace.fault(f"start {self.name}")
         process.spawn(self._run(process))
+
+    def _lose_power(self) -> None:
+        self._powerless = False
+        self._boot += 1
+        self.volume.lose_power()
+        if not self._environment_synced:
+            self._spoil_environment()
+
+    def save_volume(self) -> None:
+        """A snapshot of its disk, as after a loss of power."""
+        assert self.process is None
+        self._lose_power()
+        shutil.rmtree(self._saved, ignore_errors=True)
+        shutil.copytree(self._root, self._saved)
+        self._saved_log = self._durable
+
+    def roll_back(self) -> None:
+        """Its disk is what was saved. What it had promised meanwhile was durable when it was asked."""
+        assert self.process is None
+        self._trace.fault(f"roll back {self.name}")
+        self.volume.empty()
+        shutil.copytree(self._saved, self._root, dirs_exist_ok=True)
+        self._lost, self._durable = self._durable, self._saved_log
+        self._powerless = False
+        self._boot += 1
+        self.rolled_back = True
 
     async def _run(self, process: Process) -> None:
         try:
@@ -348,7 +376,11 @@ class Host:
     def _failed(self, error: BaseException) -> None:
         if not (isinstance(error, OSError) and error.errno in NO_ROOM):
             self._marker.distrust()
-        if not isinstance(error, ProcessDied) and not self._disk_failed(error):
+        if isinstance(error, VolumeRolledBackError) and self.rolled_back:
+            self.rolled_back = False
+            self.recognised += 1
+            asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=contextvars.Context())
+        elif not isinstance(error, ProcessDied) and not self._disk_failed(error):
             self._violated(f"{self.name} gives up: {type(error).__name__}: {error}")
 
 

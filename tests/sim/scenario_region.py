@@ -193,6 +193,8 @@ class RegionScenario:
             full=self._faults.volumes.full,
             refused_for_room=self._clients.refused_for_room,
             ended_without_room=sum(host.ended_without_room for host in self.hosts),
+            rolled_back=self._faults.rollbacks.rolled_back,
+            recognised=sum(host.recognised for host in self.hosts),
             failed_syncs=sum(host.volume.failed_syncs for host in self.hosts),
             emptied=self._faults.volumes.emptied,
             died_installing=self._faults.volumes.died_installing,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brstore_api/proto/raft.proto\x12\trstore.v1\"\\\n\tRaftFrame\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x14.rstore.v1.RaftHello\x12*\n\tenvelopes\x18\x02 \x03(\x0b\x32\x17.rstore.v1.RaftEnvelope\"9\n\tRaftHello\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x06\"\xd2\x05\n\x0cRaftEnvelope\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x14\n\x0c\x66rom_session\x18\x02 \x01(\x06\x12\x12\n\nto_session\x18\x03 \x01(\x06\x12\x15\n\rfrom_identity\x18\x04 \x01(\x06\x12\x13\n\x0bto_identity\x18\x05 \x01(\x06\x12\x0f\n\x07leaving\x18\x06 \x01(\x08\x12\x10\n\x08released\x18\x07 \x01(\x08\x12\x15\n\rfeature_level\x18\x08 \x01(\r\x12\'\n\x06\x61ppend\x18\n \x01(\x0b\x32\x15.rstore.v1.RaftAppendH\x00\x12\x32\n\x0c\x61ppend_reply\x18\x0b \x01(\x0b\x32\x1a.rstore.v1.RaftAppendReplyH\x00\x12\x30\n\x0bround_reply\x18\x0c \x01(\x0b\x32\x19.rstore.v1.RaftRoundReplyH\x00\x12#\n\x04vote\x18\r \x01(\x0b\x32\x13.rstore.v1.RaftVoteH\x00\x12.\n\nvote_reply\x18\x0e \x01(\x0b\x32\x18.rstore.v1.RaftVoteReplyH\x00\x12*\n\x08pre_vote\x18\x0f \x01(\x0b\x32\x16.rstore.v1.RaftPreVoteH\x00\x12\x35\n\x0epre_vote_reply\x18\x10 \x01(\x0b\x32\x1b.rstore.v1.RaftPreVoteReplyH\x00\x12\x30\n\x0btimeout_now\x18\x11 \x01(\x0b\x32\x19.rstore.v1.RaftTimeoutNowH\x00\x12:\n\x10\x63heckpoint_chunk\x18\x12 \x01(\x0b\x32\x1e.rstore.v1.RaftCheckpointChunkH\x00\x12:\n\x10\x63heckpoint_reply\x18\x13 \x01(\x0b\x32\x1e.rstore.v1.RaftCheckpointReplyH\x00\x12+\n\x08presence\x18\x14 \x01(\x0b\x32\x17.rstore.v1.RaftPresenceH\x00\x42\x06\n\x04\x62ody\"-\n\x0cRaftLogEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\x0c\"\x82\x01\n\nRaftAppend\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x03 \x01(\x04\x12(\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x17.rstore.v1.RaftLogEntry\x12\r\n\x05round\x18\x05 \x01(\x04\"E\n\x0fRaftAppendReply\x12\x12\n\nnext_index\x18\x01 \x01(\x04\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\r\n\x05reset\x18\x03 \x01(\x08\"\x1f\n\x0eRaftRoundReply\x12\r\n\x05round\x18\x01 \x01(\x04\"A\n\x08RaftVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x0e\n\x06\x66orced\x18\x03 \x01(\x08\"\x0f\n\rRaftVoteReply\"V\n\x0bRaftPreVote\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x11\n\tnext_term\x18\x02 \x01(\x04\x12\x12\n\nlast_index\x18\x03 \x01(\x04\x12\x11\n\tlast_term\x18\x04 \x01(\x04\"2\n\x10RaftPreVoteReply\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"\x10\n\x0eRaftTimeoutNow\"/\n\x0cRaftPresence\x12\x10\n\x08pristine\x18\x01 \x01(\x08\x12\r\n\x05reply\x18\x02 \x01(\x08\"\x85\x01\n\x13RaftCheckpointChunk\x12\x10\n\x08transfer\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\x12\x0c\n\x04\x66ile\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04last\x18\x07 \x01(\x08\"\x83\x01\n\x13RaftCheckpointReply\x12\x10\n\x08transfer\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x11\n\tinstalled\x18\x04 \x01(\x08\x12\x12\n\nnext_index\x18\x05 \x01(\x04\x12\x0f\n\x07message\x18\x06 \x01(\t2A\n\x04Raft\x12\x39\n\x07\x43onnect\x12\x14.rstore.v1.RaftFrame\x1a\x14.rstore.v1.RaftFrame(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brstore_api/proto/raft.proto\x12\trstore.v1\"\\\n\tRaftFrame\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x14.rstore.v1.RaftHello\x12*\n\tenvelopes\x18\x02 \x03(\x0b\x32\x17.rstore.v1.RaftEnvelope\"9\n\tRaftHello\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\x06\"\xa9\x06\n\x0cRaftEnvelope\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x14\n\x0c\x66rom_session\x18\x02 \x01(\x06\x12\x12\n\nto_session\x18\x03 \x01(\x06\x12\x15\n\rfrom_identity\x18\x04 \x01(\x06\x12\x13\n\x0bto_identity\x18\x05 \x01(\x06\x12\x0f\n\x07leaving\x18\x06 \x01(\x08\x12\x10\n\x08released\x18\x07 \x01(\x08\x12\x15\n\rfeature_level\x18\x08 \x01(\r\x12&\n\x05start\x18\t \x01(\x0b\x32\x17.rstore.v1.RaftStanding\x12\'\n\x06\x61ppend\x18\n \x01(\x0b\x32\x15.rstore.v1.RaftAppendH\x00\x12\x32\n\x0c\x61ppend_reply\x18\x0b \x01(\x0b\x32\x1a.rstore.v1.RaftAppendReplyH\x00\x12\x30\n\x0bround_reply\x18\x0c \x01(\x0b\x32\x19.rstore.v1.RaftRoundReplyH\x00\x12#\n\x04vote\x18\r \x01(\x0b\x32\x13.rstore.v1.RaftVoteH\x00\x12.\n\nvote_reply\x18\x0e \x01(\x0b\x32\x18.rstore.v1.RaftVoteReplyH\x00\x12*\n\x08pre_vote\x18\x0f \x01(\x0b\x32\x16.rstore.v1.RaftPreVoteH\x00\x12\x35\n\x0epre_vote_reply\x18\x10 \x01(\x0b\x32\x1b.rstore.v1.RaftPreVoteReplyH\x00\x12\x30\n\x0btimeout_now\x18\x11 \x01(\x0b\x32\x19.rstore.v1.RaftTimeoutNowH\x00\x12:\n\x10\x63heckpoint_chunk\x18\x12 \x01(\x0b\x32\x1e.rstore.v1.RaftCheckpointChunkH\x00\x12:\n\x10\x63heckpoint_reply\x18\x13 \x01(\x0b\x32\x1e.rstore.v1.RaftCheckpointReplyH\x00\x12+\n\x08presence\x18\x14 \x01(\x0b\x32\x17.rstore.v1.RaftPresenceH\x00\x12-\n\tstandings\x18\x15 \x01(\x0b\x32\x18.rstore.v1.RaftStandingsH\x00\x42\x06\n\x04\x62ody\"-\n\x0cRaftLogEntry\x12\x0c\n\x04term\x18\x01 \x01(\x04\x12\x0f\n\x07\x63ommand\x18\x02 \x01(\x0c\"\x82\x01\n\nRaftAppend\x12\x12\n\nprev_index\x18\x01 \x01(\x04\x12\x11\n\tprev_term\x18\x02 \x01(\x04\x12\x14\n\x0c\x63ommit_index\x18\x03 \x01(\x04\x12(\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x17.rstore.v1.RaftLogEntry\x12\r\n\x05round\x18\x05 \x01(\x04\"E\n\x0fRaftAppendReply\x12\x12\n\nnext_index\x18\x01 \x01(\x04\x12\x0f\n\x07success\x18\x02 \x01(\x08\x12\r\n\x05reset\x18\x03 \x01(\x08\"\x1f\n\x0eRaftRoundReply\x12\r\n\x05round\x18\x01 \x01(\x04\"A\n\x08RaftVote\x12\x12\n\nlast_index\x18\x01 \x01(\x04\x12\x11\n\tlast_term\x18\x02 \x01(\x04\x12\x0e\n\x06\x66orced\x18\x03 \x01(\x08\"\x0f\n\rRaftVoteReply\"V\n\x0bRaftPreVote\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x11\n\tnext_term\x18\x02 \x01(\x04\x12\x12\n\nlast_index\x18\x03 \x01(\x04\x12\x11\n\tlast_term\x18\x04 \x01(\x04\"2\n\x10RaftPreVoteReply\x12\r\n\x05round\x18\x01 \x01(\x04\x12\x0f\n\x07granted\x18\x02 \x01(\x08\"\x10\n\x0eRaftTimeoutNow\"/\n\x0cRaftPresence\x12\x10\n\x08pristine\x18\x01 \x01(\x08\x12\r\n\x05reply\x18\x02 \x01(\x08\"o\n\x0cRaftStanding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\x06\x12\x0f\n\x07process\x18\x03 \x01(\x06\x12\x0c\n\x04term\x18\x04 \x01(\x04\x12\r\n\x05index\x18\x05 \x01(\x04\x12\x11\n\tvoted_for\x18\x06 \x01(\t\";\n\rRaftStandings\x12*\n\tstandings\x18\x01 \x03(\x0b\x32\x17.rstore.v1.RaftStanding\"\x85\x01\n\x13RaftCheckpointChunk\x12\x10\n\x08transfer\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x10\n\x08manifest\x18\x03 \x01(\x0c\x12\x0c\n\x04\x66ile\x18\x04 \x01(\t\x12\x0e\n\x06offset\x18\x05 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x06 \x01(\x0c\x12\x0c\n\x04last\x18\x07 \x01(\x08\"\x83\x01\n\x13RaftCheckpointReply\x12\x10\n\x08transfer\x18\x01 \x01(\x06\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x03 \x01(\x08\x12\x11\n\tinstalled\x18\x04 \x01(\x08\x12\x12\n\nnext_index\x18\x05 \x01(\x04\x12\x0f\n\x07message\x18\x06 \x01(\t2A\n\x04Raft\x12\x39\n\x07\x43onnect\x12\x14.rstore.v1.RaftFrame\x1a\x14.rstore.v1.RaftFrame(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,31 +36,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RAFTHELLO']._serialized_start=136
   _globals['_RAFTHELLO']._serialized_end=193
   _globals['_RAFTENVELOPE']._serialized_start=196
-  _globals['_RAFTENVELOPE']._serialized_end=918
-  _globals['_RAFTLOGENTRY']._serialized_start=920
-  _globals['_RAFTLOGENTRY']._serialized_end=965
-  _globals['_RAFTAPPEND']._serialized_start=968
-  _globals['_RAFTAPPEND']._serialized_end=1098
-  _globals['_RAFTAPPENDREPLY']._serialized_start=1100
-  _globals['_RAFTAPPENDREPLY']._serialized_end=1169
-  _globals['_RAFTROUNDREPLY']._serialized_start=1171
-  _globals['_RAFTROUNDREPLY']._serialized_end=1202
-  _globals['_RAFTVOTE']._serialized_start=1204
-  _globals['_RAFTVOTE']._serialized_end=1269
-  _globals['_RAFTVOTEREPLY']._serialized_start=1271
-  _globals['_RAFTVOTEREPLY']._serialized_end=1286
-  _globals['_RAFTPREVOTE']._serialized_start=1288
-  _globals['_RAFTPREVOTE']._serialized_end=1374
-  _globals['_RAFTPREVOTEREPLY']._serialized_start=1376
-  _globals['_RAFTPREVOTEREPLY']._serialized_end=1426
-  _globals['_RAFTTIMEOUTNOW']._serialized_start=1428
-  _globals['_RAFTTIMEOUTNOW']._serialized_end=1444
-  _globals['_RAFTPRESENCE']._serialized_start=1446
-  _globals['_RAFTPRESENCE']._serialized_end=1493
-  _globals['_RAFTCHECKPOINTCHUNK']._serialized_start=1496
-  _globals['_RAFTCHECKPOINTCHUNK']._serialized_end=1629
-  _globals['_RAFTCHECKPOINTREPLY']._serialized_start=1632
-  _globals['_RAFTCHECKPOINTREPLY']._serialized_end=1763
-  _globals['_RAFT']._serialized_start=1765
-  _globals['_RAFT']._serialized_end=1830
+  _globals['_RAFTENVELOPE']._serialized_end=1005
+  _globals['_RAFTLOGENTRY']._serialized_start=1007
+  _globals['_RAFTLOGENTRY']._serialized_end=1052
+  _globals['_RAFTAPPEND']._serialized_start=1055
+  _globals['_RAFTAPPEND']._serialized_end=1185
+  _globals['_RAFTAPPENDREPLY']._serialized_start=1187
+  _globals['_RAFTAPPENDREPLY']._serialized_end=1256
+  _globals['_RAFTROUNDREPLY']._serialized_start=1258
+  _globals['_RAFTROUNDREPLY']._serialized_end=1289
+  _globals['_RAFTVOTE']._serialized_start=1291
+  _globals['_RAFTVOTE']._serialized_end=1356
+  _globals['_RAFTVOTEREPLY']._serialized_start=1358
+  _globals['_RAFTVOTEREPLY']._serialized_end=1373
+  _globals['_RAFTPREVOTE']._serialized_start=1375
+  _globals['_RAFTPREVOTE']._serialized_end=1461
+  _globals['_RAFTPREVOTEREPLY']._serialized_start=1463
+  _globals['_RAFTPREVOTEREPLY']._serialized_end=1513
+  _globals['_RAFTTIMEOUTNOW']._serialized_start=1515
+  _globals['_RAFTTIMEOUTNOW']._serialized_end=1531
+  _globals['_RAFTPRESENCE']._serialized_start=1533
+  _globals['_RAFTPRESENCE']._serialized_end=1580
+  _globals['_RAFTSTANDING']._serialized_start=1582
+  _globals['_RAFTSTANDING']._serialized_end=1693
+  _globals['_RAFTSTANDINGS']._serialized_start=1695
+  _globals['_RAFTSTANDINGS']._serialized_end=1754
+  _globals['_RAFTCHECKPOINTCHUNK']._serialized_start=1757
+  _globals['_RAFTCHECKPOINTCHUNK']._serialized_end=1890
+  _globals['_RAFTCHECKPOINTREPLY']._serialized_start=1893
+  _globals['_RAFTCHECKPOINTREPLY']._serialized_end=2024
+  _globals['_RAFT']._serialized_start=2026
+  _globals['_RAFT']._serialized_end=2091
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ class RaftHello(_message.Message):
     def __init__(self, group: _Optional[str] = ..., name: _Optional[str] = ..., session: _Optional[int] = ...) -> None: ...
 
 class RaftEnvelope(_message.Message):
-    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "leaving", "released", "feature_level", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "checkpoint_chunk", "checkpoint_reply", "presence")
+    __slots__ = ("term", "from_session", "to_session", "from_identity", "to_identity", "leaving", "released", "feature_level", "start", "append", "append_reply", "round_reply", "vote", "vote_reply", "pre_vote", "pre_vote_reply", "timeout_now", "checkpoint_chunk", "checkpoint_reply", "presence", "standings")
     TERM_FIELD_NUMBER: _ClassVar[int]
     FROM_SESSION_FIELD_NUMBER: _ClassVar[int]
     TO_SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class RaftEnvelope(_message.Message):
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     RELEASED_FIELD_NUMBER: _ClassVar[int]
     FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     APPEND_FIELD_NUMBER: _ClassVar[int]
     APPEND_REPLY_FIELD_NUMBER: _ClassVar[int]
     ROUND_REPLY_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +46,7 @@ class RaftEnvelope(_message.Message):
     CHECKPOINT_CHUNK_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_REPLY_FIELD_NUMBER: _ClassVar[int]
     PRESENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDINGS_FIELD_NUMBER: _ClassVar[int]
     term: int
     from_session: int
     to_session: int
@@ -53,6 +55,7 @@ class RaftEnvelope(_message.Message):
     leaving: bool
     released: bool
     feature_level: int
+    start: RaftStanding
     append: RaftAppend
     append_reply: RaftAppendReply
     round_reply: RaftRoundReply
@@ -64,7 +67,8 @@ class RaftEnvelope(_message.Message):
     checkpoint_chunk: RaftCheckpointChunk
     checkpoint_reply: RaftCheckpointReply
     presence: RaftPresence
-    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., leaving: _Optional[bool] = ..., released: _Optional[bool] = ..., feature_level: _Optional[int] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., checkpoint_chunk: _Optional[_Union[RaftCheckpointChunk, _Mapping]] = ..., checkpoint_reply: _Optional[_Union[RaftCheckpointReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ...) -> None: ...
+    standings: RaftStandings
+    def __init__(self, term: _Optional[int] = ..., from_session: _Optional[int] = ..., to_session: _Optional[int] = ..., from_identity: _Optional[int] = ..., to_identity: _Optional[int] = ..., leaving: _Optional[bool] = ..., released: _Optional[bool] = ..., feature_level: _Optional[int] = ..., start: _Optional[_Union[RaftStanding, _Mapping]] = ..., append: _Optional[_Union[RaftAppend, _Mapping]] = ..., append_reply: _Optional[_Union[RaftAppendReply, _Mapping]] = ..., round_reply: _Optional[_Union[RaftRoundReply, _Mapping]] = ..., vote: _Optional[_Union[RaftVote, _Mapping]] = ..., vote_reply: _Optional[_Union[RaftVoteReply, _Mapping]] = ..., pre_vote: _Optional[_Union[RaftPreVote, _Mapping]] = ..., pre_vote_reply: _Optional[_Union[RaftPreVoteReply, _Mapping]] = ..., timeout_now: _Optional[_Union[RaftTimeoutNow, _Mapping]] = ..., checkpoint_chunk: _Optional[_Union[RaftCheckpointChunk, _Mapping]] = ..., checkpoint_reply: _Optional[_Union[RaftCheckpointReply, _Mapping]] = ..., presence: _Optional[_Union[RaftPresence, _Mapping]] = ..., standings: _Optional[_Union[RaftStandings, _Mapping]] = ...) -> None: ...
 
 class RaftLogEntry(_message.Message):
     __slots__ = ("term", "command")
@@ -149,6 +153,28 @@ class RaftPresence(_message.Message):
     pristine: bool
     reply: bool
     def __init__(self, pristine: _Optional[bool] = ..., reply: _Optional[bool] = ...) -> None: ...
+
+class RaftStanding(_message.Message):
+    __slots__ = ("name", "identity", "process", "term", "index", "voted_for")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    IDENTITY_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    TERM_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VOTED_FOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    identity: int
+    process: int
+    term: int
+    index: int
+    voted_for: str
+    def __init__(self, name: _Optional[str] = ..., identity: _Optional[int] = ..., process: _Optional[int] = ..., term: _Optional[int] = ..., index: _Optional[int] = ..., voted_for: _Optional[str] = ...) -> None: ...
+
+class RaftStandings(_message.Message):
+    __slots__ = ("standings",)
+    STANDINGS_FIELD_NUMBER: _ClassVar[int]
+    standings: _containers.RepeatedCompositeFieldContainer[RaftStanding]
+    def __init__(self, standings: _Optional[_Iterable[_Union[RaftStanding, _Mapping]]] = ...) -> None: ...
 
 class RaftCheckpointChunk(_message.Message):
     __slots__ = ("transfer", "sequence", "manifest", "file", "offset", "data", "last")

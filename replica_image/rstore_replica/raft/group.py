@@ -30,6 +30,7 @@ from rstore_replica.raft.storage.disk import Disk, LocalDisk
 from rstore_replica.raft.storage.durability import Syncer
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.storage.room import DiskFull, Room
+from rstore_replica.raft.storage.standings import StandingsFile
 from rstore_replica.raft.types import HOW_TO_RESEED, GroupStatus, JournalDamaged, Member, RaftError, Role, StateMachine
 
 logger = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class Group:
         self._checkpoints = CheckpointStore(
             self._directory / "checkpoints", disk, self._machine, self._clock, config, failed=self._fail
         )
+        self._standings_file = StandingsFile(self._directory / "standings", disk, self._clock)
         self._applied_at_start = await self._checkpoints.recover(self._journal)
 
     def _build(self) -> None:
@@ -137,6 +139,7 @@ class Group:
             config=config,
             send=self._send,
             feature_level=self._feature_level,
+            standings=self._standings_file.load(),
         )
         self._admin = Administration(
             name=self._name, core=self._core, config=config, clock=self._clock, wake=self._wake
@@ -158,6 +161,7 @@ class Group:
         await self._sender.stop()
         await self._receiver.stop()
         await self._checkpoints.stop()
+        await self._standings_file.stop()
         await self._syncer.stop()
         self._end_waiting("the replica stopped")
         if self._failure is None and self._journal.dirty:
@@ -398,6 +402,7 @@ class Group:
             if self._barrier.advance():
                 self._tick()  # sends the question
                 self._notice_changes()
+            self._standings_file.consider(self._core.standings, self._core.membership)
             self._checkpoints.consider(self._core, self._journal, wanted=self._sender.busy)
         except Exception as error:
             self._fail(error)

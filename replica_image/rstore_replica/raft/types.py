@@ -87,6 +87,10 @@ class RaftError(RuntimeError):
     """The group cannot go on without risking data; the process must stop. The message names the cause."""
 
 
+class VolumeRolledBackError(RaftError):
+    """This replica has forgotten what it promised. It has taken a new identity, under which it is filled again."""
+
+
 HOW_TO_RESEED = (
     "what this replica holds cannot be trusted: delete all that is in its volume, or its PersistentVolumeClaim and its "
     "pod; it then comes back empty and is filled from the other replicas by itself"

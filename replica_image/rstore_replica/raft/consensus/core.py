@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 
+from msgspec.structs import replace
 from rstore_api.proto import raft_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
@@ -18,9 +19,11 @@ from rstore_replica.raft.consensus.follower import FollowerLog
 from rstore_replica.raft.consensus.formation import Formation
 from rstore_replica.raft.consensus.leader import LeaderLog
 from rstore_replica.raft.consensus.outbox import Outbox, Send
+from rstore_replica.raft.consensus.promises import Promises, to_message
 from rstore_replica.raft.consensus.reconfigure import Reconfigurer
 from rstore_replica.raft.consensus.syncobj import Engine
 from rstore_replica.raft.membership import Membership, check_change, encode
+from rstore_replica.raft.standing import Standing, Standings
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import COMMAND, CONFIG, RaftError, Role
 
@@ -42,10 +45,11 @@ class RaftCore:
         config: RaftConfig,
         send: Send,
         feature_level: int = 1,
+        standings: Standings | None = None,
     ) -> None:
         """``initial`` is where a fresh group begins; the log has the last word.
 
-        ``applied`` is the index up to which the state machine has the log.
+        ``applied`` is the index up to which the state machine has the log; ``standings`` are those that were saved.
         """
         self._name = name
         self._journal = journal
@@ -59,7 +63,12 @@ class RaftCore:
         self._released_by: str | None = None
         self._paused = False
         self._engine = Engine(name=name, journal=journal, clock=clock, rng=rng, config=config)
-        self._outbox = Outbox(self._engine, journal, send, feature_level)
+        process = rng.getrandbits(63) | 1
+        vote = journal.voted_for or ""
+        start = Standing(name, journal.identity, process, journal.current_term, journal.last_index, vote)
+        begun = to_message(replace(start, name="", identity=0))
+        self._outbox = Outbox(self._engine, journal, send, feature_level, begun)
+        self._promises = Promises(start, standings or Standings(), journal, self._outbox, rng)
         self._formation = Formation(name=name, initial=initial, journal=journal, outbox=self._outbox)
         self._membership = self._formation.membership
         self._engine.set_peers(member for member in self._membership.names if member != name)
@@ -76,6 +85,11 @@ class RaftCore:
     def membership(self) -> Membership:
         """Who belongs to the group, from the newest entry that says so, committed or not."""
         return self._membership
+
+    @property
+    def standings(self) -> Standings:
+        """What is known of the members' promises."""
+        return self._promises.standings
 
     @property
     def role(self) -> Role:
@@ -178,6 +192,7 @@ class RaftCore:
                 self.propose_members(change)
             if now >= self._heartbeat_due:
                 self._heartbeat_due = now + self._config.heartbeat_seconds
+                self._promises.announce(self._membership, self._engine.term)
                 self._log.replicate_all(now, heartbeat=True)
             else:
                 self._log.replicate_all(now)
@@ -215,6 +230,7 @@ class RaftCore:
     def link_changed(self, peer: str, connected: bool, *, new_session: bool) -> None:
         """A link came up or broke; after a new session nothing that the peer has sent before counts."""
         if new_session:
+            self._promises.new_session(peer)
             self._leaving_peers -= {peer}
             self._feature_levels.pop(peer, None)
             self._changes.forget(peer)
@@ -222,6 +238,7 @@ class RaftCore:
         self._log.link_changed(peer, connected, leading=self.is_leader, new_session=new_session)
         if connected:
             self._formation.ask(peer)
+            self._promises.tell(peer, self._membership)
 
     def leave(self) -> None:
         """This replica was asked to stop: announces it with every message from now on, and never leads again. It goes
@@ -333,6 +350,8 @@ class RaftCore:
     def receive(self, peer: str, envelope: pb.RaftEnvelope) -> None:
         """Takes one message from a replica; the link layer has checked its name and both sessions."""
         kind = envelope.WhichOneof("body")
+        if self._promises.has_forgotten(peer, envelope):
+            return
         if envelope.leaving != (peer in self._leaving_peers):
             self._leaving_peers ^= {peer}
         if envelope.released:
@@ -342,7 +361,9 @@ class RaftCore:
         if envelope.feature_level > 1:
             self._feature_levels[peer] = envelope.feature_level
         self._changes.note_identity(peer, envelope.from_identity)
-        if kind == "presence":
+        if kind == "standings":
+            self._promises.receive(envelope.standings)
+        elif kind == "presence":
             self._formation.on_presence(peer, envelope.presence, envelope.from_identity)
         elif kind in ("pre_vote", "vote") and envelope.to_identity != self._journal.identity:
             return  # meant for the replica that this one was before its volume was emptied
@@ -366,6 +387,10 @@ class RaftCore:
             return
         if envelope.term > self._engine.term and kind not in ("append", "vote"):
             self._step_down(envelope.term)
+        if kind == "append_reply" and envelope.append_reply.success:
+            self._promises.note(peer, envelope, index=envelope.append_reply.next_index - 1)
+        elif kind == "vote_reply":
+            self._promises.note(peer, envelope, voted_for=self._name)
         if kind == "vote":
             if self.is_leader and envelope.term > self._engine.term:
                 self._step_down(envelope.term)

@@ -17,7 +17,11 @@ Send = Callable[[str, pb.RaftEnvelope, bool], None]
 class Outbox:
     """Completes messages and hands them to the links."""
 
-    def __init__(self, engine: Engine, journal: Journal, send: Send, feature_level: int) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, send: Send, feature_level: int, start: pb.RaftStanding
+    ) -> None:
+        """``start`` is what this process began with."""
+        self._start = start
         self._engine = engine
         self._journal = journal
         self._send = send
@@ -35,6 +39,8 @@ class Outbox:
         envelope.released = self.released and self._engine.role is Role.LEADER
         if self._feature_level > 1:
             envelope.feature_level = self._feature_level
+        if not (envelope.HasField("append") or envelope.HasField("checkpoint_chunk")):
+            envelope.start.CopyFrom(self._start)
         membership = self._journal.memberships.latest
         member = None if membership is None else membership.get(peer)
         envelope.to_identity = member.identity if member is not None else 0

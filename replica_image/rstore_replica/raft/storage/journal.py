@@ -155,6 +155,12 @@ class Journal(LogImage):
         self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(identity))
         self._sync_now()
 
+    def renew_identity(self, identity: int) -> None:
+        """This replica is not the one any more that the others count on. Durable."""
+        self.identity = identity
+        self._write(self._segment_for(64), Kind.IDENTITY, records.pack_numbers(identity))
+        self._sync_now()
+
     def set_commit(self, index: int) -> None:
         """Remembers the commit index; it reaches the file with the next sync that happens anyway."""
         self._commit = max(self._commit, index)

@@ -57,7 +57,8 @@ class TraceGroup:
         self._out = []
         getattr(self, f"do_{name.replace('-', '_')}")(*arguments)
         for message in self._group.wire:
-            if not any(message[2] is old[2] for old in self._wire):
+            of_standings = message[2].WhichOneof("body") == "standings"
+            if not of_standings and not any(message[2] is old[2] for old in self._wire):
                 self._out.append(show(*message))
         self._wire = list(self._group.wire)
         for replica in self._group.names:
