@@ -1,4 +1,4 @@
-"""The store in memory with tenures, regions that are lost or cut off, and fences."""
+"""The store in memory with tenures, fences, the rule of SemiSync, and regions that are lost or cut off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rstore_api.domain.epochs import REVISION_JUMP
 from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantTenure, Promote
 from rstore_operator.facts.memory import Memory, acted
-from rstore_operator.facts.observed import FenceAnswer, Granted, ReplicaStatus, Tenure
+from rstore_operator.facts.observed import FenceAnswer, Granted, ReplicaStatus, SyncStatus, Tenure
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.plan import Plan
 from rstore_operator.resource.state import QuarantinedTail
@@ -48,6 +48,15 @@ class LossyWorld(World):
         self.unacknowledged: list[tuple[int, int]] = []
         self.tenure_seconds: dict[str, float] = {}
         """By region, the tenure that its replicas use; their configuration changes one after the other."""
+        self.announced: dict[str, int] = {}
+        """By region, how many others its leader has announced to the voters as holding what it acknowledges."""
+        self.heard: dict[str, tuple[int, int]] = {}
+        """By voter, the epoch and the number that were announced to it last."""
+        self.binding: dict[str, int] = {}
+        """By region, what was announced to a majority, below which it must not acknowledge."""
+        self.degraded: set[str] = set()
+        """Primaries that gave up waiting for other regions."""
+        self.pending: list[tuple[int, int]] = []
 
     # ------------------------------------------------------------------------------------------ looking
     def kill(self, name: str) -> None:
@@ -66,14 +75,24 @@ class LossyWorld(World):
         remaining = max(0, round((until - self.seconds) * 1000))
         offer = self.tenures.offers.get(replica.region)
         number = offer[2] if offer and offer[0] == replica.epoch else 0
+        heard_epoch, heard = self.heard.get(replica.region, (0, 0))
+        leads = replica.is_leader and replica.primary
+        degraded, wanted = replica.region in self.degraded, self.rule(self.regions[replica.region])
         return replace(
             replica,
-            granted=Granted(epoch, round((self.seconds - granted_at) * 1000) if epoch else 0, remaining),
+            granted=Granted(
+                epoch,
+                round((self.seconds - granted_at) * 1000) if epoch else 0,
+                remaining,
+                in_sync_regions=heard if heard_epoch == epoch else 0,
+            ),
+            sync=SyncStatus(wanted, not degraded, degraded) if leads and wanted else None,
             tenure=Tenure(
                 self.holds(replica.region),
                 number,
                 round(self.tenure_of(replica.region) * 1000),
                 longest_ms=round(self.longest.get(replica.region, 0.0) * 1000),
+                in_sync_regions=self.announced.get(replica.region, 0) if leads else 0,
             ),
             progress=tuple(
                 replace(item, connected=False) if self.cut & {replica.region, item.region} else item
@@ -102,7 +121,16 @@ class LossyWorld(World):
         region.promised = action.epoch
         *_, until = self.tenures.granted.get(region.name, (0, 0.0, 0.0))
         remaining = max(0.0, until - self.seconds)
-        return FenceAnswer(region.name, action.epoch, region.epoch, region.revision, self.seconds + remaining)
+        epoch, heard = self.heard.get(region.name, (0, 0))
+        return FenceAnswer(
+            region.name,
+            action.epoch,
+            region.epoch,
+            region.revision,
+            self.seconds + remaining,
+            in_sync_epoch=epoch,
+            in_sync_regions=heard,
+        )
 
     def _witness(self, action: GrantTenure) -> None:
         promised = max(self.status.get("promisedEpoch", 0), self.status.get("failover", {}).get("epoch", 0))
@@ -111,6 +139,7 @@ class LossyWorld(World):
             return
         if promised <= action.epoch and offer and offer[0] == action.epoch:
             self._count(action.region, action.epoch, offer[1], WITNESS, self.tenure_of(action.region))
+        self._bind(self.regions[action.region])
 
     def _check_promotion(self, action: Promote) -> None:
         """At the moment of a promotion no lower epoch may still hold a tenure."""
@@ -128,8 +157,10 @@ class LossyWorld(World):
         return region.primary and epoch == region.epoch and self.seconds < until
 
     def renew(self) -> None:
-        """Every primary asks for its tenure."""
+        """Every primary asks for its tenure, and announces to the voters how many others hold what it acknowledges."""
         for region in list(self.regions.values()):
+            self.announced[region.name] = self.guarantee(region) if region.primary else 0
+            self.binding[region.name] = max(self.binding.get(region.name, 0), self.announced[region.name])
             if region.name in self.dead or not region.primary or region.topology is None:
                 continue
             self.tenures.rounds += 1
@@ -147,6 +178,13 @@ class LossyWorld(World):
                     *_, until = self.tenures.granted.get(voter, (0, 0.0, 0.0))
                     self.tenures.granted[voter] = (region.epoch, self.seconds, max(until, self.seconds + granted))
                     self._count(region.name, region.epoch, self.seconds, voter, granted)
+                    self.heard[voter] = (region.epoch, self.announced[region.name])
+            self._bind(region)
+
+    def _bind(self, region: FakeRegion) -> None:
+        board = voters([item.name for item in region.topology.regions]) if region.topology else frozenset()
+        if len(self.tenures.votes.get(region.name, {}).keys() & board) >= majority(len(board)):
+            self.binding[region.name] = self.announced[region.name]
 
     def _count(self, name: str, epoch: int, sent_at: float, voter: str, granted: float) -> None:
         region = self.regions[name]
@@ -160,20 +198,52 @@ class LossyWorld(World):
             self.tenures.held[name] = (epoch, max(until, sent_at + shared[majority(len(board)) - 1] * 0.9))
 
     def write(self) -> bool:
-        """A client writes to every region that takes it; acknowledged only where the tenure is held."""
-        acknowledged = []
-        for region in self.regions.values():
-            if region.name in self.dead or not region.writable:
-                continue
-            if self.holds(region.name):
-                region.log.append((region.revision + 1, region.epoch))
-                self.acked.append(region.log[-1])
-                acknowledged.append(region.name)
-        assert len(acknowledged) <= 1, f"two regions acknowledge: {acknowledged}"
-        return bool(acknowledged)
+        """A client writes to the region that takes it; acknowledged as soon as enough other regions have it."""
+        taking = self._taking()
+        assert len(taking) <= 1, f"two regions acknowledge: {[region.name for region in taking]}"
+        for region in taking:
+            region.log.append((region.revision + 1, region.epoch))
+            self.pending.append(region.log[-1])
+        self._acknowledge()
+        return bool(taking)
+
+    def _taking(self) -> list[FakeRegion]:
+        """Those that acknowledge writes: their tenure is held."""
+        regions = self.regions.values()
+        return [
+            region for region in regions if region.name not in self.dead and region.writable and self.holds(region.name)
+        ]
+
+    def _acknowledge(self) -> None:
+        for region in self._taking():
+            wanted = 0 if region.name in self.degraded else self.rule(region)
+            required = max(wanted, self.binding.get(region.name, 0))
+            ready = [
+                entry for entry in self.pending if has(region, entry) and self.elsewhere(region, entry) >= required
+            ]
+            self.acked += ready
+            self.pending = [entry for entry in self.pending if entry not in ready]
+
+    def rule(self, region: FakeRegion) -> int:
+        """How many other regions must have what it acknowledges."""
+        return region.topology.sync.min_in_sync_regions if region.topology and region.topology.sync else 0
+
+    def elsewhere(self, region: FakeRegion, entry: tuple[int, int]) -> int:
+        """How many other regions have it."""
+        return sum(has(other, entry) for other in self.regions.values() if other is not region)
+
+    def guarantee(self, region: FakeRegion) -> int:
+        """How many other regions certainly have all that it has acknowledged."""
+        wanted = 0 if region.name in self.degraded else self.rule(region)
+        newest = next((entry for entry in reversed(self.acked) if has(region, entry)), None) if wanted else None
+        return wanted if newest is None or self.elsewhere(region, newest) >= wanted else 0
 
     def replicate(self) -> None:
         self.renew()
+        self._copy()
+        self._acknowledge()
+
+    def _copy(self) -> None:
         for source in [region for region in self.regions.values() if region.primary and region.name not in self.dead]:
             if not source.primary or (source.topology and source.topology.primary_region != source.name):
                 continue
@@ -240,6 +310,11 @@ class LossyWorld(World):
         missing = set(self.acked) - set(newest.log)
         assert missing <= set(self.quarantine), "acknowledged writes are neither there nor in quarantine"
 
+    def lost(self) -> list[tuple[int, int]]:
+        """Acknowledged, and not in the newest primary."""
+        newest = max((r for r in self.regions.values() if r.primary), key=lambda r: r.epoch)
+        return [entry for entry in self.acked if not has(newest, entry)]
+
 
 class Operator:
     """One process: it may stop between looking, recording and acting, for as long as it likes."""
@@ -275,13 +350,28 @@ class Operator:
         self.__init__(self.world)  # type: ignore[misc]
 
 
-def running(regions: list[tuple[str, int]] | None = None, **failover: object) -> LossyWorld:
+def has(region: FakeRegion, entry: tuple[int, int]) -> bool:
+    """Whether the region has this very change: each stands where its revision says."""
+    index = entry[0] - 2
+    return 0 <= index < len(region.log) and region.log[index] == entry
+
+
+def semi_sync(names: list[str], regions: int = 1, **replication: object) -> LossyWorld:
+    """A steady store of regions of one replica, in SemiSync, that has been written to."""
+    rule = {"mode": "SemiSync", "minInSyncRegions": regions} | replication
+    return running([(name, 1) for name in names], replication=rule)
+
+
+def running(
+    regions: list[tuple[str, int]] | None = None, *, replication: dict | None = None, **failover: object
+) -> LossyWorld:
     """A steady store that has been written to."""
     listed = regions or [("us-east", 3), ("eu-west", 3), ("ap-south", 1)]
     spec = {
         "primaryRegion": listed[0][0],
         "regions": [{"name": name, "replicas": size} for name, size in listed],
         "failover": dict(failover),
+        **({"replication": replication} if replication else {}),
     }
     world = LossyWorld(spec)
     while world.status.get("phase") != "Steady":

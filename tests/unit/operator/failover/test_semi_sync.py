@@ -16,19 +16,18 @@ from rstore_operator.facts.truth import read_truth
 from rstore_operator.planner.witness import reported_to_witness
 from rstore_operator.resource.state import StoreStatus
 from unit.operator.failover.test_unplanned import condition, reasons
-from unit.operator.lossy_world import clone
-from unit.operator.semi_sync_world import SemiSyncWorld, semi_sync
+from unit.operator.lossy_world import LossyWorld, clone, semi_sync
 
 HISTORIES = int(os.environ.get("RSTORE_SEMI_SYNC_HISTORIES", "6"))
 FIVE = ("us", "eu", "ap", "sa", "af")
 
 
 @functools.cache
-def _template(count: int, regions: int, on_timeout: str) -> SemiSyncWorld:
+def _template(count: int, regions: int, on_timeout: str) -> LossyWorld:
     return semi_sync(list(FIVE[:count]), regions, onTimeout=on_timeout)
 
 
-def fresh(count: int = 3, regions: int = 1, *, on_timeout: str = "Fail") -> SemiSyncWorld:
+def fresh(count: int = 3, regions: int = 1, *, on_timeout: str = "Fail") -> LossyWorld:
     return clone(_template(count, regions, on_timeout))
 
 
