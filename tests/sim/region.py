@@ -337,7 +337,7 @@ class Host:
     @property
     def leads(self) -> bool:
         """Whether it believes so."""
-        return self.ready and self.group is not None and self.group.status().role is Role.LEADER
+        return self.ready and self.group is not None and self.group.role is Role.LEADER
 
     def holds_durably(self, index: int, term: int) -> bool:
         """See :class:`sim.oracle.Log`."""

@@ -21,6 +21,7 @@ SEEDS = range(12)
         ("create_again", ["regions_ended"]),
         ("lose_status", ["lose_status"]),
         ("restore_status", ["restore_status"]),
+        ("lose_status_amid_failover", ["failovers"]),
         ("cut_primary_from_regions", ["failovers"]),
         ("cut_one_way", ["cut_one_way"]),
         ("change_voters_amid_cut", ["failovers", "regions_made"]),

@@ -254,12 +254,18 @@ class Group:
         )
 
     @property
+    def role(self) -> Role:
+        """What this replica is now; a follower before it has started."""
+        return self._core.role if self._started else Role.FOLLOWER
+
+    @property
     def journal(self) -> Journal | None:
         """This replica's log, to be read only; None before it is recovered."""
         return self._journal if self._started else None
 
     def _leaving(self) -> tuple[str, ...]:
-        return tuple(name for name in self._core.membership.names if name in self._core.leaving)
+        leaving = self._core.leaving
+        return tuple(name for name in self._core.membership.names if name in leaving) if leaving else ()
 
     def leave(self) -> None:
         """This replica was asked to stop. It takes leadership no more and announces it to the others, which no longer

@@ -41,8 +41,7 @@ class RegionFaults:
                 (1, self._lose_replica),
                 (2, self._stall),
             ]
-        by_name: Kinds = [(1, self.failovers.lose_status_amid_failover)] if only_kinds() else []
-        by_name += VoterFaults(self._stage, ledger).kinds if only_kinds() else []
+        by_name: Kinds = VoterFaults(self._stage, ledger).kinds if only_kinds() else []
         edits = Edits(self._stage, ledger, self._operators.kill_operator_at_a_step).kinds
         return [
             (3, self._lose_region),

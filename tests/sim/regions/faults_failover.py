@@ -36,6 +36,7 @@ class FailoverFaults:
             (3, self._lose_primaries_in_a_row),
             (3, self.return_during_failover),
             (3, self.force_while_unseen),
+            (1, self._lose_status_amid_failover),
         ]
 
     def end(self) -> None:
@@ -137,7 +138,7 @@ class FailoverFaults:
         stage.trace.fault(f"{region} is back for the operators")
         stage.wires.heal(away)
 
-    async def lose_status_amid_failover(self) -> None:
+    async def _lose_status_amid_failover(self) -> None:
         """Operators alone cannot see the primary, somebody forces a failover, and once regions are fenced for it the
         status is lost, the operators with it.
         """

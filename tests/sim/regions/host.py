@@ -201,7 +201,7 @@ class Host:
     @property
     def leads(self) -> bool:
         """Whether it believes to lead its region."""
-        return self.ready and self.replica is not None and self.replica.group.status().role is Role.LEADER
+        return self.ready and self.replica is not None and self.replica.group.role is Role.LEADER
 
     @property
     def ready_pod(self) -> bool:
