@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from localkube.controllers.endpoints import is_included_ready, selects, serving, target_port
+from localkube.controllers.endpoints import is_included_ready, selects, services_of, serving, target_port
 from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import Key, is_deleting, meta
@@ -151,9 +151,8 @@ class ServiceProxy(Controller):
         self.context.informers.of(PODS).subscribe(self._on_pod)
 
     def _on_pod(self, _change: Change, old: Obj | None, pod: Obj) -> None:
-        for service in self.context.informers.of(SERVICES).items(meta(pod)["namespace"]):
-            if selects(service, pod) or (old is not None and selects(service, old)):
-                self.enqueue((meta(service)["namespace"], meta(service)["name"]))
+        for key in services_of(self.context, old, pod):
+            self.enqueue(key)
 
     async def reconcile(self, key: Key) -> float | None:
         """Listen where one Service should, with its present endpoints."""

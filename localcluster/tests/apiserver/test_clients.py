@@ -32,7 +32,7 @@ def sync_api(server: ApiServer) -> kubernetes.client.ApiClient:
     return kubernetes.config.new_client_from_config_dict(server.kubeconfig_content())
 
 
-async def test_sync_client_creates_reads_and_is_told_of_conflicts(server: ApiServer) -> None:
+async def test_sync_client_creates_reads_and_gets_conflicts(server: ApiServer) -> None:
     def run() -> None:
         core = kubernetes.client.CoreV1Api(sync_api(server))
         core.create_namespaced_config_map("default", {"metadata": {"name": "c"}, "data": {"a": "1"}})

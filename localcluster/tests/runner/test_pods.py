@@ -125,7 +125,7 @@ async def test_a_crashing_container_is_restarted_with_back_off(harness: Any) -> 
 
 
 @pytest.mark.parametrize(("policy", "message"), [("FallbackToLogsOnError", "bye\n"), ("File", None)])
-async def test_what_a_container_said_last_is_its_termination_message_when_asked_for(
+async def test_the_last_output_of_a_container_is_its_termination_message_when_asked_for(
     harness: Any, policy: str, message: str | None
 ) -> None:
     script = "import sys; print('bye', flush=True); sys.exit(3)"

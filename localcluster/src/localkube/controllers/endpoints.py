@@ -6,11 +6,12 @@ from typing import Any
 
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
-from localkube.controllers.engine import Controller
+from localkube.controllers.engine import Context, Controller
 from localkube.controllers.informer import Change
 from localkube.controllers.objects import (
     Key,
     is_deleting,
+    key_of,
     labels_of,
     meta,
     owner_reference,
@@ -40,9 +41,8 @@ class EndpointsController(Controller):
         self.enqueue((meta(obj)["namespace"], name))
 
     def _on_pod(self, _change: Change, old: Obj | None, pod: Obj) -> None:
-        for service in self.context.informers.of(SERVICES).items(meta(pod)["namespace"]):
-            if selects(service, pod) or (old is not None and selects(service, old)):
-                self.enqueue((meta(service)["namespace"], meta(service)["name"]))
+        for key in services_of(self.context, old, pod):
+            self.enqueue(key)
 
     async def reconcile(self, key: Key) -> float | None:
         """Write the endpoints of one Service when they differ."""
@@ -82,6 +82,12 @@ class EndpointsController(Controller):
         except ApiError as error:
             if not error.not_found:
                 raise
+
+
+def services_of(context: Context, old: Obj | None, pod: Obj) -> list[Key]:
+    """Returns the Services that select a pod as it is, or as it was before."""
+    services = context.informers.of(SERVICES).items(meta(pod)["namespace"])
+    return [key_of(item) for item in services if selects(item, pod) or (old is not None and selects(item, old))]
 
 
 def selects(service: Obj, pod: Obj) -> bool:

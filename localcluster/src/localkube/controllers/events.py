@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal
 
+from localkube import tasks
 from localkube.apiserver.errors import ApiError
 from localkube.controllers.api import Api
 from localkube.controllers.objects import meta, rfc3339, uid_of
@@ -80,11 +80,8 @@ class Recorder:
 
     async def stop(self) -> None:
         """Stop; events still waiting are dropped."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await tasks.end(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import logging
 from collections.abc import Callable
 from typing import Literal
 
+from localkube import tasks
 from localkube.apiserver.errors import ApiError
 from localkube.apiserver.resources import Resource
 from localkube.controllers.api import Api
@@ -52,11 +52,8 @@ class Informer:
 
     async def stop(self) -> None:
         """Stop watching; the cache stays readable."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await tasks.end(self._task)
+        self._task = None
 
     async def wait_synced(self) -> None:
         """Return when the first listing is in the cache."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import time
@@ -15,6 +14,7 @@ from typing import Literal, Protocol
 
 import aiohttp
 
+from localkube import tasks
 from localkube.controllers.resources import Obj
 from localkube.runner.backoff import RestartPolicy, should_restart
 from localkube.runner.environment import ConfigError
@@ -166,9 +166,7 @@ class Container:
             self._process.kill()
             raise
         finally:
-            probing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await probing
+            await tasks.end(probing)
             run_log.close()
         reason, message = "Completed" if ended.code == 0 else "Error", ""
         if ended.code != 0 and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
@@ -228,9 +226,7 @@ class Container:
         if work.done() and (failure := work.result()):
             self._pod.event(self.name, "Warning", "FailedPreStopHook", failure)
         for task in (done, work):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await tasks.end(task)
 
     async def _run_hook(self, hook: Obj) -> str | None:
         if "sleep" in hook:

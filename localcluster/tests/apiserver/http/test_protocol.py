@@ -152,13 +152,13 @@ async def test_what_a_path_does_not_take(
     assert (await send(widgets, method, path, **headers))[0] == code
 
 
-async def test_errors_come_in_yaml_to_who_wants_them_so(server: ApiServer) -> None:
+async def test_errors_are_in_yaml_for_clients_that_accept_it(server: ApiServer) -> None:
     status, headers, body = await send(server, "GET", "/api/v1/nodes/none", Accept="application/yaml")
     assert (status, headers["Content-Type"]) == (404, "application/yaml")
     assert b"\nreason: NotFound\n" in body
 
 
-async def test_large_documents_are_compressed_for_who_reads_gzip(server: ApiServer) -> None:
+async def test_large_documents_are_compressed_for_clients_that_read_gzip(server: ApiServer) -> None:
     _, headers, body = await send(server, "GET", "/openapi/v3/api/v1", Accept_Encoding="gzip")
     assert (headers["Content-Encoding"], headers["Vary"]) == ("gzip", "Accept-Encoding")
     assert json.loads(gzip.decompress(body))["openapi"] == "3.0.0"

@@ -57,7 +57,7 @@ async def test_defaults_are_filled_in_and_unknown_fields_dropped(widgets: ApiSer
         ({"limit": "lots"}, 'spec.limit: Invalid value: "lots": must be a positive quantity'),
     ],
 )
-async def test_what_is_wrong_is_said_as_kubernetes_does(widgets: ApiServer, spec: dict[str, Any], message: str) -> None:
+async def test_problems_are_reported_as_kubernetes_does(widgets: ApiServer, spec: dict[str, Any], message: str) -> None:
     text = refused(widgets, widget("w", **spec))
     assert text.startswith('Widget.example.com "w" is invalid: ')
     assert message in text

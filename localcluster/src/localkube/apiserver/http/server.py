@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import tempfile
 from pathlib import Path
 
 import yaml
 from aiohttp import web
 
+from localkube import tasks
 from localkube.apiserver.errors import bad_request
 from localkube.apiserver.http.app import App
 from localkube.apiserver.http.authn import Tokens
@@ -104,10 +104,7 @@ class ApiServer:
     async def stop(self) -> None:
         """End watches, stop listening, close the store."""
         self.services.stopping = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+        await tasks.end(self._sweeper)
         self.store.end_watches()
         if self._runner is not None:
             await self._runner.cleanup()
