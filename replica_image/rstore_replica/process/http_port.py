@@ -130,13 +130,17 @@ class HttpServer:
         while True:
             try:
                 accepted, peer = await loop.sock_accept(listener)
-                self._make_room(str(peer[0]))
-                transport, handler = await loop.connect_accepted_socket(serve, accepted)
-            except OSError as error:  # too many open files, or a caller that has gone already
-                _log.debug("http_accept_failed", reason=str(error))
+            except OSError as error:  # too many open files: better later than never
+                _log.warning("http_accept_failed", reason=str(error))
                 await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
                 continue
-            self._connections.append(_Connection(str(peer[0]), loop.time(), transport, handler))
+            self._make_room(str(peer[0]))
+            try:
+                transport, handler = await loop.connect_accepted_socket(serve, accepted)
+            except OSError:  # the caller has gone already
+                accepted.close()
+            else:
+                self._connections.append(_Connection(str(peer[0]), loop.time(), transport, handler))
 
     def _make_room(self, address: str) -> None:
         """Ends the oldest connection of a caller that has too many, or of the one that has most of all."""
