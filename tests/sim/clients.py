@@ -1,4 +1,4 @@
-"""Clients of a region: they ask whoever may lead, wait for a while, and note what they were told."""
+"""Clients of a region: they ask whoever may lead, wait for a while, and note the answers."""
 
 from __future__ import annotations
 

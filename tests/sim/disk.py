@@ -43,7 +43,7 @@ class Volume:
         self.unsynced_trees: dict[Path, bool] = {}
         self.limits: dict[Path, int] | None = None
         self.failing_syncs = 0
-        """So many of the next syncs of a file fail."""
+        """The number of next syncs of a file that fail."""
         self.failed_syncs = 0
         self.holes: dict[Path, tuple[int, int]] = {}
         """What a failed sync was to write: in the page cache, marked clean, and on no disk; from where to where."""

@@ -51,7 +51,7 @@ class FaultRows:
         self.happened: Counter[str] = Counter()
 
     async def run(self, seconds: float, concurrent: int) -> None:
-        """So many rows for so long."""
+        """Runs ``concurrent`` rows for ``seconds``; raises what one of them raised."""
         rows = [asyncio.ensure_future(self._row()) for _ in range(concurrent)]
         await asyncio.sleep(seconds)
         for row in rows:

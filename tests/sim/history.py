@@ -1,4 +1,4 @@
-"""What clients asked and were told, and whether one order of everything explains it.
+"""What clients asked and were answered, and whether one order of everything explains it.
 
 The store numbers its states: a write that changes something makes the next revision, and every answer names the
 revision it speaks of. So the order is given, and checking it is easy: what happened at a revision must be what was

@@ -25,7 +25,7 @@ class Stuck(RuntimeError):  # noqa: N818
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """See the module. ``max_callbacks`` bounds a run."""
+    """The event loop of one run, which raises :class:`Stuck` after ``max_callbacks`` callbacks."""
 
     def __init__(self, *, max_callbacks: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         errors = (task.exception() for task in ended if not task.cancelled())
         self._mistakes += [error for error in errors if isinstance(error, MISTAKES)]
 
-    def call_at(  # type: ignore[override] # the argument types of the callback are not told apart
+    def call_at(  # type: ignore[override] # the callback's arguments are Any
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         """Timers of the same moment come in the order in which they were set."""

@@ -54,7 +54,7 @@ class Network:
         self.holding = False
         """What is sent over a cut arrives once it is healed, if the connection lasts so long; else it is lost."""
         self.silence_seconds = SILENCE_SECONDS
-        """A connection that is cut for so long breaks."""
+        """A connection that is cut for this long breaks."""
         self.lag: Lag | None = None
         self.keep: Callable[[str, str, str], bool] | None = None
         """What (by sender, receiver and kind) does not arrive before :meth:`on_time`."""
@@ -116,7 +116,7 @@ class Network:
                 self._dial(self._ends[name], end)
 
     def leave(self, end: SimTransport, *, silently: bool) -> None:
-        """A process has ended; ``silently``: so has its machine, and nobody is told."""
+        """A process has ended; ``silently``: so has its machine, and no peer is notified."""
         if self._ends.get(end.name) is end:
             del self._ends[end.name]
         for link in list(self._links.values()):
@@ -251,7 +251,7 @@ class SimTransport:
         """Everybody may talk to everybody here."""
 
     def connected(self, other: SimTransport) -> None:
-        """A connection is there; the process hears of it soon."""
+        """A connection is there; the process is notified soon."""
         new = self._sessions.get(other.name) != other.session
         self._sessions[other.name] = other.session
         if self._on_link is not None:

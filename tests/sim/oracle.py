@@ -108,23 +108,23 @@ class Oracle:
         before = (machine.applied_index, machine.revision)
         answer = machine.apply(index, term, entry)
         self.applied += 1
-        known = self.committed.get(index)
-        if known is None:
+        committed = self.committed.get(index)
+        if committed is None:
             if index < self.newest:
                 self.violated(f"{who} applies entry {index}, which nobody applied when it was committed")
                 return answer
             self._commit(who, index, term, entry)
             self.committed_in[index] = now_in
-        elif known != (term, entry):
-            self.violated(f"entry {index} means two things: {who} applies it with term {term}, others {known[0]}")
+        elif committed != (term, entry):
+            self.violated(f"entry {index} means two things: {who} applies it with term {term}, others {committed[0]}")
             return answer
         if index <= before[0]:
             if (machine.applied_index, machine.revision) != before or answer is not None:
                 self.violated(f"{who} applied entry {index} again: it was at {before[0]}")
             return answer
-        said = in_words(answer)
-        if said != self.answers[index]:
-            self.violated(f"{who} answers entry {index} with {said}, it should be {self.answers[index]}")
+        words = in_words(answer)
+        if words != self.answers[index]:
+            self.violated(f"{who} answers entry {index} with {words}, it should be {self.answers[index]}")
         if machine.revision != self.revisions[index]:
             self.violated(
                 f"{who} is at revision {machine.revision} after entry {index}, others at {self.revisions[index]}"

@@ -26,7 +26,7 @@ class Process:
         self.incarnation = incarnation
         self.alive = True
         self.stopped: list[asyncio.Handle] | None = None
-        """What waits while the process does not get to run (its machine is busy, or it was told to stop)."""
+        """What waits while the process does not get to run (its machine is busy, or it was paused)."""
         self._context = contextvars.copy_context()
         self._context.run(PROCESS.set, self)
 
@@ -35,7 +35,7 @@ class Process:
         self.alive = False
 
     def pause(self, seconds: float) -> None:
-        """It does not get to run for so long; time goes on."""
+        """It does not run for ``seconds`` while time goes on."""
         if self.stopped is None:
             self.stopped = []
             asyncio.get_running_loop().call_later(seconds, self._go_on, context=contextvars.Context())

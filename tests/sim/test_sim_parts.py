@@ -91,9 +91,9 @@ def test_a_process_that_is_killed_does_nothing_more() -> None:
         await asyncio.sleep(2.5)
         process.kill()
         await asyncio.sleep(5)
-        heard = list(said)
+        before = list(said)
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-        return heard
+        return before
 
     assert run(work()) == ["alive"] * 3
 

@@ -73,7 +73,7 @@ class Report:
     notes: dict[str, int] = field(default_factory=dict)
 
     def text(self) -> str:
-        """For whoever has to find the cause."""
+        """The violation, the faults, the last events and the command that runs the seed again."""
         return "\n".join(
             [
                 f"seed {self.seed}: {self.violation or 'no violation'}",

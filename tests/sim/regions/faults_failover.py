@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sim.world import World
 
 CALM_SECONDS = 15.0
-"""So long after everything was repaired nothing is left that a failover could begin for by itself."""
+"""Seconds after all was repaired; from then on nothing is left for which a failover could begin by itself."""
 
 
 class FailoverFaults:

@@ -38,7 +38,7 @@ class Profile:
 
 
 class Host:
-    """See the module. ``start`` and ``crash`` as often as one likes."""
+    """The machine outlives its processes: ``start`` and ``crash`` may be called any number of times."""
 
     def __init__(
         self,

@@ -84,13 +84,13 @@ class Kube(StoredObjects):
         self.changed(self.store)
 
     def edit(self, spec: Mapping[str, Any]) -> None:
-        """As a person does it, who would be told what is wrong with it."""
+        """An edit by a person; one that the API server would refuse is a mistake of the simulator."""
         problems = store_problems({**self.store, "spec": spec}, self.store)
         assert not problems, problems
         super().edit(spec)
 
     def restore_status(self, status: Body) -> None:
-        """As who restores an object from what was kept of it."""
+        """Replaces the status by an earlier one, as a restore of the object does."""
         self.store["status"] = copy.deepcopy(status)
         self.changed(self.store)
 
@@ -106,7 +106,7 @@ class Kube(StoredObjects):
                 self.wires.loop.call_at(when, tell, context=operator.process.context())
 
     def reachable(self, site: str) -> bool:
-        """Whether it answers whoever is there."""
+        """Whether the API server answers requests from the site."""
         return not (self.down or self.wires.is_cut(site, API_SITE) or self.wires.is_cut(API_SITE, site))
 
     # ------------------------------------------------------------------ requests

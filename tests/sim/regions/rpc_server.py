@@ -25,7 +25,7 @@ class Aborted(Exception):  # noqa: N818
 
 
 class SimContext:
-    """What a handler is told of its call."""
+    """The context of a call that a handler gets: metadata, deadline and how to end it."""
 
     def __init__(self, metadata: Sequence[tuple[str, str]], deadline: float | None) -> None:
         self._metadata = tuple(metadata)

@@ -179,5 +179,5 @@ class RegionsScenario:
 
 
 def _names(host: Host) -> tuple[str, str]:
-    """By what a machine is found: its pod's host name and its address."""
+    """The names that lead to a machine: its pod's host name and its address."""
     return f"{host.name}.{STORE}-{host.region}-peers.{NAMESPACE}.svc", ip_of(host)

@@ -19,7 +19,7 @@ EDITS = {"scale_region", "add_region", "remove_region", "change_lease", "edit_wh
 
 @dataclass(frozen=True)
 class Shape:
-    """See the module."""
+    """What one run is like: regions, replicas, settings, operators and clients."""
 
     spec: dict[str, Any]
     """Of the store object."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """See the module."""
+    """What faults of all kinds act on, and the questions they ask of it."""
 
     fleet: Fleet
     operators: list[OperatorHost]

@@ -174,7 +174,7 @@ def _check_losses(kube: Kube, ledger: Ledger) -> None:
 
 
 def _ever_left_out(ledger: Ledger) -> set[int]:
-    """What some epoch began without. It may have come back since, with a region that had not heard of that epoch."""
+    """What some epoch began without. It may have come back since, with a region that did not know that epoch."""
     left_out: set[int] = set()
     for epoch, start in ledger.starts.items():
         if start.parent_revision:
@@ -191,7 +191,7 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
     if it was left out again. All receipts together count at least what is lost in the end.
     """
     final = ledger.chain(newest_revision(ledger))
-    told = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
+    reported = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
     unseen = set(ledger.revisions)
     uncounted = ledger.compacted | _taken_away(ledger)
     before: set[int] = set()
@@ -204,10 +204,10 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
             later = [found.parent_revision for number, found in ledger.starts.items() if number > epoch]
             back = final.union(*(ledger.chain(revision) for revision in later if revision))
             lost, most = left_out - back, left_out | (before - kept)
-            says = told.get(epoch, len(lost))
+            says = reported.get(epoch, len(lost))
             if not len(lost - uncounted) <= says <= len(most):
                 return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
-            counted += told.get(epoch, len(most))
+            counted += reported.get(epoch, len(most))
         written = [found for found, item in ledger.revisions.items() if item.epoch == epoch]
         before = ledger.chain(max(written, default=start.first_revision - 1))
     gone = set(ledger.revisions) - final - uncounted

@@ -90,7 +90,7 @@ class Wire:
             end.on_frame(frame)
 
     def close(self, *, after_seconds: float = 0.0) -> None:
-        """Both ends hear that it is broken, each when the news gets there."""
+        """Breaks it; each end is notified after ``after_seconds``."""
         if not self.up:
             return
         self.up = False
@@ -114,7 +114,7 @@ class Wires:
         self.extra_seconds = 0.0
         """Added to every delay between regions, while the long lines are slow."""
         self.silence_seconds = 3.0
-        """A connection that is cut for so long breaks."""
+        """A connection that is cut for this long breaks."""
 
     # ------------------------------------------------------------------ distance
 
@@ -173,7 +173,9 @@ class Wires:
     # ------------------------------------------------------------------ life
 
     def dial(self, client: End, target: Listener | None, port: int, done: Callable[[Wire | None], None]) -> Wire:
-        """Begins to connect; ``done`` hears the outcome in the client's process, None: refused. Silence: no news."""
+        """Begins to connect. ``done`` is called in the client's process: with the connection, or with None when it is
+        refused; not while the line is cut.
+        """
         wire = Wire(self, client)
 
         def knock() -> None:
@@ -195,7 +197,7 @@ class Wires:
         return wire
 
     def died(self, process: Process, *, silently: bool) -> None:
-        """A process has ended; ``silently``: its machine too, and nobody is told."""
+        """A process has ended; ``silently``: its machine too, and no peer is notified."""
         for wire in list(self._wires):
             if wire.server is not None and process in (wire.client.process, wire.server.process):
                 delay = self.silence_seconds * self._rng.uniform(0.3, 1.0) if silently else 0.002

@@ -42,7 +42,7 @@ class LossyWorld(World):
         self.longest: dict[str, float] = {}
         """By region, the longest grant that it has agreed on."""
         self.late: set[str] = set()
-        """Regions that hear what was granted when it is of no use any more."""
+        """Regions that receive grants when they are of no use any more."""
         self.tails: dict[str, list[QuarantinedTail]] = {}
         self.quarantine: list[tuple[int, int]] = []
         self.unacknowledged: list[tuple[int, int]] = []
