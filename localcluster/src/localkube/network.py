@@ -86,7 +86,8 @@ class AddressPool:
 
 
 def _preferred(state_file: Path | None) -> list[int]:
-    """All ranges, from one that depends on the file's path: so two clusters seldom want the same one again later."""
+    """Returns all ranges, from one that depends on the file's path: so two clusters seldom want the same one again
+    later."""
     count = LAST_RANGE - FIRST_RANGE + 1
     start = zlib.crc32(str(state_file).encode()) % count if state_file is not None else 0
     return [FIRST_RANGE + (start + offset) % count for offset in range(count)]

@@ -260,7 +260,8 @@ _VERSION = re.compile(r"v(?P<major>[1-9][0-9]*)(?:(?P<stage>alpha|beta)(?P<minor
 
 
 def version_order(version: str) -> tuple[int, int, int, str]:
-    """The order in which versions are preferred: v2, v1, v1beta2, v1beta1, v1alpha1, then all others by name."""
+    """Returns the order in which versions are preferred: v2, v1, v1beta2, v1beta1, v1alpha1, then all others by
+    name."""
     match = _VERSION.fullmatch(version)
     if match is None:
         return 3, 0, 0, version

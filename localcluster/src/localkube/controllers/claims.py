@@ -211,7 +211,8 @@ def claim_reference(claim: Obj) -> Obj:
 
 
 def same_claim(one: Obj, other: Obj) -> bool:
-    """Whether a reference names the claim of another; one without a uid was made by hand, for any of its name."""
+    """Returns whether a reference names the claim of another; one without a uid was made by hand, for any of its
+    name."""
     names = [(ref.get("namespace"), ref.get("name")) for ref in (one, other)]
     return names[0] == names[1] and (not one.get("uid") or one["uid"] == other["uid"])
 

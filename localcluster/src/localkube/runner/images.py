@@ -14,7 +14,8 @@ DEFAULT_IMAGES: Mapping[str, tuple[str, ...]] = {
 
 
 def base_name(image: str) -> str:
-    """The last part of the repository, without tag and digest: `ghcr.io/x/replica:1.2@sha256:…` is `replica`."""
+    """Returns the last part of the repository, without tag and digest: `ghcr.io/x/replica:1.2@sha256:…` is
+    `replica`."""
     repository = image.split("@", 1)[0].rsplit("/", 1)[-1]
     return repository.split(":", 1)[0]
 

@@ -87,7 +87,8 @@ def _finite(text: str) -> float:
 
 
 def json_value(data: bytes) -> tuple[Json, list[str]]:
-    """The value that a text in JSON is, and the paths of its repeated keys; raises ValueError or RecursionError."""
+    """Returns the value that a text in JSON is, and the paths of its repeated keys; raises ValueError or
+    RecursionError."""
     repeated = _Repeated()
     value = json.loads(data, object_pairs_hook=repeated.object, parse_constant=_no_constant, parse_float=_finite)
     return value, list(dict.fromkeys(repeated.inside(value)))

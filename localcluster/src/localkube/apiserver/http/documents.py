@@ -26,7 +26,8 @@ class Documents:
         self._services = services
 
     def answer(self, request: web.Request, parts: list[str]) -> web.Response:
-        """The document at a path; raises 404 in plain text for what is not served, 405 for another method than GET."""
+        """Returns the document at a path; raises 404 in plain text for what is not served, 405 for another method than
+        GET."""
         if parts and parts[0] in _HEALTH and len(parts) <= 2:
             return web.Response(text="ok")
         value, content_type = self._value(request, parts)

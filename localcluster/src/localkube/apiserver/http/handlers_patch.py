@@ -136,7 +136,8 @@ _METADATA_ORDER = (
 
 
 def unreadable(resource: Resource, patched: JsonObject, why: str) -> ApiError:
-    """A 422 that shows the patched object, with the metadata of a built-in one in the order that objects have it."""
+    """Returns a 422 that shows the patched object, with the metadata of a built-in one in the order that objects have
+    it."""
     text = json_text(patched)
     metadata = patched.get("metadata")
     if isinstance(metadata, dict) and not resource.custom:

@@ -87,7 +87,8 @@ def _decoding_problem(call: Call, kind: str, api_version: str, wanted: JsonObjec
 
 
 def _scale_of(call: Call, obj: JsonObject, *, unset: int | None = None) -> JsonObject:
-    """The Scale of an object; a custom resource whose spec says no replicas has none, but where ``unset`` is given."""
+    """Returns the Scale of an object; a custom resource whose spec says no replicas has none, but where ``unset`` is
+    given."""
     spec_path, status_path, selector_path = call.resource.scale_paths
     metadata = obj["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")

@@ -37,7 +37,8 @@ _KNOWN_UNSERVED = {("CustomResourceDefinition", "apiextensions.k8s.io/v1beta1")}
 def read_object(
     schemas: Schemas, resource: Resource, data: bytes, content_type: str, mode: str
 ) -> tuple[JsonObject, list[str]]:
-    """The object in a body, checked by its schema, and warnings; ``mode`` is the query's ``fieldValidation``."""
+    """Returns the object in a body, checked by its schema, and warnings; ``mode`` is the query's
+    ``fieldValidation``."""
     body = decode(data, content_type, resource.kind)
     obj = typed_object(resource, body)
     return obj, schemas.check_body(resource, obj, body.duplicates, mode)

@@ -65,7 +65,8 @@ def _metadata_causes(resource: Resource, obj: JsonObject, old: JsonObject | None
 
 
 def _scale_causes(resource: Resource, obj: JsonObject, *, status_only: bool) -> Iterator[Cause]:
-    """What the paths of the scale subresource find: replicas from 0 to the largest int32, a selector that is a text."""
+    """Yields what the paths of the scale subresource find: replicas from 0 to the largest int32, a selector that is a
+    text."""
     if "scale" not in resource.subresources:
         return
     spec_path, status_path, selector_path = resource.scale_paths

@@ -47,43 +47,43 @@ def _text(value: Json) -> str:
 
 
 def required(path: str, why: str = "") -> Cause:
-    """A field that must be given."""
+    """Returns the cause for a field that must be given."""
     return Cause(path, f"Required value: {why}" if why else "Required value", REQUIRED)
 
 
 def invalid(path: str, value: Json, why: str) -> Cause:
-    """A value that is wrong."""
+    """Returns the cause for a value that is wrong."""
     return Cause(path, f"Invalid value: {_text(value)}: {why}")
 
 
 def forbidden(path: str, why: str) -> Cause:
-    """A field that must not be given, or not be changed."""
+    """Returns the cause for a field that must not be given, or not be changed."""
     return Cause(path, f"Forbidden: {why}", FORBIDDEN)
 
 
 def immutable(path: str, value: Json) -> Cause:
-    """A field that cannot change."""
+    """Returns the cause for a field that cannot change."""
     return invalid(path, value, formats.IMMUTABLE)
 
 
 def unsupported(path: str, value: Json, supported: Iterable[str]) -> Cause:
-    """A value outside an enumeration."""
+    """Returns the cause for a value outside an enumeration."""
     listed = ", ".join(f'"{item}"' for item in supported)
     return Cause(path, f"Unsupported value: {shown(value)}: supported values: {listed}", UNSUPPORTED)
 
 
 def duplicate(path: str, value: Json) -> Cause:
-    """A value that stands in a list before."""
+    """Returns the cause for a value that stands in a list before."""
     return Cause(path, f"Duplicate value: {_text(value)}", DUPLICATE)
 
 
 def not_found(path: str, value: Json) -> Cause:
-    """A name of something that is not there."""
+    """Returns the cause for a name of something that is not there."""
     return Cause(path, f"Not found: {shown(value)}", NOT_FOUND)
 
 
 def too_long(path: str, limit: int) -> Cause:
-    """A value of too many bytes."""
+    """Returns the cause for a value of too many bytes."""
     return Cause(path, f"Too long: may not be more than {limit} bytes", TOO_LONG)
 
 
@@ -91,7 +91,7 @@ def too_long(path: str, limit: int) -> Cause:
 
 
 def check(table: Table, value: Json, path: str = "") -> list[Cause]:
-    """Everything that a table finds wrong with a value that stands at ``path``."""
+    """Returns everything that a table finds wrong with a value that stands at ``path``."""
     return [cause for pattern, rule in table for cause in _apply(_steps(pattern), rule, value, path)]
 
 
@@ -119,81 +119,81 @@ def _apply(steps: tuple[str, ...], rule: Rule, value: Json, path: str) -> Iterat
 
 
 def needed(why: str = "") -> Rule:
-    """The field is given and not empty."""
+    """Returns the rule that the field is given and not empty."""
     return lambda value, path: [required(path, why)] if value in (None, "", [], {}) else []
 
 
 def one_of(*supported: str, ordered: bool = False) -> Rule:
-    """The text is one of these; nothing is said about a missing one. They are listed by name, else as given."""
+    """Returns the rule that the text is one of these, or is missing. They are listed by name, else as given."""
     listed = supported if ordered else tuple(sorted(supported))
     return lambda value, path: [] if value is None or value in supported else [unsupported(path, value, listed)]
 
 
 def needed_one_of(*supported: str, ordered: bool = False) -> Rule:
-    """The text is given and one of these."""
+    """Returns the rule that the text is given and one of these."""
     supported_rule = one_of(*supported, ordered=ordered)
     return lambda value, path: [required(path)] if value in (None, "") else supported_rule(value, path)
 
 
 def named(form: formats.Check) -> Rule:
-    """The text, where it is given and not empty, is of a form."""
+    """Returns the rule that the text, where it is given and not empty, is of a form."""
     return lambda value, path: [invalid(path, value, why) for why in form(value)] if value else []
 
 
 def needed_named(form: formats.Check) -> Rule:
-    """The text is given and of a form."""
+    """Returns the rule that the text is given and of a form."""
     return lambda value, path: [invalid(path, value, why) for why in form(value)] if value else [required(path)]
 
 
 def always_named(form: formats.Check) -> Rule:
-    """The text is of a form, the empty one included."""
+    """Returns the rule that the text is of a form, the empty one included."""
     return lambda value, path: [invalid(path, value or "", why) for why in form(value or "")]
 
 
 def at_least(low: int, why: str = formats.NOT_NEGATIVE) -> Rule:
-    """The number, where it is given, is not below a bound."""
+    """Returns the rule that the number, where it is given, is not below a bound."""
     return lambda value, path: [invalid(path, value, why)] if value is not None and value < low else []
 
 
 def between(low: int, high: int) -> Rule:
-    """The number, where it is given, is in a range."""
+    """Returns the rule that the number, where it is given, is in a range."""
     why = f"must be between {low} and {high}, inclusive"
     return lambda value, path: [] if value is None or low <= value <= high else [invalid(path, value, why)]
 
 
 def port_number(value: Json, path: str) -> list[Cause]:
-    """A port's number; a missing one is 0, which is none."""
+    """Returns what is wrong with a port's number; a missing one is 0, which is none."""
     return [] if 0 < (value or 0) < 65536 else [invalid(path, value or 0, formats.PORT_RANGE)]
 
 
 def port_or_name(value: Json, path: str) -> list[Cause]:
-    """A port by its number or name."""
+    """Returns what is wrong with a port by its number or name."""
     if isinstance(value, str):
         return [invalid(path, value, why) for why in formats.port_name(value)]
     return port_number(value, path)
 
 
 def count_or_percentage(value: Json, path: str) -> list[Cause]:
-    """A number of pods or a share of them, where it is given."""
+    """Returns what is wrong with a number of pods or a share of them, where it is given."""
     if isinstance(value, str):
         return [invalid(path, value, why) for why in formats.percentage(value)]
     return list(at_least(0)(value, path))
 
 
 def at_most_all(value: Json, path: str) -> list[Cause]:
-    """A share of pods that is not above 100 %; a text that is no share is left to ``count_or_percentage``."""
+    """Returns a cause for a share of pods above 100 %; a text that is no share is left to ``count_or_percentage``."""
     if isinstance(value, str) and not formats.percentage(value) and int(value[:-1]) > 100:
         return [invalid(path, value, "must not be greater than 100%")]
     return []
 
 
 def share_of_pods(value: Json, path: str) -> list[Cause]:
-    """A number of pods, or a share of them up to 100 %."""
+    """Returns what is wrong with a number of pods, or a share of them up to 100 %."""
     return [*count_or_percentage(value, path), *at_most_all(value, path)]
 
 
 def labels(value: Json, path: str) -> Iterator[Cause]:
-    """A map of labels."""
+    """Yields what is wrong with a map of labels."""
     for key, text in (value or {}).items():
         for why in formats.label_key(key):
             yield invalid(path, key, why)
@@ -205,7 +205,7 @@ _SET_OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": Fa
 
 
 def label_selector(value: Json, path: str) -> Iterator[Cause]:
-    """A ``metav1.LabelSelector``."""
+    """Yields what is wrong with a ``metav1.LabelSelector``."""
     yield from labels((value or {}).get("matchLabels"), f"{path}.matchLabels")
     for index, term in enumerate((value or {}).get("matchExpressions") or []):
         at = f"{path}.matchExpressions[{index}]"
@@ -224,15 +224,15 @@ def label_selector(value: Json, path: str) -> Iterator[Cause]:
 
 
 def amount(value: Json) -> Decimal:
-    """A quantity's value; what is no quantity was refused before."""
+    """Returns a quantity's value; what is no quantity was refused before."""
     return quantity.parse(str(value).strip())
 
 
 def positive_amount(value: Json, path: str) -> list[Cause]:
-    """A quantity, where it is given, is above zero."""
+    """Returns what is wrong with a quantity that, where it is given, must be above zero."""
     return [] if value is None or amount(value) > 0 else [invalid(path, value, formats.POSITIVE)]
 
 
 def amount_not_negative(value: Json, path: str) -> list[Cause]:
-    """A quantity, where it is given, is not negative."""
+    """Returns what is wrong with a quantity that, where it is given, must not be negative."""
     return [] if value is None or amount(value) >= 0 else [invalid(path, value, formats.NOT_NEGATIVE)]

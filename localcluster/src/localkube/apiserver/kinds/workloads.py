@@ -149,7 +149,8 @@ def _update_strategy(spec: JsonObject) -> Iterator[Cause]:
 
 
 def _status(obj: JsonObject, old: JsonObject | None, *parts: str) -> list[Cause]:
-    """What is wrong with a status: numbers of pods that contradict each other; ``parts`` are no more than all."""
+    """Returns what is wrong with a status: numbers of pods that contradict each other; ``parts`` are no more than
+    all."""
     return list(_status_causes(obj.get("status") or {}, (old or {}).get("status") or {}, parts))
 
 

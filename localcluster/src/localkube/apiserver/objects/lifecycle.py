@@ -145,7 +145,8 @@ def _mark(metadata: JsonObject, grace: int, now: datetime) -> None:
 
 
 def make_name(obj: JsonObject) -> str:
-    """The object's name, generated from ``generateName`` where that is given and no name is; "" where neither is."""
+    """Returns the object's name, generated from ``generateName`` where that is given and no name is; "" where neither
+    is."""
     metadata = metadata_of(obj)
     name = metadata.get("name")
     if name is not None and not isinstance(name, str):

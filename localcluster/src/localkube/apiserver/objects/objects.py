@@ -103,7 +103,8 @@ class Objects:
         return _in_order(self._objects.get(key, {}), namespace)
 
     def peek_all_at(self, key: str, namespace: str, resource_version: int) -> list[Stored]:
-        """All stored versions as they were at a resourceVersion; raises 410 when that is no longer kept, or 504."""
+        """Returns all stored versions as they were at a resourceVersion; raises 410 when that is no longer kept, or
+        504."""
         if resource_version > self._counter:
             raise too_large_version(resource_version, self._counter)
         return _in_order(self._history(key).undone(self._objects.get(key, {}), resource_version), namespace)

@@ -39,7 +39,8 @@ from localkube.apiserver.schema.node import Node
 def server_side_apply(
     node: Node | None, live: JsonObject | None, wanted: JsonObject, writer: Writer, *, force: bool
 ) -> JsonObject:
-    """The object after the writer applied ``wanted``; raises 409 naming what other managers own, unless forced."""
+    """Returns the object after the writer applied ``wanted``; raises 409 naming what other managers own, unless
+    forced."""
     fields = without(field_set(node, wanted), writer.ignored)
     mine = writer.entry(APPLY, fields)
     if live is None:

@@ -125,7 +125,8 @@ def _collect(node: Node | None, value: Json, path: Path, fields: set[Path]) -> N
 
 
 def owned_as_one(node: Node | None, fields: Fields) -> Fields:
-    """The fields as a schema has them that was changed since: inside what it now owns as a whole there are none."""
+    """Returns the fields as a schema has them that was changed since: inside what it now owns as a whole there are
+    none."""
     return frozenset(_outside_atoms(node, path) for path in fields)
 
 
@@ -171,7 +172,8 @@ def without(fields: Fields, prefixes: Fields) -> Fields:
 
 
 def compare(node: Node | None, old: Json, new: Json) -> Comparison:
-    """What differs, in a comparison of values as the API shows them: fields that it always writes count as there."""
+    """Returns what differs, in a comparison of values as the API shows them: fields that it always writes count as
+    there."""
     comparison = Comparison()
     _compare(node, old, new, (), comparison)
     return comparison

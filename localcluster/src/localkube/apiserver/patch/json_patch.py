@@ -81,7 +81,8 @@ def _tested(document: Json, present: Json, value: Json) -> Json:
 
 
 def _container(document: Json, path: str) -> tuple[Json, str]:
-    """The map or list that holds what a path names, and the last step to it; what is before the first / is nothing."""
+    """Returns the map or list that holds what a path names, and the last step to it; what is before the first / is
+    nothing."""
     steps = [step.replace("~1", "/").replace("~0", "~") for step in path.split("/")]
     if len(steps) < 2:
         raise _DoesNotApplyError

@@ -160,7 +160,8 @@ def track_update(node: Node | None, obj: JsonObject, old: JsonObject | None, wri
 
 
 def _counts(node: Node | None, entries: list[Entry], obj: JsonObject, old: JsonObject, writer: Writer) -> bool:
-    """Whether an update is recorded: where nobody owns anything it is not, nor is a scale that nobody has set yet."""
+    """Returns whether an update is recorded: where nobody owns anything it is not, nor is a scale that nobody has set
+    yet."""
     if writer.subresource != "scale":
         return bool(entries)
     comparison = compare(node, old, obj)

@@ -20,7 +20,8 @@ _PATCH = "$patch"
 
 
 def strategic_merge(node: Node | None, target: JsonObject, patch: JsonObject) -> JsonObject:
-    """The object after the patch; raises 400 or 500, as Kubernetes does, for a directive that makes no sense."""
+    """Returns the object after the patch; raises 400 or 500, as Kubernetes does, for a directive that makes no
+    sense."""
     return _merge_map(node, copy_json(target), patch)
 
 
@@ -150,7 +151,8 @@ def _value_at(item: JsonObject, name: str) -> Json:
 
 
 def _ordered(items: list[Json], wanted: list[Json], present: list[Json], identity: Identity) -> list[Json]:
-    """The items in the wanted order, between them those that are only present, each where it stands if it can."""
+    """Returns the items in the wanted order, between them those that are only present, each where it stands if it
+    can."""
     ranks = [identity(item) for item in wanted]
     places = [identity(item) for item in present]
     listed = sorted((item for item in items if identity(item) in ranks), key=lambda item: ranks.index(identity(item)))

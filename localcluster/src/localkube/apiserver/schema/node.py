@@ -118,7 +118,8 @@ class Node:
 
     @property
     def zeros(self) -> JsonObject:
-        """The fields that the API writes of a built-in kind even where nobody has set them, with what they are then."""
+        """Returns the fields that the API writes of a built-in kind even where nobody has set them, with what they are
+        then."""
         if self._zeros is None:
             self._zeros = {}
             for name, schema in (self.raw.get("properties") or {}).items() if self._builtin else ():

@@ -181,7 +181,8 @@ class Watch:
 
     @property
     def resource_version(self) -> int:
-        """A resourceVersion up to which this watch has yielded everything; valid right after ``poll`` gave None."""
+        """Returns a resourceVersion up to which this watch has yielded everything; valid right after ``poll`` gave
+        None."""
         return self._current_version()
 
     @property

@@ -13,7 +13,7 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def rendered(value: Json) -> str:
-    """A value as it stands in a message: texts in quotes, everything else as Go writes JSON."""
+    """Returns a value as it stands in a message: texts in quotes, everything else as Go writes JSON."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
@@ -21,28 +21,28 @@ def rendered(value: Json) -> str:
 
 
 def invalid(path: str, value: Json, why: str) -> Cause:
-    """A value that breaks a rule."""
+    """Returns the cause for a value that breaks a rule."""
     return Cause(path, f"Invalid value: {rendered(value)}: {why}")
 
 
 def required(path: str, why: str = "") -> Cause:
-    """A field that must be given."""
+    """Returns the cause for a field that must be given."""
     return Cause(path, f"Required value: {why}" if why else "Required value", "FieldValueRequired")
 
 
 def forbidden(path: str, why: str) -> Cause:
-    """A field that must not be given."""
+    """Returns the cause for a field that must not be given."""
     return Cause(path, f"Forbidden: {why}", "FieldValueForbidden")
 
 
 def not_supported(path: str, value: Json, supported: Sequence[str]) -> Cause:
-    """A value outside an enumeration."""
+    """Returns the cause for a value outside an enumeration."""
     listed = ", ".join(rendered(item) for item in supported)
     return Cause(path, f"Unsupported value: {rendered(value)}: supported values: {listed}", "FieldValueNotSupported")
 
 
 def duplicate(path: str, value: Json) -> Cause:
-    """A value that stands there twice."""
+    """Returns the cause for a value that stands there twice."""
     return Cause(path, f"Duplicate value: {rendered(value)}", "FieldValueDuplicate")
 
 

@@ -18,7 +18,8 @@ def label_problem(text: str) -> str:
 
 
 def metadata_causes(obj: JsonObject) -> list[Cause]:
-    """The definition's own name: ``plural.group``. (That it is a name at all is checked for all kinds of objects.)"""
+    """Returns the definition's own name: ``plural.group``. (That it is a name at all is checked for all kinds of
+    objects.)"""
     name, spec = obj["metadata"].get("name") or "", obj["spec"]
     if not name or name == f"{spec['names']['plural']}.{spec['group']}":
         return []

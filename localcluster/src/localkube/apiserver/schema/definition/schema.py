@@ -24,7 +24,8 @@ _EMBEDDED = "x-kubernetes-embedded-resource"
 
 
 def schema_causes(schema: JsonObject, path: str, *, has_status: bool) -> list[Cause]:
-    """What is wrong with the schema of a version. Rules are only compiled when the rest of the schema is right."""
+    """Returns what is wrong with the schema of a version. Rules are only compiled when the rest of the schema is
+    right."""
     causes = list(root_causes(schema, path, has_status=has_status))
     unstructural = _unstructural(schema)
     problems = []

@@ -118,7 +118,8 @@ class Unifier:
         return Type(of.kind, of.name, parameters, of.declared)
 
     def assign(self, given: tuple[Type, ...], wanted: tuple[Type, ...]) -> bool:
-        """Whether values of the given types may stand where others are wanted; binds parameters when they may."""
+        """Returns whether values of the given types may stand where others are wanted; binds parameters when they
+        may."""
         before = dict(self._bound)
         if len(given) == len(wanted) and all(
             self._assign(left, right) for left, right in zip(given, wanted, strict=True)
