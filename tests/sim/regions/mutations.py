@@ -177,7 +177,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     "keep-the-tail": Mutation(20, ((steps, "undo", keep_the_tail),), ("lose_primary_with_a_tail",)),
     "end-at-once": Mutation(10, ((graceful_end, "decide", end_at_once),), ("end_primary",)),
     "forget-the-promise": Mutation(
-        10, ((Store, "save_region", forget_the_promise),), ("force_while_unseen", "lose_replica")
+        10, ((Store, "save_region", forget_the_promise),), ("return_during_failover", "force_while_unseen")
     ),
     "leave-it-unfinished": Mutation(10, ((faults, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
     "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
