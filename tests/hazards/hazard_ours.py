@@ -65,6 +65,7 @@ class OurGroup:
             config=self.config,
             send=lambda peer, envelope, hold: self._send(replica, peer, envelope, hold),
         )
+        replica.core._began_at = -1e9  # the others have had time to answer
         for other in self.replicas.values():
             if other is not replica and hasattr(other, "core"):
                 other.core.link_changed(name, True, new_session=True)

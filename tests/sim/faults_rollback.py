@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sim.region import Host
 
 RECOGNISED_SECONDS = 10
+PASSED_ON_SECONDS = 0.5
+"""More than two heartbeats and the time that they travel."""
 
 
 class RollbackFaults:
@@ -61,6 +63,12 @@ class RollbackFaults:
             faults.network.heal()
             return
         victim.crash(power=True)
+        # Known is what the leader's next heartbeat passes on, see docs/limits.md.
+        await asyncio.sleep(PASSED_ON_SECONDS)
+        if not leader.running:
+            faults.network.heal()
+            victim.start()
+            return
         victim.roll_back()
         self.rolled_back += 1
         faults.network.heal()
@@ -74,8 +82,6 @@ class RollbackFaults:
         await faults.restart([victim])
 
     def _recognised(self, victim: Host) -> bool:
-        if not victim.rolled_back and not victim.running:
-            victim.start()
         return not victim.rolled_back and self._members.settled
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> bool:

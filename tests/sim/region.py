@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STORE_ID = "sim"
 REGION = "one"
 NOT_LEADING = 1 << 62
+RESTART_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -379,9 +380,14 @@ class Host:
         if isinstance(error, VolumeRolledBackError) and self.rolled_back:
             self.rolled_back = False
             self.recognised += 1
-            asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=contextvars.Context())
+            asyncio.get_running_loop().call_soon(self._end_and_begin_again, context=contextvars.Context())
         elif not isinstance(error, ProcessDied) and not self._disk_failed(error):
             self._violated(f"{self.name} gives up: {type(error).__name__}: {error}")
+
+    def _end_and_begin_again(self) -> None:
+        """As whatever runs containers does with one that has ended."""
+        self.crash(power=False)
+        asyncio.get_running_loop().call_later(RESTART_SECONDS, lambda: self.running or self.retired or self.start())
 
 
 def make_hosts(

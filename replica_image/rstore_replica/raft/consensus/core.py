@@ -62,6 +62,7 @@ class RaftCore:
         self._leaving_peers: frozenset[str] = frozenset()  # until another process takes a replica's place
         self._released_by: str | None = None
         self._paused = False
+        self._began_at = clock.monotonic()
         self._engine = Engine(name=name, journal=journal, clock=clock, rng=rng, config=config)
         process = rng.getrandbits(63) | 1
         vote = journal.voted_for or ""
@@ -362,13 +363,13 @@ class RaftCore:
             self._feature_levels[peer] = envelope.feature_level
         self._changes.note_identity(peer, envelope.from_identity)
         if kind == "standings":
-            self._promises.receive(envelope.standings)
+            self._promises.receive(peer, envelope.standings)
         elif kind == "presence":
             self._formation.on_presence(peer, envelope.presence, envelope.from_identity)
         elif kind in ("pre_vote", "vote") and envelope.to_identity != self._journal.identity:
             return  # meant for the replica that this one was before its volume was emptied
         elif kind == "pre_vote":
-            self._elections.on_pre_vote(peer, envelope.pre_vote, refuse=self._paused or self._is_sticky())
+            self._elections.on_pre_vote(peer, envelope.pre_vote, refuse=self._refuses_elections)
         elif kind not in _REPLIES or self._counts(peer, envelope):
             self._receive(peer, kind, envelope)
         self._refresh_membership()
@@ -382,7 +383,7 @@ class RaftCore:
 
     def _receive(self, peer: str, kind: str | None, envelope: pb.RaftEnvelope) -> None:
         if kind == "vote" and (
-            self._paused or (envelope.term > self._engine.term and self._is_sticky() and not envelope.vote.forced)
+            self._paused or (envelope.term > self._engine.term and self._refuses_elections and not envelope.vote.forced)
         ):
             return
         if envelope.term > self._engine.term and kind not in ("append", "vote"):
@@ -421,6 +422,17 @@ class RaftCore:
     @property
     def _may_lead(self) -> bool:
         return self.is_voter and not self._paused and not self._outbox.leaving
+
+    @property
+    def _refuses_elections(self) -> bool:
+        """Elects nobody now: a leader is alive, or others may yet say that this replica has forgotten a promise.
+
+        They have as long for it as a replica at least waits before it stands for election itself.
+        """
+        if self._paused or self._is_sticky():
+            return True
+        waited = self._clock.monotonic() - self._began_at
+        return waited < self._config.election_timeout_min_seconds and not self._promises.have_come(self._membership)
 
     def _is_sticky(self) -> bool:
         """A leader is alive as far as this replica can tell, so nobody has reason to stand for election."""

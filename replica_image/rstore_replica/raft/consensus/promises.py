@@ -32,6 +32,7 @@ class Promises:
         self._rng = rng
         self._announced = 0
         self._checked: set[str] = set()  # peers whose present process has forgotten nothing that is known here
+        self._answered: set[str] = set()  # peers that have sent this process what they know
 
     def note(self, peer: str, envelope: pb.RaftEnvelope, *, index: int = 0, voted_for: str = "") -> None:
         """The peer has promised this, in the envelope's term."""
@@ -56,7 +57,9 @@ class Promises:
         return True
 
     def tell(self, peer: str, membership: Membership) -> None:
-        """Sends the peer what is known of the members."""
+        """Sends the peer what is known of the members, which may be nothing: the message says how this process began,
+        so that a peer which knows better answers at once.
+        """
         self._send(peer, self.standings.of(membership))
 
     def announce(self, membership: Membership, term: int) -> None:
@@ -70,10 +73,15 @@ class Promises:
                 if peer != own.name:
                     self.tell(peer, membership)
 
-    def receive(self, message: pb.RaftStandings) -> None:
+    def have_come(self, membership: Membership) -> bool:
+        """Whether every other member has sent what it knows, so that nobody remembers more of this replica."""
+        return self._answered.issuperset(name for name in membership.names if name != self._start.name)
+
+    def receive(self, peer: str, message: pb.RaftStandings) -> None:
         """Raises :class:`VolumeRolledBackError` when this replica has promised what it does not hold: it has renewed
         its identity then.
         """
+        self._answered.add(peer)
         for standing in map(from_message, message.standings):
             start = replace(self._start, identity=self._journal.identity)
             if standing.name != start.name:
@@ -86,9 +94,8 @@ class Promises:
                 )
 
     def _send(self, peer: str, standings: list[Standing]) -> None:
-        if standings:
-            message = pb.RaftStandings(standings=[to_message(standing) for standing in standings])
-            self._outbox.emit(peer, pb.RaftEnvelope(standings=message))
+        message = pb.RaftStandings(standings=[to_message(standing) for standing in standings])
+        self._outbox.emit(peer, pb.RaftEnvelope(standings=message))
 
 
 def to_message(standing: Standing) -> pb.RaftStanding:

@@ -60,3 +60,28 @@ def test_one_that_a_peer_suspects_without_reason_goes_on(tmp_path: Path) -> None
     group.replicas["b"].core.receive("a", envelope)
     group.settle()
     assert group.last_index("b") == group.last_index("a")
+
+
+@pytest.mark.parametrize(
+    ("answered", "waits", "granted"),
+    [("", False, False), ("a", False, False), ("ac", False, True), ("", True, True)],
+)
+def test_one_that_begins_elects_nobody_before_the_others_have_answered_or_have_had_time_to(
+    tmp_path: Path, answered: str, waits: bool, granted: bool
+) -> None:
+    group = OurGroup("abc", tmp_path)
+    group.settle()
+    group.crash("b", power=True)
+    core = group.start("b").core
+    core._began_at = group.clock.now
+    group.deliver(lambda sender, to, sent: to == "b" and sender in answered and sent.HasField("standings"))
+    group.drop()
+    if waits:
+        group.clock.advance(group.config.election_timeout_min_seconds)
+    candidate = group.replicas["a"].core
+    candidate._elections.ask_for_pre_votes(candidate.membership, group.clock.now)
+    group.tick("a")
+    group.deliver(lambda sender, to, sent: (sender, to) == ("a", "b") and sent.HasField("pre_vote"))
+    group.tick("b")
+    replies = [sent.pre_vote_reply.granted for sender, _, sent in group.wire if sent.HasField("pre_vote_reply")]
+    assert replies == [granted]
