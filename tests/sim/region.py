@@ -387,7 +387,11 @@ class Host:
     def _end_and_begin_again(self) -> None:
         """As whatever runs containers does with one that has ended."""
         self.crash(power=False)
-        asyncio.get_running_loop().call_later(RESTART_SECONDS, lambda: self.running or self.retired or self.start())
+        asyncio.get_running_loop().call_later(RESTART_SECONDS, self._begin_again)
+
+    def _begin_again(self) -> None:
+        if not self.running:
+            self.start()
 
 
 def make_hosts(
