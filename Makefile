@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 # The environment is made once for each content of the files that say what is installed.
-STAMP := $(VENV)/.stamp-$(shell cat pyproject.toml localcluster/pyproject.toml | cksum | cut -d' ' -f1)
+STAMP := $(VENV)/.stamp-$(shell cat pyproject.toml localcluster/pyproject.toml locks/*.txt | cksum | cut -d' ' -f1)
 # Downloads are retried: a fresh machine's first minute should not fail on one lost connection.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --timeout 60
 

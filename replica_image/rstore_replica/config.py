@@ -137,8 +137,8 @@ def load_config(path: Path, *, name: str) -> ReplicaConfig:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     if config.member(name) is None:
-        known = ", ".join(member.name for member in config.members)
-        raise ConfigError(f"{path}: members: this replica, {name!r}, is not among them ({known})")
+        names = ", ".join(member.name for member in config.members)
+        raise ConfigError(f"{path}: members: this replica, {name!r}, is not among them ({names})")
     return config
 
 
@@ -168,8 +168,8 @@ def _check(config: ReplicaConfig) -> None:
 
 def _readable(message: str) -> str:
     """msgspec's ``Expected `int`, got `str` - at `$.limits.quotaBytes``` as ``limits.quotaBytes: expected …``."""
-    found = re.fullmatch(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", message, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"(?P<what>.*) - at `\$\.?(?P<where>.*)`", message, re.DOTALL)
+    if match is None:
         return message
-    what, where = found["what"], found["where"]
+    what, where = match["what"], match["where"]
     return f"{where or 'file'}: {what[:1].lower()}{what[1:]}"

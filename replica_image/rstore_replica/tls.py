@@ -91,8 +91,8 @@ class CertificateStore:
         stamps = []
         for path in (self.files.ca, self.files.cert, self.files.key):
             try:
-                found = path.stat()
-                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino))
+                status = path.stat()
+                stamps.append((status.st_mtime_ns, status.st_size, status.st_ino))
             except OSError:
                 stamps.append((0, 0, 0))
         return tuple(stamps)

@@ -63,7 +63,7 @@ class Work(Enum):
 
 
 class WireError(Exception):
-    """The other side breaks the protocol; the connection cannot go on. ``code`` is what it is told."""
+    """The other side breaks the protocol; the connection cannot go on. ``code`` is sent to it."""
 
     def __init__(self, code: Code, text: str) -> None:
         super().__init__(text)

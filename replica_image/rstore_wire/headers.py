@@ -53,22 +53,22 @@ class HeaderReader(Generic[T]):
 
     def read(self, block: bytes) -> T:
         """What the block says. Raises WireError: after that the connection's blocks cannot be read any more."""
-        known = self._known.get(block)
-        if known is not None:
-            return known
+        cached = self._known.get(block)
+        if cached is not None:
+            return cached
         before = self._table.changes
         try:
             headers: Headers = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
         except HPACKError as error:
             raise WireError(Code.COMPRESSION_ERROR, f"headers cannot be read: {error}") from error
-        found = self._understand(headers)
+        result = self._understand(headers)
         if self._table.changes != before:
             self._known.clear()
         elif len(block) <= MAX_CACHED_BLOCK_BYTES:
             if len(self._known) >= MAX_CACHED_BLOCKS:
                 self._known.clear()
-            self._known[block] = found
-        return found
+            self._known[block] = result
+        return result
 
 
 _PSEUDO_HEADERS = frozenset({b":method", b":scheme", b":path", b":authority"})
@@ -110,10 +110,10 @@ def _integer(number: int) -> bytes:
     """With a prefix of seven bits (section 5.1)."""
     if number < 127:
         return bytes((number,))
-    found = bytearray((127,))
+    encoded = bytearray((127,))
     number -= 127
     while number >= 128:
-        found.append(number % 128 + 128)
+        encoded.append(number % 128 + 128)
         number //= 128
-    found.append(number)
-    return bytes(found)
+    encoded.append(number)
+    return bytes(encoded)

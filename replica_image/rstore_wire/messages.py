@@ -61,16 +61,16 @@ class MessageReader:
                 return []
             data = bytes(self._rest)
             self._rest.clear()
-        found = []
+        complete = []
         at = 0
         while len(data) - at >= PREFIX_BYTES:
             end = at + PREFIX_BYTES + self._size_at(data, at)
             if end > len(data):
                 break
-            found.append(Arrived(data[at + PREFIX_BYTES : end], bool(data[at])))
+            complete.append(Arrived(data[at + PREFIX_BYTES : end], bool(data[at])))
             at = end
         self._rest += data[at:]
-        return found
+        return complete
 
     def unpacked(self, message: Arrived) -> bytes:
         """What the message says. Raises MessageError."""
@@ -88,11 +88,11 @@ class MessageReader:
             raise MessageError(f"a message is compressed, and the call says {self._encoding!r}")
         machine = zlib.decompressobj(bits)
         try:
-            found = machine.decompress(body, self._max_bytes + 1)
+            message = machine.decompress(body, self._max_bytes + 1)
         except zlib.error as error:
             raise MessageError(f"a message cannot be decompressed: {error}") from error
-        if len(found) > self._max_bytes:
+        if len(message) > self._max_bytes:
             raise MessageError(f"Received message larger than max (unpacked vs. {self._max_bytes})", too_large=True)
         if not machine.eof:
             raise MessageError("a compressed message ends early")
-        return found
+        return message

@@ -107,7 +107,7 @@ class Server:
         self._accepting = [loop.create_task(self._accept(listener, source)) for listener, source in self._bound]
 
     async def stop(self, grace_seconds: float | None) -> None:
-        """Takes no more connections and calls, lets those under way end for so long, then cancels them."""
+        """Takes no more connections and calls; cancels those that are under way after ``grace_seconds``."""
         for task in (*self._accepting, *self._handshakes):
             task.cancel()
         await asyncio.gather(*self._accepting, *self._handshakes, return_exceptions=True)

@@ -86,5 +86,5 @@ def tail_data(tail: RegionTail) -> dict[str, Any]:
 def _row(tail: RegionTail) -> tuple[str, ...]:
     record = tail.record
     numbers = (record.epoch, record.first_revision, record.last_revision, record.revisions, record.count)
-    held = ", ".join(tail.holders) or "no replica that answered"
-    return (tail.name, *map(str, numbers), size(record.size_bytes), str(record.replaced_by_epoch), held)
+    holders = ", ".join(tail.holders) or "no replica that answered"
+    return (tail.name, *map(str, numbers), size(record.size_bytes), str(record.replaced_by_epoch), holders)

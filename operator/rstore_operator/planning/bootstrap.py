@@ -40,8 +40,8 @@ def plan_bootstrap(
     region, which pods are not there."""
     ids = truth.store_ids
     if len(ids) > 1:
-        found = ", ".join(sorted(ids))
-        return BootstrapPlan(recorded_id, problem=f"regions hold data of different stores ({found})")
+        stores = ", ".join(sorted(ids))
+        return BootstrapPlan(recorded_id, problem=f"regions hold data of different stores ({stores})")
     held_id = next(iter(ids), "")
     silent = [name for name in regions if observed.leader(name) is None]
     if truth.epoch == 0:
@@ -72,8 +72,8 @@ def _waiting(silent: list[str], lacking: Mapping[str, Lacking]) -> str:
 
 def _unlisted_primary(regions: tuple[str, ...], observed: Observed) -> str:
     """Volumes of an earlier life may name a primary that the spec does not; whether it still serves cannot be known."""
-    held = [replica.topology for replica in observed.replicas() if replica.topology is not None]
-    absent = sorted({topology.primary_region for topology in held} - set(regions))
+    topologies = [replica.topology for replica in observed.replicas() if replica.topology is not None]
+    absent = sorted({topology.primary_region for topology in topologies} - set(regions))
     if not absent:
         return ""
     names = ", ".join(absent)

@@ -24,13 +24,13 @@ class Instruction:
     @property
     def pairs(self) -> dict[str, str]:
         """The key=value pairs of ENV, LABEL and ARG."""
-        found = {}
+        arguments = {}
         for word in shlex.split(self.text):
             key, equals, value = word.partition("=")
             if not equals and self.name != "ARG":
                 raise DockerfileError(f"{self.name} {word}: only key=value is used here")
-            found[key] = value
-        return found
+            arguments[key] = value
+        return arguments
 
     @property
     def words(self) -> list[str]:

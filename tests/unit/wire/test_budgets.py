@@ -24,7 +24,7 @@ TIMEOUT = ("grpc-timeout", "200m")
 
 @pytest.fixture(autouse=True)
 def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.02)
 
 
 @asynccontextmanager

@@ -85,7 +85,7 @@ BROKEN = {
 @pytest.fixture(autouse=True)
 def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller that is cut off is in this process and is notified at once."""
-    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "LINGER_SECONDS", 0.02)
 
 
 @pytest.mark.parametrize("what", BROKEN)

@@ -85,9 +85,9 @@ def prepare(host: Host, pod: Obj, container: Obj, volumes: PodVolumes, directory
         host.images,
     )
     if argv is None:
-        known = ", ".join(sorted(host.images))
+        names = ", ".join(sorted(host.images))
         name = images.base_name(container.get("image", ""))
-        raise ImageError(f"the local cluster runs programs of this machine: none is known as {name!r} (known: {known})")
+        raise ImageError(f"the local cluster runs programs of this machine: none is known as {name!r} (known: {names})")
     wanted = table.host_path(container.get("workingDir") or "")
     cwd = wanted if wanted is not None and wanted.is_dir() else own_directory
 

@@ -78,8 +78,8 @@ def _new_claims(ref: StoreRef, region: RegionSpec, observed: Observed) -> list[C
 
 
 def _is_unknown(key: ChildKey, observed: Observed) -> bool:
-    known = (observed.children, observed.foreign, observed.orphans)
-    return observed.free is not None and key not in observed.free and not any(key in one for one in known)
+    views = (observed.children, observed.foreign, observed.orphans)
+    return observed.free is not None and key not in observed.free and not any(key in one for one in views)
 
 
 def _problems(
@@ -91,25 +91,25 @@ def _problems(
     *,
     is_new: bool,
 ) -> list[tuple[str, str]]:
-    found = []
+    problems = []
     if shared:
         listed = _listed([f"{kind}/{name}" for kind, name in sorted(shared)])
         text = f"two objects of this store would have the same name, so neither is made: {listed}; rename the region"
-        found.append((NAME_SHARED, text))
+        problems.append((NAME_SHARED, text))
     if taken:
         listed = _listed([f"{kind}/{name} {observed.foreign[kind, name]}" for kind, name in sorted(taken)])
         what = "the store" if any(not _names_region(ref, key) for key in taken) else "the region"
         end = ", nothing of the store is made before" if is_new else ""
         text = f"names that this store needs are taken: {listed}; choose another name for {what}, or remove these{end}"
-        found.append((NAME_TAKEN, text))
+        problems.append((NAME_TAKEN, text))
     if foreign_claims:
         listed = _listed([f"{name} {observed.foreign[kind, name]}" for kind, name in sorted(foreign_claims)])
         text = (
             f"volumes that this store would get are not its own: {listed}; they are left as they are, and "
             "the region has to wait: choose another name for it, or remove the claims if the data is not needed"
         )
-        found.append((FOREIGN_VOLUME, text))
-    return found
+        problems.append((FOREIGN_VOLUME, text))
+    return problems
 
 
 def _listed(items: list[str]) -> str:

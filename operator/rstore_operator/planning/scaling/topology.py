@@ -22,8 +22,8 @@ def region_topology(store: str, namespace: str, region: str, replicas: int) -> R
 
 def held_regions(observed: Observed) -> Mapping[str, RegionTopology]:
     """Each region as the newest topology that any leader holds has it."""
-    held = sorted(_held(observed), key=lambda topology: (topology.epoch, topology.version))
-    return {region.name: region for topology in held for region in topology.regions}
+    topologies = sorted(_held(observed), key=lambda topology: (topology.epoch, topology.version))
+    return {region.name: region for topology in topologies for region in topology.regions}
 
 
 def sync_of(replication: ReplicationSpec) -> SyncRule | None:

@@ -48,14 +48,14 @@ class Budget:
     def look(self, scan: Iterator[Found]) -> list[Found]:
         """Returns all that ``scan`` yields."""
         left = self.max_rows - self._looked_at
-        found = list(islice(scan, left + 1))
-        if len(found) > left:
+        pairs = list(islice(scan, left + 1))
+        if len(pairs) > left:
             raise RequestTooWide(
                 f"its ranges hold more than {self.max_rows} keys; go through them in parts: read keys with keys_only "
                 f"and a limit of at most {self.max_rows}, delete up to the last of them, and go on from there"
             )
-        self._looked_at += len(found)
-        return found
+        self._looked_at += len(pairs)
+        return pairs
 
     def read(self, value_bytes: int) -> None:
         """A value of that size will be read, to be compared or returned."""

@@ -128,10 +128,10 @@ def select(
     if request.count_only:
         return Selection(count=sum(1 for _ in scan))
     if request.limit > 0 and not must_see_all(request):
-        found = list(islice(scan, request.limit + 1))
-        return _select(reader, request, found, len(found) + sum(1 for _ in scan))
-    found = list(_bounded(scan))
-    return _select(reader, request, found, len(found))
+        pairs = list(islice(scan, request.limit + 1))
+        return _select(reader, request, pairs, len(pairs) + sum(1 for _ in scan))
+    pairs = list(_bounded(scan))
+    return _select(reader, request, pairs, len(pairs))
 
 
 def _paced(scan: Iterable[Found], pace: Callable[[], None]) -> Iterator[Found]:
@@ -164,8 +164,8 @@ def must_see_all(request: RangeRequest) -> bool:
     )
 
 
-def _select(reader: Reader, request: RangeRequest, found: list[Found], count: int) -> Selection:
-    kept = [item for item in found if _passes(request, item[1])]
+def _select(reader: Reader, request: RangeRequest, pairs: list[Found], count: int) -> Selection:
+    kept = [item for item in pairs if _passes(request, item[1])]
     limit = request.limit if request.limit > 0 else len(kept)
     more = len(kept) > limit
     order, target = request.sort_order, request.sort_target

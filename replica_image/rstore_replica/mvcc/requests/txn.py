@@ -52,8 +52,8 @@ def execute_all(
     max_txn_ops, no_space = limits.max_txn_ops, limits.no_space
     for request in requests:
         identified = request.HasField("request_id")
-        if identified and (known := memory.recall(request.request_id, writer.revision)) is not None:
-            answers.append(known)
+        if identified and (answer_before := memory.recall(request.request_id, writer.revision)) is not None:
+            answers.append(answer_before)
             continue
         before = writer.revision
         try:
@@ -76,8 +76,8 @@ def _execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact
         return execute_put(writer, request.put)
     if kind == "delete_range":
         validate.check_delete_range(request.delete_range)
-        found = _measure_deletion(writer, request.delete_range, Budget(limits))
-        deleted = _delete(writer, request.delete_range, found)
+        pairs = _measure_deletion(writer, request.delete_range, Budget(limits))
+        deleted = _delete(writer, request.delete_range, pairs)
         writer.end_revision()
         deleted.header.revision = writer.revision
         return deleted
@@ -157,13 +157,13 @@ def _choose(writer: Writer, txn: TxnRequest, budget: Budget) -> _Path:
 def _holds(writer: Writer, compare: Compare, budget: Budget) -> bool:
     """Whether a comparison holds for every key it names; a missing key compares as all zeros, but has no value."""
     if compare.range_end:
-        found = budget.look(writer.scan(*key_range(compare.key, compare.range_end)))
+        pairs = budget.look(writer.scan(*key_range(compare.key, compare.range_end)))
     else:
         entry = writer.entry(compare.key)
-        found = [] if entry is None else [(compare.key, entry)]
-    if not found:
+        pairs = [] if entry is None else [(compare.key, entry)]
+    if not pairs:
         return compare.target != Compare.VALUE and _compare_number(compare, 0, 0, 0, 0)
-    for key, entry in found:
+    for key, entry in pairs:
         modified, _, created, version = unpack_entry(entry)
         if compare.target == Compare.VALUE:
             value, _ = writer.value_and_lease(key, entry)
@@ -245,19 +245,19 @@ def _measure(writer: Writer, path: _Path, budget: Budget) -> None:
 
 
 def _measure_deletion(writer: Writer, request: DeleteRangeRequest, budget: Budget) -> list[Found]:
-    found = _find(writer, request.key, request.range_end, budget)
-    budget.change(len(found), sum(len(key) for key, _ in found))
+    pairs = _find(writer, request.key, request.range_end, budget)
+    budget.change(len(pairs), sum(len(key) for key, _ in pairs))
     if request.prev_kv:
-        for _, entry in found:
+        for _, entry in pairs:
             budget.read(len(writer.body(entry)))
-    return found
+    return pairs
 
 
 def _measure_range(writer: Writer, request: RangeRequest, budget: Budget) -> None:
-    found = _find(writer, request.key, request.range_end, budget, revision=request.revision)
+    pairs = _find(writer, request.key, request.range_end, budget, revision=request.revision)
     if request.count_only:
         return
-    returned = found if must_see_all(request) or request.limit <= 0 else found[: request.limit]
+    returned = pairs if must_see_all(request) or request.limit <= 0 else pairs[: request.limit]
     for _, entry in returned:
         budget.read(len(writer.body(entry)))
 
@@ -307,18 +307,18 @@ def _put(writer: Writer, request: PutRequest) -> PutResponse:
 
 def _delete_range(writer: Writer, request: DeleteRangeRequest) -> DeleteRangeResponse:
     if request.range_end:
-        found = list(writer.scan(*key_range(request.key, request.range_end)))
+        pairs = list(writer.scan(*key_range(request.key, request.range_end)))
     else:
         entry = writer.entry(request.key)
-        found = [] if entry is None else [(request.key, entry)]
-    return _delete(writer, request, found)
+        pairs = [] if entry is None else [(request.key, entry)]
+    return _delete(writer, request, pairs)
 
 
-def _delete(writer: Writer, request: DeleteRangeRequest, found: list[Found]) -> DeleteRangeResponse:
-    response = DeleteRangeResponse(deleted=len(found))
+def _delete(writer: Writer, request: DeleteRangeRequest, pairs: list[Found]) -> DeleteRangeResponse:
+    response = DeleteRangeResponse(deleted=len(pairs))
     if request.prev_kv:
-        response.prev_kvs.extend(writer.key_value(key, entry) for key, entry in found)
-    writer.delete_all([key for key, _ in found])
+        response.prev_kvs.extend(writer.key_value(key, entry) for key, entry in pairs)
+    writer.delete_all([key for key, _ in pairs])
     response.header.revision = writer.visible_revision
     return response
 

@@ -72,13 +72,13 @@ def plain_puts(request: TxnRequest, max_ops: int) -> list[tuple[bytes, bytes]] |
         return None
     # An operation that is no put shows an empty one here. No WhichOneof: it takes longer than all of this.
     puts = [operation.request_put for operation in request.success]
-    found = [(put.key, put.value) for put in puts]
-    keys = dict(found)
-    if len(keys) < len(found) or b"" in keys or max(map(len, keys)) > MAX_KEY_BYTES:
+    pairs = [(put.key, put.value) for put in puts]
+    keys = dict(pairs)
+    if len(keys) < len(pairs) or b"" in keys or max(map(len, keys)) > MAX_KEY_BYTES:
         return None
     if any(put.lease or put.prev_kv or put.ignore_value or put.ignore_lease for put in puts):
         return None
-    return found
+    return pairs
 
 
 def check_txn(request: TxnRequest, max_ops: int) -> bool:

@@ -92,8 +92,8 @@ def read_rows(path: Path) -> Iterator[rows.Row]:
         count += len(part.rows)
         offset = part.next_offset
         yield from part.rows
-    if count != (said := read_summary(path).count):
-        raise DamagedTail(f"{path.name} holds {count} rows, its end says {said}")
+    if count != (stated := read_summary(path).count):
+        raise DamagedTail(f"{path.name} holds {count} rows, its end says {stated}")
 
 
 class _Reading:
@@ -132,11 +132,11 @@ class _Reading:
         if google_crc32c.value(encoded) != checksum:
             raise self._damaged("the checksum of the header does not match")
         try:
-            found = msgspec.msgpack.decode(encoded, type=TailHeader)
+            header = msgspec.msgpack.decode(encoded, type=TailHeader)
         except msgspec.MsgspecError as error:
             raise self._damaged(f"the header cannot be decoded: {error}") from error
         self._at = self.file.tell()
-        return found
+        return header
 
     def part(self) -> Part | None:
         self._at = self.file.tell()
@@ -147,14 +147,14 @@ class _Reading:
             return None
         if length > MAX_PART_BYTES:
             raise self._damaged(f"a part of {length} bytes")
-        found = [row for row, _ in rows.unpack_batch(self._exactly(length))]
-        return Part(found, self.file.tell())
+        part_rows = [row for row, _ in rows.unpack_batch(self._exactly(length))]
+        return Part(part_rows, self.file.tell())
 
-    def end(self, found: bytes) -> tuple[int, int]:
-        if len(found) != _END_BYTES:
+    def end(self, ending: bytes) -> tuple[int, int]:
+        if len(ending) != _END_BYTES:
             raise self._damaged("it ends too early or too late")
-        counts = found[_LENGTH.size : -_CHECKSUM.size]
-        if found[: _LENGTH.size] != bytes(_LENGTH.size) or found[-_CHECKSUM.size :] != _CHECKSUM.pack(
+        counts = ending[_LENGTH.size : -_CHECKSUM.size]
+        if ending[: _LENGTH.size] != bytes(_LENGTH.size) or ending[-_CHECKSUM.size :] != _CHECKSUM.pack(
             google_crc32c.value(counts)
         ):
             raise self._damaged("its end is not what was written")
@@ -162,10 +162,10 @@ class _Reading:
         return count, revisions
 
     def _exactly(self, size: int) -> bytes:
-        found = self.file.read(size)
-        if len(found) != size:
+        data = self.file.read(size)
+        if len(data) != size:
             raise self._damaged("it ends too early")
-        return found
+        return data
 
     def _damaged(self, what: str) -> DamagedTail:
         return DamagedTail(f"{self._name} is damaged at offset {self._at}: {what}")

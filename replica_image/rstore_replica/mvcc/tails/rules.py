@@ -38,8 +38,8 @@ def begin(state: RegionState, revision: int, command: Rewind, first: int, last: 
 
     None when the region does not stand where that was decided, or is on its way already.
     """
-    held = state.leaving
-    if held is not None and (held.phase is Phase.UNDOING or _same(held, command)):
+    leaving = state.leaving
+    if leaving is not None and (leaving.phase is Phase.UNDOING or _same(leaving, command)):
         return None
     accepted = accept_rewind(state, revision, command)
     if isinstance(accepted, StoreError) or accepted is None:
@@ -60,9 +60,9 @@ def begin(state: RegionState, revision: int, command: Rewind, first: int, last: 
     return msgspec.structs.replace(state, primary=False, promised_epoch=command.epoch, leaving=leaving)
 
 
-def _same(held: Leaving, command: Rewind) -> bool:
-    header = held.header
-    return (header.fork_revision, header.replaced_by_epoch, header.epoch, held.keep_data) == (
+def _same(leaving: Leaving, command: Rewind) -> bool:
+    header = leaving.header
+    return (header.fork_revision, header.replaced_by_epoch, header.epoch, leaving.keep_data) == (
         command.fork_revision,
         command.epoch,
         command.tail_epoch,
@@ -106,4 +106,4 @@ def with_tail(tails: tuple[Tail, ...], tail: Tail | None) -> tuple[Tail, ...]:
     """Returns the tails with one more, none twice."""
     if tail is None:
         return tails
-    return (*(held for held in tails if held.file != tail.file), tail)
+    return (*(other for other in tails if other.file != tail.file), tail)

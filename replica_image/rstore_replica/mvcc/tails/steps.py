@@ -68,23 +68,23 @@ class Leave:
 
     def go_on(self, position: Position, state: RegionState) -> Outcome:
         """One more step; nothing when no tail is being left."""
-        held = state.leaving
-        if held is not None and held.phase is Phase.EXPORTING:
-            held, complete = self._export(position, state, held)
-            state = msgspec.structs.replace(state, leaving=held)
+        leaving = state.leaving
+        if leaving is not None and leaving.phase is Phase.EXPORTING:
+            leaving, complete = self._export(position, state, leaving)
+            state = msgspec.structs.replace(state, leaving=leaving)
             if complete:
-                if held.tail is not None:
-                    self._files.finish(held.tail)
-                if not held.keep_data:
-                    position = _at_fork(position, state, held.header.fork_revision)
+                if leaving.tail is not None:
+                    self._files.finish(leaving.tail)
+                if not leaving.keep_data:
+                    position = _at_fork(position, state, leaving.header.fork_revision)
                     self._transaction.put(HIDDEN_KEY, b"", db=self._store.meta)
-                state = rules.exported(state, held)
-                held = state.leaving
-        if held is not None and held.phase is Phase.UNDOING and self._undo(held.header.fork_revision):
+                state = rules.exported(state, leaving)
+                leaving = state.leaving
+        if leaving is not None and leaving.phase is Phase.UNDOING and self._undo(leaving.header.fork_revision):
             state = rules.undone(state)
-        held = state.leaving
-        done = held is None or held.phase is Phase.EXPORTED
-        return Outcome(position.revision if done else held, position, state)
+        leaving = state.leaving
+        done = leaving is None or leaving.phase is Phase.EXPORTED
+        return Outcome(position.revision if done else leaving, position, state)
 
     def _undo(self, fork_revision: int) -> bool:
         if not self._rows_left or not undo(self._store, self._transaction, fork_revision, self._rows_left):
@@ -100,26 +100,26 @@ class Leave:
             cursor.last()
             return first, layout.ROW_KEY.unpack(cursor.key())[0]
 
-    def _export(self, position: Position, state: RegionState, held: Leaving) -> tuple[Leaving, bool]:
+    def _export(self, position: Position, state: RegionState, leaving: Leaving) -> tuple[Leaving, bool]:
         """Writes rows to the file; how far it is then, and whether that was the last of them."""
         compacted = settled(state.history, position.compact_revision)
         frames: list[bytes] = []
         size = 0
 
         def written(revision: int, sub: int) -> Leaving:
-            grown = msgspec.structs.replace(held, count=count, revisions=revisions, newest=newest)
+            grown = msgspec.structs.replace(leaving, count=count, revisions=revisions, newest=newest)
             return self._written(grown, frames, revision, sub)
 
-        count, revisions, newest = held.count, held.revisions, held.newest
-        after = held.next_revision, held.next_sub
+        count, revisions, newest = leaving.count, leaving.revisions, leaving.newest
+        after = leaving.next_revision, leaving.next_sub
         # A region that has left a revision may have got it back, from one that had it too; it is kept once.
         kept = [
             (tail.header.first_revision, tail.header.last_revision)
             for tail in state.tails
-            if tail.header.last_revision >= held.header.first_revision
+            if tail.header.last_revision >= leaving.header.first_revision
         ]
         with self._transaction.cursor(self._store.rows) as cursor:
-            for row_key, body in _rows_from(cursor, held.next_revision, held.next_sub):
+            for row_key, body in _rows_from(cursor, leaving.next_revision, leaving.next_sub):
                 revision, sub = layout.ROW_KEY.unpack(row_key)
                 if revision <= compacted and self._superseded(revision, sub, body, compacted):
                     continue
@@ -137,14 +137,14 @@ class Leave:
                 revisions += revision != newest
                 newest = revision
                 if size >= tail_file.PART_BYTES:
-                    held = written(*after)
+                    leaving = written(*after)
                     frames, size = [], 0
-        held = written(layout.MAX_REVISION, 0)
-        if held.count:
-            end = tail_file.end_bytes(held.count, held.revisions)
-            self._files.append(held.header.file, held.offset, end)
-            held = msgspec.structs.replace(held, offset=held.offset + len(end))
-        return held, True
+        leaving = written(layout.MAX_REVISION, 0)
+        if leaving.count:
+            end = tail_file.end_bytes(leaving.count, leaving.revisions)
+            self._files.append(leaving.header.file, leaving.offset, end)
+            leaving = msgspec.structs.replace(leaving, offset=leaving.offset + len(end))
+        return leaving, True
 
     def _superseded(self, revision: int, sub: int, body: bytes, compacted: int) -> bool:
         """Whether compaction removes the row, or has not come to it yet: so that all replicas export the same."""
@@ -155,14 +155,14 @@ class Leave:
         with self._transaction.cursor(self._store.index) as cursor:
             return not cursor.set_range_dup(row.key, layout.newest_at(compacted)) or cursor.value() != entry
 
-    def _written(self, held: Leaving, frames: list[bytes], revision: int, sub: int) -> Leaving:
+    def _written(self, leaving: Leaving, frames: list[bytes], revision: int, sub: int) -> Leaving:
         if frames:
             data = tail_file.part_bytes(frames)
-            if not held.offset:
-                data = tail_file.start_bytes(held.header) + data
-            self._files.append(held.header.file, held.offset, data)
-            held = msgspec.structs.replace(held, offset=held.offset + len(data))
-        return msgspec.structs.replace(held, next_revision=revision, next_sub=sub)
+            if not leaving.offset:
+                data = tail_file.start_bytes(leaving.header) + data
+            self._files.append(leaving.header.file, leaving.offset, data)
+            leaving = msgspec.structs.replace(leaving, offset=leaving.offset + len(data))
+        return msgspec.structs.replace(leaving, next_revision=revision, next_sub=sub)
 
 
 def discard_unfinished(files: Quarantine, state: RegionState) -> None:

@@ -88,7 +88,7 @@ def _refusal_of_unkept_tail(region: RegionState, position: Position, step: Snaps
     """What the snapshot's history does not have must be in quarantine before anything takes its place."""
     if position.revision <= step.fork_revision:
         return None
-    held = region.leaving
-    if held is None or held.phase is not Phase.EXPORTED or held.header.fork_revision != step.fork_revision:
+    leaving = region.leaving
+    if leaving is None or leaving.phase is not Phase.EXPORTED or leaving.header.fork_revision != step.fork_revision:
         return Gap(f"revisions above {step.fork_revision} are not in quarantine yet")
     return None

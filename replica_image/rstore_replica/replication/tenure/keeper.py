@@ -196,10 +196,12 @@ class TenureKeeper:
 
     def _report(self) -> None:
         """Once per change: that the tenure was lost, or is held again."""
-        held = self._holder.active and self.held(self._holder.epoch)
-        if held != self._was_held and self._holder.active and self._holder.voters:
-            (log.info if held else log.warning)("tenure_held" if held else "tenure_lost", epoch=self._holder.epoch)
-        self._was_held = held
+        is_held = self._holder.active and self.held(self._holder.epoch)
+        if is_held != self._was_held and self._holder.active and self._holder.voters:
+            (log.info if is_held else log.warning)(
+                "tenure_held" if is_held else "tenure_lost", epoch=self._holder.epoch
+            )
+        self._was_held = is_held
 
     async def _start_round(self, now: float) -> None:
         state = self._machine.state

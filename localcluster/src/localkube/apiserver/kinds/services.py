@@ -106,9 +106,9 @@ def _keep_node_ports(spec: JsonObject, before: JsonObject) -> None:
         port.get("nodePort") for port in before.get("ports") or []
     ]
     for port in spec.get("ports") or []:
-        known = earlier.get((port.get("name"), port.get("protocol"), port.get("port")))
-        if kept and not port.get("nodePort") and known and known.get("nodePort"):
-            port["nodePort"] = known["nodePort"]
+        allocated = earlier.get((port.get("name"), port.get("protocol"), port.get("port")))
+        if kept and not port.get("nodePort") and allocated and allocated.get("nodePort"):
+            port["nodePort"] = allocated["nodePort"]
         elif not kept and unchanged:
             port.pop("nodePort", None)
 
