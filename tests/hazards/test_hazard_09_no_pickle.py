@@ -48,15 +48,13 @@ def send(replica: Any, address: tuple[str, int], message: bytes, ticks: int = 30
             replica.doTick(0.01)
 
 
-def test_hazard_09_stock_runs_the_pickle_of_whoever_connects(
-    tmp_path: Path, listening: tuple[Any, tuple[str, int]]
-) -> None:
+def test_hazard_09_stock_runs_the_pickle_of_any_caller(tmp_path: Path, listening: tuple[Any, tuple[str, int]]) -> None:
     marker = Marker(tmp_path / "marker")
     send(*listening, marker.pickles[1])
     assert marker.exists
 
 
-def test_hazard_09_stock_takes_new_members_from_whoever_connects(listening: tuple[Any, tuple[str, int]]) -> None:
+def test_hazard_09_stock_takes_new_members_from_any_caller(listening: tuple[Any, tuple[str, int]]) -> None:
     replica, address = listening
     for _ in range(3):
         replica.doTick(0.01)

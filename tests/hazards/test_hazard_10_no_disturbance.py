@@ -35,7 +35,7 @@ def test_hazard_10_ours_takes_no_notice_of_it(tmp_path: Path) -> None:
     assert {replica.core.term for replica in group.replicas.values()} == {term}
 
 
-def test_hazard_10_stock_gives_its_vote_while_the_leader_is_heard() -> None:
+def test_hazard_10_stock_gives_its_vote_while_the_leader_is_alive() -> None:
     group = StockGroup("abc")
     group.elect("a")
     group.settle()
@@ -44,7 +44,7 @@ def test_hazard_10_stock_gives_its_vote_while_the_leader_is_heard() -> None:
     assert [message["type"] for sender, _, message in group.wire if sender == "c"][-1] == "response_vote"
 
 
-def test_hazard_10_ours_ignores_a_candidate_while_the_leader_is_heard(tmp_path: Path) -> None:
+def test_hazard_10_ours_ignores_a_candidate_while_the_leader_is_alive(tmp_path: Path) -> None:
     group = OurGroup("abc", tmp_path)
     group.elect("a")
     group.settle()

@@ -53,14 +53,14 @@ def test_a_history_that_one_order_explains_passes() -> None:
         (delete(9, (2, 3), 3), "did not delete it"),
     ],
 )
-def test_a_history_that_no_order_explains_is_told(wrong: Operation, words: str) -> None:
+def test_a_history_that_no_order_explains_is_reported(wrong: Operation, words: str) -> None:
     assert words in str(check([*GOOD, wrong], STATES, WRITES))
 
 
-def test_a_write_that_took_effect_before_it_was_asked_for_is_told() -> None:
+def test_a_write_that_took_effect_before_it_was_asked_for_is_reported() -> None:
     late = put(3, b"b", (4.2, float("inf")), 0, Outcome.UNKNOWN)
     assert "had ended before it began" in str(check([*GOOD[:2], late, GOOD[3]], STATES, WRITES))
 
 
-def test_a_write_that_happened_twice_is_told() -> None:
+def test_a_write_that_happened_twice_is_reported() -> None:
     assert "twice" in str(check(GOOD, {**STATES, 5: {K: b"b"}}, {**WRITES, 5: [(K, b"b")]}))

@@ -32,7 +32,7 @@ def test_an_hour_passes_at_once() -> None:
     assert run(work()) == START_SECONDS + 3600
 
 
-def test_waiting_for_nothing_is_told() -> None:
+def test_waiting_for_nothing_is_reported() -> None:
     async def work() -> None:
         await asyncio.Event().wait()
 

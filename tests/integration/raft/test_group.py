@@ -279,7 +279,7 @@ async def test_rubbish_and_pickles_on_the_port_change_nothing(three: Cluster, tm
         (pb.RaftHello(group="test/one", name="n1"), "session"),
     ],
 )
-async def test_who_is_not_of_the_group_is_refused(three: Cluster, hello: pb.RaftHello, reason: str) -> None:
+async def test_a_caller_that_is_not_of_the_group_is_refused(three: Cluster, hello: pb.RaftHello, reason: str) -> None:
     await three.wait_leader()
     async with grpc.aio.insecure_channel(three.members[0].address) as channel:
         stub = pb_grpc.RaftStub(channel)  # type: ignore[no-untyped-call]

@@ -50,7 +50,7 @@ class LossyWorld(World):
         """By region, the tenure that its replicas use; their configuration changes one after the other."""
         self.announced: dict[str, int] = {}
         """By region, how many others its leader has announced to the voters as holding what it acknowledges."""
-        self.heard: dict[str, tuple[int, int]] = {}
+        self.received: dict[str, tuple[int, int]] = {}
         """By voter, the epoch and the number that were announced to it last."""
         self.binding: dict[str, int] = {}
         """By region, what was announced to a majority, below which it must not acknowledge."""
@@ -75,7 +75,7 @@ class LossyWorld(World):
         remaining = max(0, round((until - self.seconds) * 1000))
         offer = self.tenures.offers.get(replica.region)
         number = offer[2] if offer and offer[0] == replica.epoch else 0
-        heard_epoch, heard = self.heard.get(replica.region, (0, 0))
+        heard_epoch, received = self.received.get(replica.region, (0, 0))
         leads = replica.is_leader and replica.primary
         degraded, wanted = replica.region in self.degraded, self.rule(self.regions[replica.region])
         return replace(
@@ -84,7 +84,7 @@ class LossyWorld(World):
                 epoch,
                 round((self.seconds - granted_at) * 1000) if epoch else 0,
                 remaining,
-                in_sync_regions=heard if heard_epoch == epoch else 0,
+                in_sync_regions=received if heard_epoch == epoch else 0,
             ),
             sync=SyncStatus(wanted, not degraded, degraded) if leads and wanted else None,
             tenure=Tenure(
@@ -121,7 +121,7 @@ class LossyWorld(World):
         region.promised = action.epoch
         *_, until = self.tenures.granted.get(region.name, (0, 0.0, 0.0))
         remaining = max(0.0, until - self.seconds)
-        epoch, heard = self.heard.get(region.name, (0, 0))
+        epoch, received = self.received.get(region.name, (0, 0))
         return FenceAnswer(
             region.name,
             action.epoch,
@@ -129,7 +129,7 @@ class LossyWorld(World):
             region.revision,
             self.seconds + remaining,
             in_sync_epoch=epoch,
-            in_sync_regions=heard,
+            in_sync_regions=received,
         )
 
     def _witness(self, action: GrantTenure) -> None:
@@ -178,7 +178,7 @@ class LossyWorld(World):
                     *_, until = self.tenures.granted.get(voter, (0, 0.0, 0.0))
                     self.tenures.granted[voter] = (region.epoch, self.seconds, max(until, self.seconds + granted))
                     self._count(region.name, region.epoch, self.seconds, voter, granted)
-                    self.heard[voter] = (region.epoch, self.announced[region.name])
+                    self.received[voter] = (region.epoch, self.announced[region.name])
             self._bind(region)
 
     def _bind(self, region: FakeRegion) -> None:

@@ -202,7 +202,7 @@ async def test_a_rule_that_becomes_semi_sync_counts_for_what_is_acknowledged_fro
     await eventually(lambda: store.tenure.promised == 1)
 
 
-async def test_who_loses_the_leadership_tells_nothing_that_was_not_confirmed(make_store) -> None:
+async def test_one_that_loses_the_leadership_answers_nothing_that_was_not_confirmed(make_store) -> None:
     store = await make_store()
     await store.rule(1)
     await store.put(b"0")

@@ -53,10 +53,10 @@ async def test_the_rule_is_given_up_after_one_timeout() -> None:
         machine=machine, group=group, clock=clock, region="east", semi_sync=semi_sync, tenure=tenure, progress=progress
     )
     acknowledging._finding_start = SimpleNamespace()
-    told: list[tuple[float, errors.StoreError | None]] = []
+    reported: list[tuple[float, errors.StoreError | None]] = []
     began = clock.now
-    acknowledging.settle(1, 7, lambda error: told.append((clock.now, error)))
+    acknowledging.settle(1, 7, lambda error: reported.append((clock.now, error)))
     clock.run_until(began + 5.0)
-    [(at, error)] = told
+    [(at, error)] = reported
     assert error is None
     assert at - began < 1.01

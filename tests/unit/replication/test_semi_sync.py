@@ -56,7 +56,7 @@ def test_as_many_regions_as_the_rule_wants(regions: int, allowed: int) -> None:
     assert rule.allowed(0) == allowed
 
 
-def test_async_waits_for_nobody_but_is_bound_by_what_the_voters_were_told() -> None:
+def test_async_waits_for_nobody_but_is_bound_by_what_was_announced_to_the_voters() -> None:
     rule = begun(SyncRule())
     rule.committed("eu", 1, 5)
     assert rule.allowed(0) == EVERYTHING
@@ -99,7 +99,7 @@ def test_more_regions_wanted_than_there_are_is_never_in_sync() -> None:
     assert rule.allowed(0) == 0
 
 
-def test_no_guarantee_before_it_is_known_what_earlier_leaders_told() -> None:
+def test_no_guarantee_before_it_is_known_what_earlier_leaders_announced() -> None:
     rule = SemiSync()
     rule.begin(1, SyncRule(1), OTHERS)
     rule.committed("eu", 1, 20)
@@ -181,50 +181,50 @@ def test_another_leadership_of_the_same_epoch_keeps_what_it_knows_of_regions_and
     assert rule.allowed(0) == 0
 
 
-def test_what_was_told_binds_until_a_majority_has_granted_less() -> None:
-    told = AnnouncedGuarantees()
-    told.sent(1, 0)
-    told.sent(2, 2)
-    told.sent(3, 2)
-    told.sent(4, 0)
-    assert (told.newest, told.binding) == (0, 2)
-    told.granted(3)
-    assert told.binding == 2
-    told.granted(4)
-    assert told.binding == 0
-    told.granted(2)
-    assert told.binding == 0, "an old round that comes late says nothing new"
+def test_what_was_announced_binds_until_a_majority_has_granted_less() -> None:
+    reported = AnnouncedGuarantees()
+    reported.sent(1, 0)
+    reported.sent(2, 2)
+    reported.sent(3, 2)
+    reported.sent(4, 0)
+    assert (reported.newest, reported.binding) == (0, 2)
+    reported.granted(3)
+    assert reported.binding == 2
+    reported.granted(4)
+    assert reported.binding == 0
+    reported.granted(2)
+    assert reported.binding == 0, "an old round that comes late says nothing new"
 
 
 def test_told_forgets_no_guarantee_when_it_changes_often() -> None:
-    told = AnnouncedGuarantees()
+    reported = AnnouncedGuarantees()
     for number in range(100):
-        told.sent(number, number % 2 + (number == 3))
-    assert told.binding == 2
-    told.granted(99)
-    assert told.binding == 1
+        reported.sent(number, number % 2 + (number == 3))
+    assert reported.binding == 2
+    reported.granted(99)
+    assert reported.binding == 1
 
 
-def test_a_voter_goes_by_the_newest_round_of_its_own_leadership() -> None:
-    heard = ReceivedGuarantee()
-    assert heard.in_term(0, (0, 0)) == (0, 0)
-    heard.granted(3, 7, 1, version=1, asked_term=5, term=5)
-    heard.granted(3, 6, 0, version=1, asked_term=5, term=5)
-    assert heard.in_term(5, (3, 1)) == (3, 1)
-    assert heard.in_term(6, (3, 1)) == (0, 0), "another leader may have heard less"
-    heard.granted(3, 8, 2, version=1, asked_term=5, term=6)
-    assert heard.in_term(6, (3, 1)) == (0, 0), "it was asked before that leader led; one between may have heard less"
-    heard.granted(3, 9, 2, version=1, asked_term=6, term=6)
-    assert heard.in_term(6, (3, 1)) == (3, 2)
-    heard.granted(4, 1, 0, version=1, asked_term=6, term=6)
-    assert heard.in_term(6, (3, 1)) == (4, 0)
+def test_a_voter_uses_the_newest_round_of_its_own_leadership() -> None:
+    received = ReceivedGuarantee()
+    assert received.in_term(0, (0, 0)) == (0, 0)
+    received.granted(3, 7, 1, version=1, asked_term=5, term=5)
+    received.granted(3, 6, 0, version=1, asked_term=5, term=5)
+    assert received.in_term(5, (3, 1)) == (3, 1)
+    assert received.in_term(6, (3, 1)) == (0, 0), "another leader may have heard less"
+    received.granted(3, 8, 2, version=1, asked_term=5, term=6)
+    assert received.in_term(6, (3, 1)) == (0, 0), "it was asked before that leader led; one between may have heard less"
+    received.granted(3, 9, 2, version=1, asked_term=6, term=6)
+    assert received.in_term(6, (3, 1)) == (3, 2)
+    received.granted(4, 1, 0, version=1, asked_term=6, term=6)
+    assert received.in_term(6, (3, 1)) == (4, 0)
 
 
 def test_a_voter_that_knows_of_other_regions_does_not_count_what_was_said_of_those_before() -> None:
-    heard = ReceivedGuarantee()
-    heard.granted(3, 7, 1, version=4, asked_term=5, term=5)
-    assert heard.in_term(5, (3, 4)) == (3, 1)
-    assert heard.in_term(5, (3, 5)) == (0, 0), "a region may have left that had it all"
-    heard.granted(3, 8, 1, version=5, asked_term=5, term=5)
-    assert heard.in_term(5, (3, 5)) == (3, 1)
-    assert heard.in_term(5, (2, 9)) == (3, 1), "it has not heard yet where the regions of this epoch are"
+    received = ReceivedGuarantee()
+    received.granted(3, 7, 1, version=4, asked_term=5, term=5)
+    assert received.in_term(5, (3, 4)) == (3, 1)
+    assert received.in_term(5, (3, 5)) == (0, 0), "a region may have left that had it all"
+    received.granted(3, 8, 1, version=5, asked_term=5, term=5)
+    assert received.in_term(5, (3, 5)) == (3, 1)
+    assert received.in_term(5, (2, 9)) == (3, 1), "it has not heard yet where the regions of this epoch are"

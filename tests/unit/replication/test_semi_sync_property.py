@@ -39,7 +39,7 @@ class Walk:
         self.voters = [OWN, *self.others]
         self.revision = self.told_clients = 1
         self.holds = dict.fromkeys(self.others, 0)
-        self.heard = {voter: ReceivedGuarantee() for voter in self.voters}
+        self.received = {voter: ReceivedGuarantee() for voter in self.voters}
         self.spare = {voter: ReceivedGuarantee() for voter in self.voters}
         self.terms = dict.fromkeys(self.voters, 1)
         self.known_terms: dict[str, int] = {}
@@ -47,7 +47,7 @@ class Walk:
         self.rounds: list[Round] = []
         self.has_tenure = False
         self.rule = self._some_rule()
-        self.semi_sync, self.told = SemiSync(), AnnouncedGuarantees()
+        self.semi_sync, self.reported = SemiSync(), AnnouncedGuarantees()
         self.semi_sync.begin(1, self.rule, self.others)
         self.weights = {
             step: rng.choice([0.3, 1, 3]) * often
@@ -100,7 +100,7 @@ class Walk:
         self.epoch += self.rng.random() < 0.5
         self.number += 1000
         self.semi_sync.begin(self.epoch, self.rule, self.others)
-        self.told.forget()
+        self.reported.forget()
         self.rounds, self.has_tenure = [], False
 
     def find_the_start(self) -> None:
@@ -111,7 +111,7 @@ class Walk:
         """A round begins; some voters hear of it now, others perhaps later, and some answers are lost."""
         self.number += 1
         guarantee = self.semi_sync.guarantee
-        self.told.sent(self.number, guarantee)
+        self.reported.sent(self.number, guarantee)
         self.rounds = [*self.rounds[-3:], Round(self.epoch, self.number, guarantee, dict(self.known_terms))]
         for voter in self.rng.sample(self.voters, self.rng.randint(0, len(self.voters))):
             self._grant(self.rounds[-1], voter)
@@ -122,26 +122,26 @@ class Walk:
 
     def _grant(self, asked: Round, voter: str) -> None:
         asked_term, term = asked.voter_terms.get(voter, 0), self.terms[voter]
-        self.heard[voter].granted(
+        self.received[voter].granted(
             asked.epoch, asked.number, asked.guarantee, version=1, asked_term=asked_term, term=term
         )
         if self.rng.random() < 0.8:
             asked.counted.add(voter)
             self.known_terms[voter] = term
         if len(asked.counted) >= majority(len(self.voters)):
-            self.told.granted(asked.number)
+            self.reported.granted(asked.number)
             self.has_tenure = True
 
     def change_leader_of_a_voter(self) -> None:
         """Another replica, or the one before it again: it remembers what it heard when it led."""
         voter = self.rng.choice(self.voters)
         self.terms[voter] += 1
-        self.heard[voter], self.spare[voter] = self.spare[voter], self.heard[voter]
+        self.received[voter], self.spare[voter] = self.spare[voter], self.received[voter]
 
     def acknowledge(self) -> None:
         if not self.has_tenure:
             return
-        allowed = min(self.semi_sync.allowed(self.told.binding), self.revision)
+        allowed = min(self.semi_sync.allowed(self.reported.binding), self.revision)
         if self.rule.min_in_sync_regions and not self.semi_sync.degraded:
             assert allowed == 0 or self._holding(allowed) >= self.rule.min_in_sync_regions, "acknowledged early"
         self.semi_sync.expose(allowed)
@@ -160,7 +160,7 @@ class Walk:
         assert not (self.semi_sync.degraded and self.semi_sync.in_sync), "degraded in silence"
 
     def _believes(self, voter: str, guarantee: int) -> bool:
-        epoch, said = self.heard[voter].in_term(self.terms[voter], (self.epoch, 1))
+        epoch, said = self.received[voter].in_term(self.terms[voter], (self.epoch, 1))
         return epoch == self.epoch and said >= guarantee
 
 

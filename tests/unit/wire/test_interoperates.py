@@ -39,7 +39,7 @@ async def test_streams_in_all_directions() -> None:
         assert await channel.stream_unary(f"/{SERVICE}/Collect")(iter(sent), timeout=20) == b"".join(sent)
 
 
-async def test_who_does_not_read_holds_the_servicer_back() -> None:
+async def test_a_caller_that_does_not_read_holds_the_servicer_back() -> None:
     async with serving() as (server, _, port), channel_to(port) as channel:
         call = channel.unary_stream(f"/{SERVICE}/Many")(b"100000 10000", timeout=30)
         assert await call.read() is not None

@@ -19,7 +19,7 @@ from unit.wire.wire_servers import SERVICE, RawClient, channel_to, serving
 @pytest.mark.parametrize(
     ("options", "expected"), [({}, STREAM_WINDOW_BYTES), ({"stream_window_bytes": 9 << 20}, 9 << 20)]
 )
-async def test_clients_are_told_the_window_of_a_stream(options: dict[str, int], expected: int) -> None:
+async def test_clients_are_sent_the_window_of_a_stream(options: dict[str, int], expected: int) -> None:
     async with serving(**options) as (_, _, port):
         raw = await RawClient.connect(port)
         _, _, payload = await raw.next_of(frames.SETTINGS)

@@ -194,7 +194,7 @@ def test_a_list_is_merged_in_the_order_applied(live: str, wanted: str, merged: s
     assert "".join(made["spec"]["tags"]) == merged
 
 
-def test_who_only_joins_a_value_has_no_time_until_it_changes_one() -> None:
+def test_a_manager_that_only_joins_a_value_has_no_time_until_it_changes_one() -> None:
     live = apply_custom(None, "one", color="red")
     live = apply_custom(live, "two", color="red")
     times = {entry["manager"]: entry.get("time") for entry in live["metadata"]["managedFields"]}

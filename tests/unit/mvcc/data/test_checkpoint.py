@@ -29,11 +29,11 @@ def test_a_restored_replica_is_what_the_copied_one_was(replica: Replica, tmp_pat
     copied = replica.hash()
     replica.put(b"later")
     other = Replica(tmp_path / "other", bootstrap=None)
-    heard: list[int] = []
-    other.machine.subscribe(heard.append)
+    received: list[int] = []
+    other.machine.subscribe(received.append)
     other.machine.restore(tmp_path / "copy")
     assert (other.machine.state, other.machine.revision, other.machine.applied_index) == (state, revision, index)
-    assert heard == [revision]
+    assert received == [revision]
     assert other.hash() == copied
     assert other.put(b"goes on").header.revision == revision + 1
     other.reopen()
@@ -122,13 +122,13 @@ def test_data_of_a_later_format_is_refused(replica: Replica, tmp_path: Path) -> 
     replica.machine.close()
 
 
-async def test_a_restore_in_a_thread_is_told_on_the_loop(replica: Replica, tmp_path: Path) -> None:
+async def test_a_restore_in_a_thread_is_reported_on_the_loop(replica: Replica, tmp_path: Path) -> None:
     replica.machine.checkpoint(tmp_path / "copy")
     other = Replica(tmp_path / "other", bootstrap=None)
-    heard: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
-    other.machine.subscribe(lambda revision: heard.set_result((revision, threading.get_ident())))
+    received: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
+    other.machine.subscribe(lambda revision: received.set_result((revision, threading.get_ident())))
     await asyncio.to_thread(other.machine.restore, tmp_path / "copy")
-    assert await asyncio.wait_for(heard, 10) == (21, threading.get_ident())
+    assert await asyncio.wait_for(received, 10) == (21, threading.get_ident())
     other.machine.close()
 
 

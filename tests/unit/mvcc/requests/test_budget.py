@@ -100,5 +100,5 @@ def test_the_limits_in_the_entry_count_and_not_the_replica_s_own(replica: Replic
         (_txn(compare=(Compare(**EVERYTHING),)), True),
     ],
 )
-def test_what_may_touch_many_keys_is_told_apart(request_: Message, wide: bool) -> None:
+def test_what_may_touch_many_keys_is_recognised(request_: Message, wide: bool) -> None:
     assert is_wide(WriteRequest(**{FIELDS[type(request_)]: request_})) is wide  # type: ignore[arg-type]

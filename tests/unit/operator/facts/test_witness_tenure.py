@@ -41,14 +41,14 @@ def _template() -> LossyWorld:
     return world
 
 
-@pytest.mark.parametrize("told", [["eu-west"], ["us-east", "eu-west"]], ids=["before", "after"])
-def test_a_new_operator_waits_for_what_the_one_before_may_have_granted(told: list[str]) -> None:
+@pytest.mark.parametrize("reported", [["eu-west"], ["us-east", "eu-west"]], ids=["before", "after"])
+def test_a_new_operator_waits_for_what_the_one_before_may_have_granted(reported: list[str]) -> None:
     """The primary is lost just before, or after, it knew of a shorter tenure; what it holds runs on."""
     world = clone(_template())
     world.cut.add("us-east")  # for long: the witness and the region itself keep its tenure
     world.run(12)
     assert world.write()
-    set_tenure(world, NEW, *told)
+    set_tenure(world, NEW, *reported)
     world.run(0.3)
     world.memory = Memory()
     world.regions["us-east"].up = False
@@ -115,8 +115,8 @@ def test_the_next_record(
     assert next_witness_tenure(before, asked_ms, seen_seconds) == after
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_a_status_that_was_lost_leaves_what_the_regions_say(told: bool) -> None:
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_status_that_was_lost_leaves_what_the_regions_say(reported: bool) -> None:
     """The object was made anew over kept volumes: the region that answers still uses the long tenure, or remembers
     that it did just now."""
     world = clone(_template())
@@ -129,14 +129,14 @@ def test_a_status_that_was_lost_leaves_what_the_regions_say(told: bool) -> None:
     world.memory = Memory()
     world.regions["us-east"].up = False
     world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced", ACCEPT_DATA_LOSS: "1"}
-    set_tenure(world, NEW, *(["eu-west"] if told else []))
+    set_tenure(world, NEW, *(["eu-west"] if reported else []))
     world.run(20)
     assert world.status["primaryRegion"] == "eu-west"
 
 
 @settings(deadline=None, max_examples=60)
 @given(seed=st.integers(0, 2**32))
-def test_whoever_comes_and_goes_no_tenure_outlives_a_promotion(seed: int) -> None:
+def test_no_tenure_outlives_a_promotion_whatever_operators_come_and_go(seed: int) -> None:
     """Tenures made longer and shorter replica by replica, two operators that forget, stall and see what was before."""
     rng = random.Random(seed)
     world = clone(_template())

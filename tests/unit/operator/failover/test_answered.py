@@ -211,7 +211,7 @@ def field(manager: str, time: str, *annotations: str) -> dict[str, Any]:
     return {"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields}
 
 
-def test_who_set_an_annotation() -> None:
+def test_the_manager_that_set_an_annotation() -> None:
     entries = [
         field("argocd", "2026-01-01T00:00:01Z", FAILOVER_TO, FAILOVER_MODE),
         field("kubectl-annotate", "2026-01-01T00:00:02Z", FAILOVER_TO),

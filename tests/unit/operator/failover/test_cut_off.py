@@ -288,8 +288,8 @@ def test_a_dry_run_says_what_a_failover_would_come_to() -> None:
     world.run(8)
     world.annotations[FAILOVER_DRY_RUN] = "eu-west"
     world.run(0.5)
-    told = [message for reason, message in world.events if reason == "DryRun"]
-    assert len(told) == 1
-    assert "us-east holds no tenure and is cut off; a forced failover to eu-west would begin epoch 2" in told[0]
-    assert "by itself ap-south would win" in told[0]
+    reported = [message for reason, message in world.events if reason == "DryRun"]
+    assert len(reported) == 1
+    assert "us-east holds no tenure and is cut off; a forced failover to eu-west would begin epoch 2" in reported[0]
+    assert "by itself ap-south would win" in reported[0]
     assert world.status["epoch"] == 1

@@ -183,7 +183,7 @@ def test_the_witness_records_that_less_is_reported_before_it_grants_it() -> None
 
 
 @pytest.mark.parametrize(
-    ("offered", "told", "expected"),
+    ("offered", "reported", "expected"),
     [
         (8, 0, (1, 9)),  # seen before what is on record
         (12, 1, (1, 9)),  # nothing new
@@ -192,16 +192,16 @@ def test_the_witness_records_that_less_is_reported_before_it_grants_it() -> None
     ],
 )
 def test_an_operator_that_looked_earlier_does_not_take_back_what_is_persisted(
-    offered: int, told: int, expected: tuple[int, int]
+    offered: int, reported: int, expected: tuple[int, int]
 ) -> None:
     world = fresh(2)
     leader = world.observed().leader("us")
-    leader = replace(leader, tenure=replace(leader.tenure, witness_round=offered, in_sync_regions=told))
+    leader = replace(leader, tenure=replace(leader.tenure, witness_round=offered, in_sync_regions=reported))
     truth = read_truth(world.observed(), Memory(), StoreStatus())
     before = StoreStatus(epoch=1, in_sync_regions=1, in_sync_round=9)
     assert reported_to_witness(leader, ("us", "eu"), truth, before) == expected
     later = structs.replace(before, epoch=0)
-    assert reported_to_witness(leader, ("us", "eu"), truth, later) == (told, offered), (
+    assert reported_to_witness(leader, ("us", "eu"), truth, later) == (reported, offered), (
         "rounds of another epoch do not compare"
     )
     assert reported_to_witness(leader, ("us", "eu", "ap"), truth, later) == (0, offered), "it counts other regions"
@@ -220,7 +220,7 @@ def test_more_data_loss_may_be_allowed_by_the_spec() -> None:
 def test_voters_that_have_forgotten_what_they_received_count_for_nothing() -> None:
     world = fresh()
     world.kill("us")
-    world.heard.pop("eu")
+    world.received.pop("eu")
     world.run(8)
     assert condition(world, "FailoverBlocked")["reason"] == "DataLoss"
     assert "not all that us had acknowledged was known" in condition(world, "FailoverBlocked")["message"]
@@ -256,7 +256,7 @@ def test_whatever_fails_nothing_acknowledged_is_lost_unless_somebody_accepts_it(
             case 4:
                 world.memory = Memory()
             case 5:
-                world.heard.pop(name, None)  # its leader changes
+                world.received.pop(name, None)  # its leader changes
         world.run(rng.choice([0.3, 1.0, 5.0]))
         assert not world.lost(), f"{world.status['epoch']}"
     assert len(world.acked) > 10

@@ -218,10 +218,10 @@ def test_a_dry_run_tells_the_winner_and_changes_nothing() -> None:
     world.annotations[FAILOVER_DRY_RUN] = "eu-west"
     world.run(0.5)
     assert world.annotations == {}
-    told = [message for reason, message in world.events if reason == "DryRun"]
-    assert len(told) == 1
-    assert "ap-south would win" in told[0]
-    assert "may lose" in told[0]
+    reported = [message for reason, message in world.events if reason == "DryRun"]
+    assert len(reported) == 1
+    assert "ap-south would win" in reported[0]
+    assert "may lose" in reported[0]
     assert all(region.promised == 1 for region in world.regions.values())
 
 

@@ -136,11 +136,11 @@ class TwoOperators:
         above = version_above(record, 1, names)
         topology = desired_topology(wanted, primary_region="a", epoch=1, observed=observed, above=above)
         push = PushTopology("a", Target("a-0", "10.0.0.1", "a-0"), "s", topology)
-        told = next_sent(record, [push] if topology != observed.leader("a").topology else [], observed, TRUTH)
-        if told != record:
+        reported = next_sent(record, [push] if topology != observed.leader("a").topology else [], observed, TRUTH)
+        if reported != record:
             if written != self.written:
                 return
-            self.record, self.written = told, written + 1
+            self.record, self.written = reported, written + 1
         self.on_their_way.append(topology)
 
     def arrive(self, which: int) -> None:
@@ -152,7 +152,7 @@ class TwoOperators:
     def check(self) -> None:
         if self.record:
             names = {region.name for region in self.held.regions}
-            assert names in [set(told.regions) for told in self.record], (self.held, self.record)
+            assert names in [set(reported.regions) for reported in self.record], (self.held, self.record)
 
 
 @given(
@@ -182,7 +182,7 @@ def test_the_record_is_pruned_once_the_primary_holds_something_as_new() -> None:
             world.look(1)
             world.act(1, names)
             world.arrive(0)
-        assert [set(told.regions) for told in world.record] == [set(names)]
+        assert [set(reported.regions) for reported in world.record] == [set(names)]
 
 
 def test_what_was_sent_and_got_lost_does_not_stay_in_the_status() -> None:
@@ -199,7 +199,7 @@ def test_what_was_sent_and_got_lost_does_not_stay_in_the_status() -> None:
         world.look(1)
         world.act(1, SETS[0])
         world.arrive(0)
-    assert [set(told.regions) for told in world.record] == [set(SETS[0])]
+    assert [set(reported.regions) for reported in world.record] == [set(SETS[0])]
 
 
 def held_by(region: str, epoch: int, version: int, names: str) -> Observed:

@@ -233,7 +233,7 @@ RUNNING.settle()
 class Compared(World):
     """A world whose operator also compared hashes."""
 
-    def told(self, revision: int, epoch: int = 1, **hashes: int | None) -> None:
+    def reported(self, revision: int, epoch: int = 1, **hashes: int | None) -> None:
         given = {region.replace("_", "-"): [value] for region, value in hashes.items()}
         latest = HashRound(epoch, revision, tuple(answers(**given)))
         self.memory = replace(self.memory, hashes=HashMemory(latest=latest))
@@ -261,50 +261,50 @@ def test_nothing_is_claimed_before_anything_was_compared(world: Compared) -> Non
 
 
 def test_equal_hashes_are_recorded_once(world: Compared) -> None:
-    world.told(5, us_east=1, eu_west=1, ap_south=1)
+    world.reported(5, us_east=1, eu_west=1, ap_south=1)
     assert world.condition() == ("False", "HashesEqual")
     assert [region["hash"]["value"] for region in world.status["regions"]] == ["00000001"] * 3
     before = world.version
-    world.told(5, us_east=1, eu_west=1, ap_south=1)
+    world.reported(5, us_east=1, eu_west=1, ap_south=1)
     assert world.version == before, "an idle store is not written to"
     assert status_to_json(status_from_json(world.status)) == world.status
 
 
 def test_a_difference_is_a_condition_and_one_warning_and_nothing_is_done_about_it(world: Compared) -> None:
-    world.told(5, us_east=1, eu_west=1, ap_south=2)
+    world.reported(5, us_east=1, eu_west=1, ap_south=2)
     assert world.condition() == ("True", "HashesDiffer")
     assert world.differing() == ["ap-south"]
-    told = [message for reason, message in world.events if reason == "Diverged"]
-    assert told == ["hashes differ at revision 5: ap-south (00000002) against us-east, eu-west (00000001)"]
+    reported = [message for reason, message in world.events if reason == "Diverged"]
+    assert reported == ["hashes differ at revision 5: ap-south (00000002) against us-east, eu-west (00000001)"]
     done = world.actions_done
-    world.told(9, us_east=3, eu_west=3, ap_south=4)
+    world.reported(9, us_east=3, eu_west=3, ap_south=4)
     assert len([1 for reason, _ in world.events if reason == "Diverged"]) == 1, "the same region: no news"
     assert world.actions_done == done
 
 
 def test_a_region_that_differed_and_is_away_still_differs(world: Compared) -> None:
-    world.told(5, us_east=1, eu_west=1, ap_south=2)
-    world.told(6, us_east=1, eu_west=1, ap_south=None)
+    world.reported(5, us_east=1, eu_west=1, ap_south=2)
+    world.reported(6, us_east=1, eu_west=1, ap_south=None)
     assert world.condition() == ("True", "HashesDiffer")
     assert world.differing() == ["ap-south"]
-    world.told(7, us_east=1, eu_west=1, ap_south=1)
+    world.reported(7, us_east=1, eu_west=1, ap_south=1)
     assert world.condition() == ("False", "HashesEqual")
     assert world.events[-1][0] == "HashesEqual"
 
 
 def test_answers_from_before_a_change_of_primary_do_not_count(world: Compared) -> None:
-    world.told(5, epoch=2, us_east=1, eu_west=1, ap_south=2)
+    world.reported(5, epoch=2, us_east=1, eu_west=1, ap_south=2)
     assert world.condition() is None
 
 
 def test_a_replica_that_did_not_answer_is_named(world: Compared) -> None:
-    world.told(5, us_east=1, eu_west=1, ap_south=None)
+    world.reported(5, us_east=1, eu_west=1, ap_south=None)
     message = next(item["message"] for item in world.status["conditions"] if item["type"] == "Diverged")
     assert message == "equal at revision 5 in us-east, eu-west; not compared: ap-south-0 (it is away)"
 
 
 def test_a_dry_run_warns_of_a_region_that_differs(world: Compared) -> None:
-    world.told(5, us_east=1, eu_west=1, ap_south=2)
+    world.reported(5, us_east=1, eu_west=1, ap_south=2)
     world.annotations[FAILOVER_DRY_RUN] = "ap-south"
     world.settle()
     assert "beware: at revision 5 ap-south held other data" in world.events[-1][1]

@@ -126,7 +126,7 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: ",".join(row.reasons) or "no news")
 def test_the_events_of_a_change_of_status(row: Row) -> None:
-    told = notices(row.before, row.after)
-    assert tuple(notice.reason for notice in told) == row.reasons
-    assert [notice.warning for notice in told[:1]] == [row.warning][: len(told)]
-    assert all(notice.message or notice.reason in ("Diverged", "HashesEqual") for notice in told)
+    reported = notices(row.before, row.after)
+    assert tuple(notice.reason for notice in reported) == row.reasons
+    assert [notice.warning for notice in reported[:1]] == [row.warning][: len(reported)]
+    assert all(notice.message or notice.reason in ("Diverged", "HashesEqual") for notice in reported)

@@ -208,15 +208,17 @@ def test_comparison_knows_what_is_ours() -> None:
     assert not covers({"list": [1]}, {"list": [1, 2]})
 
 
-@pytest.mark.parametrize(("drain", "grace", "told"), [("15s", 60, None), ("0s", 45, 0), ("90s", 135, 90_000)])
-def test_a_pod_has_time_to_wait_for_other_regions_and_then_to_stop(drain: str, grace: int, told: int | None) -> None:
+@pytest.mark.parametrize(("drain", "grace", "reported"), [("15s", 60, None), ("0s", 45, 0), ("90s", 135, 90_000)])
+def test_a_pod_has_time_to_wait_for_other_regions_and_then_to_stop(
+    drain: str, grace: int, reported: int | None
+) -> None:
     spec, problems = read_spec(REF, {"regions": [{"name": "us-east"}], "failover": {"drainTimeout": drain}})
     assert spec is not None, problems
     region = spec.regions[0]
     pod = stateful_set(REF, spec, region, IMAGE)["spec"]["template"]["spec"]
     assert pod["terminationGracePeriodSeconds"] == grace
     text = config_map(REF, spec, region)["data"]["replica.json"]
-    assert json.loads(text)["failover"].get("drainTimeoutMs") == told
+    assert json.loads(text)["failover"].get("drainTimeoutMs") == reported
     config = parse_config(text.encode())
-    assert config.failover.drain_timeout_ms == (15_000 if told is None else told)
+    assert config.failover.drain_timeout_ms == (15_000 if reported is None else reported)
     assert grace >= config.failover.drain_timeout_ms / 1000 + 45

@@ -69,7 +69,7 @@ async def test_readers_soon_after_an_answer_share_the_next_question() -> None:
     assert all(reader.done() for reader in later)
 
 
-async def test_a_reader_who_comes_later_is_asked_for_at_once() -> None:
+async def test_a_reader_that_comes_later_is_asked_for_at_once() -> None:
     peers, barrier = _make()
     barrier.add()
     barrier.advance()

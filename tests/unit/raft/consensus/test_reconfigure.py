@@ -49,7 +49,7 @@ def test_a_fresh_group_waits_for_the_last_of_its_first_members() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_who_lost_its_volume_does_not_help_to_elect_one_that_lacks_what_was_committed(seed: int) -> None:
+def test_a_replica_that_lost_its_volume_does_not_help_to_elect_one_that_lacks_what_was_committed(seed: int) -> None:
     async def script(region: Steered) -> None:
         holder = await region.begun()
         forgetful, lagging = region.others(holder)

@@ -110,7 +110,7 @@ def test_nobody_is_waited_for_when_the_store_is_nearly_full(
     assert sweep(source) == 100
 
 
-def test_who_caught_up_may_take_as_long_again(source: Replica, hold: HistoryHold, clock: Clock) -> None:
+def test_a_region_that_caught_up_may_take_as_long_again(source: Replica, hold: HistoryHold, clock: Clock) -> None:
     for revision in (20, 30):
         hold.take(revision)
         source.compact(revision + 5)

@@ -96,7 +96,7 @@ async def test_the_hello_tells_store_epoch_and_history(stream, east, peer):
     assert history_of(hello.history) == east.machine.state.history
 
 
-async def test_batches_follow_the_position_the_other_region_told(stream, east, peer):
+async def test_batches_follow_the_position_that_the_other_region_reported(stream, east, peer):
     await east.write(b"a", b"b", b"c")
     peer.welcome(revision=2, history=history_messages(east.machine.state.history))
     await eventually(lambda: peer.batches)

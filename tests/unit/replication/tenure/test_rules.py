@@ -44,7 +44,7 @@ def test_a_single_region_needs_none() -> None:
     assert not TenureHolder().held(0, 1.0)
 
 
-def test_what_voters_were_told_binds_no_more_when_none_are_left() -> None:
+def test_what_was_announced_to_voters_binds_no_more_when_none_are_left() -> None:
     holder = holder_of(voters(["a", "b"]))
     holder.start_round(0.0, guarantee=1)
     assert holder.announced.binding == 1
@@ -118,7 +118,7 @@ def test_what_was_granted_runs_on_while_its_granters_are_a_majority_of_the_new_v
     assert holder.held(1, 3.6)
 
 
-def test_who_granted_more_than_was_needed_is_a_granter_and_who_granted_less_is_none() -> None:
+def test_a_voter_that_granted_more_than_was_needed_counts_and_one_that_granted_less_does_not() -> None:
     holder = holder_of(THREE)
     number = holder.start_round(0.0)
     for voter, seconds in (("a", 3.0), ("b", 1.0), ("c", 2.0)):

@@ -69,9 +69,9 @@ def test_status_is_read_back_as_it_was_written() -> None:
 
 
 def test_each_new_tail_is_one_warning_that_names_it() -> None:
-    (told,) = _told(_status(), _status(_tail(1)))
+    (reported,) = _told(_status(), _status(_tail(1)))
     for part in ("us-east", "revisions 100 to 102", "epoch 1", "3 revisions, 5 rows", "1.wal", "rstore quarantine"):
-        assert part in told
+        assert part in reported
     assert all(notice.warning for notice in notices(_status(), _status(_tail(1))) if "quarantine" in notice.message)
     assert not _told(_status(_tail(1)), _status(_tail(1)))
     assert len(_told(_status(_tail(1)), _status(_tail(1), _tail(2)))) == 1
