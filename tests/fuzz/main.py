@@ -77,7 +77,7 @@ def _fuzz(name: str, seconds: int) -> int:
     limits = [
         f"-max_total_time={seconds}",
         "-max_len=8192",
-        "-timeout=10",
+        "-timeout=60",
         "-rss_limit_mb=2048",
         "-print_final_stats=1",
     ]
