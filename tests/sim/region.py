@@ -8,6 +8,7 @@ import errno
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,6 +158,7 @@ class Host:
         self._saved = root.with_name(root.name + ".saved")
         self._saved_log = DurableLog(1, ())
         self.retired = False
+        self._failed_by_sync = False
         """It is no part of the region; nothing runs on it."""
         self.installs: Callable[[], None] | None = None
         """Called when a checkpoint is to be installed."""
@@ -180,7 +182,10 @@ class Host:
             self._lose_power()
         elif self.volume.holes and self._rng.random() < 0.3:
             self.volume.drop_caches()
-            self._spoil_environment()
+            if self._failed_by_sync:
+                # One that was killed before it noticed is not known to have failed.
+                self._spoil_environment()
+        self._failed_by_sync = False
         self.incarnation += 1
         self.commit_at_election = NOT_LEADING
         process = Process(self.name, self.incarnation)
@@ -268,7 +273,7 @@ class Host:
             return False
         self._trace.fault(f"{self.name} ends: {error.strerror}")
         self.ended_without_room += error.errno == errno.ENOSPC
-        asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=contextvars.Context())
+        asyncio.get_running_loop().call_soon(self._end_and_begin_again, context=contextvars.Context())
         return True
 
     def empty(self) -> None:
@@ -376,7 +381,9 @@ class Host:
 
     def _failed(self, error: BaseException) -> None:
         if not (isinstance(error, OSError) and error.errno in NO_ROOM):
-            self._marker.distrust()
+            with suppress(OSError):
+                self._marker.distrust()
+            self._failed_by_sync = True
         if isinstance(error, VolumeRolledBackError) and self.rolled_back:
             self.rolled_back = False
             self.recognised += 1

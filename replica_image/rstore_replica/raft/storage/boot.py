@@ -36,9 +36,12 @@ class RunningMarker:
         return self._path.read_bytes() == self._boot_id.encode()
 
     def distrust(self) -> None:
-        """Notes, for as long as this boot lasts, that the state may not be what was written: a sync has failed."""
+        """Notes, for as long as this boot lasts, that the state may not be what was written: a sync has failed.
+
+        Needs no room on the disk.
+        """
         file = self._disk.open(self._path)
-        file.append(b" distrusted")
+        file.truncate(0)
         file.close()
 
     def set(self) -> None:
