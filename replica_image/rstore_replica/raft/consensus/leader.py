@@ -26,6 +26,7 @@ class _Peer:
     window_bytes: int = 0
     probing: bool = False  # the peer asked for other entries: one question at a time until it agrees
     probe_due: bool = False
+    refused_after: int = -1  # match index at the last refusal
     commit_sent: int = 0
     round_sent: int = 0
     round_answered: int = 0
@@ -87,6 +88,7 @@ class LeaderLog:
         for state in self._peers.values():
             state.reset_window()
             state.probing = state.probe_due = False
+            state.refused_after = -1
             state.commit_sent = state.round_sent = state.round_answered = 0
 
     def is_connected(self, peer: str) -> bool:
@@ -152,7 +154,10 @@ class LeaderLog:
             next_index = min(max(next_index, match + 1), last + 1)
             if next_index >= self._engine.next_index(peer):
                 return  # to a question from before the present one: a refusal only ever leads further back
-            state.probe_due = True
+            # One that refuses again what follows its last acknowledged entry, such as one without room, is asked with
+            # the next heartbeat: a question at once would be answered the same way, at the speed of the network.
+            state.probe_due = next_index > match + 1 or match != state.refused_after
+            state.refused_after = match
             state.probing = True
             state.reset_window()
         before = self._engine.next_index(peer)
