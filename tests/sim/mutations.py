@@ -296,7 +296,7 @@ MUTATIONS = {
     ),
     "skip-the-term-check": Mutation(core.RaftCore, "receive", skip_the_term_check, ("old_votes",), 60),
     "truncate-on-match": Mutation(follower, "without_known", truncate_on_match, ("weather", "power_off", "kill"), 30),
-    "apply-twice": Mutation(Machine, "apply", apply_twice, ("kill", "power_off"), 60),
+    "apply-twice": Mutation(Machine, "apply", apply_twice, ("kill", "power_off"), 150),
     "vote-twice": Mutation(syncobj.Engine, "receive", vote_twice, ("old_votes", "slow_election"), 60),
     "commit-of-old-terms": Mutation(LeaderLog, "advance_commit", commit_of_old_terms, ("cut_at_election",), 40),
     "votes-counted-twice": Mutation(Elections, "campaign", votes_counted_twice, ("cut_at_election",), 40),
