@@ -71,7 +71,11 @@ class Journal(LogImage):
         self.total_bytes = 0
         """Bytes of entries written since opening; only differences mean something."""
         disk.make_directory(directory)
-        self._recover()
+        try:
+            self._recover()
+        except BaseException:
+            self.close()
+            raise
         self.durable_index = self.last_index
 
     # ------------------------------------------------------------------ reading
@@ -330,6 +334,13 @@ class Journal(LogImage):
 
     def _recover_segment(self, path: Path, *, newest: bool) -> None:
         file = self._open(path)
+        try:
+            self._recover_file(path, file, newest=newest)
+        except BaseException:
+            file.close()
+            raise
+
+    def _recover_file(self, path: Path, file: DiskFile, *, newest: bool) -> None:
         data = file.read_at(0, file.size())
         offset = 0
         if not path.name.removesuffix(_SUFFIX).isdecimal():

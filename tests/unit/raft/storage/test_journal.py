@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 from pathlib import Path
 
@@ -321,3 +323,15 @@ def test_after_a_failed_sync_no_other_one_of_the_journal_succeeds(tmp_path: Path
     with pytest.raises(OSError, match="an earlier sync of the journal failed"):
         begin_another_file()
     assert journal.durable_index == 1
+
+
+def test_a_journal_that_is_refused_leaves_no_file_open(tmp_path: Path) -> None:
+    with contextlib.closing(Journal(tmp_path, LocalDisk(), segment_bytes=1 << 20, cache_bytes=1 << 20)) as journal:
+        journal.set_state(1, "n1")
+        journal.take_sync().work()
+    (segment,) = tmp_path.iterdir()
+    segment.write_bytes(segment.read_bytes()[:10] + bytes(1_000))
+    before = len(os.listdir("/dev/fd"))
+    with pytest.raises(JournalDamaged):
+        Journal(tmp_path, LocalDisk(), segment_bytes=1 << 20, cache_bytes=1 << 20)
+    assert len(os.listdir("/dev/fd")) == before
