@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from rstore_api.proto import rstore_pb2
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -63,22 +72,56 @@ class Reading:
     """On the primary's leader in SemiSync."""
 
 
+class MethodMetrics:
+    """The requests of one method: results, and times to answer.
+
+    Written on the event loop alone, and so without the locks of the library's own metrics, which every call would pay.
+    """
+
+    __slots__ = ("buckets", "results", "seconds")
+
+    def __init__(self) -> None:
+        self.results: dict[str, int] = {}
+        self.buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
+        self.seconds = 0.0
+
+    def add(self, result: str, seconds: float) -> None:
+        """Counts one that was answered with ``result`` after ``seconds``."""
+        results = self.results
+        results[result] = results.get(result, 0) + 1
+        self.buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class _RequestCollector(Collector):
+    def __init__(self) -> None:
+        self.methods: dict[str, MethodMetrics] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        requests = CounterMetricFamily(
+            "rstore_requests", "Requests answered, by method and result.", labels=["method", "result"]
+        )
+        seconds = HistogramMetricFamily(
+            "rstore_request_seconds", "Time to answer a request, in seconds.", labels=["method"]
+        )
+        bounds = [*map(floatToGoString, LATENCY_BUCKETS_SECONDS), "+Inf"]
+        for name, method in list(self.methods.items()):
+            for result, count in list(method.results.items()):
+                requests.add_metric([name, result], count)
+            if method.results:
+                seconds.add_metric([name], list(zip(bounds, accumulate(method.buckets), strict=True)), method.seconds)
+        yield requests
+        yield seconds
+
+
 class Metrics:
     """All metrics of one replica, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._gauges: _ReadingCollector | None = None
-        self.requests = Counter(
-            "rstore_requests", "Requests answered, by method and result.", ["method", "result"], registry=self.registry
-        )
-        self.request_seconds = Histogram(
-            "rstore_request_seconds",
-            "Time to answer a request, in seconds.",
-            ["method"],
-            buckets=LATENCY_BUCKETS_SECONDS,
-            registry=self.registry,
-        )
+        self._requests = _RequestCollector()
+        self.registry.register(self._requests)
         self.forwarded = Counter(
             "rstore_forwarded_requests", "Requests sent on to the primary's leader.", ["method"], registry=self.registry
         )
@@ -103,6 +146,10 @@ class Metrics:
         self.loop_lag_max_seconds = Gauge(
             "rstore_event_loop_lag_max_seconds", "Greatest lag in the last minute.", registry=self.registry
         )
+
+    def of_method(self, method: str) -> MethodMetrics:
+        """Returns where the requests of a method are counted."""
+        return self._requests.methods.setdefault(method, MethodMetrics())
 
     def count_refusal(self, port: str, reason: str) -> None:
         """Counts what a port refused."""

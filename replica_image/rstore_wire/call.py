@@ -91,9 +91,8 @@ class Caller(Carrier, Protocol):
     incomplete_bytes: int
     """Of its requests that have come in part."""
 
-    @property
-    def peer_name(self) -> str:
-        """Address of the caller."""
+    peer_name: str
+    """Address and port of the caller."""
 
     def begin(self, call: Call, message: bytes) -> None:
         """Has the call served: its one request is complete."""

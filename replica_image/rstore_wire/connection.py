@@ -83,6 +83,8 @@ class Connection(asyncio.Protocol):
         self.stream_window_bytes = stream_window_bytes
         self.last_stream = 0
         """The newest one that the other side has begun: whatever is newer has not been looked at."""
+        self.peer_name = "unknown"
+        """Address and port of the other side."""
         self._window_bytes = window_bytes
         self._max_streams = max_streams
         self._on_end = on_end
@@ -108,6 +110,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Says what is expected of the other side."""
+        name = transport.get_extra_info("peername")
+        if name:
+            address = plain_address(name[0])
+            self.peer_name = f"[{address}]:{name[1]}" if ":" in address else f"{address}:{name[1]}"
         self._transport = cast(asyncio.Transport, transport)
         values = {
             frames.SETTING_ENABLE_PUSH: 0,
@@ -247,15 +253,6 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         in_network = transport.get_write_buffer_size() if self.congested and transport is not None else 0
         return self.pending_bytes + in_network > self.limits.unread_bytes_per_connection
-
-    @property
-    def peer_name(self) -> str:
-        """Address of the other side."""
-        name = None if self._transport is None else self._transport.get_extra_info("peername")
-        if not name:
-            return "gone"
-        address = plain_address(name[0])
-        return f"[{address}]:{name[1]}" if ":" in address else f"{address}:{name[1]}"
 
     def note_pending(self, more_bytes: int) -> None:
         """Counts what was queued in a stream, or (negative) left it."""

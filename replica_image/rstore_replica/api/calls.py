@@ -18,7 +18,7 @@ from rstore_api.proto.rstore_pb2 import RequestId
 from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.security import PEER, common_names
-from rstore_replica.metrics import Metrics
+from rstore_replica.metrics import MethodMetrics, Metrics
 
 _log = get_logger(__name__)
 
@@ -50,42 +50,44 @@ class Calls:
         ``decode`` makes of a request's bytes what ``body`` takes; by default it is the method's message.
         """
 
-        def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
-            return self.answer(method, context, lambda call: body(request, call))
-
         service, name = method.path.strip("/").split("/")
+        metrics = self._metrics.of_method(name)
+
+        def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
+            return answer(method, metrics, body, request, context)
+
         handler = grpc.unary_unary_rpc_method_handler(behaviour, decode or method.request.FromString, _encode)
         server.add_registered_method_handlers(service, {name: handler})
 
-    async def answer(
-        self,
-        method: Method[RequestT, ResponseT],
-        context: Context,
-        body: Callable[[CallInfo], Awaitable[ResponseT]],
-    ) -> ResponseT:
-        """Returns what ``body`` returns. A StoreError becomes the call's status; any other error becomes OutcomeUnknown
-        for a method that changes something, else INTERNAL.
-        """
-        started = time.monotonic()
-        name = method.path.rpartition("/")[2]
-        result = "ok"
-        try:
-            return await body(info_of(context))
-        except StoreError as error:
-            result = error.code
-            failure = error
-        except asyncio.CancelledError:
-            result = "cancelled"
-            raise
-        except Exception as error:
-            _log.exception("call_failed", method=method.path)
-            result = "internal"
-            failure = (OutcomeUnknown if method.changes else StoreError)(f"internal error: {type(error).__name__}")
-        finally:
-            self._metrics.requests.labels(name, result).inc()
-            self._metrics.request_seconds.labels(name).observe(time.monotonic() - started)
-        await context.abort(failure.status, str(failure), failure.trailing_metadata())
-        raise AssertionError("abort raises")
+
+async def answer(
+    method: Method[RequestT, ResponseT],
+    metrics: MethodMetrics,
+    body: Callable[[Any, CallInfo], Awaitable[ResponseT]],
+    request: Any,
+    context: Context,
+) -> ResponseT:
+    """Returns what ``body`` returns. A StoreError becomes the call's status; any other error becomes OutcomeUnknown
+    for a method that changes something, else INTERNAL.
+    """
+    started = time.monotonic()
+    result = "ok"
+    try:
+        return await body(request, info_of(context))
+    except StoreError as error:
+        result = error.code
+        failure = error
+    except asyncio.CancelledError:
+        result = "cancelled"
+        raise
+    except Exception as error:
+        _log.exception("call_failed", method=method.path)
+        result = "internal"
+        failure = (OutcomeUnknown if method.changes else StoreError)(f"internal error: {type(error).__name__}")
+    finally:
+        metrics.add(result, time.monotonic() - started)
+    await context.abort(failure.status, str(failure), failure.trailing_metadata())
+    raise AssertionError("abort raises")
 
 
 def _encode(response: Message) -> bytes:

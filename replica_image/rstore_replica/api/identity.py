@@ -40,5 +40,5 @@ class Identity:
         """Completes a response's header."""
         header.cluster_id = self.cluster_id
         header.member_id = self.member_id
-        header.raft_term = self._group.status().term
+        header.raft_term = self._group.term
         header.revision = revision

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
-from rstore_replica.raft.types import GroupStatus
+from rstore_replica.raft.types import GroupStatus, Role
 from rstore_replica.replication.ports import RegionStateView
 
 
@@ -62,6 +62,14 @@ class Group(Protocol):
 
     async def barrier(self, *, timeout_seconds: float) -> None:
         """Returns once what was committed before the call is applied here; leader only."""
+
+    @property
+    def role(self) -> Role:
+        """Returns :attr:`GroupStatus.role` alone, for what asks with every call."""
+
+    @property
+    def term(self) -> int:
+        """Returns :attr:`GroupStatus.term` alone, for what asks with every call."""
 
     def status(self) -> GroupStatus:
         """Known locally, without asking anybody."""

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -78,6 +77,39 @@ T = TypeVar("T")
 
 class ApplyBug(RuntimeError):  # noqa: N818
     """Applying an entry failed in a way nobody foresaw. Nothing of the entry was applied; the process must stop."""
+
+
+class _Reading:
+    """A context manager: a reader, and the position that belongs to what it sees. A class, for each call makes one."""
+
+    __slots__ = ("_machine", "_transaction")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._transaction: Transaction = None
+
+    def __enter__(self) -> tuple[Reader, Position]:
+        machine = self._machine
+        machine._gate.enter()
+        try:
+            store = machine._store  # only from here on: a restore puts another in its place
+            self._transaction = transaction = store.read()
+            position = store.load_position(transaction)
+            reader = Reader(store.at_generation(position.generation), transaction, machine._region)
+            if hides_rows(store, transaction):
+                reader.bound = position.revision
+        except BaseException:
+            self.__exit__()
+            raise
+        return reader, position
+
+    def __exit__(self, *_error: object) -> None:
+        try:
+            if self._transaction is not None:
+                self._transaction.abort()
+                self._transaction = None  # LMDB's slot for it is free only once it is collected
+        finally:
+            self._machine._gate.leave()
 
 
 class Machine:
@@ -149,7 +181,7 @@ class Machine:
 
     def sync(self) -> None:
         """Makes all that was applied durable; blocks for as long as that takes. Raises StorageFailed."""
-        with self._gate.shared():
+        with self._gate.shared:
             self._store.sync()
         self.quarantine.sync()
 
@@ -196,13 +228,13 @@ class Machine:
     @property
     def db_size_bytes(self) -> int:
         """Bytes of the data file that have been used at some time."""
-        with self._gate.shared():
+        with self._gate.shared:
             return self._store.size_bytes()
 
     @property
     def db_in_use_bytes(self) -> int:
         """Bytes of the data file that hold data; what the quota is compared with."""
-        with self._gate.shared():
+        with self._gate.shared:
             return self._store.in_use_bytes()
 
     @property
@@ -227,14 +259,14 @@ class Machine:
         return self._refusal_of("more of a snapshot")
 
     def _refusal_of(self, what: str) -> StoreError | None:
-        with self._gate.shared():
+        with self._gate.shared:
             full = self._store.disk_is_full()
         return NoSpace(f"the disk has no room for {what}") if full else None
 
     @property
     def is_nearly_full(self) -> bool:
         """Whether what compaction could remove is needed: nine tenths of the quota are in use, or the disk is full."""
-        with self._gate.shared():
+        with self._gate.shared:
             return self._store.in_use_bytes() * 10 > self._quota_bytes * 9 or self._store.disk_is_full()
 
     def write_limits(self, incoming_bytes: int = 0) -> WriteLimits:
@@ -243,7 +275,7 @@ class Machine:
         ``incoming_bytes`` is what the batch will add: above the quota, or on a full disk, only requests that add
         nothing will be carried out.
         """
-        with self._gate.shared():
+        with self._gate.shared:
             full = self._store.in_use_bytes() + incoming_bytes > self._quota_bytes or self._store.disk_is_full()
         limits = WriteLimits(no_space=full)
         limits.MergeFrom(self._limits)
@@ -251,15 +283,9 @@ class Machine:
 
     # ------------------------------------------------------------------------------------------ reads
 
-    @contextmanager
-    def _reading(self) -> Iterator[tuple[Reader, Position]]:
+    def _reading(self) -> _Reading:
         """A reader and the position that belongs to what it sees, whatever is applied meanwhile."""
-        with self._gate.shared(), self._store.read() as transaction:
-            position = self._store.load_position(transaction)
-            reader = Reader(self._store.at_generation(position.generation), transaction, self._region)
-            if hides_rows(self._store, transaction):
-                reader.bound = position.revision
-            yield reader, position
+        return _Reading(self)
 
     def range(self, request: RangeRequest) -> RangeResponse:
         """Serves a Range from what is applied here, the header left empty. Callable from any thread.
@@ -518,7 +544,7 @@ class Machine:
 
         Raises StorageFailed; the directory is then to be thrown away.
         """
-        with self._gate.shared():
+        with self._gate.shared:
             checkpoint.write_checkpoint(self._store, directory)
         self.quarantine.sync()
 

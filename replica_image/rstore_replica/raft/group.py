@@ -259,6 +259,11 @@ class Group:
         return self._core.role if self._started else Role.FOLLOWER
 
     @property
+    def term(self) -> int:
+        """The current term; 0 before this replica has started."""
+        return self._core.term if self._started else 0
+
+    @property
     def journal(self) -> Journal | None:
         """This replica's log, to be read only; None before it is recovered."""
         return self._journal if self._started else None

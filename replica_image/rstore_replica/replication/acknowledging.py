@@ -14,8 +14,9 @@ from rstore_api.logs import get_logger
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock, Timer
+from rstore_replica.raft.types import Role
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine
-from rstore_replica.replication.roles import is_leader, is_source
+from rstore_replica.replication.roles import is_source
 from rstore_replica.replication.semi_sync import SemiSync
 from rstore_replica.replication.sending.progress import Progress
 from rstore_replica.replication.tenure.keeper import TenureKeeper
@@ -173,12 +174,12 @@ class Acknowledging:
         self._release()
 
     def _take_role(self) -> None:
-        status, state = self._group.status(), self._machine.state
-        if not is_leader(status) or not is_source(state, self._region):
+        state = self._machine.state
+        if self._group.role is not Role.LEADER or not is_source(state, self._region):
             if self._role is not None:
                 self._lead_no_more("this replica leads the primary region no more")
             return
-        role, topology = (state.epoch, status.term), state.topology
+        role, topology = (state.epoch, self._group.term), state.topology
         if topology is None or (role == self._role and topology is self._topology):
             return
         rule = topology.rule

@@ -16,7 +16,7 @@ from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tail_facts import Leaving, Tail
-from rstore_replica.raft.types import GroupStatus, Member
+from rstore_replica.raft.types import GroupStatus, Member, Role
 
 
 class RegionStateView(Protocol):
@@ -152,6 +152,14 @@ class RaftGroup(Protocol):
 
     async def barrier(self, *, timeout_seconds: float) -> None:
         """Returns once everything committed before the call is applied here and leadership was confirmed."""
+
+    @property
+    def role(self) -> Role:
+        """Returns :attr:`GroupStatus.role` alone, for what asks with every call."""
+
+    @property
+    def term(self) -> int:
+        """Returns :attr:`GroupStatus.term` alone, for what asks with every call."""
 
     def status(self) -> GroupStatus:
         """Known locally, without asking anybody."""

@@ -91,6 +91,14 @@ class FakeGroup:
     def status(self) -> GroupStatus:
         return self.now
 
+    @property
+    def role(self) -> Role:
+        return self.now.role
+
+    @property
+    def term(self) -> int:
+        return self.now.term
+
     async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
         decoded = rstore_pb2.LogEntry.FromString(entry)
         self.proposals.append(decoded)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rstore_api import methods
 from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader
-from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, Calls, info_of
+from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, answer, info_of
 from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.metrics import Metrics
 
@@ -44,11 +44,11 @@ class _Context:
 async def _answer(method, error: BaseException) -> tuple[_Context, Metrics]:
     context, metrics = _Context(), Metrics()
 
-    async def body(_call: object) -> Any:
+    async def body(_request: object, _call: object) -> Any:
         raise error
 
     with pytest.raises(_AbortedError):
-        await Calls(metrics).answer(method, context, body)
+        await answer(method, metrics.of_method(method.path.rpartition("/")[2]), body, None, context)
     return context, metrics
 
 

@@ -44,7 +44,7 @@ async def test_the_rule_is_given_up_after_one_timeout() -> None:
     topology = Topology(1, 1, "east", regions, SyncRule(1, timeout_ms=1000, degrade=True))
     state = SimpleNamespace(epoch=1, promised_epoch=1, primary=True, writable=True, topology=topology, store_id="s")
     machine = SimpleNamespace(state=state, revision=7, compact_revision=1)
-    group = SimpleNamespace(status=lambda: SimpleNamespace(role=Role.LEADER, term=1, leader="east-0", name="east-0"))
+    group = SimpleNamespace(role=Role.LEADER, term=1)
     tenure = SimpleNamespace(
         promised=0, held=lambda _epoch: True, hurry=lambda: None, announce=lambda _epoch, _term, _guarantee: None
     )

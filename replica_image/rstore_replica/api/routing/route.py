@@ -43,6 +43,13 @@ class Refuse:
 Decision = Local | ForwardTo | Refuse
 
 
+def is_served_here(state: RegionStateView, role: Role) -> bool:
+    """Returns whether this replica is the primary's leader, as far as it knows: what nearly every request finds."""
+    return (
+        role is Role.LEADER and state.primary and state.writable and bool(state.store_id) and state.topology is not None
+    )
+
+
 def decide(
     state: RegionStateView,
     status: GroupStatus,
@@ -57,6 +64,8 @@ def decide(
     ``own_replicas`` are this region's by name; ``forward`` is the setting; ``forwarded`` says that the request was
     handed on by another replica already.
     """
+    if is_served_here(state, status.role):
+        return Local()
     if not state.store_id or state.topology is None:
         return Refuse(NotBootstrapped(f"region {region}"))
     if state.primary and state.writable:
@@ -90,8 +99,6 @@ def primary_region(state: RegionStateView) -> str:
 def _in_own_region(
     status: GroupStatus, *, region: str, own_replicas: Mapping[str, ReplicaAddress], forwarded: bool
 ) -> Decision:
-    if status.role is Role.LEADER:
-        return Local()
     leader = own_replicas.get(status.leader or "")
     if leader is None or leader.name == status.name:
         return Refuse(NoLeader(f"region {region}"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 from rstore_api.dialling.endpoint import retry_delay_seconds
 from rstore_api.domain.topology import ReplicaAddress
 from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotReady, ShuttingDown, TooManyRequests
@@ -15,7 +15,7 @@ from rstore_api.proto.rstore_pb2 import RequestId
 
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.forward import Forwarder
-from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide
+from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide, is_served_here
 
 PATIENCE_SECONDS = 3.0
 """How long a request waits for a leader or a primary before the caller is answered that there is none."""
@@ -25,8 +25,7 @@ MAX_PATIENT = 4096
 _WORTH_WAITING = (NotLeader, NoLeader, NotPrimary, NoPrimary, NotReady)
 
 
-@dataclass(frozen=True)
-class CallInfo:
+class CallInfo(msgspec.Struct, frozen=True):
     """What the services know of a call. The deadline is on the event loop's clock; ``forwarded``: it was handed on."""
 
     deadline: float
@@ -78,7 +77,9 @@ class Router:
         attempt = 0
         while True:
             try:
-                return await self._once(method, request, local, call=call)
+                if is_served_here(self._machine.state, self._group.role):
+                    return await local()
+                return await self._elsewhere(method, request, local, call=call)
             except _WORTH_WAITING as error:
                 attempt += 1
                 pause = retry_delay_seconds(attempt, self._rng)
@@ -95,7 +96,7 @@ class Router:
             finally:
                 self._patient -= 1
 
-    async def _once(
+    async def _elsewhere(
         self,
         method: Method[RequestT, ResponseT],
         request: RequestT,

@@ -92,13 +92,19 @@ class Reader:
 
     def key_value(self, key: bytes, entry: bytes, *, keys_only: bool = False) -> KeyValue:
         """Returns etcd's KeyValue of a put."""
+        kv = KeyValue()
+        self.fill(kv, key, entry, keys_only=keys_only)
+        return kv
+
+    def fill(self, kv: KeyValue, key: bytes, entry: bytes, *, keys_only: bool = False) -> None:
+        """As :meth:`key_value`, into an empty message."""
         revision, _, create_revision, version = layout.unpack_entry(entry)
         value, lease = self.value_and_lease(key, entry)
-        return KeyValue(
-            key=key,
-            create_revision=create_revision,
-            mod_revision=revision,
-            version=version,
-            value=b"" if keys_only else value,
-            lease=lease,
-        )
+        kv.key = key
+        kv.create_revision = create_revision
+        kv.mod_revision = revision
+        kv.version = version
+        if not keys_only:
+            kv.value = value
+        if lease:
+            kv.lease = lease

@@ -119,6 +119,8 @@ class Store:
             self.requests: Database = self.environment.open_db(layout.REQUESTS)
         except (lmdb.Error, OSError) as error:
             raise StorageFailed(f"cannot open the data in {directory}: {error}") from error
+        self._last_position: tuple[bytes | None, Position] = (None, Position())
+        """As it was loaded last, for nearly every read finds the same one; replaced as a whole, by any thread."""
         self.rows: Database
         self.index: Database
         self._views: list[Store] = []
@@ -170,7 +172,11 @@ class Store:
     def load_position(self, transaction: Transaction) -> Position:
         """Returns the stored position, or that of an empty store."""
         stored = self._get_meta(transaction, layout.POSITION_KEY)
-        return Position() if stored is None else Position.unpack(stored)
+        packed, position = self._last_position
+        if stored != packed:
+            position = Position() if stored is None else Position.unpack(stored)
+            self._last_position = stored, position
+        return position
 
     def _get_meta(self, transaction: Transaction, key: bytes) -> bytes | None:
         try:

@@ -29,13 +29,20 @@ class FakeGroup:
         self._last: asyncio.Future[None] | None = None
         self._callbacks: list[Callable[[GroupStatus], None]] = []
 
+    @property
+    def role(self) -> Role:
+        return Role.LEADER if self.leader == self.names[0] else Role.FOLLOWER
+
+    @property
+    def term(self) -> int:
+        return 1
+
     def status(self) -> GroupStatus:
-        index = self.machine.applied_index
-        role = Role.LEADER if self.leader == self.names[0] else Role.FOLLOWER
+        index, role = self.machine.applied_index, self.role
         members = tuple(Member(name, f"{name}:2380") for name in self.names)
         since = 0.0 if role is Role.LEADER else None
         return GroupStatus(
-            self.names[0], role, self.leader, 1, index, index, index, members, since, leaving=self.leaving
+            self.names[0], role, self.leader, self.term, index, index, index, members, since, leaving=self.leaving
         )
 
     def in_touch(self) -> tuple[str, ...]:
