@@ -6,8 +6,9 @@ second to import and lose fields that they do not know.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -26,16 +27,29 @@ _JSON = "application/json"
 MAX_CONNECTIONS = 64
 
 Object = dict[str, Any]
+Requested = Callable[[str, str, int, float], None]
+"""Called after each request with its verb and kind, as RBAC names them, the HTTP status (0: no answer), and how long it
+took, in seconds."""
+
+
+def ignore(_verb: str, _kind: str, _status: int, _seconds: float) -> None:
+    """Does nothing."""
 
 
 class KubeClient:
     """One API server. Requests raise ApiError, and OSError or TimeoutError when no answer comes; none is repeated."""
 
     def __init__(
-        self, access: Access, *, field_manager: str, timeout_seconds: float, uses_proxies: bool = False
+        self,
+        access: Access,
+        *,
+        field_manager: str,
+        timeout_seconds: float,
+        uses_proxies: bool = False,
+        requested: Requested = ignore,
     ) -> None:
         """``field_manager`` is the name under which fields are written; ``uses_proxies`` is whether the proxies that
-        the environment names are used."""
+        the environment names are used; ``requested`` is called after each request."""
         configuration = access.configuration
         configuration.connection_pool_maxsize = MAX_CONNECTIONS
         configuration.client_session_kwargs = {"trust_env": uses_proxies}
@@ -44,6 +58,7 @@ class KubeClient:
         self._api.user_agent = field_manager
         self._field_manager = field_manager
         self._timeout_seconds = timeout_seconds
+        self._requested = requested
 
     async def close(self) -> None:
         """Close the connections."""
@@ -159,6 +174,21 @@ class KubeClient:
         body: object = None,
         query: Mapping[str, str] | None = None,
     ) -> Object:
+        clock = asyncio.get_running_loop().time
+        began, status = clock(), 0
+        try:
+            document = await self._answer(method, path, content_type, body, query)
+            status = 200
+        except ApiError as error:
+            status = error.status
+            raise
+        finally:
+            self._requested(*verb_and_kind(method, path), status, clock() - began)
+        return document
+
+    async def _answer(
+        self, method: str, path: str, content_type: str, body: object, query: Mapping[str, str] | None
+    ) -> Object:
         method, url, headers = await self._prepare(method, path, query or {}, content_type)
         try:
             response = await self._api.call_api(
@@ -174,6 +204,16 @@ class KubeClient:
             message = str(document.get("message") or response.reason or "the API server gave no reason")
             raise ApiError(response.status, str(document.get("reason") or ""), message)
         return document
+
+
+def verb_and_kind(method: str, path: str) -> tuple[str, str]:
+    """Returns what a request does, as RBAC names it: ``("patch", "replicatedstores/status")``."""
+    parts = path.strip("/").split("/")
+    parts = parts[2 if parts[0] == "api" else 3 :]
+    if parts[0] == "namespaces" and len(parts) > 2:
+        parts = parts[2:]
+    verbs = {"GET": "get" if len(parts) > 1 else "list", "POST": "create"}
+    return verbs.get(method, method.lower()), "/".join([parts[0], *parts[2:]])
 
 
 def parse_document(data: bytes) -> Object:

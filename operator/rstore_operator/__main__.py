@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import kopf
+import rstore_api
 from kopf._cogs.structs.references import Insights
 from kopf._core.engines.peering import Identity
 from rstore_api.dialling.channels import keep_running
@@ -16,6 +18,7 @@ from rstore_api.logs import configure, get_logger
 
 from rstore_operator.handlers import STORES, Handlers, connect
 from rstore_operator.health import HealthServer
+from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.settings import Settings, parse_arguments
 from rstore_operator.watching import Watches, watch_also
 
@@ -28,7 +31,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     Raises what makes it impossible to start (no credentials, port in use).
     """
     keep_running()
-    client = await connect()
+    metrics = OperatorMetrics(rstore_api.__version__, time.monotonic)
+    client = await connect(metrics.requested)
     registry = kopf.OperatorRegistry()
     watches, insights = Watches(), Insights()
     restore = watches.install()
@@ -38,10 +42,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         hash_check_seconds=settings.hash_check_seconds,
         certificates=settings.certificates,
         watches=watches,
+        metrics=metrics,
     )
     handlers.register(registry)
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
-    health = HealthServer(settings.listen_host, settings.health_port, watches.problems)
+    health = HealthServer(settings.listen_host, settings.health_port, watches.problems, metrics)
     late_kind: asyncio.Task[None] | None = None
     try:
         await health.start()

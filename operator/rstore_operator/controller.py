@@ -24,12 +24,21 @@ log = get_logger(__name__)
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 10.0
 STOP_SECONDS = 8.0
+STATES = STEPPING, WAITING, BACKING_OFF = "stepping", "waiting", "backing_off"
+"""What a store's loop does at the moment."""
 
 
 def log_failure(error: Exception) -> None:
     """Log a step that failed, with a traceback unless the API server or a connection is the reason."""
     expected = isinstance(error, (ApiError, *CONNECTION_ERRORS))
     log.warning("reconcile_failed", error=str(error) or type(error).__name__, exc_info=not expected)
+
+
+def outcome_of(error: Exception) -> str:
+    """Returns the outcome of a step that raised, as the metrics name it."""
+    if isinstance(error, ApiError):
+        return "refused"
+    return "unreachable" if isinstance(error, CONNECTION_ERRORS) else "failed"
 
 
 class _Loop:
@@ -40,6 +49,7 @@ class _Loop:
         self.reconciler = reconciler
         self.wake = asyncio.Event()
         self.stopping = False
+        self.state = WAITING
         self.task: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
@@ -57,14 +67,17 @@ class Controller:
         *,
         unseen: Callable[[str], str] = lambda _namespace: "",
         failed: Callable[[Exception], None] = log_failure,
+        stepped: Callable[[str, float], None] = lambda _outcome, _seconds: None,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """``unseen`` says what cannot be watched in a namespace, "" when all can: until then nothing is changed there.
-        ``failed`` is called with what a step raised, before the step is taken again. ``jitter`` is from 0 to 1.
+        ``failed`` is called with what a step raised, before the step is taken again; ``stepped`` with the outcome of
+        each step and how long it took, in seconds. ``jitter`` is from 0 to 1.
         """
         self._new_reconciler = new_reconciler
         self._unseen = unseen
         self._failed = failed
+        self._stepped = stepped
         self._jitter = jitter
         self._loops: dict[tuple[str, str], _Loop] = {}
 
@@ -89,6 +102,13 @@ class Controller:
         if loop is not None:
             loop.reconciler.children_changed()
             loop.wake.set()
+
+    def states(self) -> dict[str, int]:
+        """Returns how many stores are in each state."""
+        counts = dict.fromkeys(STATES, 0)
+        for loop in self._loops.values():
+            counts[loop.state] += 1
+        return counts
 
     async def close(self) -> None:
         """End all loops; a step that takes longer than STOP_SECONDS is cancelled."""
@@ -122,18 +142,23 @@ class Controller:
         reconciler, namespace = loop.reconciler, loop.ref.namespace
         structlog.contextvars.bind_contextvars(namespace=namespace, store=loop.ref.name)
         backoff = FIRST_BACKOFF_SECONDS
+        clock = asyncio.get_running_loop().time
         try:
             while not loop.stopping:
                 loop.wake.clear()
+                loop.state, began = STEPPING, clock()
                 try:
                     unseen = self._unseen(namespace)
                     wait = await (reconciler.cannot_look(unseen) if unseen else reconciler.step())
                     backoff = FIRST_BACKOFF_SECONDS
+                    loop.state, outcome = WAITING, "blind" if unseen else "done"
                 except Exception as error:  # whatever it is, the store is looked after again
+                    loop.state, outcome = BACKING_OFF, outcome_of(error)
                     reconciler.invalidate()
                     wait = backoff * (0.5 + self._jitter())
                     backoff = min(LAST_BACKOFF_SECONDS, backoff * 2)
                     self._failed(error)
+                self._stepped(outcome, clock() - began)
                 if wait is None:
                     wait = LAST_BACKOFF_SECONDS  # being deleted: the watch is about to say that it is gone
                 if wait > 0 and not loop.stopping:

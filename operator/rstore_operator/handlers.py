@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,10 +20,11 @@ from rstore_api.domain.kubernetes import (
     Kind,
 )
 from rstore_kube.access import from_kubeconfig, from_pod
-from rstore_kube.client import KubeClient
+from rstore_kube.client import KubeClient, Requested, ignore
 
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller
+from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
@@ -78,13 +80,17 @@ class Handlers:
         certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
         hash_check_seconds: float = 0.0,
         watches: Watches | None = None,
+        metrics: OperatorMetrics | None = None,
     ) -> None:
         self._client = client
         self._image = image
         self._certificates = certificates
         self._hash_check_seconds = hash_check_seconds
         self._indexes: Mapping[str, Any] = {}
-        self._controller = Controller(self._reconciler, unseen=(watches or Watches()).never_seen)
+        self._metrics = metrics or OperatorMetrics("", time.monotonic)
+        watches = watches or Watches()
+        self._controller = Controller(self._reconciler, unseen=watches.never_seen, stepped=self._metrics.stepped)
+        self._metrics.watch(self._controller.states, watches.out_of_step)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Register all handlers."""
@@ -125,6 +131,7 @@ class Handlers:
             self._image,
             certificates=self._certificates,
             hash_check_seconds=self._hash_check_seconds,
+            metrics=self._metrics,
         )
 
     async def _stop(self, **_: Any) -> None:
@@ -194,15 +201,21 @@ STORES = Resource(
 """The stores, as kopf must know them to watch them before their definition exists."""
 
 
-async def connect() -> KubeClient:
+async def connect(requested: Requested = ignore) -> KubeClient:
     """Returns a client for the cluster of ``KUBECONFIG`` if that is set, else of the one this pod runs in.
+    ``requested`` is called after each request.
 
     Proxies of the environment are meant for what is outside the cluster, as with kopf's own requests.
     Raises ConfigurationError.
     """
     paths = os.environ.get("KUBECONFIG")
     access = await from_kubeconfig(paths) if paths else from_pod()
-    return KubeClient(access, field_manager=OPERATOR_FIELD_MANAGER, timeout_seconds=REQUEST_TIMEOUT_SECONDS)
+    return KubeClient(
+        access,
+        field_manager=OPERATOR_FIELD_MANAGER,
+        timeout_seconds=REQUEST_TIMEOUT_SECONDS,
+        requested=requested,
+    )
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

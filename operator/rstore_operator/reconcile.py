@@ -22,6 +22,7 @@ from rstore_operator.facts.actions import Notice, RemoveAnnotations
 from rstore_operator.facts.lacks import staying_regions
 from rstore_operator.facts.memory import Memory, Moment, acted, acting, remember, to_post
 from rstore_operator.facts.observed import Observed, Pod
+from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.observe import observe
 from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
 from rstore_operator.planning import hashes
@@ -63,12 +64,14 @@ class Reconciler:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        metrics: OperatorMetrics | None = None,
     ) -> None:
         self._sites = sites
         self._home = sites.home
         self._ref = sites.home.ref
         self._image = image
         self._certificates = certificates
+        self._metrics = metrics
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
@@ -92,6 +95,8 @@ class Reconciler:
         await self._hash_rounds.close()
         await self._refused_creations.close()
         await self._replicas.close()
+        if self._metrics is not None:
+            self._metrics.forget(self._ref)
 
     def invalidate(self) -> None:
         """Let the next step read the object again and look at all children."""
@@ -138,6 +143,10 @@ class Reconciler:
         self._memory = acting(self._memory, decided.actions, self._now())
         done = await self._actor.run(decided.actions, observed.children)
         failures = [item.failure for item in done if item.failure]
+        if self._metrics is not None:
+            self._metrics.looked(self._ref, decided.status, observed.children)
+            for item in done:
+                self._metrics.acted(type(item.action).__name__, failed=bool(item.failure))
         self._memory = acted(self._memory, [item.fence for item in done if item.fence is not None], failures)
         self._memory = to_post(self._memory, (notice for item in done for notice in item.notices))
         removals = [item for item in done if isinstance(item.action, RemoveAnnotations)]
@@ -262,6 +271,8 @@ class Reconciler:
             log.info("status_conflict", store=self._ref.name)
             self.invalidate()
             return False
+        if self._metrics is not None:
+            self._metrics.recorded(before, decided.status)
         self._read_at = self._clock()
         self._memory = to_post(replace(self._memory, recorded_at=self._read_at), decided.notices)
         return True

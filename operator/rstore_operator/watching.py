@@ -84,6 +84,10 @@ class Watches:
         late = (one for one in self._watches.values() if not one.in_step and now - one.out_since >= GRACE_SECONDS)
         return tuple(sorted(map(str, late)))
 
+    def out_of_step(self) -> int:
+        """Returns how many watches do not show what is there now."""
+        return sum(not one.in_step for one in self._watches.values())
+
     def never_seen(self, namespace: str) -> str:
         """Returns which kinds have never been listed for a store in that namespace, and why; "" if all have."""
         missing = [

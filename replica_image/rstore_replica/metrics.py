@@ -19,8 +19,6 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from rstore_api.proto import rstore_pb2
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LAG_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 

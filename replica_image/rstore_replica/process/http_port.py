@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
+from rstore_api.exposition import CONTENT_TYPE, Exposition
 from rstore_api.listening import listening_socket
 from rstore_api.logs import get_logger
 
-from rstore_replica.metrics import CONTENT_TYPE, Metrics
+from rstore_replica.metrics import Metrics
 
 _log = get_logger(__name__)
 
@@ -28,35 +29,6 @@ CONNECTION_SECONDS = 10.0
 """How long a connection may take, from its beginning until all of the answer has been read."""
 SWEEP_SECONDS = 1.0
 ACCEPT_PAUSE_SECONDS = 0.1
-RENDER_SECONDS = 1.0
-"""How old the text of a scrape may be: it takes some milliseconds of CPU time to make."""
-
-
-class Exposition:
-    """The text of a scrape, made in a thread, and once for all scrapes of the same second."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self._text = b""
-        self._begun_at: float | None = None
-        self._making: asyncio.Task[None] | None = None
-
-    async def text(self) -> bytes:
-        """Returns the exposition text, at most :data:`RENDER_SECONDS` old."""
-        now = asyncio.get_running_loop().time()
-        if self._making is None and (self._begun_at is None or now - self._begun_at >= RENDER_SECONDS):
-            self._begun_at = now
-            self._making = asyncio.create_task(self._make())
-        if self._making is not None:
-            await asyncio.shield(self._making)
-        return self._text
-
-    async def _make(self) -> None:
-        try:
-            self._metrics.take_reading()
-            self._text = await asyncio.to_thread(self._metrics.render)
-        finally:
-            self._making = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import pytest
 from aiohttp import web
 from rstore_api.domain.kubernetes import CHILD_KINDS, EVENT, STORE
-from rstore_kube.client import parse_document
+from rstore_kube.client import parse_document, verb_and_kind
 from rstore_kube.errors import ApiError
 
 CONFIG_MAP = CHILD_KINDS["ConfigMap"]
@@ -104,3 +104,30 @@ async def test_another_refusal_of_a_deletion_is_raised(serve) -> None:
 )
 def test_an_answer_is_a_dictionary(data: bytes, document: dict) -> None:
     assert parse_document(data) == document
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("GET", STORE.path("team", "orders"), ("get", "replicatedstores")),
+        ("GET", STORE.path("team"), ("list", "replicatedstores")),
+        ("GET", STORE.path(""), ("list", "replicatedstores")),
+        ("PATCH", STORE.path("team", "orders") + "/status", ("patch", "replicatedstores/status")),
+        ("POST", EVENT.path("team"), ("create", "events")),
+        ("DELETE", CONFIG_MAP.path("team", "x"), ("delete", "configmaps")),
+        ("GET", "/api/v1/namespaces/team", ("get", "namespaces")),
+    ],
+)
+def test_verbs_and_kinds_are_those_of_rbac(method: str, path: str, expected: tuple[str, str]) -> None:
+    assert verb_and_kind(method, path) == expected
+
+
+async def test_each_request_is_reported_with_its_status(serve) -> None:
+    requests: list[tuple[str, str, int]] = []
+    async with serve(Recorder({"message": "no"}, 409)) as client:
+        client._requested = lambda verb, kind, status, _seconds: requests.append((verb, kind, status))
+        with pytest.raises(ApiError):
+            await client.create(CONFIG_MAP, "team", {})
+    with pytest.raises(ConnectionError):
+        await client.get(CONFIG_MAP, "team", "x")
+    assert requests == [("create", "configmaps", 409), ("get", "configmaps", 0)]

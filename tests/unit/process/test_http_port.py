@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from rstore_api import exposition
+from rstore_api.exposition import Exposition
 from rstore_replica.metrics import Metrics
 from rstore_replica.process import http_port
-from rstore_replica.process.http_port import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, Exposition, HttpServer
+from rstore_replica.process.http_port import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, HttpServer
 from unit.api.client_servers import until
 
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -110,31 +112,31 @@ async def test_a_burst_of_scrapes_is_one_text_made_in_a_thread() -> None:
         assert (await ask(port, PROBE)).startswith(b"HTTP/1.1 200")
         assert len(server._connections) <= MAX_CONNECTIONS_PER_ADDRESS
     assert answered >= MAX_CONNECTIONS_PER_ADDRESS
-    assert len(metrics.threads) == metrics.readings <= 1 + seconds / http_port.RENDER_SECONDS
+    assert len(metrics.threads) == metrics.readings <= 1 + seconds / exposition.RENDER_SECONDS
     assert threading.get_ident() not in metrics.threads
     print(f"500 scrapes in {seconds:.2f} s, the loop was late by {max(lags) * 1000:.0f} ms at most")
 
 
 async def test_a_scrape_is_at_most_as_old_as_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_port, "RENDER_SECONDS", 0.2)
+    monkeypatch.setattr(exposition, "RENDER_SECONDS", 0.2)
     metrics = CountedMetrics()
-    exposition = Exposition(metrics)
-    await exposition.text()
+    scrapes = Exposition(metrics)
+    await scrapes.text()
     metrics.forwarded.labels("Put").inc()
     await asyncio.sleep(0.2)
-    assert b'rstore_forwarded_requests_total{method="Put"} 1.0' in await exposition.text()
+    assert b'rstore_forwarded_requests_total{method="Put"} 1.0' in await scrapes.text()
     assert len(metrics.threads) == 2
 
 
 async def test_a_text_that_cannot_be_made_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_port, "RENDER_SECONDS", 0.0)
+    monkeypatch.setattr(exposition, "RENDER_SECONDS", 0.0)
     metrics = CountedMetrics()
-    exposition = Exposition(metrics)
+    scrapes = Exposition(metrics)
     with monkeypatch.context() as broken:
         broken.setattr(metrics, "render", lambda: 1 / 0)
-        results = await asyncio.gather(exposition.text(), exposition.text(), return_exceptions=True)
+        results = await asyncio.gather(scrapes.text(), scrapes.text(), return_exceptions=True)
     assert [type(result) for result in results] == [ZeroDivisionError] * 2
-    assert b"rstore_requests" in await exposition.text()
+    assert b"rstore_requests" in await scrapes.text()
 
 
 @pytest.mark.parametrize("addresses", [1, 10])

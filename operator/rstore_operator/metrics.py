@@ -1,0 +1,235 @@
+"""The operator's Prometheus metrics: what it does, and the stores that it looks after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from rstore_operator.facts.observed import ChildKey
+from rstore_operator.resource.model import StoreRef
+from rstore_operator.resource.state import Phase, StoreStatus
+from rstore_operator.specs.certificates import expires_at
+from rstore_operator.specs.secrets import CA_CERT, TLS_CERT, secret_value
+
+STEP_BUCKETS_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REQUEST_BUCKETS_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+GAP_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+MAX_STORES = 1000
+"""Stores that have series of their own; further ones are only counted."""
+CONDITION_VALUES = {"True": 1.0, "False": 0.0}
+
+Children = Mapping[ChildKey, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A store as it was looked at last; ``seconds`` is a monotonic clock's reading then."""
+
+    status: StoreStatus
+    children: Children
+    seconds: float
+
+
+class OperatorMetrics:
+    """All metrics of one operator, in a registry of their own."""
+
+    def __init__(self, version: str, clock: Callable[[], float]) -> None:
+        """``clock`` is a monotonic clock, in seconds."""
+        self.registry = CollectorRegistry()
+        self._clock = clock
+        self._looks: dict[tuple[str, str], Look] = {}
+        self._loops: Callable[[], Mapping[str, int]] = dict
+        self._out_of_step: Callable[[], int] = int
+        ProcessCollector(registry=self.registry)
+        info = Gauge("rstore_operator_info", "1, with the operator's version.", ["version"], registry=self.registry)
+        info.labels(version).set(1)
+        self._steps = Counter(
+            "rstore_operator_reconciles", "Steps taken for stores, by outcome.", ["outcome"], registry=self.registry
+        )
+        self._step_seconds = Histogram(
+            "rstore_operator_reconcile_seconds",
+            "Time that a step took, in seconds.",
+            buckets=STEP_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._actions = Counter(
+            "rstore_operator_actions",
+            "Actions carried out, by kind and outcome.",
+            ["action", "outcome"],
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            "rstore_operator_api_requests",
+            "Requests to the Kubernetes API, by verb, kind and HTTP status; code 0: no answer.",
+            ["verb", "kind", "code"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "rstore_operator_api_request_seconds",
+            "Time until the Kubernetes API answered, in seconds.",
+            ["verb"],
+            buckets=REQUEST_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._changes = Counter(
+            "rstore_operator_primary_changes",
+            "Changes of primary that ended, by trigger, mode and outcome.",
+            ["trigger", "mode", "outcome"],
+            registry=self.registry,
+        )
+        self._gap_seconds = Histogram(
+            "rstore_operator_primary_change_write_gap_seconds",
+            "How long writes waited in a change of primary, in seconds.",
+            ["mode"],
+            buckets=GAP_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self._lost = Counter(
+            "rstore_operator_revisions_lost",
+            "Revisions that unplanned changes of primary left behind, as known when they ended.",
+            registry=self.registry,
+        )
+        self._loop_states = Gauge(
+            "rstore_operator_stores",
+            "Stores: stepping, waiting for the next step, or backing_off after an error.",
+            ["state"],
+            registry=self.registry,
+        )
+        self._watches = Gauge(
+            "rstore_operator_watches_out_of_step",
+            "Watches of the Kubernetes API that do not show what is there now.",
+            registry=self.registry,
+        )
+        self._stores = _StoreCollector()
+        self.registry.register(self._stores)
+
+    # ------------------------------------------------------------------------------------------ what happens
+    def stepped(self, outcome: str, seconds: float) -> None:
+        """Count a step of a store."""
+        self._steps.labels(outcome).inc()
+        self._step_seconds.observe(seconds)
+
+    def acted(self, action: str, failed: bool) -> None:
+        """Count an action."""
+        self._actions.labels(action, "failed" if failed else "done").inc()
+
+    def requested(self, verb: str, kind: str, code: int, seconds: float) -> None:
+        """Count a request to the Kubernetes API."""
+        self._requests.labels(verb, kind, str(code)).inc()
+        self._request_seconds.labels(verb).observe(seconds)
+
+    def recorded(self, before: StoreStatus, after: StoreStatus) -> None:
+        """Count the changes of primary that have a receipt in ``after`` and had none in ``before``."""
+        known = {(receipt.epoch, receipt.outcome) for receipt in before.history}
+        for receipt in after.history:
+            if (receipt.epoch, receipt.outcome) in known:
+                continue
+            self._changes.labels(receipt.trigger.value, receipt.mode, receipt.outcome.value).inc()
+            self._gap_seconds.labels(receipt.mode).observe(receipt.write_gap_seconds)
+            self._lost.inc(receipt.revisions_lost)
+
+    # ------------------------------------------------------------------------------------------ what there is
+    def looked(self, ref: StoreRef, status: StoreStatus, children: Children) -> None:
+        """Show a store as it is now."""
+        self._looks[ref.namespace, ref.name] = Look(status, children, self._clock())
+
+    def forget(self, ref: StoreRef) -> None:
+        """Show a store no longer."""
+        self._looks.pop((ref.namespace, ref.name), None)
+
+    def watch(self, loops: Callable[[], Mapping[str, int]], out_of_step: Callable[[], int]) -> None:
+        """``loops`` returns how many stores are in each state, ``out_of_step`` how many watches are out of step; both
+        are called at each scrape."""
+        self._loops, self._out_of_step = loops, out_of_step
+
+    # ------------------------------------------------------------------------------------------ a scrape
+    def take_reading(self) -> None:
+        """Has the gauges show what is now. Called on the event loop."""
+        for state, count in self._loops().items():
+            self._loop_states.labels(state).set(count)
+        self._watches.set(self._out_of_step())
+        self._stores.show(self._looks, self._clock())
+
+    def render(self) -> bytes:
+        """Returns the exposition text. Callable from any thread."""
+        return generate_latest(self.registry)
+
+
+class _StoreCollector(Collector):
+    """The series of each store, from what was looked at last."""
+
+    def __init__(self) -> None:
+        self._looks: dict[tuple[str, str], Look] = {}
+        self._seconds = 0.0
+
+    def show(self, looks: Mapping[tuple[str, str], Look], seconds: float) -> None:
+        self._looks, self._seconds = dict(looks), seconds
+
+    def collect(self) -> Iterable[Metric]:
+        looks, now = self._looks, self._seconds
+        shown = sorted(looks)[:MAX_STORES]
+        families = _Families(("namespace", "store"))
+        for key in shown:
+            _describe(families, key, looks[key], now)
+        yield GaugeMetricFamily(
+            "rstore_operator_stores_without_series", "Stores that are too many to be shown.", len(looks) - len(shown)
+        )
+        yield from families.made.values()
+
+
+class _Families:
+    """Families of gauges, each made when it gets its first sample."""
+
+    def __init__(self, common: tuple[str, ...]) -> None:
+        self._common = common
+        self.made: dict[str, GaugeMetricFamily] = {}
+
+    def add(self, name: str, text: str, key: tuple[str, ...], value: float, **labels: str) -> None:
+        if name not in self.made:
+            family = GaugeMetricFamily(f"rstore_operator_{name}", text, labels=[*self._common, *labels])
+            self.made[name] = family
+        self.made[name].add_metric([*key, *labels.values()], value)
+
+
+def _describe(families: _Families, key: tuple[str, str], look: Look, now: float) -> None:
+    status, add = look.status, families.add
+    add("store_unobserved_seconds", "Time since the store was looked at, in seconds.", key, now - look.seconds)
+    add("store_epoch", "Epoch of the primary region.", key, float(status.epoch))
+    for phase in Phase:
+        add("store_phase", "1 for the store's phase.", key, float(phase is status.phase), phase=phase.value)
+    for condition in status.conditions:
+        value = CONDITION_VALUES.get(condition.status, -1.0)
+        text = "A condition of the store: 1 True, 0 False, -1 Unknown."
+        add("store_condition", text, key, value, condition=condition.type)
+    add("primary_changing", "1 while the primary region changes.", key, float(status.failover is not None))
+    for region in status.regions:
+        name = region.name
+        primary = float(name == status.primary_region)
+        add("region_primary", "1 for the primary region.", key, primary, region=name)
+        add("region_replicas", "Replicas that the region has.", key, float(region.replicas), region=name)
+        ready = float(region.ready_replicas)
+        add("region_ready_replicas", "Replicas of the region that are ready.", key, ready, region=name)
+        if not primary:
+            connected = float(region.connected)
+            add("region_connected", "1 while the primary streams to the region.", key, connected, region=name)
+    for (kind, name), child in look.children.items():
+        if kind == "Secret":
+            expiry = _expiry(child)
+            if expiry is not None:
+                text = "When the certificate in a Secret expires, in seconds since 1970."
+                add("certificate_expiry_timestamp_seconds", text, key, expiry.timestamp(), secret=name)
+
+
+def _expiry(secret: Mapping[str, Any]) -> datetime | None:
+    """Returns when a Secret's certificate expires, or its authority where that is all it has."""
+    certificate = secret_value(secret, TLS_CERT) or secret_value(secret, CA_CERT)
+    try:
+        return expires_at(certificate).astimezone(UTC) if certificate else None
+    except ValueError:
+        return None
