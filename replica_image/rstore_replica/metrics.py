@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from rstore_api.proto import rstore_pb2
 
-LATENCY_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from rstore_replica.call_metrics import CallMetrics, MethodMetrics
+from rstore_replica.etcd_metrics import DiskTimings, EtcdReading
+
 LAG_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
@@ -68,48 +61,7 @@ class Reading:
     regions: tuple[RegionLag, ...] = field(default=())
     sync: rstore_pb2.SyncStatus | None = None
     """On the primary's leader in SemiSync."""
-
-
-class MethodMetrics:
-    """The requests of one method: results, and times to answer.
-
-    Written on the event loop alone, and so without the locks of the library's own metrics, which every call would pay.
-    """
-
-    __slots__ = ("buckets", "results", "seconds")
-
-    def __init__(self) -> None:
-        self.results: dict[str, int] = {}
-        self.buckets = [0] * (len(LATENCY_BUCKETS_SECONDS) + 1)
-        self.seconds = 0.0
-
-    def add(self, result: str, seconds: float) -> None:
-        """Counts one that was answered with ``result`` after ``seconds``."""
-        results = self.results
-        results[result] = results.get(result, 0) + 1
-        self.buckets[bisect_left(LATENCY_BUCKETS_SECONDS, seconds)] += 1
-        self.seconds += seconds
-
-
-class _RequestCollector(Collector):
-    def __init__(self) -> None:
-        self.methods: dict[str, MethodMetrics] = {}
-
-    def collect(self) -> Iterable[Metric]:
-        requests = CounterMetricFamily(
-            "rstore_requests", "Requests answered, by method and result.", labels=["method", "result"]
-        )
-        seconds = HistogramMetricFamily(
-            "rstore_request_seconds", "Time to answer a request, in seconds.", labels=["method"]
-        )
-        bounds = [*map(floatToGoString, LATENCY_BUCKETS_SECONDS), "+Inf"]
-        for name, method in list(self.methods.items()):
-            for result, count in list(method.results.items()):
-                requests.add_metric([name, result], count)
-            if method.results:
-                seconds.add_metric([name], list(zip(bounds, accumulate(method.buckets), strict=True)), method.seconds)
-        yield requests
-        yield seconds
+    etcd: EtcdReading | None = None
 
 
 class Metrics:
@@ -118,8 +70,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._gauges: _ReadingCollector | None = None
-        self._requests = _RequestCollector()
-        self.registry.register(self._requests)
+        self._calls = CallMetrics()
+        self.registry.register(self._calls)
+        self.disk = DiskTimings()
+        ProcessCollector(registry=self.registry)
         self.forwarded = Counter(
             "rstore_forwarded_requests", "Requests sent on to the primary's leader.", ["method"], registry=self.registry
         )
@@ -145,9 +99,9 @@ class Metrics:
             "rstore_event_loop_lag_max_seconds", "Greatest lag in the last minute.", registry=self.registry
         )
 
-    def of_method(self, method: str) -> MethodMetrics:
-        """Returns where the requests of a method are counted."""
-        return self._requests.methods.setdefault(method, MethodMetrics())
+    def of_method(self, path: str) -> MethodMetrics:
+        """Returns where the requests of a method are counted; the path is that of HTTP, ``/etcdserverpb.KV/Put``."""
+        return self._calls.of_method(path)
 
     def count_refusal(self, port: str, reason: str) -> None:
         """Counts what a port refused."""
@@ -155,7 +109,7 @@ class Metrics:
 
     def observe(self, read: Callable[[], Reading]) -> None:
         """Adds the gauges of the replica, which ``read`` returns on the event loop. To be called once."""
-        self._gauges = _ReadingCollector(read)
+        self._gauges = _ReadingCollector(read, self.disk)
         self.registry.register(self._gauges)
 
     def take_reading(self) -> None:
@@ -169,8 +123,9 @@ class Metrics:
 
 
 class _ReadingCollector(Collector):
-    def __init__(self, read: Callable[[], Reading]) -> None:
+    def __init__(self, read: Callable[[], Reading], disk: DiskTimings) -> None:
         self._read = read
+        self._disk = disk
         self._reading: Reading | None = None
 
     def take(self) -> None:
@@ -214,6 +169,9 @@ class _ReadingCollector(Collector):
             ("tenure_remaining_seconds", "For how long without another grant.", reading.tenure_remaining_seconds),
         ):
             yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
+        yield from self._disk.families()
+        if reading.etcd is not None:
+            yield from reading.etcd.families()
         yield from _region_gauges(reading.regions)
         if reading.sync is not None:
             yield from _sync_gauges(reading.sync)

@@ -98,6 +98,13 @@ class Batcher:
         self._waiting_operations = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.failed_entries = 0
+        """Entries that were proposed and failed, or whose outcome is unknown."""
+
+    @property
+    def pending(self) -> int:
+        """How many requests wait for an entry, or for it to be acknowledged."""
+        return len(self._waiting) + self._unsettled
 
     @property
     def queued(self) -> int:
@@ -227,11 +234,14 @@ class Batcher:
             proposed = True
             results = await self._group.propose(entry, timeout_seconds=self._limits.propose_timeout_seconds)
         except StoreError as error:
+            self.failed_entries += proposed
             _fail_all(batch, error)
         except asyncio.CancelledError:
+            self.failed_entries += proposed
             _fail_all(batch, OutcomeUnknown("the replica is stopping") if proposed else ShuttingDown())
             raise
         except Exception as error:
+            self.failed_entries += proposed
             _log.exception("entry_failed", proposed=proposed)
             name = type(error).__name__
             _fail_all(batch, OutcomeUnknown(name) if proposed else NotReady(f"no entry could be made: {name}"))

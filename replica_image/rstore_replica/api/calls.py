@@ -18,7 +18,8 @@ from rstore_api.proto.rstore_pb2 import RequestId
 from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.security import PEER, common_names
-from rstore_replica.metrics import MethodMetrics, Metrics
+from rstore_replica.call_metrics import MethodMetrics
+from rstore_replica.metrics import Metrics
 
 _log = get_logger(__name__)
 
@@ -51,7 +52,7 @@ class Calls:
         """
 
         service, name = method.path.strip("/").split("/")
-        metrics = self._metrics.of_method(name)
+        metrics = self._metrics.of_method(method.path)
 
         def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
             return answer(method, metrics, body, request, context)
@@ -71,6 +72,7 @@ async def answer(
     for a method that changes something, else INTERNAL.
     """
     started = time.monotonic()
+    metrics.started += 1
     result = "ok"
     try:
         return await body(request, info_of(context))
@@ -85,7 +87,7 @@ async def answer(
         result = "internal"
         failure = (OutcomeUnknown if method.changes else StoreError)(f"internal error: {type(error).__name__}")
     finally:
-        metrics.add(result, time.monotonic() - started)
+        metrics.answered(result, time.monotonic() - started)
     await context.abort(failure.status, str(failure), failure.trailing_metadata())
     raise AssertionError("abort raises")
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -127,8 +128,10 @@ class Machine:
         map_bytes: int,
         quarantine: Path,
         commands: Registry,
+        commit_took: Callable[[float], None],
     ) -> None:
         self._path = path
+        self._commit_took = commit_took
         self.quarantine = Quarantine(quarantine)
         self._region = region
         self._limits = limits
@@ -156,19 +159,21 @@ class Machine:
         map_bytes: int = 0,
         quarantine: Path | None = None,
         commands: Registry = COMMANDS,
+        commit_took: Callable[[float], None] = lambda _seconds: None,
     ) -> Machine:
         """Opens or creates the data under ``path``, completing a restore that was interrupted.
 
         ``map_bytes`` is where the memory map starts (default: where it need not grow); it grows by itself.
         ``quarantine`` is where diverged tails go (default: beside ``path``); ``commands`` are the kinds that
-        this version applies. Raises ``StorageFailed``.
+        this version applies. ``commit_took`` is called with how long each commit of the database took, in seconds.
+        Raises ``StorageFailed``.
         """
         limits = WriteLimits(
             max_txn_ops=max_txn_ops, max_revision_rows=max_revision_rows, max_revision_bytes=max_revision_bytes
         )
         quarantine = quarantine or path.with_name(f"{path.name}.quarantine")
         map_bytes = map_bytes or max(INITIAL_MAP_BYTES, min(MAP_QUOTAS * quota_bytes, MAX_MAP_BYTES))
-        return Machine(path, region, limits, quota_bytes, map_bytes, quarantine, commands)
+        return Machine(path, region, limits, quota_bytes, map_bytes, quarantine, commands, commit_took)
 
     def _load(self) -> None:
         self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
@@ -426,7 +431,10 @@ class Machine:
         for _ in range(MAX_GROWTHS):
             try:
                 with self._store.write() as transaction:
-                    return work(transaction)
+                    done = work(transaction)
+                    began = time.perf_counter()
+                self._commit_took(time.perf_counter() - began)
+                return done
             except lmdb.MapFullError:
                 with self._gate.exclusive():
                     self._store.grow()

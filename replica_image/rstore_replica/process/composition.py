@@ -32,6 +32,7 @@ from rstore_replica.metrics import Metrics
 from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.http_port import HttpServer
+from rstore_replica.process.leader_changes import LeaderChanges
 from rstore_replica.process.life import Life
 from rstore_replica.process.listeners import client_server, listen, peer_server
 from rstore_replica.process.live_data import LiveData
@@ -92,6 +93,7 @@ class Replica:
             max_revision_bytes=config.limits.max_revision_bytes,
             quota_bytes=config.limits.quota_bytes,
             quarantine=place.data_directory / "quarantine",
+            commit_took=self._metrics.disk.database_commit.add,
         )
         self._build_group()
         self._standing = Standing(self._life, self.machine, self.group)
@@ -124,7 +126,10 @@ class Replica:
             on_fatal=self._fail,
             feature_level=COMMANDS.level,
             admit=features.admit,
+            sync_took=self._metrics.disk.journal_sync.add,
         )
+        self._leaders = LeaderChanges()
+        self.group.on_change(self._leaders.note)
         self.replication = Replication(
             machine=self.machine,
             group=self.group,
@@ -245,8 +250,7 @@ class Replica:
             not_alive_reason=self._standing.not_alive_reason,
         )
         metrics.observe(
-            partial(
-                read,
+            lambda: read(
                 store=config.store,
                 identity=identity,
                 life=self._life,
@@ -256,6 +260,8 @@ class Replica:
                 replication=replication,
                 batcher=self._batcher,
                 tail_fetcher=self._tail_fetcher,
+                quota_bytes=config.limits.quota_bytes,
+                leader_changes=self._leaders.count,
             )
         )
 

@@ -6,6 +6,7 @@ import rstore_api
 
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.identity import Identity
+from rstore_replica.etcd_metrics import EtcdReading
 from rstore_replica.metrics import Reading, RegionLag
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.life import Life
@@ -27,6 +28,8 @@ def read(
     replication: Replication,
     batcher: Batcher,
     tail_fetcher: TailFetcher,
+    quota_bytes: int,
+    leader_changes: int,
 ) -> Reading:
     """Returns the replica at this moment; what its group would say is left out while it takes no part in it."""
     state, staged = machine.state, machine.staged
@@ -59,6 +62,22 @@ def read(
         tenure_held=replication.tenure.held(state.epoch),
         tenure_remaining_seconds=replication.tenure.remaining_seconds(),
         sync=replication.acknowledging.status(),
+        etcd=EtcdReading(
+            version=rstore_api.__version__,
+            has_leader=status is not None and status.leader is not None,
+            is_leader=status is not None and status.role is Role.LEADER,
+            is_learner=status is not None and identity.replica in status.learners,
+            leader_changes=leader_changes,
+            committed_index=status.commit_index if status is not None else 0,
+            applied_index=machine.applied_index,
+            pending_proposals=batcher.pending,
+            failed_proposals=batcher.failed_entries,
+            db_size_bytes=machine.db_size_bytes,
+            db_in_use_bytes=machine.db_in_use_bytes,
+            quota_bytes=quota_bytes,
+            revision=machine.revision,
+            compact_revision=machine.compact_revision,
+        ),
         regions=tuple(
             RegionLag(
                 region.region,

@@ -59,13 +59,15 @@ class Group:
         on_fatal: Callable[[BaseException], None] = terminate_process,
         feature_level: int = 1,
         admit: Callable[[bytes, int], None] = lambda _entry, _level: None,
+        sync_took: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """``directory`` is this group's own; ``on_fatal`` is called once, with what made going on unsafe.
 
         ``members`` are those with which a fresh group begins; the log has the last word. A replica that
         has no data and finds that its group has, or that is not among them, waits to be taken in.
         ``feature_level`` is this replica's; ``admit`` is called with each entry to propose and the least level of all
-        members, and raises what the proposal is to be refused with.
+        members, and raises what the proposal is to be refused with. ``sync_took`` is called with how long each sync of
+        the journal took, in seconds.
         """
         self._name = name
         self._members = members
@@ -79,6 +81,7 @@ class Group:
         self._on_fatal = on_fatal
         self._feature_level = feature_level
         self._admit = admit
+        self._sync_took = sync_took
         self._callbacks: list[Callable[[GroupStatus], None]] = []
         self._started = self._running = False
         self._failure: BaseException | None = None
@@ -128,7 +131,7 @@ class Group:
         config, disk = self._config, self._disk
         self._proposals = Proposals(config)
         self._applier = Applier(self._journal, self._machine, self._proposals, self._clock, config, self._room)
-        self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail)
+        self._syncer = Syncer(self._journal, disk, synced=self._wake, failed=self._fail, took=self._sync_took)
         self._core = RaftCore(
             name=self._name,
             initial=initial(self._members),

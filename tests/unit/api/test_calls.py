@@ -48,7 +48,7 @@ async def _answer(method, error: BaseException) -> tuple[_Context, Metrics]:
         raise error
 
     with pytest.raises(_AbortedError):
-        await answer(method, metrics.of_method(method.path.rpartition("/")[2]), body, None, context)
+        await answer(method, metrics.of_method(method.path), body, None, context)
     return context, metrics
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rstore_replica.metrics import LATENCY_BUCKETS_SECONDS, Metrics, Reading, RegionLag
+from rstore_replica.call_metrics import LATENCY_BUCKETS_SECONDS
+from rstore_replica.metrics import Metrics, Reading, RegionLag
 
 
 def test_both_sides_of_a_snapshot_are_shown() -> None:
@@ -42,11 +43,11 @@ def test_both_sides_of_a_snapshot_are_shown() -> None:
 
 def test_requests_are_counted_by_method_and_result_and_their_times_cumulate() -> None:
     metrics = Metrics()
-    put = metrics.of_method("Put")
+    put = metrics.of_method("/etcdserverpb.KV/Put")
     for result, seconds in (("ok", 0.00048828125), ("ok", 0.00390625), ("ok", 99.0), ("no-leader", 0.00390625)):
-        put.add(result, seconds)
-    assert metrics.of_method("Put") is put
-    metrics.of_method("Txn")
+        put.answered(result, seconds)
+    assert metrics.of_method("/etcdserverpb.KV/Put") is put
+    metrics.of_method("/etcdserverpb.KV/Txn")
     lines = metrics.render().decode().splitlines()
     assert 'rstore_requests_total{method="Put",result="ok"} 3.0' in lines
     assert 'rstore_requests_total{method="Put",result="no-leader"} 1.0' in lines

@@ -19,13 +19,21 @@ class Syncer:
     """Keeps the journal synced and releases, in order, what was held until then."""
 
     def __init__(
-        self, journal: Journal, disk: Disk, *, synced: Callable[[], None], failed: Callable[[BaseException], None]
+        self,
+        journal: Journal,
+        disk: Disk,
+        *,
+        synced: Callable[[], None],
+        failed: Callable[[BaseException], None],
+        took: Callable[[float], None] = lambda _seconds: None,
     ):
-        """``synced`` is called after each sync; ``failed`` when one fails: nothing that waits is ever released then."""
+        """``synced`` is called after each sync; ``failed`` when one fails: nothing that waits is ever released then.
+        ``took`` is called with how long each sync took."""
         self._journal = journal
         self._disk = disk
         self._synced = synced
         self._failed = failed
+        self._took = took
         self._held: deque[tuple[int, Callable[[], object]]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
@@ -62,8 +70,10 @@ class Syncer:
                 pending = self._journal.take_sync()
                 started = loop.time()
                 await self._disk.run(pending.work)
-                if loop.time() - started > SLOW_SECONDS:
-                    logger.warning("raft_sync_slow seconds=%.2f", loop.time() - started)
+                seconds = loop.time() - started
+                self._took(seconds)
+                if seconds > SLOW_SECONDS:
+                    logger.warning("raft_sync_slow seconds=%.2f", seconds)
                 pending.done()
                 self._release()
                 if not self._stopped:

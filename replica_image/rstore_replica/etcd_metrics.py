@@ -1,0 +1,81 @@
+"""What this replica and a member of etcd both have, by the names under which etcd exports it.
+
+So the alerts and dashboards that are made for etcd work. What only one of the two has is left out: a name that means
+something else here would be worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from rstore_replica.timings import Timings
+
+FSYNC_BUCKETS_SECONDS = tuple(0.001 * 2**power for power in range(14))
+"""Those of etcd: 1 ms to 8 s."""
+
+
+@dataclass(frozen=True)
+class DiskTimings:
+    """How long the disk takes: the journal's syncs, and the commits of the database."""
+
+    journal_sync: Timings = field(default_factory=lambda: Timings(FSYNC_BUCKETS_SECONDS))
+    database_commit: Timings = field(default_factory=lambda: Timings(FSYNC_BUCKETS_SECONDS))
+
+    def families(self) -> Iterable[Metric]:
+        """Yields both histograms."""
+        for name, text, timings in (
+            ("wal_fsync", "Time that a sync of the journal takes, in seconds.", self.journal_sync),
+            ("backend_commit", "Time that a commit of the database takes, in seconds.", self.database_commit),
+        ):
+            family = HistogramMetricFamily(f"etcd_disk_{name}_duration_seconds", text)
+            timings.show(family)
+            yield family
+
+
+@dataclass(frozen=True)
+class EtcdReading:
+    """The state of the replica at one moment, in etcd's terms."""
+
+    version: str
+    has_leader: bool
+    is_leader: bool
+    is_learner: bool
+    leader_changes: int
+    committed_index: int
+    applied_index: int
+    pending_proposals: int
+    failed_proposals: int
+    db_size_bytes: int
+    db_in_use_bytes: int
+    quota_bytes: int
+    revision: int
+    compact_revision: int
+
+    def families(self) -> Iterable[Metric]:
+        """Yields the gauges and counters."""
+        version = GaugeMetricFamily("etcd_server_version", "1, with this version.", labels=["server_version"])
+        version.add_metric([self.version], 1.0)
+        yield version
+        for name, text, value in (
+            ("server_has_leader", "1 when the region has a leader.", self.has_leader),
+            ("server_is_leader", "1 on the region's leader.", self.is_leader),
+            ("server_is_learner", "1 on a replica that has no vote yet.", self.is_learner),
+            ("server_proposals_pending", "Writes that wait to be committed.", self.pending_proposals),
+            ("server_quota_backend_bytes", "Bytes of data that the store takes.", self.quota_bytes),
+            ("mvcc_db_total_size_in_bytes", "Size of the database's file.", self.db_size_bytes),
+            ("mvcc_db_total_size_in_use_in_bytes", "Bytes of it that hold data.", self.db_in_use_bytes),
+            ("debugging_mvcc_current_revision", "Revision of the store.", self.revision),
+            ("debugging_mvcc_compact_revision", "Revisions below it are gone.", self.compact_revision),
+            # Gauges in etcd, too, whatever their names.
+            ("server_proposals_committed_total", "Index of the last committed entry.", self.committed_index),
+            ("server_proposals_applied_total", "Index of the last applied entry.", self.applied_index),
+        ):
+            yield GaugeMetricFamily(f"etcd_{name}", text, value=float(value))
+        for name, text, value in (
+            ("server_leader_changes_seen", "Changes of the region's leader seen here.", self.leader_changes),
+            ("server_proposals_failed", "Entries that were proposed and failed.", self.failed_proposals),
+        ):
+            yield CounterMetricFamily(f"etcd_{name}", text, value=float(value))

@@ -1,0 +1,132 @@
+"""The names of etcd: those that its published alerts and dashboards ask for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from rstore_replica.call_metrics import code_of
+from rstore_replica.etcd_metrics import EtcdReading
+from rstore_replica.metrics import Metrics, Reading
+from rstore_replica.process.leader_changes import LeaderChanges
+from rstore_replica.raft.types import GroupStatus, Role
+from rstore_replica.timings import Timings
+
+ETCD = EtcdReading(
+    version="1.2.3",
+    has_leader=True,
+    is_leader=False,
+    is_learner=False,
+    leader_changes=2,
+    committed_index=12,
+    applied_index=11,
+    pending_proposals=3,
+    failed_proposals=1,
+    db_size_bytes=4096,
+    db_in_use_bytes=2048,
+    quota_bytes=8 << 30,
+    revision=40,
+    compact_revision=7,
+)
+ASKED_FOR_BY_THE_ALERTS = [
+    "etcd_server_has_leader",
+    "etcd_server_leader_changes_seen_total",
+    "grpc_server_handled_total",
+    "grpc_server_handling_seconds_bucket",
+    "etcd_server_proposals_failed_total",
+    "etcd_disk_wal_fsync_duration_seconds_bucket",
+    "etcd_disk_backend_commit_duration_seconds_bucket",
+    "etcd_mvcc_db_total_size_in_bytes",
+    "etcd_server_quota_backend_bytes",
+]
+ASKED_FOR_BY_THE_DASHBOARD = [
+    "grpc_server_started_total",
+    "etcd_server_proposals_committed_total",
+    "etcd_server_proposals_applied_total",
+    "etcd_server_proposals_pending",
+    "process_resident_memory_bytes",
+    "etcd_server_is_leader",
+]
+
+
+def scraped(metrics: Metrics) -> dict[str, float]:
+    """Every sample, by its name and labels."""
+    reading = Reading(**dict.fromkeys(Reading.__dataclass_fields__, 0) | {"regions": (), "sync": None, "etcd": ETCD})
+    for name in ("store", "region", "replica", "version"):
+        object.__setattr__(reading, name, name)
+    metrics.observe(lambda: reading)
+    metrics.take_reading()
+    result = {}
+    for family in text_string_to_metric_families(metrics.render().decode()):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            result[f"{sample.name}{{{labels}}}"] = sample.value
+    return result
+
+
+@pytest.fixture
+def samples() -> dict[str, float]:
+    metrics = Metrics()
+    put = metrics.of_method("/etcdserverpb.KV/Put")
+    put.started += 4
+    for result, seconds in (("ok", 0.003), ("no-primary", 0.2), ("no-leader", 20.0)):
+        put.answered(result, seconds)
+    metrics.disk.journal_sync.add(0.0015)
+    return scraped(metrics)
+
+
+@pytest.mark.parametrize("name", ASKED_FOR_BY_THE_ALERTS + ASKED_FOR_BY_THE_DASHBOARD)
+def test_what_alerts_and_dashboards_of_etcd_ask_for_is_there(samples: dict[str, float], name: str) -> None:
+    assert any(re.match(rf"{name}\{{", sample) for sample in samples)
+
+
+def test_calls_have_both_names(samples: dict[str, float]) -> None:
+    put = "grpc_method=Put,grpc_service=etcdserverpb.KV,grpc_type=unary"
+    assert samples[f"grpc_server_started_total{{{put}}}"] == 4
+    assert samples[f"grpc_server_handled_total{{grpc_code=OK,{put}}}"] == 1
+    assert samples[f"grpc_server_handled_total{{grpc_code=Unavailable,{put}}}"] == 2
+    assert samples["rstore_requests_total{method=Put,result=no-primary}"] == 1
+    assert samples["rstore_request_seconds_count{method=Put}"] == 3
+    assert samples["rstore_request_seconds_bucket{le=0.005,method=Put}"] == 1
+    assert samples[f"grpc_server_handling_seconds_bucket{{{put},le=10.0}}"] == 2
+    assert samples[f"grpc_server_handling_seconds_bucket{{{put},le=+Inf}}"] == 3
+
+
+def test_gauges_have_the_values_of_the_replica(samples: dict[str, float]) -> None:
+    assert samples["etcd_server_leader_changes_seen_total{}"] == 2
+    assert samples["etcd_server_proposals_committed_total{}"] == 12
+    assert samples["etcd_mvcc_db_total_size_in_use_in_bytes{}"] == 2048
+    assert samples["etcd_server_version{server_version=1.2.3}"] == 1
+    assert samples["etcd_disk_wal_fsync_duration_seconds_bucket{le=0.002}"] == 1
+    assert samples["etcd_disk_wal_fsync_duration_seconds_bucket{le=0.001}"] == 0
+    assert samples["etcd_disk_wal_fsync_duration_seconds_sum{}"] == 0.0015
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        ("ok", "OK"),
+        ("cancelled", "Canceled"),
+        ("deadline-exceeded", "DeadlineExceeded"),
+        ("not-leader", "FailedPrecondition"),
+        ("compacted", "OutOfRange"),
+        ("internal", "Internal"),
+    ],
+)
+def test_codes_are_written_as_gos_middleware_writes_them(result: str, code: str) -> None:
+    assert code_of(result) == code
+
+
+def test_a_duration_on_a_bound_counts_below_it() -> None:
+    timings = Timings((0.1, 0.2))
+    for seconds in (0.1, 0.15, 0.2, 0.3):
+        timings.add(seconds)
+    assert timings.counts == [1, 2, 1]
+
+
+def test_leaders_are_counted_and_times_without_one_are_not() -> None:
+    changes = LeaderChanges()
+    for leader, term in (("a", 1), (None, 1), ("a", 1), ("b", 2), (None, 2), ("b", 3)):
+        changes.note(GroupStatus("a", Role.FOLLOWER, leader, term, 0, 0, 0, (), None))
+    assert changes.count == 3
