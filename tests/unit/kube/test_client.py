@@ -124,10 +124,17 @@ def test_verbs_and_kinds_are_those_of_rbac(method: str, path: str, expected: tup
 
 async def test_each_request_is_reported_with_its_status(serve) -> None:
     requests: list[tuple[str, str, int]] = []
-    async with serve(Recorder({"message": "no"}, 409)) as client:
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({"message": "no"}, status=409)
+
+    async with serve(handle) as client:
         client._requested = lambda verb, kind, status, _seconds: requests.append((verb, kind, status))
         with pytest.raises(ApiError):
             await client.create(CONFIG_MAP, "team", {})
-    with pytest.raises(ConnectionError):
-        await client.get(CONFIG_MAP, "team", "x")
+        with pytest.raises(ConnectionError):
+            await client.get(CONFIG_MAP, "team", "x")
     assert requests == [("create", "configmaps", 409), ("get", "configmaps", 0)]
