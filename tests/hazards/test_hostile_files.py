@@ -75,7 +75,7 @@ FILES = (  # below the replica's directory; whether it may start nevertheless; w
     ("data/raft/journal/*.seg", False, "journal"),
     ("data/raft/journal/*.seg", False, "journal"),
     ("data/raft/checkpoints/*/manifest.json", False, "manifest.json"),
-    ("data/mvcc/live/data.mdb", False, "mvcc/live"),
+    ("data/mvcc/live/data.mdb", True, ""),
     ("data/mvcc.running", True, ""),
     ("data/lock", True, ""),
     ("tls/ca.crt", False, "ca.crt"),

@@ -19,10 +19,35 @@ from sim.process import Process, ProcessDied
 
 T = TypeVar("T")
 
+PAGE_BYTES = 4096
+FLAGS_OFFSET = 10
+LEAF_FLAG = 2
+FREE_ROOT_OFFSET = 80
+"""In a page that describes the whole file."""
+
 
 def no_room(path: Path) -> OSError:
     """As the system says it."""
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def disk_error(error: BaseException | None) -> OSError | None:
+    """What a disk that is full, or that could not write, has reported to a process that ends by it; None: neither."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EIO):
+            return error
+        error = error.__cause__
+    return None
+
+
+def leaves(data: bytes) -> set[int]:
+    """Where in an LMDB file leaves are; without those of its list of free pages, for which it ends the process."""
+    free_roots = {int.from_bytes(data[at + FREE_ROOT_OFFSET :][:8], "little") for at in (0, PAGE_BYTES)}
+    return {
+        at
+        for at in range(2 * PAGE_BYTES, len(data), PAGE_BYTES)
+        if data[at + FLAGS_OFFSET] & LEAF_FLAG and at // PAGE_BYTES not in free_roots
+    }
 
 
 class Volume:
@@ -47,6 +72,13 @@ class Volume:
         self.failed_syncs = 0
         self.holes: dict[Path, tuple[int, int]] = {}
         """What a failed sync was to write: in the page cache, marked clean, and on no disk; from where to where."""
+        self.unreported: set[Path] = set()
+        """Files of which the next sync reports that something could not be written; the live data as one."""
+        self.live_data = root / "mvcc"
+        """What the state machine writes past the ``Disk``."""
+        self._written_back: dict[Path, bytes] = {}
+        self.live_data_lost = False
+        """Whether pages of the live data are in the page cache only, marked clean."""
         self.room_bytes: int | None = None
         """What may still be written; None: anything. What is removed is given back."""
         root.mkdir(parents=True)
@@ -74,6 +106,8 @@ class Volume:
         self.undo.clear()
         self.unsynced_trees.clear()
         self.holes.clear()
+        self.unreported.clear()
+        self.renew_live_data()
 
     def note(self, path: Path, undo: Callable[[], None]) -> None:
         """The entry ``path`` of its directory was changed; ``undo`` is how a loss of power takes it back."""
@@ -85,10 +119,12 @@ class Volume:
         Then ``synced`` stays where the hole begins, whatever is synced behind it.
         """
         start = self.synced.get(path, 0)
+        self.report(path)
         if self.failing_syncs > 0 and size > start:
             self.failing_syncs -= 1
             self.failed_syncs += 1
             self.holes[path] = (self.holes.get(path, (start, 0))[0], size)
+            self.live_data_lost = True  # and the process was told by this, or by a sync of that, never again
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
         if path not in self.holes:
             self.synced[path] = max(size, start)
@@ -98,10 +134,56 @@ class Volume:
         start, end = self.holes.get(path, (size, size))
         if offset <= start and end <= size:
             self.holes.pop(path, None)
-        self.wrote_back(path, size)
+        self.wrote_back(path, size)  # reports also what was written in vain before
+
+    def report(self, path: Path) -> None:
+        """Raises OSError where something of the file could not be written, and nobody was told so yet."""
+        if path in self.unreported:
+            self.unreported.discard(path)
+            self.failed_syncs += 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    def fail_write_back(self) -> None:
+        """The system writes what is dirty, as it does after a while, and cannot. Processes learn that by a sync."""
+        for path, synced in self.synced.items():
+            size = path.stat().st_size if path.is_file() else 0
+            if size > synced:
+                self.holes[path] = (synced, size)
+                self.unreported.add(path)
+        if not self.live_data_lost:
+            self.live_data_lost = True
+            self.unreported.add(self.live_data)
+
+    def renew_live_data(self) -> None:
+        """The live data is in files that are new, and on the disk."""
+        self.live_data_lost = False
+        self.unreported.discard(self.live_data)
+        self._written_back = {}
+
+    def write_back(self) -> None:
+        """The system writes what is dirty of the live data."""
+        self._written_back = {file: file.read_bytes() for file in self._live_files()}
+
+    def _live_files(self) -> list[Path]:
+        return sorted(self.live_data.rglob("data.mdb"))
+
+    def spoil_live_data(self) -> None:
+        """What is read of the live data is noise, or of another time in some leaves of its trees."""
+        for file in self._live_files():
+            data, before = file.read_bytes(), self._written_back.get(file, b"")
+            if not before or self._rng.random() < 0.3:
+                file.write_bytes(self._rng.randbytes(512))
+                continue
+            older = [at for at in sorted(leaves(data) & leaves(before)) if self._rng.random() < 0.7]
+            for at in older:
+                data = data[:at] + before[at : at + PAGE_BYTES] + data[at + PAGE_BYTES :]
+            file.write_bytes(data)
 
     def drop_caches(self) -> None:
         """The page cache is needed for something else: what is read now comes from the disk."""
+        if self.live_data_lost:
+            self.spoil_live_data()
+            self.live_data_lost = False  # what is read is what the disk has
         for path, (start, end) in self.holes.items():
             if path.is_file():
                 size = path.stat().st_size
@@ -278,6 +360,9 @@ class SimDisk:
     def sync_tree(self, path: Path) -> None:
         if self.about_to("sync_tree"):
             self.die()
+        for file in sorted(self.volume.unreported):
+            if file.is_relative_to(path):
+                self.volume.report(file)
         self.volume.unsynced_trees[path] = False
         for folder, _, _ in os.walk(path):
             self.volume.undo.pop(Path(folder), None)
@@ -293,6 +378,9 @@ class SimDisk:
             volume.synced[target] = volume.synced.pop(source)
         if source in volume.holes:
             volume.holes[target] = volume.holes.pop(source)
+        if source in volume.unreported:
+            volume.unreported.discard(source)
+            volume.unreported.add(target)
 
         def undo() -> None:
             if target.exists() and not source.exists():
@@ -313,6 +401,7 @@ class SimDisk:
         trashed = volume.to_trash(path)
         synced = volume.synced.pop(path, None)
         volume.holes.pop(path, None)
+        volume.unreported.discard(path)
 
         def undo() -> None:
             volume.bring_back(trashed, path)

@@ -7,6 +7,7 @@ import contextvars
 import functools
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rstore_api import errors
 from sim.fault_rows import FaultRows, Kinds, only_kinds, some_kinds
@@ -28,6 +29,21 @@ _WORLD = contextvars.Context()
 """Of no process: what is scheduled in it happens whoever dies."""
 
 
+@dataclass(frozen=True)
+class _Region:
+    hosts: list[Host]
+    members: Members
+    network: Network
+
+    @property
+    def machines(self) -> list[Host]:
+        return [host for host in self.hosts if not host.retired]
+
+    @property
+    def settled(self) -> bool:
+        return self.members.settled
+
+
 class Faults:
     """Each fault is a coroutine that makes something go wrong, waits, and undoes it."""
 
@@ -43,7 +59,7 @@ class Faults:
         for host in hosts:
             host.on_elected = self._elected
         self.volumes = VolumeFaults(self, members)
-        self.rollbacks = RollbackFaults(self, members)
+        self.rollbacks = RollbackFaults(rng, trace, lambda: _Region(self.hosts, members, network))
         kinds: Kinds = [
             (3, self._power_off),
             (2, self._kill),
@@ -62,7 +78,7 @@ class Faults:
             (2, self._kill_unsynced),
             *LateMessages(self).kinds,
             *self.volumes.kinds,
-            *SyncFaults(self).kinds,
+            *SyncFaults(rng, trace, self.some, self.restart).kinds,
         ]
         if only_kinds():
             kinds += self.rollbacks.kinds

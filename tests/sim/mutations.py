@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from rstore_api.proto import raft_pb2 as pb
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.process.live_data import LiveData
 from rstore_replica.raft.checkpoints.store import CheckpointStore
 from rstore_replica.raft.consensus import core, follower, syncobj
 from rstore_replica.raft.consensus.elections import Elections
@@ -212,6 +213,15 @@ def keep_live_data(_original: Any) -> Any:
     return distrust
 
 
+def trust_what_was_written(_original: Any) -> Any:
+    """After a process that was killed its live data is used without a look at whether it could be written."""
+
+    def problem(self: LiveData) -> str:
+        return "" if self._marker.trusted() else "the machine stopped or the replica failed"
+
+    return problem
+
+
 class _Uncut:
     """A file of which nothing is cut off."""
 
@@ -303,7 +313,8 @@ MUTATIONS = {
     "stale-reads": Mutation(LeaderLog, "round_confirmed", stale_reads, ("deposed_unawares",), 20),
     "trust-unsynced-journal": Mutation(Journal, "_recover", trust_unsynced_journal, ("kill_unsynced", "power_off"), 30),
     "trust-the-page-cache": Mutation(Journal, "_recover", trust_the_page_cache, ("sync_fails",), 5),
-    "keep-live-data": Mutation(RunningMarker, "distrust", keep_live_data, ("sync_fails",), 5),
+    "keep-live-data": Mutation(RunningMarker, "distrust", keep_live_data, ("sync_fails",), 15),
+    "trust-what-was-written": Mutation(LiveData, "_problem", trust_what_was_written, ("write_back_fails",), 15),
     "forget-promises": Mutation(Standings, "contradiction", forget_promises, ("rolled_back_volume",), 20),
     "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 20),
     "half-is-a-majority": Mutation(Membership, "majority", half_is_a_majority, ("resize", "cut"), 10),

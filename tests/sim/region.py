@@ -8,19 +8,19 @@ import errno
 import random
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import Batcher, BatchLimits
 from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.mvcc.machine import Machine
-from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role, RunningMarker
+from rstore_replica.process.live_data import LiveData
+from rstore_replica.raft import Group, GroupStatus, Member, RaftConfig, Role
 from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.raft.types import VolumeRolledBackError
-from sim.disk import SimDisk, Volume, no_room
+from sim.disk import SimDisk, Volume, disk_error, no_room
 from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, Oracle, durable_log, is_durable
 from sim.process import HostClock, Process, ProcessDied
@@ -79,12 +79,18 @@ class WatchedMachine:
         self._machine.checkpoint(directory)
 
     def sync(self) -> None:
+        self._host.volume.report(self._host.volume.live_data)
         self._machine.sync()
+        self._host.volume.write_back()
+
+    def close(self) -> None:
+        self._machine.close()
 
     def restore(self, directory: Path) -> None:
         if self._host.installs is not None:
             self._host.installs()
         self._machine.restore(directory)
+        self._host.volume.renew_live_data()
         self._host.restored += 1
 
 
@@ -146,6 +152,8 @@ class Host:
         self.process: Process | None = None
         self.group: Group | None = None
         self.machine: Machine | None = None
+        self._live_data: LiveData | None = None
+        self._watched: WatchedMachine | None = None
         self.batcher: Batcher | None = None
         self.disk: SimDisk | None = None
         self._transport: SimTransport | None = None
@@ -158,7 +166,6 @@ class Host:
         self._saved = root.with_name(root.name + ".saved")
         self._saved_log = DurableLog(1, ())
         self.retired = False
-        self._failed_by_sync = False
         """It is no part of the region; nothing runs on it."""
         self.installs: Callable[[], None] | None = None
         """Called when a checkpoint is to be installed."""
@@ -180,12 +187,8 @@ class Host:
             return
         if self._powerless:
             self._lose_power()
-        elif self.volume.holes and self._rng.random() < 0.3:
+        elif (self.volume.holes or self.volume.live_data_lost) and self._rng.random() < 0.5:
             self.volume.drop_caches()
-            if self._failed_by_sync:
-                # One that was killed before it noticed is not known to have failed.
-                self._spoil_environment()
-        self._failed_by_sync = False
         self.incarnation += 1
         self.commit_at_election = NOT_LEADING
         process = Process(self.name, self.incarnation)
@@ -198,7 +201,7 @@ class Host:
         self._boot += 1
         self.volume.lose_power()
         if not self._environment_synced:
-            self._spoil_environment()
+            self.volume.spoil_live_data()
 
     def save_volume(self) -> None:
         """A snapshot of its disk, as after a loss of power."""
@@ -222,20 +225,16 @@ class Host:
     async def _run(self, process: Process) -> None:
         try:
             self.disk = SimDisk(self.volume, process, self._rng, lambda: self.crash(power=self._rng.random() < 0.5))
-            self._marker = marker = RunningMarker(self._root / "running", self.disk, str(self._boot))
-            if not marker.trusted():
-                shutil.rmtree(self._root / "mvcc", ignore_errors=True)
-            marker.set()
-            self._environment_synced = False
-            machine = Machine.open(self._root / "mvcc", region=REGION, map_bytes=1 << 20)
-            self.machine = machine
+            self._live_data = live_data = LiveData(self._root, disk=self.disk, boot_id=str(self._boot))
+            self.machine = machine = live_data.open(self._open_machine)
+            self._watched = watched = WatchedMachine(self, machine, self._oracle)
             loop = asyncio.get_running_loop()
             self._transport = SimTransport(self._network, process, self._rng.getrandbits(63) | 1)
             self.group = group = Group(
                 name=self.name,
                 members=self.members,
                 directory=self._root / "raft",
-                machine=WatchedMachine(self, machine, self._oracle),
+                machine=watched,
                 transport=self._transport,
                 clock=HostClock(loop, self._rate),
                 disk=self.disk,
@@ -259,6 +258,12 @@ class Host:
                 return
             self._violated(f"{self.name} does not start: {type(error).__name__}: {error}")
 
+    def _open_machine(self) -> Machine:
+        if not self.volume.live_data.exists():
+            self.volume.renew_live_data()
+        self._environment_synced = False
+        return Machine.open(self.volume.live_data, region=REGION, map_bytes=1 << 20)
+
     def crash(self, *, power: bool) -> None:
         """The process ends here and now; with ``power`` its machine too."""
         if self.process is None:
@@ -269,10 +274,11 @@ class Host:
 
     def _disk_failed(self, error: BaseException) -> bool:
         """A process that cannot do without room, or whose sync failed, may end; what comes after it goes on."""
-        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EIO):
+        cause = disk_error(error)
+        if cause is None:
             return False
-        self._trace.fault(f"{self.name} ends: {error.strerror}")
-        self.ended_without_room += error.errno == errno.ENOSPC
+        self._trace.fault(f"{self.name} ends: {cause.strerror}")
+        self.ended_without_room += cause.errno == errno.ENOSPC
         asyncio.get_running_loop().call_soon(self._end_and_begin_again, context=contextvars.Context())
         return True
 
@@ -285,27 +291,28 @@ class Host:
 
     async def stop(self) -> None:
         """An orderly end, as on SIGTERM."""
-        process, group, batcher, machine, disk = self.process, self.group, self.batcher, self.machine, self.disk
+        process, group, batcher = self.process, self.group, self.batcher
+        live_data, watched = self._live_data, self._watched
         if process is None or not self.ready or self.stopping:
             return
         assert group is not None
         assert batcher is not None
-        assert machine is not None
-        assert disk is not None
+        assert live_data is not None
         self._trace.fault(f"stop {self.name}")
         self.stopping = True
 
         async def work() -> None:
             await group.stop()
             await batcher.close()
+            await live_data.release(cast(Machine, watched))
             self._environment_synced = True
-            RunningMarker(self._root / "running", disk, str(self._boot)).clear()
 
         task = process.spawn(work())
         await asyncio.wait([task], timeout=5)
         if self.process is process:
-            if task.done() and not task.cancelled() and isinstance(task.exception(), Exception):
-                self._violated(f"{self.name} does not stop: {task.exception()!r}")
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if isinstance(error, Exception) and disk_error(error) is None:
+                self._violated(f"{self.name} does not stop: {error!r}")
             self._end(silently=False)
 
     def _end(self, *, silently: bool) -> None:
@@ -322,11 +329,6 @@ class Host:
             self.machine.close()
         self.process = self.group = self.machine = self.batcher = self.disk = self._transport = None
         self.ready = self.stopping = False
-
-    def _spoil_environment(self) -> None:
-        """The state machine's files were not synced: after a loss of power they must not be looked at."""
-        for file in sorted((self._root / "mvcc").rglob("data.mdb")):
-            file.write_bytes(self._rng.randbytes(512))
 
     def close(self) -> None:
         """After the run."""
@@ -380,10 +382,8 @@ class Host:
             self.on_elected(self)
 
     def _failed(self, error: BaseException) -> None:
-        if not (isinstance(error, OSError) and error.errno in NO_ROOM):
-            with suppress(OSError):
-                self._marker.distrust()
-            self._failed_by_sync = True
+        if not (isinstance(error, OSError) and error.errno in NO_ROOM) and self._live_data is not None:
+            self._live_data.distrust()
         if isinstance(error, VolumeRolledBackError) and self.rolled_back:
             self.rolled_back = False
             self.recognised += 1

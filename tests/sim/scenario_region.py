@@ -7,9 +7,11 @@ import dataclasses
 import random
 from pathlib import Path
 
+import lmdb
 from rstore_api import errors
 from rstore_api.proto import rstore_pb2
 from rstore_replica.api.batcher import BatchLimits
+from rstore_replica.mvcc.data.rows import DamagedRows
 from rstore_replica.raft import RaftConfig
 from sim import history
 from sim.clients import Clients
@@ -170,7 +172,11 @@ class RegionScenario:
         found = []
         for host in self.hosts:
             if host.machine is not None:
-                hashed = await host.machine.hash_kv(0)
+                try:
+                    hashed = await host.machine.hash_kv(0)
+                except (DamagedRows, lmdb.Error) as error:
+                    violated(f"{host.name} cannot read its data: {error}")
+                    return
                 found.append((host.machine.revision, hashed.hash, hashed.hash_revision))
         if not agree(found):
             violated(f"the replicas hold different data at the same entry: {found}")

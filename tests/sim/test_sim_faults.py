@@ -14,6 +14,7 @@ SEEDS = range(20)
     [
         ("full_disks", ["full", "refused_for_room"]),
         ("sync_fails", ["failed_syncs"]),
+        ("write_back_fails", ["failed_syncs"]),
         ("rolled_back_volume", ["rolled_back", "recognised"]),
         ("emptied_volume", ["emptied", "restored"]),
         ("death_in_installation", ["died_installing", "restarts"]),

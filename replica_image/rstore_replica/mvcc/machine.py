@@ -177,10 +177,14 @@ class Machine:
 
     def _load(self) -> None:
         self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
-        with self._store.read() as transaction:
-            self._position = self._store.load_position(transaction)
-            self._state = self._store.load_region(transaction, self._region)
-            self._staged = staging.load(self._store, transaction)
+        try:
+            with self._store.read() as transaction:
+                self._position = self._store.load_position(transaction)
+                self._state = self._store.load_region(transaction, self._region)
+                self._staged = staging.load(self._store, transaction)
+        except BaseException:
+            self._store.close()
+            raise
         self._store = self._store.at_generation(self._position.generation)
         self._clearing = True  # of what a crash has left behind, in generations that nobody uses
 

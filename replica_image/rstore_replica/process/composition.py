@@ -84,16 +84,18 @@ class Replica:
         self._certificates = CertificateStore(place.tls_directory)
         self._metrics = Metrics()
         self._live_data = LiveData(place.data_directory)
-        self._live_data.claim()
-        self.machine = Machine.open(
-            self._live_data.path,
-            region=config.region,
-            max_txn_ops=config.limits.max_txn_ops,
-            max_revision_rows=config.limits.max_revision_rows,
-            max_revision_bytes=config.limits.max_revision_bytes,
-            quota_bytes=config.limits.quota_bytes,
-            quarantine=place.data_directory / "quarantine",
-            commit_took=self._metrics.disk.database_commit.add,
+        self.machine = self._live_data.open(
+            partial(
+                Machine.open,
+                self._live_data.path,
+                region=config.region,
+                max_txn_ops=config.limits.max_txn_ops,
+                max_revision_rows=config.limits.max_revision_rows,
+                max_revision_bytes=config.limits.max_revision_bytes,
+                quota_bytes=config.limits.quota_bytes,
+                quarantine=self._live_data.quarantine,
+                commit_took=self._metrics.disk.database_commit.add,
+            )
         )
         self._build_group()
         self._standing = Standing(self._life, self.machine, self.group)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from sim.fault_rows import FaultRows, Kinds, only_kinds
+from sim.faults_rollback import RollbackFaults
+from sim.faults_sync import SyncFaults
+from sim.network import Network
 from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
@@ -21,6 +25,22 @@ from sim.world import World
 PAUSE_SECONDS = 1.5
 
 
+@dataclass(frozen=True)
+class _Replicas:
+    """Those of one region."""
+
+    machines: list[Host]
+
+    @property
+    def network(self) -> Network:
+        return self.machines[0].network
+
+    @property
+    def settled(self) -> bool:
+        names = {host.name for host in self.machines}
+        return all(host.ready and host.counts and host.voters == names for host in self.machines)
+
+
 class RegionFaults:
     """Each fault is a coroutine that makes something go wrong, waits, and undoes it."""
 
@@ -30,6 +50,7 @@ class RegionFaults:
         self.failovers = FailoverFaults(stage, world)
         self.requests = Requests(stage)
         self._operators = OperatorFaults(stage)
+        self.rollbacks = RollbackFaults(stage.rng, stage.trace, self._some_replicas)
         self.rows = FaultRows(self._kinds(shape, ledger), stage.rng, pause_seconds=PAUSE_SECONDS)
 
     def _kinds(self, shape: Shape, ledger: Ledger) -> Kinds:
@@ -41,8 +62,13 @@ class RegionFaults:
                 (1, self._lose_replica),
                 (2, self._stall),
             ]
-        by_name: Kinds = VoterFaults(self._stage, ledger).kinds if only_kinds() else []
-        edits = Edits(self._stage, ledger, self._operators.kill_operator_at_a_step).kinds
+        edits = [
+            *Edits(self._stage, ledger, self._operators.kill_operator_at_a_step).kinds,
+            *VoterFaults(self._stage, ledger).kinds,
+        ]
+        if shape.rolled_back and not only_kinds():
+            # Other faults at the same time may take those away that know what was promised.
+            return [*self.rollbacks.kinds, *LineFaults(self._stage).kinds, *self.requests.kinds]
         return [
             (3, self._lose_region),
             (2, self._lose_replica),
@@ -55,8 +81,9 @@ class RegionFaults:
             *self._operators.kinds,
             *self.requests.kinds,
             *Restores(self._stage).kinds,
+            *SyncFaults(self._rng, self._stage.trace, self._some_hosts, self._stage.start).kinds,
             *(edits if shape.edited else []),
-            *by_name,
+            *(self.rollbacks.kinds if shape.rolled_back else []),
         ]
 
     def end(self) -> None:
@@ -68,7 +95,8 @@ class RegionFaults:
         for hosts in stage.fleet.machines.values():
             hosts[0].network.heal()
             for host in hosts:
-                if host.stopping:
+                host.volume.failing_syncs = 0
+                if host.stopping or host.volume.unreported:
                     host.crash(power=False)
                 if host.wanted and not host.running:
                     host.start()
@@ -80,6 +108,10 @@ class RegionFaults:
 
     def _some_hosts(self) -> list[Host]:
         return self._stage.fleet.region(self._stage.some_region())
+
+    def _some_replicas(self) -> _Replicas | None:
+        large = [region for region in self._stage.regions if len(self._stage.fleet.region(region)) >= 3]
+        return _Replicas(self._stage.fleet.region(self._rng.choice(large))) if large else None
 
     async def _lose_region(self) -> None:
         hosts = self._some_hosts()

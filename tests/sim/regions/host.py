@@ -6,16 +6,20 @@ import asyncio
 import functools
 import os
 import random
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rstore_replica.config import ReplicaConfig
+from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.composition import Place, Replica
 from rstore_replica.raft import Role
 from rstore_replica.raft.storage.journal import Journal
+from rstore_replica.raft.types import VolumeRolledBackError
 from rstore_replica.replication.ending.rules import Decision
-from sim.disk import SimDisk, Volume
+from sim.disk import SimDisk, Volume, disk_error
 from sim.network import Network, SimTransport
 from sim.oracle import DurableLog, durable_log, is_durable
 from sim.process import HostClock, ProcessDied
@@ -26,6 +30,9 @@ from sim.world import World
 
 if TYPE_CHECKING:
     from sim.regions.ledger import Ledger
+
+
+RESTART_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,11 @@ class Host:
         self.ready = False
         self.stopping = False
         self.crashes = 0
+        self.rolled_back = False
+        """Its volume is an earlier one than its replica has promised, and that was not noticed yet."""
+        self.recognised = 0
+        self._lost = self._saved_log = DurableLog(1, ())
+        self._saved = root.with_name(root.name + ".saved")
 
     # ------------------------------------------------------------------ life
 
@@ -92,25 +104,49 @@ class Host:
         assert self.process is None
         assert self.config is not None
         if not self.powered:
-            self.powered = True
-            self.boot += 1
-            self.volume.lose_power()
-            if not self._released:
-                self._spoil_data()
+            self._lose_power()
+        elif (self.volume.holes or self.volume.live_data_lost) and self.rng.random() < 0.5:
+            self.volume.drop_caches()
         self._incarnation += 1
         process = HostProcess(self.name, self._incarnation, self)
         self.process = process
         self._world.trace.fault(f"start {self.name}")
         process.spawn(self._run(process, self.config))
 
+    def _lose_power(self) -> None:
+        self.powered = True
+        self.boot += 1
+        self.volume.lose_power()
+        if not self._released:
+            self.volume.spoil_live_data()
+
+    def save_volume(self) -> None:
+        """Takes a snapshot of its disk, as after a loss of power."""
+        assert self.process is None
+        self._lose_power()
+        shutil.rmtree(self._saved, ignore_errors=True)
+        shutil.copytree(self.root, self._saved)
+        self._saved_log = self._durable
+
+    def roll_back(self) -> None:
+        """Its disk is what was saved. What it had promised meanwhile was durable when it was asked."""
+        assert self.process is None
+        self._world.trace.fault(f"roll back {self.name}")
+        self.volume.empty()
+        shutil.copytree(self._saved, self.root, dirs_exist_ok=True)
+        self._lost, self._durable = self._durable, self._saved_log
+        self.powered = self.rolled_back = True
+        self.boot += 1
+
     async def _run(self, process: HostProcess, config: ReplicaConfig) -> None:
-        self._released = False  # from here on the data are in use; a process that dies before has touched nothing
         try:
             self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))
             place = Place(self.name, self.root, self.root / "tls", "0.0.0.0")
             self.replica = replica = Replica(config, place)
             machine = replica.machine
             machine.apply = functools.partial(self._ledger.on_apply, self, machine)  # type: ignore[method-assign]
+            machine.sync = functools.partial(self._sync, machine)  # type: ignore[method-assign]
+            machine.restore = functools.partial(self._restore, machine)  # type: ignore[method-assign]
             replica.failed.add_done_callback(self._failed)
             replica.group.on_change(self._changed)
             await replica.start()
@@ -118,7 +154,41 @@ class Host:
         except ProcessDied:
             raise
         except Exception as error:
-            self._world.violated(f"{self.name} does not start: {type(error).__name__}: {error}")
+            if not self._ends_by_disk(error):
+                self._world.violated(f"{self.name} does not start: {type(error).__name__}: {error}")
+
+    def open_machine(self, open_machine: Callable[[], Machine]) -> Machine:
+        """From here on the data is in use; a process that dies before has touched nothing."""
+        if not self.volume.live_data.exists():
+            self.volume.renew_live_data()
+        self._released = False
+        return open_machine()
+
+    def _sync(self, machine: Machine) -> None:
+        self.volume.report(self.volume.live_data)
+        type(machine).sync(machine)
+        self.volume.write_back()
+
+    def _restore(self, machine: Machine, directory: Path) -> None:
+        type(machine).restore(machine, directory)
+        self.volume.renew_live_data()
+
+    def _ends_by_disk(self, error: BaseException) -> bool:
+        """Whether the process may end by this; then whatever runs containers begins another one."""
+        cause = disk_error(error)
+        if cause is None:
+            return False
+        self._world.trace.fault(f"{self.name} ends: {cause.strerror}")
+        asyncio.get_running_loop().call_soon(self._end_and_begin_again, context=WORLD.copy())
+        return True
+
+    def _end_and_begin_again(self) -> None:
+        self.crash(power=False)
+        asyncio.get_running_loop().call_later(RESTART_SECONDS, self._begin_again, context=WORLD.copy())
+
+    def _begin_again(self) -> None:
+        if self.wanted and not self.running:
+            self.start()
 
     def crash(self, *, power: bool) -> None:
         """The process ends here and now; with ``power`` its machine too."""
@@ -134,7 +204,8 @@ class Host:
         assert self.process is None
         self._world.trace.fault(f"empty {self.name}")
         self.volume.empty()
-        self._durable, self._voters = DurableLog(1, ()), frozenset()
+        self._durable = self._lost = DurableLog(1, ())
+        self._voters = frozenset()
         self.life += 1
 
     async def stop(self) -> Decision | None:
@@ -155,9 +226,10 @@ class Host:
         task = process.spawn(replica.stop())
         await asyncio.wait([task], timeout=25)
         if self.process is process:
-            if task.done() and not task.cancelled() and isinstance(task.exception(), Exception):
-                self._world.violated(f"{self.name} does not stop: {task.exception()!r}")
-            self._released = task.done()
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if isinstance(error, Exception) and disk_error(error) is None:
+                self._world.violated(f"{self.name} does not stop: {error!r}")
+            self._released = task.done() and error is None
             self._end(silently=False)
             return decisions[0] if self._released and decisions else None
         return None
@@ -180,11 +252,6 @@ class Host:
         self.process = self.replica = self.disk = self.transport = None
         self.ports = {}
         self.ready = self.stopping = False
-
-    def _spoil_data(self) -> None:
-        """The state machine's files were not synced: after a loss of power they must not be looked at."""
-        for file in sorted((self.root / "mvcc").rglob("data.mdb")):
-            file.write_bytes(self.rng.randbytes(512))
 
     def close(self) -> None:
         """After the run."""
@@ -220,8 +287,17 @@ class Host:
                 self._voters = frozenset(member.name for member in self.config.members)
         return self._voters
 
+    @property
+    def counts(self) -> bool:
+        """Whether what it says counts in its group: its log is that of the member it is."""
+        journal = self._journal()
+        latest = None if journal is None else journal.memberships.latest
+        return journal is not None and latest is not None and latest.votes(self.name, journal.identity)
+
     def holds_durably(self, index: int, term: int) -> bool:
         """See :class:`sim.oracle.Log`."""
+        if self._lost.holds(index, term):
+            return True  # when it was asked, before its volume was rolled back
         journal = self._journal()
         if journal is not None:
             return is_durable(journal, self.volume.synced, index, term)
@@ -252,7 +328,12 @@ class Host:
 
     def _failed(self, failed: asyncio.Future[BaseException]) -> None:
         error = failed.result()
-        if isinstance(error, ProcessDied):
+        if isinstance(error, VolumeRolledBackError) and self.rolled_back:
+            self.rolled_back = False
+            self.recognised += 1
+            asyncio.get_running_loop().call_soon(self._end_and_begin_again, context=WORLD.copy())
+            return
+        if isinstance(error, ProcessDied) or self._ends_by_disk(error):
             return
         self._world.violated(f"{self.name} gives up: {type(error).__name__}: {error}")
         asyncio.get_running_loop().call_soon(lambda: self.crash(power=False), context=WORLD)

@@ -21,6 +21,7 @@ from unittest import mock
 from rstore_api.dialling import channels, endpoint
 from rstore_api.dialling.channels import Address
 from rstore_replica import metrics
+from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process import composition as server
 from rstore_replica.process import live_data, volume
 from rstore_replica.raft.group import Group
@@ -54,7 +55,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
         (server, "ReplicationConfig", functools.partial(ReplicationConfig, rewind_step_rows=2)),
         (server, "Group", _group),
         (server, "Metrics", lambda: shared),
-        (server, "LiveData", lambda directory: live_data.LiveData(directory, boot_id=str(current_host().boot))),
+        (server, "LiveData", _LiveData),
         (server, "HealthReporter", _Quiet),
         (server, "HttpServer", _Quiet),
         (server, "Watchdog", _Quiet),
@@ -92,6 +93,15 @@ class _Certificates:
 
     def __getattr__(self, _name: str) -> Callable[[], None]:
         return lambda: None
+
+
+class _LiveData(live_data.LiveData):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, disk=current_host().disk, boot_id=str(current_host().boot))
+
+    def open(self, open_machine: Callable[[], Machine]) -> Machine:
+        """The machine knows from which moment on its data is in use."""
+        return super().open(functools.partial(current_host().open_machine, open_machine))
 
 
 class _Quiet:

@@ -13,6 +13,7 @@ NAMES = ("east", "west", "south", "north", "middle")
 MOST_REGIONS = 3
 """In a store whose regions come and go."""
 MOST_REPLICAS = 3
+ROLLED_BACK_RUNS = 0.05
 EDITS = {"scale_region", "add_region", "remove_region", "change_lease", "edit_while_cut", "change_voters_amid_cut"}
 """Kinds of faults that are edits of the spec."""
 
@@ -35,6 +36,8 @@ class Shape:
     """Whether nearly all that goes wrong does so while a failover is under way."""
     edited: bool = False
     """Whether people change replicas, regions and leases meanwhile."""
+    rolled_back: bool = False
+    """Whether volumes go back in time, which a region with three replicas is to notice."""
     spare: tuple[str, ...] = ()
     """Regions that may come later."""
 
@@ -66,13 +69,18 @@ class Shape:
 def shape_of(rng: random.Random) -> Shape:
     """Mostly small, so that everything happens often and costs little."""
     chosen = set(only_kinds())
-    amid_failovers = not chosen and rng.random() < 0.25
-    edited = not amid_failovers and (rng.random() < 0.35 or bool(chosen & EDITS))
+    rolled_back = "rolled_back_volume" in chosen or (not chosen and rng.random() < ROLLED_BACK_RUNS)
+    amid_failovers = not chosen and not rolled_back and rng.random() < 0.25
+    edited = not amid_failovers and not rolled_back and (rng.random() < 0.35 or bool(chosen & EDITS))
     count = rng.choice([1, 2, 2, 3, 3]) if edited else rng.choice([2, 2, 3, 3, 3, 3, 3 if amid_failovers else 5])
     if "change_voters_amid_cut" in chosen:
         count = rng.choice([2, 3, 5, 5])
+    if rolled_back:
+        count = 2
     names = NAMES[:count]
     replicas = {name: 3 if rng.random() < 0.1 and not amid_failovers else 1 for name in names}
+    if rolled_back:
+        replicas[rng.choice(names)] = 3
     failover: dict[str, Any] = {
         "leaseDuration": rng.choice(["2s", "3s"] if amid_failovers else ["1s", "1s", "2s", "3s"]),
         "failoverDelay": rng.choice(["500ms", "1s", "2s"]),
@@ -105,6 +113,7 @@ def shape_of(rng: random.Random) -> Shape:
         compactions=rng.choice([0.0, 0.0, 0.02, 0.1]),
         amid_failovers=amid_failovers,
         edited=edited,
+        rolled_back=rolled_back,
         spare=NAMES[count : len(NAMES) if "change_voters_amid_cut" in chosen else MOST_REGIONS] if edited else (),
     )
 

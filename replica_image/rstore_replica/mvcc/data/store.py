@@ -47,6 +47,18 @@ class StorageFailed(RuntimeError):  # noqa: N818
     is committed in the region cannot be skipped on one replica."""
 
 
+class DataDamaged(StorageFailed):
+    """The live data is not what was written. A checkpoint and the log bring it back, so it may be dropped."""
+
+
+_DAMAGE = (lmdb.InvalidError, lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.VersionMismatchError)
+
+
+def _shows_damage(error: Exception) -> bool:
+    """True if this is what the file holds or what the disk cannot read of it, and not a shortage of the system."""
+    return isinstance(error, _DAMAGE) or str(error).endswith(os.strerror(errno.EIO))
+
+
 def may_be_full(error: lmdb.Error) -> bool:
     """Whether the transaction may succeed once there is more room. LMDB calls a write that was cut short an I/O error.
 
@@ -80,7 +92,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
         """From the form on disk; raises :class:`StorageFailed`."""
         shape = _POSITION_1 if stored[:1] == b"\x01" else _POSITION
         if len(stored) != shape.size:
-            raise StorageFailed(f"the stored position has {len(stored)} bytes, not {shape.size}")
+            raise DataDamaged(f"the stored position has {len(stored)} bytes, not {shape.size}")
         format_version, *fields = shape.unpack(stored)
         if format_version not in (1, FORMAT_VERSION):
             raise StorageFailed(f"data format {format_version}, this version reads 1 to {FORMAT_VERSION}")
@@ -94,8 +106,9 @@ class Store:
         """Opens or creates the environment in ``directory``; raises :class:`StorageFailed`."""
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self.environment: Any = None
         try:
-            self.environment: Any = lmdb.open(
+            self.environment = lmdb.open(
                 str(directory),
                 map_size=map_bytes,
                 max_dbs=2 + 2 * generations.PLACES,
@@ -118,7 +131,10 @@ class Store:
             self.meta: Database = self.environment.open_db(layout.META)
             self.requests: Database = self.environment.open_db(layout.REQUESTS)
         except (lmdb.Error, OSError) as error:
-            raise StorageFailed(f"cannot open the data in {directory}: {error}") from error
+            if self.environment is not None:
+                self.environment.close()
+            kind = DataDamaged if _shows_damage(error) else StorageFailed
+            raise kind(f"cannot open the data in {directory}: {error}") from error
         self._last_position: tuple[bytes | None, Position] = (None, Position())
         """As it was loaded last, for nearly every read finds the same one; replaced as a whole, by any thread."""
         self.rows: Database
@@ -182,7 +198,7 @@ class Store:
         try:
             found: bytes | None = transaction.get(key, db=self.meta)
         except lmdb.Error as error:
-            raise StorageFailed(f"the data in {self.directory} is damaged: {error}") from error
+            raise DataDamaged(f"the data in {self.directory} is damaged: {error}") from error
         return found
 
     def save_position(self, transaction: Transaction, position: Position) -> None:
@@ -197,7 +213,7 @@ class Store:
         try:
             return decode(region, stored)
         except Exception as error:
-            raise StorageFailed(f"the stored region state is damaged: {error}") from error
+            raise DataDamaged(f"the stored region state is damaged: {error}") from error
 
     def save_region(self, transaction: Transaction, state: RegionState) -> None:
         """Written in the transaction of what it describes."""

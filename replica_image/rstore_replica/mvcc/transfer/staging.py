@@ -11,7 +11,7 @@ from rstore_api.messages import history_messages, history_of
 from rstore_api.proto.rstore_pb2 import SnapshotChunk, StagedSnapshot
 
 from rstore_replica.mvcc.data import generations, layout
-from rstore_replica.mvcc.data.store import StorageFailed, Store, Transaction
+from rstore_replica.mvcc.data.store import DataDamaged, Store, Transaction
 
 
 class Staged(msgspec.Struct, frozen=True, array_like=True):
@@ -47,14 +47,14 @@ def identity(snapshot: SnapshotChunk | StagedSnapshot) -> tuple[str, History, in
 
 
 def load(store: Store, transaction: Transaction) -> Staged | None:
-    """Returns what is staged, None when nothing is. Raises StorageFailed."""
+    """Returns what is staged, None when nothing is. Raises DataDamaged."""
     stored = transaction.get(layout.STAGED_KEY, db=store.meta)
     if stored is None:
         return None
     try:
         return msgspec.msgpack.decode(stored, type=Staged)
     except msgspec.MsgspecError as error:
-        raise StorageFailed(f"the stored record of a snapshot is damaged: {error}") from error
+        raise DataDamaged(f"the stored record of a snapshot is damaged: {error}") from error
 
 
 def save(store: Store, transaction: Transaction, staged: Staged) -> None:

@@ -46,15 +46,16 @@ class RunningMarker:
 
     def set(self) -> None:
         """Durably notes that the state is in use from now on; to be called before it is opened for writing."""
-        if self._path.exists() and self._path.read_bytes() == self._boot_id.encode():
-            return  # so that a full disk does not keep a replica from starting
-        unfinished = self._path.with_name(self._path.name + ".new")
-        self._disk.remove(unfinished)
-        file = self._disk.open(unfinished)
-        file.append(self._boot_id.encode())
-        file.sync()
-        file.close()
-        self._disk.rename(unfinished, self._path)
+        if not self._path.exists() or self._path.read_bytes() != self._boot_id.encode():
+            unfinished = self._path.with_name(self._path.name + ".new")
+            self._disk.remove(unfinished)
+            file = self._disk.open(unfinished)
+            file.append(self._boot_id.encode())
+            file.sync()
+            file.close()
+            self._disk.rename(unfinished, self._path)
+        # One that is there already needs no room, so that a full disk does not keep a replica from starting; but the
+        # process that renamed it may have been killed before this.
         self._disk.sync_directory(self._path.parent)
 
     def clear(self) -> None:

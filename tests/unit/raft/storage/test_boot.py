@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from rstore_replica.raft import LocalDisk
 from rstore_replica.raft.storage.boot import RunningMarker, read_boot_id
+from rstore_replica.raft.storage.disk import DiskFile
 
 
 def test_state_is_trusted_when_new_after_a_crash_of_the_process_and_after_a_clean_end(tmp_path: Path) -> None:
@@ -16,6 +19,22 @@ def test_state_is_trusted_when_new_after_a_crash_of_the_process_and_after_a_clea
     assert RunningMarker(tmp_path / "running", LocalDisk(), read_boot_id()).trusted()
     marker.clear()
     assert RunningMarker(tmp_path / "running", LocalDisk(), "another boot").trusted()
+
+
+def test_a_marker_that_is_there_already_is_made_durable_without_room_on_the_disk(tmp_path: Path) -> None:
+    class FullDisk(LocalDisk):
+        synced: list[Path] = []  # noqa: RUF012
+
+        def open(self, path: Path) -> DiskFile:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+        def sync_directory(self, path: Path) -> None:
+            self.synced.append(path)
+
+    RunningMarker(tmp_path / "running", LocalDisk(), "one boot").set()
+    disk = FullDisk()
+    RunningMarker(tmp_path / "running", disk, "one boot").set()
+    assert disk.synced == [tmp_path]
 
 
 @pytest.mark.parametrize("torn", [b"", b"half"])
