@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rstore_api.domain.kubernetes import CLI_FIELD_MANAGER, EVENT, KIND, POD, REGION_LABEL, SECRET, STORE, pod_selector
+from rstore_api.domain.kubernetes import (
+    CLI_FIELD_MANAGER,
+    EVENT,
+    KIND,
+    LEASE,
+    POD,
+    REGION_LABEL,
+    SECRET,
+    STORE,
+    pod_selector,
+)
 from rstore_kube.errors import ApiError, ConfigurationError
 
 from rstore_cli.errors import CliError, NotFoundError
@@ -84,6 +94,12 @@ class Cluster:
         events = await _asked(client, "events", client.list(EVENT, namespace, fields=fields, limit=MAX_EVENTS))
         own = [event for event in events if event.get("involvedObject", {}).get("uid") in (uid, None, "")]
         return sorted(own, key=event_time)
+
+    async def lease(self, namespace: str, name: str) -> Object:
+        """Returns a Lease, of whichever namespace."""
+        client, _ = await self._connected()
+        what = f'lease "{name}" in namespace "{namespace}"'
+        return await _asked(client, what, client.get(LEASE, namespace, name))
 
     # ---- what a store is made of
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError, UsageError
+from rstore_cli.heartbeat import Heartbeat
 from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, seconds, size, stderr, stdout, table
 
@@ -34,7 +35,7 @@ async def status(
     """Show a store's regions: roles, leaders, revisions, lag; its conditions; and its last changes of primary.
 
     The operator writes changes of state at once, revisions and lag every few seconds.
-    Exit code 1 when the store is not ready.
+    Exit code 1 when the store is not ready, or when no operator observes it.
     """
     if watch:
         if output is not Output.TABLE:
@@ -42,8 +43,9 @@ async def status(
         await _watch(cluster, name)
         return
     store = await cluster.store(name)
-    emit(summary(store), output, lambda console: console.print(render(store)))
-    if not is_ready(store):
+    unobserved = await Heartbeat(cluster).missing(store)
+    emit(summary(store, unobserved), output, lambda console: console.print(render(store, unobserved)))
+    if unobserved or not is_ready(store):
         raise typer.Exit(1)
 
 
@@ -52,14 +54,15 @@ def is_ready(store: dict[str, Any]) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in _status(store).get("conditions", []))
 
 
-def summary(store: dict[str, Any]) -> dict[str, Any]:
-    """Returns the status with the store's name, for -o json and -o yaml."""
+def summary(store: dict[str, Any], unobserved: str = "") -> dict[str, Any]:
+    """Returns the status with the store's name, for -o json and -o yaml. ``unobserved`` is as in :func:`render`."""
     meta = store["metadata"]
-    return {"name": meta["name"], "namespace": meta.get("namespace", ""), "ready": is_ready(store), **_status(store)}
+    head = {"name": meta["name"], "namespace": meta.get("namespace", ""), "ready": is_ready(store) and not unobserved}
+    return {**head, **({"unobserved": unobserved} if unobserved else {}), **_status(store)}
 
 
-def render(store: dict[str, Any]) -> RenderableType:
-    """Returns the status as it is shown to people."""
+def render(store: dict[str, Any], unobserved: str = "") -> RenderableType:
+    """Returns the status as it is shown to people; ``unobserved`` is a sentence when no operator observes the store."""
     current = _status(store)
     meta = store["metadata"]
     if not current:
@@ -70,6 +73,8 @@ def render(store: dict[str, Any]) -> RenderableType:
         f"  primary {current.get('primaryRegion') or '-'}  epoch {current.get('epoch', '-')}",
     )
     parts: list[RenderableType] = [head, Text(), table(REGION_HEADERS, region_rows(current))]
+    if unobserved:
+        parts.insert(1, Text(unobserved, style="red"))
     if compared := compared_line(current):
         parts += [Text(), Text(compared)]
     if current.get("failover"):
@@ -214,34 +219,36 @@ def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
 
 async def _watch(cluster: Cluster, name: str) -> None:
     """Redraw in place on a terminal; without one, print the status again whenever it has changed."""
-    console = stdout()
+    console, heartbeat = stdout(), Heartbeat(cluster)
     try:
         if console.is_terminal:
             with Live(render(await cluster.store(name)), console=console, auto_refresh=False) as live:
                 while True:
                     await asyncio.sleep(WATCH_INTERVAL_SECONDS)
-                    live.update(await _render_or_problem(cluster, name), refresh=True)
-        await _print_changes(cluster, name, console)
+                    live.update(await _render_or_problem(cluster, heartbeat, name), refresh=True)
+        await _print_changes(cluster, heartbeat, name, console)
     except asyncio.CancelledError:  # how asyncio.run passes an interrupt on
         stderr().print("stopped watching")
 
 
-async def _print_changes(cluster: Cluster, name: str, console: Console) -> None:
-    shown: dict[str, Any] | None = None
+async def _print_changes(cluster: Cluster, heartbeat: Heartbeat, name: str, console: Console) -> None:
+    shown: tuple[dict[str, Any] | None, str] | None = None
     while True:
         store = await cluster.store(name)
-        if store.get("status") != shown:
-            shown = store.get("status")
-            console.print(render(store))
+        now = (store.get("status"), await heartbeat.missing(store, wait=False))
+        if now != shown:
+            shown = now
+            console.print(render(store, now[1]))
             console.print()
         await asyncio.sleep(WATCH_INTERVAL_SECONDS)
 
 
-async def _render_or_problem(cluster: Cluster, name: str) -> RenderableType:
+async def _render_or_problem(cluster: Cluster, heartbeat: Heartbeat, name: str) -> RenderableType:
     """Returns the status, or the error: while watching, an API server that does not answer for a moment is not
     fatal."""
     try:
-        return render(await cluster.store(name))
+        store = await cluster.store(name)
+        return render(store, await heartbeat.missing(store, wait=False))
     except CliError as error:
         return Text(error.message, style="red")
 

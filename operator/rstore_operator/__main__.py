@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 
 import kopf
 import rstore_api
@@ -18,7 +19,9 @@ from rstore_api.logs import configure, get_logger
 
 from rstore_operator.handlers import STORES, Handlers, connect
 from rstore_operator.health import HealthServer
+from rstore_operator.leadership.elector import Elector
 from rstore_operator.metrics import OperatorMetrics
+from rstore_operator.resource.state import OperatorName
 from rstore_operator.settings import Settings, parse_arguments
 from rstore_operator.watching import Watches, watch_also
 
@@ -32,10 +35,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     """
     keep_running()
     metrics = OperatorMetrics(rstore_api.__version__, time.monotonic)
-    client = await connect(metrics.requested)
+    client, namespace = await connect(metrics.requested)
+    name = OperatorName(namespace, settings.lease_name)
     registry = kopf.OperatorRegistry()
     watches, insights = Watches(), Insights()
     restore = watches.install()
+    elector = Elector(client, name, new_identity())
     handlers = Handlers(
         client,
         settings.image,
@@ -43,13 +48,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         certificates=settings.certificates,
         watches=watches,
         metrics=metrics,
+        operator=name,
+        may_act=elector.acts,
     )
     handlers.register(registry)
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
     health = HealthServer(settings.listen_host, settings.health_port, watches.problems, metrics)
     late_kind: asyncio.Task[None] | None = None
+    leading: asyncio.Task[None] | None = None
     try:
         await health.start()
+        leading = asyncio.create_task(lead(elector, handlers, stop))
         late_kind = asyncio.create_task(watch_also(insights, STORES))
         others = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
@@ -67,11 +76,36 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         await kopf.run_tasks(tasks, ignored=others)
     finally:
         restore()
+        stop.set()
+        if leading is not None:
+            await asyncio.gather(leading, return_exceptions=True)
         if late_kind is not None:
             late_kind.cancel()
         await health.close()
         await client.close()
         log.info("stopped")
+
+
+async def lead(elector: Elector, handlers: Handlers, stop: asyncio.Event) -> None:
+    """Hold the Lease, or wait for it, until ``stop`` is set; then end what is being done and give it up."""
+    holding = asyncio.create_task(elector.run(began=handlers.begin, stopped=handlers.suspend))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({holding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await handlers.close()
+    finally:
+        for task in (holding, stopping):
+            task.cancel()
+        failed = (await asyncio.gather(holding, stopping, return_exceptions=True))[0]
+    if isinstance(failed, Exception):
+        stop.set()
+        raise failed
+    await elector.release()
+
+
+def new_identity() -> str:
+    """Returns who this process is among the candidates: the pod, and a suffix, for its container may be restarted."""
+    return f"{os.environ.get('HOSTNAME') or 'rstore-operator'}_{uuid.uuid4().hex[:8]}"
 
 
 def identity() -> Identity:

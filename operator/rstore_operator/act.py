@@ -83,7 +83,11 @@ class Actor:
         replicas: Replicas,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_act`` is asked before each action: once it is False, nothing more is begun."""
+        self._may_act = may_act
         self._site = site
         self._replicas = replicas
         self._now = now
@@ -102,6 +106,8 @@ class Actor:
         return [done for part in await asyncio.gather(in_order(), called) for done in part]
 
     async def _one(self, action: Action, children: Children) -> Done:
+        if not self._may_act():
+            return Done(action, effective=False)
         try:
             return await _WAYS[type(action)](self, action, children)
         except NotLeader as error:

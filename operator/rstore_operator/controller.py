@@ -1,7 +1,7 @@
 """Looks after every store with a task of its own: it takes a step whenever something has changed, or one is due.
 
 Level-triggered: a change only wakes the task, which then looks at everything. So changes are neither queued nor lost,
-and one store that fails does not hold up the others.
+and one store that fails does not hold up the others. Stores that appear before :meth:`Controller.begin` are only noted.
 """
 
 from __future__ import annotations
@@ -80,6 +80,22 @@ class Controller:
         self._stepped = stepped
         self._jitter = jitter
         self._loops: dict[tuple[str, str], _Loop] = {}
+        self._stores: dict[tuple[str, str], StoreRef] = {}
+        self._acting = False
+
+    def begin(self) -> None:
+        """Look after all stores, with nothing remembered from before :meth:`suspend`."""
+        self._acting = True
+        for key, ref in self._stores.items():
+            self._start(ref, before=self._loops.get(key))
+
+    def suspend(self) -> None:
+        """Take no more steps, and cancel those under way."""
+        self._acting = False
+        for loop in self._loops.values():
+            loop.stop()
+            if loop.task is not None:
+                loop.task.cancel()
 
     def store_changed(self, ref: StoreRef, resource_version: str, *, deleting: bool = False) -> None:
         """The object is there at that version; ``deleting`` when its deletion has begun."""
@@ -88,10 +104,14 @@ class Controller:
             if loop.reconciler.object_changed(resource_version):
                 loop.wake.set()
         elif not deleting:
-            self._start(ref, before=loop)
+            self._stores[ref.namespace, ref.name] = ref
+            if self._acting:
+                self._start(ref, before=loop)
 
     def store_deleted(self, ref: StoreRef) -> None:
         """The object is gone."""
+        if self._stores.get((ref.namespace, ref.name)) == ref:
+            del self._stores[ref.namespace, ref.name]
         loop = self._loops.get((ref.namespace, ref.name))
         if loop is not None and loop.ref == ref:
             loop.stop()
@@ -139,6 +159,8 @@ class Controller:
             before.stop()
             if before.task is not None:
                 await asyncio.wait([before.task])
+        if loop.stopping:
+            return
         reconciler, namespace = loop.reconciler, loop.ref.namespace
         structlog.contextvars.bind_contextvars(namespace=namespace, store=loop.ref.name)
         backoff = FIRST_BACKOFF_SECONDS

@@ -24,9 +24,11 @@ from rstore_kube.client import KubeClient, Requested, ignore
 
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller
+from rstore_operator.leadership.others import Others
 from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
+from rstore_operator.resource.state import OperatorName
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
 REQUEST_TIMEOUT_SECONDS = 10
@@ -81,7 +83,13 @@ class Handlers:
         hash_check_seconds: float = 0.0,
         watches: Watches | None = None,
         metrics: OperatorMetrics | None = None,
+        operator: OperatorName | None = None,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Nothing is done before :meth:`begin`. ``operator`` is this installation, ``may_act`` if its Lease is held."""
+        self._operator = operator
+        self._others = Others(client)
+        self._may_act = may_act
         self._client = client
         self._image = image
         self._certificates = certificates
@@ -95,7 +103,6 @@ class Handlers:
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Register all handlers."""
         kopf.on.startup(registry=registry)(configure)
-        kopf.on.cleanup(registry=registry)(self._stop)
         kopf.on.login(registry=registry)(login)
         labels = {STORE_LABEL: kopf.PRESENT}
         for kind, resource in SEEN_KINDS.items():
@@ -132,9 +139,21 @@ class Handlers:
             certificates=self._certificates,
             hash_check_seconds=self._hash_check_seconds,
             metrics=self._metrics,
+            operator=self._operator,
+            others=self._others.acting,
+            may_act=self._may_act,
         )
 
-    async def _stop(self, **_: Any) -> None:
+    def begin(self) -> None:
+        """Act on all stores."""
+        self._controller.begin()
+
+    def suspend(self) -> None:
+        """Stop at once; stores and their objects are watched on."""
+        self._controller.suspend()
+
+    async def close(self) -> None:
+        """Stop, once the steps under way have ended."""
         await self._controller.close()
 
 
@@ -201,21 +220,22 @@ STORES = Resource(
 """The stores, as kopf must know them to watch them before their definition exists."""
 
 
-async def connect(requested: Requested = ignore) -> KubeClient:
-    """Returns a client for the cluster of ``KUBECONFIG`` if that is set, else of the one this pod runs in.
-    ``requested`` is called after each request.
+async def connect(requested: Requested = ignore) -> tuple[KubeClient, str]:
+    """Returns a client for the cluster of ``KUBECONFIG`` if that is set, else of the one this pod runs in, and the
+    operator's own namespace there. ``requested`` is called after each request.
 
     Proxies of the environment are meant for what is outside the cluster, as with kopf's own requests.
     Raises ConfigurationError.
     """
     paths = os.environ.get("KUBECONFIG")
     access = await from_kubeconfig(paths) if paths else from_pod()
-    return KubeClient(
+    client = KubeClient(
         access,
         field_manager=OPERATOR_FIELD_MANAGER,
         timeout_seconds=REQUEST_TIMEOUT_SECONDS,
         requested=requested,
     )
+    return client, access.namespace
 
 
 def login(**kwargs: Any) -> kopf.ConnectionInfo | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -31,8 +31,14 @@ from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FA
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
 from rstore_operator.resource.significance import due
-from rstore_operator.resource.state import StoreStatus
-from rstore_operator.resource.state_json import conditions_to_json, merge_patch, status_from_json, status_to_json
+from rstore_operator.resource.state import OperatorName, StoreStatus
+from rstore_operator.resource.state_json import (
+    conditions_to_json,
+    merge_patch,
+    operator_from_json,
+    status_from_json,
+    status_to_json,
+)
 from rstore_operator.time_of_day import TimeOfDay
 
 log = get_logger(__name__)
@@ -44,11 +50,18 @@ HURRIED_SECONDS = 0.1
 MAX_REFUSALS = 16
 """How many different refusals of a status are reported."""
 BLIND_SECONDS = 2.0
+OTHER_SECONDS = 2.0
+"""How often a store is looked at that another installation runs."""
 SHOWN_ERROR = 300
 """How many characters of an error are shown."""
 READ_AGAIN_SECONDS = 1.0
 """How long a step uses the object that an earlier one has read, while a change of primary is under way. Whether the
 status has been changed meanwhile shows when the new one is recorded."""
+
+
+async def _nobody(_name: OperatorName) -> str:
+    """Returns that nobody acts for that installation."""
+    return ""
 
 
 class Reconciler:
@@ -61,11 +74,20 @@ class Reconciler:
         *,
         hash_check_seconds: float = 0.0,
         certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
+        operator: OperatorName | None = None,
+        others: Callable[[OperatorName], Awaitable[str]] = _nobody,
+        may_act: Callable[[], bool] = lambda: True,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         metrics: OperatorMetrics | None = None,
     ) -> None:
+        """``operator`` is the installation that this process acts for, and ``others`` returns who acts for another one,
+        "" when nobody does. Nothing is written once ``may_act`` is False."""
+        self._operator = operator
+        self._others = others
+        self._may_act = may_act
+        self._reported_other: OperatorName | None = None
         self._sites = sites
         self._home = sites.home
         self._ref = sites.home.ref
@@ -78,7 +100,7 @@ class Reconciler:
         self._replicas = Replicas(clock)
         self._hash_check_seconds = hash_check_seconds
         self._hash_rounds = HashRounds(self._replicas, clock=clock)
-        self._actor = Actor(self._home, self._replicas, self._now, clock)
+        self._actor = Actor(self._home, self._replicas, self._now, clock, may_act=may_act)
         self._object: dict[str, Any] | None = None
         self._stale = True
         self._read_at = 0.0
@@ -120,6 +142,8 @@ class Reconciler:
         body = await self._read()
         if body is None:
             return None
+        if await self._is_run_by_another(body):
+            return OTHER_SECONDS
         await self._record_failure(body, CANNOT_WATCH, f"the operator cannot see what it has to, {why}")
         return BLIND_SECONDS
 
@@ -129,8 +153,12 @@ class Reconciler:
         body = await self._read()
         if body is None:
             return None
+        if await self._is_run_by_another(body):
+            return OTHER_SECONDS
         try:
             status, observed, decided = await self._decide(body)
+            if not self._may_act():
+                return BLIND_SECONDS
             recorded = await self._record(status, decided)
         except (ApiError, *CONNECTION_ERRORS):
             raise
@@ -199,6 +227,7 @@ class Reconciler:
                 fresh_store_id=self._store_id(),
                 settled=self._home.view.settled,
                 setters=annotation_setters(meta),
+                operator=self._operator,
             )
         )
         self._memory = decided.memory
@@ -214,6 +243,22 @@ class Reconciler:
         if question is not None:
             self._hash_rounds.begin(question, observed)
         return status, observed, decided
+
+    async def _is_run_by_another(self, body: Mapping[str, Any]) -> bool:
+        """Returns whether another installation runs the store, and posts an Event about it once."""
+        claim = operator_from_json(body.get("status"))
+        if self._operator is None or claim is None or claim == self._operator:
+            return False
+        who = await self._others(claim)
+        if who and claim != self._reported_other:
+            self._reported_other = claim
+            log.info("run_by_another", operator=who)
+            message = f"the operator {self._operator} leaves this store alone, since it is run by the operator {who}"
+            await self._post(Notice("RunByAnother", message), body["metadata"]["resourceVersion"])
+        if not who and claim == self._reported_other:
+            self._reported_other = None
+            log.info("taken_over", operator=str(claim))
+        return bool(who)
 
     async def _record_failure(self, body: Mapping[str, Any], reason: str, why: str) -> None:
         """Record in conditions and Events that nothing can be decided."""

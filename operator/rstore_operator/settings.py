@@ -17,6 +17,7 @@ from rstore_operator.resource.units import is_domain_name
 
 HEALTH_PORT = 8080
 HASH_CHECK_SECONDS = 60.0
+LEASE_NAME = "replicated-store-operator"
 MAX_SECONDS = 1e9
 
 
@@ -31,6 +32,8 @@ class Settings:
     log_level: str
     hash_check_seconds: float = HASH_CHECK_SECONDS
     """How often the replicas' data is compared while a store is written to; 0: never."""
+    lease_name: str = LEASE_NAME
+    """The Lease, in the operator's own namespace, of whose candidates one acts."""
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
 
 
@@ -68,6 +71,13 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         type=_seconds,
     )
     option(
+        "--lease-name",
+        "RSTORE_LEASE_NAME",
+        f"Lease in the operator's namespace: of the operators with the same one, one acts; default: {LEASE_NAME}",
+        LEASE_NAME,
+        type=_object_name,
+    )
+    option(
         "--cluster-domain",
         "RSTORE_CLUSTER_DOMAIN",
         f"domain of the cluster's DNS, for the names in certificates; default: {CertificateSettings.cluster_domain}",
@@ -100,6 +110,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         health_port=parsed.health_port,
         log_level=parsed.log_level,
         hash_check_seconds=parsed.hash_check_seconds,
+        lease_name=parsed.lease_name,
         certificates=CertificateSettings(parsed.cluster_domain, parsed.authority_transition_seconds),
     )
 
@@ -127,6 +138,12 @@ def _domain(text: str) -> str:
     if not is_domain_name(domain):
         raise argparse.ArgumentTypeError(f"{text!r} is no lower-case domain name such as cluster.local")
     return domain
+
+
+def _object_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of an object: lower-case letters, digits, '-' and '.'")
+    return text
 
 
 def _port(text: str) -> int:

@@ -85,13 +85,31 @@ def test_the_binding_binds_the_operators_service_account(default: Rendered) -> N
 
 def test_an_operator_of_some_namespaces_gets_nothing_cluster_wide(namespaced: Rendered) -> None:
     assert namespaced.all("ClusterRole") == namespaced.all("ClusterRoleBinding") == []
-    roles = namespaced.all("Role")
+    roles = [role for role in namespaced.all("Role") if role["metadata"]["namespace"] != "rstore-system"]
     assert [role["metadata"]["namespace"] for role in roles] == ["team-a", "team-b"]
     for role in roles:
         assert permissions(role) == USED
     for binding in namespaced.all("RoleBinding"):
-        assert binding["subjects"][0]["namespace"] == "rstore-system"
         assert binding["roleRef"]["kind"] == "Role"
+        if binding["metadata"]["namespace"] != "rstore-system":
+            assert binding["subjects"][0]["namespace"] == "rstore-system"
+
+
+def test_its_own_lease_is_all_that_it_may_write_in_its_namespace_and_all_that_others_may_read(
+    default: Rendered, namespaced: Rendered
+) -> None:
+    for rendered in (default, namespaced):
+        lease = rendered.one("Deployment")["metadata"]["name"]
+        roles = {role["metadata"]["name"]: role for role in rendered.all("Role")}
+        limited = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "resourceNames": [lease]}
+        create = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]}
+        own, reader = roles[f"{lease}-lease"], roles[f"{lease}-lease-reader"]
+        assert own["rules"] == [create, {**limited, "verbs": ["get", "patch"]}]
+        assert reader["rules"] == [{**limited, "verbs": ["get"]}]
+        assert own["metadata"]["namespace"] == reader["metadata"]["namespace"] == "rstore-system"
+        subjects = {item["roleRef"]["name"]: item["subjects"] for item in rendered.all("RoleBinding")}
+        assert subjects[f"{lease}-lease-reader"][0]["name"] == "system:authenticated"
+        assert subjects[f"{lease}-lease"][0]["kind"] == "ServiceAccount"
 
 
 # ---- what the code asks for

@@ -34,6 +34,11 @@ def test_the_chart_makes_exactly_the_objects_an_operator_needs(default: Rendered
         "ClusterRole",
         "ClusterRoleBinding",
         "Deployment",
+        "PodDisruptionBudget",
+        "Role",
+        "Role",
+        "RoleBinding",
+        "RoleBinding",
         "ServiceAccount",
     ]
 
@@ -44,10 +49,37 @@ def test_versions_of_chart_app_and_package_are_the_same() -> None:
     assert chart["version"] == chart["appVersion"] == project["version"]
 
 
-def test_one_operator_at_a_time(default: Rendered) -> None:
+def test_two_operators_of_which_one_is_always_there(helm: Helm, default: Rendered) -> None:
     spec = default.one("Deployment")["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    budget = default.one("PodDisruptionBudget")["spec"]
+    assert budget == {"maxUnavailable": 1, "selector": spec["selector"]}
+    alone = helm.render(replicas=1)
+    assert alone.one("Deployment")["spec"]["replicas"] == 1
+    assert alone.all("PodDisruptionBudget") == [], "it would hold up every drain"
+    assert helm.render(podDisruptionBudget={"create": False}).all("PodDisruptionBudget") == []
+
+
+def test_operators_are_apart_and_leave_a_lost_node_within_seconds(helm: Helm, default: Rendered) -> None:
+    terms = default.pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    selector = default.one("Deployment")["spec"]["selector"]
+    assert all(term["podAffinityTerm"]["labelSelector"] == selector for term in terms)
+    weights = {term["podAffinityTerm"]["topologyKey"]: term["weight"] for term in terms}
+    region, zone, host = (
+        weights[f"{name}"]
+        for name in ("topology.kubernetes.io/region", "topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    )
+    assert region > zone + host > zone > host
+    for rendered, seconds in ((default, 10), (helm.render(evictAfterSeconds=30), 30)):
+        assert [(item["key"], item["effect"], item["tolerationSeconds"]) for item in rendered.pod["tolerations"]] == [
+            (f"node.kubernetes.io/{name}", "NoExecute", seconds) for name in ("not-ready", "unreachable")
+        ]
+
+
+def test_the_lease_is_named_after_the_release(helm: Helm, default: Rendered) -> None:
+    assert environment(default)["RSTORE_LEASE_NAME"] == "rstore-replicated-store-operator"
+    assert environment(helm.render(fullnameOverride="mine"))["RSTORE_LEASE_NAME"] == "mine"
 
 
 def test_the_pod_passes_the_restricted_pod_security_standard(default: Rendered) -> None:
@@ -124,7 +156,7 @@ def test_scheduling_resources_and_extra_environment_reach_the_pod(helm: Helm) ->
     )
     pod = rendered.pod
     assert pod["nodeSelector"] == {"kubernetes.io/os": "linux"}
-    assert pod["tolerations"] == [{"key": "control", "operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["tolerations"][2:] == [{"key": "control", "operator": "Exists", "effect": "NoSchedule"}]
     assert pod["affinity"] == {"nodeAffinity": {}}
     assert pod["priorityClassName"] == "system-cluster-critical"
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
@@ -147,7 +179,7 @@ def test_the_service_account_can_be_brought_along(helm: Helm) -> None:
 
 def test_without_rbac_the_chart_makes_no_role(helm: Helm) -> None:
     kinds = {made["kind"] for made in helm.render(rbac={"create": False}).objects}
-    assert kinds == {"Deployment", "ServiceAccount"}
+    assert kinds == {"Deployment", "PodDisruptionBudget", "ServiceAccount"}
 
 
 def test_watched_namespaces_reach_the_operator(default: Rendered, namespaced: Rendered) -> None:

@@ -57,9 +57,9 @@ async def test_an_upgrade_replaces_the_operator_and_disturbs_no_store(store, loa
         async def replaced() -> bool:
             pods = operator.get("pods")["items"]
             fresh = [pod for pod in pods if pod["metadata"]["uid"] not in before]
-            return len(pods) == len(fresh) == 1 and fresh[0]["status"].get("phase") == "Running"
+            return len(pods) == len(fresh) == 2 and all(pod["status"].get("phase") == "Running" for pod in fresh)
 
-        await wait_until(replaced, timeout_seconds=60, what="a new operator pod only", poll_seconds=0.3)
+        await wait_until(replaced, timeout_seconds=60, what="new operator pods only", poll_seconds=0.3)
         await running.wait_acknowledged(50, timeout_seconds=30)
     environment = operator.get("deployments")["items"][0]["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "RSTORE_LOG_LEVEL", "value": "warning"} in environment

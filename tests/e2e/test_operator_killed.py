@@ -7,31 +7,13 @@ import datetime
 import json
 
 import pytest
+from e2e.operators import acting_pod, delete_at_once, no_operator
 from rstore_testkit.load import wait_until
 
 
-def operator_pod(operator) -> str:
-    pods = operator.get("pods")["items"]
-    return next(pod["metadata"]["name"] for pod in pods if not pod["metadata"].get("deletionTimestamp"))
-
-
-def kill_operator(operator) -> None:
-    operator.run("delete", "pod", operator_pod(operator), "--force", "--grace-period=0")
-
-
 async def test_data_plane_works_without_the_operator(store, load, operator):
-    deployment = operator.get("deployments")["items"][0]["metadata"]["name"]
-    operator.run("scale", "deployment", deployment, "--replicas=0")
-    try:
-
-        async def gone() -> bool:
-            return not operator.get("pods")["items"]
-
-        await wait_until(gone, timeout_seconds=60, what="no operator")
-        async with load.running() as running:
-            await running.wait_acknowledged(100, timeout_seconds=30)
-    finally:
-        operator.run("scale", "deployment", deployment, "--replicas=1")
+    async with no_operator(operator), load.running() as running:
+        await running.wait_acknowledged(100, timeout_seconds=30)
     await store.wait_steady()
 
 
@@ -48,7 +30,7 @@ async def test_operator_killed_while_the_switchover_goes_on(store, load, operato
         await store.kube("annotate", "rstore", store.name, f"replicatedstore.io/failover-to={target}")
         await wait_until(begun, timeout_seconds=30, what="switchover begun", poll_seconds=0.0)
         await asyncio.sleep(delay_seconds)  # different steps, as the machine will have it
-        await asyncio.to_thread(kill_operator, operator)
+        await asyncio.to_thread(delete_at_once, operator, acting_pod(operator))
         await store.wait_steady(primary=target)
         await running.wait_acknowledged(50, timeout_seconds=30)
 
@@ -58,15 +40,8 @@ async def test_a_new_operator_completes_a_switchover_of_which_only_the_intent_wa
     status = await store.status()
     source, epoch = status["primaryRegion"], status["epoch"]
     target = next(region for region in await store.regions() if region != source)
-    deployment = operator.get("deployments")["items"][0]["metadata"]["name"]
-    operator.run("scale", "deployment", deployment, "--replicas=0")
-
-    async def gone() -> bool:
-        return not operator.get("pods")["items"]
-
-    await wait_until(gone, timeout_seconds=60, what="no operator")
-    try:
-        async with load.running() as running:
+    async with load.running() as running:
+        async with no_operator(operator):
             now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             failover = {
                 "mode": "Planned",
@@ -81,9 +56,6 @@ async def test_a_new_operator_completes_a_switchover_of_which_only_the_intent_wa
             }
             patch = json.dumps({"status": {"failover": failover, "phase": "SwitchingOver"}})
             await store.kube("patch", "rstore", store.name, "--subresource=status", "--type=merge", "-p", patch)
-            operator.run("scale", "deployment", deployment, "--replicas=1")
-            await store.wait_steady(primary=target)
-            await running.wait_acknowledged(50, timeout_seconds=30)
-    finally:
-        operator.run("scale", "deployment", deployment, "--replicas=1")
+        await store.wait_steady(primary=target)
+        await running.wait_acknowledged(50, timeout_seconds=30)
     assert (await store.status())["epoch"] == epoch + 1

@@ -51,6 +51,7 @@ from rstore_operator.planning.conditions.conditions import (
 from rstore_operator.planning.conditions.in_sync import in_sync
 from rstore_operator.planning.conditions.lacking_pods import lacking_pods
 from rstore_operator.planning.conditions.not_connected import not_connected
+from rstore_operator.planning.conditions.observed_at import observed_at
 from rstore_operator.planning.conditions.phase import phase_of
 from rstore_operator.planning.conditions.regions_status import region_statuses, summary
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
@@ -67,7 +68,15 @@ from rstore_operator.resource.model import (
     StoreRef,
     StoreSpec,
 )
-from rstore_operator.resource.state import MAX_HISTORY, PLANNED, FailoverIntent, Phase, Step, StoreStatus
+from rstore_operator.resource.state import (
+    MAX_HISTORY,
+    PLANNED,
+    FailoverIntent,
+    OperatorName,
+    Phase,
+    Step,
+    StoreStatus,
+)
 from rstore_operator.resource.validate import read_spec
 
 IDLE_SECONDS = 2.0
@@ -94,6 +103,8 @@ class PlanInput:
     setters: Mapping[str, Setter] = field(default_factory=dict)
     """Who set each annotation, where that is known."""
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
+    operator: OperatorName | None = None
+    """The installation that decides. Its name is persisted before anything is done."""
 
     @property
     def now(self) -> datetime:
@@ -407,11 +418,16 @@ class _Planner:
             failover=progressed.intent,
             history=history,
         )
-        return replace(status, phase=phase_of(status, self.spec_problems, frozen=frozen))
+        status = replace(status, phase=phase_of(status, self.spec_problems, frozen=frozen))
+        return replace(
+            status,
+            operator=self.given.operator or self.before.operator,
+            observed_at=observed_at(self.before.observed_at, status, self.given.now),
+        )
 
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:
     """Whether something is decided here that must be persisted before it is acted on."""
-    decided = ("failover", "store_id", "preferred_primary", "history", "sent_topologies", "answered")
+    decided = ("operator", "failover", "store_id", "preferred_primary", "history", "sent_topologies", "answered")
     as_witness = ("in_sync_regions", "in_sync_round", "witness_tenure")
     return any(getattr(before, key) != getattr(after, key) for key in decided + as_witness)

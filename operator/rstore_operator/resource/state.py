@@ -245,10 +245,24 @@ class Answered(Stored, frozen=True):
     """Whether it was applied again since."""
 
 
+class OperatorName(Stored, frozen=True):
+    """An installation of the operator, named by the Lease under which its processes act in turn."""
+
+    namespace: str
+    lease: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.lease}"
+
+
 class StoreStatus(Stored, frozen=True):
     """All of ``.status``."""
 
     phase: Phase = written(Phase.PENDING)
+    operator: OperatorName | None = None
+    """The installation that runs the store; others leave it alone while that one's Lease is renewed."""
+    observed_at: Time | None = None
+    """When the store was observed last, to OBSERVED_EVERY_SECONDS; None while nothing is wrong with it."""
     store_id: str = ""
     primary_region: str = ""
     preferred_primary: str = ""

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from rstore_operator.resource.state import AUTOMATIC, FORCED, PLANNED, Condition, Stored, StoreStatus
+from rstore_operator.resource.state import AUTOMATIC, FORCED, PLANNED, Condition, OperatorName, Stored, StoreStatus
 from rstore_operator.resource.units import format_time, format_time_seconds
 
 T = TypeVar("T")
 
 _OF_SECONDARIES = ("ackedRevision", "lagRevisions", "lagBytes", "lagSeconds", "connected")
 """The fields that say where a region stands behind the primary; other regions have none."""
-_IN_WHOLE_SECONDS = frozenset({"at", "lastTransitionTime"})
+_IN_WHOLE_SECONDS = frozenset({"at", "lastTransitionTime", "observedAt"})
 _NOT_NEEDED = frozenset({"to", "aborted", "reason", "lastKnownRevision", "revisionsLost", "cutOff"})
 """The fields that an intent can be followed without."""
 _DAMAGE = re.compile(r".* - at `\$(?P<path>[^`]*)`", re.DOTALL)
@@ -26,6 +26,10 @@ _PATH = re.compile(r"\.(\w+)|\[([0-9]+)\]")
 
 class UnreadableIntentError(ValueError):
     """The change of primary in ``.status`` cannot be understood."""
+
+
+class _Claim(Stored, frozen=True):
+    operator: OperatorName | None = None
 
 
 class _Conditions(Stored, frozen=True):
@@ -89,6 +93,12 @@ def status_from_json(raw: object) -> StoreStatus:
         if intent.mode == PLANNED and not intent.to_region:
             raise UnreadableIntentError("status.failover holds a switchover that names no region to switch to")
     return status
+
+
+def operator_from_json(raw: object) -> OperatorName | None:
+    """The installation that runs the store, whatever else is in the status; None when none is named."""
+    claim = raw.get("operator") if isinstance(raw, Mapping) else None
+    return _from_json({"operator": claim}, _Claim).operator if claim else None
 
 
 def conditions_from_json(raw: object) -> tuple[Condition, ...]:

@@ -45,6 +45,7 @@ CHILD_KINDS: Mapping[str, Kind] = {
 """The kinds of objects that the operator makes for a store."""
 CLAIM = Kind("", "v1", "persistentvolumeclaims")
 EVENT = Kind("", "v1", "events")
+LEASE = Kind("coordination.k8s.io", "v1", "leases")
 NODE = Kind("", "v1", "nodes")
 POD = Kind("", "v1", "pods")
 SECRET = CHILD_KINDS["Secret"]

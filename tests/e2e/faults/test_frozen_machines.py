@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from e2e.faults.scene import LONG, OPERATOR
+from e2e.operators import acting_pod
 
 pytestmark = pytest.mark.runner
 
@@ -32,13 +33,10 @@ async def test_a_primary_that_stood_still_acknowledges_nothing_on_an_old_tenure(
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("seconds", [3, 12] if LONG else [3])
-async def test_an_operator_that_stood_still_replaces_nobody(scene, seconds):
+async def test_an_operator_that_stood_still_replaces_nobody(scene, operator, seconds):
     epoch = (await scene.store.status())["epoch"]
-    namespace = "rstore-system"
-    pods = await asyncio.to_thread(scene.store.kubectl.get, "pods", f"-n={namespace}")
-    names = [pod["metadata"]["name"] for pod in pods["items"]]
     async with scene.writing() as load:
-        with scene.hanging_pod(names[0]):
+        with scene.hanging_pod(acting_pod(operator)):
             await asyncio.sleep(seconds)
             await load.wait_acknowledged(50, timeout_seconds=30)
         await load.wait_acknowledged(500, timeout_seconds=60)  # longer than a failover would take to begin

@@ -74,6 +74,15 @@ class FakeCluster:
     script: list[Callable[[FakeCluster], None]] = field(default_factory=list)
     annotations: dict[str, str | None] = field(default_factory=dict)
     closed: int = 0
+    leases: list[Object | Exception] = field(default_factory=list)
+    """What each look at the operator's Lease shows; the last one stays."""
+
+    async def lease(self, namespace: str, name: str) -> Object:
+        assert (namespace, name) == ("rstore-system", "rstore")
+        shown = self.leases.pop(0) if len(self.leases) > 1 else self.leases[0]
+        if isinstance(shown, Exception):
+            raise shown
+        return shown
 
     async def store(self, name: str) -> Object:
         if name != "orders":

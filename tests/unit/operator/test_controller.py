@@ -80,8 +80,10 @@ async def controlled() -> AsyncIterator[tuple[Callable[..., Controller], dict[St
         made[ref] = Steps(ref)
         return made[ref]
 
-    def controller(**options: Any) -> Controller:
+    def controller(*, acting: bool = True, **options: Any) -> Controller:
         controllers.append(Controller(make, **options))
+        if acting:
+            controllers[-1].begin()
         return controllers[-1]
 
     yield controller, made
@@ -231,3 +233,61 @@ async def test_at_the_end_every_loop_has_ended(controlled: Any) -> None:
     await made[CARTS].until(1)
     await controller.close()
     assert all(steps.closed for steps in made.values())
+
+
+async def test_a_controller_that_stands_by_begins_with_every_store_that_it_has_seen(controlled: Any) -> None:
+    new, made = controlled
+    controller = new(acting=False)
+    for ref in (ORDERS, CARTS):
+        controller.store_changed(ref, "1")
+    controller.store_changed(ORDERS, "2")
+    controller.child_changed("default", "orders")
+    controller.store_deleted(CARTS)
+    controller.store_deleted(StoreRef("default", "orders", "an earlier one"))
+    await quiet()
+    assert made == {}
+    controller.begin()
+    await made[ORDERS].until(1)
+    assert list(made) == [ORDERS]
+
+
+async def test_suspended_it_cancels_the_step_under_way_and_takes_none(controlled: Any) -> None:
+    new, made = controlled
+    controller = new()
+    controller.store_changed(ORDERS, "1")
+    first = made[ORDERS]
+    await first.until(1)
+    first.gate.clear()
+    controller.child_changed("default", "orders")
+    await quiet()
+    controller.suspend()
+    await quiet()
+    assert first.closed
+    assert first.taken == 1
+    controller.store_changed(ORDERS, "2")
+    controller.child_changed("default", "orders")
+    await quiet()
+    assert made[ORDERS] is first
+    controller.begin()
+    await made[ORDERS].until(1)
+    assert made[ORDERS] is not first, "nothing is remembered from before"
+
+
+async def test_begun_anew_at_once_it_waits_for_the_step_that_it_cancelled(controlled: Any) -> None:
+    new, made = controlled
+    controller = new()
+    controller.store_changed(ORDERS, "1")
+    first = made[ORDERS]
+    await first.until(1)
+    controller.suspend()
+    controller.begin()
+    second = made[ORDERS]
+    assert second is not first
+    await second.until(1)
+    assert first.closed
+    controller.suspend()
+    controller.begin()
+    controller.suspend()
+    await quiet()
+    assert second.closed
+    assert made[ORDERS].taken == 0

@@ -49,7 +49,8 @@ async def test_the_api_server_is_reached_without_the_proxy(
         )
     )
     monkeypatch.setenv("KUBECONFIG", str(config))
-    client = await connect()
+    client, namespace = await connect()
+    assert namespace == "default"
     try:
         assert (await client.get(STORE, "default", "orders"))["metadata"]["name"] == "orders"
     finally:

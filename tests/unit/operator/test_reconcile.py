@@ -12,6 +12,7 @@ from rstore_operator.cluster.pods import is_of_former_store, read_pod
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.resource.state import OperatorName
 from unit.operator.fake_api import FakeApi
 from unit.operator.world import REF, START
 
@@ -102,6 +103,65 @@ async def test_an_authority_that_the_watch_has_not_shown_yet_is_not_replaced(api
         await fresh.step()
     await fresh.close()
     assert api.objects[("Secret", "orders-ca")]["data"] == before
+
+
+OURS, THEIRS = OperatorName("system", "rstore"), OperatorName("elsewhere", "rstore")
+
+
+class _Rival:
+    """Another installation, which acts while ``who`` is not empty."""
+
+    def __init__(self) -> None:
+        self.who = "elsewhere/rstore (pod-1)"
+        self.asked: list[OperatorName] = []
+
+    async def acting(self, name: OperatorName) -> str:
+        self.asked.append(name)
+        return self.who
+
+
+async def test_the_installation_is_persisted_before_anything_is_done() -> None:
+    api = FakeApi()
+    loop = Reconciler(Sites(Site(REF, api, api)), ReplicaImage("replica:1"), operator=OURS, now=lambda: START)
+    await loop.step()
+    await loop.close()
+    assert api.writes[0] == "status"
+    assert api.store is not None
+    assert api.store["status"]["operator"] == {"namespace": "system", "lease": "rstore"}
+
+
+async def test_a_store_that_another_installation_runs_is_left_alone_until_that_one_is_gone() -> None:
+    api, rival = FakeApi(), _Rival()
+    loop = Reconciler(
+        Sites(Site(REF, api, api)), ReplicaImage("replica:1"), operator=OURS, others=rival.acting, now=lambda: START
+    )
+    assert api.store is not None
+    api.store["status"] = {"operator": {"namespace": "elsewhere", "lease": "rstore"}}
+    for _ in range(3):
+        await loop.step()
+    await loop.cannot_look("pods: forbidden")
+    assert api.writes == []
+    assert api.events == ["RunByAnother"], "once"
+    assert "run by the operator elsewhere/rstore (pod-1)" in api.messages[0]
+    assert set(rival.asked) == {THEIRS}
+    rival.who = ""
+    await loop.step()
+    await loop.close()
+    assert api.writes[0] == "status"
+    assert api.store["status"]["operator"] == {"namespace": "system", "lease": "rstore"}
+
+
+async def test_a_step_under_way_does_nothing_more_once_the_lease_is_lost() -> None:
+    api = FakeApi()
+    answers = iter([True] * 4 + [False] * 1000)  # before the status is recorded, and before three actions
+    loop = Reconciler(
+        Sites(Site(REF, api, api)), ReplicaImage("replica:1"), may_act=lambda: next(answers), now=lambda: START
+    )
+    for _ in range(3):
+        await loop.step()
+    await loop.close()
+    assert api.writes[0] == "status"
+    assert len(api.writes) <= 1 + 3
 
 
 class _Blind:

@@ -1,0 +1,1 @@
+"""Which of several operators acts: the Lease of an installation, and the claims of others."""
