@@ -98,7 +98,7 @@ class Handlers:
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
         watches = watches or Watches()
         self._controller = Controller(self._reconciler, unseen=watches.never_seen, stepped=self._metrics.stepped)
-        self._metrics.watch(self._controller.states, watches.out_of_step)
+        self._metrics.watch(self._controller.states, watches.out_of_step, may_act)
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
         """Register all handlers."""

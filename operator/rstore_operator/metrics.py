@@ -46,6 +46,7 @@ class OperatorMetrics:
         self._looks: dict[tuple[str, str], Look] = {}
         self._loops: Callable[[], Mapping[str, int]] = dict
         self._out_of_step: Callable[[], int] = int
+        self._acts: Callable[[], bool] = bool
         ProcessCollector(registry=self.registry)
         info = Gauge("rstore_operator_info", "1, with the operator's version.", ["version"], registry=self.registry)
         info.labels(version).set(1)
@@ -106,6 +107,11 @@ class OperatorMetrics:
             "Watches of the Kubernetes API that do not show what is there now.",
             registry=self.registry,
         )
+        self._leading = Gauge(
+            "rstore_operator_leading",
+            "1 while this operator holds the Lease and acts, 0 while it stands by.",
+            registry=self.registry,
+        )
         self._stores = _StoreCollector()
         self.registry.register(self._stores)
 
@@ -143,10 +149,12 @@ class OperatorMetrics:
         """Show a store no longer."""
         self._looks.pop((ref.namespace, ref.name), None)
 
-    def watch(self, loops: Callable[[], Mapping[str, int]], out_of_step: Callable[[], int]) -> None:
-        """``loops`` returns how many stores are in each state, ``out_of_step`` how many watches are out of step; both
-        are called at each scrape."""
-        self._loops, self._out_of_step = loops, out_of_step
+    def watch(
+        self, loops: Callable[[], Mapping[str, int]], out_of_step: Callable[[], int], acts: Callable[[], bool]
+    ) -> None:
+        """``loops`` returns how many stores are in each state, ``out_of_step`` how many watches are out of step,
+        ``acts`` whether this operator acts; all are called at each scrape."""
+        self._loops, self._out_of_step, self._acts = loops, out_of_step, acts
 
     # ------------------------------------------------------------------------------------------ a scrape
     def take_reading(self) -> None:
@@ -154,6 +162,7 @@ class OperatorMetrics:
         for state, count in self._loops().items():
             self._loop_states.labels(state).set(count)
         self._watches.set(self._out_of_step())
+        self._leading.set(self._acts())
         self._stores.show(self._looks, self._clock())
 
     def render(self) -> bytes:

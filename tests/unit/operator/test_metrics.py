@@ -152,7 +152,8 @@ class Failing:
 async def test_steps_are_counted_by_outcome_and_stores_by_state(metrics: OperatorMetrics) -> None:
     failing: Any = Failing()
     controller = Controller(lambda _ref: failing, failed=lambda _error: None, stepped=metrics.stepped)
-    metrics.watch(controller.states, lambda: 2)
+    metrics.watch(controller.states, lambda: 2, lambda: True)
+    controller.begin()
     controller.store_changed(REF, "1")
     async with asyncio.timeout(10):
         await failing.stepped.wait()
@@ -163,6 +164,7 @@ async def test_steps_are_counted_by_outcome_and_stores_by_state(metrics: Operato
     assert shown["rstore_operator_reconcile_seconds_count{}"] == failing.steps
     assert shown["rstore_operator_stores{state=backing_off}"] == 1
     assert shown["rstore_operator_stores{state=stepping}"] == 0
+    assert shown["rstore_operator_leading{}"] == 1
     assert shown["rstore_operator_watches_out_of_step{}"] == 2
     await controller.close()
 
