@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from struct import Struct
 from typing import Any, NoReturn, Protocol
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from rstore_wire import frames
 from rstore_wire.frames import Code
 from rstore_wire.headers import block
 from rstore_wire.limits import Limits
-from rstore_wire.messages import MessageError, MessageReader, prefixed
+from rstore_wire.messages import PREFIX, PREFIX_BYTES, MessageError, MessageReader
 from rstore_wire.stream import Carrier, Stream
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # not in the stubs
@@ -25,12 +25,16 @@ AuthContext = Mapping[str, Sequence[bytes]]
 """A caller's certificate under gRPC's names; empty without one."""
 Refusal = tuple[grpc.StatusCode, str, Metadata]
 
-_HEADERS_FRAME = frames.HEADERS
+_UP_TO_STREAM = frames.FRAME_HEADER_BYTES - 4
 _RESPONSE_HEADERS = (b":status", b"200"), (b"content-type", b"application/grpc")
 RESPONSE_BLOCK = b"\x88" + block(_RESPONSE_HEADERS[1:])
-OK_BLOCK = block([(b"grpc-status", b"0")])
-_pack = frames.FRAME_HEADER.pack
-_END_OF_CALL = frames.END_STREAM | frames.END_HEADERS
+_OK_BLOCK = block([(b"grpc-status", b"0")])
+_START = frames.frame(frames.HEADERS, frames.END_HEADERS, 0, RESPONSE_BLOCK)[:_UP_TO_STREAM]
+_END = frames.frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, 0, _OK_BLOCK)[:_UP_TO_STREAM]
+_pack_start = Struct(f">{_UP_TO_STREAM}sI{len(RESPONSE_BLOCK)}sHBxBIBI").pack
+"""A whole HEADERS frame, the header of a DATA frame, whose kind is 0, and the prefix of the message in it."""
+_pack_end = Struct(f">{_UP_TO_STREAM}sI{len(_OK_BLOCK)}s").pack
+_unpack_prefix = PREFIX.unpack_from
 _LARGEST_AT_ONCE = frames.DEFAULT_MAX_FRAME_BYTES
 UNREAD = "too many answers of this connection are not read"
 MAX_DETAILS_BYTES = 4_096
@@ -55,6 +59,12 @@ class Head:
     http_status: int = 200
     malformed: str = ""
     """Why the headers are none that HTTP/2 allows (section 8.1.1); empty: they are in order."""
+    takes_one_request: bool = field(init=False)
+    """Whether the call is in order so far, and its one request is to come."""
+
+    def __post_init__(self) -> None:
+        is_refused = self.handler is None or self.refusal is not None or self.http_status != 200 or self.malformed
+        object.__setattr__(self, "takes_one_request", not is_refused and not self.handler.request_streaming)
 
 
 def status_block(code: grpc.StatusCode, details: str, metadata: Metadata, *, first: bool) -> bytes:
@@ -121,6 +131,7 @@ class Call(Stream):
         super().__init__(connection, number)
         self.head = head
         self.task: asyncio.Task[None] | None = None
+        """In which the servicer is at work: the call ends with it, or at the caller's deadline."""
         now = connection.received_at
         self.deadline: float | None = None
         """When the caller's deadline passes, in the loop's time."""
@@ -211,12 +222,7 @@ class Call(Stream):
     def _send_headers(self) -> None:
         if not self._headers_sent:
             self._headers_sent = True
-            self.connection.write(frames.frame(_HEADERS_FRAME, frames.END_HEADERS, self.id, RESPONSE_BLOCK))
-
-    def served(self, task: asyncio.Task[None]) -> None:
-        """The servicer is at work, in this task: the call ends with it, or at the caller's deadline."""
-        self.task = task
-        self.due = math.inf if self.deadline is None else self.deadline
+            self.connection.write(frames.frame(frames.HEADERS, frames.END_HEADERS, self.id, RESPONSE_BLOCK))
 
     @property
     def waits_for_caller(self) -> bool:
@@ -244,7 +250,7 @@ class Call(Stream):
 
     def respond(self, message: bytes) -> None:
         """The only answer, and the end."""
-        connection, size = self.connection, len(message) + 5
+        connection, size = self.connection, len(message) + PREFIX_BYTES
         if self.ended_here:
             return
         if (
@@ -267,16 +273,9 @@ class Call(Stream):
         connection.send_window -= size
         self.ended_here = True
         connection.write(
-            b"".join(
-                (
-                    _pack(0, len(RESPONSE_BLOCK), _HEADERS_FRAME, frames.END_HEADERS, number),
-                    RESPONSE_BLOCK,
-                    _pack(size >> 8, size & 0xFF, frames.DATA, 0, number),
-                    prefixed(message),
-                    _pack(0, len(OK_BLOCK), _HEADERS_FRAME, _END_OF_CALL, number),
-                    OK_BLOCK,
-                )
-            )
+            _pack_start(_START, number, RESPONSE_BLOCK, size >> 8, size & 0xFF, 0, number, 0, size - PREFIX_BYTES)
+            + message
+            + _pack_end(_END, number, _OK_BLOCK)
         )
         connection.forget(self)
 
@@ -315,12 +314,14 @@ class Call(Stream):
         connection = self.connection
         if self._end_block is not None:
             return
-        whole = self._reader is None and end and not self.head.handler.request_streaming
-        if whole and payload[:1] == b"\0" and int.from_bytes(payload[1:5], "big") == len(payload) - 5:
-            # Nearly always: the one request at once.
-            self.ended_there = True
-            connection.begin(self, payload[5:])
-            return
+        size = len(payload) - PREFIX_BYTES
+        if end and size >= 0 and self._reader is None and self.head.takes_one_request:
+            compressed, message_bytes = _unpack_prefix(payload)
+            if message_bytes == size and not compressed:
+                # Nearly always: the one request at once.
+                self.ended_there = True
+                connection.begin(self, payload[PREFIX_BYTES:])
+                return
         if self._reader is None:
             self._reader = MessageReader(max_bytes=connection.max_message_bytes, encoding=self.head.encoding)
         try:
@@ -328,7 +329,9 @@ class Call(Stream):
         except MessageError as error:
             self.cancel(_code_of(error), str(error))
             return
-        connection.note_incomplete(self, self._reader.incomplete_bytes)
+        incomplete_bytes = self._reader.incomplete_bytes
+        if incomplete_bytes or connection.incomplete_bytes:
+            connection.note_incomplete(self, incomplete_bytes)
         if end:
             self._request_ended(connection)
 

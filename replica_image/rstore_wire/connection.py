@@ -27,9 +27,14 @@ KEEPALIVE_TIMEOUT_SECONDS = 5.0
 LINGER_SECONDS = 1.0
 _PING_DATA = b"rstoreka"
 
+# Looked at for every frame: names of this module are found faster than another's.
 _unpack = frames.FRAME_HEADER.unpack_from
 _HEADER_BYTES = frames.FRAME_HEADER_BYTES
+_MAX_FRAME_BYTES = frames.DEFAULT_MAX_FRAME_BYTES
 _MAX_STREAM = frames.MAX_STREAM
+_DATA, _HEADERS, _CONTINUATION = frames.DATA, frames.HEADERS, frames.CONTINUATION
+_END_STREAM, _END_HEADERS, _PADDED = frames.END_STREAM, frames.END_HEADERS, frames.PADDED
+_PADDED_OR_WITH_PRIORITY = frames.PADDED | frames.HAS_PRIORITY
 
 
 class WorkBudget:
@@ -95,7 +100,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._taking_later = self._reading_paused = False
         self._settings_came = False
-        self._uncredited = 0
+        self._uncredited, self._credited_at = 0, window_bytes // 2
         self._block: bytearray | None = None
         self._block_stream = self._block_flags = 0
         self._blocked: dict[int, Stream] = {}
@@ -306,18 +311,18 @@ class Connection(asyncio.Protocol):
             high, low, kind, flags, stream = _unpack(data, at)
             stream &= _MAX_STREAM
             length = high << 8 | low
-            if length > frames.DEFAULT_MAX_FRAME_BYTES:
+            if length > _MAX_FRAME_BYTES:
                 raise WireError(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
             start = at + _HEADER_BYTES
             end = start + length
             if end > size:
                 break
             at = end
-            if self._block is not None and kind != frames.CONTINUATION:
+            if self._block is not None and kind != _CONTINUATION:
                 raise WireError(Code.PROTOCOL_ERROR, "headers do not go on")
-            if kind == frames.DATA:
+            if kind == _DATA:
                 self._on_data(flags, stream, data[start:end], length)
-            elif kind == frames.HEADERS:
+            elif kind == _HEADERS:
                 self._on_headers(flags, stream, data[start:end])
             else:
                 self._on_other(kind, flags, stream, data[start:end])
@@ -328,7 +333,7 @@ class Connection(asyncio.Protocol):
     def _on_data(self, flags: int, number: int, payload: bytes, length: int) -> None:
         # The connection's window is credited for what has come, taken or not: a stream's own window bounds it.
         self._uncredited += length
-        if self._uncredited > self._window_bytes // 2:
+        if self._uncredited > self._credited_at:
             self.write(frames.window_update(0, self._uncredited))
             self._uncredited = 0
         stream = self.streams.get(number)
@@ -344,20 +349,21 @@ class Connection(asyncio.Protocol):
         if length > stream.receive_window:
             raise WireError(Code.FLOW_CONTROL_ERROR, f"more than the window of stream {number}")
         stream.receive_window -= length
-        if flags & frames.PADDED:
-            payload = frames.unpadded(flags & frames.PADDED, payload)
+        if flags & _PADDED:
+            payload = frames.unpadded(_PADDED, payload)
             stream.credit(length - len(payload))
-        if not payload and not flags & frames.END_STREAM:
+        end = flags & _END_STREAM
+        if not payload and not end:
             self.spend(Work.OTHER)
-        stream.data_received(payload, end=bool(flags & frames.END_STREAM))
+        stream.data_received(payload, end=bool(end))
 
     def _on_headers(self, flags: int, number: int, payload: bytes) -> None:
         if not number:
             raise WireError(Code.PROTOCOL_ERROR, "headers on no stream")
-        if flags & (frames.PADDED | frames.HAS_PRIORITY):
+        if flags & _PADDED_OR_WITH_PRIORITY:
             payload = frames.unpadded(flags, payload)
-        if flags & frames.END_HEADERS:
-            self.headers_received(number, payload, end=bool(flags & frames.END_STREAM))
+        if flags & _END_HEADERS:
+            self.headers_received(number, payload, end=bool(flags & _END_STREAM))
         else:
             self._block, self._block_stream, self._block_flags = bytearray(payload), number, flags
 

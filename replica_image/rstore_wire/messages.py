@@ -62,14 +62,15 @@ class MessageReader:
             data = bytes(self._rest)
             self._rest.clear()
         complete = []
-        at = 0
-        while len(data) - at >= PREFIX_BYTES:
+        at, size = 0, len(data)
+        while size - at >= PREFIX_BYTES:
             end = at + PREFIX_BYTES + self._size_at(data, at)
-            if end > len(data):
+            if end > size:
                 break
             complete.append(Arrived(data[at + PREFIX_BYTES : end], bool(data[at])))
             at = end
-        self._rest += data[at:]
+        if at < size:
+            self._rest += data[at:]
         return complete
 
     def unpacked(self, message: Arrived) -> bytes:
@@ -77,7 +78,7 @@ class MessageReader:
         return self._decompressed(message.body) if message.compressed else message.body
 
     def _size_at(self, data: bytes | bytearray, at: int) -> int:
-        size = int.from_bytes(data[at + 1 : at + PREFIX_BYTES], "big")
+        size: int = PREFIX.unpack_from(data, at)[1]
         if size > self._max_bytes:
             raise MessageError(f"Received message larger than max ({size} vs. {self._max_bytes})", too_large=True)
         return size

@@ -64,15 +64,15 @@ class Server:
         self._handshakes: Handshakes[asyncio.Task[None]] = Handshakes(self.limits.handshakes)
         self._connections: set[ServerConnection] = set()
         self._addresses: Counter[str] = Counter()
-        self._calls: dict[asyncio.Task[None], Call] = {}
+        self._serving: dict[Call, None] = {}
         self._open: dict[Call, None] = {}
         self._incomplete: dict[Call, int] = {}
         self._incomplete_bytes = self._unread_bytes = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self._sweeps_at = math.inf
         self._swept_at = -math.inf
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Event | None = None
+        """Set while no servicer is at work; there is one once the server stops."""
 
     # ------------------------------------------------------------------ services
 
@@ -117,17 +117,21 @@ class Server:
         self._bound.clear()
         for connection in list(self._connections):
             connection.leave("the server is stopping")
-        if self._calls and grace_seconds:
+        await asyncio.sleep(0)  # so that the tasks of all calls that were taken have begun
+        if self._serving and grace_seconds:
+            self._idle = asyncio.Event()
             try:
                 async with asyncio.timeout(grace_seconds):
                     await self._idle.wait()
             except TimeoutError:
-                _log.info("calls_cancelled", calls=len(self._calls))
-        calls = dict(self._calls)
-        for task, call in calls.items():
+                _log.info("calls_cancelled", calls=len(self._serving))
+        tasks = []
+        for call in list(self._serving):
             call.end(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
-            task.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+            if call.task is not None:
+                call.task.cancel()
+                tasks.append(call.task)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for connection in list(self._connections):
             connection.close()
         if self._sweeping is not None:
@@ -209,34 +213,34 @@ class Server:
 
     # ------------------------------------------------------------------ calls
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many calls are under way as may be; the oldest that waits for its caller ends for a new one."""
-        if len(self._open) < self.limits.calls:
-            return False
+    def _make_room(self) -> bool:
+        """Ends the oldest call that waits for its caller, for a new one; returns whether there was one."""
         waiting = next((call for call in self._open if call.waits_for_caller), None)
         if waiting is None:
-            return True
+            return False
         waiting.connection.refuse_call(waiting, "calls_waiting_for_their_caller")
         waiting.refuse(Code.CANCEL)
-        return False
+        return True
 
     @property
     def kept(self) -> dict[str, int]:
         """What is kept for callers: calls, tasks, bytes of requests and answers. All 0 when nobody asks anything."""
         return {
             "calls": len(self._open),
-            "tasks": len(self._calls),
+            "tasks": len(self._serving),
             "incomplete_requests": len(self._incomplete),
             "incomplete_bytes": self._incomplete_bytes,
             "unread_bytes": self._unread_bytes,
         }
 
-    def call_opened(self, call: Call) -> None:
-        """Counts a call whose headers have come, and watches its time."""
-        self._open[call] = None
+    def call_opened(self, call: Call) -> bool:
+        """Counts a call whose headers have come, and watches its time; False when there is no room for it."""
+        calls = self._open
+        has_room = len(calls) < self.limits.calls or self._make_room()
+        calls[call] = None
         if call.due < self._sweeps_at:
             self._plan_sweep(call.due)
+        return has_room
 
     def watch_time_of(self, call: Call) -> None:
         """Has the call's ``expire`` called soon after it is due."""
@@ -249,22 +253,17 @@ class Server:
         if self._incomplete:
             self.release(call)
 
-    def call_began(self, task: asyncio.Task[None], call: Call) -> None:
-        """A servicer is at work."""
-        if not self._calls:
-            self._idle.clear()
-        self._calls[task] = call
-        task.add_done_callback(self._call_ended)
+    def call_began(self, call: Call) -> None:
+        """A servicer is at work, until :meth:`call_ended`; :meth:`stop` waits for it."""
+        self._serving[call] = None
 
-    def _call_ended(self, task: asyncio.Task[None]) -> None:
-        call = self._calls.pop(task)
-        if not self._calls:
+    def call_ended(self, call: Call) -> None:
+        """The servicer has answered, or never will."""
+        del self._serving[call]
+        if not self._serving and self._idle is not None:
             self._idle.set()
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            _log.error("call_broke", method=call.head.path, exc_info=error)
         if not call.ended_here:
-            call.end(grpc.StatusCode.CANCELLED if error is None else grpc.StatusCode.INTERNAL)
+            call.end(grpc.StatusCode.CANCELLED)
 
     def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
         """Notes how much of a request has come so far; False when it is too much of its connection.

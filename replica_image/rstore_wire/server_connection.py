@@ -8,7 +8,8 @@ import binascii
 import inspect
 import math
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from types import CoroutineType
 from typing import Any, Protocol
 
 import grpc
@@ -42,15 +43,11 @@ class Service(Protocol):
     refusals: Refusals
     welcome: Callable[[AuthContext], bool]
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many calls are under way as may be."""
-
     def find(self, path: str, auth: AuthContext) -> tuple[Any, Refusal | None]:
         """The handler of a method for this caller, or why there is none."""
 
-    def call_opened(self, call: Call) -> None:
-        """Counts a call whose headers have come, and watches its time."""
+    def call_opened(self, call: Call) -> bool:
+        """Counts a call whose headers have come, and watches its time; False when there is no room for it."""
 
     def watch_time_of(self, call: Call) -> None:
         """Has the call's ``expire`` called soon after it is due."""
@@ -58,8 +55,11 @@ class Service(Protocol):
     def call_closed(self, call: Call) -> None:
         """Forgets a call whose last byte has left, or never will, and all that was noted of it."""
 
-    def call_began(self, task: asyncio.Task[None], call: Call) -> None:
-        """Waits for the servicer's work at the server's end."""
+    def call_began(self, call: Call) -> None:
+        """A servicer is at work, until :meth:`call_ended`; the server's end waits for it."""
+
+    def call_ended(self, call: Call) -> None:
+        """The servicer has answered, or never will."""
 
     def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
         """Notes how much of a request has come so far; False when it is too much. Others may be given up for it."""
@@ -168,9 +168,12 @@ class ServerConnection(Connection):
 
     def forget(self, stream: Stream) -> None:
         """Forgets a stream that has ended on both sides."""
-        super().forget(stream)
+        streams = self.streams
+        streams.pop(stream.id, None)
+        if self._blocked:
+            self._blocked.pop(stream.id, None)
         self._service.call_closed(stream)  # type: ignore[arg-type]  # every stream of a server is a call
-        if not self.streams:
+        if not streams:
             self._used_at = self.received_at
 
     def note_pending(self, more_bytes: int) -> None:
@@ -213,7 +216,12 @@ class ServerConnection(Connection):
             self.spend(Work.REFUSED)  # the end of one that was reset a moment ago
             return
         self.last_stream = stream
-        if head.malformed or self._leaving or len(self.streams) >= self.limits.streams or self.is_unread:
+        if (
+            head.malformed
+            or self._leaving
+            or len(self.streams) >= self.limits.streams
+            or ((self.pending_bytes or self.congested) and self.is_unread)
+        ):
             self._refuse_stream(stream, head)
             return
         self._begin_call(stream, head, end=end)
@@ -231,8 +239,9 @@ class ServerConnection(Connection):
     def _begin_call(self, stream: int, head: Head, *, end: bool) -> None:
         call = Call(self, stream, head)
         self.streams[stream] = call
-        is_full = self._service.is_full
-        self._service.call_opened(call)
+        has_room = self._service.call_opened(call)
+        if has_room and head.takes_one_request and not end:
+            return  # nearly always: the request comes next
         if end:
             call.ended_there = True
         if head.http_status != 200:
@@ -241,26 +250,23 @@ class ServerConnection(Connection):
         elif head.refusal is not None:
             self.spend(Work.REFUSED)
             call.end(*head.refusal)
-        elif is_full:
+        elif not has_room:
             self.spend(Work.REFUSED)
             self.refuse_call(call, "calls")
             call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
         elif head.handler.request_streaming:
-            self._run(call, _serve_stream(call, _requests(call)))
+            self._run(call, _serve_stream(self._service, call, _requests(call)))
         elif end:
             call.end(grpc.StatusCode.INTERNAL, "one request is expected")
 
     def begin(self, call: Call, message: bytes) -> None:
         """The request of a call that has one is complete."""
-        if call.head.handler.response_streaming:
-            self._run(call, _serve_stream(call, message))
-        else:
-            self._run(call, _serve_unary(call, message))
+        serve = _serve_stream if call.head.handler.response_streaming else _serve_unary
+        self._run(call, serve(self._service, call, message))
 
-    def _run(self, call: Call, work: Any) -> None:
-        task = self.loop.create_task(work)
-        call.served(task)
-        self._service.call_began(task, call)
+    def _run(self, call: Call, work: Coroutine[Any, Any, None]) -> None:
+        call.task = self.loop.create_task(work)
+        call.due = math.inf if call.deadline is None else call.deadline  # its caller has done its part
 
     def note_incomplete(self, call: Call, size: int) -> None:
         """How much of a request has come that is not complete; too much of it in all calls together is refused."""
@@ -345,22 +351,27 @@ def _identity(certificate: Any) -> AuthContext:
 
 
 # ---------------------------------------------------------------------- serving
+# A task that is cancelled before its first step never gets into these; whoever cancels a call ends it, too.
 
 
-async def _serve_unary(call: Call, message: bytes) -> None:
+async def _serve_unary(service: Service, call: Call, message: bytes) -> None:
+    service.call_began(call)
     handler = call.head.handler
     try:
         response = handler.unary_unary(call.decoded(message), call)
-        if inspect.isawaitable(response):
+        if type(response) is CoroutineType or inspect.isawaitable(response):
             response = await response
         call.respond(handler.response_serializer(response))
     except Aborted:
         return
     except Exception as error:
         _failed(call, error)
+    finally:
+        service.call_ended(call)
 
 
-async def _serve_stream(call: Call, request: bytes | AsyncIterator[Any]) -> None:
+async def _serve_stream(service: Service, call: Call, request: bytes | AsyncIterator[Any]) -> None:
+    service.call_began(call)
     handler = call.head.handler
     try:
         if isinstance(request, bytes):
@@ -383,6 +394,8 @@ async def _serve_stream(call: Call, request: bytes | AsyncIterator[Any]) -> None
         return
     except Exception as error:
         _failed(call, error)
+    finally:
+        service.call_ended(call)
 
 
 async def _requests(call: Call) -> AsyncIterator[Any]:

@@ -235,13 +235,16 @@ class Stream(ABC):
         self._reader = reader
         credited = reader.incomplete_bytes
         complete = reader.feed(payload)
+        if not complete:
+            self.credit(len(payload))
+            return False
         self._arrived += complete
-        if complete:
-            self._window_owed -= credited
-        self.credit(reader.incomplete_bytes if complete else len(payload))
-        if complete and self._readable is not None and not self._readable.done():
+        more = reader.incomplete_bytes - credited
+        if more:
+            self.credit(more)
+        if self._readable is not None and not self._readable.done():
             self._readable.set_result(None)
-        return bool(complete)
+        return True
 
     def next_message(self) -> bytes | None:
         """The next message that has come. Raises MessageError when it cannot be decompressed.

@@ -14,7 +14,7 @@ from rstore_wire.limits import Limits
 from rstore_wire.server import Server
 from unit.wire.test_hostile import begin, body, head
 from unit.wire.test_states import Talk, sent_frames
-from unit.wire.wire_servers import SERVICE, Echo, RawClient, channel_to, serving
+from unit.wire.wire_servers import SERVICE, Echo, RawClient, channel_to, serving, until
 
 MIB = 1 << 20
 WIDE = frames.settings({4: frames.MAX_WINDOW}) + frames.window_update(0, frames.MAX_WINDOW - frames.DEFAULT_WINDOW)
@@ -39,12 +39,6 @@ async def attacked(**limits: Any) -> AsyncIterator[tuple[Server, Echo, RawClient
         client.close()
 
 
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is looked at has no event
-            await asyncio.sleep(0.01)
-
-
 # ---------------------------------------------------------------------- calls
 
 
@@ -53,9 +47,8 @@ async def test_data_behind_the_end_of_a_request_starts_no_servicer() -> None:
         client.writer.write(begin(1, head("Slow")) + body(1) * 900)
         _, stream, payload = await client.next_of(frames.RST_STREAM)
         assert (stream, int.from_bytes(payload, "big")) == (1, Code.STREAM_CLOSED)
-        await until(lambda: not server._calls)
+        await until(lambda: not server._serving)
         assert echo.calls <= 2  # the honest one, and the first of these if it came to run
-        assert server._idle.is_set()
         assert not server._open
 
 
@@ -192,6 +185,28 @@ def head_of(method: str) -> bytes:
     return begin(1, head(method))
 
 
+async def test_a_call_that_came_just_before_the_stop_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its task has not begun when the connections are asked to leave."""
+    async with serving() as (server, echo, port):
+        client = await RawClient.connect(port)
+        await until(lambda: server._connections)
+        (connected,) = server._connections
+        leave = connected.leave
+
+        def take_and_leave(reason: str) -> None:
+            connected.data_received(begin(1, head("Slow")) + body(1))
+            leave(reason)
+
+        monkeypatch.setattr(connected, "leave", take_and_leave)
+        stopping = asyncio.create_task(server.stop(10))
+        await asyncio.wait_for(echo.started.wait(), 5)
+        assert not stopping.done()
+        echo.release.set()
+        await stopping
+        assert await client.ended_with() == Code.NO_ERROR
+        assert not server._serving
+
+
 # ---------------------------------------------------------------------- frames
 
 
@@ -297,11 +312,11 @@ async def test_a_connection_that_is_idle_makes_room_for_a_new_one() -> None:
         for client in busy:
             client.writer.write(begin(1, head("Slow")) + body(1))
         idle = await RawClient.connect(port)
-        await until(lambda: len(server._calls) == 2 and len(server._connections) == 3)
+        await until(lambda: len(server._serving) == 2 and len(server._connections) == 3)
         async with channel_to(port) as channel:
             assert await channel.unary_unary(f"/{SERVICE}/Unary")(b"x", timeout=5) == b"x"
             assert await idle.ended_with() == Code.NO_ERROR
-            assert len(server._calls) == 2
+            assert len(server._serving) == 2
         echo.release.set()
         for client in busy:
             client.close()
@@ -312,7 +327,7 @@ async def test_an_address_has_a_share_of_the_connections() -> None:
         busy = [await RawClient.connect(port) for _ in range(2)]
         for client in busy:
             client.writer.write(begin(1, head("Slow")) + body(1))
-        await until(lambda: len(server._calls) == 2)
+        await until(lambda: len(server._serving) == 2)
         refused = await RawClient.connect(port)
         assert await refused.ended_with() is None
         assert server.refusals.counts["connections"] == 1

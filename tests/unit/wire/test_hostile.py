@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 import pytest
@@ -10,7 +9,7 @@ from hpack import Encoder
 from rstore_wire import connection, frames
 from rstore_wire.frames import Code, Work
 from rstore_wire.limits import Limits
-from unit.wire.wire_servers import SERVICE, RawClient, channel_to, serving
+from unit.wire.wire_servers import SERVICE, RawClient, channel_to, serving, until
 
 
 def head(name: str = "Unary", *more: tuple[str, str]) -> bytes:
@@ -96,7 +95,7 @@ async def test_a_caller_that_breaks_the_protocol_is_notified_and_cut_off(what: s
         client.writer.write(sent)
         assert await client.ended_with() == code
         client.close()
-        assert not running._calls
+        assert not running._serving
 
 
 @pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x00", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"])
@@ -156,7 +155,7 @@ async def test_calls_begun_and_reset_at_once_are_bounded() -> None:
         rounds = Limits().work_per_second[Work.RESET] + 1
         client.writer.write(b"".join(begin(n) + frames.rst_stream(n, Code.CANCEL) for n in range(1, 2 * rounds, 2)))
         assert await client.ended_with() == Code.ENHANCE_YOUR_CALM
-        await asyncio.wait_for(running._idle.wait(), 5)
+        await until(lambda: not running._serving)
 
 
 async def test_requests_that_never_end_are_bounded_in_sum() -> None:

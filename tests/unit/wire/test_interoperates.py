@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from rstore_wire.limits import Limits
-from unit.wire.wire_servers import MAX_MESSAGE_BYTES, SERVICE, channel_to, serving
+from unit.wire.wire_servers import MAX_MESSAGE_BYTES, SERVICE, channel_to, serving, until
 
 
 def unary(channel: grpc.aio.Channel, name: str) -> Any:
@@ -114,7 +114,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_at_the_servicer() -> None:
         await asyncio.wait_for(echo.started.wait(), 5)
         call.cancel()
         await asyncio.wait_for(echo.cancelled.wait(), 5)
-        await asyncio.wait_for(server._idle.wait(), 5)
+        await until(lambda: not server._serving)
 
 
 async def test_a_call_ends_with_its_deadline_though_the_client_says_nothing() -> None:

@@ -16,6 +16,13 @@ SERVICE = "test.Echo"
 MAX_MESSAGE_BYTES = 8 << 20
 
 
+async def until(condition: Any) -> None:
+    """Returns once the condition holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - what is looked at has no event
+            await asyncio.sleep(0.01)
+
+
 class Echo:
     """Answers with what it is sent; messages are bytes."""
 
