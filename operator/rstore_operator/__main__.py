@@ -46,6 +46,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         settings.image,
         hash_check_seconds=settings.hash_check_seconds,
         certificates=settings.certificates,
+        operator_pods=settings.operator_pods,
         watches=watches,
         metrics=metrics,
         operator=name,

@@ -27,7 +27,14 @@ from rstore_operator.controller import Controller
 from rstore_operator.leadership.others import Others
 from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.reconcile import Reconciler
-from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage, StoreRef
+from rstore_operator.resource.model import (
+    DEFAULT_CERTIFICATE_SETTINGS,
+    UNKNOWN_PODS,
+    CertificateSettings,
+    OperatorPods,
+    ReplicaImage,
+    StoreRef,
+)
 from rstore_operator.resource.state import OperatorName
 from rstore_operator.watching import SERVER_TIMEOUT_SECONDS, Watches
 
@@ -80,6 +87,7 @@ class Handlers:
         image: ReplicaImage,
         *,
         certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
+        operator_pods: OperatorPods = UNKNOWN_PODS,
         hash_check_seconds: float = 0.0,
         watches: Watches | None = None,
         metrics: OperatorMetrics | None = None,
@@ -93,6 +101,7 @@ class Handlers:
         self._client = client
         self._image = image
         self._certificates = certificates
+        self._operator_pods = operator_pods
         self._hash_check_seconds = hash_check_seconds
         self._indexes: Mapping[str, Any] = {}
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
@@ -137,6 +146,7 @@ class Handlers:
             Sites(Site(ref, self._client, _WatchedStore((ref.namespace, ref.name), self._indexes))),
             self._image,
             certificates=self._certificates,
+            operator_pods=self._operator_pods,
             hash_check_seconds=self._hash_check_seconds,
             metrics=self._metrics,
             operator=self._operator,

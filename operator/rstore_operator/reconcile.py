@@ -29,7 +29,13 @@ from rstore_operator.planning import hashes
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
 from rstore_operator.resource.managers import annotation_setters
-from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
+from rstore_operator.resource.model import (
+    DEFAULT_CERTIFICATE_SETTINGS,
+    UNKNOWN_PODS,
+    CertificateSettings,
+    OperatorPods,
+    ReplicaImage,
+)
 from rstore_operator.resource.significance import due
 from rstore_operator.resource.state import OperatorName, StoreStatus
 from rstore_operator.resource.state_json import (
@@ -77,6 +83,7 @@ class Reconciler:
         operator: OperatorName | None = None,
         others: Callable[[OperatorName], Awaitable[str]] = _nobody,
         may_act: Callable[[], bool] = lambda: True,
+        operator_pods: OperatorPods = UNKNOWN_PODS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -93,6 +100,7 @@ class Reconciler:
         self._ref = sites.home.ref
         self._image = image
         self._certificates = certificates
+        self._operator_pods = operator_pods
         self._metrics = metrics
         self._now = TimeOfDay(now, clock)
         self._clock = clock
@@ -224,6 +232,7 @@ class Reconciler:
                 memory=self._memory,
                 image=self._image,
                 certificates=self._certificates,
+                operator_pods=self._operator_pods,
                 fresh_store_id=self._store_id(),
                 settled=self._home.view.settled,
                 setters=annotation_setters(meta),

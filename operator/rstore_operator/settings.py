@@ -12,7 +12,13 @@ from typing import Any
 from rstore_api.listening import EVERY_ADDRESS
 from rstore_api.logs import LEVELS
 
-from rstore_operator.resource.model import DEFAULT_CERTIFICATE_SETTINGS, CertificateSettings, ReplicaImage
+from rstore_operator.resource.model import (
+    DEFAULT_CERTIFICATE_SETTINGS,
+    UNKNOWN_PODS,
+    CertificateSettings,
+    OperatorPods,
+    ReplicaImage,
+)
 from rstore_operator.resource.units import is_domain_name
 
 HEALTH_PORT = 8080
@@ -35,6 +41,8 @@ class Settings:
     lease_name: str = LEASE_NAME
     """The Lease, in the operator's own namespace, of whose candidates one acts."""
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
+    operator_pods: OperatorPods = UNKNOWN_PODS
+    """Its own pods, which network policies let in."""
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -92,6 +100,19 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         CertificateSettings.authority_transition_seconds,
         type=_seconds,
     )
+    option(
+        "--operator-namespace",
+        "RSTORE_OPERATOR_NAMESPACE",
+        "namespace of the operator's pods, which stores' network policies let in; default: any address is let in",
+        "",
+    )
+    option(
+        "--operator-labels",
+        "RSTORE_OPERATOR_LABELS",
+        "labels of those pods, as key=value,key=value",
+        {},
+        type=_labels,
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parsed = parser.parse_args(list(arguments))
     if parsed.version:
@@ -111,6 +132,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         log_level=parsed.log_level,
         hash_check_seconds=parsed.hash_check_seconds,
         lease_name=parsed.lease_name,
+        operator_pods=OperatorPods(parsed.operator_namespace, parsed.operator_labels),
         certificates=CertificateSettings(parsed.cluster_domain, parsed.authority_transition_seconds),
     )
 
@@ -131,6 +153,13 @@ def _seconds(text: str) -> float:
     if not 0 <= value <= MAX_SECONDS:
         raise argparse.ArgumentTypeError(f"it is a number of seconds, from 0 to {MAX_SECONDS:.0f}")
     return value
+
+
+def _labels(text: str) -> Mapping[str, str]:
+    pairs = [pair.partition("=") for pair in text.split(",") if pair]
+    if not all(key and equals for key, equals, _ in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of labels such as app=rstore,team=a")
+    return {key: value for key, _, value in pairs}
 
 
 def _domain(text: str) -> str:

@@ -39,6 +39,7 @@ USED: dict[tuple[str, str], set[str]] = {
     ("", "services"): OWNED,
     ("apps", "statefulsets"): OWNED,
     ("policy", "poddisruptionbudgets"): OWNED,
+    ("networking.k8s.io", "networkpolicies"): OWNED,
     ("", "pods"): {"list", "watch"},
     ("", "persistentvolumeclaims"): WATCHED | {"patch"},  # whose data a volume holds; larger volumes
     ("", "events"): {"create", "list"},  # its own; why a StatefulSet's pods could not be created

@@ -134,6 +134,13 @@ def test_the_cluster_domain_reaches_the_operator(helm: Helm, default: Rendered) 
     assert environment(helm.render(clusterDomain="k8s.example"))["RSTORE_CLUSTER_DOMAIN"] == "k8s.example"
 
 
+def test_stores_policies_let_in_the_pods_of_this_release(default: Rendered) -> None:
+    values = environment(default)
+    assert values["RSTORE_OPERATOR_NAMESPACE"] == "rstore-system"
+    labels = dict(pair.split("=") for pair in values["RSTORE_OPERATOR_LABELS"].split(","))
+    assert labels.items() <= default.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+
+
 def test_the_time_of_clients_reaches_the_operator(helm: Helm, default: Rendered) -> None:
     """A number in YAML is a float for Helm: 604800 must not become 6.048e+05."""
     assert environment(default)["RSTORE_AUTHORITY_TRANSITION_SECONDS"] == "604800"

@@ -24,6 +24,9 @@ this list with what the code asks for.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 # Replicas are called by gRPC at their pod's address; pods are never written.
 - apiGroups: [""]
   resources: [pods]

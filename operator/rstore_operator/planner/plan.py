@@ -62,8 +62,10 @@ from rstore_operator.resource.commands import Commands, read_commands, unknown_a
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import (
     DEFAULT_CERTIFICATE_SETTINGS,
+    UNKNOWN_PODS,
     CertificateSettings,
     FailoverSpec,
+    OperatorPods,
     ReplicaImage,
     StoreRef,
     StoreSpec,
@@ -105,6 +107,7 @@ class PlanInput:
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
     operator: OperatorName | None = None
     """The installation that decides. Its name is persisted before anything is done."""
+    operator_pods: OperatorPods = UNKNOWN_PODS
 
     @property
     def now(self) -> datetime:
@@ -325,6 +328,7 @@ class _Planner:
             self.observed,
             self.given.settled,
             self.given.now,
+            self.given.operator_pods,
         )
         findings = children.findings if self.effective is not None else standing
         return (() if frozen else children.actions), children.problems, findings

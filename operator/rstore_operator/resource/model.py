@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rstore_api.domain import limits
@@ -72,6 +72,32 @@ class FailoverSpec:
 
 
 @dataclass(frozen=True)
+class PodsSpec:
+    """What the pods of all replicas have. None means: nothing said, the default applies."""
+
+    image: str = ""
+    """Empty: the operator's default."""
+    image_pull_policy: str = ""
+    """Empty: the operator's default."""
+    image_pull_secrets: tuple[str, ...] = ()
+    priority_class: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    security_context: Mapping[str, Any] | None = None
+    container_security_context: Mapping[str, Any] | None = None
+    host_spread: str = "Preferred"
+
+
+@dataclass(frozen=True)
+class NetworkPolicySpec:
+    """Who may connect, as peers of a NetworkPolicy; none means everybody."""
+
+    enabled: bool = True
+    clients: tuple[Mapping[str, Any], ...] = ()
+    metrics: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
 class StoreSpec:
     """The whole spec."""
 
@@ -84,6 +110,8 @@ class StoreSpec:
     """Further host names and IP addresses that the replicas' certificates are valid for."""
     client_auth: str = "mTLS"
     pvc_policy: str = "Retain"
+    network_policy: NetworkPolicySpec = NetworkPolicySpec()
+    pods: PodsSpec = PodsSpec()
 
     def region(self, name: str) -> RegionSpec | None:
         """The region of that name, if there is one."""
@@ -102,6 +130,18 @@ class ReplicaImage:
     image: str = "replicated-store-replica:latest"
     pull_policy: str = "IfNotPresent"
 
+    def of(self, pods: PodsSpec) -> ReplicaImage:
+        """Returns what the pods of a store run."""
+        return ReplicaImage(pods.image or self.image, pods.image_pull_policy or self.pull_policy)
+
+
+@dataclass(frozen=True)
+class OperatorPods:
+    """The operator's own pods, for the network policies that let them in; without a namespace it runs in none."""
+
+    namespace: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
 
 @dataclass(frozen=True)
 class CertificateSettings:
@@ -114,3 +154,4 @@ class CertificateSettings:
 
 
 DEFAULT_CERTIFICATE_SETTINGS = CertificateSettings()
+UNKNOWN_PODS = OperatorPods()

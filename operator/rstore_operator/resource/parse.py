@@ -14,7 +14,15 @@ from typing import Any
 from rstore_api.domain import limits
 from rstore_api.domain.limits import Bounds
 
-from rstore_operator.resource.model import FailoverSpec, Placement, RegionSpec, ReplicationSpec, StoreSpec
+from rstore_operator.resource.model import (
+    FailoverSpec,
+    NetworkPolicySpec,
+    Placement,
+    PodsSpec,
+    RegionSpec,
+    ReplicationSpec,
+    StoreSpec,
+)
 from rstore_operator.resource.units import (
     format_duration_ms,
     format_quantity,
@@ -27,6 +35,9 @@ from rstore_operator.resource.units import (
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
 """What a replica requests when the spec gives neither requests nor limits. It is no default of the schema: the API
 server fills those in field by field, so they would stand beside limits that are lower."""
+
+RESERVED_LABELS = ("replicatedstore.io/", "app.kubernetes.io/")
+"""Prefixes of the labels that the operator sets on pods."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,37 @@ class _Reader:
             self.problem(name, f"must be one of {', '.join(choices)}, not {value!r}")
             return default
         return value
+
+    def optional_text(self, name: str, *, choices: tuple[str, ...] = ()) -> str:
+        """A text; "" when it is absent."""
+        return self.text(name, "", choices=choices) if self.raw.get(name) is not None else ""
+
+    def truth(self, name: str, default: bool) -> bool:
+        value = self.raw.get(name, default)
+        if not isinstance(value, bool):
+            self.problem(name, f"must be true or false, not {value!r}")
+            return default
+        return value
+
+    def mapping(self, name: str) -> Mapping[str, Any] | None:
+        return None if self.raw.get(name) is None else self.child(name).raw
+
+    def texts(self, name: str) -> Mapping[str, str]:
+        """A map of texts, such as labels."""
+        values = self.mapping(name) or {}
+        for key, value in values.items():
+            if not isinstance(value, str):
+                self.problem(f"{name}.{key}", f"must be a string, not {value!r}")
+        return {str(key): str(value) for key, value in values.items()}
+
+    def objects(self, name: str) -> tuple[Mapping[str, Any], ...] | None:
+        raw = self.raw.get(name)
+        if raw is None:
+            return None
+        if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
+            self.problem(name, "must be a list of objects")
+            return None
+        return tuple(raw)
 
     def integer(self, name: str, bounds: Bounds) -> int:
         value = self.raw.get(name, bounds.default)
@@ -116,6 +158,8 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         tls_mode=reader.child("security").child("tls").text("mode", StoreSpec.tls_mode, choices=("Managed", "Secret")),
         subject_alt_names=_alternative_names(reader.child("security").child("tls")),
         client_auth=reader.child("security").text("clientAuth", StoreSpec.client_auth, choices=("mTLS", "None")),
+        network_policy=_network_policy(reader.child("security").child("networkPolicy")),
+        pods=_pods(reader.child("pods")),
         pvc_policy=reader.child("persistence").text("pvcPolicy", StoreSpec.pvc_policy, choices=("Retain", "Delete")),
     )
     return spec, tuple(problems)
@@ -194,21 +238,44 @@ def _placement(reader: _Reader) -> Placement | None:
     if reader.raw.get("placement") is None:
         return None
     placement = reader.child("placement")
-
-    def objects(name: str) -> tuple[Mapping[str, Any], ...] | None:
-        raw = placement.raw.get(name)
-        if raw is None:
-            return None
-        if not isinstance(raw, list) or not all(isinstance(item, Mapping) for item in raw):
-            placement.problem(name, "must be a list of objects")
-            return None
-        return tuple(raw)
-
-    def mapping(name: str) -> Mapping[str, Any] | None:
-        return None if placement.raw.get(name) is None else placement.child(name).raw
-
     return Placement(
-        mapping("nodeSelector"), mapping("affinity"), objects("tolerations"), objects("topologySpreadConstraints")
+        placement.mapping("nodeSelector"),
+        placement.mapping("affinity"),
+        placement.objects("tolerations"),
+        placement.objects("topologySpreadConstraints"),
+    )
+
+
+def _network_policy(reader: _Reader) -> NetworkPolicySpec:
+    return NetworkPolicySpec(
+        enabled=reader.truth("enabled", NetworkPolicySpec.enabled),
+        clients=reader.objects("clients") or (),
+        metrics=reader.objects("metrics") or (),
+    )
+
+
+def _pods(reader: _Reader) -> PodsSpec:
+    secrets = []
+    for index, secret in enumerate(reader.objects("imagePullSecrets") or ()):
+        name = secret.get("name")
+        if isinstance(name, str) and name:
+            secrets.append(name)
+        else:
+            reader.problem(f"imagePullSecrets[{index}].name", "must be the name of a Secret")
+    labels = reader.texts("labels")
+    for key in labels:
+        if key.startswith(RESERVED_LABELS):
+            reader.problem(f"labels.{key}", f"labels of {' and '.join(RESERVED_LABELS)} are the operator's")
+    return PodsSpec(
+        image=reader.optional_text("image"),
+        image_pull_policy=reader.optional_text("imagePullPolicy", choices=("Always", "IfNotPresent", "Never")),
+        image_pull_secrets=tuple(secrets),
+        priority_class=reader.optional_text("priorityClassName"),
+        labels=labels,
+        annotations=reader.texts("annotations"),
+        security_context=reader.mapping("securityContext"),
+        container_security_context=reader.mapping("containerSecurityContext"),
+        host_spread=reader.text("hostSpread", PodsSpec.host_spread, choices=("Preferred", "Required")),
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rstore_api.domain import names
 from rstore_api.domain.kubernetes import CONFIG_HASH
 
-from rstore_operator.resource.model import Placement, RegionSpec, ReplicaImage, StoreRef, StoreSpec
+from rstore_operator.resource.model import Placement, PodsSpec, RegionSpec, ReplicaImage, StoreRef, StoreSpec
 from rstore_operator.specs.configmap import replica_config
 from rstore_operator.specs.labels import common_labels, digest, metadata, selector_labels
 
@@ -18,6 +19,20 @@ USER_ID = 65532
 STOP_SECONDS = 45
 """What a replica needs at most to stop, above ``failover.drainTimeout``: 20 s, and as much again on a busy machine."""
 REGION_NODE_LABEL = "topology.kubernetes.io/region"
+HOST_LABEL = "kubernetes.io/hostname"
+POD_SECURITY: Mapping[str, Any] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER_ID,
+    "runAsGroup": USER_ID,
+    "fsGroup": USER_ID,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: Mapping[str, Any] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
@@ -43,10 +58,10 @@ def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: Repl
             "selector": {"matchLabels": selector},
             "template": {
                 "metadata": {
-                    "labels": common_labels(ref.name, region.name),
-                    "annotations": {CONFIG_HASH: digest(_settings(ref, spec, region))},
+                    "labels": {**spec.pods.labels, **common_labels(ref.name, region.name)},
+                    "annotations": {**spec.pods.annotations, CONFIG_HASH: digest(_settings(ref, spec, region))},
                 },
-                "spec": _pod(ref, spec, region, image),
+                "spec": _pod(ref, spec, region, image.of(spec.pods)),
             },
             "volumeClaimTemplates": [
                 {
@@ -66,20 +81,20 @@ def _settings(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, A
 
 
 def _pod(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
+    pods = spec.pods
     return {
         "serviceAccountName": names.store_object(ref.name),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": STOP_SECONDS + -(-spec.failover.drain_timeout_ms // 1000),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [_container(region, image)],
+        **(
+            {"imagePullSecrets": [{"name": name} for name in pods.image_pull_secrets]}
+            if pods.image_pull_secrets
+            else {}
+        ),
+        **({"priorityClassName": pods.priority_class} if pods.priority_class else {}),
+        "securityContext": _given(pods.security_context, POD_SECURITY),
+        "containers": [_container(region, image, pods)],
         "volumes": [
             {"name": "config", "configMap": {"name": names.region_object(ref.name, region.name)}},
             {
@@ -88,11 +103,25 @@ def _pod(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage
             },
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         ],
-        **_placement(ref, region),
+        **_placement(ref, region, pods),
     }
 
 
-def _container(region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
+def _pull_secrets_and_priority(pods: PodsSpec) -> dict[str, Any]:
+    """Only what is asked for: a field that is absent is filled in by admission."""
+    fields: dict[str, Any] = {}
+    if pods.image_pull_secrets:
+        fields["imagePullSecrets"] = [{"name": name} for name in pods.image_pull_secrets]
+    if pods.priority_class:
+        fields["priorityClassName"] = pods.priority_class
+    return fields
+
+
+def _given(value: Mapping[str, Any] | None, default: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(default if value is None else value)
+
+
+def _container(region: RegionSpec, image: ReplicaImage, pods: PodsSpec) -> dict[str, Any]:
     resources = {
         key: dict(values) for key, values in (("requests", region.requests), ("limits", region.limits)) if values
     }
@@ -118,11 +147,7 @@ def _container(region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
         "resources": resources,
         # Why a replica does not start is the last line of its log; so it is in the pod's status, and in the store's.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": _given(pods.container_security_context, CONTAINER_SECURITY),
         # Replaying the journal after a crash may take minutes; until it is done only the startup probe counts.
         "startupProbe": _probe("/healthz", period=1, timeout=5, failures=300),
         "livenessProbe": _probe("/healthz", period=10, timeout=10, failures=6),
@@ -145,7 +170,7 @@ def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, 
     }
 
 
-def _placement(ref: StoreRef, region: RegionSpec) -> dict[str, Any]:
+def _placement(ref: StoreRef, region: RegionSpec, pods: PodsSpec) -> dict[str, Any]:
     """Where pods may run: by the region's node label, unless the user says otherwise; apart, as far as possible."""
     selector = selector_labels(ref.name, region.name)
     placement = region.placement
@@ -156,13 +181,13 @@ def _placement(ref: StoreRef, region: RegionSpec) -> dict[str, Any]:
         fields["nodeSelector"] = dict(placement.node_selector)
     if placement.tolerations:
         fields["tolerations"] = [dict(item) for item in placement.tolerations]
-    term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": selector}}
-    default_affinity = {
-        "podAntiAffinity": {
-            "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]
-        }
+    term = {"topologyKey": HOST_LABEL, "labelSelector": {"matchLabels": selector}}
+    apart: dict[str, Any] = {
+        "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 100, "podAffinityTerm": term}]
     }
-    fields["affinity"] = dict(placement.affinity) if placement.affinity is not None else default_affinity
+    if pods.host_spread == "Required":
+        apart = {"requiredDuringSchedulingIgnoredDuringExecution": [term]}
+    fields["affinity"] = _given(placement.affinity, {"podAntiAffinity": apart})
     if placement.topology_spread_constraints is not None:
         constraints = [dict(item) for item in placement.topology_spread_constraints]
     else:
@@ -173,7 +198,7 @@ def _placement(ref: StoreRef, region: RegionSpec) -> dict[str, Any]:
                 "whenUnsatisfiable": "ScheduleAnyway",
                 "labelSelector": {"matchLabels": selector},
             }
-            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+            for key in ("topology.kubernetes.io/zone", HOST_LABEL)
         ]
     if constraints:
         fields["topologySpreadConstraints"] = constraints

@@ -36,6 +36,7 @@ STORE = Kind(GROUP, "v1alpha1", "replicatedstores")
 
 CHILD_KINDS: Mapping[str, Kind] = {
     "ConfigMap": Kind("", "v1", "configmaps"),
+    "NetworkPolicy": Kind("networking.k8s.io", "v1", "networkpolicies"),
     "PodDisruptionBudget": Kind("policy", "v1", "poddisruptionbudgets"),
     "Secret": Kind("", "v1", "secrets"),
     "Service": Kind("", "v1", "services"),

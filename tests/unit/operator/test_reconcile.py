@@ -34,7 +34,7 @@ async def test_objects_are_made_and_then_left_alone(api_and_loop: Any) -> None:
     api, loop = api_and_loop
     for _ in range(6):
         await loop.step()
-    assert len(api.objects) == 3 + 2 + 18, sorted(api.objects)
+    assert len(api.objects) == 3 + 3 + 18, sorted(api.objects)
     api.writes.clear()
     loop.children_changed()
     for _ in range(5):

@@ -19,9 +19,10 @@ from rstore_operator.planning.children.naming import Naming, name_objects
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
 from rstore_operator.planning.scaling.effective import Effective
-from rstore_operator.resource.model import CertificateSettings, ReplicaImage, StoreRef
+from rstore_operator.resource.model import UNKNOWN_PODS, CertificateSettings, OperatorPods, ReplicaImage, StoreRef
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
+from rstore_operator.specs.network_policy import network_policy
 from rstore_operator.specs.pdb import disruption_budget
 from rstore_operator.specs.serviceaccount import service_account
 from rstore_operator.specs.services import peers_service, region_service, store_service
@@ -52,6 +53,7 @@ def plan_children(
     observed: Observed,
     settled: Settled,
     now: datetime,
+    operator_pods: OperatorPods = UNKNOWN_PODS,
 ) -> ChildrenPlan:
     """Everything that differs from what is wanted, in the order in which it is needed.
 
@@ -62,7 +64,7 @@ def plan_children(
     actions += [Adopt(key, observed.orphans[key]) for key in naming.adopt]
     volumes = plan_volumes(ref, effective, observed) if effective is not None else None
     actions += volumes.actions if volumes is not None else ()
-    for manifest in _manifests(ref, volumes, primary_region, image, observed):
+    for manifest in _manifests(ref, volumes, primary_region, image, observed, operator_pods):
         key = (manifest["kind"], manifest["metadata"]["name"])
         if volumes is not None and key in volumes.remade:
             continue
@@ -71,6 +73,8 @@ def plan_children(
             actions.append(Apply(key, manifest, change))
     if effective is None or volumes is None:
         return ChildrenPlan(tuple(actions), naming.problems)
+    if not effective.spec.network_policy.enabled:
+        actions += _deleted(("NetworkPolicy", names.store_object(ref.name)), observed)
     certificates = plan_certificates(ref, effective, settings, observed, now)
     for action in certificates.actions:
         change = "update" if action.key in observed.children else "create"
@@ -104,12 +108,19 @@ def _change(manifest: Mapping[str, Any], key: ChildKey, observed: Observed, sett
 
 
 def _manifests(
-    ref: StoreRef, volumes: VolumesPlan | None, primary_region: str, image: ReplicaImage, observed: Observed
+    ref: StoreRef,
+    volumes: VolumesPlan | None,
+    primary_region: str,
+    image: ReplicaImage,
+    observed: Observed,
+    operator_pods: OperatorPods,
 ) -> Iterator[dict[str, Any]]:
     yield with_hash(store_service(ref, primary_region))
     if volumes is None:
         return
     yield with_hash(service_account(ref))
+    if volumes.spec.network_policy.enabled:
+        yield with_hash(network_policy(ref, volumes.spec.network_policy, operator_pods))
     for region in volumes.spec.regions:
         yield with_hash(peers_service(ref, region.name))
         yield with_hash(region_service(ref, region.name))
@@ -132,6 +143,13 @@ def _as_restarted(manifest: dict[str, Any], region: str, observed: Observed) -> 
     if restarted_at:
         manifest["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = restarted_at
     return manifest
+
+
+def _deleted(key: ChildKey, observed: Observed) -> tuple[Delete, ...]:
+    child = observed.children.get(key)
+    if child is None or child["metadata"].get("deletionTimestamp"):
+        return ()
+    return (Delete(key, child["metadata"].get("uid", "")),)
 
 
 def deletions(leaving: frozenset[str], observed: Observed) -> tuple[Delete, ...]:

@@ -82,6 +82,7 @@ def wanted_names(store: str, regions: tuple[str, ...]) -> tuple[tuple[ChildKey, 
     found: list[tuple[ChildKey, str]] = [
         (("Service", names.store_object(store)), ""),
         (("ServiceAccount", names.store_object(store)), ""),
+        (("NetworkPolicy", names.store_object(store)), ""),
         (("Secret", names.authority_secret(store)), ""),
         (("Secret", names.operator_tls_secret(store)), ""),
         (("Secret", names.client_tls_secret(store)), ""),

@@ -73,9 +73,49 @@ def test_everything_can_be_set() -> None:
     assert (spec.client_auth, spec.pvc_policy) == ("None", "Delete")
 
 
+def test_options_of_pods_and_the_network_policy() -> None:
+    spec, found = read_spec(
+        REF,
+        {
+            "regions": [{"name": "a"}],
+            "pods": {
+                "image": "r/x:1",
+                "imagePullSecrets": [{"name": "registry"}],
+                "labels": {"team": "a"},
+                "securityContext": {},
+                "hostSpread": "Required",
+            },
+            "security": {"networkPolicy": {"enabled": False, "clients": [{"podSelector": {}}]}},
+        },
+    )
+    assert found == ()
+    assert spec is not None
+    pods = spec.pods
+    assert (pods.image, pods.image_pull_secrets, pods.labels) == ("r/x:1", ("registry",), {"team": "a"})
+    assert pods.security_context == {}, "given and empty is not the same as not given"
+    assert pods.container_security_context is None
+    assert pods.host_spread == "Required"
+    assert not spec.network_policy.enabled
+    assert spec.network_policy.clients == ({"podSelector": {}},)
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
+        (
+            {"regions": [{"name": "a"}], "pods": {"labels": {"app.kubernetes.io/name": "x"}}},
+            "spec.pods.labels.app.kubernetes.io/name: labels of replicatedstore.io/ and app.kubernetes.io/ are",
+        ),
+        ({"regions": [{"name": "a"}], "pods": {"annotations": {"a": 1}}}, "spec.pods.annotations.a: must be a string"),
+        ({"regions": [{"name": "a"}], "pods": {"imagePullSecrets": [{}]}}, "spec.pods.imagePullSecrets[0].name: must"),
+        (
+            {"regions": [{"name": "a"}], "pods": {"hostSpread": "Sometimes"}},
+            "spec.pods.hostSpread: must be one of Preferred, Required",
+        ),
+        (
+            {"regions": [{"name": "a"}], "security": {"networkPolicy": {"enabled": "no"}}},
+            "spec.security.networkPolicy.enabled: must be true or false",
+        ),
         (None, "spec.regions: must list at least one region"),
         ({"regions": "many"}, "spec.regions: must list at least one region"),
         ({"regions": [{"replicas": 1}]}, "spec.regions[0].name: must be a non-empty string"),

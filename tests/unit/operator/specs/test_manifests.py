@@ -10,11 +10,12 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import verification
 from rstore_operator.planning.children.compare import change_needed, covers
-from rstore_operator.resource.model import Placement, ReplicaImage, StoreRef
+from rstore_operator.resource.model import UNKNOWN_PODS, OperatorPods, Placement, PodsSpec, ReplicaImage, StoreRef
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
+from rstore_operator.specs.network_policy import network_policy
 from rstore_operator.specs.pdb import disruption_budget
 from rstore_operator.specs.secrets import peer_request
 from rstore_operator.specs.serviceaccount import service_account
@@ -42,6 +43,7 @@ def test_every_object_belongs_to_the_store_and_says_so() -> None:
         region_service(REF, "us-east"),
         config_map(REF, SPEC, region),
         disruption_budget(REF, "us-east"),
+        network_policy(REF, SPEC.network_policy, UNKNOWN_PODS),
         stateful_set(REF, SPEC, region, IMAGE),
     ]
     for item in objects:
@@ -222,3 +224,79 @@ def test_a_pod_has_time_to_wait_for_other_regions_and_then_to_stop(
     config = parse_config(text.encode())
     assert config.failover.drain_timeout_ms == (15_000 if reported is None else reported)
     assert grace >= config.failover.drain_timeout_ms / 1000 + 45
+
+
+def with_pods(**options: object) -> dict:  # type: ignore[type-arg]
+    """The pod template of a region, for options of ``spec.pods``."""
+    spec = replace(SPEC, pods=PodsSpec(**options))  # type: ignore[arg-type]
+    template: dict = stateful_set(REF, spec, spec.regions[0], IMAGE)["spec"]["template"]  # type: ignore[type-arg]
+    return template
+
+
+def test_pods_have_what_the_spec_adds() -> None:
+    template = with_pods(
+        image="registry.example.com/other:2",
+        image_pull_policy="Never",
+        image_pull_secrets=("registry",),
+        priority_class="high",
+        labels={"team": "a"},
+        annotations={"note": "b"},
+        security_context={},
+        container_security_context={"readOnlyRootFilesystem": True},
+        host_spread="Required",
+    )
+    pod = template["spec"]
+    (container,) = pod["containers"]
+    assert (container["image"], container["imagePullPolicy"]) == ("registry.example.com/other:2", "Never")
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["priorityClassName"] == "high"
+    assert template["metadata"]["labels"]["team"] == "a"
+    assert template["metadata"]["annotations"]["note"] == "b"
+    assert pod["securityContext"] == {}
+    assert container["securityContext"] == {"readOnlyRootFilesystem": True}
+    (term,) = pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_pods_of_a_spec_without_options_have_no_fields_for_them() -> None:
+    pod = pod_of()
+    assert "imagePullSecrets" not in pod
+    assert "priorityClassName" not in pod
+    assert pod["containers"][0]["image"] == IMAGE.image
+
+
+def test_the_operators_labels_and_annotations_win() -> None:
+    template = with_pods(
+        labels={"replicatedstore.io/store": "other"}, annotations={"replicatedstore.io/config-hash": "x"}
+    )
+    assert template["metadata"]["labels"]["replicatedstore.io/store"] == "orders"
+    assert template["metadata"]["annotations"]["replicatedstore.io/config-hash"] != "x"
+
+
+def rules_by_port(operator: OperatorPods, **options: object) -> dict[int, list]:  # type: ignore[type-arg]
+    """The peers of each rule of the policy, by port; [] is everybody."""
+    policy = network_policy(REF, replace(SPEC.network_policy, **options), operator)["spec"]
+    assert policy["podSelector"] == {"matchLabels": {"replicatedstore.io/store": "orders"}}
+    assert policy["policyTypes"] == ["Ingress"]
+    peers: dict[int, list] = {}  # type: ignore[type-arg]
+    for rule in policy["ingress"]:
+        for port in rule["ports"]:
+            peers.setdefault(port["port"], []).append(rule.get("from", "everybody"))
+    return peers
+
+
+def test_the_network_policy_lets_in_replicas_the_operator_clients_and_metrics() -> None:
+    replicas = [{"podSelector": {"matchLabels": {"replicatedstore.io/store": "orders"}}}]
+    operator = OperatorPods("rstore-system", {"app.kubernetes.io/name": "rstore"})
+    own = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "rstore-system"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "rstore"}},
+    }
+    assert rules_by_port(operator) == {2379: [replicas, "everybody"], 2380: [replicas, [own]], 9090: ["everybody"]}
+    client, prometheus = {"podSelector": {"matchLabels": {"a": "b"}}}, {"namespaceSelector": {}}
+    narrow = rules_by_port(operator, clients=(client,), metrics=(prometheus,))
+    assert narrow == {2379: [replicas, [client]], 2380: [replicas, [own]], 9090: [[prometheus]]}
+
+
+def test_an_operator_outside_the_cluster_is_let_in_from_anywhere() -> None:
+    assert rules_by_port(UNKNOWN_PODS)[2380][1] == "everybody"
