@@ -192,6 +192,20 @@ class Call(Stream):
         if self.must_wait:
             await self.wait_for_room()
 
+    def offer(self, message: bytes) -> bool:
+        """Sends one encoded message of a stream of answers; False, and nothing is sent, while the other side does not
+        keep up: :meth:`wait_for_room` returns once it does. To a call that has ended nothing is sent.
+        """
+        if self.ended_here:
+            return True
+        if self.must_wait:
+            return False
+        if self._pending and not self.connection.may_answer(self):
+            self.cancel(grpc.StatusCode.RESOURCE_EXHAUSTED, UNREAD)
+        else:
+            self.queue_message(message)
+        return True
+
     def queue_message(self, message: bytes) -> None:
         """Sends one encoded message without waiting; look at ``must_wait`` before the next."""
         self._send_headers()

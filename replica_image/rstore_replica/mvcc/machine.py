@@ -57,6 +57,7 @@ from rstore_replica.mvcc.tails.rewind import rewind
 from rstore_replica.mvcc.tails.steps import hides_rows
 from rstore_replica.mvcc.transfer import snapshot, staging, stream
 from rstore_replica.mvcc.transfer.holds import Hold, Holds
+from rstore_replica.mvcc.watch import reader
 
 DEFAULT_MAX_TXN_OPS = 128
 COMPACTION_PAUSE_SECONDS = 0.01
@@ -145,6 +146,7 @@ class Machine:
         self._holds = Holds(self._tidy_up_later)
         self._background = Background(self._tidy_up)
         self._closed = False
+        self._restores = 0
         self._load()
 
     @staticmethod
@@ -364,6 +366,41 @@ class Machine:
             raise Compacted(f"revision {revision} is gone, {self._position.swept_revision} is left")
         return self._holds.take(revision)
 
+    @property
+    def whole_from(self) -> int:
+        """The first revision from which on a watch may begin: no row of it, or of one above it, is compacted."""
+        return reader.whole_from(self._position, self._position.compact_revision)
+
+    @property
+    def data_id(self) -> int:
+        """Says which data is here: another number once a checkpoint or a snapshot has taken its place."""
+        return self._restores << 32 | self._position.generation
+
+    def changes(
+        self,
+        start: tuple[int, int],
+        end: int,
+        match: reader.Match[T],
+        *,
+        max_rows: int,
+        max_bytes: int,
+        max_previous_bytes: int,
+    ) -> reader.Part[T]:
+        """Returns rows for watchers, see :func:`watch.reader.read_part`."""
+        with self._reading() as (rows, position):
+            return reader.read_part(
+                rows,
+                position,
+                data_id=self._restores << 32 | position.generation,
+                floor=self._holds.floor(position),
+                start=start,
+                end=end,
+                match=match,
+                max_rows=max_rows,
+                max_bytes=max_bytes,
+                max_previous_bytes=max_previous_bytes,
+            )
+
     def subscribe(self, callback: Callable[[int], None]) -> Callable[[], None]:
         """Calls back with the new revision after each apply (or restore) that changed it; returns how to stop that.
 
@@ -568,6 +605,7 @@ class Machine:
         """
         checkpoint.stage(self._path, directory)
         with self._lock, self._gate.exclusive():
+            self._restores += 1
             before, before_state = self._position, self._state
             self._store.close()
             self._load()

@@ -26,6 +26,8 @@ from rstore_replica.api.services.health import HealthReporter
 from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.api.services.quarantine import QuarantineService
+from rstore_replica.api.services.watch import WatchService
+from rstore_replica.api.watch.pump import Pump
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
 from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.metrics import Metrics
@@ -34,7 +36,7 @@ from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.http_port import HttpServer
 from rstore_replica.process.leader_changes import LeaderChanges
 from rstore_replica.process.life import Life
-from rstore_replica.process.listeners import client_server, listen, peer_server
+from rstore_replica.process.listeners import REQUEST_OVERHEAD_BYTES, client_server, listen, peer_server
 from rstore_replica.process.live_data import LiveData
 from rstore_replica.process.reading import read
 from rstore_replica.process.standing import Standing
@@ -190,6 +192,14 @@ class Replica:
             tenure_held=replication.tenure.held,
             read_point=replication.acknowledging.read_point,
         )
+        self._pump = Pump(machine, lambda: machine.revision)
+        self._watch = WatchService(
+            pump=self._pump,
+            group=group,
+            identity=identity,
+            fragment_bytes=config.limits.max_request_bytes + REQUEST_OVERHEAD_BYTES,
+            on_refusal=partial(metrics.count_refusal, "client"),
+        )
         maintenance = MaintenanceService(
             calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=not_ready_reason
         )
@@ -229,6 +239,7 @@ class Replica:
             max_request_bytes=config.limits.max_request_bytes,
             services=(
                 self._kv.add_to_server,
+                self._watch.add_to_server,
                 maintenance.add_to_server,
                 cluster.add_to_server,
                 self._health.add_to_server,
@@ -287,6 +298,8 @@ class Replica:
         self._life.running = True
         await self._peer_server.start()
         await self.replication.start()
+        self._life.run("watches", self._pump.run())
+        self._life.run("watch_streams", self._watch.run())
         await self._client_server.start()
         self._life.run("watchdog", Watchdog(self._metrics).run())
         self._life.run("health", self._health.run())
@@ -307,6 +320,7 @@ class Replica:
         await self._health.update()
         if self._life.running:
             await self.replication.ending.leave()
+        self._watch.close()
         await self._life.end()
         await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)
         if self._life.running:

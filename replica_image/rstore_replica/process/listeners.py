@@ -20,7 +20,13 @@ PEER_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 REQUEST_OVERHEAD_BYTES = 512 * 1024
 """What gRPC lets through above the request limit, so that our own error, with its text, is what the client sees."""
 
-CLIENT_SERVICES = ("etcdserverpb.KV", "etcdserverpb.Maintenance", "etcdserverpb.Cluster", "grpc.health.v1.Health")
+CLIENT_SERVICES = (
+    "etcdserverpb.KV",
+    "etcdserverpb.Watch",
+    "etcdserverpb.Maintenance",
+    "etcdserverpb.Cluster",
+    "grpc.health.v1.Health",
+)
 
 Register = Callable[[Any], None]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rstore_api import errors
+from rstore_api.domain.forks import Chain
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.mvcc.tail_facts import Leaving, Tail
-from rstore_replica.replication.history import Ahead, Chain, Contradiction, Diverged, Stale
+from rstore_replica.replication.history import Ahead, Contradiction, Diverged, Stale
 from rstore_replica.replication.ports import RegionStateView
 
 REASON_OF_ERROR: dict[type[errors.StoreError], pb.StreamRefusal.Reason] = {

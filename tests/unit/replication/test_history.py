@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.domain.epochs import BASE_REVISION, EpochStart
-from rstore_replica.replication.history import (
-    Ahead,
-    Chain,
-    Contradiction,
-    Diverged,
-    Resume,
-    Stale,
-    compare,
-    history_up_to,
-)
+from rstore_api.domain.forks import Chain
+from rstore_replica.replication.history import Ahead, Contradiction, Diverged, Resume, Stale, compare, history_up_to
 
 ONE = EpochStart(1, 2, "east")
 TWO = EpochStart(2, 101, "west")

@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in the stubs
 
 INTERVAL_SECONDS = 0.25
-SERVICES = ("", "etcdserverpb.KV", "etcdserverpb.Maintenance", "etcdserverpb.Cluster")
+SERVICES = ("", "etcdserverpb.KV", "etcdserverpb.Watch", "etcdserverpb.Maintenance", "etcdserverpb.Cluster")
 
 
 class HealthReporter:

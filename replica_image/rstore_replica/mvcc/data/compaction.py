@@ -24,12 +24,20 @@ def compact(position: Position, revision: int) -> Position | StoreError:
         return Compacted()
     if revision > position.revision:
         return FutureRevision()
+    if position.swept_revision == position.compact_revision and position.swept_sub != layout.MASK32:
+        # Deletions that were kept in their own revision go now, those too that the sweep has passed.
+        position = msgspec.structs.replace(position, swept_sub=0)
     return msgspec.structs.replace(position, compact_revision=revision)
 
 
 def pending(position: Position, limit: int) -> bool:
     """Returns whether rows that are superseded at ``limit``, at most the compact revision, may still be there."""
-    return (position.swept_revision, position.swept_sub) < (limit, layout.MASK32)
+    return (position.swept_revision, position.swept_sub) < _end(position, limit)
+
+
+def _end(position: Position, limit: int) -> tuple[int, int]:
+    """Where a sweep ends: before the rows of the compact revision, whose deletions are still there; after any other."""
+    return limit, 0 if limit == position.compact_revision else layout.MASK32
 
 
 def sweep(store: Store, transaction: Transaction, position: Position, limit: int, max_rows: int) -> Position:
@@ -50,23 +58,23 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
                 break
             visited += 1
             row = rows.unpack(revision, sub, body)
-            passed.append((row.key, layout.pack_entry(revision, sub, row.create_revision, row.version), row.deletion))
+            entry = layout.pack_entry(revision, sub, row.create_revision, row.version)
+            passed.append((row.key, entry, row.deletion and revision < position.compact_revision))
     with transaction.cursor(store.index) as cursor:
-        for key, entry, deletion in passed:
-            _forget(store, transaction, cursor, key, entry, deletion=deletion)
+        for key, entry, itself in passed:
+            _forget(store, transaction, cursor, key, entry, itself=itself)
     if done:
-        # Rows of ``limit`` itself are through, too: its successor is where the next sweep begins.
-        swept = (limit, layout.MASK32)
+        swept = _end(position, limit)
     return msgspec.structs.replace(position, swept_revision=swept[0], swept_sub=swept[1])
 
 
 def _forget(
-    store: Store, transaction: Transaction, cursor: Transaction, key: bytes, entry: bytes, *, deletion: bool
+    store: Store, transaction: Transaction, cursor: Transaction, key: bytes, entry: bytes, *, itself: bool
 ) -> None:
-    """Removes the rows of ``key`` older than ``entry``, and its own when it is a deletion."""
+    """Removes the rows of ``key`` older than ``entry``, and with ``itself`` its own."""
     if not cursor.set_key_dup(key, entry):
         raise rows.DamagedRows(f"a row of {key!r} is not in the index")
-    forgotten = [entry] if deletion else []
+    forgotten = [entry] if itself else []
     while cursor.next_dup():
         forgotten.append(cursor.value())
     for old in forgotten:

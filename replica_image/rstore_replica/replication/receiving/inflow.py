@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rstore_api import errors
+from rstore_api.domain.forks import Chain
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain
 from rstore_replica.replication.ports import RaftGroup
 from rstore_replica.replication.receiving.pipeline import Pipeline
 

@@ -7,13 +7,14 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from rstore_api import errors
+from rstore_api.domain.forks import Chain
 from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain, Comparison, Contradiction, Diverged, Resume, compare
+from rstore_replica.replication.history import Comparison, Contradiction, Diverged, Resume, compare
 from rstore_replica.replication.messages import RefusedError, chain_of, refusal_of
 from rstore_replica.replication.ports import RaftGroup, RegionStateView, ReplicatedMachine
 from rstore_replica.replication.receiving.inflow import Inflow

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.epochs import BASE_REVISION, EpochStart, settled
+from rstore_api.domain.forks import Chain
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain
 from rstore_replica.replication.ports import ReplicatedMachine
 from rstore_replica.replication.sending.window import Window
 

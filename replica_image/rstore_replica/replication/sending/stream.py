@@ -7,13 +7,14 @@ from collections.abc import Callable
 from rstore_api import errors
 from rstore_api.dialling.stream import LinkBrokenError
 from rstore_api.domain.epochs import EpochStart, after_jumps
+from rstore_api.domain.forks import Chain
 from rstore_api.logs import get_logger
 from rstore_api.messages import history_messages, history_of
 from rstore_api.proto import rstore_pb2 as pb
 
 from rstore_replica.raft.clock import Clock
 from rstore_replica.replication.config import ReplicationConfig
-from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
+from rstore_replica.replication.history import Diverged, Resume, compare, history_up_to
 from rstore_replica.replication.messages import RefusedError, chain_of, refusal_of
 from rstore_replica.replication.ports import RaftGroup, ReplicatedMachine, RowBatchView, StreamConnection
 from rstore_replica.replication.roles import is_source

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rstore_api.domain.epochs import after_jumps
+from rstore_api.domain.forks import Chain
 from rstore_api.messages import history_messages
 from rstore_api.proto.rpc_pb2 import PutRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import PromoteRequest, ReplicatedRows, Rewind, RewindStep, StreamBatch
@@ -13,7 +14,7 @@ from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tail_facts import Leaving
 from rstore_replica.mvcc.tails import file as tail_file
-from rstore_replica.replication.history import Chain, Diverged, Resume, compare, history_up_to
+from rstore_replica.replication.history import Diverged, Resume, compare, history_up_to
 from unit.mvcc.replicas import STORE, Replica, operations, topology
 
 JUMP = 10**9

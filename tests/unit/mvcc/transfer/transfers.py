@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rstore_api.domain.epochs import settled
+from rstore_api.domain.forks import fork_revision
 from rstore_api.messages import history_messages
 from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
-from rstore_replica.replication.history import Diverged, fork_revision
+from rstore_replica.replication.history import Diverged
 from unit.mvcc.replicas import STORE, Replica
 from unit.mvcc.tails.regions import chain, go_on, look, rewind_of
 

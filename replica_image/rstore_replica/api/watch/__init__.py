@@ -1,0 +1,1 @@
+"""Watches between the hub of the replica and the streams of clients."""

@@ -1,0 +1,145 @@
+"""A real etcd and a store of one replica, spoken to in the same way: the raw protocol, requests of the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import RegionProcesses, bootstrap, free_loopback_address
+from rstore_api import methods
+from rstore_api.methods import Method, RequestT, ResponseT
+from rstore_api.proto import rpc_pb2 as rpc
+from rstore_api.tls import TlsFiles
+
+T = TypeVar("T")
+
+ETCD = Path(sys.executable).parent / "etcd"
+START_SECONDS = 30.0
+ANSWER_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a call: its answer, or code and text of its failure."""
+
+    message: Any = None
+    code: str = "OK"
+    text: str = ""
+
+
+@dataclass
+class Server:
+    """One of the two."""
+
+    name: str
+    channel: grpc.Channel
+    address: str
+    files: TlsFiles | None = None
+
+    def call(self, method: Method[RequestT, ResponseT], request: RequestT) -> Answer:
+        """Makes a call; its answer comes without what must differ: ids and terms."""
+        invoke = self.channel.unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        try:
+            return Answer(plain(invoke(request, timeout=ANSWER_SECONDS)))
+        except grpc.RpcError as error:
+            return Answer(code=error.code().name, text=error.details() or "")
+
+    def put(self, key: bytes, value: bytes = b"v") -> int:
+        """Puts a key; returns its revision."""
+        return self._revision(self.call(methods.PUT, rpc.PutRequest(key=key, value=value)))
+
+    def delete(self, key: bytes, range_end: bytes = b"") -> int:
+        """Deletes keys; returns the revision."""
+        return self._revision(self.call(methods.DELETE_RANGE, rpc.DeleteRangeRequest(key=key, range_end=range_end)))
+
+    def put_all(self, *keys: bytes, value: bytes = b"v") -> int:
+        """Puts keys in one revision, which is returned."""
+        operations = [rpc.RequestOp(request_put=rpc.PutRequest(key=key, value=value)) for key in keys]
+        return self._revision(self.call(methods.TXN, rpc.TxnRequest(success=operations)))
+
+    def compact(self, revision: int) -> None:
+        """Compacts."""
+        answer = self.call(methods.COMPACT, rpc.CompactionRequest(revision=revision, physical=True))
+        assert answer.code == "OK", answer
+
+    @property
+    def revision(self) -> int:
+        """The newest."""
+        return self._revision(self.call(methods.RANGE, rpc.RangeRequest(key=b"\0")))
+
+    @staticmethod
+    def _revision(answer: Answer) -> int:
+        assert answer.code == "OK", answer
+        return int(answer.message.header.revision)
+
+
+def plain(message: Any) -> Any:
+    """Takes out of an answer what two servers cannot have in common."""
+    message.header.cluster_id = message.header.member_id = message.header.raft_term = 0
+    return message
+
+
+@contextmanager
+def running_etcd(directory: Path) -> Iterator[Server]:
+    """An etcd of one member, without TLS, on an address of its own."""
+    host = free_loopback_address()
+    client, peer = f"http://{host}:2379", f"http://{host}:2380"
+    with (directory / "etcd.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                ETCD,
+                f"--data-dir={directory / 'etcd'}",
+                "--unsafe-no-fsync",
+                f"--listen-client-urls={client}",
+                f"--advertise-client-urls={client}",
+                f"--listen-peer-urls={peer}",
+                f"--initial-advertise-peer-urls={peer}",
+                f"--initial-cluster=default={peer}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        with grpc.insecure_channel(f"{host}:2379") as channel:
+            yield _ready(Server("etcd", channel, client))
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def running_store(directory: Path) -> Iterator[Server]:
+    """A store of one region of one replica."""
+    region = RegionProcesses(directory, Authority.make(), region="us-east", replicas=1)
+    region.start()
+    try:
+        asyncio.run(bootstrap(region))
+        files, address = region.client_files, region.replicas[0].client_address
+        credentials = files.channel_credentials()
+        with grpc.secure_channel(
+            address, credentials, options=[("grpc.ssl_target_name_override", "localhost")]
+        ) as channel:
+            yield _ready(Server("ours", channel, f"https://{address}", files))
+    finally:
+        region.stop()
+
+
+def _ready(server: Server) -> Server:
+    deadline = time.monotonic() + START_SECONDS
+    while server.call(methods.RANGE, rpc.RangeRequest(key=b"x")).code != "OK":
+        assert time.monotonic() < deadline, f"{server.name} does not answer"
+        time.sleep(0.05)
+    return server
