@@ -280,7 +280,7 @@ class FutureRevision(StoreError):
 
 
 class PermissionDenied(StoreError):
-    """The certificate is of this store's CA but not of a kind that may call this."""
+    """The caller's certificate is of this store's CA, but not one that may do this."""
 
     code = "permission-denied"
     status = grpc.StatusCode.PERMISSION_DENIED

@@ -63,6 +63,9 @@ ADMIN_ADD_MEMBER = Method(
 ADMIN_REMOVE_MEMBER = Method(
     "/rstore.v1.Admin/RemoveMember", rstore_pb2.RemoveMemberRequest, rstore_pb2.MembersResponse, changes=True
 )
+ADMIN_SET_ACCESS = Method(
+    "/rstore.v1.Admin/SetAccess", rstore_pb2.SetAccessRequest, rstore_pb2.SetAccessResponse, changes=True
+)
 
 QUARANTINE_LIST = Method(
     "/rstore.v1.Quarantine/List", rstore_pb2.QuarantineListRequest, rstore_pb2.QuarantineListResponse, changes=False

@@ -36,7 +36,9 @@ _EXPECTED = (VolumeError, TlsError, ListenError, StorageFailed, RaftError, OSErr
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Parses the command line. Exits with code 2 and a usage message when it cannot be understood."""
     parser = argparse.ArgumentParser(prog="rstore_replica", description="One replica of a ReplicatedStore.")
-    parser.add_argument("--config", type=Path, required=True, help="the region's replica.json")
+    parser.add_argument(
+        "--config", type=Path, required=True, help="the region's replica.json; access.json is beside it"
+    )
     parser.add_argument("--data-dir", type=Path, required=True, help="directory of this replica's data")
     parser.add_argument("--tls-dir", type=Path, required=True, help="directory with ca.crt, tls.crt and tls.key")
     parser.add_argument("--name", required=True, help="this replica's name: its pod's")
@@ -96,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name=chosen.name,
         data_directory=chosen.data_dir,
         tls_directory=chosen.tls_dir,
+        config_directory=chosen.config.parent,
         listen_host=chosen.listen_host,
     )
     # What has been loaded stays; and the collector looks for cycles, of which there are few, less often than after

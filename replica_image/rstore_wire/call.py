@@ -95,6 +95,8 @@ class Caller(Carrier, Protocol):
 
     max_message_bytes: int
     auth_context: AuthContext
+    caller: Any
+    """What the server's ``identify`` made of the auth context."""
     limits: Limits
     received_at: float
     """When something came last, in the loop's time."""
@@ -159,6 +161,11 @@ class Call(Stream):
     def auth_context(self) -> AuthContext:
         """What the caller's certificate says, under gRPC's names."""
         return self.connection.auth_context
+
+    @property
+    def caller(self) -> Any:
+        """What the server's ``identify`` made of the auth context."""
+        return self.connection.caller
 
     def peer(self) -> str:
         """The caller's address."""

@@ -70,6 +70,10 @@ class HeaderReader(Generic[T]):
             self._known[block] = result
         return result
 
+    def understand_again(self) -> None:
+        """Has every block understood anew when it comes next."""
+        self._known.clear()
+
 
 _PSEUDO_HEADERS = frozenset({b":method", b":scheme", b":path", b":authority"})
 _OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})

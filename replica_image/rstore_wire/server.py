@@ -29,8 +29,8 @@ SWEEP_SECONDS = 0.1
 """At least, between two looks for calls whose time is over."""
 ACCEPT_PAUSE_SECONDS = 0.1
 
-Admission = Callable[[str, AuthContext], Refusal | None]
-"""Method and the caller's auth context to why it may not call, or None."""
+Admission = Callable[[str, Any], Refusal | None]
+"""Method and caller to why it may not call, or None."""
 ContextSource = Callable[[], ssl.SSLContext]
 
 
@@ -42,13 +42,16 @@ class Server:
         *,
         max_message_bytes: int,
         limits: Limits | None = None,
-        admit: Admission = lambda _method, _auth: None,
-        welcome: Callable[[AuthContext], bool] = lambda _auth: True,
+        identify: Callable[[AuthContext], Any] = lambda auth: auth,
+        admit: Admission = lambda _method, _caller: None,
+        welcome: Callable[[Any], bool] = lambda _caller: True,
         stream_window_bytes: int = STREAM_WINDOW_BYTES,
         on_refusal: Callable[[str], object] = lambda _reason: None,
     ) -> None:
-        """``admit`` is asked about each kind of call, ``welcome`` about a caller: the connection of one that is not
-        welcome ends after ``limits.handshake_seconds``. ``on_refusal`` is called with the reason of each refusal.
+        """``identify`` makes of a connection's certificate what is known of its caller, once, and anew when
+        :meth:`identify_again` is called. ``admit`` is asked about each kind of call, ``welcome`` about a caller: the
+        connection of one that is not welcome ends after ``limits.handshake_seconds``. ``on_refusal`` is called with
+        the reason of each refusal.
 
         A client may send ``stream_window_bytes`` of a stream before the program reads it: what a round trip carries.
         """
@@ -56,6 +59,7 @@ class Server:
         self.stream_window_bytes = min(stream_window_bytes, MAX_WINDOW)
         self.limits = limits or Limits()
         self.refusals = Refusals(time.monotonic, on_refusal)
+        self.identify = identify
         self.welcome = welcome
         self._admit = admit
         self._handlers: dict[str, Any] = {}
@@ -84,11 +88,13 @@ class Server:
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         """What generated code calls as well; the registered handlers say the same."""
 
-    def find(self, path: str, auth: AuthContext) -> tuple[Any, Refusal | None]:
+    def find(self, path: str, caller: Any) -> tuple[Any, Refusal | None]:
         """Who serves a method for this caller, or why nobody does."""
-        refusal = self._admit(path, auth)
+        refusal = self._admit(path, caller)
         handler = self._handlers.get(path)
-        if refusal is None and handler is None:
+        if refusal is not None:
+            self.refusals.add("not_admitted", method=path, text=refusal[1])
+        elif handler is None:
             refusal = (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", ())
         return handler, refusal
 
@@ -210,6 +216,18 @@ class Server:
             self._addresses[connection.address] -= 1
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
+
+    def identify_again(self, has_lost: Callable[[Any, Any], bool]) -> None:
+        """Asks ``identify`` about every connection again, and closes at once, with their streams, those about whose
+        caller, as it was and as it is, ``has_lost`` returns true. The others go on."""
+        for connection in list(self._connections):
+            if connection.closing:
+                continue
+            before = connection.caller
+            connection.identify_again()
+            if has_lost(before, connection.caller):
+                self.refusals.add("shut_out", peer=connection.peer_name)
+                connection.shut_out("the caller may do less than before")
 
     # ------------------------------------------------------------------ calls
 

@@ -8,6 +8,7 @@ import binascii
 import inspect
 import math
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from types import CoroutineType
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ import structlog
 
 from rstore_wire import frames
 from rstore_wire.call import EOF, Aborted, AuthContext, Call, Head, Refusal
-from rstore_wire.connection import Connection, plain_address
+from rstore_wire.connection import LINGER_SECONDS, Connection, plain_address
 from rstore_wire.frames import Code, WireError, Work
 from rstore_wire.headers import HeaderReader, Headers, headers_problem
 from rstore_wire.limits import Limits
@@ -41,9 +42,10 @@ class Service(Protocol):
     stream_window_bytes: int
     limits: Limits
     refusals: Refusals
-    welcome: Callable[[AuthContext], bool]
+    identify: Callable[[AuthContext], Any]
+    welcome: Callable[[Any], bool]
 
-    def find(self, path: str, auth: AuthContext) -> tuple[Any, Refusal | None]:
+    def find(self, path: str, caller: Any) -> tuple[Any, Refusal | None]:
         """The handler of a method for this caller, or why there is none."""
 
     def call_opened(self, call: Call) -> bool:
@@ -94,6 +96,7 @@ class ServerConnection(Connection):
         self.max_message_bytes = service.max_message_bytes
         self.incomplete_bytes = 0
         self.auth_context: AuthContext = {}
+        self.caller: Any = None
         self._service = service
         self._reader: HeaderReader[Head] = HeaderReader(self._understand)
         self._preface_left = frames.PREFACE
@@ -114,6 +117,7 @@ class ServerConnection(Connection):
                 transport.close()
                 return
             self.auth_context = _identity(tls.getpeercert())
+        self.caller = self._service.identify(self.auth_context)
         peer = transport.get_extra_info("peername")
         self.address = plain_address(peer[0]) if peer else ""
         self._service.connection_began(self)
@@ -124,7 +128,7 @@ class ServerConnection(Connection):
         if self._preface_left and not self.closing:
             self._service.refusals.add("handshake_timeout", peer=self.peer_name)
             self.abort()
-        elif not self._service.welcome(self.auth_context) and not self.closing:
+        elif not self._service.welcome(self.caller) and not self.closing:
             self._service.refusals.add("not_welcome", peer=self.peer_name)
             self.leave("nothing is served here to this certificate")
             self.close()
@@ -283,6 +287,22 @@ class ServerConnection(Connection):
             self.write(frames.goaway(self.last_stream, Code.NO_ERROR, reason))
             self.flush()
 
+    def identify_again(self) -> None:
+        """Takes the caller's identity from its certificate anew."""
+        self.caller = self._service.identify(self.auth_context)
+        self._reader.understand_again()
+
+    def shut_out(self, reason: str) -> None:
+        """Ends every stream, its servicer's work too, and closes without waiting for what the client has not read."""
+        self.leave(reason)
+        for stream in list(self.streams.values()):
+            stream.connection_lost()
+            self.forget(stream)
+        transport = self._transport
+        self.close()
+        if transport is not None:
+            self.loop.call_later(LINGER_SECONDS, transport.abort)
+
     # ------------------------------------------------------------------ headers
 
     def _understand(self, headers: Headers) -> Head:
@@ -302,7 +322,7 @@ class ServerConnection(Connection):
             else:
                 metadata.append((key, value.decode("utf-8", "replace")))
         path = pseudo.get(b":path", b"").decode("latin-1")
-        handler, refusal = self._service.find(path, self.auth_context)
+        handler, refusal = self._service.find(path, self.caller)
         timeout_seconds = None
         try:
             if "grpc-timeout" in fields:
@@ -337,17 +357,21 @@ def _binary(value: bytes) -> list[bytes]:
     return decoded
 
 
+_SUBJECT = {"commonName": "x509_common_name", "organizationName": "x509_organization"}
+
+
 def _identity(certificate: Any) -> AuthContext:
-    """A certificate as gRPC shows it; only what is used here."""
+    """A certificate as gRPC shows it, as far as that is used here, and when it begins to be valid."""
     if not certificate:
         return {}
-    names = [
-        str(value).encode()
-        for relative in certificate.get("subject", ())
-        for kind, value in relative
-        if kind == "commonName"
-    ]
-    return {"x509_common_name": names}
+    texts: dict[str, list[bytes]] = {name: [] for name in _SUBJECT.values()}
+    for relative in certificate.get("subject", ()):
+        for kind, value in relative:
+            if kind in _SUBJECT:
+                texts[_SUBJECT[kind]].append(str(value).encode())
+    begins = certificate.get("notBefore")
+    texts["x509_not_before"] = [b"%d" % ssl.cert_time_to_seconds(begins)] if begins else []
+    return texts
 
 
 # ---------------------------------------------------------------------- serving

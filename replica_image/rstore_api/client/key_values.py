@@ -17,7 +17,7 @@ from rstore_api.client.identity import Identity, write_once
 from rstore_api.client.many import PutManyResult, put_many
 from rstore_api.dialling.channels import Resolve, system_resolve
 from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, retry_delay_seconds
-from rstore_api.errors import NotPrimary, StoreError, Unreachable
+from rstore_api.errors import NotPrimary, PermissionDenied, StoreError, Unreachable
 from rstore_api.methods import (
     COMPACT,
     DELETE_RANGE,
@@ -190,7 +190,10 @@ class Client:
 
         async def learn_revision(linearizable: bool, seconds: float) -> None:
             self._identity.revision = 0
-            await self.get(b"\0", serializable=not linearizable, timeout_seconds=seconds)
+            try:
+                await self.get(b"\0", serializable=not linearizable, timeout_seconds=seconds)
+            except PermissionDenied:  # every client may send a transaction of nothing
+                await self.call(TXN, rpc_pb2.TxnRequest(), timeout_seconds=seconds)
 
         deadline = asyncio.get_running_loop().time() + timeout_seconds
         await write_once(self._identity, attempt, learn_revision, deadline=deadline, rng=self._rng)

@@ -43,6 +43,13 @@ SWITCHOVER_TIMEOUT_MS = Bounds(default=30_000, low=1000, high=10 * MINUTE_MS)
 DRAIN_TIMEOUT_MS = Bounds(default=15_000, low=0, high=10 * MINUTE_MS)
 MAX_DATA_LOSS_BYTES = Bounds(default=0, low=0, high=1 << 40)
 
+# ---- clients with certificates of their own
+MAX_CLIENTS = 64
+MAX_PREFIXES = 32
+"""Of the keys of one client."""
+MAX_PREFIX_LENGTH = 256
+"""In characters."""
+
 # ---- requests and data
 MAX_KEY_BYTES = 511
 MAX_REQUEST_BYTES = Bounds(default=1536 * 1024, low=1024, high=8 * MEBIBYTE)

@@ -87,6 +87,11 @@ class AdminStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.RemoveMemberRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.FromString,
                 _registered_method=True)
+        self.SetAccess = channel.unary_unary(
+                '/rstore.v1.Admin/SetAccess',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.SetAccessRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.SetAccessResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -171,6 +176,14 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetAccess(self, request, context):
+        """Puts access rules in force at once, connections that are open included, and keeps them on the volume; ignored when
+        not newer than those in force. Every replica answers for itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -223,6 +236,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.RemoveMember,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.RemoveMemberRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.SerializeToString,
+            ),
+            'SetAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetAccess,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.SetAccessRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.SetAccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -498,6 +516,33 @@ class Admin:
             '/rstore.v1.Admin/RemoveMember',
             rstore__api_dot_proto_dot_rstore__pb2.RemoveMemberRequest.SerializeToString,
             rstore__api_dot_proto_dot_rstore__pb2.MembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Admin/SetAccess',
+            rstore__api_dot_proto_dot_rstore__pb2.SetAccessRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.SetAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

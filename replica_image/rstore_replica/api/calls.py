@@ -10,14 +10,16 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 from rstore_api.client.identity import parse_request_id
-from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, StoreError
+from rstore_api.errors import REQUEST_ID_KEY, InvalidRequest, OutcomeUnknown, PermissionDenied, StoreError
 from rstore_api.logs import get_logger
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
+from rstore_replica.api.access.callers import Caller
+from rstore_replica.api.access.grants import FULL
+from rstore_replica.api.access.requirements import allows
 from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.api.routing.router import CallInfo
-from rstore_replica.api.security import PEER, common_names
 from rstore_replica.call_metrics import MethodMetrics
 from rstore_replica.metrics import Metrics
 
@@ -46,11 +48,11 @@ class Calls:
         *,
         decode: Callable[[bytes], Any] | None = None,
     ) -> None:
-        """Registers a method with a gRPC server: each call is answered with what ``body`` returns or raises.
+        """Registers a method with a gRPC server: each call that its caller's grant allows is answered with what
+        ``body`` returns or raises.
 
         ``decode`` makes of a request's bytes what ``body`` takes; by default it is the method's message.
         """
-
         service, name = method.path.strip("/").split("/")
         metrics = self._metrics.of_method(method.path)
 
@@ -68,14 +70,17 @@ async def answer(
     request: Any,
     context: Context,
 ) -> ResponseT:
-    """Returns what ``body`` returns. A StoreError becomes the call's status; any other error becomes OutcomeUnknown
-    for a method that changes something, else INTERNAL.
+    """Returns what ``body`` returns, if the caller's grant allows the request. A StoreError becomes the call's status;
+    any other error becomes OutcomeUnknown for a method that changes something, else INTERNAL.
     """
     started = time.monotonic()
     metrics.started += 1
     result = "ok"
     try:
-        return await body(request, info_of(context))
+        call = info_of(context)
+        if call.grant is not FULL and not allows(call.grant, method.path, request):
+            raise PermissionDenied
+        return await body(request, call)
     except StoreError as error:
         result = error.code
         failure = error
@@ -97,22 +102,25 @@ def _encode(response: Message) -> bytes:
 
 
 def info_of(context: Context) -> CallInfo:
-    """Returns what the services need to know of a call. Raises InvalidRequest."""
+    """Returns what the services need to know of a call. Raises InvalidRequest, PermissionDenied."""
     remaining = context.time_remaining()
     if remaining is None:
         remaining = DEFAULT_DEADLINE_SECONDS
     forwarded = False
     request_id: RequestId | None = None
-    client = context.peer().rpartition(":")[0]
+    caller: Caller = context.caller
+    if caller.grant is None:
+        raise PermissionDenied(caller.refusal)
+    client = f"client {caller.client}" if caller.client else context.peer().rpartition(":")[0]
     for key, value in context.invocation_metadata() or ():
         if key == FORWARDED_KEY:
             forwarded = True
         elif key == REQUEST_ID_KEY:
             request_id = _request_id(value)
-        elif key == CLIENT_KEY and PEER in common_names(context.auth_context()):
+        elif key == CLIENT_KEY and caller.may_hand_on:
             client = str(value)
     deadline = asyncio.get_running_loop().time() + min(remaining, MAX_DEADLINE_SECONDS)
-    return CallInfo(deadline=deadline, forwarded=forwarded, client=client, request_id=request_id)
+    return CallInfo(deadline=deadline, forwarded=forwarded, client=client, grant=caller.grant, request_id=request_id)
 
 
 def _request_id(value: str | bytes) -> RequestId:

@@ -13,6 +13,8 @@ from rstore_api.dialling.channels import Dialer
 from rstore_api.dialling.endpoint import Endpoint
 from rstore_api.logs import get_logger
 
+from rstore_replica.api.access.callers import has_lost
+from rstore_replica.api.access.control import AccessControl
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
@@ -67,6 +69,7 @@ class Place:
     name: str
     data_directory: Path
     tls_directory: Path
+    config_directory: Path
     listen_host: str
 
 
@@ -84,6 +87,7 @@ class Replica:
         self.failed = self._life.failed
         self._lock = claim_volume(place.data_directory, Owner(config.store, config.region))
         self._certificates = CertificateStore(place.tls_directory)
+        self._access = AccessControl(volume=place.data_directory, mounted=place.config_directory)
         self._metrics = Metrics()
         self._live_data = LiveData(place.data_directory)
         self.machine = self._live_data.open(
@@ -216,6 +220,7 @@ class Replica:
             controller=replication.controller,
             group=group,
             certificates=certificates,
+            access=self._access,
             not_ready_reason=not_ready_reason,
         )
         quarantine = QuarantineService(
@@ -235,6 +240,7 @@ class Replica:
             progress=replication.progress,
         )
         self._client_server = client_server(
+            identify=self._access.identify,
             on_refusal=partial(self._metrics.count_refusal, "client"),
             max_request_bytes=config.limits.max_request_bytes,
             services=(
@@ -245,6 +251,7 @@ class Replica:
                 self._health.add_to_server,
             ),
         )
+        self._access.on_change(partial(self._client_server.identify_again, has_lost))
         self._peer_server = peer_server(
             on_refusal=partial(self._metrics.count_refusal, "peer"),
             services=(
@@ -305,6 +312,7 @@ class Replica:
         self._life.run("health", self._health.run())
         self._life.run("retention", self._retention.run())
         self._life.run("tail_fetcher", self._tail_fetcher.run())
+        self._life.run("access", self._access.run())
         _log.info("started", version=rstore_api.__version__, listen_host=host, client_port=config.client_port)
 
     async def stop(self) -> None:

@@ -11,7 +11,14 @@ from rstore_api.listening import listening_socket
 from rstore_wire.limits import Limits
 from rstore_wire.server import Server
 
-from rstore_replica.api.security import admit_by_kind, may_call_anything
+from rstore_replica.api.access.admission import (
+    admit_by_grant,
+    admit_by_kind,
+    identify_by_kind,
+    is_let_in,
+    may_call_anything,
+)
+from rstore_replica.api.access.callers import Caller, Certificate
 from rstore_replica.tls import CertificateStore
 
 CLIENT_LIMITS = Limits(max_age_seconds=3_600.0)
@@ -36,11 +43,23 @@ class ListenError(Exception):
 
 
 def client_server(
-    *, max_request_bytes: int, services: Sequence[Register], on_refusal: Callable[[str], object] = lambda _reason: None
+    *,
+    max_request_bytes: int,
+    services: Sequence[Register],
+    identify: Callable[[Certificate], Caller],
+    on_refusal: Callable[[str], object] = lambda _reason: None,
 ) -> Server:
-    """Returns the server of the client port, with its services and reflection; not listening yet."""
+    """Returns the server of the client port, with its services and reflection; not listening yet.
+
+    ``identify`` says who a caller is and what it may do.
+    """
     server = Server(
-        max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES, limits=CLIENT_LIMITS, on_refusal=on_refusal
+        max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES,
+        limits=CLIENT_LIMITS,
+        identify=identify,
+        admit=admit_by_grant,
+        welcome=is_let_in,
+        on_refusal=on_refusal,
     )
     for register in services:
         register(server)
@@ -63,6 +82,7 @@ def peer_server(
     """
     server = Server(
         max_message_bytes=PEER_MAX_MESSAGE_BYTES,
+        identify=identify_by_kind,
         admit=admit_by_kind,
         welcome=may_call_anything,
         on_refusal=on_refusal,

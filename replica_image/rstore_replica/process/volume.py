@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 from rstore_api.logs import get_logger
 
+from rstore_replica.durable_files import write_durably
+
 _log = get_logger(__name__)
 
 FILE_NAME = "owner.json"
@@ -90,14 +92,4 @@ def record_owner(directory: Path, owner: Owner) -> None:
     path = directory / FILE_NAME
     if path.exists():
         return
-    fresh = directory / f"{FILE_NAME}.new"
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(owner))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_durably(path, msgspec.json.encode(owner))

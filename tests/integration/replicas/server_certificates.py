@@ -16,8 +16,11 @@ from rstore_api.tls import TlsFiles
 _DAY = datetime.timedelta(days=1)
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str, organization: str = "") -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    return x509.Name(attributes)
 
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -61,17 +64,20 @@ class Authority:
         *,
         names: tuple[str, ...] = ("localhost",),
         addresses: tuple[str, ...] = (),
+        organization: str = "",
+        begins: datetime.datetime | None = None,
     ) -> TlsFiles:
-        """Writes ca.crt, tls.crt and tls.key of a new certificate; each file is replaced atomically."""
+        """Writes ca.crt, tls.crt and tls.key of a new certificate, valid from a day ago on unless ``begins`` is given;
+        each file is replaced atomically."""
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.datetime.now(datetime.UTC)
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(_name(common_name))
+            .subject_name(_name(common_name, organization))
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
+            .not_valid_before(begins or now - _DAY)
             .not_valid_after(now + _DAY)
             .add_extension(
                 x509.SubjectAlternativeName(

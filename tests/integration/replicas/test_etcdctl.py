@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually
+from rstore_api import methods
+from rstore_api.domain.access import AccessRules, ClientRule
+from rstore_api.proto.rstore_pb2 import SetAccessRequest
+from rstore_api.tls import TlsFiles
 
 ETCDCTL = Path(sys.executable).parent / "etcdctl"
 
@@ -17,11 +21,11 @@ pytestmark = pytest.mark.skipif(not ETCDCTL.exists(), reason="etcdctl is not ins
 
 
 class EtcdCtl:
-    """Runs etcdctl with the store's client certificate."""
+    """Runs etcdctl with the store's client certificate, or another one."""
 
-    def __init__(self, region: RegionProcesses, *replicas: ReplicaProcess) -> None:
+    def __init__(self, region: RegionProcesses, *replicas: ReplicaProcess, files: TlsFiles | None = None) -> None:
         chosen = replicas or tuple(region.replicas)
-        files = region.client_files
+        files = files or region.client_files
         self._flags = [
             f"--endpoints={','.join(f'https://{one.client_address}' for one in chosen)}",
             f"--cacert={files.ca}",
@@ -111,3 +115,16 @@ async def test_etcdctl_status_members_and_hashes(triple: RegionProcesses) -> Non
 
     await eventually(hashes, accept=lambda hashes: len(hashes) == 1)
     assert "is healthy" in await etcdctl("endpoint", "health")
+
+
+async def test_etcdctl_shows_etcds_error_to_a_client_beyond_its_keys(start_regions, authority, tmp_path: Path) -> None:
+    [region] = await start_regions(("us-east", 1))
+    rules = AccessRules(version=1, clients=(ClientRule(name="shop", prefixes=("shop/",)),))
+    async with region.peer(region.replicas[0]) as peer:
+        request = SetAccessRequest(rules=rules.encode())
+        await peer.call(methods.ADMIN_SET_ACCESS, request, timeout_seconds=5)
+    etcdctl = EtcdCtl(region, files=authority.issue(tmp_path / "shop", "shop", organization="client"))
+    assert await etcdctl("put", "shop/1", "a") == "OK\n"
+    assert await etcdctl("get", "shop/", "--prefix") == "shop/1\na\n"
+    assert "etcdserver: permission denied" in await etcdctl.fails("get", "cart/1")
+    assert "etcdserver: permission denied" in await etcdctl.fails("get", "", "--prefix")

@@ -141,7 +141,7 @@ class Host:
     async def _run(self, process: HostProcess, config: ReplicaConfig) -> None:
         try:
             self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))
-            place = Place(self.name, self.root, self.root / "tls", "0.0.0.0")
+            place = Place(self.name, self.root, self.root / "tls", self.root / "config", "0.0.0.0")
             self.replica = replica = Replica(config, place)
             machine = replica.machine
             machine.apply = functools.partial(self._ledger.on_apply, self, machine)  # type: ignore[method-assign]

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from rstore_api import methods
-from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader
+from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, PermissionDenied
+from rstore_replica.api.access.callers import Caller
+from rstore_replica.api.access.grants import Grant
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, answer, info_of
 from rstore_replica.api.routing.forward import CLIENT_KEY, FORWARDED_KEY
 from rstore_replica.metrics import Metrics
@@ -20,6 +22,7 @@ class _AbortedError(Exception):
 class _Context:
     def __init__(self, *metadata: tuple[str, str], remaining: float | None = None, certificate: str = "client") -> None:
         self.certificate = certificate
+        self.calling: Caller | None = None
         self.metadata = metadata
         self.remaining = remaining
         self.aborted: tuple[Any, str, dict[str, str]] | None = None
@@ -30,8 +33,9 @@ class _Context:
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         return self.metadata
 
-    def auth_context(self) -> dict[str, list[bytes]]:
-        return {"x509_common_name": [self.certificate.encode()]}
+    @property
+    def caller(self) -> Caller:
+        return self.calling or Caller(frozenset({self.certificate}))
 
     def peer(self) -> str:
         return "ipv4:127.0.0.1:4321"
@@ -85,3 +89,17 @@ async def test_a_request_is_its_clients_also_when_a_replica_handed_it_on() -> No
     assert info_of(_Context()).client == "ipv4:127.0.0.1"
     assert info_of(_Context((FORWARDED_KEY, "r1"), origin, certificate="peer")).client == "ipv4:10.1.2.3"
     assert info_of(_Context((FORWARDED_KEY, "r1"), origin)).client == "ipv4:127.0.0.1", "a client may say anything"
+
+
+async def test_a_client_with_a_certificate_of_its_own_takes_turns_by_its_name() -> None:
+    context = _Context()
+    context.calling = Caller(frozenset({"client"}), "shop", Grant.of(["shop/"], writes=True))
+    call = info_of(context)
+    assert (call.client, call.grant) == ("client shop", context.calling.grant)
+
+
+async def test_a_caller_that_was_shut_out_meanwhile_is_refused() -> None:
+    context = _Context()
+    context.calling = Caller(frozenset({"client"}), "shop", None, "the store has no client 'shop'")
+    with pytest.raises(PermissionDenied, match="no client 'shop'"):
+        info_of(context)

@@ -13,6 +13,7 @@ from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotRea
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
+from rstore_replica.api.access.grants import FULL, Grant
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.route import ForwardTo, Local, Refuse, decide, is_served_here
@@ -31,7 +32,10 @@ class CallInfo(msgspec.Struct, frozen=True):
     deadline: float
     forwarded: bool
     client: str = ""
-    """The address that the request came from, without the port; where a replica handed it on, what that one says."""
+    """For whom the request is, for fair turns: a client with a certificate of its own by name, else the address that it
+    came from, without the port; where a replica handed it on, what that one says."""
+    grant: Grant = FULL
+    """What its caller may do. A replica that hands a request on has asked, and may do everything."""
     request_id: RequestId | None = None
     """The name of a write that its client may send again."""
 

@@ -1,4 +1,5 @@
-"""The Admin service: a table of methods, each answered by the region's controller or by a function about members."""
+"""The Admin service: a table of methods, each answered by the region's controller, by the access rules, or by a
+function about members."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from rstore_api import methods
 from rstore_api.methods import Method
 from rstore_api.proto import rstore_pb2
 
+from rstore_replica.api.access.control import AccessControl
 from rstore_replica.api.calls import Calls
 from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.replication.administration.members import add_member, remove_member
@@ -29,10 +31,12 @@ class AdminService:
         controller: RegionController,
         group: RaftGroup,
         certificates: CertificateStore,
+        access: AccessControl,
         not_ready_reason: Callable[[], str],
     ) -> None:
         """``not_ready_reason`` returns "" while the replica is ready."""
         self._certificates = certificates
+        self._access = access
         self._calls = calls
         self._controller = controller
         self._not_ready_reason = not_ready_reason
@@ -47,6 +51,7 @@ class AdminService:
             methods.ADMIN_TRANSFER_LEADERSHIP: controller.transfer_leadership,
             methods.ADMIN_ADD_MEMBER: partial(add_member, group),
             methods.ADMIN_REMOVE_MEMBER: partial(remove_member, group),
+            methods.ADMIN_SET_ACCESS: access.set,
         }
 
     def add_to_server(self, server: Any) -> None:
@@ -64,6 +69,7 @@ class AdminService:
         fingerprints = self._certificates.fingerprints()
         status.trusted_authorities.extend(fingerprints.authorities)
         status.certificate = fingerprints.certificate
+        status.access.CopyFrom(self._access.status())
         return status
 
     async def _witness_grant(self, request: rstore_pb2.WitnessGrantRequest) -> rstore_pb2.WitnessGrantResponse:

@@ -1,0 +1,92 @@
+"""What each request of the client port needs of its caller's grant.
+
+A method that is not in the tables needs :data:`~.grants.FULL`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rstore_api import methods
+from rstore_api.proto import rpc_pb2
+
+from rstore_replica.api.access.grants import FULL, Grant
+from rstore_replica.api.encoding import EncodedWrite
+
+Check = Callable[[Grant, Any], bool]
+
+
+def _range(grant: Grant, request: rpc_pb2.RangeRequest) -> bool:
+    return grant.reads(request.key, request.range_end)
+
+
+def _put(grant: Grant, request: rpc_pb2.PutRequest) -> bool:
+    return grant.changes(request.key, b"")
+
+
+def _delete_range(grant: Grant, request: rpc_pb2.DeleteRangeRequest) -> bool:
+    return grant.changes(request.key, request.range_end)
+
+
+def _txn(grant: Grant, request: rpc_pb2.TxnRequest) -> bool:
+    """Both branches count, whichever is taken: else what a refusal depends on could be read from it."""
+    return all(grant.reads(compare.key, compare.range_end) for compare in request.compare) and all(
+        _operation(grant, operation) for branch in (request.success, request.failure) for operation in branch
+    )
+
+
+def _operation(grant: Grant, operation: rpc_pb2.RequestOp) -> bool:
+    kind = operation.WhichOneof("request")
+    return kind is not None and _OPERATIONS[kind](grant, getattr(operation, kind))
+
+
+_OPERATIONS: Mapping[str, Check] = {
+    "request_range": _range,
+    "request_put": _put,
+    "request_delete_range": _delete_range,
+    "request_txn": _txn,
+}
+
+
+def _write(check: Check) -> Check:
+    def checked(grant: Grant, write: EncodedWrite) -> bool:
+        return check(grant, write.request)
+
+    return checked
+
+
+def _anything(_grant: Grant, _request: object) -> bool:
+    return True
+
+
+CHECKS: Mapping[str, Check] = {
+    methods.RANGE.path: _range,
+    methods.PUT.path: _write(_put),
+    methods.DELETE_RANGE.path: _write(_delete_range),
+    methods.TXN.path: _write(_txn),
+    methods.HASH_KV.path: lambda grant, _request: grant.every_key,
+    # About the replica, not about keys.
+    methods.STATUS.path: _anything,
+    methods.ALARM.path: _anything,
+    methods.MEMBER_LIST.path: _anything,
+}
+"""By method, whether a grant that is not full allows the request as its service takes it."""
+
+OPEN_SERVICES = frozenset(
+    {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"}
+)
+"""Services that have nothing of the data."""
+
+
+def may_call(grant: Grant, path: str) -> bool:
+    """Whether there are requests of this method, ``/package.Service/Method``, that the grant allows."""
+    return grant is FULL or path in CHECKS or path.strip("/").partition("/")[0] in OPEN_SERVICES
+
+
+def allows(grant: Grant, path: str, request: object) -> bool:
+    """Whether the grant allows this request, in the form in which the method's service takes it."""
+    if grant is FULL:
+        return True
+    check = CHECKS.get(path)
+    return check is not None and check(grant, request)
