@@ -54,6 +54,7 @@ from rstore_operator.planning.conditions.not_connected import not_connected
 from rstore_operator.planning.conditions.observed_at import observed_at
 from rstore_operator.planning.conditions.phase import phase_of
 from rstore_operator.planning.conditions.regions_status import region_statuses, summary
+from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
 from rstore_operator.planning.scaling.effective import Effective, effective
@@ -264,16 +265,18 @@ class _Planner:
             return Progressed(None)
         if reply.intent.mode != PLANNED:
             return advance_unplanned(scene, reply.intent, announced=self._announced(reply.intent))
-        failover = self.spec.failover if self.spec else FailoverSpec()
         return advance(
             reply.intent,
             self.observed,
             now=self.given.now,
-            timeout_ms=failover.switchover_timeout_ms,
+            timeout_ms=self._failover_spec().switchover_timeout_ms,
             abort=self.commands.abort,
             announced=self._announced(reply.intent),
             stop_sent_at=self.memory.stop_sent[1] if self.memory.stop_sent is not None else None,
         )
+
+    def _failover_spec(self) -> FailoverSpec:
+        return self.spec.failover if self.spec else FailoverSpec()
 
     def _announced(self, intent: FailoverIntent) -> bool:
         """Whether everyone who can be reached knows, and the request is off the object."""
@@ -375,6 +378,9 @@ class _Planner:
             writable=leader is not None and leader.writable,
             ready_pods=self.observed.region(self.truth.primary_region).ready_pods,
             no_tenure=no_tenure_message(self.observed, self.memory, self.truth, self.before, self.regions),
+            unreached=unreached(
+                self.observed, self.truth, self.regions, delay_ms=self._failover_spec().failover_delay_ms
+            ),
             not_connected=not_connected(regions, self.memory, self.before),
             intent=progressed.intent,
             in_sync=in_sync(regions, self.truth.primary_region, self.sync, leader, self.before.condition("InSync")),

@@ -27,6 +27,8 @@ async def test_no_failover_while_a_majority_sees_the_tenure_renewed(scene):
         assert "failover" not in status
         assert len(load.ledger.acks) > acknowledged + 50
         assert gap_since(load, began) < 2
+        ready = await scene.condition("Ready")
+        assert (ready["status"], ready["reason"]) == ("Unknown", "NotReached")
         shown = next(region for region in status["regions"] if region["name"] == primary)
         assert shown["phase"] != "Ready", "the operator does not pretend to see it"
         scene.links.clear()

@@ -12,6 +12,7 @@ from rstore_operator.facts.without_tenure import NO_TENURE
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
+from rstore_operator.planning.conditions.unreached import NOT_REACHED
 from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
@@ -60,6 +61,8 @@ class Situation:
     dry_run: tuple[bool, str] | None
     no_tenure: str = ""
     """Why the primary acknowledges nothing although it accepts writes."""
+    unreached: str = ""
+    """Why it is unknown whether the primary accepts writes."""
     unknown_annotations: str = ""
     """What is reported of annotations that nobody answers."""
     not_connected: tuple[str, ...] = ()
@@ -162,6 +165,8 @@ def _ready(situation: Situation) -> Finding:
         return Finding("Ready", False, "SwitchingOver", _intent_text(situation.intent))
     if not situation.primary_region:
         return Finding("Ready", False, "NotBootstrapped", situation.waiting or "the store is being created")
+    if situation.unreached:
+        return Finding("Ready", None, NOT_REACHED, situation.unreached)
     if not situation.writable:
         return Finding("Ready", False, "NoPrimary", f"the primary region {situation.primary_region} accepts no writes")
     if situation.no_tenure:

@@ -85,6 +85,7 @@ ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({"intent": INTENT}, "Ready", True, "PrimaryAcceptsWrites", ""),
     ({"primary_region": "", "waiting": "for volumes"}, "Ready", False, "NotBootstrapped", "for volumes"),
     ({"writable": False}, "Ready", False, "NoPrimary", "accepts no writes"),
+    ({"writable": False, "unreached": "us may"}, "Ready", None, "NotReached", "us may"),
     ({"no_tenure": "eu did not renew it"}, "Ready", False, "NoTenure", "eu did not renew it"),
     ({"ready_pods": 0}, "Ready", False, "NoReadyReplica", "Services lead nowhere"),
     ({}, "Progressing", False, "Steady", ""),
