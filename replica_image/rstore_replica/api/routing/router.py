@@ -9,7 +9,16 @@ from collections.abc import Awaitable, Callable, Mapping
 import msgspec
 from rstore_api.dialling.endpoint import retry_delay_seconds
 from rstore_api.domain.topology import ReplicaAddress
-from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, NotReady, ShuttingDown, TooManyRequests
+from rstore_api.errors import (
+    NoLeader,
+    NoPrimary,
+    NotLeader,
+    NotPrimary,
+    NotReady,
+    ShuttingDown,
+    StoreError,
+    TooManyRequests,
+)
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto.rstore_pb2 import RequestId
 
@@ -88,8 +97,10 @@ class Router:
                 attempt += 1
                 pause = retry_delay_seconds(attempt, self._rng)
                 settled = isinstance(error, NotPrimary) and not self._forward
-                if call.forwarded or settled or loop.time() + pause >= patient_until:
+                if call.forwarded or settled:
                     raise
+                if loop.time() + pause >= patient_until:
+                    raise _for_a_client(error) from error
                 if self.stopping and isinstance(error, NoLeader | NoPrimary):
                     raise ShuttingDown from error
             if self._patient >= MAX_PATIENT:
@@ -125,3 +136,16 @@ class Router:
                 )
             case Refuse(error):
                 raise error
+
+
+def _for_a_client(error: StoreError) -> StoreError:
+    """The error of a request that waited in vain, as a client takes it that was sent to no other address: clients of
+    etcd try again after UNAVAILABLE, and give up after the FAILED_PRECONDITION by which replicas tell each other where
+    to ask."""
+    match error:
+        case NotPrimary():
+            return NoPrimary("a change of primary is under way")
+        case NotLeader():
+            return NoLeader("a change of leader is under way")
+        case _:
+            return error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 
+import grpc
 import pytest
 from rstore_api import methods
-from rstore_api.errors import NoLeader, NoPrimary, NotPrimary, OutcomeUnknown, ShuttingDown
+from rstore_api.errors import NoLeader, NoPrimary, NotLeader, NotPrimary, OutcomeUnknown, ShuttingDown, StoreError
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.routing.route import ForwardTo
 from rstore_replica.api.routing.router import CallInfo, Router
@@ -110,3 +111,25 @@ async def test_a_stopping_replica_says_so_instead_of_waiting() -> None:
 
 async def _never():
     raise AssertionError("not served here")
+
+
+@pytest.mark.parametrize(
+    ("error", "answered"),
+    [(NotPrimary("the primary is ap"), NoPrimary), (NotLeader("the leader is b"), NoLeader), (NoPrimary(), NoPrimary)],
+)
+async def test_a_request_that_waited_in_vain_is_answered_as_one_to_try_again(
+    error: StoreError, answered: type[StoreError]
+) -> None:
+    """What replicas tell each other, FAILED_PRECONDITION, clients of etcd take as final."""
+    forwarder = _Forwarder(*[error] * 50)
+    router = _router(_Machine(SECONDARY), FakeGroup(now=LEADER), forwarder, patience_seconds=0.3)
+    with pytest.raises(StoreError) as caught:
+        await _serve(router, None)
+    assert type(caught.value) is answered
+    assert caught.value.status is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_region_that_does_not_forward_says_so_at_once() -> None:
+    router = _router(_Machine(SECONDARY), FakeGroup(now=LEADER), _Forwarder(), forward=False)
+    with pytest.raises(NotPrimary):
+        await asyncio.wait_for(_serve(router, None), 0.2)
