@@ -196,6 +196,10 @@ def receipt_line(receipt: dict[str, Any], *, final: bool = True) -> str:
     if receipt.get("revisionsLost") is not None:
         so_far = "" if final else f" as far as known ({receipt.get('from')} is away)"
         parts.append(f"revisions lost {receipt['revisionsLost']}{so_far}")
+    if receipt.get("revisionsUnacknowledged"):
+        parts.append(f"never acknowledged {receipt['revisionsUnacknowledged']}")
+    if receipt.get("askedFor") not in (None, receipt.get("to")):
+        parts.append(f"asked for {receipt['askedFor']}")
     finished = receipt.get("finishedAt") or receipt.get("startedAt")
     if finished:
         parts.append(str(finished))

@@ -19,6 +19,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_kube.errors import ApiError
 
 from rstore_operator.cluster.act_tenure import fence, grant_as_witness
+from rstore_operator.cluster.calls_under_way import CallsUnderWay
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.cluster.site import Site
 from rstore_operator.facts.actions import (
@@ -92,18 +93,50 @@ class Actor:
         self._replicas = replicas
         self._now = now
         self._clock = clock
+        self._calls = CallsUnderWay(self._call_region)
+        self._failures: dict[tuple[type, str], str] = {}
+        self.failures: tuple[str, ...] = ()
+        """What failed when the last actions were carried out, and what failed before and is tried again."""
 
-    async def run(self, actions: tuple[Action, ...], children: Children) -> list[Done]:
+    @property
+    def calling(self) -> bool:
+        """Whether a region has not answered a call yet."""
+        return self._calls.active
+
+    async def close(self) -> None:
+        """Give up the calls that are under way."""
+        await self._calls.close()
+
+    async def run(self, actions: tuple[Action, ...], children: Children, *, patience_seconds: float) -> list[Done]:
         """Carry out all of them: calls to replicas at the same time, changes of objects one after the other, in
-        order."""
+        order. A call that takes longer than ``patience_seconds`` is not waited for: a later run returns its result."""
         calls = [action for action in actions if isinstance(action, RegionCall)]
         writes = [action for action in actions if not isinstance(action, RegionCall)]
 
         async def in_order() -> list[Done]:
             return [await self._one(action, children) for action in writes]
 
-        called = asyncio.gather(*(self._one(action, children) for action in calls))
-        return [done for part in await asyncio.gather(in_order(), called) for done in part]
+        called = self._calls.run(calls, patience_seconds=patience_seconds)
+        written, answered = await asyncio.gather(in_order(), called)
+        self._note(calls, answered)
+        self.failures = (*(done.failure for done in written if done.failure), *self._failures.values())
+        return [*written, *answered]
+
+    async def _call_region(self, action: RegionCall) -> Done:
+        return await self._one(action, {})
+
+    def _note(self, calls: list[RegionCall], answered: list[Done]) -> None:
+        """Keep what failed for as long as it is tried again."""
+        asked = {(type(call), call.region) for call in calls}
+        self._failures = {
+            key: text for key, text in self._failures.items() if key in asked or self._calls.includes(*key)
+        }
+        for done in answered:
+            assert isinstance(done.action, RegionCall)
+            key = (type(done.action), done.action.region)
+            self._failures.pop(key, None)
+            if done.failure:
+                self._failures[key] = done.failure
 
     async def _one(self, action: Action, children: Children) -> Done:
         if not self._may_act():

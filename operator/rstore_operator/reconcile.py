@@ -51,6 +51,8 @@ log = get_logger(__name__)
 
 PATIENT_SECONDS = 1.2
 """How long a step waits for the answers of replicas in a steady state."""
+CALL_SECONDS = 0.25
+"""How long a step waits for calls that change something in a region."""
 HURRIED_SECONDS = 0.1
 """How long it waits for them while clients wait for a change of primary."""
 MAX_REFUSALS = 16
@@ -124,6 +126,7 @@ class Reconciler:
         """End what runs in the background, and close the connections to replicas."""
         await self._hash_rounds.close()
         await self._refused_creations.close()
+        await self._actor.close()
         await self._replicas.close()
         if self._metrics is not None:
             self._metrics.forget(self._ref)
@@ -177,8 +180,8 @@ class Reconciler:
         if not recorded:
             return SWITCHING_SECONDS
         self._memory = acting(self._memory, decided.actions, self._now())
-        done = await self._actor.run(decided.actions, observed.children)
-        failures = [item.failure for item in done if item.failure]
+        done = await self._actor.run(decided.actions, observed.children, patience_seconds=CALL_SECONDS)
+        failures = self._actor.failures
         if self._metrics is not None:
             self._metrics.looked(self._ref, decided.status, observed.children)
             for item in done:
@@ -198,7 +201,7 @@ class Reconciler:
             return max(decided.requeue_seconds, BUSY_SECONDS)
         switched = decided.status.failover is not None and any(item.effective for item in done)
         wait = 0.0 if switched else decided.requeue_seconds
-        return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late else wait
+        return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late or self._actor.calling else wait
 
     async def _decide(self, body: Mapping[str, Any]) -> tuple[StoreStatus, Observed, Plan]:
         """Returns the recorded status, what was observed, and the plan."""
@@ -213,7 +216,7 @@ class Reconciler:
             self._replicas,
             created_at=str(body["metadata"].get("creationTimestamp") or ""),
             ask=self._ask,
-            patience_seconds=HURRIED_SECONDS if self._memory.watch_closely else PATIENT_SECONDS,
+            patience_seconds=HURRIED_SECONDS if self._memory.watch_closely else self._patience_seconds(status),
         )
         moment = Moment(self._now(), self._clock())
         self._memory = remember(self._memory, self._ref.name, observed, status, moment)
@@ -300,6 +303,12 @@ class Reconciler:
             self._read_at = self._clock()
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
+
+    def _patience_seconds(self, status: StoreStatus) -> float:
+        """How long the look waits for replicas. As witness, the operator has to be back before the tenure runs out that
+        it granted last, also while a region hangs."""
+        granted_ms = status.witness_tenure.grants_ms
+        return min(PATIENT_SECONDS, granted_ms / 5000) if granted_ms else PATIENT_SECONDS
 
     def _ask(self, pod: Pod) -> bool:
         return not self._memory.watch_closely or pod.region in self._memory.watch_closely

@@ -26,6 +26,7 @@ SEEDS = range(12)
         ("cut_one_way", ["cut_one_way"]),
         ("change_voters_amid_cut", ["failovers", "regions_made"]),
         ("end_primary", ["failovers"]),
+        ("freeze_target", ["aborted", "failovers", "freeze_target"]),
         ("api_times_out", ["switchovers"]),
     ],
 )

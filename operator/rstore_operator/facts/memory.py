@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rstore_operator.facts.actions import Action, Demote, Notice
+from rstore_operator.facts.catching_up import Standstill, standstill
 from rstore_operator.facts.lacks import Lack, lacks_since, staying_regions
 from rstore_operator.facts.observed import FenceAnswer, HashQuestion, HashRound, Observed, ReplicaStatus
 from rstore_operator.resource.state import StoreStatus, WitnessTenure
@@ -64,6 +65,8 @@ class Memory:
     """By region, since when it has had no leader that answers."""
     last_leaders: Mapping[str, ReplicaStatus] = field(default_factory=dict)
     """By region, the newest answer of a leader."""
+    tenure_seen_at: Mapping[str, float] = field(default_factory=dict)
+    """By primary region, when its leader last reported that it holds its tenure."""
     without_tenure_at: Mapping[str, tuple[Leadership, float]] = field(default_factory=dict)
     """By primary region, the leader that has no tenure, and since when."""
     without_stream_at: Mapping[str, tuple[int, float]] = field(default_factory=dict)
@@ -80,6 +83,8 @@ class Memory:
     """When this process last saw a store that is there and a status without its id; None: never."""
     stop_sent: tuple[int, datetime] | None = None
     """The epoch of the switchover under way, and the wall time when the old primary was first asked to stop."""
+    standstill: Standstill | None = None
+    """How far the target of a switchover has come, which waits for it."""
     failures: tuple[str, ...] = ()
     """What failed when the last plan was carried out."""
     watch_closely: frozenset[str] = frozenset()
@@ -99,6 +104,16 @@ class Memory:
     def silent_since(self) -> dict[str, datetime]:
         """By region, the wall time since which it has had no leader that answers."""
         return {name: self.moment.now - timedelta(seconds=self._since(at)) for name, at in self.silent_at.items()}
+
+    @property
+    def standstill_seconds(self) -> float:
+        """For how long the target of a switchover has come no nearer to the revision that it needs."""
+        return self._since(self.standstill[2]) if self.standstill is not None else 0.0
+
+    @property
+    def tenure_seen_seconds(self) -> dict[str, float]:
+        """By primary region, how long ago its leader reported that it holds its tenure."""
+        return {name: self._since(at) for name, at in self.tenure_seen_at.items()}
 
     @property
     def without_tenure_seconds(self) -> dict[str, float]:
@@ -142,6 +157,7 @@ def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus
         moment=moment,
         silent_at=_silent(memory, observed, status, seconds),
         last_leaders=_newest_leaders(memory.last_leaders, observed),
+        tenure_seen_at={**memory.tenure_seen_at, **_with_tenure(observed, seconds)},
         without_tenure_at=_without_tenure(memory.without_tenure_at, observed, seconds),
         without_stream_at=_without_stream(memory.without_stream_at, observed, seconds),
         lacking_at=lacks_since(memory.lacking_at, store, staying, observed, seconds),
@@ -150,6 +166,7 @@ def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus
         witness_tenure_seen_at=memory.witness_tenure_seen_at if tenure_known else (status.witness_tenure, seconds),
         unrecorded_at=seconds if unrecorded else memory.unrecorded_at,
         stop_sent=memory.stop_sent if memory.stop_sent is not None and memory.stop_sent[0] == epoch else None,
+        standstill=standstill(memory.standstill, observed, status, seconds),
     )
 
 
@@ -210,6 +227,17 @@ def _newest_leaders(before: Mapping[str, ReplicaStatus], observed: Observed) -> 
     kept = {name: leader for name, leader in before.items() if leader.store_id}
     newest = {name: leader for name, leader in leaders.items() if leader and (leader.store_id or name not in kept)}
     return {**before, **newest}
+
+
+def _with_tenure(observed: Observed, seconds: float) -> dict[str, float]:
+    """The regions whose leaders hold their tenure by an answer that is not an old one."""
+    leaders = {name: region.leader for name, region in observed.regions.items()}
+    return {
+        name: seconds
+        for name, leader in leaders.items()
+        if leader is not None and leader.writable and leader.tenure is not None and leader.tenure.held
+        if leader.name not in observed.unanswered_seconds
+    }
 
 
 def _without_tenure(

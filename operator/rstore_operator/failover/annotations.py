@@ -53,7 +53,7 @@ def _parts(commands: Commands, intent: FailoverIntent | None) -> dict[str, str]:
     """The annotations of the request, without those that the change of primary under way was begun by."""
     begun_by = {}
     if intent is not None:
-        begun_by = {names.FAILOVER_TO: intent.to_region, names.ACCEPT_DATA_LOSS: str(intent.from_epoch)}
+        begun_by = {names.FAILOVER_TO: intent.asked_for, names.ACCEPT_DATA_LOSS: str(intent.from_epoch)}
     return {name: value for name, value in commands.values(FAILOVER_REQUEST).items() if begun_by.get(name) != value}
 
 
@@ -105,7 +105,7 @@ def _others(commands: Commands, regions: tuple[str, ...]) -> Iterator[Refusal]:
 def finished_requests(commands: Commands, intent: FailoverIntent) -> dict[str, str]:
     """Annotations that a change of primary has taken care of once it is at its last step."""
     finished: list[str] = []
-    called_off = intent.mode == FORCED and intent.aborted
+    called_off = intent.mode == FORCED and intent.aborted and commands.failover_to == intent.asked_for
     if commands.failover_to is not None and (commands.failover_to == intent.to_region or called_off):
         finished += [names.FAILOVER_TO, names.FAILOVER_MODE]
     if intent.mode != PLANNED and commands.accepted_epoch == intent.from_epoch:

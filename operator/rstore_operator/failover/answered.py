@@ -17,9 +17,10 @@ from msgspec import structs
 from rstore_api.domain import kubernetes as names
 
 from rstore_operator.facts.actions import Notice
+from rstore_operator.failover.planned import ASKED
 from rstore_operator.resource.commands import FAILOVER_REQUEST, Commands, shown
 from rstore_operator.resource.managers import Setter
-from rstore_operator.resource.state import Answered, Outcome, Receipt, StoreStatus, Trigger
+from rstore_operator.resource.state import Answered, Outcome, Receipt, StoreStatus
 
 DONE = "Done"
 _FINAL = frozenset({DONE, "AlreadyPrimary", "NothingToAbort", "TooLateToAbort"})
@@ -31,7 +32,6 @@ _QUIET = timedelta(minutes=10)
 """A command that was put back needlessly counts as a new wish after this time without being put back."""
 _SEEN_EVERY = timedelta(seconds=60)
 """The time at which a repeated command was last seen is persisted at most this often."""
-_ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _moved_since(last: Answered, history: tuple[Receipt, ...]) -> bool:
     target = last.value.partition(" ")[0]
     return last.request == names.FAILOVER_TO and any(
         receipt.epoch > last.epoch
-        and receipt.trigger in _ASKED
+        and receipt.trigger in ASKED
         and receipt.outcome is Outcome.SUCCEEDED
         and receipt.to_region != target
         for receipt in history

@@ -15,6 +15,8 @@ from rstore_operator.failover.scene import Rules, Scene
 NO_COPY = "none of the regions that can be reached holds a copy of the store"
 CLOSE_SECONDS = 1.0
 """Regions that are behind by less than this count as equally near."""
+FAR_SECONDS = 5.0
+"""Writers would wait for a region that is further behind for longer than for a failover."""
 
 
 def ranked(positions: Collection[FenceAnswer], priorities: Mapping[str, int]) -> list[FenceAnswer]:
@@ -58,8 +60,22 @@ def obstacles(scene: Scene, to_region: str) -> str:
     return ""
 
 
-def nearest(scene: Scene) -> str | None:
-    """The region to move to: close behind the primary, then the lowest priority number, then the name."""
+def too_far(scene: Scene, to_region: str) -> str:
+    """Why writers would wait too long for a region once the primary has stopped; "" when they would not.
+
+    The text has no numbers that move, since a condition and an event report it.
+    """
+    primary, lag = scene.truth.primary_region, scene.progress(to_region)
+    if lag is None or not lag.connected:
+        return f"{to_region} has no stream from the primary region {primary}"
+    if lag.lag_seconds > FAR_SECONDS:
+        return f"{to_region} is more than {FAR_SECONDS:g} s behind the primary region {primary}"
+    return ""
+
+
+def nearest(scene: Scene, given_up: Collection[str] = ()) -> str | None:
+    """The region to move to, none of ``given_up``: close behind the primary, then the lowest priority number, then the
+    name."""
     source = scene.observed.leader(scene.truth.primary_region)
     lags = {item.region: item.lag_seconds for item in (source.progress if source is not None else ())}
 
@@ -69,7 +85,7 @@ def nearest(scene: Scene) -> str | None:
     able = [
         name
         for name in scene.regions
-        if name != scene.truth.primary_region
+        if name not in (scene.truth.primary_region, *given_up)
         and name in lags
         and name in scene.rules.priorities
         and streams_to(source, name)

@@ -35,6 +35,8 @@ class Loss:
     size_bytes: int | None
     certain: bool = False
     doubt: str = ""
+    unacknowledged: int = 0
+    """Revisions that the region lacks and that were never acknowledged, as far as is known."""
 
     def __str__(self) -> str:
         revisions = "an unknown number of" if self.revisions is None else str(self.revisions)
@@ -55,11 +57,7 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
     """
     if target.region == from_region or target.data_epoch > from_epoch:
         return NOTHING
-    doubt = ""
-    if rules.semi_sync:
-        doubt = _doubt(from_region, from_epoch, target, answers, voters, rules)
-        if not doubt:
-            return NOTHING
+    doubt = _doubt(from_region, from_epoch, target, answers, voters, rules) if rules.semi_sync else ""
     primary = memory.last_leaders.get(from_region)
     history = max((answer.history for answer in answers), key=epoch_of, default=())
     if primary is not None:
@@ -70,6 +68,8 @@ def expected_loss(from_region: str, from_epoch: int, last_known: int, target: Fe
         revisions = max(0, source.revision - target.revision)
         if revisions == 0:
             return NOTHING
+    if rules.semi_sync and not doubt:
+        return Loss(0, 0, certain=True, unacknowledged=revisions or 0)
     lag = next((item for item in (primary.progress if primary else ()) if item.region == target.region), None)
     return Loss(revisions, lag.lag_bytes if lag else None, doubt=doubt)
 
@@ -149,8 +149,9 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
             if _leaver(history, tail) is receipt and region.name != receipt.to_region
         }
         if counts:
-            lost = 0 if receipt.from_region in counts else receipt.revisions_lost
-            receipts[index] = structs.replace(receipt, revisions_lost=max(lost, *counts.values()))
+            count = "revisions_unacknowledged" if receipt.acknowledged_kept else "revisions_lost"
+            known = 0 if receipt.from_region in counts else getattr(receipt, count)
+            receipts[index] = structs.replace(receipt, **{count: max(known, *counts.values())})
     return tuple(receipts)
 
 

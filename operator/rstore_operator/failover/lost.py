@@ -7,7 +7,7 @@ tenure. One that is ending has so many replicas that were asked to stop that no 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rstore_api.domain.voters import WITNESS, majority
 
@@ -100,12 +100,27 @@ def cut_off(scene: Scene) -> CutOff | None:
     return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if scene.voters.decides(late) else None
 
 
-def unrenewed_seconds(scene: Scene) -> float:
-    """For how long a primary without the tenure has acknowledged nothing, at most."""
-    ages = _ages_ms(scene, since_epoch=scene.truth.epoch)
+def writes_stopped_at(scene: Scene) -> datetime | None:
+    """Since when the primary has acknowledged nothing, at the earliest; None when nobody knows.
+
+    That is since a majority granted last, as the voters remember also when the operator was away; where none remembers,
+    since this process has had no answer. A primary that answers without the tenure has had none for as long as seen;
+    one that reported its tenure had it then.
+    """
+    primary, memory, now = scene.truth.primary_region, scene.memory, scene.clock.now
+    ages = sorted(_ages_ms(scene, since_epoch=scene.truth.epoch).values())
+    seconds = []
     if ages:
-        return min(ages.values()) / 1000
-    return scene.memory.without_tenure_seconds.get(scene.truth.primary_region, 0.0)
+        needed = max((majority(len(board)) - 1 for board in scene.voters.boards), default=1)
+        seconds.append(ages[min(max(needed, 1), len(ages)) - 1] / 1000)
+    elif primary in memory.silent_since:
+        seconds.append((now - memory.silent_since[primary]).total_seconds())
+    if primary in memory.without_tenure_seconds:
+        seconds.append(memory.without_tenure_seconds[primary])
+    if not seconds:
+        return None
+    held_seconds = memory.tenure_seen_seconds.get(primary, max(seconds))
+    return now - timedelta(seconds=min(max(seconds), held_seconds))
 
 
 def _stayed(scene: Scene) -> bool:

@@ -2,7 +2,7 @@
 
     Demoting ──final revision known──▶ CatchingUp ──target holds it──▶ Promoting ──target is primary──▶ Repointing
         │                                  │                                                              ▲   │
-        └─────────abort, timeout───────────┴────────▶ Reverting ──old primary is primary again────────────┘   └▶ receipt
+        └────abort, timeout, standstill────┴────────▶ Reverting ──old primary is primary again────────────┘   └▶ receipt
 
 The caller records the intent in status, conditional on the version it read, *before* it runs the command. So two
 operators cannot both move on from a step, and one that crashed is resumed by feeding the recorded intent in again:
@@ -32,6 +32,8 @@ MOVES: dict[Step, frozenset[Step]] = {
 }
 TENURE_PATIENCE_SECONDS = 5.0
 """How long a new primary that everybody knows may be without a tenure before the change counts as over all the same."""
+ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
+"""Triggers by which a person names the region that is to take over."""
 ABORTABLE = frozenset({Step.DEMOTING, Step.CATCHING_UP, Step.FENCING, Step.WAITING})
 
 
@@ -69,6 +71,16 @@ Command = DemoteCommand | PromoteCommand | FenceCommand
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long writers wait for a switchover, in milliseconds: until its promotion begins, and for a target that makes
+    no progress; and for how long it has made none."""
+
+    timeout_ms: int
+    standstill_ms: int
+    standstill_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Progressed:
     """The intent to record (None with a receipt: it is over) and the command to run once that is recorded."""
 
@@ -92,6 +104,7 @@ def begin(
         trigger=trigger,
         from_region=from_region,
         to_region=to_region,
+        asked_for=to_region if trigger in ASKED else "",
         from_epoch=epoch,
         epoch=max(epoch, highest_epoch) + 1,
         step=Step.DEMOTING,
@@ -105,7 +118,7 @@ def advance(
     observed: Observed,
     *,
     now: datetime,
-    timeout_ms: int,
+    patience: Patience,
     abort: bool,
     announced: bool,
     stop_sent_at: datetime | None = None,
@@ -120,7 +133,7 @@ def advance(
     if newer is not None:
         return Progressed(None, receipt=overtaken_receipt(intent, newer, now))
     for _ in Step:  # every move leads to a later step, so this ends
-        following = _follow(intent, observed, now=now, timeout_ms=timeout_ms, abort=abort)
+        following = _follow(intent, observed, now=now, patience=patience, abort=abort)
         if following is None:
             break
         if intent.step is Step.DEMOTING and stop_sent_at is not None and stop_sent_at >= intent.started_at:
@@ -156,6 +169,7 @@ def overtaken_receipt(intent: FailoverIntent, primary: ReplicaStatus, now: datet
         outcome=Outcome.SUCCEEDED if primary.region == intent.to_region else Outcome.ABORTED,
         from_region=intent.from_region,
         to_region=intent.to_region,
+        asked_for=intent.asked_for,
         epoch=intent.epoch,
         started_at=intent.started_at,
         finished_at=now,
@@ -168,7 +182,7 @@ def overtaken_receipt(intent: FailoverIntent, primary: ReplicaStatus, now: datet
 
 
 def _follow(
-    intent: FailoverIntent, observed: Observed, *, now: datetime, timeout_ms: int, abort: bool
+    intent: FailoverIntent, observed: Observed, *, now: datetime, patience: Patience, abort: bool
 ) -> FailoverIntent | None:
     """The same intent one step further, or None when it stays."""
     if intent.step in ABORTABLE:
@@ -182,9 +196,8 @@ def _follow(
             return _enter(replace(intent, final_revision=final), Step.CATCHING_UP, now)
         if intent.step is Step.CATCHING_UP and _holds(observed.leader(intent.to_region), intent):
             return _enter(intent, Step.PROMOTING, now)
-        if (now - intent.started_at).total_seconds() * 1000 >= timeout_ms:
-            return _revert(intent, final, _timeout_reason(intent, timeout_ms), now)
-        return None
+        too_long = _too_long(intent, patience, now)
+        return _revert(intent, final, too_long, now) if too_long else None
     if intent.step in (Step.PROMOTING, Step.REVERTING):
         region = intent.to_region if intent.step is Step.PROMOTING else intent.from_region
         if is_primary(observed, region, intent.epoch):
@@ -200,9 +213,17 @@ def _revert(intent: FailoverIntent, final: int | None, reason: str, now: datetim
     return _enter(replace(intent, aborted=True, reason=reason, final_revision=final), Step.REVERTING, now)
 
 
-def _timeout_reason(intent: FailoverIntent, timeout_ms: int) -> str:
+def _too_long(intent: FailoverIntent, patience: Patience, now: datetime) -> str:
+    """Why the switchover is given up: it costs writers more than a failover would; "" while it does not."""
+    if intent.step is Step.CATCHING_UP and patience.standstill_seconds * 1000 >= patience.standstill_ms:
+        return (
+            f"{intent.to_region} has come no nearer to revision {intent.final_revision} for "
+            f"{patience.standstill_ms / 1000:g} s"
+        )
+    if (now - intent.started_at).total_seconds() * 1000 < patience.timeout_ms:
+        return ""
     what = f"{intent.from_region} did not stop" if intent.step is Step.DEMOTING else f"{intent.to_region} is behind"
-    return f"{what} after {timeout_ms / 1000:g} s"
+    return f"{what} after {patience.timeout_ms / 1000:g} s"
 
 
 def final_revision(intent: FailoverIntent, observed: Observed) -> int | None:
@@ -271,6 +292,7 @@ def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
         outcome=Outcome.ABORTED if intent.aborted else Outcome.SUCCEEDED,
         from_region=intent.from_region,
         to_region=intent.to_region,
+        asked_for=intent.asked_for,
         epoch=intent.epoch,
         started_at=intent.started_at,
         finished_at=now,
@@ -278,6 +300,8 @@ def receipt_of(intent: FailoverIntent, now: datetime) -> Receipt:
         final_revision=intent.final_revision,
         write_gap_seconds=max(0.0, round(gap.total_seconds(), 3)),
         revisions_lost=intent.revisions_lost,
+        revisions_unacknowledged=intent.revisions_unacknowledged,
+        acknowledged_kept=intent.acknowledged_kept,
         reason=intent.reason,
         mode=intent.mode,
     )

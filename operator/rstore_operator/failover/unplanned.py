@@ -21,7 +21,7 @@ changes. Going back to Fencing means a higher epoch: what was promoted in the on
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import structs
 from rstore_api.domain.epochs import REVISION_JUMP
@@ -31,8 +31,8 @@ from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.choice import NO_COPY, behind, last_known_revision, ranked
-from rstore_operator.failover.loss_gate import expected_loss, loss_refusal
-from rstore_operator.failover.lost import silence, unrenewed_seconds
+from rstore_operator.failover.loss_gate import NOTHING, Loss, expected_loss, loss_refusal
+from rstore_operator.failover.lost import silence, writes_stopped_at
 from rstore_operator.failover.planned import (
     FenceCommand,
     InvariantError,
@@ -75,19 +75,17 @@ def begin_unplanned(
     """The intent of a failover out of the present epoch. ``to_region`` is "" unless a person named one. A primary that
     answers and holds no tenure is not chosen again."""
     truth, now = scene.truth, scene.clock.now
-    stopped_at = scene.memory.silent_since.get(truth.primary_region)
-    if scene.without_primary:
-        stopped_at = now - timedelta(seconds=unrenewed_seconds(scene))
     return FailoverIntent(
         trigger=trigger,
         from_region=truth.primary_region,
         to_region=to_region,
+        asked_for=to_region,
         from_epoch=truth.epoch,
         epoch=scene.highest_epoch + 1,
         step=Step.FENCING,
         started_at=now,
         steps=(StepTime(Step.FENCING, now),),
-        stopped_at=stopped_at,
+        stopped_at=writes_stopped_at(scene),
         mode=mode,
         last_known_revision=last_known_revision(scene, truth.primary_region),
         reason=reason,
@@ -106,6 +104,7 @@ def convert(scene: Scene, intent: FailoverIntent, mode: str, to_region: str, *, 
         intent,
         trigger=Trigger.ANNOTATION if mode == FORCED else Trigger.PRIMARY_LOST,
         to_region=to_region,
+        asked_for=to_region or intent.asked_for,
         epoch=max(intent.epoch, scene.highest_epoch) + 1,
         step=Step.FENCING,
         steps=(*intent.steps, StepTime(Step.FENCING, scene.clock.now)),
@@ -187,7 +186,9 @@ def _renewed(scene: Scene, intent: FailoverIntent) -> FailoverIntent | None:
     else:
         return None
     steps = (*intent.steps, StepTime(Step.FENCING, scene.clock.now))[-MAX_STEPS:]
-    to_region = intent.to_region if intent.mode == FORCED and not chosen_is_lost else ""
+    asked_for = intent.asked_for or intent.to_region
+    asked_is_lost = chosen_is_lost and asked_for == intent.to_region
+    to_region = asked_for if intent.mode == FORCED and not asked_is_lost else ""
     return structs.replace(
         intent, epoch=max(intent.epoch, scene.highest_epoch) + 1, step=Step.FENCING, steps=steps, to_region=to_region,
         final_revision=None, reason=reason,
@@ -226,7 +227,9 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
         return None, NO_COPY
     others = [answer for answer in order if not intent.cut_off or answer.region != intent.from_region]
     if not others:
-        return _promoting(intent, order[0], 0, clock, aborted="no other region holds a copy of the store"), ""
+        return _promoting(
+            intent, order[0], NOTHING, rules, clock, aborted="no other region holds a copy of the store"
+        ), ""
     chosen, called_off = others[0], ""
     if intent.mode == FORCED and intent.to_region:
         named = next((answer for answer in others if answer.region == intent.to_region), None)
@@ -236,6 +239,8 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
         elif chosen.region != intent.to_region:
             # The old primary is fenced already: nothing is served by leaving the store without one.
             called_off = f"{refusal}; {chosen.region} has most data and takes over instead"
+    elif intent.mode == FORCED and intent.asked_for not in ("", chosen.region):
+        called_off = f"{intent.reason}; {chosen.region} has most data and takes over instead"
     loss = expected_loss(
         intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, positions.values(),
         scene.memory, scene.voters, rules, final=True,
@@ -243,19 +248,20 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
     if refusal and len(others) < len(order):  # the old primary is there, so it is not left without one
         source = next(answer for answer in order if answer.region == intent.from_region)
-        return _promoting(intent, source, 0, clock, aborted=refusal), ""
+        return _promoting(intent, source, NOTHING, rules, clock, aborted=refusal), ""
     if refusal:
         return None, refusal
-    return _promoting(intent, chosen, loss.revisions or 0, clock, aborted=called_off), ""
+    return _promoting(intent, chosen, loss, rules, clock, aborted=called_off), ""
 
 
 def _promoting(
-    intent: FailoverIntent, chosen: FenceAnswer, revisions_lost: int, clock: Clock, *, aborted: str
+    intent: FailoverIntent, chosen: FenceAnswer, loss: Loss, rules: Rules, clock: Clock, *, aborted: str
 ) -> FailoverIntent:
     """The choice; ``aborted`` says why it is not what was asked for."""
     promoting = structs.replace(
         intent, to_region=chosen.region, final_revision=chosen.revision, aborted=bool(aborted),
-        reason=aborted or intent.reason, revisions_lost=revisions_lost,
+        reason=aborted or intent.reason, revisions_lost=loss.revisions or 0,
+        revisions_unacknowledged=loss.unacknowledged, acknowledged_kept=rules.semi_sync and loss.certain,
     )  # fmt: skip
     return _enter(promoting, Step.PROMOTING, clock.now)
 

@@ -28,7 +28,7 @@ from rstore_operator.facts.without_tenure import no_tenure_message
 from rstore_operator.failover.annotations import Checked, check, finished_requests
 from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.loss_gate import corrected
-from rstore_operator.failover.planned import Progressed, advance
+from rstore_operator.failover.planned import Patience, Progressed, advance
 from rstore_operator.failover.rules.answer import Answer, decide
 from rstore_operator.failover.scene import Clock, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
@@ -265,11 +265,14 @@ class _Planner:
             return Progressed(None)
         if reply.intent.mode != PLANNED:
             return advance_unplanned(scene, reply.intent, announced=self._announced(reply.intent))
+        failover = self._failover_spec()
         return advance(
             reply.intent,
             self.observed,
             now=self.given.now,
-            timeout_ms=self._failover_spec().switchover_timeout_ms,
+            patience=Patience(
+                failover.switchover_timeout_ms, failover.failover_delay_ms, self.memory.standstill_seconds
+            ),
             abort=self.commands.abort,
             announced=self._announced(reply.intent),
             stop_sent_at=self.memory.stop_sent[1] if self.memory.stop_sent is not None else None,

@@ -166,10 +166,12 @@ def _newest(status: StoreStatus) -> tuple[int, str] | None:
 
 def _failover_over(receipt: Receipt) -> Notice:
     reason = "FailoverSucceeded" if receipt.outcome is Outcome.SUCCEEDED else "FailoverCalledOff"
+    missing = f"{receipt.revisions_lost} revisions of {receipt.from_region} are known to be missing"
+    if receipt.acknowledged_kept:
+        missing = f"nothing that was acknowledged is missing; {receipt.revisions_unacknowledged} other revisions are"
     text = (
         f"{receipt.to_region} is primary of epoch {receipt.epoch} after revision {receipt.final_revision}, "
-        f"{receipt.revisions_lost} revisions of {receipt.from_region} are known to be missing; "
-        f"writes waited about {receipt.write_gap_seconds:g} s"
+        f"{missing}; writes waited about {receipt.write_gap_seconds:g} s"
     )
     return Notice(reason, f"{text}; {receipt.reason}" if receipt.reason else text, warning=True)
 

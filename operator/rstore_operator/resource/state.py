@@ -90,6 +90,8 @@ class FailoverIntent(Stored, frozen=True, kw_only=True):
     trigger: Trigger
     from_region: str = field(name="from")
     to_region: str = field(name="to", default="")
+    asked_for: str = ""
+    """The region that a person named, by annotation or in the spec; it stays where another one has to take over."""
     from_epoch: int
     epoch: int
     step: Step
@@ -107,6 +109,9 @@ class FailoverIntent(Stored, frozen=True, kw_only=True):
     last_known_revision: int = 0
     """Unplanned: the newest revision that the old primary was ever seen to hold."""
     revisions_lost: int = 0
+    revisions_unacknowledged: int = 0
+    acknowledged_kept: bool = False
+    """Unplanned: these three are as in :class:`Receipt`, once the choice is made."""
     cut_off: bool = False
     """Unplanned: the old primary was reached, and held no tenure; as it cannot acknowledge, another one is chosen."""
 
@@ -125,8 +130,15 @@ class Receipt(Stored, frozen=True):
     final_revision: int | None = None
     write_gap_seconds: Seconds = written(0.0)
     revisions_lost: int = written(0)
+    """Revisions that the old primary acknowledged, or may have, and that the new one lacks."""
     reason: str = ""
     mode: str = ""
+    asked_for: str = ""
+    """The region that a person named; "" where nobody did."""
+    revisions_unacknowledged: int = 0
+    """Revisions that the new primary lacks and that were never acknowledged."""
+    acknowledged_kept: bool = False
+    """Whether, by SemiSync, everything that was acknowledged is in the new primary."""
 
 
 class Condition(Stored, frozen=True):

@@ -18,7 +18,10 @@ T = TypeVar("T")
 _OF_SECONDARIES = ("ackedRevision", "lagRevisions", "lagBytes", "lagSeconds", "connected")
 """The fields that say where a region stands behind the primary; other regions have none."""
 _IN_WHOLE_SECONDS = frozenset({"at", "lastTransitionTime", "observedAt"})
-_NOT_NEEDED = frozenset({"to", "aborted", "reason", "lastKnownRevision", "revisionsLost", "cutOff"})
+_NOT_NEEDED = frozenset({
+    "to", "askedFor", "aborted", "reason", "lastKnownRevision", "revisionsLost", "revisionsUnacknowledged",
+    "acknowledgedKept", "cutOff",
+})  # fmt: skip
 """The fields that an intent can be followed without."""
 _DAMAGE = re.compile(r".* - at `\$(?P<path>[^`]*)`", re.DOTALL)
 _PATH = re.compile(r"\.(\w+)|\[([0-9]+)\]")

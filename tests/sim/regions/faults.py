@@ -13,6 +13,7 @@ from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
 from sim.regions.faults_operator import OperatorFaults
+from sim.regions.faults_switchover import SwitchoverFaults
 from sim.regions.faults_voters import VoterFaults
 from sim.regions.host import Host
 from sim.regions.ledger import Ledger
@@ -51,6 +52,7 @@ class RegionFaults:
         self.requests = Requests(stage)
         self._operators = OperatorFaults(stage)
         self.rollbacks = RollbackFaults(stage.rng, stage.trace, self._some_replicas)
+        self._switchovers = SwitchoverFaults(stage, world.violated)
         self.rows = FaultRows(self._kinds(shape, ledger), stage.rng, pause_seconds=PAUSE_SECONDS)
 
     def _kinds(self, shape: Shape, ledger: Ledger) -> Kinds:
@@ -76,6 +78,7 @@ class RegionFaults:
             (3, self._stall),
             (2, self._split_region),
             *self.failovers.kinds,
+            *self._switchovers.kinds,
             *EndingFaults(self._stage, ledger).kinds,
             *LineFaults(self._stage).kinds,
             *self._operators.kinds,

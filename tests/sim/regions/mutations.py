@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from rstore_api.domain.topology import Topology
 from rstore_operator import reconcile
-from rstore_operator.failover import choice, unplanned
+from rstore_operator.failover import choice, planned, unplanned
 from rstore_operator.failover.rules import faults
 from rstore_operator.planner import electorate
 from rstore_operator.planning.scaling import effective
@@ -125,6 +125,16 @@ def outlive_the_voters(_original: Any) -> Any:
     return change_voters
 
 
+def wait_for_the_target(original: Any) -> Any:
+    """A switchover waits for its target until the timeout, whether that makes progress or not."""
+
+    def too_long(intent: Any, patience: Any, now: Any) -> str:
+        result: str = original(intent, replace(patience, standstill_seconds=0.0), now)
+        return result
+
+    return too_long
+
+
 def forget_the_voters(_original: Any) -> Any:
     """Voters count no more as soon as the primary has another topology, granted or not."""
 
@@ -187,6 +197,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
         ((TenureHolder, "change_voters", outlive_the_voters), (electorate, "_granted_version", forget_the_voters)),
         ("change_voters_amid_cut",),
     ),
+    "wait-for-the-target": Mutation(10, ((planned, "_too_long", wait_for_the_target),), ("freeze_target",)),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
     ),

@@ -90,6 +90,8 @@ def shape_of(rng: random.Random) -> Shape:
     }
     if "change_voters_amid_cut" in chosen:
         failover["leaseDuration"] = "8s"
+    if "freeze_target" in chosen:
+        failover["switchoverTimeout"] = "30s"
     spec = {
         "primaryRegion": rng.choice(names),
         "regions": [

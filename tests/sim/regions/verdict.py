@@ -191,7 +191,12 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
     if it was left out again. All receipts together count at least what is lost in the end.
     """
     final = ledger.chain(newest_revision(ledger))
-    reported = {receipt["epoch"]: receipt.get("revisionsLost", 0) for receipt in kube.status.get("history", [])}
+    receipts = {receipt["epoch"]: receipt for receipt in kube.status.get("history", [])}
+    reported = {
+        epoch: receipt.get("revisionsLost", 0) + receipt.get("revisionsUnacknowledged", 0)
+        for epoch, receipt in receipts.items()
+    }
+    acknowledged = {item.revision for item in ledger.acks if item.changed}
     unseen = set(ledger.revisions)
     uncounted = ledger.compacted | _taken_away(ledger)
     before: set[int] = set()
@@ -208,6 +213,9 @@ def miscounted(kube: Kube, ledger: Ledger) -> str:
             if not len(lost - uncounted) <= says <= len(most):
                 return f"I4: the failover of epoch {epoch} lost {sorted(lost)}, its receipt says {says}"
             counted += reported.get(epoch, len(most))
+            receipt = receipts.get(epoch, {})
+            if receipt.get("acknowledgedKept") and (receipt["revisionsLost"] or left_out & acknowledged):
+                return f"I4: epoch {epoch} left out {sorted(left_out & acknowledged)}, its receipt is {receipt}"
         written = [found for found, item in ledger.revisions.items() if item.epoch == epoch]
         before = ledger.chain(max(written, default=start.first_revision - 1))
     gone = set(ledger.revisions) - final - uncounted

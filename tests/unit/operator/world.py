@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_api.domain.topology import Topology
 from rstore_operator.facts.actions import (
     AddMember,
@@ -425,3 +426,14 @@ class World:
     def crash_and_resume(self) -> None:
         """The operator forgets everything that is not in status or in the regions."""
         self.settled = {}
+
+
+def begin_and_hold_back(world: World, target: str) -> None:
+    """A switchover to ``target`` begins, which lacks the last write and gets nothing from then on."""
+    world.annotations[FAILOVER_TO] = target
+    assert world.write()
+    decided = world.decide()
+    assert world.record(decided, world.version)
+    world.regions[target].linked = False
+    world.act(decided)
+    world.now += timedelta(seconds=0.1)

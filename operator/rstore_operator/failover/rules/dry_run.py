@@ -25,7 +25,8 @@ def dry_run(scene: Scene, target: str) -> tuple[bool, str]:
     if not forced:
         blocked = "a switchover is under way" if under_way and target != truth.primary_region else blocked
         if blocked:
-            return False, f"a switchover to {target} would be refused: {blocked}"
+            comes_to = "wait" if isinstance(decision, Wait) else "be refused"
+            return False, f"a switchover to {target} would {comes_to}: {blocked}"
         lag = scene.progress(target)
         missing = f"{lag.lag_revisions} revisions, {lag.lag_bytes} bytes" if lag else "unknown"
         return True, (

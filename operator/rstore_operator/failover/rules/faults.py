@@ -14,17 +14,21 @@ from rstore_operator.failover.unplanned import begin_unplanned, convert
 from rstore_operator.resource.state import AUTOMATIC, FORCED, PLANNED, Outcome, Step, Trigger
 
 RETRY_AFTER_SECONDS = 30.0
-"""After a move out of an ending region that was given up, the next one begins not before this."""
+"""A region to which a move out of an ending region was given up is not tried again before this."""
 
 
 def leave_ending_region(scene: Scene) -> Decision | None:
     """The primary region is being stopped: a switchover begins to the connected region that is nearest."""
-    primary, last = scene.truth.primary_region, scene.last_receipt
-    why, target = ending(primary, scene.observed), nearest(scene)
+    primary = scene.truth.primary_region
+    given_up = {
+        receipt.to_region
+        for receipt in scene.status.history
+        if receipt.outcome is Outcome.ABORTED
+        and receipt.from_region == primary
+        and (scene.clock.now - receipt.finished_at).total_seconds() < RETRY_AFTER_SECONDS
+    }
+    why, target = ending(primary, scene.observed), nearest(scene, given_up)
     if not why or target is None or scene.failover.policy != "Automatic":
-        return None
-    given_up = last is not None and last.outcome is Outcome.ABORTED and last.from_region == primary
-    if given_up and last is not None and (scene.clock.now - last.finished_at).total_seconds() < RETRY_AFTER_SECONDS:
         return None
     intent, source = switchover(scene, Trigger.PRIMARY_STOPPING, target), scene.observed.leader(primary)
     if source is not None and source.ending:
@@ -100,8 +104,8 @@ def finish_what_was_begun(scene: Scene) -> Decision | None:
 
 
 def switchover_loses_its_region(scene: Scene) -> Decision | None:
-    """A switchover lost the region it depends on: it turns into a failover, or waits for voters. When that region comes
-    back before, the switchover goes on."""
+    """A switchover lost the region it depends on: it turns into a failover, or waits for voters, or for a person where
+    the policy is Manual. When that region comes back before, the switchover goes on."""
     intent = scene.status.failover
     if intent is None or intent.mode != PLANNED or intent.step is Step.REPOINTING:
         return None
@@ -112,8 +116,14 @@ def switchover_loses_its_region(scene: Scene) -> Decision | None:
         scene.commands.forced and scene.named in scene.regions and scene.observed.leader(needed) is None
     )  # fmt: skip
     quiet = silence(scene, needed, epoch)
-    if not forced and (quiet is None or not quiet.lost or scene.failover.policy != "Automatic"):
+    if not forced and (quiet is None or not quiet.lost):
         return None
+    if not forced and scene.failover.policy != "Automatic":
+        return Wait(
+            "PolicyManual",
+            f"{needed} was lost while the switchover was {intent.step.value}, and spec.failover.policy is Manual; "
+            "bring it back, or fail over by failover-to with failover-mode: forced",
+        )
     missing = shortfall(scene)
     if missing:
         return Wait("NoMajority", missing)

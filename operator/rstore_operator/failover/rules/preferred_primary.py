@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_operator.failover.choice import obstacles
+from rstore_operator.failover.choice import obstacles, too_far
 from rstore_operator.failover.rules.decisions import Begin, Decision, Rule, Wait, switchover
 from rstore_operator.failover.scene import Scene
 from rstore_operator.resource.state import PLANNED, Outcome, Trigger
@@ -17,8 +17,12 @@ def edited_primary(scene: Scene) -> Decision | None:
     home = scene.spec.primary_region if scene.spec else ""
     if not scene.status.preferred_primary or home in (scene.status.preferred_primary, scene.truth.primary_region):
         return None
-    blocked = obstacles(scene, home)
-    return Wait("SwitchoverBlocked", blocked) if blocked else Begin(switchover(scene, Trigger.SPEC, home))
+    blocked, far = obstacles(scene, home), too_far(scene, home)
+    if blocked:
+        return Wait("SwitchoverBlocked", blocked)
+    if far:
+        return Wait("TargetBehind", f"{far}; the switchover begins once it is close")
+    return Begin(switchover(scene, Trigger.SPEC, home))
 
 
 def failback(scene: Scene) -> Decision | None:

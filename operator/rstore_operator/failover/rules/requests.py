@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_operator.failover.choice import behind, candidates, obstacles, shortfall
+from rstore_operator.failover.choice import behind, candidates, obstacles, shortfall, too_far
 from rstore_operator.failover.lost import is_apart
 from rstore_operator.failover.planned import ABORTABLE
 from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, Wait, first, switchover
@@ -76,6 +76,12 @@ def switchover_refused(scene: Scene) -> Decision | None:
     return Refuse("SwitchoverRefused", obstacle) if obstacle and not _just_silent(scene) else None
 
 
+def target_is_far(scene: Scene) -> Decision | None:
+    """Writers would wait long for the named region, and the switchover is not forced: waits until it is close."""
+    why = "" if scene.commands.forced else too_far(scene, scene.named)
+    return Wait("TargetBehind", f"{why}; the switchover begins once it is close") if why else None
+
+
 def switchover_begins(scene: Scene) -> Decision | None:
     """The primary can hand over to the named region: a switchover begins."""
     if not takes_the_planned_way(scene) or _planned_obstacle(scene):
@@ -111,7 +117,8 @@ def forced_begins(scene: Scene) -> Decision | None:
 
 ABORT: tuple[Rule, ...] = (nothing_to_abort, automatic_is_not_aborted, too_late_to_abort)
 SWITCHOVER: tuple[Rule, ...] = (
-    store_is_not_running, left_over, already_primary, switchover_waits, switchover_refused, switchover_begins,
+    store_is_not_running, left_over, already_primary, switchover_waits, switchover_refused, target_is_far,
+    switchover_begins,
 )  # fmt: skip
 FORCED_FAILOVER: tuple[Rule, ...] = (
     store_is_not_running, left_over, already_primary, forced_lacks_voters, named_has_no_copy, named_is_behind,

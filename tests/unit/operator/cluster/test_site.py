@@ -140,6 +140,7 @@ async def test_objects_are_written_at_home_and_replicas_called_where_they_are(
             *(PushTopology(region, target, "id", topology) for region, target in targets.items()),
         ),
         {},
+        patience_seconds=5.0,
     )
     assert [one.failure for one in done] == [""] * 5
     assert here.writes == [

@@ -9,6 +9,7 @@ from rstore_api.domain.kubernetes import ACCEPT_DATA_LOSS, FAILOVER_DRY_RUN, FAI
 from rstore_operator.facts.memory import Memory
 from unit.operator.failover.test_unplanned import condition, reasons, step_of
 from unit.operator.lossy_world import LossyWorld, clone, running, semi_sync
+from unit.operator.world import begin_and_hold_back
 
 
 @functools.cache
@@ -166,17 +167,18 @@ def test_a_crash_at_any_moment_is_resumed(crash_at: int, before_actions: bool) -
 def test_cut_off_in_the_middle_of_a_switchover_it_is_replaced_once_that_has_come_to_nothing() -> None:
     """Nobody granted in the epoch that it got back; they did before."""
     world = fresh()
-    cut_off(world, "us-east")
-    world.annotations[FAILOVER_TO] = "eu-west"  # while the tenure still runs
-    world.run(20)
+    begin_and_hold_back(world, "eu-west")
+    cut_off(world, "us-east", tail=False)
+    world.run(1)
     assert step_of(world) == "CatchingUp"
-    world.run(25)
+    world.run(10)
     assert [receipt["outcome"] for receipt in world.status["history"]] == ["Aborted", "Succeeded"]
     assert world.status["history"][-1]["trigger"] == "LeaseLost"
     assert world.status["primaryRegion"] == "ap-south"
     world.run(30)
     assert world.status["epoch"] == 3
     world.cut.clear()
+    world.regions["eu-west"].linked = True
     world.run(3)
     world.check_nothing_vanished()
     assert world.status["phase"] == "Steady"

@@ -109,7 +109,7 @@ def test_a_paused_store_is_left_alone() -> None:
     assert receipt(world) == {}
 
 
-def test_a_move_that_was_given_up_is_not_tried_again_at_once() -> None:
+def test_a_region_to_which_a_move_was_given_up_is_not_tried_again_at_once_and_another_one_is() -> None:
     world = fresh(switchoverTimeout="1s")
     world.write()
     world.regions["us-east"].terminating = (0,)
@@ -120,12 +120,15 @@ def test_a_move_that_was_given_up_is_not_tried_again_at_once() -> None:
     for _ in range(30):
         world.step()
     assert receipt(world)["outcome"] == "Aborted"
-    for name in ("ap-south", "eu-west"):
-        world.regions[name].linked = True
+    assert receipt(world)["to"] == "ap-south"
+    world.regions["ap-south"].linked = True
     epoch = receipt(world)["epoch"]
     for _ in range(20):
         world.step()
     assert receipt(world)["epoch"] == epoch
+    world.regions["eu-west"].linked = True
+    world.settle()
+    assert (receipt(world)["to"], receipt(world)["outcome"]) == ("eu-west", "Succeeded")
 
 
 @pytest.mark.parametrize(("failback", "home"), [("Automatic", "us-east"), ("Manual", "ap-south")])

@@ -21,7 +21,7 @@ from rstore_api.domain.kubernetes import (
 from rstore_operator.facts.actions import Bootstrap
 from unit.operator.lossy_world import LossyWorld, running
 from unit.operator.planner.test_plan import condition
-from unit.operator.world import Remembers
+from unit.operator.world import Remembers, begin_and_hold_back
 
 LOOKS, LOOK_SECONDS = 25, 0.25
 """Together more than what a region that has just become silent is given."""
@@ -83,8 +83,7 @@ def most_lost() -> LossyWorld:
 
 def switching_over() -> LossyWorld:
     world = running()
-    world.regions["eu-west"].linked = False
-    world.annotations[FAILOVER_TO] = "eu-west"
+    begin_and_hold_back(world, "eu-west")
     world.run(0.5)
     assert world.status["failover"]["step"] == "CatchingUp"
     return world

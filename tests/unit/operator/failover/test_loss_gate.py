@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 from rstore_api.domain.epochs import REVISION_JUMP, EpochStart, History
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
@@ -86,3 +87,11 @@ def test_a_tail_counts_for_no_failover_that_kept_it() -> None:
     kept, left = _receipt(2, 13, 0), _receipt(3, 10, 0, from_region="east", to_region="south")
     regions = (RegionStatus("west", quarantined=(tail,)),)
     assert [found.revisions_lost for found in corrected((kept, left), regions)] == [0, 3]
+
+
+def test_what_was_never_acknowledged_is_counted_apart() -> None:
+    """In SemiSync, a failover that kept all that was acknowledged lost nothing, whatever the old primary alone had."""
+    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 2)
+    receipt = structs.replace(_receipt(2, 10, 0), acknowledged_kept=True)
+    [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),))
+    assert (found.revisions_lost, found.revisions_unacknowledged) == (0, 3)

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rstore_api.domain.kubernetes import ABORT_FAILOVER, FAILOVER_TO
+from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import Staged
 from rstore_operator.failover.planned import (
     MOVES,
     DemoteCommand,
     InvariantError,
+    Patience,
     PromoteCommand,
     advance,
     begin,
@@ -19,7 +22,7 @@ from rstore_operator.failover.planned import (
     check_move,
 )
 from rstore_operator.resource.state import Step, Trigger
-from unit.operator.world import SPEC, START, World
+from unit.operator.world import SPEC, START, World, begin_and_hold_back
 
 
 def running() -> World:
@@ -83,9 +86,7 @@ def test_the_intent_is_persisted_before_the_primary_is_demoted() -> None:
 
 def test_the_target_is_promoted_only_with_the_final_revision_and_after_the_step_is_persisted() -> None:
     world = fresh()
-    world.regions["eu-west"].linked = False
-    world.write()
-    world.annotations[FAILOVER_TO] = "eu-west"
+    begin_and_hold_back(world, "eu-west")
     for _ in range(5):
         decided = world.step()
         assert not any(type(action).__name__ == "Promote" for action in decided.actions)
@@ -167,10 +168,7 @@ def test_a_spec_edit_waits_until_the_target_is_well() -> None:
 
 def test_a_target_that_does_not_catch_up_in_time_leaves_the_old_primary_in_charge() -> None:
     world = fresh()
-    world.regions["eu-west"].linked = False
-    world.write()
-    world.annotations[FAILOVER_TO] = "eu-west"
-    world.step()
+    begin_and_hold_back(world, "eu-west")
     world.step()
     assert not world.write(), "demoted"
     for _ in range(4):
@@ -182,10 +180,61 @@ def test_a_target_that_does_not_catch_up_in_time_leaves_the_old_primary_in_charg
     assert world.write()
     receipt = world.status["history"][-1]
     assert receipt["outcome"] == "Aborted"
-    assert "eu-west is behind after 30 s" in receipt["reason"]
+    assert "eu-west has come no nearer to revision 7 for 2 s" in receipt["reason"]
     assert world.annotations == {}, "or it would begin again"
     assert "SwitchoverAborted" in [reason for reason, _ in world.events]
     world.check()
+
+
+def test_writers_wait_for_a_target_that_does_not_run_no_longer_than_for_a_failover() -> None:
+    """Its processes are stopped right after the old primary was asked to stop."""
+    world = fresh()
+    begin_and_hold_back(world, "eu-west")
+    world.regions["eu-west"].up = False
+    while step_of(world):
+        world.step()
+        world.check()
+    receipt = world.status["history"][-1]
+    assert (receipt["outcome"], world.status["primaryRegion"], world.status["epoch"]) == ("Aborted", "us-east", 2)
+    assert receipt["writeGapSeconds"] <= 2.5, "failoverDelay is 2 s"
+    assert world.write()
+
+
+def test_a_target_that_comes_nearer_is_waited_for_until_the_timeout() -> None:
+    world = fresh()
+    for _ in range(60):
+        world.write()
+    begin_and_hold_back(world, "eu-west")
+    source, target = world.regions["us-east"], world.regions["eu-west"]
+    while step_of(world):
+        world.step(seconds=1.0)
+        target.log = source.log[: len(target.log) + 1]
+    receipt = world.status["history"][-1]
+    assert "eu-west is behind after 30 s" in receipt["reason"]
+    world.check()
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_standstill_counts_from_the_last_progress_that_this_operator_saw(crash: bool) -> None:
+    world = fresh()
+    begin_and_hold_back(world, "eu-west")
+    for _ in range(15):
+        world.step()
+    if crash:
+        world.memory = Memory()
+    for _ in range(12):
+        world.step()
+    assert step_of(world) == ("CatchingUp" if crash else None)
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_a_snapshot_that_grows_is_progress(staged: bool) -> None:
+    world = fresh()
+    begin_and_hold_back(world, "eu-west")
+    for rows in range(40):
+        world.regions["eu-west"].staged = Staged(99, rows if staged else 7)
+        world.step()
+    assert (step_of(world) == "CatchingUp") is staged
 
 
 def test_a_target_that_is_ready_is_promoted_although_the_operator_was_away_too_long() -> None:
@@ -199,9 +248,7 @@ def test_a_target_that_is_ready_is_promoted_although_the_operator_was_away_too_l
 @pytest.mark.parametrize("steps_before", [1, 2])
 def test_abort_before_promoting(steps_before: int) -> None:
     world = fresh()
-    world.regions["eu-west"].linked = False
-    world.write()
-    world.annotations[FAILOVER_TO] = "eu-west"
+    begin_and_hold_back(world, "eu-west")
     for _ in range(steps_before):
         world.step()
     world.annotations[ABORT_FAILOVER] = "true"
@@ -391,6 +438,8 @@ def test_advance_without_any_news_repeats_the_command() -> None:
     world = fresh()
     intent = begin(Trigger.ANNOTATION, "us-east", "eu-west", epoch=1, highest_epoch=1, now=world.now)
     for _ in range(2):
-        progressed = advance(intent, world.observed(), now=world.now, timeout_ms=30_000, abort=False, announced=False)
+        progressed = advance(
+            intent, world.observed(), now=world.now, patience=Patience(30_000, 2_000), abort=False, announced=False
+        )
         assert progressed.intent == intent
         assert progressed.command == DemoteCommand("us-east", 2)

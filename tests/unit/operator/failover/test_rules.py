@@ -23,6 +23,7 @@ from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import Step, Trigger
 from unit.operator.failover.test_unfinished import fenced
 from unit.operator.lossy_world import LossyWorld, running
+from unit.operator.world import begin_and_hold_back
 
 Situation = Callable[[], LossyWorld]
 Change = Callable[[Scene], Scene]
@@ -90,7 +91,8 @@ def status_lost_amid_a_failover() -> LossyWorld:
 def switching_over(step: str) -> Situation:
     def situation() -> LossyWorld:
         world = running()
-        world.regions["eu-west"].linked = step != "CatchingUp"
+        if step == "CatchingUp":
+            begin_and_hold_back(world, "eu-west")
         world.annotations[FAILOVER_TO] = "eu-west"
         for _ in range(20):
             world.run(0.1)
@@ -162,6 +164,18 @@ def nothing_else(scene: Scene) -> Scene:
     return scene
 
 
+def with_progress(**changes: Any) -> Change:
+    """The primary reports something else of eu-west."""
+
+    def change(scene: Scene) -> Scene:
+        leader = scene.observed.leader("us-east")
+        assert leader is not None
+        progress = tuple(replace(item, **changes) if item.region == "eu-west" else item for item in leader.progress)
+        return _with_leader(scene, "us-east", progress=progress)
+
+    return change
+
+
 def ahead(scene: Scene) -> Scene:
     """ap-south holds more than the others."""
     return _with_replicas(scene, "ap-south", revision=99)
@@ -198,6 +212,13 @@ def spec(**changes: object) -> Change:
     return change
 
 
+def _with_leader(scene: Scene, name: str, **changes: Any) -> Scene:
+    regions = dict(scene.observed.regions)
+    replicas = tuple(replace(one, **changes) if one.is_leader else one for one in regions[name].replicas)
+    regions[name] = replace(regions[name], replicas=replicas)
+    return replace(scene, observed=replace(scene.observed, regions=regions))
+
+
 def _with_replicas(scene: Scene, name: str, **changes: Any) -> Scene:
     regions = dict(scene.observed.regions)
     replicas = tuple(replace(replica, **changes) for replica in regions[name].replicas)
@@ -228,6 +249,8 @@ MODE = {"failover_mode": "forced"}
 FORCED, FORCED_TO_PRIMARY = {**TO, **MODE}, {**TO_PRIMARY, **MODE}
 HALF = "1 of 3 voters can be reached, 2 are needed; bring back one of: ap-south, us-east"
 SILENT = "the primary region us-east has no leader that answers"
+FAR, APART = with_progress(lag_seconds=5.1), with_progress(connected=False)
+TO_WEST = spec(primary_region="eu-west")
 ROWS = [
     Row("ABORT", healthy, "nothing_to_abort", "NothingToAbort", "there is no switchover"),
     Row("ABORT", failing_over, "automatic_is_not_aborted", "NothingToAbort", "an automatic failover is not called off"),
@@ -238,6 +261,9 @@ ROWS = [
     Row("SWITCHOVER", healthy, "already_primary", "AlreadyPrimary", "us-east is primary already", TO_PRIMARY),
     Row("SWITCHOVER", just_lost, "switchover_waits", "SwitchoverBlocked", SILENT, TO),
     Row("SWITCHOVER", most_lost, "switchover_refused", "SwitchoverRefused", SILENT, TO),
+    Row("SWITCHOVER", healthy, "target_is_far", "TargetBehind", "eu-west is more than 5 s behind", TO, FAR),
+    Row("SWITCHOVER", healthy, "target_is_far", "TargetBehind", "eu-west has no stream", TO, APART),
+    Row("SWITCHOVER", healthy, "switchover_begins", Trigger.ANNOTATION, commands=FORCED, change=FAR),
     Row("SWITCHOVER", healthy, "switchover_begins", Trigger.ANNOTATION, commands=TO),
     Row("SWITCHOVER", healthy, "switchover_begins", Trigger.ANNOTATION, commands=FORCED),
     Row("SWITCHOVER", just_lost, None, commands=FORCED),
@@ -258,8 +284,9 @@ ROWS = [
     Row("FORCED_FAILOVER", lost, "forced_begins", Trigger.ANNOTATION, commands=FORCED, change=ahead_and_accepted),
     Row("FORCED_FAILOVER", just_lost, "forced_begins", Trigger.ANNOTATION, commands=FORCED),
     Row("SPEC", healthy, None),
-    Row("SPEC", healthy, "edited_primary", Trigger.SPEC, change=spec(primary_region="eu-west")),
-    Row("SPEC", just_lost, "edited_primary", "SwitchoverBlocked", SILENT, change=spec(primary_region="eu-west")),
+    Row("SPEC", healthy, "edited_primary", Trigger.SPEC, change=TO_WEST),
+    Row("SPEC", just_lost, "edited_primary", "SwitchoverBlocked", SILENT, change=TO_WEST),
+    Row("SPEC", healthy, "edited_primary", "TargetBehind", "has no stream", change=lambda s: APART(TO_WEST(s))),
     Row("FAILBACK", failed_over_and_back(12), "failback", Trigger.FAILBACK, change=spec(failback="Automatic")),
     Row("FAILBACK", failed_over_and_back(1), None, change=spec(failback="Automatic")),
     Row("FAILBACK", failed_over_and_back(12), None),
@@ -278,7 +305,14 @@ ROWS = [
     Row("UNFINISHED", status_lost_amid_a_failover, "finish_what_was_begun", Trigger.PRIMARY_LOST),
     Row("UNDER_WAY", switching_over("CatchingUp"), None),
     Row("UNDER_WAY", switchover_without_its_source, "switchover_loses_its_region", Trigger.PRIMARY_LOST),
-    Row("UNDER_WAY", switchover_without_its_source, None, change=spec(policy="Manual")),
+    Row(
+        "UNDER_WAY",
+        switchover_without_its_source,
+        "switchover_loses_its_region",
+        "PolicyManual",
+        "us-east was lost while the switchover was CatchingUp",
+        change=spec(policy="Manual"),
+    ),
 ]
 
 

@@ -80,10 +80,12 @@ def test_a_lost_primary_is_replaced_and_nothing_acknowledged_is_missing() -> Non
     world.run(8)
     assert world.status["primaryRegion"] == "eu", "it has most data"
     assert not world.lost()
-    assert world.status["history"][-1].get("revisionsLost", 0) == 0
     world.revive("us")
     world.run(3)
     assert not world.lost()
+    receipt = world.status["history"][-1]
+    assert receipt["acknowledgedKept"] is True
+    assert (receipt["revisionsLost"], receipt["revisionsUnacknowledged"]) == (0, 1)
 
 
 def test_one_of_four_and_two_that_cannot_be_asked_is_in_doubt() -> None:

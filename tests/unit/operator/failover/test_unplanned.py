@@ -10,6 +10,7 @@ from rstore_api.domain.kubernetes import ABORT_FAILOVER, ACCEPT_DATA_LOSS, FAILO
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.failover.choice import ranked
 from unit.operator.lossy_world import LossyWorld, clone, running
+from unit.operator.world import begin_and_hold_back
 
 
 @functools.cache
@@ -159,6 +160,24 @@ def test_forced_without_loss_names_the_winner_else_it_is_refused_or_accepted() -
     assert world.annotations == {}
 
 
+def test_a_forced_failover_that_another_region_had_to_take_says_which_was_asked_for() -> None:
+    world = fresh("manual")
+    world.kill("us-east")
+    world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced"}
+    while step_of(world) != "Promoting":
+        world.step()
+    world.kill("eu-west")
+    world.revive("us-east")
+    world.run(15)
+    receipt = world.status["history"][-1]
+    assert receipt["askedFor"] == "eu-west"
+    assert receipt["to"] == world.status["primaryRegion"] != "eu-west"
+    assert receipt["outcome"] == "Aborted"
+    assert f"eu-west was lost before it was primary; {receipt['to']} has most data" in receipt["reason"]
+    assert world.annotations == {}
+    assert len(world.status["history"]) == 1
+
+
 def test_forced_on_a_healthy_primary_is_a_switchover() -> None:
     world = fresh()
     world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced"}
@@ -277,11 +296,8 @@ def test_a_switchover_that_loses_a_region_comes_to_a_good_end(steps: int, dies: 
 
 def test_a_switchover_goes_on_when_the_source_is_back_in_time() -> None:
     world = fresh()
-    world.annotations[FAILOVER_TO] = "eu-west"
-    world.regions["eu-west"].linked = False
-    for _ in range(3):
-        world.write()
-        world.step()
+    begin_and_hold_back(world, "eu-west")
+    world.step()
     assert step_of(world) == "CatchingUp"
     world.kill("us-east")
     world.run(1)

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
+from rstore_api.domain.kubernetes import FAILOVER_MODE, FAILOVER_TO
+from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, RegionObserved, ReplicaStatus, Tenure
 from rstore_operator.failover.planned import TENURE_PATIENCE_SECONDS, is_over, receipt_of, with_writes_resumed
 from rstore_operator.resource.state import PLANNED, FailoverIntent, Step, StepTime, Trigger
+from unit.operator.lossy_world import LossyWorld, running
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -73,3 +76,46 @@ def test_a_primary_that_gets_no_tenure_does_not_hold_up_the_next_change_for_ever
     assert is_over(intent, late)
     assert receipt_of(intent, late).write_gap_seconds == TENURE_PATIENCE_SECONDS
     assert not is_over(replace(intent, step=Step.PROMOTING), late)
+
+
+# ---------------------------------------------------------------------------------------------- since when
+def _failed_over(world: LossyWorld) -> float:
+    """How many seconds after this moment a write is acknowledged again."""
+    began = world.seconds
+    while not world.status.get("history"):
+        world.run(0.1)
+    assert world.write()
+    return world.seconds - began
+
+
+@pytest.mark.parametrize("away_seconds", [0.0, 3.0, 8.0])
+def test_the_gap_counts_from_the_last_grant_also_when_the_operator_was_away(away_seconds: float) -> None:
+    world = running()
+    world.run(5)
+    world.kill("us-east")
+    world.now += timedelta(seconds=away_seconds)
+    world.memory = Memory()
+    gap = away_seconds + _failed_over(world)
+    assert world.status["history"][-1]["writeGapSeconds"] == pytest.approx(gap, abs=1.5)
+
+
+def test_an_operator_that_alone_did_not_see_the_primary_does_not_count_that_time() -> None:
+    world = running(policy="Manual")
+    world.regions["us-east"].up = False
+    world.run(20)
+    assert not world.status.get("failover"), "the other regions still grant it its tenure"
+    world.annotations |= {FAILOVER_TO: "eu-west", FAILOVER_MODE: "forced"}
+    gap = _failed_over(world)
+    assert world.status["history"][-1]["writeGapSeconds"] == pytest.approx(gap, abs=1.5)
+
+
+def test_a_tenure_that_only_the_witness_renewed_ends_when_the_primary_was_last_seen_to_hold_it() -> None:
+    """The other region has granted nothing for a long time."""
+    world = running([("us-east", 1), ("eu-west", 1)])
+    world.cut.add("us-east")
+    world.run(30)
+    assert world.write()
+    world.cut.clear()
+    world.kill("us-east")
+    gap = _failed_over(world)
+    assert world.status["history"][-1]["writeGapSeconds"] == pytest.approx(gap, abs=1.5)

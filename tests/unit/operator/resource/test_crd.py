@@ -20,7 +20,7 @@ from rstore_operator.resource.units import parse_duration_ms, parse_quantity
 from rstore_operator.resource.validate import read_spec
 from rstore_operator.specs.configmap import replica_config
 from rstore_replica.config import parse_config
-from unit.operator.world import World
+from unit.operator.world import World, begin_and_hold_back
 
 DURATION = "^[0-9]+(ms|s)$"
 ROOT = Path(__file__).parents[4]
@@ -146,9 +146,7 @@ def test_every_status_that_is_written_fits_the_schema() -> None:
     world = World()
     world.settle()
     assert problems_of(world.status, STATUS) == []
-    world.regions["eu-west"].linked = False
-    world.write()
-    world.annotations[FAILOVER_TO] = "eu-west"
+    begin_and_hold_back(world, "eu-west")
     for _ in range(5):
         world.step(seconds=8)
         assert problems_of(world.status, STATUS) == []
