@@ -32,6 +32,8 @@ MOVES: dict[Step, frozenset[Step]] = {
 }
 TENURE_PATIENCE_SECONDS = 5.0
 """How long a new primary that everybody knows may be without a tenure before the change counts as over all the same."""
+MIN_STANDSTILL_MS = 1000
+"""A target is given this long to make progress also where a failover would begin without delay."""
 ASKED = frozenset({Trigger.ANNOTATION, Trigger.SPEC})
 """Triggers by which a person names the region that is to take over."""
 ABORTABLE = frozenset({Step.DEMOTING, Step.CATCHING_UP, Step.FENCING, Step.WAITING})

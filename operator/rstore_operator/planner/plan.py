@@ -28,8 +28,9 @@ from rstore_operator.facts.without_tenure import no_tenure_message
 from rstore_operator.failover.annotations import Checked, check, finished_requests
 from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.loss_gate import corrected
-from rstore_operator.failover.planned import Patience, Progressed, advance
+from rstore_operator.failover.planned import MIN_STANDSTILL_MS, Patience, Progressed, advance
 from rstore_operator.failover.rules.answer import Answer, decide
+from rstore_operator.failover.rules.pending import next_pending
 from rstore_operator.failover.scene import Clock, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
 from rstore_operator.failover.voting import electorate
@@ -218,7 +219,12 @@ class _Planner:
             store_id = self.before.store_id
         status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, changes)
         sent = next_sent(self.before.sent_topologies, actions, self.observed, self.truth)
-        status = replace(status, witness_tenure=witness_tenure(scene), sent_topologies=sent, answered=answered)
+        waits = next_pending(
+            self.before.pending_request, self.commands, waits=reply.pending is not None, now=self.given.now
+        )
+        status = replace(
+            status, pending_request=waits, witness_tenure=witness_tenure(scene), sent_topologies=sent, answered=answered
+        )
         busy = changing or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
@@ -271,7 +277,9 @@ class _Planner:
             self.observed,
             now=self.given.now,
             patience=Patience(
-                failover.switchover_timeout_ms, failover.failover_delay_ms, self.memory.standstill_seconds
+                failover.switchover_timeout_ms,
+                max(failover.failover_delay_ms, MIN_STANDSTILL_MS),
+                self.memory.standstill_seconds,
             ),
             abort=self.commands.abort,
             announced=self._announced(reply.intent),
@@ -400,6 +408,7 @@ class _Planner:
             unknown_annotations=unknown_annotations(self.given.annotations),
             accepted=reply.accepted,
             dry_run=reply.dry_run,
+            pending=reply.pending,
             divergence=divergence(regions, verdict),
             lacking=self.lacking,
             objects=changes,

@@ -66,6 +66,8 @@ class FailoverSpec:
     switchover_timeout_ms: int = limits.SWITCHOVER_TIMEOUT_MS.default
     drain_timeout_ms: int = limits.DRAIN_TIMEOUT_MS.default
     """How long the last replicas of a primary region wait for another region when they are stopped."""
+    request_timeout_ms: int = limits.REQUEST_TIMEOUT_MS.default
+    """How long ``failover-to`` may wait before it is refused."""
     failback: str = "Manual"
     max_data_loss_bytes: int | None = None
     """Of last known lag, in an unplanned failover; None: whatever it is."""

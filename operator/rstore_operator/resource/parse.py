@@ -317,6 +317,7 @@ def _failover(reader: _Reader) -> FailoverSpec:
         failover_delay_ms=reader.duration_ms("failoverDelay", limits.FAILOVER_DELAY_MS),
         drain_timeout_ms=reader.duration_ms("drainTimeout", limits.DRAIN_TIMEOUT_MS),
         switchover_timeout_ms=reader.duration_ms("switchoverTimeout", limits.SWITCHOVER_TIMEOUT_MS),
+        request_timeout_ms=reader.duration_ms("requestTimeout", limits.REQUEST_TIMEOUT_MS),
         failback=reader.text("failback", FailoverSpec.failback, choices=("Manual", "Automatic")),
         max_data_loss_bytes=(
             reader.quantity("maxDataLoss", limits.MAX_DATA_LOSS_BYTES)

@@ -267,6 +267,14 @@ class OperatorName(Stored, frozen=True):
         return f"{self.namespace}/{self.lease}"
 
 
+class PendingRequest(Stored, frozen=True):
+    """A request that waits until it can be carried out."""
+
+    value: str = ""
+    """The values of its annotations."""
+    since: Time = written(UNKNOWN_TIME)
+
+
 class StoreStatus(Stored, frozen=True):
     """All of ``.status``."""
 
@@ -288,6 +296,7 @@ class StoreStatus(Stored, frozen=True):
     witness_tenure: WitnessTenure = field(name="witnessLease", default=WitnessTenure())
     sent_topologies: tuple[SentTopology, ...] = field(name="toldRegions", default=())
     answered: tuple[Answered, ...] = ()
+    pending_request: PendingRequest | None = None
     observed_generation: int = written(0)
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

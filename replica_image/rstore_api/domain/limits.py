@@ -40,6 +40,7 @@ RETENTION_REVISIONS = Bounds(default=100_000, low=1000, high=1_000_000_000)
 LEASE_DURATION_MS = Bounds(default=3000, low=500, high=MINUTE_MS)
 FAILOVER_DELAY_MS = Bounds(default=2000, low=0, high=10 * MINUTE_MS)
 SWITCHOVER_TIMEOUT_MS = Bounds(default=30_000, low=1000, high=10 * MINUTE_MS)
+REQUEST_TIMEOUT_MS = Bounds(default=10 * MINUTE_MS, low=1000, high=24 * 60 * MINUTE_MS)
 DRAIN_TIMEOUT_MS = Bounds(default=15_000, low=0, high=10 * MINUTE_MS)
 MAX_DATA_LOSS_BYTES = Bounds(default=0, low=0, high=1 << 40)
 

@@ -16,6 +16,7 @@ from rstore_operator.failover.lost import ending, primary_silence
 from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, Wait, first
 from rstore_operator.failover.rules.dry_run import dry_run
 from rstore_operator.failover.rules.faults import ENDING, LOST, UNDER_WAY, UNFINISHED
+from rstore_operator.failover.rules.pending import expired, pending
 from rstore_operator.failover.rules.preferred_primary import FAILBACK, SPEC
 from rstore_operator.failover.rules.requests import ABORT, request, takes_the_planned_way
 from rstore_operator.failover.scene import Scene
@@ -43,6 +44,8 @@ class Answer:
     """Reason and message for the condition, when a request was refused."""
     accepted: bool = False
     dry_run: tuple[bool, str] | None = None
+    pending: tuple[str, str] | None = None
+    """Why ``failover-to`` waits, where it does: reason and message."""
 
 
 def decide(scene: Scene, checked: Checked) -> Answer:
@@ -58,6 +61,10 @@ def decide(scene: Scene, checked: Checked) -> Answer:
         remove[names.FAILOVER_DRY_RUN] = commands.dry_run
         notices.append(Notice("DryRun", would[1], warning=not would[0]))
     asked, decisions = _decisions(scene)
+    waiting = pending(scene, asked)
+    if waiting is not None and (late := expired(scene, waiting)):
+        decisions = [decision for decision in decisions if decision is not asked]
+        asked, waiting = late, None
     if isinstance(asked, Refuse):
         kind = "failover-to" if takes_the_planned_way(scene) else "failover-to, forced"
         refusals.append(Refusal(names.FAILOVER_TO, scene.named, asked.reason, f"{kind}: {asked.message}"))
@@ -77,6 +84,7 @@ def decide(scene: Scene, checked: Checked) -> Answer:
         rejected=(refusals[0].reason, "; ".join(one.message for one in refusals)) if refusals else None,
         accepted=begun is not None and begun.reported,
         dry_run=would,
+        pending=waiting,
     )
 
 

@@ -59,6 +59,8 @@ class Situation:
     rejected: tuple[str, str] | None
     accepted: bool
     dry_run: tuple[bool, str] | None
+    pending: tuple[str, str] | None = None
+    """Why a request waits: reason and message."""
     no_tenure: str = ""
     """Why the primary acknowledges nothing although it accepts writes."""
     unreached: str = ""
@@ -97,6 +99,8 @@ def findings(situation: Situation) -> list[Finding]:
         conditions.append(
             Finding(REQUEST_ACCEPTED, True, "SwitchoverStarted", "the switchover that was asked for has begun")
         )
+    if situation.pending is not None:
+        conditions.append(Finding(REQUEST_PENDING, True, *situation.pending))
     conditions += situation.objects
     if situation.divergence is not None:
         differ, message = situation.divergence
@@ -110,6 +114,8 @@ def findings(situation: Situation) -> list[Finding]:
 EVEN_REPLICAS = "EvenReplicas"
 """Reason of the condition SpecValid, which is true, where a region has a replica that does not make it safer."""
 REQUEST_ACCEPTED, DRY_RUN = "RequestAccepted", "DryRun"
+REQUEST_PENDING = "RequestPending"
+"""Type of the condition that is there while ``failover-to`` waits."""
 ANSWERS = frozenset({REQUEST_ACCEPTED, DRY_RUN})
 """Conditions that answer an annotation."""
 STICKY = ANSWERS | {"Diverged"}

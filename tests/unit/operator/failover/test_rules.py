@@ -15,7 +15,7 @@ import pytest
 from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_operator.facts.memory import Memory
 from rstore_operator.failover import annotations
-from rstore_operator.failover.rules import answer, faults, preferred_primary, requests
+from rstore_operator.failover.rules import answer, faults, pending, preferred_primary, requests
 from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, first
 from rstore_operator.failover.scene import Scene
 from rstore_operator.planner import plan as planner
@@ -367,7 +367,7 @@ def test_the_documentation_has_every_reason_and_says_what_it_comes_to() -> None:
     documented = {(reason, what.strip()) for names, what in rows for reason in re.findall(r"`(\w+)`", names)}
     kinds = {"Refuse": "refused", "Refusal": "refused", "Wait": "waits"}
     found = set()
-    for module in (requests, faults, preferred_primary, annotations):
+    for module in (requests, faults, preferred_primary, annotations, pending):
         for call in ast.walk(ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds:
                 words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]

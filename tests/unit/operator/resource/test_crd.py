@@ -195,6 +195,7 @@ BOUNDS = {
     "failover.failoverDelay": limits.FAILOVER_DELAY_MS,
     "failover.switchoverTimeout": limits.SWITCHOVER_TIMEOUT_MS,
     "failover.drainTimeout": limits.DRAIN_TIMEOUT_MS,
+    "failover.requestTimeout": limits.REQUEST_TIMEOUT_MS,
 }
 IN_REPLICA_JSON = {
     "replication.batchIntervalMs": "replication.batchInterval",

@@ -115,6 +115,7 @@ ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({"replica_changes": ("eu: 3 to 5",)}, "ReplicasChanging", True, "Scaling", "eu: 3 to 5"),
     ({"paused": True}, "Paused", True, "Annotation", "paused"),
     ({"unknown_annotations": "x=y is not known"}, "UnknownAnnotation", True, "NotKnown", "x=y"),
+    ({"pending": ("TargetBehind", "eu is behind")}, "RequestPending", True, "TargetBehind", "eu is behind"),
     ({"rejected": ("AlreadyPrimary", "us is")}, "RequestAccepted", False, "AlreadyPrimary", "us is"),
     ({"accepted": True}, "RequestAccepted", True, "SwitchoverStarted", ""),
     ({"dry_run": (True, "would")}, "DryRun", True, "Possible", "would"),
@@ -131,7 +132,7 @@ def test_a_condition(changes: dict[str, Any], kind: str, status: bool | None, re
     assert message in finding.message
 
 
-@pytest.mark.parametrize("kind", sorted(STICKY | OF_VALID_SPEC | {"Paused", "UnknownAnnotation"}))
+@pytest.mark.parametrize("kind", sorted(STICKY | OF_VALID_SPEC | {"Paused", "UnknownAnnotation", "RequestPending"}))
 def test_conditions_that_need_a_reason_are_absent_from_a_store_that_is_well(kind: str) -> None:
     present = {finding.type for finding in findings(WELL)}
     assert (kind in present) == (kind == "AutomaticFailover")
