@@ -54,7 +54,10 @@ class Others:
             if other.tried_at is None or self._clock() - other.tried_at >= READ_EVERY_SECONDS:
                 await self._read(name, other)
         if other.error:
-            return f"{name}, whose Lease cannot be read: {other.error}"
+            return (
+                f"{name}, whose Lease cannot be read: {other.error}; if it is gone for good, remove status.operator: "
+                'kubectl patch rstore … --subresource=status --type=merge -p \'{"status":{"operator":null}}\''
+            )
         if rules.is_free(other.standing, self._clock()):
             return ""
         holder = other.standing.record.holder if other.standing.record is not None else "its Lease was deleted just now"
