@@ -84,11 +84,15 @@ class OperatorHost:
             self._controller.child_changed(NAMESPACE, STORE)
 
     async def _run(self) -> None:
-        """Run the controller, and show it the object that is there at the start and after its watch was cut."""
+        """Run the controller, and show it the object that is there at the start and after its watch was cut.
+
+        Every operator acts: what keeps a store safe from two of them may not be the Lease.
+        """
         api = ApiOf(self._kube, self, self._rng)
         self._controller = Controller(
             lambda ref: self._new_reconciler(ref, api), failed=self._failed, jitter=self._rng.random
         )
+        self._controller.begin()
         self.missed_events = True
         while True:
             if self.missed_events and self._kube.reachable(self.site):
