@@ -46,9 +46,10 @@ from rstore_replica.mvcc.data.store import (
     may_be_full,
 )
 from rstore_replica.mvcc.requests import budget
+from rstore_replica.mvcc.requests.counts import RangeCounts
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.hash_kv import hash_kv
-from rstore_replica.mvcc.requests.range import check_revision, encode_range, read_range
+from rstore_replica.mvcc.requests.range import check_revision, encode_range, read_range, view_of
 from rstore_replica.mvcc.state import RegionState, without_epochs_above
 from rstore_replica.mvcc.subscribers import Subscribers
 from rstore_replica.mvcc.tail_facts import Tail
@@ -144,6 +145,7 @@ class Machine:
         self._revision_changes: Subscribers[int] = Subscribers()
         self._state_changes: Subscribers[RegionState] = Subscribers()
         self._holds = Holds(self._tidy_up_later)
+        self._counts = RangeCounts()
         self._background = Background(self._tidy_up)
         self._closed = False
         self._restores = 0
@@ -320,7 +322,8 @@ class Machine:
             self._gate.give_way()
 
         with self._reading() as (reader, position):
-            return encode_range(reader, request, position.revision, position.compact_revision, header, step)
+            view = view_of(reader, request, position.revision, position.compact_revision, position.generation)
+            return encode_range(view, request, header, self._counts, step)
 
     async def hash_kv(self, revision: int) -> HashResult:
         """Hashes the keys as they were at ``revision`` (0: the newest), see :func:`hash_kv.hash_kv`.
@@ -513,6 +516,8 @@ class Machine:
         self._store = self._store.at_generation(position.generation)
         if position.generation != before.generation:
             self._holds.clear()
+        if position.revision < before.revision:
+            self._counts.clear()
         if position.revision != before.revision:
             self._revision_changes.tell(position.revision)
         if state != before_state:

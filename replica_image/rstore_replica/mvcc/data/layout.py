@@ -41,6 +41,7 @@ ENTRY = struct.Struct(">QIQQ")  # ~revision, ~sub, create revision, version
 ENTRY_VERSION = slice(20, 28)
 NO_VERSION = bytes(8)
 """``entry[ENTRY_VERSION]`` of a deletion."""
+_ZEROS = bytes(16)
 NO_ENTRY = bytes(ENTRY.size)
 """Counts as a deletion."""
 
@@ -59,6 +60,14 @@ def unpack_entry(entry: bytes) -> tuple[int, int, int, int]:
 def is_deletion(entry: bytes) -> bool:
     """Returns whether an index entry stands for a deletion."""
     return entry[ENTRY_VERSION] == NO_VERSION
+
+
+def count_deletions(entries: list[bytes]) -> int:
+    """Returns how many of the index entries stand for deletions."""
+    # Only in a deletion are create revision and version both 0; the numbers before and behind them are not.
+    if _ZEROS not in b"".join(entries):
+        return 0
+    return sum(map(is_deletion, entries))
 
 
 def row_key_of(entry: bytes) -> bytes:

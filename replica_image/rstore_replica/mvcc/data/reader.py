@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from rstore_api.domain.epochs import History
 from rstore_api.domain.limits import MAX_KEY_BYTES
@@ -11,6 +12,8 @@ from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.data.layout import ENTRY_VERSION, NO_VERSION
 from rstore_replica.mvcc.data.store import Store, Transaction
+
+COUNT_KEYS = 256
 
 
 class Reader:
@@ -71,6 +74,31 @@ class Reader:
                     entry = cursor.value()
                 if entry[ENTRY_VERSION] != NO_VERSION:
                     yield key, entry
+
+    def count(
+        self, start: bytes, end: bytes | None, revision: int | None = None, pace: Callable[[], None] = lambda: None
+    ) -> int:
+        """Returns how many keys :meth:`scan` yields, in half the time. ``pace`` is called after each step."""
+        revision = self.bound if revision is None else revision
+        bound = None if revision is None else layout.newest_at(revision)
+        count = 0
+        with self.transaction.cursor(self.store.index) as cursor:
+            if not cursor.set_range(start[:MAX_KEY_BYTES] or b"\0"):
+                return 0
+            entries = cursor.iternext_nodup(keys=False, values=True)
+            while step := list(islice(entries, COUNT_KEYS)):
+                last: bytes = cursor.key()  # of the step; nothing behind the last key of all
+                is_last = not last or (end is not None and last >= end)
+                if is_last or (bound is not None and min(step) < bound) or len(start) > MAX_KEY_BYTES:
+                    # At the end, where a key has changed since, and at a start longer than any key: key by key.
+                    count += sum(1 for _ in self.scan(start, end if is_last else last + b"\0", revision))
+                    if is_last:
+                        break
+                else:
+                    count += len(step) - layout.count_deletions(step)
+                start = last + b"\0"
+                pace()
+        return count
 
     def body(self, entry: bytes) -> bytes:
         """The packed row that an index entry stands for; raises :class:`rows.DamagedRows` when it is not there."""

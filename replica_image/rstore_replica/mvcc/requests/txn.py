@@ -32,7 +32,8 @@ from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests import validate
 from rstore_replica.mvcc.requests.budget import Budget, Found
 from rstore_replica.mvcc.requests.dedup import RequestMemory
-from rstore_replica.mvcc.requests.range import check_exists, check_revision, must_see_all, read_range
+from rstore_replica.mvcc.requests.ordering import must_see_all
+from rstore_replica.mvcc.requests.range import check_exists, check_revision, read_range
 
 WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
 

@@ -11,8 +11,10 @@ import pytest
 from rstore_api.errors import AnswerTooLarge
 from rstore_api.proto.rpc_pb2 import PutRequest, RangeRequest, RangeResponse, ResponseHeader
 from rstore_replica.mvcc.data.gate import ReadInterruptedError
-from rstore_replica.mvcc.requests import range as range_module
-from rstore_replica.mvcc.requests.range import ENCODE_KEYS, SCAN_KEYS, SORT_KEYS
+from rstore_replica.mvcc.data.reader import Reader
+from rstore_replica.mvcc.requests import ordering
+from rstore_replica.mvcc.requests.ordering import SORT_KEYS
+from rstore_replica.mvcc.requests.range import ENCODE_KEYS, SCAN_KEYS
 from unit.mvcc.replicas import Replica
 
 KEYS = 2 * SORT_KEYS + 7
@@ -53,6 +55,45 @@ def test_sorting_in_runs_sorts_and_keeps_what_is_equal_in_its_order(replica: Rep
     assert [kv.key for kv in found] == [kv.key for kv in expected]
 
 
+_FIELDS = {0: "key", 1: "version", 2: "create_revision", 3: "mod_revision", 4: "value"}
+
+
+@pytest.mark.parametrize("limit", [1, 7, SORT_KEYS, SORT_KEYS + 1, KEYS, (1 << 63) - 1])
+@pytest.mark.parametrize(("order", "target"), list(itertools.product((1, 2), _FIELDS)))
+def test_a_limit_cuts_what_is_sorted(replica: Replica, limit: int, order: int, target: int) -> None:
+    expected = sorted(
+        replica.machine.range(_request()).kvs, key=lambda kv: getattr(kv, _FIELDS[target]), reverse=order == 2
+    )
+    found = replica.machine.range(_request(limit=limit, sort_order=order, sort_target=target))
+    assert list(found.kvs) == expected[:limit]
+    assert (found.more, found.count) == (limit < KEYS, KEYS)
+
+
+@pytest.mark.parametrize("target", [0, 1, 2, 3])
+@pytest.mark.parametrize("limit", [5, SORT_KEYS + 1])
+def test_values_are_read_of_what_is_returned_alone(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch, limit: int, target: int
+) -> None:
+    bodies: list[bytes] = []
+    body = Reader.body
+    monkeypatch.setattr(Reader, "body", lambda reader, entry: bodies.append(entry) or body(reader, entry))
+    replica.machine.range(_request(limit=limit, sort_order=2, sort_target=target))
+    assert len(bodies) == limit
+
+
+def test_what_the_limit_will_not_let_through_does_not_make_an_answer_too_large(
+    replica: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ordering, "MAX_ANSWER_BYTES", 1000)
+    for target in _FIELDS:
+        found = replica.machine.range(_request(limit=10, sort_order=2, sort_target=target))
+        assert (len(found.kvs), found.count) == (10, KEYS)
+    with pytest.raises(AnswerTooLarge):
+        replica.machine.range(_request(limit=40, sort_order=2, sort_target=RangeRequest.VALUE))
+    with pytest.raises(AnswerTooLarge):
+        replica.machine.range(_request(limit=KEYS - 1))
+
+
 def test_counts_empty_ranges_and_single_keys_are_encoded_too(replica: Replica) -> None:
     for request in (_request(count_only=True), _request(key=b"x"), RangeRequest(key=b"0001"), RangeRequest(key=b"x")):
         plain = replica.machine.range(request)
@@ -65,7 +106,7 @@ def test_a_range_beyond_the_largest_answer_is_refused(
     replica: Replica, monkeypatch: pytest.MonkeyPatch, order: int
 ) -> None:
     whole = replica.machine.encoded_range(_request(sort_order=order, sort_target=RangeRequest.VALUE), HEADER)
-    monkeypatch.setattr(range_module, "MAX_ANSWER_BYTES", len(whole) // 4)
+    monkeypatch.setattr(ordering, "MAX_ANSWER_BYTES", len(whole) // 4)
     with pytest.raises(AnswerTooLarge, match="in parts"):
         replica.machine.encoded_range(_request(sort_order=order, sort_target=RangeRequest.VALUE), HEADER)
     for small in (_request(count_only=True), _request(limit=10)):
@@ -75,6 +116,7 @@ def test_a_range_beyond_the_largest_answer_is_refused(
 def test_a_long_range_may_wait_at_every_step(replica: Replica) -> None:
     for request in (_request(), _request(count_only=True), _request(limit=1)):
         steps: list[None] = []
+        replica.machine._counts.clear()
         replica.machine.encoded_range(request, HEADER, lambda: steps.append(None))  # noqa: B023
         assert len(steps) > KEYS / SCAN_KEYS
 
