@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -13,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from rstore_operator.facts.observed import ChildKey
 from rstore_operator.resource.model import StoreRef
-from rstore_operator.resource.state import Phase, StoreStatus
+from rstore_operator.resource.state import AUTOMATIC, FORCED, PLANNED, Outcome, Phase, StoreStatus, Trigger
 from rstore_operator.specs.certificates import expires_at
 from rstore_operator.specs.secrets import CA_CERT, TLS_CERT, secret_value
 
@@ -84,6 +85,9 @@ class OperatorMetrics:
             ["trigger", "mode", "outcome"],
             registry=self.registry,
         )
+        # Present from the beginning: of a counter that appears with its first event, no increase can be computed.
+        for trigger, mode, outcome in product(Trigger, (PLANNED, AUTOMATIC, FORCED), Outcome):
+            self._changes.labels(trigger.value, mode, outcome.value)
         self._gap_seconds = Histogram(
             "rstore_operator_primary_change_write_gap_seconds",
             "How long writes waited in a change of primary, in seconds.",

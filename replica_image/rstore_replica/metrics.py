@@ -50,6 +50,8 @@ class Reading:
     commit_index: int
     applied_index: int
     db_size_bytes: int
+    disk_free_bytes: int
+    disk_size_bytes: int
     queued_writes: int
     quarantined_tails: int = 0
     quarantined_rows: int = 0
@@ -159,6 +161,8 @@ class _ReadingCollector(Collector):
             ("raft_commit_index", "Raft commit index.", reading.commit_index),
             ("raft_applied_index", "Raft applied index.", reading.applied_index),
             ("db_size_bytes", "Size of the database, in bytes.", reading.db_size_bytes),
+            ("disk_free_bytes", "Bytes that the volume has left.", reading.disk_free_bytes),
+            ("disk_size_bytes", "Bytes that the volume has.", reading.disk_size_bytes),
             ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
             ("quarantined_tails", "Diverged tails that the region keeps in quarantine.", reading.quarantined_tails),
             ("quarantined_rows", "Changes of keys in them.", reading.quarantined_rows),

@@ -24,6 +24,24 @@ EVERYTHING: dict[str, Any] = {
     "affinity": {"nodeAffinity": {}},
     "priorityClassName": "high",
     "serviceAccount": {"annotations": {"a": "b"}},
+    "additionalArgs": ["--log-level=debug"],
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+    "hostNetwork": True,
+    "commonAnnotations": {"c": "d"},
+    "service": {"labels": {"a": "b"}, "annotations": {"a": "b"}},
+    "networkPolicy": {"from": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]},
+    "monitoring": {
+        "podMonitorEnabled": True,
+        "podMonitorAdditionalLabels": {"a": "b"},
+        "podMonitorInterval": "15s",
+        "podMonitorRelabelings": [{"targetLabel": "a", "replacement": "b"}],
+        "podMonitorMetricRelabelings": [{"action": "drop", "sourceLabels": ["a"], "regex": "b"}],
+        "podMonitorEtcdJob": True,
+        "prometheusRule": {"create": True, "additionalLabels": {"a": "b"}},
+        "grafanaDashboard": {"create": True, "labels": {"a": "b"}, "annotations": {"a": "b"}},
+    },
 }
 """Values that use every option of the chart."""
 
@@ -48,6 +66,13 @@ class Rendered:
     def all(self, kind: str) -> list[dict[str, Any]]:
         """Returns every object of a kind."""
         return [made for made in self.objects if made["kind"] == kind]
+
+    @property
+    def operator_role(self) -> dict[str, Any]:
+        """Returns the ClusterRole that is bound to the operator; others are for people."""
+        name = self.one("ClusterRoleBinding")["roleRef"]["name"]
+        (role,) = [role for role in self.all("ClusterRole") if role["metadata"]["name"] == name]
+        return role
 
     @property
     def pod(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.specs.labels import metadata
 
 if TYPE_CHECKING:
-    from conftest import Rendered
+    from conftest import Helm, Rendered
 
 WATCHED = {"get", "list", "watch"}
 OWNED = WATCHED | {"create", "patch", "delete"}
@@ -58,7 +58,7 @@ def permissions(role: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
 
 def test_the_cluster_role_is_exactly_what_is_used(default: Rendered) -> None:
     leases = {("coordination.k8s.io", "leases"): {"get"}}  # those of other releases
-    assert permissions(default.one("ClusterRole")) == USED | leases
+    assert permissions(default.operator_role) == USED | leases
 
 
 def test_the_role_covers_the_kinds_that_the_project_knows() -> None:
@@ -69,7 +69,7 @@ def test_the_role_covers_the_kinds_that_the_project_knows() -> None:
 
 
 def test_no_rule_has_a_wildcard_or_touches_rbac_or_exec(default: Rendered) -> None:
-    for rule in default.one("ClusterRole")["rules"]:
+    for rule in default.operator_role["rules"]:
         assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"]
         assert "rbac.authorization.k8s.io" not in rule["apiGroups"]
         assert not {"pods/exec", "pods/portforward", "nodes"} & set(rule["resources"])
@@ -77,7 +77,7 @@ def test_no_rule_has_a_wildcard_or_touches_rbac_or_exec(default: Rendered) -> No
 
 def test_the_binding_binds_the_operators_service_account(default: Rendered) -> None:
     binding = default.one("ClusterRoleBinding")
-    assert binding["roleRef"]["name"] == default.one("ClusterRole")["metadata"]["name"]
+    assert binding["roleRef"]["name"] == default.operator_role["metadata"]["name"]
     account = default.one("ServiceAccount")["metadata"]
     assert binding["subjects"] == [
         {"kind": "ServiceAccount", "name": account["name"], "namespace": account["namespace"]}
@@ -86,7 +86,7 @@ def test_the_binding_binds_the_operators_service_account(default: Rendered) -> N
 
 
 def test_an_operator_of_some_namespaces_gets_nothing_cluster_wide(namespaced: Rendered) -> None:
-    assert namespaced.all("ClusterRole") == namespaced.all("ClusterRoleBinding") == []
+    assert namespaced.all("ClusterRoleBinding") == []
     roles = [role for role in namespaced.all("Role") if role["metadata"]["namespace"] != "rstore-system"]
     assert [role["metadata"]["namespace"] for role in roles] == ["team-a", "team-b"]
     for role in roles:
@@ -112,6 +112,28 @@ def test_its_own_lease_is_all_that_it_may_write_in_its_namespace_and_all_that_ot
         subjects = {item["roleRef"]["name"]: item["subjects"] for item in rendered.all("RoleBinding")}
         assert subjects[f"{lease}-lease-reader"][0]["name"] == "system:authenticated"
         assert subjects[f"{lease}-lease"][0]["kind"] == "ServiceAccount"
+
+
+def test_namespaces_that_come_and_go_need_a_cluster_role(helm: Helm) -> None:
+    rendered = helm.render(watchNamespaces=["team-a"], rbac={"create": True, "clusterWide": True})
+    assert permissions(rendered.operator_role).items() >= USED.items()
+    assert [role for role in rendered.all("Role") if role["metadata"]["namespace"] == "team-a"] == []
+
+
+def test_the_roles_for_people_are_about_stores_alone_and_bound_to_nobody(helm: Helm, default: Rendered) -> None:
+    roles = [role for role in default.all("ClusterRole") if role != default.operator_role]
+    by_label: dict[str, set[str]] = {}
+    for role in roles:
+        for label in role["metadata"]["labels"]:
+            if label.startswith("rbac.authorization.k8s.io/aggregate-to-"):
+                assert {group for group, _ in permissions(role)} == {GROUP}
+                by_label.setdefault(label.rpartition("-")[2], set()).update(*permissions(role).values())
+    assert by_label["view"] == {"get", "list", "watch"}
+    assert by_label["edit"] == by_label["admin"] == by_label["view"] | {
+        "create", "update", "patch", "delete", "deletecollection",
+    }  # fmt: skip
+    without = helm.render(rbac={"create": True, "aggregateClusterRoles": False})
+    assert without.all("ClusterRole") == [without.operator_role]
 
 
 # ---- what the code asks for

@@ -32,13 +32,19 @@ def test_helm_lint_finds_nothing_but_the_missing_icon(helm: Helm) -> None:
 def test_the_chart_makes_exactly_the_objects_an_operator_needs(default: Rendered) -> None:
     assert sorted(made["kind"] for made in default.objects) == [
         "ClusterRole",
+        "ClusterRole",
+        "ClusterRole",
         "ClusterRoleBinding",
+        "CustomResourceDefinition",
         "Deployment",
+        "NetworkPolicy",
+        "Pod",
         "PodDisruptionBudget",
         "Role",
         "Role",
         "RoleBinding",
         "RoleBinding",
+        "Service",
         "ServiceAccount",
     ]
 
@@ -185,8 +191,8 @@ def test_the_service_account_can_be_brought_along(helm: Helm) -> None:
 
 
 def test_without_rbac_the_chart_makes_no_role(helm: Helm) -> None:
-    kinds = {made["kind"] for made in helm.render(rbac={"create": False}).objects}
-    assert kinds == {"Deployment", "PodDisruptionBudget", "ServiceAccount"}
+    kinds = {made["kind"] for made in helm.render(rbac={"create": False, "aggregateClusterRoles": False}).objects}
+    assert not [kind for kind in kinds if "Role" in kind]
 
 
 def test_watched_namespaces_reach_the_operator(default: Rendered, namespaced: Rendered) -> None:
@@ -205,8 +211,12 @@ def test_notes_say_what_to_type_next(default: Rendered, namespaced: Rendered) ->
 
 def test_the_crd_is_the_source_file_byte_for_byte(helm: Helm) -> None:
     source = (ROOT / "crds" / "replicatedstores.yaml").read_bytes()
-    assert (CHART / "crds" / "replicatedstores.yaml").read_bytes() == source, "run make generate"
-    assert len(helm.ask("crds", {})) == 1
+    assert (CHART / "files" / "replicatedstores.yaml").read_bytes() == source, "run make generate"
+    assert helm.ask("crds", {}) == [], "Helm never upgrades what is in crds"
+    definition = helm.render().one("CustomResourceDefinition")
+    assert definition == yaml.safe_load(source)
+    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert helm.render(crds={"create": False}).all("CustomResourceDefinition") == []
 
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="there is no helm binary here; the library is used instead")
@@ -231,3 +241,49 @@ def test_the_helm_binary_renders_the_same_objects(namespaced: Rendered) -> None:
 
     objects = [made for made in yaml.safe_load_all(done.stdout) if made is not None]
     assert sorted(objects, key=key) == sorted(namespaced.objects, key=key)
+
+
+def test_the_service_and_the_policy_are_about_the_operators_pods(default: Rendered) -> None:
+    labels = default.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    service, policy = default.one("Service")["spec"], default.one("NetworkPolicy")["spec"]
+    assert service["selector"].items() <= labels.items()
+    assert [port["targetPort"] for port in service["ports"]] == ["health"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert policy["policyTypes"] == ["Ingress"]
+    assert policy["ingress"] == [{"ports": [{"port": "health", "protocol": "TCP"}]}]
+
+
+def test_the_pod_of_helm_test_asks_the_service_and_is_no_operator(helm: Helm, default: Rendered) -> None:
+    pod = default.one("Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    selector = default.one("Deployment")["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= pod["metadata"]["labels"].items()
+    (container,) = pod["spec"]["containers"]
+    service = default.one("Service")["metadata"]["name"]
+    assert container["command"][-1] == f"http://{service}.rstore-system.svc:8080/healthz"
+    compile(container["command"][-2], "helm test", "exec")
+    narrow = helm.render(networkPolicy={"create": True, "from": [{"namespaceSelector": {}}]})
+    tester, other = narrow.one("NetworkPolicy")["spec"]["ingress"][0]["from"]
+    assert tester["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert other == {"namespaceSelector": {}}
+
+
+def test_annotations_for_all_are_on_all_and_give_way_to_an_objects_own(helm: Helm) -> None:
+    rendered = helm.render(
+        commonAnnotations={"team": "a", "own": "common"},
+        serviceAccount={"annotations": {"own": "account"}},
+        podAnnotations={"own": "pod"},
+    )
+    for made in rendered.objects:
+        if made["kind"] not in ("CustomResourceDefinition", "Pod"):
+            assert made["metadata"]["annotations"]["team"] == "a", made["kind"]
+    assert rendered.one("ServiceAccount")["metadata"]["annotations"]["own"] == "account"
+    template = rendered.one("Deployment")["spec"]["template"]["metadata"]
+    assert template["annotations"] == {"team": "a", "own": "pod"}
+
+
+def test_the_hosts_network_comes_with_its_dns(helm: Helm, default: Rendered) -> None:
+    assert not {"hostNetwork", "dnsPolicy"} & default.pod.keys()
+    pod = helm.render(hostNetwork=True).pod
+    assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+    assert helm.render(dnsPolicy="Default").pod["dnsPolicy"] == "Default"

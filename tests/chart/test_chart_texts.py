@@ -39,7 +39,8 @@ def texts(made: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check(objects: tuple[dict[str, Any], ...]) -> list[Any]:
-    found = [(made["kind"], place, text) for made in objects for place, text in texts(made)]
+    ours = [made for made in objects if made["kind"] != "CustomResourceDefinition"]  # it is a file, without values
+    found = [(made["kind"], place, text) for made in ours for place, text in texts(made)]
     assert len(found) > 20
     assert [item for item in found if not isinstance(item[2], str)] == []
     return [text for _, _, text in found]
@@ -61,6 +62,15 @@ def test_values_of_every_map_and_name(helm: Helm, text: str) -> None:
         nodeSelector={"c": text},
         serviceAccount={"name": text.replace(".", "-"), "annotations": {"d": text}},
         priorityClassName=text.replace(".", "-"),
+        commonAnnotations={"e": text},
+        service={"labels": {"f": text}, "annotations": {"g": text}},
+        additionalArgs=[text],
+        monitoring={
+            "podMonitorEnabled": True,
+            "podMonitorAdditionalLabels": {"h": text},
+            "prometheusRule": {"create": True, "additionalLabels": {"i": text}},
+            "grafanaDashboard": {"create": True, "sidecarLabelValue": text, "labels": {"j": text}},
+        },
         imagePullSecrets=[{"name": text}],
         extraEnv=[{"name": "E", "value": text}],
         image={"tag": text},
@@ -70,6 +80,7 @@ def test_values_of_every_map_and_name(helm: Helm, text: str) -> None:
     assert made.count(text) >= 5
     assert f"replicated-store-operator:{text}" in made
     assert f"replicated-store-replica:{text}" in made
+    assert rendered.container["args"] == [text]
 
 
 @pytest.mark.parametrize(

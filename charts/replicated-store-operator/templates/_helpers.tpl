@@ -60,3 +60,50 @@ the end of the tag or at the end of the repository. A digest needs no tag, so th
 {{- printf "%s:%s" $image.repository (default $root.Chart.AppVersion $tag) -}}
 {{- end -}}
 {{- end -}}
+
+
+{{/* Labels of the pod of `helm test`: not those by which the Deployment selects its own. */}}
+{{- define "rstore.testLabels" -}}
+app.kubernetes.io/name: {{ printf "%s-test" (include "rstore.name" .) | trunc 63 | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{/*
+Name, namespace, labels and annotations of an object: (dict "root" $ "name" n), and "labels", "annotations" of its own,
+"namespace" where it is not the release's ("-" for objects that have none).
+*/}}
+{{- define "rstore.metadata" -}}
+name: {{ .name | quote }}
+{{- if ne (default "" .namespace) "-" }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
+{{- end }}
+labels:
+  {{- include "rstore.labels" .root | nindent 2 }}
+  {{- range $key, $value := .labels }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- with merge (dict) (default dict .annotations) .root.Values.commonAnnotations }}
+annotations:
+  {{- range $key, $value := . }}
+  {{ $key }}: {{ $value | quote }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* How a PodMonitor scrapes, from .Values.monitoring; it ends within the list of relabelings. */}}
+{{- define "rstore.scrape" -}}
+path: /metrics
+{{- with .podMonitorInterval }}
+interval: {{ . | quote }}
+{{- end }}
+{{- with .podMonitorMetricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+relabelings:
+  {{- with .podMonitorRelabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  - sourceLabels: [__meta_kubernetes_pod_name]
+    targetLabel: pod
+{{- end -}}

@@ -280,6 +280,7 @@ class Replica:
                 replication=replication,
                 batcher=self._batcher,
                 tail_fetcher=self._tail_fetcher,
+                data_directory=self._place.data_directory,
                 quota_bytes=config.limits.quota_bytes,
                 leader_changes=self._leaders.count,
             )

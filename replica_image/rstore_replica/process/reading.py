@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import rstore_api
 
 from rstore_replica.api.batcher import Batcher
@@ -28,10 +31,12 @@ def read(
     replication: Replication,
     batcher: Batcher,
     tail_fetcher: TailFetcher,
+    data_directory: Path,
     quota_bytes: int,
     leader_changes: int,
 ) -> Reading:
     """Returns the replica at this moment; what its group would say is left out while it takes no part in it."""
+    disk = shutil.disk_usage(data_directory)
     state, staged = machine.state, machine.staged
     status = group.status() if life.running else None
     transfers = {transfer.region: transfer.size_bytes for transfer in replication.sender.transfers()}
@@ -53,6 +58,8 @@ def read(
         commit_index=status.commit_index if status is not None else 0,
         applied_index=machine.applied_index,
         db_size_bytes=machine.db_size_bytes,
+        disk_free_bytes=disk.free,
+        disk_size_bytes=disk.total,
         queued_writes=batcher.queued,
         quarantined_tails=len(machine.quarantined),
         quarantined_rows=sum(tail.count for tail in machine.quarantined),

@@ -80,7 +80,7 @@ def test_stubs_and_types_cover_the_protocol(
 
 def test_the_charts_crd_is_a_copy_of_the_source() -> None:
     source = ROOT / "crds" / "replicatedstores.yaml"
-    copy = ROOT / "charts" / "replicated-store-operator" / "crds" / "replicatedstores.yaml"
+    copy = ROOT / "charts" / "replicated-store-operator" / "files" / "replicatedstores.yaml"
     assert copy.read_bytes() == source.read_bytes(), "run make generate"
 
 

@@ -6,9 +6,10 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rstore_api.proto import rstore_pb2
 from rstore_replica.call_metrics import code_of
 from rstore_replica.etcd_metrics import EtcdReading
-from rstore_replica.metrics import Metrics, Reading
+from rstore_replica.metrics import Metrics, Reading, RegionLag
 from rstore_replica.process.leader_changes import LeaderChanges
 from rstore_replica.raft.types import GroupStatus, Role
 from rstore_replica.timings import Timings
@@ -50,15 +51,25 @@ ASKED_FOR_BY_THE_DASHBOARD = [
 ]
 
 
-def scraped(metrics: Metrics) -> dict[str, float]:
-    """Every sample, by its name and labels."""
-    reading = Reading(**dict.fromkeys(Reading.__dataclass_fields__, 0) | {"regions": (), "sync": None, "etcd": ETCD})
-    for name in ("store", "region", "replica", "version"):
-        object.__setattr__(reading, name, name)
+def scraped_text(regions: tuple[RegionLag, ...] = (), metrics: Metrics | None = None) -> str:
+    """The exposition of a leader in SemiSync that has answered a call."""
+    metrics = metrics or Metrics()
+    put = metrics.of_method("/etcdserverpb.KV/Put")
+    put.started += 1
+    put.answered("ok", 0.003)
+    metrics.count_refusal("client", "too many")
+    numbers = dict.fromkeys(Reading.__dataclass_fields__, 0)
+    texts = {name: name for name in ("store", "region", "replica", "version")}
+    reading = Reading(**numbers | texts | {"regions": regions, "sync": rstore_pb2.SyncStatus(), "etcd": ETCD})
     metrics.observe(lambda: reading)
     metrics.take_reading()
+    return metrics.render().decode()
+
+
+def scraped(metrics: Metrics) -> dict[str, float]:
+    """Every sample, by its name and labels."""
     result = {}
-    for family in text_string_to_metric_families(metrics.render().decode()):
+    for family in text_string_to_metric_families(scraped_text(metrics=metrics)):
         for sample in family.samples:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
             result[f"{sample.name}{{{labels}}}"] = sample.value
@@ -69,8 +80,8 @@ def scraped(metrics: Metrics) -> dict[str, float]:
 def samples() -> dict[str, float]:
     metrics = Metrics()
     put = metrics.of_method("/etcdserverpb.KV/Put")
-    put.started += 4
-    for result, seconds in (("ok", 0.003), ("no-primary", 0.2), ("no-leader", 20.0)):
+    put.started += 3
+    for result, seconds in (("no-primary", 0.2), ("no-leader", 20.0)):
         put.answered(result, seconds)
     metrics.disk.journal_sync.add(0.0015)
     return scraped(metrics)

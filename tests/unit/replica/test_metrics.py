@@ -25,6 +25,8 @@ def test_both_sides_of_a_snapshot_are_shown() -> None:
         commit_index=1,
         applied_index=1,
         db_size_bytes=1,
+        disk_free_bytes=1,
+        disk_size_bytes=1,
         queued_writes=0,
         staged_bytes=321,
         regions=(
