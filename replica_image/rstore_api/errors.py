@@ -270,6 +270,11 @@ class Compacted(StoreError):
     status = grpc.StatusCode.OUT_OF_RANGE
     text = "etcdserver: mvcc: required revision has been compacted"
 
+    def __init__(self, detail: str = "", *, leader: str = "", compact_revision: int = 0) -> None:
+        self.compact_revision = compact_revision
+        """The first revision that is kept, where that is known; else 0."""
+        super().__init__(detail, leader=leader)
+
 
 class FutureRevision(StoreError):
     """The revision asked for does not exist yet."""

@@ -6,7 +6,7 @@ import pytest
 from sim.regions.mutations import REGION_MUTATIONS, mutated
 from sim.scopes import run_seed
 
-FOUND = ("I1", "I2", "I3", "I4", "I5", "history", "the API server refuses")
+FOUND = ("I1", "I2", "I3", "I4", "I5", "history", "watch", "the API server refuses")
 """How what the simulator says begins when it has found out."""
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from types import TracebackType
 
 from google.protobuf.message import Message
 
 from rstore_api.client.identity import Identity, write_once
 from rstore_api.client.many import PutManyResult, put_many
+from rstore_api.client.watching import Changes, follow
 from rstore_api.dialling.channels import Resolve, system_resolve
 from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, retry_delay_seconds
 from rstore_api.errors import NotPrimary, PermissionDenied, StoreError, Unreachable
@@ -219,6 +220,30 @@ class Client:
             concurrency=concurrency,
             timeout_seconds=timeout_seconds,
         )
+
+    def watch(
+        self,
+        key: Text,
+        *,
+        prefix: bool = False,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        progress_notify: bool = False,
+    ) -> AsyncGenerator[Changes, None]:
+        """Follows the changes of one key, or with ``prefix`` of all keys that begin with it, for ever.
+
+        Changes come once each, in order, whole revisions together, from ``start_revision`` on, or from now on: the
+        first item has no events, and comes as soon as that is sure. Connections that break, replicas that end and
+        changes of primary are got over. Raises what :func:`.watching.follow` raises. Close it when you leave early
+        (``contextlib.aclosing``).
+        """
+        start = _bytes(key)
+        request = rpc_pb2.WatchCreateRequest(
+            key=start, start_revision=start_revision, prev_kv=prev_kv, progress_notify=progress_notify
+        )
+        if prefix:
+            request.key, request.range_end = start or b"\0", prefix_end(start)
+        return follow(self._endpoints, request, rng=self._rng)
 
     async def compact(
         self, revision: int, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS

@@ -17,6 +17,7 @@ import grpc
 from grpc import aio
 
 from rstore_api.dialling.channels import Address, Resolve, close, first_connected, open_channel, system_resolve
+from rstore_api.dialling.stream import StreamCall
 from rstore_api.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -228,6 +229,15 @@ class Endpoint:
                 await self._drop(connection)
             raise
 
+    async def open_stream(
+        self, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]] = ()
+    ) -> StreamCall[RequestT, ResponseT]:
+        """Begins a call that streams, on a connection of its own. The caller closes it.
+
+        Raises Unreachable when there is no connection, LinkBrokenError when it breaks at once.
+        """
+        return StreamCall(await self._open_channel(), method, metadata=metadata)
+
     async def close(self) -> None:
         """Closes the connection; calls in flight fail."""
         if self._dialling is not None:
@@ -261,13 +271,15 @@ class Endpoint:
         """A connection that is ready; it takes the place of the one there was. Raises Unreachable."""
         if self._connection is not None:
             await self._drop(self._connection)  # a channel that broke would go to the old address again
-        channel = await first_connected(
+        self._connection = Connection(await self._open_channel())
+        return self._connection
+
+    async def _open_channel(self) -> aio.Channel:
+        return await first_connected(
             lambda: open_channel(self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve),
             dials=DIALS,
             timeout_seconds=self._connect_timeout_seconds,
         )
-        self._connection = Connection(channel)
-        return self._connection
 
     def _dialled(self, task: asyncio.Task[Connection]) -> None:
         self._dialling = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Generic
 
 from grpc import aio
@@ -18,7 +19,9 @@ class LinkBrokenError(Exception):
 class StreamCall(Generic[RequestT, ResponseT]):
     """One call of a streaming method. Not shared: one task sends, one receives."""
 
-    def __init__(self, channel: aio.Channel, method: Method[RequestT, ResponseT]) -> None:
+    def __init__(
+        self, channel: aio.Channel, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]] = ()
+    ) -> None:
         """Begins the call on a channel, which is this call's from now on. Raises LinkBrokenError."""
         self._channel = channel
         self._response = method.response
@@ -28,7 +31,7 @@ class StreamCall(Generic[RequestT, ResponseT]):
             response_deserializer=method.response.FromString,
         )
         try:
-            self._call = multicallable()
+            self._call = multicallable(metadata=tuple(metadata))
         except aio.UsageError as error:
             raise LinkBrokenError("the channel was closed") from error
 

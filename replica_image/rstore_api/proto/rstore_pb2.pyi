@@ -516,6 +516,22 @@ class MembersResponse(_message.Message):
     learners: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class ShownRequest(_message.Message):
+    __slots__ = ("epoch", "after_revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    after_revision: int
+    def __init__(self, epoch: _Optional[int] = ..., after_revision: _Optional[int] = ...) -> None: ...
+
+class ShownResponse(_message.Message):
+    __slots__ = ("epoch", "revision")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    revision: int
+    def __init__(self, epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
+
 class GrantRequest(_message.Message):
     __slots__ = ("store_id", "region", "epoch", "round", "duration_ms", "in_sync_regions", "voter_term", "topology_version", "feature_level")
     STORE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -739,6 +739,11 @@ class ReplicationStub:
                 request_serializer=rstore__api_dot_proto_dot_rstore__pb2.GrantRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.GrantResponse.FromString,
                 _registered_method=True)
+        self.Shown = channel.unary_unary(
+                '/rstore.v1.Replication/Shown',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.ShownRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.ShownResponse.FromString,
+                _registered_method=True)
 
 
 class ReplicationServicer:
@@ -759,6 +764,13 @@ class ReplicationServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Shown(self, request, context):
+        """A replica of the primary region asks its leader which revision watches may show.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReplicationServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -771,6 +783,11 @@ def add_ReplicationServicer_to_server(servicer, server):
                     servicer.Grant,
                     request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.GrantRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rstore__pb2.GrantResponse.SerializeToString,
+            ),
+            'Shown': grpc.unary_unary_rpc_method_handler(
+                    servicer.Shown,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.ShownRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.ShownResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -829,6 +846,33 @@ class Replication:
             '/rstore.v1.Replication/Grant',
             rstore__api_dot_proto_dot_rstore__pb2.GrantRequest.SerializeToString,
             rstore__api_dot_proto_dot_rstore__pb2.GrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Shown(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Replication/Shown',
+            rstore__api_dot_proto_dot_rstore__pb2.ShownRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.ShownResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,7 @@ from rstore_replica.replication.config import EndingBounds, ReplicationConfig
 from rstore_replica.replication.features import Features
 from rstore_replica.replication.retention import Retention
 from rstore_replica.replication.service import Replication
+from rstore_replica.replication.showing import Showing
 from rstore_replica.replication.tail_fetcher import TailFetcher
 from rstore_replica.tls import CertificateStore
 
@@ -111,7 +112,7 @@ class Replica:
     def _build_group(self) -> None:
         config, name = self._config, self._place.name
         members = tuple(Member(member.name, member.peer_address) for member in config.members)
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         features = Features(region=config.region, machine=self.machine, required_level=COMMANDS.required_level)
         self.group = Group(
             name=name,
@@ -196,7 +197,15 @@ class Replica:
             tenure_held=replication.tenure.held,
             read_point=replication.acknowledging.read_point,
         )
-        self._pump = Pump(machine, lambda: machine.revision)
+        self._showing = Showing(
+            machine=machine,
+            group=group,
+            clock=self._clock,
+            region=config.region,
+            acknowledging=replication.acknowledging,
+            open_replica=partial(Endpoint, tls=certificates),
+        )
+        self._pump = Pump(machine, self._showing)
         self._watch = WatchService(
             pump=self._pump,
             group=group,
@@ -259,6 +268,7 @@ class Replica:
                 quarantine.add_to_server,
                 group.add_to_server,
                 replication.add_to_server,
+                self._showing.add_to_server,
             ),
             replication_window_bytes=config.replication.window_bytes,
         )
@@ -307,6 +317,7 @@ class Replica:
         await self._peer_server.start()
         await self.replication.start()
         self._life.run("watches", self._pump.run())
+        self._life.run("showing", self._showing.run())
         self._life.run("watch_streams", self._watch.run())
         await self._client_server.start()
         self._life.run("watchdog", Watchdog(self._metrics).run())

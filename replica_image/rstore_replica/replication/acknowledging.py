@@ -78,6 +78,7 @@ class Acknowledging:
         self._finding_start: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self._was_in_sync = True
+        self._on_release: list[Callable[[], None]] = []
 
     # ------------------------------------------------------------------------------------------ life
     async def start(self) -> None:
@@ -151,6 +152,21 @@ class Acknowledging:
             if left <= 0:
                 raise errors.NoPrimary("too few other regions have confirmed what is to be read")
             await self._news(left)
+
+    def showable(self) -> int:
+        """The newest revision that may be shown to those who watch, and is counted as shown from now on; 0 where this
+        replica does not lead the primary, or does not know yet.
+        """
+        self._take_role()
+        if self._role is None or self._semi_sync.exposed is None:
+            return 0
+        revision = min(self._allowed(self._role[0]), self._machine.revision)
+        self._semi_sync.expose(revision)
+        return revision
+
+    def on_release(self, callback: Callable[[], None]) -> None:
+        """Calls back when more may be shown."""
+        self._on_release.append(callback)
 
     def status(self) -> pb.SyncStatus | None:
         """For Status; None in Async, and on any replica but the primary's leader."""
@@ -228,7 +244,7 @@ class Acknowledging:
                 if role == self._role:
                     self._semi_sync.started(self._machine.revision)
                     self._report()
-                    self._wake_readers()
+                    self._release()
         finally:
             self._finding_start = None
 
@@ -248,6 +264,8 @@ class Acknowledging:
                 self._take(heapq.heappop(self._by_revision), None)
         if self._readers:
             self._wake_readers()
+        for callback in self._on_release:
+            callback()
 
     def _take(self, waiting: _Waiting, error: errors.StoreError | None) -> None:
         tell, waiting.tell = waiting.tell, None

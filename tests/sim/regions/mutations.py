@@ -17,9 +17,11 @@ from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
 from rstore_replica.mvcc.tails import steps
+from rstore_replica.mvcc.watch.hub import Hub
 from rstore_replica.replication.ending import graceful_end
 from rstore_replica.replication.ending.rules import Decision, Step
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
+from rstore_replica.replication.showing import Showing
 from rstore_replica.replication.tenure.rules import Granter, TenureHolder
 from sim.fault_rows import only_faults
 from sim.mutations import _replaced
@@ -153,6 +155,24 @@ def write_what_the_schema_does_not_know(original: Any) -> Any:
     return status_to_json
 
 
+def watch_on_after_a_rewind(_original: Any) -> Any:
+    """Watches go on where the revisions that they were shown have been undone. (Each of the two looks does alone.)"""
+
+    def go_on(_self: Hub, *_facts: Any) -> None:
+        pass
+
+    return go_on
+
+
+def watch_what_is_not_confirmed(_original: Any) -> Any:
+    """Watches of the primary show in SemiSync what is applied."""
+
+    def revision(self: Showing) -> int:
+        return self._machine.revision
+
+    return revision
+
+
 Replacement = tuple[Any, str, Callable[[Any], Any]]
 
 
@@ -198,6 +218,14 @@ REGION_MUTATIONS: dict[str, Mutation] = {
         ("change_voters_amid_cut",),
     ),
     "wait-for-the-target": Mutation(10, ((planned, "_too_long", wait_for_the_target),), ("freeze_target",)),
+    "watch-on-after-a-rewind": Mutation(
+        10,
+        ((Hub, "_leave_tail", watch_on_after_a_rewind), (Hub, "_end_left_out", watch_on_after_a_rewind)),
+        ("lose_primary_with_a_tail",),
+    ),
+    "watch-what-is-not-confirmed": Mutation(
+        20, ((Showing, "revision", watch_what_is_not_confirmed),), ("cut_regions",)
+    ),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)
     ),

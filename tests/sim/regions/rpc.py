@@ -129,10 +129,10 @@ class SimChannel:
     def stream_stream(
         self, path: str, request_serializer: Any = None, response_deserializer: Any = None, **_: Any
     ) -> Any:
-        def invoke() -> _Stream:
+        def invoke(*, metadata: Any = ()) -> _Stream:
             if self._state is State.SHUTDOWN:
                 raise aio.UsageError("Channel is closed.")
-            return _Stream(self, path, request_serializer, response_deserializer)
+            return _Stream(self, path, request_serializer, response_deserializer, tuple(metadata))
 
         return invoke
 
@@ -214,7 +214,9 @@ class _Unary(_Call):
 
 
 class _Stream(_Call):
-    def __init__(self, channel: SimChannel, path: str, serialize: Any, deserialize: Any) -> None:
+    def __init__(
+        self, channel: SimChannel, path: str, serialize: Any, deserialize: Any, metadata: tuple[tuple[str, str], ...]
+    ) -> None:
         super().__init__(channel, path)
         self._serialize = serialize
         self._deserialize = deserialize
@@ -225,7 +227,7 @@ class _Stream(_Call):
             self._received.put_nowait(None)
             return
         channel._calls[self.number] = self
-        self.send("open", path)
+        self.send("open", path, metadata)
 
     async def write(self, request: Any) -> None:
         if self._end is not None:

@@ -11,6 +11,10 @@ from rstore_replica.api.access.callers import ANYBODY, Caller
 from sim.process import Process
 from sim.regions.wires import Frame, Wire
 
+OFFERS_WITH_ROOM = 7
+"""One of so many messages of a stream finds the client slow, for FULL_SECONDS."""
+FULL_SECONDS = 0.2
+
 OnAnswer = Callable[[str, Any, Any], None]
 """Path, request and response of a call that a process has just answered."""
 OnError = Callable[[str, Exception], None]
@@ -50,6 +54,25 @@ class SimContext:
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing: Sequence[tuple[str, str]] = ()) -> None:
         raise Aborted(code, details, trailing)
+
+
+class StreamContext(SimContext):
+    """Of a call whose handler sends by itself. Now and then there is no room for a moment."""
+
+    def __init__(self, metadata: Sequence[tuple[str, str]], send: Callable[[bytes], None]) -> None:
+        super().__init__(metadata, None)
+        self._send = send
+        self._offers = 0
+
+    def offer(self, message: bytes) -> bool:
+        self._offers += 1
+        if self._offers % OFFERS_WITH_ROOM == 0:
+            return False
+        self._send(message)
+        return True
+
+    async def wait_for_room(self) -> None:
+        await asyncio.sleep(FULL_SECONDS)
 
 
 class SimServer:
@@ -112,7 +135,7 @@ class ServerEnd:
         elif kind == "open":
             queue: asyncio.Queue[bytes | None] = asyncio.Queue()
             self._incoming[number] = queue
-            self._begin(number, self._stream(number, frame[2], queue), None)
+            self._begin(number, self._stream(number, frame[2], queue, frame[3]), None)
         elif kind == "message":
             if number in self._incoming:
                 self._incoming[number].put_nowait(frame[2])
@@ -159,7 +182,9 @@ class ServerEnd:
         self._send("status", number, (grpc.StatusCode.UNKNOWN, f"{type(error).__name__}: {error}", ()))
         self.server.on_error(path, error)
 
-    async def _stream(self, number: int, path: str, queue: asyncio.Queue[bytes | None]) -> None:
+    async def _stream(
+        self, number: int, path: str, queue: asyncio.Queue[bytes | None], metadata: Sequence[tuple[str, str]]
+    ) -> None:
         handler = self.server.handlers[path]
 
         async def requests() -> AsyncIterator[Any]:
@@ -167,8 +192,13 @@ class ServerEnd:
                 yield handler.request_deserializer(data)
 
         try:
-            async for response in handler.stream_stream(requests(), SimContext((), None)):
-                self._send("message", number, handler.response_serializer(response))
+            context = StreamContext(metadata, lambda message: self._send("message", number, message))
+            answers = handler.stream_stream(requests(), context)
+            if hasattr(answers, "__aiter__"):
+                async for response in answers:
+                    self._send("message", number, handler.response_serializer(response))
+            else:
+                await answers
             self._send("status", number, (grpc.StatusCode.OK, "", ()))
         except Aborted as aborted:
             self._send("status", number, aborted.status)

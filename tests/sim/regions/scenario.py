@@ -22,6 +22,7 @@ from sim.regions.platform import simulated
 from sim.regions.shape import Shape, shape_of
 from sim.regions.sites import NAMESPACE, STORE, clients_site
 from sim.regions.stage import Stage
+from sim.regions.watchers import Watchers
 from sim.regions.wires import Wires
 from sim.world import World
 
@@ -68,6 +69,9 @@ class RegionsScenario:
             pause_seconds=self.shape.pause_seconds,
             compactions=self.shape.compactions,
         )
+        self._watchers = Watchers(
+            self.ledger, ip_of, random.Random(rng.random()), world.trace, tuple(self.shape.replicas)
+        )
         stage = Stage(self.fleet, self.operators, self.kube, self.wires, random.Random(rng.random()), world.trace)
         self._faults = RegionFaults(stage, world, self.ledger, self.shape)
         self._stack = ExitStack()
@@ -103,6 +107,7 @@ class RegionsScenario:
         for operator in self.operators:
             operator.start()
         clients = asyncio.ensure_future(self._clients.run(self.shape.clients))
+        watchers = self._watchers.start()
         watcher = asyncio.ensure_future(self._watch())
         await asyncio.sleep(0.5)
         await self._faults.rows.run(FAULTS_SECONDS, 1 if self.shape.amid_failovers else self._world.rng.randint(1, 3))
@@ -112,6 +117,8 @@ class RegionsScenario:
         await clients
         watcher.cancel()
         await self._until_settled(RECOVERY_SECONDS, "after everything was repaired")
+        await self._watchers.catch_up(max(self.ledger.chain(verdict.newest_revision(self.ledger)), default=1))
+        await asyncio.gather(*watchers)
         self._note()
         if self._world.first_violation is None:
             await verdict.check(self.kube, self.ledger, self._clients.operations, self._clients.local)
@@ -171,6 +178,8 @@ class RegionsScenario:
             rewinds=self.ledger.rewinds,
             snapshots=self.ledger.snapshots,
             compactions=self._clients.compacted,
+            shown=sum(watcher.events for watcher in self._watchers.watchers),
+            shown_compacted=sum(watcher.compactions for watcher in self._watchers.watchers),
             applied=self.ledger.applied,
             failed_syncs=sum(host.volume.failed_syncs for host in self.fleet.all_hosts()),
             rolled_back=self._faults.rollbacks.rolled_back,

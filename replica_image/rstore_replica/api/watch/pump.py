@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted
@@ -16,27 +17,48 @@ from rstore_replica.mvcc.watch.hub import Hub, Watcher
 TURN_SECONDS = 0.003
 """How long watches are served before others on the event loop have a turn."""
 
-Shown = Callable[[], int | None]
-"""Returns the newest revision that may be shown here; None while that is not known."""
+
+class Showing(Protocol):
+    """Says what may be shown (``replication.showing.Showing``)."""
+
+    wanted: Callable[[], bool]
+    """Whether anybody watches here."""
+    on_change: Callable[[], None]
+    """To be called when the answer of :meth:`revision` may be another."""
+
+    def revision(self) -> int | None:
+        """Returns the newest revision that may be shown here; None while that is not known."""
+
+    def look(self) -> None:
+        """``wanted`` may have changed."""
 
 
 class Pump:
     """Serves all watches of a replica for as long as :meth:`run` runs."""
 
-    def __init__(self, machine: Machine, shown: Shown) -> None:
+    def __init__(self, machine: Machine, showing: Showing) -> None:
         self.hub = Hub(machine.changes)
         self.on_caught_up: Callable[[], None] = lambda: None
         """Called when everybody who has room has been shown everything."""
         self._machine = machine
-        self._shown = shown
+        self._showing = showing
+        self._waiting = 0
         self._known = asyncio.Event()
         self._news = asyncio.Event()
         self._hold: Hold | None = None
         self._held_data = -1
+        showing.wanted = lambda: self.hub.watching or self._waiting > 0
+        showing.on_change = self.look
 
     async def known(self) -> None:
         """Returns once it is known what may be shown."""
-        await self._known.wait()
+        if not self._known.is_set():
+            self._waiting += 1
+            try:
+                self._showing.look()
+                await self._known.wait()
+            finally:
+                self._waiting -= 1
 
     def begin(self, watcher: Watcher, start_revision: int) -> None:
         """Begins a watch at a revision, 0: with what is shown next. It ends at once where that revision is gone."""
@@ -45,13 +67,14 @@ class Pump:
             watcher.sink.cancelled(watcher, oldest)
         else:
             self.hub.add(watcher, start_revision or self.hub.shown + 1)
+            self._showing.look()
             self.wake()
 
     def look(self) -> None:
         """Takes in what the data are now, and what may be shown of them."""
         machine = self._machine
         self.hub.refresh(machine.state.history, machine.revision, machine.data_id)
-        shown = self._shown()
+        shown = self._showing.revision()
         if shown is not None:
             self.hub.advance(shown)
             self._known.set()
