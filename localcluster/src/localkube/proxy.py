@@ -93,13 +93,17 @@ class PortProxy:
                 end.close()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """Returns a connection to the endpoint whose turn it is, None when that refuses it.
+
+        As with kube-proxy no other one is tried: clients notice a pod that leaves its port before the endpoints.
+        """
         backends = self.backends
-        start = next(self._turn)
-        for offset in range(len(backends)):
-            host, port = backends[(start + offset) % len(backends)]
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    return await asyncio.open_connection(host, port)
+        if not backends:
+            return None
+        host, port = backends[next(self._turn) % len(backends)]
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await asyncio.open_connection(host, port)
         return None
 
 

@@ -75,14 +75,14 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-async def test_the_proxy_passes_bytes_and_ends_both_ways_and_skips_dead_endpoints() -> None:
+async def test_the_proxy_passes_bytes_and_ends_both_ways_and_a_dead_endpoint_is_seen() -> None:
     network = ClusterNetwork.take()
     address = network.pods.allocate()
     server = await asyncio.start_server(_echo, address, 7001)
     proxy = PortProxy(Frontend(network.pods.allocate(), 7000))
     host, port = proxy.frontend.host, proxy.frontend.port
     try:
-        await proxy.set_backends(((address, 7001), (address, 7999)))
+        await proxy.set_backends(((address, 7001),))
         payload = bytes(range(256)) * 4096
         for _ in range(3):
             reader, writer = await asyncio.open_connection(host, port)
@@ -90,6 +90,18 @@ async def test_the_proxy_passes_bytes_and_ends_both_ways_and_skips_dead_endpoint
             writer.write_eof()
             assert await reader.read() == payload
             writer.close()
+        await proxy.set_backends(((address, 7001), (address, 7999)))
+        answers = []
+        for _ in range(4):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"x")
+            writer.write_eof()
+            try:
+                answers.append(await reader.read())
+            except ConnectionResetError:
+                answers.append(b"")
+            writer.close()
+        assert sorted(answers) == [b"", b"", b"x", b"x"], "each endpoint has its turn, as with kube-proxy"
         await proxy.set_backends(())
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(host, port)
