@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ _log = get_logger(__name__)
 
 DRAIN_TIMEOUT_SECONDS = 5.0
 PEER_DRAIN_SECONDS = 0.5
+LAME_DUCK_SECONDS = 3.0
+"""Until every node knows that the pod belongs to its Services no longer: the endpoints are written and read by then."""
 
 
 @dataclass(frozen=True)
@@ -331,15 +334,21 @@ class Replica:
         """Leave without losing anything: not ready, leadership handed on or everything in another region (see
         ``replication/ending``), calls drained, everything closed.
 
-        Takes at most ``failover.drainTimeoutMs`` and about 20 s: to hand on leadership, DRAIN_TIMEOUT_SECONDS, and what
-        a stream from another region that cannot be committed any more takes to give up.
+        Where others serve the calls that still come, the ports stay open for LAME_DUCK_SECONDS from now on: it takes as
+        long until nobody is sent here any more. Takes at most ``failover.drainTimeoutMs`` and about 20 s: to hand on
+        leadership, DRAIN_TIMEOUT_SECONDS, and what a stream from another region that cannot be committed any more takes
+        to give up.
         """
         _log.info("stopping")
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         self._life.stopping = True
         self._router.stopping = True
         await self._health.update()
         if self._life.running:
-            await self.replication.ending.leave()
+            decision = await self.replication.ending.leave()
+            if decision.served:
+                await asyncio.sleep(asked_at + LAME_DUCK_SECONDS - loop.time())
         self._watch.close()
         await self._life.end()
         await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 from integration.replicas.server_certificates import Authority
 from rstore_api import methods
 from rstore_api.client import Client, TlsFiles
@@ -131,6 +132,18 @@ class ReplicaProcess:
 
     def log_text(self) -> str:
         return "".join(path.read_text() for path in self.logs)
+
+
+async def get_page(replica: ReplicaProcess, path: str) -> tuple[int, str]:
+    """Returns status and text of a page of the HTTP port; status 0 and the error where none answers."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
+            session.get(f"http://{replica.host}:{HTTP_PORT}{path}") as response,
+        ):
+            return response.status, await response.text()
+    except aiohttp.ClientError as error:
+        return 0, str(error)
 
 
 class RegionProcesses:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from contextlib import AsyncExitStack
 
 import grpc
 import pytest
-from integration.replicas.server_processes import RegionProcesses, eventually
+from integration.replicas.server_processes import RegionProcesses, eventually, get_page
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest
+from rstore_replica.process.composition import LAME_DUCK_SECONDS
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -81,6 +83,27 @@ async def test_no_write_fails_while_the_leader_they_are_sent_to_stops(start_regi
     stop.set()
     await asyncio.gather(*writers)
     assert failures == []
+
+
+@pytest.mark.parametrize("leads", [False, True])
+async def test_a_replica_that_stops_is_not_ready_at_once_and_serves_new_connections_for_a_while(
+    start_regions, leads: bool
+) -> None:
+    """Services send clients here until every node has read that the pod is ready no longer."""
+    [region] = await start_regions(("us-east", 3))
+    leader = await region.leader()
+    replica = leader if leads else next(one for one in region.replicas if one is not leader)
+    ended = asyncio.create_task(replica.end(signal.SIGTERM))
+    began = time.monotonic()
+    await eventually(lambda: get_page(replica, "/readyz"), accept=lambda answer: "stopping" in answer[1])
+    served = 0
+    while time.monotonic() < began + LAME_DUCK_SECONDS - 0.5:
+        async with region.client(replica) as client:
+            await client.put(f"new-{served}", "v", timeout_seconds=5)
+            served += 1
+        await asyncio.sleep(0.02)
+    assert served
+    assert await ended == 0
 
 
 async def _writes_until(

@@ -6,23 +6,16 @@ import asyncio
 import signal
 from pathlib import Path
 
-import aiohttp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from integration.replicas.server_certificates import Authority
-from integration.replicas.server_processes import HTTP_PORT, RegionProcesses, ReplicaProcess, bootstrap, eventually
+from integration.replicas.server_processes import (
+    RegionProcesses,
+    bootstrap,
+    eventually,
+    get_page,
+)
 from rstore_api.dialling.channels import Address, open_channel
-
-
-async def _get(replica: ReplicaProcess, path: str) -> tuple[int, str]:
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
-            session.get(f"http://{replica.host}:{HTTP_PORT}{path}") as response,
-        ):
-            return response.status, await response.text()
-    except aiohttp.ClientError as error:
-        return 0, str(error)
 
 
 async def test_a_replica_is_alive_at_once_and_ready_when_it_can_serve(tmp_path: Path, authority: Authority) -> None:
@@ -30,20 +23,20 @@ async def test_a_replica_is_alive_at_once_and_ready_when_it_can_serve(tmp_path: 
     first, *others = region.replicas
     try:
         first.start()
-        await eventually(lambda: _get(first, "/healthz"), accept=lambda answer: answer[0] == 200)
+        await eventually(lambda: get_page(first, "/healthz"), accept=lambda answer: answer[0] == 200)
         status, _reason = await eventually(
-            lambda: _get(first, "/readyz"), accept=lambda answer: "no leader" in answer[1]
+            lambda: get_page(first, "/readyz"), accept=lambda answer: "no leader" in answer[1]
         )
         assert status == 503
         for other in others:
             other.start()
-        await eventually(lambda: _get(first, "/readyz"), accept=lambda answer: "not been bootstrapped" in answer[1])
+        await eventually(lambda: get_page(first, "/readyz"), accept=lambda answer: "not been bootstrapped" in answer[1])
         await bootstrap(region)
-        await eventually(lambda: _get(first, "/readyz"), accept=lambda answer: answer == (200, "ok\n"))
+        await eventually(lambda: get_page(first, "/readyz"), accept=lambda answer: answer == (200, "ok\n"))
         for other in others:
             await other.end(signal.SIGKILL)
-        await eventually(lambda: _get(first, "/readyz"), accept=lambda answer: answer[0] == 503)
-        assert (await _get(first, "/healthz"))[0] == 200
+        await eventually(lambda: get_page(first, "/readyz"), accept=lambda answer: answer[0] == 503)
+        assert (await get_page(first, "/healthz"))[0] == 200
     finally:
         region.stop()
 
@@ -53,7 +46,7 @@ async def test_metrics_tell_what_happened(single: RegionProcesses) -> None:
     async with single.client() as client:
         await asyncio.gather(*(client.put(f"m{number}", "v") for number in range(10)))
         revision = (await client.get("m1")).header.revision
-    status, text = await _get(replica, "/metrics")
+    status, text = await get_page(replica, "/metrics")
     assert status == 200
     lines = set(text.splitlines())
     assert f"rstore_revision {float(revision)}" in lines

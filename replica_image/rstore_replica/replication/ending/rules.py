@@ -51,13 +51,14 @@ class Step(Enum):
 @dataclass(frozen=True)
 class Decision:
     """The step and why. ``safe``: everything that was acknowledged is known to be in another region; ``last``: this
-    leader is the end of a primary region.
+    leader is the end of a primary region; ``served``: others serve the calls that this replica still gets.
     """
 
     step: Step
     reason: str
     safe: bool = False
     last: bool = False
+    served: bool = False
 
 
 def region_stays(status: GroupStatus, in_touch: Collection[str], *, without_self: bool) -> bool:
@@ -98,9 +99,9 @@ def decide(
             return Decision(Step.WAIT, "others of the region may have been asked to stop as well")
         if standing.leads and not handed_on:
             return Decision(Step.HAND_ON, "other replicas of the region stay")
-        return Decision(Step.GO, "other replicas of the region stay")
+        return Decision(Step.GO, "other replicas of the region stay", served=True)
     if not standing.source:
-        return Decision(Step.GO, "the region is not primary", safe=True)
+        return Decision(Step.GO, "the region is not primary", safe=True, served=True)
     if standing.sole:
         return Decision(Step.GO, "there is no other region", last=standing.leads)
     if waited_seconds >= bounds.drain_seconds:

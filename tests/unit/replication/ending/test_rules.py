@@ -71,6 +71,21 @@ def test_the_decision(standing: Standing, waited: float, safe_for: float | None,
     assert (decision.step, decision.safe) == (step, safe), decision.reason
 
 
+@pytest.mark.parametrize(
+    ("standing", "served"),
+    [
+        (replace(LAST_FOLLOWER, region_stays=True), True),
+        (replace(LAST_LEADER, source=False), True),
+        (replace(LAST_LEADER, sole=True), False),
+        (LAST_LEADER, False),
+        (replace(LAST_FOLLOWER, released=True), False),
+    ],
+)
+def test_whether_others_serve_the_calls_that_still_come(standing: Standing, served: bool) -> None:
+    decision = decide(standing, BOUNDS, waited_seconds=14, safe_seconds=10)
+    assert (decision.step, decision.served) == (Step.GO, served)
+
+
 def test_leadership_is_offered_once() -> None:
     stays = replace(LAST_LEADER, region_stays=True)
     assert decide(stays, BOUNDS, waited_seconds=1, safe_seconds=None, handed_on=True).step is Step.GO
