@@ -80,7 +80,9 @@ class StoredClient(KubeClient):
         }
         return await self.answer("patch annotations", lambda: self.stored.remove_annotations(values))
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str, resource_version: str = ""
+    ) -> None:
         await self.answer(f"delete {NAMES[kind]}/{name}", lambda: self.stored.delete_child(NAMES[kind], name, uid))
 
     async def close(self) -> None:

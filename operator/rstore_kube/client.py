@@ -117,12 +117,16 @@ class KubeClient:
         query = {"fieldManager": self._field_manager}
         return await self._request("PATCH", kind.path(namespace, name), _JSON_PATCH, list(operations), query)
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str) -> None:
-        """Delete the object of that uid; not an error when it is gone. ``propagation`` is that of DeleteOptions."""
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str, resource_version: str = ""
+    ) -> None:
+        """Delete the object of that uid, and of that version where one is given; not an error when it is gone.
+        ``propagation`` is that of DeleteOptions."""
+        version = {"resourceVersion": resource_version} if resource_version else {}
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": uid},
+            "preconditions": {"uid": uid, **version},
             "propagationPolicy": propagation,
         }
         try:

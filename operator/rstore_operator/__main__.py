@@ -45,6 +45,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         client,
         settings.image,
         hash_check_seconds=settings.hash_check_seconds,
+        concurrent_rollouts=settings.concurrent_rollouts,
         certificates=settings.certificates,
         operator_pods=settings.operator_pods,
         watches=watches,

@@ -29,6 +29,7 @@ from rstore_operator.facts.actions import (
     Apply,
     Bootstrap,
     Delete,
+    DeletePod,
     Demote,
     Fence,
     GrantTenure,
@@ -149,7 +150,7 @@ class Actor:
         except ApiError as error:
             if isinstance(action, RemoveAnnotations) and error.status in (404, 409, 422):
                 return Done(action, effective=False)  # changed meanwhile; what it says now is read next time
-            if isinstance(action, IssueAuthority | WriteSecret) and error.conflict:
+            if isinstance(action, IssueAuthority | WriteSecret | DeletePod) and error.conflict:
                 return Done(action, effective=False)  # the same
             return _failed(action, error)
         except (StoreError, ValueError, *CONNECTION_ERRORS) as error:
@@ -190,6 +191,11 @@ class Actor:
     async def _delete(self, action: Delete, _children: Children) -> Done:
         await self._site.delete(action.key, action.uid)
         return Done(action)
+
+    async def _delete_pod(self, action: DeletePod, _children: Children) -> Done:
+        await self._site.delete_pod(action.name, action.uid, action.resource_version)
+        log.info("pod_replaced", region=action.region, pod=action.name, reason=action.why)
+        return _done(action, Notice("PodReplaced", f"{action.region}: {action.name}, {action.why}"))
 
     async def _orphan(self, action: Orphan, _children: Children) -> Done:
         kind, name = action.key
@@ -331,6 +337,7 @@ _WAYS: Mapping[type[Action], Callable[[Actor, Any, Children], Awaitable[Done]]] 
     LookUp: Actor._look_up,
     Adopt: Actor._adopt,
     Delete: Actor._delete,
+    DeletePod: Actor._delete_pod,
     Orphan: Actor._orphan,
     GrowClaim: Actor._grow,
     IssueAuthority: Actor._issue,
@@ -370,6 +377,8 @@ def _describe(action: Action) -> str:
         return f"{verb} {action.key[0]} {action.key[1]}"
     if isinstance(action, LookUp):
         return "look up names"
+    if isinstance(action, DeletePod):
+        return f"delete Pod {action.name}"
     if isinstance(action, GrowClaim):
         return f"grow PersistentVolumeClaim {action.name}"
     if isinstance(action, Adopt | Orphan):

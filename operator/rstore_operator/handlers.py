@@ -26,6 +26,7 @@ from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller
 from rstore_operator.leadership.others import Others
 from rstore_operator.metrics import OperatorMetrics
+from rstore_operator.planning.rollout.turns import DEFAULT_LIMIT, Turns
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import (
     DEFAULT_CERTIFICATE_SETTINGS,
@@ -89,6 +90,7 @@ class Handlers:
         certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS,
         operator_pods: OperatorPods = UNKNOWN_PODS,
         hash_check_seconds: float = 0.0,
+        concurrent_rollouts: int = DEFAULT_LIMIT,
         watches: Watches | None = None,
         metrics: OperatorMetrics | None = None,
         operator: OperatorName | None = None,
@@ -103,6 +105,7 @@ class Handlers:
         self._certificates = certificates
         self._operator_pods = operator_pods
         self._hash_check_seconds = hash_check_seconds
+        self._turns = Turns(concurrent_rollouts)
         self._indexes: Mapping[str, Any] = {}
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
         watches = watches or Watches()
@@ -152,6 +155,7 @@ class Handlers:
             operator=self._operator,
             others=self._others.acting,
             may_act=self._may_act,
+            turns=self._turns,
         )
 
     def begin(self) -> None:

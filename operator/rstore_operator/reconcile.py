@@ -28,6 +28,7 @@ from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, 
 from rstore_operator.planning import hashes
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
+from rstore_operator.planning.rollout.turns import Turns
 from rstore_operator.resource.managers import annotation_setters
 from rstore_operator.resource.model import (
     DEFAULT_CERTIFICATE_SETTINGS,
@@ -86,6 +87,7 @@ class Reconciler:
         others: Callable[[OperatorName], Awaitable[str]] = _nobody,
         may_act: Callable[[], bool] = lambda: True,
         operator_pods: OperatorPods = UNKNOWN_PODS,
+        turns: Turns | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -104,6 +106,8 @@ class Reconciler:
         self._certificates = certificates
         self._operator_pods = operator_pods
         self._metrics = metrics
+        self._turns = turns or Turns()
+        self._key = (self._ref.namespace, self._ref.name)
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
@@ -124,6 +128,7 @@ class Reconciler:
 
     async def close(self) -> None:
         """End what runs in the background, and close the connections to replicas."""
+        self._turns.forget(self._key)
         await self._hash_rounds.close()
         await self._refused_creations.close()
         await self._actor.close()
@@ -238,11 +243,13 @@ class Reconciler:
                 operator_pods=self._operator_pods,
                 fresh_store_id=self._store_id(),
                 settled=self._home.view.settled,
+                turn=self._turns.turn_of(self._key, moment.seconds),
                 setters=annotation_setters(meta),
                 operator=self._operator,
             )
         )
         self._memory = decided.memory
+        self._turns.report(self._key, decided.claim, moment.seconds)
         compared, question = hashes.next_round(
             self._memory.hashes,
             observed,

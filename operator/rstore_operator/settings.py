@@ -25,6 +25,7 @@ HEALTH_PORT = 8080
 HASH_CHECK_SECONDS = 60.0
 LEASE_NAME = "replicated-store-operator"
 MAX_SECONDS = 1e9
+CONCURRENT_ROLLOUTS, MAX_CONCURRENT_ROLLOUTS = 1, 1000
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Settings:
     certificates: CertificateSettings = DEFAULT_CERTIFICATE_SETTINGS
     operator_pods: OperatorPods = UNKNOWN_PODS
     """Its own pods, which network policies let in."""
+    concurrent_rollouts: int = CONCURRENT_ROLLOUTS
+    """How many stores may have their pods replaced at the same time."""
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
@@ -113,6 +116,13 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         {},
         type=_labels,
     )
+    option(
+        "--concurrent-rollouts",
+        "RSTORE_CONCURRENT_ROLLOUTS",
+        f"how many stores may have their pods replaced at the same time; default: {CONCURRENT_ROLLOUTS}",
+        CONCURRENT_ROLLOUTS,
+        type=_count,
+    )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parsed = parser.parse_args(list(arguments))
     if parsed.version:
@@ -134,6 +144,7 @@ def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str] = o
         lease_name=parsed.lease_name,
         operator_pods=OperatorPods(parsed.operator_namespace, parsed.operator_labels),
         certificates=CertificateSettings(parsed.cluster_domain, parsed.authority_transition_seconds),
+        concurrent_rollouts=parsed.concurrent_rollouts,
     )
 
 
@@ -160,6 +171,12 @@ def _labels(text: str) -> Mapping[str, str]:
     if not all(key and equals for key, equals, _ in pairs):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of labels such as app=rstore,team=a")
     return {key: value for key, _, value in pairs}
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= MAX_CONCURRENT_ROLLOUTS:
+        raise argparse.ArgumentTypeError(f"it is a number from 1 to {MAX_CONCURRENT_ROLLOUTS}")
+    return int(text)
 
 
 def _domain(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rstore_api.client import Client, prefix_end
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import EVENT, STORE
+from rstore_api.domain.kubernetes import CHILD_KINDS, EVENT, POD, REVISION_LABEL, STORE, pod_selector
 from rstore_api.proto import rpc_pb2
 from rstore_api.tls import TlsFiles
 from rstore_kube.access import from_kubeconfig
@@ -104,6 +104,20 @@ class Store:
         await wait_until(
             steady, timeout_seconds=timeout_seconds, what=f"{self.name} Steady, primary {primary}", poll_seconds=0.5
         )
+
+    async def wait_rolled(self, *, timeout_seconds: float = 120) -> None:
+        """Waits until every pod is ready and of its StatefulSet's newest template, and the store is Steady."""
+        kube, namespace = await self._connected(), self.kubectl.namespace
+
+        async def rolled() -> bool:
+            sets = await kube.list(CHILD_KINDS["StatefulSet"], namespace, labels=pod_selector(self.name))
+            pods = await kube.list(POD, namespace, labels=pod_selector(self.name))
+            newest = {item["status"].get("updateRevision") for item in sets}
+            seen = [item["status"].get("observedGeneration") == item["metadata"]["generation"] for item in sets]
+            return all(seen) and {pod["metadata"]["labels"].get(REVISION_LABEL) for pod in pods} == newest
+
+        await wait_until(rolled, timeout_seconds=timeout_seconds, what=f"{self.name} rolled", poll_seconds=0.5)
+        await self.wait_steady(timeout_seconds=timeout_seconds)
 
     async def wait_reported(self, revision: int, *, timeout_seconds: float = 60) -> None:
         """Waits until the status shows that every region has that revision and that the log streams to the others.

@@ -58,8 +58,7 @@ async def test_volumes_grow_under_load(store, load, kubectl):
         return str(claim["spec"]["resources"]["requests"]["storage"])
 
     kubectl.run("rollout", "restart", "statefulset", f"{store.name}-{region}")  # it is not done again for growing
-    kubectl.run("rollout", "status", "statefulset", f"{store.name}-{region}", "--timeout=60s", timeout_seconds=70)
-    await store.wait_steady()
+    await store.wait_rolled()
     before, epoch = await pods(), (await store.status())["epoch"]
     async with load.running() as running:
         began = time.monotonic()

@@ -27,10 +27,10 @@ this list with what the code asks for.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# Replicas are called by gRPC at their pod's address; pods are never written.
+# Replicas are called by gRPC at their pod's address; pods that are out of date are deleted, one after the other.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list, watch]
+  verbs: [list, watch, delete]
 # Which store's data a volume has is checked before a pod gets it; volumes that the spec wants larger are made larger.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT
+from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, REVISION_LABEL
 
 from rstore_operator.facts.observed import ChildKey, Pod
 
@@ -23,6 +23,7 @@ def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
     if not region:
         return None
     conditions = {item.get("type"): item for item in status.get("conditions") or []}
+    containers = (body.get("spec") or {}).get("containers") or [{}]
     return Pod(
         name=meta["name"],
         region=region,
@@ -32,6 +33,11 @@ def read_pod(body: Body, host: Callable[[str, str], str]) -> Pod | None:
         terminating=bool(meta.get("deletionTimestamp")),
         problem=_pod_problem(status, conditions),
         restarted_at=str((meta.get("annotations") or {}).get(RESTARTED_AT) or ""),
+        uid=str(meta.get("uid") or ""),
+        resource_version=str(meta.get("resourceVersion") or ""),
+        revision=str((meta.get("labels") or {}).get(REVISION_LABEL) or ""),
+        image=str(containers[0].get("image") or ""),
+        node=str((body.get("spec") or {}).get("nodeName") or ""),
     )
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, SEEN_KINDS, STORE, Kind
+from rstore_api.domain.kubernetes import EVENT, OPERATOR_FIELD_MANAGER, POD, SEEN_KINDS, STORE, Kind
 from rstore_kube.client import KubeClient
 
 from rstore_operator.cluster.child_view import ChildView, Joined
@@ -140,6 +140,12 @@ class Site:
         """Delete an object and what it owns, or leave what it owns; not an error when it is gone."""
         await self._client.delete(*self._at(key), uid=uid, propagation="Orphan" if leave_owned else "Background")
         self.view.deleted(key)
+
+    async def delete_pod(self, name: str, uid: str, resource_version: str) -> None:
+        """Delete a pod, if it still is of that version; its StatefulSet makes another one."""
+        await self._client.delete(
+            POD, self.ref.namespace, name, uid=uid, propagation="Background", resource_version=resource_version
+        )
 
     async def grow_claim(self, name: str, size: str, resource_version: str) -> None:
         """Ask for a larger volume, if the claim still is of that version."""

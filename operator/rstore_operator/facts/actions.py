@@ -79,6 +79,17 @@ class Orphan:
 
 
 @dataclass(frozen=True)
+class DeletePod:
+    """Delete a pod that is out of date, if it still is as it was seen. ``why`` is for people."""
+
+    region: str
+    name: str
+    uid: str
+    resource_version: str
+    why: str
+
+
+@dataclass(frozen=True)
 class GrowClaim:
     """Ask for a larger volume, if the claim still is as it was seen."""
 
@@ -239,5 +250,7 @@ class RemoveAnnotations:
 
 RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantTenure | AddMember | RemoveMember | HandOver
 """What a region's leader is asked to do."""
-ObjectAction = Apply | LookUp | Adopt | Delete | Orphan | GrowClaim | IssueAuthority | IssueCertificate | WriteSecret
+ObjectAction = (
+    Apply | LookUp | Adopt | Delete | DeletePod | Orphan | GrowClaim | IssueAuthority | IssueCertificate | WriteSecret
+)
 Action = ObjectAction | RemoveAnnotations | RegionCall

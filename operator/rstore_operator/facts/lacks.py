@@ -12,7 +12,7 @@ from rstore_operator.resource.state import StoreStatus
 Lack = tuple[str, str]
 """What is the matter, and the name of the pod (or of the StatefulSet) that it is the matter with."""
 
-ABSENT, WAITING, NO_SET, PRESENT = "Absent", "Waiting", "NoStatefulSet", "Present"
+ABSENT, WAITING, UNREADY, NO_SET, PRESENT = "Absent", "Waiting", "Unready", "NoStatefulSet", "Present"
 """The kinds of lacks that are remembered; ``PRESENT`` is when a pod was last there."""
 
 
@@ -26,6 +26,7 @@ def lacks_since(
         missing = missing_pods(store, region, observed)
         lacks = [(ABSENT, name) for name in missing]
         lacks += [(WAITING, pod.name) for pod in pods if why_not_started(pod, observed)]
+        lacks += [(UNREADY, pod.name) for pod in pods if not pod.ready and not pod.terminating]
         if not pods and set_key(store, region) not in observed.children:
             lacks.append((NO_SET, names.region_object(store, region)))
         after |= {lack: before.get(lack, now_seconds) for lack in lacks}

@@ -154,6 +154,13 @@ class Pod:
     """The annotation of ``kubectl rollout restart`` that it was made with."""
     host: str = ""
     """The name that its replica's certificate has."""
+    uid: str = ""
+    resource_version: str = ""
+    revision: str = ""
+    """The revision of the StatefulSet's template that it was made from."""
+    image: str = ""
+    node: str = ""
+    """The node that it was given to; "" until it has one."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,10 @@ class Scene:
     voters: Electorate
     rules: Rules
     clock: Clock
+    leave_primary: str = ""
+    """Why a roll needs another region to be primary; "" when it does not."""
+    rolling: bool = False
+    """Whether pods are being replaced, or are about to be."""
 
     @property
     def failover(self) -> FailoverSpec:

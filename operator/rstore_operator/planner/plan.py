@@ -36,6 +36,7 @@ from rstore_operator.failover.unplanned import advance_unplanned, witness_promis
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.electorate import next_sent
 from rstore_operator.planner.region_calls import RegionCalls
+from rstore_operator.planner.rolling import rollout_of
 from rstore_operator.planner.witness import grants, reported_to_witness, witness_tenure
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates.rotation import Stage
@@ -58,6 +59,7 @@ from rstore_operator.planning.conditions.regions_status import region_statuses, 
 from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
+from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.scaling.effective import Effective, effective
 from rstore_operator.planning.scaling.topology import held_regions, held_sync, region_topology, sync_of
 from rstore_operator.resource.commands import Commands, read_commands, unknown_annotations
@@ -110,6 +112,8 @@ class PlanInput:
     operator: OperatorName | None = None
     """The installation that decides. Its name is persisted before anything is done."""
     operator_pods: OperatorPods = UNKNOWN_PODS
+    turn: Turn = FREE
+    """Whether other stores let this one roll."""
 
     @property
     def now(self) -> datetime:
@@ -130,6 +134,8 @@ class Plan:
     requeue_seconds: float
     memory: Memory
     """What is to be remembered until the next look."""
+    claim: Claim = NO_CLAIM
+    """What other stores have to know of its roll."""
 
 
 def plan(given: PlanInput) -> Plan:
@@ -160,6 +166,17 @@ class _Planner:
         self.commands: Commands = self.checked.commands
         self.lacking = lacking_pods(
             self.ref.name, self.regions, self.observed, self.memory, paused=self.commands.paused
+        )
+        self.rollout = rollout_of(
+            self.ref.name,
+            self.effective,
+            self.truth,
+            self.observed,
+            self.memory,
+            self.lacking,
+            self.commands,
+            self.before,
+            given.turn,
         )
         self.sync = sync_of(spec.replication) if spec is not None else held_sync(self.observed)
         self.calls = RegionCalls(
@@ -198,6 +215,8 @@ class _Planner:
             actions += [*pushes, *children]
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
+            if self.rollout.step is not None and not children and self._may_roll(progressed):
+                actions.append(self.rollout.step)
         changing = bool(actions)
         actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
@@ -225,7 +244,7 @@ class _Planner:
         status = replace(
             status, pending_request=waits, witness_tenure=witness_tenure(scene), sent_topologies=sent, answered=answered
         )
-        busy = changing or bool(removal) or reply.suspicious or scaling
+        busy = changing or self.rollout.under_way or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
         return Plan(
@@ -240,6 +259,7 @@ class _Planner:
                 problems=None if changing or removal else object_problems,
                 watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
             ),
+            claim=self.rollout.claim,
         )
 
     def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:
@@ -264,6 +284,8 @@ class _Planner:
             voters=electorate(self.observed, self.memory, self.regions, self.before.sent_topologies),
             rules=rules_of(self.spec, self.commands, self.observed, self.memory, left, self.regions, self.before),
             clock=Clock(self.given.now, self.memory.moment.seconds, recorded),
+            leave_primary=self.rollout.leave_primary,
+            rolling=self.rollout.claim.wanted,
         )
 
     def _advance(self, reply: Answer, scene: Scene) -> Progressed:
@@ -347,6 +369,10 @@ class _Planner:
         findings = children.findings if self.effective is not None else standing
         return (() if frozen else children.actions), children.problems, findings
 
+    def _may_roll(self, progressed: Progressed) -> bool:
+        """Whether the step may be taken: what is decided just now counts as well, but a repair helps it."""
+        return self.rollout.repairs or (progressed.intent is None and progressed.receipt is None)
+
     def _waits_for_certificates(self) -> bool:
         """Whether replicas are about to take up certificates, which no object shows."""
         changing = self.before.condition(AUTHORITY_CHANGING)
@@ -376,7 +402,14 @@ class _Planner:
         regions = self.before.regions
         if self.effective is not None:
             regions = region_statuses(
-                self.effective, self.observed, self.memory, self.truth, self.before, self.given.now, self.lacking
+                self.effective,
+                self.observed,
+                self.memory,
+                self.truth,
+                self.before,
+                self.given.now,
+                self.lacking,
+                self.rollout.restarting,
             )
         verdict = judge(self.memory.hashes.latest, self.truth, self.before)
         regions = with_hashes(regions, self.before, verdict)
@@ -412,6 +445,7 @@ class _Planner:
             divergence=divergence(regions, verdict),
             lacking=self.lacking,
             objects=changes,
+            rollout=self.rollout,
         )
         history = corrected(self.before.history, regions)
         if progressed.receipt is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rstore_operator.facts.actions import Notice
 from rstore_operator.facts.without_tenure import NO_TENURE
-from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, VOLUMES_GROWING
+from rstore_operator.planning.conditions.conditions import EVEN_REPLICAS, ROLLOUT_BLOCKED, VOLUMES_GROWING
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, sync_notices
 from rstore_operator.planning.conditions.lacking_pods import LACKS
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED, connection_notices
@@ -46,6 +46,7 @@ def _conditions(before: StoreStatus, after: StoreStatus) -> Iterator[Notice]:
     tell = {
         "SpecValid": ("False", "InvalidSpec", True),
         "FailoverBlocked": ("True", "", True),
+        ROLLOUT_BLOCKED: ("True", ROLLOUT_BLOCKED, True),
         "ReplicasChanging": ("True", "ReplicasChanging", False),
         VOLUMES_GROWING: ("True", VOLUMES_GROWING, False),
         "Paused": ("True", "Paused", False),

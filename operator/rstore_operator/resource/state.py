@@ -41,6 +41,7 @@ class Phase(Enum):
     CREATING = "Creating"
     STEADY = "Steady"
     SWITCHING_OVER = "SwitchingOver"
+    ROLLING_OUT = "RollingOut"
     DEGRADED = "Degraded"
     PAUSED = "Paused"
     INVALID = "Invalid"
@@ -68,6 +69,7 @@ class Trigger(Enum):
     TENURE_LOST = "LeaseLost"
     FAILBACK = "Failback"
     PRIMARY_STOPPING = "PrimaryStopping"
+    ROLLOUT = "Rollout"
 
 
 class Outcome(Enum):

@@ -36,7 +36,8 @@ CONTAINER_SECURITY: Mapping[str, Any] = {
 
 
 def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: ReplicaImage) -> dict[str, Any]:
-    """One Raft group. All pods start at once, since they need each other; updates go one by one, each when ready."""
+    """One Raft group. All pods start at once, since they need each other; ``planning/rollout`` replaces those that are
+    out of date."""
     selector = selector_labels(ref.name, region.name)
     claim: dict[str, Any] = {
         "accessModes": ["ReadWriteOnce"],
@@ -52,7 +53,7 @@ def stateful_set(ref: StoreRef, spec: StoreSpec, region: RegionSpec, image: Repl
             "replicas": region.replicas,
             "serviceName": names.peers_service(ref.name, region.name),
             "podManagementPolicy": "Parallel",
-            "updateStrategy": {"type": "RollingUpdate"},
+            "updateStrategy": {"type": "OnDelete"},
             "revisionHistoryLimit": 5,
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": spec.pvc_policy, "whenScaled": "Retain"},
             "selector": {"matchLabels": selector},

@@ -65,6 +65,8 @@ FINALIZER = f"{GROUP}/operator"
 STORE_LABEL = f"{GROUP}/store"
 REGION_LABEL = f"{GROUP}/region"
 MANAGED_BY = "app.kubernetes.io/managed-by"
+REVISION_LABEL = "controller-revision-hash"
+"""Of a pod: the revision of its StatefulSet's template that it was made from."""
 
 # ---- annotations of children
 SPEC_HASH = f"{GROUP}/spec-hash"

@@ -65,9 +65,7 @@ async def test_a_rollout_restart_renews_each_pod_and_nothing_takes_it_back(scene
     async with scene.writing() as load:
         for _ in range(2 if twice else 1):
             await wait_until(restarted, timeout_seconds=10, what="a restart that kubectl asks for", poll_seconds=0.3)
-        await asyncio.to_thread(
-            kubectl.run, "rollout", "status", "statefulset", stateful_set, "--timeout=120s", timeout_seconds=130
-        )
+        await scene.store.wait_rolled(timeout_seconds=180)
     after = _uids(kubectl, scene.store.name, primary)
     assert before.keys() == after.keys()
     assert not set(before.values()) & set(after.values()), "each was renewed"

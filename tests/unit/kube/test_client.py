@@ -80,6 +80,8 @@ async def test_an_object_that_is_gone_is_none_and_deleted(serve) -> None:
         assert await client.find(CONFIG_MAP, "team", "x") is None
         await client.delete(CONFIG_MAP, "team", "x", uid="u", propagation="Orphan")
         assert recorder.sent["preconditions"] == {"uid": "u"}
+        await client.delete(CONFIG_MAP, "team", "x", uid="u", propagation="Background", resource_version="7")
+        assert recorder.sent["preconditions"] == {"uid": "u", "resourceVersion": "7"}
         with pytest.raises(ApiError) as refusal:
             await client.get(CONFIG_MAP, "team", "x")
     assert refusal.value.not_found

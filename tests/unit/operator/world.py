@@ -17,6 +17,7 @@ from rstore_operator.facts.actions import (
     Apply,
     Bootstrap,
     Delete,
+    DeletePod,
     Demote,
     GrowClaim,
     HandOver,
@@ -33,6 +34,7 @@ from rstore_operator.facts.memory import Memory, Moment, acting, remember
 from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.planner.plan import Plan, PlanInput, plan
 from rstore_operator.planning.certificates.authority import authority_manifest, replaced_notice
+from rstore_operator.planning.rollout.turns import FREE
 from rstore_operator.resource.managers import Setter
 from rstore_operator.resource.model import ReplicaImage, StoreRef
 from rstore_operator.resource.state_json import status_from_json, status_to_json
@@ -124,6 +126,8 @@ class World:
         self.status_writes = 0
         self.actions_done = 0
         self.compare_objects = True
+        self.image = "replica:1"
+        self.turn = FREE
         self.memory = Memory()
         """That of the operator whose steps :meth:`step` runs."""
 
@@ -211,7 +215,8 @@ class World:
                 status=status,
                 observed=observed,
                 memory=memory,
-                image=ReplicaImage("replica:1"),
+                image=ReplicaImage(self.image),
+                turn=self.turn,
                 fresh_store_id=f"store-{self.ids}",
                 settled=self.settled,
                 setters=dict(self.setters),
@@ -265,6 +270,8 @@ class World:
             self.children.pop(action.key)
             if action.key[0] == "StatefulSet":
                 self.regions.pop(action.key[1].removeprefix("orders-"))
+        elif isinstance(action, DeletePod):
+            self.delete_pod(action)
         elif isinstance(action, IssueAuthority | IssueCertificate):
             self._issue(action)
         elif isinstance(action, Orphan):
@@ -295,6 +302,9 @@ class World:
             raise AssertionError(action)
 
     def grow(self, action: GrowClaim) -> None:
+        raise AssertionError(action)
+
+    def delete_pod(self, action: DeletePod) -> None:
         raise AssertionError(action)
 
     def _change_members(self, action: AddMember | RemoveMember | HandOver) -> None:

@@ -19,6 +19,7 @@ from rstore_operator.failover.rules.faults import ENDING, LOST, UNDER_WAY, UNFIN
 from rstore_operator.failover.rules.pending import expired, pending
 from rstore_operator.failover.rules.preferred_primary import FAILBACK, SPEC
 from rstore_operator.failover.rules.requests import ABORT, request, takes_the_planned_way
+from rstore_operator.failover.rules.rollout import ROLLOUT
 from rstore_operator.failover.scene import Scene
 from rstore_operator.resource.commands import FAILOVER_REQUEST
 from rstore_operator.resource.state import FailoverIntent, Trigger
@@ -113,7 +114,7 @@ def _tables(scene: Scene) -> tuple[tuple[Rule, ...], ...]:
     if scene.spec is None or not scene.truth.epoch:
         return ()
     forcing = scene.commands.forced and scene.commands.failover_to is not None
-    return (SPEC, UNFINISHED, FAILBACK) if forcing else (SPEC, ENDING, LOST, UNFINISHED, FAILBACK)
+    return (SPEC, UNFINISHED, FAILBACK) if forcing else (SPEC, ENDING, LOST, UNFINISHED, FAILBACK, ROLLOUT)
 
 
 def _preferred(scene: Scene, begun: Begin | None) -> str:

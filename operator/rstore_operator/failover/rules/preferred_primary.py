@@ -37,11 +37,15 @@ def failback(scene: Scene) -> Decision | None:
         return None
     if last.to_region != truth.primary_region or obstacles(scene, home):
         return None
-    lag, wanted = scene.progress(home), scene.spec.region(home)
-    whole = wanted is not None and scene.observed.region(home).ready_pods >= wanted.replicas
-    close = lag is not None and lag.connected and lag.lag_seconds < FAILBACK_LAG_SECONDS
     rested = (scene.clock.now - last.finished_at).total_seconds() >= FAILBACK_AFTER_SECONDS
-    return Begin(switchover(scene, Trigger.FAILBACK, home)) if whole and close and rested else None
+    return Begin(switchover(scene, Trigger.FAILBACK, home)) if rested and is_whole_and_close(scene, home) else None
+
+
+def is_whole_and_close(scene: Scene, region: str) -> bool:
+    """Whether all pods of a secondary region are ready, and it is close behind the primary."""
+    lag, wanted = scene.progress(region), scene.spec.region(region) if scene.spec else None
+    whole = wanted is not None and scene.observed.region(region).ready_pods >= wanted.replicas
+    return whole and lag is not None and lag.connected and lag.lag_seconds < FAILBACK_LAG_SECONDS
 
 
 SPEC: tuple[Rule, ...] = (edited_primary,)

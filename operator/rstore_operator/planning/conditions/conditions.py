@@ -13,15 +13,20 @@ from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
 from rstore_operator.planning.conditions.unreached import NOT_REACHED
+from rstore_operator.planning.rollout.steps import NO_ROLLOUT, Rollout
 from rstore_operator.resource.model import StoreSpec
 from rstore_operator.resource.parse import Problem
-from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step
+from rstore_operator.resource.state import Condition, FailoverIntent, RegionStatus, Step, StoreStatus
 
 AUTHORITY_CHANGING = "AuthorityChanging"
 """Type of the condition that is there while an authority that was replaced is still trusted."""
 VOLUMES_GROWING = "VolumesGrowing"
 """Type of the condition that is there while volumes are made larger."""
 OF_OBJECTS = frozenset({AUTHORITY_CHANGING, VOLUMES_GROWING})
+ROLLOUT_BLOCKED = "RolloutBlocked"
+"""Type of the condition that is there while a roll does not go on by itself."""
+ROLLING_OUT = "RollingOut"
+"""Reason of the condition Progressing."""
 LIMIT = 1000
 """Longest message, in characters."""
 
@@ -75,6 +80,7 @@ class Situation:
     """Which pods are not there, and why, by region."""
     objects: tuple[Finding, ...] = ()
     """Conditions about changes of objects that take their time."""
+    rollout: Rollout = NO_ROLLOUT
 
 
 def findings(situation: Situation) -> list[Finding]:
@@ -102,6 +108,9 @@ def findings(situation: Situation) -> list[Finding]:
     if situation.pending is not None:
         conditions.append(Finding(REQUEST_PENDING, True, *situation.pending))
     conditions += situation.objects
+    if situation.rollout.blocked is not None:
+        blocked = situation.rollout.blocked
+        conditions.append(Finding(ROLLOUT_BLOCKED, True, blocked.reason, blocked.message))
     if situation.divergence is not None:
         differ, message = situation.divergence
         conditions.append(Finding("Diverged", differ, "HashesDiffer" if differ else "HashesEqual", message))
@@ -109,6 +118,13 @@ def findings(situation: Situation) -> list[Finding]:
         possible, message = situation.dry_run
         conditions.append(Finding(DRY_RUN, possible, "Possible" if possible else "Refused", message))
     return conditions
+
+
+def is_rolling(status: StoreStatus) -> bool:
+    """Whether a roll is shown."""
+    progressing = status.condition("Progressing")
+    shown = progressing is not None and progressing.status == "True" and progressing.reason == ROLLING_OUT
+    return shown or status.condition(ROLLOUT_BLOCKED) is not None
 
 
 EVEN_REPLICAS = "EvenReplicas"
@@ -190,6 +206,8 @@ def _progressing(situation: Situation) -> Finding:
         return Finding("Progressing", False, "InvalidSpec", "nothing is changed until the spec is valid")
     if situation.waiting:
         return Finding("Progressing", True, "Creating", situation.waiting)
+    if situation.rollout.message:
+        return Finding("Progressing", True, ROLLING_OUT, situation.rollout.message)
     incomplete = [region.name for region in situation.regions if region.phase in ("Pending", "Creating", "Removing")]
     if incomplete:
         problems = "".join(f"; {situation.lacking[name].text}" for name in incomplete if name in situation.lacking)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rstore_operator.planning.conditions.conditions import ROLLING_OUT
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Phase, StoreStatus
 
@@ -26,6 +27,8 @@ def phase_of(status: StoreStatus, spec_problems: Sequence[Problem], *, frozen: b
         return Phase.DEGRADED
     if progressing is not None and progressing.status == "True" and progressing.reason == "Regions":
         return Phase.CREATING
+    if progressing is not None and progressing.status == "True" and progressing.reason == ROLLING_OUT:
+        return Phase.ROLLING_OUT
     ready = status.condition("Ready")
     if ready is None or ready.status != "True":
         return Phase.DEGRADED

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+
+from msgspec import structs
 
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import Observed, Progress, RegionObserved
@@ -25,8 +27,10 @@ def region_statuses(
     before: StoreStatus,
     now: datetime,
     lacking: Mapping[str, Lacking],
+    restarting: Collection[str] = (),
 ) -> tuple[RegionStatus, ...]:
-    """Every region of the store and those that are leaving it, in the order of the spec; ``lacking`` is by region."""
+    """Every region of the store and those that are leaving it, in the order of the spec; ``lacking`` is by region,
+    ``restarting`` are regions of which a roll is replacing a pod."""
     source = observed.leader(truth.primary_region) if truth.primary_region else None
     progress = {item.region: item for item in (source.progress if source else ())}
     sizes = {region.name: region.replicas for region in effective.spec.regions}
@@ -40,6 +44,8 @@ def region_statuses(
         status = region_status(
             observed.region(name), shown, size, progress.get(name), truth, electing, lacking.get(name)
         )
+        if name in restarting and status.phase in ("Lost", "Degraded"):
+            status = structs.replace(status, phase="RollingOut")
         if name in effective.leaving:
             status = RegionStatus(name, phase="Removing", replicas=size, message="removed from the spec")
         statuses.append(status)
@@ -62,7 +68,7 @@ def region_status(
     role = "Primary" if is_primary else "Secondary" if truth.epoch else "Unknown"
     ready = region.ready_pods
     if leader is None:
-        had_leader = shown.phase in ("Ready", "Degraded", "CatchingUp", "Lost")
+        had_leader = shown.phase in ("Ready", "RollingOut", "Degraded", "CatchingUp", "Lost")
         phase = "Lost" if had_leader else "Creating" if region.pods else "Pending"
         if had_leader and electing and shown.phase != "Lost":
             phase = "Degraded"

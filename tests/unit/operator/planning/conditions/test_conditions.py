@@ -25,6 +25,7 @@ from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FA
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED
 from rstore_operator.planning.conditions.lacking_pods import LACKS, NOT_CREATED, Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
+from rstore_operator.planning.rollout.steps import Blocked, Rollout
 from rstore_operator.resource.model import FailoverSpec, RegionSpec, StoreSpec
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import (
@@ -75,6 +76,8 @@ def eu(**changes: Any) -> dict[str, Any]:
 
 LACKING = {"eu": Lacking(NOT_CREATED, "eu-0: no pod was created; a quota", lasts=True)}
 STARTING = {"eu": replace(LACKING["eu"], lasts=False)}
+ROLLING = Rollout("rolling eu: 1 of 3 pods")
+STOPPED = replace(ROLLING, blocked=Blocked("PodNotStarted", "eu-2: ErrImagePull", image_fails=True))
 ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({}, "SpecValid", True, "Valid", ""),
     ({"spec": replace(SPEC, regions=(RegionSpec("us", replicas=2),))}, "SpecValid", True, "EvenReplicas", "no more"),
@@ -113,6 +116,9 @@ ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({"spec": replace(SPEC, regions=SPEC.regions[:1])}, "AutomaticFailover", False, "OneRegion", ""),
     ({"spec": replace(SPEC, failover=FailoverSpec(failback="Automatic"))}, "AutomaticFailback", True, "Armed", "us"),
     ({"replica_changes": ("eu: 3 to 5",)}, "ReplicasChanging", True, "Scaling", "eu: 3 to 5"),
+    ({"rollout": ROLLING}, "Progressing", True, "RollingOut", "rolling eu: 1 of 3 pods"),
+    ({"rollout": ROLLING}, "Degraded", False, "AsExpected", ""),
+    ({"rollout": STOPPED}, "RolloutBlocked", True, "PodNotStarted", "eu-2: ErrImagePull"),
     ({"paused": True}, "Paused", True, "Annotation", "paused"),
     ({"unknown_annotations": "x=y is not known"}, "UnknownAnnotation", True, "NotKnown", "x=y"),
     ({"pending": ("TargetBehind", "eu is behind")}, "RequestPending", True, "TargetBehind", "eu is behind"),

@@ -1,0 +1,94 @@
+"""Which pods were made from an older template than their StatefulSet has now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rstore_api.domain.voters import majority
+
+from rstore_operator.facts.lacks import missing_pods, set_key
+from rstore_operator.facts.observed import Observed, Pod, RegionObserved
+from rstore_operator.resource.model import RegionSpec
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RegionPods:
+    """The pods of a region and the revision of the template that they should be made from.
+
+    ``revision`` is "" while it is not known: the StatefulSet's controller has not seen the newest template yet. Then no
+    pod counts as out of date. ``missing`` are pods that the StatefulSet should have, and has not.
+    """
+
+    spec: RegionSpec
+    seen: RegionObserved
+    revision: str
+    image: str
+    missing: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The region's name."""
+        return self.spec.name
+
+    @property
+    def outdated(self) -> tuple[Pod, ...]:
+        """Pods of another revision, also those that are being deleted."""
+        return tuple(pod for pod in self.seen.pods if self.revision and pod.revision != self.revision)
+
+    @property
+    def updated(self) -> tuple[Pod, ...]:
+        """Pods of the newest revision."""
+        return tuple(pod for pod in self.seen.pods if self.revision and pod.revision == self.revision)
+
+    @property
+    def voters(self) -> frozenset[str]:
+        """Replicas that count in the region's Raft group, as its leader reports; empty when it has none."""
+        leader = self.seen.leader
+        return frozenset(leader.members) - frozenset(leader.learners) if leader is not None else frozenset()
+
+    @property
+    def stops_without_one(self) -> bool:
+        """Whether no majority is left while one of its replicas is away."""
+        count = len(self.voters) or self.spec.replicas
+        return count - 1 < majority(count)
+
+    @property
+    def restarting(self) -> bool:
+        """Whether a pod of it is being replaced."""
+        gone = any(pod.terminating for pod in self.outdated)
+        return gone or bool(self.missing) or any(not pod.ready for pod in self.updated)
+
+
+def read_region(store: str, spec: RegionSpec, observed: Observed) -> RegionPods:
+    """Return the region's pods as they were observed."""
+    live = observed.children.get(set_key(store, spec.name))
+    template = ((live or {}).get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or [{}]
+    return RegionPods(
+        spec,
+        observed.region(spec.name),
+        update_revision(live) if live is not None else "",
+        str(containers[0].get("image") or ""),
+        missing_pods(store, spec.name, observed),
+    )
+
+
+def update_revision(live: Body) -> str:
+    """Return the revision of a StatefulSet's present template; "" while its status is about an earlier one."""
+    meta, status = live["metadata"], live.get("status") or {}
+    if meta.get("deletionTimestamp") or int(status.get("observedGeneration") or 0) < int(meta.get("generation") or 0):
+        return ""
+    return str(status.get("updateRevision") or "")
+
+
+def disruptions_allowed(budget: Body | None) -> bool:
+    """Return whether a PodDisruptionBudget lets a pod be taken down; it does as long as its status is not current."""
+    status = (budget or {}).get("status") or {}
+    generation = int(((budget or {}).get("metadata") or {}).get("generation") or 0)
+    if "disruptionsAllowed" not in status or int(status.get("observedGeneration") or 0) < generation:
+        return True
+    return int(status["disruptionsAllowed"]) > 0

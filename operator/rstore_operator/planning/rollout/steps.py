@@ -1,0 +1,229 @@
+"""The next step of a roll, from what is observed alone: a crash of the operator between two steps changes nothing.
+
+Secondary regions come before the primary, those of least priority first. In a region followers come first, and the
+leader last, once it has handed leadership on. A primary region of which one pod is all it has, or half, is left by a
+switchover before. Each step waits until the whole store is as it should be, see :mod:`.whole`; so the first pod that
+does not get ready stops the roll. Pods that are out of date and do not run are replaced at once, in any region: that is
+a repair, and how a corrected template ends a roll that is stuck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rstore_api.domain import names
+from rstore_api.domain.voters import majority
+
+from rstore_operator.facts.actions import DeletePod, HandOver, Target
+from rstore_operator.facts.lacks import UNREADY, WAITING, Lack, why_not_started
+from rstore_operator.facts.observed import Observed, Pod
+from rstore_operator.planning.conditions.lacking_pods import NOT_CREATED, Lacking
+from rstore_operator.planning.rollout.revisions import RegionPods, disruptions_allowed
+from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
+from rstore_operator.planning.rollout.whole import why_not_whole
+
+STUCK_SECONDS = 10.0
+"""A pod that is out of date and runs is replaced once it has not been ready for this long."""
+FAILED_SECONDS = 5.0
+"""A new pod with a problem blocks the roll after this time; it may be gone at the next try."""
+SLOW_SECONDS = 60.0
+"""One that runs, or waits for a node or a volume, blocks it after this time."""
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Why the roll does not go on by itself: for the condition. ``image_fails``: the container is to blame."""
+
+    reason: str
+    message: str
+    image_fails: bool = False
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """The next step, at most one of ``step`` and ``leave_primary``; ``message`` is for people, "" when nothing
+    rolls."""
+
+    message: str = ""
+    step: HandOver | DeletePod | None = None
+    repairs: bool = False
+    """Whether ``step`` replaces a pod that is of no use, whatever else goes on."""
+    leave_primary: str = ""
+    """Why a switchover away from the primary region has to come first."""
+    blocked: Blocked | None = None
+    restarting: frozenset[str] = frozenset()
+    """Regions that lack a pod since it is being replaced."""
+    claim: Claim = NO_CLAIM
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the next look is to come soon."""
+        return bool(self.restarting or self.leave_primary)
+
+
+NO_ROLLOUT = Rollout()
+
+
+@dataclass(frozen=True)
+class RolloutScene:
+    """All that the decision depends on."""
+
+    store: str
+    regions: tuple[RegionPods, ...]
+    primary: str
+    epoch: int
+    observed: Observed
+    lacking_seconds: Mapping[Lack, float]
+    lacking: Mapping[str, Lacking]
+    shown: bool = False
+    """Whether status shows a roll, so that its last pod belongs to it."""
+    paused: bool = False
+    not_now: str = ""
+    """What else is being changed, so that the roll has to wait."""
+    movable: bool = True
+    """Whether the operator may move the primary by itself."""
+    turn: Turn = FREE
+
+    @property
+    def in_order(self) -> tuple[RegionPods, ...]:
+        """The regions in the order in which they are rolled."""
+        return tuple(sorted(self.regions, key=lambda r: (r.name == self.primary, -r.spec.priority, r.name)))
+
+
+def plan_rollout(scene: RolloutScene) -> Rollout:
+    """Decide about the next step."""
+    outdated = [pod for region in scene.regions for pod in region.outdated]
+    restarting = frozenset(region.name for region in scene.regions if region.restarting)
+    if not outdated and not (scene.shown and restarting):
+        return NO_ROLLOUT
+    rolled = next((region for region in scene.in_order if region.restarting), None)
+    rolled = rolled or next(region for region in scene.in_order if region.outdated)
+    blocked = _blocked(scene)
+    waits, leave = "", ""
+    step: HandOver | DeletePod | None = None if scene.paused else _repair(scene)
+    repairs = step is not None
+    if scene.paused:
+        waits = "the end of the pause"
+    elif not repairs:
+        waits = scene.not_now or _waits(scene)
+        if not waits and outdated:
+            rolled = next(region for region in scene.in_order if region.outdated)
+            if rolled.name == scene.primary and rolled.stops_without_one and len(scene.regions) > 1:
+                pods = "one pod is all" if rolled.spec.replicas == 1 else "all pods are needed"
+                leave = f"{pods} of {rolled.name}, which is to be rolled"
+                if not scene.movable:
+                    blocked, leave = _primary_stays(rolled), ""
+            else:
+                step = _next(rolled)
+    done = sum(pod.ready and not pod.terminating for pod in rolled.updated)
+    texts = [f"rolling {rolled.name}: {done} of {rolled.spec.replicas} pods"]
+    texts += [blocked.message] if blocked is not None else [f"waits for {waits}"] if waits else []
+    return Rollout(
+        message="; ".join(texts),
+        step=step,
+        repairs=repairs,
+        leave_primary=leave,
+        blocked=blocked,
+        restarting=restarting if blocked is None else frozenset(),
+        claim=Claim(
+            wanted=not scene.paused,
+            begun=any(region.updated for region in scene.regions),
+            blocked=blocked is not None,
+            image_fails=blocked is not None and blocked.image_fails,
+            image=_image(scene),
+            progress=(",".join(sorted(pod.uid for pod in outdated)), len(restarting)),
+        ),
+    )
+
+
+def _image(scene: RolloutScene) -> str:
+    """The image that the roll brings to pods that have another one; "" when it changes no image."""
+    brought = {region.image for region in scene.regions if any(pod.image != region.image for pod in region.outdated)}
+    return min(brought, default="")
+
+
+# ---------------------------------------------------------------------------------------------- what is in the way
+def _waits(scene: RolloutScene) -> str:
+    why = why_not_whole(scene.in_order, scene.observed, scene.primary, scene.epoch)
+    if why:
+        return why
+    for region in scene.in_order:
+        budget = scene.observed.children.get(("PodDisruptionBudget", names.region_object(scene.store, region.name)))
+        if region.outdated and not disruptions_allowed(budget):
+            return f"the PodDisruptionBudget of {region.name}, which allows no disruption"
+    return "" if scene.turn.granted else f"its turn: {scene.turn.why}"
+
+
+def _blocked(scene: RolloutScene) -> Blocked | None:
+    """The first pod of the newest revision that does not get ready, and why."""
+    for region in scene.in_order:
+        for pod in region.updated:
+            if pod.ready or pod.terminating:
+                continue
+            why = why_not_started(pod, scene.observed)
+            waited = scene.lacking_seconds.get((WAITING, pod.name), 0.0)
+            starts_on_node = bool(pod.node) and bool(pod.problem)
+            if why and waited >= (FAILED_SECONDS if starts_on_node else SLOW_SECONDS):
+                return Blocked("PodNotStarted", f"{pod.name}: {why}", image_fails=starts_on_node)
+            if not why and scene.lacking_seconds.get((UNREADY, pod.name), 0.0) >= SLOW_SECONDS:
+                answer = next((one for one in region.seen.replicas if one.name == pod.name), None)
+                why = answer.not_ready_reason if answer is not None else ""
+                text = f"{pod.name} runs and does not get ready" + (f": {why}" if why else "")
+                return Blocked("PodNotReady", text, image_fails=True)
+        lacking = scene.lacking.get(region.name)
+        if region.missing and lacking is not None and lacking.reason == NOT_CREATED and lacking.lasts:
+            return Blocked(NOT_CREATED, lacking.text)
+    return None
+
+
+def _primary_stays(region: RegionPods) -> Blocked:
+    return Blocked(
+        "PrimaryStays",
+        f"{region.name} is primary and stops while one of its pods is replaced, and spec.failover.policy is Manual: "
+        "move the primary by failover-to",
+    )
+
+
+# ---------------------------------------------------------------------------------------------- steps
+def _repair(scene: RolloutScene) -> DeletePod | None:
+    """The next pod that is out of date and of no use."""
+    for region in scene.in_order:
+        for pod in region.outdated:
+            if not pod.ready and not pod.terminating and _is_of_no_use(pod, region, scene):
+                return _delete(region, pod, "it is out of date and not ready")
+    return None
+
+
+def _is_of_no_use(pod: Pod, region: RegionPods, scene: RolloutScene) -> bool:
+    """Whether nothing is lost with the pod. One that runs may belong to a majority that is there."""
+    if not pod.ip or why_not_started(pod, scene.observed):
+        return True
+    if scene.lacking_seconds.get((UNREADY, pod.name), 0.0) < STUCK_SECONDS:
+        return False
+    if region.missing or any(other.terminating for other in region.seen.pods):
+        return False  # one after the other
+    others = {other.name for other in region.seen.pods if other.ready} & region.voters
+    return region.seen.leader is None or len(others) >= majority(len(region.voters))
+
+
+def _next(region: RegionPods) -> HandOver | DeletePod:
+    """The next step in a region all of whose pods are ready: followers first, from the highest ordinal on."""
+    leader = region.seen.leader
+    assert leader is not None
+    followers = [pod for pod in region.outdated if pod.name != leader.name]
+    if followers:
+        return _delete(region, max(followers, key=_ordinal), "it is out of date")
+    leading = next(pod for pod in region.outdated if pod.name == leader.name)
+    heirs = [pod for pod in region.updated if pod.name in region.voters]
+    if heirs:
+        return HandOver(region.name, Target.of(leading), min(heirs, key=_ordinal).name)
+    return _delete(region, leading, "it is out of date")
+
+
+def _ordinal(pod: Pod) -> int:
+    return int(pod.name.rpartition("-")[2])
+
+
+def _delete(region: RegionPods, pod: Pod, why: str) -> DeletePod:
+    return DeletePod(region.name, pod.name, pod.uid, pod.resource_version, why)

@@ -1,0 +1,172 @@
+"""A change of pod templates reaches one pod at a time, and clients do not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from e2e.conftest import LoadRunner
+from e2e.manifests import small_store
+from e2e.rolling import connecting, watching_pods
+from rstore_api.domain.kubernetes import pod_selector
+from rstore_testkit.load import wait_until
+from rstore_testkit.store import Store
+
+REGIONS = ["us-east", "eu-west", "ap-south"]
+ROLL_SECONDS = 240
+GAP_SECONDS = 5.0
+"""The bound in a test on a busy machine; what is usual is in docs/performance.md."""
+
+pytestmark = pytest.mark.timeout(420)
+
+
+def apply(kubectl, name: str, **spec) -> None:
+    persistence = {"pvcPolicy": "Delete"}
+    kubectl.run("apply", "-f", "-", input_text=small_store(name, REGIONS, persistence=persistence, **spec))
+
+
+@pytest.fixture(scope="module")
+def shops(kubectl, operator) -> Iterator[tuple[str, str]]:
+    """Two stores of one replica in each region."""
+    del operator
+    for name in ("shop", "stock"):
+        apply(kubectl, name)
+    yield "shop", "stock"
+    kubectl.run("delete", "rstore", "shop", "stock")
+
+
+@pytest.fixture
+async def shop(kubectl, shops, tmp_path) -> AsyncIterator[Store]:
+    async with Store(kubectl, shops[0], tmp_path / "shop") as store:
+        await store.wait_steady(timeout_seconds=120)
+        yield store
+
+
+@pytest.fixture
+async def stock(kubectl, shops, tmp_path) -> AsyncIterator[Store]:
+    async with Store(kubectl, shops[1], tmp_path / "stock") as store:
+        await store.wait_steady(timeout_seconds=120)
+        yield store
+
+
+async def change_memory(store: Store, memory: str) -> None:
+    """One patch for the pods of all regions."""
+    patch = [
+        {"op": "add", "path": f"/spec/regions/{index}/resources", "value": {"requests": {"memory": memory}}}
+        for index in range(len(REGIONS))
+    ]
+    await store.kube("patch", "rstore", store.name, "--type=json", "-p", json.dumps(patch))
+
+    async def applied() -> bool:
+        sets = (await store.kube_get("statefulsets", f"-l={pod_selector(store.name)}"))["items"]
+        containers = [item["spec"]["template"]["spec"]["containers"][0] for item in sets]
+        return {item["resources"]["requests"]["memory"] for item in containers} == {memory}
+
+    await wait_until(applied, timeout_seconds=30, what="the templates of all regions")
+
+
+async def roll(store: Store, load: LoadRunner, memory: str, capsys) -> list[str]:
+    """Rolls the store under load; returns the regions in the order in which their pods went away."""
+    primary = (await store.status())["primaryRegion"]
+    epoch = (await store.status())["epoch"]
+    async with load.running(regions=[None]) as running, watching_pods(store) as pods, connecting(store) as connections:
+        began = time.monotonic()
+        await change_memory(store, memory)
+        await store.wait_rolled(timeout_seconds=ROLL_SECONDS)
+
+        async def back() -> bool:
+            return (await store.status())["primaryRegion"] == primary
+
+        await wait_until(back, timeout_seconds=60, what=f"{primary} is primary again")
+        await store.wait_steady()
+        await running.wait_acknowledged(20, timeout_seconds=30)
+        gap_seconds = running.ledger.longest_gap_seconds(began, time.monotonic())
+        took_seconds = time.monotonic() - began
+    receipts = [item for item in (await store.status()).get("history", ()) if item["epoch"] > epoch]
+    with capsys.disabled():
+        gaps = [item["writeGapSeconds"] for item in receipts]
+        print(
+            f"\n{store.name}: {len(pods.away)} pods in {took_seconds:.1f} s, gap {gap_seconds:.2f} s, receipts {gaps}, "
+            f"{len(running.ledger.acknowledged)} writes, {connections.made} connections"
+        )
+    assert {item["trigger"] for item in receipts} <= {"Rollout"}
+    assert connections.refused == []
+    assert connections.made > 100
+    assert pods.most_away == 1
+    assert len(pods.away) == len(set(pods.away))
+    assert gap_seconds < GAP_SECONDS
+    lost = [message for kind, reason, message in await store.events() if reason == "RegionLost"]
+    assert lost == [], "a pod that is replaced is no loss"
+    return pods.regions
+
+
+async def test_three_regions_of_one_replica_are_rolled_in_one_patch(shop, request, capsys):
+    """The change reaches all three regions at the same moment; none of them goes before the others are whole."""
+    epoch = (await shop.status())["epoch"]
+    order = await roll(shop, LoadRunner(shop, b"roll/one/"), "70Mi", capsys)
+    assert order == ["ap-south", "eu-west", "us-east"]
+    assert (await shop.status())["epoch"] == epoch + 2, "away from us-east, and back"
+
+
+async def test_regions_of_three_replicas_keep_the_primary_where_it_is(store, load, capsys):
+    epoch = (await store.status())["epoch"]
+    primary = (await store.status())["primaryRegion"]
+    if primary == "ap-south":
+        pytest.skip("another test has left the primary in the region of one replica")
+    order = await roll(store, load, "100Mi", capsys)
+    assert order[-1] == primary
+    assert len(order) == 3
+    assert (await store.status())["epoch"] == epoch
+
+
+async def test_two_stores_are_rolled_in_turn(shop, stock):
+    async with watching_pods(shop, stock) as pods:
+        await asyncio.gather(change_memory(shop, "71Mi"), change_memory(stock, "71Mi"))
+        for store in (shop, stock):
+            await store.wait_rolled(timeout_seconds=2 * ROLL_SECONDS)
+    assert pods.most_away == 1
+    assert sorted(pods.stores) == ["shop", "stock"], "one after the other"
+
+
+@pytest.mark.runner
+async def test_a_wrong_image_breaks_one_pod_of_one_store_and_correcting_it_repairs(
+    cluster, operator, shop, stock, capsys
+):
+    def use_image(tag: str) -> None:
+        deployment = operator.get("deployments")["items"][0]
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        image = next(item["value"] for item in container["env"] if item["name"] == "RSTORE_REPLICA_IMAGE")
+        name = deployment["metadata"]["name"]
+        operator.run("set", "env", f"deployment/{name}", f"RSTORE_REPLICA_IMAGE={image.rpartition(':')[0]}:{tag}")
+        operator.run("rollout", "status", "deployment", name, "--timeout=60s", timeout_seconds=70)
+
+    deployment = operator.get("deployments")["items"][0]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    tag = next(item["value"] for item in container["env"] if item["name"] == "RSTORE_REPLICA_IMAGE").rpartition(":")[2]
+
+    async def blocked() -> bool:
+        both = [await one.status() for one in (shop, stock)]
+        return any(item["type"] == "RolloutBlocked" for status in both for item in status["conditions"])
+
+    loads = [LoadRunner(one, b"image/") for one in (shop, stock)]
+    async with (
+        loads[0].running(regions=[None]) as one,
+        loads[1].running(regions=[None]) as other,
+        watching_pods(shop, stock) as pods,
+    ):
+        try:
+            await asyncio.to_thread(use_image, "nope")
+            await wait_until(blocked, timeout_seconds=120, what="RolloutBlocked")
+            for load in (one, other):
+                await load.wait_acknowledged(100, timeout_seconds=60)
+            away = list(pods.away)
+        finally:
+            await asyncio.to_thread(use_image, tag)
+        for store in (shop, stock):
+            await store.wait_rolled(timeout_seconds=ROLL_SECONDS)
+    assert len([pod for pod in away if pod.startswith(("shop", "stock"))]) == 1, away
+    for store in (shop, stock):
+        assert not [item for item in (await store.status())["conditions"] if item["type"] == "RolloutBlocked"]
