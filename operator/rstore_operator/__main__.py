@@ -55,7 +55,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     )
     handlers.register(registry)
     log.info("starting", namespaces=list(settings.namespaces) or "all", replica_image=settings.image.image)
-    health = HealthServer(settings.listen_host, settings.health_port, watches.problems, metrics)
+
+    def problems() -> tuple[str, ...]:
+        return (*watches.problems(), *elector.problems())
+
+    health = HealthServer(settings.listen_host, settings.health_port, problems, metrics)
     late_kind: asyncio.Task[None] | None = None
     leading: asyncio.Task[None] | None = None
     try:

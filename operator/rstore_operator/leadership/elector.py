@@ -21,6 +21,8 @@ from rstore_operator.resource.state import OperatorName
 log = get_logger(__name__)
 
 REQUEST_SECONDS = 2.0
+GRACE_SECONDS = 20.0
+"""How long its Lease may be out of reach before the operator counts as unhealthy."""
 RELEASE_SECONDS = 3.0
 """How long the last write of a clean stop may take; without it the others wait for the Lease to run out."""
 
@@ -46,6 +48,8 @@ class Elector:
         self._now = now
         self._standing = Standing(identity)
         self._reported: tuple[str, str] | None = None
+        self._failing_since: float | None = None
+        self._error = ""
 
     def acts(self) -> bool:
         """Returns whether this operator may act now."""
@@ -55,6 +59,12 @@ class Elector:
     def holder(self) -> str:
         """Who holds the Lease, as it was read last; "" when nobody does."""
         return self._standing.record.holder if self._standing.record is not None else ""
+
+    def problems(self) -> tuple[str, ...]:
+        """Returns why this operator can neither act nor stand by, once that has been so for GRACE_SECONDS."""
+        if self._failing_since is None or self._clock() - self._failing_since < GRACE_SECONDS:
+            return ()
+        return (f"the Lease {self.name} cannot be used: {self._error}",)
 
     async def run(self, *, began: Callable[[], None], stopped: Callable[[], None]) -> None:
         """Hold the Lease whenever that is possible, until cancelled. ``began`` and ``stopped`` are called when the
@@ -94,7 +104,17 @@ class Elector:
                 await self._carry_out(move)
         except (ApiError, OSError, TimeoutError) as error:
             self._standing = rules.has_failed(self._standing, self._clock())
-            log.debug("lease_request_failed", move=move.value, reason=str(error) or type(error).__name__)
+            if not (isinstance(error, ApiError) and error.conflict):  # else another one was faster
+                self._has_failed(str(error) or type(error).__name__)
+        else:
+            self._failing_since, self._error = None, ""
+
+    def _has_failed(self, error: str) -> None:
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+        if error != self._error:
+            log.warning("lease_request_failed", lease=str(self.name), reason=error)
+        self._error = error
 
     def _patience(self) -> float:
         """Returns how long a request may take: the deadline is kept while one is under way."""

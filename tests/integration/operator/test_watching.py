@@ -15,6 +15,7 @@ from localkube.apiserver import ApiServer
 from rstore_api.domain.kubernetes import FINALIZER, KIND, STORE
 from rstore_operator import watching
 from rstore_operator.__main__ import run
+from rstore_operator.leadership import elector
 from rstore_operator.resource.model import ReplicaImage
 from rstore_operator.settings import Settings
 from unit.operator.test_process import closed_port
@@ -36,10 +37,13 @@ class Cluster:
         self._stop = asyncio.Event()
         self._running: asyncio.Future[None] | None = None
         self.port = closed_port()
+        self.with_lease = True
 
     async def run(self, *namespaces: str, user: str = "admin") -> None:
         config = self.server.kubeconfig(self._directory / "kubeconfig", user=user)
         self._monkeypatch.setenv("KUBECONFIG", str(config))
+        if user == USER and self.with_lease:
+            self.allow("default", LEASES)
         settings = Settings(namespaces, ReplicaImage("replica", "IfNotPresent"), "127.0.0.1", self.port, "info")
         self._running = asyncio.ensure_future(run(settings, self._stop))
 
@@ -115,13 +119,17 @@ class Cluster:
 
 RULES: list[dict[str, Any]] = [
     {"apiGroups": ["replicatedstore.io"], "resources": ["*"], "verbs": ["*"]},
-    {"apiGroups": ["", "apps", "policy"], "resources": ["*"], "verbs": ["*"]},
+    {"apiGroups": ["", "apps", "policy", "networking.k8s.io"], "resources": ["*"], "verbs": ["*"]},
 ]
+
+
+LEASES: list[dict[str, Any]] = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["*"]}]
 
 
 @pytest.fixture
 async def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     monkeypatch.setattr(watching, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(elector, "GRACE_SECONDS", 1.0)
     server = ApiServer()
     await server.start()
     made = Cluster(server, tmp_path, monkeypatch)
@@ -177,7 +185,7 @@ async def test_a_missing_verb_is_a_condition_of_the_store_and_nothing_is_made(cl
     cluster.define()
     for name in ("rstore-system", "team-a"):
         cluster.namespace(name)
-    some = [*RULES[:1], {"apiGroups": ["apps", "policy"], "resources": ["*"], "verbs": ["*"]}]
+    some = [*RULES[:1], {"apiGroups": ["apps", "policy", "networking.k8s.io"], "resources": ["*"], "verbs": ["*"]}]
     some += [{"apiGroups": [""], "resources": ["services", "configmaps", "pods", "events"], "verbs": ["*"]}]
     cluster.allow("team-a", some)
     await cluster.run("team-a", user=USER)
@@ -195,6 +203,21 @@ async def test_a_missing_verb_is_a_condition_of_the_store_and_nothing_is_made(cl
     cluster.allow("team-a", RULES)
     await cluster.until(lambda: cluster.child("orders", "team-a"))
     await cluster.until(lambda: degraded()["reason"] != "CannotWatch")
+
+
+async def test_an_operator_that_may_not_use_its_lease_does_nothing_and_is_not_healthy(cluster: Cluster) -> None:
+    cluster.define()
+    for name in ("rstore-system", "team-a"):
+        cluster.namespace(name)
+    cluster.allow("team-a", RULES)
+    cluster.with_lease = False
+    await cluster.run("team-a", user=USER)
+    cluster.make("orders", "team-a")
+    await cluster.until_health(503, "the Lease default/replicated-store-operator cannot be used: leases")
+    assert cluster.child("orders", "team-a") is None
+    cluster.allow("default", LEASES)
+    await cluster.until(lambda: cluster.child("orders", "team-a"))
+    await cluster.until_health(200)
 
 
 async def test_what_was_deleted_while_a_watch_was_down_is_made_again(cluster: Cluster) -> None:
