@@ -16,6 +16,7 @@ from rstore_api.logs import get_logger
 
 from rstore_replica.api.access.callers import has_lost
 from rstore_replica.api.access.control import AccessControl
+from rstore_replica.api.access.requirements import may_watch
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
@@ -214,6 +215,7 @@ class Replica:
             group=group,
             identity=identity,
             fragment_bytes=config.limits.max_request_bytes + REQUEST_OVERHEAD_BYTES,
+            permitted=lambda context, key, range_end: may_watch(context.caller, key, range_end),
             on_refusal=partial(metrics.count_refusal, "client"),
         )
         maintenance = MaintenanceService(

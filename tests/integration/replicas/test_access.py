@@ -86,6 +86,38 @@ async def test_a_client_is_kept_to_its_keys_in_every_region(start_regions, autho
         assert caught.value.details() == "etcdserver: permission denied", "as etcd's clients know it"
 
 
+async def test_a_client_watches_its_own_keys_until_it_is_shut_out(start_regions, authority, tmp_path: Path) -> None:
+    [region] = await start_regions(("us-east", 1))
+    await enforce(AccessRules(version=1, clients=(SHOP,)), region)
+    address = Address.parse(region.replicas[0].client_address)
+    async with (
+        await open_channel(address, tls=own_certificate(authority, tmp_path / "shop", "shop")) as channel,
+        await open_channel(address, tls=region.client_files) as other_channel,
+        region.client() as writer,
+    ):
+        watch, other = (rpc_pb2_grpc.WatchStub(each).Watch() for each in (channel, other_channel))
+        for key in (b"cart/", b"shop/"):
+            request = rpc_pb2.WatchCreateRequest(key=key, range_end=key[:-1] + b"0")
+            await watch.write(rpc_pb2.WatchRequest(create_request=request))
+        await other.write(rpc_pb2.WatchRequest(create_request=rpc_pb2.WatchCreateRequest(key=b"\0", range_end=b"\0")))
+        assert (await asyncio.wait_for(other.read(), 5)).created
+        refused, created = [await asyncio.wait_for(watch.read(), 5) for _ in range(2)]
+        assert (refused.canceled, refused.cancel_reason) == (True, "etcdserver: permission denied")
+        assert (created.created, created.canceled) == (True, False)
+        await writer.put("cart/1", "a")
+        await writer.put("shop/1", "b")
+        [event] = (await asyncio.wait_for(watch.read(), 5)).events
+        assert event.kv.key == b"shop/1"
+        await enforce(AccessRules(version=2), region)
+        assert await asyncio.wait_for(watch.code(), 2) is grpc.StatusCode.UNAVAILABLE
+        await writer.put("shop/1", "c")
+        seen: list[bytes] = []
+        while b"c" not in seen:
+            seen += [event.kv.value for event in (await asyncio.wait_for(other.read(), 5)).events]
+        assert seen == [b"a", b"b", b"c"]
+        other.cancel()
+
+
 async def test_a_leaked_certificate_is_shut_out_with_what_it_has_open(start_regions, authority, tmp_path) -> None:
     [region] = await start_regions(("us-east", 1))
     [replica] = region.replicas

@@ -11,6 +11,7 @@ from typing import Any
 from rstore_api import methods
 from rstore_api.proto import rpc_pb2
 
+from rstore_replica.api.access.callers import Caller
 from rstore_replica.api.access.grants import FULL, Grant
 from rstore_replica.api.encoding import EncodedWrite
 
@@ -66,6 +67,7 @@ CHECKS: Mapping[str, Check] = {
     methods.DELETE_RANGE.path: _write(_delete_range),
     methods.TXN.path: _write(_txn),
     methods.HASH_KV.path: lambda grant, _request: grant.every_key,
+    methods.WATCH.path: _anything,  # each watch of a stream is asked about, see may_watch
     # About the replica, not about keys.
     methods.STATUS.path: _anything,
     methods.ALARM.path: _anything,
@@ -82,6 +84,11 @@ OPEN_SERVICES = frozenset(
 def may_call(grant: Grant, path: str) -> bool:
     """Whether there are requests of this method, ``/package.Service/Method``, that the grant allows."""
     return grant is FULL or path in CHECKS or path.strip("/").partition("/")[0] in OPEN_SERVICES
+
+
+def may_watch(caller: Caller, key: bytes, range_end: bytes) -> bool:
+    """Whether the caller may watch these keys."""
+    return caller.grant is not None and caller.grant.reads(key, range_end)
 
 
 def allows(grant: Grant, path: str, request: object) -> bool:

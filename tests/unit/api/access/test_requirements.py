@@ -9,8 +9,9 @@ from rstore_api import methods
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
 from rstore_api.proto.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 from rstore_replica.api import encoding
+from rstore_replica.api.access.callers import Caller
 from rstore_replica.api.access.grants import FULL, Grant
-from rstore_replica.api.access.requirements import CHECKS, allows, may_call
+from rstore_replica.api.access.requirements import CHECKS, allows, may_call, may_watch
 
 READER = Grant.of([], writes=False)
 SHOP = Grant.of(["shop/"], writes=True)
@@ -88,6 +89,15 @@ def test_a_method_without_a_rule_is_for_those_who_may_do_everything() -> None:
     assert may_call(SHOP, "/grpc.health.v1.Health/Check")
 
 
+def test_each_watch_is_asked_about() -> None:
+    assert may_call(SHOP, methods.WATCH.path)
+    shop = Caller(frozenset({"client"}), "shop", SHOP)
+    assert may_watch(shop, b"shop/", b"shop0")
+    assert not may_watch(shop, b"", b"\0")
+    assert not may_watch(shop, b"cart/1", b"")
+    assert not may_watch(Caller(frozenset({"client"}), grant=None), b"shop/1", b"")
+
+
 class _Methods:
     """Collects the paths of a service's methods."""
 
@@ -105,5 +115,6 @@ def test_every_method_of_the_client_port_has_a_rule_or_is_known_to_need_everythi
     served = _Methods()
     rpc_pb2_grpc.add_KVServicer_to_server(rpc_pb2_grpc.KVServicer(), served)
     rpc_pb2_grpc.add_MaintenanceServicer_to_server(rpc_pb2_grpc.MaintenanceServicer(), served)
+    rpc_pb2_grpc.add_WatchServicer_to_server(rpc_pb2_grpc.WatchServicer(), served)
     rpc_pb2_grpc.add_ClusterServicer_to_server(rpc_pb2_grpc.ClusterServicer(), served)
     assert served.paths - set(CHECKS) == {methods.COMPACT.path}
