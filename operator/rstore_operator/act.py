@@ -45,6 +45,7 @@ from rstore_operator.facts.actions import (
     RegionCall,
     RemoveAnnotations,
     RemoveMember,
+    SetAccess,
     Target,
     WriteSecret,
 )
@@ -331,6 +332,12 @@ class Actor:
         log.info("topology_set", region=action.region, epoch=topology.epoch, version=topology.version)
         return Done(action)
 
+    async def _set_access(self, action: SetAccess, _children: Children) -> Done:
+        request = pb.SetAccessRequest(rules=action.rules.encode())
+        await self._call(action.target, methods.ADMIN_SET_ACCESS, request)
+        log.info("access_set", replica=action.target.pod, version=action.rules.version)
+        return Done(action)
+
 
 _WAYS: Mapping[type[Action], Callable[[Actor, Any, Children], Awaitable[Done]]] = {
     Apply: Actor._apply,
@@ -346,6 +353,7 @@ _WAYS: Mapping[type[Action], Callable[[Actor, Any, Children], Awaitable[Done]]] 
     RemoveAnnotations: Actor._remove_annotations,
     Bootstrap: Actor._bootstrap,
     PushTopology: Actor._push_topology,
+    SetAccess: Actor._set_access,
     Demote: Actor._demote,
     Promote: Actor._promote,
     Fence: Actor._fence,

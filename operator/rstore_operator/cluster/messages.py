@@ -6,7 +6,7 @@ from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.messages import history_of, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 
-from rstore_operator.facts.observed import Granted, Progress, ReplicaStatus, Staged, SyncStatus, Tenure
+from rstore_operator.facts.observed import Granted, InForce, Progress, ReplicaStatus, Staged, SyncStatus, Tenure
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
 
@@ -106,4 +106,5 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         learners=tuple(message.learners),
         trusted_authorities=frozenset(digest.hex() for digest in message.trusted_authorities),
         certificate=message.certificate.hex(),
+        access=InForce(message.access.version, message.access.digest) if message.HasField("access") else None,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rstore_api.domain.access import AccessRules
 from rstore_api.domain.topology import Topology
 
 from rstore_operator.facts.observed import ChildKey, Pod
@@ -106,6 +107,9 @@ class CertificateRequest:
     dns_names: tuple[str, ...] = ()
     ip_addresses: tuple[str, ...] = ()
     server: bool = False
+    organization: str = ""
+    valid_from: int = 0
+    """In seconds since 1970: one that begins before is not accepted any more."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,15 @@ class PushTopology:
     target: Target
     store_id: str
     topology: Topology
+
+
+@dataclass(frozen=True)
+class SetAccess:
+    """Put access rules in force on one replica."""
+
+    region: str
+    target: Target
+    rules: AccessRules
 
 
 @dataclass(frozen=True)
@@ -248,8 +261,10 @@ class RemoveAnnotations:
     values: Mapping[str, str]
 
 
-RegionCall = Bootstrap | PushTopology | Demote | Promote | Fence | GrantTenure | AddMember | RemoveMember | HandOver
-"""What a region's leader is asked to do."""
+RegionCall = (
+    Bootstrap | PushTopology | SetAccess | Demote | Promote | Fence | GrantTenure | AddMember | RemoveMember | HandOver
+)
+"""What a replica is asked to do; all but SetAccess is for the region's leader."""
 ObjectAction = (
     Apply | LookUp | Adopt | Delete | DeletePod | Orphan | GrowClaim | IssueAuthority | IssueCertificate | WriteSecret
 )

@@ -76,6 +76,14 @@ class SyncStatus:
 
 
 @dataclass(frozen=True)
+class InForce:
+    """The version of the access rules in force on a replica, and their digest once they are on its volume, else ""."""
+
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True)
 class FenceAnswer:
     """A voter that promised ``epoch``: where its data ends, and when (on this process' clock) no grant of it runs."""
 
@@ -133,6 +141,8 @@ class ReplicaStatus:
     """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty where it
     does not report them."""
     certificate: str = ""
+    access: InForce | None = None
+    """The access rules on this replica; None: its version knows none, so every certificate may do everything."""
 
     @property
     def lacks_tenure(self) -> bool:

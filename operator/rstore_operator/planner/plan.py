@@ -9,6 +9,7 @@ stopped.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -38,6 +39,7 @@ from rstore_operator.planner.electorate import next_sent
 from rstore_operator.planner.region_calls import RegionCalls
 from rstore_operator.planner.rolling import rollout_of
 from rstore_operator.planner.witness import grants, reported_to_witness, witness_tenure
+from rstore_operator.planning.access import are_written, certificates_wait, desired_rules, plan_access
 from rstore_operator.planning.bootstrap import BootstrapPlan, plan_bootstrap
 from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.naming import NAMING_PROBLEMS
@@ -154,8 +156,10 @@ class _Planner:
         self.truth: Truth = read_truth(given.observed, given.memory, given.status)
         self.spec: StoreSpec | None = spec
         self.effective: Effective | None = None
+        self.rules = desired_rules(spec.access if spec is not None else None, self.observed)
         if spec is not None:
-            self.effective = effective(spec, self.ref.name, self.observed, self.before, self.truth.primary_region)
+            ruled = dataclasses.replace(spec, access=self.rules)
+            self.effective = effective(ruled, self.ref.name, self.observed, self.before, self.truth.primary_region)
         self.topologies = self._region_topologies()
         self.regions = tuple(region.name for region in self.topologies)
         asked = read_commands(given.annotations)
@@ -203,6 +207,9 @@ class _Planner:
         scaling = self.effective is not None and bool(self.effective.scaling)
         compare = repointing or scaling or self.memory.known_problems is None
         compare = compare or (progressed.intent is None and self._waits_for_certificates())
+        written = self._rules_are_written()
+        compare = compare or not written or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
+        access = plan_access(self.rules, self.observed, self.given.now, written=written)
         children, object_problems, changes = self._children(frozen, compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
@@ -212,7 +219,7 @@ class _Planner:
         if not frozen:
             actions += self.calls.bootstraps(bootstrap, witness_promise(progressed.intent))
             pushes = self.calls.pushes(store_id)
-            actions += [*pushes, *children]
+            actions += [*pushes, *access.calls, *children]
             actions += self.calls.scaling() if progressed.intent is None else []
             actions += self.calls.departures(pushes)
             if self.rollout.step is not None and not children and self._may_roll(progressed):
@@ -220,6 +227,8 @@ class _Planner:
         changing = bool(actions)
         actions += grants(scene, progressed.intent, self.calls.target(self.truth.primary_region), store_id)
         removal = self._annotations_to_remove(reply, progressed.intent)
+        if access.finding is not None:
+            changes = (*changes, access.finding)
         answered = remember(
             self.repeats.answered,
             self.repeats.commands,
@@ -377,6 +386,11 @@ class _Planner:
         """Whether replicas are about to take up certificates, which no object shows."""
         changing = self.before.condition(AUTHORITY_CHANGING)
         return changing is not None and changing.reason in (Stage.TRUST.value, Stage.DROP.value)
+
+    def _rules_are_written(self) -> bool:
+        if self.effective is None:
+            return True
+        return are_written(self.rules, self.ref.name, self.effective.spec.region_names, self.observed)
 
     def _other_problems(self, bootstrap: BootstrapPlan) -> Problems:
         problems = (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rstore_api.domain import limits
+from rstore_api.domain.access import OPEN, AccessRules
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class StoreSpec:
     subject_alt_names: tuple[str, ...] = ()
     """Further host names and IP addresses that the replicas' certificates are valid for."""
     client_auth: str = "mTLS"
+    access: AccessRules = OPEN
+    """What clients may do; version 0 as long as the planner has not given it one."""
     pvc_policy: str = "Retain"
     network_policy: NetworkPolicySpec = NetworkPolicySpec()
     pods: PodsSpec = PodsSpec()

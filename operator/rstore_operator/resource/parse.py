@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from rstore_api.domain import limits
+from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
 from rstore_api.domain.limits import Bounds
 
 from rstore_operator.resource.model import (
@@ -30,6 +32,7 @@ from rstore_operator.resource.units import (
     is_ip_address,
     parse_duration_ms,
     parse_quantity,
+    parse_time,
 )
 
 DEFAULT_REQUESTS: Mapping[str, str] = {"cpu": "500m", "memory": "512Mi"}
@@ -158,6 +161,7 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         tls_mode=reader.child("security").child("tls").text("mode", StoreSpec.tls_mode, choices=("Managed", "Secret")),
         subject_alt_names=_alternative_names(reader.child("security").child("tls")),
         client_auth=reader.child("security").text("clientAuth", StoreSpec.client_auth, choices=("mTLS", "None")),
+        access=_access(reader.child("security")),
         network_policy=_network_policy(reader.child("security").child("networkPolicy")),
         pods=_pods(reader.child("pods")),
         pvc_policy=reader.child("persistence").text("pvcPolicy", StoreSpec.pvc_policy, choices=("Retain", "Delete")),
@@ -277,6 +281,51 @@ def _pods(reader: _Reader) -> PodsSpec:
         container_security_context=reader.mapping("containerSecurityContext"),
         host_spread=reader.text("hostSpread", PodsSpec.host_spread, choices=("Preferred", "Required")),
     )
+
+
+def _access(security: _Reader) -> AccessRules:
+    shared = security.child("sharedClient")
+    mode = shared.text("mode", "Enabled", choices=("Enabled", "Disabled"))
+    shared_rule = SharedClient(enabled=mode == "Enabled", revoked_before=_revoked_before(shared))
+    raw = security.raw.get("clients")
+    if raw is None:
+        raw = []
+    if not isinstance(raw, list) or len(raw) > limits.MAX_CLIENTS:
+        security.problem("clients", f"must be a list of at most {limits.MAX_CLIENTS} clients")
+        raw = []
+    readers = [_Reader(item, f"{security.path}.clients[{index}]", security.problems) for index, item in enumerate(raw)]
+    return AccessRules(shared_client=shared_rule, clients=tuple(_client(reader) for reader in readers))
+
+
+def _client(reader: _Reader) -> ClientRule:
+    prefixes = reader.raw.get("prefixes")
+    if prefixes is None:
+        prefixes = []
+    if not isinstance(prefixes, list) or len(prefixes) > limits.MAX_PREFIXES:
+        reader.problem("prefixes", f"must be a list of at most {limits.MAX_PREFIXES} strings")
+        prefixes = []
+    for index, prefix in enumerate(prefixes):
+        if not isinstance(prefix, str) or not 0 < len(prefix) <= limits.MAX_PREFIX_LENGTH:
+            text = f"must be a string of 1 to {limits.MAX_PREFIX_LENGTH} characters, not {prefix!r}"
+            reader.problem(f"prefixes[{index}]", text)
+    return ClientRule(
+        name=str(reader.raw.get("name") or ""),
+        prefixes=tuple(str(prefix) for prefix in prefixes),
+        access=Access(reader.text("access", "ReadWrite", choices=tuple(access.value for access in Access))),
+        revoked_before=_revoked_before(reader),
+    )
+
+
+def _revoked_before(reader: _Reader) -> int:
+    """The time in whole seconds since 1970, rounded up as certificates have no fractions; 0 where there is none."""
+    raw = reader.raw.get("revokedBefore")
+    if raw is None:
+        return 0
+    try:
+        return max(0, ceil(parse_time(raw).timestamp()))
+    except (ValueError, OverflowError):
+        reader.problem("revokedBefore", f"must be a time such as 2026-01-31T12:00:00Z, not {raw!r}")
+        return 0
 
 
 def _alternative_names(tls: _Reader) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from rstore_api.domain.access import OPEN
 from rstore_api.domain.limits import MAX_NAME_LENGTH, MAX_REGIONS
 
 from rstore_operator.resource.model import StoreRef, StoreSpec
@@ -16,7 +17,9 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 RESERVED_REGIONS = ("client", "operator", "ca")
 """Secrets of a store that are no region's have these names."""
+RESERVED_CLIENTS = ("client", "operator", "peer")
 _RESERVED_SUFFIX = "peers"
+_MAX_LABEL = 63
 
 
 def read_spec(ref: StoreRef, raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
@@ -29,7 +32,7 @@ def read_spec(ref: StoreRef, raw: object) -> tuple[StoreSpec | None, tuple[Probl
 
 def validate(ref: StoreRef, spec: StoreSpec) -> tuple[Problem, ...]:
     """Every rule that the parsed spec breaks, in the order of the spec."""
-    return (*_names(ref, spec), *_relations(spec), *_unsupported(spec))
+    return (*_names(ref, spec), *_relations(spec), *_clients(spec), *_unsupported(spec))
 
 
 def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
@@ -50,6 +53,24 @@ def _names(ref: StoreRef, spec: StoreSpec) -> Iterator[Problem]:
             yield Problem(path, "client, operator and ca are reserved, the store's certificates have these names")
         if any(region.name == f"{other}-{_RESERVED_SUFFIX}" for other in spec.region_names):
             yield Problem(path, f"the name of {region.name!r}'s Service is taken by another region's")
+
+
+def _clients(spec: StoreSpec) -> Iterator[Problem]:
+    names = [client.name for client in spec.access.clients]
+    for index, name in enumerate(names):
+        path = f"spec.security.clients[{index}].name"
+        if not _LABEL.fullmatch(name) or len(name) > _MAX_LABEL:
+            text = f"{name!r} is not a DNS label (up to {_MAX_LABEL} lower case letters, digits and dashes)"
+            yield Problem(path, text)
+        if name in RESERVED_CLIENTS:
+            yield Problem(path, f"{', '.join(RESERVED_CLIENTS)} are reserved for the store's own certificates")
+        if name in names[:index]:
+            yield Problem(path, f"there is already a client {name!r}")
+        if f"client-{name}" in spec.region_names:
+            yield Problem(path, f"the Secret of client {name!r} would have the name of that of region 'client-{name}'")
+    if spec.client_auth == "None" and (names or spec.access.shared_client != OPEN.shared_client):
+        text = "clients and sharedClient need mTLS: with None everybody may do everything"
+        yield Problem("spec.security.clientAuth", text)
 
 
 def _relations(spec: StoreSpec) -> Iterator[Problem]:

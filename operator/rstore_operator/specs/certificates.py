@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from cryptography import x509
@@ -80,11 +80,11 @@ def make_certificate(
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, request.common_name)]))
+        .subject_name(_subject(request))
         .issuer_name(issuer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_before(max(now - CLOCK_SKEW, datetime.fromtimestamp(request.valid_from, UTC)))
         .not_valid_after(min(now + CERTIFICATE_LIFETIME, issuer.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -181,8 +181,9 @@ def certificate_problem(pair: KeyPair, authorities: Iterable[bytes], request: Ce
         return f"{UNUSABLE}: it is not of the store's authority"
     if now >= certificate.not_valid_after_utc:
         return f"{UNUSABLE}: it has expired"
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    if [name.value for name in names] != [request.common_name]:
+    if certificate.not_valid_before_utc.timestamp() < request.valid_from:
+        return f"{UNUSABLE}: it was revoked"
+    if certificate.subject != _subject(request):
         return "it is for another name"
     if _names_of(certificate) != frozenset(_alternative_names(request)):
         return "it is for other host names or addresses"
@@ -228,6 +229,13 @@ def _names_of(certificate: x509.Certificate) -> frozenset[x509.GeneralName]:
     except x509.ExtensionNotFound:
         return frozenset()
     return frozenset(extension.value)
+
+
+def _subject(request: CertificateRequest) -> x509.Name:
+    attributes = [x509.NameAttribute(NameOID.COMMON_NAME, request.common_name)]
+    if request.organization:
+        attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, request.organization))
+    return x509.Name(attributes)
 
 
 def _alternative_names(request: CertificateRequest) -> list[x509.GeneralName]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from rstore_api.domain import limits, names
+from rstore_api.domain import access, limits, names
+from rstore_api.domain.access import AccessRules, RulesError
 
 from rstore_operator.resource.model import FailoverSpec, RegionSpec, StoreRef, StoreSpec
 from rstore_operator.specs.labels import metadata
@@ -59,6 +61,19 @@ def _failover(failover: FailoverSpec) -> dict[str, Any]:
     return settings
 
 
+def _access(rules: AccessRules) -> dict[str, str]:
+    """The access rules, once anybody has written some."""
+    return {access.FILE_NAME: rules.encode().decode()} if rules.version else {}
+
+
+def access_rules(live: Mapping[str, Any] | None) -> AccessRules | None:
+    """Returns the rules in a live ConfigMap; None where there are none, or none that can be read."""
+    try:
+        return AccessRules.decode(((live or {}).get("data") or {}).get(access.FILE_NAME, "").encode())
+    except RulesError:
+        return None
+
+
 def config_map(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, Any]:
     """The ConfigMap that carries the file."""
     text = json.dumps(replica_config(ref, spec, region), indent=2) + "\n"
@@ -66,5 +81,5 @@ def config_map(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[str, 
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata(ref, names.region_object(ref.name, region.name), region.name),
-        "data": {FILE_NAME: text},
+        "data": {FILE_NAME: text, **_access(spec.access)},
     }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rstore_api.domain.kubernetes import (
+    CLIENT_LABEL,
     KIND,
     MANAGED_BY,
     OPERATOR_FIELD_MANAGER,
@@ -20,8 +21,8 @@ from rstore_api.domain.kubernetes import (
 from rstore_operator.resource.model import StoreRef
 
 
-def common_labels(store: str, region: str | None = None) -> dict[str, str]:
-    """Labels of an object of the store, or of one region of it."""
+def common_labels(store: str, region: str | None = None, client: str | None = None) -> dict[str, str]:
+    """Labels of an object of the store, or of one region or client of it."""
     labels = {
         "app.kubernetes.io/name": "replicated-store",
         "app.kubernetes.io/instance": store,
@@ -30,6 +31,8 @@ def common_labels(store: str, region: str | None = None) -> dict[str, str]:
     }
     if region is not None:
         labels[REGION_LABEL] = region
+    if client is not None:
+        labels[CLIENT_LABEL] = client
     return labels
 
 
@@ -38,12 +41,12 @@ def selector_labels(store: str, region: str) -> dict[str, str]:
     return {STORE_LABEL: store, REGION_LABEL: region}
 
 
-def metadata(ref: StoreRef, name: str, region: str | None = None) -> dict[str, Any]:
+def metadata(ref: StoreRef, name: str, region: str | None = None, client: str | None = None) -> dict[str, Any]:
     """Metadata of a child: name, labels, and the store as its controlling owner."""
     return {
         "name": name,
         "namespace": ref.namespace,
-        "labels": common_labels(ref.name, region),
+        "labels": common_labels(ref.name, region, client),
         "ownerReferences": [owner_reference(ref)],
     }
 

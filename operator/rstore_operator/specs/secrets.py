@@ -27,13 +27,13 @@ TLS_CERT = "tls.crt"
 TLS_KEY = "tls.key"
 
 
-def secret(ref: StoreRef, name: str, region: str | None = None) -> dict[str, Any]:
+def secret(ref: StoreRef, name: str, region: str | None = None, client: str | None = None) -> dict[str, Any]:
     """The Secret without data."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "type": "Opaque",
-        "metadata": metadata(ref, name, region),
+        "type": "Opaque" if client is None else "kubernetes.io/tls",
+        "metadata": metadata(ref, name, region, client),
     }
 
 

@@ -64,6 +64,8 @@ FINALIZER = f"{GROUP}/operator"
 # ---- labels
 STORE_LABEL = f"{GROUP}/store"
 REGION_LABEL = f"{GROUP}/region"
+CLIENT_LABEL = f"{GROUP}/client"
+"""Of the Secret of a client with a certificate of its own."""
 MANAGED_BY = "app.kubernetes.io/managed-by"
 REVISION_LABEL = "controller-revision-hash"
 """Of a pod: the revision of its StatefulSet's template that it was made from."""

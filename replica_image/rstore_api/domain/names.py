@@ -33,8 +33,13 @@ def region_tls_secret(store: str, region: str) -> str:
 
 
 def client_tls_secret(store: str) -> str:
-    """Secret for clients."""
+    """Secret for clients that have no certificate of their own."""
     return f"{store}-client-tls"
+
+
+def own_tls_secret(store: str, client: str) -> str:
+    """Secret for one client."""
+    return f"{store}-client-{client}-tls"
 
 
 def operator_tls_secret(store: str) -> str:

@@ -36,6 +36,13 @@ def test_files_that_are_there_are_replaced(run: Run, cluster: FakeCluster, tmp_p
     assert (tmp_path / "tls.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_client_has_a_certificate_of_its_own(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.secrets["orders-client-tls"] = PEM
+    cluster.secrets["orders-client-shop-tls"] = {**PEM, "tls.crt": b"SHOP"}
+    assert run("certs", "orders", f"--out={tmp_path}", "--client=shop").code == 0
+    assert (tmp_path / "tls.crt").read_bytes() == b"SHOP"
+
+
 def test_as_json(run: Run, cluster: FakeCluster, tmp_path: Path) -> None:
     cluster.secrets["orders-client-tls"] = PEM
     parsed = json.loads(run("certs", "orders", f"--out={tmp_path}", "-o", "json").out)

@@ -21,13 +21,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rstore_api.domain import names
+from rstore_api.domain.access import APPLICATION, AccessRules
+from rstore_api.domain.kubernetes import CLIENT_LABEL
 
 from rstore_operator.facts.actions import (
     CertificateRequest,
     IssueCertificate,
     WriteSecret,
 )
-from rstore_operator.facts.observed import Observed
+from rstore_operator.facts.observed import ChildKey, Observed
+from rstore_operator.planning.access import knows_no_rules
 from rstore_operator.planning.certificates.authority import (
     Authority,
     CertificateAction,
@@ -53,6 +56,8 @@ class CertificatesPlan:
     """What to do about certificates; ``stage`` and ``message`` are for people."""
 
     actions: tuple[CertificateAction, ...]
+    obsolete: tuple[ChildKey, ...] = ()
+    """Secrets of certificates that nobody should have any more."""
     stage: Stage = Stage.STEADY
     message: str = ""
 
@@ -65,7 +70,7 @@ def plan_certificates(
     successor = succeed(ref, authority, observed, settings, now)
     if successor is not None:
         return CertificatesPlan((successor,))
-    wanted = tuple(_wanted_certificates(ref, effective, settings, observed))
+    wanted = tuple(_wanted_certificates(ref, effective, settings, observed, now))
     rotation = rotation_of(ref, authority, wanted, observed, now)
     stage = stage_of(rotation)
     actions: list[CertificateAction] = []
@@ -75,7 +80,8 @@ def plan_certificates(
         action = _certificate(ref, authority, certificate, rotation, observed, now)
         if action is not None:
             actions.append(action)
-    return CertificatesPlan(tuple(actions), stage, message_of(ref, authority, rotation, stage))
+    obsolete = _obsolete(ref, effective.spec.access, observed)
+    return CertificatesPlan(tuple(actions), obsolete, stage, message_of(ref, authority, rotation, stage))
 
 
 def _certificate(
@@ -94,7 +100,7 @@ def _certificate(
     if present is not None and not problem and may_turn_over:
         current = is_issued_by(present.certificate, authority.pair.certificate)
         problem = "" if current else "it is of an authority that was replaced"
-    manifest = with_hash(secrets.secret(ref, wanted.name, wanted.region))
+    manifest = with_hash(secrets.secret(ref, wanted.name, wanted.region, wanted.client))
     if problem and (problem.startswith(UNUSABLE) or not rotation.distrusting):
         change = "create" if live is None else "renew"
         return IssueCertificate(wanted.key, manifest, authority.key, wanted.request, change, authority.bundle)
@@ -110,11 +116,11 @@ def _certificate(
 
 
 def _wanted_certificates(
-    ref: StoreRef, effective: Effective, settings: CertificateSettings, observed: Observed
+    ref: StoreRef, effective: Effective, settings: CertificateSettings, observed: Observed, now: datetime
 ) -> Iterator[Wanted]:
     """A region's comes once its Services have their addresses."""
     yield Wanted(names.operator_tls_secret(ref.name), None, CertificateRequest(secrets.OPERATOR))
-    yield Wanted(names.client_tls_secret(ref.name), None, CertificateRequest(secrets.CLIENT))
+    yield from _of_clients(ref, effective.spec.access, observed, now)
     store_ips = _cluster_ips(observed, names.store_object(ref.name))
     for region in effective.region_names:
         region_ips = _cluster_ips(observed, names.region_object(ref.name, region))
@@ -123,6 +129,32 @@ def _wanted_certificates(
             extra = effective.spec.subject_alt_names
             request = secrets.peer_request(ref, region, addresses, settings.cluster_domain, extra)
             yield Wanted(names.region_tls_secret(ref.name, region), region, request)
+
+
+def _of_clients(ref: StoreRef, rules: AccessRules, observed: Observed, now: datetime) -> Iterator[Wanted]:
+    """None is made while it would be shut out; those with limits only where every replica keeps them."""
+    shared = rules.shared_client
+    if shared.enabled and shared.revoked_before <= now.timestamp():
+        request = CertificateRequest(secrets.CLIENT, valid_from=shared.revoked_before)
+        yield Wanted(names.client_tls_secret(ref.name), None, request)
+    if knows_no_rules(observed):
+        return
+    for client in rules.clients:
+        if client.revoked_before <= now.timestamp():
+            request = CertificateRequest(client.name, organization=APPLICATION, valid_from=client.revoked_before)
+            yield Wanted(names.own_tls_secret(ref.name, client.name), None, request, client.name)
+
+
+def _obsolete(ref: StoreRef, rules: AccessRules, observed: Observed) -> tuple[ChildKey, ...]:
+    """The Secrets of clients that are not in the rules."""
+    known = {names.own_tls_secret(ref.name, client.name) for client in rules.clients}
+    shared = ("Secret", names.client_tls_secret(ref.name))
+    keys = [
+        key
+        for key, child in sorted(observed.children.items(), key=lambda item: item[0])
+        if CLIENT_LABEL in (child["metadata"].get("labels") or {}) and key[1] not in known
+    ]
+    return (*keys, shared) if not rules.shared_client.enabled and shared in observed.children else tuple(keys)
 
 
 def _cluster_ips(observed: Observed, service: str) -> tuple[str, ...]:

@@ -65,11 +65,13 @@ def stage_of(rotation: Rotation) -> Stage:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A certificate that the store should have; ``region`` is None where it is no region's."""
+    """A certificate that the store should have; ``region`` is None where it is no region's, and ``client`` where it is
+    not one client's own."""
 
     name: str
     region: str | None
     request: CertificateRequest
+    client: str | None = None
 
     @property
     def key(self) -> ChildKey:

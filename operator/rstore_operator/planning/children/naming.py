@@ -14,7 +14,7 @@ from rstore_api.domain import names
 
 from rstore_operator.facts.observed import ChildKey, Observed
 from rstore_operator.planning.children.ownership import CLAIM, wanted_names
-from rstore_operator.resource.model import RegionSpec, StoreRef
+from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 
 NAME_SHARED, NAME_TAKEN, FOREIGN_VOLUME = "NameShared", "NameTaken", "ForeignVolume"
 _LISTED = 5
@@ -38,9 +38,11 @@ class Naming:
     problems: tuple[tuple[str, str], ...] = ()
 
 
-def name_objects(ref: StoreRef, regions: tuple[RegionSpec, ...], observed: Observed) -> Naming:
-    """Look at every name that is needed."""
-    wanted = wanted_names(ref.name, tuple(region.name for region in regions))
+def name_objects(ref: StoreRef, spec: StoreSpec | None, observed: Observed) -> Naming:
+    """Look at every name that is needed; without a spec, at those that every store has."""
+    regions = spec.regions if spec is not None else ()
+    clients = tuple(client.name for client in spec.access.clients) if spec is not None else ()
+    wanted = wanted_names(ref.name, tuple(region.name for region in regions), clients)
     parts = dict(wanted)
     count = Counter(key for key, _ in wanted)
     shared = frozenset(key for key, times in count.items() if times > 1)
@@ -56,7 +58,7 @@ def name_objects(ref: StoreRef, regions: tuple[RegionSpec, ...], observed: Obser
     }
     waiting = obstacles | {(parts | claims)[key] for key in unknown}
     waiting |= {""} if adopt else set()
-    everything = frozenset({"", *(region.name for region in regions)})
+    everything = frozenset({"", *parts.values()})
     held_back = everything if waiting and (is_new or adopt) else frozenset(waiting)
     return Naming(
         look_up=tuple(unknown),
@@ -98,7 +100,7 @@ def _problems(
         problems.append((NAME_SHARED, text))
     if taken:
         listed = _listed([f"{kind}/{name} {observed.foreign[kind, name]}" for kind, name in sorted(taken)])
-        what = "the store" if any(not _names_region(ref, key) for key in taken) else "the region"
+        what = "the store" if any(not _names_part(ref, key) for key in taken) else "the region or client"
         end = ", nothing of the store is made before" if is_new else ""
         text = f"names that this store needs are taken: {listed}; choose another name for {what}, or remove these{end}"
         problems.append((NAME_TAKEN, text))
@@ -117,5 +119,5 @@ def _listed(items: list[str]) -> str:
     return ", ".join(items[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _names_region(ref: StoreRef, key: ChildKey) -> bool:
+def _names_part(ref: StoreRef, key: ChildKey) -> bool:
     return key not in {wanted for wanted, _ in wanted_names(ref.name, ())}

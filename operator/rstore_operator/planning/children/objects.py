@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import REGION_LABEL, RESTARTED_AT, SPEC_HASH
+from rstore_api.domain.kubernetes import CLIENT_LABEL, REGION_LABEL, RESTARTED_AT, SPEC_HASH
 
 from rstore_operator.facts.actions import Action, Adopt, Apply, Delete, LookUp
 from rstore_operator.facts.observed import ChildKey, Observed
@@ -16,6 +16,7 @@ from rstore_operator.planning.certificates.plan import plan_certificates
 from rstore_operator.planning.certificates.rotation import Stage
 from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.planning.children.naming import Naming, name_objects
+from rstore_operator.planning.children.ownership import client_part
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
 from rstore_operator.planning.scaling.effective import Effective
@@ -59,7 +60,7 @@ def plan_children(
 
     Without an effective spec (it is invalid) only the Service that follows the primary region is looked after.
     """
-    naming = name_objects(ref, effective.spec.regions if effective is not None else (), observed)
+    naming = name_objects(ref, effective.spec if effective is not None else None, observed)
     actions: list[Action] = [LookUp(naming.look_up, naming.claims)] if naming.look_up else []
     actions += [Adopt(key, observed.orphans[key]) for key in naming.adopt]
     volumes = plan_volumes(ref, effective, observed) if effective is not None else None
@@ -80,6 +81,8 @@ def plan_children(
         change = "update" if action.key in observed.children else "create"
         if _may(action.key, action.manifest, change, naming, observed):
             actions.append(action)
+    for key in certificates.obsolete:
+        actions += _deleted(key, observed)
     findings = []
     if certificates.stage is not Stage.STEADY:
         findings.append(Finding(AUTHORITY_CHANGING, True, certificates.stage.value, certificates.message))
@@ -92,7 +95,8 @@ def _may(key: ChildKey, manifest: Mapping[str, Any], change: str, naming: Naming
     """Whether the name, and the volumes that come with it, are known to be the store's own."""
     if key in observed.foreign or key in observed.orphans or key in naming.shared:
         return False
-    part = manifest["metadata"]["labels"].get(REGION_LABEL, "")
+    labels = manifest["metadata"]["labels"]
+    part = client_part(labels[CLIENT_LABEL]) if CLIENT_LABEL in labels else labels.get(REGION_LABEL, "")
     if change == "create" and part in naming.held_back:
         return False
     return key[0] != "StatefulSet" or part not in naming.not_grown

@@ -7,7 +7,15 @@ from enum import Enum
 from typing import Any
 
 from rstore_api.domain import names
-from rstore_api.domain.kubernetes import GROUP, KIND, MANAGED_BY, OPERATOR_FIELD_MANAGER, REGION_LABEL, STORE_LABEL
+from rstore_api.domain.kubernetes import (
+    CLIENT_LABEL,
+    GROUP,
+    KIND,
+    MANAGED_BY,
+    OPERATOR_FIELD_MANAGER,
+    REGION_LABEL,
+    STORE_LABEL,
+)
 
 from rstore_operator.facts.observed import ChildKey
 from rstore_operator.resource.model import StoreRef
@@ -34,7 +42,9 @@ def standing(ref: StoreRef, key: ChildKey, body: Body) -> Standing:
         return Standing.OURS
     labels = meta.get("labels") or {}
     region = labels.get(REGION_LABEL)
-    own_names = {wanted for wanted, _ in wanted_names(ref.name, (region,) if region else ())}
+    client = labels.get(CLIENT_LABEL)
+    parts = (region,) if region else (), (client,) if client else ()
+    own_names = {wanted for wanted, _ in wanted_names(ref.name, *parts)}
     labelled = labels.get(STORE_LABEL) == ref.name and labels.get(MANAGED_BY) == OPERATOR_FIELD_MANAGER
     free = (controller is None or _is_gone(ref, controller)) and not meta.get("deletionTimestamp")
     return Standing.ORPHAN if labelled and free and key in own_names else Standing.FOREIGN
@@ -77,8 +87,16 @@ def claim_holder(ref: StoreRef, region: str, body: Body) -> str:
     return f"holds data of region {of_region} of store {store}, not of region {region} of store {ref.name}"
 
 
-def wanted_names(store: str, regions: tuple[str, ...]) -> tuple[tuple[ChildKey, str], ...]:
-    """Every object that a store of these regions is made of, and its region; "" for the store's own."""
+def client_part(client: str) -> str:
+    """What :func:`wanted_names` has in the place of a region for what is a client's."""
+    return f"client {client}"
+
+
+def wanted_names(
+    store: str, regions: tuple[str, ...], clients: tuple[str, ...] = ()
+) -> tuple[tuple[ChildKey, str], ...]:
+    """Every object that a store of these regions and clients is made of, and its region or :func:`client_part`; "" for
+    the store's own."""
     found: list[tuple[ChildKey, str]] = [
         (("Service", names.store_object(store)), ""),
         (("ServiceAccount", names.store_object(store)), ""),
@@ -87,6 +105,7 @@ def wanted_names(store: str, regions: tuple[str, ...]) -> tuple[tuple[ChildKey, 
         (("Secret", names.operator_tls_secret(store)), ""),
         (("Secret", names.client_tls_secret(store)), ""),
     ]
+    found += [(("Secret", names.own_tls_secret(store, client)), client_part(client)) for client in clients]
     for region in regions:
         found += [
             (("Service", names.peers_service(store, region)), region),

@@ -20,6 +20,8 @@ from rstore_operator.resource.state import Condition, FailoverIntent, RegionStat
 
 AUTHORITY_CHANGING = "AuthorityChanging"
 """Type of the condition that is there while an authority that was replaced is still trusted."""
+ACCESS_IN_FORCE = "AccessInForce"
+"""Type of the condition that says whether every replica enforces the access rules; only where there are some."""
 VOLUMES_GROWING = "VolumesGrowing"
 """Type of the condition that is there while volumes are made larger."""
 OF_OBJECTS = frozenset({AUTHORITY_CHANGING, VOLUMES_GROWING})

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.access import Access, AccessRules, ClientRule, SharedClient
 from rstore_operator.resource.model import FailoverSpec, RegionSpec, ReplicationSpec, StoreRef
 from rstore_operator.resource.parse import DEFAULT_REQUESTS, parse_spec
 from rstore_operator.resource.units import format_lag, format_time, parse_duration_ms, parse_quantity, parse_time
@@ -265,6 +266,58 @@ def test_alternative_names_are_names_and_addresses() -> None:
     assert spec.subject_alt_names == tuple(listed)
     names = next(schema for path, schema in nodes(SCHEMA) if path.endswith("subjectAltNames[]"))
     assert all(re.search(names["pattern"], name) for name in listed), "what the operator takes the schema lets through"
+
+
+def test_clients_and_what_they_may_do() -> None:
+    security = {
+        "sharedClient": {"mode": "Disabled", "revokedBefore": "2026-01-31T12:00:00Z"},
+        "clients": [
+            {"name": "shop", "prefixes": ["shop/", "cart/"], "revokedBefore": "2026-01-31T13:00:00.5+01:00"},
+            {"name": "report", "access": "Read"},
+        ],
+    }
+    spec, found = read_spec(REF, {"regions": [{"name": "a"}], "security": security})
+    assert found == ()
+    assert spec is not None
+    noon = 1769860800
+    assert spec.access == AccessRules(
+        shared_client=SharedClient(enabled=False, revoked_before=noon),
+        clients=(
+            ClientRule(name="shop", prefixes=("shop/", "cart/"), revoked_before=noon + 1),
+            ClientRule(name="report", access=Access.READ),
+        ),
+    )
+    assert AccessRules.decode(spec.access.encode()) == spec.access, "replicas take what the operator takes"
+
+
+@pytest.mark.parametrize(
+    ("security", "expected"),
+    [
+        ({"clients": [{}]}, "spec.security.clients[0].name: '' is not a DNS label"),
+        ({"clients": [{"name": "Shop"}]}, "spec.security.clients[0].name: 'Shop' is not a DNS label"),
+        ({"clients": [{"name": "a" * 64}]}, "is not a DNS label"),
+        ({"clients": [{"name": "peer"}]}, "are reserved for the store's own certificates"),
+        ({"clients": [{"name": "a"}, {"name": "a"}]}, "spec.security.clients[1].name: there is already a client 'a'"),
+        ({"clients": [{"name": "x"}]}, "would have the name of that of region 'client-x'"),
+        (
+            {"clients": [{"name": "a", "prefixes": [""]}]},
+            "spec.security.clients[0].prefixes[0]: must be a string of 1 to",
+        ),
+        ({"clients": [{"name": "a", "prefixes": "a"}]}, "spec.security.clients[0].prefixes: must be a list"),
+        ({"clients": [{"name": "a", "prefixes": ["p"] * 33}]}, "must be a list of at most 32"),
+        ({"clients": [{"name": "a", "access": "Write"}]}, "must be one of Read, ReadWrite, not 'Write'"),
+        (
+            {"clients": [{"name": "a", "revokedBefore": "now"}]},
+            "must be a time such as 2026-01-31T12:00:00Z, not 'now'",
+        ),
+        ({"clients": [{"name": f"c{index}"} for index in range(65)]}, "must be a list of at most 64 clients"),
+        ({"clientAuth": "None", "clients": [{"name": "a"}]}, "need mTLS"),
+        ({"clientAuth": "None", "sharedClient": {"mode": "Disabled"}}, "need mTLS"),
+    ],
+)
+def test_wrong_clients_are_refused(security: object, expected: str) -> None:
+    found = problems({"regions": [{"name": "client-x"}], "security": security})
+    assert any(expected in problem for problem in found), found
 
 
 def test_every_error_is_collected() -> None:

@@ -63,6 +63,26 @@ def test_a_clients_certificate_cannot_serve() -> None:
     assert [item._name for item in usage.value] == ["clientAuth"]
 
 
+def test_one_that_was_revoked_is_replaced_by_one_that_begins_when_it_was_revoked() -> None:
+    shop = CertificateRequest("shop", organization="client")
+    leaked = make_certificate(AUTHORITY, shop, new_key(), NOW)
+    revoked = replace(shop, valid_from=int(NOW.timestamp()))
+    later = NOW + timedelta(minutes=1)
+    assert "it was revoked" in certificate_problem(leaked, [AUTHORITY.certificate], revoked, later)
+    renewed = make_certificate(AUTHORITY, revoked, new_key(), later)
+    assert certificate_problem(renewed, [AUTHORITY.certificate], revoked, later) == ""
+    assert x509.load_pem_x509_certificate(renewed.certificate).not_valid_before_utc == NOW
+    in_a_year = make_certificate(AUTHORITY, revoked, new_key(), NOW + timedelta(days=365))
+    begins = x509.load_pem_x509_certificate(in_a_year.certificate).not_valid_before_utc
+    assert begins == NOW + timedelta(days=364), "dated back as every other certificate"
+
+
+def test_the_name_of_a_client_does_not_make_it_the_shared_one() -> None:
+    own = make_certificate(AUTHORITY, CertificateRequest("client", organization="client"), new_key(), NOW)
+    shared = CertificateRequest("client")
+    assert "another name" in certificate_problem(own, [AUTHORITY.certificate], shared, NOW)
+
+
 @pytest.mark.parametrize(
     ("pair", "request_", "expected"),
     [
