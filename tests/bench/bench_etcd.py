@@ -6,6 +6,8 @@ takes turns between them, a few seconds each, several rounds; figures are median
 of the rounds' ratios, and above 1 means that ours is better. The load goes to the leader. The lines in "CPU ms/call"
 are what all three members used for a call: on a machine that does other things as well they are the steadiest.
 
+Last come long ranges, of keys that are put for them, ``BENCH_RANGE_KEYS`` (default a million).
+
 Environment: ``BENCH_SECONDS`` (of each measurement, default 2), ``BENCH_ROUNDS`` (default 3), ``BENCH_ONLY`` (only
 cells with this in the name), ``BENCH_OTHER`` (another checkout's ``replica_image``, measured too, as "other").
 Updates ``build/bench.json``: a list of {name, ours, peer, peer_name, ratio, unit}.
@@ -16,16 +18,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 from bench import calls, contenders, stock_pysyncobj
 from bench.h2_load import Found, Plan, run_apart
 from bench.results import BUILD, Row, head, row, save, show, wanted
 from integration.replicas.server_processes import CLIENT_PORT
+from rstore_api.proto import rpc_pb2_grpc
 
 WARMUP_SECONDS = 0.4
 CONNECTIONS = 4
+FILL_OUTSTANDING = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Cell:
     by_latency: bool = False
     command_bytes: int = 0
     """Size of PySyncObj's commands; 0: there is nothing of the kind in it."""
+    least_seconds: float = 0.0
+    """Of each measurement."""
 
 
 def cells() -> list[Cell]:
@@ -54,6 +62,35 @@ def cells() -> list[Cell]:
         Cell("linearizable read, 64 outstanding", calls.RANGE, linearizable, 64),
         Cell("serializable read, 64 outstanding", calls.RANGE, serializable, 64),
     ]
+
+
+def range_cells(keys: int) -> list[Cell]:
+    """Ranges among ``keys`` keys, which have to be there."""
+    return [
+        Cell(f"count of {keys} keys, 1 outstanding", calls.RANGE, calls.counts(), 1, True, least_seconds=5.0),
+        Cell(
+            f"page of {calls.PAGE_KEYS} among {keys} keys, 1 outstanding",
+            calls.RANGE,
+            calls.pages(keys),
+            1,
+            True,
+            least_seconds=5.0,
+        ),
+    ]
+
+
+def fill(contender: contenders.Contender, keys: int) -> None:
+    """Puts the keys of long ranges."""
+    target = f"{contender.leader_host()}:{CLIENT_PORT}"
+    with grpc.secure_channel(target, contenders.credentials(contender.tls_directory)) as channel:
+        txn = rpc_pb2_grpc.KVStub(channel).Txn  # type: ignore[no-untyped-call]
+        under_way: deque[grpc.Future] = deque()
+        for request in calls.range_txns(keys):
+            under_way.append(txn.future(request, timeout=30))
+            if len(under_way) > FILL_OUTSTANDING:
+                under_way.popleft().result()
+        for call in under_way:
+            call.result()
 
 
 @dataclass(frozen=True)
@@ -90,7 +127,8 @@ def load(contender: contenders.Contender, cell: Cell, seconds: float) -> Measure
 
 def measure(cell: Cell, servers: list[contenders.Contender], stock: stock_pysyncobj.Members) -> list[Row]:
     """All rounds of one kind of load."""
-    seconds, rounds = float(os.environ.get("BENCH_SECONDS", "2")), int(os.environ.get("BENCH_ROUNDS", "3"))
+    seconds = max(float(os.environ.get("BENCH_SECONDS", "2")), cell.least_seconds)
+    rounds = int(os.environ.get("BENCH_ROUNDS", "3"))
     measured: dict[str, list[Measured]] = {server.name: [] for server in servers}
     raw: list[float] = []
     for number in range(rounds):
@@ -121,7 +159,9 @@ def main() -> None:
     """The whole run."""
     other = os.environ.get("BENCH_OTHER")
     chosen = [cell for cell in cells() if wanted(cell.name)]
-    if not chosen:
+    range_keys = int(os.environ.get("BENCH_RANGE_KEYS", "1000000"))
+    ranges = [cell for cell in range_cells(range_keys) if wanted(cell.name)]
+    if not chosen and not ranges:
         return
     BUILD.mkdir(exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD))
@@ -133,6 +173,10 @@ def main() -> None:
             stock_pysyncobj.running(directory / "pysyncobj") as stock,
         ):
             for cell in chosen:
+                rows += measure(cell, servers, stock)
+            for server in servers if ranges else ():
+                fill(server, range_keys)
+            for cell in ranges:
                 rows += measure(cell, servers, stock)
     finally:
         shutil.rmtree(directory)

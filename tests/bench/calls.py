@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from rstore_api.proto import rpc_pb2
 
 VALUE_BYTES = 128
 KEYS = 8192
 TXN_PUTS = 64
+PAGE_KEYS = 500
+_RANGE_VALUE_BYTES = 16
+_RANGE_START, _RANGE_END = b"ranges/", b"ranges0"
 _SEED = 7
 
 PUT = "/etcdserverpb.KV/Put"
@@ -45,6 +49,31 @@ def reads(*, serializable: bool, count: int = 2048) -> list[bytes]:
     """Reads of one key each."""
     rng = random.Random(_SEED)
     requests = (rpc_pb2.RangeRequest(key=key(rng.randrange(KEYS)), serializable=serializable) for _ in range(count))
+    return [request.SerializeToString() for request in requests]
+
+
+def range_key(number: int) -> bytes:
+    """One of the keys that long ranges are of."""
+    return b"%b%08d" % (_RANGE_START, number)
+
+
+def range_txns(keys: int) -> Iterator[rpc_pb2.TxnRequest]:
+    """Transactions that put ``keys`` keys for long ranges."""
+    value = bytes(_RANGE_VALUE_BYTES)
+    for start in range(0, keys, TXN_PUTS):
+        puts = (rpc_pb2.PutRequest(key=range_key(at), value=value) for at in range(start, min(start + TXN_PUTS, keys)))
+        yield rpc_pb2.TxnRequest(success=[rpc_pb2.RequestOp(request_put=put) for put in puts])
+
+
+def counts() -> list[bytes]:
+    """The number of keys in a long range."""
+    return [rpc_pb2.RangeRequest(key=_RANGE_START, range_end=_RANGE_END, count_only=True).SerializeToString()]
+
+
+def pages(keys: int) -> list[bytes]:
+    """The pages of a long range, one after the other, as a client reads them that goes on behind the last key."""
+    starts = [_RANGE_START, *(range_key(at - 1) + b"\0" for at in range(PAGE_KEYS, keys, PAGE_KEYS))]
+    requests = (rpc_pb2.RangeRequest(key=start, range_end=_RANGE_END, limit=PAGE_KEYS) for start in starts)
     return [request.SerializeToString() for request in requests]
 
 
