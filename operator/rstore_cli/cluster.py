@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from rstore_api.domain.kubernetes import (
     POD,
     REGION_LABEL,
     SECRET,
+    SEEN_KINDS,
     STORE,
     pod_selector,
 )
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_SECONDS = 15
 MAX_EVENTS = 500
+OPERATOR_PODS = "app.kubernetes.io/name=replicated-store-operator"
 
 T = TypeVar("T")
 Object = dict[str, Any]
@@ -117,6 +119,40 @@ class Cluster:
         pods = [read_pod(body) for body in await _asked(client, f'pods of "{store}"', request)]
         return sorted(pods, key=lambda pod: (not pod.ready, pod.name))
 
+    def kinds_of_a_store(self) -> tuple[str, ...]:
+        """Returns the kinds of objects that a store is made of, and of those that its controllers make."""
+        return tuple(SEEN_KINDS)
+
+    async def objects_of(self, store: str, kind: str) -> list[Object]:
+        """Returns the store's objects of one of those kinds, as they are in the API."""
+        client, namespace = await self._connected()
+        return await _asked(
+            client, f"objects of kind {kind}", client.list(SEEN_KINDS[kind], namespace, labels=pod_selector(store))
+        )
+
+    async def operator_pods(self) -> list[Object]:
+        """Returns the pods of operators in all namespaces."""
+        client, _ = await self._connected()
+        return await _asked(client, "pods of the operator", client.list(POD, "", labels=OPERATOR_PODS))
+
+    async def log_text(self, pod: str, tail: int, *, namespace: str = "", previous: bool = False) -> str:
+        """Returns the newest lines of a pod's log; those of the container before the last restart if ``previous``."""
+        client, own = await self._connected()
+        request = client.log(namespace or own, pod, tail=tail, previous=previous)
+        return await _asked(client, f'the log of pod "{pod}"', request)
+
+    async def log_lines(self, pod: str, *, tail: int, previous: bool, follow: bool) -> AsyncIterator[str]:
+        """Yields the newest lines of a pod's log, and with ``follow`` those that come, until the container ends."""
+        if not follow:
+            for line in (await self.log_text(pod, tail, previous=previous)).splitlines():
+                yield line
+            return
+        client, namespace = await self._connected()
+        what = f'the log of pod "{pod}"'
+        lines = client.follow_log(namespace, pod, tail=tail)
+        while (new := await _asked(client, what, _next(lines))) is not None:
+            yield new
+
     async def open_port(self, pod: str, port: int) -> PodPort:
         """Returns one connection to a pod's port, which the caller closes."""
         client, namespace = await self._connected()
@@ -178,6 +214,12 @@ def _in_pod() -> bool:
         and "KUBERNETES_SERVICE_HOST" in os.environ
         and not Path("~/.kube/config").expanduser().exists()
     )
+
+
+async def _next(lines: AsyncIterator[str]) -> str | None:
+    async for line in lines:
+        return line
+    return None
 
 
 async def _asked(client: KubeClient, what: str, request: Awaitable[T]) -> T:

@@ -19,7 +19,8 @@ from rstore_cli.commands import on_cluster
 from rstore_cli.errors import CliError, UsageError
 from rstore_cli.following import Progress, State, check_target, follow, not_over
 from rstore_cli.options import Output, OutputOption, StoreName
-from rstore_cli.output import emit, seconds, stderr
+from rstore_cli.output import emit, seconds, stderr, table
+from rstore_cli.regions import region_names
 from rstore_cli.status import receipt_line
 
 POLL_SECONDS = 0.1
@@ -60,6 +61,39 @@ async def failover(
     await _request(cluster, before, request, target, wait, timeout, output)
 
 
+@on_cluster
+async def promote(
+    cluster: Cluster,
+    name: StoreName,
+    region: Annotated[str, typer.Argument(metavar="REGION", help="The region that becomes primary.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make a region primary without losing a write: `rstore failover NAME --to REGION`, which has more options."""
+    before = await cluster.store(name)
+    check_target(before, region)
+    await _request(cluster, before, {FAILOVER_TO: region}, region, True, 120.0, output)
+
+
+debug = typer.Typer(name="debug", help="Ask what would happen, and change nothing.", no_args_is_help=True)
+
+
+@debug.command("failover")
+@on_cluster
+async def debug_failover(cluster: Cluster, name: StoreName, output: OutputOption = Output.TABLE) -> None:
+    """Ask about each other region whether it could become primary now, what would block it, and what would be lost."""
+    before = await cluster.store(name)
+    primary = before.get("status", {}).get("primaryRegion")
+    answers: dict[str, str] = {}
+    for region in region_names(before):
+        if region != primary:
+            check_target(before, region, dry_run=True)
+            answers[region] = (await _follow(cluster, before, {FAILOVER_DRY_RUN: region}, region, 30.0)).message
+    if not answers:
+        raise CliError(f'store "{name}" has one region: there is none that could take over')
+    rows = list(answers.items())
+    emit({"answers": answers}, output, lambda console: console.print(table(("REGION", "ANSWER"), rows)))
+
+
 async def _request(
     cluster: Cluster,
     before: dict[str, Any],
@@ -69,16 +103,25 @@ async def _request(
     timeout_seconds: float,
     output: Output,
 ) -> None:
+    name = before["metadata"]["name"]
+    if not wait:
+        await cluster.annotate(name, annotations)
+        text = f"asked; `rstore status {name} -w` shows how it goes"
+        requested = {key.removeprefix(f"{GROUP}/"): value for key, value in annotations.items()}
+        emit({"requested": requested}, output, lambda console: console.print(text))
+        return
+    _finish(name, await _follow(cluster, before, annotations, target, timeout_seconds), output)
+
+
+async def _follow(
+    cluster: Cluster, before: dict[str, Any], annotations: dict[str, str], target: str, timeout_seconds: float
+) -> Progress:
+    """Sets the annotations and returns what came of it; raises CliError when it is not over in time."""
     name, uid = before["metadata"]["name"], before["metadata"].get("uid", "")
     annotation = next(iter(annotations))
     seen = {_event_key(event) for event in await cluster.events(name, uid)}
     started = time.monotonic()
     await cluster.annotate(name, annotations)
-    if not wait:
-        text = f"asked; `rstore status {name} -w` shows how it goes"
-        requested = {key.removeprefix(f"{GROUP}/"): value for key, value in annotations.items()}
-        emit({"requested": requested}, output, lambda console: console.print(text))
-        return
     progress, now = Progress(State.WAITING), before
     shown = ""
     failed_since: float | None = None
@@ -102,7 +145,7 @@ async def _request(
             await asyncio.sleep(POLL_SECONDS)
         else:
             raise not_over(now, annotation, f"not over after {seconds(timeout_seconds)}", shown)
-    _finish(name, progress, output)
+    return progress
 
 
 def _finish(name: str, progress: Progress, output: Output) -> None:

@@ -17,7 +17,7 @@ import typer.main
 from rstore_api.errors import StoreError
 from typer.core import TyperGroup
 
-from rstore_cli import certs, data, failover, status, verify
+from rstore_cli import certs, data, failover, logs, maintenance, report, restart, status, verify
 from rstore_cli.errors import EXIT_FAILED, CliError, hint_of
 from rstore_cli.output import stderr
 from rstore_cli.quarantine.app import app as quarantine
@@ -66,6 +66,12 @@ app = typer.Typer(
 )
 app.command("status")(status.status)
 app.command("failover")(failover.failover)
+app.command("promote")(failover.promote)
+app.command("restart")(restart.restart)
+app.add_typer(maintenance.app)
+app.command("logs")(logs.logs)
+app.command("report")(report.report)
+app.add_typer(failover.debug)
 app.command("put")(data.put)
 app.command("get")(data.get)
 app.command("del")(data.delete)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -25,6 +25,8 @@ _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
 MAX_CONNECTIONS = 64
+FOLLOW_SECONDS = 86_400.0
+"""How long a log is followed at most."""
 
 Object = dict[str, Any]
 Requested = Callable[[str, str, int, float], None]
@@ -135,6 +137,29 @@ class KubeClient:
             if not error.not_found:
                 raise
 
+    async def log(self, namespace: str, pod: str, *, tail: int, previous: bool = False) -> str:
+        """Returns the newest lines of a pod's log; of the container before the last restart if ``previous``."""
+        query = {"tailLines": str(tail), "previous": "true" if previous else "false"}
+        method, url, headers = await self._prepare("GET", POD.path(namespace, pod) + "/log", query, accept="*/*")
+        response, data = await self._exchange(method, url, headers, None)
+        if not 200 <= response.status <= 299:
+            raise _refusal(response, parse_document(data))
+        return data.decode(errors="replace")
+
+    async def follow_log(self, namespace: str, pod: str, *, tail: int) -> AsyncIterator[str]:
+        """Yields the newest lines of a pod's log and those that come, until the container ends, for FOLLOW_SECONDS at
+        most."""
+        query = {"tailLines": str(tail), "follow": "true"}
+        method, url, headers = await self._prepare("GET", POD.path(namespace, pod) + "/log", query, accept="*/*")
+        try:
+            response = await self._api.call_api(method, url, header_params=headers, _request_timeout=FOLLOW_SECONDS)
+            if not 200 <= response.status <= 299:
+                raise _refusal(response, parse_document(await response.read()))
+            async for line in response.response.content:
+                yield line.decode(errors="replace").rstrip("\n")
+        except aiohttp.ClientError as error:
+            raise ConnectionError(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
+
     async def open_port(self, namespace: str, pod: str, port: int) -> PodPort:
         """Returns a connection to a pod's port, which the caller closes."""
         path = POD.path(namespace, pod) + "/portforward"
@@ -159,12 +184,12 @@ class KubeClient:
         return PodPort(connection)
 
     async def _prepare(
-        self, method: str, path: str, query: Mapping[str, str], content_type: str = _JSON
+        self, method: str, path: str, query: Mapping[str, str], content_type: str = _JSON, accept: str = _JSON
     ) -> tuple[str, str, dict[str, str]]:
         method, url, headers, _, _ = await self._api.param_serialize(
             method,
             path,
-            header_params={"Accept": _JSON, "Content-Type": content_type},
+            header_params={"Accept": accept, "Content-Type": content_type},
             query_params=list(query.items()),
             auth_settings=["BearerToken"],
         )
@@ -193,21 +218,28 @@ class KubeClient:
     async def _answer(
         self, method: str, path: str, content_type: str, body: object, query: Mapping[str, str] | None
     ) -> Object:
-        method, url, headers = await self._prepare(method, path, query or {}, content_type)
+        response, data = await self._exchange(*await self._prepare(method, path, query or {}, content_type), body)
+        document = parse_document(data)
+        if not 200 <= response.status <= 299:
+            raise _refusal(response, document)
+        return document
+
+    async def _exchange(self, method: str, url: str, headers: dict[str, str], body: object) -> tuple[Any, bytes]:
+        """Returns the library's response, and what it holds."""
         try:
             response = await self._api.call_api(
                 method, url, header_params=headers, body=body, _request_timeout=self._timeout_seconds
             )
-            data = await response.read()
+            return response, await response.read()
         except ApiException as error:
             raise ApiError(int(error.status or 0), str(error.reason or ""), str(error.reason)) from error
         except aiohttp.ClientError as error:
             raise ConnectionError(f"the API server cannot be reached: {str(error) or type(error).__name__}") from error
-        document = parse_document(data)
-        if not 200 <= response.status <= 299:
-            message = str(document.get("message") or response.reason or "the API server gave no reason")
-            raise ApiError(response.status, str(document.get("reason") or ""), message)
-        return document
+
+
+def _refusal(response: Any, document: Object) -> ApiError:
+    message = str(document.get("message") or response.reason or "the API server gave no reason")
+    return ApiError(response.status, str(document.get("reason") or ""), message)
 
 
 def verb_and_kind(method: str, path: str) -> tuple[str, str]:

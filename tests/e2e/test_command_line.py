@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import zipfile
 
 import pytest
 from rstore_cli.helm import clean_environment
@@ -56,6 +57,24 @@ async def test_certificates_let_etcdctl_in(store, rstore, tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stdout.strip()) == (0, "OK"), done.stderr
+
+
+async def test_logs_and_a_report_without_secrets(store, rstore, tmp_path):
+    pods = await store.kube_get("pods", f"-l=replicatedstore.io/store={store.name}")
+    names = {pod["metadata"]["name"] for pod in pods["items"]}
+    printed = rstore("logs", store.name, "--tail=3").stdout.splitlines()
+    assert {line.partition("  ")[0] for line in printed} == names
+    rstore("report", store.name, "--out", str(tmp_path / "report.zip"))
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert {f"rstore-report/logs/{name}.log" for name in names} < files.keys()
+    assert any(name.startswith("rstore-report/operator/") and name.endswith(".log") for name in files)
+    secrets = (await store.kube_get("secrets"))["items"]
+    contents = [value for secret in secrets for value in (secret.get("data") or {}).values() if value]
+    assert len(contents) >= 6
+    for name, text in files.items():
+        assert "PRIVATE KEY" not in text, name
+        assert not [value for value in contents if value in text], name
 
 
 async def test_a_store_that_is_not_there(store, rstore):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from msgspec.structs import replace
+from rstore_api.domain.kubernetes import RESTARTED_AT
 from rstore_api.domain.topology import RegionTopology
 
 from rstore_operator.facts.actions import (
@@ -374,6 +375,7 @@ class _Planner:
             self.given.settled,
             self.given.now,
             self.given.operator_pods,
+            self.given.annotations.get(RESTARTED_AT, ""),
         )
         findings = children.findings if self.effective is not None else standing
         return (() if frozen else children.actions), children.problems, findings

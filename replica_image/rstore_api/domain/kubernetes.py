@@ -79,7 +79,7 @@ AUTHORITY_SINCE = f"{GROUP}/authority-since"
 PREVIOUS_AUTHORITIES_UNTIL = f"{GROUP}/previous-authorities-until"
 """How long clients have to take new certificates; a person may change it."""
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` sets in a pod template."""
+"""What `kubectl rollout restart` sets in a pod template; on a store, it restarts all of its pods in turn."""
 
 # ---- annotations of a store, by which a person asks for something
 FAILOVER_TO = f"{GROUP}/failover-to"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import datetime
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from rstore_api.domain.kubernetes import SEEN_KINDS
 from rstore_api.errors import FutureRevision, StoreError
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2_grpc
 from rstore_cli.cluster import Pod
@@ -76,6 +77,10 @@ class FakeCluster:
     closed: int = 0
     leases: list[Object | Exception] = field(default_factory=list)
     """What each look at the operator's Lease shows; the last one stays."""
+    made: dict[str, list[Object]] = field(default_factory=dict)
+    """The objects of the store, by kind."""
+    logs: dict[str, str] = field(default_factory=dict)
+    """The log of each pod; of "pod/previous" for the container before."""
 
     async def lease(self, namespace: str, name: str) -> Object:
         assert (namespace, name) == ("rstore-system", "rstore")
@@ -108,6 +113,25 @@ class FakeCluster:
     async def pods(self, store: str, region: str | None = None) -> list[Pod]:
         found = [pod for pod in self.replicas if region in (None, pod.region)]
         return sorted(found, key=lambda pod: (not pod.ready, pod.name))
+
+    def kinds_of_a_store(self) -> tuple[str, ...]:
+        return tuple(SEEN_KINDS)
+
+    async def objects_of(self, store: str, kind: str) -> list[Object]:
+        return copy.deepcopy(self.made.get(kind, []))
+
+    async def operator_pods(self) -> list[Object]:
+        return copy.deepcopy(self.made.get("operator", []))
+
+    async def log_text(self, pod: str, tail: int, *, namespace: str = "", previous: bool = False) -> str:
+        key = f"{pod}/previous" if previous else pod
+        if key not in self.logs:
+            raise CliError(f'the log of pod "{pod}": there is none')
+        return "".join(self.logs[key].splitlines(keepends=True)[-tail:])
+
+    async def log_lines(self, pod: str, *, tail: int, previous: bool, follow: bool) -> AsyncIterator[str]:
+        for line in (await self.log_text(pod, tail, previous=previous)).splitlines():
+            yield line
 
     async def open_port(self, pod: str, port: int) -> FakePort:
         if pod not in self.addresses:

@@ -226,3 +226,25 @@ def test_forced_says_so_beside_the_region(run: Run, cluster: FakeCluster) -> Non
         "replicatedstore.io/failover-to": "eu-west",
         "replicatedstore.io/failover-mode": "forced",
     }
+
+
+def test_promote_is_a_switchover_by_another_name(run: Run, cluster: FakeCluster) -> None:
+    operator_steps(cluster, "Demoting")
+    ran = run("promote", "orders", "eu-west")
+    assert ran.code == 0, ran.err
+    assert cluster.annotations == {FAILOVER_TO: "eu-west"}
+    assert "eu-west is primary" in ran.out
+
+
+def test_debug_asks_about_each_other_region_and_changes_nothing(run: Run, cluster: FakeCluster) -> None:
+    def answer(fake: FakeCluster) -> None:
+        region = fake.objects["metadata"]["annotations"].pop(FAILOVER_DRY_RUN, None)
+        if region is not None:
+            number = len(fake.recorded) + 1
+            fake.recorded.append(event(f"e{number}", "Normal", f"{region} could take over", "DryRun"))
+
+    cluster.script = [answer] * 10
+    ran = run("debug", "failover", "orders")
+    assert ran.code == 0, ran.err
+    assert [line.split()[:2] for line in ran.out.splitlines()[1:]] == [["eu-west", "eu-west"], ["ap-south", "ap-south"]]
+    assert set(cluster.annotations) == {FAILOVER_DRY_RUN}

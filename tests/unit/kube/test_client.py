@@ -140,3 +140,26 @@ async def test_each_request_is_reported_with_its_status(serve) -> None:
         with pytest.raises(ConnectionError):
             await client.get(CONFIG_MAP, "team", "x")
     assert requests == [("create", "configmaps", 409), ("get", "configmaps", 0)]
+
+
+async def test_logs_are_read_as_text_whole_or_line_by_line(serve) -> None:
+    queries: list[dict[str, str]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        queries.append(dict(request.query))
+        assert request.path == "/api/v1/namespaces/team/pods/x/log"
+        assert request.headers["Accept"] == "*/*"
+        return web.Response(text="one\ntwo {\n")
+
+    async with serve(handle) as client:
+        assert await client.log("team", "x", tail=5, previous=True) == "one\ntwo {\n"
+        assert [line async for line in client.follow_log("team", "x", tail=7)] == ["one", "two {"]
+    assert queries == [{"tailLines": "5", "previous": "true"}, {"tailLines": "7", "follow": "true"}]
+
+
+async def test_a_log_that_is_refused_says_why(serve) -> None:
+    async with serve(Recorder({"message": "previous terminated container not found"}, 400)) as client:
+        with pytest.raises(ApiError, match="previous terminated container not found"):
+            await client.log("team", "x", tail=5)
+        with pytest.raises(ApiError, match="not found"):
+            _ = [line async for line in client.follow_log("team", "x", tail=5)]

@@ -21,6 +21,7 @@ from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
 from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import UNKNOWN_PODS, CertificateSettings, OperatorPods, ReplicaImage, StoreRef
+from rstore_operator.resource.units import parse_time
 from rstore_operator.specs.configmap import config_map
 from rstore_operator.specs.labels import with_hash
 from rstore_operator.specs.network_policy import network_policy
@@ -55,6 +56,7 @@ def plan_children(
     settled: Settled,
     now: datetime,
     operator_pods: OperatorPods = UNKNOWN_PODS,
+    restart_asked_at: str = "",
 ) -> ChildrenPlan:
     """Everything that differs from what is wanted, in the order in which it is needed.
 
@@ -65,7 +67,7 @@ def plan_children(
     actions += [Adopt(key, observed.orphans[key]) for key in naming.adopt]
     volumes = plan_volumes(ref, effective, observed) if effective is not None else None
     actions += volumes.actions if volumes is not None else ()
-    for manifest in _manifests(ref, volumes, primary_region, image, observed, operator_pods):
+    for manifest in _manifests(ref, volumes, primary_region, image, observed, operator_pods, restart_asked_at):
         key = (manifest["kind"], manifest["metadata"]["name"])
         if volumes is not None and key in volumes.remade:
             continue
@@ -118,6 +120,7 @@ def _manifests(
     image: ReplicaImage,
     observed: Observed,
     operator_pods: OperatorPods,
+    asked_at: str,
 ) -> Iterator[dict[str, Any]]:
     yield with_hash(store_service(ref, primary_region))
     if volumes is None:
@@ -132,21 +135,37 @@ def _manifests(
         yield with_hash(disruption_budget(ref, region.name))
         # A pod that starts before its Secret exists would wait minutes for the kubelet's next try.
         if ("Secret", names.region_tls_secret(ref.name, region.name)) in observed.children:
-            yield with_hash(_as_restarted(stateful_set(ref, volumes.spec, region, image), region.name, observed))
+            made = stateful_set(ref, volumes.spec, region, image)
+            yield with_hash(_as_restarted(made, region.name, observed, asked_at))
 
 
-def _as_restarted(manifest: dict[str, Any], region: str, observed: Observed) -> dict[str, Any]:
-    """The StatefulSet with the annotation of the last `kubectl rollout restart`: one that is made anew around its pods
-    would else restart them."""
+def _as_restarted(manifest: dict[str, Any], region: str, observed: Observed, asked_at: str) -> dict[str, Any]:
+    """The StatefulSet with the annotation of the last restart: that of the store, or of `kubectl rollout restart` if it
+    is later. One that is made anew around its pods without it would restart them."""
     live = observed.children.get(("StatefulSet", manifest["metadata"]["name"]))
     if live is None:
         restarted_at = max((pod.restarted_at for pod in observed.region(region).pods), default="")
     else:
         template = (live.get("spec") or {}).get("template") or {}
         restarted_at = ((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT, "")
+    restarted_at = later_restart(restarted_at, asked_at)
     if restarted_at:
         manifest["spec"]["template"]["metadata"]["annotations"][RESTARTED_AT] = restarted_at
     return manifest
+
+
+def later_restart(done_at: str, asked_at: str) -> str:
+    """Returns the later of two times in RFC 3339; a request whose time cannot be read is none."""
+    asked = _time(asked_at)
+    done = _time(done_at)
+    return asked_at if asked is not None and (done is None or asked > done) else done_at
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return parse_time(text) if text else None
+    except ValueError:
+        return None
 
 
 def _deleted(key: ChildKey, observed: Observed) -> tuple[Delete, ...]:
