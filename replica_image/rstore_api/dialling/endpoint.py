@@ -137,6 +137,16 @@ class Connection:
                     raise  # the caller was cancelled
                 raise (OutcomeUnknown if method.changes else Unreachable)("the client was closed") from None
 
+    def open_stream(
+        self, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]]
+    ) -> StreamCall[RequestT, ResponseT]:
+        """Begins a call that streams. Raises Unreachable once retired, LinkBrokenError."""
+        if self.retired:
+            raise Unreachable("the connection was given up just now")
+        stream = StreamCall(self._channel, method, metadata=metadata, release=self._ended)
+        self._in_flight += 1
+        return stream
+
     @property
     def is_ready(self) -> bool:
         """Whether calls can be made: it is connected, as far as is known, and not given up."""
@@ -148,9 +158,12 @@ class Connection:
         try:
             yield
         finally:
-            self._in_flight -= 1
-            if self.retired and self._in_flight == 0:
-                await close(self._channel)
+            await self._ended()
+
+    async def _ended(self) -> None:
+        self._in_flight -= 1
+        if self.retired and self._in_flight == 0:
+            await close(self._channel)
 
     async def retire(self) -> None:
         """Takes no more calls; closes now or when the last call ends."""
@@ -232,11 +245,12 @@ class Endpoint:
     async def open_stream(
         self, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]] = ()
     ) -> StreamCall[RequestT, ResponseT]:
-        """Begins a call that streams, on a connection of its own. The caller closes it.
+        """Begins a call that streams, on the connection that all calls share. The caller closes it.
 
         Raises Unreachable when there is no connection, LinkBrokenError when it breaks at once.
         """
-        return StreamCall(await self._open_channel(), method, metadata=metadata)
+        connection = await self._connected(timeout_seconds=self._connect_timeout_seconds)
+        return connection.open_stream(method, metadata=metadata)
 
     async def close(self) -> None:
         """Closes the connection; calls in flight fail."""
@@ -271,15 +285,13 @@ class Endpoint:
         """A connection that is ready; it takes the place of the one there was. Raises Unreachable."""
         if self._connection is not None:
             await self._drop(self._connection)  # a channel that broke would go to the old address again
-        self._connection = Connection(await self._open_channel())
-        return self._connection
-
-    async def _open_channel(self) -> aio.Channel:
-        return await first_connected(
+        channel = await first_connected(
             lambda: open_channel(self.address, tls=self._tls, server_name=self._server_name, resolve=self._resolve),
             dials=DIALS,
             timeout_seconds=self._connect_timeout_seconds,
         )
+        self._connection = Connection(channel)
+        return self._connection
 
     def _dialled(self, task: asyncio.Task[Connection]) -> None:
         self._dialling = None

@@ -1,9 +1,9 @@
-"""A call that streams both ways, on a channel of its own."""
+"""A call that streams both ways."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic
 
 from grpc import aio
@@ -20,9 +20,18 @@ class StreamCall(Generic[RequestT, ResponseT]):
     """One call of a streaming method. Not shared: one task sends, one receives."""
 
     def __init__(
-        self, channel: aio.Channel, method: Method[RequestT, ResponseT], *, metadata: Sequence[tuple[str, str]] = ()
+        self,
+        channel: aio.Channel,
+        method: Method[RequestT, ResponseT],
+        *,
+        metadata: Sequence[tuple[str, str]] = (),
+        release: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Begins the call on a channel, which is this call's from now on. Raises LinkBrokenError."""
+        """Begins the call on a channel, which is this call's from now on, unless ``release`` is called at its end.
+
+        Raises LinkBrokenError.
+        """
+        self._release = release
         self._channel = channel
         self._response = method.response
         multicallable: Any = channel.stream_stream(
@@ -55,9 +64,9 @@ class StreamCall(Generic[RequestT, ResponseT]):
         return response if isinstance(response, self._response) else None
 
     async def close(self) -> None:
-        """Cancels the call and closes the channel."""
+        """Cancels the call, and closes its channel. To be called once."""
         self._call.cancel()
-        await close(self._channel)
+        await (close(self._channel) if self._release is None else self._release())
 
 
 def _describe(error: aio.AioRpcError) -> str:

@@ -78,7 +78,7 @@ class Watcher:
             key=b"\0", range_end=b"\0", start_revision=self.next_revision, prev_kv=self._rng.random() < 0.5
         )
         endpoint = Endpoint(f"{self._address_of(host)}:{CLIENT_PORT}", tls=None)
-        async with aclosing(follow([endpoint], request, rng=self._rng)) as items:
+        async with endpoint, aclosing(follow([endpoint], request, rng=self._rng)) as items:
             async for changes in items:
                 self._take(host, changes)
 

@@ -28,7 +28,7 @@ class Call:
 
 @pytest.mark.parametrize("error", [grpc.aio.UsageError("closed"), asyncio.InvalidStateError("RPC already finished.")])
 async def test_a_call_that_has_ended_is_a_broken_link(error: Exception) -> None:
-    channel: Any = SimpleNamespace(stream_stream=lambda *_args, **_kinds: lambda: Call(error))
+    channel: Any = SimpleNamespace(stream_stream=lambda *_args, **_kinds: lambda **_options: Call(error))
     connection = StreamCall(channel, STREAM)
     with pytest.raises(LinkBrokenError):
         await connection.send(pb.StreamRequest())
