@@ -17,7 +17,7 @@ import typer.main
 from rstore_api.errors import StoreError
 from typer.core import TyperGroup
 
-from rstore_cli import certs, data, failover, logs, maintenance, report, restart, status, verify
+from rstore_cli import certs, data, failover, logs, maintenance, report, restart, status, verify, watch
 from rstore_cli.errors import EXIT_FAILED, CliError, hint_of
 from rstore_cli.output import stderr
 from rstore_cli.quarantine.app import app as quarantine
@@ -75,6 +75,7 @@ app.add_typer(failover.debug)
 app.command("put")(data.put)
 app.command("get")(data.get)
 app.command("del")(data.delete)
+app.command("watch")(watch.watch)
 app.command("verify")(verify.verify)
 app.command("certs")(certs.certs)
 app.add_typer(quarantine)

@@ -218,7 +218,7 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
-class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer):
+class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer, rpc_pb2_grpc.WatchServicer):
     """Keys in a dictionary, one revision per put; ``hash`` and ``revision`` can be set."""
 
     def __init__(self) -> None:
@@ -226,6 +226,17 @@ class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer):
         self.revision = 1
         self.hash = 0xABCD
         self.failure: StoreError | None = None
+        self.watched: list[rpc_pb2.WatchCreateRequest] = []
+        self.shown: list[rpc_pb2.WatchResponse] = []
+        """What each watch is sent, after it was created."""
+
+    def Watch(self, requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[rpc_pb2.WatchResponse]:
+        self.watched.append(next(requests).create_request)
+        header = rpc_pb2.ResponseHeader(revision=self.revision)
+        yield rpc_pb2.WatchResponse(header=header, created=True)
+        yield from self.shown
+        for _ in requests:
+            pass  # until the client leaves
 
     def Range(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.RangeResponse:
         response = rpc_pb2.RangeResponse()
@@ -275,6 +286,7 @@ def serve(replica: FakeReplica, authority: Authority) -> Iterator[tuple[str, int
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
     rpc_pb2_grpc.add_KVServicer_to_server(replica, server)
     rpc_pb2_grpc.add_MaintenanceServicer_to_server(replica, server)
+    rpc_pb2_grpc.add_WatchServicer_to_server(replica, server)
     if isinstance(replica, rstore_pb2_grpc.QuarantineServicer):
         rstore_pb2_grpc.add_QuarantineServicer_to_server(replica, server)
     credentials = grpc.ssl_server_credentials([(key, certificate)], authority.ca, require_client_auth=True)
