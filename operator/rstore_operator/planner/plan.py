@@ -20,6 +20,7 @@ from rstore_api.domain.topology import RegionTopology
 
 from rstore_operator.facts.actions import (
     Action,
+    LookUp,
     Notice,
     RemoveAnnotations,
 )
@@ -48,11 +49,11 @@ from rstore_operator.planning.children.objects import Settled, plan_children
 from rstore_operator.planning.conditions.conditions import (
     AUTHORITY_CHANGING,
     OF_OBJECTS,
-    Finding,
     Situation,
     findings,
     merge,
 )
+from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.conditions.in_sync import in_sync
 from rstore_operator.planning.conditions.lacking_pods import lacking_pods
 from rstore_operator.planning.conditions.not_connected import not_connected
@@ -207,11 +208,11 @@ class _Planner:
         repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
         scaling = self.effective is not None and bool(self.effective.scaling)
         compare = repointing or scaling or self.memory.known_problems is None
-        compare = compare or (progressed.intent is None and self._waits_for_certificates())
+        compare = compare or (progressed.intent is None and self._waits_for_certificates()) or frozen
         written = self._rules_are_written()
         compare = compare or not written or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
         access = plan_access(self.rules, self.observed, self.given.now, written=written)
-        children, object_problems, changes = self._children(frozen, compare=compare)
+        children, object_problems, changes = self._children(compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -246,7 +247,8 @@ class _Planner:
             actions.append(RemoveAnnotations(removal))
         if frozen:
             store_id = self.before.store_id
-        status = self._status(reply, progressed, store_id, bootstrap, problems, len(children), frozen, changes)
+        pending = sum(not isinstance(action, LookUp) for action in children)
+        status = self._status(reply, progressed, store_id, bootstrap, problems, pending, frozen, changes)
         sent = next_sent(self.before.sent_topologies, actions, self.observed, self.truth)
         waits = next_pending(
             self.before.pending_request, self.commands, waits=reply.pending is not None, now=self.given.now
@@ -352,7 +354,7 @@ class _Planner:
             self.regions, self.observed, self.truth, self.before.store_id, self.given.fresh_store_id, self.lacking
         )
 
-    def _children(self, frozen: bool, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
+    def _children(self, *, compare: bool) -> tuple[tuple[Action, ...], Problems, tuple[Finding, ...]]:
         """What to do about the objects that the store is made of, what is wrong with them, and conditions about
         changes that take their time."""
         standing = tuple(
@@ -378,7 +380,7 @@ class _Planner:
             self.given.annotations.get(RESTARTED_AT, ""),
         )
         findings = children.findings if self.effective is not None else standing
-        return (() if frozen else children.actions), children.problems, findings
+        return children.actions, children.problems, findings
 
     def _may_roll(self, progressed: Progressed) -> bool:
         """Whether the step may be taken: what is decided just now counts as well, but a repair helps it."""
@@ -448,7 +450,8 @@ class _Planner:
             if bootstrap.waiting
             else "",
             problems=problems,
-            pending_changes=pending,
+            pending_changes=0 if frozen else pending,
+            changes_wait=frozen and (pending > 0 or bool(self.effective and self.effective.leaving)),
             replica_changes=self.effective.replica_changes if self.effective else (),
             paused=self.commands.paused,
             blocked=progressed.blocked or reply.blocked,

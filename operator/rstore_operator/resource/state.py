@@ -40,6 +40,7 @@ class Phase(Enum):
     PENDING = "Pending"
     CREATING = "Creating"
     STEADY = "Steady"
+    CHANGING = "Changing"
     SWITCHING_OVER = "SwitchingOver"
     ROLLING_OUT = "RollingOut"
     DEGRADED = "Degraded"

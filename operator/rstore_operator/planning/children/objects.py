@@ -18,7 +18,8 @@ from rstore_operator.planning.children.compare import change_needed
 from rstore_operator.planning.children.naming import Naming, name_objects
 from rstore_operator.planning.children.ownership import client_part
 from rstore_operator.planning.children.volumes import VolumesPlan, plan_volumes
-from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING, Finding
+from rstore_operator.planning.conditions.conditions import AUTHORITY_CHANGING, VOLUMES_GROWING
+from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import UNKNOWN_PODS, CertificateSettings, OperatorPods, ReplicaImage, StoreRef
 from rstore_operator.resource.units import parse_time

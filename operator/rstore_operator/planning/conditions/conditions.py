@@ -9,7 +9,9 @@ from datetime import datetime
 from rstore_api.domain.kubernetes import PAUSED
 
 from rstore_operator.facts.without_tenure import NO_TENURE
+from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED, Judgement
+from rstore_operator.planning.conditions.kstatus import kstatus
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
 from rstore_operator.planning.conditions.unreached import NOT_REACHED
@@ -31,16 +33,6 @@ ROLLING_OUT = "RollingOut"
 """Reason of the condition Progressing."""
 LIMIT = 1000
 """Longest message, in characters."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A condition without its times."""
-
-    type: str
-    status: bool | None
-    reason: str
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +75,8 @@ class Situation:
     objects: tuple[Finding, ...] = ()
     """Conditions about changes of objects that take their time."""
     rollout: Rollout = NO_ROLLOUT
+    changes_wait: bool = False
+    """Whether something would be changed if the store were not paused."""
 
 
 def findings(situation: Situation) -> list[Finding]:
@@ -119,7 +113,8 @@ def findings(situation: Situation) -> list[Finding]:
     if situation.dry_run is not None:
         possible, message = situation.dry_run
         conditions.append(Finding(DRY_RUN, possible, "Possible" if possible else "Refused", message))
-    return conditions
+    stuck = "; ".join(f"{name}: {lacking.text}" for name, lacking in situation.lacking.items() if lacking.stuck)
+    return [*conditions, *kstatus(conditions, stuck)]
 
 
 def is_rolling(status: StoreStatus) -> bool:
@@ -206,6 +201,9 @@ def _progressing(situation: Situation) -> Finding:
         return Finding("Progressing", True, "SwitchingOver", _intent_text(situation.intent))
     if situation.spec is None:
         return Finding("Progressing", False, "InvalidSpec", "nothing is changed until the spec is valid")
+    if situation.changes_wait:
+        message = f"changes wait until the annotation {PAUSED} is removed"
+        return Finding("Progressing", None, "Paused", "; ".join((message, *situation.replica_changes)))
     if situation.waiting:
         return Finding("Progressing", True, "Creating", situation.waiting)
     if situation.rollout.message:
@@ -217,6 +215,11 @@ def _progressing(situation: Situation) -> Finding:
     catching_up = [f"{region.name} {region.message}" for region in situation.regions if region.phase == "CatchingUp"]
     if catching_up:
         return Finding("Progressing", True, "CatchingUp", "; ".join(catching_up))
+    if situation.replica_changes:
+        return Finding("Progressing", True, "Scaling", "; ".join(situation.replica_changes))
+    growing = next((finding for finding in situation.objects if finding.type == VOLUMES_GROWING), None)
+    if growing is not None:
+        return Finding("Progressing", True, VOLUMES_GROWING, growing.message)
     if situation.pending_changes:
         return Finding("Progressing", True, "Applying", f"{situation.pending_changes} objects are being changed")
     return Finding("Progressing", False, "Steady", "everything is as the spec wants it")
@@ -245,7 +248,7 @@ def _degraded(situation: Situation) -> Finding:
             elif lacking is not None:
                 text += f", {lacking.text}"
             reasons.append(("ReplicasMissing", f"{region.name}: {text}"))
-        elif region.phase in ("Pending", "Creating") and lacking is not None and lacking.lasts:
+        elif region.phase in ("Pending", "Creating", "Ready") and lacking is not None and lacking.lasts:
             reasons.append((lacking.reason, f"{region.name}: {lacking.text}"))
     reasons += [(NOT_CONNECTED, text) for text in situation.not_connected]
     in_sync, why, message = situation.in_sync
@@ -270,7 +273,7 @@ def _automatic(situation: Situation) -> list[Finding]:
     if failover.failback == "Automatic":
         message = f"after a failover the primary goes back to {situation.spec.primary_region} once that is well"
         conditions.append(Finding("AutomaticFailback", True, "Armed", message))
-    if situation.replica_changes:
+    if situation.replica_changes and not situation.changes_wait:
         message = "; ".join(situation.replica_changes)
         conditions.append(Finding("ReplicasChanging", True, "Scaling", message))
     return conditions

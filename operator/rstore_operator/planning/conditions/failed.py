@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from rstore_operator.facts.actions import Notice
-from rstore_operator.planning.conditions.conditions import LIMIT, Finding, merge
+from rstore_operator.planning.conditions.conditions import LIMIT, merge
+from rstore_operator.planning.conditions.finding import Finding
+from rstore_operator.planning.conditions.kstatus import RECONCILING, STALLED
 from rstore_operator.resource.state import Condition
 from rstore_operator.resource.state_json import conditions_from_json
 
@@ -27,6 +29,8 @@ def undecided(
         Finding("Ready", None, reason, message),
         Finding("Progressing", False, reason, message),
         Finding("Degraded", True, reason, message),
+        Finding(RECONCILING, False, reason, message),
+        Finding(STALLED, True, reason, message),
     ]
     present = {finding.type for finding in conditions}
     others = tuple(condition for condition in before if condition.type not in present)

@@ -23,6 +23,8 @@ LACKS = frozenset({NOT_CREATED, NOT_STARTED})
 """Reasons of the condition Degraded."""
 GRACE_SECONDS = 5.0
 """A pod that is missing for less than this is being created."""
+GIVEN_UP_SECONDS = 600.0
+"""Pods that have waited this long will not start before somebody changes something, as in a Deployment."""
 STUCK_SECONDS = 30.0
 """Pods may wait this long for a node, a volume or an image before the store is degraded."""
 ASK_FIRST_SECONDS, ASK_SELDOM_SECONDS = 10.0, 60.0
@@ -39,11 +41,13 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Lacking:
-    """What a region lacks. ``reason`` is one of :data:`LACKS`; ``lasts`` once it has lasted too long to be a start."""
+    """What a region lacks. ``reason`` is one of :data:`LACKS`; ``lasts`` once it has lasted too long to be a start,
+    ``stuck`` once it has lasted so long that it will not end by itself."""
 
     reason: str
     text: str
     lasts: bool
+    stuck: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def _region(store: str, region: str, observed: Observed, memory: Memory, *, paus
     stateful_set = names.region_object(store, region)
     problems: dict[str, list[str]] = {}
     lasts = bool(absent)
+    longest = max((seconds[ABSENT, name] for name in absent), default=0.0)
     if absent:
         why = observed.refused_creations.get(stateful_set) or f"see the events of StatefulSet/{stateful_set}"
         problems[f"no pod was created; {why[:SHOWN_MESSAGE]}"] = list(absent)
@@ -143,12 +148,13 @@ def _region(store: str, region: str, observed: Observed, memory: Memory, *, paus
         if why and (pod.problem or waited >= GRACE_SECONDS):
             problems.setdefault(why[:SHOWN_MESSAGE], []).append(pod.name)
             lasts = lasts or waited >= STUCK_SECONDS
+            longest = max(longest, waited)
     if not problems:
         return None
     shown = list(problems.items())[:SHOWN_KINDS]
     text = "; ".join(f"{', '.join(pods)}: {problem}" for problem, pods in shown)
     created = not absent and (NO_SET, stateful_set) not in seconds
-    return Lacking(NOT_STARTED if created else NOT_CREATED, text, lasts)
+    return Lacking(NOT_STARTED if created else NOT_CREATED, text, lasts, longest >= GIVEN_UP_SECONDS)
 
 
 def _absent(store: str, region: str, observed: Observed, memory: Memory) -> tuple[str, ...]:

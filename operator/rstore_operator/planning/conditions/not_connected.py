@@ -12,7 +12,7 @@ NOT_CONNECTED = "RegionNotConnected"
 """Reason of the condition Degraded."""
 PATIENCE_SECONDS = 5.0
 """A stream that is down for less than this is being made anew, which is no news."""
-_FOLLOWING = ("Ready", "Degraded", "CatchingUp")
+_FOLLOWING = ("Creating", "Ready", "Degraded", "CatchingUp")
 """Phases of regions that should be connected; one that is lost is reported as lost."""
 
 

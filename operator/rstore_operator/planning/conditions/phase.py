@@ -32,4 +32,6 @@ def phase_of(status: StoreStatus, spec_problems: Sequence[Problem], *, frozen: b
     ready = status.condition("Ready")
     if ready is None or ready.status != "True":
         return Phase.DEGRADED
+    if progressing is not None and progressing.status == "True":
+        return Phase.CHANGING
     return Phase.PAUSED if frozen else Phase.STEADY

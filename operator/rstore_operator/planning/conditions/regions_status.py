@@ -8,8 +8,9 @@ from datetime import datetime
 from msgspec import structs
 
 from rstore_operator.facts.memory import Memory
-from rstore_operator.facts.observed import Observed, Progress, RegionObserved
+from rstore_operator.facts.observed import Observed, Progress, RegionObserved, ReplicaStatus
 from rstore_operator.facts.truth import Truth
+from rstore_operator.planning.conditions.in_sync import IN_SYNC_LAG_SECONDS
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.state import RegionStatus, StoreStatus, Summary
@@ -35,6 +36,7 @@ def region_statuses(
     progress = {item.region: item for item in (source.progress if source else ())}
     sizes = {region.name: region.replicas for region in effective.spec.regions}
     sizes |= {region.name: len(region.replicas) for region in effective.retained}
+    scaling = {name for name, _ in effective.scaling}
     statuses = []
     for name in (*effective.region_names, *sorted(effective.leaving)):
         shown = before.region(name) or RegionStatus(name)
@@ -42,7 +44,14 @@ def region_statuses(
         since = memory.silent_since.get(name)
         electing = since is not None and (now - since).total_seconds() < LOST_AFTER_SECONDS
         status = region_status(
-            observed.region(name), shown, size, progress.get(name), truth, electing, lacking.get(name)
+            observed.region(name),
+            shown,
+            size,
+            progress.get(name),
+            truth,
+            electing,
+            lacking.get(name),
+            scaling=name in scaling,
         )
         if name in restarting and status.phase in ("Lost", "Degraded"):
             status = structs.replace(status, phase="RollingOut")
@@ -60,9 +69,12 @@ def region_status(
     truth: Truth,
     electing: bool,
     lacking: Lacking | None,
+    *,
+    scaling: bool = False,
 ) -> RegionStatus:
     """What is shown of one region. ``shown`` was shown last, ``size`` is how many replicas it should have, ``progress``
-    is how far it is as the primary reports it, ``electing`` whether it has had no leader for a moment only."""
+    is how far it is as the primary reports it, ``electing`` whether it has had no leader for a moment only, ``scaling``
+    whether its replicas are being changed: one that is being added is not missing."""
     leader = region.leader
     is_primary = bool(truth.primary_region) and region.name == truth.primary_region
     role = "Primary" if is_primary else "Secondary" if truth.epoch else "Unknown"
@@ -88,12 +100,16 @@ def region_status(
             quarantined=shown.quarantined,
         )
     lag = progress if progress is not None and not is_primary else None
-    if not leader.store_id or (ready < size and shown.phase in ("Pending", "Creating")):
+    whole = ready >= size or (scaling and _members_are_ready(region, leader))
+    new = shown.phase in ("Pending", "Creating")
+    if not leader.store_id or (new and not whole):
         phase = "Creating"  # until every replica was ready once, one that is not yet is no loss
     elif leader.staged is not None:
         phase = "CatchingUp"
+    elif role == "Secondary" and (new or shown.phase == "CatchingUp") and not _is_close(lag):
+        phase = "Creating" if new else "CatchingUp"  # until it was in sync once
     else:
-        phase = "Ready" if ready >= size else "Degraded"
+        phase = "Ready" if whole else "Degraded"
     message = "" if lag is None or lag.connected else lag.last_error
     if leader.staged is not None and not message:
         message = f"receives a snapshot of revision {leader.staged.revision}, {_about(leader.staged.rows)} rows so far"
@@ -118,6 +134,16 @@ def region_status(
         quarantine=leader.quarantine,
         quarantined=leader.tails,
     )
+
+
+def _members_are_ready(region: RegionObserved, leader: ReplicaStatus) -> bool:
+    """Whether every replica that counts in the region's group is ready."""
+    ready = {pod.name for pod in region.pods if pod.ready and not pod.terminating}
+    return bool(leader.members) and set(leader.members) - set(leader.learners) <= ready
+
+
+def _is_close(lag: Progress | None) -> bool:
+    return lag is not None and lag.connected and lag.lag_seconds <= IN_SYNC_LAG_SECONDS
 
 
 def _why_silent(region: RegionObserved) -> str:

@@ -24,7 +24,7 @@ def test_a_region_that_receives_a_snapshot_is_catching_up_until_it_is_installed(
     assert region["message"] == "receives a snapshot of revision 5000, 13,000 rows so far"
     progressing = next(item for item in world.status["conditions"] if item["type"] == "Progressing")
     assert (progressing["status"], progressing["reason"]) == ("True", "CatchingUp")
-    assert world.status["phase"] == "Steady", "the store serves as it did"
+    assert world.status["phase"] == "Changing"
     assert [reason for reason, _ in world.events[events:]] == ["RegionCatchingUp"]
     world.regions["eu-west"].staged = None
     world.step()

@@ -16,12 +16,12 @@ from rstore_operator.planning.conditions.conditions import (
     OF_OBJECTS,
     OF_VALID_SPEC,
     STICKY,
-    Finding,
     Situation,
     findings,
     merge,
 )
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED
+from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.planning.conditions.in_sync import UNCONFIRMED
 from rstore_operator.planning.conditions.lacking_pods import LACKS, NOT_CREATED, Lacking
 from rstore_operator.planning.conditions.not_connected import NOT_CONNECTED
@@ -78,6 +78,8 @@ LACKING = {"eu": Lacking(NOT_CREATED, "eu-0: no pod was created; a quota", lasts
 STARTING = {"eu": replace(LACKING["eu"], lasts=False)}
 ROLLING = Rollout("rolling eu: 1 of 3 pods")
 STOPPED = replace(ROLLING, blocked=Blocked("PodNotStarted", "eu-2: ErrImagePull", image_fails=True))
+STUCK = {"eu": replace(LACKING["eu"], stuck=True)}
+GROWING = Finding("VolumesGrowing", True, "Growing", "eu-0")
 ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({}, "SpecValid", True, "Valid", ""),
     ({"spec": replace(SPEC, regions=(RegionSpec("us", replicas=2),))}, "SpecValid", True, "EvenReplicas", "no more"),
@@ -99,6 +101,21 @@ ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({**eu(phase="Creating"), "lacking": LACKING}, "Progressing", True, "Regions", "a quota"),
     (eu(phase="CatchingUp", message="gets rows"), "Progressing", True, "CatchingUp", "eu gets rows"),
     ({"pending_changes": 2}, "Progressing", True, "Applying", "2 objects"),
+    ({"replica_changes": ("eu: 3 replicas, 5 wanted",)}, "Progressing", True, "Scaling", "eu: 3 replicas, 5 wanted"),
+    ({"objects": (GROWING,)}, "Progressing", True, "VolumesGrowing", "eu-0"),
+    ({"changes_wait": True, "paused": True}, "Progressing", None, "Paused", "changes wait until the annotation"),
+    ({}, "Reconciling", False, "Steady", ""),
+    ({"pending_changes": 2}, "Reconciling", True, "Applying", "2 objects"),
+    ({"intent": INTENT}, "Reconciling", True, "SwitchingOver", "Demoting"),
+    ({"changes_wait": True, "paused": True}, "Reconciling", True, "Paused", "changes wait"),
+    ({"spec_problems": (Problem("spec.a", "is wrong"),)}, "Reconciling", False, "Invalid", "spec.a"),
+    ({**eu(phase="Creating"), "lacking": LACKING}, "Reconciling", True, "Regions", "a quota"),
+    ({}, "Stalled", False, "NotStalled", ""),
+    ({"spec_problems": (Problem("spec.a", "is wrong"),)}, "Stalled", True, "Invalid", "spec.a: is wrong"),
+    ({"problems": (("NameTaken", "a name"),)}, "Stalled", True, "NameTaken", "a name"),
+    ({"problems": (("ActionFailed", "for a moment"),)}, "Stalled", False, "NotStalled", ""),
+    ({**eu(phase="Creating"), "lacking": LACKING}, "Stalled", False, "NotStalled", ""),
+    ({**eu(phase="Creating"), "lacking": STUCK}, "Stalled", True, "PodsDoNotStart", "a quota"),
     ({}, "Degraded", False, "AsExpected", ""),
     ({"problems": (("NameTaken", "a name"),)}, "Degraded", True, "NameTaken", "a name"),
     (eu(phase="Lost", message="no replica answers"), "Degraded", True, "RegionLost", "eu: no replica answers"),
@@ -115,6 +132,7 @@ ROWS: list[tuple[dict[str, Any], str, bool | None, str, str]] = [
     ({"spec": replace(SPEC, failover=FailoverSpec(policy="Manual"))}, "AutomaticFailover", False, "PolicyManual", ""),
     ({"spec": replace(SPEC, regions=SPEC.regions[:1])}, "AutomaticFailover", False, "OneRegion", ""),
     ({"spec": replace(SPEC, failover=FailoverSpec(failback="Automatic"))}, "AutomaticFailback", True, "Armed", "us"),
+    ({**eu(phase="Ready"), "lacking": LACKING}, "Degraded", True, NOT_CREATED, "eu: eu-0"),
     ({"replica_changes": ("eu: 3 to 5",)}, "ReplicasChanging", True, "Scaling", "eu: 3 to 5"),
     ({"rollout": ROLLING}, "Progressing", True, "RollingOut", "rolling eu: 1 of 3 pods"),
     ({"rollout": ROLLING}, "Degraded", False, "AsExpected", ""),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from rstore_api.domain.kubernetes import PAUSED
 from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import Observed
 from rstore_operator.planning.conditions.phase import phase_of
 from rstore_operator.resource.parse import Problem
 from rstore_operator.resource.state import Condition, FailoverIntent, Phase, RegionStatus, Step, StoreStatus, Trigger
@@ -20,7 +23,8 @@ GROWING, CATCHING_UP = Condition("Progressing", "True", "Regions"), Condition("P
 PENDING, CREATING = (RegionStatus("a"),), (RegionStatus("a", phase="Creating"),)
 PHASES: list[tuple[StoreStatus, tuple[Problem, ...], bool, Phase]] = [
     (StoreStatus(epoch=1, conditions=(READY,)), (), False, Phase.STEADY),
-    (StoreStatus(epoch=1, conditions=(READY, CATCHING_UP)), (), False, Phase.STEADY),
+    (StoreStatus(epoch=1, conditions=(READY, CATCHING_UP)), (), False, Phase.CHANGING),
+    (StoreStatus(epoch=1, conditions=(READY, Condition("Progressing", "Unknown", "Paused"))), (), True, Phase.PAUSED),
     (StoreStatus(epoch=1, conditions=(READY,)), (), True, Phase.PAUSED),
     (StoreStatus(epoch=1), (), False, Phase.DEGRADED),
     (StoreStatus(epoch=1), (), True, Phase.DEGRADED),
@@ -90,6 +94,96 @@ def test_a_paused_store_says_so_unless_something_is_worse() -> None:
     unmade.annotations[PAUSED] = "true"
     unmade.step()
     assert unmade.status["phase"] == "Paused"
+
+
+class SlowPods(World):
+    """A pod is not ready before its replica is in the group."""
+
+    def observed(self) -> Observed:
+        seen = super().observed()
+        regions = {
+            name: replace(
+                region,
+                pods=tuple(
+                    replace(pod, ready=pod.ready and int(pod.name.rpartition("-")[2]) in self.regions[name].members)
+                    for pod in region.pods
+                ),
+            )
+            for name, region in seen.regions.items()
+        }
+        return replace(seen, regions=regions)
+
+
+def _with_replicas(world: World, region: str, replicas: int) -> None:
+    regions = [{**item, "replicas": replicas} if item["name"] == region else item for item in world.spec["regions"]]
+    world.spec = {**world.spec, "regions": regions}
+    world.generation += 1
+
+
+@pytest.mark.parametrize(("region", "replicas"), [("us-east", 5), ("ap-south", 3), ("eu-west", 1)])
+def test_replicas_that_are_added_or_removed_are_a_change_and_nothing_is_missing(region: str, replicas: int) -> None:
+    world = SlowPods()
+    world.settle()
+    _with_replicas(world, region, replicas)
+    seen = set()
+    for _ in range(60):
+        world.step()
+        world.regions[region].learners.clear()  # has caught up
+        if condition(world, "Progressing")["status"] == "True":
+            seen.add((world.status["phase"], condition(world, "Degraded")["status"]))
+            assert condition(world, "Reconciling")["status"] == "True"
+            assert condition(world, "Ready")["status"] == "True"
+        else:
+            break
+    assert seen == {("Changing", "False")}
+    assert world.status["phase"] == "Steady"
+    assert len(world.regions[region].members) == replicas
+
+
+def test_a_region_that_is_added_is_a_change_until_it_has_been_in_sync_once() -> None:
+    world = fresh()
+    world.spec = {**world.spec, "regions": [*world.spec["regions"], {"name": "sa", "replicas": 1}]}
+    world.generation += 1
+    while "sa" not in world.regions:
+        world.step()
+    world.regions["sa"].linked = False
+    for _ in range(20):
+        world.step()
+        assert condition(world, "Progressing")["status"] == "True"
+        assert world.status["phase"] == "Creating"
+    world.regions["sa"].linked = True
+    world.settle()
+    assert world.status["phase"] == "Steady"
+    world.regions["sa"].linked = False
+    world.step()
+    assert condition(world, "Progressing")["status"] == "False", "it was in sync: that is a fault, not a change"
+
+
+def test_a_paused_store_says_that_a_change_of_its_spec_waits() -> None:
+    world = fresh()
+    world.annotations[PAUSED] = "true"
+    world.settle()
+    assert condition(world, "Reconciling")["status"] == "False"
+    _with_replicas(world, "ap-south", 3)
+    for _ in range(5):
+        world.step()
+        waits = condition(world, "Progressing")
+        assert (waits["status"], waits["reason"]) == ("Unknown", "Paused")
+        assert "ap-south: 1 replicas, 3 wanted" in waits["message"]
+        assert (condition(world, "Reconciling")["status"], condition(world, "Stalled")["status"]) == ("True", "False")
+        assert world.status["observedGeneration"] == world.generation
+    assert world.status["phase"] == "Paused"
+    assert world.regions["ap-south"].replicas == 1
+
+
+def test_a_refused_spec_is_stalled() -> None:
+    world = fresh()
+    world.spec = {**world.spec, "primaryRegion": "nowhere"}
+    world.generation += 1
+    world.step()
+    stalled = condition(world, "Stalled")
+    assert (stalled["status"], stalled["observedGeneration"]) == ("True", world.generation)
+    assert condition(world, "Reconciling")["status"] == "False"
 
 
 def test_a_region_that_gets_nothing_degrades_the_store_after_a_while_and_is_reported_once() -> None:
