@@ -32,6 +32,7 @@ def test_a_new_store_is_created_bootstrapped_and_steady() -> None:
         [
             "Service/orders",
             "ServiceAccount/orders",
+            "NetworkPolicy/orders",
             "Secret/orders-ca",
             "Secret/orders-client-tls",
             "Secret/orders-operator-tls",
@@ -76,7 +77,7 @@ def test_statefulsets_wait_for_their_certificates_and_these_for_the_services_add
     world = World()
     first = world.decide()
     assert {action.key[0] for action in first.actions} == {
-        "Service", "ServiceAccount", "ConfigMap", "PodDisruptionBudget", "Secret",
+        "Service", "ServiceAccount", "ConfigMap", "PodDisruptionBudget", "NetworkPolicy", "Secret",
     }  # fmt: skip
     world.step()
     second = world.decide()
