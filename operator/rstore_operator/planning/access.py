@@ -12,7 +12,8 @@ from rstore_api.domain.access import OPEN, AccessRules
 
 from rstore_operator.facts.actions import SetAccess, Target
 from rstore_operator.facts.observed import Observed, Pod, ReplicaStatus
-from rstore_operator.planning.conditions.conditions import ACCESS_IN_FORCE, Finding
+from rstore_operator.planning.conditions.conditions import ACCESS_IN_FORCE
+from rstore_operator.planning.conditions.finding import Finding
 from rstore_operator.resource.units import format_time_seconds
 from rstore_operator.specs.configmap import access_rules
 
