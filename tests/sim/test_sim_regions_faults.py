@@ -27,6 +27,11 @@ SEEDS = range(12)
         ("change_voters_amid_cut", ["failovers", "regions_made"]),
         ("end_primary", ["failovers"]),
         ("freeze_target", ["aborted", "failovers", "freeze_target"]),
+        ("sync_fails", ["failed_syncs"]),
+        ("write_back_fails", ["failed_syncs"]),
+        ("rolled_back_volume", ["rolled_back", "recognised"]),
+        ("rolled_back_region", ["formed_anew", "regions_made"]),
+        ("rolled_back_at_once", ["failovers", "at_once"]),
         ("api_times_out", ["switchovers"]),
     ],
 )

@@ -61,6 +61,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 message.tenure.in_sync_regions,
                 message.tenure.longest_ms,
                 message.tenure.granted_version if message.tenure.HasField("granted_version") else None,
+                message.tenure.missing_revision,
             )
             if message.HasField("tenure")
             else None

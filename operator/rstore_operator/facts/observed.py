@@ -53,6 +53,8 @@ class Tenure:
     granted_version: int | None = None
     """The newest version of the epoch's topology of which a majority of the voters has granted a round, 0: none yet;
     None: its version of the replica does not report it."""
+    missing_revision: int = 0
+    """A revision of the epoch that another region holds and this one does not: it has lost data. 0: none is known."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,9 @@ def no_tenure_message(
         granted = voter.granted if voter is not None else None
         if granted is None or granted.epoch != leader.epoch or granted.age_ms > leader.tenure.duration_ms:
             silent.append(name)
-    if silent:
+    if leader.tenure.missing_revision:
+        why = f"it has lost revision {leader.tenure.missing_revision}, which another region holds"
+    elif silent:
         why = f"{', '.join(silent)} did not renew it; bring back those regions, or the network between the regions"
     else:
         why = (

@@ -82,11 +82,24 @@ class CutOff:
     seconds: float
 
     def __str__(self) -> str:
-        return f"it holds no tenure, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
+        return f"is cut off: it holds no tenure, which {', '.join(self.regions)} renewed last {self.seconds:.1f} s ago"
 
 
-def cut_off(scene: Scene) -> CutOff | None:
-    """Judge the primary region; None unless its leader answers, holds no tenure, and a majority has not renewed it.
+@dataclass(frozen=True)
+class LostData:
+    """The primary asks nobody to renew its tenure, since a region holds this revision of its own epoch and it does
+    not.
+    """
+
+    revision: int
+
+    def __str__(self) -> str:
+        return f"has lost revision {self.revision}, which another region holds"
+
+
+def cut_off(scene: Scene) -> CutOff | LostData | None:
+    """Judge the primary region; None unless its leader answers, holds no tenure, and a majority has not renewed it, or
+    another region holds what it has lost.
 
     Only voters that granted in this very epoch count, or before the switchover that came to nothing and gave the region
     this epoch. A primary that was made so while the regions do not reach each other never gets a tenure, and is not
@@ -95,6 +108,9 @@ def cut_off(scene: Scene) -> CutOff | None:
     delay_ms, without_seconds = scene.failover.failover_delay_ms, scene.memory.without_tenure_seconds
     if not scene.without_primary or without_seconds[scene.truth.primary_region] * 1000 < delay_ms:
         return None
+    leader = scene.observed.leader(scene.truth.primary_region)
+    if leader is not None and leader.tenure is not None and leader.tenure.missing_revision:
+        return LostData(leader.tenure.missing_revision)
     ages = _ages_ms(scene, since_epoch=1 if _stayed(scene) else scene.truth.epoch)
     late = {name: age_ms for name, age_ms in ages.items() if age_ms >= delay_ms}
     return CutOff(tuple(sorted(late)), min(late.values()) / 1000) if scene.voters.decides(late) else None

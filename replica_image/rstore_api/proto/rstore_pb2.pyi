@@ -337,7 +337,7 @@ class SnapshotTransfer(_message.Message):
     def __init__(self, region: _Optional[str] = ..., revision: _Optional[int] = ..., rows: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
 
 class TenureStatus(_message.Message):
-    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms", "granted_version")
+    __slots__ = ("required", "held", "remaining_ms", "witness_round", "duration_ms", "in_sync_regions", "longest_ms", "granted_version", "missing_revision")
     REQUIRED_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     REMAINING_MS_FIELD_NUMBER: _ClassVar[int]
@@ -346,6 +346,7 @@ class TenureStatus(_message.Message):
     IN_SYNC_REGIONS_FIELD_NUMBER: _ClassVar[int]
     LONGEST_MS_FIELD_NUMBER: _ClassVar[int]
     GRANTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    MISSING_REVISION_FIELD_NUMBER: _ClassVar[int]
     required: bool
     held: bool
     remaining_ms: int
@@ -354,7 +355,8 @@ class TenureStatus(_message.Message):
     in_sync_regions: int
     longest_ms: int
     granted_version: int
-    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ..., granted_version: _Optional[int] = ...) -> None: ...
+    missing_revision: int
+    def __init__(self, required: _Optional[bool] = ..., held: _Optional[bool] = ..., remaining_ms: _Optional[int] = ..., witness_round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., longest_ms: _Optional[int] = ..., granted_version: _Optional[int] = ..., missing_revision: _Optional[int] = ...) -> None: ...
 
 class GrantStatus(_message.Message):
     __slots__ = ("epoch", "age_ms", "remaining_ms", "in_sync_regions")
@@ -555,7 +557,7 @@ class GrantRequest(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., epoch: _Optional[int] = ..., round: _Optional[int] = ..., duration_ms: _Optional[int] = ..., in_sync_regions: _Optional[int] = ..., voter_term: _Optional[int] = ..., topology_version: _Optional[int] = ..., feature_level: _Optional[int] = ...) -> None: ...
 
 class GrantResponse(_message.Message):
-    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term", "feature_level")
+    __slots__ = ("granted", "round", "promised_epoch", "region", "duration_ms", "voter_term", "feature_level", "data_epoch", "revision")
     GRANTED_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     PROMISED_EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -563,6 +565,8 @@ class GrantResponse(_message.Message):
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
     VOTER_TERM_FIELD_NUMBER: _ClassVar[int]
     FEATURE_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    DATA_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     granted: bool
     round: int
     promised_epoch: int
@@ -570,7 +574,9 @@ class GrantResponse(_message.Message):
     duration_ms: int
     voter_term: int
     feature_level: int
-    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ..., feature_level: _Optional[int] = ...) -> None: ...
+    data_epoch: int
+    revision: int
+    def __init__(self, granted: _Optional[bool] = ..., round: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., region: _Optional[str] = ..., duration_ms: _Optional[int] = ..., voter_term: _Optional[int] = ..., feature_level: _Optional[int] = ..., data_epoch: _Optional[int] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class StreamRequest(_message.Message):
     __slots__ = ("hello", "batch", "heartbeat", "snapshot")

@@ -13,6 +13,7 @@ from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
 from sim.regions.faults_lines import LineFaults
 from sim.regions.faults_operator import OperatorFaults
+from sim.regions.faults_region_volumes import RegionVolumeFaults
 from sim.regions.faults_switchover import SwitchoverFaults
 from sim.regions.faults_voters import VoterFaults
 from sim.regions.host import Host
@@ -51,6 +52,7 @@ class RegionFaults:
         self.failovers = FailoverFaults(stage, world)
         self.requests = Requests(stage)
         self._operators = OperatorFaults(stage)
+        self.region_volumes = RegionVolumeFaults(stage, ledger)
         self.rollbacks = RollbackFaults(stage.rng, stage.trace, self._some_replicas)
         self._switchovers = SwitchoverFaults(stage, world.violated)
         self.rows = FaultRows(self._kinds(shape, ledger), stage.rng, pause_seconds=PAUSE_SECONDS)
@@ -87,6 +89,7 @@ class RegionFaults:
             *SyncFaults(self._rng, self._stage.trace, self._some_hosts, self._stage.start).kinds,
             *(edits if shape.edited else []),
             *(self.rollbacks.kinds if shape.rolled_back else []),
+            *(self.region_volumes.kinds if only_kinds() else []),
         ]
 
     def end(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sim.fault_rows import Kinds
 from sim.regions.ledger import Ledger
+from sim.regions.people import remove_regions
 from sim.regions.stage import Stage, both_ways
 
 LOOK_SECONDS = 0.02
@@ -77,14 +78,7 @@ class VoterFaults:
             regions += [{"name": name, "replicas": 1, "priority": 10} for name in fresh]
             return
         primary = self._stage.primary()
-        gone = kept - {primary}
-        spec["regions"] = [region for region in regions if region["name"] not in gone]
-        if spec["replication"].get("minInSyncRegions", 0) >= len(spec["regions"]):
-            spec["replication"]["minInSyncRegions"] = len(spec["regions"]) - 1
-            self._ledger.needed_regions = min(self._ledger.needed_regions, len(spec["regions"]) - 1)
-        self._stage.fleet.left |= gone
-        if spec["primaryRegion"] in gone:
-            spec["primaryRegion"] = primary
+        remove_regions(spec, kept - {primary}, self._ledger)
 
     async def _applied(self, primary: str, wanted: set[str]) -> bool:
         """Waits until the primary's leader has a topology of these regions, and until operators count on no other, but

@@ -138,6 +138,11 @@ class Host:
         self.powered = self.rolled_back = True
         self.boot += 1
 
+    def forget_the_log(self) -> None:
+        """All volumes of its region went back: where nobody there notices, other entries take the place of some."""
+        self._lost = DurableLog(1, ())
+        self.life += 1
+
     async def _run(self, process: HostProcess, config: ReplicaConfig) -> None:
         try:
             self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))

@@ -146,6 +146,15 @@ def forget_the_voters(_original: Any) -> Any:
     return granted_version
 
 
+def overwrite_what_others_hold(_original: Any) -> Any:
+    """A primary that has lost data goes on where its volumes end."""
+
+    def missing_revision(self: TenureHolder, revision: int) -> int:
+        return 0
+
+    return missing_revision
+
+
 def write_what_the_schema_does_not_know(original: Any) -> Any:
     """A field of the status is not in the definition."""
 
@@ -225,6 +234,9 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     ),
     "watch-what-is-not-confirmed": Mutation(
         20, ((Showing, "revision", watch_what_is_not_confirmed),), ("cut_regions",)
+    ),
+    "overwrite-what-others-hold": Mutation(
+        5, ((TenureHolder, "missing_revision", overwrite_what_others_hold),), ("rolled_back_at_once",)
     ),
     "write-what-the-schema-does-not-know": Mutation(
         1, ((reconcile, "status_to_json", write_what_the_schema_does_not_know),)

@@ -142,23 +142,13 @@ class Edits:
             spec["regions"].append({"name": self._rng.choice(new), "replicas": 1, "priority": 10})
 
     def _without_region(self, spec: dict[str, Any]) -> None:
-        regions, replication = spec["regions"], spec["replication"]
+        regions = spec["regions"]
         if len(regions) < 2 or not self._stage.kube.status.get("primaryRegion"):
             return  # made again: what the spec does not name then is not started, the primary that was neither
         primary = self._stage.primary()
         others = [region for region in regions if region["name"] != primary]
         gone = self._rng.choice(others) if self._rng.random() < 0.8 else self._rng.choice(regions)
-        regions.remove(gone)
-        self._stage.fleet.left.add(gone["name"])
-        if spec["primaryRegion"] == gone["name"]:
-            spec["primaryRegion"] = regions[0]["name"]
-        if replication.get("minInSyncRegions", 0) >= len(regions):
-            if len(regions) > 1:
-                replication["minInSyncRegions"] = len(regions) - 1
-            else:
-                for name in ("mode", "minInSyncRegions", "semiSyncTimeout", "onTimeout"):
-                    replication.pop(name, None)
-            self._ledger.needed_regions = min(self._ledger.needed_regions, len(regions) - 1)
+        remove_regions(spec, {gone["name"]}, self._ledger)
 
     async def _edit(self, spec: dict[str, Any], what: str) -> None:
         self._stage.trace.fault(what)
@@ -166,6 +156,22 @@ class Edits:
         if self._rng.random() < 0.3:
             await self._kill_operator()
         await asyncio.sleep(self._rng.choice([0.0, 0.3, 1.0, 4.0]) * self._rng.uniform(0.5, 1.5))
+
+
+def remove_regions(spec: dict[str, Any], gone: set[str], ledger: Ledger) -> None:
+    """Takes regions out of the spec; what they alone have may go with them."""
+    regions, replication = spec["regions"], spec["replication"]
+    regions[:] = [region for region in regions if region["name"] not in gone]
+    ledger.fleet.left |= gone
+    if spec["primaryRegion"] in gone:
+        spec["primaryRegion"] = regions[0]["name"]
+    if replication.get("minInSyncRegions", 0) >= len(regions):
+        if len(regions) > 1:
+            replication["minInSyncRegions"] = len(regions) - 1
+        else:
+            for name in ("mode", "minInSyncRegions", "semiSyncTimeout", "onTimeout"):
+                replication.pop(name, None)
+        ledger.needed_regions = min(ledger.needed_regions, len(regions) - 1)
 
 
 class Restores:

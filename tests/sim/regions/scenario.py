@@ -9,6 +9,7 @@ import random
 from contextlib import ExitStack
 from pathlib import Path
 
+from sim.fault_rows import only_kinds
 from sim.history import Outcome
 from sim.network import Network
 from sim.regions import verdict
@@ -28,6 +29,8 @@ from sim.world import World
 
 CREATION_SECONDS = 60.0
 FAULTS_SECONDS = 25.0
+LONG_FAULTS_SECONDS = 75.0
+"""Where people have to bring a region back by many steps."""
 RECOVERY_SECONDS = 120.0
 QUIET_SECONDS = 25.0
 """For so long some runs are looked at once all is well: nothing may change of itself."""
@@ -110,7 +113,8 @@ class RegionsScenario:
         watchers = self._watchers.start()
         watcher = asyncio.ensure_future(self._watch())
         await asyncio.sleep(0.5)
-        await self._faults.rows.run(FAULTS_SECONDS, 1 if self.shape.amid_failovers else self._world.rng.randint(1, 3))
+        seconds = LONG_FAULTS_SECONDS if "rolled_back_region" in only_kinds() else FAULTS_SECONDS
+        await self._faults.rows.run(seconds, 1 if self.shape.amid_failovers else self._world.rng.randint(1, 3))
         self._faults.end()
         await self._recover()
         self._clients.stopping = True
@@ -182,6 +186,9 @@ class RegionsScenario:
             shown_compacted=sum(watcher.compactions for watcher in self._watchers.watchers),
             applied=self.ledger.applied,
             failed_syncs=sum(host.volume.failed_syncs for host in self.fleet.all_hosts()),
+            formed_anew=self._faults.region_volumes.formed_anew,
+            at_once=self._faults.region_volumes.at_once,
+            went_on=self._faults.region_volumes.went_on,
             rolled_back=self._faults.rollbacks.rolled_back,
             recognised=sum(host.recognised for host in self.fleet.all_hosts()),
             **self.kube.runs.counts,

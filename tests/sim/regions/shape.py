@@ -77,9 +77,13 @@ def shape_of(rng: random.Random) -> Shape:
         count = rng.choice([2, 3, 5, 5])
     if rolled_back:
         count = 2
+    if "rolled_back_region" in chosen:
+        count = 3
+    if "rolled_back_at_once" in chosen:
+        count = rng.choice([2, 3])
     names = NAMES[:count]
     replicas = {name: 3 if rng.random() < 0.1 and not amid_failovers else 1 for name in names}
-    if rolled_back:
+    if rolled_back or "rolled_back_region" in chosen:
         replicas[rng.choice(names)] = 3
     failover: dict[str, Any] = {
         "leaseDuration": rng.choice(["2s", "3s"] if amid_failovers else ["1s", "1s", "2s", "3s"]),
@@ -92,6 +96,8 @@ def shape_of(rng: random.Random) -> Shape:
         failover["leaseDuration"] = "8s"
     if "freeze_target" in chosen:
         failover["switchoverTimeout"] = "30s"
+    if chosen & {"rolled_back_region", "rolled_back_at_once"}:
+        failover["policy"] = "Automatic"
     spec = {
         "primaryRegion": rng.choice(names),
         "regions": [

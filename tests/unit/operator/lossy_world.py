@@ -93,6 +93,7 @@ class LossyWorld(World):
                 round(self.tenure_of(replica.region) * 1000),
                 longest_ms=round(self.longest.get(replica.region, 0.0) * 1000),
                 in_sync_regions=self.announced.get(replica.region, 0) if leads else 0,
+                missing_revision=self.missing(self.regions[replica.region]) if leads else 0,
             ),
             progress=tuple(
                 replace(item, connected=False) if self.cut & {replica.region, item.region} else item
@@ -154,14 +155,19 @@ class LossyWorld(World):
     def holds(self, name: str) -> bool:
         region = self.regions[name]
         epoch, until = self.tenures.held.get(name, (0, 0.0))
-        return region.primary and epoch == region.epoch and self.seconds < until
+        return region.primary and epoch == region.epoch and self.seconds < until and not self.missing(region)
+
+    def missing(self, region: FakeRegion) -> int:
+        """A revision of the primary's own epoch that another region holds and it does not; 0 when there is none."""
+        others = [other.revision for other in self.regions.values() if other.epoch == region.epoch]
+        return max(others) if region.primary and max(others) > region.revision else 0
 
     def renew(self) -> None:
         """Every primary asks for its tenure, and announces to the voters how many others hold what it acknowledges."""
         for region in list(self.regions.values()):
             self.announced[region.name] = self.guarantee(region) if region.primary else 0
             self.binding[region.name] = max(self.binding.get(region.name, 0), self.announced[region.name])
-            if region.name in self.dead or not region.primary or region.topology is None:
+            if region.name in self.dead or not region.primary or region.topology is None or self.missing(region):
                 continue
             self.tenures.rounds += 1
             self.tenures.votes[region.name] = {}
@@ -253,6 +259,8 @@ class LossyWorld(World):
                 if target is source or target.name in self.dead | self.cut or not target.linked or not target.store_id:
                     continue
                 if source.epoch < target.promised or source.epoch < target.epoch:
+                    continue
+                if source.epoch == target.epoch and source.revision < target.revision:
                     continue
                 self._rewind(source, target)
                 target.log = list(source.log)

@@ -84,7 +84,7 @@ def failover_begins(scene: Scene) -> Decision | None:
         return None
     if primary_silence(scene) is not None:
         return Begin(begin_unplanned(scene, AUTOMATIC, Trigger.PRIMARY_LOST))
-    reason = f"{scene.truth.primary_region} is cut off: {cut_off(scene)}"
+    reason = f"{scene.truth.primary_region} {cut_off(scene)}"
     return Begin(begin_unplanned(scene, AUTOMATIC, Trigger.TENURE_LOST, reason=reason))
 
 

@@ -20,7 +20,9 @@ SAVE_SECONDS = 1.0
 
 
 class StandingsFile:
-    """Saved at intervals, beside everything else: what a loss of power takes of it, it takes from a second defence."""
+    """Saved at intervals, beside everything else: what a loss of power takes of the last interval, it takes from a
+    second defence. Durable before that, for volumes that all go back in time have no other memory of each other.
+    """
 
     def __init__(self, path: Path, disk: Disk, clock: Clock) -> None:
         self._path = path
@@ -71,3 +73,4 @@ class StandingsFile:
         finally:
             file.close()
         self._disk.rename(unfinished, self._path)
+        self._disk.sync_directory(self._path.parent)

@@ -67,7 +67,12 @@ class TenureKeeper:
 
     def held(self, epoch: int) -> bool:
         """Returns whether something proposed in ``epoch`` may be acknowledged at this moment."""
-        return self._holder.held(epoch, self._clock.monotonic())
+        return not self.missing_revision and self._holder.held(epoch, self._clock.monotonic())
+
+    @property
+    def missing_revision(self) -> int:
+        """A revision of the epoch that another region holds and this one does not; 0 when none is known."""
+        return self._holder.missing_revision(self._machine.revision)
 
     @property
     def promised(self) -> int:
@@ -92,6 +97,7 @@ class TenureKeeper:
             answer.remaining_ms = int(self.remaining_seconds() * 1000)
             answer.witness_round = holder.newest_round if WITNESS in holder.voters else 0
             answer.in_sync_regions = holder.announced.newest
+            answer.missing_revision = self.missing_revision
         return answer
 
     def witness_granted(self, epoch: int, round_number: int) -> bool:
@@ -174,7 +180,8 @@ class TenureKeeper:
         now = self._clock.monotonic()
         if now >= self._next_round_at:
             self._next_round_at = now + self._period_seconds
-            await self._start_round(now)
+            if not self.missing_revision:  # else other regions are to see the tenure run out, and take over
+                await self._start_round(now)
 
     def _take_role(self) -> None:
         status, state, holder = self._group.status(), self._machine.state, self._holder
@@ -199,7 +206,9 @@ class TenureKeeper:
         is_held = self._holder.active and self.held(self._holder.epoch)
         if is_held != self._was_held and self._holder.active and self._holder.voters:
             (log.info if is_held else log.warning)(
-                "tenure_held" if is_held else "tenure_lost", epoch=self._holder.epoch
+                "tenure_held" if is_held else "tenure_lost",
+                epoch=self._holder.epoch,
+                missing_revision=self.missing_revision,
             )
         self._was_held = is_held
 
@@ -277,6 +286,7 @@ class TenureKeeper:
         if response.granted:
             self._voter_terms[region] = response.voter_term
             self._features.report(region, response.feature_level)
+            self._holder.reported(response.data_epoch, response.revision)
             self._holder.granted(self._holder.epoch, response.round, region, response.duration_ms / 1000)
             self._report()
             self._tell_granted()

@@ -48,6 +48,7 @@ class TenureHolder:
         self._granters: frozenset[str] = frozenset()
         self._granted_version = 0
         self._active = False
+        self._reported_revision = 0
         self.announced = AnnouncedGuarantees()
 
     @property
@@ -83,9 +84,24 @@ class TenureHolder:
         """
         self._epoch, self._voters, self._active = epoch, voters, True
         self._round = max(self._round, first_round - 1)
-        self._rounds, self._granted_version = {}, 0
+        self._rounds, self._granted_version, self._reported_revision = {}, 0, 0
         self._revoke()
         self.announced.forget()
+
+    def reported(self, data_epoch: int, revision: int) -> None:
+        """Another region holds this revision of that epoch."""
+        if data_epoch == self._epoch:
+            self._reported_revision = max(self._reported_revision, revision)
+
+    def missing_revision(self, revision: int) -> int:
+        """Returns the newest revision of the epoch that another region holds, when this one, which is at ``revision``,
+        does not hold it; else 0.
+
+        All that others hold of the epoch comes from this region, which had committed it. So this replica has not
+        applied all of that yet, or the region has lost data: its volumes went back in time. What it would write now
+        would be other writes under the same numbers.
+        """
+        return self._reported_revision if self._reported_revision > revision else 0
 
     def change_voters(self, voters: frozenset[str]) -> None:
         """Regions came or went inside the epoch. What was granted runs on if its granters are a majority of the new

@@ -82,6 +82,8 @@ class Voter:
             duration_ms=int(granted_seconds * 1000),
             voter_term=term,
             feature_level=self._group.status().feature_level,
+            data_epoch=state.epoch,
+            revision=self._machine.revision,
         )
 
     async def _agree_on_bound(self) -> None:

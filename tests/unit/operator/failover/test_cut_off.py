@@ -37,6 +37,37 @@ def cut_off(world: LossyWorld, *regions: str, tail: bool = True) -> None:
             world.write()
 
 
+@pytest.mark.parametrize("kind", ["three", "two"])
+def test_one_whose_volumes_went_back_in_time_is_replaced_by_a_region_that_has_what_it_lost(kind: str) -> None:
+    world = fresh(kind)
+    for _ in range(5):
+        assert world.write()
+        world.run(0.1)
+    assert len(world.regions["eu-west"].log) == len(world.regions["us-east"].log)
+    del world.regions["us-east"].log[-3:]
+    newest = world.regions["eu-west"].revision
+    assert not world.write(), "its revision would mean two things"
+    world.run(4)
+    receipt = world.status["history"][-1]
+    assert (receipt["mode"], receipt["outcome"], receipt["from"]) == ("Automatic", "Succeeded", "us-east")
+    assert receipt["revisionsLost"] == 0
+    assert f"us-east has lost revision {newest}, which another region holds" in receipt["reason"]
+    assert world.write()
+    world.run(3)
+    assert world.regions["us-east"].log == world.regions["eu-west"].log
+
+
+def test_one_that_lost_data_and_may_not_be_replaced_says_so() -> None:
+    world = fresh("manual")
+    assert world.write()
+    world.run(0.5)
+    world.regions["us-east"].log.pop()
+    world.run(4)
+    ready = condition(world, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NoTenure")
+    assert "it has lost revision" in ready["message"]
+
+
 @pytest.mark.parametrize("kind", ["three", "four"])
 def test_it_is_replaced_and_what_it_alone_holds_is_counted(kind: str) -> None:
     world = fresh(kind)

@@ -173,3 +173,19 @@ async def test_it_ends_with_the_topology_that_makes_its_granters_a_minority(regi
     grants.cut.clear()
     await eventually(lambda: east.replication.tenure.held(1))
     assert east.controller.status().tenure.granted_version == 2
+
+
+async def test_a_primary_that_lacks_what_another_region_has_holds_nothing_and_asks_for_nothing(regions) -> None:
+    grants, (east, west, asia) = await regions("east", "west", "asia")
+    await eventually(lambda: east.replication.tenure.held(1))
+    assert east.controller.status().tenure.missing_revision == 0
+    await eventually(lambda: west.machine.state.epoch == 1)
+    west.machine.revision = east.machine.revision + 5
+    await eventually(lambda: not east.replication.tenure.held(1))
+    assert east.controller.status().tenure.missing_revision == west.machine.revision
+    asked = len(grants.asked)
+    await asyncio.sleep(TENURE)
+    assert len(grants.asked) <= asked + 2, "of the round that was under way"
+    assert asia.controller.status().granted.age_ms >= TENURE * 500, "so an operator sees the tenure run out"
+    east.machine.revision = west.machine.revision
+    await eventually(lambda: east.replication.tenure.held(1))

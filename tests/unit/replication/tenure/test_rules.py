@@ -206,3 +206,14 @@ def test_the_bound_is_raised_at_once_and_lowered_when_no_longer_grant_can_run() 
     assert bound_to_agree_on(3000, 10_000, 0.0) == 10_000
     assert bound_to_agree_on(10_000, 3000, 9.9) is None
     assert bound_to_agree_on(10_000, 3000, 10.0) == 3000
+
+
+def test_a_holder_that_lacks_what_another_region_has_of_its_epoch_has_lost_it_or_not_applied_it_yet() -> None:
+    holder = holder_of(THREE, epoch=3)
+    holder.reported(2, 90)
+    holder.reported(3, 17)
+    holder.reported(3, 12)
+    assert holder.missing_revision(16) == 17
+    assert holder.missing_revision(17) == 0
+    holder.begin(4, THREE, 1)
+    assert holder.missing_revision(0) == 0, "what is held of an earlier epoch is a tail"
