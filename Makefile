@@ -96,10 +96,11 @@ lock: setup ## locks: the exact versions that the images install, with hashes; A
 	@$(PIP) install --quiet uv
 	@PYTHONPATH=scripts/images $(BIN)/python -m image_build.lock $(ARGS)
 
-generate: setup ## protobuf code and the chart's copy of the CRD, from their sources
+generate: setup ## protobuf code, the chart's copy of the CRD and docs/reference.md, from their sources
 	@cd replica_image && ../$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. \
 		$(patsubst replica_image/%,%,$(PROTO))
 	@cp $(CRD) $(CHART_CRD)
+	@$(BIN)/python scripts/reference/crd_reference.py
 	@echo "generate: $(words $(PROTO)) protocols, 1 CRD"
 
 fuzz: setup ## coverage-guided fuzzing of what reads bytes of others: make fuzz [FUZZ_SECONDS=3600] [ARGS=server-frames]

@@ -1,4 +1,4 @@
-"""Generated files are what their sources make of them: the protobuf code, and the chart's copy of the CRD.
+"""Generated files are what their sources make of them: the protobuf code, the chart's copy of the CRD, its reference.
 
 What is compared of the protobuf code is its content, not its text: the text carries the generator's own version.
 """
@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import crd_reference
 import pytest
+import yaml
 from google.protobuf import descriptor_pb2
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -82,6 +84,14 @@ def test_the_charts_crd_is_a_copy_of_the_source() -> None:
     source = ROOT / "crds" / "replicatedstores.yaml"
     copy = ROOT / "charts" / "replicated-store-operator" / "files" / "replicatedstores.yaml"
     assert copy.read_bytes() == source.read_bytes(), "run make generate"
+
+
+def test_the_reference_describes_the_definition() -> None:
+    source = (ROOT / "crds" / "replicatedstores.yaml").read_text()
+    page = crd_reference.page(yaml.safe_load(source))
+    assert (ROOT / "docs" / "reference.md").read_text() == page, "run make generate"
+    assert "| `regions[].storage.size` | string | `10Gi` |" in page
+    assert "| `failover.leaseDuration` | string | `3s` |" in page
 
 
 def test_the_folder_holds_nothing_else() -> None:
