@@ -45,6 +45,12 @@ class EtcdCtl:
         assert code == 0, error
         return output
 
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        """Starts a command that does not end by itself."""
+        return await asyncio.create_subprocess_exec(
+            ETCDCTL, *arguments, *self._flags, env={**os.environ, "ETCDCTL_API": "3"}, stdout=asyncio.subprocess.PIPE
+        )
+
     async def _run(self, arguments: tuple[str, ...], stdin: str) -> tuple[int, str, str]:
         process = await asyncio.create_subprocess_exec(
             ETCDCTL,
@@ -128,3 +134,24 @@ async def test_etcdctl_shows_etcds_error_to_a_client_beyond_its_keys(start_regio
     assert await etcdctl("get", "shop/", "--prefix") == "shop/1\na\n"
     assert "etcdserver: permission denied" in await etcdctl.fails("get", "cart/1")
     assert "etcdserver: permission denied" in await etcdctl.fails("get", "", "--prefix")
+
+
+async def test_etcdctl_watches_changes_of_now_and_of_the_past(triple: RegionProcesses) -> None:
+    region = triple
+    etcdctl = EtcdCtl(region, region.replicas[1])
+    first = json.loads(await etcdctl("put", "watched", "1", "-w=json"))["header"]["revision"]
+    flags = ("--prefix", f"--rev={first}", "--prev-kv", "--progress-notify")
+    process = await etcdctl.start("watch", "watched", *flags)
+    try:
+        await etcdctl("put", "watched", "2")
+        await etcdctl("del", "watched")
+        await etcdctl("put", "watched-too", "3")
+        expected = ["PUT", "watched", "1", "PUT", "watched", "1", "watched", "2"]
+        expected += ["DELETE", "watched", "2", "watched", "", "PUT", "watched-too", "3"]
+        assert process.stdout is not None
+        async with asyncio.timeout(30):
+            shown = [(await process.stdout.readline()).decode().rstrip("\n") for _ in expected]
+        assert shown == expected
+    finally:
+        process.kill()
+        await process.wait()

@@ -12,7 +12,7 @@ from rstore_replica.process.listeners import peer_server
 from rstore_wire import frames
 from rstore_wire.headers import block
 from rstore_wire.messages import PREFIX
-from rstore_wire.stream import STREAM_WINDOW_BYTES
+from rstore_wire.stream import MAX_QUEUED_BYTES, STREAM_WINDOW_BYTES
 from unit.wire.wire_servers import SERVICE, RawClient, channel_to, serving
 
 
@@ -129,3 +129,14 @@ async def test_a_message_that_cannot_be_decompressed_ends_its_call_alone(method:
             fields = dict(Decoder().decode(payload, raw=True))
             assert (number, fields[b"grpc-status"]) == (stream, b"13" if stream == 1 else b"8")
         raw.close()
+
+
+async def test_messages_are_offered_until_the_client_does_not_take_them_and_again_once_it_does() -> None:
+    async with serving() as (server, echo, port), channel_to(port) as channel:
+        call = channel.stream_stream(f"/{SERVICE}/Offered")()
+        async with asyncio.timeout(10):
+            await echo.started.wait()
+            kept = server.kept["unread_bytes"]
+            sizes = [len(message) async for message in call]
+        assert MAX_QUEUED_BYTES <= kept <= MAX_QUEUED_BYTES + 2 * (1 << 16)
+        assert sizes == [1 << 16] * echo.calls + [4]

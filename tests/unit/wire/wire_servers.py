@@ -90,6 +90,14 @@ class Echo:
         for number in range(count):
             yield number.to_bytes(4, "big") + bytes(size)
 
+    async def offered(self, requests: AsyncIterator[bytes], context: Any) -> None:
+        """Sends messages of 64 KiB, as many as there is room for; then, once there is room again, the last one."""
+        while context.offer(bytes(1 << 16)):
+            self.calls += 1
+        self.started.set()
+        await context.wait_for_room()
+        assert context.offer(b"last")
+
     async def collect(self, requests: AsyncIterator[bytes], context: Any) -> bytes:
         return b"".join([request async for request in requests])
 
@@ -107,6 +115,7 @@ class Echo:
             "Chat": grpc.stream_stream_rpc_method_handler(self.chat, _same, _same),
             "Stuck": grpc.stream_stream_rpc_method_handler(self.stuck, _same, _same),
             "Many": grpc.unary_stream_rpc_method_handler(self.many, _same, _same),
+            "Offered": grpc.stream_stream_rpc_method_handler(self.offered, _same, _same),
             "Collect": grpc.stream_unary_rpc_method_handler(self.collect, _same, _same),
         }
 

@@ -118,6 +118,8 @@ class WatchStream:
         )
         watcher = Watcher(self, number, span, want, fragment=request.fragment, notify_progress=request.progress_notify)
         self._watchers[number] = watcher
+        if watcher.notify_progress:
+            self._quiet[watcher] = None
         self._answer(rpc_pb2.WatchResponse(watch_id=number, created=True))
         self._pump.begin(watcher, request.start_revision)
 
@@ -161,7 +163,7 @@ class WatchStream:
 
     def notify_progress(self) -> None:
         """Sends a notice to each watch that wants it, has been sent nothing since the last call, and is not behind."""
-        for watcher in [each for each in self._quiet if self._hub.is_synced(each)]:
+        for watcher in [each for each in self._quiet if self._room is None and self._hub.is_synced(each)]:
             self._answer(rpc_pb2.WatchResponse(watch_id=watcher.number))
         self._quiet = {watcher: None for watcher in self._watchers.values() if watcher.notify_progress}
 
