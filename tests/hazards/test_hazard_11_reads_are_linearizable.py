@@ -35,7 +35,7 @@ async def test_hazard_11_ours_answers_no_read_that_a_majority_has_not_confirmed(
     group.settle()
     group.drop()
     barrier = Barrier(group.replicas["a"].core, lambda: None, group.clock)
-    reads = [barrier.add() for _ in range(10)]
+    reads = [barrier.add(10.0) for _ in range(10)]
     for _ in range(10):
         group.clock.advance(0.05)
         group.tick("a")
@@ -61,7 +61,7 @@ async def test_hazard_11_ours_a_leader_that_was_replaced_answers_no_read(tmp_pat
     group.put("b", b"new")
     group.settle(lambda sender, to, _: "a" not in (sender, to))
     assert group.is_leader("a")
-    read = barrier.add()
+    read = barrier.add(10.0)
     barrier.advance()
     group.settle()
     barrier.advance()

@@ -54,7 +54,7 @@ class BatchLimits:
     propose_timeout_seconds: float = 10.0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Waiting:
     request: rstore_pb2.WriteRequest
     data: bytes
@@ -97,6 +97,7 @@ class Batcher:
         self._waiting_bytes = 0
         self._waiting_operations = 0
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._pump_planned = False
         self._closed = False
         self.failed_entries = 0
         """Entries that were proposed and failed, or whose outcome is unknown."""
@@ -144,8 +145,10 @@ class Batcher:
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         self._waiting_operations += operations
-        # At the end of this round of the loop, so that requests that arrived together share an entry.
-        loop.call_soon(self._pump)
+        if not self._pump_planned:
+            # At the end of this round of the loop, so that requests that arrived together share an entry.
+            self._pump_planned = True
+            loop.call_soon(self._pump)
         answer = await waiting.answer
         if not isinstance(answer, response):
             raise TypeError(f"{response.__name__} expected, the state machine answered {type(answer).__name__}")
@@ -160,6 +163,7 @@ class Batcher:
             await asyncio.gather(*self._in_flight)
 
     def _pump(self) -> None:
+        self._pump_planned = False
         while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries:
             if self._in_flight and not self._fills_an_entry():
                 return

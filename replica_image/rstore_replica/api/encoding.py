@@ -6,9 +6,9 @@ An entry is put together by joining.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from rstore_api.proto.rstore_pb2 import LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
 from rstore_api.protobuf import nested, tag, varint
 
@@ -19,8 +19,7 @@ DELETE_RANGE = tag(WriteRequest.DELETE_RANGE_FIELD_NUMBER)
 TXN = tag(WriteRequest.TXN_FIELD_NUMBER)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedWrite:
+class EncodedWrite(msgspec.Struct, frozen=True):
     """A client's request, decoded, and the bytes of the WriteRequest that stands for it in the log."""
 
     message: WriteRequest

@@ -225,13 +225,9 @@ class Group:
         that wait at the same time share one question to the peers.
         """
         self._require_leader()
-        future = self._barrier.add()
+        future = self._barrier.add(timeout_seconds)
         self._wake()
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await future
-        except TimeoutError:
-            raise errors.DeadlineExceeded("no majority of the region's replicas answered") from None
+        await future
 
     def status(self) -> GroupStatus:
         """This replica's view now."""

@@ -79,12 +79,14 @@ class Router:
     async def serve(
         self,
         method: Method[RequestT, ResponseT],
-        request: RequestT,
+        request: Callable[[], RequestT],
         local: Callable[[], Awaitable[ResponseT]],
         *,
         call: CallInfo,
     ) -> ResponseT:
-        """Returns the answer of the primary's leader: ``local()`` if that is this replica. Raises a StoreError."""
+        """Returns the answer of the primary's leader: ``local()`` if that is this replica, else that of another one,
+        which is sent ``request()``. Raises a StoreError.
+        """
         loop = asyncio.get_running_loop()
         patient_until = min(loop.time() + self._patience_seconds, call.deadline - 0.1)
         attempt = 0
@@ -92,7 +94,7 @@ class Router:
             try:
                 if is_served_here(self._machine.state, self._group.role):
                     return await local()
-                return await self._elsewhere(method, request, local, call=call)
+                return await self._elsewhere(method, request(), local, call=call)
             except _WORTH_WAITING as error:
                 attempt += 1
                 pause = retry_delay_seconds(attempt, self._rng)

@@ -116,7 +116,7 @@ class KvService:
         check_range(request)
         if request.serializable:
             return await self._read(request, _newest, call.client)
-        return await self._router.serve(_RANGE, request, lambda: self._read_confirmed(request, call), call=call)
+        return await self._router.serve(_RANGE, lambda: request, lambda: self._read_confirmed(request, call), call=call)
 
     async def write(
         self, method: Method[RequestT, WriteResponseT], write: EncodedWrite, call: CallInfo
@@ -136,13 +136,15 @@ class KvService:
 
         plain = check_write(write.message, self._limits, len(write.data))
         wide = not plain and is_wide(write.message)
-        return await self._router.serve(method, write.request, lambda: local(wide=wide), call=call)
+        return await self._router.serve(method, lambda: write.request, lambda: local(wide=wide), call=call)
 
     async def compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
         """Gives up history below a revision, in every region; readers see it at once, space is freed behind them."""
         if request.revision <= 0:
             raise InvalidRequest("revision must be positive")
-        return await self._router.serve(methods.COMPACT, request, lambda: self._compact(request, call), call=call)
+        return await self._router.serve(
+            methods.COMPACT, lambda: request, lambda: self._compact(request, call), call=call
+        )
 
     async def _compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
         remaining = _remaining_seconds(call)

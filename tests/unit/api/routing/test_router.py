@@ -53,7 +53,7 @@ def _router(machine, group, forwarder, *, patience_seconds: float = 5.0, forward
 
 async def _serve(router: Router, local, *, forwarded: bool = False):
     call = CallInfo(deadline=asyncio.get_running_loop().time() + 30, forwarded=forwarded)
-    return await router.serve(methods.PUT, rpc_pb2.PutRequest(key=b"k"), local, call=call)
+    return await router.serve(methods.PUT, lambda: rpc_pb2.PutRequest(key=b"k"), local, call=call)
 
 
 async def test_a_request_waits_for_a_leader_and_is_then_served() -> None:
