@@ -26,7 +26,9 @@ class Limits:
     """At once; the one that has been idle longest makes room for a new one."""
     connections_per_address: int = 1_024
     handshakes: int = 64
-    """Unfinished at once. One of the address that has most of them makes room for a new one."""
+    """Unfinished at once. One of a stranger, of the address that has most of them, makes room for a new one."""
+    acquaintances: int = 256
+    """Addresses that are remembered of callers that were welcome."""
     handshake_seconds: float = 3.0
     """For TLS, and again until the first bytes of HTTP/2 have come."""
     idle_seconds: float = 600.0

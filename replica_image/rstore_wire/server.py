@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import structlog
 
+from rstore_wire.acquaintances import Acquaintances
 from rstore_wire.call import AuthContext, Call, Refusal
 from rstore_wire.connection import plain_address
 from rstore_wire.frames import MAX_WINDOW, Code
@@ -66,6 +67,7 @@ class Server:
         self._bound: list[tuple[socket.socket, ContextSource | None]] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._handshakes: Handshakes[asyncio.Task[None]] = Handshakes(self.limits.handshakes)
+        self._acquaintances = Acquaintances(self.limits.acquaintances)
         self._connections: set[ServerConnection] = set()
         self._addresses: Counter[str] = Counter()
         self._serving: dict[Call, None] = {}
@@ -161,23 +163,29 @@ class Server:
                 continue
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = loop.create_task(self._begin(accepted, contexts))
-            given_up = self._handshakes.add(task, address)
+            given_up = self._handshakes.add(task, address, known=address in self._acquaintances)
             task.add_done_callback(self._handshakes.discard)
             if given_up is not None:
                 self.refusals.add("handshakes", address=address)
                 given_up.cancel()
 
+    def know(self, address: str) -> None:
+        """Callers from this address are welcome, as far as its owner is concerned: strangers do not keep them out."""
+        self._acquaintances.note(plain_address(address))
+
     def _has_room_for(self, address: str) -> bool:
-        """Whether one more connection may begin; one that is idle ends for it."""
+        """Whether one more connection may begin; one that is idle ends for it, first of all one of a caller that is not
+        welcome.
+        """
         of_address = self._addresses[address] >= self.limits.connections_per_address
         if not of_address and len(self._connections) < self.limits.connections:
             return True
         idle = min(
             (each for each in self._connections if not of_address or each.address == address),
-            key=lambda each: each.idle_since,
+            key=lambda each: (each.is_welcome, each.idle_since),
             default=None,
         )
-        if idle is None or idle.idle_since == math.inf:
+        if idle is None or (idle.is_welcome and idle.idle_since == math.inf):
             return False
         self.refusals.add("idle_connection", peer=idle.peer_name)
         idle.leave("its place is needed")
@@ -208,6 +216,8 @@ class Server:
         """A connection is up."""
         self._connections.add(connection)
         self._addresses[connection.address] += 1
+        if connection.is_welcome:
+            self._acquaintances.note(connection.address)
 
     def connection_ended(self, connection: ServerConnection) -> None:
         """A connection is gone."""

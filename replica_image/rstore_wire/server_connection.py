@@ -128,7 +128,7 @@ class ServerConnection(Connection):
         if self._preface_left and not self.closing:
             self._service.refusals.add("handshake_timeout", peer=self.peer_name)
             self.abort()
-        elif not self._service.welcome(self.caller) and not self.closing:
+        elif not self.is_welcome and not self.closing:
             self._service.refusals.add("not_welcome", peer=self.peer_name)
             self.leave("nothing is served here to this certificate")
             self.close()
@@ -164,6 +164,11 @@ class ServerConnection(Connection):
             self.leave("the connection is idle")
             return "idle"
         return None
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether there is anything that the caller may call."""
+        return self._service.welcome(self.caller)
 
     @property
     def idle_since(self) -> float:

@@ -38,6 +38,7 @@ from rstore_replica.metrics import Metrics
 from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.http_port import HttpServer
+from rstore_replica.process.known_peers import KnownPeers
 from rstore_replica.process.leader_changes import LeaderChanges
 from rstore_replica.process.life import Life
 from rstore_replica.process.listeners import REQUEST_OVERHEAD_BYTES, client_server, listen, peer_server
@@ -325,12 +326,18 @@ class Replica:
         self._life.run("showing", self._showing.run())
         self._life.run("watch_streams", self._watch.run())
         await self._client_server.start()
+        self._life.run("known_peers", KnownPeers(self._peers, self._peer_server.know).run())
         self._life.run("watchdog", Watchdog(self._metrics).run())
         self._life.run("health", self._health.run())
         self._life.run("retention", self._retention.run())
         self._life.run("tail_fetcher", self._tail_fetcher.run())
         self._life.run("access", self._access.run())
         _log.info("started", version=rstore_api.__version__, listen_host=host, client_port=config.client_port)
+
+    def _peers(self) -> list[str]:
+        topology = self.machine.state.topology
+        others = [replica for region in topology.regions for replica in region.replicas] if topology is not None else []
+        return [member.address for member in self.group.status().members] + [each.peer_address for each in others]
 
     async def stop(self) -> None:
         """Leave without losing anything: not ready, leadership handed on or everything in another region (see

@@ -59,6 +59,7 @@ def simulated(wires: Wires, find: Find) -> Iterator[None]:
         (server, "HealthReporter", _Quiet),
         (server, "HttpServer", _Quiet),
         (server, "Watchdog", _Quiet),
+        (server, "KnownPeers", _Quiet),
         (server, "client_server", lambda *, services, **_options: _server(services)),
         (server, "peer_server", lambda *, services, **_options: _server(services)),
         (server, "listen", _listen),
