@@ -6,7 +6,7 @@ something else here would be worse than none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -15,6 +15,8 @@ from rstore_replica.timings import Timings
 
 FSYNC_BUCKETS_SECONDS = tuple(0.001 * 2**power for power in range(14))
 """Those of etcd: 1 ms to 8 s."""
+ROUND_TRIP_BUCKETS_SECONDS = tuple(0.0001 * 2**power for power in range(16))
+"""Those of etcd: 0.1 ms to 3 s."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,26 @@ class DiskTimings:
             yield family
 
 
+class PeerRoundTrips:
+    """How long round trips to the other replicas of the region take; each scrape adds one of each."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, Timings] = {}
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Count a round trip to each of these peers."""
+        for peer, taken in seconds.items():
+            self._peers.setdefault(peer, Timings(ROUND_TRIP_BUCKETS_SECONDS)).add(taken)
+
+    def families(self) -> Iterable[Metric]:
+        """Yields the histogram, whose label is ``To`` as in etcd."""
+        text = "Round trips to peers, in seconds, as TCP measures them."
+        family = HistogramMetricFamily("etcd_network_peer_round_trip_time_seconds", text, labels=["To"])
+        for peer, timings in list(self._peers.items()):
+            timings.show(family, [peer])
+        yield family
+
+
 @dataclass(frozen=True)
 class EtcdReading:
     """The state of the replica at one moment, in etcd's terms."""
@@ -53,6 +75,8 @@ class EtcdReading:
     quota_bytes: int
     revision: int
     compact_revision: int
+    round_trips: Mapping[str, float] = field(default_factory=dict)
+    """To each linked replica of the region, in seconds."""
 
     def families(self) -> Iterable[Metric]:
         """Yields the gauges and counters."""

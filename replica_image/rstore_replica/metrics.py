@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from rstore_api.proto import rstore_pb2
 
 from rstore_replica.call_metrics import CallMetrics, MethodMetrics
-from rstore_replica.etcd_metrics import DiskTimings, EtcdReading
+from rstore_replica.etcd_metrics import DiskTimings, EtcdReading, PeerRoundTrips
 
 LAG_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -129,9 +129,12 @@ class _ReadingCollector(Collector):
         self._read = read
         self._disk = disk
         self._reading: Reading | None = None
+        self._round_trips = PeerRoundTrips()
 
     def take(self) -> None:
         self._reading = self._read()
+        if self._reading.etcd is not None:
+            self._round_trips.add(self._reading.etcd.round_trips)
 
     def collect(self) -> Iterable[Metric]:
         reading = self._reading
@@ -174,6 +177,7 @@ class _ReadingCollector(Collector):
         ):
             yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
         yield from self._disk.families()
+        yield from self._round_trips.families()
         if reading.etcd is not None:
             yield from reading.etcd.families()
         yield from _region_gauges(reading.regions)

@@ -15,6 +15,7 @@ from rstore_wire import frames
 from rstore_wire.frames import Code, WireError, Work
 from rstore_wire.headers import MAX_HEADER_LIST_BYTES
 from rstore_wire.limits import Limits
+from rstore_wire.round_trips import tcp_round_trip_seconds
 from rstore_wire.stream import STREAM_WINDOW_BYTES, Stream
 
 _log = structlog.get_logger(__name__)
@@ -110,6 +111,12 @@ class Connection(asyncio.Protocol):
         self._work = WorkBudget(limits.work_per_second)
         self._unread_answers = 0
         self._keepalive: asyncio.TimerHandle | None = None
+
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """How long a round trip to the other side takes, as TCP measures it; None where the system does not tell."""
+        plain = self._transport.get_extra_info("socket") if self._transport is not None else None
+        return tcp_round_trip_seconds(plain) if plain is not None else None
 
     # ------------------------------------------------------------------ asyncio's callbacks
 

@@ -43,6 +43,10 @@ class Carrier(Protocol):
     def may_send(self) -> bool:
         """Whether queued data may go now: the window is open, and the network takes it."""
 
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """How long a round trip to the other side takes; None where the system does not tell."""
+
     def write(self, data: bytes) -> None:
         """Sends frames with all else that is sent in this round of the loop."""
 
@@ -118,6 +122,11 @@ class Stream(ABC):
     def must_wait(self) -> bool:
         """Whether a program that sends many messages has to let the other side catch up."""
         return self._pending_bytes > MAX_QUEUED_BYTES or (self.connection.congested and not self.ended_here)
+
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """How long a round trip to the other side takes; None where the system does not tell."""
+        return self.connection.round_trip_seconds
 
     def queue_message(self, message: bytes) -> None:
         """Sends a message as far as the windows allow, the rest later. A large one is not copied as a whole."""

@@ -119,17 +119,18 @@ class Replica:
         members = tuple(Member(member.name, member.peer_address) for member in config.members)
         self._clock = clock = SystemClock()
         features = Features(region=config.region, machine=self.machine, required_level=COMMANDS.required_level)
+        self._links = GrpcTransport(
+            name,
+            members,
+            self._certificates.client_contexts(),
+            group=f"{config.namespace}/{config.store}/{config.region}",
+        )
         self.group = Group(
             name=name,
             members=members,
             directory=self._place.data_directory / "raft",
             machine=self.machine,
-            transport=GrpcTransport(
-                name,
-                members,
-                self._certificates.client_contexts(),
-                group=f"{config.namespace}/{config.store}/{config.region}",
-            ),
+            transport=self._links,
             clock=clock,
             config=RaftConfig(
                 election_timeout_min_seconds=config.raft.election_timeout_min_ms / 1000,
@@ -297,6 +298,7 @@ class Replica:
                 batcher=self._batcher,
                 tail_fetcher=self._tail_fetcher,
                 data_directory=self._place.data_directory,
+                round_trips=self._links.round_trips(),
                 quota_bytes=config.limits.quota_bytes,
                 leader_changes=self._leaders.count,
             )

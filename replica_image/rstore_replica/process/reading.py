@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import rstore_api
@@ -32,6 +33,7 @@ def read(
     batcher: Batcher,
     tail_fetcher: TailFetcher,
     data_directory: Path,
+    round_trips: Mapping[str, float],
     quota_bytes: int,
     leader_changes: int,
 ) -> Reading:
@@ -84,6 +86,7 @@ def read(
             quota_bytes=quota_bytes,
             revision=machine.revision,
             compact_revision=machine.compact_revision,
+            round_trips=round_trips,
         ),
         regions=tuple(
             RegionLag(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from pathlib import Path
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -54,6 +55,31 @@ async def test_metrics_tell_what_happened(single: RegionProcesses) -> None:
     assert 'rstore_requests_total{method="Put",result="ok"} 10.0' in lines
     assert any(line.startswith("rstore_event_loop_lag_seconds_count") for line in lines)
     assert any(line.startswith('rstore_request_seconds_bucket{le="0.01",method="Put"}') for line in lines)
+
+
+async def test_metrics_tell_what_etcd_would(triple: RegionProcesses) -> None:
+    async with triple.client() as client:
+        await asyncio.gather(*(client.put(f"e{number}", "v") for number in range(10)))
+
+    def value(text: str, name: str) -> float:
+        return sum(
+            float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))
+        )
+
+    leaders = 0
+    for replica in triple.replicas:
+        _, text = await get_page(replica, "/metrics")
+        leaders += int(value(text, "etcd_server_is_leader"))
+        assert value(text, "etcd_server_has_leader") == 1
+        assert value(text, "etcd_server_leader_changes_seen_total") >= 1
+        assert value(text, "etcd_disk_wal_fsync_duration_seconds_count") > 0
+        assert value(text, "etcd_disk_backend_commit_duration_seconds_count") > 0
+        assert value(text, "etcd_mvcc_db_total_size_in_use_in_bytes") <= value(text, "etcd_mvcc_db_total_size_in_bytes")
+        assert 0 < value(text, "rstore_disk_free_bytes") <= value(text, "rstore_disk_size_bytes")
+        assert value(text, "process_resident_memory_bytes") > 1e6
+        if hasattr(socket, "TCP_INFO"):
+            assert value(text, "etcd_network_peer_round_trip_time_seconds_count") == len(triple.replicas) - 1
+    assert leaders == 1
 
 
 async def test_grpc_health_and_reflection_are_served(single: RegionProcesses) -> None:

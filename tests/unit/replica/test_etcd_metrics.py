@@ -29,12 +29,14 @@ ETCD = EtcdReading(
     quota_bytes=8 << 30,
     revision=40,
     compact_revision=7,
+    round_trips={"orders-us-east-1": 0.0003},
 )
 ASKED_FOR_BY_THE_ALERTS = [
     "etcd_server_has_leader",
     "etcd_server_leader_changes_seen_total",
     "grpc_server_handled_total",
     "grpc_server_handling_seconds_bucket",
+    "etcd_network_peer_round_trip_time_seconds_bucket",
     "etcd_server_proposals_failed_total",
     "etcd_disk_wal_fsync_duration_seconds_bucket",
     "etcd_disk_backend_commit_duration_seconds_bucket",
@@ -112,6 +114,8 @@ def test_gauges_have_the_values_of_the_replica(samples: dict[str, float]) -> Non
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket{le=0.002}"] == 1
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket{le=0.001}"] == 0
     assert samples["etcd_disk_wal_fsync_duration_seconds_sum{}"] == 0.0015
+    assert samples["etcd_network_peer_round_trip_time_seconds_bucket{To=orders-us-east-1,le=0.0002}"] == 0
+    assert samples["etcd_network_peer_round_trip_time_seconds_bucket{To=orders-us-east-1,le=0.0004}"] == 1
 
 
 @pytest.mark.parametrize(

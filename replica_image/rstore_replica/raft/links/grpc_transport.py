@@ -117,6 +117,11 @@ class GrpcTransport(pb_grpc.RaftServicer):
         for peer in self._peers.keys() - self._dialers.keys():
             self._dialers[peer] = asyncio.create_task(self._dial_for_ever(peer))
 
+    def round_trips(self) -> dict[str, float]:
+        """Returns how long a round trip to each peer that is linked takes now, in seconds, where that is known."""
+        taken = {peer: links[0].outlet.round_trip_seconds for peer, links in self._links.items() if links}
+        return {peer: seconds for peer, seconds in taken.items() if seconds is not None}
+
     def send(self, peer: str, envelope: pb.RaftEnvelope) -> bool:
         """See :class:`.transport.Transport`."""
         links = self._links.get(peer)

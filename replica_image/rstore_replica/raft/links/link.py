@@ -26,6 +26,10 @@ class Outlet(Protocol):
     def must_wait(self) -> bool:
         """Whether the other side has to catch up first."""
 
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """How long a round trip takes; None where it is not known."""
+
     def queue_message(self, message: bytes, /) -> None:
         """Sends one message."""
 
