@@ -19,6 +19,7 @@ from rstore_cli.errors import CliError, UsageError
 from rstore_cli.heartbeat import Heartbeat
 from rstore_cli.options import Output, OutputOption, StoreName
 from rstore_cli.output import emit, seconds, size, stderr, stdout, table
+from rstore_cli.rates import WriteRate
 
 WATCH_INTERVAL_SECONDS = 1.0
 RECEIPTS_SHOWN = 3
@@ -61,8 +62,9 @@ def summary(store: dict[str, Any], unobserved: str = "") -> dict[str, Any]:
     return {**head, **({"unobserved": unobserved} if unobserved else {}), **_status(store)}
 
 
-def render(store: dict[str, Any], unobserved: str = "") -> RenderableType:
-    """Returns the status as it is shown to people; ``unobserved`` is a sentence when no operator observes the store."""
+def render(store: dict[str, Any], unobserved: str = "", writes: float | None = None) -> RenderableType:
+    """Returns the status as it is shown to people; ``unobserved`` is a sentence when no operator observes the store,
+    ``writes`` how many revisions a second it makes, where that is known."""
     current = _status(store)
     meta = store["metadata"]
     if not current:
@@ -71,6 +73,7 @@ def render(store: dict[str, Any], unobserved: str = "") -> RenderableType:
         (f"{meta['name']}", "bold"),
         f"  namespace {meta.get('namespace', '')}  phase {current.get('phase', '-')}",
         f"  primary {current.get('primaryRegion') or '-'}  epoch {current.get('epoch', '-')}",
+        "" if writes is None else f"  {writes:.0f} writes/s",
     )
     parts: list[RenderableType] = [head, Text(), table(REGION_HEADERS, region_rows(current))]
     if unobserved:
@@ -224,12 +227,13 @@ def step_durations(receipt: dict[str, Any]) -> list[tuple[str, float]]:
 async def _watch(cluster: Cluster, name: str) -> None:
     """Redraw in place on a terminal; without one, print the status again whenever it has changed."""
     console, heartbeat = stdout(), Heartbeat(cluster)
+    rate = WriteRate()
     try:
         if console.is_terminal:
             with Live(render(await cluster.store(name)), console=console, auto_refresh=False) as live:
                 while True:
                     await asyncio.sleep(WATCH_INTERVAL_SECONDS)
-                    live.update(await _render_or_problem(cluster, heartbeat, name), refresh=True)
+                    live.update(await _render_or_problem(cluster, heartbeat, name, rate), refresh=True)
         await _print_changes(cluster, heartbeat, name, console)
     except asyncio.CancelledError:  # how asyncio.run passes an interrupt on
         stderr().print("stopped watching")
@@ -247,12 +251,13 @@ async def _print_changes(cluster: Cluster, heartbeat: Heartbeat, name: str, cons
         await asyncio.sleep(WATCH_INTERVAL_SECONDS)
 
 
-async def _render_or_problem(cluster: Cluster, heartbeat: Heartbeat, name: str) -> RenderableType:
+async def _render_or_problem(cluster: Cluster, heartbeat: Heartbeat, name: str, rate: WriteRate) -> RenderableType:
     """Returns the status, or the error: while watching, an API server that does not answer for a moment is not
     fatal."""
     try:
         store = await cluster.store(name)
-        return render(store, await heartbeat.missing(store, wait=False))
+        writes = rate.look(_status(store), asyncio.get_running_loop().time())
+        return render(store, await heartbeat.missing(store, wait=False), writes)
     except CliError as error:
         return Text(error.message, style="red")
 

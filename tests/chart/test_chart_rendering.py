@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+import threading
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -287,3 +290,33 @@ def test_the_hosts_network_comes_with_its_dns(helm: Helm, default: Rendered) -> 
     pod = helm.render(hostNetwork=True).pod
     assert (pod["hostNetwork"], pod["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
     assert helm.render(dnsPolicy="Default").pod["dnsPolicy"] == "Default"
+
+
+class Healthy(BaseHTTPRequestHandler):
+    """An operator's port; what it answers is the class's."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/healthz" else 404)
+        self.end_headers()
+        self.wfile.write(b'{"problems": []}')
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing is logged."""
+
+
+def test_the_program_of_helm_test_waits_for_an_operator_that_answers(default: Rendered) -> None:
+    (container,) = default.one("Pod")["spec"]["containers"]
+    _, *arguments, _ = container["command"]
+    with HTTPServer(("127.0.0.1", 0), Healthy) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        command = [sys.executable, *arguments]
+        done = subprocess.run([*command, f"{url}/healthz"], capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stdout) == (0, '{"problems": []}\n'), done.stderr
+        hurried = [argument.replace("+ 60", "+ 2") for argument in command]
+        done = subprocess.run([*hurried, f"{url}/other"], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 1
+        assert "no operator is ready: HTTP Error 404" in done.stderr
+        server.shutdown()
