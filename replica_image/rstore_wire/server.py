@@ -22,6 +22,7 @@ from rstore_wire.handshakes import Handshakes
 from rstore_wire.limits import Limits
 from rstore_wire.refusals import Refusals
 from rstore_wire.server_connection import ServerConnection
+from rstore_wire.shares import Share, Shares
 from rstore_wire.stream import STREAM_WINDOW_BYTES
 
 _log = structlog.get_logger(__name__)
@@ -44,15 +45,17 @@ class Server:
         max_message_bytes: int,
         limits: Limits | None = None,
         identify: Callable[[AuthContext], Any] = lambda auth: auth,
+        share_of: Callable[[Any], tuple[str, int] | None] = lambda _caller: None,
         admit: Admission = lambda _method, _caller: None,
         welcome: Callable[[Any], bool] = lambda _caller: True,
         stream_window_bytes: int = STREAM_WINDOW_BYTES,
         on_refusal: Callable[[str], object] = lambda _reason: None,
     ) -> None:
         """``identify`` makes of a connection's certificate what is known of its caller, once, and anew when
-        :meth:`identify_again` is called. ``admit`` is asked about each kind of call, ``welcome`` about a caller: the
-        connection of one that is not welcome ends after ``limits.handshake_seconds``. ``on_refusal`` is called with
-        the reason of each refusal.
+        :meth:`identify_again` is called. ``share_of`` gives the name of a caller's share of the server and how many
+        calls may be under way in it, None where the caller has no bound of its own. ``admit`` is asked about each kind
+        of call, ``welcome`` about a caller: the connection of one that is not welcome ends after
+        ``limits.handshake_seconds``. ``on_refusal`` is called with the reason of each refusal.
 
         A client may send ``stream_window_bytes`` of a stream before the program reads it: what a round trip carries.
         """
@@ -61,6 +64,8 @@ class Server:
         self.limits = limits or Limits()
         self.refusals = Refusals(time.monotonic, on_refusal)
         self.identify = identify
+        self._share_of = share_of
+        self._shares = Shares()
         self.welcome = welcome
         self._admit = admit
         self._handlers: dict[str, Any] = {}
@@ -221,11 +226,18 @@ class Server:
 
     def connection_ended(self, connection: ServerConnection) -> None:
         """A connection is gone."""
+        if connection.share is not None:
+            connection.share.connections.discard(connection)
         if connection in self._connections:
             self._connections.discard(connection)
             self._addresses[connection.address] -= 1
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
+
+    def share_of(self, connection: ServerConnection) -> Share | None:
+        """Returns the share of the server that the connection's caller has, with the connection in it."""
+        share = self._share_of(connection.caller)
+        return None if share is None else self._shares.join(connection, *share)
 
     def identify_again(self, has_lost: Callable[[Any, Any], bool]) -> None:
         """Asks ``identify`` about every connection again, and closes at once, with their streams, those about whose

@@ -24,6 +24,7 @@ from rstore_wire.headers import HeaderReader, Headers, headers_problem
 from rstore_wire.limits import Limits
 from rstore_wire.messages import ACCEPTED_ENCODINGS
 from rstore_wire.refusals import Refusals
+from rstore_wire.shares import Share
 from rstore_wire.stream import Stream
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +45,9 @@ class Service(Protocol):
     refusals: Refusals
     identify: Callable[[AuthContext], Any]
     welcome: Callable[[Any], bool]
+
+    def share_of(self, connection: ServerConnection) -> Share | None:
+        """The share of the server that the connection's caller has, with the connection in it."""
 
     def find(self, path: str, caller: Any) -> tuple[Any, Refusal | None]:
         """The handler of a method for this caller, or why there is none."""
@@ -97,6 +101,8 @@ class ServerConnection(Connection):
         self.incomplete_bytes = 0
         self.auth_context: AuthContext = {}
         self.caller: Any = None
+        self.share: Share | None = None
+        """What all connections of the caller may take together."""
         self._service = service
         self._reader: HeaderReader[Head] = HeaderReader(self._understand)
         self._preface_left = frames.PREFACE
@@ -117,7 +123,7 @@ class ServerConnection(Connection):
                 transport.close()
                 return
             self.auth_context = _identity(tls.getpeercert())
-        self.caller = self._service.identify(self.auth_context)
+        self.identify_again()
         peer = transport.get_extra_info("peername")
         self.address = plain_address(peer[0]) if peer else ""
         self._service.connection_began(self)
@@ -249,7 +255,8 @@ class ServerConnection(Connection):
         call = Call(self, stream, head)
         self.streams[stream] = call
         has_room = self._service.call_opened(call)
-        if has_room and head.takes_one_request and not end:
+        exceeds_share = self.share is not None and self.share.is_exceeded
+        if has_room and head.takes_one_request and not end and not exceeds_share:
             return  # nearly always: the request comes next
         if end:
             call.ended_there = True
@@ -263,6 +270,10 @@ class ServerConnection(Connection):
             self.spend(Work.REFUSED)
             self.refuse_call(call, "calls")
             call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+        elif exceeds_share:
+            self.spend(Work.REFUSED)
+            self.refuse_call(call, "calls_of_client")
+            call.end(grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests of this client")
         elif head.handler.request_streaming:
             self._run(call, _serve_stream(self._service, call, _requests(call)))
         elif end:
@@ -295,6 +306,9 @@ class ServerConnection(Connection):
     def identify_again(self) -> None:
         """Takes the caller's identity from its certificate anew."""
         self.caller = self._service.identify(self.auth_context)
+        if self.share is not None:
+            self.share.connections.discard(self)
+        self.share = self._service.share_of(self)
         self._reader.understand_again()
 
     def shut_out(self, reason: str) -> None:

@@ -313,6 +313,7 @@ def _client(reader: _Reader) -> ClientRule:
         prefixes=tuple(str(prefix) for prefix in prefixes),
         access=Access(reader.text("access", "ReadWrite", choices=tuple(access.value for access in Access))),
         revoked_before=_revoked_before(reader),
+        max_requests=reader.integer("maxRequests", limits.CLIENT_REQUESTS) if "maxRequests" in reader.raw else 0,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from rstore_api.domain.limits import MAX_CLIENTS, MAX_PREFIX_LENGTH, MAX_PREFIXES
+from rstore_api.domain.limits import MAX_CLIENTS, MAX_PREFIX_LENGTH, MAX_PREFIXES, MAX_REQUESTS
 
 FILE_NAME = "access.json"
 """In a region's ConfigMap, and on a replica's volume."""
@@ -67,6 +67,8 @@ class ClientRule(_Document, frozen=True):
     access: Access = Access.READ_WRITE
     revoked_before: Seconds = 0
     """As in :class:`SharedClient`."""
+    max_requests: Annotated[int, msgspec.Meta(ge=0, le=MAX_REQUESTS)] = 0
+    """Requests and streams of the client at a time, on one replica; 0: as many as everybody may have."""
 
 
 class AccessRules(_Document, frozen=True):

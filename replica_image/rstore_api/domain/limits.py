@@ -50,6 +50,9 @@ MAX_PREFIXES = 32
 """Of the keys of one client."""
 MAX_PREFIX_LENGTH = 256
 """In characters."""
+CLIENT_REQUESTS = Bounds(default=16_384, low=1, high=16_384)
+"""Requests of one client at a time; of all there are no more either, see ``calls`` in rstore_wire/limits.py."""
+MAX_REQUESTS = CLIENT_REQUESTS.high
 
 # ---- requests and data
 MAX_KEY_BYTES = 511

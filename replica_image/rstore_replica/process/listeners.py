@@ -17,6 +17,7 @@ from rstore_replica.api.access.admission import (
     identify_by_kind,
     is_let_in,
     may_call_anything,
+    share_of,
 )
 from rstore_replica.api.access.callers import Caller, Certificate
 from rstore_replica.tls import CertificateStore
@@ -57,6 +58,7 @@ def client_server(
         max_message_bytes=max_request_bytes + REQUEST_OVERHEAD_BYTES,
         limits=CLIENT_LIMITS,
         identify=identify,
+        share_of=share_of,
         admit=admit_by_grant,
         welcome=is_let_in,
         on_refusal=on_refusal,

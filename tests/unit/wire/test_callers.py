@@ -100,3 +100,43 @@ async def test_a_servicer_sees_who_calls() -> None:
     ):
         await channel.unary_unary(UNARY)(b"x")
         assert echo.seen.caller == ("known by", {})
+
+
+async def test_a_caller_with_a_share_has_no_more_calls_under_way_on_all_its_connections() -> None:
+    callers, bound = iter(["shop", "shop", "other"]), 2
+    names: dict[int, str] = {}
+
+    def identify(auth: Any) -> str:
+        return names.setdefault(id(auth), next(callers, ""))
+
+    def share_of(caller: str) -> tuple[str, int] | None:
+        return ("shop", bound) if caller == "shop" and bound else None
+
+    async with (
+        serving(identify=identify, share_of=share_of) as (server, echo, port),
+        channel_to(port) as first,
+        channel_to(port) as second,
+        channel_to(port) as other,
+    ):
+        under_way = []
+        for channel in (first, second):
+            under_way.append(asyncio.ensure_future(channel.unary_unary(SLOW)(b"x")))
+            await _until_served(echo, len(under_way))
+            echo.started.clear()
+        for channel in (first, second):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await channel.unary_unary(UNARY)(b"y")
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert server.refusals.counts["calls_of_client"] == 2
+        assert await other.unary_unary(UNARY)(b"y") == b"y"
+        bound = 3
+        server.identify_again(lambda _before, _now: False)
+        assert await first.unary_unary(UNARY)(b"y") == b"y"
+        bound = 0
+        server.identify_again(lambda _before, _now: False)
+        assert await asyncio.gather(*(first.unary_unary(UNARY)(b"y") for _ in range(5))) == [b"y"] * 5
+        echo.release.set()
+        assert await asyncio.gather(*under_way) == [b"x"] * 2
+        bound = 1
+        server.identify_again(lambda _before, _now: False)
+        assert await first.unary_unary(UNARY)(b"y") == b"y", "calls that have ended take nothing of the share"

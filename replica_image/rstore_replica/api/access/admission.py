@@ -51,6 +51,11 @@ def is_let_in(caller: Caller) -> bool:
     return caller.grant is not None
 
 
+def share_of(caller: Caller) -> tuple[str, int] | None:
+    """The name of the caller's share of the client port, and how many requests it may have under way."""
+    return (caller.client, caller.max_requests) if caller.max_requests else None
+
+
 def admit_by_grant(method: str, caller: Caller) -> Refusal | None:
     """Refuses callers of the client port who are shut out, or may call nothing of the kind. Which keys a request may
     use is asked later, of each request.

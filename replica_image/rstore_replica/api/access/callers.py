@@ -32,6 +32,8 @@ class Caller:
     """The name of the client whose own certificate it is."""
     grant: Grant | None = FULL
     refusal: str = ""
+    max_requests: int = 0
+    """Requests and streams that it may have under way on all of its connections; 0: no bound of its own."""
 
     @property
     def may_hand_on(self) -> bool:
@@ -74,7 +76,7 @@ def identify(certificate: Certificate, rules: AccessRules) -> Caller:
         return Caller(kinds, name, None, f"the store has no client {name!r}")
     if begins < rule.revoked_before:
         return Caller(kinds, name, None, f"the certificate of client {name!r} was revoked, get the new one")
-    return Caller(kinds, name, Grant.of(rule.prefixes, writes=rule.access.writes))
+    return Caller(kinds, name, Grant.of(rule.prefixes, writes=rule.access.writes), max_requests=rule.max_requests)
 
 
 def has_lost(before: Caller, now: Caller) -> bool:

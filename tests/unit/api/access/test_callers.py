@@ -14,7 +14,7 @@ from rstore_api.domain.access import (
     ClientRule,
     SharedClient,
 )
-from rstore_replica.api.access.admission import admit_by_grant, admit_by_kind, identify_by_kind, is_let_in
+from rstore_replica.api.access.admission import admit_by_grant, admit_by_kind, identify_by_kind, is_let_in, share_of
 from rstore_replica.api.access.callers import ANYBODY, Caller, Certificate, has_lost, identify
 from rstore_replica.api.access.grants import FULL, Grant
 
@@ -22,7 +22,7 @@ RULES = AccessRules(
     version=3,
     clients=(
         ClientRule(name="shop", prefixes=("shop/",), revoked_before=1000),
-        ClientRule(name="report", access=Access.READ),
+        ClientRule(name="report", access=Access.READ, max_requests=20),
         ClientRule(name="admin"),
     ),
 )
@@ -41,6 +41,8 @@ def test_a_client_may_do_what_its_rule_says() -> None:
     assert identify(certificate("report", own=True), RULES).grant == Grant.of([], writes=False)
     assert identify(certificate("admin", own=True), RULES).grant is FULL
     assert identify(certificate("shop", own=True), RULES).client == "shop"
+    assert share_of(identify(certificate("report", own=True), RULES)) == ("report", 20)
+    assert share_of(identify(certificate("shop", own=True), RULES)) is None
 
 
 @pytest.mark.parametrize("kind", ["peer", "operator"])

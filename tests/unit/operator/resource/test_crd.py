@@ -229,7 +229,15 @@ def test_bounds_are_those_of_the_one_table() -> None:
     assert {path: bounds_in_schema(fields[path]) for path in BOUNDS} == BOUNDS
     assert fields["regions"]["maxItems"] == limits.MAX_REGIONS
     assert fields["security.tls.subjectAltNames"]["maxItems"] == limits.MAX_ALTERNATIVE_NAMES
+    clients = fields["security.clients"]
+    client = clients["items"]["properties"]
+    assert clients["maxItems"] == limits.MAX_CLIENTS
+    assert client["prefixes"]["maxItems"] == limits.MAX_PREFIXES
+    assert client["prefixes"]["items"]["maxLength"] == limits.MAX_PREFIX_LENGTH
+    requests = limits.CLIENT_REQUESTS
+    assert (client["maxRequests"]["minimum"], client["maxRequests"]["maximum"]) == (requests.low, requests.high)
     numeric = {path for path, schema in fields.items() if "minimum" in schema or schema.get("pattern") == DURATION}
+    numeric -= {"security.clients[].maxRequests"}  # without a default: as much as all have together
     assert numeric <= BOUNDS.keys(), "each number and duration of the spec is in the table"
 
 

@@ -273,7 +273,7 @@ def test_clients_and_what_they_may_do() -> None:
         "sharedClient": {"mode": "Disabled", "revokedBefore": "2026-01-31T12:00:00Z"},
         "clients": [
             {"name": "shop", "prefixes": ["shop/", "cart/"], "revokedBefore": "2026-01-31T13:00:00.5+01:00"},
-            {"name": "report", "access": "Read"},
+            {"name": "report", "access": "Read", "maxRequests": 20},
         ],
     }
     spec, found = read_spec(REF, {"regions": [{"name": "a"}], "security": security})
@@ -284,7 +284,7 @@ def test_clients_and_what_they_may_do() -> None:
         shared_client=SharedClient(enabled=False, revoked_before=noon),
         clients=(
             ClientRule(name="shop", prefixes=("shop/", "cart/"), revoked_before=noon + 1),
-            ClientRule(name="report", access=Access.READ),
+            ClientRule(name="report", access=Access.READ, max_requests=20),
         ),
     )
     assert AccessRules.decode(spec.access.encode()) == spec.access, "replicas take what the operator takes"
@@ -310,6 +310,7 @@ def test_clients_and_what_they_may_do() -> None:
             {"clients": [{"name": "a", "revokedBefore": "now"}]},
             "must be a time such as 2026-01-31T12:00:00Z, not 'now'",
         ),
+        ({"clients": [{"name": "a", "maxRequests": 0}]}, "maxRequests: must be from 1 to 16384, not 0"),
         ({"clients": [{"name": f"c{index}"} for index in range(65)]}, "must be a list of at most 64 clients"),
         ({"clientAuth": "None", "clients": [{"name": "a"}]}, "need mTLS"),
         ({"clientAuth": "None", "sharedClient": {"mode": "Disabled"}}, "need mTLS"),
