@@ -29,6 +29,22 @@ BAD = {
         {"regions": VALID["spec"]["regions"], "failover": {"switchoverTimeout": "soon"}},
         "switchoverTimeout",
     ),
+    "name of a client's Secret": (
+        {"regions": [{"name": "client-shop"}], "security": {"clients": [{"name": "shop"}]}},
+        "a region must not be called client- and a client's name",
+    ),
+    "reserved client": (
+        {"regions": VALID["spec"]["regions"], "security": {"clients": [{"name": "peer"}]}},
+        "reserved for the store's own certificates",
+    ),
+    "limits without mTLS": (
+        {"regions": VALID["spec"]["regions"], "security": {"clientAuth": "None", "clients": [{"name": "shop"}]}},
+        "need clientAuth mTLS",
+    ),
+    "revoked at no time": (
+        {"regions": VALID["spec"]["regions"], "security": {"sharedClient": {"revokedBefore": "now"}}},
+        "revokedBefore",
+    ),
     "unknown field": ({"regions": VALID["spec"]["regions"], "replikation": {}}, "replikation"),
 }
 

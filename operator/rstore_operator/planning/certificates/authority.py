@@ -184,8 +184,8 @@ def replaced_notice(ref: StoreRef, reason: str, until: datetime) -> Notice:
     """Tells people that clients need new certificates, and by when."""
     text = (
         f"Secret {names.authority_secret(ref.name)} has a new certificate authority ({reason}); clients need new "
-        f"certificates from Secret {names.client_tls_secret(ref.name)} by {format_time_seconds(until)}, the old ones "
-        "are accepted until then"
+        f"certificates from Secret {names.client_tls_secret(ref.name)}, or their own, by "
+        f"{format_time_seconds(until)}, the old ones are accepted until then"
     )
     return Notice("AuthorityReplaced", text, warning=True)
 

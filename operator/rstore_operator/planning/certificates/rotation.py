@@ -126,7 +126,8 @@ def message_of(ref: StoreRef, authority: Authority, rotation: Rotation, stage: S
     if rotation.clients_have_time:
         return (
             f"the certificate authority was replaced and every replica trusts the new one; clients need new "
-            f"certificates from Secret {names.client_tls_secret(ref.name)} by {until}, old ones are accepted until then"
+            f"certificates from Secret {names.client_tls_secret(ref.name)}, or their own, by {until}, old ones are "
+            "accepted until then"
         )
     return f"certificates of the new authority are issued: {', '.join(rotation.not_issued)}"
 
