@@ -32,6 +32,7 @@ PROGRESS_SECONDS = 600.0
 NO_LEADER_SECONDS = 3.0
 """Without a leader for so long, the streams end that asked for one: etcd's three election timeouts."""
 TICK_SECONDS = 0.5
+_NO_HEADER = (-1, b"")
 REQUIRE_LEADER = ("hasleader", "true")
 
 Permitted = Callable[[Context, bytes, bytes], bool]
@@ -74,7 +75,8 @@ class WatchService:
         """Streams that wait for an answer about their progress."""
         self._of_connection: Counter[str] = Counter()
         self._key_bytes = 0
-        self._header: tuple[int, int, bytes] = (-1, -1, b"")
+        self._header = _NO_HEADER
+        group.on_change(self._term_changed)
         self._stopping = False
         pump.on_caught_up = self._report_progress
 
@@ -162,12 +164,14 @@ class WatchService:
 
     def _encoded_header(self, revision: int) -> bytes:
         """Returns the field of a header; the same for all events of a revision."""
-        term = self._group.status().term
-        if self._header[:2] != (revision, term):
+        if self._header[0] != revision:
             header = rpc_pb2.ResponseHeader()
             self._identity.fill(header, revision=revision)
-            self._header = revision, term, nested(tag(1), header.SerializeToString())
-        return self._header[2]
+            self._header = revision, nested(tag(1), header.SerializeToString())
+        return self._header[1]
+
+    def _term_changed(self, _status: object) -> None:
+        self._header = _NO_HEADER
 
     # ------------------------------------------------------------------ bounds
 

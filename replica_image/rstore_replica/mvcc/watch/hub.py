@@ -91,6 +91,8 @@ class Cohort:
     def match(self, key: bytes) -> tuple[list[Group[Watcher]], bool]:
         """Returns the groups of watchers of a key, and whether one of them wants what was there before."""
         groups = self.index.match(key)
+        if not groups:
+            return groups, False
         return groups, any(watcher.want.prev_kv for group in groups for watcher in group.members)
 
 

@@ -100,7 +100,10 @@ class RangeIndex(Generic[T]):
         exact = self._keys.get(key)
         matching = [exact] if exact is not None else []
         if self._ranges:
-            matching += [group for group in self._recent if group.members and group.span.holds(key)]
+            for group in self._recent:
+                start, end = group.span
+                if start <= key and (end is None or key < end) and group.members:
+                    matching.append(group)
             if self._tree:
                 self._search(key, matching)
         return matching

@@ -15,6 +15,8 @@ from rstore_replica.mvcc.watch.events import Change
 
 T = TypeVar("T")
 
+_KEY_AT = rows.BODY_HEADER_BYTES
+
 Match = Callable[[bytes], tuple[list[T], bool]]
 """Key to whom its changes matter (nobody: empty), and whether one of them wants the key before the change."""
 
@@ -70,20 +72,20 @@ def read_part(
         return part
     end = min(end, position.revision)
     part.next_revision, part.next_sub = end + 1, 0
+    after, count, size = layout.ROW_KEY.pack(end + 1, 0), 0, 0
     with reader.transaction.cursor(reader.store.rows) as cursor:
         positioned = cursor.set_range(layout.ROW_KEY.pack(first, sub))
         for row_key, body in cursor.iternext(keys=True, values=True) if positioned else ():
-            revision, sub = layout.ROW_KEY.unpack(row_key)
-            if revision > end:
+            if row_key >= after:
                 break
-            if part.rows >= max_rows or (part.rows and part.size_bytes + len(body) > max_bytes):
-                part.next_revision, part.next_sub = revision, sub
+            if count >= max_rows or (count and size + len(body) > max_bytes):
+                part.next_revision, part.next_sub = layout.ROW_KEY.unpack(row_key)
                 break
-            part.rows += 1
-            part.size_bytes += len(body)
-            key_bytes = body[2] << 8 | body[3]
-            interested, wants_previous = match(body[rows.BODY_HEADER_BYTES : rows.BODY_HEADER_BYTES + key_bytes])
+            count += 1
+            size += len(body)
+            interested, wants_previous = match(body[_KEY_AT : _KEY_AT + (body[2] << 8 | body[3])])
             if interested:
+                revision, sub = layout.ROW_KEY.unpack(row_key)
                 row = rows.unpack(revision, sub, body)
                 change = Change(row)
                 if wants_previous and (row.deletion or row.version > 1):
@@ -93,4 +95,5 @@ def read_part(
                         change.previous = reader.key_value(row.key, entry)
                         part.previous_bytes += len(change.previous.value)
                 part.changes.append((interested, change))
+    part.rows, part.size_bytes = count, size
     return part

@@ -1,0 +1,140 @@
+"""Watches of three replicas beside those of three members of etcd: how many events are shown, how late, at what cost.
+
+One stream has 1, 100 or 1,000 watches of the same range; a writer puts keys of it at the leader. "events" is with 16
+puts outstanding, all the time; "p99" is with 50 puts a second. The last lines compare puts beside 1,000 watches of
+other keys with puts beside none. Environment: as ``bench_etcd``. Updates ``build/bench.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+from bench import calls, contenders
+from bench.h2_load import Plan as LoadPlan
+from bench.h2_load import run_apart
+from bench.results import BUILD, Row, head, row, save, show, wanted
+from bench.watch_load import Found, Plan, Watching, stamp
+from integration.replicas.server_processes import CLIENT_PORT
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+
+WATCHES = (1, 100, 1000)
+WRITERS = 16
+PUTS_PER_SECOND = 50
+IDLE = "put, 64 outstanding, 1000 idle watches"
+_PREFIX = "watched/"
+
+
+@contextmanager
+def writing(contender: contenders.Contender, writers: int, pause_seconds: float) -> Iterator[None]:
+    """So many put one key after the other meanwhile, each with a pause between two."""
+    stop = threading.Event()
+    credentials = contenders.credentials(contender.tls_directory)
+    channel = grpc.secure_channel(f"{contender.leader_host()}:{CLIENT_PORT}", credentials)
+    kv = rpc_pb2_grpc.KVStub(channel)  # type: ignore[no-untyped-call]
+
+    def write(number: int) -> None:
+        while not stop.wait(pause_seconds):
+            kv.Put(rpc_pb2.PutRequest(key=f"{_PREFIX}{number}".encode(), value=stamp()), timeout=30)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        channel.close()
+
+
+def watched(contender: contenders.Contender, watches: int, seconds: float, *, steady: bool) -> Found:
+    """What so many watches are shown."""
+    tls = str(contender.tls_directory)
+    watching = Watching(Plan(contender.leader_host(), CLIENT_PORT, tls, watches, _PREFIX))
+    with writing(contender, 1 if steady else WRITERS, 1 / PUTS_PER_SECOND if steady else 0.0):
+        time.sleep(seconds)
+    time.sleep(0.3)
+    return watching.end()
+
+
+def puts(contender: contenders.Contender, seconds: float) -> tuple[float, float]:
+    """Puts in a second, 64 outstanding; and the CPU time in ms that all members used for one."""
+    plan = LoadPlan.of(
+        contender.leader_host(),
+        CLIENT_PORT,
+        contender.tls_directory,
+        calls.PUT,
+        calls.puts(),
+        connections=4,
+        outstanding=64,
+        warmup_seconds=0.4,
+        seconds=seconds,
+    )
+    before = contenders.cpu_seconds(contender.processes())
+    found = run_apart(plan)
+    used = contenders.cpu_seconds(contender.processes()) - before
+    return found.calls_per_second, 1e3 * used / found.calls
+
+
+def idle_watches(contender: contenders.Contender, seconds: float, rounds: int) -> list[Row]:
+    """Puts beside 1,000 watches of other keys, and beside none."""
+    alone, beside = [], []
+    tls = str(contender.tls_directory)
+    for _ in range(rounds):
+        alone.append(puts(contender, seconds))
+        watching = Watching(Plan(contender.leader_host(), CLIENT_PORT, tls, max(WATCHES), "nothing/"))
+        beside.append(puts(contender, seconds))
+        watching.end()
+    return [
+        row(IDLE, unit, [each[at] for each in beside], "none", [each[at] for each in alone], less_is_better=less)
+        for at, (unit, less) in enumerate((("calls/s", False), ("CPU ms/call", True)))
+    ]
+
+
+def main() -> None:
+    """The whole run."""
+    seconds, rounds = float(os.environ.get("BENCH_SECONDS", "2")), int(os.environ.get("BENCH_ROUNDS", "3"))
+    BUILD.mkdir(exist_ok=True)
+    directory = Path(tempfile.mkdtemp(prefix="bench-", dir=BUILD))
+    rows: list[Row] = []
+    try:
+        head()
+        with contenders.running(directory, None) as servers:
+            ours = servers[0]
+            for watches in WATCHES:
+                for name, steady in (("events", False), ("p99", True)):
+                    title = f"watch, {watches} watches, {name}"
+                    if not wanted(title):
+                        continue
+                    found = {
+                        server.name: [watched(server, watches, seconds, steady=steady) for _ in range(rounds)]
+                        for server in servers
+                    }
+                    figures = {
+                        server: [item.p99_ms if steady else item.events_per_second for item in items]
+                        for server, items in found.items()
+                    }
+                    mine = figures.pop(ours.name)
+                    for peer, theirs in figures.items():
+                        unit = "ms" if steady else "events/s"
+                        rows.append(row(title, unit, mine, peer, theirs, less_is_better=steady))
+                        show(rows[-1])
+            for line in idle_watches(ours, seconds, rounds) if wanted(IDLE) else ():
+                rows.append(line)
+                show(line)
+    finally:
+        shutil.rmtree(directory)
+    save(rows)
+
+
+if __name__ == "__main__":
+    main()
