@@ -80,8 +80,10 @@ class StoredObjects:
         if key[0] == "Service" and "clusterIP" not in item["spec"]:
             item["spec"]["clusterIP"] = live["spec"]["clusterIP"] if live else f"10.1.0.{len(self.objects) + 1}"
         if live is not None:
-            kept = {name: live["metadata"][name] for name in ("uid", "resourceVersion") if name in live["metadata"]}
-            item["metadata"] |= kept
+            kept = ("uid", "resourceVersion", "generation")
+            item["metadata"] |= {name: live["metadata"][name] for name in kept if name in live["metadata"]}
+            if "status" in live:
+                item["status"] = live["status"]
             if item == live:
                 return live
         else:

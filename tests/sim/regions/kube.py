@@ -7,11 +7,12 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rstore_api.domain.kubernetes import REGION_LABEL
+from rstore_api.domain.kubernetes import REGION_LABEL, REVISION_LABEL
+from rstore_kube.errors import ApiError
 from rstore_operator.resource.model import StoreRef
 from sim.regions.crd import status_problems, store_problems
 from sim.regions.fleet import Fleet
-from sim.regions.pods import Pods
+from sim.regions.pods import Pods, revision_of
 from sim.regions.sites import API_SITE, NAMESPACE, STORE
 from sim.regions.wires import Wires
 from sim.world import World
@@ -146,6 +147,9 @@ class Kube(StoredObjects):
             if item["kind"] == "ConfigMap":
                 self.runs.configure(item)
             elif item["kind"] == "StatefulSet":
+                generation = item["metadata"].get("generation", 0) + 1
+                item["metadata"]["generation"] = generation
+                item["status"] = {"observedGeneration": generation, "updateRevision": revision_of(item)}
                 self.runs.apply(item)
         return item
 
@@ -165,9 +169,23 @@ class Kube(StoredObjects):
             for host in self._fleet.region(region):
                 ready = "True" if host.ready_pod else "False"
                 status = {"phase": "Running", "podIP": ip_of(host), "conditions": [{"type": "Ready", "status": ready}]}
-                meta = {"name": host.name, "labels": {REGION_LABEL: region}}
+                pod = self.runs.pod(host)
+                meta: Body = {"name": host.name, "uid": pod.uid, "resourceVersion": f"{pod.uid}.{ready}.{pod.ending}"}
+                meta["labels"] = {REGION_LABEL: region, REVISION_LABEL: pod.revision}
+                if pod.ending:
+                    meta["deletionTimestamp"] = "2026-01-01T00:00:00Z"
                 found.append({"metadata": meta, "status": status})
         return found
+
+    def delete_pod(self, name: str, uid: str, version: str) -> None:
+        """One that its StatefulSet makes anew. Refused if the pod has changed since that version."""
+        pod = next((body for body in self.pods() if body["metadata"]["name"] == name), None)
+        if pod is None:
+            return
+        if (pod["metadata"]["uid"], pod["metadata"]["resourceVersion"]) != (uid, version):
+            raise ApiError(409, "Conflict", "the pod has changed")
+        if "deletionTimestamp" not in pod["metadata"]:
+            self.runs.delete_pod(name)
 
 
 def ip_of(host: Host) -> str:

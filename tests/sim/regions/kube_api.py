@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from rstore_api.domain.kubernetes import CLAIM, STORE, Kind
+from rstore_api.domain.kubernetes import CLAIM, POD, STORE, Kind
 from rstore_kube.errors import ApiError
 from sim.regions.crd import event_problems
 from sim.regions.kube import Kube
@@ -62,6 +62,14 @@ class ApiOf(StoredClient):
             recorded = functools.partial(self._kube.record_status, patch["status"], options["resource_version"])
             return await self.answer("patch status", lambda: recorded(self._operator))
         return await super().merge(kind, namespace, name, patch, **options)
+
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str, resource_version: str = ""
+    ) -> None:
+        if kind == POD:
+            await self.answer("delete a pod", lambda: self._kube.delete_pod(name, uid, resource_version))
+        else:
+            await super().delete(kind, namespace, name, uid=uid, propagation=propagation)
 
     async def create(self, kind: Kind, namespace: str, body: Mapping[str, Any]) -> Body:
         self._kube.refused("event", event_problems(dict(body)))

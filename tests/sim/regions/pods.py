@@ -1,9 +1,10 @@
-"""What stands behind StatefulSets: as many pods as they want, made anew one by one where their template has changed."""
+"""What stands behind StatefulSets: as many pods as they want, each made anew when it is deleted (OnDelete)."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rstore_api.domain.kubernetes import CONFIG_HASH, REGION_LABEL
@@ -20,6 +21,21 @@ START_SECONDS = 0.05
 LOOK_AGAIN_SECONDS = 0.25
 
 
+@dataclass
+class Pod:
+    """Of one machine: the template that it was made from, and whether it is on its way out."""
+
+    uid: str
+    revision: str
+    ending: bool = False
+
+
+def revision_of(stateful_set: Body) -> str:
+    """The revision of its template."""
+    revision: str = stateful_set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH]
+    return revision
+
+
 class Pods:
     """The StatefulSet controller and the kubelets of all regions."""
 
@@ -28,7 +44,8 @@ class Pods:
         self._trace = world.trace
         self._loop = asyncio.get_running_loop()
         self._sets: dict[str, Body] = {}
-        self._templates: dict[str, str] = {}
+        self._pods: dict[str, Pod] = {}
+        self._made = 0
         self._working: dict[str, asyncio.Task[None]] = {}
         self.counts: Counter[str] = Counter()
         """What has come of it."""
@@ -78,12 +95,11 @@ class Pods:
 
     def _step(self, region: str, stateful_set: Body) -> bool:
         """Whether nothing is left to do."""
-        count = stateful_set["spec"]["replicas"]
-        template = stateful_set["spec"]["template"]["metadata"]["annotations"][CONFIG_HASH]
+        count, revision = stateful_set["spec"]["replicas"], revision_of(stateful_set)
         machines = self._fleet.machines[region]
         for host in machines[:count]:
             if not host.wanted:
-                self._templates[host.name] = template
+                self._make(host, revision)
                 host.wanted = True
                 self.counts["pods_made"] += 1
                 self._loop.call_later(START_SECONDS, self._start, host, context=WORLD)
@@ -91,28 +107,36 @@ class Pods:
             if host.wanted:
                 self._end(host)
                 self.counts["pods_ended"] += 1
-        return self._roll(machines[:count], template)
+        return all(host.ready_pod and self._pods[host.name].revision == revision for host in machines[:count])
 
-    def _roll(self, hosts: list[Host], template: str) -> bool:
-        """One pod at a time, from the last one on, each when the one before is ready."""
-        for host in reversed(hosts):
-            if self._templates[host.name] != template:
-                self._templates[host.name] = template
-                self.counts["pods_renewed"] += 1
-                self._loop.create_task(self._restart(host), context=WORLD.copy())
-                return False
-            if not host.ready_pod:
-                return False
-        return True
+    def pod(self, host: Host) -> Pod:
+        """The pod on that machine, which has one."""
+        return self._pods[host.name]
 
-    async def _restart(self, host: Host) -> None:
-        self._trace.fault(f"{host.name} is made anew, its template has changed")
-        if host.running:
+    def delete_pod(self, name: str) -> None:
+        """Somebody has deleted the pod: it is stopped, and made anew from the template that its region has then."""
+        host = next(host for host in self._fleet.wanted() if host.name == name)
+        self._pods[name].ending = True
+        self.counts["pods_renewed"] += 1
+        self._loop.create_task(self._replace(host), context=WORLD.copy())
+        self._work(host.region)
+
+    async def _replace(self, host: Host) -> None:
+        self._trace.fault(f"{host.name} is deleted, and made anew")
+        pod, running = self._pods[host.name], host.running
+        if running:
             await host.stop()
             if host.running and not host.stopping:
                 host.crash(power=False)
             await asyncio.sleep(START_SECONDS)
-            self._start(host)
+        if host.region in self._sets and self._pods[host.name] is pod:
+            self._make(host, revision_of(self._sets[host.region]))
+            if running:
+                self._start(host)
+
+    def _make(self, host: Host, revision: str) -> None:
+        self._made += 1
+        self._pods[host.name] = Pod(f"pod-{self._made}", revision)
 
     def _end(self, host: Host) -> None:
         host.wanted = False
