@@ -128,7 +128,6 @@ class Reconciler:
 
     async def close(self) -> None:
         """End what runs in the background, and close the connections to replicas."""
-        self._turns.forget(self._key)
         await self._hash_rounds.close()
         await self._refused_creations.close()
         await self._actor.close()
@@ -168,6 +167,7 @@ class Reconciler:
         object is gone or is being deleted."""
         body = await self._read()
         if body is None:
+            self._turns.forget(self._key)
             return None
         if await self._is_run_by_another(body):
             return OTHER_SECONDS

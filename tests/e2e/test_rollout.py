@@ -132,17 +132,15 @@ async def test_two_stores_are_rolled_in_turn(shop, stock):
     assert sorted(pods.stores) == ["shop", "stock"], "one after the other"
 
 
-async def use_image(operator: Kubectl, tag: str) -> str:
-    """Gives the operator another image for replicas, as an upgrade of the chart does; returns the tag of before."""
+async def use_image(operator: Kubectl, image: str) -> str:
+    """Gives the operator another image for replicas, as an upgrade of the chart does; returns the one of before."""
     [deployment] = (await asyncio.to_thread(operator.get, "deployments"))["items"]
     name, [container] = deployment["metadata"]["name"], deployment["spec"]["template"]["spec"]["containers"]
-    image = next(item["value"] for item in container["env"] if item["name"] == "RSTORE_REPLICA_IMAGE")
-    repository, _, before = image.rpartition(":")
-    setting = f"RSTORE_REPLICA_IMAGE={repository}:{tag}"
-    await asyncio.to_thread(operator.run, "set", "env", f"deployment/{name}", setting)
+    before = next(item["value"] for item in container["env"] if item["name"] == "RSTORE_REPLICA_IMAGE")
+    await asyncio.to_thread(operator.run, "set", "env", f"deployment/{name}", f"RSTORE_REPLICA_IMAGE={image}")
     arguments = ("rollout", "status", "deployment", name, "--timeout=120s")
     await asyncio.to_thread(operator.run, *arguments, timeout_seconds=130)
-    return before
+    return str(before)
 
 
 @pytest.mark.runner
@@ -167,7 +165,7 @@ async def test_a_wrong_image_breaks_one_pod_of_one_store_and_correcting_it_repai
         loads[1].running(regions=[None]) as other,
         watching_pods(*stores) as pods,
     ):
-        tag = await use_image(operator, "nope")
+        right = await use_image(operator, "no-such-replica:1")
         try:
             await wait_until(is_blocked, timeout_seconds=120, what="RolloutBlocked")
             for load in (one, other):
@@ -175,7 +173,7 @@ async def test_a_wrong_image_breaks_one_pod_of_one_store_and_correcting_it_repai
             assert len(await blocked()) == 1
             assert len(pods.away) == 1, pods.away
         finally:
-            await use_image(operator, tag)
+            await use_image(operator, right)
         for store in stores:
             await store.wait_rolled(timeout_seconds=ROLL_SECONDS)
     assert len(set(pods.away)) == 1, pods.away

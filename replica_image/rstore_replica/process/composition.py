@@ -45,7 +45,7 @@ from rstore_replica.process.listeners import REQUEST_OVERHEAD_BYTES, client_serv
 from rstore_replica.process.live_data import LiveData
 from rstore_replica.process.reading import read
 from rstore_replica.process.standing import Standing
-from rstore_replica.process.volume import Owner, claim_volume
+from rstore_replica.process.volume import Owner, claim_volume, require_level
 from rstore_replica.process.watchdog import Watchdog
 from rstore_replica.raft.clock import SystemClock
 from rstore_replica.raft.config import RaftConfig
@@ -109,6 +109,7 @@ class Replica:
                 commit_took=self._metrics.disk.database_commit.add,
             )
         )
+        require_level(self.machine.state.feature_level, COMMANDS.level)
         self._build_group()
         self._standing = Standing(self._life, self.machine, self.group)
         self.not_ready_reason = self._standing.not_ready_reason

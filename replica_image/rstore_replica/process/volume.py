@@ -93,3 +93,14 @@ def record_owner(directory: Path, owner: Owner) -> None:
     if path.exists():
         return
     write_durably(path, msgspec.json.encode(owner))
+
+
+def require_level(used: int, known: int) -> None:
+    """``used`` is the feature level of the data, ``known`` that of this version. Raises VolumeError where the data may
+    hold what this version does not understand.
+    """
+    if used > known:
+        raise VolumeError(
+            f"the data uses feature level {used}, and this version knows no higher one than {known}: a store cannot go "
+            "back to a version from before a level that it uses; run the version that it had, or a later one"
+        )

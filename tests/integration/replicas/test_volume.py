@@ -7,8 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from integration.replicas.server_processes import ReplicaProcess, eventually
-from rstore_replica.process.volume import FILE_NAME, Owner, VolumeError, record_owner, require_owner
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually
+from rstore_replica.config import load_config
+from rstore_replica.mvcc.commands.registry import COMMANDS
+from rstore_replica.process.composition import Place, Replica
+from rstore_replica.process.volume import FILE_NAME, Owner, VolumeError, record_owner, require_level, require_owner
 
 OURS = Owner("orders", "eu-west")
 
@@ -74,3 +78,26 @@ def _reason(replica: ReplicaProcess) -> str:
     last = json.loads(replica.logs[-1].read_text().splitlines()[-1])
     assert (last["level"], last["event"]) == ("error", "not_started")
     return str(last["reason"])
+
+
+@pytest.mark.parametrize(("used", "known"), [(1, 1), (1, 2), (2, 2)])
+def test_data_of_a_known_level_is_used(used: int, known: int) -> None:
+    require_level(used, known)
+
+
+async def test_a_version_that_does_not_know_the_level_of_the_data_does_not_start(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region = RegionProcesses(tmp_path, authority, region="us-east", replicas=1)
+    [replica] = region.replicas
+    config = load_config(region.directory / "replica.json", name=replica.name)
+    place = Place(
+        name=replica.name,
+        data_directory=tmp_path / "data",
+        tls_directory=replica.directory / "tls",
+        config_directory=region.directory,
+        listen_host=replica.host,
+    )
+    monkeypatch.setattr(COMMANDS, "level", 0)
+    with pytest.raises(VolumeError, match=r"the data uses feature level 1, .* no higher one than 0"):
+        Replica(config, place)

@@ -99,7 +99,7 @@ def plan_rollout(scene: RolloutScene) -> Rollout:
         return NO_ROLLOUT
     rolled = next((region for region in scene.in_order if region.restarting), None)
     rolled = rolled or next(region for region in scene.in_order if region.outdated)
-    blocked = _blocked(scene)
+    blocked = _blocked(scene) or _stays(scene)
     waits, leave = "", ""
     step: HandOver | DeletePod | None = None if scene.paused else _repair(scene)
     repairs = step is not None
@@ -109,11 +109,9 @@ def plan_rollout(scene: RolloutScene) -> Rollout:
         waits = scene.not_now or _waits(scene)
         if not waits and outdated:
             rolled = next(region for region in scene.in_order if region.outdated)
-            if rolled.name == scene.primary and rolled.stops_without_one and len(scene.regions) > 1:
+            if _has_to_be_left(rolled, scene):
                 pods = "one pod is all" if rolled.spec.replicas == 1 else "all pods are needed"
-                leave = f"{pods} of {rolled.name}, which is to be rolled"
-                if not scene.movable:
-                    blocked, leave = _primary_stays(rolled), ""
+                leave = "" if blocked is not None else f"{pods} of {rolled.name}, which is to be rolled"
             else:
                 step = _next(rolled)
     done = sum(pod.ready and not pod.terminating for pod in rolled.updated)
@@ -177,7 +175,16 @@ def _blocked(scene: RolloutScene) -> Blocked | None:
     return None
 
 
-def _primary_stays(region: RegionPods) -> Blocked:
+def _has_to_be_left(region: RegionPods, scene: RolloutScene) -> bool:
+    """Whether another region has to be primary before a pod of this one goes."""
+    return region.name == scene.primary and region.stops_without_one and len(scene.regions) > 1
+
+
+def _stays(scene: RolloutScene) -> Blocked | None:
+    """What is left is the primary region, and only a person may move the primary."""
+    region = next((region for region in scene.in_order if region.outdated), None)
+    if region is None or scene.movable or not _has_to_be_left(region, scene):
+        return None
     return Blocked(
         "PrimaryStays",
         f"{region.name} is primary and stops while one of its pods is replaced, and spec.failover.policy is Manual: "

@@ -16,6 +16,8 @@ SETTLE_SECONDS = 3.0
 """For this long after the first store has asked nobody gets a turn: one that is half-way may not have asked yet."""
 PATIENCE_SECONDS = 120.0
 """How long a store keeps its turn without getting any further."""
+SILENT_SECONDS = 60.0
+"""A store that has reported nothing for this long is forgotten: it was deleted while this operator did not act."""
 DEFAULT_LIMIT = 1
 
 Store = tuple[str, str]
@@ -55,6 +57,7 @@ class _Place:
     rank: int
     asked_at: float
     moved_at: float
+    reported_at: float
     holds: bool = False
 
 
@@ -73,15 +76,15 @@ class Turns:
         if not claim.wanted:
             self._places.pop(store, None)
         elif place is None:
-            self._places[store] = _Place(claim, 0 if claim.begun else 1, now, now)
+            self._places[store] = _Place(claim, 0 if claim.begun else 1, now, now, now)
             self._first_at = now if self._first_at is None else self._first_at
         else:
             if claim.progress != place.claim.progress:
                 place.moved_at = now
-            place.claim = claim
+            place.claim, place.reported_at = claim, now
 
     def forget(self, store: Store) -> None:
-        """The store is looked after no longer."""
+        """The store is gone."""
         self._places.pop(store, None)
 
     def turn_of(self, store: Store, now: float) -> Turn:
@@ -99,6 +102,7 @@ class Turns:
         return Turn(False, f"its turn comes after that of {', '.join(others)}" if others else "its turn comes soon")
 
     def _take_back(self, now: float) -> None:
+        self._places = {s: place for s, place in self._places.items() if now - place.reported_at < SILENT_SECONDS}
         for store, place in self._places.items():
             if not place.holds:
                 continue

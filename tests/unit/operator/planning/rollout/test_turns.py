@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from rstore_operator.planning.rollout.turns import NO_CLAIM, PATIENCE_SECONDS, SETTLE_SECONDS, Claim, Store, Turns
+from rstore_operator.planning.rollout.turns import (
+    NO_CLAIM,
+    PATIENCE_SECONDS,
+    SETTLE_SECONDS,
+    SILENT_SECONDS,
+    Claim,
+    Store,
+    Turns,
+)
 
 WANTS = Claim(wanted=True, image="replica:2")
 RESOURCES = Claim(wanted=True)
@@ -53,13 +61,15 @@ def test_one_that_is_done_or_gone_makes_room_and_asks_anew_at_the_end() -> None:
 
 
 def test_one_that_gets_no_further_goes_to_the_end_of_the_queue() -> None:
-    turns = Turns()
+    turns, began, held = Turns(), LATER, []
     asked(turns, {A: WANTS, B: WANTS})
-    assert holders(turns, LATER) == {A}
-    turns.report(A, replace(WANTS, progress=("u2", 0)), LATER + 60)
-    assert holders(turns, LATER + PATIENCE_SECONDS) == {A}, "it got further a minute ago"
-    assert holders(turns, LATER + 60 + PATIENCE_SECONDS) == {B}
-    assert holders(turns, LATER + 60 + 2 * PATIENCE_SECONDS) == {A}
+    while began <= LATER + 3 * PATIENCE_SECONDS:
+        further = replace(WANTS, progress=("u2", 0)) if began >= LATER + 60 else WANTS
+        asked(turns, {A: further, B: WANTS}, began)
+        held.append((began - LATER, holders(turns, began)))
+        began += 20.0
+    assert [when for when, stores in held if stores == {A}] == [*range(0, 180, 20), *range(300, 361, 20)]
+    assert [when for when, stores in held if stores == {B}] == [*range(180, 300, 20)]
 
 
 def test_a_wrong_image_is_not_tried_in_the_next_store() -> None:
@@ -81,6 +91,14 @@ def test_rolls_that_have_begun_stop_as_well() -> None:
     assert holders(turns, LATER) == {A, B}
     turns.report(A, replace(WANTS, blocked=True, image_fails=True), LATER)
     assert holders(turns, LATER) == set()
+
+
+def test_one_that_reports_no_more_is_forgotten() -> None:
+    turns = Turns()
+    asked(turns, {A: WANTS, B: WANTS})
+    assert holders(turns, LATER) == {A}
+    turns.report(B, WANTS, LATER + SILENT_SECONDS - 1)
+    assert holders(turns, LATER + SILENT_SECONDS - 1) == {B}
 
 
 def test_what_fails_in_one_store_alone_stops_no_other() -> None:
