@@ -117,6 +117,8 @@ class Reconciler:
         self._actor = Actor(self._home, self._replicas, self._now, clock, may_act=may_act)
         self._object: dict[str, Any] | None = None
         self._stale = True
+        self._changed = False
+        """Whether something has changed since the step under way began to look."""
         self._read_at = 0.0
         self._memory = Memory()
         self._refused_creations = RefusedCreations(self._home, self._now, clock)
@@ -150,6 +152,7 @@ class Reconciler:
 
     def children_changed(self) -> None:
         """The watch shows that a child or a pod has changed."""
+        self._changed = True
         self._memory = replace(self._memory, problems=None)
 
     async def cannot_look(self, why: str) -> float | None:
@@ -165,6 +168,7 @@ class Reconciler:
     async def step(self) -> float | None:
         """Observe, decide, record and act once. Returns after how many seconds the next step is due, and None if the
         object is gone or is being deleted."""
+        self._changed = False
         body = await self._read()
         if body is None:
             self._turns.forget(self._key)
@@ -248,7 +252,7 @@ class Reconciler:
                 operator=self._operator,
             )
         )
-        self._memory = decided.memory
+        self._memory = decided.memory if not self._changed else replace(decided.memory, problems=None)
         self._turns.report(self._key, decided.claim, moment.seconds)
         compared, question = hashes.next_round(
             self._memory.hashes,

@@ -156,7 +156,7 @@ class Elector:
         now = ("acting" if self.acts() else "standing_by", self.holder)
         if now != self._reported:
             self._reported = now
-            if now[0] == "standing_by" and self.holder:
+            if now[0] == "standing_by" and self.holder not in ("", self.identity):
                 log.info("standing_by", holder=self.holder, lease=str(self.name))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rstore_api.domain.kubernetes import Kind
 from rstore_kube.errors import ApiError
 from rstore_operator.cluster.child_view import ChildView
 from rstore_operator.cluster.pods import is_of_former_store, read_pod
@@ -103,6 +105,42 @@ async def test_an_authority_that_the_watch_has_not_shown_yet_is_not_replaced(api
         await fresh.step()
     await fresh.close()
     assert api.objects[("Secret", "orders-ca")]["data"] == before
+
+
+class _ChangedMeanwhile(FakeApi):
+    """``meanwhile`` is called once after the object was read, before the step that reads it decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] | None = None
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        body = await super().get(kind, namespace, name)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return body
+
+
+async def test_a_change_of_the_spec_during_a_step_is_applied_by_the_next_one() -> None:
+    api, seconds = _ChangedMeanwhile(), [0.0]
+    loop = Reconciler(
+        Sites(Site(REF, api, api)), ReplicaImage("replica:1"), now=lambda: START, clock=lambda: seconds[0]
+    )
+    for _ in range(6):
+        await loop.step()
+    assert api.store is not None
+
+    def change() -> None:
+        api.store["spec"]["security"] = {"networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}}
+        api.store["metadata"]["resourceVersion"] = "999"
+        assert loop.object_changed("999")
+
+    api.meanwhile = change
+    await loop.step()
+    await loop.step()
+    await loop.close()
+    assert "10.1.2.3/32" in str(api.objects[("NetworkPolicy", "orders")]["spec"])
 
 
 OURS, THEIRS = OperatorName("system", "rstore"), OperatorName("elsewhere", "rstore")
