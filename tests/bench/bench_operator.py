@@ -1,0 +1,230 @@
+"""What the operator costs with many stores, and how fast it is: on the local API server, with stubs of replicas.
+
+For each number of stores of three regions: how long until all are steady; what the operator does at rest (steps per
+second, CPU, memory); and how long a change of a spec takes until the object that it concerns shows it, for changes one
+after the other in random stores, and for twenty at once. The operator is a process of its own, as in a pod; the API
+server and the stubs are in this one.
+
+Environment: ``BENCH_STORES`` (default ``10,100,500``), ``BENCH_REST_SECONDS`` (default 20), ``BENCH_CHANGES`` (default
+100). Updates ``build/bench.json``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+from bench.results import Row, save, show
+from bench.stub_pods import StubPods
+from localkube.apiserver import ApiServer
+from rstore_api.domain.kubernetes import KIND, STORE
+from rstore_testkit.load import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+CRD = yaml.safe_load((ROOT / "crds" / "replicatedstores.yaml").read_text())
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+STORES, POLICIES = "replicatedstores.replicatedstore.io", "networkpolicies.networking.k8s.io"
+REGIONS = ("us-east", "eu-west", "ap-south")
+NAMESPACE = "default"
+AT_ONCE = 20
+CHANGE_SECONDS = 60.0
+LIMITS = {"memory": 200.0, "p99": 2.0}
+"""At 500 stores: MiB of resident memory, and seconds until a change is applied."""
+_TICKS = os.sysconf("SC_CLK_TCK")
+_SAMPLE = re.compile(r"^rstore_operator_reconciles_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The operator's process at one moment."""
+
+    at: float
+    cpu_seconds: float
+    memory_mib: float
+    steps: float
+
+
+class Operator:
+    """The operator's process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self._port = port
+
+    async def read(self) -> Reading:
+        """Returns what it has used and done so far."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{self._port}/metrics") as answer:
+            steps = sum(float(value) for value in _SAMPLE.findall(await answer.text()))
+        cpu_seconds = (int(fields[11]) + int(fields[12])) / _TICKS
+        return Reading(time.monotonic(), cpu_seconds, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, steps)
+
+
+@asynccontextmanager
+async def operator(server: ApiServer, directory: Path) -> AsyncIterator[Operator]:
+    """Runs the operator around a block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(server.kubeconfig(directory / "kubeconfig", user="admin")),
+        "RSTORE_REPLICA_IMAGE": "replica:bench",
+        "RSTORE_LISTEN_HOST": "127.0.0.1",
+        "RSTORE_HEALTH_PORT": str(port),
+        "RSTORE_HASH_CHECK_SECONDS": "0",
+        "RSTORE_LOG_LEVEL": "warning",
+    }
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "rstore_operator", env=environment)
+    try:
+        yield Operator(process, port)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """Returns a store of one replica in each region, whose pods may run anywhere."""
+    regions = [{"name": region, "replicas": 1, "placement": {}} for region in REGIONS]
+    spec = {"primaryRegion": REGIONS[0], "regions": regions}
+    return {"apiVersion": STORE.api_version, "kind": KIND, "metadata": {"name": name}, "spec": spec}
+
+
+def steady(server: ApiServer) -> int:
+    """Returns how many stores are steady."""
+    return sum(stored.obj.get("status", {}).get("phase") == "Steady" for stored in server.store.peek_all(STORES))
+
+
+class Policies:
+    """Sees when a store's NetworkPolicy shows what its spec asks for."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._waiting: dict[str, asyncio.Future[float]] = {}
+
+    async def watch(self) -> None:
+        """Watch until cancelled."""
+        watch = self._server.store.watch(POLICIES)
+        try:
+            while (event := await watch.next()) is not None:
+                for rule in event.object.get("spec", {}).get("ingress", []):
+                    for peer in rule.get("from", []):
+                        waiting = self._waiting.pop(peer.get("ipBlock", {}).get("cidr", ""), None)
+                        if waiting is not None:
+                            waiting.set_result(time.monotonic())
+        finally:
+            watch.close()
+
+    async def change(self, name: str, number: int) -> float:
+        """Returns how many seconds after a change of that store's spec its NetworkPolicy shows it."""
+        address = f"10.{number // 65536 % 256}.{number // 256 % 256}.{number % 256}/32"
+        shown = self._waiting[address] = asyncio.get_running_loop().create_future()
+        began = time.monotonic()
+        clients = {"security": {"networkPolicy": {"clients": [{"ipBlock": {"cidr": address}}]}}}
+        self._server.store.patch(STORES, NAMESPACE, name, {"spec": clients})
+        async with asyncio.timeout(CHANGE_SECONDS):
+            return await shown - began
+
+
+async def measure(count: int, *, rest_seconds: float, changes: int) -> list[Row]:
+    """Returns the figures with that many stores."""
+    server = ApiServer()
+    await server.start()
+    server.store.create(CRDS, CRD)
+    server.definitions.settle()
+    pods = asyncio.create_task(StubPods(server, "127.77").run())
+    try:
+        with tempfile.TemporaryDirectory(prefix="rstore-bench-") as scratch:
+            async with operator(server, Path(scratch)) as running:
+                return await _with_stores(server, running, count, rest_seconds=rest_seconds, changes=changes)
+    finally:
+        pods.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await pods
+        await server.stop()
+
+
+async def _with_stores(
+    server: ApiServer, running: Operator, count: int, *, rest_seconds: float, changes: int
+) -> list[Row]:
+    names = [f"store-{number}" for number in range(count)]
+    began = time.monotonic()
+    for name in names:
+        server.store.create(STORES, manifest(name), namespace=NAMESPACE)
+
+    async def all_steady() -> bool:
+        return steady(server) == count
+
+    await wait_until(all_steady, timeout_seconds=60 + 2 * count, what=f"{count} steady stores", poll_seconds=0.5)
+    made_seconds = time.monotonic() - began
+    await asyncio.sleep(5)  # the last patches
+    before = await running.read()
+    await asyncio.sleep(rest_seconds)
+    after = await running.read()
+    seconds = after.at - before.at
+    pick = random.Random(count)
+    policies = Policies(server)
+    watching = asyncio.create_task(policies.watch())
+    one_by_one = [await policies.change(pick.choice(names), number) for number in range(changes)]
+    together: list[float] = []
+    for first in range(0, changes, AT_ONCE):
+        chosen = pick.sample(names, min(AT_ONCE, count))
+        numbers = range(changes + first, changes + first + len(chosen))
+        together += await asyncio.gather(*map(policies.change, chosen, numbers))
+    watching.cancel()
+
+    def row(what: str, unit: str, value: float) -> Row:
+        return Row(f"operator, {count} stores: {what}", round(value, 3), 0, "", 0, unit)
+
+    return [
+        row("all made", "s", made_seconds),
+        row("steps at rest", "1/s", (after.steps - before.steps) / seconds),
+        row("CPU at rest", "% of a core", 100 * (after.cpu_seconds - before.cpu_seconds) / seconds),
+        row("memory", "MiB", after.memory_mib),
+        row("a change applied, median", "s", statistics.median(one_by_one)),
+        row("a change applied, p99", "s", _p99(one_by_one)),
+        row(f"{AT_ONCE} changes at once applied, p99", "s", _p99(together)),
+    ]
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
+
+
+def main() -> int:
+    """Entry point. Returns 1 when a limit is broken."""
+    counts = [int(part) for part in os.environ.get("BENCH_STORES", "10,100,500").split(",")]
+    rest_seconds = float(os.environ.get("BENCH_REST_SECONDS", "20"))
+    changes = int(os.environ.get("BENCH_CHANGES", "100"))
+    broken = []
+    for count in counts:
+        rows = asyncio.run(measure(count, rest_seconds=rest_seconds, changes=changes))
+        for line in rows:
+            show(line)
+            for what, limit in LIMITS.items():
+                if line.name.endswith(what) and line.ours > limit:
+                    broken.append(f"{line.name} {line.ours} {line.unit}, at most {limit}")
+        save(rows)
+    for text in broken:
+        print(f"bench: {text}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
