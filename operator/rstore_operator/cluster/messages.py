@@ -10,6 +10,11 @@ from rstore_operator.facts.observed import Granted, InForce, Progress, ReplicaSt
 from rstore_operator.resource.state import Quarantine, QuarantinedTail
 
 
+def in_force(access: pb.AccessStatus) -> InForce:
+    """Returns which access rules a replica enforces."""
+    return InForce(access.version, access.digest, access.anonymous)
+
+
 def leaving_text(leaving: pb.LeavingTail) -> str:
     """Returns what a region that leaves a diverged tail is doing, as a sentence for people."""
     if leaving.phase == "Undoing":
@@ -107,5 +112,5 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
         learners=tuple(message.learners),
         trusted_authorities=frozenset(digest.hex() for digest in message.trusted_authorities),
         certificate=message.certificate.hex(),
-        access=InForce(message.access.version, message.access.digest) if message.HasField("access") else None,
+        access=in_force(message.access) if message.HasField("access") else None,
     )

@@ -83,6 +83,8 @@ class InForce:
 
     version: int
     digest: str
+    anonymous: bool = False
+    """Whether it asks clients for no certificates, and so enforces nothing."""
 
 
 @dataclass(frozen=True)

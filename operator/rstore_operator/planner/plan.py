@@ -211,7 +211,13 @@ class _Planner:
         compare = compare or (progressed.intent is None and self._waits_for_certificates()) or frozen
         written = self._rules_are_written()
         compare = compare or not written or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
-        access = plan_access(self.rules, self.observed, self.given.now, written=written)
+        access = plan_access(
+            self.rules,
+            self.observed,
+            self.given.now,
+            written=written,
+            anonymous=self.spec is not None and self.spec.client_auth == "None",
+        )
         children, object_problems, changes = self._children(compare=compare)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id

@@ -74,8 +74,12 @@ class AccessPlan:
     finding: Finding | None = None
 
 
-def plan_access(rules: AccessRules, observed: Observed, now: datetime, *, written: bool) -> AccessPlan:
-    """Sends the rules to every replica that lacks them, and reports which do. ``written``: the ConfigMaps have them."""
+def plan_access(
+    rules: AccessRules, observed: Observed, now: datetime, *, written: bool, anonymous: bool = False
+) -> AccessPlan:
+    """Sends the rules to every replica that lacks them, and reports which do. ``written``: the ConfigMaps have them;
+    ``anonymous``: the spec lets everybody in without a certificate, so there is nothing to report.
+    """
     if not rules.version:
         return AccessPlan()
     calls, lacking, old = [], [], []
@@ -87,6 +91,10 @@ def plan_access(rules: AccessRules, observed: Observed, now: datetime, *, writte
         elif replica.access.digest != rules.digest:
             lacking.append(pod.name)
             calls.append(SetAccess(pod.region, Target.of(pod), rules))
+        elif replica.access.anonymous:
+            lacking.append(f"{pod.name} (still lets everybody in without a certificate)")
+    if anonymous:
+        return AccessPlan(tuple(calls))
     texts = []
     if lacking:
         texts.append(f"these replicas have not reported that they enforce the access rules: {', '.join(lacking)}")

@@ -163,12 +163,14 @@ class StatusResponse(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., version: _Optional[str] = ..., is_leader: _Optional[bool] = ..., leader: _Optional[str] = ..., term: _Optional[int] = ..., commit_index: _Optional[int] = ..., applied_index: _Optional[int] = ..., revision: _Optional[int] = ..., compact_revision: _Optional[int] = ..., epoch: _Optional[int] = ..., promised_epoch: _Optional[int] = ..., primary: _Optional[bool] = ..., writable: _Optional[bool] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., progress: _Optional[_Iterable[_Union[RegionProgress, _Mapping]]] = ..., members: _Optional[_Iterable[str]] = ..., learners: _Optional[_Iterable[str]] = ..., ready: _Optional[bool] = ..., not_ready_reason: _Optional[str] = ..., db_size_bytes: _Optional[int] = ..., tenure: _Optional[_Union[TenureStatus, _Mapping]] = ..., granted: _Optional[_Union[GrantStatus, _Mapping]] = ..., quarantined: _Optional[_Iterable[_Union[QuarantinedTail, _Mapping]]] = ..., leaving: _Optional[_Union[LeavingTail, _Mapping]] = ..., quarantine: _Optional[_Union[QuarantineCounts, _Mapping]] = ..., staged: _Optional[_Union[StagedSnapshot, _Mapping]] = ..., transfers: _Optional[_Iterable[_Union[SnapshotTransfer, _Mapping]]] = ..., sync: _Optional[_Union[SyncStatus, _Mapping]] = ..., ending: _Optional[bool] = ..., ending_ms: _Optional[int] = ..., trusted_authorities: _Optional[_Iterable[bytes]] = ..., certificate: _Optional[bytes] = ..., feature_level: _Optional[int] = ..., access: _Optional[_Union[AccessStatus, _Mapping]] = ...) -> None: ...
 
 class AccessStatus(_message.Message):
-    __slots__ = ("version", "digest")
+    __slots__ = ("version", "digest", "anonymous")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
+    ANONYMOUS_FIELD_NUMBER: _ClassVar[int]
     version: int
     digest: str
-    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ...) -> None: ...
+    anonymous: bool
+    def __init__(self, version: _Optional[int] = ..., digest: _Optional[str] = ..., anonymous: _Optional[bool] = ...) -> None: ...
 
 class SetAccessRequest(_message.Message):
     __slots__ = ("rules",)

@@ -93,7 +93,9 @@ class Replica:
         self.failed = self._life.failed
         self._lock = claim_volume(place.data_directory, Owner(config.store, config.region))
         self._certificates = CertificateStore(place.tls_directory)
-        self._access = AccessControl(volume=place.data_directory, mounted=place.config_directory)
+        self._access = AccessControl(
+            volume=place.data_directory, mounted=place.config_directory, anonymous=config.client_auth == "None"
+        )
         self._metrics = Metrics()
         self._live_data = LiveData(place.data_directory)
         self.machine = self._live_data.open(

@@ -24,11 +24,13 @@ LOOK_SECONDS = 5.0
 class AccessControl:
     """Knows the rules, keeps them on the volume, and notifies whoever has to act on new ones."""
 
-    def __init__(self, *, volume: Path, mounted: Path) -> None:
-        """Reads the file on the volume and the one in ``mounted``, the directory of the ConfigMap.
+    def __init__(self, *, volume: Path, mounted: Path, anonymous: bool = False) -> None:
+        """Reads the file on the volume and the one in ``mounted``, the directory of the ConfigMap. ``anonymous``: no
+        certificates are asked for on the client port.
 
         Where there is neither, the rules are OPEN; where there are only such that cannot be read, CLOSED.
         """
+        self._anonymous = anonymous
         self._kept = volume / FILE_NAME
         self._mounted = mounted / FILE_NAME
         self._stamp: tuple[int, int, int] | None = None
@@ -42,7 +44,9 @@ class AccessControl:
     def status(self) -> pb.AccessStatus:
         """Returns which rules are in force, and whether a restart would find them again."""
         kept = self._durable == self._rules
-        return pb.AccessStatus(version=self._rules.version, digest=self._rules.digest if kept else "")
+        return pb.AccessStatus(
+            version=self._rules.version, digest=self._rules.digest if kept else "", anonymous=self._anonymous
+        )
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Calls back at once when other rules are in force."""

@@ -34,6 +34,8 @@ class AccessWorld(World):
         self.rules: dict[str, AccessRules | None] = {}
         self.deaf: set[str] = set()
         """Replicas that do not get calls."""
+        self.anonymous: set[str] = set()
+        """Replicas that ask for no certificates."""
 
     def secure(self, **security: Any) -> None:
         self.spec = {**self.spec, "security": {**self.spec.get("security", {}), **security}}
@@ -43,7 +45,7 @@ class AccessWorld(World):
         answers = []
         for replica in super()._replicas(region):
             rules = self.rules.setdefault(replica.name, OPEN)
-            access = None if rules is None else InForce(rules.version, rules.digest)
+            access = None if rules is None else InForce(rules.version, rules.digest, replica.name in self.anonymous)
             answers.append(replace(replica, access=access))
         return tuple(answers)
 
@@ -210,6 +212,21 @@ def test_rules_of_an_older_store_on_a_volume_do_not_win(world: AccessWorld) -> N
     world.step()
     world.settle()
     assert set(world.rules.values()) == {AccessRules(version=41)}
+
+
+def test_replicas_that_ask_for_no_certificates_enforce_nothing(secured: AccessWorld) -> None:
+    secured.anonymous = {"orders-us-east-1"}
+    secured.step()
+    condition = secured.condition() or {}
+    assert condition["status"] == "False"
+    assert "orders-us-east-1 (still lets everybody in without a certificate)" in condition["message"]
+    secured.secure(clients=[], clientAuth="None")
+    secured.settle()
+    assert secured.condition() is None, "that is what the spec asks for"
+    secured.secure(clientAuth="mTLS")
+    secured.anonymous = set()
+    secured.settle()
+    assert (secured.condition() or {})["status"] == "True"
 
 
 def test_a_paused_store_changes_nothing(secured: AccessWorld) -> None:
