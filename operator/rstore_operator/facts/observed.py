@@ -141,6 +141,10 @@ class ReplicaStatus:
     members: tuple[str, ...] = ()
     """Replicas in the region's Raft group, as this one knows it; ``learners`` are those that do not count yet."""
     learners: tuple[str, ...] = ()
+    version: str = ""
+    """Of its software."""
+    feature_level: int = 1
+    """It knows every kind of command up to this level."""
     trusted_authorities: frozenset[str] = frozenset()
     """SHA-256 in hexadecimal of each authority it trusts, and of its own certificate; empty where it
     does not report them."""

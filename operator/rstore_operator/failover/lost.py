@@ -54,8 +54,10 @@ def silence(scene: Scene, region: str, epoch: int) -> Silence | None:
     if voters.witness:
         witnesses.add(WITNESS)  # grants only to a leader that answers
     if not voters.decides(witnesses):
-        seeing = ", ".join(sorted(witnesses - {WITNESS})) or "no region"
-        return Silence(since, False, f"that the tenure is not renewed is seen by {seeing} only, not by a majority")
+        seeing = ", ".join(sorted(witnesses - {WITNESS}))
+        who = f"only {seeing} reports" if seeing else "no other region reports"
+        doubt = f"no leader of {region} answers the operator, but {who} that its tenure is not renewed any more"
+        return Silence(since, False, f"{doubt}; a majority of the voters has to")
     return Silence(since, True)
 
 

@@ -59,7 +59,8 @@ from rstore_operator.planning.conditions.lacking_pods import lacking_pods
 from rstore_operator.planning.conditions.not_connected import not_connected
 from rstore_operator.planning.conditions.observed_at import observed_at
 from rstore_operator.planning.conditions.phase import phase_of
-from rstore_operator.planning.conditions.regions_status import region_statuses, summary
+from rstore_operator.planning.conditions.regions_status import region_statuses
+from rstore_operator.planning.conditions.summary import feature_level, summary
 from rstore_operator.planning.conditions.unreached import unreached
 from rstore_operator.planning.hashes import divergence, judge, with_hashes
 from rstore_operator.planning.notices import notices
@@ -487,7 +488,8 @@ class _Planner:
             in_sync_regions=in_sync_regions,
             in_sync_round=in_sync_round,
             observed_generation=self.given.generation,
-            summary=summary(regions),
+            summary=summary(regions, self.observed, history, self.before.summary),
+            feature_level=feature_level(self.observed, self.before.feature_level),
             conditions=merge(
                 self.before.conditions,
                 conditions,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from rstore_operator.resource.state import StoreStatus, Summary
+from rstore_operator.resource.state import StoreStatus
 
 NUMBERS_EVERY_SECONDS = 5.0
 """Numbers that move all the time under load are written this often at most."""
@@ -26,7 +26,7 @@ def without_numbers(status: StoreStatus) -> StoreStatus:
         )
         for region in status.regions
     )
-    summary = Summary(status.summary.regions, status.summary.replicas, "")
+    summary = replace(status.summary, lag="")
     return replace(status, regions=regions, summary=summary)
 
 

@@ -218,6 +218,10 @@ class Summary(Stored, frozen=True):
     regions: str = ""
     replicas: str = ""
     lag: str = ""
+    version: str = ""
+    """The versions of the replicas' software."""
+    primary_since: Time | None = None
+    """When the primary became so; None where it has been from the beginning."""
 
 
 class WitnessTenure(Stored, frozen=True):
@@ -300,6 +304,8 @@ class StoreStatus(Stored, frozen=True):
     sent_topologies: tuple[SentTopology, ...] = field(name="toldRegions", default=())
     answered: tuple[Answered, ...] = ()
     pending_request: PendingRequest | None = None
+    feature_level: int = 0
+    """The level of commands that every replica of the store knows; 0 until all have answered at once."""
     observed_generation: int = written(0)
     summary: Summary = Summary()
     conditions: tuple[Condition, ...] = ()

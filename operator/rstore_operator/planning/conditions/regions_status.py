@@ -13,8 +13,7 @@ from rstore_operator.facts.truth import Truth
 from rstore_operator.planning.conditions.in_sync import IN_SYNC_LAG_SECONDS
 from rstore_operator.planning.conditions.lacking_pods import Lacking
 from rstore_operator.planning.scaling.effective import Effective
-from rstore_operator.resource.state import RegionStatus, StoreStatus, Summary
-from rstore_operator.resource.units import format_lag
+from rstore_operator.resource.state import RegionStatus, StoreStatus
 
 LOST_AFTER_SECONDS = 5.0
 """A region without a leader for less than this is electing one, which is no news."""
@@ -167,20 +166,3 @@ def round_lag(seconds: float) -> float:
     if seconds < 1:
         return round(seconds, 3)
     return round(seconds, 1) if seconds < 60 else float(round(seconds))
-
-
-def summary(regions: tuple[RegionStatus, ...]) -> Summary:
-    """The texts for ``kubectl get``."""
-    staying = [region for region in regions if region.phase != "Removing"]
-    followers = [region for region in staying if region.role == "Secondary"]
-    if not followers:
-        lag = "-"
-    elif all(region.connected for region in followers):
-        lag = format_lag(max(region.lag_seconds for region in followers))
-    else:
-        lag = "unknown"
-    return Summary(
-        regions=f"{sum(region.phase == 'Ready' for region in staying)}/{len(staying)}",
-        replicas=f"{sum(region.ready_replicas for region in staying)}/{sum(region.replicas for region in staying)}",
-        lag=lag,
-    )

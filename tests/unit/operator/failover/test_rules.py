@@ -297,7 +297,7 @@ ROWS = [
     Row("LOST", just_lost, None),
     Row("LOST", lost, "policy_is_manual", "PolicyManual", "us-east is lost", change=spec(policy="Manual")),
     Row("LOST", most_lost, "failover_lacks_voters", "NoMajority", HALF),
-    Row("LOST", only_unseen, "tenure_in_doubt", "TenureInDoubt", "seen by no region only"),
+    Row("LOST", only_unseen, "tenure_in_doubt", "TenureInDoubt", "no other region reports that its tenure"),
     Row("LOST", lost, "no_copy", "NoCopy", change=without_data("eu-west", "ap-south")),
     Row("LOST", lost, "loss_gate_is_shut", "DataLoss", "maxDataLoss is 0 bytes", change=loss_counts),
     Row("LOST", lost, "failover_begins", Trigger.PRIMARY_LOST),

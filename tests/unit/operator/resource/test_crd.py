@@ -58,8 +58,11 @@ def test_names_are_the_contract() -> None:
     assert (names["kind"], names["plural"], names["shortNames"]) == ("ReplicatedStore", "replicatedstores", ["rstore"])
     assert CRD["spec"]["scope"] == "Namespaced"
     assert VERSION["subresources"] == {"status": {}}
-    columns = [column["name"].upper() for column in VERSION["additionalPrinterColumns"]]
-    assert columns == ["PRIMARY", "EPOCH", "REGIONS", "READY", "LAG", "PHASE", "AGE"]
+    columns = {column["name"].upper(): column.get("priority", 0) for column in VERSION["additionalPrinterColumns"]}
+    assert [name for name, priority in columns.items() if not priority] == [
+        "PRIMARY", "EPOCH", "REGIONS", "READY", "LAG", "PHASE", "AGE",
+    ]  # fmt: skip
+    assert [name for name, priority in columns.items() if priority] == ["VERSION", "LEVEL", "PRIMARY SINCE"]
     assert SPEC["required"] == ["regions"]
 
 

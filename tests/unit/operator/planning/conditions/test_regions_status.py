@@ -9,8 +9,8 @@ import pytest
 from rstore_operator.facts.observed import Pod, Progress, RegionObserved, ReplicaStatus, Staged
 from rstore_operator.facts.truth import Truth
 from rstore_operator.planning.conditions.lacking_pods import NOT_STARTED, Lacking
-from rstore_operator.planning.conditions.regions_status import region_status, round_lag, summary
-from rstore_operator.resource.state import RegionStatus, Summary
+from rstore_operator.planning.conditions.regions_status import region_status, round_lag
+from rstore_operator.resource.state import RegionStatus
 
 TRUTH = Truth(frozenset({"s"}), "us", 1, 1, 1)
 UNFORMED = Truth(frozenset(), "", 0, 0, 0)
@@ -80,21 +80,3 @@ def test_a_region(
 )
 def test_a_lag_has_fewer_digits_the_larger_it_is(seconds: float, shown: float) -> None:
     assert round_lag(seconds) == shown
-
-
-US = RegionStatus("us", role="Primary", phase="Ready", replicas=3, ready_replicas=3)
-EU = RegionStatus("eu", role="Secondary", phase="Ready", replicas=3, ready_replicas=2, lag_seconds=0.5, connected=True)
-
-
-@pytest.mark.parametrize(
-    ("regions", "expected"),
-    [
-        ((), Summary("0/0", "0/0", "-")),
-        ((US,), Summary("1/1", "3/3", "-")),
-        ((US, EU), Summary("2/2", "5/6", "500ms")),
-        ((US, RegionStatus("eu", role="Secondary", phase="Lost", replicas=3)), Summary("1/2", "3/6", "unknown")),
-        ((US, RegionStatus("eu", phase="Removing", replicas=3)), Summary("1/1", "3/3", "-")),
-    ],
-)
-def test_the_summary(regions: tuple[RegionStatus, ...], expected: Summary) -> None:
-    assert summary(regions) == expected
