@@ -29,6 +29,15 @@ class Standing(msgspec.Struct, frozen=True):
     """In that term; "" when no vote is known."""
 
 
+def _highest(before: Standing, standing: Standing) -> Standing:
+    """Returns what both of one term promise; ``before`` itself where the other one adds nothing to it."""
+    higher = standing if standing.index > before.index else before
+    voted_for = before.voted_for or standing.voted_for
+    if higher.voted_for == voted_for:
+        return higher
+    return Standing(higher.name, higher.identity, higher.process, higher.term, higher.index, voted_for)
+
+
 class Standings:
     """The highest promise of each replica that has come to be known here."""
 
@@ -41,12 +50,15 @@ class Standings:
         """The replica has promised this."""
         key = (standing.name, standing.identity)
         before = self._of.get(key)
-        if before is not None and before.term == standing.term:
-            higher = standing if standing.index > before.index else before
-            standing = msgspec.structs.replace(higher, voted_for=before.voted_for or standing.voted_for)
-        if before is None or (before.term <= standing.term and before != standing):
-            self._of[key] = standing
-            self.version += 1
+        if before is not None:
+            if before.term > standing.term:
+                return
+            if before.term == standing.term:
+                standing = _highest(before, standing)
+                if standing is before:
+                    return
+        self._of[key] = standing
+        self.version += 1
 
     def contradiction(self, start: Standing) -> Standing | None:
         """Returns an earlier process's promise that the one which began so has forgotten; None when there is none."""

@@ -171,13 +171,14 @@ class CheckpointStore:
         """
         applied = core.last_applied
         growth = Growth(applied - self._last_index, journal.total_bytes - self._last_bytes)
+        if not growth.reaches(self._needed):
+            return
         may_wait = growth.size_bytes < growth_at_last(self._needed, self._config)
         if may_wait and (wanted or self._clock.monotonic() < self._not_before):
             return
         if self._task is not None or core.paused or applied < self._retry_index:
             return
-        if growth.reaches(self._needed):
-            self._task = asyncio.create_task(self._make(core, journal))
+        self._task = asyncio.create_task(self._make(core, journal))
 
     async def _make(self, core: RaftCore, journal: Journal) -> None:
         index, total_bytes, base_applied = core.last_applied, journal.total_bytes, self._machine.applied_index

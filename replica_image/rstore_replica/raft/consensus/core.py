@@ -341,7 +341,7 @@ class RaftCore:
     def _refresh_membership(self) -> None:
         """Uses the members that the log names now."""
         membership = self._formation.membership
-        if membership != self._membership:
+        if membership is not self._membership and membership != self._membership:
             self._membership = membership
             self._engine.set_peers(member for member in membership.names if member != self._name)
             self._log.set_membership(membership)

@@ -74,9 +74,14 @@ class Reconfigurer:
 
     def next_change(self, membership: Membership, now: float) -> Membership | None:
         """Returns the next membership that is due by itself; None when there is none, or it is not possible yet."""
-        if not self.possible(membership):
+        others = [
+            replica
+            for replica in membership.replicas
+            if (replica.learner or self._identities.get(replica.name, replica.identity) != replica.identity)
+            and replica.name != self._name
+        ]
+        if not others or not self.possible(membership):
             return None
-        others = [replica for replica in membership.replicas if replica.name != self._name]
         for replica in others:
             identity = self._identities.get(replica.name)
             if identity is not None and identity != replica.identity and self._log.is_connected(replica.name):
