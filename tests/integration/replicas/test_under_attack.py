@@ -1,0 +1,223 @@
+"""While a caller attacks a real store over TLS, an honest writer is served, and leader and tenure stay where they are.
+
+Each attack is about as hard as it was when it stopped a store. Rates are compared within one run, in turns with and
+without the attack; the best of the turns counts, for the machine has other work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from hpack import Encoder
+from integration.replicas.server_certificates import Authority
+from integration.replicas.server_processes import (
+    CLIENT_PORT,
+    HTTP_PORT,
+    PEER_PORT,
+    RegionProcesses,
+    ReplicaProcess,
+    bootstrap,
+)
+from rstore_api.client import Client
+from rstore_api.errors import StoreError
+from rstore_api.proto import rpc_pb2
+from rstore_api.tls import TlsFiles
+from rstore_wire import frames
+from unit.wire.test_hostile import body
+from unit.wire.wire_servers import RawClient
+
+TURNS = 3
+CALM_SECONDS, ATTACK_SECONDS = 1.0, 1.5
+KEPT_SHARE = 0.5
+"""Of its rate, what an honest writer keeps at least."""
+PAUSE_SECONDS = 0.02
+"""Between two blows of an attacker."""
+HOLD_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Target:
+    """The leader of the primary region, and how a caller with an application's certificate reaches it."""
+
+    replica: ReplicaProcess
+    context: ssl.SSLContext
+    files: TlsFiles
+
+    async def connect(self) -> RawClient:
+        """HTTP/2 over TLS, with an empty SETTINGS frame behind the preface."""
+        reader, writer = await asyncio.open_connection(
+            self.replica.host, CLIENT_PORT, ssl=self.context, server_hostname="localhost"
+        )
+        writer.write(frames.PREFACE + frames.settings({}))
+        return RawClient(reader, writer)
+
+
+Attack = Callable[[Target], Awaitable[None]]
+"""Goes on until it is cancelled."""
+
+
+@contextlib.asynccontextmanager
+async def under(attack: Attack, target: Target) -> AsyncIterator[None]:
+    """The attack is repeated meanwhile, whatever the store does about it."""
+
+    async def go_on() -> None:
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError, StoreError):
+                await attack(target)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    task = asyncio.create_task(go_on())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _blow(target: Target, first: bytes, again: bytes = b"", *, hold_seconds: float = HOLD_SECONDS) -> None:
+    """Sends something on a connection of its own, and more of it for as long as the connection lasts."""
+    client = await target.connect()
+    try:
+        client.writer.write(first)
+        while again and not client.reader.at_eof():
+            client.writer.write(again)
+            await client.writer.drain()
+            await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(hold_seconds)
+    finally:
+        client.writer.transport.abort()
+
+
+def _call(number: int, method: str = "Put") -> bytes:
+    """The headers of a call, by a fresh encoder: nothing that they say depends on earlier ones."""
+    fields = [(":method", "POST"), (":scheme", "https"), (":path", f"/etcdserverpb.KV/{method}"), (":authority", "x")]
+    block = Encoder().encode([*fields, ("content-type", "application/grpc"), ("te", "trailers")])
+    return frames.frame(frames.HEADERS, frames.END_HEADERS, number, bytes(block))
+
+
+async def settings(target: Target) -> None:
+    """Thousands of settings in a frame, on a connection with many streams."""
+    streams = b"".join(_call(number) for number in range(1, 1_000, 2))
+    await _blow(target, streams, frames.frame(frames.SETTINGS, 0, 0, b"\x00\x04\x00\x01\x00\x00" * 2_700))
+
+
+async def resets(target: Target) -> None:
+    """Streams that are begun and reset at once."""
+    reset = frames.Code.CANCEL
+    await _blow(target, b"".join(_call(number) + frames.rst_stream(number, reset) for number in range(1, 1_000, 2)))
+
+
+async def unfinished(target: Target) -> None:
+    """Requests of which the end does not come."""
+    part = b"\0\0\1\0\0" + bytes(1_000)
+    await _blow(target, b"".join(_call(n) + frames.frame(frames.DATA, 0, n, part) for n in range(1, 400, 2)))
+
+
+async def closed_streams(target: Target) -> None:
+    """The request again and again on a stream on which it has ended."""
+    await _blow(target, _call(1) + body(1, b"\x0a\x01x") * 500)
+
+
+async def unread(target: Target) -> None:
+    """Large answers to a caller that has no window for them."""
+    everything = b"\x0a\x01\x00\x12\x01\x00"
+    calls = b"".join(_call(number, "Range") + body(number, everything) for number in range(1, 40, 2))
+    await _blow(target, frames.settings({4: 0}) + calls, hold_seconds=ATTACK_SECONDS)
+
+
+async def silence(target: Target) -> None:
+    """Connections on both ports that say nothing, more than there are places, and new ones for those that end."""
+    held: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+    try:
+        while True:
+            held = [(reader, writer) for reader, writer in held if not reader.at_eof()]
+            for port in (CLIENT_PORT, PEER_PORT) * ((160 - len(held)) // 2):
+                held.append(await asyncio.open_connection(target.replica.host, port))
+            await asyncio.sleep(HOLD_SECONDS)
+    finally:
+        for _, writer in held:
+            writer.transport.abort()
+
+
+async def scrapes(target: Target) -> None:
+    """Metrics, again and again, without a certificate."""
+    for _ in range(20):
+        _, writer = await asyncio.open_connection(target.replica.host, HTTP_PORT)
+        writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+
+
+async def scans(target: Target) -> None:
+    """Reads of everything, and hashes, many at a time."""
+    async with Client([target.replica.client_address], tls=target.files) as client:
+        everything = rpc_pb2.RangeRequest(key=b"\0", range_end=b"\0", count_only=True)
+        await asyncio.gather(*(client.range(everything) for _ in range(20)))
+
+
+ATTACKS: tuple[Attack, ...] = (settings, resets, unfinished, closed_streams, unread, silence, scrapes, scans)
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[list[RegionProcesses]]:
+    """A store of three regions, the primary of three replicas."""
+    directory = tmp_path_factory.mktemp("attacked")
+    shape = (("us-east", 3), ("eu-west", 1), ("ap-south", 1))
+    made = [RegionProcesses(directory, authority, region=name, replicas=count) for name, count in shape]
+    try:
+        for region in made:
+            region.start()
+        asyncio.run(_filled(made))
+        yield made
+    finally:
+        for region in made:
+            region.stop()
+
+
+async def _filled(regions: list[RegionProcesses]) -> None:
+    """The store has begun, and all of it is more than one answer may leave unread."""
+    await bootstrap(*regions)
+    async with regions[0].client() as client:
+        for number in range(40):
+            await client.put(f"large/{number}", "v" * 100_000)
+
+
+async def _written(client: Client, seconds: float) -> tuple[float, int]:
+    """Returns the writes a second of one writer, and the term at the end."""
+    loop = asyncio.get_running_loop()
+    began, count, term = loop.time(), 0, 0
+    while loop.time() < began + seconds:
+        term = (await client.put(f"honest/{count % 100}", "v" * 100)).header.raft_term
+        count += 1
+    return count / (loop.time() - began), term
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+async def test_an_honest_writer_keeps_half_its_rate_the_group_its_leader_and_the_primary_its_tenure(
+    regions: list[RegionProcesses], attack: Attack
+) -> None:
+    primary = regions[0]
+    leader = await primary.leader()
+    files = primary.authority.issue(primary.directory / "attacker", "client")
+    context = ssl.create_default_context(cafile=str(files.ca))
+    context.load_cert_chain(str(files.cert), str(files.key))
+    context.set_alpn_protocols(["h2"])
+    target = Target(leader, context, files)
+    async with primary.client(leader) as client:
+        _, term = await _written(client, 0.5)
+        logged = len(leader.log_text())
+        shares = []
+        for _ in range(TURNS):
+            calm, _ = await _written(client, CALM_SECONDS)
+            async with under(attack, target):
+                attacked, term_then = await _written(client, ATTACK_SECONDS)
+            assert term_then == term, "the group has another leader"
+            shares.append(attacked / calm)
+            if shares[-1] >= KEPT_SHARE:
+                break
+    assert "tenure_lost" not in leader.log_text()[logged:]
+    assert max(shares) >= KEPT_SHARE, f"of its rate the honest writer kept {shares}"
