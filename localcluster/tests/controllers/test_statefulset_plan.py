@@ -115,6 +115,17 @@ def test_on_delete_leaves_pods_alone() -> None:
     assert plan_pods(sts, [pod_of(0)], MOVE, NOW).actions == (CreatePod(1, "db-b"),)
 
 
+def test_on_delete_the_current_revision_moves_once_all_pods_are_ready_and_of_the_update_revision() -> None:
+    """So from Kubernetes 1.36 on; before, it stayed."""
+    sts = sts_of(2, updateStrategy={"type": "OnDelete"})
+    rolling = plan_status(sts, [pod_of(0), pod_of(1, revision="db-b")], MOVE, NOW)
+    assert (rolling["currentRevision"], rolling["updateRevision"], rolling["updatedReplicas"]) == ("db-a", "db-b", 1)
+    starting = plan_status(sts, [pod_of(0, revision="db-b"), pod_of(1, revision="db-b", ready=False)], MOVE, NOW)
+    assert (starting["currentRevision"], starting["updatedReplicas"]) == ("db-a", 2)
+    done = plan_status(sts, [pod_of(0, revision="db-b"), pod_of(1, revision="db-b")], MOVE, NOW)
+    assert (done["currentRevision"], done["currentReplicas"]) == ("db-b", 2)
+
+
 def test_status_counts_and_completes_the_revision() -> None:
     pods = [pod_of(0, revision="db-b"), pod_of(1, revision="db-b", ready=False)]
     status = plan_status(sts_of(2), pods, MOVE, NOW)

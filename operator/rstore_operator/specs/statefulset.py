@@ -17,7 +17,8 @@ TLS_DIRECTORY = "/etc/rstore/tls"
 DATA_DIRECTORY = "/var/lib/rstore"
 USER_ID = 65532
 STOP_SECONDS = 45
-"""What a replica needs at most to stop, above ``failover.drainTimeout``: 20 s, and as much again on a busy machine."""
+"""What a replica needs at most to stop, above ``failover.drainTimeout``: 20 s, and as much again on a busy machine;
+the seconds for which it still serves are among them."""
 REGION_NODE_LABEL = "topology.kubernetes.io/region"
 HOST_LABEL = "kubernetes.io/hostname"
 POD_SECURITY: Mapping[str, Any] = {

@@ -23,6 +23,8 @@ def why_not_whole(regions: Iterable[RegionPods], observed: Observed, primary: st
         return why or f"{primary} to have a leader"
     if not source.writable or source.lacks_tenure:
         return f"{primary} to acknowledge writes"
+    if source.sync is not None and (source.sync.degraded or not source.sync.in_sync):
+        return "writes to be confirmed by as many regions as SemiSync demands"
     return next((text for region in regions if (text := _follows(region, source, epoch))), "")
 
 

@@ -15,6 +15,7 @@ from rstore_operator.facts.observed import (
     Progress,
     RegionObserved,
     ReplicaStatus,
+    SyncStatus,
     Tenure,
 )
 from rstore_operator.planning.rollout.revisions import RegionPods, disruptions_allowed, read_region, update_revision
@@ -130,6 +131,8 @@ CUT = tuple(Progress(other, other != "ap", 10, 0, 0, 0.0) for other in ("eu", "a
         ((US, EU, with_leader(AP, granted=Granted(EPOCH, 3500, 0))), "ap to renew the primary's tenure"),
         ((with_leader(US, tenure=Tenure(False, 0, 3000)), EU, AP), "us to acknowledge writes"),
         ((with_leader(US, writable=False), EU, AP), "us to acknowledge writes"),
+        ((with_leader(US, sync=SyncStatus(1, in_sync=False, degraded=False)), EU, AP), "writes to be confirmed"),
+        ((with_leader(US, sync=SyncStatus(1, in_sync=True, degraded=True)), EU, AP), "writes to be confirmed"),
     ],
 )
 def test_what_a_step_waits_for(regions: tuple[RegionPods, ...], why: str) -> None:
