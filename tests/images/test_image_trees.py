@@ -24,7 +24,7 @@ DISTRIBUTIONS = {
     "operator": _HTTP
     | _GRPC_AND_TLS
     | {"kopf", "annotated-types", "click", "iso8601", "jsonpatch", "jsonpointer", "python-json-logger"}
-    | {"msgspec", "pydantic", "pydantic-core", "typing-inspection", "pyyaml", "structlog"}
+    | {"msgspec", "prometheus-client", "pydantic", "pydantic-core", "typing-inspection", "pyyaml", "structlog"}
     | {"kubernetes", "aiohttp-retry", "certifi", "charset-normalizer", "durationpy", "oauthlib", "python-dateutil"}
     | {"requests", "requests-oauthlib", "tzdata", "urllib3", "websocket-client"},
 }
