@@ -53,6 +53,7 @@ class Reading:
     disk_free_bytes: int
     disk_size_bytes: int
     queued_writes: int
+    watches: int = 0
     quarantined_tails: int = 0
     quarantined_rows: int = 0
     quarantined_bytes: int = 0
@@ -167,6 +168,7 @@ class _ReadingCollector(Collector):
             ("disk_free_bytes", "Bytes that the volume has left.", reading.disk_free_bytes),
             ("disk_size_bytes", "Bytes that the volume has.", reading.disk_size_bytes),
             ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
+            ("watches", "Watches of all clients.", reading.watches),
             ("quarantined_tails", "Diverged tails that the region keeps in quarantine.", reading.quarantined_tails),
             ("quarantined_rows", "Changes of keys in them.", reading.quarantined_rows),
             ("quarantined_bytes", "Size of their files.", reading.quarantined_bytes),

@@ -299,6 +299,7 @@ class Replica:
                 group=group,
                 replication=replication,
                 batcher=self._batcher,
+                watch=self._watch,
                 tail_fetcher=self._tail_fetcher,
                 data_directory=self._place.data_directory,
                 round_trips=self._links.round_trips(),

@@ -10,6 +10,7 @@ import rstore_api
 
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.identity import Identity
+from rstore_replica.api.services.watch import WatchService
 from rstore_replica.etcd_metrics import EtcdReading
 from rstore_replica.metrics import Reading, RegionLag
 from rstore_replica.mvcc.machine import Machine
@@ -31,6 +32,7 @@ def read(
     group: Group,
     replication: Replication,
     batcher: Batcher,
+    watch: WatchService,
     tail_fetcher: TailFetcher,
     data_directory: Path,
     round_trips: Mapping[str, float],
@@ -63,6 +65,7 @@ def read(
         disk_free_bytes=disk.free,
         disk_size_bytes=disk.total,
         queued_writes=batcher.queued,
+        watches=watch.watches,
         quarantined_tails=len(machine.quarantined),
         quarantined_rows=sum(tail.count for tail in machine.quarantined),
         quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),

@@ -65,7 +65,7 @@ class Showing:
         self._open_replica = open_replica
         self._reported = (0, 0)  # epoch and revision, by the leader
         self._wake = asyncio.Event()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def revision(self) -> int | None:
         """Returns the revision; None while that is not known, or is not above what it was."""
@@ -107,15 +107,15 @@ class Showing:
     async def _change(self, seconds: float) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         timer = self._clock.call_later(seconds, lambda: None if waiter.done() else waiter.set_result(None))
-        self._waiting.add(waiter)
+        self._waiting[waiter] = None
         try:
             await waiter
         finally:
             timer.cancel()
-            self._waiting.discard(waiter)
+            del self._waiting[waiter]
 
     def _changed(self) -> None:
-        for waiter in self._waiting:
+        for waiter in list(self._waiting):
             if not waiter.done():
                 waiter.set_result(None)
         self.on_change()
