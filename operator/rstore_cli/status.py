@@ -125,7 +125,8 @@ def lag_text(region: dict[str, Any]) -> str:
 
 
 def condition_lines(current: dict[str, Any]) -> list[str]:
-    """Returns the conditions that report a problem, one line each."""
+    """Returns the conditions that report a problem, or something that waits, one line each."""
+    since = (current.get("pendingRequest") or {}).get("since")
     wanted = {
         "SpecValid": "True",
         "Ready": "True",
@@ -135,12 +136,14 @@ def condition_lines(current: dict[str, Any]) -> list[str]:
         "Diverged": "False",
         "Paused": "False",
         "UnknownAnnotation": "False",
+        "RequestPending": "False",
     }
     lines = []
     for condition in current.get("conditions", []):
         kind, value = condition.get("type", ""), condition.get("status", "")
-        if value != wanted.get(kind, value):
-            lines.append(f"{kind}={value} {condition.get('reason', '')}: {condition.get('message', '')}".rstrip(": "))
+        if value != wanted.get(kind, value) or (kind, value) == ("Progressing", "Unknown"):
+            line = f"{kind}={value} {condition.get('reason', '')}: {condition.get('message', '')}".rstrip(": ")
+            lines.append(f"{line} (since {since})" if kind == "RequestPending" and since else line)
     return lines
 
 

@@ -168,3 +168,15 @@ def test_nothing_is_shown_twice(run: Run, cluster: FakeCluster) -> None:
     assert ["eu-west", "Secondary", "Lost", "2/3", "orders-eu-west-1", "8", "-", "not", "connected"] in [
         line.split() for line in out.splitlines()
     ]
+
+
+def test_a_change_and_a_request_that_waits_are_shown_with_since_when() -> None:
+    conditions = [
+        {"type": "Progressing", "status": "Unknown", "reason": "Paused", "message": "changes wait"},
+        {"type": "RequestPending", "status": "True", "reason": "TargetBehind", "message": "eu-west is behind"},
+    ]
+    status = {"conditions": conditions, "pendingRequest": {"value": "eu-west", "since": "2026-01-01T00:00:00Z"}}
+    assert condition_lines(status) == [
+        "Progressing=Unknown Paused: changes wait",
+        "RequestPending=True TargetBehind: eu-west is behind (since 2026-01-01T00:00:00Z)",
+    ]
