@@ -18,13 +18,15 @@ from rstore_replica.api.batcher import Batcher
 from rstore_replica.mvcc.data.store import Store
 from rstore_replica.mvcc.tails import steps
 from rstore_replica.mvcc.watch.hub import Hub
+from rstore_replica.process.live_data import LiveData
+from rstore_replica.raft.storage.journal import Journal
 from rstore_replica.replication.ending import graceful_end
 from rstore_replica.replication.ending.rules import Decision, Step
 from rstore_replica.replication.semi_sync import EVERYTHING, SemiSync
 from rstore_replica.replication.showing import Showing
 from rstore_replica.replication.tenure.rules import Granter, TenureHolder
 from sim.fault_rows import only_faults
-from sim.mutations import _replaced
+from sim.mutations import _replaced, trust_the_page_cache, trust_what_was_written
 
 
 def grant_to_two_epochs(_original: Any) -> Any:
@@ -234,6 +236,10 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     ),
     "watch-what-is-not-confirmed": Mutation(
         20, ((Showing, "revision", watch_what_is_not_confirmed),), ("cut_regions",)
+    ),
+    "trust-the-page-cache": Mutation(10, ((Journal, "_recover", trust_the_page_cache),), ("sync_fails",)),
+    "trust-what-was-written": Mutation(
+        15, ((LiveData, "_problem", trust_what_was_written),), ("write_back_fails", "lose_replica")
     ),
     "overwrite-what-others-hold": Mutation(
         5, ((TenureHolder, "missing_revision", overwrite_what_others_hold),), ("rolled_back_at_once",)
