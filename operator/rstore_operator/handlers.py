@@ -22,6 +22,7 @@ from rstore_api.domain.kubernetes import (
 from rstore_kube.access import from_kubeconfig, from_pod
 from rstore_kube.client import KubeClient, Requested, ignore
 
+from rstore_operator.cluster.compact import compact
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller
 from rstore_operator.leadership.others import Others
@@ -180,7 +181,7 @@ def _indexer(kind: str) -> Callable[..., Any]:
     async def index(
         namespace: str | None, labels: Mapping[str, str], body: Mapping[str, Any], **_: Any
     ) -> dict[Key, dict[str, Any]]:
-        plain = dict(body)
+        plain = compact(body)
         plain["kind"] = kind  # objects of a list lack it
         return {(namespace or "", labels.get(STORE_LABEL, "")): plain}
 
