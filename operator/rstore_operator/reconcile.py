@@ -145,7 +145,7 @@ class Reconciler:
     def object_changed(self, resource_version: str) -> bool:
         """The watch shows the object at that version. Returns False if that is the version which was read or written
         last."""
-        if self._object is not None and self._object["metadata"].get("resourceVersion") == resource_version:
+        if self._object is not None and _version(self._object) == resource_version:
             return False
         self.invalidate()
         return True
@@ -305,12 +305,15 @@ class Reconciler:
         switching = bool(self._object and (self._object.get("status") or {}).get("failover"))
         if self._object is None or self._stale or not switching or self._clock() - self._read_at > READ_AGAIN_SECONDS:
             self._stale = False  # before the read: a change that comes during it is read next time
+            before = self._object
             try:
                 self._object = await self._home.store()
             except ApiError as error:
                 if error.not_found:
                     return None
                 raise
+            if before is None or _version(before) != _version(self._object):  # the watch has yet to show it
+                self._memory = replace(self._memory, problems=None)
             self._read_at = self._clock()
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
@@ -378,3 +381,7 @@ class Reconciler:
         )
         if await self._post(Notice("StatusRefused", message, warning=True), version):
             self._memory = replace(self._memory, refusals=self._memory.refusals | {kind})
+
+
+def _version(body: Mapping[str, Any]) -> str:
+    return str(body["metadata"].get("resourceVersion", ""))

@@ -143,6 +143,16 @@ async def test_a_change_of_the_spec_during_a_step_is_applied_by_the_next_one() -
     assert "10.1.2.3/32" in str(api.objects[("NetworkPolicy", "orders")]["spec"])
 
 
+async def test_a_change_that_a_step_reads_before_the_watch_shows_it_is_applied_by_that_step(api_and_loop: Any) -> None:
+    api, loop = api_and_loop
+    for _ in range(6):
+        await loop.step()
+    api.store["spec"]["security"] = {"networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.1.2.3/32"}}]}}
+    api.store["metadata"]["resourceVersion"] = "999"
+    await loop.step()
+    assert "10.1.2.3/32" in str(api.objects[("NetworkPolicy", "orders")]["spec"])
+
+
 OURS, THEIRS = OperatorName("system", "rstore"), OperatorName("elsewhere", "rstore")
 
 
