@@ -30,7 +30,13 @@ async def test_the_chart_gives_the_operator_what_it_needs_and_no_more(store, ope
 
     account_name = account(operator)
     assert can("patch", "statefulsets.apps", account_name)
-    for verb, resource in [("create", "pods"), ("delete", "pods"), ("create", "clusterroles"), ("get", "nodes")]:
+    for verb, resource in [
+        ("create", "pods"),
+        ("patch", "pods"),
+        ("deletecollection", "pods"),
+        ("create", "clusterroles"),
+        ("get", "nodes"),
+    ]:
         assert not can(verb, resource, account_name), (verb, resource)
     assert "forbidden" not in operator.run("logs", "deployment/rstore-replicated-store-operator").lower()
 
