@@ -74,6 +74,8 @@ class ReplicaProcess:
     ended: bool = False
     """Whether the test has ended it."""
     logs: list[Path] = field(default_factory=list)
+    code: Path | None = None
+    """The directory where another version is installed that it runs; None: this version."""
 
     @property
     def client_address(self) -> str:
@@ -87,6 +89,7 @@ class ReplicaProcess:
         log = self.directory / f"log-{len(self.logs)}.jsonl"
         self.logs.append(log)
         self.ended = False
+        other_version = {"PYTHONPATH": str(self.code)} if self.code is not None else {}
         with log.open("wb") as out:
             self.process = subprocess.Popen(
                 [
@@ -99,7 +102,7 @@ class ReplicaProcess:
                     f"--name={self.name}",
                     *extra,
                 ],
-                env={**os.environ, "RSTORE_LISTEN_HOST": self.host},
+                env={**os.environ, "RSTORE_LISTEN_HOST": self.host, **other_version},
                 stdout=out,
                 stderr=out,
             )
@@ -234,6 +237,10 @@ class RegionProcesses:
         except (NoLeader, NotLeader) as error:
             raise AssertionError("no leader kept its office") from error
 
+    async def bootstrap_into(self, where: rstore_pb2.Topology) -> None:
+        """Makes it a region of the store."""
+        await self.on_leader(methods.ADMIN_BOOTSTRAP, rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=where))
+
     async def set_topology(self, where: rstore_pb2.Topology) -> None:
         request = rstore_pb2.SetTopologyRequest(store_id=STORE_ID, topology=where)
         await self.on_leader(methods.ADMIN_SET_TOPOLOGY, request)
@@ -274,5 +281,4 @@ async def bootstrap(*regions: RegionProcesses) -> None:
     """Bootstraps the regions into one store; the first is primary."""
     where = topology(regions[0].region, *regions)
     for region in regions:
-        request = rstore_pb2.BootstrapRequest(store_id=STORE_ID, topology=where)
-        await region.on_leader(methods.ADMIN_BOOTSTRAP, request)
+        await region.bootstrap_into(where)

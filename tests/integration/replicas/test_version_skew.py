@@ -102,7 +102,9 @@ async def exchange(region: RegionProcesses, replica: ReplicaProcess, code: Path 
         assert replica.process is not None
         assert replica.process.poll() is None, replica.log_text()[-2000:]
         async with region.peer(replica) as peer:
-            return (await peer.call(methods.ADMIN_STATUS, StatusRequest(), timeout_seconds=2)).ready
+            status = await peer.call(methods.ADMIN_STATUS, StatusRequest(), timeout_seconds=2)
+        assert (status.feature_level == 0) == (code is not None), "the earlier version reports no feature level"
+        return status.ready
 
     await eventually(ready, accept=bool)
 

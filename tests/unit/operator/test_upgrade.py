@@ -44,7 +44,9 @@ def test_objects_are_changed_in_place_and_what_cannot_be_changed_stays() -> None
     world.children |= live
     world.compare_objects = True
     decided = world.decide()
-    assert not [item for item in decided.actions if isinstance(item, Delete | Orphan | IssueAuthority | IssueCertificate)]
+    assert not [
+        item for item in decided.actions if isinstance(item, Delete | Orphan | IssueAuthority | IssueCertificate)
+    ]
     applied = {action.key: action for action in decided.actions if isinstance(action, Apply)}
     stateful_set = applied["StatefulSet", "orders-us-east"]
     assert stateful_set.change == "update"
