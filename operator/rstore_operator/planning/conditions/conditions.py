@@ -143,6 +143,7 @@ def merge(
     """The new conditions; a time changes only with its status. Sticky ones stay when there is nothing new to say.
 
     The answer to a request stays until the next request is answered; that to a dry run at most as long as the epoch.
+    Each keeps its place, so that one that comes and goes is no reason to write the others.
     """
     old = {condition.type: condition for condition in before}
     merged = []
@@ -161,7 +162,8 @@ def merge(
     elif new_epoch:
         staying -= {DRY_RUN}
     kept = [condition for condition in before if condition.type in staying and condition.type not in present]
-    return (*merged, *kept)
+    places = {condition.type: place for place, condition in enumerate(before)}
+    return tuple(sorted([*merged, *kept], key=lambda condition: places.get(condition.type, len(places))))
 
 
 def _valid(situation: Situation) -> Finding:
