@@ -41,7 +41,7 @@ async def test_one_of_two_releases_acts_and_the_other_takes_over_when_it_is_gone
     ours, theirs = f"rstore-system/{LEASE}", f"{NAMESPACE}/other-replicated-store-operator"
     try:
         async with load.running() as running:
-            await asyncio.to_thread(other.install, CHART, {**cluster.values, "replicas": 1})
+            await asyncio.to_thread(other.install, CHART, {**cluster.values, "replicas": 1, "crds": {"create": False}})
             await left_alone_by(store, theirs)
             assert (await store.status())["operator"]["namespace"] == "rstore-system"
             async with no_operator(operator):
