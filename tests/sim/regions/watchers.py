@@ -112,9 +112,16 @@ class Watcher:
         if not follows:
             violated(f"watch: {self.name} at {host.name} is shown {revision} after {self._last}, not after {before}")
         others = ledger.held_by[revision] - {written.region}
-        if host.region == written.region and len(others) < ledger.needed_regions:
+        if host.region == written.region and _wrote_last(host) and len(others) < ledger.needed_regions:
             violated(f"I1: {self.name} is shown revision {revision} at {host.name}, which only {sorted(others)} have")
         self._last = revision
+
+
+def _wrote_last(host: Host) -> bool:
+    """Returns whether its region is that of the newest epoch it knows; one that has joined another region's epoch shows
+    what it has committed, as every secondary does."""
+    history = () if host.replica is None else host.replica.machine.state.history
+    return bool(history) and history[-1].region == host.region
 
 
 class Watchers:
