@@ -9,13 +9,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rstore_api.domain import names
 
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
-from rstore_cli.connect import read_certificates
+from rstore_cli.connect import client_certificates
 from rstore_cli.errors import CliError
-from rstore_cli.options import Output, OutputOption, StoreName
+from rstore_cli.options import ClientOption, Output, OutputOption, StoreName
 from rstore_cli.output import emit
 
 
@@ -24,17 +23,14 @@ async def certs(
     cluster: Cluster,
     name: StoreName,
     out: Annotated[Path, typer.Option("--out", help="Directory to write to; made when it is not there.")],
-    client: Annotated[
-        str, typer.Option("--client", help="The client of spec.security.clients whose certificate it is to be.")
-    ] = "",
+    client: ClientOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Write ca.crt, tls.crt and tls.key of a client of the store, and print the lines that point etcdctl at them.
 
     Use it as: eval "$(rstore certs orders --out ~/.rstore/orders)"
     """
-    secret = names.own_tls_secret(name, client) if client else names.client_tls_secret(name)
-    paths = write_files(out, await read_certificates(cluster, name, secret))
+    paths = write_files(out, await client_certificates(cluster, name, client))
     exports = etcdctl_environment(paths)
 
     def render(console: Console) -> None:

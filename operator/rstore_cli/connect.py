@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rstore_api.client import Client, TlsPem
 from rstore_api.domain import names
@@ -27,25 +27,41 @@ class _Closable(Protocol):
 C = TypeVar("C", bound=_Closable)
 
 
-async def client_certificates(cluster: Cluster, store: str) -> dict[str, bytes]:
-    """Returns the three PEM files of a client of the store, by the keys of its Secret. Raises CliError."""
-    return await read_certificates(cluster, store, names.client_tls_secret(store))
+async def client_certificates(cluster: Cluster, store: str, client: str = "") -> dict[str, bytes]:
+    """Returns the three PEM files of a client of the store, by the keys of its Secret: of ``client``, one of
+    spec.security.clients, or of the certificate that all others share. Raises CliError.
+    """
+    secret = names.own_tls_secret(store, client) if client else names.client_tls_secret(store)
+    return await read_certificates(cluster, store, secret, lambda spec: _why_missing(store, spec, client))
 
 
-async def read_certificates(cluster: Cluster, store: str, name: str) -> dict[str, bytes]:
-    """Returns the three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError."""
+async def read_certificates(
+    cluster: Cluster, store: str, name: str, why_missing: Callable[[Mapping[str, Any]], str] | None = None
+) -> dict[str, bytes]:
+    """Returns the three PEM files in the Secret of that name, one of the store's, by their keys. Raises CliError, with
+    what ``why_missing`` says about the store's spec as a hint when the Secret is not there.
+    """
+    waits = f"`kubectl describe rstore {store}` shows what it waits for"
     try:
         secret = await cluster.secret(name)
     except NotFoundError as error:
-        await cluster.store(store)  # raises if the store itself does not exist
-        raise CliError(error.message, hint=f"`kubectl describe rstore {store}` shows what it waits for") from error
+        spec = (await cluster.store(store)).get("spec", {})  # raises if the store itself does not exist
+        raise CliError(error.message, hint=(why_missing(spec) if why_missing else "") or waits) from error
     missing = [key for key in TLS_KEYS if not secret.get(key)]
     if missing:
-        raise CliError(
-            f'secret "{name}" lacks {", ".join(missing)}',
-            hint=f"`kubectl describe rstore {store}` shows what it waits for",
-        )
+        raise CliError(f'secret "{name}" lacks {", ".join(missing)}', hint=waits)
     return {key: secret[key] for key in TLS_KEYS}
+
+
+def _why_missing(store: str, spec: Mapping[str, Any], client: str) -> str:
+    """Returns why the spec gives the client no Secret; "" when it does."""
+    security = spec.get("security", {})
+    own = [str(item.get("name")) for item in security.get("clients", ())]
+    listed = f"the clients of {store} are {', '.join(own)}" if own else f"{store} has no spec.security.clients"
+    if client:
+        return "" if client in own else listed
+    disabled = security.get("sharedClient", {}).get("mode") == "Disabled"
+    return f"spec.security.sharedClient is Disabled; name a client by --client: {listed}" if disabled else ""
 
 
 def tls_of(pem: Mapping[str, bytes]) -> TlsPem:
@@ -77,10 +93,13 @@ async def open_pod(cluster: Cluster, pod: str, port: int, make: Callable[[str], 
 
 @asynccontextmanager
 async def open_store(
-    cluster: Cluster, name: str, *, region: str | None, endpoints: Sequence[str] | None
+    cluster: Cluster, name: str, *, region: str | None, endpoints: Sequence[str] | None, client_name: str = ""
 ) -> AsyncIterator[Client]:
-    """Yields a client of the ``endpoints``, or without them of a ready replica of the region (default: the primary)."""
-    tls = tls_of(await client_certificates(cluster, name))
+    """Yields a client of the ``endpoints``, or without them of a ready replica of the region (default: the primary).
+
+    It has the certificate of ``client_name``, see :func:`client_certificates`.
+    """
+    tls = tls_of(await client_certificates(cluster, name, client_name))
     if endpoints:
         try:
             client = Client(list(endpoints), tls=tls)

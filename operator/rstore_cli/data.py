@@ -14,7 +14,15 @@ from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import EndpointOption, Output, OutputOption, RegionOption, StoreName, TimeoutOption
+from rstore_cli.options import (
+    ClientOption,
+    EndpointOption,
+    Output,
+    OutputOption,
+    RegionOption,
+    StoreName,
+    TimeoutOption,
+)
 from rstore_cli.output import emit, printable, table, text_field
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
@@ -28,6 +36,7 @@ async def put(
     value: Annotated[str, typer.Argument(metavar="VALUE", help='The value; "-" reads it from standard input.')],
     region: RegionOption = None,
     endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
     timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -35,7 +44,7 @@ async def put(
     if not key:
         raise UsageError("a key is required", hint=f"rstore put {name} KEY VALUE")
     content = sys.stdin.buffer.read() if value == "-" else value.encode()
-    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
         response = await client.put(key.encode(), content, timeout_seconds=timeout)
     revision = int(response.header.revision)
     emit({"key": key, "revision": revision}, output, lambda console: console.print(f"OK revision {revision}"))
@@ -56,6 +65,7 @@ async def get(
     value_only: Annotated[bool, typer.Option("--print-value-only", help="Print only the raw values.")] = False,
     region: RegionOption = None,
     endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
     timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -70,7 +80,7 @@ async def get(
         limit=limit,
         serializable=local,
     )
-    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
         response = await client.range(request, timeout_seconds=timeout)
     if not response.kvs and not prefix:
         raise CliError(f'key "{key}" does not exist at revision {revision or response.header.revision}')
@@ -90,13 +100,14 @@ async def delete(
     prefix: Annotated[bool, typer.Option("--prefix", help="Every key that begins with KEY.")] = False,
     region: RegionOption = None,
     endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
     timeout: TimeoutOption = 10.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Delete one key, or with --prefix all that begin with it; prints how many there were."""
     if not key:
         raise UsageError("a key is required", hint="deleting every key is not offered here; etcdctl can do it")
-    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
         response = await client.delete(key.encode(), prefix=prefix, timeout_seconds=timeout)
     deleted, revision = int(response.deleted), int(response.header.revision)
     emit(

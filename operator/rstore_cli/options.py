@@ -32,6 +32,14 @@ ContextOption = Annotated[
     str | None,
     typer.Option("--context", help="Context of the kubeconfig. Default: the current one.", show_default=False),
 ]
+ClientOption = Annotated[
+    str,
+    typer.Option(
+        "--client",
+        help="Use the certificate of this client of spec.security.clients. Default: the one that all clients share.",
+        show_default=False,
+    ),
+]
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Output format.")]
 RegionOption = Annotated[
     str | None,

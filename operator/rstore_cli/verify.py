@@ -16,7 +16,7 @@ from rstore_cli.cluster import Cluster, Pod
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import client_certificates, open_replica, tls_of
 from rstore_cli.errors import CliError
-from rstore_cli.options import Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import ClientOption, Output, OutputOption, StoreName, TimeoutOption
 from rstore_cli.output import emit, table
 from rstore_cli.regions import pick_region, region_names
 
@@ -44,6 +44,7 @@ class Verdict:
 async def verify(
     cluster: Cluster,
     name: StoreName,
+    as_client: ClientOption = "",
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -52,7 +53,7 @@ async def verify(
     Regions that are behind are waited for. Exit code 1 when hashes differ or a region could not be asked.
     """
     store = await cluster.store(name)
-    tls = tls_of(await client_certificates(cluster, name))
+    tls = tls_of(await client_certificates(cluster, name, as_client))
     pods = await cluster.pods(name)
     primary = pick_region(store, None)
     revision, hashes = await _ask_all(cluster, tls, pods, primary, timeout)

@@ -16,7 +16,7 @@ from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import EndpointOption, Output, OutputOption, RegionOption, StoreName
+from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, RegionOption, StoreName
 from rstore_cli.output import printable, text_field
 
 
@@ -33,6 +33,7 @@ async def watch(
     limit: Annotated[int, typer.Option("--limit", min=0, help="End after so many changes; 0 is never.")] = 0,
     region: RegionOption = None,
     endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Print changes of one key, or with --prefix of all that begin with it, until it is interrupted.
@@ -43,7 +44,7 @@ async def watch(
     if not key and not prefix:
         raise UsageError("a key is required", hint='with --prefix, "" means every key')
     printed = 0
-    async with open_store(cluster, name, region=region, endpoints=endpoint) as client:
+    async with open_store(cluster, name, region=region, endpoints=endpoint, client_name=as_client) as client:
         items = client.watch(key.encode(), prefix=prefix, start_revision=from_revision, prev_kv=prev_kv)
         async with aclosing(items):
             try:

@@ -9,7 +9,7 @@ from typing import Any
 from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
-from rstore_cli.options import EndpointOption, Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName, TimeoutOption
 from rstore_cli.output import Document, printable, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import Selection
@@ -30,6 +30,7 @@ async def diff(
     key: KeysOption = None,
     prefix: PrefixesOption = None,
     endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -45,7 +46,7 @@ async def diff(
     compared_tail = await access.find(tail)
     changes = await last_changes(access, compared_tail, selection, timeout_seconds=timeout)
     printer = Printer(output)
-    async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
+    async with open_store(cluster, name, region=None, endpoints=endpoint, client_name=as_client) as client:
         async for one in for_each_key(access, client, compared_tail, changes, _as_it_is, timeout_seconds=timeout):
             printer.take(one)
     printer.end()

@@ -22,7 +22,7 @@ from rstore_cli.cluster import Cluster
 from rstore_cli.commands import on_cluster
 from rstore_cli.connect import open_store
 from rstore_cli.errors import CliError, UsageError
-from rstore_cli.options import EndpointOption, Output, OutputOption, StoreName, TimeoutOption
+from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName, TimeoutOption
 from rstore_cli.output import emit, stderr, table, text_field
 from rstore_cli.quarantine.access import Access
 from rstore_cli.quarantine.changes import CONFLICTS, Selection, Verdict
@@ -78,6 +78,7 @@ async def replay(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would be written.")] = False,
     endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
     timeout: TimeoutOption = 30.0,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -100,7 +101,7 @@ async def replay(
         changes = await last_changes(access, source, selection, timeout_seconds=timeout)
         with Progress(console=stderr(), disable=not stderr().is_terminal, transient=True) as progress:
             bar = progress.add_task("replaying", total=len(changes))
-            async with open_store(cluster, name, region=None, endpoints=endpoint) as client:
+            async with open_store(cluster, name, region=None, endpoints=endpoint, client_name=as_client) as client:
 
                 async def act(compared: Compared) -> Replayed:
                     return await _replay(client, compared, rules, timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import types
+from typing import Any
 
 import pytest
 import yaml
@@ -191,6 +192,38 @@ def test_a_store_that_does_not_exist_is_named_and_not_its_certificate(run: Run, 
     ran = run("get", "orders", "a")
     assert (ran.code, ran.err.splitlines()[0]) == (1, 'error: secret "orders-client-tls" was not found')
     assert "kubectl describe rstore orders" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("security", "arguments", "hint"),
+    [
+        ({}, ["--client=shop"], "orders has no spec.security.clients"),
+        ({"clients": [{"name": "bank"}, {"name": "till"}]}, ["--client=shop"], "the clients of orders are bank, till"),
+        (
+            {"clients": [{"name": "shop"}]},
+            ["--client=shop"],
+            "`kubectl describe rstore orders` shows what it waits for",
+        ),
+        ({"sharedClient": {"mode": "Disabled"}}, [], "spec.security.sharedClient is Disabled"),
+    ],
+)
+def test_why_a_client_has_no_certificate_is_a_hint(
+    run: Run, cluster: FakeCluster, security: dict[str, Any], arguments: list[str], hint: str
+) -> None:
+    cluster.objects["spec"]["security"] = security
+    ran = run("get", "orders", "a", *arguments)
+    assert ran.code == 1
+    assert hint in ran.err
+
+
+def test_a_client_is_used_by_its_own_certificate(
+    run: Run, cluster: FakeCluster, replicas: dict[str, FakeReplica]
+) -> None:
+    cluster.secrets["orders-client-shop-tls"] = cluster.secrets.pop("orders-client-tls")
+    cluster.objects["spec"]["security"] = {"clients": [{"name": "shop"}], "sharedClient": {"mode": "Disabled"}}
+    assert run("put", "orders", "a", "1", "--client=shop").code == 0
+    assert run("get", "orders", "a", "--client=shop").code == 0
+    assert run("put", "orders", "a", "1").code == 1
 
 
 @pytest.mark.parametrize(
