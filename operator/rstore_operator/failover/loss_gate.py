@@ -156,19 +156,22 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
 
 
 def _leaver(history: tuple[Receipt, ...], tail: QuarantinedTail) -> Receipt | None:
-    """The first failover out of that epoch that went on from before the tail's end."""
-    for receipt in history:
-        if (
-            receipt.mode != PLANNED
-            and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
-            and _left_out(receipt, tail)
-        ):
-            return receipt
-    return None
+    """The first failover out of that epoch that went on from before the tail's end; else, as the numbers of another
+    line of revisions say nothing about the tail, the last one before the region left it."""
+    failovers = [
+        receipt
+        for receipt in history
+        if receipt.mode != PLANNED and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
+    ]
+    return next((receipt for receipt in failovers if _is_before(receipt, tail)), failovers[-1] if failovers else None)
+
+
+def _is_before(receipt: Receipt, tail: QuarantinedTail) -> bool:
+    return receipt.final_revision is None or receipt.final_revision < tail.last_revision
 
 
 def _left_out(receipt: Receipt, tail: QuarantinedTail) -> int:
-    """How many of the tail's revisions are after the last one that the failover kept."""
+    """How many of the tail's revisions are after the last one that its leaver kept."""
     lost = tail.revisions or min(tail.rows, tail.last_revision - tail.first_revision + 1)
     kept = receipt.final_revision
-    return lost if kept is None else max(0, min(lost, tail.last_revision - kept))
+    return lost if kept is None or not _is_before(receipt, tail) else min(lost, tail.last_revision - kept)

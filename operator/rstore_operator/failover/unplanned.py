@@ -20,6 +20,7 @@ changes. Going back to Fencing means a higher epoch: what was promoted in the on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -246,12 +247,29 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
         scene.memory, scene.voters, rules, final=True,
     )  # fmt: skip
     refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
+    refusal = refusal or _held_elsewhere(intent, chosen, positions, rules)
     if refusal and len(others) < len(order):  # the old primary is there, so it is not left without one
         source = next(answer for answer in order if answer.region == intent.from_region)
         return _promoting(intent, source, NOTHING, rules, clock, aborted=refusal), ""
     if refusal:
         return None, refusal
     return _promoting(intent, chosen, loss, rules, clock, aborted=called_off), ""
+
+
+def _held_elsewhere(
+    intent: FailoverIntent, chosen: FenceAnswer, positions: Mapping[str, FenceAnswer], rules: Rules
+) -> str:
+    """Why the choice has to wait for a region that was fenced, holds more, and is not known as a region of the store at
+    this moment: it was to be removed, and has not answered since. "" when there is none, or the loss is accepted."""
+    outside = [answer for name, answer in positions.items() if name not in rules.priorities]
+    best = max(outside, key=lambda answer: (answer.data_epoch, answer.revision), default=chosen)
+    if rules.loss_accepted or (best.data_epoch, best.revision) <= (chosen.data_epoch, chosen.revision):
+        return ""
+    return (
+        f"{best.region}, which is not in spec.regions, is at revision {best.revision} of epoch {best.data_epoch}, "
+        f"{chosen.region} at {chosen.revision} of {chosen.data_epoch}; bring {best.region} back, or accept the loss by "
+        f'accept-data-loss: "{intent.from_epoch}"'
+    )
 
 
 def _promoting(

@@ -103,6 +103,26 @@ def finish_what_was_begun(scene: Scene) -> Decision | None:
     return Begin(structs.replace(intent, cut_off=False))
 
 
+def switchover_is_promised_beyond(scene: Scene) -> Decision | None:
+    """A region of the switchover has promised a later epoch, for a change of primary that `.status` does not know any
+    more (it was restored from an older copy), so the switchover's commands are refused there: it turns into a failover,
+    whatever the policy, or waits for voters."""
+    intent = scene.status.failover
+    if intent is None or intent.mode != PLANNED or intent.step is Step.REPOINTING:
+        return None
+    leaders = [scene.observed.leader(name) for name in (intent.from_region, intent.to_region)]
+    beyond = [leader for leader in leaders if leader is not None and leader.promised_epoch > intent.epoch]
+    if not beyond:
+        return None
+    missing = shortfall(scene)
+    if missing:
+        return Wait("NoMajority", missing)
+    reason = (
+        f"{beyond[0].region} has promised epoch {beyond[0].promised_epoch}, and the switchover makes {intent.epoch}"
+    )
+    return Begin(convert(scene, intent, AUTOMATIC, "", reason=reason), reported=False)
+
+
 def switchover_loses_its_region(scene: Scene) -> Decision | None:
     """A switchover lost the region it depends on: it turns into a failover, or waits for voters, or for a person where
     the policy is Manual. When that region comes back before, the switchover goes on."""
@@ -139,7 +159,7 @@ LOST: tuple[Rule, ...] = (
     policy_is_manual, failover_lacks_voters, tenure_in_doubt, no_copy, loss_gate_is_shut, failover_begins,
 )  # fmt: skip
 UNFINISHED: tuple[Rule, ...] = (finish_what_was_begun,)
-UNDER_WAY: tuple[Rule, ...] = (switchover_loses_its_region,)
+UNDER_WAY: tuple[Rule, ...] = (switchover_is_promised_beyond, switchover_loses_its_region)
 
 
 def _is_missed(scene: Scene) -> bool:

@@ -89,6 +89,14 @@ def test_a_tail_counts_for_no_failover_that_kept_it() -> None:
     assert [found.revisions_lost for found in corrected((kept, left), regions)] == [0, 3]
 
 
+def test_a_tail_counts_for_the_failover_to_a_region_of_another_line() -> None:
+    """Its last revision has a greater number than the tail's, and comes after a fork before the tail."""
+    tail = QuarantinedTail(3, 5, 5, 1, 238, "3-5-5.wal", 4, 1)
+    away, back = _receipt(3, 5, 0, "east", "west"), _receipt(4, REVISION_JUMP + 4, 0)
+    regions = (RegionStatus("west", quarantined=(tail,)),)
+    assert [found.revisions_lost for found in corrected((away, back), regions)] == [0, 1]
+
+
 def test_what_was_never_acknowledged_is_counted_apart() -> None:
     """In SemiSync, a failover that kept all that was acknowledged lost nothing, whatever the old primary alone had."""
     tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 2)

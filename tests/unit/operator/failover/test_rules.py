@@ -18,6 +18,7 @@ from rstore_operator.failover import annotations
 from rstore_operator.failover.rules import answer, faults, pending, preferred_primary, requests
 from rstore_operator.failover.rules.decisions import Begin, Decision, Done, Refuse, Rule, first
 from rstore_operator.failover.scene import Scene
+from rstore_operator.failover.unplanned import advance_unplanned
 from rstore_operator.planner import plan as planner
 from rstore_operator.resource.commands import Commands
 from rstore_operator.resource.state import Step, Trigger
@@ -99,6 +100,17 @@ def switching_over(step: str) -> Situation:
             if world.status.get("failover", {}).get("step") == step:
                 return world
         raise AssertionError(f"the switchover is never {step}")
+
+    return situation
+
+
+def promised_beyond(step: str, region: str) -> Situation:
+    """A status of before a forced failover is restored, which had come to its fences."""
+
+    def situation() -> LossyWorld:
+        world = switching_over(step)()
+        world.regions[region].promised = world.status["failover"]["epoch"] + 1
+        return looking(world, 1.0)
 
     return situation
 
@@ -304,6 +316,16 @@ ROWS = [
     Row("UNFINISHED", healthy, None),
     Row("UNFINISHED", status_lost_amid_a_failover, "finish_what_was_begun", Trigger.PRIMARY_LOST),
     Row("UNDER_WAY", switching_over("CatchingUp"), None),
+    Row("UNDER_WAY", promised_beyond("CatchingUp", "eu-west"), "switchover_is_promised_beyond", Trigger.PRIMARY_LOST),
+    Row("UNDER_WAY", promised_beyond("Promoting", "eu-west"), "switchover_is_promised_beyond", Trigger.PRIMARY_LOST),
+    Row(
+        "UNDER_WAY",
+        promised_beyond("CatchingUp", "us-east"),
+        "switchover_is_promised_beyond",
+        Trigger.PRIMARY_LOST,
+        change=spec(policy="Manual"),
+    ),
+    Row("UNDER_WAY", promised_beyond("CatchingUp", "ap-south"), None),
     Row("UNDER_WAY", switchover_without_its_source, "switchover_loses_its_region", Trigger.PRIMARY_LOST),
     Row(
         "UNDER_WAY",
@@ -373,3 +395,28 @@ def test_the_documentation_has_every_reason_and_says_what_it_comes_to() -> None:
                 words = [arg.value for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
                 found.add((words[0], kinds[call.func.id]))
     assert documented == found
+
+
+def test_a_failover_waits_for_a_fenced_region_that_holds_more_and_was_to_be_removed() -> None:
+    """It does not answer at that moment, and the regions that do know nothing of it: it is no region of the store."""
+    scene = seen_in(lambda: looking(fenced(None), 6.0))
+    intent = scene.status.failover
+    assert intent is not None
+    fences = scene.memory.fences
+    more = replace(fences["ap-south"], revision=fences["eu-west"].revision + 1)
+    scene = replace(
+        scene,
+        memory=replace(scene.memory, fences={**fences, "ap-south": more}),
+        rules=replace(scene.rules, priorities={"us-east": 10, "eu-west": 10}),
+    )
+    waiting = advance_unplanned(scene, intent, announced=False)
+    assert waiting.intent is not None
+    assert waiting.intent.step is Step.WAITING
+    assert "ap-south, which is not in spec.regions, is at revision" in waiting.blocked
+    for rules in (
+        replace(scene.rules, loss_accepted=True),
+        replace(scene.rules, priorities={"eu-west": 1, "ap-south": 2}),
+    ):
+        going_on = advance_unplanned(replace(scene, rules=rules), intent, announced=False)
+        assert going_on.intent is not None
+        assert going_on.intent.step is Step.PROMOTING
