@@ -157,13 +157,15 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
 
 def _leaver(history: tuple[Receipt, ...], tail: QuarantinedTail) -> Receipt | None:
     """The first failover out of that epoch that went on from before the tail's end; else, as the numbers of another
-    line of revisions say nothing about the tail, the last one before the region left it."""
+    line of revisions say nothing about the tail, the one whose epoch the region joined when it left the tail."""
     failovers = [
         receipt
         for receipt in history
         if receipt.mode != PLANNED and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
     ]
-    return next((receipt for receipt in failovers if _is_before(receipt, tail)), failovers[-1] if failovers else None)
+    before = [receipt for receipt in failovers if _is_before(receipt, tail)]
+    joined = [receipt for receipt in failovers if receipt.epoch == tail.replaced_by_epoch]
+    return next(iter((*before, *joined)), None)
 
 
 def _is_before(receipt: Receipt, tail: QuarantinedTail) -> bool:

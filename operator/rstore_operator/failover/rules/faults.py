@@ -8,6 +8,7 @@ from msgspec import structs
 
 from rstore_operator.failover.choice import NO_COPY, candidates, loss_in, nearest, shortfall
 from rstore_operator.failover.lost import cut_off, ending, primary_silence, silence, unfinished
+from rstore_operator.failover.planned import overtaken
 from rstore_operator.failover.rules.decisions import Begin, Decision, Rule, Wait, switchover
 from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import begin_unplanned, convert
@@ -110,8 +111,12 @@ def switchover_is_promised_beyond(scene: Scene) -> Decision | None:
     intent = scene.status.failover
     if intent is None or intent.mode != PLANNED or intent.step is Step.REPOINTING:
         return None
+    if overtaken(intent, scene.observed) is not None:  # that change of primary has come to its end
+        return None
     leaders = [scene.observed.leader(name) for name in (intent.from_region, intent.to_region)]
-    beyond = [leader for leader in leaders if leader is not None and leader.promised_epoch > intent.epoch]
+    beyond = [
+        leader for leader in leaders if leader is not None and leader.promised_epoch > max(intent.epoch, leader.epoch)
+    ]
     if not beyond:
         return None
     missing = shortfall(scene)
