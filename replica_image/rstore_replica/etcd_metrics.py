@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from rstore_api.domain import etcd_version
 
 from rstore_replica.timings import Timings
 
@@ -61,7 +62,6 @@ class PeerRoundTrips:
 class EtcdReading:
     """The state of the replica at one moment, in etcd's terms."""
 
-    version: str
     has_leader: bool
     is_leader: bool
     is_learner: bool
@@ -80,9 +80,14 @@ class EtcdReading:
 
     def families(self) -> Iterable[Metric]:
         """Yields the gauges and counters."""
-        version = GaugeMetricFamily("etcd_server_version", "1, with this version.", labels=["server_version"])
-        version.add_metric([self.version], 1.0)
-        yield version
+        for subject, version in (
+            ("server", etcd_version.SERVER_VERSION),
+            ("cluster", etcd_version.CLUSTER_VERSION),
+        ):
+            label = f"{subject}_version"
+            family = GaugeMetricFamily(f"etcd_{label}", "1, with the version of etcd that is offered.", labels=[label])
+            family.add_metric([version], 1.0)
+            yield family
         for name, text, value in (
             ("server_has_leader", "1 when the region has a leader.", self.has_leader),
             ("server_is_leader", "1 on the region's leader.", self.is_leader),

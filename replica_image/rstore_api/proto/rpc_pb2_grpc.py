@@ -350,17 +350,61 @@ class ClusterStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.MemberAdd = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberAdd',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberAddRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberAddResponse.FromString,
+                _registered_method=True)
+        self.MemberRemove = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberRemove',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberRemoveRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberRemoveResponse.FromString,
+                _registered_method=True)
+        self.MemberUpdate = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberUpdate',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberUpdateRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberUpdateResponse.FromString,
+                _registered_method=True)
         self.MemberList = channel.unary_unary(
                 '/etcdserverpb.Cluster/MemberList',
                 request_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberListRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberListResponse.FromString,
+                _registered_method=True)
+        self.MemberPromote = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberPromote',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberPromoteRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberPromoteResponse.FromString,
                 _registered_method=True)
 
 
 class ClusterServicer:
     """Missing associated documentation comment in .proto file."""
 
+    def MemberAdd(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MemberRemove(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MemberUpdate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MemberList(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MemberPromote(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -369,10 +413,30 @@ class ClusterServicer:
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'MemberAdd': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberAdd,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberAddRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberAddResponse.SerializeToString,
+            ),
+            'MemberRemove': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberRemove,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberRemoveRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberRemoveResponse.SerializeToString,
+            ),
+            'MemberUpdate': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberUpdate,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberUpdateRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberUpdateResponse.SerializeToString,
+            ),
             'MemberList': grpc.unary_unary_rpc_method_handler(
                     servicer.MemberList,
                     request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberListRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberListResponse.SerializeToString,
+            ),
+            'MemberPromote': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberPromote,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MemberPromoteRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.MemberPromoteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -384,6 +448,87 @@ def add_ClusterServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Cluster:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def MemberAdd(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberAdd',
+            rstore__api_dot_proto_dot_rpc__pb2.MemberAddRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.MemberAddResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MemberRemove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberRemove',
+            rstore__api_dot_proto_dot_rpc__pb2.MemberRemoveRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.MemberRemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MemberUpdate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberUpdate',
+            rstore__api_dot_proto_dot_rpc__pb2.MemberUpdateRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.MemberUpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def MemberList(request,
@@ -402,6 +547,33 @@ class Cluster:
             '/etcdserverpb.Cluster/MemberList',
             rstore__api_dot_proto_dot_rpc__pb2.MemberListRequest.SerializeToString,
             rstore__api_dot_proto_dot_rpc__pb2.MemberListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MemberPromote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberPromote',
+            rstore__api_dot_proto_dot_rpc__pb2.MemberPromoteRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.MemberPromoteResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -432,10 +604,30 @@ class MaintenanceStub:
                 request_serializer=rstore__api_dot_proto_dot_rpc__pb2.StatusRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.StatusResponse.FromString,
                 _registered_method=True)
+        self.Defragment = channel.unary_unary(
+                '/etcdserverpb.Maintenance/Defragment',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.DefragmentRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.DefragmentResponse.FromString,
+                _registered_method=True)
+        self.Hash = channel.unary_unary(
+                '/etcdserverpb.Maintenance/Hash',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.HashRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.HashResponse.FromString,
+                _registered_method=True)
         self.HashKV = channel.unary_unary(
                 '/etcdserverpb.Maintenance/HashKV',
                 request_serializer=rstore__api_dot_proto_dot_rpc__pb2.HashKVRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.HashKVResponse.FromString,
+                _registered_method=True)
+        self.MoveLeader = channel.unary_unary(
+                '/etcdserverpb.Maintenance/MoveLeader',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.MoveLeaderRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MoveLeaderResponse.FromString,
+                _registered_method=True)
+        self.Downgrade = channel.unary_unary(
+                '/etcdserverpb.Maintenance/Downgrade',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeResponse.FromString,
                 _registered_method=True)
 
 
@@ -454,7 +646,31 @@ class MaintenanceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Defragment(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Hash(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def HashKV(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveLeader(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Downgrade(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -473,10 +689,30 @@ def add_MaintenanceServicer_to_server(servicer, server):
                     request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.StatusRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rpc__pb2.StatusResponse.SerializeToString,
             ),
+            'Defragment': grpc.unary_unary_rpc_method_handler(
+                    servicer.Defragment,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.DefragmentRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.DefragmentResponse.SerializeToString,
+            ),
+            'Hash': grpc.unary_unary_rpc_method_handler(
+                    servicer.Hash,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.HashRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.HashResponse.SerializeToString,
+            ),
             'HashKV': grpc.unary_unary_rpc_method_handler(
                     servicer.HashKV,
                     request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.HashKVRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rpc__pb2.HashKVResponse.SerializeToString,
+            ),
+            'MoveLeader': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveLeader,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.MoveLeaderRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.MoveLeaderResponse.SerializeToString,
+            ),
+            'Downgrade': grpc.unary_unary_rpc_method_handler(
+                    servicer.Downgrade,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -544,6 +780,60 @@ class Maintenance:
             _registered_method=True)
 
     @staticmethod
+    def Defragment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Maintenance/Defragment',
+            rstore__api_dot_proto_dot_rpc__pb2.DefragmentRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.DefragmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Hash(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Maintenance/Hash',
+            rstore__api_dot_proto_dot_rpc__pb2.HashRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.HashResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def HashKV(request,
             target,
             options=(),
@@ -560,6 +850,60 @@ class Maintenance:
             '/etcdserverpb.Maintenance/HashKV',
             rstore__api_dot_proto_dot_rpc__pb2.HashKVRequest.SerializeToString,
             rstore__api_dot_proto_dot_rpc__pb2.HashKVResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveLeader(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Maintenance/MoveLeader',
+            rstore__api_dot_proto_dot_rpc__pb2.MoveLeaderRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.MoveLeaderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Downgrade(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Maintenance/Downgrade',
+            rstore__api_dot_proto_dot_rpc__pb2.DowngradeRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.DowngradeResponse.FromString,
             options,
             channel_credentials,
             insecure,

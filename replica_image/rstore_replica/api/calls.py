@@ -47,16 +47,20 @@ class Calls:
         body: Callable[[Any, CallInfo], Awaitable[ResponseT]],
         *,
         decode: Callable[[bytes], Any] | None = None,
+        metadata: tuple[tuple[str, str], ...] = (),
     ) -> None:
         """Registers a method with a gRPC server: each call that its caller's grant allows is answered with what
         ``body`` returns or raises.
 
-        ``decode`` makes of a request's bytes what ``body`` takes; by default it is the method's message.
+        ``decode`` makes of a request's bytes what ``body`` takes; by default it is the method's message. ``metadata``
+        is sent behind each answer.
         """
         service, name = method.path.strip("/").split("/")
         metrics = self._metrics.of_method(method.path)
 
         def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
+            if metadata:
+                context.set_trailing_metadata(metadata)
             return answer(method, metrics, body, request, context)
 
         handler = grpc.unary_unary_rpc_method_handler(behaviour, decode or method.request.FromString, _encode)

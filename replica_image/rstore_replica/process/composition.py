@@ -224,7 +224,12 @@ class Replica:
             on_refusal=partial(metrics.count_refusal, "client"),
         )
         maintenance = MaintenanceService(
-            calls=calls, machine=machine, group=group, identity=identity, not_ready_reason=not_ready_reason
+            calls=calls,
+            machine=machine,
+            group=group,
+            identity=identity,
+            not_ready_reason=not_ready_reason,
+            quota_bytes=config.limits.quota_bytes,
         )
         cluster = ClusterService(
             calls=calls,

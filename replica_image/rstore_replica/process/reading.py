@@ -75,7 +75,6 @@ def read(
         tenure_remaining_seconds=replication.tenure.remaining_seconds(),
         sync=replication.acknowledging.status(),
         etcd=EtcdReading(
-            version=rstore_api.__version__,
             has_leader=status is not None and status.leader is not None,
             is_leader=status is not None and status.role is Role.LEADER,
             is_learner=status is not None and identity.replica in status.learners,

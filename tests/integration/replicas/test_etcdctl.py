@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from integration.replicas.server_processes import RegionProcesses, ReplicaProcess, eventually
 from rstore_api import methods
+from rstore_api.domain import etcd_version
 from rstore_api.domain.access import AccessRules, ClientRule
 from rstore_api.proto.rstore_pb2 import SetAccessRequest
 from rstore_api.tls import TlsFiles
@@ -103,6 +104,7 @@ async def test_etcdctl_status_members_and_hashes(triple: RegionProcesses) -> Non
     await etcdctl("put", "a", "1")
     table = await etcdctl("endpoint", "status", "-w", "table")
     assert all(replica.client_address in table for replica in region.replicas)
+    assert f" {etcd_version.SERVER_VERSION} " in table
     statuses = json.loads(await etcdctl("endpoint", "status", "-w", "json"))
     leaders = {status["Status"]["leader"] for status in statuses}
     ids = {status["Status"]["header"]["member_id"] for status in statuses}
@@ -120,7 +122,8 @@ async def test_etcdctl_status_members_and_hashes(triple: RegionProcesses) -> Non
         return {entry["HashKV"]["hash"] for entry in answer}
 
     await eventually(hashes, accept=lambda hashes: len(hashes) == 1)
-    assert "is healthy" in await etcdctl("endpoint", "health")
+    for health in (await etcdctl("endpoint", "health"), await etcdctl("endpoint", "health", "--cluster")):
+        assert health.count("is healthy") == 3
 
 
 async def test_etcdctl_shows_etcds_error_to_a_client_beyond_its_keys(start_regions, authority, tmp_path: Path) -> None:

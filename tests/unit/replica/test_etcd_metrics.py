@@ -6,6 +6,7 @@ import re
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rstore_api.domain import etcd_version
 from rstore_api.proto import rstore_pb2
 from rstore_replica.call_metrics import code_of
 from rstore_replica.etcd_metrics import EtcdReading
@@ -15,7 +16,6 @@ from rstore_replica.raft.types import GroupStatus, Role
 from rstore_replica.timings import Timings
 
 ETCD = EtcdReading(
-    version="1.2.3",
     has_leader=True,
     is_leader=False,
     is_learner=False,
@@ -110,7 +110,8 @@ def test_gauges_have_the_values_of_the_replica(samples: dict[str, float]) -> Non
     assert samples["etcd_server_leader_changes_seen_total{}"] == 2
     assert samples["etcd_server_proposals_committed_total{}"] == 12
     assert samples["etcd_mvcc_db_total_size_in_use_in_bytes{}"] == 2048
-    assert samples["etcd_server_version{server_version=1.2.3}"] == 1
+    assert samples[f"etcd_server_version{{server_version={etcd_version.SERVER_VERSION}}}"] == 1
+    assert samples[f"etcd_cluster_version{{cluster_version={etcd_version.CLUSTER_VERSION}}}"] == 1
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket{le=0.002}"] == 1
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket{le=0.001}"] == 0
     assert samples["etcd_disk_wal_fsync_duration_seconds_sum{}"] == 0.0015

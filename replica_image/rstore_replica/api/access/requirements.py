@@ -66,11 +66,12 @@ CHECKS: Mapping[str, Check] = {
     methods.PUT.path: _write(_put),
     methods.DELETE_RANGE.path: _write(_delete_range),
     methods.TXN.path: _write(_txn),
+    methods.HASH.path: lambda grant, _request: grant.every_key,
     methods.HASH_KV.path: lambda grant, _request: grant.every_key,
     methods.WATCH.path: _anything,  # each watch of a stream is asked about, see may_watch
     # About the replica, not about keys.
     methods.STATUS.path: _anything,
-    methods.ALARM.path: _anything,
+    methods.ALARM.path: lambda _grant, request: request.action == rpc_pb2.AlarmRequest.GET,
     methods.MEMBER_LIST.path: _anything,
 }
 """By method, whether a grant that is not full allows the request as its service takes it."""

@@ -117,4 +117,16 @@ def test_every_method_of_the_client_port_has_a_rule_or_is_known_to_need_everythi
     rpc_pb2_grpc.add_MaintenanceServicer_to_server(rpc_pb2_grpc.MaintenanceServicer(), served)
     rpc_pb2_grpc.add_WatchServicer_to_server(rpc_pb2_grpc.WatchServicer(), served)
     rpc_pb2_grpc.add_ClusterServicer_to_server(rpc_pb2_grpc.ClusterServicer(), served)
-    assert served.paths - set(CHECKS) == {methods.COMPACT.path}
+    assert served.paths - set(CHECKS) == {
+        method.path
+        for method in (
+            methods.COMPACT,
+            methods.DEFRAGMENT,
+            methods.MOVE_LEADER,
+            methods.DOWNGRADE,
+            methods.MEMBER_ADD,
+            methods.MEMBER_REMOVE,
+            methods.MEMBER_UPDATE,
+            methods.MEMBER_PROMOTE,
+        )
+    }

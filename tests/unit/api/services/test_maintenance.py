@@ -1,4 +1,4 @@
-"""HashKV: few at a time, client by client."""
+"""Status, and HashKV: few at a time, client by client."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rstore_api.proto import rpc_pb2
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.maintenance import MAX_HASHES, MaintenanceService
+from rstore_replica.raft.types import Role
 from unit.api.client_servers import until
-from unit.api.replica_fakes import FakeGroup, region_state
+from unit.api.replica_fakes import NAMES, FakeGroup, group_status, region_state
 
 
 class _Machine:
@@ -19,11 +21,17 @@ class _Machine:
 
     revision = 7
     compact_revision = 0
+    db_size_bytes = 8192
+    db_in_use_bytes = 4096
 
-    def __init__(self) -> None:
+    def __init__(self, *, no_space: bool = False) -> None:
         self.state = region_state()
+        self.no_space = no_space
         self.hashing: list[asyncio.Event] = []
         self.most = 0
+
+    def write_limits(self, _incoming_bytes: int) -> Any:
+        return SimpleNamespace(no_space=self.no_space)
 
     async def hash_kv(self, revision: int) -> Any:
         done = asyncio.Event()
@@ -34,16 +42,63 @@ class _Machine:
         return SimpleNamespace(hash=1, hash_revision=revision, compact_revision=0)
 
 
-async def test_hashes_are_made_few_at_a_time_and_for_each_client_in_turn() -> None:
-    machine: Any = _Machine()
-    group = FakeGroup()
-    service = MaintenanceService(
+def _service(machine: Any, group: Any, *, not_ready_reason: str = "") -> MaintenanceService:
+    return MaintenanceService(
         calls=None,  # type: ignore[arg-type]
         machine=machine,
         group=group,
-        identity=Identity(region="us-east", replica="orders-us-east-0", machine=machine, group=group),
-        not_ready_reason=lambda: "",
+        identity=Identity(region="us-east", replica=NAMES[0], machine=machine, group=group),
+        not_ready_reason=lambda: not_ready_reason,
+        quota_bytes=8 << 30,
     )
+
+
+async def _status(service: MaintenanceService) -> rpc_pb2.StatusResponse:
+    call = CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False)
+    return await service.status(rpc_pb2.StatusRequest(), call)
+
+
+async def test_status_states_the_version_of_the_etcd_that_is_offered() -> None:
+    status = await _status(_service(_Machine(), FakeGroup()))
+    major, minor, patch = map(int, status.version.split("."))
+    assert (major, minor) == (3, 5)
+    assert patch >= 13, "Kubernetes asks earlier ones for no notices of progress"
+    assert status.storageVersion == "3.5.0"
+    assert (status.dbSize, status.dbSizeInUse, status.dbSizeQuota) == (8192, 4096, 8 << 30)
+    assert status.leader == status.header.member_id
+    assert not status.isLearner
+    assert not status.errors
+    assert not status.downgradeInfo.enabled
+
+
+async def test_status_marks_a_learner() -> None:
+    group = FakeGroup(now=group_status(role=Role.FOLLOWER, leader=NAMES[1], learners=(NAMES[0],)))
+    status = await _status(_service(_Machine(), group))
+    assert status.isLearner
+    assert status.leader != status.header.member_id
+
+
+@pytest.mark.parametrize(
+    ("leader", "no_space", "reason", "errors"),
+    [
+        (NAMES[0], False, "", []),
+        (None, False, "the region has no leader", ["etcdserver: no leader"]),
+        (NAMES[0], True, "", ["memberID:{member} alarm:NOSPACE "]),
+        (NAMES[0], False, "the replica is stopping", ["rstore: not ready: the replica is stopping"]),
+    ],
+)
+async def test_status_says_what_is_wrong_in_etcds_words(
+    leader: str | None, no_space: bool, reason: str, errors: list[str]
+) -> None:
+    group = FakeGroup(now=group_status(leader=leader))
+    status = await _status(_service(_Machine(no_space=no_space), group, not_ready_reason=reason))
+    assert list(status.errors) == [error.format(member=status.header.member_id) for error in errors]
+
+
+async def test_hashes_are_made_few_at_a_time_and_for_each_client_in_turn() -> None:
+    machine: Any = _Machine()
+    group = FakeGroup()
+    service = _service(machine, group)
     answered: list[str] = []
 
     async def ask(client: str) -> None:
