@@ -59,6 +59,9 @@ DOWNGRADE = Method(
 )
 HASH = Method("/etcdserverpb.Maintenance/Hash", rpc_pb2.HashRequest, rpc_pb2.HashResponse, changes=False)
 HASH_KV = Method("/etcdserverpb.Maintenance/HashKV", rpc_pb2.HashKVRequest, rpc_pb2.HashKVResponse, changes=False)
+SNAPSHOT = Method(
+    "/etcdserverpb.Maintenance/Snapshot", rpc_pb2.SnapshotRequest, rpc_pb2.SnapshotResponse, changes=False
+)
 
 ADMIN_STATUS = Method("/rstore.v1.Admin/Status", rstore_pb2.StatusRequest, rstore_pb2.StatusResponse, changes=False)
 ADMIN_BOOTSTRAP = Method(

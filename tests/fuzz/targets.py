@@ -15,6 +15,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 from rstore_api.errors import StoreError
+from rstore_api.etcd_files.bolt_reader import DamagedDatabase, Database
+from rstore_api.etcd_files.bolt_writer import Layout
 from rstore_api.proto import raft_pb2, rpc_pb2, rstore_pb2
 from rstore_replica.mvcc.commands.registry import COMMANDS, UnknownCommandError
 from rstore_replica.mvcc.data import rows
@@ -375,6 +377,30 @@ class Batches(Target):
         return [rows.pack_batch(ROWS), b"".join(map(rows.pack, ROWS))]
 
 
+class EtcdFiles(Target):
+    """A database of etcd, from whoever has one to restore from."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(dir=IN_MEMORY)
+        self._path = Path(self._directory.name) / "db"
+
+    def __call__(self, data: bytes) -> None:
+        self._path.write_bytes(data)
+        with contextlib.suppress(DamagedDatabase), Database(self._path) as database:
+            for name in database.buckets():
+                keys = [key for key, _ in database.items(name)]
+                assert keys == sorted(set(keys))
+
+    def seeds(self) -> list[bytes]:
+        layout = Layout()
+        pages = [
+            page for name in (b"key", b"meta") for page in layout.bucket(name, [(b"a", b"1"), (b"b", bytes(5000))])
+        ]
+        pages += layout.bucket(b"lease", ())
+        last, head = layout.end()
+        return [b"".join((head.encode(), *pages, last))]
+
+
 class Manifests(Target):
     """Manifests of checkpoints: one that names files inside it, or ValueError."""
 
@@ -402,4 +428,5 @@ TARGETS: dict[str, type[Target]] = {
     "quarantine": TailFiles,
     "batches": Batches,
     "manifests": Manifests,
+    "etcd-files": EtcdFiles,
 }

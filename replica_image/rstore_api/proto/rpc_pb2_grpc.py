@@ -629,6 +629,11 @@ class MaintenanceStub:
                 request_serializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeRequest.SerializeToString,
                 response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeResponse.FromString,
                 _registered_method=True)
+        self.Snapshot = channel.unary_stream(
+                '/etcdserverpb.Maintenance/Snapshot',
+                request_serializer=rstore__api_dot_proto_dot_rpc__pb2.SnapshotRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rpc__pb2.SnapshotResponse.FromString,
+                _registered_method=True)
 
 
 class MaintenanceServicer:
@@ -676,6 +681,12 @@ class MaintenanceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Snapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MaintenanceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -713,6 +724,11 @@ def add_MaintenanceServicer_to_server(servicer, server):
                     servicer.Downgrade,
                     request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeRequest.FromString,
                     response_serializer=rstore__api_dot_proto_dot_rpc__pb2.DowngradeResponse.SerializeToString,
+            ),
+            'Snapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.Snapshot,
+                    request_deserializer=rstore__api_dot_proto_dot_rpc__pb2.SnapshotRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rpc__pb2.SnapshotResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -904,6 +920,33 @@ class Maintenance:
             '/etcdserverpb.Maintenance/Downgrade',
             rstore__api_dot_proto_dot_rpc__pb2.DowngradeRequest.SerializeToString,
             rstore__api_dot_proto_dot_rpc__pb2.DowngradeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Snapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/etcdserverpb.Maintenance/Snapshot',
+            rstore__api_dot_proto_dot_rpc__pb2.SnapshotRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rpc__pb2.SnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -22,7 +22,7 @@ from typing import TypeVar
 import lmdb
 import msgspec
 from google.protobuf.message import DecodeError
-from rstore_api.domain.epochs import settled
+from rstore_api.domain.epochs import History, settled
 from rstore_api.domain.limits import QUOTA_BYTES
 from rstore_api.errors import Compacted, InvalidRequest, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
@@ -56,7 +56,7 @@ from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.mvcc.tails.rewind import rewind
 from rstore_replica.mvcc.tails.steps import hides_rows
-from rstore_replica.mvcc.transfer import snapshot, staging, stream
+from rstore_replica.mvcc.transfer import export, snapshot, staging, stream
 from rstore_replica.mvcc.transfer.holds import Hold, Holds
 from rstore_replica.mvcc.watch import reader
 
@@ -359,6 +359,27 @@ class Machine:
         with self._reading() as (reader, position):
             check_revision(revision, position.revision, self._holds.floor(position))
             return snapshot.read_chunk(reader, revision, after_key, max_bytes=max_bytes, max_rows=max_rows)
+
+    def export_part(
+        self,
+        start: tuple[int, int],
+        revision: int,
+        compact_revision: int,
+        data_id: int,
+        history: History,
+        pace: Callable[[], None],
+    ) -> export.ExportPart:
+        """Returns rows as etcd has them, see :func:`export.read_part`; what they are read from has to be held.
+
+        ``pace`` is called first. Raises Compacted when the data are no longer those of ``data_id`` and ``history``,
+        and ReadInterruptedError when it is to be called again. Callable from any thread.
+        """
+        with self._reading() as (reader, position):
+            pace()
+            self._gate.give_way()
+            if self._restores << 32 | position.generation != data_id or reader.history() != history:
+                raise Compacted("other data has taken the place of what was being read")
+            return export.read_part(reader, start, revision, compact_revision)
 
     def hold(self, revision: int) -> Hold:
         """Keeps what :meth:`rows_after` and :meth:`snapshot_after` need from ``revision`` on, until it is released.

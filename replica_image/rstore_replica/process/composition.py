@@ -30,6 +30,7 @@ from rstore_replica.api.services.health import HealthReporter
 from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.api.services.quarantine import QuarantineService
+from rstore_replica.api.services.snapshot import SnapshotService
 from rstore_replica.api.services.watch import WatchService
 from rstore_replica.api.watch.pump import Pump
 from rstore_replica.config import MAX_BATCH_BYTES, MAX_ENTRY_BYTES, ReplicaConfig
@@ -231,6 +232,7 @@ class Replica:
             not_ready_reason=not_ready_reason,
             quota_bytes=config.limits.quota_bytes,
         )
+        snapshots = SnapshotService(machine=machine, identity=identity, pump=self._pump, scans=self._kv.scans)
         cluster = ClusterService(
             calls=calls,
             machine=machine,
@@ -271,6 +273,7 @@ class Replica:
                 self._kv.add_to_server,
                 self._watch.add_to_server,
                 maintenance.add_to_server,
+                snapshots.add_to_server,
                 cluster.add_to_server,
                 self._health.add_to_server,
             ),

@@ -93,7 +93,8 @@ class KvService:
         self._limits = limits
         self._tenure_held = tenure_held
         self._read_point = read_point
-        self._scans = Scans()
+        self.scans = Scans()
+        """Long reads of all services take turns here."""
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service; writes come with their bytes."""
@@ -109,7 +110,7 @@ class KvService:
 
     def close(self) -> None:
         """Ends the threads, once what they read has been read."""
-        self._scans.close()
+        self.scans.close()
 
     async def range(self, request: rpc_pb2.RangeRequest, call: CallInfo) -> rpc_pb2.RangeResponse:
         """Reads linearizably by the primary's leader, or serializably from this replica's own copy."""
@@ -203,7 +204,7 @@ class KvService:
             header = rpc_pb2.ResponseHeader()
             self._identity.fill(header, revision=revision)
             try:
-                return EncodedRange(await self._scans.run(client, partial(self._machine.encoded_range, pinned, header)))
+                return EncodedRange(await self.scans.run(client, partial(self._machine.encoded_range, pinned, header)))
             except ReadInterruptedError:
                 continue
             except Compacted:

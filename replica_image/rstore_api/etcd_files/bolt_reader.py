@@ -1,0 +1,145 @@
+"""Reading a bbolt database that a stranger may have made: every offset, length and page is checked."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from rstore_api.etcd_files import bolt
+
+
+class DamagedDatabase(ValueError):  # noqa: N818
+    """The file is no bbolt database, or a damaged one; the text says where."""
+
+
+class Database:
+    """The buckets of a file. To be closed, also as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the file. Raises DamagedDatabase, OSError."""
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            if size < 2 * bolt.PAGE_BYTES // 4:
+                raise DamagedDatabase(f"{path} has {size} bytes, too few for a database")
+            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            self._page_bytes, self._pages, self._root = self._newest_meta()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._data.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the database, without what follows it in the file, such as the hash of a snapshot."""
+        return self._pages * self._page_bytes
+
+    def buckets(self) -> list[bytes]:
+        """Returns the names of the buckets. Raises DamagedDatabase."""
+        return [key for key, _ in self._tree(self._root, bolt.IS_BUCKET)]
+
+    def items(self, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yields keys and values of a bucket in order, none of a missing one. Raises DamagedDatabase."""
+        for name, value in self._tree(self._root, bolt.IS_BUCKET):
+            if name == bucket:
+                if len(value) < bolt.BUCKET.size:
+                    raise DamagedDatabase(f"bucket {bucket!r} has no header")
+                root, _ = bolt.BUCKET.unpack_from(value)
+                yield from self._tree(root, 0) if root else self._leaf(value[bolt.BUCKET.size :], 0, "an inline bucket")
+                return
+
+    def _newest_meta(self) -> tuple[int, int, int]:
+        """Returns bytes of a page, number of pages and page of the root bucket."""
+        metas: list[tuple[int, int, int, int]] = []
+        reasons: list[str] = []
+        # The second copy is a page after the first, and a page has 1 KiB at least.
+        for offset in (0, *(1024 << shift for shift in range(7))):
+            end = offset + bolt.PAGE.size + bolt.META.size + bolt.CHECKSUM.size
+            if end > len(self._data):
+                break
+            meta = self._data[offset + bolt.PAGE.size : end - bolt.CHECKSUM.size]
+            magic, version, page_bytes, _, root, _, pages, transaction = bolt.META.unpack(meta)
+            if magic != bolt.MAGIC or offset not in (0, page_bytes):
+                continue
+            (expected,) = bolt.CHECKSUM.unpack_from(self._data, end - bolt.CHECKSUM.size)
+            if version != bolt.VERSION:
+                reasons.append(f"version {version} is not {bolt.VERSION}")
+            elif bolt.checksum(meta) != expected:
+                reasons.append("the checksum of the meta data is wrong")
+            elif not page_bytes or page_bytes & (page_bytes - 1) or not 512 <= page_bytes <= 1 << 16:
+                reasons.append(f"pages of {page_bytes} bytes")
+            elif pages * page_bytes > len(self._data):
+                reasons.append(f"{pages} pages of {page_bytes} bytes are more than the file's {len(self._data)} bytes")
+            else:
+                metas.append((transaction, page_bytes, pages, bolt.BUCKET.unpack(root)[0]))
+        if not metas:
+            raise DamagedDatabase("; ".join(reasons) or "this is no database of etcd")
+        return max(metas)[1:]
+
+    def _tree(self, root: int, flags: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yields the elements of the tree below ``root``, each with these flags, and checks their order."""
+        previous: bytes | None = None
+        to_visit, visited = [root], 0
+        while to_visit:
+            page = to_visit.pop()
+            visited += 1
+            kind, run = self._run(page)
+            if visited > self._pages:
+                raise DamagedDatabase(f"page {page} has no place in a tree: it has been there before")
+            if kind == bolt.BRANCH_PAGE:
+                to_visit += reversed(self._children(run, page))
+                continue
+            if kind != bolt.LEAF_PAGE:
+                raise DamagedDatabase(f"page {page} has no place in a tree: its flags are {kind}")
+            for key, value in self._leaf(run, flags, f"page {page}"):
+                if previous is not None and key <= previous:
+                    raise DamagedDatabase(f"key {key!r} follows {previous!r}")
+                previous = key
+                yield key, value
+
+    @staticmethod
+    def _children(run: bytes, page: int) -> list[int]:
+        count = bolt.PAGE.unpack_from(run)[2]
+        if bolt.PAGE.size + count * bolt.BRANCH.size > len(run):
+            raise DamagedDatabase(f"page {page} is too short for {count} children")
+        return [bolt.BRANCH.unpack_from(run, bolt.PAGE.size + index * bolt.BRANCH.size)[2] for index in range(count)]
+
+    def _run(self, page: int) -> tuple[int, bytes]:
+        """Returns the kind of a page, and the bytes of the run that begins with it."""
+        if not 2 <= page < self._pages:
+            raise DamagedDatabase(f"page {page} is none of the file's {self._pages}")
+        start = page * self._page_bytes
+        number, kind, _, more = bolt.PAGE.unpack_from(self._data, start)
+        if number != page or page + more >= self._pages:
+            raise DamagedDatabase(f"page {page} says that it is page {number}, with {more} more")
+        return kind, self._data[start : start + (more + 1) * self._page_bytes]
+
+    def _leaf(self, run: bytes, flags: int, where: str) -> Iterator[tuple[bytes, bytes]]:
+        if len(run) < bolt.PAGE.size:
+            raise DamagedDatabase(f"{where} has no header")
+        count = bolt.PAGE.unpack_from(run)[2]
+        if bolt.PAGE.size + count * bolt.LEAF.size > len(run):
+            raise DamagedDatabase(f"{where} is too short for {count} elements")
+        for index in range(count):
+            offset = bolt.PAGE.size + index * bolt.LEAF.size
+            element_flags, key_offset, key_bytes, value_bytes = bolt.LEAF.unpack_from(run, offset)
+            start = offset + key_offset
+            end = start + key_bytes
+            if end + value_bytes > len(run) or not key_bytes:
+                raise DamagedDatabase(f"an element of {where} ends outside of it")
+            if element_flags != flags:
+                raise DamagedDatabase(f"an element of {where} has flags {element_flags}, not {flags}")
+            yield run[start:end], run[end : end + value_bytes]
