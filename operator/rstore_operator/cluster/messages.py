@@ -104,6 +104,7 @@ def replica_status(region: str, message: pb.StatusResponse) -> ReplicaStatus:
                 file=item.file,
                 replaced_by_epoch=item.replaced_by_epoch,
                 revisions=item.revisions,
+                fork_revision=item.fork_revision,
             )
             for item in message.quarantined[-TAILS_SHOWN:]
         ),

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from msgspec import structs
-from rstore_api.domain.epochs import History, count_at, epoch_of
+from rstore_api.domain.epochs import History, count_at, epoch_of, parent_of
 from rstore_api.domain.limits import MAX_OTHER_REGIONS
 from rstore_api.domain.voters import WITNESS
 
@@ -135,18 +135,21 @@ def loss_refusal(loss: Loss, region: str, from_region: str, from_epoch: int, rul
     )
 
 
-def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -> tuple[Receipt, ...]:
+def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...], line: History) -> tuple[Receipt, ...]:
     """Receipts of failovers with what was lost as the quarantine of returned regions shows it.
 
-    The tail of the region that was left is exact. Another region may have had a part of the same revisions.
+    ``line`` is the history of epochs that the store goes on from; while it is not known, receipts stay as they are. The
+    tail of the region that was left is exact. Another region may have had a part of the same revisions.
     """
+    if not line:
+        return history
     receipts = list(history)
     for index, receipt in enumerate(history):
         counts = {
             region.name: _left_out(receipt, tail)
             for region in regions
             for tail in region.quarantined
-            if _leaver(history, tail) is receipt and region.name != receipt.to_region
+            if _leaver(history, line, tail) is receipt and region.name != receipt.to_region
         }
         if counts:
             count = "revisions_unacknowledged" if receipt.acknowledged_kept else "revisions_lost"
@@ -155,17 +158,13 @@ def corrected(history: tuple[Receipt, ...], regions: tuple[RegionStatus, ...]) -
     return tuple(receipts)
 
 
-def _leaver(history: tuple[Receipt, ...], tail: QuarantinedTail) -> Receipt | None:
-    """The first failover out of that epoch that went on from before the tail's end; else, as the numbers of another
-    line of revisions say nothing about the tail, the one whose epoch the region joined when it left the tail."""
-    failovers = [
-        receipt
-        for receipt in history
-        if receipt.mode != PLANNED and tail.epoch < receipt.epoch <= tail.replaced_by_epoch
-    ]
-    before = [receipt for receipt in failovers if _is_before(receipt, tail)]
-    joined = [receipt for receipt in failovers if receipt.epoch == tail.replaced_by_epoch]
-    return next(iter((*before, *joined)), None)
+def _leaver(history: tuple[Receipt, ...], line: History, tail: QuarantinedTail) -> Receipt | None:
+    """The failover that left the tail behind: its epoch is the first one above the tail's that the store went on with
+    from where the tail begins, or from further on. None when its receipt is gone, as after a status was lost.
+    """
+    above = [start.epoch for start in line if start.epoch > tail.epoch and parent_of(start) >= tail.fork_revision]
+    epoch = min(above, default=0)
+    return next((receipt for receipt in history if receipt.epoch == epoch and receipt.mode != PLANNED), None)
 
 
 def _is_before(receipt: Receipt, tail: QuarantinedTail) -> bool:

@@ -473,7 +473,7 @@ class _Planner:
             objects=changes,
             rollout=self.rollout,
         )
-        history = corrected(self.before.history, regions)
+        history = corrected(self.before.history, regions, leader.history if leader is not None else ())
         if progressed.receipt is not None:
             history = (*history, progressed.receipt)[-MAX_HISTORY:]
         conditions = findings(situation)

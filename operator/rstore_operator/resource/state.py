@@ -166,6 +166,7 @@ class QuarantinedTail(Stored, frozen=True):
     file: str = written("")
     replaced_by_epoch: int = written(0)
     revisions: int = written(0)
+    fork_revision: int = written(0)
 
 
 class Quarantine(Stored, frozen=True):

@@ -12,7 +12,7 @@ from rstore_operator.facts.observed import FenceAnswer, Observed, ReplicaStatus
 from rstore_operator.failover.loss_gate import corrected, expected_loss
 from rstore_operator.failover.scene import Rules
 from rstore_operator.failover.voting import electorate
-from rstore_operator.resource.state import AUTOMATIC, Outcome, QuarantinedTail, Receipt, RegionStatus, Trigger
+from rstore_operator.resource.state import AUTOMATIC, PLANNED, Outcome, QuarantinedTail, Receipt, RegionStatus, Trigger
 
 FIRST = EpochStart(1, 2, "east")
 PLANNED_SECOND = EpochStart(2, 101, "east")
@@ -45,61 +45,77 @@ def test_revisions_that_were_left_out_are_not_lost(
     assert loss.revisions == lost
 
 
-@pytest.mark.parametrize(("replaced_by", "counted"), [(2, 9), (3, 4)])
-def test_a_tail_counts_for_the_failover_that_left_it_behind(replaced_by: int, counted: int) -> None:
-    """Not for a later one out of the same region: that had lost its tail to another before it was primary."""
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    receipt = Receipt(
-        Trigger.PRIMARY_LOST, Outcome.SUCCEEDED, "west", "east", 3, at, at, (), 10, 1.0, 9, mode=AUTOMATIC
-    )
-    tail = QuarantinedTail(1, 17, 20, 4, 100, "1-17-20.wal", replaced_by)
-    [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),))
-    assert found.revisions_lost == counted
-
-
 def _receipt(epoch: int, kept: int, says: int, from_region: str = "west", to_region: str = "east") -> Receipt:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     cause, outcome = Trigger.PRIMARY_LOST, Outcome.SUCCEEDED
     return Receipt(cause, outcome, from_region, to_region, epoch, at, at, (), kept, 1.0, says, mode=AUTOMATIC)
 
 
+def _line(*starts: tuple[int, int]) -> History:
+    """Epochs, each with the last revision of the epoch before that it kept."""
+    return tuple(EpochStart(epoch, parent + REVISION_JUMP, "", parent) for epoch, parent in starts)
+
+
+@pytest.mark.parametrize(
+    ("line", "counted"),
+    [
+        (_line((1, 1), (2, 16), (3, 18)), 9),  # epoch 2 left it out, whose receipt is gone
+        (_line((1, 1), (2, 16), (3, REVISION_JUMP + 20)), 9),
+        (_line((1, 1), (3, 16)), 4),
+        ((), 9),  # not known at the moment
+    ],
+)
+def test_a_tail_counts_for_the_failover_that_left_it_behind(line: History, counted: int) -> None:
+    """Not for a later one out of the same region: that had lost its tail to another before it was primary."""
+    tail = QuarantinedTail(1, 17, 20, 4, 100, "1-17-20.wal", 3, 4, fork_revision=16)
+    [found] = corrected((_receipt(3, 16, 9),), (RegionStatus("west", quarantined=(tail,)),), line)
+    assert found.revisions_lost == counted
+
+
 def test_a_tail_counts_whichever_region_has_it() -> None:
     """A failover that was begun before it was known that another region had become primary names the one before."""
-    tail = QuarantinedTail(2, 18, 18, 2, 100, "2-18-18.wal", 4, 1)
+    tail = QuarantinedTail(2, 18, 18, 2, 100, "2-18-18.wal", 4, 1, fork_revision=17)
     regions = (RegionStatus("west", quarantined=(tail,)), RegionStatus("south", quarantined=(tail,)))
-    [found] = corrected((_receipt(4, 17, 0, from_region="north"),), regions)
+    [found] = corrected((_receipt(4, 17, 0, from_region="north"),), regions, _line((1, 1), (4, 17)))
     assert found.revisions_lost == 1
 
 
 def test_a_part_of_a_tail_in_another_region_does_not_lower_the_count() -> None:
-    part = QuarantinedTail(1, 11, 12, 2, 100, "1-11-12.wal", 2)
-    whole = QuarantinedTail(1, 11, 13, 3, 150, "1-11-13.wal", 2)
-    receipt = _receipt(2, 10, 5)
-    [found] = corrected((receipt,), (RegionStatus("south", quarantined=(part,)),))
+    part = QuarantinedTail(1, 11, 12, 2, 100, "1-11-12.wal", 2, fork_revision=10)
+    whole = QuarantinedTail(1, 11, 13, 3, 150, "1-11-13.wal", 2, fork_revision=10)
+    receipt, line = _receipt(2, 10, 5), _line((1, 1), (2, 10))
+    [found] = corrected((receipt,), (RegionStatus("south", quarantined=(part,)),), line)
     assert found.revisions_lost == 5
     regions = (RegionStatus("west", quarantined=(whole,)), RegionStatus("south", quarantined=(part,)))
-    [found] = corrected((receipt,), regions)
+    [found] = corrected((receipt,), regions, line)
     assert found.revisions_lost == 3
 
 
 def test_a_tail_counts_for_no_failover_that_kept_it() -> None:
-    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 3)
+    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 3, fork_revision=10)
     kept, left = _receipt(2, 13, 0), _receipt(3, 10, 0, from_region="east", to_region="south")
-    regions = (RegionStatus("west", quarantined=(tail,)),)
-    assert [found.revisions_lost for found in corrected((kept, left), regions)] == [0, 3]
+    regions, line = (RegionStatus("west", quarantined=(tail,)),), _line((1, 1), (3, 10))
+    assert [found.revisions_lost for found in corrected((kept, left), regions, line)] == [0, 3]
 
 
 def test_a_tail_counts_for_the_failover_to_a_region_of_another_line() -> None:
     """Its last revision has a greater number than the tail's, and comes after a fork before the tail."""
-    tail = QuarantinedTail(3, 5, 5, 1, 238, "3-5-5.wal", 4, 1)
+    tail = QuarantinedTail(3, 5, 5, 1, 238, "3-5-5.wal", 4, 1, fork_revision=4)
     away, back = _receipt(3, 5, 0, "east", "west"), _receipt(4, REVISION_JUMP + 4, 0)
+    regions, line = (RegionStatus("west", quarantined=(tail,)),), _line((1, 1), (2, 4), (4, REVISION_JUMP + 4))
+    assert [found.revisions_lost for found in corrected((away, back), regions, line)] == [0, 1]
+
+
+def test_a_switchover_leaves_nothing_behind() -> None:
+    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 2, fork_revision=10)
+    receipt = structs.replace(_receipt(2, 10, 0), mode=PLANNED)
     regions = (RegionStatus("west", quarantined=(tail,)),)
-    assert [found.revisions_lost for found in corrected((away, back), regions)] == [0, 1]
+    assert corrected((receipt,), regions, _line((1, 1), (2, 10))) == (receipt,)
 
 
 def test_what_was_never_acknowledged_is_counted_apart() -> None:
     """In SemiSync, a failover that kept all that was acknowledged lost nothing, whatever the old primary alone had."""
-    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 2)
+    tail = QuarantinedTail(1, 11, 13, 3, 100, "1-11-13.wal", 2, fork_revision=10)
     receipt = structs.replace(_receipt(2, 10, 0), acknowledged_kept=True)
-    [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),))
+    [found] = corrected((receipt,), (RegionStatus("west", quarantined=(tail,)),), _line((1, 1), (2, 10)))
     assert (found.revisions_lost, found.revisions_unacknowledged) == (0, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rstore_api.domain.epochs import REVISION_JUMP, EpochStart
 from rstore_api.domain.limits import TAILS_SHOWN
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_operator.cluster.messages import replica_status
@@ -85,5 +86,6 @@ def test_a_receipt_counts_revisions_not_rows() -> None:
     receipt = Receipt(
         Trigger.PRIMARY_LOST, Outcome.SUCCEEDED, "us-east", "eu-west", 2, NOW, NOW, (), 99, 1.0, 7, mode=AUTOMATIC
     )
-    (found,) = corrected((receipt,), _status(_tail(1, rows=9, revisions=2)).regions)
+    line = (EpochStart(1, 2), EpochStart(2, 100 + REVISION_JUMP, "eu-west", 99))
+    (found,) = corrected((receipt,), _status(_tail(1, rows=9, revisions=2)).regions, line)
     assert found.revisions_lost == 2
