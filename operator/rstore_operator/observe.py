@@ -54,5 +54,6 @@ async def observe(
         orphans=joined.orphans,
         free=joined.free,
         claims=home.claims(),
+        elsewhere=sites.elsewhere,
         unanswered_seconds=replicas.unanswered_seconds(),
     )

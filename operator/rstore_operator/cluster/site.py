@@ -164,6 +164,11 @@ class Sites:
         """Returns the site of a region."""
         return self._elsewhere.get(region, self.home)
 
+    @property
+    def elsewhere(self) -> frozenset[str]:
+        """The regions that are not at home."""
+        return frozenset(region for region, site in self._elsewhere.items() if site is not self.home)
+
     def __iter__(self) -> Iterator[Site]:
         yield self.home
         yield from {id(site): site for site in self._elsewhere.values() if site is not self.home}.values()

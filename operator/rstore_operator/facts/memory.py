@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from rstore_operator.facts.absent import absent_since
 from rstore_operator.facts.actions import Action, Demote, Notice
 from rstore_operator.facts.catching_up import Standstill, standstill
 from rstore_operator.facts.lacks import Lack, lacks_since, staying_regions
@@ -73,6 +74,8 @@ class Memory:
     """By region, the epoch whose primary sends it nothing, and since when."""
     lacking_at: Mapping[Lack, float] = field(default_factory=dict)
     """Since when pods have been missing or have not started, and when they were last there."""
+    absent_at: Mapping[str, float] = field(default_factory=dict)
+    """By region that votes, since when nothing of it has been in the cluster."""
     fences: Mapping[str, FenceAnswer] = field(default_factory=dict)
     """By region, what it answered this process when it was fenced for the change of primary under way."""
     intent_seen_at: tuple[int, float] | None = None
@@ -161,6 +164,7 @@ def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus
         without_tenure_at=_without_tenure(memory.without_tenure_at, observed, seconds),
         without_stream_at=_without_stream(memory.without_stream_at, observed, seconds),
         lacking_at=lacks_since(memory.lacking_at, store, staying, observed, seconds),
+        absent_at=absent_since(memory.absent_at, store, observed, status, seconds),
         fences={name: answer for name, answer in memory.fences.items() if answer.epoch == epoch},
         intent_seen_at=intent_seen_at,
         witness_tenure_seen_at=memory.witness_tenure_seen_at if tenure_known else (status.witness_tenure, seconds),

@@ -261,6 +261,8 @@ class Observed:
     """Names that were asked for and that nobody has; None: every name that is not in the others."""
     claims: Mapping[str, Claim] = field(default_factory=dict)
     """The claims of volumes with the store's label, by name."""
+    elsewhere: frozenset[str] = frozenset()
+    """Regions whose objects are in another cluster, so that ``children`` and ``claims`` have none of them."""
     refused_creations: Mapping[str, str] = field(default_factory=dict)
     """Why pods of a StatefulSet could not be created, by the StatefulSet's name, as its newest event reports."""
     unanswered_seconds: Mapping[str, float] = field(default_factory=dict)

@@ -104,9 +104,18 @@ def candidates(scene: Scene) -> list[FenceAnswer]:
 
 def shortfall(scene: Scene) -> str:
     """Which voters a failover lacks, since they could not be fenced now; "" when a majority could."""
+    return scene.voters.shortfall(_reachable(scene) | scene.absent)
+
+
+def _reachable(scene: Scene) -> frozenset[str]:
+    """The voters that could be fenced now, with the witness."""
     leaders = {name: scene.observed.leader(name) for name in scene.voters.regions}
-    reachable = {name for name, leader in leaders.items() if leader is not None and leader.store_id}
-    return scene.voters.shortfall(reachable | {WITNESS})
+    return frozenset(name for name, leader in leaders.items() if leader is not None and leader.store_id) | {WITNESS}
+
+
+def needed_absent(scene: Scene, present: Collection[str]) -> frozenset[str]:
+    """The voters of which nothing is left, where those ``present`` are no majority without them."""
+    return frozenset() if scene.voters.decides(present) else scene.absent & scene.voters.regions
 
 
 def loss_in(scene: Scene, target: FenceAnswer) -> tuple[Loss, str]:
@@ -116,7 +125,8 @@ def loss_in(scene: Scene, target: FenceAnswer) -> tuple[Loss, str]:
         primary, epoch, last_known_revision(scene, primary), target, _standing(scene), scene.memory, scene.voters,
         scene.rules, final=False,
     )  # fmt: skip
-    return loss, loss_refusal(loss, target.region, primary, epoch, scene.rules)
+    absent = needed_absent(scene, _reachable(scene))
+    return loss, loss_refusal(loss, target.region, primary, epoch, scene.rules, absent)
 
 
 def last_known_revision(scene: Scene, region: str) -> int:

@@ -121,10 +121,23 @@ def _lost(history: History, from_epoch: int, last_known: int, held: int) -> int 
     return max(0, count_at(history, last_known) - count_at(history, held))
 
 
-def loss_refusal(loss: Loss, region: str, from_region: str, from_epoch: int, rules: Rules) -> str:
-    """Why the loss gate stays shut; "" when it is open."""
+def loss_refusal(
+    loss: Loss, region: str, from_region: str, from_epoch: int, rules: Rules, absent: Collection[str] = ()
+) -> str:
+    """Why the loss gate stays shut; "" when it is open.
+
+    ``absent`` are regions that can never be asked again, without which there is no majority: whatever the spec says by
+    now, and whatever is known of the loss, a person has to accept that nothing of them runs any more.
+    """
     limit = rules.max_data_loss_bytes
-    if loss.certain or rules.loss_accepted or limit is None:
+    if rules.loss_accepted or region == from_region:
+        return ""
+    if absent:
+        return (
+            f"{region} may lack {loss} of what {from_region} acknowledged, and nothing is left of "
+            f'{", ".join(sorted(absent))}; accept it by accept-data-loss: "{from_epoch}"'
+        )
+    if loss.certain or limit is None:
         return ""
     bearable = loss.size_bytes is not None and loss.size_bytes <= limit
     if bearable and (limit > 0 or not rules.semi_sync):

@@ -48,7 +48,8 @@ def silence(scene: Scene, region: str, epoch: int) -> Silence | None:
         return Silence(since, False, f"{region} is electing a leader", electing=True)
     if waited_seconds * 1000 < delay_ms:
         return Silence(since, False, f"no leader of {region} answers, for less than {delay_ms / 1000:g} s")
-    witnesses = {
+    witnesses = set(scene.absent)
+    witnesses |= {
         name for name in voters.regions - {region} if _sees_no_renewal(observed.leader(name), epoch, delay_ms=delay_ms)
     }
     if voters.witness:

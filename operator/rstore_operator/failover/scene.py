@@ -62,6 +62,9 @@ class Scene:
     voters: Electorate
     rules: Rules
     clock: Clock
+    absent: frozenset[str] = frozenset()
+    """Regions that left the spec and of which nothing is left in the cluster, whose last grants have run out: they
+    need not be fenced."""
     leave_primary: str = ""
     """Why a roll needs another region to be primary; "" when it does not."""
     rolling: bool = False

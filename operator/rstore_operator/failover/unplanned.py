@@ -31,7 +31,7 @@ from rstore_api.domain.voters import WITNESS
 from rstore_operator.facts.memory import Memory
 from rstore_operator.facts.observed import FenceAnswer
 from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
-from rstore_operator.failover.choice import NO_COPY, behind, last_known_revision, ranked
+from rstore_operator.failover.choice import NO_COPY, behind, last_known_revision, needed_absent, ranked
 from rstore_operator.failover.loss_gate import NOTHING, Loss, expected_loss, loss_refusal
 from rstore_operator.failover.lost import silence, writes_stopped_at
 from rstore_operator.failover.planned import (
@@ -207,12 +207,12 @@ def _follow(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
     """The same intent one step further, or None and what it waits for in vain."""
     memory, voters, clock = scene.memory, scene.voters, scene.clock
     if intent.step in (Step.FENCING, Step.WAITING):
-        present = fenced(intent, memory, clock)
+        present = fenced(intent, memory, clock) | scene.absent
         if not voters.decides(present):  # in Waiting: a new operator, or a new voter; they are fenced again
             return None, "" if clock.recorded_at_seconds is None else voters.shortfall(present)
         if intent.step is Step.FENCING:
             return _enter(intent, Step.WAITING, clock.now), ""
-        if not voters.decides(clear(intent, memory, clock, scene.rules.tenure_ms)):
+        if not voters.decides(clear(intent, memory, clock, scene.rules.tenure_ms) | scene.absent):
             return None, ""
         return _choose(scene, intent)
     if intent.step is Step.PROMOTING and is_primary(scene.observed, intent.to_region, intent.epoch):
@@ -246,7 +246,8 @@ def _choose(scene: Scene, intent: FailoverIntent) -> tuple[FailoverIntent | None
         intent.from_region, intent.from_epoch, intent.last_known_revision, chosen, positions.values(),
         scene.memory, scene.voters, rules, final=True,
     )  # fmt: skip
-    refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules)
+    absent = needed_absent(scene, clear(intent, scene.memory, clock, rules.tenure_ms))
+    refusal = loss_refusal(loss, chosen.region, intent.from_region, intent.from_epoch, rules, absent)
     refusal = refusal or _held_elsewhere(intent, chosen, positions, rules)
     if refusal and len(others) < len(order):  # the old primary is there, so it is not left without one
         source = next(answer for answer in order if answer.region == intent.from_region)
@@ -331,7 +332,7 @@ def check_move(scene: Scene, before: FailoverIntent, after: FailoverIntent) -> N
             raise InvariantError("promotion without a choice")
         if after.cut_off and after.to_region == after.from_region and not after.aborted:
             raise InvariantError("a primary that is cut off takes over from itself")
-        if not scene.voters.decides(clear(after, scene.memory, scene.clock, scene.rules.tenure_ms)):
+        if not scene.voters.decides(clear(after, scene.memory, scene.clock, scene.rules.tenure_ms) | scene.absent):
             raise InvariantError("promotion before a majority was fenced and its grants had run out")
 
 

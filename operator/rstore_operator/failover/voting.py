@@ -42,7 +42,8 @@ class Electorate:
         absent = ", ".join(sorted(board - set(present) - {WITNESS}))
         return (
             f"{len(board & set(present))} of {len(board)} voters can be reached, {majority(len(board))} are needed; "
-            f"bring back one of: {absent}"
+            f"bring back one of: {absent}; or, where one is gone for good, remove it from the spec, and delete its "
+            "StatefulSet and its claims"
         )
 
 

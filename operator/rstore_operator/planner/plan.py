@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from rstore_api.domain.kubernetes import RESTARTED_AT
 from rstore_api.domain.topology import RegionTopology
 
+from rstore_operator.facts.absent import absent_for
 from rstore_operator.facts.actions import (
     Action,
     LookUp,
@@ -28,13 +29,14 @@ from rstore_operator.facts.memory import Memory, Problems, planned
 from rstore_operator.facts.observed import Observed
 from rstore_operator.facts.truth import Truth, read_truth
 from rstore_operator.facts.without_tenure import no_tenure_message
+from rstore_operator.facts.witness_tenure import CLOCK_MARGIN
 from rstore_operator.failover.annotations import Checked, check, finished_requests
 from rstore_operator.failover.answered import Repeats, is_told, remember, without_repeats
 from rstore_operator.failover.loss_gate import corrected
 from rstore_operator.failover.planned import MIN_STANDSTILL_MS, Patience, Progressed, advance
 from rstore_operator.failover.rules.answer import Answer, decide
 from rstore_operator.failover.rules.pending import next_pending
-from rstore_operator.failover.scene import Clock, Scene, rules_of
+from rstore_operator.failover.scene import Clock, Rules, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.electorate import next_sent
@@ -292,6 +294,7 @@ class _Planner:
         left = self.before.failover.from_epoch if self.before.failover else self.truth.epoch
         seen = self.memory.intent_seen_at
         recorded = seen[1] if seen and self.before.failover and seen[0] == self.before.failover.epoch else None
+        rules = rules_of(self.spec, self.commands, self.observed, self.memory, left, self.regions, self.before)
         return Scene(
             commands=self.commands,
             spec=self.spec,
@@ -301,11 +304,19 @@ class _Planner:
             truth=self.truth,
             status=self.before,
             voters=electorate(self.observed, self.memory, self.regions, self.before.sent_topologies),
-            rules=rules_of(self.spec, self.commands, self.observed, self.memory, left, self.regions, self.before),
+            rules=rules,
+            absent=self._absent(rules),
             clock=Clock(self.given.now, self.memory.moment.seconds, recorded),
             leave_primary=self.rollout.leave_primary,
             rolling=self.rollout.claim.wanted,
         )
+
+    def _absent(self, rules: Rules) -> frozenset[str]:
+        """The regions that a failover need not fence; none while the spec is invalid, and does not say which left."""
+        if self.spec is None:
+            return frozenset()
+        seconds, wait_seconds = self.memory.moment.seconds, rules.tenure_ms / 1000 * CLOCK_MARGIN
+        return absent_for(self.memory.absent_at, self.spec.region_names, seconds, wait_seconds)
 
     def _advance(self, reply: Answer, scene: Scene) -> Progressed:
         if reply.intent is None:

@@ -177,6 +177,10 @@ class Kube(StoredObjects):
                 found.append({"metadata": meta, "status": status})
         return found
 
+    def claims(self) -> list[Body]:
+        """Those of the volumes that are kept, also of regions that are gone."""
+        return self.runs.claims()
+
     def delete_pod(self, name: str, uid: str, version: str) -> None:
         """One that its StatefulSet makes anew. Refused if the pod has changed since that version."""
         pod = next((body for body in self.pods() if body["metadata"]["name"] == name), None)

@@ -31,7 +31,7 @@ class ApiOf(StoredClient):
         self._kube = kube
         self._operator = operator
         self._rng = rng
-        self._seen: tuple[list[Body], list[Body]] = ([], [])
+        self._seen: tuple[list[Body], list[Body], list[Body]] = ([], [], [])
 
     async def answer(self, request: str, work: Callable[[], T]) -> T:
         kube, site = self._kube, self._operator.site
@@ -83,12 +83,12 @@ class ApiOf(StoredClient):
         return self._look()[1]
 
     def claims(self) -> Iterable[Body]:
-        return ()
+        return self._look()[2]
 
-    def _look(self) -> tuple[list[Body], list[Body]]:
+    def _look(self) -> tuple[list[Body], list[Body], list[Body]]:
         """What the watches have shown: nothing new while the API is away."""
         if self._kube.reachable(self._operator.site):
-            self._seen = (list(self._kube.objects.values()), self._kube.pods())
+            self._seen = (list(self._kube.objects.values()), self._kube.pods(), self._kube.claims())
         return self._seen
 
 

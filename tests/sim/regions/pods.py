@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rstore_api.domain.kubernetes import CONFIG_HASH, REGION_LABEL
+from rstore_api.domain.names import claim_of
 from rstore_replica.config import parse_config
 from sim.regions.wires import WORLD
 
@@ -45,6 +46,8 @@ class Pods:
         self._loop = asyncio.get_running_loop()
         self._sets: dict[str, Body] = {}
         self._pods: dict[str, Pod] = {}
+        self._claims: dict[str, Body] = {}
+        """By machine, that of its volume."""
         self._made = 0
         self._working: dict[str, asyncio.Task[None]] = {}
         self.counts: Counter[str] = Counter()
@@ -74,6 +77,11 @@ class Pods:
             self._end(host)
             if retention == "Delete":
                 host.empty()
+                self._claims.pop(host.name, None)
+
+    def claims(self) -> list[Body]:
+        """The claims of all volumes that were not deleted."""
+        return list(self._claims.values())
 
     @property
     def settled(self) -> bool:
@@ -137,6 +145,10 @@ class Pods:
     def _make(self, host: Host, revision: str) -> None:
         self._made += 1
         self._pods[host.name] = Pod(f"pod-{self._made}", revision)
+        (template,) = self._sets[host.region]["spec"]["volumeClaimTemplates"]
+        storage = template["spec"]["resources"]["requests"]
+        claim = {"metadata": {"name": claim_of(host.name)}, "spec": template["spec"]}
+        self._claims.setdefault(host.name, {**claim, "status": {"phase": "Bound", "capacity": storage}})
 
     def _end(self, host: Host) -> None:
         host.wanted = False

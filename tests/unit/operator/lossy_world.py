@@ -63,6 +63,15 @@ class LossyWorld(World):
         self.dead.add(name)
         self.regions[name].up = False
 
+    def wipe(self, *names: str) -> None:
+        """A person takes the regions out of the spec, and deletes their StatefulSets, pods and claims."""
+        left = [region for region in self.spec["regions"] if region["name"] not in names]
+        self.spec = {**self.spec, "primaryRegion": left[0]["name"], "regions": left}
+        self.generation += 1
+        for name in names:
+            self.dead.add(name)
+            del self.regions[name], self.children["StatefulSet", f"orders-{name}"]
+
     def revive(self, name: str) -> None:
         self.dead.discard(name)
         self.regions[name].up = True
@@ -154,6 +163,8 @@ class LossyWorld(World):
 
     def holds(self, name: str) -> bool:
         region = self.regions[name]
+        if region.topology is not None and not voters(region.topology.region_names):
+            return region.primary  # a store of one region has no tenure
         epoch, until = self.tenures.held.get(name, (0, 0.0))
         return region.primary and epoch == region.epoch and self.seconds < until and not self.missing(region)
 
@@ -352,6 +363,7 @@ class Operator:
         voters = electorate(world.observed(), Memory(), list(world.regions))
         promised = {name for name, region in world.regions.items() if region.promised >= action.epoch}
         promised |= {"\0witness"} if world.status.get("promisedEpoch", 0) >= action.epoch else set()
+        promised |= voters.regions - world.regions.keys()  # nothing of them is left
         assert voters.decides(promised), f"{action.region} is promoted in {action.epoch}, promised by {promised}"
 
     def restart(self) -> None:

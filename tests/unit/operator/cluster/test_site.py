@@ -121,6 +121,7 @@ async def test_each_region_is_looked_at_where_it_is(look: tuple[FakeReplicas, Ob
         "us-east": ["10.0.0.1"],
         "eu-west": ["10.9.0.1"],
     }
+    assert observed.elsewhere == {"eu-west"}
     assert not observed.children
     assert not observed.foreign, "names that are taken elsewhere are free here"
 

@@ -259,7 +259,10 @@ class Row:
 TO, TO_PRIMARY = {"failover_to": "eu-west"}, {"failover_to": "us-east"}
 MODE = {"failover_mode": "forced"}
 FORCED, FORCED_TO_PRIMARY = {**TO, **MODE}, {**TO_PRIMARY, **MODE}
-HALF = "1 of 3 voters can be reached, 2 are needed; bring back one of: ap-south, us-east"
+HALF = (
+    "1 of 3 voters can be reached, 2 are needed; bring back one of: ap-south, us-east; or, "
+    "where one is gone for good, remove it from the spec, and delete its StatefulSet and its claims"
+)
 SILENT = "the primary region us-east has no leader that answers"
 FAR, APART = with_progress(lag_seconds=5.1), with_progress(connected=False)
 TO_WEST = spec(primary_region="eu-west")

@@ -52,13 +52,14 @@ def test_the_voters_of_every_topology_that_may_be_in_force_count(
     assert voters.regions == frozenset().union(*boards) - {WITNESS}
 
 
+GONE = "; or, where one is gone for good, remove it from the spec, and delete its StatefulSet and its claims"
 TWO_BOARDS = frozenset({ABC, board("cde")})
 DECISIONS: list[tuple[frozenset[frozenset[str]], str, bool, str]] = [
     (frozenset(), "abc", False, ""),
     (frozenset({ABC}), "ab", True, ""),
-    (frozenset({ABC}), "a", False, "1 of 3 voters can be reached, 2 are needed; bring back one of: b, c"),
-    (frozenset({ABC}), "axyz", False, "1 of 3 voters can be reached, 2 are needed; bring back one of: b, c"),
-    (TWO_BOARDS, "ab", False, "0 of 3 voters can be reached, 2 are needed; bring back one of: c, d, e"),
+    (frozenset({ABC}), "a", False, "1 of 3 voters can be reached, 2 are needed; bring back one of: b, c" + GONE),
+    (frozenset({ABC}), "axyz", False, "1 of 3 voters can be reached, 2 are needed; bring back one of: b, c" + GONE),
+    (TWO_BOARDS, "ab", False, "0 of 3 voters can be reached, 2 are needed; bring back one of: c, d, e" + GONE),
     (TWO_BOARDS, "ace", True, ""),
 ]
 
