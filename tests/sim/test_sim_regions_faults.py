@@ -24,6 +24,8 @@ SEEDS = range(12)
         ("lose_status_amid_failover", ["failovers"]),
         ("cut_primary_from_regions", ["failovers"]),
         ("cut_one_way", ["cut_one_way"]),
+        ("forget_regions", ["forgotten", "failovers"]),
+        ("forget_too_early", ["forget_too_early"]),
         ("change_voters_amid_cut", ["failovers", "regions_made"]),
         ("end_primary", ["failovers"]),
         ("freeze_target", ["aborted", "failovers", "freeze_target"]),

@@ -11,6 +11,7 @@ from sim.faults_sync import SyncFaults
 from sim.network import Network
 from sim.regions.faults_ending import EndingFaults
 from sim.regions.faults_failover import FailoverFaults
+from sim.regions.faults_gone import GoneFaults
 from sim.regions.faults_lines import LineFaults
 from sim.regions.faults_operator import OperatorFaults
 from sim.regions.faults_region_volumes import RegionVolumeFaults
@@ -55,6 +56,7 @@ class RegionFaults:
         self.region_volumes = RegionVolumeFaults(stage, ledger)
         self.rollbacks = RollbackFaults(stage.rng, stage.trace, self._some_replicas)
         self._switchovers = SwitchoverFaults(stage, world.violated)
+        self.gone = GoneFaults(stage, ledger)
         self.rows = FaultRows(self._kinds(shape, ledger), stage.rng, pause_seconds=PAUSE_SECONDS)
 
     def _kinds(self, shape: Shape, ledger: Ledger) -> Kinds:
@@ -69,6 +71,7 @@ class RegionFaults:
         edits = [
             *Edits(self._stage, ledger, self._operators.kill_operator_at_a_step).kinds,
             *VoterFaults(self._stage, ledger).kinds,
+            *self.gone.kinds,
         ]
         if shape.rolled_back and not only_kinds():
             # Other faults at the same time may take those away that know what was promised.

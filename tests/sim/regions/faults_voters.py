@@ -34,7 +34,13 @@ class VoterFaults:
         stage, rng = self._stage, self._rng
         primary, spec = stage.primary(), copy.deepcopy(stage.kube.spec)
         regions = {region["name"] for region in spec["regions"]}
-        if self._under_way or primary not in regions or len(regions) < 2 or stage.kube.status.get("failover"):
+        if (
+            self._under_way
+            or stage.fleet.gone
+            or primary not in regions
+            or len(regions) < 2
+            or stage.kube.status.get("failover")
+        ):
             return
         self._under_way = True
         # Where there are two regions, operators are the second voter of the majority.

@@ -16,6 +16,8 @@ class Fleet:
         self.machines: dict[str, list[Host]] = {}
         self.left: set[str] = set()
         """Regions that were taken out of the store at some time: what they alone had went with them."""
+        self.gone: set[str] = set()
+        """Regions that are lost for good, until the others have forgotten them."""
 
     @property
     def regions(self) -> list[str]:

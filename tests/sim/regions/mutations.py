@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from rstore_api.domain.topology import Topology
 from rstore_operator import reconcile
+from rstore_operator.facts import absent
 from rstore_operator.failover import choice, planned, unplanned
 from rstore_operator.failover.rules import faults
 from rstore_operator.planner import electorate
@@ -109,6 +110,15 @@ def leave_it_unfinished(_original: Any) -> Any:
         return ""
 
     return unfinished
+
+
+def forget_what_is_there(_original: Any) -> Any:
+    """A region that left the spec is taken to be gone, whatever is left of it."""
+
+    def is_absent(*_given: Any) -> bool:
+        return True
+
+    return is_absent
 
 
 def end_pods_first(original: Any) -> Any:
@@ -221,6 +231,7 @@ REGION_MUTATIONS: dict[str, Mutation] = {
         10, ((Store, "save_region", forget_the_promise),), ("return_during_failover", "force_while_unseen")
     ),
     "leave-it-unfinished": Mutation(10, ((faults, "unfinished", leave_it_unfinished),), ("lose_status_amid_failover",)),
+    "forget-what-is-there": Mutation(5, ((absent, "_is_absent", forget_what_is_there),), ("forget_too_early",)),
     "end-pods-first": Mutation(20, ((effective, "plan_scaling", end_pods_first),), ("scale_region", "lose_replica")),
     # Each alone is hidden by the other here; tests/unit/operator/planner/test_change_of_voters.py tells them apart.
     "outlive-the-voters": Mutation(

@@ -142,13 +142,13 @@ class Edits:
 
     def _with_region(self, spec: dict[str, Any]) -> None:
         known = {region["name"] for region in spec["regions"]}
-        new = [name for name in self._stage.fleet.machines if name not in known]
+        new = [name for name in self._stage.fleet.machines if name not in known | self._stage.fleet.gone]
         if new and len(known) < MOST_REGIONS:
             spec["regions"].append({"name": self._rng.choice(new), "replicas": 1, "priority": 10})
 
     def _without_region(self, spec: dict[str, Any]) -> None:
         regions = spec["regions"]
-        if len(regions) < 2 or not self._stage.kube.status.get("primaryRegion"):
+        if len(regions) < 2 or self._stage.fleet.gone or not self._stage.kube.status.get("primaryRegion"):
             return  # made again: what the spec does not name then is not started, the primary that was neither
         primary = self._stage.primary()
         others = [region for region in regions if region["name"] != primary]
@@ -209,7 +209,7 @@ class Restores:
             {len(host.voters) for host in fleet.region(region["name"])} != {region["replicas"]}
             for region in spec["regions"]
         )
-        if changing or spec["persistence"]["pvcPolicy"] != "Retain":
+        if changing or fleet.gone or spec["persistence"]["pvcPolicy"] != "Retain":
             return
         self._stage.trace.fault("the object is deleted and made again")
         self._stage.kube.begin(self._stage.kube.spec)

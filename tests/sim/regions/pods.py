@@ -83,6 +83,12 @@ class Pods:
         """The claims of all volumes that were not deleted."""
         return list(self._claims.values())
 
+    def lose_volumes(self, region: str) -> None:
+        """Its claims are deleted, once its pods are gone."""
+        for host in self._fleet.machines[region]:
+            if not host.wanted and self._claims.pop(host.name, None) is not None:
+                host.empty()
+
     @property
     def settled(self) -> bool:
         """Whether every StatefulSet has what it wants."""

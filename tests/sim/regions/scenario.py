@@ -146,6 +146,7 @@ class RegionsScenario:
         deadline = loop.time() + RECOVERY_SECONDS
         before = self._done()
         while self._done() < before + 5:
+            self._faults.gone.heed()
             if loop.time() > deadline:
                 why = verdict.unsettled(self.kube, self.fleet)
                 self._world.violated(f"I5: no client is served {RECOVERY_SECONDS:g} s after all was repaired: {why}")
@@ -158,6 +159,7 @@ class RegionsScenario:
         deadline = loop.time() + seconds
         while reason := verdict.unsettled(self.kube, self.fleet) or verdict.miscounted(self.kube, self.ledger):
             self._faults.requests.heed()
+            self._faults.gone.heed()
             if loop.time() > deadline:
                 self._world.violated(f"I5: the store is not well {seconds:g} s {when}: {reason}")
                 return
@@ -186,6 +188,7 @@ class RegionsScenario:
             shown_compacted=sum(watcher.compactions for watcher in self._watchers.watchers),
             applied=self.ledger.applied,
             failed_syncs=sum(host.volume.failed_syncs for host in self.fleet.all_hosts()),
+            forgotten=self._faults.gone.forgotten,
             formed_anew=self._faults.region_volumes.formed_anew,
             at_once=self._faults.region_volumes.at_once,
             went_on=self._faults.region_volumes.went_on,

@@ -14,7 +14,16 @@ MOST_REGIONS = 3
 """In a store whose regions come and go."""
 MOST_REPLICAS = 3
 ROLLED_BACK_RUNS = 0.05
-EDITS = {"scale_region", "add_region", "remove_region", "change_lease", "edit_while_cut", "change_voters_amid_cut"}
+EDITS = {
+    "scale_region",
+    "add_region",
+    "remove_region",
+    "change_lease",
+    "edit_while_cut",
+    "change_voters_amid_cut",
+    "forget_regions",
+    "forget_too_early",
+}
 """Kinds of faults that are edits of the spec."""
 
 
@@ -73,6 +82,8 @@ def shape_of(rng: random.Random) -> Shape:
     amid_failovers = not chosen and not rolled_back and rng.random() < 0.25
     edited = not amid_failovers and not rolled_back and (rng.random() < 0.35 or bool(chosen & EDITS))
     count = rng.choice([1, 2, 2, 3, 3]) if edited else rng.choice([2, 2, 3, 3, 3, 3, 3 if amid_failovers else 5])
+    if chosen & {"forget_regions", "forget_too_early"}:
+        count = 3
     if "change_voters_amid_cut" in chosen:
         count = rng.choice([2, 3, 5, 5])
     if rolled_back:

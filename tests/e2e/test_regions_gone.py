@@ -1,0 +1,67 @@
+"""Two of three regions are gone for good, the primary among them: the third goes on by the steps of the runbook."""
+
+from __future__ import annotations
+
+import pytest
+from e2e.manifests import small_store
+from rstore_testkit.load import wait_until
+from rstore_testkit.loss import lose_region, restore_region
+from rstore_testkit.store import Store
+
+NAME = "bereft"
+REGIONS = ["us-east", "eu-west", "ap-south"]
+GONE = ["us-east", "ap-south"]
+
+
+@pytest.mark.timeout(300)
+async def test_the_region_that_is_left_goes_on_once_a_person_has_deleted_the_others(kubectl, operator, scratch):
+    del operator
+    persistence = {"pvcPolicy": "Delete"}
+    async with Store(kubectl, NAME, scratch / NAME) as store:
+        kubectl.run("apply", "-f", "-", input_text=small_store(NAME, REGIONS, persistence=persistence))
+
+        async def blocked(reason: str) -> str:
+            conditions = (await store.status()).get("conditions", [])
+            message = [item["message"] for item in conditions if item["type"] == "FailoverBlocked"]
+            reasons = [item["reason"] for item in conditions if item["type"] == "FailoverBlocked"]
+            return message[0] if reasons == [reason] else ""
+
+        async def blocks(reason: str) -> str:
+            what = f"FailoverBlocked={reason}"
+            await wait_until(lambda: blocked(reason), timeout_seconds=60, what=what, poll_seconds=0.5)
+            return await blocked(reason)
+
+        await store.wait_steady(timeout_seconds=120)
+        await store.client("us-east").put(b"kept", b"1")
+        await store.wait_converged()
+        try:
+            for name in GONE:
+                await lose_region(store, name)
+            message = await blocks("NoMajority")
+            assert "where one is gone for good, remove it from the spec, and delete its StatefulSet" in message
+
+            kubectl.run("apply", "-f", "-", input_text=small_store(NAME, ["eu-west"], persistence=persistence))
+            in_gone = f"-l=replicatedstore.io/store={NAME},replicatedstore.io/region in ({', '.join(GONE)})"
+            kubectl.run("delete", "statefulset", *(f"{NAME}-{name}" for name in GONE))
+            assert (await store.status())["primaryRegion"] == "us-east"
+            kubectl.run("delete", "pvc", in_gone, "--wait=false")
+            message = await blocks("DataLoss")
+            assert 'nothing is left of ap-south, us-east; accept it by accept-data-loss: "1"' in message
+
+            await store.kube("annotate", "rstore", NAME, "replicatedstore.io/accept-data-loss=1")
+            await store.wait_steady(primary="eu-west", timeout_seconds=60)
+            client = store.client("eu-west")
+            assert (await client.get(b"kept")).kvs[0].value == b"1"
+            await client.put(b"after", b"2")
+            status = await store.status()
+            assert [sent["regions"] for sent in status["toldRegions"]] == [["eu-west"]]
+            assert (status["history"][-1]["from"], status["history"][-1]["outcome"]) == ("us-east", "Succeeded")
+        finally:
+            for name in GONE:
+                await restore_region(store, name)
+        # the name is free again; what comes under it starts with empty volumes
+        kubectl.run("apply", "-f", "-", input_text=small_store(NAME, ["eu-west", "us-east"], persistence=persistence))
+        await store.wait_steady(primary="eu-west", timeout_seconds=120)
+        await store.wait_converged()
+        assert set(await store.read_all("us-east", b"")) == {b"kept", b"after"}
+        kubectl.run("delete", "rstore", NAME, "--wait=true", timeout_seconds=60)
