@@ -155,16 +155,17 @@ def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus
     unrecorded = not status.store_id and any(replica.store_id for replica in observed.replicas())
     tenure_known = memory.witness_tenure_seen_at[0] == status.witness_tenure
     staying = staying_regions(observed, status)
+    absent_at = absent_since(memory.absent_at, store, observed, status, seconds)
     return replace(
         memory,
         moment=moment,
-        silent_at=_silent(memory, observed, status, seconds),
+        silent_at=_silent(memory, observed, status, absent_at, seconds),
         last_leaders=_newest_leaders(memory.last_leaders, observed),
         tenure_seen_at={**memory.tenure_seen_at, **_with_tenure(observed, seconds)},
         without_tenure_at=_without_tenure(memory.without_tenure_at, observed, seconds),
         without_stream_at=_without_stream(memory.without_stream_at, observed, seconds),
         lacking_at=lacks_since(memory.lacking_at, store, staying, observed, seconds),
-        absent_at=absent_since(memory.absent_at, store, observed, status, seconds),
+        absent_at=absent_at,
         fences={name: answer for name, answer in memory.fences.items() if answer.epoch == epoch},
         intent_seen_at=intent_seen_at,
         witness_tenure_seen_at=memory.witness_tenure_seen_at if tenure_known else (status.witness_tenure, seconds),
@@ -205,9 +206,13 @@ def to_post(memory: Memory, notices: Iterable[Notice]) -> Memory:
     return replace(memory, unposted=(*memory.unposted, *notices)[:MAX_UNPOSTED])
 
 
-def _silent(memory: Memory, observed: Observed, status: StoreStatus, seconds: float) -> dict[str, float]:
-    """Since when regions are silent: from when their last leader was first asked what it has not answered."""
+def _silent(
+    memory: Memory, observed: Observed, status: StoreStatus, absent: Iterable[str], seconds: float
+) -> dict[str, float]:
+    """Since when regions are silent: from when their last leader was first asked what it has not answered. Regions
+    that are ``absent`` are silent, whatever is left of them in the status."""
     regions = {*observed.regions, *(region.name for region in status.regions if region.leader or region.revision)}
+    regions |= {*absent, status.primary_region} - {""}
     silent = {}
     for name in regions:
         if not _answers(name, observed, status):

@@ -87,13 +87,10 @@ class GoneFaults:
             gone.clear()
             self.forgotten += 1
             return
-        blocked = next((item for item in status.get("conditions", ()) if item["type"] == "FailoverBlocked"), {})
-        reason = blocked.get("reason", "")
+        reason = next((c["reason"] for c in status.get("conditions", ()) if c["type"] == "FailoverBlocked"), "")
         epoch = (status.get("failover") or {}).get("fromEpoch") or status.get("epoch", 1)
-        asked = {
-            name for name in ("failover-to", "accept-data-loss") if f"replicatedstore.io/{name}" in kube.annotations
-        }
-        if reason == "PolicyManual" and "failover-to" not in asked:
+        asked = {"failover-mode", "accept-data-loss"} & {name.rpartition("/")[2] for name in kube.annotations}
+        if reason in ("PolicyManual", "SwitchoverBlocked") and "failover-mode" not in asked:
             target = self._rng.choice(sorted(wanted))
             stage.ask(failover_to=target, failover_mode="forced", accept_data_loss=str(epoch))
         elif reason in ("DataLoss", "FailoverWaits") and not asked:

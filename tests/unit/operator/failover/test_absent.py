@@ -86,6 +86,16 @@ def test_what_they_granted_before_is_waited_for_by_every_operator_anew(pauses: f
     assert world.status["epoch"] == 2
 
 
+def test_an_operator_that_comes_after_them_knows_them_by_the_topology_alone() -> None:
+    world = two_of_three_lost()
+    world.wipe(*GONE)
+    world.memory = Memory()
+    world.status = {**world.status, "regions": [], "toldRegions": []}
+    world.run(15)
+    assert (world.status["primaryRegion"], world.status["epoch"]) == ("eu-west", 2)
+    assert not world.lost()
+
+
 def test_a_primary_that_others_still_grant_its_tenure_is_not_replaced() -> None:
     """The operator does not reach it; it acknowledges by the grants of the regions that are left."""
     world = running([(name, 1) for name in ("us-east", "eu-west", "ap-south", "sa-east", "af-south")])
