@@ -23,6 +23,9 @@ SEEDS ?= 0-99
 SCOPE ?= region
 # How long `make fuzz` goes on, for all targets together.
 FUZZ_SECONDS ?= 30
+# How many random steps `make steps` does, and the seed that they are drawn from.
+STEPS ?= 200000
+SEED ?= 1
 # What pytest is given besides: make test ARGS='-k switchover'
 ARGS ?=
 # Where `make e2e` runs: embedded, or existing (the cluster of KUBECONFIG; its nodes pull IMAGE_PREFIX/replicated-store-…)
@@ -33,7 +36,7 @@ IMAGE_PREFIX ?=
 WORKERS ?= 3
 SPREAD := -n $(WORKERS)
 
-.PHONY: help setup demo test unit e2e localcluster sim fuzz images check lock generate bench clean
+.PHONY: help setup demo test unit e2e localcluster sim etcd steps fuzz images check lock generate bench clean
 
 help: ## this list
 	@echo "make targets:"
@@ -102,6 +105,12 @@ generate: setup ## protobuf code, the chart's copy of the CRD and docs/reference
 	@cp $(CRD) $(CHART_CRD)
 	@$(BIN)/python scripts/reference/crd_reference.py
 	@echo "generate: $(words $(PROTO)) protocols, 1 CRD"
+
+etcd: ## Debian's etcd in build/etcd, newer than that of pip: tests/etcd then compare with it; SUITE=sid for the newest
+	@scripts/debian_etcd.sh
+
+steps: setup ## random steps on an etcd and a store, the same answers: make steps [STEPS=200000] [SEED=1]
+	@PYTHONPATH=tests $(BIN)/python -m etcd.random_steps --steps $(STEPS) --seed $(SEED)
 
 fuzz: setup ## coverage-guided fuzzing of what reads bytes of others: make fuzz [FUZZ_SECONDS=3600] [ARGS=server-frames]
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(PIP) install --quiet --editable '.[fuzz]'

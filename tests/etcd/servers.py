@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +11,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
+import pytest
+from etcd.etcd_process import is_installed, running_member
+from google.protobuf.message import Message
 from integration.replicas.server_certificates import Authority
-from integration.replicas.server_processes import RegionProcesses, bootstrap, free_loopback_address
+from integration.replicas.server_processes import RegionProcesses, bootstrap
 from rstore_api import methods
 from rstore_api.methods import Method, RequestT, ResponseT
 from rstore_api.proto import rpc_pb2 as rpc
@@ -22,8 +23,10 @@ from rstore_api.tls import TlsFiles
 
 T = TypeVar("T")
 
-ETCD = Path(sys.executable).parent / "etcd"
-START_SECONDS = 30.0
+_METHODS: dict[type[Message], Method[Any, Any]] = {
+    each.request: each for each in (methods.RANGE, methods.PUT, methods.DELETE_RANGE, methods.TXN, methods.COMPACT)
+}
+START_SECONDS = 90.0
 ANSWER_SECONDS = 10.0
 
 
@@ -56,6 +59,10 @@ class Server:
             return Answer(plain(invoke(request, timeout=ANSWER_SECONDS)))
         except grpc.RpcError as error:
             return Answer(code=error.code().name, text=error.details() or "")
+
+    def ask(self, request: Message) -> Answer:
+        """Makes the call of KV that takes the request."""
+        return self.call(_METHODS[type(request)], request)
 
     def put(self, key: bytes, value: bytes = b"v") -> int:
         """Puts a key; returns its revision."""
@@ -93,31 +100,27 @@ def plain(message: Any) -> Any:
 
 
 @contextmanager
-def running_etcd(directory: Path) -> Iterator[Server]:
+def running_etcd(directory: Path, *flags: str) -> Iterator[Server]:
     """An etcd of one member, without TLS, on an address of its own."""
-    host = free_loopback_address()
-    client, peer = f"http://{host}:2379", f"http://{host}:2380"
-    with (directory / "etcd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                ETCD,
-                f"--data-dir={directory / 'etcd'}",
-                "--unsafe-no-fsync",
-                f"--listen-client-urls={client}",
-                f"--advertise-client-urls={client}",
-                f"--listen-peer-urls={peer}",
-                f"--initial-advertise-peer-urls={peer}",
-                f"--initial-cluster=default={peer}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        with grpc.insecure_channel(f"{host}:2379") as channel:
-            yield _ready(Server("etcd", channel, client))
-    finally:
-        process.terminate()
-        process.wait(10)
+    with running_member(directory, *flags) as address, grpc.insecure_channel(address) as channel:
+        yield _ready(Server("etcd", channel, f"http://{address}"))
+
+
+@contextmanager
+def running_pair(directory: Path) -> Iterator[tuple[Server, Server]]:
+    """A fresh etcd and a fresh store: what is asked of both in the same order has the same revisions in both.
+
+    Skips the test where no etcd is installed.
+    """
+    if not is_installed():
+        pytest.skip("etcd is not installed in this environment")
+    with running_etcd(_made(directory / "etcd")) as etcd, running_store(_made(directory / "store")) as ours:
+        yield etcd, ours
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True)
+    return directory
 
 
 @contextmanager
@@ -126,7 +129,7 @@ def running_store(directory: Path) -> Iterator[Server]:
     region = RegionProcesses(directory, Authority.make(), region="us-east", replicas=1)
     region.start()
     try:
-        asyncio.run(bootstrap(region))
+        asyncio.run(_bootstrapped(region))
         files, address = region.client_files, region.replicas[0].client_address
         credentials = files.channel_credentials()
         with grpc.secure_channel(
@@ -135,6 +138,11 @@ def running_store(directory: Path) -> Iterator[Server]:
             yield _ready(Server("ours", channel, f"https://{address}", files))
     finally:
         region.stop()
+
+
+async def _bootstrapped(region: RegionProcesses) -> None:
+    await region.leader(timeout_seconds=START_SECONDS)
+    await bootstrap(region)
 
 
 def _ready(server: Server) -> Server:

@@ -201,9 +201,7 @@ def cancelling(server: Server, key: bytes) -> Any:
 @case
 def progress_on_demand(server: Server, key: bytes) -> Any:
     session = WatchSession(server)
-    session.progress()
-    found: list[Any] = [session.answer()]
-    found.append(session.created(key=key))
+    found: list[Any] = [session.created(key=key)]
     server.put(key + b"other")
     session.progress()
     found.append(session.answer())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rstore_api.errors import InvalidRequest, RequestTooLarge
+from rstore_api.errors import RequestTooLarge
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.config import Limits
@@ -17,13 +17,6 @@ def check_write(request: rstore_pb2.WriteRequest, limits: Limits, size_bytes: in
     if size_bytes > limits.max_request_bytes:
         raise RequestTooLarge(f"{size_bytes} bytes, the limit is {limits.max_request_bytes}")
     return mvcc.check_write(request, limits.max_txn_ops)
-
-
-def check_range(request: rpc_pb2.RangeRequest) -> None:
-    """Raises EmptyKey, InvalidSort, InvalidRequest."""
-    mvcc.check_range(request)
-    if request.revision < 0:
-        raise InvalidRequest("revision must not be negative")
 
 
 def scans_many(request: rpc_pb2.RangeRequest) -> bool:

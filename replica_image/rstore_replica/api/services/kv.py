@@ -14,7 +14,6 @@ from rstore_api.errors import (
     Compacted,
     DeadlineExceeded,
     FutureRevision,
-    InvalidRequest,
     NoPrimary,
     OutcomeUnknown,
     StoreError,
@@ -31,10 +30,10 @@ from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, Machine
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.scans import Scans
-from rstore_replica.api.validate import check_range, check_write, scans_many
+from rstore_replica.api.validate import check_write, scans_many
 from rstore_replica.config import Limits
 from rstore_replica.mvcc.data.gate import ReadInterruptedError
-from rstore_replica.mvcc.requests.validate import is_wide
+from rstore_replica.mvcc.requests.validate import check_range, is_wide
 
 MAX_SCAN_ATTEMPTS = 5
 
@@ -141,8 +140,6 @@ class KvService:
 
     async def compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:
         """Gives up history below a revision, in every region; readers see it at once, space is freed behind them."""
-        if request.revision <= 0:
-            raise InvalidRequest("revision must be positive")
         return await self._router.serve(
             methods.COMPACT, lambda: request, lambda: self._compact(request, call), call=call
         )
@@ -209,7 +206,7 @@ class KvService:
                 continue
             except Compacted:
                 # A caller of the newest revision did not ask for one that was compacted while it waited for a thread.
-                if request.revision:
+                if request.revision > 0:
                     raise
         raise TooManyRequests("the data is being changed faster than this range can be read")
 
@@ -219,10 +216,10 @@ async def _newest() -> int | None:
 
 
 def _pinned(request: rpc_pb2.RangeRequest, newest: int) -> rpc_pb2.RangeRequest:
-    """Returns the request at a fixed revision: that it asks for, else ``newest``."""
+    """Returns the request at a fixed revision: that it asks for, else ``newest``, as for 0 and below."""
     pinned = rpc_pb2.RangeRequest()
     pinned.CopyFrom(request)
-    pinned.revision = request.revision or newest
+    pinned.revision = request.revision if request.revision > 0 else newest
     return pinned
 
 
