@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from rstore_api.logs import get_logger
 from rstore_api.tls import TlsFiles, TlsPem
 
-from rstore_replica.tls_contexts import Following, client_context, server_context
+from rstore_replica.tls_contexts import HTTP2, Following, client_context, server_context
 
 _log = get_logger(__name__)
 
@@ -79,9 +79,12 @@ class CertificateStore:
         """Client credentials with the newest usable contents."""
         return self.current().channel_credentials()
 
-    def server_contexts(self, *, require_client: bool) -> Callable[[], ssl.SSLContext]:
+    def server_contexts(
+        self, *, require_client: bool, protocols: Sequence[str] = HTTP2
+    ) -> Callable[[], ssl.SSLContext]:
         """Server contexts that follow the files; ``require_client`` refuses peers without a certificate of the CA."""
-        return Following(self.current, partial(server_context, require_client=require_client))
+        make = partial(server_context, require_client=require_client, protocols=protocols)
+        return Following(self.current, make)
 
     def client_contexts(self) -> Callable[[], ssl.SSLContext]:
         """Client contexts that follow the files."""

@@ -5,28 +5,35 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rstore_api.tls import TlsPem
 
+HTTP2 = ("h2",)
+HTTP2_AND_1 = ("h2", "http/1.1")
+"""Protocols as ALPN names them."""
 
-def server_context(pem: TlsPem, *, require_client: bool) -> ssl.SSLContext:
-    """For a server that trusts the CA's certificates; ``require_client`` refuses callers without one."""
+
+def server_context(pem: TlsPem, *, require_client: bool, protocols: Sequence[str] = HTTP2) -> ssl.SSLContext:
+    """For a server that trusts the CA's certificates; ``require_client`` refuses callers without one.
+
+    Of ``protocols`` the first one is spoken that the client names as well; it may name none.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_NONE
     context.num_tickets = 0
-    return _completed(context, pem)
+    return _completed(context, pem, protocols)
 
 
 def client_context(pem: TlsPem) -> ssl.SSLContext:
     """For a client that presents its certificate, trusts the CA and checks the server's name."""
-    return _completed(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem)
+    return _completed(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), pem, HTTP2)
 
 
-def _completed(context: ssl.SSLContext, pem: TlsPem) -> ssl.SSLContext:
+def _completed(context: ssl.SSLContext, pem: TlsPem, protocols: Sequence[str]) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols(list(protocols))
     context.load_verify_locations(cadata=pem.ca.decode("ascii"))
     _load_chain(context, pem.key + b"\n" + pem.cert)
     return context

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, NoReturn, Protocol
@@ -17,13 +16,10 @@ from rstore_wire.frames import Code
 from rstore_wire.headers import block
 from rstore_wire.limits import Limits
 from rstore_wire.messages import PREFIX, PREFIX_BYTES, MessageError, MessageReader
+from rstore_wire.service import AuthContext, Metadata, Refusal
 from rstore_wire.stream import Carrier, Stream
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]  # not in the stubs
-Metadata = Sequence[tuple[str, str | bytes]]
-AuthContext = Mapping[str, Sequence[bytes]]
-"""A caller's certificate under gRPC's names; empty without one."""
-Refusal = tuple[grpc.StatusCode, str, Metadata]
 
 _UP_TO_STREAM = frames.FRAME_HEADER_BYTES - 4
 _RESPONSE_HEADERS = (b":status", b"200"), (b"content-type", b"application/grpc")

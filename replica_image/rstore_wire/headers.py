@@ -121,3 +121,13 @@ def _integer(number: int) -> bytes:
         number //= 128
     encoded.append(number)
     return bytes(encoded)
+
+
+_TIMEOUT_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+
+def timeout_seconds(text: str) -> float:
+    """Returns what a header ``grpc-timeout`` says. Raises ValueError."""
+    if not 1 < len(text) <= 9 or not text[:-1].isdecimal() or text[-1] not in _TIMEOUT_UNITS:
+        raise ValueError(text)
+    return int(text[:-1]) * _TIMEOUT_UNITS[text[-1]]

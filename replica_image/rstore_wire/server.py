@@ -15,13 +15,14 @@ import grpc
 import structlog
 
 from rstore_wire.acquaintances import Acquaintances
-from rstore_wire.call import AuthContext, Call, Refusal
+from rstore_wire.beginning import Beginning
 from rstore_wire.connection import plain_address
+from rstore_wire.exchange import HttpApplication
 from rstore_wire.frames import MAX_WINDOW, Code
 from rstore_wire.handshakes import Handshakes
 from rstore_wire.limits import Limits
 from rstore_wire.refusals import Refusals
-from rstore_wire.server_connection import ServerConnection
+from rstore_wire.service import AuthContext, Refusal, ServedCall, ServedConnection
 from rstore_wire.shares import Share, Shares
 from rstore_wire.stream import STREAM_WINDOW_BYTES
 
@@ -68,16 +69,18 @@ class Server:
         self._shares = Shares()
         self.welcome = welcome
         self._admit = admit
+        self.http: HttpApplication | None = None
+        """What answers HTTP/1.1; None: only HTTP/2 is spoken."""
         self._handlers: dict[str, Any] = {}
         self._bound: list[tuple[socket.socket, ContextSource | None]] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._handshakes: Handshakes[asyncio.Task[None]] = Handshakes(self.limits.handshakes)
         self._acquaintances = Acquaintances(self.limits.acquaintances)
-        self._connections: set[ServerConnection] = set()
+        self._connections: set[ServedConnection] = set()
         self._addresses: Counter[str] = Counter()
-        self._serving: dict[Call, None] = {}
-        self._open: dict[Call, None] = {}
-        self._incomplete: dict[Call, int] = {}
+        self._serving: dict[ServedCall, None] = {}
+        self._open: dict[ServedCall, None] = {}
+        self._incomplete: dict[ServedCall, int] = {}
         self._incomplete_bytes = self._unread_bytes = 0
         self._sweeping: asyncio.TimerHandle | None = None
         self._sweeps_at = math.inf
@@ -199,32 +202,35 @@ class Server:
         return True
 
     async def _begin(self, accepted: socket.socket, contexts: ContextSource | None) -> None:
+        """Returns once the connection speaks a protocol, or has ended."""
         loop = asyncio.get_running_loop()
+        beginning = Beginning(self, self.http)
         try:
-            if contexts is None:
-                await loop.connect_accepted_socket(lambda: ServerConnection(self), accepted)
-            else:
+            async with asyncio.timeout(None if contexts is not None else self.limits.handshake_seconds):
                 await loop.connect_accepted_socket(
-                    lambda: ServerConnection(self),
+                    lambda: beginning,
                     accepted,
-                    ssl=contexts(),
-                    ssl_handshake_timeout=self.limits.handshake_seconds,
+                    ssl=contexts() if contexts is not None else None,
+                    ssl_handshake_timeout=self.limits.handshake_seconds if contexts is not None else None,
                 )
+                await beginning.decided
         except (OSError, ssl.SSLError, TimeoutError) as error:
             self.refusals.add("handshake_failed", error=str(error))
-            accepted.close()
+            if not beginning.abort():
+                accepted.close()
         except asyncio.CancelledError:
-            accepted.close()
+            if not beginning.abort():
+                accepted.close()
             raise
 
-    def connection_began(self, connection: ServerConnection) -> None:
+    def connection_began(self, connection: ServedConnection) -> None:
         """A connection is up."""
         self._connections.add(connection)
         self._addresses[connection.address] += 1
         if connection.is_welcome:
             self._acquaintances.note(connection.address)
 
-    def connection_ended(self, connection: ServerConnection) -> None:
+    def connection_ended(self, connection: ServedConnection) -> None:
         """A connection is gone."""
         if connection.share is not None:
             connection.share.connections.discard(connection)
@@ -234,7 +240,7 @@ class Server:
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
 
-    def share_of(self, connection: ServerConnection) -> Share | None:
+    def share_of(self, connection: ServedConnection) -> Share | None:
         """Returns the share of the server that the connection's caller has, with the connection in it."""
         share = self._share_of(connection.caller)
         return None if share is None else self._shares.join(connection, *share)
@@ -273,7 +279,7 @@ class Server:
             "unread_bytes": self._unread_bytes,
         }
 
-    def call_opened(self, call: Call) -> bool:
+    def call_opened(self, call: ServedCall) -> bool:
         """Counts a call whose headers have come, and watches its time; False when there is no room for it."""
         calls = self._open
         has_room = len(calls) < self.limits.calls or self._make_room()
@@ -282,22 +288,22 @@ class Server:
             self._plan_sweep(call.due)
         return has_room
 
-    def watch_time_of(self, call: Call) -> None:
+    def watch_time_of(self, call: ServedCall) -> None:
         """Has the call's ``expire`` called soon after it is due."""
         if call.due < self._sweeps_at:
             self._plan_sweep(call.due)
 
-    def call_closed(self, call: Call) -> None:
+    def call_closed(self, call: ServedCall) -> None:
         """Forgets a call whose last byte has left, or never will, and all that was noted of it."""
         self._open.pop(call, None)
         if self._incomplete:
             self.release(call)
 
-    def call_began(self, call: Call) -> None:
+    def call_began(self, call: ServedCall) -> None:
         """A servicer is at work, until :meth:`call_ended`; :meth:`stop` waits for it."""
         self._serving[call] = None
 
-    def call_ended(self, call: Call) -> None:
+    def call_ended(self, call: ServedCall) -> None:
         """The servicer has answered, or never will."""
         del self._serving[call]
         if not self._serving and self._idle is not None:
@@ -305,7 +311,7 @@ class Server:
         if not call.ended_here:
             call.end(grpc.StatusCode.CANCELLED)
 
-    def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
+    def has_room_for(self, call: ServedCall, incomplete_bytes: int) -> bool:
         """Notes how much of a request has come so far; False when it is too much of its connection.
 
         When there is too much of all connections, the oldest of the requests are given up: those that come slowly.
@@ -326,7 +332,7 @@ class Server:
             self.release(oldest)
         return True
 
-    def release(self, call: Call) -> None:
+    def release(self, call: ServedCall) -> None:
         """What had come of the call's request is no longer kept."""
         size = self._incomplete.pop(call, 0)
         self._incomplete_bytes -= size

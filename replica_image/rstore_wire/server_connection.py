@@ -8,22 +8,21 @@ import binascii
 import inspect
 import math
 import random
-import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 import structlog
 
 from rstore_wire import frames
-from rstore_wire.call import EOF, Aborted, AuthContext, Call, Head, Refusal
+from rstore_wire.call import EOF, Aborted, Call, Head
 from rstore_wire.connection import LINGER_SECONDS, Connection, plain_address
 from rstore_wire.frames import Code, WireError, Work
-from rstore_wire.headers import HeaderReader, Headers, headers_problem
-from rstore_wire.limits import Limits
+from rstore_wire.headers import HeaderReader, Headers, headers_problem, timeout_seconds
+from rstore_wire.identities import identity
 from rstore_wire.messages import ACCEPTED_ENCODINGS
-from rstore_wire.refusals import Refusals
+from rstore_wire.service import AuthContext, Service
 from rstore_wire.shares import Share
 from rstore_wire.stream import Stream
 
@@ -31,59 +30,8 @@ _log = structlog.get_logger(__name__)
 
 CONNECTION_WINDOW_BYTES = 16 << 20
 
-_TIMEOUT_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _RESERVED = frozenset({"te", "content-type", "grpc-timeout", "grpc-encoding", "grpc-accept-encoding"})
 _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
-
-
-class Service(Protocol):
-    """What is served on a connection: the methods, and the limits that all connections share."""
-
-    max_message_bytes: int
-    stream_window_bytes: int
-    limits: Limits
-    refusals: Refusals
-    identify: Callable[[AuthContext], Any]
-    welcome: Callable[[Any], bool]
-
-    def share_of(self, connection: ServerConnection) -> Share | None:
-        """The share of the server that the connection's caller has, with the connection in it."""
-
-    def find(self, path: str, caller: Any) -> tuple[Any, Refusal | None]:
-        """The handler of a method for this caller, or why there is none."""
-
-    def call_opened(self, call: Call) -> bool:
-        """Counts a call whose headers have come, and watches its time; False when there is no room for it."""
-
-    def watch_time_of(self, call: Call) -> None:
-        """Has the call's ``expire`` called soon after it is due."""
-
-    def call_closed(self, call: Call) -> None:
-        """Forgets a call whose last byte has left, or never will, and all that was noted of it."""
-
-    def call_began(self, call: Call) -> None:
-        """A servicer is at work, until :meth:`call_ended`; the server's end waits for it."""
-
-    def call_ended(self, call: Call) -> None:
-        """The servicer has answered, or never will."""
-
-    def has_room_for(self, call: Call, incomplete_bytes: int) -> bool:
-        """Notes how much of a request has come so far; False when it is too much. Others may be given up for it."""
-
-    def release(self, call: Call) -> None:
-        """Takes back what was noted of the call's request."""
-
-    def note_unread(self, more_bytes: int) -> None:
-        """Counts answers that wait to be read, or (negative) do no longer."""
-
-    def make_room_for_answers(self) -> None:
-        """Closes the connection with most unread answers when there are too many of all connections."""
-
-    def connection_began(self, connection: ServerConnection) -> None:
-        """Notes a connection that is up."""
-
-    def connection_ended(self, connection: ServerConnection) -> None:
-        """Forgets a connection that is gone."""
 
 
 class ServerConnection(Connection):
@@ -122,7 +70,7 @@ class ServerConnection(Connection):
             if tls.selected_alpn_protocol() != "h2":
                 transport.close()
                 return
-            self.auth_context = _identity(tls.getpeercert())
+            self.auth_context = identity(tls.getpeercert())
         self.identify_again()
         peer = transport.get_extra_info("peername")
         self.address = plain_address(peer[0]) if peer else ""
@@ -342,11 +290,11 @@ class ServerConnection(Connection):
                 metadata.append((key, value.decode("utf-8", "replace")))
         path = pseudo.get(b":path", b"").decode("latin-1")
         handler, refusal = self._service.find(path, self.caller)
-        timeout_seconds = None
+        timeout = None
         try:
             if "grpc-timeout" in fields:
-                timeout_seconds = _timeout(fields["grpc-timeout"])
-        except (ValueError, KeyError):
+                timeout = timeout_seconds(fields["grpc-timeout"])
+        except ValueError:
             refusal = (grpc.StatusCode.INTERNAL, "a timeout that cannot be read", ())
         encoding = fields.get("grpc-encoding", "identity")
         if encoding not in _ENCODINGS:
@@ -357,13 +305,7 @@ class ServerConnection(Connection):
             status = 405
         elif not fields.get("content-type", "").startswith("application/grpc"):
             status = 415
-        return Head(path, tuple(metadata), timeout_seconds, encoding, handler, refusal, status, malformed)
-
-
-def _timeout(text: str) -> float:
-    if not 1 < len(text) <= 9 or not text[:-1].isdecimal():
-        raise ValueError(text)
-    return int(text[:-1]) * _TIMEOUT_UNITS[text[-1]]
+        return Head(path, tuple(metadata), timeout, encoding, handler, refusal, status, malformed)
 
 
 def _binary(value: bytes) -> list[bytes]:
@@ -374,23 +316,6 @@ def _binary(value: bytes) -> list[bytes]:
         except binascii.Error:
             decoded.append(b"")
     return decoded
-
-
-_SUBJECT = {"commonName": "x509_common_name", "organizationName": "x509_organization"}
-
-
-def _identity(certificate: Any) -> AuthContext:
-    """A certificate as gRPC shows it, as far as that is used here, and when it begins to be valid."""
-    if not certificate:
-        return {}
-    texts: dict[str, list[bytes]] = {name: [] for name in _SUBJECT.values()}
-    for relative in certificate.get("subject", ()):
-        for kind, value in relative:
-            if kind in _SUBJECT:
-                texts[_SUBJECT[kind]].append(str(value).encode())
-    begins = certificate.get("notBefore")
-    texts["x509_not_before"] = [b"%d" % ssl.cert_time_to_seconds(begins)] if begins else []
-    return texts
 
 
 # ---------------------------------------------------------------------- serving

@@ -12,6 +12,7 @@ from pathlib import Path
 import rstore_api
 from rstore_api.dialling.channels import Dialer
 from rstore_api.dialling.endpoint import Endpoint
+from rstore_api.exposition import Exposition
 from rstore_api.logs import get_logger
 
 from rstore_replica.api.access.callers import has_lost
@@ -38,6 +39,7 @@ from rstore_replica.disk_full import NO_ROOM
 from rstore_replica.metrics import Metrics
 from rstore_replica.mvcc.commands.registry import COMMANDS
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.process.client_http import client_http
 from rstore_replica.process.http_port import HttpServer
 from rstore_replica.process.known_peers import KnownPeers
 from rstore_replica.process.leader_changes import LeaderChanges
@@ -290,10 +292,20 @@ class Replica:
             ),
             replication_window_bytes=config.replication.window_bytes,
         )
+        exposition = Exposition(metrics)
+        self._client_server.http = client_http(
+            find=self._client_server.find,
+            kv=self._kv,
+            machine=machine,
+            group=group,
+            life=self._life,
+            name=self._place.name,
+            exposition=exposition,
+        )
         self._http = HttpServer(
             host=self._place.listen_host,
             port=config.http_port,
-            metrics=metrics,
+            exposition=exposition,
             not_ready_reason=not_ready_reason,
             not_alive_reason=self._standing.not_alive_reason,
         )

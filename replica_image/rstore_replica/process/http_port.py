@@ -18,8 +18,6 @@ from rstore_api.exposition import CONTENT_TYPE, Exposition
 from rstore_api.listening import listening_socket
 from rstore_api.logs import get_logger
 
-from rstore_replica.metrics import Metrics
-
 _log = get_logger(__name__)
 
 BACKLOG = 128
@@ -52,14 +50,14 @@ class HttpServer:
         *,
         host: str,
         port: int,
-        metrics: Metrics,
+        exposition: Exposition,
         not_ready_reason: Callable[[], str],
         not_alive_reason: Callable[[], str],
     ) -> None:
         """The reasons are "" when all is well."""
         self._host = host
         self._port = port
-        self._exposition = Exposition(metrics)
+        self._exposition = exposition
         self._not_ready_reason = not_ready_reason
         self._not_alive_reason = not_alive_reason
         self._runner: web.AppRunner | None = None

@@ -21,6 +21,7 @@ from rstore_replica.api.access.admission import (
 )
 from rstore_replica.api.access.callers import Caller, Certificate
 from rstore_replica.tls import CertificateStore
+from rstore_replica.tls_contexts import HTTP2, HTTP2_AND_1
 
 CLIENT_LIMITS = Limits(max_age_seconds=3_600.0)
 BACKLOG = 512
@@ -103,4 +104,6 @@ def listen(
         listener = listening_socket(host, port, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    server.add_listener(listener, certificates.server_contexts(require_client=require_client_certificate))
+    protocols = HTTP2 if server.http is None else HTTP2_AND_1
+    contexts = certificates.server_contexts(require_client=require_client_certificate, protocols=protocols)
+    server.add_listener(listener, contexts)

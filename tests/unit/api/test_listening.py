@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from rstore_api.dialling.channels import system_resolve
+from rstore_api.exposition import Exposition
 from rstore_api.listening import listening_socket
 from rstore_replica.metrics import Metrics
 from rstore_replica.process.http_port import HttpServer
@@ -80,7 +81,7 @@ async def test_the_http_port_answers_probes_of_both_families() -> None:
     with listening("127.0.0.1") as port:
         pass
     server = HttpServer(
-        host="::", port=port, metrics=Metrics(), not_ready_reason=lambda: "", not_alive_reason=lambda: ""
+        host="::", port=port, exposition=Exposition(Metrics()), not_ready_reason=lambda: "", not_alive_reason=lambda: ""
     )
     await server.start()
     try:

@@ -62,7 +62,11 @@ async def serving(metrics: Metrics) -> AsyncIterator[tuple[HttpServer, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = HttpServer(
-        host="127.0.0.1", port=port, metrics=metrics, not_ready_reason=lambda: "", not_alive_reason=lambda: ""
+        host="127.0.0.1",
+        port=port,
+        exposition=Exposition(metrics),
+        not_ready_reason=lambda: "",
+        not_alive_reason=lambda: "",
     )
     await server.start()
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rstore_api.errors import PermissionDenied
-from rstore_wire.call import AuthContext, Refusal
+from rstore_wire.service import AuthContext, Refusal
 
 from rstore_replica.api.access.callers import OPERATOR, PEER, Caller, kinds_of
 from rstore_replica.api.access.requirements import may_call
