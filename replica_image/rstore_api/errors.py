@@ -1,9 +1,10 @@
 """The error vocabulary: each error has one gRPC status and one sentence, here and nowhere else.
 
-Texts of errors that etcd has too are etcd's, so that its client libraries recognise them. What a machine needs beyond
-the status travels in trailing metadata: ``rstore-error`` (the class's ``code``), ``rstore-outcome`` (``none``: the
-request certainly did not happen, so a retry is safe; ``unknown``: it may have; ``done``: it has) and ``rstore-leader``
-(where to go).
+The message of an error that etcd has too is etcd's whole sentence, since its client libraries recognise errors by
+comparing it; the others begin with "rstore: ". What else there is to say travels in trailing metadata:
+``rstore-error`` (the class's ``code``), ``rstore-detail`` (text for people, percent-encoded), ``rstore-outcome``
+(``none``: the request certainly did not happen, so a retry is safe; ``unknown``: it may have; ``done``: it has) and
+``rstore-leader`` (where to go).
 """
 
 # ruff: noqa: N818  (the names are the vocabulary's words; a suffix would repeat the base class in each)
@@ -11,35 +12,65 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
+from urllib.parse import quote, unquote
 
 import grpc
 
 ERROR_KEY = "rstore-error"
+DETAIL_KEY = "rstore-detail"
+MAX_DETAIL_BYTES = 2_048
+"""Of ``rstore-detail``: clients refuse headers of more than 8 KiB."""
 OUTCOME_KEY = "rstore-outcome"
 LEADER_KEY = "rstore-leader"
 REQUEST_ID_KEY = "rstore-request-id"
 """Metadata of a write that may come again: ``<client UUID>/<sequence>/<revision>``, see ``client/identity.py``."""
 
+OWN_PREFIX = "rstore: "
+"""Begins the text of an error that etcd does not have."""
+
 
 class StoreError(Exception):
-    """Base of everything a caller may see. ``str(error)`` is what a person reads."""
+    """Base of everything a caller may see. ``str(error)`` is what a person reads, with the detail."""
 
     code: ClassVar[str] = "internal"
     status: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     text: ClassVar[str] = "rstore: internal error"
+    """What clients recognise the error by."""
+    summary: ClassVar[str] = ""
+    """What a person reads in place of :attr:`text`, where etcd's text says less; "": the text itself."""
     outcome: ClassVar[str] = "none"  # "none": did not happen; "unknown": may have happened; "done": has happened
 
     def __init__(self, detail: str = "", *, leader: str = "") -> None:
         self.detail = detail
         self.leader = leader
-        super().__init__(f"{self.text}: {detail}" if detail else self.text)
+        sentence = self.summary or self.text
+        super().__init__(f"{sentence}: {detail}" if detail else sentence)
+
+    @property
+    def message(self) -> str:
+        """The message of the gRPC status: etcd's sentence alone, or that of our own with the detail."""
+        return str(self) if self.text.startswith(OWN_PREFIX) else self.text
 
     def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
         """Metadata to send with the status; keys are this module's constants."""
         pairs = [(ERROR_KEY, self.code), (OUTCOME_KEY, self.outcome)]
+        if self.detail:
+            pairs.append((DETAIL_KEY, _encoded(self.detail)))
         if self.leader:
             pairs.append((LEADER_KEY, self.leader))
         return tuple(pairs)
+
+    def answer(self) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
+        """Returns what ends a call with this error: status, message and trailing metadata."""
+        return self.status, self.message, self.trailing_metadata()
+
+
+def _encoded(detail: str) -> str:
+    """Returns the text in the characters that metadata may have, cut to what headers have room for."""
+    detail = detail[:MAX_DETAIL_BYTES]
+    while len(encoded := quote(detail, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")) > MAX_DETAIL_BYTES:
+        detail = detail[: len(detail) * MAX_DETAIL_BYTES // len(encoded)]
+    return encoded.strip()
 
 
 class NotLeader(StoreError):
@@ -71,15 +102,20 @@ class NoPrimary(StoreError):
 
     code = "no-primary"
     status = grpc.StatusCode.UNAVAILABLE
-    text = "rstore: no region accepts writes at the moment"
+    text = "etcdserver: no leader"
+    summary = "rstore: no region accepts writes at the moment"
 
 
 class OutcomeUnknown(StoreError):
-    """The write was proposed and may or may not have happened. Never retried on the caller's behalf."""
+    """The write was proposed and may or may not have happened. Never retried on the caller's behalf.
+
+    Its text is the one by which etcd says the same, so that clients of etcd do not repeat the write blindly either.
+    """
 
     code = "outcome-unknown"
     status = grpc.StatusCode.UNAVAILABLE
-    text = "rstore: outcome unknown"
+    text = "etcdserver: request timed out"
+    summary = "rstore: outcome unknown"
     outcome = "unknown"
 
 
@@ -92,6 +128,7 @@ class RequestForgotten(OutcomeUnknown):
 
     code = "request-forgotten"
     text = "rstore: outcome unknown, the request's id is too old to be recognised"
+    summary = text
 
 
 class AlreadyDone(StoreError):
@@ -120,10 +157,10 @@ class NotReady(StoreError):
 
 
 class DeadlineExceeded(StoreError):
-    """The request's deadline passed before anything was proposed."""
+    """The request's deadline passed before anything was proposed. UNAVAILABLE, as in etcd."""
 
     code = "deadline-exceeded"
-    status = grpc.StatusCode.DEADLINE_EXCEEDED
+    status = grpc.StatusCode.UNAVAILABLE
     text = "etcdserver: request timed out"
 
 
@@ -284,6 +321,95 @@ class FutureRevision(StoreError):
     text = "etcdserver: mvcc: required revision is a future revision"
 
 
+class MemberNotFound(StoreError):
+    """There is no member of that id in any region."""
+
+    code = "member-not-found"
+    status = grpc.StatusCode.NOT_FOUND
+    text = "etcdserver: member not found"
+
+
+class MemberUrlsInvalid(StoreError):
+    """A member is to get URLs that are none."""
+
+    code = "member-urls-invalid"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: given member URLs are invalid"
+
+
+class PeerUrlExists(StoreError):
+    """A member with that URL is there already."""
+
+    code = "peer-url-exists"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: Peer URLs already exists"
+
+
+class MemberNotLearner(StoreError):
+    """Only a learner can get a vote, and the member has one."""
+
+    code = "member-not-learner"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: can only promote a learner member"
+
+
+class LearnerNotReady(StoreError):
+    """The learner has not caught up yet; once it has, it gets its vote by itself."""
+
+    code = "learner-not-ready"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: can only promote a learner member which is in sync with leader"
+
+
+class MembersManaged(StoreError):
+    """Members are changed through the store's Kubernetes object."""
+
+    code = "members-managed"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "rstore: members are changed through the ReplicatedStore object"
+
+
+class BadLeaderTransferee(StoreError):
+    """The replica that is to lead is no voter of the region."""
+
+    code = "bad-leader-transferee"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: bad leader transferee"
+
+
+class LeaderTransferTimedOut(StoreError):
+    """Leadership was not handed over in time; it may happen yet."""
+
+    code = "leader-transfer-timed-out"
+    status = grpc.StatusCode.UNAVAILABLE
+    text = "etcdserver: request timed out, leader transfer took too long"
+    outcome = "unknown"
+
+
+class WrongDowngradeVersion(StoreError):
+    """The version to go back to is no version."""
+
+    code = "wrong-downgrade-version"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: wrong downgrade target version format"
+
+
+class InvalidDowngradeTarget(StoreError):
+    """The cluster cannot go back to that version."""
+
+    code = "invalid-downgrade-target"
+    status = grpc.StatusCode.INVALID_ARGUMENT
+    text = "etcdserver: invalid downgrade target version"
+
+
+class NoInflightDowngrade(StoreError):
+    """There is no downgrade to be called off."""
+
+    code = "no-inflight-downgrade"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: no inflight downgrade job"
+
+
 class PermissionDenied(StoreError):
     """The caller's certificate is of this store's CA, but not one that may do this."""
 
@@ -378,6 +504,5 @@ def from_rpc_error(error: grpc.RpcError) -> StoreError | None:
     kind = BY_CODE.get(str(pairs.get(ERROR_KEY, "")))
     if kind is None:
         return None
-    details = getattr(error, "details", lambda: "")() or ""
-    detail = details.removeprefix(kind.text).removeprefix(": ")
+    detail = unquote(str(pairs.get(DETAIL_KEY, "")))
     return kind(detail, leader=str(pairs.get(LEADER_KEY, "")))

@@ -97,7 +97,7 @@ async def answer(
         failure = (OutcomeUnknown if method.changes else StoreError)(f"internal error: {type(error).__name__}")
     finally:
         metrics.answered(result, time.monotonic() - started)
-    await context.abort(failure.status, str(failure), failure.trailing_metadata())
+    await context.abort(*failure.answer())
     raise AssertionError("abort raises")
 
 

@@ -228,6 +228,7 @@ class Replica:
         )
         maintenance = MaintenanceService(
             calls=calls,
+            router=self._router,
             machine=machine,
             group=group,
             identity=identity,
@@ -237,7 +238,9 @@ class Replica:
         snapshots = SnapshotService(machine=machine, identity=identity, pump=self._pump, scans=self._kv.scans)
         cluster = ClusterService(
             calls=calls,
+            router=self._router,
             machine=machine,
+            group=group,
             identity=identity,
             replicas=locations,
             learners=lambda: locations.learners,

@@ -50,7 +50,7 @@ async def test_the_api_answers_as_etcd_does(triple: RegionProcesses) -> None:
         assert (await client.delete("", prefix=True)).deleted == 2
         assert (await client.get_prefix("")).count == 0
         members = (await client.member_list()).members
-        assert {member.name for member in members} == {replica.name for replica in region.replicas}
+        assert {member.name for member in members} == {f"us-east/{replica.name}" for replica in region.replicas}
         status = await client.status()
         assert status.leader in {member.ID for member in members}
         hashes = set()

@@ -11,7 +11,7 @@ from rstore_api.domain.epochs import BASE_REVISION, EpochStart, after_jumps, epo
 from rstore_api.errors import Compacted
 from rstore_api.proto import rpc_pb2 as rpc
 from rstore_api.proto import rstore_pb2
-from rstore_replica.api.identity import stable_id
+from rstore_replica.api.identity import member_id
 from rstore_replica.api.services.kv import EncodedRange
 from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
@@ -69,7 +69,6 @@ class Ledger:
     _answers: dict[tuple[str, int, int], str] = field(default_factory=dict)
     _primaries: dict[int, str] = field(default_factory=dict)
     _acknowledging: dict[int, str] = field(default_factory=dict)
-    _ids: dict[str, int] = field(default_factory=dict)
     _newest_epoch: int = 0
 
     def violated(self, what: str) -> None:
@@ -192,9 +191,10 @@ class Ledger:
             return
         if isinstance(response, EncodedRange):
             response = rpc.RangeResponse.FromString(response.data)
-        if response.header.member_id != self._id(host.name) or getattr(request, "serializable", False):
-            return
         assert host.replica is not None
+        own_id = member_id(host.replica.machine.state.store_id, host.region, host.name)
+        if response.header.member_id != own_id or getattr(request, "serializable", False):
+            return
         revision = response.header.revision
         changed = _changed(response)
         epoch = host.replica.machine.state.epoch
@@ -235,11 +235,6 @@ class Ledger:
         newest = max(held, default=0)
         if len(held) > 1 and self.starts[newest].parent_revision:
             self.violated(f"I2: the tenure is held in several epochs at once: {dict(sorted(held.items()))}")
-
-    def _id(self, name: str) -> int:
-        if name not in self._ids:
-            self._ids[name] = stable_id(name)
-        return self._ids[name]
 
     # ------------------------------------------------------------------ what there is
 

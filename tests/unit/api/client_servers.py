@@ -59,7 +59,7 @@ class ScriptedServer(rpc_pb2_grpc.KVServicer, rstore_pb2_grpc.AdminServicer):
         try:
             step = self.script.pop(0) if self.script else None
             if isinstance(step, StoreError):
-                await context.abort(step.status, str(step), step.trailing_metadata())
+                await context.abort(*step.answer())
             elif step is not None:
                 await step()
         finally:

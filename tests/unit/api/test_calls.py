@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rstore_api import methods
-from rstore_api.errors import ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, PermissionDenied
+from rstore_api.errors import DETAIL_KEY, ERROR_KEY, LEADER_KEY, OUTCOME_KEY, NotLeader, PermissionDenied
 from rstore_replica.api.access.callers import Caller
 from rstore_replica.api.access.grants import Grant
 from rstore_replica.api.calls import DEFAULT_DEADLINE_SECONDS, answer, info_of
@@ -61,8 +61,13 @@ async def test_an_error_carries_its_code_outcome_and_leader() -> None:
     assert context.aborted is not None
     code, details, trailing = context.aborted
     assert code is NotLeader.status
-    assert details == "etcdserver: not leader: it is r1"
-    assert trailing == {ERROR_KEY: "not-leader", OUTCOME_KEY: "none", LEADER_KEY: "r1:2380"}
+    assert details == "etcdserver: not leader", "etcd's sentence, with nothing added"
+    assert trailing == {
+        ERROR_KEY: "not-leader",
+        OUTCOME_KEY: "none",
+        DETAIL_KEY: "it is r1",
+        LEADER_KEY: "r1:2380",
+    }
     assert b'rstore_requests_total{method="Put",result="not-leader"} 1.0' in metrics.render()
 
 

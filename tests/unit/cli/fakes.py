@@ -275,7 +275,7 @@ class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer, rpc
         if request.revision > self.revision:
             error = FutureRevision()
             context.set_trailing_metadata(error.trailing_metadata())
-            context.abort(error.status, str(error))
+            context.abort(error.status, error.message)
         return rpc_pb2.HashKVResponse(hash=self.hash, hash_revision=request.revision)
 
 

@@ -68,5 +68,4 @@ def admit_by_grant(method: str, caller: Caller) -> Refusal | None:
 
 
 def _refusal(reason: str) -> Refusal:
-    error = PermissionDenied(reason)
-    return error.status, str(error), error.trailing_metadata()
+    return PermissionDenied(reason).answer()

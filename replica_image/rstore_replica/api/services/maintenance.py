@@ -1,22 +1,37 @@
-"""etcd's Maintenance service, as far as it is served: Alarm, Status, HashKV, always about this replica."""
+"""etcd's Maintenance service, but for Snapshot: about this replica, and of alarms about the primary region, too."""
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import rstore_api
 from rstore_api import methods
 from rstore_api.domain import etcd_version
-from rstore_api.errors import NoLeader, NotReady, NotSupported
+from rstore_api.errors import (
+    BadLeaderTransferee,
+    DeadlineExceeded,
+    InvalidDowngradeTarget,
+    LeaderTransferTimedOut,
+    NoInflightDowngrade,
+    NoLeader,
+    NotLeader,
+    NotReady,
+    NotSupported,
+    StoreError,
+    WrongDowngradeVersion,
+)
 from rstore_api.proto import rpc_pb2
 
 from rstore_replica.api.calls import Calls
-from rstore_replica.api.identity import Identity, stable_id
+from rstore_replica.api.identity import Identity
 from rstore_replica.api.ports import Group, Machine
-from rstore_replica.api.routing.router import CallInfo
+from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.api.turns import Turns
-from rstore_replica.raft.types import GroupStatus
+from rstore_replica.raft.types import GroupStatus, Role
 
 VERSION_KEY = "rstore-version"
 """Trailing metadata of Status: the version of this replica, where ``version`` is that of the etcd that is offered."""
@@ -24,15 +39,21 @@ VERSION_KEY = "rstore-version"
 MAX_HASHES = 2
 """At a time; each takes up to half of the event loop's time."""
 MAX_WAITING_HASHES = 64
+ALARM_TIMEOUT_SECONDS = 1.0
+"""How long the primary's leader may take to list its alarms; without an answer, those of this replica are listed."""
+TRANSFER_TIMEOUT_SECONDS = 5.0
+
+_VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 
 
 class MaintenanceService:
-    """Answers without asking another replica."""
+    """Answers for this replica; asks another one only for its alarms."""
 
     def __init__(
         self,
         *,
         calls: Calls,
+        router: Router,
         machine: Machine,
         group: Group,
         identity: Identity,
@@ -41,6 +62,7 @@ class MaintenanceService:
     ) -> None:
         """``not_ready_reason`` is "" when the replica is ready."""
         self._calls = calls
+        self._router = router
         self._machine = machine
         self._group = group
         self._identity = identity
@@ -52,16 +74,44 @@ class MaintenanceService:
         """Registers the service."""
         self._calls.serve(server, methods.ALARM, self.alarm)
         self._calls.serve(server, methods.STATUS, self.status, metadata=((VERSION_KEY, rstore_api.__version__),))
+        self._calls.serve(server, methods.DEFRAGMENT, self.defragment)
+        self._calls.serve(server, methods.HASH, self.hash)
         self._calls.serve(server, methods.HASH_KV, self.hash_kv)
+        self._calls.serve(server, methods.MOVE_LEADER, self.move_leader)
+        self._calls.serve(server, methods.DOWNGRADE, self.downgrade)
 
-    async def alarm(self, request: rpc_pb2.AlarmRequest, _call: CallInfo) -> rpc_pb2.AlarmResponse:
-        """Lists the NOSPACE alarm while quota or disk is full. It comes and goes with the space, not by request."""
-        if request.action != rpc_pb2.AlarmRequest.GET:
-            raise NotSupported("alarms end by themselves, once deleting and compacting has made space")
+    async def alarm(self, request: rpc_pb2.AlarmRequest, call: CallInfo) -> rpc_pb2.AlarmResponse:
+        """Lists the NOSPACE alarms of this replica and of the primary's leader, which refuses writes for it.
+
+        An alarm comes and goes with the space, so DEACTIVATE only answers which of those it names are on. Raises
+        NotSupported for ACTIVATE.
+        """
+        if request.action == rpc_pb2.AlarmRequest.ACTIVATE:
+            raise NotSupported("alarms come and go by themselves, with the space there is")
+        alarms = {alarm.memberID: alarm for alarm in (*await self._primarys_alarms(call), *self._alarms())}
+        if request.action == rpc_pb2.AlarmRequest.DEACTIVATE:
+            alarms = {member: alarm for member, alarm in alarms.items() if member == request.memberID}
         wanted = request.alarm in (rpc_pb2.AlarmType.NONE, rpc_pb2.AlarmType.NOSPACE)
-        response = rpc_pb2.AlarmResponse(alarms=self._alarms() if wanted else ())
+        response = rpc_pb2.AlarmResponse(alarms=alarms.values() if wanted else ())
         self._identity.fill(response.header, revision=self._machine.revision)
         return response
+
+    async def _primarys_alarms(self, call: CallInfo) -> list[rpc_pb2.AlarmMember]:
+        """Returns the alarms of the primary's leader; none where it does not answer."""
+        if call.forwarded:
+            return []
+
+        async def local() -> rpc_pb2.AlarmResponse:
+            return rpc_pb2.AlarmResponse(alarms=self._alarms())
+
+        deadline = min(call.deadline, asyncio.get_running_loop().time() + ALARM_TIMEOUT_SECONDS)
+        try:
+            answer = await self._router.serve(
+                methods.ALARM, rpc_pb2.AlarmRequest, local, call=msgspec.structs.replace(call, deadline=deadline)
+            )
+        except StoreError:
+            return []
+        return list(answer.alarms)
 
     def _alarms(self) -> list[rpc_pb2.AlarmMember]:
         if not self._machine.write_limits(0).no_space:
@@ -77,7 +127,7 @@ class MaintenanceService:
             dbSize=self._machine.db_size_bytes,
             dbSizeInUse=self._machine.db_in_use_bytes,
             dbSizeQuota=self._quota_bytes,
-            leader=stable_id(status.leader or ""),
+            leader=self._identity.id_of(status.leader),
             raftIndex=status.commit_index,
             raftTerm=status.term,
             raftAppliedIndex=status.applied_index,
@@ -96,6 +146,48 @@ class MaintenanceService:
         if reason and status.leader:
             errors.append(f"{NotReady.text}: {reason}")
         return errors
+
+    async def defragment(self, _request: rpc_pb2.DefragmentRequest, _call: CallInfo) -> rpc_pb2.DefragmentResponse:
+        """Does nothing: pages that compaction has freed are used again as they are, and the file never shrinks."""
+        return rpc_pb2.DefragmentResponse()  # without a header, as from etcd
+
+    async def move_leader(self, request: rpc_pb2.MoveLeaderRequest, call: CallInfo) -> rpc_pb2.MoveLeaderResponse:
+        """Hands the leadership of this region to another voter of it.
+
+        Raises NotLeader, BadLeaderTransferee, LeaderTransferTimedOut, TooManyRequests while it is being handed over
+        already, NotReady when that replica was asked to stop.
+        """
+        status = self._group.status()
+        if status.role is not Role.LEADER:
+            raise NotLeader(f"the leader is {status.leader}" if status.leader else "")
+        voters = (member.name for member in status.members if member.name not in status.learners)
+        target = next((name for name in voters if self._identity.id_of(name) == request.targetID), None)
+        if target is None:
+            raise BadLeaderTransferee(f"{request.targetID:x} is no voter of region {self._identity.region}")
+        remaining = call.deadline - asyncio.get_running_loop().time()
+        try:
+            await self._group.transfer_leadership(target, timeout_seconds=min(remaining, TRANSFER_TIMEOUT_SECONDS))
+        except DeadlineExceeded as error:
+            raise LeaderTransferTimedOut(error.detail) from error
+        return rpc_pb2.MoveLeaderResponse()  # without a header, as from etcd
+
+    async def downgrade(self, request: rpc_pb2.DowngradeRequest, _call: CallInfo) -> rpc_pb2.DowngradeResponse:
+        """Always raises, as etcd does where it cannot go back: WrongDowngradeVersion, InvalidDowngradeTarget, or
+        NoInflightDowngrade.
+        """
+        if request.action == rpc_pb2.DowngradeRequest.CANCEL:
+            raise NoInflightDowngrade
+        if not _VERSION.fullmatch(request.version):
+            raise WrongDowngradeVersion
+        raise InvalidDowngradeTarget("the version of replicas is the operator's, see docs/operations.md")
+
+    async def hash(self, _request: rpc_pb2.HashRequest, call: CallInfo) -> rpc_pb2.HashResponse:
+        """Returns the hash of the live keys as they are now, in place of that of etcd's file."""
+        async with self._hashing.turn(call.client):
+            hashed = await self._machine.hash_kv(0)
+        response = rpc_pb2.HashResponse(hash=hashed.hash)
+        self._identity.fill(response.header, revision=hashed.hash_revision)
+        return response
 
     async def hash_kv(self, request: rpc_pb2.HashKVRequest, call: CallInfo) -> rpc_pb2.HashKVResponse:
         """Returns the hash of the live keys as of a revision: equal on every replica that has reached it."""

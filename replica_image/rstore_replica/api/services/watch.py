@@ -223,4 +223,4 @@ class _Served:
 
 
 async def _abort(context: Context, error: StoreError) -> None:
-    await context.abort(error.status, str(error), error.trailing_metadata())
+    await context.abort(*error.answer())

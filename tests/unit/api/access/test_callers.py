@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import pytest
 from rstore_api.domain.access import (
     CLOSED,
@@ -14,6 +16,7 @@ from rstore_api.domain.access import (
     ClientRule,
     SharedClient,
 )
+from rstore_api.errors import DETAIL_KEY
 from rstore_replica.api.access.admission import admit_by_grant, admit_by_kind, identify_by_kind, is_let_in, share_of
 from rstore_replica.api.access.callers import ANYBODY, Caller, Certificate, has_lost, identify
 from rstore_replica.api.access.grants import FULL, Grant
@@ -81,10 +84,10 @@ def test_a_certificate_from_before_is_shut_out(begins: int | None, let_in: bool)
 def test_one_who_is_shut_out_is_told_why(caller: Caller, reason: str) -> None:
     refusal = admit_by_grant("/etcdserverpb.KV/Range", caller)
     assert refusal is not None
-    code, text, _ = refusal
+    code, text, trailing = refusal
     assert code.name == "PERMISSION_DENIED"
-    assert text.startswith("etcdserver: permission denied: ")
-    assert reason in text
+    assert text == "etcdserver: permission denied"
+    assert reason in unquote(str(dict(trailing)[DETAIL_KEY]))
 
 
 def test_without_rules_the_shared_certificate_does_everything_and_no_other_client_gets_in() -> None:

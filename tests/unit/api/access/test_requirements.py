@@ -69,6 +69,11 @@ CASES: list[tuple[str, Any, frozenset[str]]] = [
     ("HASH_KV", rpc_pb2.HashKVRequest(), READS_ALL),
     ("STATUS", rpc_pb2.StatusRequest(), READS_SHOP),
     ("ALARM", rpc_pb2.AlarmRequest(), READS_SHOP),
+    ("ALARM", rpc_pb2.AlarmRequest(action=rpc_pb2.AlarmRequest.DEACTIVATE), ONLY_FULL),
+    ("HASH", rpc_pb2.HashRequest(), READS_ALL),
+    ("MOVE_LEADER", rpc_pb2.MoveLeaderRequest(), ONLY_FULL),
+    ("DEFRAGMENT", rpc_pb2.DefragmentRequest(), ONLY_FULL),
+    ("MEMBER_REMOVE", rpc_pb2.MemberRemoveRequest(), ONLY_FULL),
     ("MEMBER_LIST", rpc_pb2.MemberListRequest(), READS_SHOP),
 ]
 KINDS = {"PUT": encoding.PUT, "DELETE_RANGE": encoding.DELETE_RANGE, "TXN": encoding.TXN}
@@ -123,6 +128,7 @@ def test_every_method_of_the_client_port_has_a_rule_or_is_known_to_need_everythi
             methods.COMPACT,
             methods.DEFRAGMENT,
             methods.MOVE_LEADER,
+            methods.SNAPSHOT,
             methods.DOWNGRADE,
             methods.MEMBER_ADD,
             methods.MEMBER_REMOVE,

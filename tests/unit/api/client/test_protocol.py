@@ -112,10 +112,10 @@ def test_failure_without_a_word_from_a_replica(
 
 @pytest.mark.parametrize("kind", BY_CODE.values(), ids=lambda kind: kind.code)
 def test_an_error_comes_out_as_a_replica_sent_it(kind: type[StoreError]) -> None:
-    sent = kind("because", leader="orders-1:2380")
-    received = failure_of(_rpc_error(kind.status, str(sent), sent.trailing_metadata()), changes=True)
+    sent = kind("because of 100 % \u2013 and more", leader="orders-1:2380")
+    received = failure_of(_rpc_error(*sent.answer()), changes=True)
     assert type(received) is kind
-    assert (received.detail, received.leader, str(received)) == ("because", "orders-1:2380", str(sent))
+    assert (received.detail, received.leader, str(received)) == (sent.detail, "orders-1:2380", str(sent))
 
 
 @given(attempt=st.integers(1, 10_000), seed=st.integers())

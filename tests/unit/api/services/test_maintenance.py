@@ -1,4 +1,4 @@
-"""Status, and HashKV: few at a time, client by client."""
+"""Status, alarms, leadership; and HashKV: few at a time, client by client."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from rstore_api.errors import (
+    BadLeaderTransferee,
+    DeadlineExceeded,
+    LeaderTransferTimedOut,
+    NoPrimary,
+    NotLeader,
+    NotSupported,
+    StoreError,
+)
 from rstore_api.proto import rpc_pb2
-from rstore_replica.api.identity import Identity
+from rstore_replica.api.identity import Identity, member_id
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services.maintenance import MAX_HASHES, MaintenanceService
 from rstore_replica.raft.types import Role
@@ -42,9 +51,24 @@ class _Machine:
         return SimpleNamespace(hash=1, hash_revision=revision, compact_revision=0)
 
 
-def _service(machine: Any, group: Any, *, not_ready_reason: str = "") -> MaintenanceService:
+class _Router:
+    """Serves here, or answers as the primary's leader does, or refuses."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.answer = answer
+
+    async def serve(self, _method: Any, _request: Any, local: Any, *, call: CallInfo) -> Any:
+        if isinstance(self.answer, StoreError):
+            raise self.answer
+        return await local() if self.answer is None else self.answer
+
+
+def _service(
+    machine: Any, group: Any, *, not_ready_reason: str = "", router: _Router | None = None
+) -> MaintenanceService:
     return MaintenanceService(
         calls=None,  # type: ignore[arg-type]
+        router=router or _Router(),  # type: ignore[arg-type]
         machine=machine,
         group=group,
         identity=Identity(region="us-east", replica=NAMES[0], machine=machine, group=group),
@@ -53,9 +77,12 @@ def _service(machine: Any, group: Any, *, not_ready_reason: str = "") -> Mainten
     )
 
 
+def _call(*, forwarded: bool = False) -> CallInfo:
+    return CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=forwarded)
+
+
 async def _status(service: MaintenanceService) -> rpc_pb2.StatusResponse:
-    call = CallInfo(deadline=asyncio.get_running_loop().time() + 10, forwarded=False)
-    return await service.status(rpc_pb2.StatusRequest(), call)
+    return await service.status(rpc_pb2.StatusRequest(), _call())
 
 
 async def test_status_states_the_version_of_the_etcd_that_is_offered() -> None:
@@ -93,6 +120,87 @@ async def test_status_says_what_is_wrong_in_etcds_words(
     group = FakeGroup(now=group_status(leader=leader))
     status = await _status(_service(_Machine(no_space=no_space), group, not_ready_reason=reason))
     assert list(status.errors) == [error.format(member=status.header.member_id) for error in errors]
+
+
+GET, ACTIVATE, DEACTIVATE = rpc_pb2.AlarmRequest.GET, rpc_pb2.AlarmRequest.ACTIVATE, rpc_pb2.AlarmRequest.DEACTIVATE
+NOSPACE, CORRUPT = rpc_pb2.AlarmType.NOSPACE, rpc_pb2.AlarmType.CORRUPT
+PRIMARYS = rpc_pb2.AlarmResponse(alarms=[rpc_pb2.AlarmMember(memberID=9, alarm=NOSPACE)])
+OWN = member_id("store", "us-east", NAMES[0])
+
+
+@pytest.mark.parametrize(
+    ("no_space", "primarys", "request_", "members"),
+    [
+        (False, None, rpc_pb2.AlarmRequest(), []),
+        (True, None, rpc_pb2.AlarmRequest(), [OWN]),
+        (False, PRIMARYS, rpc_pb2.AlarmRequest(), [9]),
+        (True, PRIMARYS, rpc_pb2.AlarmRequest(alarm=NOSPACE), [9, OWN]),
+        (True, PRIMARYS, rpc_pb2.AlarmRequest(alarm=CORRUPT), []),
+        (True, NoPrimary(), rpc_pb2.AlarmRequest(), [OWN]),
+        (True, PRIMARYS, rpc_pb2.AlarmRequest(action=DEACTIVATE, memberID=9, alarm=NOSPACE), [9]),
+        (True, PRIMARYS, rpc_pb2.AlarmRequest(action=DEACTIVATE, memberID=5, alarm=NOSPACE), []),
+    ],
+)
+async def test_alarms_are_those_of_this_replica_and_of_the_primarys_leader(
+    no_space: bool, primarys: Any, request_: rpc_pb2.AlarmRequest, members: list[int]
+) -> None:
+    service = _service(_Machine(no_space=no_space), FakeGroup(), router=_Router(primarys))
+    answer = await service.alarm(request_, _call())
+    assert [alarm.memberID for alarm in answer.alarms] == members
+
+
+async def test_an_alarm_that_another_replica_asks_for_is_the_own_one() -> None:
+    service = _service(_Machine(no_space=True), FakeGroup(), router=_Router(PRIMARYS))
+    answer = await service.alarm(rpc_pb2.AlarmRequest(), _call(forwarded=True))
+    assert [alarm.memberID for alarm in answer.alarms] == [OWN]
+
+
+async def test_nobody_switches_an_alarm_on() -> None:
+    with pytest.raises(NotSupported):
+        await _service(_Machine(), FakeGroup()).alarm(rpc_pb2.AlarmRequest(action=ACTIVATE, alarm=NOSPACE), _call())
+
+
+class _Transfers(FakeGroup):
+    """Notes to whom leadership was handed, or fails."""
+
+    failure: StoreError | None = None
+    target = ""
+
+    async def transfer_leadership(self, target: str | None, *, timeout_seconds: float) -> str:
+        assert 0 < timeout_seconds <= 10
+        if self.failure is not None:
+            raise self.failure
+        self.target = target or ""
+        return self.target
+
+
+def _move(target: str, region: str = "us-east") -> rpc_pb2.MoveLeaderRequest:
+    return rpc_pb2.MoveLeaderRequest(targetID=member_id("store", region, target))
+
+
+async def test_leadership_is_moved_to_a_voter() -> None:
+    group = _Transfers()
+    await _service(_Machine(), group).move_leader(_move(NAMES[2]), _call())
+    assert group.target == NAMES[2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "request_", "failure", "error"),
+    [
+        ({"role": Role.FOLLOWER, "leader": NAMES[1]}, _move(NAMES[2]), None, NotLeader),
+        ({"learners": (NAMES[2],)}, _move(NAMES[2]), None, BadLeaderTransferee),
+        ({}, _move("orders-eu-west-0", "eu-west"), None, BadLeaderTransferee),
+        ({}, _move(NAMES[2]), DeadlineExceeded(), LeaderTransferTimedOut),
+    ],
+)
+async def test_leadership_that_cannot_be_moved_stays(
+    changes: dict[str, Any], request_: rpc_pb2.MoveLeaderRequest, failure: StoreError | None, error: type[StoreError]
+) -> None:
+    group = _Transfers(now=group_status(**changes))
+    group.failure = failure
+    with pytest.raises(error):
+        await _service(_Machine(), group).move_leader(request_, _call())
+    assert not group.target
 
 
 async def test_hashes_are_made_few_at_a_time_and_for_each_client_in_turn() -> None:

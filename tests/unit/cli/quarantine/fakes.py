@@ -99,7 +99,7 @@ class QuarantineReplica(FakeReplica, rstore_pb2_grpc.QuarantineServicer):
 
 def _abort(context: grpc.ServicerContext, error: StoreError) -> NoReturn:
     context.set_trailing_metadata(error.trailing_metadata())
-    context.abort(error.status, str(error))
+    context.abort(error.status, error.message)
 
 
 def put(revision: int, key: bytes, value: bytes, *, created: int | None = None) -> rstore_pb2.QuarantinedRow:
