@@ -285,7 +285,7 @@ class AnswerTooLarge(StoreError):
 
 
 class RequestTooWide(StoreError):
-    """One write would change or look at more keys, or more bytes of them, than one revision may (docs/limits.md)."""
+    """One write would change or look at more keys, or more bytes of them, than it may (docs/limits.md)."""
 
     code = "request-too-wide"
     status = grpc.StatusCode.INVALID_ARGUMENT

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from bench.results import Row, save, wanted
 from rstore_api.proto.kv_pb2 import KeyValue
-from rstore_api.proto.rpc_pb2 import PutRequest, PutResponse, TxnRequest
+from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, PutResponse, TxnRequest
 from rstore_api.proto.rstore_pb2 import RequestId, RewindStep
 from rstore_replica.api.batcher import BatchLimits
 from rstore_replica.mvcc.data import compaction
@@ -97,9 +97,13 @@ def writes(steps: Steps, directory: Path) -> None:
         with timed(steps, us, "write: a put of 1.5 MiB"):
             us.put(b"large", bytes(1536 << 10))
         eu.follow(us, max_rows=BATCH_ROWS)
-        with timed(steps, us, "write: delete of 10,000 keys"):
+        with timed(steps, us, "write: delete of 10,000 keys at once"):
             us.delete(b"key/", b"key/0000490000")
-        with timed(steps, eu, "rows: delete of 10,000 keys"):
+        with timed(steps, eu, "rows: delete of 10,000 keys at once"):
+            eu.follow(us, max_rows=BATCH_ROWS)
+        with timed(steps, us, "deletion: a step"):
+            us.delete_in_steps(DeleteRangeRequest(key=b"key/", range_end=b"key0"))
+        with timed(steps, eu, "deletion in another region: a step"):
             eu.follow(us, max_rows=BATCH_ROWS)
         fill(us, 20_000, begin=0)
         with timed(steps, eu, f"rows: a batch of {BATCH_ROWS:,}"):

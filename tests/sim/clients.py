@@ -127,7 +127,10 @@ class Clients:
         return operation, work
 
     def _delete(self) -> tuple[Operation, Callable[[Host], Awaitable[None]]]:
+        """One in three deletes all keys from one on, which replicas do in steps."""
         key = self._rng.choice(self._keys)
+        if len(self.operations) % 3 == 0:
+            return self._delete_from(key)
         operation = self._new(f"delete {key.decode()}")
 
         async def work(host: Host) -> None:
@@ -138,6 +141,17 @@ class Clients:
             if response.deleted:
                 operation.gone = (key,)
                 operation.seen_before = ((key, response.prev_kvs[0].value),)
+
+        return operation, work
+
+    def _delete_from(self, first: bytes) -> tuple[Operation, Callable[[Host], Awaitable[None]]]:
+        operation = self._new(f"delete from {first.decode()}")
+
+        async def work(host: Host) -> None:
+            request = rpc.DeleteRangeRequest(key=first, range_end=b"\0")
+            response = await _submit(host, rstore_pb2.WriteRequest(delete_range=request), rpc.DeleteRangeResponse)
+            operation.revision, operation.changed = response.header.revision, response.deleted > 0
+            operation.seen = tuple((key, None) for key in self._keys if key >= first)
 
         return operation, work
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from rstore_api.proto import raft_pb2 as pb
+from rstore_replica.mvcc.data import hidden
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.process.live_data import LiveData
 from rstore_replica.raft.checkpoints.store import CheckpointStore
@@ -288,6 +289,15 @@ def forget_promises(_original: Any) -> Any:
     return contradiction
 
 
+def show_a_part(_original: Any) -> Any:
+    """What has been deleted of a range is gone for readers before the rest is."""
+
+    def hide(_store: Any, _transaction: Any) -> None:
+        """Nothing."""
+
+    return hide
+
+
 @dataclass(frozen=True)
 class Mutation:
     """Where, what, how it is replaced; under which kinds of faults, and within how many seeds, it must be caught."""
@@ -319,6 +329,7 @@ MUTATIONS = {
     "half-an-entry-stays": Mutation(room._RoomyFile, "append", half_an_entry_stays, ("full_disks", "kill"), 20),
     "half-is-a-majority": Mutation(Membership, "majority", half_is_a_majority, ("resize", "cut"), 10),
     "emptied-is-who-it-was": Mutation(Journal, "__init__", emptied_is_who_it_was, ("emptied_volume",), 40),
+    "show-a-part": Mutation(hidden, "hide", show_a_part, ("kill",), 10),
     "install-before-sync": Mutation(CheckpointStore, "publish", install_before_sync, ("death_in_installation",), 40),
 }
 

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
+from rstore_api.proto.rpc_pb2 import RangeRequest
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.storage.journal import Journal
 from sim.model import Model, Refused
@@ -122,6 +123,10 @@ class Oracle:
             if (machine.applied_index, machine.revision) != before or answer is not None:
                 self.violated(f"{who} applied entry {index} again: it was at {before[0]}")
             return answer
+        if machine.applied_index < index:
+            if machine.revision != before[1] or answer is not None or not is_whole(machine):
+                self.violated(f"{who} shows a part of entry {index}")
+            return answer
         words = in_words(answer)
         if words != self.answers[index]:
             self.violated(f"{who} answers entry {index} with {words}, it should be {self.answers[index]}")
@@ -150,6 +155,8 @@ class Oracle:
             if revision > self.model.revision:
                 return "future-revision"
             self.compact_revision = revision
+        if kind == "deletion":
+            return [self._expected_one(entry.deletion.request)]
         if kind != "write":
             return None
         return [self._expected_one(request) for request in entry.write.requests]
@@ -205,6 +212,13 @@ class Oracle:
                         self.violated(f"the logs of {name} and {other} differ at {index} and agree after it")
                         return
                     agreed = agreed or same
+
+
+def is_whole(machine: Machine) -> bool:
+    """Whether a reader of the newest sees the machine's revision, and nothing above."""
+    everything = machine.range(RangeRequest(key=b"\0", range_end=b"\0", count_only=True))
+    held = machine.snapshot_after(b"", machine.revision, max_bytes=1 << 28, max_rows=1 << 24)
+    return everything.count == held.count
 
 
 def in_words(answer: object) -> str:

@@ -71,7 +71,10 @@ class WatchedMachine:
                     f"{host.name} leads term {status.term} and commits entry {status.commit_index} of term {counted} "
                     "by counting who holds it"
                 )
-        return self._oracle.on_apply(host.name, index, term, entry, self._machine, status.term)
+        answer = self._oracle.on_apply(host.name, index, term, entry, self._machine, status.term)
+        if self._machine.applied_index < index and host.disk is not None and host.disk.about_to("apply in part"):
+            host.disk.die()
+        return answer
 
     def checkpoint(self, directory: Path) -> None:
         if self._host.volume.full:
@@ -262,7 +265,7 @@ class Host:
         if not self.volume.live_data.exists():
             self.volume.renew_live_data()
         self._environment_synced = False
-        return Machine.open(self.volume.live_data, region=REGION, map_bytes=1 << 20)
+        return Machine.open(self.volume.live_data, region=REGION, map_bytes=1 << 20, deletion_step_keys=2)
 
     def crash(self, *, power: bool) -> None:
         """The process ends here and now; with ``power`` its machine too."""

@@ -149,7 +149,8 @@ class Client:
     ) -> rpc_pb2.DeleteRangeResponse:
         """Deletes one key, or with ``prefix`` every key that begins with it; ``response.deleted`` counts them.
 
-        More keys than one revision may change are refused with RequestTooWide. ``retry_unknown``: see :meth:`write`.
+        Any number of keys goes in one revision; with ``prev_kv`` too many are refused with RequestTooWide. A deletion
+        that takes longer than ``timeout_seconds`` goes on, its outcome unknown. ``retry_unknown``: see :meth:`write`.
         """
         start = _bytes(key)
         request = rpc_pb2.DeleteRangeRequest(key=start, prev_kv=prev_kv)

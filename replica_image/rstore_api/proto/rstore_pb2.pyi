@@ -609,7 +609,7 @@ class StreamHello(_message.Message):
     def __init__(self, store_id: _Optional[str] = ..., region: _Optional[str] = ..., replica: _Optional[str] = ..., epoch: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class StreamBatch(_message.Message):
-    __slots__ = ("epoch", "prev_revision", "last_revision", "rows", "row_count", "history", "compact_revision")
+    __slots__ = ("epoch", "prev_revision", "last_revision", "rows", "row_count", "history", "compact_revision", "deleted")
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     PREV_REVISION_FIELD_NUMBER: _ClassVar[int]
     LAST_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -617,6 +617,7 @@ class StreamBatch(_message.Message):
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     COMPACT_REVISION_FIELD_NUMBER: _ClassVar[int]
+    DELETED_FIELD_NUMBER: _ClassVar[int]
     epoch: int
     prev_revision: int
     last_revision: int
@@ -624,7 +625,22 @@ class StreamBatch(_message.Message):
     row_count: int
     history: _containers.RepeatedCompositeFieldContainer[EpochStart]
     compact_revision: int
-    def __init__(self, epoch: _Optional[int] = ..., prev_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., rows: _Optional[bytes] = ..., row_count: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., compact_revision: _Optional[int] = ...) -> None: ...
+    deleted: DeletedRange
+    def __init__(self, epoch: _Optional[int] = ..., prev_revision: _Optional[int] = ..., last_revision: _Optional[int] = ..., rows: _Optional[bytes] = ..., row_count: _Optional[int] = ..., history: _Optional[_Iterable[_Union[EpochStart, _Mapping]]] = ..., compact_revision: _Optional[int] = ..., deleted: _Optional[_Union[DeletedRange, _Mapping]] = ...) -> None: ...
+
+class DeletedRange(_message.Message):
+    __slots__ = ("revision", "key", "range_end", "count", "checksum")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    RANGE_END_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    CHECKSUM_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    key: bytes
+    range_end: bytes
+    count: int
+    checksum: int
+    def __init__(self, revision: _Optional[int] = ..., key: _Optional[bytes] = ..., range_end: _Optional[bytes] = ..., count: _Optional[int] = ..., checksum: _Optional[int] = ...) -> None: ...
 
 class StreamHeartbeat(_message.Message):
     __slots__ = ("epoch", "revision")
@@ -753,7 +769,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind", "rewind_step", "drop_tail", "snapshot", "tenure_bound")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind", "rewind_step", "drop_tail", "snapshot", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -767,6 +783,8 @@ class LogEntry(_message.Message):
     DROP_TAIL_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     TENURE_BOUND_FIELD_NUMBER: _ClassVar[int]
+    DELETION_FIELD_NUMBER: _ClassVar[int]
+    DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
     write: WriteBatch
     rows: ReplicatedRows
     bootstrap: BootstrapRequest
@@ -780,7 +798,17 @@ class LogEntry(_message.Message):
     drop_tail: DropTail
     snapshot: SnapshotStep
     tenure_bound: TenureBound
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ...) -> None: ...
+    deletion: Deletion
+    deleted_rows: ReplicatedRows
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
+
+class Deletion(_message.Message):
+    __slots__ = ("epoch", "request")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    epoch: int
+    request: WriteRequest
+    def __init__(self, epoch: _Optional[int] = ..., request: _Optional[_Union[WriteRequest, _Mapping]] = ...) -> None: ...
 
 class TenureBound(_message.Message):
     __slots__ = ("duration_ms",)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rstore_api.errors import (
     DeadlineExceeded,
+    FeatureNotActive,
     NoPrimary,
     NoSpace,
     NotReady,
@@ -25,9 +27,9 @@ from rstore_api.errors import (
 from rstore_api.logs import get_logger
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
-from rstore_replica.api.encoding import encode_entry
+from rstore_replica.api.encoding import encode_deletion, encode_entry
 from rstore_replica.api.ports import Group, WriteGate
-from rstore_replica.mvcc.requests.validate import adds_data, is_wide
+from rstore_replica.mvcc.requests.validate import adds_data, goes_in_steps, is_wide
 
 _log = get_logger(__name__)
 
@@ -61,6 +63,7 @@ class _Waiting:
     size_bytes: int
     operations: int
     wide: bool
+    in_steps: bool
     deadline: float
     answer: asyncio.Future[WriteResponse]
 
@@ -97,6 +100,8 @@ class Batcher:
         self._waiting_bytes = 0
         self._waiting_operations = 0
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._deleting: asyncio.Task[None] | None = None
+        """The commit of a deletion that may take long: until it has ended, others wait here, each for its own time."""
         self._pump_planned = False
         self._closed = False
         self.failed_entries = 0
@@ -141,7 +146,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         operations = _operations_in(request)
         wide = is_wide(request) if wide is None else wide
-        waiting = _Waiting(request, data, size_bytes, operations, wide, deadline, loop.create_future())
+        waiting = _Waiting(
+            request, data, size_bytes, operations, wide, goes_in_steps(request), deadline, loop.create_future()
+        )
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
         self._waiting_operations += operations
@@ -164,13 +171,15 @@ class Batcher:
 
     def _pump(self) -> None:
         self._pump_planned = False
-        while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries:
+        while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries and not self._deleting:
             if self._in_flight and not self._fills_an_entry():
                 return
             batch = self._next_batch()
             if not batch:
                 return
             task = asyncio.get_running_loop().create_task(self._commit(batch))
+            if batch[0].in_steps:
+                self._deleting = task
             self._in_flight.add(task)
             task.add_done_callback(self._landed)
 
@@ -185,6 +194,8 @@ class Batcher:
 
     def _landed(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
+        if task is self._deleting:
+            self._deleting = None
         self._pump()
 
     def _take(self) -> _Waiting:
@@ -200,7 +211,8 @@ class Batcher:
         while self._waiting and len(batch) < self._limits.max_entry_requests:
             following = self._waiting[0]
             if batch and (
-                size_bytes + following.size_bytes > self._limits.max_entry_bytes
+                following.in_steps
+                or size_bytes + following.size_bytes > self._limits.max_entry_bytes
                 or operations + following.operations > self._limits.max_entry_operations
             ):
                 break
@@ -234,9 +246,8 @@ class Batcher:
                 if not batch:
                     return
             self._on_batch(len(batch))
-            entry = encode_entry(epoch, limits, [waiting.data for waiting in batch])
             proposed = True
-            results = await self._group.propose(entry, timeout_seconds=self._limits.propose_timeout_seconds)
+            results = await self._propose(batch, epoch, limits)
         except StoreError as error:
             self.failed_entries += proposed
             _fail_all(batch, error)
@@ -251,6 +262,17 @@ class Batcher:
             _fail_all(batch, OutcomeUnknown(name) if proposed else NotReady(f"no entry could be made: {name}"))
         else:
             self._acknowledge(batch, epoch, results)
+
+    async def _propose(self, batch: list[_Waiting], epoch: int, limits: rstore_pb2.WriteLimits) -> object:
+        """Proposes a batch; returns what it was answered. Raises what the group raises."""
+        seconds = self._limits.propose_timeout_seconds
+        if batch[0].in_steps:
+            # Of any size, so that it has as long as its caller waits.
+            patience = max(seconds, batch[0].deadline - asyncio.get_running_loop().time())
+            with suppress(FeatureNotActive):  # then it is applied at once, within the limits for that
+                return await self._group.propose(encode_deletion(epoch, batch[0].data), timeout_seconds=patience)
+        entry = encode_entry(epoch, limits, [waiting.data for waiting in batch])
+        return await self._group.propose(entry, timeout_seconds=seconds)
 
     def _acknowledge(self, batch: list[_Waiting], epoch: int, results: object) -> None:
         """Answers a batch that was committed, once that may be acknowledged."""

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
-from rstore_api.proto.rstore_pb2 import LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
+from rstore_api.proto.rstore_pb2 import Deletion, LogEntry, RequestId, WriteBatch, WriteLimits, WriteRequest
 from rstore_api.protobuf import nested, tag, varint
 
+_ENTRY_DELETION = tag(LogEntry.DELETION_FIELD_NUMBER)
+_DELETION_REQUEST = tag(Deletion.REQUEST_FIELD_NUMBER)
 _ENTRY_WRITE = tag(LogEntry.WRITE_FIELD_NUMBER)
 _BATCH_REQUESTS = tag(WriteBatch.REQUESTS_FIELD_NUMBER)
 PUT = tag(WriteRequest.PUT_FIELD_NUMBER)
@@ -60,3 +62,8 @@ def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes]) -> 
     for data in requests:
         parts += (_BATCH_REQUESTS, varint(len(data)), data)
     return nested(_ENTRY_WRITE, b"".join(parts))
+
+
+def encode_deletion(epoch: int, request: bytes) -> bytes:
+    """Returns the log entry of a Deletion, from the WriteRequest that is encoded already."""
+    return nested(_ENTRY_DELETION, Deletion(epoch=epoch).SerializeToString() + nested(_DELETION_REQUEST, request))

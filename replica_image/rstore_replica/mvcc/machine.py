@@ -31,9 +31,10 @@ from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 from rstore_replica.mvcc.background import Background
 from rstore_replica.mvcc.commands.command import Mutates, Place
 from rstore_replica.mvcc.commands.registry import COMMANDS, Registry, UnknownCommandError
-from rstore_replica.mvcc.data import checkpoint, compaction
+from rstore_replica.mvcc.data import checkpoint, compaction, deleted_ranges
 from rstore_replica.mvcc.data.gate import MapGate
 from rstore_replica.mvcc.data.hashing import HashResult
+from rstore_replica.mvcc.data.hidden import hides_rows
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import (
@@ -45,7 +46,7 @@ from rstore_replica.mvcc.data.store import (
     Transaction,
     may_be_full,
 )
-from rstore_replica.mvcc.requests import budget
+from rstore_replica.mvcc.requests import budget, deletion
 from rstore_replica.mvcc.requests.counts import RangeCounts
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.hash_kv import hash_kv
@@ -55,7 +56,6 @@ from rstore_replica.mvcc.subscribers import Subscribers
 from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.quarantine import Quarantine
 from rstore_replica.mvcc.tails.rewind import rewind
-from rstore_replica.mvcc.tails.steps import hides_rows
 from rstore_replica.mvcc.transfer import export, snapshot, staging, stream
 from rstore_replica.mvcc.transfer.holds import Hold, Holds
 from rstore_replica.mvcc.watch import reader
@@ -131,6 +131,7 @@ class Machine:
         quarantine: Path,
         commands: Registry,
         commit_took: Callable[[float], None],
+        deletion_step_keys: int,
     ) -> None:
         self._path = path
         self._commit_took = commit_took
@@ -139,6 +140,7 @@ class Machine:
         self._limits = limits
         self._quota_bytes = quota_bytes
         self._commands = commands
+        self._deletion_step_keys = deletion_step_keys
         self._map_bytes = map_bytes
         self._lock = threading.RLock()  # one writer at a time
         self._gate = MapGate()
@@ -164,12 +166,14 @@ class Machine:
         quarantine: Path | None = None,
         commands: Registry = COMMANDS,
         commit_took: Callable[[float], None] = lambda _seconds: None,
+        deletion_step_keys: int = deletion.DEFAULT_STEP_KEYS,
     ) -> Machine:
         """Opens or creates the data under ``path``, completing a restore that was interrupted.
 
         ``map_bytes`` is where the memory map starts (default: where it need not grow); it grows by itself.
         ``quarantine`` is where diverged tails go (default: beside ``path``); ``commands`` are the kinds that
-        this version applies. ``commit_took`` is called with how long each commit of the database took, in seconds.
+        this version applies. ``commit_took`` is called with how long each commit of the database took, in seconds;
+        ``deletion_step_keys`` is how many keys of a large deletion one call of :meth:`apply` goes through.
         Raises ``StorageFailed``.
         """
         limits = WriteLimits(
@@ -177,7 +181,9 @@ class Machine:
         )
         quarantine = quarantine or path.with_name(f"{path.name}.quarantine")
         map_bytes = map_bytes or max(INITIAL_MAP_BYTES, min(MAP_QUOTAS * quota_bytes, MAX_MAP_BYTES))
-        return Machine(path, region, limits, quota_bytes, map_bytes, quarantine, commands, commit_took)
+        return Machine(
+            path, region, limits, quota_bytes, map_bytes, quarantine, commands, commit_took, deletion_step_keys
+        )
 
     def _load(self) -> None:
         self._store = Store(checkpoint.settle(self._path), map_bytes=self._map_bytes)
@@ -186,6 +192,8 @@ class Machine:
                 self._position = self._store.load_position(transaction)
                 self._state = self._store.load_region(transaction, self._region)
                 self._staged = staging.load(self._store, transaction)
+                unfinished = deletion.load(self._store, transaction)
+                self._unfinished_index = 0 if unfinished is None else unfinished.index
         except BaseException:
             self._store.close()
             raise
@@ -444,6 +452,9 @@ class Machine:
     def apply(self, index: int, term: int, entry: bytes) -> object:
         """Applies a log entry. At or below ``applied_index`` nothing happens and None is returned.
 
+        A large deletion is applied in steps: while ``applied_index`` is below ``index`` afterwards, nothing of it is
+        visible, None was returned, and the same entry is to be applied again before any other.
+
         Returns, by command: write: a list with one response or StoreError per request; rows: the new revision or Gap,
         StaleEpoch, InvalidRequest, NotBootstrapped, NotReady; promise: (epoch, revision); promotion: the epoch's
         first revision or Behind, StaleEpoch, WrongStore, NotBootstrapped, InvalidRequest, NotReady; rewind, rewind
@@ -456,6 +467,8 @@ class Machine:
         """
         if index <= self._position.applied_index:
             return None
+        if self._unfinished_index not in (0, index):
+            raise StorageFailed(f"entry {index} cannot be applied, entry {self._unfinished_index} is not finished")
         try:
             with self._lock:
                 outcome = self._commit(index, term, entry)
@@ -469,13 +482,17 @@ class Machine:
             raise StorageFailed(f"entry {index} cannot be written: {error}") from error
         except Exception as error:
             raise ApplyBug(f"entry {index} of term {term} cannot be applied: {error!r}") from error
-        self._publish(outcome.position, outcome.state)
+        self._unfinished_index = 0 if outcome.finished else index
+        if outcome.finished:
+            self._publish(outcome.position, outcome.state)
         self._tidy_up_later()
         return outcome.answer
 
     def _commit(self, index: int, term: int, entry: bytes) -> Outcome:
         def work(transaction: Transaction) -> tuple[Outcome, staging.Staged | None]:
             outcome = self._outcome(transaction, index, entry)
+            if not outcome.finished:
+                return outcome, self._staged
             position = msgspec.structs.replace(outcome.position, applied_index=index, applied_term=term)
             self._store.save_position(transaction, position)
             if outcome.state != self._state:
@@ -516,7 +533,9 @@ class Machine:
             return Outcome(None, position, before)
         command = self._commands.find(message)
         body = getattr(message, command.kind)
-        place = Place(self._store, transaction, position, before, index, self._limits, self.quarantine)
+        place = Place(
+            self._store, transaction, position, before, index, self._limits, self.quarantine, self._deletion_step_keys
+        )
         try:
             outcome = command.apply(place, body)
         except (lmdb.Error, StorageFailed, OSError):
@@ -525,7 +544,7 @@ class Machine:
             raise ApplyBug(f"entry {index} cannot be applied, {command.describe(body)}: {error!r}") from error
         if outcome.state != before and Mutates.REGION not in command.mutates:
             raise ApplyBug(f"entry {index}, {command.describe(body)}, has changed the region's state")
-        if command.level > outcome.state.feature_level:
+        if outcome.finished and command.level > outcome.state.feature_level:
             # Every replica that is to apply the log knows the kind by now.
             state = msgspec.structs.replace(outcome.state, feature_level=command.level)
             return Outcome(outcome.answer, outcome.position, state)
@@ -601,6 +620,7 @@ class Machine:
 
         def work(transaction: Transaction) -> tuple[Position, RegionState]:
             position = rewind(self._store, transaction, self._position, revision)
+            deleted_ranges.forget_above(self._store, transaction, revision)
             kept = without_epochs_above(self._state, revision)
             RequestMemory(self._store, transaction, position.applied_index).forget_all(self._position.revision)
             self._store.save_position(transaction, position)

@@ -68,7 +68,10 @@ class StateMachine(Protocol):
         """Index of the last entry applied, kept together with the data; 0 when empty."""
 
     def apply(self, index: int, term: int, entry: bytes) -> object:
-        """Applies one entry: deterministic, errors are returned; does nothing at or below ``applied_index``."""
+        """Applies one entry: deterministic, errors are returned; does nothing at or below ``applied_index``.
+
+        A large one is applied by several calls: the last of them raises ``applied_index``, and returns the result.
+        """
 
     def checkpoint(self, directory: Path) -> None:
         """Writes a consistent copy into ``directory``; runs in a thread while entries are being applied.

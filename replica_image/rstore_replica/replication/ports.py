@@ -45,7 +45,9 @@ class RegionStateView(Protocol):
 
 
 class RowBatchView(Protocol):
-    """Whole revisions, packed; ``count`` is 0 when there is nothing after the revision asked for."""
+    """Whole revisions, packed, or one that deleted a large range; ``count`` is 0 when there is nothing after the
+    revision asked for.
+    """
 
     @property
     def first_revision(self) -> int: ...
@@ -55,6 +57,8 @@ class RowBatchView(Protocol):
     def count(self) -> int: ...
     @property
     def packed(self) -> bytes: ...
+    @property
+    def deleted(self) -> pb.DeletedRange | None: ...
 
 
 class SnapshotRowsView(Protocol):

@@ -1,6 +1,8 @@
-"""One revision as large as the limits allow reaches every replica of every region; a larger one never comes to be."""
+"""A revision of any size reaches every replica of every region, and watchers there, as a whole."""
 
 from __future__ import annotations
+
+import contextlib
 
 import pytest
 from integration.replicas.server_processes import RegionProcesses, eventually
@@ -9,7 +11,9 @@ from rstore_api.errors import RequestTooWide
 
 ROWS, ROW_BYTES = 10_000, (4 << 20) // 10_000
 KEY_BYTES = ROW_BYTES - 44
-"""Ten thousand deletions of keys this long are as many rows, and as many bytes, as one revision may have."""
+"""Ten thousand deletions of keys this long are as many rows, and as many bytes, as a write that is applied at once may
+have.
+"""
 
 
 def _key(number: int) -> bytes:
@@ -37,11 +41,15 @@ async def test_the_largest_deletion_reaches_every_replica_of_every_region(start_
             assert (answer.count, len(answer.kvs)) == (ROWS + 1, ROWS + 1)
             assert answer.header.revision == one_more.header.revision
         with pytest.raises(RequestTooWide, match="in parts"):
-            await client.delete("k", prefix=True, timeout_seconds=20)
+            await client.delete("k", prefix=True, prev_kv=True, timeout_seconds=20)
         assert (await client.get_prefix("k", keys_only=True, limit=1)).header.revision == one_more.header.revision
-        await client.delete("kk")
-        deleted = await client.delete("k", prefix=True, timeout_seconds=20)
-        assert deleted.deleted == ROWS
+        async with west.client() as there, contextlib.aclosing(there.watch("k", prefix=True)) as changes:
+            await anext(changes)
+            deleted = await client.delete("k", prefix=True, timeout_seconds=60)
+            assert (deleted.deleted, deleted.header.revision) == (ROWS + 1, one_more.header.revision + 1)
+            seen = await anext(changes)
+            assert {event.kv.mod_revision for event in seen.events} == {deleted.header.revision}
+            assert len(seen.events) == ROWS + 1  # all together
         after = await client.put("after", "v")
     await _deleted_everywhere(east, west)
     async with west.client() as client:

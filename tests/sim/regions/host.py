@@ -149,6 +149,7 @@ class Host:
             place = Place(self.name, self.root, self.root / "tls", self.root / "config", "0.0.0.0")
             self.replica = replica = Replica(config, place)
             machine = replica.machine
+            machine._deletion_step_keys = 1
             machine.apply = functools.partial(self._ledger.on_apply, self, machine)  # type: ignore[method-assign]
             machine.sync = functools.partial(self._sync, machine)  # type: ignore[method-assign]
             machine.restore = functools.partial(self._restore, machine)  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from rstore_replica.api.identity import member_id
 from rstore_replica.api.services.kv import EncodedRange
 from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
-from sim.oracle import in_words
+from sim.oracle import in_words, is_whole
 from sim.regions.fleet import Fleet
 from sim.world import World
 
@@ -84,6 +84,10 @@ class Ledger:
         answer = type(machine).apply(machine, index, term, entry)
         if not fresh:
             return answer
+        if machine.applied_index < index:
+            if (machine.revision, machine.state, answer) != (revision, state, None) or not is_whole(machine):
+                self.violated(f"{host.name} shows a part of entry {index}")
+            return answer
         self.applied += 1
         self._check_log(host, index, term, entry, answer)
         kind = rstore_pb2.LogEntry.FromString(entry).WhichOneof("command") or "empty"
@@ -146,12 +150,12 @@ class Ledger:
             self._check_snapshot(host, machine)
             return
         try:
-            packed = machine.rows_after(before, max_bytes=1 << 28, max_rows=1 << 24).packed
+            made = contents_after(machine, before)
         except Compacted:
             self._check_snapshot(host, machine)
             return
         position = before
-        for revision, content in contents(packed):
+        for revision, content in made:
             if revision not in (position + 1, after_jumps(history, position) + 1):
                 self.violated(f"I3: {host.name} holds revision {revision} right after {position}")
             position = revision
@@ -172,7 +176,7 @@ class Ledger:
     def _check_revision(self, host: Host, revision: int, epoch: int, content: Content, kind: str) -> None:
         known = self.revisions.get(revision)
         if known is None:
-            if kind != "write":
+            if kind not in ("write", "deletion"):
                 self.violated(f"I3: {host.name} holds revision {revision}, which no primary has made")
             self.revisions[revision] = Written(epoch, host.region, content)
             self.held_by[revision] = set()
@@ -286,6 +290,23 @@ class Ledger:
 def all_of(machine: Machine) -> dict[bytes, bytes]:
     """Keys and values that it holds now."""
     return {item.key: item.value for item in machine.range(rpc.RangeRequest(key=b"\0", range_end=b"\0")).kvs}
+
+
+def contents_after(machine: Machine, revision: int) -> list[tuple[int, Content]]:
+    """What each revision after ``revision`` has changed, in order, up to the next epoch. Raises Compacted."""
+    found: list[tuple[int, Content]] = []
+    while True:
+        batch = machine.rows_after(revision, max_bytes=1 << 28, max_rows=1 << 24)
+        if batch.deleted is not None:
+            at = batch.last_revision
+            part = machine.changes(
+                (at, 0), at, lambda key: ([key], False), max_rows=1 << 24, max_bytes=1 << 28, max_previous_bytes=0
+            )
+            found.append((at, tuple((change.row.key, None) for _, change in part.changes)))
+        found += contents(batch.packed)
+        if not batch.count:
+            return found
+        revision = batch.last_revision
 
 
 def contents(packed: bytes) -> list[tuple[int, Content]]:

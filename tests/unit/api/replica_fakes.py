@@ -108,7 +108,8 @@ class FakeGroup:
             await gate
         if self.refusal is not None:
             raise self.refusal
-        return [self.answer(request) for request in decoded.write.requests]
+        requests = [decoded.deletion.request] if decoded.HasField("deletion") else decoded.write.requests
+        return [self.answer(request) for request in requests]
 
     async def barrier(self, *, timeout_seconds: float) -> None:
         if isinstance(self.refusal, StoreError):

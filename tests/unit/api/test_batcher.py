@@ -10,6 +10,7 @@ import pytest
 from rstore_api.errors import (
     AlreadyDone,
     DeadlineExceeded,
+    FeatureNotActive,
     InvalidRequest,
     KeyNotFound,
     NoPrimary,
@@ -126,7 +127,7 @@ async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:
 
     group = FakeGroup(answer=answer)
     batcher = _batcher(group)
-    deletion = rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"b"))
+    deletion = rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"b", prev_kv=True))
 
     async def delete() -> None:
         deadline = asyncio.get_running_loop().time() + 60
@@ -137,6 +138,49 @@ async def test_an_entry_takes_one_request_that_may_touch_many_keys() -> None:
         ["put", "put", "delete_range"],
         ["delete_range"],
     ]
+
+
+async def test_a_deletion_in_steps_has_an_entry_to_itself_and_others_wait_for_it() -> None:
+    def answer(request: rstore_pb2.WriteRequest) -> object:
+        return rpc_pb2.DeleteRangeResponse() if request.HasField("delete_range") else rpc_pb2.PutResponse()
+
+    group = FakeGroup(answer=answer, held=True)
+    batcher = _batcher(group, max_in_flight_entries=2)
+    deletion = rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"b"))
+    deadline = asyncio.get_running_loop().time() + 60
+    before = _put(batcher, "x")
+    deleted = asyncio.create_task(batcher.submit(deletion, rpc_pb2.DeleteRangeResponse, deadline=deadline))
+    after, late = _put(batcher, "y"), _put(batcher, "z", seconds=0.05)
+    await _settle()
+    assert [entry.WhichOneof("command") for entry in group.proposals] == ["write", "deletion"]
+    assert group.proposals[1].deletion.request == deletion
+    await asyncio.sleep(0.1)
+    group.let_go()
+    await before
+    await _settle()
+    assert len(group.proposals) == 2
+    group.let_go()
+    await deleted
+    await _settle()
+    assert _keys(group)[2:] == [["y"]]
+    group.let_go()
+    await after
+    with pytest.raises(DeadlineExceeded):
+        await late
+
+
+async def test_a_deletion_is_applied_at_once_while_some_replica_knows_no_steps() -> None:
+    class EarlierGroup(FakeGroup):
+        async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
+            if rstore_pb2.LogEntry.FromString(entry).HasField("deletion"):
+                raise FeatureNotActive
+            return await super().propose(entry, timeout_seconds=timeout_seconds)
+
+    group = EarlierGroup(answer=lambda _request: rpc_pb2.DeleteRangeResponse())
+    deletion = rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"b"))
+    deadline = asyncio.get_running_loop().time() + 60
+    await _batcher(group).submit(deletion, rpc_pb2.DeleteRangeResponse, deadline=deadline)
+    assert [entry.write.requests[0] for entry in group.proposals] == [deletion]
 
 
 async def test_each_caller_gets_its_own_result() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from rstore_api.proto.rpc_pb2 import (
 from rstore_api.proto.rstore_pb2 import (
     BootstrapRequest,
     Compaction,
+    Deletion,
     LogEntry,
     Promise,
     PromoteRequest,
     ReplicatedRows,
+    RequestId,
     StreamBatch,
     Topology,
     WriteBatch,
@@ -55,7 +58,17 @@ class Replica:
 
     def apply(self, **command: Message) -> Any:
         self.log.append(LogEntry(**command).SerializeToString())  # type: ignore[arg-type]
-        return self.machine.apply(self.machine.applied_index + 1, 1, self.log[-1])
+        return self.apply_last()
+
+    def apply_last(self, between: Callable[[], object] = lambda: None) -> Any:
+        """Applies the last entry of the log, and calls ``between`` after each step of it but the last one."""
+        index = self.machine.applied_index + 1
+        while True:
+            answer = self.machine.apply(index, 1, self.log[-1])
+            if self.machine.applied_index == index:
+                return answer
+            assert answer is None
+            between()
 
     def bootstrap(self, where: Topology, store: str = STORE) -> Any:
         return self.apply(bootstrap=BootstrapRequest(store_id=store, topology=where))
@@ -73,6 +86,20 @@ class Replica:
 
     def delete(self, key: bytes, range_end: bytes = b"", **fields: Any) -> Any:
         return self.write(DeleteRangeRequest(key=key, range_end=range_end, **fields))[0]
+
+    def delete_in_steps(
+        self,
+        request: DeleteRangeRequest,
+        between: Callable[[], object] = lambda: None,
+        *,
+        epoch: int | None = None,
+        request_id: RequestId | None = None,
+    ) -> Any:
+        """Deletes a range as a command of its own; see :meth:`apply_last`."""
+        write = WriteRequest(delete_range=request, request_id=request_id)
+        command = Deletion(epoch=self.machine.state.epoch if epoch is None else epoch, request=write)
+        self.log.append(LogEntry(deletion=command).SerializeToString())
+        return self.apply_last(between)[0]
 
     def txn(self, *compare: Compare, then: list[Message] | None = None, orelse: list[Message] | None = None) -> Any:
         return self.write(
@@ -114,15 +141,19 @@ class Replica:
             prev_revision=revision,
             last_revision=found.last_revision,
             rows=found.packed,
-            row_count=found.count,
+            row_count=0 if found.deleted else found.count,
+            deleted=found.deleted,
             history=history_messages(
                 start for start in state.history if at_end or start.first_revision <= found.last_revision
             ),
             compact_revision=self.machine.compact_revision,
         )
 
-    def receive(self, batch: StreamBatch) -> Any:
-        return self.apply(rows=ReplicatedRows(batch=batch))
+    def receive(self, batch: StreamBatch, between: Callable[[], object] = lambda: None) -> Any:
+        rows = ReplicatedRows(batch=batch)
+        entry = LogEntry(deleted_rows=rows) if batch.HasField("deleted") else LogEntry(rows=rows)
+        self.log.append(entry.SerializeToString())
+        return self.apply_last(between)
 
     def follow(self, primary: Replica, *, max_bytes: int = 1 << 20, max_rows: int = 10_000) -> None:
         """Takes everything the primary has."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RangeRequest
 from sim.model import Model, Refused
-from unit.mvcc.replicas import Replica, ranges, writes
+from unit.mvcc.replicas import Replica, deletes, ranges, writes
 
 MAX_OPS = 6
 
@@ -23,6 +23,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just("write"), st.lists(writes(), min_size=1, max_size=4)),
     st.tuples(st.just("write"), st.lists(writes(), min_size=1, max_size=4)),
     st.tuples(st.just("ranges"), st.lists(ranges(), min_size=1, max_size=6)),
+    st.tuples(st.just("delete in steps"), deletes()),
     st.tuples(st.just("ranges"), st.lists(ranges(), min_size=1, max_size=6)),
     st.tuples(st.just("compact"), st.integers(0, 20)),
     st.tuples(st.just("sweep"), st.integers(1, 3)),
@@ -68,13 +69,24 @@ def same_at_every_revision(replica: Replica, model: Model) -> None:
 @given(steps=st.lists(STEPS, max_size=14))
 def test_any_sequence_of_requests(steps: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        primary = Replica(Path(directory) / "us", max_txn_ops=MAX_OPS)
-        secondary = Replica(Path(directory) / "eu", "eu")
+        primary = Replica(Path(directory) / "us", max_txn_ops=MAX_OPS, deletion_step_keys=1)
+        secondary = Replica(Path(directory) / "eu", "eu", deletion_step_keys=2)
         model = Model(MAX_OPS)
         for kind, detail in steps:
             if kind == "write":
                 expected = [model_answer(model, request) for request in detail]
                 assert codes(primary.write(*detail)) == expected
+            elif kind == "delete in steps":
+                if not detail.range_end:
+                    detail.range_end = b"\0"
+                detail.prev_kv = False
+                before = primary.range()
+
+                def between() -> None:
+                    primary.machine.compact_step(1)
+                    assert primary.range() == before  # noqa: B023
+
+                assert codes([primary.delete_in_steps(detail, between)]) == [model_answer(model, detail)]
             elif kind == "ranges":
                 for request in detail:
                     ours, expected = (answer_of(partial(side.range, request)) for side in (primary.machine, model))

@@ -39,9 +39,16 @@ class Place(msgspec.Struct, frozen=True):
     quarantine: Quarantine
     """Takes the tails that are left."""
 
+    deletion_step_keys: int
+    """How many keys one step of a deletion goes through."""
+
     def unchanged(self, answer: object) -> Outcome:
         """Returns the outcome of a command that is refused, or has nothing to do."""
         return Outcome(answer, self.position, self.region)
+
+    def unfinished(self) -> Outcome:
+        """Returns the outcome of a step after which the command has to be applied again, for the next one."""
+        return Outcome(None, self.position, self.region, finished=False)
 
 
 class Command(msgspec.Struct, frozen=True):

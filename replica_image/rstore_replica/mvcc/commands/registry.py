@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.unknown_fields import UnknownFieldSet
 from rstore_api.proto.rstore_pb2 import LogEntry
 
-from rstore_replica.mvcc.commands import region, replicated, tails, writes
+from rstore_replica.mvcc.commands import deletions, region, replicated, tails, writes
 from rstore_replica.mvcc.commands.command import Command
 
 
@@ -45,4 +45,4 @@ class Registry:
         return level
 
 
-COMMANDS = Registry(*writes.COMMANDS, *replicated.COMMANDS, *region.COMMANDS, *tails.COMMANDS)
+COMMANDS = Registry(*writes.COMMANDS, *replicated.COMMANDS, *region.COMMANDS, *tails.COMMANDS, *deletions.COMMANDS)

@@ -9,7 +9,8 @@ The databases in one environment:
     (DUPSORT) by their bytes, and revision and sub-revision are stored as their complement. So the first entry is the
     present one, and one seek finds the newest at or below any revision. A deletion is an entry with version 0.
 ``meta``
-    ``position`` (fixed struct, changes with every entry) and ``region`` (the region's replicated state).
+    ``position`` (fixed struct, changes with every entry), ``region`` (the region's replicated state), notes of the
+    revisions that deleted a large range (``deleted_ranges.py``), and how far one is that has begun.
 ``requests``
     what is remembered of the writes that carried an id (``requests/dedup.py``).
 
@@ -31,6 +32,7 @@ REQUESTS = b"requests"
 POSITION_KEY = b"position"
 REGION_KEY = b"region"
 STAGED_KEY = b"staged"
+DELETING_KEY = b"deleting"
 
 MASK64 = (1 << 64) - 1
 MASK32 = (1 << 32) - 1

@@ -14,3 +14,5 @@ class Outcome(msgspec.Struct, frozen=True):
     answer: object
     position: Position
     state: RegionState
+    finished: bool = True
+    """False: the command was applied in part, which nobody sees, and is to be applied again."""

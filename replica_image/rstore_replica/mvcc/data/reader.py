@@ -75,6 +75,24 @@ class Reader:
                 if entry[ENTRY_VERSION] != NO_VERSION:
                     yield key, entry
 
+    def some_keys(self, start: bytes, end: bytes | None, max_visited: int) -> tuple[list[bytes], bytes | None]:
+        """Returns the first keys in [start, end) that exist at present, and where to go on; None where all were seen.
+
+        At most ``max_visited`` keys are looked at, deleted ones included.
+        """
+        with self.transaction.cursor(self.store.index) as cursor:
+            if not cursor.set_range(start[:MAX_KEY_BYTES] or b"\0"):
+                return [], None
+            visited = list(islice(cursor.iternext_nodup(keys=True, values=True), max_visited))
+        keys = [
+            key
+            for key, entry in visited
+            if key >= start and (end is None or key < end) and entry[ENTRY_VERSION] != NO_VERSION
+        ]
+        last = visited[-1][0]
+        is_last = len(visited) < max_visited or (end is not None and last >= end)
+        return keys, None if is_last else last + b"\0"
+
     def count(
         self, start: bytes, end: bytes | None, revision: int | None = None, pace: Callable[[], None] = lambda: None
     ) -> int:

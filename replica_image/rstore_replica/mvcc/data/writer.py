@@ -132,6 +132,11 @@ class Writer(Reader):
         self.flush()
         return super().scan(start, end, revision)
 
+    def some_keys(self, start: bytes, end: bytes | None, max_visited: int) -> tuple[list[bytes], bytes | None]:
+        """As in :class:`Reader`."""
+        self.flush()
+        return super().some_keys(start, end, max_visited)
+
     def body(self, entry: bytes) -> bytes:
         """As in :class:`Reader`."""
         self.flush()

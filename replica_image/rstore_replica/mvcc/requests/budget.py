@@ -1,7 +1,8 @@
 """What one write may change and look at.
 
-A revision is never split: on its way to another region its rows are one entry of a log and one message, and applying
-it holds up whatever else the replica does. So the leader puts limits into each entry (``WriteLimits``), and a request
+Rows of a revision are not split: on their way to another region they are one entry of a log and one message, and
+applying it holds up whatever else the replica does; but for deletions of ranges, which are made in steps
+(``deletion.py``). So the leader puts limits into each entry (``WriteLimits``), and a request
 beyond them is refused before it has changed anything, by every replica alike.
 """
 

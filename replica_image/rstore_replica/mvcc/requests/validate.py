@@ -63,6 +63,13 @@ def check_delete_range(request: DeleteRangeRequest) -> None:
         raise EmptyKey
 
 
+def check_deletion(request: WriteRequest) -> None:
+    """Raises EmptyKey, or InvalidRequest for what cannot be applied in steps."""
+    if not goes_in_steps(request):
+        raise InvalidRequest("only a DeleteRange without prev_kv is applied in steps")
+    check_delete_range(request.delete_range)
+
+
 def plain_puts(request: TxnRequest, max_ops: int) -> list[tuple[bytes, bytes]] | None:
     """Returns keys and values of a transaction that has nothing but puts without options and that nothing here refuses.
 
@@ -117,6 +124,13 @@ def is_wide(request: WriteRequest) -> bool:
     if kind == "delete_range":
         return bool(request.delete_range.range_end)
     return kind == "txn" and _txn_is_wide(request.txn)
+
+
+def goes_in_steps(request: WriteRequest) -> bool:
+    """Returns whether the request is a deletion of a range that needs no answer but the number of keys."""
+    return (
+        request.HasField("delete_range") and bool(request.delete_range.range_end) and not request.delete_range.prev_kv
+    )
 
 
 def _txn_is_wide(txn: TxnRequest) -> bool:

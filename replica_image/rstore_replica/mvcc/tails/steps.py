@@ -15,23 +15,15 @@ from rstore_api.domain.epochs import settled
 from rstore_api.errors import Compacted, StoreError
 from rstore_api.proto.rstore_pb2 import Rewind
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import deleted_ranges, hidden, layout, rows
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
+from rstore_replica.mvcc.data.undo import undo
 from rstore_replica.mvcc.state import RegionState
 from rstore_replica.mvcc.tail_facts import Leaving, Phase
 from rstore_replica.mvcc.tails import file as tail_file
 from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.tails.quarantine import Quarantine
-from rstore_replica.mvcc.tails.rewind import undo
-
-HIDDEN_KEY = b"hidden"
-"""In ``meta`` while there are rows above the store's revision that nobody is to see."""
-
-
-def hides_rows(store: Store, transaction: Transaction) -> bool:
-    """Returns whether "the newest" has to be looked for at the store's revision, and not at the top."""
-    return transaction.get(HIDDEN_KEY, db=store.meta) is not None
 
 
 class Leave:
@@ -77,7 +69,8 @@ class Leave:
                     self._files.finish(leaving.tail)
                 if not leaving.keep_data:
                     position = _at_fork(position, state, leaving.header.fork_revision)
-                    self._transaction.put(HIDDEN_KEY, b"", db=self._store.meta)
+                    hidden.hide(self._store, self._transaction)
+                    deleted_ranges.forget_above(self._store, self._transaction, position.revision)
                 state = rules.exported(state, leaving)
                 leaving = state.leaving
         if leaving is not None and leaving.phase is Phase.UNDOING and self._undo(leaving.header.fork_revision):
@@ -89,7 +82,7 @@ class Leave:
     def _undo(self, fork_revision: int) -> bool:
         if not self._rows_left or not undo(self._store, self._transaction, fork_revision, self._rows_left):
             return False
-        self._transaction.delete(HIDDEN_KEY, db=self._store.meta)
+        hidden.show(self._store, self._transaction)
         return True
 
     def _first_and_last(self, fork_revision: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import msgspec
 from rstore_api.errors import Gap, StoreError
 from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
 
-from rstore_replica.mvcc.data import generations
+from rstore_replica.mvcc.data import deleted_ranges, generations
 from rstore_replica.mvcc.data.layout import MASK32
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
@@ -53,6 +53,7 @@ def install_step(
         staging.save(store, transaction, staged)
         return Outcome(chunk.last_key, position, region)
     staging.forget(store, transaction)
+    deleted_ranges.forget_above(store, transaction, 0)
     # What other regions were asked to do, and did, is not known here.
     RequestMemory(store, transaction, index).forget_all(max(position.revision, chunk.revision))
     position = msgspec.structs.replace(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from rstore_api.domain.epochs import EpochStart, after_jumps, settled
 from rstore_api.errors import Compacted, FutureRevision, InvalidRequest, StoreError
 from rstore_api.messages import history_of
-from rstore_api.proto.rstore_pb2 import StreamBatch
+from rstore_api.proto.rstore_pb2 import DeletedRange, StreamBatch
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import deleted_ranges, layout, rows
 from rstore_replica.mvcc.data.reader import Reader
 
 
@@ -18,13 +18,15 @@ from rstore_replica.mvcc.data.reader import Reader
 class RowBatch:
     """Whole revisions in order, ``first_revision`` to ``last_revision``, packed as ``data/rows.py`` says.
 
-    Without rows ``count`` is 0, ``packed`` empty and ``last_revision`` the revision asked from.
+    Without rows ``count`` is 0, ``packed`` empty and ``last_revision`` the revision asked from. A revision that deleted
+    a large range comes alone, as ``deleted``; its rows are counted and not packed.
     """
 
     first_revision: int
     last_revision: int
     count: int
     packed: bytes
+    deleted: DeletedRange | None = None
 
 
 def rows_after(
@@ -46,7 +48,12 @@ def rows_after(
         raise FutureRevision(f"{revision} was asked for, {newest} is the newest")
     if revision < settled(history, compact_revision):
         raise Compacted(f"{revision} was asked for, the compaction is at {compact_revision}")
+    deleted = deleted_ranges.first_after(reader.store, reader.transaction, revision)
     end = min((start.first_revision for start in history if start.first_revision > revision + 1), default=newest + 1)
+    if deleted is not None and deleted.revision < end:
+        end = deleted.revision
+    else:
+        deleted = None
     frames: list[bytes] = []
     size = 0
     first = last = whole = 0
@@ -70,6 +77,8 @@ def rows_after(
             frames += (row_key + len(body).to_bytes(4, "big"), body)
             size += rows.FRAME_HEADER.size + len(body)
             whole += 1
+    if not frames and deleted is not None:
+        return RowBatch(end, end, deleted.count, b"", deleted)
     if not frames:
         return RowBatch(revision + 1, revision, 0, b"")
     return RowBatch(first, last, whole, rows.join_frames(frames, whole))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rstore_api.proto.kv_pb2 import Event, KeyValue
@@ -11,6 +12,11 @@ from rstore_replica.mvcc.data.rows import Row
 
 EVENTS_TAG = bytes((11 << 3 | 2,))
 """Of the field ``events`` in a WatchResponse."""
+
+
+JOINED_EVENTS = 512
+"""Of more changes than this, so many events are encoded without a pause, and joined."""
+JOINED_BYTES = 64 << 10
 
 
 class Want(NamedTuple):
@@ -68,20 +74,39 @@ class Batch:
         self._encoded: dict[Want, tuple[list[bytes], bytes]] = {}
 
     def events(self, want: Want) -> list[bytes]:
-        """Returns the fields of the events that are wanted, in order."""
+        """Returns the fields of the events that are wanted, in order: one by one, or some together where there are many
+        (:data:`JOINED_EVENTS`).
+        """
         return self._of(want)[0]
 
     def joined(self, want: Want) -> bytes:
         """Returns the same as one byte string; empty when none is wanted."""
         return self._of(want)[1]
 
+    def encode(self, want: Want) -> Iterator[None]:
+        """Prepares what :meth:`events` and :meth:`joined` return; pauses after some events."""
+        if want in self._encoded:
+            return
+        are_many = len(self.changes) > JOINED_EVENTS
+        events: list[bytes] = []
+        some: list[bytes] = []
+        size = 0
+        for change in self.changes:
+            if not (want.deletions if change.row.deletion else want.puts):
+                continue
+            event = change.event(prev_kv=want.prev_kv)
+            some += (EVENTS_TAG, varint(len(event)), event)
+            size += len(event)
+            if not are_many or len(some) >= 3 * JOINED_EVENTS or size >= JOINED_BYTES:
+                events.append(b"".join(some))
+                some, size = [], 0
+                if are_many:
+                    yield
+        if some:
+            events.append(b"".join(some))
+        self._encoded[want] = (events, b"".join(events))
+
     def _of(self, want: Want) -> tuple[list[bytes], bytes]:
-        encoded = self._encoded.get(want)
-        if encoded is None:
-            events = []
-            for change in self.changes:
-                if want.deletions if change.row.deletion else want.puts:
-                    event = change.event(prev_kv=want.prev_kv)
-                    events.append(EVENTS_TAG + varint(len(event)) + event)
-            encoded = self._encoded[want] = (events, b"".join(events))
-        return encoded
+        for _ in self.encode(want):
+            pass
+        return self._encoded[want]

@@ -355,6 +355,10 @@ class Hub:
         for group, changes in collected.items():
             batch = Batch(last, changes)
             for watcher in list(group.members):
+                for _ in batch.encode(watcher.want):
+                    yield
+                    if self._sound_to < last:
+                        return False
                 if watcher.cohort is not cohort:
                     continue
                 if watcher.sink.deliver(watcher, batch):

@@ -36,7 +36,8 @@ class Applier:
     def run(self, core: RaftCore) -> bool:
         """Applies what is committed and durable here, for no longer than a slice of time; True when there is more.
 
-        An entry for which the disk has no room is tried again later, by one of the next calls.
+        A large entry may take several calls, one step in each. One for which the disk has no room is tried again later,
+        by one of the next calls.
         """
         journal = self._journal
         end = min(core.commit_index, journal.durable_index)
@@ -46,6 +47,8 @@ class Applier:
             result = self._room.apply(partial(apply_entry, self._machine, entry))
             if not self._room.applied:
                 return False
+            if entry.command[:1] == COMMAND and self._machine.applied_index < entry.index:
+                return True
             core.note_applied(entry.index)
             self._proposals.applied(entry.index, entry.term, result)
             if self._clock.monotonic() > until:

@@ -11,6 +11,9 @@ from rstore_replica.replication.config import ReplicationConfig
 from rstore_replica.replication.ports import RaftGroup
 from rstore_replica.replication.receiving.pipeline import Pipeline
 
+DELETIONS_PER_SECOND = 10_000
+"""Keys that a slow replica deletes."""
+
 
 class Inflow(Pipeline):
     """Proposes in order, several at a time, and tells how far the region has committed."""
@@ -23,6 +26,7 @@ class Inflow(Pipeline):
         self._held = held
         self._fork_revision = fork_revision
         self._next_prev = self._committed = held.revision
+        self._deleting = 0  # keys that large deletions on their way delete
         self._staged_key = b""
         self._installed = False
 
@@ -49,12 +53,17 @@ class Inflow(Pipeline):
             self.fail(errors.Gap(f"the batch starts after revision {batch.prev_revision}, not {self._next_prev}"))
             return
         self._next_prev = last_revision = batch.last_revision
+        deleted = batch.deleted.count if batch.HasField("deleted") else 0
+        self._deleting += deleted
 
         def committed() -> None:
+            self._deleting -= deleted
             self._committed = max(self._committed, last_revision)
 
-        entry = pb.LogEntry(rows=pb.ReplicatedRows(batch=batch)).SerializeToString()
-        self.submit(entry, len(batch.rows), last_revision, committed)
+        rows = pb.ReplicatedRows(batch=batch)
+        entry = pb.LogEntry(deleted_rows=rows) if deleted else pb.LogEntry(rows=rows)
+        patience = self._deleting / DELETIONS_PER_SECOND
+        self.submit(entry.SerializeToString(), len(batch.rows), last_revision, committed, patience)
 
     async def take_chunk(self, chunk: pb.SnapshotChunk) -> None:
         """Proposes a chunk of a snapshot, as :meth:`take` does a batch. Rows may follow once it is installed."""

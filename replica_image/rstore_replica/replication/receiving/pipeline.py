@@ -79,12 +79,20 @@ class Pipeline:
             await self._room.wait(self._config.silence_seconds)
         return not self.ended
 
-    def submit(self, entry: bytes, size_bytes: int, expected: bytes | int, then: Callable[[], None]) -> None:
+    def submit(
+        self,
+        entry: bytes,
+        size_bytes: int,
+        expected: bytes | int,
+        then: Callable[[], None],
+        patience_seconds: float = 0.0,
+    ) -> None:
         """Proposes an entry. Calls ``then`` once it is applied with the answer ``expected``; any other ends the
-        stream.
+        stream. ``patience_seconds`` is what it may take longer than others.
         """
         self._bytes += size_bytes
-        task = asyncio.create_task(self._propose(entry, size_bytes, expected, then), name="replicated-entry")
+        seconds = self._config.propose_seconds + patience_seconds
+        task = asyncio.create_task(self._propose(entry, size_bytes, expected, then, seconds), name="replicated-entry")
         self._proposals.add(task)
         task.add_done_callback(self._settled)
 
@@ -100,9 +108,11 @@ class Pipeline:
             self._bytes + size_bytes <= self._config.window_bytes and len(self._proposals) < self._config.window_batches
         )
 
-    async def _propose(self, entry: bytes, size_bytes: int, expected: bytes | int, then: Callable[[], None]) -> None:
+    async def _propose(
+        self, entry: bytes, size_bytes: int, expected: bytes | int, then: Callable[[], None], seconds: float
+    ) -> None:
         try:
-            result = await self._group.propose(entry, timeout_seconds=self._config.propose_seconds)
+            result = await self._group.propose(entry, timeout_seconds=seconds)
         except errors.StoreError as error:
             self.fail(error)
         else:

@@ -295,6 +295,6 @@ class Sender:
             rows = self._machine.rows_after(
                 self._measured_revision, max_bytes=_MEASURE_BYTES, max_rows=self._config.max_batch_rows
             )
-            if rows.count:
+            if rows.count and not rows.deleted:
                 self._progress.measured(rows.last_revision - rows.first_revision + 1, len(rows.packed))
         self._measured_revision = revision

@@ -270,7 +270,8 @@ class SourceStream:
 
     def _is_full(self, batch: RowBatchView) -> bool:
         return (
-            batch.last_revision < self._machine.revision
+            batch.deleted is not None
+            or batch.last_revision < self._machine.revision
             or len(batch.packed) >= self._config.max_batch_bytes
             or batch.count >= self._config.max_batch_rows
         )
@@ -311,11 +312,12 @@ class SourceStream:
             prev_revision=self._cursor,
             last_revision=last_revision,
             rows=batch.packed if batch.count else b"",
-            row_count=batch.count,
+            row_count=0 if batch.deleted else batch.count,
             history=history_messages(history),
             compact_revision=compaction,
+            deleted=batch.deleted,
         )
-        if batch.count:
+        if batch.count and not batch.deleted:
             self._progress.measured(last_revision - self._cursor, len(message.rows))
         self._window.sent(last_revision, len(message.rows), self._clock.monotonic())
         self._cursor = last_revision

@@ -7,21 +7,21 @@ from pathlib import Path
 import msgspec
 import pytest
 from rstore_api.proto.rstore_pb2 import Compaction, DropTail, LogEntry, Noop, Promise
-from rstore_replica.mvcc.commands import region, replicated, tails, writes
+from rstore_replica.mvcc.commands import deletions, region, replicated, tails, writes
 from rstore_replica.mvcc.commands.command import Command
 from rstore_replica.mvcc.commands.registry import COMMANDS, Registry, UnknownCommandError
 from unit.mvcc.replicas import Replica
 
-ALL = (*writes.COMMANDS, *replicated.COMMANDS, *region.COMMANDS, *tails.COMMANDS)
+ALL = (*writes.COMMANDS, *replicated.COMMANDS, *region.COMMANDS, *tails.COMMANDS, *deletions.COMMANDS)
 FUTURE = LogEntry(drop_tail=DropTail(file="a.wal"))
-"""Stands for a kind of level 2: later versions know it, earlier ones have no entry for it."""
+"""Stands for a kind of level 3: later versions know it, earlier ones have no entry for it."""
 
 
-def of_level_two(command: Command) -> Command:
-    return msgspec.structs.replace(command, level=2) if command.kind == "drop_tail" else command
+def of_level_three(command: Command) -> Command:
+    return msgspec.structs.replace(command, level=3) if command.kind == "drop_tail" else command
 
 
-LATER = Registry(*map(of_level_two, ALL))
+LATER = Registry(*map(of_level_three, ALL))
 EARLIER = Registry(*(command for command in ALL if command.kind != "drop_tail"))
 
 
@@ -33,12 +33,12 @@ def test_every_command_of_the_log_has_an_entry_and_can_be_described() -> None:
         getattr(entry, command.kind).SetInParent()
         assert COMMANDS.find(entry) is command
         assert command.describe(getattr(entry, command.kind))
-        assert COMMANDS.required_level(entry.SerializeToString()) == command.level == 1
+        assert COMMANDS.required_level(entry.SerializeToString()) == command.level
 
 
 def test_what_an_entry_needs_is_read_from_its_kind() -> None:
-    assert (COMMANDS.level, LATER.level, EARLIER.level) == (1, 2, 1)
-    assert LATER.required_level(FUTURE.SerializeToString()) == 2
+    assert (COMMANDS.level, LATER.level, EARLIER.level) == (2, 3, 2)
+    assert LATER.required_level(FUTURE.SerializeToString()) == 3
     assert LATER.required_level(LogEntry(noop=Noop()).SerializeToString()) == 1
     assert LATER.required_level(b"") == 1
     with pytest.raises(UnknownCommandError, match="kind 26"):
@@ -62,7 +62,7 @@ def test_a_level_that_was_applied_stays_active(tmp_path: Path) -> None:
     replica.apply(drop_tail=FUTURE.drop_tail)
     replica.apply(noop=Noop())
     replica.reopen()
-    assert replica.machine.state.feature_level == 2
+    assert replica.machine.state.feature_level == 3
 
 
 def test_a_kind_changes_no_more_than_its_entry_says(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rstore_api.domain.epochs import after_jumps
 from rstore_api.domain.forks import Chain
 from rstore_api.messages import history_messages
 from rstore_api.proto.rpc_pb2 import PutRequest, TxnRequest
-from rstore_api.proto.rstore_pb2 import PromoteRequest, ReplicatedRows, Rewind, RewindStep, StreamBatch
+from rstore_api.proto.rstore_pb2 import PromoteRequest, Rewind, RewindStep, StreamBatch
 from rstore_replica.mvcc.data import layout, rows
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.tail_facts import Leaving
@@ -99,11 +99,12 @@ def take_batch(source: Replica, target: Replica, *, max_rows: int) -> None:
         prev_revision=at,
         last_revision=last,
         rows=batch.packed,
-        row_count=batch.count,
+        row_count=0 if batch.deleted else batch.count,
+        deleted=batch.deleted,
         history=history_messages(history_up_to(ours, last)),
         compact_revision=min(source.machine.compact_revision, last),
     )
-    assert target.apply(rows=ReplicatedRows(batch=message)) == last
+    assert target.receive(message) == last
 
 
 def all_rows(machine: Machine) -> dict[tuple[int, int], rows.Row]:

@@ -24,6 +24,7 @@ class Rows:
     last_revision: int
     count: int
     packed: bytes
+    deleted: None = None
 
 
 @dataclass

@@ -1,0 +1,29 @@
+"""Removing the rows above a revision, with their index entries; the entries before them are then the newest again."""
+
+from __future__ import annotations
+
+from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.store import Store, Transaction
+
+
+def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -> bool:
+    """Removes at most ``max_rows`` of the rows above ``revision``, from the newest down; whether all of them are gone.
+
+    On the way there, reads at or below ``revision`` see no difference.
+    """
+    with transaction.cursor(store.rows) as cursor:
+        more = cursor.last()
+        while more:
+            row_revision, sub = layout.ROW_KEY.unpack(cursor.key())
+            if row_revision <= revision:
+                break
+            if max_rows <= 0:
+                return False
+            max_rows -= 1
+            row = rows.unpack(row_revision, sub, cursor.value())
+            entry = layout.pack_entry(row_revision, sub, row.create_revision, row.version)
+            if not transaction.delete(row.key, entry, db=store.index):
+                raise rows.DamagedRows(f"row {row_revision}.{sub} is not in the index")
+            cursor.delete()
+            more = cursor.last()
+    return True
