@@ -80,7 +80,9 @@ class Limits(Settings, frozen=True):
     max_request_bytes: Annotated[
         int, msgspec.Meta(ge=limits.MAX_REQUEST_BYTES.low, le=limits.MAX_REQUEST_BYTES.high)
     ] = limits.MAX_REQUEST_BYTES.default
-    max_txn_ops: PositiveInt = limits.MAX_TXN_OPS
+    max_txn_ops: Annotated[int, msgspec.Meta(ge=limits.MAX_TXN_OPS.low, le=limits.MAX_TXN_OPS.high)] = (
+        limits.MAX_TXN_OPS.default
+    )
     max_revision_rows: Annotated[int, msgspec.Meta(ge=128, le=100_000)] = 10_000
     quota_bytes: PositiveInt = limits.QUOTA_BYTES
 

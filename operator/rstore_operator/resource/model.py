@@ -75,6 +75,14 @@ class FailoverSpec:
 
 
 @dataclass(frozen=True)
+class LimitsSpec:
+    """What one request may take."""
+
+    max_request_bytes: int = limits.MAX_REQUEST_BYTES.default
+    max_txn_ops: int = limits.MAX_TXN_OPS.default
+
+
+@dataclass(frozen=True)
 class PodsSpec:
     """What the pods of all replicas have. None means: nothing said, the default applies."""
 
@@ -108,6 +116,7 @@ class StoreSpec:
     regions: tuple[RegionSpec, ...]
     replication: ReplicationSpec = ReplicationSpec()
     failover: FailoverSpec = FailoverSpec()
+    limits: LimitsSpec = LimitsSpec()
     tls_mode: str = "Managed"
     subject_alt_names: tuple[str, ...] = ()
     """Further host names and IP addresses that the replicas' certificates are valid for."""

@@ -18,6 +18,7 @@ from rstore_api.domain.limits import Bounds
 
 from rstore_operator.resource.model import (
     FailoverSpec,
+    LimitsSpec,
     NetworkPolicySpec,
     Placement,
     PodsSpec,
@@ -158,6 +159,7 @@ def parse_spec(raw: object) -> tuple[StoreSpec | None, tuple[Problem, ...]]:
         regions=regions,
         replication=_replication(reader.child("replication")),
         failover=_failover(reader.child("failover")),
+        limits=_limits(reader.child("limits")),
         tls_mode=reader.child("security").child("tls").text("mode", StoreSpec.tls_mode, choices=("Managed", "Secret")),
         subject_alt_names=_alternative_names(reader.child("security").child("tls")),
         client_auth=reader.child("security").text("clientAuth", StoreSpec.client_auth, choices=("mTLS", "None")),
@@ -357,6 +359,13 @@ def _replication(reader: _Reader) -> ReplicationSpec:
         max_batch_bytes=reader.quantity("maxBatchBytes", limits.MAX_BATCH_BYTES),
         window_bytes=reader.quantity("window", limits.WINDOW_BYTES),
         retention_revisions=reader.child("retention").integer("revisions", limits.RETENTION_REVISIONS),
+    )
+
+
+def _limits(reader: _Reader) -> LimitsSpec:
+    return LimitsSpec(
+        max_request_bytes=reader.quantity("maxRequestBytes", limits.MAX_REQUEST_BYTES),
+        max_txn_ops=reader.integer("maxTxnOps", limits.MAX_TXN_OPS),
     )
 
 

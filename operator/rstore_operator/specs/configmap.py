@@ -44,8 +44,8 @@ def replica_config(ref: StoreRef, spec: StoreSpec, region: RegionSpec) -> dict[s
             "retentionRevisions": spec.replication.retention_revisions,
         },
         "limits": {
-            "maxRequestBytes": limits.MAX_REQUEST_BYTES.default,
-            "maxTxnOps": limits.MAX_TXN_OPS,
+            "maxRequestBytes": spec.limits.max_request_bytes,
+            "maxTxnOps": spec.limits.max_txn_ops,
             "quotaBytes": limits.QUOTA_BYTES,
         },
         "routing": {"forward": True},

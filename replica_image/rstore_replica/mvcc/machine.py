@@ -23,7 +23,7 @@ import lmdb
 import msgspec
 from google.protobuf.message import DecodeError
 from rstore_api.domain.epochs import History, settled
-from rstore_api.domain.limits import QUOTA_BYTES
+from rstore_api.domain.limits import MAX_TXN_OPS, QUOTA_BYTES
 from rstore_api.errors import Compacted, InvalidRequest, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
 from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
@@ -60,7 +60,6 @@ from rstore_replica.mvcc.transfer import export, snapshot, staging, stream
 from rstore_replica.mvcc.transfer.holds import Hold, Holds
 from rstore_replica.mvcc.watch import reader
 
-DEFAULT_MAX_TXN_OPS = 128
 COMPACTION_PAUSE_SECONDS = 0.01
 BEHIND_REVISIONS = 50_000
 """With more left to remove than this, compaction takes larger steps and hardly pauses: writes must not outrun it."""
@@ -158,7 +157,7 @@ class Machine:
         path: Path,
         *,
         region: str,
-        max_txn_ops: int = DEFAULT_MAX_TXN_OPS,
+        max_txn_ops: int = MAX_TXN_OPS.default,
         max_revision_rows: int = budget.DEFAULT_MAX_ROWS,
         max_revision_bytes: int = budget.DEFAULT_MAX_BYTES,
         quota_bytes: int = QUOTA_BYTES,

@@ -194,6 +194,8 @@ BOUNDS = {
     "replication.maxBatchBytes": limits.MAX_BATCH_BYTES,
     "replication.window": limits.WINDOW_BYTES,
     "replication.retention.revisions": limits.RETENTION_REVISIONS,
+    "limits.maxRequestBytes": limits.MAX_REQUEST_BYTES,
+    "limits.maxTxnOps": limits.MAX_TXN_OPS,
     "failover.leaseDuration": limits.LEASE_DURATION_MS,
     "failover.failoverDelay": limits.FAILOVER_DELAY_MS,
     "failover.switchoverTimeout": limits.SWITCHOVER_TIMEOUT_MS,
@@ -205,6 +207,8 @@ IN_REPLICA_JSON = {
     "replication.maxBatchBytes": "replication.maxBatchBytes",
     "replication.windowBytes": "replication.window",
     "replication.retentionRevisions": "replication.retention.revisions",
+    "limits.maxRequestBytes": "limits.maxRequestBytes",
+    "limits.maxTxnOps": "limits.maxTxnOps",
     "failover.leaseDurationMs": "failover.leaseDuration",
     "failover.drainTimeoutMs": "failover.drainTimeout",
 }

@@ -56,6 +56,7 @@ def test_everything_can_be_set() -> None:
                 "retention": {"revisions": 5000},
             },
             "failover": {"policy": "Manual", "switchoverTimeout": "1500ms"},
+            "limits": {"maxRequestBytes": "2Mi", "maxTxnOps": 512},
             "security": {"clientAuth": "None"},
             "persistence": {"pvcPolicy": "Delete"},
         },
@@ -71,6 +72,7 @@ def test_everything_can_be_set() -> None:
     assert spec.replication.batch_interval_ms == 2000
     assert (spec.replication.max_batch_bytes, spec.replication.window_bytes) == (512 * 1024, 1 << 20)
     assert spec.failover.switchover_timeout_ms == 1500
+    assert (spec.limits.max_request_bytes, spec.limits.max_txn_ops) == (2 << 20, 512)
     assert (spec.client_auth, spec.pvc_policy) == ("None", "Delete")
 
 
