@@ -11,8 +11,9 @@ from pathlib import Path
 from rstore_api.tls import TlsPem
 
 HTTP2 = ("h2",)
-HTTP2_AND_1 = ("h2", "http/1.1")
-"""Protocols as ALPN names them."""
+HTTP1_AND_2 = ("http/1.1", "h2")
+"""Protocols as ALPN names them. HTTP/2 carries gRPC alone here, whose clients name nothing else. A client that names
+both, such as curl or Prometheus, speaks HTTP/1.1."""
 
 
 def server_context(pem: TlsPem, *, require_client: bool, protocols: Sequence[str] = HTTP2) -> ssl.SSLContext:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import shutil
 import ssl
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ import pytest
 from etcd.servers import Server
 
 ANSWER_SECONDS = 20.0
+CURL = shutil.which("curl")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,27 @@ def test_a_client_without_a_certificate_is_refused(servers: tuple[Server, Server
     connection.request("GET", "/health")  # in TLS 1.3 the client is refused after its own handshake
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.HTTPException)):
         connection.getresponse()
+
+
+@pytest.mark.skipif(CURL is None, reason="there is no curl")
+@pytest.mark.parametrize("options", [(), ("--http1.1",), ("--no-alpn",)])
+def test_curl(servers: tuple[Server, Server], options: tuple[str, ...]) -> None:
+    """By itself curl names HTTP/2 and HTTP/1.1, and takes what the server chooses."""
+    assert CURL is not None
+    ours = servers[1]
+    assert ours.files is not None
+    address = urlsplit(ours.address)
+    files = ["--cacert", str(ours.files.ca), "--cert", str(ours.files.cert), "--key", str(ours.files.key)]
+    there = ["--connect-to", f"localhost:{address.port}:{address.hostname}:{address.port}"]
+    for path, more, begin in (
+        ("health", (), '{"health":"true"'),
+        ("v3/kv/range", ("--data", '{"key":"Zm9v"}'), '{"header":{"cluster_id":'),
+    ):
+        command = [CURL, "--silent", "--fail", "--max-time", "20", *options, *files, *there, *more]
+        answer = subprocess.run(
+            [*command, f"https://localhost:{address.port}/{path}"], capture_output=True, text=True, check=True
+        )
+        assert answer.stdout.startswith(begin)
 
 
 def _json(response: Response) -> dict[str, str]:

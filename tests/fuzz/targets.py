@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 import grpc
+from fuzz.http_targets import Http1Bytes, JsonTexts
+from fuzz.target import Network, Target
 from google.protobuf.message import DecodeError, Message
 from rstore_api.errors import StoreError
 from rstore_api.etcd_files.bolt_reader import DamagedDatabase, Database
@@ -36,35 +37,6 @@ from rstore_wire.server_connection import ServerConnection
 
 MAX_MESSAGE_BYTES = 1 << 20
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-class Target(ABC):
-    """Something that must take any bytes."""
-
-    @abstractmethod
-    def __call__(self, data: bytes) -> None:
-        """Takes one input."""
-
-    @abstractmethod
-    def seeds(self) -> list[bytes]:
-        """Inputs to begin with."""
-
-
-class Network(asyncio.Transport):
-    """Takes what is written and keeps none of it."""
-
-    def write(self, data: Any) -> None: ...
-
-    def close(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
 
 def _headers(path: str, *more: tuple[bytes, bytes]) -> bytes:
@@ -423,6 +395,8 @@ TARGETS: dict[str, type[Target]] = {
     "header-blocks": HeaderBlocks,
     "messages": Messages,
     "requests": Requests,
+    "http1": Http1Bytes,
+    "json": JsonTexts,
     "log-commands": LogCommands,
     "journal": JournalFiles,
     "quarantine": TailFiles,

@@ -21,7 +21,7 @@ from rstore_replica.api.access.admission import (
 )
 from rstore_replica.api.access.callers import Caller, Certificate
 from rstore_replica.tls import CertificateStore
-from rstore_replica.tls_contexts import HTTP2, HTTP2_AND_1
+from rstore_replica.tls_contexts import HTTP1_AND_2, HTTP2
 
 CLIENT_LIMITS = Limits(max_age_seconds=3_600.0)
 BACKLOG = 512
@@ -104,6 +104,6 @@ def listen(
         listener = listening_socket(host, port, backlog=BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    protocols = HTTP2 if server.http is None else HTTP2_AND_1
+    protocols = HTTP2 if server.http is None else HTTP1_AND_2
     contexts = certificates.server_contexts(require_client=require_client_certificate, protocols=protocols)
     server.add_listener(listener, contexts)
