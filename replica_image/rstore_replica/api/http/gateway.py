@@ -70,7 +70,7 @@ class Gateway:
             code = grpc.StatusCode.UNKNOWN if is_stream else grpc.StatusCode.INVALID_ARGUMENT
             exchange.end(code, str(error))
         except StoreError as error:
-            exchange.end(error.status, str(error), error.trailing_metadata())
+            exchange.end(*error.answer())
         except Exception as error:
             _log.exception("gateway_failed", method=path)
             call.end_after_error(error)
@@ -112,7 +112,7 @@ def _end_if_failed(exchange: Exchange, sending: asyncio.Task[None]) -> None:
     """Ends a stream whose answers cannot be sent."""
     error = None if sending.cancelled() else sending.exception()
     if isinstance(error, StoreError):
-        exchange.cancel(error.status, str(error))
+        exchange.cancel(error.status, error.message)
     elif error is not None:
         _log.error("gateway_failed", path=exchange.head.path, exc_info=error)
         exchange.cancel(grpc.StatusCode.INTERNAL, f"Unexpected {type(error).__name__}")
