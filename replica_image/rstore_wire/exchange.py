@@ -18,6 +18,7 @@ from rstore_wire.service import AuthContext, Metadata
 MAX_QUEUED_BYTES = 1 << 20
 """Of an answer in parts that have not left yet; more, and the program waits."""
 MAX_QUERY_FIELDS = 100
+DEADLINE_EXCEEDED = "context deadline exceeded"
 
 
 @dataclass(frozen=True)
@@ -268,7 +269,7 @@ class Exchange:
         if not self.answered:
             if self.task is None:
                 self.connection.refuse_call(self, "request_not_complete")
-            self.cancel(grpc.StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
+            self.cancel(grpc.StatusCode.DEADLINE_EXCEEDED, DEADLINE_EXCEEDED)
         elif self.connection.pending_bytes != self._untaken_bytes:
             self._wait_for_reader(now)
         else:

@@ -127,12 +127,9 @@ def test_methods_and_deadlines(servers: tuple[Server, Server]) -> None:
     for method in ("GET", "PUT", "DELETE"):
         etcd, ours = (plain(ask(server, method, "/v3/kv/range")) for server in servers)
         assert ours == etcd
-    for timeout in ("x", "10S"):
+    for timeout in ("x", "1n", "10S"):
         etcd, ours = (plain(post(server, "kv/range", {"key": FOO}, **{"Grpc-Timeout": timeout})) for server in servers)
         assert ours == etcd
-    for server in servers:
-        late = post(server, "kv/range", {"key": FOO}, **{"Grpc-Timeout": "1n"})
-        assert (late.status, json.loads(late.body)["code"]) == (504, 4)
 
 
 def test_a_large_value(servers: tuple[Server, Server]) -> None:
@@ -146,8 +143,7 @@ def test_a_large_value(servers: tuple[Server, Server]) -> None:
 def test_a_request_that_is_too_large(servers: tuple[Server, Server]) -> None:
     value = base64.b64encode(bytes(1_600_000)).decode()
     etcd, ours = (plain(post(server, "kv/put", {"key": b64("large"), "value": value})) for server in servers)
-    assert ours[:2] == etcd[:2]
-    assert ours[2]["message"].startswith(etcd[2]["message"])
+    assert ours == etcd
 
 
 def test_an_answer_that_is_too_large_for_json(servers: tuple[Server, Server]) -> None:
@@ -203,6 +199,14 @@ def test_a_watch_goes_on_and_ends_with_its_connection(servers: tuple[Server, Ser
             (event,) = json.loads(response.readline())["result"]["events"]
             assert base64.b64decode(event["kv"]["value"]) == b"%d" % number
         connection.close()
+
+
+def test_a_snapshot_is_a_stream_of_its_parts(servers: tuple[Server, Server]) -> None:
+    for server in servers:
+        parts = [json.loads(line)["result"] for line in post(server, "maintenance/snapshot", {}).body.splitlines()]
+        sizes = [len(base64.b64decode(part["blob"])) for part in parts]
+        assert int(parts[0]["remaining_bytes"]) + sizes[0] == sum(sizes[:-1]) or len(parts) == 1
+        assert "remaining_bytes" not in parts[-1]
 
 
 def test_requests_of_a_stream_come_one_after_the_other(servers: tuple[Server, Server]) -> None:

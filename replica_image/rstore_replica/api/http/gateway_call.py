@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf.message import Message
 from rstore_wire.call import EOF, Aborted
-from rstore_wire.exchange import Exchange
+from rstore_wire.exchange import DEADLINE_EXCEEDED, Exchange
 from rstore_wire.service import AuthContext, Metadata
 
 from rstore_replica.api.http.conversions import Conversions
@@ -21,6 +21,8 @@ MAX_QUEUED_BYTES = 256 << 10
 """Of messages that wait to be sent as JSON; more, and the servicer waits."""
 SLICE_BYTES = 16 << 10
 """Of a body that are looked at in one round of the event loop."""
+CLOCK_SECONDS = 0.001
+"""Between two readings of the event loop's clock that differ."""
 _METADATA_PREFIX = "grpc-metadata-"
 
 
@@ -95,7 +97,10 @@ class GatewayCall:
         """Sends nothing: etcd's gateway shows none of it either."""
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> NoReturn:
-        """Ends the call with this status. Does not return."""
+        """Ends the call with this status, or that of its deadline if that has passed. Does not return."""
+        remaining = self.time_remaining()
+        if remaining is not None and remaining < CLOCK_SECONDS:
+            code, details, trailing_metadata = grpc.StatusCode.DEADLINE_EXCEEDED, DEADLINE_EXCEEDED, ()
         self._exchange.end(code, details, trailing_metadata or self._trailing)
         raise Aborted
 
