@@ -23,19 +23,7 @@ def answers(server: Server, requests: list[Message]) -> list[tuple[str, Answer]]
     return made
 
 
-_DETAIL = pytest.mark.xfail(strict=True, reason="the text goes on with the limit")
-_MARKS = {
-    "put above the largest request": _DETAIL,
-    "put far above the largest request": _DETAIL,
-    "txn of 129 operations": _DETAIL,
-    "txn of 129 comparisons": _DETAIL,
-    "txn of 129 operations not taken": _DETAIL,
-    "txn of 127 and one with one": _DETAIL,
-    "txn is too large": _DETAIL,
-}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=_MARKS.get(name, ())) for name in ROWS])
+@pytest.mark.parametrize("name", ROWS)
 def test_writes_are_etcds(servers: tuple[Server, Server], name: str) -> None:
     etcd, ours = servers
     requests = list(ROWS[name](b"%04d/" % next(_NUMBERS), etcd.revision))
