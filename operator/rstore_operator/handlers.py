@@ -22,11 +22,12 @@ from rstore_api.domain.kubernetes import (
 from rstore_kube.access import from_kubeconfig, from_pod
 from rstore_kube.client import KubeClient, Requested, ignore
 
-from rstore_operator.cluster.compact import compact
+from rstore_operator.cluster.packed import pack, unpack
 from rstore_operator.cluster.site import Site, Sites
 from rstore_operator.controller import Controller
 from rstore_operator.leadership.others import Others
 from rstore_operator.metrics import OperatorMetrics
+from rstore_operator.planner.pace import Pace
 from rstore_operator.planning.rollout.turns import DEFAULT_LIMIT, Turns
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import (
@@ -67,8 +68,8 @@ class _WatchedStore:
         yield from self._of(_index_name("PersistentVolumeClaim"))
 
     def _of(self, index: str) -> Iterable[Mapping[str, Any]]:
-        bodies = self._indexes[index]
-        return tuple(bodies[self._key]) if self._key in bodies else ()
+        packed = self._indexes[index]
+        return map(unpack, tuple(packed[self._key])) if self._key in packed else ()
 
 
 def _index_name(kind: str) -> str:
@@ -107,6 +108,7 @@ class Handlers:
         self._operator_pods = operator_pods
         self._hash_check_seconds = hash_check_seconds
         self._turns = Turns(concurrent_rollouts)
+        self._pace = Pace()
         self._indexes: Mapping[str, Any] = {}
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
         watches = watches or Watches()
@@ -157,6 +159,7 @@ class Handlers:
             others=self._others.acting,
             may_act=self._may_act,
             turns=self._turns,
+            pace=self._pace,
         )
 
     def begin(self) -> None:
@@ -180,10 +183,8 @@ def _place(kind: Kind) -> tuple[str, str] | tuple[str, str, str]:
 def _indexer(kind: str) -> Callable[..., Any]:
     async def index(
         namespace: str | None, labels: Mapping[str, str], body: Mapping[str, Any], **_: Any
-    ) -> dict[Key, dict[str, Any]]:
-        plain = compact(body)
-        plain["kind"] = kind  # objects of a list lack it
-        return {(namespace or "", labels.get(STORE_LABEL, "")): plain}
+    ) -> dict[Key, bytes]:
+        return {(namespace or "", labels.get(STORE_LABEL, "")): pack(kind, body)}
 
     return index
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -33,7 +33,8 @@ class Look:
     """A store as it was looked at last; ``seconds`` is a monotonic clock's reading then."""
 
     status: StoreStatus
-    children: Children
+    expiries: Mapping[str, tuple[str, float]]
+    """By Secret with a certificate: its version, and when the certificate expires, in seconds since 1970."""
     seconds: float
 
 
@@ -147,7 +148,16 @@ class OperatorMetrics:
     # ------------------------------------------------------------------------------------------ what there is
     def looked(self, ref: StoreRef, status: StoreStatus, children: Children) -> None:
         """Show a store as it is now."""
-        self._looks[ref.namespace, ref.name] = Look(status, children, self._clock())
+        key = (ref.namespace, ref.name)
+        last = self._looks.get(key)
+        expiries = dict(_expiries(children, last.expiries if last is not None else {}))
+        self._looks[key] = Look(status, expiries, self._clock())
+
+    def looked_again(self, ref: StoreRef) -> None:
+        """A store is as it was at the last look."""
+        key = (ref.namespace, ref.name)
+        if key in self._looks:
+            self._looks[key] = replace(self._looks[key], seconds=self._clock())
 
     def forget(self, ref: StoreRef) -> None:
         """Show a store no longer."""
@@ -231,12 +241,21 @@ def _describe(families: _Families, key: tuple[str, str], look: Look, now: float)
         if not primary:
             connected = float(region.connected)
             add("region_connected", "1 while the primary streams to the region.", key, connected, region=name)
-    for (kind, name), child in look.children.items():
-        if kind == "Secret":
-            expiry = _expiry(child)
-            if expiry is not None:
-                text = "When the certificate in a Secret expires, in seconds since 1970."
-                add("certificate_expiry_timestamp_seconds", text, key, expiry.timestamp(), secret=name)
+    for name, (_, expiry) in look.expiries.items():
+        text = "When the certificate in a Secret expires, in seconds since 1970."
+        add("certificate_expiry_timestamp_seconds", text, key, expiry, secret=name)
+
+
+def _expiries(children: Children, last: Mapping[str, tuple[str, float]]) -> Iterable[tuple[str, tuple[str, float]]]:
+    """Yields the expiries of the certificates in Secrets; certificates are read anew where a Secret has changed."""
+    for (kind, name), child in children.items():
+        if kind != "Secret":
+            continue
+        version = str((child.get("metadata") or {}).get("resourceVersion", ""))
+        if version and name in last and last[name][0] == version:
+            yield name, last[name]
+        elif (expiry := _expiry(child)) is not None:
+            yield name, (version, expiry.timestamp())
 
 
 def _expiry(secret: Mapping[str, Any]) -> datetime | None:

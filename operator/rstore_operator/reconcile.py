@@ -20,11 +20,13 @@ from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.cluster.site import Sites
 from rstore_operator.facts.actions import Notice, RemoveAnnotations
 from rstore_operator.facts.lacks import staying_regions
-from rstore_operator.facts.memory import Memory, Moment, acted, acting, remember, to_post
+from rstore_operator.facts.memory import Memory, Moment, acted, acting, looked_again, remember, to_post
 from rstore_operator.facts.observed import Observed, Pod
 from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.observe import observe
-from rstore_operator.planner.plan import BUSY_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
+from rstore_operator.planner.pace import Pace
+from rstore_operator.planner.plan import BUSY_SECONDS, IDLE_SECONDS, SWITCHING_SECONDS, Plan, PlanInput, plan
+from rstore_operator.planner.rest import Rest, look_again, rest_after
 from rstore_operator.planning import hashes
 from rstore_operator.planning.conditions import lacking_pods
 from rstore_operator.planning.conditions.failed import CANNOT_WATCH, PLANNING_FAILED, undecided
@@ -67,6 +69,9 @@ READ_AGAIN_SECONDS = 1.0
 """How long a step uses the object that an earlier one has read, while a change of primary is under way. Whether the
 status has been changed meanwhile shows when the new one is recorded."""
 
+Wait = tuple[float, float]
+"""After how many seconds the next step is to be taken, and after how many at the latest."""
+
 
 async def _nobody(_name: OperatorName) -> str:
     """Returns that nobody acts for that installation."""
@@ -88,6 +93,7 @@ class Reconciler:
         may_act: Callable[[], bool] = lambda: True,
         operator_pods: OperatorPods = UNKNOWN_PODS,
         turns: Turns | None = None,
+        pace: Pace | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -107,6 +113,7 @@ class Reconciler:
         self._operator_pods = operator_pods
         self._metrics = metrics
         self._turns = turns or Turns()
+        self._pace = pace or Pace()
         self._key = (self._ref.namespace, self._ref.name)
         self._now = TimeOfDay(now, clock)
         self._clock = clock
@@ -116,10 +123,15 @@ class Reconciler:
         self._hash_rounds = HashRounds(self._replicas, clock=clock)
         self._actor = Actor(self._home, self._replicas, self._now, clock, may_act=may_act)
         self._object: dict[str, Any] | None = None
+        """What was read or written last; None also while the store is at rest."""
+        self._version = ""
+        """That of the object that was read or written last."""
         self._stale = True
         self._changed = False
         """Whether something has changed since the step under way began to look."""
         self._read_at = 0.0
+        self._rest: Rest | None = None
+        """The last plan, while it stands."""
         self._memory = Memory()
         self._refused_creations = RefusedCreations(self._home, self._now, clock)
 
@@ -134,6 +146,7 @@ class Reconciler:
         await self._refused_creations.close()
         await self._actor.close()
         await self._replicas.close()
+        self._pace.forget(self._key)
         if self._metrics is not None:
             self._metrics.forget(self._ref)
 
@@ -145,7 +158,7 @@ class Reconciler:
     def object_changed(self, resource_version: str) -> bool:
         """The watch shows the object at that version. Returns False if that is the version which was read or written
         last."""
-        if self._object is not None and _version(self._object) == resource_version:
+        if self._version == resource_version:
             return False
         self.invalidate()
         return True
@@ -153,6 +166,7 @@ class Reconciler:
     def children_changed(self) -> None:
         """The watch shows that a child or a pod has changed."""
         self._changed = True
+        self._rest = None
         self._memory = replace(self._memory, problems=None)
 
     async def cannot_look(self, why: str) -> float | None:
@@ -166,28 +180,42 @@ class Reconciler:
         return BLIND_SECONDS
 
     async def step(self) -> float | None:
-        """Observe, decide, record and act once. Returns after how many seconds the next step is due, and None if the
-        object is gone or is being deleted."""
+        """Observe, decide, record and act once; of a store at rest, only look at its leaders. Returns after how many
+        seconds the next step is due, and None if the object is gone or is being deleted."""
+        wait = await self._step()
+        if wait is None:
+            self._turns.forget(self._key)
+            self._pace.forget(self._key)
+            return None
+        return self._pace.wait_seconds(self._key, *wait)
+
+    async def _step(self) -> Wait | None:
         self._changed = False
+        ended = self._hash_rounds.ended()  # before the replicas are asked: so they show an epoch that began meanwhile
+        if ended is not None:
+            self._rest = None
+            self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, ended, self._clock()))
+        if self._rest is not None and await self._rests(self._rest):
+            return IDLE_SECONDS, IDLE_SECONDS
+        self._rest = None
         body = await self._read()
         if body is None:
-            self._turns.forget(self._key)
             return None
         if await self._is_run_by_another(body):
-            return OTHER_SECONDS
+            return OTHER_SECONDS, OTHER_SECONDS
         try:
             status, observed, decided = await self._decide(body)
             if not self._may_act():
-                return BLIND_SECONDS
-            recorded = await self._record(status, decided)
+                return BLIND_SECONDS, BLIND_SECONDS
+            persisted = await self._record(status, decided)
         except (ApiError, *CONNECTION_ERRORS):
             raise
         except Exception as error:
             text = f"{type(error).__name__}: {str(error)[:SHOWN_ERROR]}".rstrip(": ")
             await self._record_failure(body, PLANNING_FAILED, f"the operator cannot decide about this store, {text}")
             raise
-        if not recorded:
-            return SWITCHING_SECONDS
+        if persisted is None:
+            return SWITCHING_SECONDS, 0.0
         self._memory = acting(self._memory, decided.actions, self._now())
         done = await self._actor.run(decided.actions, observed.children, patience_seconds=CALL_SECONDS)
         failures = self._actor.failures
@@ -206,20 +234,22 @@ class Reconciler:
             self._memory = to_post(self._memory, decided.answers)
         if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
-        if failures:
-            return max(decided.requeue_seconds, BUSY_SECONDS)
+        if decided.stands and not failures and not self._changed and self._home.view.is_shown:
+            self._rest = rest_after(persisted, decided.status, observed, self._memory)
+            self._object = self._object if self._rest is None else None
         switched = decided.status.failover is not None and any(item.effective for item in done)
-        wait = 0.0 if switched else decided.requeue_seconds
-        return min(wait, BUSY_SECONDS) if self._replicas.waits_for_late or self._actor.calling else wait
+        wait = 0.0 if switched and not failures else decided.requeue_seconds
+        if failures:
+            wait = max(wait, BUSY_SECONDS)
+        elif self._replicas.waits_for_late or self._actor.calling:
+            wait = min(wait, BUSY_SECONDS)
+        return wait, decided.requeue_at_most_seconds
 
     async def _decide(self, body: Mapping[str, Any]) -> tuple[StoreStatus, Observed, Plan]:
         """Returns the recorded status, what was observed, and the plan."""
         status = status_from_json(body.get("status"))
         if status.failover is None:
             self._now.look()
-        ended = self._hash_rounds.ended()  # before the replicas are asked: so they show an epoch that began meanwhile
-        if ended is not None:
-            self._memory = replace(self._memory, hashes=hashes.answered(self._memory.hashes, ended, self._clock()))
         observed = await observe(
             self._sites,
             self._replicas,
@@ -254,18 +284,41 @@ class Reconciler:
         )
         self._memory = decided.memory if not self._changed else replace(decided.memory, problems=None)
         self._turns.report(self._key, decided.claim, moment.seconds)
+        self._compare_hashes(observed, decided.status)
+        return status, observed, decided
+
+    async def _rests(self, rest: Rest) -> bool:
+        """Look at the leaders of a store at rest. Returns False when something has changed, or may have by now."""
+        self._now.look()
+        if self._clock() >= rest.until_seconds:
+            return False
+        statuses = await self._replicas.statuses(rest.pods, rest.asks, patience_seconds=PATIENT_SECONDS)
+        moment = Moment(self._now(), self._clock())
+        if self._changed or self._replicas.unanswered_seconds():
+            return False
+        rest_now = look_again(rest, statuses, moment.seconds)
+        if rest_now is None:
+            return False
+        self._rest, observed = rest_now, Observed(regions=rest_now.regions)
+        self._memory = looked_again(self._memory, observed, moment)
+        self._compare_hashes(observed, rest.status)
+        if self._metrics is not None:
+            self._metrics.looked_again(self._ref)
+        return True
+
+    def _compare_hashes(self, observed: Observed, status: StoreStatus) -> None:
+        """Begin to compare the replicas' data, if that is due."""
         compared, question = hashes.next_round(
             self._memory.hashes,
             observed,
-            decided.status,
+            status,
             interval_seconds=self._hash_check_seconds,
             under_way=self._hash_rounds.under_way,
-            now=moment.seconds,
+            now=self._memory.moment.seconds,
         )
         self._memory = replace(self._memory, hashes=compared)
         if question is not None:
             self._hash_rounds.begin(question, observed)
-        return status, observed, decided
 
     async def _is_run_by_another(self, body: Mapping[str, Any]) -> bool:
         """Returns whether another installation runs the store, and posts an Event about it once."""
@@ -305,16 +358,15 @@ class Reconciler:
         switching = bool(self._object and (self._object.get("status") or {}).get("failover"))
         if self._object is None or self._stale or not switching or self._clock() - self._read_at > READ_AGAIN_SECONDS:
             self._stale = False  # before the read: a change that comes during it is read next time
-            before = self._object
             try:
                 self._object = await self._home.store()
             except ApiError as error:
                 if error.not_found:
                     return None
                 raise
-            if before is None or _version(before) != _version(self._object):  # the watch has yet to show it
+            if self._version != _version(self._object):  # the watch has yet to show it
                 self._memory = replace(self._memory, problems=None)
-            self._read_at = self._clock()
+            self._version, self._read_at = _version(self._object), self._clock()
         meta = self._object["metadata"]
         return None if meta.get("uid") != self._ref.uid or meta.get("deletionTimestamp") else self._object
 
@@ -327,16 +379,16 @@ class Reconciler:
     def _ask(self, pod: Pod) -> bool:
         return not self._memory.watch_closely or pod.region in self._memory.watch_closely
 
-    async def _record(self, before: StoreStatus, decided: Plan) -> bool:
-        """Write the status if that is due. Returns False if the object has been changed since it was read: then no
-        action may be carried out."""
+    async def _record(self, before: StoreStatus, decided: Plan) -> StoreStatus | None:
+        """Write the status if that is due. Returns the one that is persisted then; None if the object has been changed
+        since it was read: then no action may be carried out."""
         assert self._object is not None
         since = self._clock() - self._memory.recorded_at
         if not decided.commit_first and not due(before, decided.status, since):
-            return True
+            return before
         patch = merge_patch(self._object.get("status") or {}, status_to_json(decided.status))
         if not patch:
-            return True
+            return decided.status
         version = self._object["metadata"]["resourceVersion"]
         try:
             self._object = await self._home.patch_status(patch, version)
@@ -347,12 +399,12 @@ class Reconciler:
                 raise
             log.info("status_conflict", store=self._ref.name)
             self.invalidate()
-            return False
+            return None
         if self._metrics is not None:
             self._metrics.recorded(before, decided.status)
-        self._read_at = self._clock()
+        self._version, self._read_at = _version(self._object), self._clock()
         self._memory = to_post(replace(self._memory, recorded_at=self._read_at), decided.notices)
-        return True
+        return decided.status
 
     async def _post_all(self) -> None:
         pending = self._memory.unposted

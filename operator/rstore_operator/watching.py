@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import msgspec
 from kopf._cogs.clients import errors, fetching, watching
 from kopf._cogs.configs.configuration import OperatorSettings
 from kopf._cogs.structs.references import Insights, Namespace, Resource
@@ -51,8 +52,8 @@ class _Watch:
     was_in_step: bool = False
     error: str = ""
     backoff_seconds: float = FIRST_BACKOFF_SECONDS
-    objects: dict[str, Body] = field(default_factory=dict)
-    """The metadata of the objects that exist, by uid."""
+    objects: dict[str, bytes] = field(default_factory=dict)
+    """What an event of the deletion of each object that exists needs, as JSON, by uid."""
 
     def __str__(self) -> str:
         where = f" in namespace {self.namespace}" if self.namespace else ""
@@ -110,7 +111,7 @@ class Watches:
         watch = self._of(resource, namespace)
         settings = _at_once(settings)
         try:
-            listed: dict[str, Body] = {}
+            listed: dict[str, bytes] = {}
             version: str | None = None
             async for chunk, version in fetching.fetch_objs(  # noqa: B007 (the last one counts)
                 logger=_requests, settings=settings, resource=resource, namespace=namespace
@@ -162,7 +163,7 @@ class Watches:
         kind = f"{resource.plural}.{resource.group}" if resource.group else resource.plural
         return self._watches.setdefault((kind, namespace), _Watch(kind, namespace, self._clock()))
 
-    def _is_in_step(self, watch: _Watch, listed: dict[str, Body]) -> None:
+    def _is_in_step(self, watch: _Watch, listed: dict[str, bytes]) -> None:
         if watch.error:
             log.info("watching_again", kind=watch.kind, namespace=watch.namespace)
         watch.objects, watch.error, watch.backoff_seconds = listed, "", FIRST_BACKOFF_SECONDS
@@ -188,9 +189,10 @@ def _at_once(settings: OperatorSettings) -> OperatorSettings:
     return changed
 
 
-def watch_gone(before: Mapping[str, Body], listed: Mapping[str, Body]) -> Iterable[dict[str, Any]]:
+def watch_gone(before: Mapping[str, bytes], listed: Mapping[str, bytes]) -> Iterable[dict[str, Any]]:
     """Returns the missed events of objects that existed ``before`` and are not listed now."""
-    return [{"type": "DELETED", "object": dict(body)} for uid, body in before.items() if uid not in listed]
+    gone = (brief for uid, brief in before.items() if uid not in listed)
+    return [{"type": "DELETED", "object": msgspec.json.decode(brief)} for brief in gone]
 
 
 def _reason(error: Exception) -> str:
@@ -206,11 +208,11 @@ def _uid(body: Body) -> str:
     return str(meta.get("uid") or f"{meta.get('namespace')}/{meta.get('name')}")
 
 
-def _brief(body: Body) -> Body:
-    """Returns the part of an object that an event of its deletion needs."""
+def _brief(body: Body) -> bytes:
+    """Returns the part of an object that an event of its deletion needs, as JSON: it is kept of thousands of them."""
     keys = ("name", "namespace", "uid", "labels", "resourceVersion")
     meta = {key: body["metadata"][key] for key in keys if key in body["metadata"]}
-    return {"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": meta}
+    return msgspec.json.encode({"apiVersion": body.get("apiVersion"), "kind": body.get("kind"), "metadata": meta})
 
 
 async def watch_also(insights: Insights, resource: Resource) -> None:

@@ -60,6 +60,11 @@ class ChildView:
         self._refused: dict[str, tuple[str, float]] = {}
         self.settled: dict[ChildKey, tuple[str, str]] = {}
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether the watches show all that was written, and no name that was looked up has to be looked up again."""
+        return not self._written and not self._asked
+
     def wrote(self, key: ChildKey, before: Body | None, after: Body, manifest_hash: str) -> None:
         """An object was applied. If that changed nothing, the same manifest is not applied to the same object again."""
         version = after.get("metadata", {}).get("resourceVersion", "")

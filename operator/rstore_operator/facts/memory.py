@@ -175,6 +175,17 @@ def remember(memory: Memory, store: str, observed: Observed, status: StoreStatus
     )
 
 
+def looked_again(memory: Memory, observed: Observed, moment: Moment) -> Memory:
+    """The memory after a look at a store at rest that showed the same regions, pods and leaders as the one before."""
+    return replace(
+        memory,
+        moment=moment,
+        last_leaders=_newest_leaders(memory.last_leaders, observed),
+        tenure_seen_at={**memory.tenure_seen_at, **_with_tenure(observed, moment.seconds)},
+        lacking_at=dict.fromkeys(memory.lacking_at, moment.seconds),
+    )
+
+
 def planned(memory: Memory, *, problems: Problems | None, watch_closely: frozenset[str]) -> Memory:
     """The memory after a plan. ``problems`` is None where what is done changes what was compared."""
     compared = memory.known_problems is None

@@ -41,6 +41,7 @@ from rstore_operator.failover.unplanned import advance_unplanned, witness_promis
 from rstore_operator.failover.voting import electorate
 from rstore_operator.planner.electorate import next_sent
 from rstore_operator.planner.region_calls import RegionCalls
+from rstore_operator.planner.rest import may_stand
 from rstore_operator.planner.rolling import rollout_of
 from rstore_operator.planner.witness import grants, reported_to_witness, witness_tenure
 from rstore_operator.planning.access import are_written, certificates_wait, desired_rules, plan_access
@@ -139,10 +140,14 @@ class Plan:
     """Posted once the annotations that they answer have been removed."""
     commit_first: bool
     requeue_seconds: float
+    requeue_at_most_seconds: float
+    """How much later the next look may come where many stores are looked at; 0: no later."""
     memory: Memory
     """What is to be remembered until the next look."""
     claim: Claim = NO_CLAIM
     """What other stores have to know of its roll."""
+    stands: bool = False
+    """Whether the next plan is the same, but for numbers, as long as looks show the same: see :mod:`.rest`."""
 
 
 def plan(given: PlanInput) -> Plan:
@@ -210,10 +215,10 @@ class _Planner:
         bootstrap = self._bootstrap()
         repointing = progressed.intent is not None and progressed.intent.step is Step.REPOINTING
         scaling = self.effective is not None and bool(self.effective.scaling)
-        compare = repointing or scaling or self.memory.known_problems is None
-        compare = compare or (progressed.intent is None and self._waits_for_certificates()) or frozen
         written = self._rules_are_written()
-        compare = compare or not written or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
+        changeable = repointing or scaling or frozen or not written
+        changeable = changeable or (progressed.intent is None and self._waits_for_certificates())
+        changeable = changeable or certificates_wait(self.rules, self.ref.name, self.observed, self.given.now)
         access = plan_access(
             self.rules,
             self.observed,
@@ -221,7 +226,7 @@ class _Planner:
             written=written,
             anonymous=self.spec is not None and self.spec.client_auth == "None",
         )
-        children, object_problems, changes = self._children(compare=compare)
+        children, object_problems, changes = self._children(compare=changeable or self.memory.known_problems is None)
         problems = (*object_problems, *self._other_problems(bootstrap))
         store_id = bootstrap.store_id or self.before.store_id
         actions: list[Action] = []
@@ -268,6 +273,11 @@ class _Planner:
         busy = changing or self.rollout.under_way or bool(removal) or reply.suspicious or scaling
         busy = busy or status.phase in (Phase.PENDING, Phase.CREATING, Phase.SWITCHING_OVER)
         hurry = progressed.intent is not None and self._is_young(progressed.intent)
+        memory = planned(
+            self.memory,
+            problems=None if changing or removal else object_problems,
+            watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
+        )
         return Plan(
             status=status,
             actions=tuple(actions),
@@ -275,19 +285,27 @@ class _Planner:
             answers=tuple(answers),
             commit_first=_intent_changed(self.before, status),
             requeue_seconds=self._requeue(progressed, scene, hurry=hurry, busy=busy),
-            memory=planned(
-                self.memory,
-                problems=None if changing or removal else object_problems,
-                watch_closely=self._watch_closely(progressed.intent) if hurry else frozenset(),
-            ),
+            requeue_at_most_seconds=0.0 if progressed.intent is not None else _idle_seconds(scene),
+            memory=memory,
             claim=self.rollout.claim,
+            stands=not (actions or busy or changeable or answers or scene.voters.witness)
+            and self._is_as_wanted()
+            and may_stand(memory, self.observed, status),
         )
+
+    def _is_as_wanted(self) -> bool:
+        """Whether nobody asks for anything, and neither regions, pods nor the primary are other than the spec has
+        them."""
+        effective = self.effective
+        if effective is None or self.repeats.commands != Commands() or self.rollout.claim != NO_CLAIM:
+            return False
+        changing = effective.retained or effective.leaving or effective.replica_changes or effective.refused_removals
+        return not changing and self.truth.primary_region == effective.spec.primary_region
 
     def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:
         if hurry:
             return SWITCHING_SECONDS if progressed.requeue_seconds is None else progressed.requeue_seconds
-        witness_seconds = scene.rules.tenure_ms / 4000 if scene.voters.witness else IDLE_SECONDS
-        return BUSY_SECONDS if busy else min(IDLE_SECONDS, witness_seconds)
+        return BUSY_SECONDS if busy else _idle_seconds(scene)
 
     # ------------------------------------------------------------------------------------------ changes of primary
     def _scene(self) -> Scene:
@@ -518,6 +536,11 @@ class _Planner:
             operator=self.given.operator or self.before.operator,
             observed_at=observed_at(self.before.observed_at, status, self.given.now),
         )
+
+
+def _idle_seconds(scene: Scene) -> float:
+    """After how long the next look is due at the latest: as witness, the operator has to grant in time."""
+    return min(IDLE_SECONDS, scene.rules.tenure_ms / 4000) if scene.voters.witness else IDLE_SECONDS
 
 
 def _intent_changed(before: StoreStatus, after: StoreStatus) -> bool:

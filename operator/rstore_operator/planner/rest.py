@@ -1,0 +1,127 @@
+"""A plan that asked for nothing, and how long it stands: while the next looks show the same, nothing is planned anew.
+
+Time alone changes a decision only where something waits, and a plan with which something waits does not stand: see
+:func:`may_stand`. Numbers that move under load, such as revisions, change what status shows and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rstore_operator.facts.lacks import PRESENT
+from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus
+from rstore_operator.planning.conditions.in_sync import IN_SYNC_LAG_SECONDS
+from rstore_operator.resource.significance import NUMBERS_EVERY_SECONDS, without_numbers
+from rstore_operator.resource.state import Phase, StoreStatus
+
+STANDS_SECONDS = 10.0
+"""How long a plan stands at most: what no look and no watch shows, such as a watch that is cut, is noticed by then."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A plan that stands."""
+
+    status: StoreStatus
+    """What it decided, as it is persisted but for numbers."""
+    regions: Mapping[str, RegionObserved]
+    """What it was made from."""
+    until_seconds: float
+    numbers_until_seconds: float
+    """Until when it stands though numbers have moved: then status may be written again."""
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """The pods of all regions."""
+        return tuple(pod for region in self.regions.values() for pod in region.pods)
+
+    def asks(self, pod: Pod) -> bool:
+        """Whether the pod's replica is asked while the plan stands: the leader of a region reports all that a decision
+        needs."""
+        leader = self.regions[pod.region].leader
+        return leader is not None and leader.name == pod.name
+
+
+def may_stand(memory: Memory, observed: Observed, status: StoreStatus) -> bool:
+    """Whether nothing waits for time to pass: every region answers, the primary holds its tenure and sends to all
+    others, no pod is missing, nothing has failed, and no change of primary is under way or asked for."""
+    waits = (
+        memory.silent_at,
+        memory.without_tenure_at,
+        memory.without_stream_at,
+        [name for lack, name in memory.lacking_at if lack != PRESENT],
+        memory.failures,
+        memory.problems != (),
+        memory.watch_closely,
+        observed.unanswered_seconds,
+        status.failover,
+        status.pending_request,
+        status.witness_tenure.runs_ms != status.witness_tenure.grants_ms,
+        status.observed_at,
+    )
+    return status.phase is Phase.STEADY and not any(waits)
+
+
+def rest_after(persisted: StoreStatus, decided: StoreStatus, observed: Observed, memory: Memory) -> Rest | None:
+    """Returns the plan that ``decided`` this status as one that stands from now on; None where the status that is
+    ``persisted`` differs in more than numbers.
+
+    It is a plan that stands by ``Plan.stands``.
+    """
+    if without_numbers(persisted) != without_numbers(decided):
+        return None
+    now = memory.moment.seconds
+    numbers_until = memory.recorded_at + NUMBERS_EVERY_SECONDS
+    until = now + STANDS_SECONDS
+    return Rest(decided, observed.regions, until if persisted == decided else numbers_until, numbers_until)
+
+
+def look_again(rest: Rest, statuses: Mapping[str, ReplicaStatus], now_seconds: float) -> Rest | None:
+    """Returns the plan after a look that showed these statuses, by replica; None when it stands no longer."""
+    until_seconds = rest.until_seconds
+    regions = {}
+    for name, region in rest.regions.items():
+        replicas = []
+        for before in region.replicas:
+            after = statuses.get(before.name)
+            if after is None or not is_as_before(before, after):
+                return None
+            if _shown(before) != _shown(after):
+                until_seconds = min(until_seconds, rest.numbers_until_seconds)
+            replicas.append(after)
+        regions[name] = replace(region, replicas=tuple(replicas))
+    return replace(rest, regions=regions, until_seconds=until_seconds) if now_seconds < until_seconds else None
+
+
+def is_as_before(before: ReplicaStatus, after: ReplicaStatus) -> bool:
+    """Returns whether two answers of a replica differ in nothing but numbers on which nothing depends while nothing
+    waits."""
+    return before is after or _settled(before) == _settled(after)
+
+
+def _settled(status: ReplicaStatus) -> ReplicaStatus:
+    """The answer without such numbers. A grant is renewed as long as the primary reports that it holds its tenure."""
+    tenure, granted = status.tenure, status.granted
+    return replace(
+        status,
+        revision=0,
+        commit_index=0,
+        applied_index=0,
+        compact_revision=0,
+        progress=tuple(_settled_progress(item) for item in status.progress),
+        tenure=replace(tenure, witness_round=min(1, tenure.witness_round)) if tenure is not None else None,
+        granted=replace(granted, age_ms=0, remaining_ms=0) if granted is not None else None,
+    )
+
+
+def _settled_progress(item: Progress) -> Progress:
+    late = float(item.lag_seconds > IN_SYNC_LAG_SECONDS)
+    return replace(item, acked_revision=0, lag_revisions=0, lag_bytes=0, lag_seconds=late)
+
+
+def _shown(status: ReplicaStatus) -> tuple[object, ...]:
+    """The numbers of an answer that the store's status shows."""
+    lags = ((item.acked_revision, item.lag_revisions, item.lag_bytes, item.lag_seconds) for item in status.progress)
+    return (status.revision, status.commit_index, status.applied_index, *lags)

@@ -1,0 +1,217 @@
+"""A plan that stands: what ends it, and that planning anew meanwhile would change nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from rstore_api.domain.kubernetes import FAILOVER_TO, PAUSED
+from rstore_operator.facts.memory import Memory
+from rstore_operator.facts.observed import ReplicaStatus
+from rstore_operator.planner.plan import Plan
+from rstore_operator.planner.rest import STANDS_SECONDS, Rest, is_as_before, look_again, rest_after
+from rstore_operator.planning.rollout.turns import NO_CLAIM
+from rstore_operator.resource.significance import NUMBERS_EVERY_SECONDS, without_numbers
+from rstore_operator.resource.state_json import status_from_json
+from unit.operator.lossy_world import LossyWorld, running
+from unit.operator.test_random_walk import Walk
+from unit.operator.world import Remembers
+
+WALKS = int(os.environ.get("RSTORE_WALKS", "200")) // 10
+SKIPPED = 5
+"""Of a walk, on average, at least so many plans could be left out."""
+
+
+class Rests:
+    """Watches the plans of a world: those that could have been left out must ask for nothing."""
+
+    def __init__(self, world: LossyWorld) -> None:
+        self._world = world
+        self._decide = world.decide
+        self._rests: dict[int, tuple[Rest, Memory, object]] = {}
+        self.skipped = 0
+        world.decide = self.decide  # type: ignore[method-assign]
+
+    def decide(self, operator: Remembers | None = None) -> Plan:
+        world, remembers = self._world, operator or self._world
+        before, version = status_from_json(world.status), self._version()
+        rest, memory, at_version = self._rests.pop(id(remembers), (None, None, None))
+        is_same = rest is not None and memory is remembers.memory and at_version == version
+        observed = world.observed()
+        decided = self._decide(operator)
+        if is_same and rest is not None:
+            answers = {replica.name: replica for replica in observed.replicas()}
+            pods = {pod.name: pod for pod in rest.pods}
+            for region in rest.regions.values():
+                answers |= {one.name: one for one in region.replicas if not rest.asks(pods[one.name])}
+            rest = look_again(rest, answers, world.seconds)
+            if rest is not None:
+                assert asks_for_nothing(decided, rest), (decided, rest)
+                assert without_numbers(before) == without_numbers(decided.status)
+                self.skipped += 1
+        if decided.stands:
+            rest = rest or rest_after(
+                before, decided.status, observed, replace(decided.memory, recorded_at=world.seconds)
+            )
+            if rest is not None:
+                self._rests[id(remembers)] = (rest, remembers.memory, version)
+        return decided
+
+    def _version(self) -> object:
+        """All that the watches and the read of the object show."""
+        world = self._world
+        pods = [(region.name, region.pods) for _, region in sorted(world.observed().regions.items())]
+        children = sorted((key, id(body)) for key, body in world.children.items())
+        return world.version, world.generation, dict(world.annotations), pods, children, str(world.spec)
+
+
+def asks_for_nothing(decided: Plan, rest: Rest) -> bool:
+    """Whether a plan does, records and reports nothing that ``rest`` did not."""
+    same_status = without_numbers(decided.status) == without_numbers(rest.status)
+    return same_status and not decided.actions and not decided.answers and decided.claim == NO_CLAIM
+
+
+def test_a_plan_that_is_left_out_would_have_asked_for_nothing() -> None:
+    skipped = 0
+    for seed in range(WALKS):
+        walk = Walk(seed)
+        rests = Rests(walk.world)
+        try:
+            walk.go()
+            walk.rest()
+            for _ in range(30):
+                walk.world.step(seconds=0.5)
+        except Exception as error:
+            raise AssertionError(f"walk {seed}: {type(error).__name__}: {error}") from error
+        skipped += rests.skipped
+    assert skipped >= SKIPPED * WALKS
+
+
+def steady() -> LossyWorld:
+    world = running([("us-east", 3), ("eu-west", 1), ("ap-south", 1)], failback="Automatic")
+    world.step()
+    return world
+
+
+def resting(world: LossyWorld) -> Rest | None:
+    before, decided = status_from_json(world.status), world.decide()
+    memory = replace(decided.memory, recorded_at=world.seconds)
+    return rest_after(before, decided.status, world.observed(), memory) if decided.stands else None
+
+
+def answers(world: LossyWorld) -> dict[str, ReplicaStatus]:
+    return {replica.name: replica for replica in world.observed().replicas()}
+
+
+def test_a_steady_store_rests_for_a_while() -> None:
+    world = steady()
+    rest = resting(world)
+    assert rest is not None
+    assert look_again(rest, answers(world), world.seconds + STANDS_SECONDS - 0.1) is not None
+    assert look_again(rest, answers(world), world.seconds + STANDS_SECONDS) is None
+
+
+def test_only_leaders_are_asked_at_rest() -> None:
+    rest = resting(steady())
+    assert rest is not None
+    asked = [pod.name for pod in rest.pods if rest.asks(pod)]
+    assert sorted(asked) == ["orders-ap-south-0", "orders-eu-west-0", "orders-us-east-0"]
+
+
+def test_numbers_end_it_once_they_may_be_written_though_they_move_no_more() -> None:
+    world = steady()
+    rest = resting(world)
+    assert rest is not None
+    assert world.write()
+    began = world.seconds
+    rest = look_again(rest, answers(world), began + 0.1)
+    assert rest is not None
+    rest = look_again(rest, answers(world), began + NUMBERS_EVERY_SECONDS - 0.1)
+    assert rest is not None
+    assert look_again(rest, answers(world), began + NUMBERS_EVERY_SECONDS) is None
+
+
+def _silent(world: LossyWorld) -> None:
+    world.regions["eu-west"].up = False
+
+
+def _cut(world: LossyWorld) -> None:
+    world.regions["ap-south"].linked = False
+
+
+def _without_tenure(world: LossyWorld) -> None:
+    del world.tenures.held["us-east"]
+
+
+def _leader_moves(world: LossyWorld) -> None:
+    world.regions["us-east"].leading = 1
+
+
+def _promised(world: LossyWorld) -> None:
+    world.regions["ap-south"].promised += 1
+
+
+def _ending(world: LossyWorld) -> None:
+    world.regions["us-east"].ending_seconds = 0.0
+
+
+@pytest.mark.parametrize("change", [_silent, _cut, _without_tenure, _leader_moves, _promised, _ending])
+def test_what_may_need_a_decision_ends_it(change: Callable[[LossyWorld], None]) -> None:
+    world = steady()
+    rest = resting(world)
+    assert rest is not None
+    change(world)
+    assert look_again(rest, answers(world), world.seconds) is None
+
+
+def _asked(world: LossyWorld) -> None:
+    world.annotations[FAILOVER_TO] = "eu-west"
+
+
+def _paused(world: LossyWorld) -> None:
+    world.annotations[PAUSED] = "true"
+
+
+def _unready(world: LossyWorld) -> None:
+    world.regions["us-east"].unready = 1
+
+
+def _elsewhere(world: LossyWorld) -> None:
+    world.spec = {**world.spec, "primaryRegion": "eu-west"}
+
+
+def _invalid(world: LossyWorld) -> None:
+    world.spec = {**world.spec, "primaryRegion": "mars"}
+
+
+@pytest.mark.parametrize(
+    "change", [_silent, _cut, _without_tenure, _promised, _ending, _asked, _paused, _unready, _elsewhere, _invalid]
+)
+def test_nothing_rests_while_something_waits(change: Callable[[LossyWorld], None]) -> None:
+    world = steady()
+    change(world)
+    assert resting(world) is None
+
+
+def test_a_store_of_two_regions_whose_witness_grants_does_not_rest() -> None:
+    world = running([("us-east", 1), ("eu-west", 1)])
+    world.step()
+    assert resting(world) is None
+
+
+def test_a_field_that_is_new_in_an_answer_counts() -> None:
+    """Only numbers on purpose are left out: each other field of an answer ends the rest."""
+    status = next(one for one in steady().observed().replicas() if one.primary)
+    moving = {"revision", "commit_index", "applied_index", "compact_revision"}
+    for name, value in vars(status).items():
+        if isinstance(value, bool):
+            other: object = not value
+        elif isinstance(value, int | float):
+            other = value + 1
+        elif isinstance(value, str):
+            other = value + "x"
+        else:
+            continue
+        assert is_as_before(status, replace(status, **{name: other})) is (name in moving), name
