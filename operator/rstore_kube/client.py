@@ -24,7 +24,7 @@ _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _JSON_PATCH = "application/json-patch+json"
 _JSON = "application/json"
-MAX_CONNECTIONS = 64
+MAX_CONNECTIONS = 16
 FOLLOW_SECONDS = 86_400.0
 """How long a log is followed at most."""
 

@@ -225,9 +225,13 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """Stores nothing in objects and reads nothing from them."""
+    """Stores nothing in objects, reads nothing from them, and copies none of them in order to compare it later."""
 
     fetch = store = _nothing
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Returns nothing of an object."""
+        return kopf.BodyEssence()
 
 
 STORES = Resource(

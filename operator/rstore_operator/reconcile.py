@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -115,6 +116,7 @@ class Reconciler:
         self._turns = turns or Turns()
         self._pace = pace or Pace()
         self._key = (self._ref.namespace, self._ref.name)
+        self._spread = zlib.crc32(self._ref.uid.encode()) / 0xFFFFFFFF
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
@@ -235,7 +237,7 @@ class Reconciler:
         if not decided.memory.watch_closely:  # else clients wait for the next step
             await self._post_all()
         if decided.stands and not failures and not self._changed and self._home.view.is_shown:
-            self._rest = rest_after(persisted, decided.status, observed, self._memory)
+            self._rest = rest_after(persisted, decided.status, observed, self._memory, self._spread)
             self._object = self._object if self._rest is None else None
         switched = decided.status.failover is not None and any(item.effective for item in done)
         wait = 0.0 if switched and not failures else decided.requeue_seconds

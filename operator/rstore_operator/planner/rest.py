@@ -7,17 +7,19 @@ Time alone changes a decision only where something waits, and a plan with which 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 from rstore_operator.facts.lacks import PRESENT
 from rstore_operator.facts.memory import Memory
-from rstore_operator.facts.observed import Observed, Pod, Progress, RegionObserved, ReplicaStatus
+from rstore_operator.facts.observed import Granted, Observed, Pod, Progress, RegionObserved, ReplicaStatus, Tenure
 from rstore_operator.planning.conditions.in_sync import IN_SYNC_LAG_SECONDS
 from rstore_operator.resource.significance import NUMBERS_EVERY_SECONDS, without_numbers
 from rstore_operator.resource.state import Phase, StoreStatus
 
-STANDS_SECONDS = 10.0
-"""How long a plan stands at most: what no look and no watch shows, such as a watch that is cut, is noticed by then."""
+STANDS_SECONDS = 30.0
+"""How long a plan stands at most: what neither a look at the leaders nor a watch shows, such as a change of the object
+while its watch hangs, is noticed by then."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +66,20 @@ def may_stand(memory: Memory, observed: Observed, status: StoreStatus) -> bool:
     return status.phase is Phase.STEADY and not any(waits)
 
 
-def rest_after(persisted: StoreStatus, decided: StoreStatus, observed: Observed, memory: Memory) -> Rest | None:
+def rest_after(
+    persisted: StoreStatus, decided: StoreStatus, observed: Observed, memory: Memory, spread: float = 1.0
+) -> Rest | None:
     """Returns the plan that ``decided`` this status as one that stands from now on; None where the status that is
     ``persisted`` differs in more than numbers.
 
-    It is a plan that stands by ``Plan.stands``.
+    It is a plan that stands by ``Plan.stands``. ``spread``, from 0 to 1, differs by store: it stands the longer the
+    larger that is, so that stores which came to rest together are not planned together ever after.
     """
     if without_numbers(persisted) != without_numbers(decided):
         return None
     now = memory.moment.seconds
     numbers_until = memory.recorded_at + NUMBERS_EVERY_SECONDS
-    until = now + STANDS_SECONDS
+    until = now + STANDS_SECONDS * (1 + spread) / 2
     return Rest(decided, observed.regions, until if persisted == decided else numbers_until, numbers_until)
 
 
@@ -95,30 +100,32 @@ def look_again(rest: Rest, statuses: Mapping[str, ReplicaStatus], now_seconds: f
     return replace(rest, regions=regions, until_seconds=until_seconds) if now_seconds < until_seconds else None
 
 
+def _all_but(kind: type, *moving: str) -> attrgetter[tuple[object, ...]]:
+    return attrgetter(*(one.name for one in fields(kind) if one.name not in moving))
+
+
+_OF_STATUS = _all_but(
+    ReplicaStatus, "revision", "commit_index", "applied_index", "compact_revision", "progress", "tenure", "granted"
+)
+_OF_PROGRESS = _all_but(Progress, "acked_revision", "lag_revisions", "lag_bytes", "lag_seconds")
+_OF_TENURE = _all_but(Tenure, "witness_round")
+_OF_GRANT = _all_but(Granted, "age_ms", "remaining_ms")
+"""A grant is renewed as long as the primary reports that it holds its tenure."""
+
+
 def is_as_before(before: ReplicaStatus, after: ReplicaStatus) -> bool:
     """Returns whether two answers of a replica differ in nothing but numbers on which nothing depends while nothing
     waits."""
-    return before is after or _settled(before) == _settled(after)
+    return before is after or (_OF_STATUS(before) == _OF_STATUS(after) and _parts(before) == _parts(after))
 
 
-def _settled(status: ReplicaStatus) -> ReplicaStatus:
-    """The answer without such numbers. A grant is renewed as long as the primary reports that it holds its tenure."""
+def _parts(status: ReplicaStatus) -> tuple[object, ...]:
     tenure, granted = status.tenure, status.granted
-    return replace(
-        status,
-        revision=0,
-        commit_index=0,
-        applied_index=0,
-        compact_revision=0,
-        progress=tuple(_settled_progress(item) for item in status.progress),
-        tenure=replace(tenure, witness_round=min(1, tenure.witness_round)) if tenure is not None else None,
-        granted=replace(granted, age_ms=0, remaining_ms=0) if granted is not None else None,
+    return (
+        (_OF_TENURE(tenure), bool(tenure.witness_round)) if tenure is not None else None,
+        _OF_GRANT(granted) if granted is not None else None,
+        [(_OF_PROGRESS(item), item.lag_seconds > IN_SYNC_LAG_SECONDS) for item in status.progress],
     )
-
-
-def _settled_progress(item: Progress) -> Progress:
-    late = float(item.lag_seconds > IN_SYNC_LAG_SECONDS)
-    return replace(item, acked_revision=0, lag_revisions=0, lag_bytes=0, lag_seconds=late)
 
 
 def _shown(status: ReplicaStatus) -> tuple[object, ...]:
