@@ -19,7 +19,7 @@ from unit.operator.lossy_world import LossyWorld, running
 from unit.operator.test_random_walk import Walk
 from unit.operator.world import Remembers
 
-WALKS = int(os.environ.get("RSTORE_WALKS", "200")) // 10
+WALKS = int(os.environ.get("RSTORE_WALKS", "200")) // 20
 SKIPPED = 5
 """Of a walk, on average, at least so many plans could be left out."""
 
@@ -38,10 +38,11 @@ class Rests:
         world, remembers = self._world, operator or self._world
         before, version = status_from_json(world.status), self._version()
         rest, memory, at_version = self._rests.pop(id(remembers), (None, None, None))
-        is_same = rest is not None and memory is remembers.memory and at_version == version
+        if memory is not remembers.memory or at_version != version:
+            rest = None
         observed = world.observed()
         decided = self._decide(operator)
-        if is_same and rest is not None:
+        if rest is not None:
             answers = {replica.name: replica for replica in observed.replicas()}
             pods = {pod.name: pod for pod in rest.pods}
             for region in rest.regions.values():
