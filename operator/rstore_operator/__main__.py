@@ -36,11 +36,12 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     keep_running()
     metrics = OperatorMetrics(rstore_api.__version__, time.monotonic)
     client, namespace = await connect(metrics.requested)
+    lease_client, _ = await connect(metrics.requested)  # of its own: the Lease does not wait for requests of stores
     name = OperatorName(namespace, settings.lease_name)
     registry = kopf.OperatorRegistry()
     watches, insights = Watches(), Insights()
     restore = watches.install()
-    elector = Elector(client, name, new_identity())
+    elector = Elector(lease_client, name, new_identity())
     handlers = Handlers(
         client,
         settings.image,
@@ -89,6 +90,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             late_kind.cancel()
         await health.close()
         await client.close()
+        await lease_client.close()
         log.info("stopped")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from aiohttp import web
 from rstore_api.domain.kubernetes import CHILD_KINDS, EVENT, STORE
-from rstore_kube.client import parse_document, verb_and_kind
+from rstore_kube.client import MAX_REQUESTS, parse_document, verb_and_kind
 from rstore_kube.errors import ApiError
 
 CONFIG_MAP = CHILD_KINDS["ConfigMap"]
@@ -42,6 +43,22 @@ async def test_selectors_arrive_as_they_were_meant(serve) -> None:
 async def test_a_list_without_items_is_empty(serve) -> None:
     async with serve(Recorder({"items": None})) as client:
         assert await client.list(EVENT, "team") == []
+
+
+async def test_a_few_requests_are_made_at_a_time(serve) -> None:
+    under_way = most = 0
+
+    async def answer(_request: web.Request) -> web.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return web.json_response({"items": []})
+
+    async with serve(answer) as client:
+        await asyncio.gather(*(client.list(EVENT, "team") for _ in range(4 * MAX_REQUESTS)))
+    assert most == MAX_REQUESTS
 
 
 async def test_apply_names_the_field_manager_and_forces(serve) -> None:
