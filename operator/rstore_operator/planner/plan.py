@@ -36,6 +36,7 @@ from rstore_operator.failover.loss_gate import corrected
 from rstore_operator.failover.planned import MIN_STANDSTILL_MS, Patience, Progressed, advance
 from rstore_operator.failover.rules.answer import Answer, decide
 from rstore_operator.failover.rules.pending import next_pending
+from rstore_operator.failover.rules.preferred_primary import waits_for_home
 from rstore_operator.failover.scene import Clock, Rules, Scene, rules_of
 from rstore_operator.failover.unplanned import advance_unplanned, witness_promise
 from rstore_operator.failover.voting import electorate
@@ -290,17 +291,17 @@ class _Planner:
             claim=self.rollout.claim,
             stands=not (actions or busy or changeable or answers or scene.voters.witness)
             and self._is_as_wanted()
+            and not waits_for_home(scene)
             and may_stand(memory, self.observed, status),
         )
 
     def _is_as_wanted(self) -> bool:
-        """Whether nobody asks for anything, and neither regions, pods nor the primary are other than the spec has
-        them."""
+        """Whether nobody asks for anything, and regions and pods are as the spec has them."""
         effective = self.effective
         if effective is None or self.repeats.commands != Commands() or self.rollout.claim != NO_CLAIM:
             return False
         changing = effective.retained or effective.leaving or effective.replica_changes or effective.refused_removals
-        return not changing and self.truth.primary_region == effective.spec.primary_region
+        return not changing
 
     def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:
         if hurry:

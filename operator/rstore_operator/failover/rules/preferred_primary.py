@@ -28,17 +28,31 @@ def edited_primary(scene: Scene) -> Decision | None:
 def failback(scene: Scene) -> Decision | None:
     """The region that is preferred is whole and close again after a change that nobody asked for: a switchover back
     begins, once."""
-    last, truth = scene.last_receipt, scene.truth
-    if scene.spec is None or scene.failover.failback != "Automatic" or last is None:
+    if not _goes_back(scene) or scene.spec is None or scene.last_receipt is None:
         return None
     home = scene.spec.primary_region
+    rested = (scene.clock.now - scene.last_receipt.finished_at).total_seconds() >= FAILBACK_AFTER_SECONDS
+    if not rested or obstacles(scene, home) or not is_whole_and_close(scene, home):
+        return None
+    return Begin(switchover(scene, Trigger.FAILBACK, home))
+
+
+def waits_for_home(scene: Scene) -> bool:
+    """Whether the primary is to move to ``spec.primaryRegion`` by itself as soon as it can."""
+    home = scene.spec.primary_region if scene.spec else ""
+    if home == scene.truth.primary_region:
+        return False
+    return scene.status.preferred_primary != home or _goes_back(scene)
+
+
+def _goes_back(scene: Scene) -> bool:
+    """Whether the last change of primary is one after which the primary moves back."""
+    last = scene.last_receipt
+    if scene.spec is None or scene.failover.failback != "Automatic" or last is None:
+        return False
     unasked = last.mode != PLANNED or last.trigger is Trigger.PRIMARY_STOPPING
-    if last.outcome is not Outcome.SUCCEEDED or not unasked or home == last.to_region:
-        return None
-    if last.to_region != truth.primary_region or obstacles(scene, home):
-        return None
-    rested = (scene.clock.now - last.finished_at).total_seconds() >= FAILBACK_AFTER_SECONDS
-    return Begin(switchover(scene, Trigger.FAILBACK, home)) if rested and is_whole_and_close(scene, home) else None
+    moved = scene.spec.primary_region != last.to_region == scene.truth.primary_region
+    return last.outcome is Outcome.SUCCEEDED and unasked and moved
 
 
 def is_whole_and_close(scene: Scene, region: str) -> bool:

@@ -19,9 +19,9 @@ from unit.operator.lossy_world import LossyWorld, running
 from unit.operator.test_random_walk import Walk
 from unit.operator.world import Remembers
 
-WALKS = int(os.environ.get("RSTORE_WALKS", "200")) // 20
+WALKS = max(10, int(os.environ.get("RSTORE_WALKS", "200")) // 20)
 SKIPPED = 5
-"""Of a walk, on average, at least so many plans could be left out."""
+"""Of a walk, on average, at least so many plans could be left out: a third of the walks is of stores with a witness."""
 
 
 class Rests:
@@ -185,6 +185,17 @@ def _elsewhere(world: LossyWorld) -> None:
 
 def _invalid(world: LossyWorld) -> None:
     world.spec = {**world.spec, "primaryRegion": "mars"}
+
+
+def test_a_store_whose_primary_somebody_has_moved_rests_there() -> None:
+    world = steady()
+    world.annotations[FAILOVER_TO] = "eu-west"
+    for _ in range(100):
+        world.step()
+    assert world.status["primaryRegion"] == "eu-west"
+    assert resting(world) is not None
+    world.status["history"][-1]["mode"] = "Automatic"
+    assert resting(world) is None, "it goes back by itself"
 
 
 @pytest.mark.parametrize(
