@@ -182,7 +182,7 @@ class Reconciler:
         return BLIND_SECONDS
 
     async def step(self) -> float | None:
-        """Observe, decide, record and act once; of a store at rest, only look at its leaders. Returns after how many
+        """Observe, decide, record and act once; of a store at rest, only look at its primary. Returns after how many
         seconds the next step is due, and None if the object is gone or is being deleted."""
         wait = await self._step()
         if wait is None:
@@ -290,7 +290,7 @@ class Reconciler:
         return status, observed, decided
 
     async def _rests(self, rest: Rest) -> bool:
-        """Look at the leaders of a store at rest. Returns False when something has changed, or may have by now."""
+        """Look at the primary of a store at rest. Returns False when something has changed, or may have by now."""
         self._now.look()
         if self._clock() >= rest.until_seconds:
             return False

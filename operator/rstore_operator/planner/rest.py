@@ -18,8 +18,8 @@ from rstore_operator.resource.significance import NUMBERS_EVERY_SECONDS, without
 from rstore_operator.resource.state import Phase, StoreStatus
 
 STANDS_SECONDS = 30.0
-"""How long a plan stands at most: what neither a look at the leaders nor a watch shows, such as a change of the object
-while its watch hangs, is noticed by then."""
+"""How long a plan stands at most: what neither the primary's leader nor a watch shows, such as another region's new
+leader, or a change of the object while its watch hangs, is noticed by then."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Rest:
     until_seconds: float
     numbers_until_seconds: float
     """Until when it stands though numbers have moved: then status may be written again."""
+    asked: str
+    """The replica that is asked while the plan stands: the leader of the primary region. It reports whether it holds
+    its tenure, which others grant, and whether every other region follows it."""
 
     @property
     def pods(self) -> tuple[Pod, ...]:
@@ -40,10 +43,8 @@ class Rest:
         return tuple(pod for region in self.regions.values() for pod in region.pods)
 
     def asks(self, pod: Pod) -> bool:
-        """Whether the pod's replica is asked while the plan stands: the leader of a region reports all that a decision
-        needs."""
-        leader = self.regions[pod.region].leader
-        return leader is not None and leader.name == pod.name
+        """Whether the pod's replica is asked while the plan stands."""
+        return pod.name == self.asked
 
 
 def may_stand(memory: Memory, observed: Observed, status: StoreStatus) -> bool:
@@ -70,17 +71,19 @@ def rest_after(
     persisted: StoreStatus, decided: StoreStatus, observed: Observed, memory: Memory, spread: float = 1.0
 ) -> Rest | None:
     """Returns the plan that ``decided`` this status as one that stands from now on; None where the status that is
-    ``persisted`` differs in more than numbers.
+    ``persisted`` differs in more than numbers, or no primary's leader can be asked.
 
     It is a plan that stands by ``Plan.stands``. ``spread``, from 0 to 1, differs by store: it stands the longer the
     larger that is, so that stores which came to rest together are not planned together ever after.
     """
-    if without_numbers(persisted) != without_numbers(decided):
+    primary = observed.leader(decided.primary_region)
+    if primary is None or without_numbers(persisted) != without_numbers(decided):
         return None
     now = memory.moment.seconds
     numbers_until = memory.recorded_at + NUMBERS_EVERY_SECONDS
     until = now + STANDS_SECONDS * (1 + spread) / 2
-    return Rest(decided, observed.regions, until if persisted == decided else numbers_until, numbers_until)
+    until = until if persisted == decided else numbers_until
+    return Rest(decided, observed.regions, until, numbers_until, primary.name)
 
 
 def look_again(rest: Rest, statuses: Mapping[str, ReplicaStatus], now_seconds: float) -> Rest | None:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import itertools
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from rstore_api.domain.kubernetes import REGION_LABEL, REVISION_LABEL
+from rstore_api.domain.kubernetes import FAILOVER_TO, REGION_LABEL, REVISION_LABEL
+from rstore_api.errors import Unreachable
+from rstore_api.proto.rpc_pb2 import HashKVResponse
 from rstore_operator.cluster.site import Site, Sites
+from rstore_operator.facts.actions import Target
+from rstore_operator.facts.memory import COMPARE_SECONDS
 from rstore_operator.facts.observed import Pod, ReplicaStatus
 from rstore_operator.planner.plan import IDLE_SECONDS
 from rstore_operator.planner.rest import STANDS_SECONDS
 from rstore_operator.reconcile import Reconciler
 from rstore_operator.resource.model import ReplicaImage
+from rstore_operator.specs.certificates import CERTIFICATE_LIFETIME, CLOCK_SKEW, RENEW_AFTER
 from unit.operator.fake_api import FakeApi
 from unit.operator.lossy_world import LossyWorld, running
 from unit.operator.world import REF
+
+HASH_SECONDS = 60.0
 
 
 class CountingApi(FakeApi):
@@ -42,6 +51,17 @@ class WorldReplicas:
         self.last: dict[str, ReplicaStatus] = {}
         self.asked: list[str] = []
         self.unanswered: dict[str, float] = {}
+        self.differs = ""
+        """A replica whose data is not that of the others."""
+        self.compared: list[tuple[float, str, int]] = []
+        """When which replica was asked for its hash at which revision."""
+
+    async def hash_kv(self, target: Target, revision: int, *, timeout_seconds: float) -> HashKVResponse:
+        self.compared.append((self.world.seconds, target.pod, revision))
+        return HashKVResponse(hash=2 if target.pod == self.differs else 1, hash_revision=revision)
+
+    async def call(self, *_: object, **__: object) -> object:
+        raise Unreachable("a world does not take calls")
 
     async def use(self, _tls: object) -> None:
         pass
@@ -66,7 +86,7 @@ class WorldReplicas:
 class AtRest:
     """A steady store of three regions, and the reconciler that looks after it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, hash_check_seconds: float = 0.0) -> None:
         self.world = running([("us-east", 3), ("eu-west", 1), ("ap-south", 1)])
         self.replicas = WorldReplicas(self.world)
         monkeypatch.setattr("rstore_operator.reconcile.Replicas", lambda _clock: self.replicas)
@@ -80,6 +100,7 @@ class AtRest:
         self.loop = Reconciler(
             Sites(Site(REF, self.api, self.api, self.seconds)),
             ReplicaImage("replica:1"),
+            hash_check_seconds=hash_check_seconds,
             now=lambda: self.world.now,
             clock=self.seconds,
         )
@@ -94,9 +115,22 @@ class AtRest:
         while self.seconds() < end:
             wait = await self.loop.step()
             assert wait is not None
-            self.world.now += timedelta(seconds=max(wait, 0.1))
-            self.world.replicate()
+            for _ in range(20):  # what it began in the background ends
+                await asyncio.sleep(0)
+            self.pass_time(max(wait, 0.1))
         return list(self.api.requests)
+
+    def pass_time(self, seconds: float) -> None:
+        """Primaries renew their tenures meanwhile."""
+        end = self.world.now + timedelta(seconds=seconds)
+        while self.world.now < end:
+            self.world.now = min(end, self.world.now + timedelta(seconds=0.5))
+            self.world.replicate()
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What is persisted."""
+        return dict(self.api.stored.read_store()["status"])
 
 
 def _pod_body(pod: Pod) -> dict[str, Any]:
@@ -115,14 +149,23 @@ async def rest(monkeypatch: pytest.MonkeyPatch) -> Any:
     await made.loop.close()
 
 
+@pytest.fixture
+async def compared(monkeypatch: pytest.MonkeyPatch) -> Any:
+    made = AtRest(monkeypatch, hash_check_seconds=HASH_SECONDS)
+    await made.go_on(40.0)
+    yield made
+    await made.loop.close()
+
+
 async def test_a_store_at_rest_costs_the_api_server_one_read_in_a_while(rest: AtRest) -> None:
     rest.replicas.asked.clear()
     requests = await rest.go_on(10 * STANDS_SECONDS)
     assert set(requests) == {"get store"}
     assert len(requests) <= 2 * 10
     looks = 10 * STANDS_SECONDS / IDLE_SECONDS
-    assert rest.replicas.asked.count("orders-us-east-0") == pytest.approx(looks, rel=0.1), "leaders are asked each time"
-    assert rest.replicas.asked.count("orders-us-east-1") <= 2 * 10, "followers are not"
+    assert rest.replicas.asked.count("orders-us-east-0") == pytest.approx(looks, rel=0.1), "it is asked each time"
+    for name in ("orders-us-east-1", "orders-eu-west-0", "orders-ap-south-0"):
+        assert rest.replicas.asked.count(name) <= 2 * 10, "others are not"
 
 
 async def _edited(rest: AtRest) -> None:
@@ -170,3 +213,65 @@ async def test_numbers_that_move_are_written_now_and_then(rest: AtRest) -> None:
     await rest.go_on(STANDS_SECONDS)
     rest.api.requests.clear()
     assert int(rest.api.stored.read_store()["metadata"]["resourceVersion"]) - int(before) <= 1, "once more, at the end"
+
+
+async def test_replicas_are_compared_at_rest_when_that_is_due(compared: AtRest) -> None:
+    compared.replicas.compared.clear()
+    for _ in range(int(4 * HASH_SECONDS / IDLE_SECONDS)):
+        compared.world.write()
+        await compared.go_on(IDLE_SECONDS)
+    replicas = ["orders-ap-south-0", "orders-eu-west-0", "orders-us-east-0"]
+    assert sorted({name for _, name, _ in compared.replicas.compared}) == replicas, (
+        "followers of the world have no data"
+    )
+    times = sorted({at for at, _, _ in compared.replicas.compared})
+    assert len(times) >= 2
+    assert all(after - before <= HASH_SECONDS + 2 * IDLE_SECONDS for before, after in itertools.pairwise(times))
+
+
+async def test_a_difference_that_a_comparison_finds_at_rest_is_shown(compared: AtRest) -> None:
+    compared.replicas.differs = "orders-eu-west-0"
+    compared.world.write()
+    await compared.go_on(HASH_SECONDS + 4 * IDLE_SECONDS)
+    conditions = {item["type"]: item["status"] for item in compared.status["conditions"]}
+    assert conditions["Diverged"] == "True"
+
+
+async def test_a_certificate_is_renewed_at_rest_when_it_is_time(rest: AtRest) -> None:
+    due = rest.world.now - CLOCK_SKEW + (CERTIFICATE_LIFETIME + CLOCK_SKEW) * RENEW_AFTER
+    rest.world.now = due - timedelta(minutes=5)  # certificates are a minute old at most
+    rest.world.replicate()
+    requests = await rest.go_on(60.0)
+    assert set(requests) <= {"get store", "patch status"}
+    assert requests.count("get store") <= 6, "it has come to rest again"
+    requests = await rest.go_on(300.0 + STANDS_SECONDS + COMPARE_SECONDS)
+    assert [request for request in requests if request.startswith("apply Secret/")]
+
+
+async def _seconds_until_failover(at_rest: AtRest) -> float:
+    at_rest.world.kill("us-east")
+    began = at_rest.seconds()
+    while "failover" not in at_rest.status:
+        assert at_rest.seconds() - began < 30.0
+        await at_rest.go_on(0.1)
+    return at_rest.seconds() - began
+
+
+async def test_a_lost_primary_is_failed_over_as_soon_as_without_rest(
+    rest: AtRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = await _seconds_until_failover(rest)
+    monkeypatch.setattr("rstore_operator.reconcile.rest_after", lambda *_: None)
+    restless = AtRest(monkeypatch)
+    await restless.go_on(40.0)
+    assert seconds <= await _seconds_until_failover(restless)
+    await restless.loop.close()
+
+
+async def test_a_request_is_carried_out_at_once(rest: AtRest) -> None:
+    store = rest.api.stored.read_store()
+    store["metadata"]["annotations"][FAILOVER_TO] = "eu-west"
+    rest.api.stored.changed(store)
+    rest.loop.object_changed(store["metadata"]["resourceVersion"])
+    await rest.go_on(0.1)
+    assert "failover" in rest.status
