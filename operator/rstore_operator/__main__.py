@@ -23,7 +23,7 @@ from rstore_operator.leadership.elector import Elector
 from rstore_operator.metrics import OperatorMetrics
 from rstore_operator.resource.state import OperatorName
 from rstore_operator.settings import Settings, parse_arguments
-from rstore_operator.watching import Watches, watch_also
+from rstore_operator.watching import NoMemories, Watches, watch_also
 
 log = get_logger("rstore_operator")
 
@@ -75,6 +75,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             clusterwide=not settings.namespaces,
             namespaces=settings.namespaces,
             insights=insights,
+            memories=NoMemories(),
             stop_flag=stop,
         )
         # kopf has just taken the signals for itself; were it to get one, it would wait 5 s for a flag that nobody sets.

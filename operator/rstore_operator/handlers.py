@@ -24,6 +24,7 @@ from rstore_kube.client import KubeClient, Requested, ignore
 
 from rstore_operator.cluster.packed import pack, unpack
 from rstore_operator.cluster.site import Site, Sites
+from rstore_operator.cluster.spares import Spares
 from rstore_operator.controller import Controller
 from rstore_operator.leadership.others import Others
 from rstore_operator.metrics import OperatorMetrics
@@ -109,6 +110,7 @@ class Handlers:
         self._hash_check_seconds = hash_check_seconds
         self._turns = Turns(concurrent_rollouts)
         self._pace = Pace()
+        self._spares = Spares()
         self._indexes: Mapping[str, Any] = {}
         self._metrics = metrics or OperatorMetrics("", time.monotonic)
         watches = watches or Watches()
@@ -160,6 +162,7 @@ class Handlers:
             may_act=self._may_act,
             turns=self._turns,
             pace=self._pace,
+            spares=self._spares,
         )
 
     def begin(self) -> None:

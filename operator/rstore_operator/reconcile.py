@@ -19,6 +19,7 @@ from rstore_operator.cluster.hash_rounds import HashRounds
 from rstore_operator.cluster.refused_creations import RefusedCreations
 from rstore_operator.cluster.replicas import Replicas
 from rstore_operator.cluster.site import Sites
+from rstore_operator.cluster.spares import Spares
 from rstore_operator.facts.actions import Notice, RemoveAnnotations
 from rstore_operator.facts.lacks import staying_regions
 from rstore_operator.facts.memory import Memory, Moment, acted, acting, looked_again, remember, to_post
@@ -95,6 +96,7 @@ class Reconciler:
         operator_pods: OperatorPods = UNKNOWN_PODS,
         turns: Turns | None = None,
         pace: Pace | None = None,
+        spares: Spares | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
         store_id: Callable[[], str] = lambda: str(uuid.uuid4()),
@@ -120,7 +122,7 @@ class Reconciler:
         self._now = TimeOfDay(now, clock)
         self._clock = clock
         self._store_id = store_id
-        self._replicas = Replicas(clock)
+        self._replicas = Replicas(clock, spares)
         self._hash_check_seconds = hash_check_seconds
         self._hash_rounds = HashRounds(self._replicas, clock=clock)
         self._actor = Actor(self._home, self._replicas, self._now, clock, may_act=may_act)
@@ -238,7 +240,9 @@ class Reconciler:
             await self._post_all()
         if decided.stands and not failures and not self._changed and self._home.view.is_shown:
             self._rest = rest_after(persisted, decided.status, observed, self._memory, self._spread)
-            self._object = self._object if self._rest is None else None
+        if self._rest is not None:
+            self._object = None
+            await self._replicas.spare(pod for pod in self._rest.pods if not self._rest.asks(pod))
         switched = decided.status.failover is not None and any(item.effective for item in done)
         wait = 0.0 if switched and not failures else decided.requeue_seconds
         if failures:

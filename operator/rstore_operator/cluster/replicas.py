@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from rstore_api.proto.rstore_pb2 import StatusRequest
 from rstore_api.tls import TlsPem
 
 from rstore_operator.cluster.messages import replica_status
+from rstore_operator.cluster.spares import Spares
 from rstore_operator.facts.actions import Target
 from rstore_operator.facts.observed import Pod, ReplicaStatus
 
@@ -40,8 +42,10 @@ class _Known:
 class Replicas:
     """Calls the replicas of one store."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, spares: Spares | None = None) -> None:
+        """``spares`` is of all stores of the process."""
         self._clock = clock
+        self._spares = spares or Spares()
         self._tls: TlsPem | None = None
         self._endpoints: Pool[Target, Endpoint] = Pool(
             lambda target: self._endpoint(target, names.PEER_PORT), limit=MAX_ENDPOINTS
@@ -62,6 +66,7 @@ class Replicas:
         for task in asking:
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+        self._spares.take_all(self)
         await self._endpoints.close()
 
     async def statuses(
@@ -101,8 +106,14 @@ class Replicas:
         self, target: Target, method: Method[RequestT, ResponseT], request: RequestT, *, timeout_seconds: float
     ) -> ResponseT:
         """One call to that replica's peer port. Raises StoreError."""
+        self._spares.take(self, target)
         async with self._endpoints.use(target) as endpoint:
             return await endpoint.call(method, request, timeout_seconds=timeout_seconds)
+
+    async def spare(self, pods: Iterable[Pod]) -> None:
+        """The replicas of these pods are not asked for a while: connections to them may be closed."""
+        for target in (Target.of(pod) for pod in pods if pod.ip):
+            await self._spares.put(self, target, functools.partial(self._endpoints.retire, target.__eq__))
 
     async def hash_kv(self, target: Target, revision: int, *, timeout_seconds: float) -> HashKVResponse:
         """Returns that replica's HashKV, over a connection of its own, as it may take long. Raises StoreError."""

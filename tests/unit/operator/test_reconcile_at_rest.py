@@ -51,6 +51,7 @@ class WorldReplicas:
         self.last: dict[str, ReplicaStatus] = {}
         self.asked: list[str] = []
         self.unanswered: dict[str, float] = {}
+        self.spared: list[str] = []
         self.differs = ""
         """A replica whose data is not that of the others."""
         self.compared: list[tuple[float, str, int]] = []
@@ -79,6 +80,9 @@ class WorldReplicas:
         self.last = {name: status for name, status in self.last.items() if name in answers}
         return dict(self.last)
 
+    async def spare(self, pods: Iterable[Pod]) -> None:
+        self.spared = [pod.name for pod in pods]
+
     def unanswered_seconds(self) -> dict[str, float]:
         return dict(self.unanswered)
 
@@ -89,7 +93,7 @@ class AtRest:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, hash_check_seconds: float = 0.0) -> None:
         self.world = running([("us-east", 3), ("eu-west", 1), ("ap-south", 1)])
         self.replicas = WorldReplicas(self.world)
-        monkeypatch.setattr("rstore_operator.reconcile.Replicas", lambda _clock: self.replicas)
+        monkeypatch.setattr("rstore_operator.reconcile.Replicas", lambda *_: self.replicas)
         self.api = CountingApi()
         assert self.api.store is not None
         self.api.store["spec"] = copy.deepcopy(self.world.spec)
@@ -166,6 +170,8 @@ async def test_a_store_at_rest_costs_the_api_server_one_read_in_a_while(rest: At
     assert rest.replicas.asked.count("orders-us-east-0") == pytest.approx(looks, rel=0.1), "it is asked each time"
     for name in ("orders-us-east-1", "orders-eu-west-0", "orders-ap-south-0"):
         assert rest.replicas.asked.count(name) <= 2 * 10, "others are not"
+        assert name in rest.replicas.spared
+    assert "orders-us-east-0" not in rest.replicas.spared
 
 
 async def _edited(rest: AtRest) -> None:

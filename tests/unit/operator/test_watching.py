@@ -13,7 +13,7 @@ from kopf._cogs.clients import errors, fetching
 from kopf._cogs.clients import watching as kopf_watching
 from kopf._cogs.structs.references import Resource
 from rstore_operator import watching
-from rstore_operator.watching import GRACE_SECONDS, Watches
+from rstore_operator.watching import GRACE_SECONDS, NoMemories, Watches
 
 SECRETS = Resource("", "v1", "secrets", namespaced=True)
 
@@ -173,3 +173,13 @@ def test_kopf_asks_for_the_stream_where_it_is_put(script: Script) -> None:
     assert "continuous_watch" in kopf_watching.infinite_watch.__code__.co_names
     restore()
     assert kopf_watching.continuous_watch != script.watches.stream
+
+
+async def test_kopf_keeps_nothing_about_an_object() -> None:
+    memories = NoMemories()
+    body = {"metadata": {"uid": "a"}}
+    first = await memories.recall(body, noticed_by_listing=True)
+    assert first.noticed_by_listing
+    assert not (await memories.recall(body)).noticed_by_listing
+    assert list(memories.iter_all_memories()) == []
+    await memories.forget(body)

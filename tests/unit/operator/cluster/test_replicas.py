@@ -17,6 +17,7 @@ from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto import rstore_pb2_grpc
 from rstore_api.tls import TlsPem
 from rstore_operator.cluster.replicas import Replicas
+from rstore_operator.cluster.spares import Spares
 from rstore_operator.facts.actions import CertificateRequest, Target
 from rstore_operator.facts.observed import Pod
 from rstore_operator.specs.certificates import make_authority, make_certificate, new_key
@@ -155,3 +156,30 @@ async def test_a_replica_that_answers_neither_of_two_requests_counts_as_silent_s
     admins[1].hang.set()
     assert set(await replicas.statuses(pods, lambda _: True, patience_seconds=5)) == {"orders-a-0", "orders-a-1"}
     assert "orders-a-1" not in replicas.unanswered_seconds()
+
+
+async def test_connections_that_are_spare_are_closed_when_there_are_too_many_and_opened_again(
+    pair: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, pods, _ = pair
+    opened: list[str] = []
+    endpoint = Replicas._endpoint
+
+    def counted(replicas: Replicas, target: Target, port: int) -> object:
+        opened.append(target.pod)
+        return endpoint(replicas, target, port)
+
+    monkeypatch.setattr(Replicas, "_endpoint", counted)
+    replicas = Replicas(spares=Spares(limit=1))
+    await replicas.use(TLS)
+    try:
+        for _ in range(2):
+            assert set(await replicas.statuses(pods, lambda _: True, patience_seconds=5)) == {pod.name for pod in pods}
+            await replicas.spare(pods[1:])
+        assert opened == ["orders-a-0", "orders-a-1"], "one spare connection stays open"
+        await replicas.spare(pods)
+        statuses = await replicas.statuses(pods, lambda _: True, patience_seconds=5)
+        assert min(status.revision for status in statuses.values()) == 3
+        assert opened == ["orders-a-0", "orders-a-1"] * 2
+    finally:
+        await replicas.close()
