@@ -102,7 +102,10 @@ async def test_every_replica_is_asked_for_the_same_revision(replicas: FakeReplic
     assert sorted(replicas.asked) == [("eu-0", 7), ("us-0", 7)]
 
 
-async def test_a_replica_that_has_not_applied_the_revision_yet_is_waited_for(replicas: FakeReplicas) -> None:
+async def test_a_replica_that_has_not_applied_the_revision_yet_is_waited_for(
+    replicas: FakeReplicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hash_rounds, "CATCH_UP_SECONDS", 60.0)
     replicas.answers = {"eu-0": [FutureRevision(), FutureRevision(), 1]}
     looking = Looking(replicas)
     looking.look(observed("us", "eu"))
