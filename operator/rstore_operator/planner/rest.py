@@ -54,6 +54,7 @@ def may_stand(memory: Memory, observed: Observed, status: StoreStatus) -> bool:
         memory.silent_at,
         memory.without_tenure_at,
         memory.without_stream_at,
+        memory.absent_at,
         [name for lack, name in memory.lacking_at if lack != PRESENT],
         memory.failures,
         memory.problems != (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from rstore_api.domain.kubernetes import FAILOVER_TO, PAUSED
 from rstore_operator.facts.memory import Memory, Moment, looked_again
 from rstore_operator.facts.observed import Observed, ReplicaStatus
 from rstore_operator.planner.plan import Plan
-from rstore_operator.planner.rest import STANDS_SECONDS, Rest, is_as_before, look_again, rest_after
+from rstore_operator.planner.rest import STANDS_SECONDS, Rest, is_as_before, look_again, may_stand, rest_after
 from rstore_operator.planning.rollout.turns import NO_CLAIM
 from rstore_operator.resource.significance import NUMBERS_EVERY_SECONDS, without_numbers
 from rstore_operator.resource.state import StoreStatus
@@ -273,3 +273,22 @@ def test_a_field_that_is_new_in_an_answer_counts() -> None:
         else:
             continue
         assert is_as_before(status, replace(status, **{name: other})) is (name in moving), name
+
+
+STAY = {"tenure_seen_at", "lacking_at", "intent_seen_at", "witness_tenure_seen_at", "unrecorded_at"}
+"""Times that a process remembers and by which nothing is decided about a steady store: when something was last seen as
+it should be, or of changes of primary."""
+HOUSEKEEPING = {"compared_at", "recorded_at"}
+
+
+def test_a_time_that_is_new_in_what_is_remembered_counts() -> None:
+    """As soon as a plan waits for time to pass, it does not stand, but for times that are named here."""
+    world = steady()
+    decided = world.decide()
+    assert decided.stands
+    status, memory = decided.status, decided.memory
+    times = {field.name for field in fields(Memory) if field.name.endswith("_at")}
+    assert times > STAY | HOUSEKEEPING
+    assert may_stand(memory, world.observed(), status)
+    for name in times - STAY - HOUSEKEEPING:
+        assert not may_stand(replace(memory, **{name: {"eu-west": 1.0}}), world.observed(), status), name
