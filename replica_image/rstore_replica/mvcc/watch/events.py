@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from rstore_api.proto.kv_pb2 import Event, KeyValue
@@ -15,7 +15,7 @@ EVENTS_TAG = bytes((11 << 3 | 2,))
 
 
 JOINED_EVENTS = 512
-"""Of more changes than this, so many events are encoded without a pause, and joined."""
+"""Of so many changes the events are encoded together, and joined."""
 JOINED_BYTES = 64 << 10
 
 
@@ -64,14 +64,28 @@ class Change:
 
 
 class Batch:
-    """The changes of whole revisions, up to ``revision``, in the keys of one span."""
+    """The changes of whole revisions, up to ``revision``, in the keys of one span.
 
-    __slots__ = ("_encoded", "changes", "revision")
+    Of very many changes only the encoded events are kept.
+    """
 
-    def __init__(self, revision: int, changes: list[Change]) -> None:
-        self.revision = revision
-        self.changes = changes
+    __slots__ = ("_encoded", "_pieces", "changes", "revision")
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.changes: list[Change] = []
+        """Those that are not encoded for good."""
+        self._pieces: dict[Want, list[bytes]] = {}
         self._encoded: dict[Want, tuple[list[bytes], bytes]] = {}
+
+    def encode(self, wants: Iterable[Want]) -> None:
+        """Encodes the changes that there are for those who want them, and lets them go.
+
+        ``wants`` are at least those that :meth:`events` and :meth:`joined` will be asked for.
+        """
+        for want in wants:
+            self._pieces.setdefault(want, []).extend(_joined(self._fields(want)))
+        self.changes = []
 
     def events(self, want: Want) -> list[bytes]:
         """Returns the fields of the events that are wanted, in order: one by one, or some together where there are many
@@ -83,30 +97,29 @@ class Batch:
         """Returns the same as one byte string; empty when none is wanted."""
         return self._of(want)[1]
 
-    def encode(self, want: Want) -> Iterator[None]:
-        """Prepares what :meth:`events` and :meth:`joined` return; pauses after some events."""
-        if want in self._encoded:
-            return
-        are_many = len(self.changes) > JOINED_EVENTS
-        events: list[bytes] = []
-        some: list[bytes] = []
-        size = 0
-        for change in self.changes:
-            if not (want.deletions if change.row.deletion else want.puts):
-                continue
-            event = change.event(prev_kv=want.prev_kv)
-            some += (EVENTS_TAG, varint(len(event)), event)
-            size += len(event)
-            if not are_many or len(some) >= 3 * JOINED_EVENTS or size >= JOINED_BYTES:
-                events.append(b"".join(some))
-                some, size = [], 0
-                if are_many:
-                    yield
-        if some:
-            events.append(b"".join(some))
-        self._encoded[want] = (events, b"".join(events))
-
     def _of(self, want: Want) -> tuple[list[bytes], bytes]:
-        for _ in self.encode(want):
-            pass
-        return self._encoded[want]
+        encoded = self._encoded.get(want)
+        if encoded is None:
+            events = [*self._pieces.get(want, ()), *self._fields(want)]
+            encoded = self._encoded[want] = (events, b"".join(events))
+        return encoded
+
+    def _fields(self, want: Want) -> Iterator[bytes]:
+        for change in self.changes:
+            if want.deletions if change.row.deletion else want.puts:
+                event = change.event(prev_kv=want.prev_kv)
+                yield EVENTS_TAG + varint(len(event)) + event
+
+
+def _joined(fields: Iterable[bytes]) -> Iterator[bytes]:
+    """Joins fields up to a size, one at least."""
+    some: list[bytes] = []
+    size = 0
+    for field in fields:
+        if some and size + len(field) > JOINED_BYTES:
+            yield b"".join(some)
+            some, size = [], 0
+        some.append(field)
+        size += len(field)
+    if some:
+        yield b"".join(some)

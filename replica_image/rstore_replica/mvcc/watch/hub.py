@@ -21,7 +21,7 @@ from typing import Protocol
 from rstore_api.domain.epochs import History, is_left_out, parent_of
 from rstore_api.domain.forks import Chain, fork_revision
 
-from rstore_replica.mvcc.watch.events import Batch, Change, Want
+from rstore_replica.mvcc.watch.events import JOINED_EVENTS, Batch, Want
 from rstore_replica.mvcc.watch.ranges import Group, RangeIndex, Span
 from rstore_replica.mvcc.watch.reader import Match, Part
 
@@ -313,7 +313,7 @@ class Hub:
         end = self._shown
         if further < len(self._cohorts):
             end = min(end, self._cohorts[further].next_revision - 1)
-        collected: dict[Group[Watcher], list[Change]] = {}
+        collected: dict[Group[Watcher], Batch] = {}
         at = (begin, 0)
         rows = size = previous = 0
         while True:
@@ -348,17 +348,13 @@ class Hub:
         return True
 
     def _hand_out(
-        self, cohort: Cohort, last: int, collected: dict[Group[Watcher], list[Change]]
+        self, cohort: Cohort, last: int, collected: dict[Group[Watcher], Batch]
     ) -> Generator[None, None, bool]:
         """Shows the cohort what was read up to revision ``last``. False when that is not in the data any more."""
         steps = 0
-        for group, changes in collected.items():
-            batch = Batch(last, changes)
+        for group, batch in collected.items():
+            batch.revision = last
             for watcher in list(group.members):
-                for _ in batch.encode(watcher.want):
-                    yield
-                    if self._sound_to < last:
-                        return False
                 if watcher.cohort is not cohort:
                     continue
                 if watcher.sink.deliver(watcher, batch):
@@ -379,12 +375,18 @@ def _extends(history: History, before: History, last: int) -> bool:
     return history[: len(before)] == before and bool(added) and parent_of(added[0]) >= last
 
 
-def _collect(part: Part[Group[Watcher]], collected: dict[Group[Watcher], list[Change]]) -> Generator[None, None, None]:
+def _collect(part: Part[Group[Watcher]], collected: dict[Group[Watcher], Batch]) -> Generator[None, None, None]:
     """Sorts changes by the groups of watchers that they matter to."""
     steps = 0
     for groups, change in part.changes:
         for group in groups:
-            collected.setdefault(group, []).append(change)
+            batch = collected.get(group)
+            if batch is None:
+                batch = collected[group] = Batch()
+            batch.changes.append(change)
+            if len(batch.changes) == JOINED_EVENTS:
+                batch.encode({watcher.want for watcher in group.members})
+                yield
         steps += len(groups)
         if steps >= MATCHES_AT_ONCE:
             steps = 0
