@@ -30,6 +30,8 @@ _log = structlog.get_logger(__name__)
 
 MAX_UNTAKEN_BODY_BYTES = 256 << 10
 """Of a body that is taken in parts: while there is more, nothing is read."""
+MAX_WAITING_BYTES = 256 << 10
+"""Of requests behind one that is not answered; more end the connection."""
 SEND_BYTES = 256 << 10
 """Handed to the network at a time."""
 SILENT_SECONDS, PROBE_SECONDS, PROBES = 10, 5, 3
@@ -59,6 +61,8 @@ class Http1Connection(asyncio.Protocol):
         self._exchange: Exchange | None = None
         self._transport: asyncio.Transport | None = None
         self._out: deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        """Of what came behind a request that is not answered."""
         self._finished = False
         """Whether the whole answer is queued."""
         self._taking_later = self._reading_paused = self._leaving = self._requested = False
@@ -107,9 +111,11 @@ class Http1Connection(asyncio.Protocol):
             self._exchange.notice_room()
 
     def data_received(self, data: bytes) -> None:
-        """Takes what is complete; a request behind one that is not answered waits, and nothing more is read then."""
+        """Takes what is complete; a request behind one that is not answered waits."""
         if self.closing:
             return
+        if self._exchange is not None and self._exchange.body_complete:
+            self._waiting_bytes += len(data)
         try:
             self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
@@ -136,7 +142,7 @@ class Http1Connection(asyncio.Protocol):
                     self._needs_data()
                     return
                 if event is h11.PAUSED:
-                    self._pause_reading(paused=True)
+                    self._bound_what_waits()
                     return
                 self._on_event(event)
         except h11.RemoteProtocolError as error:
@@ -149,13 +155,20 @@ class Http1Connection(asyncio.Protocol):
     def _needs_data(self) -> None:
         exchange = self._exchange
         if exchange is None:
-            if self._http.trailing_data[0] and self._partial_since == math.inf:
+            if self._partial_since == math.inf and self._http.trailing_data[0]:
                 self._partial_since = self.loop.time()
                 self._look()
         elif self._http.they_are_waiting_for_100_continue:
             self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
         untaken = exchange is not None and exchange.task is not None and len(exchange.body) > MAX_UNTAKEN_BODY_BYTES
         self._pause_reading(paused=untaken)
+
+    def _bound_what_waits(self) -> None:
+        """Reading goes on behind a request that is not answered, or the client's end would not be noticed."""
+        self._pause_reading(paused=False)
+        if self._waiting_bytes > MAX_WAITING_BYTES:
+            self._service.refusals.add("pipelining", peer=self.peer_name)
+            self.abort()
 
     def body_taken(self) -> None:
         """Reads on, if reading was paused because a body was not taken."""
@@ -312,7 +325,7 @@ class Http1Connection(asyncio.Protocol):
             self._exchange_ended()
 
     def _exchange_ended(self) -> None:
-        exchange, self._exchange, self._finished = self._exchange, None, False
+        exchange, self._exchange, self._finished, self._waiting_bytes = self._exchange, None, False, 0
         if exchange is None:
             return
         exchange.ended_here = True
@@ -409,9 +422,13 @@ class Http1Connection(asyncio.Protocol):
             if due < math.inf:
                 self._looking = self.loop.call_at(due, self._look)
             return
+        if exchange is not None:
+            self._leaving = True
+            exchange.cancel(grpc.StatusCode.UNAVAILABLE, "the connection has reached its age")
+            return
         if reason in ("request_not_complete", "handshake_timeout"):
             self._service.refusals.add(reason, peer=self.peer_name)
-        self.abort() if exchange is not None else self.close()
+        self.close()
 
     def identify_again(self) -> None:
         """Takes the caller's identity from its certificate anew."""
@@ -444,6 +461,8 @@ class Http1Connection(asyncio.Protocol):
         self.closing = True
         transport, self._transport = self._transport, None
         if transport is not None:
+            if transport.get_write_buffer_size():  # for which a client that reads nothing would have it wait for ever
+                self.loop.call_later(self.limits.answer_seconds, transport.abort)
             transport.close()
 
     def abort(self) -> None:

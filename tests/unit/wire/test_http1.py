@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from rstore_wire.exchange import Exchange, Reply, RequestHead
-from rstore_wire.http1_connection import MAX_UNTAKEN_BODY_BYTES
+from rstore_wire.http1_connection import MAX_UNTAKEN_BODY_BYTES, MAX_WAITING_BYTES
 from rstore_wire.limits import Limits
 from rstore_wire.server import Server
 from unit.wire.wire_servers import SERVICE, Echo, channel_to, serving, until
@@ -340,6 +340,27 @@ async def test_a_body_that_is_not_taken_is_not_read_on() -> None:
         client.close()
         client.writer.transport.abort()
         application.release.set()
+        await until(lambda: not any(server.kept.values()))
+
+
+async def test_requests_that_wait_behind_another_are_bounded() -> None:
+    async with speaking_both() as (server, application, _, port):
+        client = await Client.connect(port, post("/slow", b"") + GET * 100)
+        await application.started.wait()
+        client.close()  # which is noticed, whatever waits
+        await asyncio.wait_for(application.cancelled.wait(), 10)
+        flooding = await Client.connect(port, post("/slow", b"") + post("/echo", bytes(4 * MAX_WAITING_BYTES)))
+        assert await flooding.rest() == b""
+        assert server.refusals.counts["pipelining"] == 1
+        await until(lambda: not any(server.kept.values()))
+
+
+async def test_a_stream_ends_with_the_age_of_its_connection() -> None:
+    limits = Limits(max_age_seconds=0.1, age_grace_seconds=0.1, idle_seconds=0.1)
+    async with speaking_both(limits=limits) as (server, application, _, port):
+        client = await Client.connect(port, CHUNKED.replace(b"/echo", b"/chat"))
+        await application.started.wait()
+        assert b"UNAVAILABLE: the connection has reached its age" in await client.rest()
         await until(lambda: not any(server.kept.values()))
 
 
