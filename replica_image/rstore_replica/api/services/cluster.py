@@ -70,7 +70,7 @@ class ClusterService:
         """Lists every replica of every region: a linearizable list is what the primary's leader knows."""
         members = await self._primarys_list(request, call) if request.linearizable else self._members()
         response = rpc_pb2.MemberListResponse(members=members)
-        self._identity.fill(response.header, revision=self._machine.revision)
+        self._identity.fill(response.header, revision=0)  # etcd states none here
         return response
 
     async def member_add(self, request: rpc_pb2.MemberAddRequest, _call: CallInfo) -> rpc_pb2.MemberAddResponse:
