@@ -252,6 +252,22 @@ class LeaseNotFound(StoreError):
     text = "etcdserver: requested lease not found"
 
 
+class LeaseExists(StoreError):
+    """A lease with that id exists already."""
+
+    code = "lease-exists"
+    status = grpc.StatusCode.FAILED_PRECONDITION
+    text = "etcdserver: lease already exists"
+
+
+class LeaseTtlTooLarge(StoreError):
+    """The time to live is above etcd's bound."""
+
+    code = "lease-ttl-too-large"
+    status = grpc.StatusCode.OUT_OF_RANGE
+    text = "etcdserver: too large lease TTL"
+
+
 class DuplicateKey(StoreError):
     """One transaction puts a key twice."""
 

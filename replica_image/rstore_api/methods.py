@@ -31,6 +31,28 @@ DELETE_RANGE = Method(
 TXN = Method("/etcdserverpb.KV/Txn", rpc_pb2.TxnRequest, rpc_pb2.TxnResponse, changes=True)
 COMPACT = Method("/etcdserverpb.KV/Compact", rpc_pb2.CompactionRequest, rpc_pb2.CompactionResponse, changes=True)
 WATCH = Method("/etcdserverpb.Watch/Watch", rpc_pb2.WatchRequest, rpc_pb2.WatchResponse, changes=False)
+LEASE_GRANT = Method(
+    "/etcdserverpb.Lease/LeaseGrant", rpc_pb2.LeaseGrantRequest, rpc_pb2.LeaseGrantResponse, changes=True
+)
+LEASE_REVOKE = Method(
+    "/etcdserverpb.Lease/LeaseRevoke", rpc_pb2.LeaseRevokeRequest, rpc_pb2.LeaseRevokeResponse, changes=True
+)
+LEASE_KEEP_ALIVE = Method(
+    "/etcdserverpb.Lease/LeaseKeepAlive", rpc_pb2.LeaseKeepAliveRequest, rpc_pb2.LeaseKeepAliveResponse, changes=False
+)
+LEASE_TIME_TO_LIVE = Method(
+    "/etcdserverpb.Lease/LeaseTimeToLive",
+    rpc_pb2.LeaseTimeToLiveRequest,
+    rpc_pb2.LeaseTimeToLiveResponse,
+    changes=False,
+)
+LEASE_LEASES = Method(
+    "/etcdserverpb.Lease/LeaseLeases", rpc_pb2.LeaseLeasesRequest, rpc_pb2.LeaseLeasesResponse, changes=False
+)
+RENEW_LEASES = Method(
+    "/rstore.v1.Leases/Renew", rstore_pb2.RenewLeasesRequest, rstore_pb2.RenewLeasesResponse, changes=False
+)
+"""Between replicas, on the client port."""
 MEMBER_LIST = Method(
     "/etcdserverpb.Cluster/MemberList", rpc_pb2.MemberListRequest, rpc_pb2.MemberListResponse, changes=False
 )

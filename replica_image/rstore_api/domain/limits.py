@@ -58,6 +58,10 @@ MAX_REQUESTS = CLIENT_REQUESTS.high
 MAX_KEY_BYTES = 511
 MAX_REQUEST_BYTES = Bounds(default=1536 * 1024, low=1024, high=8 * MEBIBYTE)
 MAX_TXN_OPS = Bounds(default=128, low=1, high=10_000)
+MIN_LEASE_SECONDS, MAX_LEASE_SECONDS = 2, 9_000_000_000
+"""As in etcd: a shorter time to live becomes the shortest, a longer one is refused."""
+MAX_LEASES = 100_000
+"""Of a store."""
 QUOTA_BYTES = 8 << 30
 ELECTION_TIMEOUT_MIN_MS, ELECTION_TIMEOUT_MAX_MS, HEARTBEAT_MS = 1000, 2000, 100
 TAILS_SHOWN = 10

@@ -769,7 +769,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "rewind", "rewind_step", "drop_tail", "snapshot", "tenure_bound", "deletion", "deleted_rows")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "rewind", "rewind_step", "drop_tail", "snapshot", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -778,6 +778,7 @@ class LogEntry(_message.Message):
     PROMOTION_FIELD_NUMBER: _ClassVar[int]
     COMPACTION_FIELD_NUMBER: _ClassVar[int]
     NOOP_FIELD_NUMBER: _ClassVar[int]
+    LEASE_WRITE_FIELD_NUMBER: _ClassVar[int]
     REWIND_FIELD_NUMBER: _ClassVar[int]
     REWIND_STEP_FIELD_NUMBER: _ClassVar[int]
     DROP_TAIL_FIELD_NUMBER: _ClassVar[int]
@@ -793,6 +794,7 @@ class LogEntry(_message.Message):
     promotion: PromoteRequest
     compaction: Compaction
     noop: Noop
+    lease_write: WriteBatch
     rewind: Rewind
     rewind_step: RewindStep
     drop_tail: DropTail
@@ -800,7 +802,7 @@ class LogEntry(_message.Message):
     tenure_bound: TenureBound
     deletion: Deletion
     deleted_rows: ReplicatedRows
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
 
 class Deletion(_message.Message):
     __slots__ = ("epoch", "request")
@@ -869,16 +871,54 @@ class WriteLimits(_message.Message):
     def __init__(self, max_txn_ops: _Optional[int] = ..., no_space: _Optional[bool] = ..., max_revision_rows: _Optional[int] = ..., max_revision_bytes: _Optional[int] = ...) -> None: ...
 
 class WriteRequest(_message.Message):
-    __slots__ = ("put", "delete_range", "txn", "request_id")
+    __slots__ = ("put", "delete_range", "txn", "lease_grant", "lease_revoke", "lease_checkpoints", "request_id")
     PUT_FIELD_NUMBER: _ClassVar[int]
     DELETE_RANGE_FIELD_NUMBER: _ClassVar[int]
     TXN_FIELD_NUMBER: _ClassVar[int]
+    LEASE_GRANT_FIELD_NUMBER: _ClassVar[int]
+    LEASE_REVOKE_FIELD_NUMBER: _ClassVar[int]
+    LEASE_CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     put: _rpc_pb2.PutRequest
     delete_range: _rpc_pb2.DeleteRangeRequest
     txn: _rpc_pb2.TxnRequest
+    lease_grant: _rpc_pb2.LeaseGrantRequest
+    lease_revoke: _rpc_pb2.LeaseRevokeRequest
+    lease_checkpoints: LeaseCheckpoints
     request_id: RequestId
-    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+    def __init__(self, put: _Optional[_Union[_rpc_pb2.PutRequest, _Mapping]] = ..., delete_range: _Optional[_Union[_rpc_pb2.DeleteRangeRequest, _Mapping]] = ..., txn: _Optional[_Union[_rpc_pb2.TxnRequest, _Mapping]] = ..., lease_grant: _Optional[_Union[_rpc_pb2.LeaseGrantRequest, _Mapping]] = ..., lease_revoke: _Optional[_Union[_rpc_pb2.LeaseRevokeRequest, _Mapping]] = ..., lease_checkpoints: _Optional[_Union[LeaseCheckpoints, _Mapping]] = ..., request_id: _Optional[_Union[RequestId, _Mapping]] = ...) -> None: ...
+
+class LeaseCheckpoints(_message.Message):
+    __slots__ = ("leases",)
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    leases: _containers.RepeatedCompositeFieldContainer[LeaseCheckpoint]
+    def __init__(self, leases: _Optional[_Iterable[_Union[LeaseCheckpoint, _Mapping]]] = ...) -> None: ...
+
+class LeaseCheckpoint(_message.Message):
+    __slots__ = ("id", "remaining_seconds")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    remaining_seconds: int
+    def __init__(self, id: _Optional[int] = ..., remaining_seconds: _Optional[int] = ...) -> None: ...
+
+class LeaseCheckpointsResponse(_message.Message):
+    __slots__ = ("header",)
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    header: _rpc_pb2.ResponseHeader
+    def __init__(self, header: _Optional[_Union[_rpc_pb2.ResponseHeader, _Mapping]] = ...) -> None: ...
+
+class RenewLeasesRequest(_message.Message):
+    __slots__ = ("ids",)
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class RenewLeasesResponse(_message.Message):
+    __slots__ = ("seconds",)
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    seconds: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, seconds: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class RequestId(_message.Message):
     __slots__ = ("client", "sequence", "revision")

@@ -29,12 +29,27 @@ from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api.encoding import encode_deletion, encode_entry
 from rstore_replica.api.ports import Group, WriteGate
-from rstore_replica.mvcc.requests.validate import adds_data, goes_in_steps, is_wide
+from rstore_replica.mvcc.requests.validate import LEASE_KINDS, adds_data, goes_in_steps, is_wide
 
 _log = get_logger(__name__)
 
-WriteResponse = rpc_pb2.PutResponse | rpc_pb2.DeleteRangeResponse | rpc_pb2.TxnResponse
-WriteResponseT = TypeVar("WriteResponseT", rpc_pb2.PutResponse, rpc_pb2.DeleteRangeResponse, rpc_pb2.TxnResponse)
+WriteResponse = (
+    rpc_pb2.PutResponse
+    | rpc_pb2.DeleteRangeResponse
+    | rpc_pb2.TxnResponse
+    | rpc_pb2.LeaseGrantResponse
+    | rpc_pb2.LeaseRevokeResponse
+    | rstore_pb2.LeaseCheckpointsResponse
+)
+WriteResponseT = TypeVar(
+    "WriteResponseT",
+    rpc_pb2.PutResponse,
+    rpc_pb2.DeleteRangeResponse,
+    rpc_pb2.TxnResponse,
+    rpc_pb2.LeaseGrantResponse,
+    rpc_pb2.LeaseRevokeResponse,
+    rstore_pb2.LeaseCheckpointsResponse,
+)
 
 
 Settle = Callable[[int, int | None, Callable[[StoreError | None], None]], None]
@@ -64,6 +79,7 @@ class _Waiting:
     operations: int
     wide: bool
     in_steps: bool
+    about_leases: bool
     deadline: float
     answer: asyncio.Future[WriteResponse]
 
@@ -146,8 +162,9 @@ class Batcher:
         loop = asyncio.get_running_loop()
         operations = _operations_in(request)
         wide = is_wide(request) if wide is None else wide
+        in_steps, about_leases = goes_in_steps(request), request.WhichOneof("request") in LEASE_KINDS
         waiting = _Waiting(
-            request, data, size_bytes, operations, wide, goes_in_steps(request), deadline, loop.create_future()
+            request, data, size_bytes, operations, wide, in_steps, about_leases, deadline, loop.create_future()
         )
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
@@ -216,6 +233,8 @@ class Batcher:
                 or operations + following.operations > self._limits.max_entry_operations
             ):
                 break
+            if batch and following.about_leases != batch[0].about_leases:
+                break  # an entry about leases is refused as long as some replica does not know of them
             waiting = self._take()
             if waiting.answer.done():
                 continue
@@ -271,7 +290,8 @@ class Batcher:
             patience = max(seconds, batch[0].deadline - asyncio.get_running_loop().time())
             with suppress(FeatureNotActive):  # then it is applied at once, within the limits for that
                 return await self._group.propose(encode_deletion(epoch, batch[0].data), timeout_seconds=patience)
-        entry = encode_entry(epoch, limits, [waiting.data for waiting in batch])
+        requests = [waiting.data for waiting in batch]
+        entry = encode_entry(epoch, limits, requests, about_leases=batch[0].about_leases)
         return await self._group.propose(entry, timeout_seconds=seconds)
 
     def _acknowledge(self, batch: list[_Waiting], epoch: int, results: object) -> None:
@@ -323,6 +343,8 @@ def _withheld(results: object, refusal: StoreError) -> object:
 
 def _operations_in(request: rstore_pb2.WriteRequest) -> int:
     """Returns about how much there is to apply. What is in inner transactions is not counted: those are wide."""
+    if request.HasField("lease_checkpoints"):
+        return len(request.lease_checkpoints.leases)
     if request.HasField("txn"):
         return len(request.txn.compare) + max(len(request.txn.success), len(request.txn.failure), 1)
     return 1

@@ -15,6 +15,7 @@ from rstore_api.protobuf import nested, tag, varint
 _ENTRY_DELETION = tag(LogEntry.DELETION_FIELD_NUMBER)
 _DELETION_REQUEST = tag(Deletion.REQUEST_FIELD_NUMBER)
 _ENTRY_WRITE = tag(LogEntry.WRITE_FIELD_NUMBER)
+_ENTRY_LEASE_WRITE = tag(LogEntry.LEASE_WRITE_FIELD_NUMBER)
 _BATCH_REQUESTS = tag(WriteBatch.REQUESTS_FIELD_NUMBER)
 PUT = tag(WriteRequest.PUT_FIELD_NUMBER)
 DELETE_RANGE = tag(WriteRequest.DELETE_RANGE_FIELD_NUMBER)
@@ -56,12 +57,14 @@ def decoder(kind: bytes) -> Callable[[bytes], EncodedWrite]:
     return decode
 
 
-def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes]) -> bytes:
-    """Returns the log entry of a WriteBatch of requests that are encoded already."""
+def encode_entry(epoch: int, limits: WriteLimits, requests: Iterable[bytes], *, about_leases: bool = False) -> bytes:
+    """Returns the log entry of a WriteBatch of requests that are encoded already; ``about_leases`` says whether some
+    are in ``LEASE_KINDS``.
+    """
     parts = [WriteBatch(epoch=epoch, limits=limits).SerializeToString()]
     for data in requests:
         parts += (_BATCH_REQUESTS, varint(len(data)), data)
-    return nested(_ENTRY_WRITE, b"".join(parts))
+    return nested(_ENTRY_LEASE_WRITE if about_leases else _ENTRY_WRITE, b"".join(parts))
 
 
 def encode_deletion(epoch: int, request: bytes) -> bytes:

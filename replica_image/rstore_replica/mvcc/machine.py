@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,10 +31,11 @@ from rstore_api.proto.rstore_pb2 import LogEntry, WriteLimits
 from rstore_replica.mvcc.background import Background
 from rstore_replica.mvcc.commands.command import Mutates, Place
 from rstore_replica.mvcc.commands.registry import COMMANDS, Registry, UnknownCommandError
-from rstore_replica.mvcc.data import checkpoint, compaction, deleted_ranges
+from rstore_replica.mvcc.data import checkpoint, compaction, deleted_ranges, leases
 from rstore_replica.mvcc.data.gate import MapGate
 from rstore_replica.mvcc.data.hashing import HashResult
 from rstore_replica.mvcc.data.hidden import hides_rows
+from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import (
@@ -51,7 +52,7 @@ from rstore_replica.mvcc.requests.counts import RangeCounts
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.hash_kv import hash_kv
 from rstore_replica.mvcc.requests.range import check_revision, encode_range, read_range, view_of
-from rstore_replica.mvcc.state import RegionState, without_epochs_above
+from rstore_replica.mvcc.state import RegionState, knowing, without_epochs_above
 from rstore_replica.mvcc.subscribers import Subscribers
 from rstore_replica.mvcc.tail_facts import Tail
 from rstore_replica.mvcc.tails.quarantine import Quarantine
@@ -145,6 +146,7 @@ class Machine:
         self._gate = MapGate()
         self._revision_changes: Subscribers[int] = Subscribers()
         self._state_changes: Subscribers[RegionState] = Subscribers()
+        self._lease_changes: Subscribers[Mapping[int, Lease | None]] = Subscribers()
         self._holds = Holds(self._tidy_up_later)
         self._counts = RangeCounts()
         self._background = Background(self._tidy_up)
@@ -446,6 +448,27 @@ class Machine:
         """As :meth:`subscribe`, after each change of the region's state."""
         return self._state_changes.add(callback)
 
+    def subscribe_leases(self, callback: Callable[[Mapping[int, Lease | None]], None]) -> Callable[[], None]:
+        """As :meth:`subscribe`, after each apply in which clients or the leader changed leases, with those; None stands
+        for one that is gone. Not after leases came or went with rows of another region, a rewind or a restore.
+        """
+        return self._lease_changes.add(callback)
+
+    def leases(self, after: int | None, limit: int) -> tuple[list[Lease], int | None]:
+        """Returns some of the leases that there are, see :func:`leases.present`."""
+        with self._reading() as (reader, _position):
+            return leases.present(reader.store, reader.transaction, after, limit)
+
+    def lease_keys(self, lease: int) -> list[bytes]:
+        """Returns the keys that are attached to a lease, in order."""
+        with self._reading() as (reader, _position):
+            return leases.keys_of(reader.store, reader.transaction, lease)
+
+    def count_lease_keys(self, lease: int) -> int:
+        """Returns how many keys are attached to a lease."""
+        with self._reading() as (reader, _position):
+            return leases.count_keys(reader.store, reader.transaction, lease)
+
     # ------------------------------------------------------------------------------------------ applying
 
     def apply(self, index: int, term: int, entry: bytes) -> object:
@@ -484,6 +507,8 @@ class Machine:
         self._unfinished_index = 0 if outcome.finished else index
         if outcome.finished:
             self._publish(outcome.position, outcome.state)
+        if outcome.leases:
+            self._lease_changes.tell(outcome.leases)
         self._tidy_up_later()
         return outcome.answer
 
@@ -499,7 +524,7 @@ class Machine:
             staged = None
             if position.newest_generation > position.generation:
                 staged = staging.load(self._store, transaction)
-            return Outcome(outcome.answer, position, outcome.state), staged
+            return msgspec.structs.replace(outcome, position=position), staged
 
         outcome, staged = self._transact(work)
         if self._staged is not None and (staged is None or staged.generation != self._staged.generation):
@@ -543,11 +568,11 @@ class Machine:
             raise ApplyBug(f"entry {index} cannot be applied, {command.describe(body)}: {error!r}") from error
         if outcome.state != before and Mutates.REGION not in command.mutates:
             raise ApplyBug(f"entry {index}, {command.describe(body)}, has changed the region's state")
-        if outcome.finished and command.level > outcome.state.feature_level:
-            # Every replica that is to apply the log knows the kind by now.
-            state = msgspec.structs.replace(outcome.state, feature_level=command.level)
-            return Outcome(outcome.answer, outcome.position, state)
-        return outcome
+        if not outcome.finished:
+            return outcome
+        # Every replica that is to apply the log knows the kind by now.
+        state = knowing(outcome.state, command.level)
+        return outcome if state is outcome.state else msgspec.structs.replace(outcome, state=state)
 
     def _publish(self, position: Position, state: RegionState) -> None:
         before, before_state = self._position, self._state

@@ -112,6 +112,11 @@ def decode(region: str, stored: bytes) -> RegionState:
     )
 
 
+def knowing(state: RegionState, level: int) -> RegionState:
+    """Returns the state of a region that holds what versions below this feature level cannot read."""
+    return msgspec.structs.replace(state, feature_level=level) if level > state.feature_level else state
+
+
 def refusal_of_writes(state: RegionState, epoch: int) -> StoreError | None:
     """Returns why a write proposed in ``epoch`` is refused, or None when it is not."""
     if state.writable and epoch == state.epoch:

@@ -21,6 +21,7 @@ from rstore_replica.api.access.requirements import may_watch
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
+from rstore_replica.api.leases.keeper import LeaseKeeper
 from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.route import primary_region
@@ -29,6 +30,7 @@ from rstore_replica.api.services.admin import AdminService
 from rstore_replica.api.services.cluster import ClusterService
 from rstore_replica.api.services.health import HealthReporter
 from rstore_replica.api.services.kv import KvService
+from rstore_replica.api.services.lease import LeaseService, submit_with
 from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.api.services.quarantine import QuarantineService
 from rstore_replica.api.services.snapshot import SnapshotService
@@ -198,6 +200,20 @@ class Replica:
             forward=config.routing.forward,
             rng=random.Random(),
         )
+        self._leases = LeaseKeeper(
+            machine=machine,
+            group=group,
+            tenure_held=replication.tenure.held,
+            submit=submit_with(self._batcher, machine),
+        )
+        lease = LeaseService(
+            calls=calls,
+            router=self._router,
+            batcher=self._batcher,
+            machine=machine,
+            identity=identity,
+            keeper=self._leases,
+        )
         self._kv = KvService(
             calls=calls,
             router=self._router,
@@ -208,6 +224,7 @@ class Replica:
             limits=config.limits,
             tenure_held=replication.tenure.held,
             read_point=replication.acknowledging.read_point,
+            check_attaching=lease.check_attaching,
         )
         self._showing = Showing(
             machine=machine,
@@ -277,6 +294,7 @@ class Replica:
             services=(
                 self._kv.add_to_server,
                 self._watch.add_to_server,
+                lease.add_to_server,
                 maintenance.add_to_server,
                 snapshots.add_to_server,
                 cluster.add_to_server,
@@ -351,6 +369,7 @@ class Replica:
         self._life.running = True
         await self._peer_server.start()
         await self.replication.start()
+        self._life.run("leases", self._leases.run())
         self._life.run("watches", self._pump.run())
         self._life.run("showing", self._showing.run())
         self._life.run("watch_streams", self._watch.run())

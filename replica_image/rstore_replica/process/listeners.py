@@ -32,6 +32,7 @@ REQUEST_OVERHEAD_BYTES = 512 * 1024
 CLIENT_SERVICES = (
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
+    "etcdserverpb.Lease",
     "etcdserverpb.Maintenance",
     "etcdserverpb.Cluster",
     "grpc.health.v1.Health",

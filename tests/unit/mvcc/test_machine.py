@@ -73,8 +73,8 @@ def test_a_command_of_a_later_version_stops_the_replica(replica: Replica) -> Non
 def test_a_bug_in_applying_leaves_nothing_behind(replica: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
     replica.put(b"k", b"1")
 
-    def broken(*arguments: Any) -> Any:
-        original(*arguments)
+    def broken(*arguments: Any, **options: Any) -> Any:
+        original(*arguments, **options)
         raise ZeroDivisionError
 
     original = writes_module.execute_all
@@ -90,7 +90,7 @@ def test_a_bug_in_applying_leaves_nothing_behind(replica: Replica, monkeypatch: 
 def test_a_disk_that_fails_stops_the_replica_and_skips_nothing(
     replica: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> Any:
+    def full(*_: Any, **_options: Any) -> Any:
         raise lmdb.DiskError("No space left on device")
 
     monkeypatch.setattr(writes_module, "execute_all", full)

@@ -61,6 +61,10 @@ def _anything(_grant: Grant, _request: object) -> bool:
     return True
 
 
+def _writes(grant: Grant, _request: object) -> bool:
+    return grant.writes
+
+
 CHECKS: Mapping[str, Check] = {
     methods.RANGE.path: _range,
     methods.PUT.path: _write(_put),
@@ -69,6 +73,12 @@ CHECKS: Mapping[str, Check] = {
     methods.HASH.path: lambda grant, _request: grant.every_key,
     methods.HASH_KV.path: lambda grant, _request: grant.every_key,
     methods.WATCH.path: _anything,  # each watch of a stream is asked about, see may_watch
+    # Of the keys of a lease the service asks, see services/lease.py.
+    methods.LEASE_GRANT.path: _writes,
+    methods.LEASE_REVOKE.path: _writes,
+    methods.LEASE_KEEP_ALIVE.path: _writes,
+    methods.LEASE_TIME_TO_LIVE.path: _anything,
+    methods.LEASE_LEASES.path: _anything,
     # About the replica, not about keys.
     methods.STATUS.path: _anything,
     methods.ALARM.path: lambda _grant, request: request.action == rpc_pb2.AlarmRequest.GET,

@@ -23,6 +23,7 @@ from rstore_api.methods import Method, RequestT
 from rstore_api.proto import rpc_pb2, rstore_pb2
 
 from rstore_replica.api import encoding
+from rstore_replica.api.access.grants import FULL
 from rstore_replica.api.batcher import Batcher, WriteResponseT
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.encoding import EncodedWrite
@@ -58,6 +59,13 @@ class EncodedRange:
 
 ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
 Shown = Callable[[], Awaitable[int | None]]
+CheckAttaching = Callable[[rstore_pb2.WriteRequest, CallInfo], Awaitable[None]]
+
+
+async def _everything_attaches(_request: rstore_pb2.WriteRequest, _call: CallInfo) -> None:
+    """Where nobody's access is restricted."""
+
+
 _RANGE = cast(
     Method[rpc_pb2.RangeRequest, rpc_pb2.RangeResponse],
     Method(methods.RANGE.path, rpc_pb2.RangeRequest, cast(Any, EncodedRange), changes=False),
@@ -79,9 +87,11 @@ class KvService:
         limits: Limits,
         tenure_held: Callable[[int], bool] = lambda _epoch: True,
         read_point: ReadPoint | None = None,
+        check_attaching: CheckAttaching = _everything_attaches,
     ) -> None:
         """``tenure_held`` says whether something read in an epoch may be answered as the newest at this moment, and
         ``read_point`` which revision is the newest that may be shown; see ``Acknowledging.read_point``.
+        ``check_attaching`` raises PermissionDenied for a write whose keys may not be attached to the leases it names.
         """
         self._calls = calls
         self._router = router
@@ -92,6 +102,7 @@ class KvService:
         self._limits = limits
         self._tenure_held = tenure_held
         self._read_point = read_point
+        self._check_attaching = check_attaching
         self.scans = Scans()
         """Long reads of all services take turns here."""
 
@@ -136,6 +147,8 @@ class KvService:
 
         plain = check_write(write.message, self._limits, len(write.data))
         wide = not plain and is_wide(write.message)
+        if call.grant is not FULL:
+            await self._check_attaching(write.message, call)
         return await self._router.serve(method, lambda: write.request, lambda: local(wide=wide), call=call)
 
     async def compact(self, request: rpc_pb2.CompactionRequest, call: CallInfo) -> rpc_pb2.CompactionResponse:

@@ -124,7 +124,7 @@ def _read_page(path: Path, request: pb.QuarantineReadRequest) -> pb.QuarantineRe
             break
         page.next_offset = part.next_offset
         for row in part.rows:
-            if row.key >= start and (end is None or row.key < end):
+            if not row.of_lease and row.key >= start and (end is None or row.key < end):
                 page.rows.append(_row_message(row))
                 size += len(row.key) + len(row.value)
         if size >= PAGE_BYTES:

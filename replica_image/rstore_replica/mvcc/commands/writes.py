@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 from rstore_api.errors import StoreError
 from rstore_api.proto.rstore_pb2 import Compaction, WriteBatch
@@ -9,6 +11,7 @@ from rstore_api.proto.rstore_pb2 import Compaction, WriteBatch
 from rstore_replica.mvcc import state
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
 from rstore_replica.mvcc.data import compaction
+from rstore_replica.mvcc.data.leases import FEATURE_LEVEL
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.writer import Writer
 from rstore_replica.mvcc.requests.dedup import RequestMemory
@@ -16,7 +19,7 @@ from rstore_replica.mvcc.requests.txn import execute_all
 from rstore_replica.mvcc.tails import rules
 
 
-def _write(place: Place, batch: WriteBatch) -> Outcome:
+def _write(place: Place, batch: WriteBatch, *, may_lease: bool = False) -> Outcome:
     position, region = place.position, place.region
     refusal = state.refusal_of_writes(region, batch.epoch)
     if refusal is not None:
@@ -24,9 +27,10 @@ def _write(place: Place, batch: WriteBatch) -> Outcome:
     limits = batch.limits if batch.HasField("limits") else place.default_limits
     writer = Writer(place.store, place.transaction, position.revision, region.region)
     memory = RequestMemory(place.store, place.transaction, place.index)
-    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory)
+    answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory, may_lease=may_lease)
     writer.flush()
-    return Outcome(answers, msgspec.structs.replace(position, revision=writer.revision), region)
+    position = msgspec.structs.replace(position, revision=writer.revision)
+    return Outcome(answers, position, region, writer.lease_changes)
 
 
 def _compact(place: Place, command: Compaction) -> Outcome:
@@ -40,6 +44,13 @@ def _compact(place: Place, command: Compaction) -> Outcome:
 COMMANDS = (
     Command(
         "write", Mutates.DATA, _write, lambda batch: f"{len(batch.requests)} requests to write in epoch {batch.epoch}"
+    ),
+    Command(
+        "lease_write",
+        Mutates.DATA,
+        partial(_write, may_lease=True),
+        lambda batch: f"{len(batch.requests)} requests about leases in epoch {batch.epoch}",
+        level=FEATURE_LEVEL,
     ),
     Command("compaction", Mutates.DATA, _compact, lambda command: f"a compaction to revision {command.revision}"),
 )

@@ -13,7 +13,7 @@ import msgspec
 from rstore_api.errors import Compacted, FutureRevision, StoreError
 
 from rstore_replica.mvcc.data import layout, rows
-from rstore_replica.mvcc.data.store import Position, Store, Transaction
+from rstore_replica.mvcc.data.store import Database, Position, Store, Transaction
 
 DEFAULT_STEP_ROWS = 256
 
@@ -45,7 +45,7 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
     visited = 0
     swept = (position.swept_revision, position.swept_sub)
     done = True
-    passed: list[tuple[bytes, bytes, bool]] = []
+    passed: dict[bool, list[tuple[bytes, bytes, bool]]] = {False: [], True: []}  # by whether it is of a lease
     with transaction.cursor(store.rows) as cursor:
         positioned = cursor.set_range(layout.ROW_KEY.pack(swept[0], swept[1]))
         for row_key, body in cursor.iternext(keys=True, values=True) if positioned else ():
@@ -59,17 +59,26 @@ def sweep(store: Store, transaction: Transaction, position: Position, limit: int
             visited += 1
             row = rows.unpack(revision, sub, body)
             entry = layout.pack_entry(revision, sub, row.create_revision, row.version)
-            passed.append((row.key, entry, row.deletion and revision < position.compact_revision))
-    with transaction.cursor(store.index) as cursor:
-        for key, entry, itself in passed:
-            _forget(store, transaction, cursor, key, entry, itself=itself)
+            passed[row.of_lease].append((row.key, entry, row.deletion and revision < position.compact_revision))
+    for of_lease, entries in passed.items():
+        index = store.index_of(of_lease=of_lease)
+        with transaction.cursor(index) as cursor:
+            for key, entry, itself in entries:
+                _forget(store, transaction, index, cursor, key, entry, itself=itself)
     if done:
         swept = _end(position, limit)
     return msgspec.structs.replace(position, swept_revision=swept[0], swept_sub=swept[1])
 
 
 def _forget(
-    store: Store, transaction: Transaction, cursor: Transaction, key: bytes, entry: bytes, *, itself: bool
+    store: Store,
+    transaction: Transaction,
+    index: Database,
+    cursor: Transaction,
+    key: bytes,
+    entry: bytes,
+    *,
+    itself: bool,
 ) -> None:
     """Removes the rows of ``key`` older than ``entry``, and with ``itself`` its own."""
     if not cursor.set_key_dup(key, entry):
@@ -79,4 +88,4 @@ def _forget(
         forgotten.append(cursor.value())
     for old in forgotten:
         transaction.delete(layout.row_key_of(old), db=store.rows)
-        transaction.delete(key, old, db=store.index)
+        transaction.delete(key, old, db=index)

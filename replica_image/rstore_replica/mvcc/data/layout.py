@@ -14,10 +14,15 @@ The databases in one environment:
 ``requests``
     what is remembered of the writes that carried an id (``requests/dedup.py``).
 
-``rows`` and ``index`` are there three times (``generations.py``): the data, a snapshot that is being received, and what
-is being removed.
+``leases``
+    id of a lease → entries as in ``index``.
+``attached`` and ``lease_keys``
+    key → the lease to which it is attached at present, and lease → its keys. Made of the rows (``leases.py``).
 
-Undoing every row above a revision needs nothing else: the row names its key, and with the row's entry gone
+All but ``meta`` and ``requests`` are there three times (``generations.py``): the data, a snapshot that is being
+received, and what is being removed.
+
+Undoing every row above a revision needs little else: the row names its key, and with the row's entry gone
 the entry before it is first again.
 """
 
@@ -27,6 +32,9 @@ import struct
 
 ROWS = b"rows"
 INDEX = b"index"
+LEASES = b"leases"
+ATTACHED = b"attached"
+LEASE_KEYS = b"lease_keys"
 META = b"meta"
 REQUESTS = b"requests"
 POSITION_KEY = b"position"

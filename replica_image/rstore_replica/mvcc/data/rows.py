@@ -1,13 +1,15 @@
 """The packed form of rows, on disk and in the stream between regions.
 
-A **row** is the outcome of one change of one key: the request that made it is gone. All integers are big-endian.
+A **row** is the outcome of one change of one key, or of one lease: the request that made it is gone. All integers are
+big-endian.
 
 Body (the value under a row's key on disk), 28 bytes and the two byte strings::
 
-    version u8 = 1 | flags u8 (bit 0: deletion) | key length u16 | create revision u64 | version u64 | lease i64
-    | key | value (the rest)
+    version u8 = 1 | flags u8 (bit 0: deletion, bit 1: of a lease) | key length u16 | create revision u64
+    | version u64 | lease i64 | key | value (the rest)
 
-A deletion has create revision, version and lease 0 and no value.
+A deletion has create revision, version and lease 0 and no value. In a row of a lease the key is its id and the value
+what ``leases.py`` says.
 
 Batch (the ``rows`` of a StreamBatch), 9 bytes and the frames::
 
@@ -28,10 +30,17 @@ from rstore_api.domain.limits import MAX_KEY_BYTES
 
 FORMAT_VERSION = 1
 FLAG_DELETION = 1
-"""What LMDB can index; longer keys are refused with ``KeyTooLong``."""
+FLAG_LEASE = 2
+FLAGS_AT = 1
+"""Where a body has its flags."""
+LEASE_ID_BYTES = 8
+LEASE_VALUE_BYTES = 16
 
 BODY_HEADER = struct.Struct(">BBHQQq")
 BODY_HEADER_BYTES = BODY_HEADER.size
+LEASE_FIELD = slice(20, 28)
+NO_LEASE = bytes(8)
+"""``body[LEASE_FIELD]`` of a key that is attached to no lease."""
 BATCH_HEADER = struct.Struct(">BII")
 FRAME_HEADER = struct.Struct(">QII")
 _HEADERS = struct.Struct(">QIIBBHQQq")
@@ -51,7 +60,7 @@ class DamagedRows(ValueError):  # noqa: N818
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
-    """One change of one key. ``version`` counts changes since the key's creation."""
+    """One change of one key, or of a lease. ``version`` counts changes since the key's creation."""
 
     revision: int
     sub: int
@@ -61,6 +70,17 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
     lease: int = 0
     deletion: bool = False
+    of_lease: bool = False
+
+
+def is_of_lease(body: bytes) -> bool:
+    """Returns whether a body is of a lease, and not of a key."""
+    return body[FLAGS_AT] & FLAG_LEASE != 0
+
+
+def attached_lease(body: bytes) -> int:
+    """Returns the lease to which a key is attached by its row; 0 for none, and in a row of a lease itself."""
+    return int.from_bytes(body[LEASE_FIELD], "big", signed=True)
 
 
 def pack_body(key: bytes, value: bytes, create_revision: int, version: int, lease: int) -> bytes:
@@ -84,22 +104,34 @@ def unpack(revision: int, sub: int, body: bytes) -> Row:
     if not 0 < key_bytes <= MAX_KEY_BYTES or len(body) < end_of_key:
         raise DamagedRows(f"row {revision}.{sub}: a key of {key_bytes} bytes in a body of {len(body)}")
     key = body[BODY_HEADER_BYTES:end_of_key]
-    if flags == FLAG_DELETION:
+    of_lease = flags & FLAG_LEASE != 0
+    if flags & ~FLAG_LEASE == FLAG_DELETION:
         if len(body) != end_of_key or create_revision or version or lease:
             raise DamagedRows(f"row {revision}.{sub}: a deletion that carries data")
-        return Row(revision, sub, key, deletion=True)
-    if flags or version == 0 or not 0 < create_revision <= revision:
+        if of_lease and key_bytes != LEASE_ID_BYTES:
+            raise DamagedRows(f"row {revision}.{sub}: {key_bytes} bytes are no id of a lease")
+        return Row(revision, sub, key, deletion=True, of_lease=of_lease)
+    if of_lease and (key_bytes, len(body) - end_of_key, lease) != (LEASE_ID_BYTES, LEASE_VALUE_BYTES, 0):
+        raise DamagedRows(f"row {revision}.{sub}: {len(body)} bytes are no lease")
+    if flags & ~FLAG_LEASE or version == 0 or not 0 < create_revision <= revision:
         raise DamagedRows(
             f"row {revision}.{sub}: flags {flags}, version {version}, created at revision {create_revision}"
         )
-    return Row(revision, sub, key, body[end_of_key:], create_revision, version, lease)
+    return Row(revision, sub, key, body[end_of_key:], create_revision, version, lease, of_lease=of_lease)
 
 
 def pack(row: Row) -> bytes:
     """Returns the body of any row."""
     if row.deletion:
-        return pack_deletion(row.key)
-    return pack_body(row.key, row.value, row.create_revision, row.version, row.lease)
+        body = pack_deletion(row.key)
+    else:
+        body = pack_body(row.key, row.value, row.create_revision, row.version, row.lease)
+    return of_lease(body) if row.of_lease else body
+
+
+def of_lease(body: bytes) -> bytes:
+    """Returns the body as one of a lease."""
+    return bytes((body[0], body[FLAGS_AT] | FLAG_LEASE)) + body[FLAGS_AT + 1 :]
 
 
 def join_frames(frames: Iterable[bytes], count: int) -> bytes:
@@ -148,7 +180,13 @@ def unpack_frames(packed: bytes, *, in_order: bool = True) -> list[Frame]:
         body_at = offset + _FRAME_HEADER_BYTES
         after_key, after = key_at + key_bytes, body_at + body_bytes
         if flags:
-            is_sound = flags == FLAG_DELETION and after == after_key and not (created or version or lease)
+            if flags & FLAG_DELETION:
+                is_sound = after == after_key and not (created or version or lease)
+            else:
+                is_sound = version != 0 and 0 < created <= revision and after == after_key + LEASE_VALUE_BYTES
+                is_sound = is_sound and not lease
+            is_sound = is_sound and flags <= FLAG_DELETION | FLAG_LEASE
+            is_sound = is_sound and (flags == FLAG_DELETION or key_bytes == LEASE_ID_BYTES)
         else:
             is_sound = version != 0 and 0 < created <= revision and after_key <= after
         if not is_sound or after > end or form != FORMAT_VERSION or not 0 < key_bytes <= MAX_KEY_BYTES:

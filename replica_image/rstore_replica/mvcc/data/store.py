@@ -111,7 +111,7 @@ class Store:
             self.environment = lmdb.open(
                 str(directory),
                 map_size=map_bytes,
-                max_dbs=2 + 2 * generations.PLACES,
+                max_dbs=2 + len(generations.TABLES) * generations.PLACES,
                 subdir=True,
                 sync=False,
                 metasync=False,
@@ -124,9 +124,9 @@ class Store:
             )
             self._page_bytes = int(self.environment.stat()["psize"])
             self._fill_up(directory / DATA_FILE)
-            tables = [
-                (self.environment.open_db(rows), self.environment.open_db(index, dupsort=True))
-                for rows, index in map(generations.names_of, range(generations.PLACES))
+            places = [
+                tuple(self.environment.open_db(name, dupsort=several) for name, several in generations.names_of(place))
+                for place in range(generations.PLACES)
             ]
             self.meta: Database = self.environment.open_db(layout.META)
             self.requests: Database = self.environment.open_db(layout.REQUESTS)
@@ -139,12 +139,23 @@ class Store:
         """As it was loaded last, for nearly every read finds the same one; replaced as a whole, by any thread."""
         self.rows: Database
         self.index: Database
+        self.leases: Database
+        self.attached: Database
+        self.lease_keys: Database
         self._views: list[Store] = []
-        for rows, index in tables:
+        for tables in places:
             view = copy.copy(self)
-            view.rows, view.index = rows, index
+            view._show(tables)
             self._views.append(view)
-        self.rows, self.index = tables[0]
+        self._show(places[0])
+
+    def _show(self, tables: tuple[Database, ...]) -> None:
+        self.tables = tables
+        self.rows, self.index, self.leases, self.attached, self.lease_keys = tables
+
+    def index_of(self, *, of_lease: bool) -> Database:
+        """Returns the index in which a row has its entry."""
+        return self.leases if of_lease else self.index
 
     def at_generation(self, generation: int) -> Store:
         """Returns the same environment, seen at a generation: what its position names, or one that is being filled."""
@@ -224,10 +235,10 @@ class Store:
         return (int(self.environment.info()["last_pgno"]) + 1) * self._page_bytes
 
     def in_use_bytes(self) -> int:
-        """Returns the bytes in pages that hold this generation's rows and index; what compaction freed is not in it."""
+        """Returns the bytes in pages that hold this generation's databases; what compaction freed is not in it."""
         with self.read() as transaction:
             pages = 0
-            for database in (self.rows, self.index):
+            for database in self.tables:
                 stat = transaction.stat(database)
                 pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return int(pages) * self._page_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.leases import Attachments
 from rstore_replica.mvcc.data.store import Store, Transaction
 
 
@@ -11,6 +12,9 @@ def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -
 
     On the way there, reads at or below ``revision`` see no difference.
     """
+    attachments = Attachments(store, transaction)
+    # Where no row of a lease is left, no key that is left was ever attached to one.
+    has_leases = transaction.stat(store.leases)["entries"] > 0
     with transaction.cursor(store.rows) as cursor:
         more = cursor.last()
         while more:
@@ -22,8 +26,10 @@ def undo(store: Store, transaction: Transaction, revision: int, max_rows: int) -
             max_rows -= 1
             row = rows.unpack(row_revision, sub, cursor.value())
             entry = layout.pack_entry(row_revision, sub, row.create_revision, row.version)
-            if not transaction.delete(row.key, entry, db=store.index):
+            if not transaction.delete(row.key, entry, db=store.index_of(of_lease=row.of_lease)):
                 raise rows.DamagedRows(f"row {row_revision}.{sub} is not in the index")
             cursor.delete()
+            if has_leases and not row.of_lease:
+                attachments.follow(transaction.get(row.key, db=store.index), row.key)
             more = cursor.last()
     return True

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from rstore_replica.mvcc.data import leases, rows
 from rstore_replica.mvcc.data.layout import ENTRY, ENTRY_VERSION, MASK32, MASK64, NO_VERSION, ROW_KEY
+from rstore_replica.mvcc.data.leases import Attachments, Lease
 from rstore_replica.mvcc.data.reader import Reader
-from rstore_replica.mvcc.data.rows import BODY_HEADER, FLAG_DELETION, FORMAT_VERSION, Frame
+from rstore_replica.mvcc.data.rows import (
+    BODY_HEADER,
+    FLAG_DELETION,
+    FLAG_LEASE,
+    FLAGS_AT,
+    FORMAT_VERSION,
+    LEASE_FIELD,
+    NO_LEASE,
+    Frame,
+)
 from rstore_replica.mvcc.data.store import Store, Transaction
 
 _pack_entry, _unpack_entry = ENTRY.pack, ENTRY.unpack
@@ -27,6 +38,10 @@ class Writer(Reader):
         self._rows: list[tuple[bytes, bytes]] = []
         self._index: list[tuple[bytes, bytes]] = []
         self._newest: dict[bytes, bytes] = {}
+        self._attachments = Attachments(store, transaction)
+        self._lease_index: list[tuple[bytes, bytes]] = []
+        self.lease_changes: dict[int, Lease | None] = {}
+        """What became of leases: None for one that is gone."""
         self._get: Callable[[bytes], bytes | None] = partial(transaction.get, db=store.index)
 
     @property
@@ -63,6 +78,8 @@ class Writer(Reader):
         body = _pack_body(FORMAT_VERSION, 0, len(key), create_revision, version, lease) + key + value
         self._rows.append((_pack_row_key(revision, sub), body))
         self.sub = sub + 1
+        if lease or self._attachments.any:
+            self._attachments.move(key, lease)
         return revision
 
     def put_all(self, puts: Sequence[tuple[bytes, bytes]]) -> int:
@@ -84,6 +101,9 @@ class Writer(Reader):
             add_row((_pack_row_key(revision, sub), body))
             sub += 1
         self.sub = sub
+        if self._attachments.any:
+            for key, _ in puts:
+                self._attachments.move(key, 0)
         return revision
 
     def delete_all(self, keys: Sequence[bytes]) -> None:
@@ -96,14 +116,60 @@ class Writer(Reader):
         heads = {size: _pack_body(FORMAT_VERSION, FLAG_DELETION, size, 0, 0, 0) for size in set(map(len, keys))}
         self._rows += [(_pack_row_key(revision, sub), heads[len(key)] + key) for sub, key in enumerate(keys, first)]
         self.sub = first + len(keys)
+        if self._attachments.any:
+            for key in keys:
+                self._attachments.move(key, 0)
+
+    def lease(self, lease: int) -> Lease | None:
+        """Returns a lease that there is."""
+        self.flush()
+        return leases.find(self.store, self.transaction, lease)
+
+    def count_lease_keys(self, lease: int) -> int:
+        """Returns how many keys are attached to a lease."""
+        return leases.count_keys(self.store, self.transaction, lease)
+
+    def put_lease(self, lease: Lease) -> None:
+        """Grants a lease, or changes what is kept of it."""
+        self.flush()
+        revision = self.revision + 1
+        previous = self.transaction.get(lease.key, db=self.store.leases)
+        if previous is None or previous[ENTRY_VERSION] == NO_VERSION:
+            create_revision, version = revision, 1
+        else:
+            _, _, create_revision, version = _unpack_entry(previous)
+            version += 1
+        body = rows.of_lease(rows.pack_body(lease.key, lease.value, create_revision, version, 0))
+        self._add_lease_row(lease.key, body, create_revision, version)
+        self.lease_changes[lease.id] = lease
+
+    def revoke_lease(self, lease: int) -> list[bytes]:
+        """Deletes a lease that there is, and its keys, which are returned."""
+        keys = leases.keys_of(self.store, self.transaction, lease)
+        self.delete_all(keys)
+        key = leases.pack_id(lease)
+        self._add_lease_row(key, rows.of_lease(rows.pack_deletion(key)), 0, 0)
+        self.lease_changes[lease] = None
+        return keys
+
+    def _add_lease_row(self, key: bytes, body: bytes, create_revision: int, version: int) -> None:
+        revision, sub = self.revision + 1, self.sub
+        self._lease_index.append((key, _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)))
+        self._rows.append((_pack_row_key(revision, sub), body))
+        self.sub = sub + 1
 
     def append_all(self, frames: Sequence[Frame]) -> None:
         """Hands rows to LMDB as they are; they come in ascending order, and above all that there is."""
         self.flush()
-        index = [
-            (key, _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version))
-            for revision, sub, _, _, key, create_revision, version in frames
-        ]
+        index: list[tuple[bytes, bytes]] = []
+        for revision, sub, _, body, key, create_revision, version in frames:
+            entry = _pack_entry(MASK64 - revision, MASK32 - sub, create_revision, version)
+            if body[FLAGS_AT] & FLAG_LEASE:
+                self._lease_index.append((key, entry))
+                continue
+            index.append((key, entry))
+            if self._attachments.any or body[LEASE_FIELD] != NO_LEASE:
+                self._attachments.move(key, rows.attached_lease(body))
         self._store([(row_key, body) for _, _, row_key, body, _, _, _ in frames], index)
 
     def flush(self) -> None:
@@ -120,6 +186,10 @@ class Writer(Reader):
             cursor.putmulti(found, append=True)
         with self.transaction.cursor(self.store.index) as cursor:
             cursor.putmulti(index, dupdata=True)
+        if self._lease_index:
+            with self.transaction.cursor(self.store.leases) as cursor:
+                cursor.putmulti(self._lease_index, dupdata=True)
+            self._lease_index.clear()
 
     def entry(self, key: bytes, revision: int | None = None) -> bytes | None:
         """As in :class:`Reader`."""

@@ -22,15 +22,36 @@ import struct
 from typing import NamedTuple
 
 from rstore_api.errors import AlreadyDone, InvalidRequest, RequestForgotten, StoreError
-from rstore_api.proto.rpc_pb2 import DeleteRangeResponse, PutResponse, TxnResponse
-from rstore_api.proto.rstore_pb2 import RequestId
+from rstore_api.proto.rpc_pb2 import (
+    DeleteRangeResponse,
+    LeaseGrantResponse,
+    LeaseRevokeResponse,
+    PutResponse,
+    TxnResponse,
+)
+from rstore_api.proto.rstore_pb2 import LeaseCheckpointsResponse, RequestId
 
 from rstore_replica.mvcc.data.store import Store, Transaction
 
-WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
+WriteResponse = (
+    PutResponse
+    | DeleteRangeResponse
+    | TxnResponse
+    | LeaseGrantResponse
+    | LeaseRevokeResponse
+    | LeaseCheckpointsResponse
+)
 
 CLIENT_BYTES = 16
-_KINDS: tuple[type[WriteResponse], ...] = (PutResponse, DeleteRangeResponse, TxnResponse)
+_KINDS: tuple[type[WriteResponse], ...] = (
+    PutResponse,
+    DeleteRangeResponse,
+    TxnResponse,
+    LeaseGrantResponse,
+    LeaseRevokeResponse,
+    LeaseCheckpointsResponse,
+)
+"""Their places are in the data: others are added at the end."""
 _TOO_LARGE = 255
 
 _STATE_KEY = b"s"

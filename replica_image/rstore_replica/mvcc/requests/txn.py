@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rstore_api.domain.limits import MAX_KEY_BYTES
-from rstore_api.errors import InvalidRequest, KeyNotFound, LeaseNotFound, NoSpace, StoreError
+from rstore_api.errors import InvalidRequest, KeyNotFound, NoSpace, StoreError
 from rstore_api.proto.kv_pb2 import KeyValue
 from rstore_api.proto.rpc_pb2 import (
     Compare,
@@ -29,13 +29,13 @@ from rstore_api.proto.rstore_pb2 import WriteLimits, WriteRequest
 
 from rstore_replica.mvcc.data.layout import key_range, unpack_entry
 from rstore_replica.mvcc.data.writer import Writer
-from rstore_replica.mvcc.requests import validate
+from rstore_replica.mvcc.requests import leases, validate
 from rstore_replica.mvcc.requests.budget import Budget, Found
 from rstore_replica.mvcc.requests.dedup import RequestMemory
 from rstore_replica.mvcc.requests.ordering import must_see_all
 from rstore_replica.mvcc.requests.range import check_exists, check_revision, read_range
 
-WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse
+WriteResponse = PutResponse | DeleteRangeResponse | TxnResponse | leases.LeaseResponse
 
 
 def execute_all(
@@ -44,10 +44,13 @@ def execute_all(
     limits: WriteLimits,
     compact_revision: int,
     memory: RequestMemory,
+    *,
+    may_lease: bool = False,
 ) -> list[WriteResponse | StoreError]:
     """Executes requests in order, each as (at most) one revision. One that is refused changes nothing.
 
-    One that came before is answered as it was then.
+    One that came before is answered as it was then. Without ``may_lease`` requests about leases are refused, as by
+    versions that do not know them.
     """
     answers: list[WriteResponse | StoreError] = []
     max_txn_ops, no_space = limits.max_txn_ops, limits.no_space
@@ -61,7 +64,11 @@ def execute_all(
             if no_space and validate.adds_data(request):
                 validate.check_write(request, max_txn_ops)
                 raise NoSpace
-            answer = _execute(writer, request, limits, compact_revision)
+            answer: WriteResponse
+            if may_lease and request.WhichOneof("request") in validate.LEASE_KINDS:
+                answer = leases.execute(writer, request)
+            else:
+                answer = _execute(writer, request, limits, compact_revision)
         except StoreError as error:
             answers.append(error.with_traceback(None))
             continue
@@ -71,10 +78,12 @@ def execute_all(
     return answers
 
 
-def _execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int) -> WriteResponse:
+def _execute(
+    writer: Writer, request: WriteRequest, limits: WriteLimits, compact_revision: int
+) -> PutResponse | DeleteRangeResponse | TxnResponse:
     kind = request.WhichOneof("request")
     if kind == "put":
-        return execute_put(writer, request.put)
+        return execute_put(writer, request.put, limits)
     if kind == "delete_range":
         validate.check_delete_range(request.delete_range)
         pairs = _measure_deletion(writer, request.delete_range, Budget(limits))
@@ -87,7 +96,7 @@ def _execute(writer: Writer, request: WriteRequest, limits: WriteLimits, compact
     raise InvalidRequest("a write request without a request")
 
 
-def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
+def execute_put(writer: Writer, request: PutRequest, limits: WriteLimits) -> PutResponse:
     """Carries out a Put by itself."""
     key, lease = request.key, request.lease
     special = lease or request.prev_kv or request.ignore_value or request.ignore_lease
@@ -99,7 +108,7 @@ def execute_put(writer: Writer, request: PutRequest) -> PutResponse:
         return response
     validate.check_put(request)
     if lease:
-        raise LeaseNotFound
+        leases.check_attaching(writer, lease, Budget(limits).max_rows)
     if (request.ignore_value or request.ignore_lease) and writer.entry(request.key) is None:
         raise KeyNotFound
     response = _put(writer, request)
@@ -221,7 +230,7 @@ def _check_puts(writer: Writer, path: _Path, budget: Budget) -> None:
                 budget.read(previous)
                 size_bytes += previous if put.ignore_value else 0
             if put.lease:
-                raise LeaseNotFound
+                leases.check_attaching(writer, put.lease, budget.max_rows)
     budget.change(puts, size_bytes)
 
 

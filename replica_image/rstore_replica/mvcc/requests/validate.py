@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rstore_api.domain.limits import MAX_KEY_BYTES
+from rstore_api.domain.limits import MAX_KEY_BYTES, MAX_LEASE_SECONDS
 from rstore_api.errors import (
     DuplicateKey,
     EmptyKey,
@@ -15,7 +15,9 @@ from rstore_api.errors import (
     InvalidSort,
     KeyNotFound,
     KeyTooLong,
+    LeaseNotFound,
     LeaseProvided,
+    LeaseTtlTooLarge,
     TooManyOps,
     ValueProvided,
 )
@@ -32,6 +34,10 @@ from rstore_replica.mvcc.data.layout import key_range
 
 Interval = tuple[bytes, bytes | None]
 
+LEASE_KINDS = frozenset({"lease_grant", "lease_revoke", "lease_checkpoints"})
+"""Of write requests, those that an entry of feature level 1 may not hold."""
+MAX_CHECKPOINTS = 1000
+"""Leases of one request, as in etcd."""
 _SORT_ORDERS = frozenset(RangeRequest.SortOrder.values())
 _SORT_TARGETS = frozenset(RangeRequest.SortTarget.values())
 
@@ -68,6 +74,20 @@ def check_deletion(request: WriteRequest) -> None:
     if not goes_in_steps(request):
         raise InvalidRequest("only a DeleteRange without prev_kv is applied in steps")
     check_delete_range(request.delete_range)
+
+
+def check_lease(request: WriteRequest) -> None:
+    """Raises LeaseTtlTooLarge, LeaseNotFound or InvalidRequest for what is refused whatever the store holds."""
+    kind = request.WhichOneof("request")
+    if kind == "lease_grant":
+        if request.lease_grant.TTL > MAX_LEASE_SECONDS:
+            raise LeaseTtlTooLarge
+        if not request.lease_grant.ID:
+            raise InvalidRequest("no id was chosen for the lease")
+    elif kind == "lease_revoke" and not request.lease_revoke.ID:
+        raise LeaseNotFound
+    elif kind == "lease_checkpoints" and not 0 < len(request.lease_checkpoints.leases) <= MAX_CHECKPOINTS:
+        raise InvalidRequest(f"1 to {MAX_CHECKPOINTS} leases are checkpointed at a time")
 
 
 def plain_puts(request: TxnRequest, max_ops: int) -> list[tuple[bytes, bytes]] | None:
@@ -109,13 +129,16 @@ def check_write(request: WriteRequest, max_txn_ops: int) -> bool:
         return False
     if kind == "txn":
         return check_txn(request.txn, max_txn_ops)
+    if kind in LEASE_KINDS:
+        check_lease(request)
+        return False
     raise InvalidRequest("a write request without a request")
 
 
 def adds_data(request: WriteRequest) -> bool:
     """Returns whether the request may put something, on either path; such requests are refused when space is short."""
     kind = request.WhichOneof("request")
-    return kind == "put" or (kind == "txn" and _txn_puts(request.txn))
+    return kind in ("put", "lease_grant") or (kind == "txn" and _txn_puts(request.txn))
 
 
 def is_wide(request: WriteRequest) -> bool:
@@ -123,6 +146,8 @@ def is_wide(request: WriteRequest) -> bool:
     kind = request.WhichOneof("request")
     if kind == "delete_range":
         return bool(request.delete_range.range_end)
+    if kind == "lease_revoke":
+        return True
     return kind == "txn" and _txn_is_wide(request.txn)
 
 

@@ -13,10 +13,12 @@ from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
 
 from rstore_replica.mvcc.data import deleted_ranges, generations
 from rstore_replica.mvcc.data.layout import MASK32
+from rstore_replica.mvcc.data.leases import FEATURE_LEVEL
 from rstore_replica.mvcc.data.outcome import Outcome
+from rstore_replica.mvcc.data.rows import is_of_lease
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.requests.dedup import RequestMemory
-from rstore_replica.mvcc.state import RegionState, accept_snapshot
+from rstore_replica.mvcc.state import RegionState, accept_snapshot, knowing
 from rstore_replica.mvcc.tail_facts import Phase
 from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.transfer import snapshot, staging
@@ -42,6 +44,9 @@ def install_step(
         position, staged = _begin(store, transaction, position, chunk)
     elif staged is None or not staged.is_of(chunk) or staged.last_key != chunk.after_key:
         return Outcome(Gap("the chunk does not follow what is staged"), position, region)
+    if any(is_of_lease(frame[3]) for frame in frames):
+        region = knowing(region, FEATURE_LEVEL)
+        accepted = knowing(accepted, FEATURE_LEVEL)
     snapshot.write_chunk(store.at_generation(staged.generation), transaction, frames)
     if not chunk.last:
         staged = msgspec.structs.replace(

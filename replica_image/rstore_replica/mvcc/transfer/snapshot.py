@@ -1,4 +1,6 @@
-"""A snapshot for another region: the keys as they were at one revision, in chunks in order of the keys.
+"""A snapshot for another region: keys and leases as they were at one revision, in chunks in order of the keys.
+
+Leases come after all keys: in this order their keys begin with more bytes than a key can have (``LEASES_FROM``).
 
 Each chunk is read in a short transaction of its own: what was at a revision stays readable until compaction removes it
 (see ``holds.py``), so that a transfer, however long, holds no transaction open. What a chunk says depends on the store,
@@ -7,16 +9,19 @@ the history and the revision alone, and not on the replica that reads it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rstore_api.domain.limits import MAX_KEY_BYTES
 from rstore_api.errors import InvalidRequest
 from rstore_api.proto.rstore_pb2 import SnapshotChunk
 
 from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.leases import Attachments
 from rstore_replica.mvcc.data.reader import Reader
 from rstore_replica.mvcc.data.store import Store, Transaction
 
+LEASES_FROM = b"\xff" * (MAX_KEY_BYTES + 1)
 VISITED_PER_ROW = 4
 """Keys that are not there at the revision are passed over; a chunk ends after so many keys for each row it may have."""
 
@@ -39,35 +44,46 @@ def read_chunk(reader: Reader, revision: int, after_key: bytes, *, max_bytes: in
 
     A row larger than the limit comes alone.
     """
-    bound = layout.newest_at(revision)
     frames: list[bytes] = []
-    size = count = visited = 0
-    last_key = after_key
-    with reader.transaction.cursor(reader.store.index) as cursor:
-        positioned = cursor.set_range(after_key) if after_key else cursor.first()
-        if positioned and cursor.key() == after_key:
-            positioned = cursor.next_nodup()
-        while positioned:
-            if count == max_rows or visited == max_rows * VISITED_PER_ROW or size >= max_bytes:
+    size = count = 0
+    last_key, last = after_key, False
+    for visited, (place, entry) in enumerate(_entries_after(reader, after_key, layout.newest_at(revision))):
+        if count == max_rows or visited == max_rows * VISITED_PER_ROW or size >= max_bytes:
+            break
+        if not layout.is_deletion(entry):
+            body = reader.body(entry)
+            if frames and size + len(body) > max_bytes:
                 break
-            key, entry = cursor.item()
-            if entry < bound:
-                if cursor.set_range_dup(key, bound):
-                    entry = cursor.value()
-                else:
-                    entry = layout.NO_ENTRY
-                    cursor.set_key(key)  # a failed seek leaves the cursor nowhere
-            if not layout.is_deletion(entry):
-                body = reader.body(entry)
-                if frames and size + len(body) > max_bytes:
-                    break
-                frames += (layout.row_key_of(entry) + len(body).to_bytes(4, "big"), body)
-                size += rows.FRAME_HEADER.size + len(body)
-                count += 1
-            last_key = key
-            visited += 1
-            positioned = cursor.next_nodup()
-    return SnapshotRows(last_key, count, rows.join_frames(frames, count) if frames else b"", not positioned)
+            frames += (layout.row_key_of(entry) + len(body).to_bytes(4, "big"), body)
+            size += rows.FRAME_HEADER.size + len(body)
+            count += 1
+        last_key = place
+    else:
+        last = True
+    return SnapshotRows(last_key, count, rows.join_frames(frames, count) if frames else b"", last)
+
+
+def _entries_after(reader: Reader, after_key: bytes, bound: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yields every key after ``after_key``, leases at last, with the newest entry behind ``bound``."""
+    store = reader.store
+    after_lease = after_key.startswith(LEASES_FROM)
+    for of_lease in (True,) if after_lease else (False, True):
+        after = b"" if of_lease and not after_lease else after_key.removeprefix(LEASES_FROM if of_lease else b"")
+        prefix = LEASES_FROM if of_lease else b""
+        with reader.transaction.cursor(store.index_of(of_lease=of_lease)) as cursor:
+            positioned = cursor.set_range(after) if after else cursor.first()
+            if positioned and cursor.key() == after:
+                positioned = cursor.next_nodup()
+            while positioned:
+                key, entry = cursor.item()
+                if entry < bound:
+                    if cursor.set_range_dup(key, bound):
+                        entry = cursor.value()
+                    else:
+                        entry = layout.NO_ENTRY
+                        cursor.set_key(key)  # a failed seek leaves the cursor nowhere
+                yield prefix + key, entry
+                positioned = cursor.next_nodup()
 
 
 def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
@@ -79,10 +95,11 @@ def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
     if len(frames) != chunk.row_count:
         return InvalidRequest(f"the chunk says {chunk.row_count} rows, there are {len(frames)}")
     previous, newest = chunk.after_key, chunk.revision
-    for revision, sub, _, _, key, _, version in frames:
-        if key <= previous or not version or revision > newest:
+    for revision, sub, _, body, key, _, version in frames:
+        place = LEASES_FROM + key if rows.is_of_lease(body) else key
+        if place <= previous or not version or revision > newest:
             return InvalidRequest(f"row {revision}.{sub} has no place in a snapshot of {chunk.revision}")
-        previous = key
+        previous = place
     if chunk.last_key < previous or (chunk.last_key == chunk.after_key and not chunk.last):
         return InvalidRequest("the chunk does not go on")
     return frames
@@ -90,12 +107,15 @@ def check_chunk(chunk: SnapshotChunk) -> list[rows.Frame] | InvalidRequest:
 
 def write_chunk(store: Store, transaction: Transaction, frames: Sequence[rows.Frame]) -> None:
     """Stores the rows in the generation that ``store`` shows."""
+    attachments = Attachments(store, transaction)
     rows_by_key = sorted([(row_key, body) for _, _, row_key, body, _, _, _ in frames])
-    index = [
-        (key, layout.pack_entry(revision, sub, create_revision, version))
-        for revision, sub, _, _, key, create_revision, version in frames
-    ]
+    entries: dict[bool, list[tuple[bytes, bytes]]] = {False: [], True: []}
+    for revision, sub, _, body, key, create_revision, version in frames:
+        entries[rows.is_of_lease(body)].append((key, layout.pack_entry(revision, sub, create_revision, version)))
+        if (lease := rows.attached_lease(body)) != 0:
+            attachments.move(key, lease)
     with transaction.cursor(store.rows) as cursor:
         cursor.putmulti(rows_by_key)
-    with transaction.cursor(store.index) as cursor:
-        cursor.putmulti(index, dupdata=True)
+    for of_lease, found in entries.items():
+        with transaction.cursor(store.index_of(of_lease=of_lease)) as cursor:
+            cursor.putmulti(found, dupdata=True)

@@ -70,7 +70,7 @@ def forget(store: Store, transaction: Transaction) -> None:
 def empty(store: Store, transaction: Transaction, generation: int) -> None:
     """Empties a generation's place at once. There is mostly nothing in it."""
     view = store.at_generation(generation)
-    for database in (view.rows, view.index):
+    for database in view.tables:
         if transaction.stat(database)["entries"]:
             transaction.drop(database, delete=False)
 
@@ -82,7 +82,7 @@ def clear_some(store: Store, transaction: Transaction, in_use: int, max_entries:
     left = max_entries
     for place in set(range(generations.PLACES)) - kept:
         view = store.at_generation(place)
-        for database in (view.rows, view.index):
+        for database in view.tables:
             with transaction.cursor(database) as cursor:
                 more = cursor.first()
                 while more:

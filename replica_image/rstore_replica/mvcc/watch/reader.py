@@ -83,6 +83,8 @@ def read_part(
                 break
             count += 1
             size += len(body)
+            if body[rows.FLAGS_AT] & rows.FLAG_LEASE:
+                continue
             interested, wants_previous = match(body[_KEY_AT : _KEY_AT + (body[2] << 8 | body[3])])
             if interested:
                 revision, sub = layout.ROW_KEY.unpack(row_key)

@@ -1,0 +1,1 @@
+"""The time of leases: only the leader of the primary region counts it."""

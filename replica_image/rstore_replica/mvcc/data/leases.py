@@ -1,0 +1,151 @@
+"""Leases as they are kept: what a row of a lease holds, and which keys are attached to which lease.
+
+A lease is granted, checkpointed and revoked by rows of its own, in the same order of revisions as the keys; so whatever
+has the rows has the leases: other regions, snapshots, checkpoints, and a tail that is undone takes its leases back.
+Which keys are attached follows from the newest row of each key, and is kept beside them, so that nobody has to search.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+
+import msgspec
+
+from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data.store import Store, Transaction
+
+FEATURE_LEVEL = 2
+"""Of the first version that knows rows of leases."""
+_ID = struct.Struct(">q")
+_VALUE = struct.Struct(">qq")
+assert (_ID.size, _VALUE.size) == (rows.LEASE_ID_BYTES, rows.LEASE_VALUE_BYTES)
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A lease as it was at its newest row."""
+
+    id: int
+    ttl_seconds: int
+    """As it was granted."""
+    remaining_seconds: int = 0
+    """How long it still had to live at ``revision``; 0: all of it."""
+    revision: int = 0
+    """Of the row."""
+
+    @property
+    def key(self) -> bytes:
+        """The key in the database of leases."""
+        return pack_id(self.id)
+
+    @property
+    def value(self) -> bytes:
+        """The value of the row."""
+        return _VALUE.pack(self.ttl_seconds, self.remaining_seconds)
+
+
+def pack_id(lease: int) -> bytes:
+    """Returns a lease's key."""
+    return _ID.pack(lease)
+
+
+def unpack_id(key: bytes) -> int:
+    """Returns the lease whose key it is."""
+    return int(_ID.unpack(key)[0])
+
+
+def lease_of(body: bytes, revision: int) -> Lease:
+    """Returns the lease of a row that is no deletion."""
+    after_id = rows.BODY_HEADER_BYTES + rows.LEASE_ID_BYTES
+    ttl_seconds, remaining_seconds = _VALUE.unpack(body[after_id:])
+    return Lease(unpack_id(body[rows.BODY_HEADER_BYTES : after_id]), ttl_seconds, remaining_seconds, revision)
+
+
+class Attachments:
+    """Which keys are attached to which lease at present, inside one transaction."""
+
+    def __init__(self, store: Store, transaction: Transaction) -> None:
+        self._store = store
+        self._transaction = transaction
+        self._lease_of = partial(transaction.get, db=store.attached)
+        self.any = transaction.stat(store.attached)["entries"] > 0
+        """Whether some key may be attached: most stores have no leases, and every write asks."""
+
+    def move(self, key: bytes, lease: int) -> None:
+        """The key is attached to this lease now and to no other; 0: to none."""
+        before = self._lease_of(key) if self.any else None
+        after = pack_id(lease) if lease else None
+        if before == after:
+            return
+        if before is not None:
+            self._transaction.delete(before, key, db=self._store.lease_keys)
+            self._transaction.delete(key, db=self._store.attached)
+        if after is not None:
+            self.any = True
+            self._transaction.put(key, after, db=self._store.attached)
+            self._transaction.put(after, key, db=self._store.lease_keys)
+
+    def follow(self, entry: bytes | None, key: bytes) -> None:
+        """The key's newest entry is this one."""
+        lease = 0
+        if entry is not None and not layout.is_deletion(entry):
+            body = self._transaction.get(layout.row_key_of(entry), db=self._store.rows)
+            if body is None:
+                raise rows.DamagedRows(f"a row of {key!r} is in the index and not in the rows")
+            lease = rows.attached_lease(body)
+        self.move(key, lease)
+
+
+def keys_of(store: Store, transaction: Transaction, lease: int) -> list[bytes]:
+    """Returns the keys that are attached to a lease at present, in order."""
+    with transaction.cursor(store.lease_keys) as cursor:
+        if not cursor.set_key(pack_id(lease)):
+            return []
+        return [bytes(key) for key in cursor.iternext_dup()]
+
+
+def count_keys(store: Store, transaction: Transaction, lease: int) -> int:
+    """Returns how many keys are attached to a lease at present."""
+    with transaction.cursor(store.lease_keys) as cursor:
+        return int(cursor.count()) if cursor.set_key(pack_id(lease)) else 0
+
+
+def find(store: Store, transaction: Transaction, lease: int) -> Lease | None:
+    """Returns a lease that there is at present."""
+    entry = transaction.get(pack_id(lease), db=store.leases)
+    return _present(store, transaction, entry)
+
+
+def present(store: Store, transaction: Transaction, after: int | None, limit: int) -> tuple[list[Lease], int | None]:
+    """Returns leases that there are at present, in order of their keys, from those behind ``after`` (None: from the
+    first), and behind which one to go on; None when these were the last. Looks at no more than ``limit``.
+    """
+    leases: list[Lease] = []
+    with transaction.cursor(store.leases) as cursor:
+        if after is None:
+            positioned = cursor.first()
+        else:
+            positioned = cursor.set_range(pack_id(after))
+            if positioned and cursor.key() == pack_id(after):
+                positioned = cursor.next_nodup()
+        last = after
+        for _ in range(limit):
+            if not positioned:
+                return leases, None
+            last = unpack_id(cursor.key())
+            lease = _present(store, transaction, cursor.value())
+            if lease is not None:
+                leases.append(lease)
+            positioned = cursor.next_nodup()
+    return leases, last
+
+
+def _present(store: Store, transaction: Transaction, entry: bytes | None) -> Lease | None:
+    if entry is None or layout.is_deletion(entry):
+        return None
+    row_key = layout.row_key_of(entry)
+    body = transaction.get(row_key, db=store.rows)
+    if body is None:
+        revision, sub = layout.ROW_KEY.unpack(row_key)
+        raise rows.DamagedRows(f"row {revision}.{sub} is in the index of leases and not in the rows")
+    return lease_of(body, layout.ROW_KEY.unpack(row_key)[0])
