@@ -882,3 +882,79 @@ class Replication:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class LeasesStub:
+    """On the client port, for the store's own replicas.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Renew = channel.unary_unary(
+                '/rstore.v1.Leases/Renew',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.RenewLeasesRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.RenewLeasesResponse.FromString,
+                _registered_method=True)
+
+
+class LeasesServicer:
+    """On the client port, for the store's own replicas.
+    """
+
+    def Renew(self, request, context):
+        """Renewals of a replica's streams of clients, by the primary's leader.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_LeasesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Renew': grpc.unary_unary_rpc_method_handler(
+                    servicer.Renew,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.RenewLeasesRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.RenewLeasesResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'rstore.v1.Leases', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('rstore.v1.Leases', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Leases:
+    """On the client port, for the store's own replicas.
+    """
+
+    @staticmethod
+    def Renew(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Leases/Renew',
+            rstore__api_dot_proto_dot_rstore__pb2.RenewLeasesRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.RenewLeasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -89,7 +89,9 @@ class Deadlines:
     def time_left(self, lease: int, now: float) -> tuple[float, int] | None:
         """Returns the seconds that a lease has left, and those it was granted; None when there is no such lease."""
         clocked = self._leases.get(lease)
-        return None if clocked is None else (max(0.0, clocked.ends_at - now), clocked.seconds)
+        if clocked is None:
+            return None
+        return min(max(0.0, clocked.ends_at - now), clocked.seconds), clocked.seconds
 
     def by_end(self) -> list[int]:
         """Returns all leases, in the order in which they end."""

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from rstore_api.errors import DeadlineExceeded, LeaseNotFound, NoPrimary, StoreError
+from rstore_api.errors import DeadlineExceeded, LeaseNotFound, NoPrimary, OutcomeUnknown, StoreError
 from rstore_api.logs import get_logger
 from rstore_api.proto.rpc_pb2 import LeaseRevokeRequest
 from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, WriteRequest
@@ -130,9 +130,15 @@ class LeaseKeeper:
         now = _now()
         return [self._deadlines.renew(lease, now) for lease in leases]
 
-    def answered(self, lease: int) -> None:
-        """A client is being answered that the lease was granted: all of its time is from now on."""
-        self._deadlines.renew(lease, _now())
+    async def granted(self, lease: int, *, deadline: float) -> None:
+        """Returns once a client may be answered that the lease was granted: all of its time is from now on.
+
+        Raises OutcomeUnknown when this replica cannot promise that any more.
+        """
+        try:
+            await self.renew([lease], deadline=deadline)
+        except StoreError as error:
+            raise OutcomeUnknown(str(error)) from error
 
     async def time_left(self, lease: int, *, deadline: float) -> tuple[int, int] | None:
         """Returns the whole seconds that a lease has left, and those it was granted; None: there is no such lease.

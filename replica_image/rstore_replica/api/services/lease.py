@@ -87,7 +87,7 @@ class LeaseService:
                     if request.ID:
                         raise
                     continue
-                self._keeper.answered(lease)
+                await self._keeper.granted(lease, deadline=call.deadline)
                 return response
 
         check_lease(WriteRequest(lease_grant=rpc_pb2.LeaseGrantRequest(ID=request.ID or 1, TTL=request.TTL)))
