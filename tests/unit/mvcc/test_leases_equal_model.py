@@ -1,0 +1,216 @@
+"""Whatever happens to leases and keys, every region has the leases and attachments that a model has: after writes,
+compaction, a stream, a snapshot, a restart, and a failover that takes some of it back.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rstore_api.errors import StoreError
+from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, TxnRequest
+from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, WriteBatch, WriteRequest
+from unit.mvcc.replicas import Replica, operations
+from unit.mvcc.tails.regions import follow, leave, promote
+from unit.mvcc.transfer.transfers import install
+
+LEASES = st.sampled_from([1, 2, 3, -4])
+KEYS = st.sampled_from([b"a", b"b", b"c", b"\xff\xff"])
+WRITES = st.one_of(
+    st.tuples(st.just("grant"), LEASES),
+    st.tuples(st.just("grant"), LEASES),
+    st.tuples(st.just("revoke"), LEASES),
+    st.tuples(st.just("checkpoint"), st.tuples(st.lists(LEASES, min_size=1, max_size=3), st.integers(0, 50))),
+    st.tuples(st.just("put"), st.tuples(KEYS, st.one_of(st.just(0), LEASES))),
+    st.tuples(st.just("put"), st.tuples(KEYS, LEASES)),
+    st.tuples(st.just("keep"), KEYS),
+    st.tuples(st.just("puts"), st.sets(KEYS, min_size=1)),
+    st.tuples(st.just("txn"), st.dictionaries(KEYS, st.one_of(st.just(0), LEASES), min_size=1)),
+    st.tuples(st.just("delete"), st.tuples(KEYS, st.sampled_from([b"", b"\0"]))),
+)
+STEPS: st.SearchStrategy[Any] = st.one_of(
+    st.tuples(st.just("write"), st.lists(WRITES, min_size=1, max_size=5)),
+    st.tuples(st.just("write"), st.lists(WRITES, min_size=1, max_size=5)),
+    st.tuples(st.just("write"), st.lists(WRITES, min_size=1, max_size=5)),
+    st.tuples(st.just("compact"), st.integers(0, 6)),
+    st.tuples(st.just("sweep"), st.integers(1, 5)),
+    st.tuples(st.just("follow"), st.integers(1, 4)),
+    st.tuples(st.just("fail over"), st.integers(0, 3)),
+    st.tuples(st.just("snapshot"), st.integers(1, 4)),
+    st.tuples(st.just("reopen"), st.none()),
+)
+TTL = 100
+
+State = tuple[dict[int, tuple[int, int]], dict[bytes, int]]
+"""Leases with the time they were granted and what is left of it; the keys there are, with their lease."""
+
+
+class Model:
+    """What there is, at every revision."""
+
+    def __init__(self, revision: int) -> None:
+        self.revision = revision
+        self.leases: dict[int, tuple[int, int]] = {}
+        self.keys: dict[bytes, int] = {}
+        self.states: dict[int, State] = {revision: ({}, {})}
+
+    def write(self, kind: str, detail: Any) -> str:
+        """Carries it out; returns the code of its refusal."""
+        refusal = getattr(self, f"_{kind}")(detail)
+        if isinstance(refusal, str):
+            return refusal
+        if refusal:
+            self.revision += 1
+            self.states[self.revision] = dict(self.leases), dict(self.keys)
+        return ""
+
+    def back_to(self, revision: int, next_revision: int) -> None:
+        self.leases, self.keys = (dict(part) for part in self.states[revision])
+        self.states = {each: state for each, state in self.states.items() if each <= revision}
+        self.revision = next_revision
+
+    def _grant(self, lease: int) -> str | bool:
+        if lease in self.leases:
+            return "lease-exists"
+        self.leases[lease] = TTL, 0
+        return True
+
+    def _revoke(self, lease: int) -> str | bool:
+        if lease not in self.leases:
+            return "lease-not-found"
+        del self.leases[lease]
+        self.keys = {key: held for key, held in self.keys.items() if held != lease}
+        return True
+
+    def _checkpoint(self, detail: tuple[list[int], int]) -> bool:
+        there = [lease for lease in detail[0] if lease in self.leases]
+        self.leases.update(dict.fromkeys(there, (TTL, detail[1])))
+        return bool(there)
+
+    def _put(self, detail: tuple[bytes, int]) -> str | bool:
+        return self._txn(dict([detail]))
+
+    def _keep(self, key: bytes) -> str | bool:
+        return True if key in self.keys else "key-not-found"
+
+    def _puts(self, keys: set[bytes]) -> str | bool:
+        return self._txn(dict.fromkeys(keys, 0))
+
+    def _txn(self, puts: dict[bytes, int]) -> str | bool:
+        if any(lease and lease not in self.leases for lease in puts.values()):
+            return "lease-not-found"
+        self.keys.update(puts)
+        return True
+
+    def _delete(self, detail: tuple[bytes, bytes]) -> bool:
+        key, end = detail
+        gone = [each for each in self.keys if each == key or (end and each >= key)]
+        for each in gone:
+            del self.keys[each]
+        return bool(gone)
+
+
+def request_of(kind: str, detail: Any) -> WriteRequest:
+    match kind:
+        case "grant":
+            return WriteRequest(lease_grant=LeaseGrantRequest(ID=detail, TTL=TTL))
+        case "revoke":
+            return WriteRequest(lease_revoke=LeaseRevokeRequest(ID=detail))
+        case "checkpoint":
+            leases = [LeaseCheckpoint(id=lease, remaining_seconds=detail[1]) for lease in detail[0]]
+            return WriteRequest(lease_checkpoints=LeaseCheckpoints(leases=leases))
+        case "put":
+            return WriteRequest(put=PutRequest(key=detail[0], lease=detail[1]))
+        case "keep":
+            return WriteRequest(put=PutRequest(key=detail, value=b"kept", ignore_lease=True))
+        case "puts":
+            return WriteRequest(txn=TxnRequest(success=operations([PutRequest(key=key) for key in sorted(detail)])))
+        case "txn":
+            puts = [PutRequest(key=key, lease=lease) for key, lease in detail.items()]
+            return WriteRequest(txn=TxnRequest(success=operations(list(puts))))
+    return WriteRequest(delete_range=DeleteRangeRequest(key=detail[0], range_end=detail[1]))
+
+
+def write(replica: Replica, writes: list[tuple[str, Any]]) -> list[str]:
+    batch = WriteBatch(
+        epoch=replica.machine.state.epoch,
+        requests=[request_of(*each) for each in writes],
+        limits=replica.machine.write_limits(),
+    )
+    answers = replica.apply(lease_write=batch)
+    return [answer.code if isinstance(answer, StoreError) else "" for answer in answers]
+
+
+def held(replica: Replica) -> State:
+    """What a replica has, as what it serves says; attachments are the same read from either side."""
+    machine = replica.machine
+    leases, after = {}, None
+    while True:
+        found, after = machine.leases(after, 2)
+        leases.update({lease.id: (lease.ttl_seconds, lease.remaining_seconds) for lease in found})
+        if after is None:
+            break
+    keys = {kv.key: kv.lease for kv in replica.range().kvs}
+    by_lease = {lease: sorted(key for key, of in keys.items() if of == lease) for lease in leases}
+    assert {lease: machine.lease_keys(lease) for lease in leases} == by_lease
+    assert {lease: machine.count_lease_keys(lease) for lease in leases} == {
+        lease: len(keys) for lease, keys in by_lease.items()
+    }
+    store = machine._store
+    with store.read() as transaction:
+        attached = sum(map(len, by_lease.values()))
+        assert transaction.stat(store.attached)["entries"] == attached
+        assert transaction.stat(store.lease_keys)["entries"] == attached
+    return leases, keys
+
+
+@settings(deadline=None, max_examples=150)
+@given(steps=st.lists(STEPS, max_size=16))
+def test_any_sequence(steps: list[tuple[str, Any]]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        primary, secondary = Replica(Path(directory) / "us"), Replica(Path(directory) / "eu", "eu")
+        model = Model(primary.machine.revision)
+        number = 0
+        for kind, detail in steps:
+            if kind == "write":
+                assert write(primary, detail) == [model.write(*each) for each in detail]
+            elif kind == "compact":
+                primary.compact(primary.machine.revision - detail)
+            elif kind == "sweep":
+                primary.machine.compact_step(detail)
+            elif kind == "follow":
+                if secondary.machine.revision >= primary.machine.compact_revision:
+                    follow(primary, secondary, max_rows=detail)
+                else:
+                    install(primary, secondary, max_rows=detail)
+                assert held(secondary) == model.states[max(model.states)]
+            elif kind == "fail over":
+                fork = secondary.machine.revision
+                follows = secondary.machine.state.history == primary.machine.state.history
+                if follows and fork >= primary.machine.compact_revision:
+                    first = promote(secondary, primary.machine.state.epoch + 1)
+                    primary, secondary = secondary, primary
+                    leave(primary, secondary, max_rows=detail)
+                    follow(primary, secondary)
+                    model.back_to(max(each for each in model.states if each <= fork), first - 1)
+                    assert held(secondary) == (model.leases, model.keys)
+            elif kind == "snapshot":
+                number += 1
+                third = Replica(Path(directory) / f"third-{number}", "ap")
+                install(primary, third, max_rows=detail)
+                assert held(third) == (model.leases, model.keys)
+                assert third.machine.state.feature_level == (2 if model.leases else 1)
+                third.machine.close()
+            else:
+                primary.reopen()
+                secondary.reopen()
+            assert primary.machine.revision == model.revision
+            assert held(primary) == (model.leases, model.keys)
+        for revision, (_, keys) in model.states.items():
+            if revision >= primary.machine.compact_revision:
+                assert {kv.key: kv.lease for kv in primary.range(revision=revision).kvs} == keys
+        primary.machine.close()
+        secondary.machine.close()
