@@ -10,6 +10,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rstore_api.domain.epochs import settled
 from rstore_api.errors import StoreError
 from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest, TxnRequest
 from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, WriteBatch, WriteRequest
@@ -38,7 +39,9 @@ STEPS: st.SearchStrategy[Any] = st.one_of(
     st.tuples(st.just("compact"), st.integers(0, 6)),
     st.tuples(st.just("sweep"), st.integers(1, 5)),
     st.tuples(st.just("follow"), st.integers(1, 4)),
-    st.tuples(st.just("fail over"), st.integers(0, 3)),
+    st.tuples(st.just("fail_over"), st.integers(0, 3)),
+    st.tuples(st.just("lose"), st.lists(WRITES, min_size=1, max_size=4)),
+    st.tuples(st.just("lose"), st.lists(WRITES, min_size=1, max_size=4)),
     st.tuples(st.just("snapshot"), st.integers(1, 4)),
     st.tuples(st.just("reopen"), st.none()),
 )
@@ -167,50 +170,82 @@ def held(replica: Replica) -> State:
     return leases, keys
 
 
-@settings(deadline=None, max_examples=150)
+class Regions:
+    """A primary, a secondary, and what they should have."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.primary, self.secondary = Replica(directory / "us"), Replica(directory / "eu", "eu")
+        self.model = Model(self.primary.machine.revision)
+        self.snapshots = 0
+
+    def write(self, writes: list[tuple[str, Any]]) -> None:
+        assert write(self.primary, writes) == [self.model.write(*each) for each in writes]
+
+    def compact(self, behind: int) -> None:
+        machine = self.primary.machine
+        self.primary.compact(settled(machine.state.history, machine.revision - behind))
+
+    def sweep(self, max_rows: int) -> None:
+        self.primary.machine.compact_step(max_rows)
+
+    def follow(self, max_rows: int) -> None:
+        if self.secondary.machine.revision >= self.primary.machine.compact_revision:
+            follow(self.primary, self.secondary, max_rows=max_rows)
+        else:
+            install(self.primary, self.secondary, max_rows=max_rows)
+        assert held(self.secondary) == (self.model.leases, self.model.keys)
+
+    def fail_over(self, max_rows: int) -> None:
+        """The secondary becomes primary; the other one leaves what only it has."""
+        fork = self.secondary.machine.revision
+        follows = self.secondary.machine.state.history == self.primary.machine.state.history
+        if not follows or fork < self.primary.machine.compact_revision:
+            return
+        first = promote(self.secondary, self.primary.machine.state.epoch + 1)
+        self.primary, self.secondary = self.secondary, self.primary
+        leave(self.primary, self.secondary, max_rows=max_rows)
+        self.model.back_to(max(each for each in self.model.states if each <= fork), first - 1)
+        assert held(self.secondary) == (self.model.leases, self.model.keys)
+        self.follow(10)
+
+    def lose(self, writes: list[tuple[str, Any]]) -> None:
+        """Some writes do not reach the region that takes over."""
+        self.follow(10)
+        self.write(writes)
+        self.fail_over(2)
+
+    def snapshot(self, max_rows: int) -> None:
+        """Another region begins."""
+        self.snapshots += 1
+        third = Replica(self.directory / f"third-{self.snapshots}", "ap")
+        install(self.primary, third, max_rows=max_rows)
+        assert held(third) == (self.model.leases, self.model.keys)
+        assert third.machine.state.feature_level == (2 if self.model.leases else 1)
+        third.machine.close()
+
+    def reopen(self, _: None) -> None:
+        self.primary.reopen()
+        self.secondary.reopen()
+
+    def check(self) -> None:
+        assert self.primary.machine.revision == self.model.revision
+        assert held(self.primary) == (self.model.leases, self.model.keys)
+
+    def end(self) -> None:
+        for revision, (_, keys) in self.model.states.items():
+            if revision >= self.primary.machine.compact_revision:
+                assert {kv.key: kv.lease for kv in self.primary.range(revision=revision).kvs} == keys
+        self.primary.machine.close()
+        self.secondary.machine.close()
+
+
+@settings(deadline=None, max_examples=120)
 @given(steps=st.lists(STEPS, max_size=16))
 def test_any_sequence(steps: list[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        primary, secondary = Replica(Path(directory) / "us"), Replica(Path(directory) / "eu", "eu")
-        model = Model(primary.machine.revision)
-        number = 0
+        regions = Regions(Path(directory))
         for kind, detail in steps:
-            if kind == "write":
-                assert write(primary, detail) == [model.write(*each) for each in detail]
-            elif kind == "compact":
-                primary.compact(primary.machine.revision - detail)
-            elif kind == "sweep":
-                primary.machine.compact_step(detail)
-            elif kind == "follow":
-                if secondary.machine.revision >= primary.machine.compact_revision:
-                    follow(primary, secondary, max_rows=detail)
-                else:
-                    install(primary, secondary, max_rows=detail)
-                assert held(secondary) == model.states[max(model.states)]
-            elif kind == "fail over":
-                fork = secondary.machine.revision
-                follows = secondary.machine.state.history == primary.machine.state.history
-                if follows and fork >= primary.machine.compact_revision:
-                    first = promote(secondary, primary.machine.state.epoch + 1)
-                    primary, secondary = secondary, primary
-                    leave(primary, secondary, max_rows=detail)
-                    follow(primary, secondary)
-                    model.back_to(max(each for each in model.states if each <= fork), first - 1)
-                    assert held(secondary) == (model.leases, model.keys)
-            elif kind == "snapshot":
-                number += 1
-                third = Replica(Path(directory) / f"third-{number}", "ap")
-                install(primary, third, max_rows=detail)
-                assert held(third) == (model.leases, model.keys)
-                assert third.machine.state.feature_level == (2 if model.leases else 1)
-                third.machine.close()
-            else:
-                primary.reopen()
-                secondary.reopen()
-            assert primary.machine.revision == model.revision
-            assert held(primary) == (model.leases, model.keys)
-        for revision, (_, keys) in model.states.items():
-            if revision >= primary.machine.compact_revision:
-                assert {kv.key: kv.lease for kv in primary.range(revision=revision).kvs} == keys
-        primary.machine.close()
-        secondary.machine.close()
+            getattr(regions, kind)(detail)
+            regions.check()
+        regions.end()
