@@ -183,6 +183,29 @@ async def test_a_deletion_is_applied_at_once_while_some_replica_knows_no_steps()
     assert [entry.write.requests[0] for entry in group.proposals] == [deletion]
 
 
+async def test_requests_about_leases_are_in_entries_of_their_own() -> None:
+    """Such an entry is refused while some replica does not know of leases; the writes that came with it are not."""
+    group = FakeGroup(held=True)
+    batcher = _batcher(group)
+    first = _put(batcher, "a")
+    await _settle()
+    grant = rstore_pb2.WriteRequest(lease_grant=rpc_pb2.LeaseGrantRequest(ID=1, TTL=5))
+    deadline = asyncio.get_running_loop().time() + 60
+    tasks = [
+        _put(batcher, "b"),
+        asyncio.create_task(batcher.submit(grant, rpc_pb2.LeaseGrantResponse, deadline=deadline)),
+        _put(batcher, "c"),
+    ]
+    await _settle()
+    for _ in range(3):
+        group.let_go()
+        await _settle()
+    kinds = [proposal.WhichOneof("command") for proposal in group.proposals]
+    assert kinds == ["write", "write", "lease_write", "write"]
+    for task in (first, *tasks):
+        task.cancel()
+
+
 async def test_each_caller_gets_its_own_result() -> None:
     def answer(request: rstore_pb2.WriteRequest) -> object:
         if request.put.key == b"bad":

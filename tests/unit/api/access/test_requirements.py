@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rstore_api import methods
-from rstore_api.proto import rpc_pb2, rpc_pb2_grpc
+from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
 from rstore_api.proto.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
 from rstore_replica.api import encoding
 from rstore_replica.api.access.callers import Caller
@@ -66,6 +66,12 @@ CASES: list[tuple[str, Any, frozenset[str]]] = [
     ("TXN", TxnRequest(), READS_SHOP),
     ("TXN", TxnRequest(success=[RequestOp()]), ONLY_FULL),
     ("COMPACT", rpc_pb2.CompactionRequest(revision=2), ONLY_FULL),
+    ("LEASE_GRANT", rpc_pb2.LeaseGrantRequest(TTL=5), WRITES_SHOP),
+    ("LEASE_REVOKE", rpc_pb2.LeaseRevokeRequest(ID=5), WRITES_SHOP),
+    ("LEASE_KEEP_ALIVE", rpc_pb2.LeaseKeepAliveRequest(ID=5), WRITES_SHOP),
+    ("LEASE_TIME_TO_LIVE", rpc_pb2.LeaseTimeToLiveRequest(ID=5), READS_SHOP),
+    ("LEASE_LEASES", rpc_pb2.LeaseLeasesRequest(), READS_SHOP),
+    ("RENEW_LEASES", rstore_pb2.RenewLeasesRequest(ids=[5]), ONLY_FULL),
     ("HASH_KV", rpc_pb2.HashKVRequest(), READS_ALL),
     ("STATUS", rpc_pb2.StatusRequest(), READS_SHOP),
     ("ALARM", rpc_pb2.AlarmRequest(), READS_SHOP),
