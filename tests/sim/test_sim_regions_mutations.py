@@ -6,7 +6,7 @@ import pytest
 from sim.regions.mutations import REGION_MUTATIONS, mutated
 from sim.scopes import run_seed
 
-FOUND = ("I1", "I2", "I3", "I4", "I5", "history", "watch", "sim-", "the API server refuses")
+FOUND = ("I1", "I2", "I3", "I4", "I5", "history", "lease", "watch", "sim-", "the API server refuses")
 """How what the simulator says begins when it has found out; ``sim-``: a replica that differs from others."""
 
 

@@ -200,7 +200,7 @@ class Replica:
             forward=config.routing.forward,
             rng=random.Random(),
         )
-        self._leases = LeaseKeeper(
+        self.leases = LeaseKeeper(
             machine=machine,
             group=group,
             tenure_held=replication.tenure.held,
@@ -212,7 +212,7 @@ class Replica:
             batcher=self._batcher,
             machine=machine,
             identity=identity,
-            keeper=self._leases,
+            keeper=self.leases,
         )
         self._kv = KvService(
             calls=calls,
@@ -369,7 +369,7 @@ class Replica:
         self._life.running = True
         await self._peer_server.start()
         await self.replication.start()
-        self._life.run("leases", self._leases.run())
+        self._life.run("leases", self.leases.run())
         self._life.run("watches", self._pump.run())
         self._life.run("showing", self._showing.run())
         self._life.run("watch_streams", self._watch.run())

@@ -148,6 +148,7 @@ class Host:
             self.disk = SimDisk(self.volume, process, self.rng, lambda: self.crash(power=self.rng.random() < 0.5))
             place = Place(self.name, self.root, self.root / "tls", self.root / "config", "0.0.0.0")
             self.replica = replica = Replica(config, place)
+            self._ledger.leases.watch(self)
             machine = replica.machine
             machine._deletion_step_keys = 1
             machine.apply = functools.partial(self._ledger.on_apply, self, machine)  # type: ignore[method-assign]

@@ -17,6 +17,7 @@ from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
 from sim.oracle import in_words, is_whole
 from sim.regions.fleet import Fleet
+from sim.regions.lease_ledger import LeaseLedger
 from sim.world import World
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Written:
     epoch: int
     region: str
     content: Content
+    leases: Content = ()
+    """Ids and terms of leases that it has granted or checkpointed, None: ended."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Ledger:
     """How many other regions must hold what is acknowledged."""
     held_by: dict[int, set[str]] = field(default_factory=dict)
     """Regions that have committed a revision at some time."""
+    leases: LeaseLedger = field(init=False)
     compacted: set[int] = field(default_factory=set)
     """Revisions whose rows may be gone where they were written, if there are later ones of the same keys."""
     rewinds: int = 0
@@ -70,6 +74,9 @@ class Ledger:
     _primaries: dict[int, str] = field(default_factory=dict)
     _acknowledging: dict[int, str] = field(default_factory=dict)
     _newest_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.leases = LeaseLedger(self.world)
 
     def violated(self, what: str) -> None:
         """Something that must never be."""
@@ -91,7 +98,7 @@ class Ledger:
         self.applied += 1
         self._check_log(host, index, term, entry, answer)
         kind = rstore_pb2.LogEntry.FromString(entry).WhichOneof("command") or "empty"
-        if kind in ("write", "rows", "empty"):
+        if kind in ("write", "lease_write", "rows", "empty"):
             self.world.trace.add(f"{host.name} applies {index} {kind}: revision {machine.revision}")
         else:
             now = machine.state
@@ -155,11 +162,11 @@ class Ledger:
             self._check_snapshot(host, machine)
             return
         position = before
-        for revision, content in made:
+        for revision, content, leases in made:
             if revision not in (position + 1, after_jumps(history, position) + 1):
                 self.violated(f"I3: {host.name} holds revision {revision} right after {position}")
             position = revision
-            self._check_revision(host, revision, epoch_at(history, revision), content, kind)
+            self._check_revision(host, revision, epoch_at(history, revision), content, leases, kind)
         if machine.revision not in (position, after_jumps(history, position)):
             self.violated(f"I3: {host.name} is at {machine.revision}, but holds nothing after {position}")
 
@@ -173,17 +180,19 @@ class Ledger:
         if held != wanted:
             self.violated(f"I8: {host.name} has from a snapshot {held} at {machine.revision}, not {wanted}")
 
-    def _check_revision(self, host: Host, revision: int, epoch: int, content: Content, kind: str) -> None:
+    def _check_revision(
+        self, host: Host, revision: int, epoch: int, content: Content, leases: Content, kind: str
+    ) -> None:
         known = self.revisions.get(revision)
         if known is None:
-            if kind not in ("write", "deletion"):
+            if kind not in ("write", "lease_write", "deletion"):
                 self.violated(f"I3: {host.name} holds revision {revision}, which no primary has made")
-            self.revisions[revision] = Written(epoch, host.region, content)
+            self.revisions[revision] = Written(epoch, host.region, content, leases)
             self.held_by[revision] = set()
-        elif (known.epoch, known.content) != (epoch, content):
+        elif (known.epoch, known.content, known.leases) != (epoch, content, leases):
             self.violated(
-                f"I3: revision {revision} means two things: {content} of epoch {epoch} in {host.name}, "
-                f"{known.content} of epoch {known.epoch} in {known.region}"
+                f"I3: revision {revision} means two things: {content} {leases} of epoch {epoch} in {host.name}, "
+                f"{known.content} {known.leases} of epoch {known.epoch} in {known.region}"
             )
         self.held_by[revision].add(host.region)
 
@@ -191,6 +200,7 @@ class Ledger:
 
     def on_answer(self, host: Host, path: str, request: Any, response: Any) -> None:
         """A replica has answered a call; those that it handed on are somebody else's answers."""
+        self.leases.on_answer(host, path, request, response)
         if not path.startswith("/etcdserverpb.KV/"):
             return
         if isinstance(response, EncodedRange):
@@ -272,6 +282,10 @@ class Ledger:
             for revision, written in self.revisions.items()
         }
 
+    def shown(self, revision: int) -> int:
+        """The last revision up to this one, in its chain, that has events."""
+        return max((found for found in self.chain(revision) if self.revisions[found].content), default=BASE_REVISION)
+
     def chain(self, revision: int) -> set[int]:
         """All revisions up to this one, in its chain of epochs."""
         found: set[int] = set()
@@ -292,9 +306,9 @@ def all_of(machine: Machine) -> dict[bytes, bytes]:
     return {item.key: item.value for item in machine.range(rpc.RangeRequest(key=b"\0", range_end=b"\0")).kvs}
 
 
-def contents_after(machine: Machine, revision: int) -> list[tuple[int, Content]]:
+def contents_after(machine: Machine, revision: int) -> list[tuple[int, Content, Content]]:
     """What each revision after ``revision`` has changed, in order, up to the next epoch. Raises Compacted."""
-    found: list[tuple[int, Content]] = []
+    found: list[tuple[int, Content, Content]] = []
     while True:
         batch = machine.rows_after(revision, max_bytes=1 << 28, max_rows=1 << 24)
         if batch.deleted is not None:
@@ -302,19 +316,20 @@ def contents_after(machine: Machine, revision: int) -> list[tuple[int, Content]]
             part = machine.changes(
                 (at, 0), at, lambda key: ([key], False), max_rows=1 << 24, max_bytes=1 << 28, max_previous_bytes=0
             )
-            found.append((at, tuple((change.row.key, None) for _, change in part.changes)))
+            found.append((at, tuple((change.row.key, None) for _, change in part.changes), ()))
         found += contents(batch.packed)
         if not batch.count:
             return found
         revision = batch.last_revision
 
 
-def contents(packed: bytes) -> list[tuple[int, Content]]:
-    """What each revision of a batch has changed, in order."""
-    found: dict[int, list[tuple[bytes, bytes | None]]] = {}
+def contents(packed: bytes) -> list[tuple[int, Content, Content]]:
+    """What each revision of a batch has changed, in order: keys, and leases."""
+    found: dict[int, tuple[list[tuple[bytes, bytes | None]], list[tuple[bytes, bytes | None]]]] = {}
     for row, _ in rows.unpack_batch(packed):
-        found.setdefault(row.revision, []).append((row.key, None if row.deletion else row.value))
-    return [(revision, tuple(changes)) for revision, changes in found.items()]
+        changes = found.setdefault(row.revision, ([], []))
+        changes[row.of_lease].append((row.key, None if row.deletion else row.value))
+    return [(revision, tuple(keys), tuple(leases)) for revision, (keys, leases) in found.items()]
 
 
 def _changed(response: Any) -> bool:

@@ -16,6 +16,7 @@ from rstore_operator.failover.rules import faults
 from rstore_operator.planner import electorate
 from rstore_operator.planning.scaling import effective
 from rstore_replica.api.batcher import Batcher
+from rstore_replica.api.leases.deadlines import Deadlines
 from rstore_replica.mvcc.data.store import Store
 from rstore_replica.mvcc.tails import steps
 from rstore_replica.mvcc.watch.hub import Hub
@@ -65,6 +66,15 @@ def acknowledge_without_tenure(original: Any) -> Any:
         original(self, **{name: value for name, value in options.items() if name not in ("tenure_held", "settle")})
 
     return init
+
+
+def begin_with_leases_at_their_end(original: Any) -> Any:
+    """A new leader, or a new primary, does not give a lease the time that its client was promised."""
+
+    def add(self: Deadlines, lease: int, seconds: int, now: float, **_left: Any) -> None:
+        original(self, lease, seconds, now, remaining_seconds=1)
+
+    return add
 
 
 def acknowledge_without_other_regions(_original: Any) -> Any:
@@ -247,6 +257,9 @@ REGION_MUTATIONS: dict[str, Mutation] = {
     ),
     "watch-what-is-not-confirmed": Mutation(
         20, ((Showing, "revision", watch_what_is_not_confirmed),), ("cut_regions",)
+    ),
+    "begin-with-leases-at-their-end": Mutation(
+        10, ((Deadlines, "add", begin_with_leases_at_their_end),), ("lose_primary_with_a_tail", "end_primary")
     ),
     "trust-the-page-cache": Mutation(10, ((Journal, "_recover", trust_the_page_cache),), ("sync_fails",)),
     "trust-what-was-written": Mutation(

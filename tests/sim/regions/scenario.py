@@ -17,6 +17,7 @@ from sim.regions.clients import RegionClients
 from sim.regions.faults import RegionFaults
 from sim.regions.host import Host
 from sim.regions.kube import Kube, ip_of
+from sim.regions.lease_clients import LeaseClients
 from sim.regions.ledger import Ledger
 from sim.regions.operators import OperatorHost
 from sim.regions.platform import simulated
@@ -75,6 +76,7 @@ class RegionsScenario:
         self._watchers = Watchers(
             self.ledger, ip_of, random.Random(rng.random()), world.trace, tuple(self.shape.replicas)
         )
+        self._leases = LeaseClients(self.ledger, ip_of, random.Random(rng.random()), self.shape.replicas)
         stage = Stage(self.fleet, self.operators, self.kube, self.wires, random.Random(rng.random()), world.trace)
         self._faults = RegionFaults(stage, world, self.ledger, self.shape)
         self._stack = ExitStack()
@@ -111,6 +113,7 @@ class RegionsScenario:
             operator.start()
         clients = asyncio.ensure_future(self._clients.run(self.shape.clients))
         watchers = self._watchers.start()
+        leases = self._leases.start()
         watcher = asyncio.ensure_future(self._watch())
         await asyncio.sleep(0.5)
         seconds = LONG_FAULTS_SECONDS if "rolled_back_region" in only_kinds() else FAULTS_SECONDS
@@ -118,10 +121,12 @@ class RegionsScenario:
         self._faults.end()
         await self._recover()
         self._clients.stopping = True
-        await clients
+        self._leases.stopping = True
+        await asyncio.gather(clients, *leases)
+        await self._leases.gone()
         watcher.cancel()
         await self._until_settled(RECOVERY_SECONDS, "after everything was repaired")
-        await self._watchers.catch_up(max(self.ledger.chain(verdict.newest_revision(self.ledger)), default=1))
+        await self._watchers.catch_up(self.ledger.shown(verdict.newest_revision(self.ledger)))
         await asyncio.gather(*watchers)
         self._note()
         if self._world.first_violation is None:
@@ -187,6 +192,9 @@ class RegionsScenario:
             shown=sum(watcher.events for watcher in self._watchers.watchers),
             shown_compacted=sum(watcher.compactions for watcher in self._watchers.watchers),
             applied=self.ledger.applied,
+            leases=self.ledger.leases.granted,
+            leases_renewed=self.ledger.leases.renewed,
+            leases_ended=self.ledger.leases.ended,
             failed_syncs=sum(host.volume.failed_syncs for host in self.fleet.all_hosts()),
             forgotten=self._faults.gone.forgotten,
             formed_anew=self._faults.region_volumes.formed_anew,

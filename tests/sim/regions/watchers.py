@@ -14,7 +14,6 @@ from typing import Any
 
 from rstore_api.client.watching import Changes, follow
 from rstore_api.dialling.endpoint import Endpoint
-from rstore_api.domain.epochs import BASE_REVISION
 from rstore_api.errors import Compacted
 from rstore_api.proto import rpc_pb2 as rpc
 from sim.regions.clients import CLIENT_PORT
@@ -106,9 +105,10 @@ class Watcher:
         if written is None or written.content != content:
             violated(f"watch: {self.name} at {host.name} is shown {content} as revision {revision}, not {written}")
             return
-        before = max(ledger.chain(ledger.parent(revision)), default=BASE_REVISION)
+        before = ledger.shown(ledger.parent(revision))
+        last = ledger.revisions.get(self._last)
         # Where a watch begins, or is told that nothing has happened, there need not be a revision.
-        follows = before == self._last if self._last in ledger.revisions else before <= self._last < revision
+        follows = before == self._last if last and last.content else before <= self._last < revision
         if not follows:
             violated(f"watch: {self.name} at {host.name} is shown {revision} after {self._last}, not after {before}")
         others = ledger.held_by[revision] - {written.region}

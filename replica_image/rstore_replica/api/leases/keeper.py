@@ -69,7 +69,7 @@ class LeaseKeeper:
         self._machine = machine
         self._group = group
         self._tenure_held = tenure_held
-        self._submit = submit
+        self.submit = submit
         self._deadlines = Deadlines()
         self._role: Role | None = None
         """In which the deadlines are known, or being read."""
@@ -79,6 +79,11 @@ class LeaseKeeper:
         machine.subscribe_leases(self._changed)
         machine.subscribe_state(lambda _state: self._wake.set())
         group.on_change(lambda _status: self._wake.set())
+
+    @property
+    def leads(self) -> bool:
+        """Whether this replica counts the time of leases at the moment."""
+        return self._role is not None and self._role == self._leading()
 
     def __len__(self) -> int:
         """Returns how many leases are known here: those of the store on the primary's leader, else none."""
@@ -240,7 +245,7 @@ class LeaseKeeper:
         deadlines = self._deadlines
         request = WriteRequest(lease_revoke=LeaseRevokeRequest(ID=lease))
         try:
-            await self._submit(request, _now() + WRITE_SECONDS)
+            await self.submit(request, _now() + WRITE_SECONDS)
         except LeaseNotFound:
             deadlines.remove(lease)
         except StoreError as error:
@@ -261,7 +266,7 @@ class LeaseKeeper:
                 LeaseCheckpoint(id=lease, remaining_seconds=remaining)
                 for lease, remaining in checkpoints[first : first + MAX_CHECKPOINTS]
             ]
-            await self._submit(WriteRequest(lease_checkpoints=LeaseCheckpoints(leases=leases)), deadline)
+            await self.submit(WriteRequest(lease_checkpoints=LeaseCheckpoints(leases=leases)), deadline)
 
 
 def _now() -> float:
