@@ -14,6 +14,7 @@ from types import TracebackType
 from google.protobuf.message import Message
 
 from rstore_api.client.identity import Identity, write_once
+from rstore_api.client.leases import Lease
 from rstore_api.client.many import PutManyResult, put_many
 from rstore_api.client.watching import Changes, follow
 from rstore_api.dialling.channels import Resolve, system_resolve
@@ -245,6 +246,15 @@ class Client:
         if prefix:
             request.key, request.range_end = start or b"\0", prefix_end(start)
         return follow(self._endpoints, request, rng=self._rng)
+
+    def lease(self, ttl_seconds: int, *, lease_id: int = 0) -> Lease:
+        """Returns a lease for ``async with``: granted at its beginning, renewed meanwhile, revoked at its end.
+
+        Entering raises LeaseExists when ``lease_id`` is taken (0: the store chooses one), LeaseTtlTooLarge, or
+        FeatureNotActive while some replica runs a version without leases.
+        """
+        request = rpc_pb2.LeaseGrantRequest(TTL=ttl_seconds, ID=lease_id)
+        return Lease(self.call, self._endpoints, request, self._rng)
 
     async def compact(
         self, revision: int, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
