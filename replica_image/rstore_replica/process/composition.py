@@ -206,7 +206,7 @@ class Replica:
             tenure_held=replication.tenure.held,
             submit=submit_with(self._batcher, machine),
         )
-        lease = LeaseService(
+        self._lease = lease = LeaseService(
             calls=calls,
             router=self._router,
             batcher=self._batcher,
@@ -407,6 +407,7 @@ class Replica:
             if decision.served:
                 await asyncio.sleep(asked_at + LAME_DUCK_SECONDS - loop.time())
         self._watch.close()
+        self._lease.close()
         await self._life.end()
         await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)
         if self._life.running:

@@ -11,7 +11,7 @@ import grpc
 import msgspec
 from rstore_api import methods
 from rstore_api.domain.limits import MAX_LEASES
-from rstore_api.errors import LeaseExists, PermissionDenied, StoreError, TooManyRequests
+from rstore_api.errors import LeaseExists, PermissionDenied, ShuttingDown, StoreError, TooManyRequests
 from rstore_api.methods import LEASE_KEEP_ALIVE
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto.rstore_pb2 import LeaseCheckpointsResponse, RenewLeasesRequest, RenewLeasesResponse, WriteRequest
@@ -56,6 +56,8 @@ class LeaseService:
         self._identity = identity
         self._keeper = keeper
         self._max_leases = max_leases
+        self._stopping = False
+        self._streams: set[asyncio.Task[None]] = set()
 
     def add_to_server(self, server: Any) -> None:
         """Registers the service, and what replicas ask each other for it."""
@@ -149,17 +151,39 @@ class LeaseService:
         """Answers renewals in their order until the client sends no more; those that come while others are under way
         are renewed together.
         """
-        arrived: asyncio.Queue[int | None] = asyncio.Queue(MAX_RENEWALS)
-        reading = asyncio.get_running_loop().create_task(_read(requests, arrived))
         try:
             call = info_of(context)
             if not call.grant.writes:
                 raise PermissionDenied
-            await self._answer(arrived, context, call)
-            await reading
+            if self._stopping:
+                raise ShuttingDown
+            await self._serve_stream(requests, context, call)
         except StoreError as error:
             await context.abort(error.status, str(error), error.trailing_metadata())
+
+    def close(self) -> None:
+        """Ends all streams: their clients go on at other replicas."""
+        self._stopping = True
+        for answering in self._streams:
+            answering.cancel()
+
+    async def _serve_stream(
+        self, requests: AsyncIterator[rpc_pb2.LeaseKeepAliveRequest], context: Context, call: CallInfo
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[int | None] = asyncio.Queue(MAX_RENEWALS)
+        reading = loop.create_task(_read(requests, arrived))
+        answering = loop.create_task(self._answer(arrived, context, call))
+        self._streams.add(answering)
+        try:
+            await answering
+            await reading
+        except asyncio.CancelledError:
+            if self._stopping:
+                raise ShuttingDown from None
+            raise
         finally:
+            self._streams.discard(answering)
             reading.cancel()
 
     async def _answer(self, arrived: asyncio.Queue[int | None], context: Context, call: CallInfo) -> None:
@@ -245,5 +269,7 @@ async def _read(requests: AsyncIterator[rpc_pb2.LeaseKeepAliveRequest], arrived:
     try:
         async for request in requests:
             await arrived.put(request.ID)
-    finally:
+    except Exception:
         await arrived.put(None)
+        raise
+    await arrived.put(None)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from rstore_api.errors import NoPrimary, PermissionDenied, StoreError, TooManyRequests
+from rstore_api.errors import NoPrimary, PermissionDenied, ShuttingDown, StoreError, TooManyRequests
 from rstore_api.proto import rpc_pb2
 from rstore_api.proto.rpc_pb2 import PutRequest, RequestOp, TxnRequest
 from rstore_api.proto.rstore_pb2 import WriteBatch, WriteRequest
@@ -19,6 +19,7 @@ from rstore_replica.api.leases.keeper import LeaseKeeper
 from rstore_replica.api.routing.router import CallInfo
 from rstore_replica.api.services import lease as lease_module
 from rstore_replica.api.services.lease import LeaseService, submit_with
+from unit.api.client_servers import until
 from unit.api.replica_fakes import FakeGroup
 from unit.mvcc.replicas import Replica
 
@@ -135,6 +136,35 @@ async def test_a_stream_ends_with_what_went_wrong(store: Store) -> None:
     with pytest.raises(Aborted):
         await store.service.keep_alive(stream.requests(), stream)
     assert stream.aborted == str(NoPrimary())
+
+
+async def test_streams_end_when_the_replica_stops(store: Store) -> None:
+    """So that their clients go on at another one, and the stop waits for none of them."""
+    lease = await store.grant()
+
+    async def for_ever() -> AsyncIterator[rpc_pb2.LeaseKeepAliveRequest]:
+        yield rpc_pb2.LeaseKeepAliveRequest(ID=lease)
+        await asyncio.Event().wait()
+
+    stream = Stream([])
+    serving = asyncio.create_task(store.service.keep_alive(for_ever(), stream))
+    await until(lambda: bool(stream.answers))
+    store.service.close()
+    with pytest.raises(Aborted):
+        await asyncio.wait_for(serving, 10)
+    late = Stream([lease])
+    with pytest.raises(Aborted):
+        await store.service.keep_alive(late.requests(), late)
+    assert stream.aborted == late.aborted == str(ShuttingDown())
+
+
+async def test_a_stream_whose_client_breaks_off_ends(store: Store) -> None:
+    async def broken() -> AsyncIterator[rpc_pb2.LeaseKeepAliveRequest]:
+        yield rpc_pb2.LeaseKeepAliveRequest(ID=1)
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(store.service.keep_alive(broken(), Stream([])), 10)
 
 
 async def test_who_may_not_write_may_not_renew(store: Store) -> None:
