@@ -18,6 +18,7 @@ from rstore_api.errors import (
     FeatureNotActive,
     NoPrimary,
     NoSpace,
+    NotLeader,
     NotReady,
     OutcomeUnknown,
     ShuttingDown,
@@ -80,6 +81,7 @@ class _Waiting:
     wide: bool
     in_steps: bool
     about_leases: bool
+    only_in: tuple[int, int] | None
     deadline: float
     answer: asyncio.Future[WriteResponse]
 
@@ -141,6 +143,7 @@ class Batcher:
         deadline: float,
         data: bytes | None = None,
         wide: bool | None = None,
+        only_in: tuple[int, int] | None = None,
     ) -> WriteResponseT:
         """Returns the request's own ``response`` once it is committed and applied here; ``header.revision`` is filled.
 
@@ -149,6 +152,7 @@ class Batcher:
         OutcomeUnknown. Cancelling the caller drops the request if it is still waiting, and nothing else.
 
         ``data`` is the request encoded, and ``wide`` what ``is_wide`` says of it, where the caller has them already.
+        ``only_in`` is the epoch and the term in which alone it may be put into the log; else it is answered NotLeader.
         """
         if self._closed:
             raise ShuttingDown
@@ -163,8 +167,9 @@ class Batcher:
         operations = _operations_in(request)
         wide = is_wide(request) if wide is None else wide
         in_steps, about_leases = goes_in_steps(request), request.WhichOneof("request") in LEASE_KINDS
+        later: asyncio.Future[WriteResponse] = loop.create_future()
         waiting = _Waiting(
-            request, data, size_bytes, operations, wide, in_steps, about_leases, deadline, loop.create_future()
+            request, data, size_bytes, operations, wide, in_steps, about_leases, only_in, deadline, later
         )
         self._waiting.append(waiting)
         self._waiting_bytes += size_bytes
@@ -257,6 +262,12 @@ class Batcher:
             epoch = self._gate.epoch
             if not self._tenure_held(epoch):
                 raise NoPrimary("the tenure has run out: too few regions can be reached")
+            standing = (epoch, self._group.term)
+            if any(waiting.only_in not in (None, standing) for waiting in batch):
+                _fail_all([waiting for waiting in batch if waiting.only_in not in (None, standing)], NotLeader())
+                batch = [waiting for waiting in batch if waiting.only_in in (None, standing)]
+                if not batch:
+                    return
             limits = self._write_limits(sum(waiting.size_bytes for waiting in batch))
             if limits.no_space:
                 # Refused before it is in the log, which takes room as well; the state machine would refuse it, too.

@@ -449,8 +449,8 @@ class Machine:
         return self._state_changes.add(callback)
 
     def subscribe_leases(self, callback: Callable[[Mapping[int, Lease | None]], None]) -> Callable[[], None]:
-        """As :meth:`subscribe`, after each apply in which clients or the leader changed leases, with those; None stands
-        for one that is gone. Not after leases came or went with rows of another region, a rewind or a restore.
+        """As :meth:`subscribe`, after each apply that granted or revoked leases, with those; None stands for one that
+        is gone. Not after leases came or went with rows of another region, a rewind or a restore.
         """
         return self._lease_changes.add(callback)
 

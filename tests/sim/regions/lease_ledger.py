@@ -43,10 +43,10 @@ class LeaseLedger:
         keeper = host.replica.leases
         submit = keeper.submit
 
-        async def watched(request: WriteRequest, deadline: float) -> object:
+        async def watched(request: WriteRequest, deadline: float, role: tuple[int, int]) -> object:
             lease, now = request.lease_revoke.ID, self._world.trace.time()
             until = self._until.get(lease, 0.0)
-            answer = await submit(request, deadline)
+            answer = await submit(request, deadline, role)
             if request.HasField("lease_revoke"):
                 self.ended += 1
                 if now < until:

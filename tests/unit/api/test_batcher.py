@@ -206,6 +206,22 @@ async def test_requests_about_leases_are_in_entries_of_their_own() -> None:
         task.cancel()
 
 
+@pytest.mark.parametrize("only_in", [(1, 2), (2, 3)])
+async def test_a_request_of_another_epoch_or_term_is_not_proposed(only_in: tuple[int, int]) -> None:
+    group = FakeGroup()
+    batcher = _batcher(group)
+    request = rstore_pb2.WriteRequest(put=rpc_pb2.PutRequest(key=b"a"))
+    deadline = asyncio.get_running_loop().time() + 60
+    here, other = [
+        asyncio.create_task(batcher.submit(request, rpc_pb2.PutResponse, deadline=deadline, only_in=standing))
+        for standing in ((1, group.term), only_in)
+    ]
+    await here
+    with pytest.raises(NotLeader):
+        await other
+    assert _keys(group) == [["a"]]
+
+
 async def test_each_caller_gets_its_own_result() -> None:
     def answer(request: rstore_pb2.WriteRequest) -> object:
         if request.put.key == b"bad":
@@ -386,6 +402,8 @@ async def test_closing_refuses_what_waits_and_waits_for_what_is_in_flight() -> N
 
 class _TenuredGroup:
     """Commits at once; the tenure may run out meanwhile."""
+
+    term = 1
 
     def __init__(self) -> None:
         self.proposed = 0

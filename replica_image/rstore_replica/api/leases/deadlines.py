@@ -26,8 +26,10 @@ class _Clocked:
     checkpoint_at: float
     checkpointed: bool
     """Whether the log may say less than what the client was promised."""
-    ending: bool = False
-    """Whether it is being revoked, as its time is over."""
+    over: bool = False
+    """Whether its time is over: nobody renews it any more, for its revocation may be in the log."""
+    revoking: bool = False
+    """Whether it has been handed out to be revoked."""
 
 
 class Deadlines:
@@ -63,13 +65,13 @@ class Deadlines:
             self._ends.clear()
             self._checkpoints.clear()
             for each, clocked in self._leases.items():
-                if not clocked.ending:
+                if not clocked.revoking:
                     self._plan(each, clocked)
 
     def renew(self, lease: int, now: float) -> int:
         """Returns for how many seconds the lease lives from now on; 0 when there is none, or its time is over."""
         clocked = self._leases.get(lease)
-        if clocked is None or clocked.ending:
+        if clocked is None or clocked.over:
             return 0
         clocked.ends_at = max(clocked.ends_at, now + clocked.seconds)
         clocked.checkpoint_at = now + CHECKPOINT_SECONDS
@@ -91,7 +93,8 @@ class Deadlines:
         clocked = self._leases.get(lease)
         if clocked is None:
             return None
-        return min(max(0.0, clocked.ends_at - now), clocked.seconds), clocked.seconds
+        left = 0.0 if clocked.over else max(0.0, clocked.ends_at - now)
+        return min(left, clocked.seconds), clocked.seconds
 
     def by_end(self) -> list[int]:
         """Returns all leases, in the order in which they end."""
@@ -103,20 +106,24 @@ class Deadlines:
         for lease, clocked in self._due(self._ends, now, limit):
             if clocked.ends_at > now:
                 heapq.heappush(self._ends, (clocked.ends_at, lease))
-            elif not clocked.ending:
-                clocked.ending = True
+            elif not clocked.revoking:
+                clocked.over = clocked.revoking = True
                 expired.append(lease)
                 if len(expired) == limit:
                     break
         return expired
 
-    def postpone(self, lease: int, until: float) -> None:
-        """The lease could not be revoked: it lives until then."""
+    def revoke_again(self, lease: int, at: float) -> None:
+        """The lease is not known to be revoked: it is handed out again at that time. Nobody renews it meanwhile."""
         clocked = self._leases.get(lease)
-        if clocked is not None and clocked.ending:
-            clocked.ending = False
-            clocked.ends_at = until
-            heapq.heappush(self._ends, (until, lease))
+        if clocked is not None and clocked.revoking:
+            clocked.revoking = False
+            clocked.ends_at = at
+            heapq.heappush(self._ends, (at, lease))
+
+    def any_due(self, now: float) -> bool:
+        """Returns whether :meth:`take_expired` has something to look at."""
+        return bool(self._ends) and self._ends[0][0] <= now
 
     def take_checkpoints(self, now: float, limit: int) -> list[tuple[int, int]]:
         """Returns leases whose remaining seconds are to be written to the log, with those, at most ``limit``."""
@@ -126,7 +133,7 @@ class Deadlines:
                 heapq.heappush(self._checkpoints, (clocked.checkpoint_at, lease))
                 continue
             remaining = math.ceil(clocked.ends_at - now)
-            if remaining <= 0 or clocked.ending:
+            if remaining <= 0 or clocked.over:
                 continue
             if remaining < clocked.seconds:
                 clocked.checkpointed = True

@@ -9,6 +9,9 @@ Why a lease never ends earlier than its client was promised:
   epoch, and a renewal after a checkpoint is written to the log as well before it is answered. A region that takes over
   starts with all of the time: what the primary before it wrote last it may not have.
 - A leader whose tenure lapsed, or which was held up for long, begins anew: nobody could renew a lease meanwhile.
+- Who begins has an entry of its own committed first, so that all that is before it in the log is applied, also a
+  revocation whose outcome was not known. A revocation or a checkpoint goes into the log only in the epoch and the term
+  in which it was decided; and nobody renews a lease for which that was done.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Protocol
 from rstore_api.errors import DeadlineExceeded, LeaseNotFound, NoPrimary, OutcomeUnknown, StoreError
 from rstore_api.logs import get_logger
 from rstore_api.proto.rpc_pb2 import LeaseRevokeRequest
-from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, WriteRequest
+from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, LogEntry, Noop, WriteRequest
 
 from rstore_replica.api.leases.deadlines import Deadlines
 from rstore_replica.api.ports import Group
@@ -58,8 +61,10 @@ class Machine(Protocol):
     def subscribe_state(self, callback: Callable[[object], None], /) -> Callable[[], None]: ...
 
 
-Submit = Callable[[WriteRequest, float], Awaitable[object]]
-"""Has a request carried out and acknowledged until a time of the event loop. Raises a StoreError."""
+Submit = Callable[[WriteRequest, float, Role], Awaitable[object]]
+"""Has a request carried out and acknowledged until a time of the event loop, but not in another epoch or term. Raises a
+StoreError."""
+_NOOP = LogEntry(noop=Noop()).SerializeToString()
 
 
 class LeaseKeeper:
@@ -111,8 +116,8 @@ class LeaseKeeper:
             return
         if not self._loaded.is_set() and not await self._load(role):
             return
-        await self._end_expired()
-        await self._checkpoint()
+        await self._end_expired(role)
+        await self._checkpoint(role)
         self._looked_at = _now()
 
     # ------------------------------------------------------------------ what clients ask
@@ -128,7 +133,7 @@ class LeaseKeeper:
             self._deadlines.renew(lease, _now())
         checkpointed = [lease for lease in dict.fromkeys(leases) if self._deadlines.is_checkpointed(lease)]
         if checkpointed:
-            await self._write_checkpoints([(lease, 0) for lease in checkpointed], deadline)
+            await self._write_checkpoints([(lease, 0) for lease in checkpointed], deadline, role)
             for lease in checkpointed:
                 self._deadlines.whole_again(lease)
         await self._confirm(role, deadline)
@@ -200,8 +205,15 @@ class LeaseKeeper:
 
     async def _load(self, role: Role) -> bool:
         """Reads the leases, slice by slice; returns whether all of them are known."""
-        began_at = self._machine.state.history[-1].first_revision if self._machine.state.history else 0
         deadlines, after = self._deadlines, None
+        try:
+            await self._group.propose(_NOOP, timeout_seconds=WRITE_SECONDS)
+        except StoreError as error:
+            _log.info("leases_not_known", reason=str(error))
+            return False
+        if deadlines is not self._deadlines or self._leading() != role:
+            return False
+        began_at = self._machine.state.history[-1].first_revision if self._machine.state.history else 0
         while True:
             leases, after = self._machine.leases(after, LOAD_LEASES)
             now = _now()
@@ -225,48 +237,49 @@ class LeaseKeeper:
         return True
 
     def _changed(self, leases: Mapping[int, Lease | None]) -> None:
-        """Some were changed by an entry of the log that was applied here."""
+        """Some were granted or revoked by an entry of the log that was applied here."""
         if self._role is None:
             return
         now = _now()
         for each, lease in leases.items():
-            if lease is None:
-                self._deadlines.remove(each)
-            elif each not in self._deadlines:
+            self._deadlines.remove(each)
+            if lease is not None:
                 self._deadlines.add(each, lease.ttl_seconds, now, extra_seconds=ANSWER_SECONDS)
 
     # ------------------------------------------------------------------ what is due
 
-    async def _end_expired(self) -> None:
-        while expired := self._deadlines.take_expired(_now(), MAX_EXPIRED):
-            await asyncio.gather(*(self._revoke(lease) for lease in expired))
+    async def _end_expired(self, role: Role) -> None:
+        deadlines = self._deadlines
+        while deadlines is self._deadlines and deadlines.any_due(_now()):
+            expired = deadlines.take_expired(_now(), MAX_EXPIRED)
+            await asyncio.gather(asyncio.sleep(0), *(self._revoke(lease, role) for lease in expired))
 
-    async def _revoke(self, lease: int) -> None:
+    async def _revoke(self, lease: int, role: Role) -> None:
         deadlines = self._deadlines
         request = WriteRequest(lease_revoke=LeaseRevokeRequest(ID=lease))
         try:
-            await self.submit(request, _now() + WRITE_SECONDS)
+            await self.submit(request, _now() + WRITE_SECONDS, role)
         except LeaseNotFound:
             deadlines.remove(lease)
         except StoreError as error:
             _log.warning("lease_not_revoked", lease=f"{lease & (1 << 64) - 1:016x}", reason=str(error))
-            deadlines.postpone(lease, _now() + RETRY_SECONDS)
+            deadlines.revoke_again(lease, _now() + RETRY_SECONDS)
 
-    async def _checkpoint(self) -> None:
+    async def _checkpoint(self, role: Role) -> None:
         checkpoints = self._deadlines.take_checkpoints(_now(), MAX_CHECKPOINTS)
         if checkpoints:
             try:
-                await self._write_checkpoints(checkpoints, _now() + WRITE_SECONDS)
+                await self._write_checkpoints(checkpoints, _now() + WRITE_SECONDS, role)
             except StoreError as error:
                 _log.warning("leases_not_checkpointed", leases=len(checkpoints), reason=str(error))
 
-    async def _write_checkpoints(self, checkpoints: Sequence[tuple[int, int]], deadline: float) -> None:
+    async def _write_checkpoints(self, checkpoints: Sequence[tuple[int, int]], deadline: float, role: Role) -> None:
         for first in range(0, len(checkpoints), MAX_CHECKPOINTS):
             leases = [
                 LeaseCheckpoint(id=lease, remaining_seconds=remaining)
                 for lease, remaining in checkpoints[first : first + MAX_CHECKPOINTS]
             ]
-            await self.submit(WriteRequest(lease_checkpoints=LeaseCheckpoints(leases=leases)), deadline)
+            await self.submit(WriteRequest(lease_checkpoints=LeaseCheckpoints(leases=leases)), deadline, role)
 
 
 def _now() -> float:

@@ -20,7 +20,7 @@ from rstore_replica.api.access.grants import FULL, Grant
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls, Context, info_of
 from rstore_replica.api.identity import Identity
-from rstore_replica.api.leases.keeper import LeaseKeeper, Submit
+from rstore_replica.api.leases.keeper import LeaseKeeper, Role, Submit
 from rstore_replica.api.routing.router import CallInfo, Router
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.mvcc.requests.validate import check_lease
@@ -89,7 +89,7 @@ class LeaseService:
                     if request.ID:
                         raise
                     continue
-                await self._keeper.granted(lease, deadline=call.deadline)
+                await self._keeper.granted(response.ID, deadline=call.deadline)
                 return response
 
         check_lease(WriteRequest(lease_grant=rpc_pb2.LeaseGrantRequest(ID=request.ID or 1, TTL=request.TTL)))
@@ -235,11 +235,13 @@ class LeaseService:
 def submit_with(batcher: Batcher, machine: Machine) -> Submit:
     """Returns how the keeper has its own requests carried out."""
 
-    async def submit(request: WriteRequest, deadline: float) -> object:
+    async def submit(request: WriteRequest, deadline: float, role: Role) -> object:
         if request.HasField("lease_revoke"):
             wide = machine.count_lease_keys(request.lease_revoke.ID) > FEW_KEYS
-            return await batcher.submit(request, rpc_pb2.LeaseRevokeResponse, deadline=deadline, wide=wide)
-        return await batcher.submit(request, LeaseCheckpointsResponse, deadline=deadline, wide=True)
+            return await batcher.submit(
+                request, rpc_pb2.LeaseRevokeResponse, deadline=deadline, wide=wide, only_in=role
+            )
+        return await batcher.submit(request, LeaseCheckpointsResponse, deadline=deadline, wide=True, only_in=role)
 
     return submit
 

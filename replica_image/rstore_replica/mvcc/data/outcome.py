@@ -12,8 +12,8 @@ from rstore_replica.mvcc.state import RegionState
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The answer, and position and region state after the command; ``leases`` are those that clients have changed, None
-    for one that is gone.
+    """The answer, and position and region state after the command; ``leases`` are those that were granted, and None for
+    one that is gone.
     """
 
     answer: object

@@ -41,7 +41,7 @@ class Writer(Reader):
         self._attachments = Attachments(store, transaction)
         self._lease_index: list[tuple[bytes, bytes]] = []
         self.lease_changes: dict[int, Lease | None] = {}
-        """What became of leases: None for one that is gone."""
+        """Leases that were granted, and None for one that is gone."""
         self._get: Callable[[bytes], bytes | None] = partial(transaction.get, db=store.index)
 
     @property
@@ -141,7 +141,8 @@ class Writer(Reader):
             version += 1
         body = rows.of_lease(rows.pack_body(lease.key, lease.value, create_revision, version, 0))
         self._add_lease_row(lease.key, body, create_revision, version)
-        self.lease_changes[lease.id] = lease
+        if version == 1:
+            self.lease_changes[lease.id] = lease
 
     def revoke_lease(self, lease: int) -> list[bytes]:
         """Deletes a lease that there is, and its keys, which are returned."""

@@ -27,18 +27,18 @@ def test_a_renewal_gives_all_of_the_time_again() -> None:
     assert deadlines.take_expired(19.0, MANY) == [1]
 
 
-def test_nobody_renews_a_lease_that_is_being_revoked() -> None:
+def test_nobody_renews_a_lease_whose_time_is_over_even_when_it_could_not_be_revoked() -> None:
     deadlines = Deadlines()
     deadlines.add(1, 10, now=0.0)
     deadlines.take_expired(10.0, MANY)
     assert deadlines.renew(1, 10.0) == 0
-    deadlines.postpone(1, 12.0)
-    assert deadlines.renew(1, 11.0) == 10
-    assert deadlines.take_expired(20.9, MANY) == []
-    assert deadlines.take_expired(21.0, MANY) == [1]
+    deadlines.revoke_again(1, 12.0)
+    assert deadlines.renew(1, 11.0) == 0
+    assert deadlines.time_left(1, 11.0) == (0.0, 10)
+    assert deadlines.take_expired(11.9, MANY) == []
+    assert deadlines.take_expired(12.0, MANY) == [1]
     deadlines.remove(1)
-    assert deadlines.renew(1, 21.0) == 0
-    assert deadlines.time_left(1, 21.0) is None
+    assert deadlines.time_left(1, 12.0) is None
 
 
 def test_what_the_log_says_is_left_counts_with_what_a_client_may_have_been_promised() -> None:
@@ -102,6 +102,7 @@ STEPS = st.lists(
 def test_no_lease_ends_before_the_time_that_was_promised_nor_much_later(steps: list[tuple[str, int, int]]) -> None:
     deadlines, now = Deadlines(), 0.0
     promised: dict[int, float] = {}
+    over: set[int] = set()
     for kind, lease, number in steps:
         now += number / 10
         if kind == "add" and lease not in deadlines:
@@ -109,12 +110,13 @@ def test_no_lease_ends_before_the_time_that_was_promised_nor_much_later(steps: l
             promised[lease] = now + 5 + number
         elif kind == "renew":
             seconds = deadlines.renew(lease, now)
-            assert (seconds > 0) == (lease in promised)
+            assert (seconds > 0) == (lease in promised and lease not in over)
             if seconds:
                 promised[lease] = now + seconds
         elif kind == "remove":
             deadlines.remove(lease)
             promised.pop(lease, None)
+            over.discard(lease)
         elif kind in ("look", "fail"):
             expired = deadlines.take_expired(now, MANY)
             assert sorted(expired) == sorted(each for each, until in promised.items() if until <= now)
@@ -122,6 +124,8 @@ def test_no_lease_ends_before_the_time_that_was_promised_nor_much_later(steps: l
                 if kind == "look":
                     deadlines.remove(each)
                     del promised[each]
+                    over.discard(each)
                 else:
-                    deadlines.postpone(each, now + 1)
+                    deadlines.revoke_again(each, now + 1)
                     promised[each] = now + 1
+                    over.add(each)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rstore_api.errors import LeaseNotFound, NoPrimary, OutcomeUnknown, StoreError
-from rstore_api.proto.rpc_pb2 import LeaseGrantRequest, PutRequest
-from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, WriteBatch, WriteRequest
+from rstore_api.errors import DeadlineExceeded, LeaseNotFound, NoPrimary, OutcomeUnknown, StoreError
+from rstore_api.proto.rpc_pb2 import LeaseGrantRequest, LeaseRevokeRequest, PutRequest
+from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, LogEntry, WriteBatch, WriteRequest
 from rstore_replica.api.leases import keeper as keeper_module
 from rstore_replica.api.leases.keeper import ANSWER_SECONDS, STALL_SECONDS, LeaseKeeper
 from rstore_replica.raft.types import Role
@@ -44,7 +44,8 @@ class Leader:
     async def _barrier(self, *, timeout_seconds: float) -> None:
         self.now += self.barrier_seconds
 
-    async def _submit(self, request: WriteRequest, _deadline: float) -> Any:
+    async def _submit(self, request: WriteRequest, _deadline: float, role: tuple[int, int]) -> Any:
+        assert role == (self.replica.machine.state.epoch, self.group.term)
         self.written.append(request)
         if self.refusal is not None:
             raise self.refusal
@@ -188,6 +189,72 @@ async def test_a_replica_that_was_held_up_ends_nothing_that_could_not_be_renewed
     assert leader.leases == [7]
     await leader.after(3)
     assert leader.leases == []
+
+
+async def test_nobody_renews_a_lease_whose_revocation_may_be_in_the_log(leader: Leader) -> None:
+    await leader.keeper.look()
+    leader.grant(7)
+    leader.refusal = OutcomeUnknown()
+    await leader.after(12)
+    assert leader.written
+    leader.refusal = None
+    assert await leader.renew(7) == [0]
+    assert await leader.keeper.time_left(7, deadline=leader.now + 5) == (0, 10)
+
+
+async def test_who_begins_knows_what_is_before_it_in_the_log(leader: Leader) -> None:
+    """A revocation of before, and a renewal that undid a checkpoint, may be committed and not applied yet."""
+    for lease in (7, 8):
+        leader.grant(lease, 1000)
+    checkpoints = [LeaseCheckpoint(id=7, remaining_seconds=20)]
+    leader.write(WriteRequest(lease_checkpoints=LeaseCheckpoints(leases=checkpoints)))
+
+    async def propose(entry: bytes, *, timeout_seconds: float) -> None:
+        assert LogEntry.FromString(entry).HasField("noop")
+        whole = LeaseCheckpoints(leases=[LeaseCheckpoint(id=7)])
+        leader.write(WriteRequest(lease_checkpoints=whole), WriteRequest(lease_revoke=LeaseRevokeRequest(ID=8)))
+
+    leader.group.propose = propose  # type: ignore[method-assign, assignment]
+    await leader.keeper.look()
+    assert await leader.keeper.time_left(7, deadline=leader.now + 5) == (1000, 1000)
+    assert await leader.renew(8) == [0]
+
+
+async def test_a_leader_without_a_majority_knows_of_no_lease_until_it_has_one(leader: Leader) -> None:
+    leader.grant(7)
+    leader.group.refusal = OutcomeUnknown()
+    await leader.keeper.look()
+    with pytest.raises(DeadlineExceeded):
+        await leader.keeper.renew([7], deadline=asyncio.get_running_loop().time() + 0.1)
+    leader.group.refusal = None
+    await leader.keeper.look()
+    assert await leader.renew(7) == [10]
+
+
+async def test_a_lease_that_is_granted_again_in_the_entry_that_revokes_it_has_its_own_time(leader: Leader) -> None:
+    await leader.keeper.look()
+    leader.grant(7)
+    leader.write(
+        WriteRequest(lease_revoke=LeaseRevokeRequest(ID=7)),
+        WriteRequest(lease_grant=LeaseGrantRequest(ID=7, TTL=1000)),
+    )
+    assert await leader.renew(7) == [1000]
+    await leader.after(20)
+    assert leader.leases == [7]
+
+
+async def test_many_leases_that_are_renewed_do_not_delay_the_end_of_another(leader: Leader) -> None:
+    await leader.keeper.look()
+    count = 20_000
+    for first in range(1, count, 1000):
+        leader.write(*(WriteRequest(lease_grant=LeaseGrantRequest(ID=first + n, TTL=10)) for n in range(1000)))
+    leader.now += 0.01
+    leader.grant(count + 1)
+    await leader.after(8)
+    await leader.renew(*range(1, count + 1))
+    await leader.after(ANSWER_SECONDS + 2.1)
+    assert len(leader.keeper) == count
+    assert count + 1 not in leader.leases
 
 
 async def test_a_revocation_that_fails_is_tried_again(leader: Leader) -> None:
