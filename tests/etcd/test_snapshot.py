@@ -107,6 +107,29 @@ def test_etcd_restores_a_snapshot_with_every_revision(tmp_path: Path, compacted:
         assert etcd.put(b"key/1", b"the next") == newest + 1
 
 
+def test_leases_and_what_is_attached_to_them_are_in_it(tmp_path: Path):
+    def shown(server: Server, lease: int) -> tuple[int, list[bytes]]:
+        request = rpc.LeaseTimeToLiveRequest(ID=lease, keys=True)
+        answer = server.call(methods.LEASE_TIME_TO_LIVE, request).message
+        return answer.grantedTTL, sorted(answer.keys)
+
+    with running_store(tmp_path / "store") as store:
+        for lease in (5, 1 << 62, 6):
+            store.call(methods.LEASE_GRANT, rpc.LeaseGrantRequest(ID=lease, TTL=1000))
+            store.call(methods.PUT, rpc.PutRequest(key=b"key/%d" % lease, lease=lease))
+        store.put(b"key/none")
+        store.call(methods.LEASE_REVOKE, rpc.LeaseRevokeRequest(ID=6))
+        save(store, tmp_path / "snapshot.db")
+        newest = everything(store, 0)
+    (tmp_path / "again").mkdir()
+    restored(tmp_path / "snapshot.db", tmp_path / "again")
+    with running_etcd(tmp_path / "again") as etcd:
+        assert everything(etcd, 0) == newest
+        leases = etcd.call(methods.LEASE_LEASES, rpc.LeaseLeasesRequest()).message.leases
+        assert sorted(lease.ID for lease in leases) == [5, 1 << 62]
+        assert [shown(etcd, lease) for lease in (5, 1 << 62)] == [(1000, [b"key/5"]), (1000, [b"key/%d" % (1 << 62)])]
+
+
 def test_an_empty_store_has_a_snapshot_too(tmp_path: Path):
     with running_store(tmp_path / "store") as store:
         save(store, tmp_path / "snapshot.db")

@@ -11,6 +11,7 @@ KEY = b"key"
 """A revision of a key → the encoded KeyValue; of a deletion, with nothing but the key."""
 META = b"meta"
 LEASE = b"lease"
+"""The id of a lease in 8 bytes → the encoded lease."""
 BUCKETS = (
     KEY,
     META,

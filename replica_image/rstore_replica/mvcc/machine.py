@@ -390,6 +390,17 @@ class Machine:
                 raise Compacted("other data has taken the place of what was being read")
             return export.read_part(reader, start, revision, compact_revision)
 
+    def export_leases(
+        self, after: int | None, revision: int, data_id: int, history: History, pace: Callable[[], None]
+    ) -> tuple[list[tuple[bytes, bytes]], int | None]:
+        """Returns leases as etcd has them, see :func:`export.read_leases`; otherwise as :meth:`export_part`."""
+        with self._reading() as (reader, position):
+            pace()
+            self._gate.give_way()
+            if self._restores << 32 | position.generation != data_id or reader.history() != history:
+                raise Compacted("other data has taken the place of what was being read")
+            return export.read_leases(reader, after, revision)
+
     def hold(self, revision: int) -> Hold:
         """Keeps what :meth:`rows_after` and :meth:`snapshot_after` need from ``revision`` on, until it is released.
 

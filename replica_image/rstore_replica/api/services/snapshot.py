@@ -134,8 +134,9 @@ class _File:
             yield head.encode()
         yield from layout.bucket(snapshot.KEY, self._rows())
         yield from layout.bucket(snapshot.META, snapshot.compaction_items(self.compact_revision))
+        yield from layout.bucket(snapshot.LEASE, self._leases())
         for name in snapshot.BUCKETS:
-            if name not in (snapshot.KEY, snapshot.META):
+            if name not in (snapshot.KEY, snapshot.META, snapshot.LEASE):
                 yield from layout.bucket(name, ())
         last, self.head = layout.end()
         yield last
@@ -151,6 +152,19 @@ class _File:
                 continue
             yield from part.items
             start = part.next_row
+
+    def _leases(self) -> Iterator[tuple[bytes, bytes]]:
+        after: int | None = None
+        while True:
+            try:
+                items, after = self._machine.export_leases(
+                    after, self.revision, self._data_id, self._history, self.pace
+                )
+            except ReadInterruptedError:
+                continue
+            yield from items
+            if after is None:
+                return
 
 
 class _Making:

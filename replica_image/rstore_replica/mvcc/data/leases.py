@@ -116,10 +116,14 @@ def find(store: Store, transaction: Transaction, lease: int) -> Lease | None:
     return _present(store, transaction, entry)
 
 
-def present(store: Store, transaction: Transaction, after: int | None, limit: int) -> tuple[list[Lease], int | None]:
-    """Returns leases that there are at present, in order of their keys, from those behind ``after`` (None: from the
-    first), and behind which one to go on; None when these were the last. Looks at no more than ``limit``.
+def present(
+    store: Store, transaction: Transaction, after: int | None, limit: int, revision: int | None = None
+) -> tuple[list[Lease], int | None]:
+    """Returns leases that there are at present, or were at a revision, in order of their keys, from those behind
+    ``after`` (None: from the first), and behind which one to go on; None when these were the last. Looks at no more
+    than ``limit``.
     """
+    bound = b"" if revision is None else layout.newest_at(revision)
     leases: list[Lease] = []
     with transaction.cursor(store.leases) as cursor:
         if after is None:
@@ -133,7 +137,11 @@ def present(store: Store, transaction: Transaction, after: int | None, limit: in
             if not positioned:
                 return leases, None
             last = unpack_id(cursor.key())
-            lease = _present(store, transaction, cursor.value())
+            entry = cursor.value()
+            if entry < bound:
+                entry = cursor.value() if cursor.set_range_dup(cursor.key(), bound) else None
+                cursor.set_key(pack_id(last))  # a failed seek leaves the cursor nowhere
+            lease = _present(store, transaction, entry)
             if lease is not None:
                 leases.append(lease)
             positioned = cursor.next_nodup()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from rstore_api.etcd_files.snapshot import revision_key
 from rstore_api.proto.kv_pb2 import KeyValue
+from rstore_api.protobuf import varint
 
-from rstore_replica.mvcc.data import layout, rows
+from rstore_replica.mvcc.data import layout, leases, rows
 from rstore_replica.mvcc.data.reader import Reader
 
 PART_ROWS = 512
@@ -40,12 +41,22 @@ def read_part(reader: Reader, start: tuple[int, int], revision: int, compact_rev
             if count == PART_ROWS or size >= PART_BYTES:
                 return ExportPart(items, (at, sub))
             count += 1
+            if rows.is_of_lease(body):
+                continue
             row = rows.unpack(at, sub, body)
             if at <= compact_revision and _is_compacted(reader, row, compact_revision):
                 continue
             items.append(_item(row))
             size += len(body)
     return ExportPart(items, None)
+
+
+def read_leases(reader: Reader, after: int | None, revision: int) -> tuple[list[tuple[bytes, bytes]], int | None]:
+    """Returns leases that there were at a revision, as items of etcd's bucket, in order, from those behind ``after``
+    (None: from the first), about as many as a part has; and behind which one to go on, None behind the last.
+    """
+    found, last = leases.present(reader.store, reader.transaction, after, PART_ROWS, revision)
+    return [(lease.key, _etcd_lease(lease)) for lease in found], last
 
 
 def _is_compacted(reader: Reader, row: rows.Row, compact_revision: int) -> bool:
@@ -57,6 +68,12 @@ def _is_compacted(reader: Reader, row: rows.Row, compact_revision: int) -> bool:
             raise rows.DamagedRows(f"row {row.revision}.{row.sub} is not in the index")
         revision, sub, _, _ = layout.unpack_entry(cursor.value())
     return (revision, sub) != (row.revision, row.sub)
+
+
+def _etcd_lease(lease: leases.Lease) -> bytes:
+    """Returns etcd's ``leasepb.Lease``."""
+    fields = (1, lease.id % (1 << 64)), (2, lease.ttl_seconds), (3, lease.remaining_seconds)
+    return b"".join(bytes((field << 3,)) + varint(number) for field, number in fields if number)
 
 
 def _item(row: rows.Row) -> tuple[bytes, bytes]:
