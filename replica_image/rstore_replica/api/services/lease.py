@@ -159,7 +159,7 @@ class LeaseService:
                 raise ShuttingDown
             await self._serve_stream(requests, context, call)
         except StoreError as error:
-            await context.abort(error.status, str(error), error.trailing_metadata())
+            await context.abort(*error.answer())
 
     def close(self) -> None:
         """Ends all streams: their clients go on at other replicas."""
