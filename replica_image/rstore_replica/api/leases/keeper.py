@@ -8,7 +8,8 @@ Why a lease never ends earlier than its client was promised:
 - A lease has less than all of its time at the start of a leader only by a checkpoint that was written in the same
   epoch, and a renewal after a checkpoint is written to the log as well before it is answered. A region that takes over
   starts with all of the time: what the primary before it wrote last it may not have.
-- A leader whose tenure lapsed, or which was held up for long, begins anew: nobody could renew a lease meanwhile.
+- A leader whose tenure lapsed, or which was held up for long, begins anew: nobody could renew a lease meanwhile. So does
+  one that could not have answered a renewal at the moment when a lease is to end, as while it applies a large deletion.
 - Who begins has an entry of its own committed first, so that all that is before it in the log is applied, also a
   revocation whose outcome was not known. A revocation or a checkpoint goes into the log only in the epoch and the term
   in which it was decided; and nobody renews a lease for which that was done.
@@ -116,6 +117,9 @@ class LeaseKeeper:
             return
         if not self._loaded.is_set() and not await self._load(role):
             return
+        if self._deadlines.any_due(_now()) and not await self._could_answer(role):
+            self._begin(self._leading())
+            return
         await self._end_expired(role)
         await self._checkpoint(role)
         self._looked_at = _now()
@@ -189,6 +193,13 @@ class LeaseKeeper:
             raise DeadlineExceeded
         if self._leading() != role or self._role != role or not self._loaded.is_set():
             raise NoPrimary("a change of primary is under way")
+
+    async def _could_answer(self, role: Role) -> bool:
+        try:
+            await self._confirm(role, _now() + ANSWER_SECONDS)
+        except StoreError:
+            return False
+        return True
 
     # ------------------------------------------------------------------ role
 

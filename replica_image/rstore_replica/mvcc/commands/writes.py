@@ -30,7 +30,7 @@ def _write(place: Place, batch: WriteBatch, *, may_lease: bool = False) -> Outco
     answers = execute_all(writer, batch.requests, limits, position.compact_revision, memory, may_lease=may_lease)
     writer.flush()
     position = msgspec.structs.replace(position, revision=writer.revision)
-    return Outcome(answers, position, region, writer.lease_changes)
+    return Outcome(answers, position, region, leases=writer.lease_changes)
 
 
 def _compact(place: Place, command: Compaction) -> Outcome:

@@ -258,6 +258,20 @@ async def test_many_leases_that_are_renewed_do_not_delay_the_end_of_another(lead
     assert count + 1 not in leader.leases
 
 
+async def test_no_lease_ends_while_nobody_could_renew_it(leader: Leader) -> None:
+    """As while a deletion of a million keys is applied, for which every answer of a leader waits."""
+    await leader.keeper.look()
+    leader.grant(7)
+    leader.barrier_seconds = ANSWER_SECONDS + 0.1
+    await leader.after(60)
+    assert (leader.leases, leader.written) == ([7], [])
+    leader.barrier_seconds = 0.0
+    await leader.after(9)
+    assert leader.leases == [7]
+    await leader.after(5)
+    assert leader.leases == []
+
+
 async def test_a_revocation_that_fails_is_tried_again(leader: Leader) -> None:
     await leader.keeper.look()
     leader.grant(7)

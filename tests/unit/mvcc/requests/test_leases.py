@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rstore_api.domain.limits import MAX_LEASE_SECONDS, MIN_LEASE_SECONDS
 from rstore_api.errors import InvalidRequest, LeaseNotFound, LeaseTtlTooLarge, NoSpace, RequestTooWide
-from rstore_api.proto.rpc_pb2 import LeaseGrantRequest, LeaseRevokeRequest, PutRequest
+from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, LeaseGrantRequest, LeaseRevokeRequest, PutRequest
 from rstore_api.proto.rstore_pb2 import WriteBatch, WriteLimits, WriteRequest
 from unit.mvcc.replicas import Replica
 
@@ -30,6 +30,17 @@ def test_a_lease_has_no_more_keys_than_one_revision_may_delete(tmp_path: Path) -
     before = replica.machine.revision
     replica.apply(lease_write=batch(WriteRequest(lease_revoke=LeaseRevokeRequest(ID=1)), max_revision_rows=1))
     assert (replica.machine.revision, replica.range().count) == (before + 1, 0)
+
+
+def test_keys_that_are_deleted_in_steps_are_attached_no_more(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "data", deletion_step_keys=2)
+    puts = [WriteRequest(put=PutRequest(key=b"%d" % number, lease=1)) for number in range(7)]
+    replica.apply(lease_write=batch(grant(1), *puts))
+    answer = replica.delete_in_steps(DeleteRangeRequest(key=b"1", range_end=b"6"))
+    assert answer.deleted == 5
+    assert replica.machine.lease_keys(1) == [b"0", b"6"]
+    replica.machine.rewind(answer.header.revision - 1)
+    assert replica.machine.lease_keys(1) == [b"%d" % number for number in range(7)]
 
 
 def test_times_to_live_have_the_bounds_of_etcd(tmp_path: Path) -> None:
