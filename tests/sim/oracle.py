@@ -14,6 +14,7 @@ from typing import Protocol
 from rstore_api.errors import StoreError
 from rstore_api.proto import rstore_pb2
 from rstore_api.proto.rpc_pb2 import RangeRequest
+from rstore_replica.mvcc.data import rows
 from rstore_replica.mvcc.machine import Machine
 from rstore_replica.raft.storage.journal import Journal
 from sim.model import Model, Refused
@@ -218,7 +219,8 @@ def is_whole(machine: Machine) -> bool:
     """Whether a reader of the newest sees the machine's revision, and nothing above."""
     everything = machine.range(RangeRequest(key=b"\0", range_end=b"\0", count_only=True))
     held = machine.snapshot_after(b"", machine.revision, max_bytes=1 << 28, max_rows=1 << 24)
-    return everything.count == held.count
+    found = rows.unpack_batch(held.packed, in_order=False) if held.packed else []
+    return everything.count == sum(not row.of_lease for row, _ in found)
 
 
 def in_words(answer: object) -> str:

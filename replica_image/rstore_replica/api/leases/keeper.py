@@ -8,8 +8,9 @@ Why a lease never ends earlier than its client was promised:
 - A lease has less than all of its time at the start of a leader only by a checkpoint that was written in the same
   epoch, and a renewal after a checkpoint is written to the log as well before it is answered. A region that takes over
   starts with all of the time: what the primary before it wrote last it may not have.
-- A leader whose tenure lapsed, or which was held up for long, begins anew: nobody could renew a lease meanwhile. So does
-  one that could not have answered a renewal at the moment when a lease is to end, as while it applies a large deletion.
+- A leader whose tenure lapsed, or which was held up for long, begins anew: nobody could renew a lease meanwhile. So
+  does one that could not have answered a renewal at the moment when a lease is to end, as while it applies a large
+  deletion.
 - Who begins has an entry of its own committed first, so that all that is before it in the log is applied, also a
   revocation whose outcome was not known. A revocation or a checkpoint goes into the log only in the epoch and the term
   in which it was decided; and nobody renews a lease for which that was done.
