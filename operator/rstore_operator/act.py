@@ -194,6 +194,9 @@ class Actor:
         return Done(action)
 
     async def _delete_pod(self, action: DeletePod, _children: Children) -> Done:
+        if action.claim:  # before the pod: the next one might use it once more otherwise
+            await self._site.delete_claim(action.claim, action.claim_uid)
+            log.info("volume_replaced", region=action.region, claim=action.claim, reason=action.why)
         await self._site.delete_pod(action.name, action.uid, action.resource_version)
         log.info("pod_replaced", region=action.region, pod=action.name, reason=action.why)
         return _done(action, Notice("PodReplaced", f"{action.region}: {action.name}, {action.why}"))

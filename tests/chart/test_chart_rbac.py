@@ -41,7 +41,7 @@ USED: dict[tuple[str, str], set[str]] = {
     ("policy", "poddisruptionbudgets"): OWNED,
     ("networking.k8s.io", "networkpolicies"): OWNED,
     ("", "pods"): {"list", "watch", "delete"},
-    ("", "persistentvolumeclaims"): WATCHED | {"patch"},  # whose data a volume holds; larger volumes
+    ("", "persistentvolumeclaims"): WATCHED | {"patch", "delete"},  # whose data it holds; larger, other volumes
     ("", "events"): {"create", "list"},  # its own; why a StatefulSet's pods could not be created
 }
 
@@ -181,6 +181,7 @@ async def requests_of_the_operator() -> dict[tuple[str, str], set[str]]:
         await site.delete((kind, "x"), "uid")
     await site.look_up_claim("x", "us-east")
     await site.grow_claim("x", "2Gi", "1")
+    await site.delete_claim("x", "uid")
     await site.delete_pod("x", "uid", "1")
     await site.failed_creations("x")
     await site.post_event("1", Notice("Reason", "message"), datetime.now(UTC))
@@ -228,6 +229,7 @@ def test_every_request_of_a_site_is_in_this_test() -> None:
         "apply",
         "delete",
         "grow_claim",
+        "delete_claim",
         "delete_pod",
         "failed_creations",
         "post_event",

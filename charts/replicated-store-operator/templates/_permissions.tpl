@@ -31,10 +31,11 @@ this list with what the code asks for.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, delete]
-# Which store's data a volume has is checked before a pod gets it; volumes that the spec wants larger are made larger.
+# Which store's data a volume has is checked before a pod gets it; volumes that the spec wants larger are made larger, and
+# those of another StorageClass are replaced.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, patch]
+  verbs: [get, list, watch, patch, delete]
 # Created about stores; listed to find out why pods of a StatefulSet could not be created.
 - apiGroups: [""]
   resources: [events]

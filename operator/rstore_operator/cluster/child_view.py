@@ -169,4 +169,5 @@ def read_claim(body: Body) -> Claim:
         terminating=bool(meta.get("deletionTimestamp")),
         message=", ".join(texts),
         storage_class=str(spec.get("storageClassName") or ""),
+        uid=str(meta.get("uid") or ""),
     )

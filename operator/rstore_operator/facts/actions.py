@@ -81,13 +81,16 @@ class Orphan:
 
 @dataclass(frozen=True)
 class DeletePod:
-    """Delete a pod that is out of date, if it still is as it was seen. ``why`` is for people."""
+    """Delete a pod that is out of date, if it still is as it was seen. ``why`` is for people. ``claim`` is deleted
+    before, where it is named: the pod that comes next gets a new volume."""
 
     region: str
     name: str
     uid: str
     resource_version: str
     why: str
+    claim: str = ""
+    claim_uid: str = ""
 
 
 @dataclass(frozen=True)

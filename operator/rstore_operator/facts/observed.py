@@ -196,6 +196,7 @@ class Claim:
     refusal: str = ""
     """Why the API server refused a larger size not long ago."""
     storage_class: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Volumes grow in place when the spec asks for larger ones.
+"""Volumes grow in place when the spec asks for larger ones, and replicas to come get volumes as the spec wants them.
 
 Two things follow from what is seen, whatever was done before, so a crash between them changes nothing: a claim that is
-smaller than wanted is asked to grow, and a StatefulSet whose claim template is smaller is made anew around its pods
-(the template cannot be changed), so that replicas to come get the new size. Nothing ever shrinks: claims that a person
-has made larger, and a template that is larger than the spec, are left alone.
+smaller than wanted is asked to grow, and a StatefulSet whose claim template is smaller, or of another StorageClass, is
+made anew around its pods (the template cannot be changed). Nothing ever shrinks: claims that a person has made larger,
+and a template that is larger than the spec, are left alone. Volumes of another class are replaced with their pods, see
+:mod:`rstore_operator.planning.moving`; they do not grow.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rstore_api.domain import names
 
 from rstore_operator.facts.actions import GrowClaim, Orphan
 from rstore_operator.facts.observed import ChildKey, Claim, Observed
+from rstore_operator.planning.moving import is_of_other_class, template_class
 from rstore_operator.planning.scaling.effective import Effective
 from rstore_operator.resource.model import RegionSpec, StoreRef, StoreSpec
 from rstore_operator.resource.units import parse_quantity
@@ -26,8 +28,8 @@ NOT_GROWN = "VolumesNotGrown"
 
 @dataclass(frozen=True)
 class VolumesPlan:
-    """What to do. ``spec`` has the sizes that the StatefulSets can have now; those in ``remade`` are left alone until
-    they are gone. ``growing`` says what goes on, for people."""
+    """What to do. ``spec`` has the sizes and classes that the StatefulSets can have now; those in ``remade`` are left
+    alone until they are gone. ``growing`` says what goes on, for people."""
 
     spec: StoreSpec
     actions: tuple[GrowClaim | Orphan, ...] = ()
@@ -67,7 +69,8 @@ def plan_volumes(ref: StoreRef, effective: Effective, observed: Observed) -> Vol
 
 def _region(ref: StoreRef, region: RegionSpec, observed: Observed, *, scales: bool) -> _Region:
     wanted = _size(region.storage_size)
-    smaller = [claim for claim in _claims(ref, region, observed) if _size(claim.capacity or claim.requested) < wanted]
+    staying = [claim for claim in _claims(ref, region, observed) if not is_of_other_class(claim, region)]
+    smaller = [claim for claim in staying if _size(claim.capacity or claim.requested) < wanted]
     refused = [claim for claim in smaller if claim.refusal]
     actions: list[GrowClaim | Orphan] = [
         GrowClaim(claim.name, region.storage_size, claim.resource_version)
@@ -77,14 +80,16 @@ def _region(ref: StoreRef, region: RegionSpec, observed: Observed, *, scales: bo
     key = ("StatefulSet", names.region_object(ref.name, region.name))
     live = observed.children.get(key)
     template = _template_size(live)
-    outdated = bool(template) and _size(template) < wanted
+    of_class = template_class(ref.name, region.name, observed)
+    too_small = bool(template) and _size(template) < wanted
+    outdated = too_small or (bool(template) and of_class != region.storage_class)
     remade = outdated and not scales  # one change at a time; claims of replicas that come meanwhile are asked to grow
     if live is not None and remade and not live["metadata"].get("deletionTimestamp"):
         actions.append(Orphan(key, live["metadata"].get("uid", "")))
     growing = [_describe(claim) for claim in smaller if not claim.refusal]
-    growing += ["the StatefulSet is made anew around its pods"] if outdated else []
+    growing += ["the StatefulSet is made anew around its pods"] if too_small else []
     return _Region(
-        spec=replace(region, storage_size=template) if template and not remade else region,
+        spec=replace(region, storage_size=template, storage_class=of_class) if template and not remade else region,
         actions=tuple(actions),
         remade=key if remade else None,
         growing=f"{region.name}: {region.storage_size} wanted; {', '.join(growing)}" if growing else "",

@@ -1,15 +1,16 @@
-"""Which pods were made from an older template than their StatefulSet has now."""
+"""Which pods were made from an older template than their StatefulSet has now, or have a volume to be replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rstore_api.domain.voters import majority
 
 from rstore_operator.facts.lacks import missing_pods, set_key
-from rstore_operator.facts.observed import Observed, Pod, RegionObserved
+from rstore_operator.facts.observed import Claim, Observed, Pod, RegionObserved
+from rstore_operator.planning.moving import old_volumes
 from rstore_operator.resource.model import RegionSpec
 
 Body = Mapping[str, Any]
@@ -28,6 +29,9 @@ class RegionPods:
     revision: str
     image: str
     missing: tuple[str, ...] = ()
+    old_volumes: Mapping[str, Claim] = field(default_factory=dict)
+    """By pod, the claim that is to be replaced with it. None is while the region would stop without the pod: the others
+    are to fill its new volume."""
 
     @property
     def name(self) -> str:
@@ -36,13 +40,22 @@ class RegionPods:
 
     @property
     def outdated(self) -> tuple[Pod, ...]:
-        """Pods of another revision, also those that are being deleted."""
-        return tuple(pod for pod in self.seen.pods if self.revision and pod.revision != self.revision)
+        """Pods of another revision or whose volume is to be replaced, also those that are being deleted."""
+        return tuple(pod for pod in self.seen.pods if self.is_of_old_template(pod) or self.old_volume(pod) is not None)
 
     @property
     def updated(self) -> tuple[Pod, ...]:
-        """Pods of the newest revision."""
-        return tuple(pod for pod in self.seen.pods if self.revision and pod.revision == self.revision)
+        """Pods of the newest revision whose volumes stay."""
+        outdated = self.outdated
+        return tuple(pod for pod in self.seen.pods if self.revision and pod not in outdated)
+
+    def is_of_old_template(self, pod: Pod) -> bool:
+        """Whether the pod was made from an earlier template."""
+        return bool(self.revision) and pod.revision != self.revision
+
+    def old_volume(self, pod: Pod) -> Claim | None:
+        """The claim that is to be replaced with the pod; None when it is to stay."""
+        return self.old_volumes.get(pod.name) if self.revision and not self.stops_without_one else None
 
     @property
     def voters(self) -> frozenset[str]:
@@ -74,6 +87,7 @@ def read_region(store: str, spec: RegionSpec, observed: Observed) -> RegionPods:
         update_revision(live) if live is not None else "",
         str(containers[0].get("image") or ""),
         missing_pods(store, spec.name, observed),
+        old_volumes(store, spec, observed),
     )
 
 

@@ -4,7 +4,8 @@ Secondary regions come before the primary, those of least priority first. In a r
 leader last, once it has handed leadership on. A primary region of which one pod is all it has, or half, is left by a
 switchover before. Each step waits until the whole store is as it should be, see :mod:`.whole`; so the first pod that
 does not get ready stops the roll. Pods that are out of date and do not run are replaced at once, in any region: that is
-a repair, and how a corrected template ends a roll that is stuck.
+a repair, and how a corrected template ends a roll that is stuck. A volume of another StorageClass than the spec names
+goes with its pod, see :mod:`rstore_operator.planning.moving`; only where the rest of its region is a majority.
 """
 
 from __future__ import annotations
@@ -197,8 +198,12 @@ def _repair(scene: RolloutScene) -> DeletePod | None:
     """The next pod that is out of date and of no use."""
     for region in scene.in_order:
         for pod in region.outdated:
-            if not pod.ready and not pod.terminating and _is_of_no_use(pod, region, scene):
-                return _delete(region, pod, "it is out of date and not ready")
+            if not region.is_of_old_template(pod) or pod.ready or pod.terminating:
+                continue
+            if _is_of_no_use(pod, region, scene):  # its volume may be of use
+                return DeletePod(
+                    region.name, pod.name, pod.uid, pod.resource_version, "it is out of date and not ready"
+                )
     return None
 
 
@@ -220,17 +225,21 @@ def _next(region: RegionPods) -> HandOver | DeletePod:
     assert leader is not None
     followers = [pod for pod in region.outdated if pod.name != leader.name]
     if followers:
-        return _delete(region, max(followers, key=_ordinal), "it is out of date")
+        return _delete(region, max(followers, key=_ordinal))
     leading = next(pod for pod in region.outdated if pod.name == leader.name)
     heirs = [pod for pod in region.updated if pod.name in region.voters]
     if heirs:
         return HandOver(region.name, Target.of(leading), min(heirs, key=_ordinal).name)
-    return _delete(region, leading, "it is out of date")
+    return _delete(region, leading)
 
 
 def _ordinal(pod: Pod) -> int:
     return int(pod.name.rpartition("-")[2])
 
 
-def _delete(region: RegionPods, pod: Pod, why: str) -> DeletePod:
-    return DeletePod(region.name, pod.name, pod.uid, pod.resource_version, why)
+def _delete(region: RegionPods, pod: Pod) -> DeletePod:
+    old = region.old_volume(pod)
+    if old is None:
+        return DeletePod(region.name, pod.name, pod.uid, pod.resource_version, "it is out of date")
+    why = f'its volume is of StorageClass "{old.storage_class}", "{region.spec.storage_class}" is wanted'
+    return DeletePod(region.name, pod.name, pod.uid, pod.resource_version, why, old.name, old.uid)

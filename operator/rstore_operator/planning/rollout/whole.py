@@ -45,6 +45,9 @@ def _pods(region: RegionPods) -> str:
         return f"{region.name} to have a leader"
     if leader.learners:
         return f"{', '.join(leader.learners)} to catch up"
+    outside = [pod.name for pod in region.seen.pods if pod.name not in region.voters]
+    if outside:
+        return f"{', '.join(outside)} to be taken into the Raft group of {region.name}"
     answers = {replica.name: replica for replica in region.seen.replicas}
     late = [name for name in sorted(region.voters) if not _is_up_to_date(answers.get(name), leader)]
     return f"{', '.join(late)} to answer that it is ready" if late else ""

@@ -8,6 +8,7 @@ from rstore_api.domain import names
 from rstore_api.domain.topology import RegionTopology
 
 from rstore_operator.facts.observed import Observed
+from rstore_operator.planning.moving import replicas_amid_move
 from rstore_operator.planning.scaling.steps import Scaling, plan_scaling
 from rstore_operator.planning.scaling.topology import held_regions
 from rstore_operator.resource.model import RegionSpec, StoreSpec
@@ -60,11 +61,11 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
     for region in spec.regions:
         running = running_replicas(region.name, observed, status, store)
         if running is not None:
-            step = plan_scaling(
-                names.region_object(store, region.name), region.replicas, running, observed.region(region.name)
-            )
+            wanted = replicas_amid_move(store, region, running, observed)
+            step = plan_scaling(names.region_object(store, region.name), wanted, running, observed.region(region.name))
             if step.message:
-                changes.append(f"{region.name}: {step.message}")
+                amid = f"{wanted} replicas run while volumes are replaced, " if wanted != region.replicas else ""
+                changes.append(f"{region.name}: {amid}{step.message}")
                 scaling.append((region.name, step))
             region = replace(region, replicas=step.pods)
         regions.append(region)

@@ -1,8 +1,9 @@
 """From how many replicas a region has to how many it should have, one safe step at a time.
 
 Growing: one more pod; when it answers, it is taken into the region's Raft group, where it counts once it has caught up;
-then the next. Shrinking: the last replica is taken out of the group, having handed on leadership, and only then does
-its pod go; then the next. Who belongs to the group is what the group says; nothing else is remembered.
+then the next. Shrinking: the last replica is taken out of the group, having handed on leadership and if a majority of
+the others is ready, and only then does its pod go; then the next. Who belongs to the group is what the group says;
+nothing else is remembered.
 
 Where nobody leads, as many pods run as the group has members: fewer might not elect a leader, and without one nothing
 can be changed.
@@ -14,8 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rstore_api.domain.limits import MAX_REPLICAS
+from rstore_api.domain.voters import majority
 
-from rstore_operator.facts.observed import RegionObserved
+from rstore_operator.facts.observed import RegionObserved, ReplicaStatus
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ def plan_scaling(stateful_set: str, wanted: int, running: int, region: RegionObs
             heir = _heir(stateful_set, victim, region, leader.learners, leader.members)
             message = f"{what}{victim} hands leadership on" if heir else f"{what}waiting for a replica that could lead"
             return Scaling(last + 1, hand_over_to=heir, message=message)
+        unready = _unready_without(victim, region, leader)
+        if unready:  # or without its data yet
+            return Scaling(last + 1, message=f"{what}waiting for {', '.join(unready)} to be ready")
         return Scaling(last + 1, remove=victim, message=f"{what}{victim} is taken out")
     if leader.learners:
         return Scaling(last + 1, message=f"{what}{', '.join(leader.learners)} is catching up")
@@ -69,6 +74,14 @@ def _named(stateful_set: str, region: RegionObserved) -> int:
     """How many pods it takes to run every member that the replicas that answer know of."""
     names = (name for replica in region.replicas for name in (*replica.members, *replica.learners))
     return max(_ordinals(stateful_set, names), default=-1) + 1
+
+
+def _unready_without(victim: str, region: RegionObserved, leader: ReplicaStatus) -> list[str]:
+    """The replicas for which ``victim`` has to stay, sorted: learners that are catching up, and those that are not
+    ready where the rest would be no majority without ``victim``."""
+    staying, learners = set(leader.members) - {victim}, set(leader.learners) - {victim}
+    ready = {pod.name for pod in region.pods if pod.ready and not pod.terminating} & staying
+    return sorted(learners or (staying - ready if len(ready) < majority(len(staying)) else ()))
 
 
 def _heir(

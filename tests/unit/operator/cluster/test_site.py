@@ -11,7 +11,7 @@ import pytest
 from rstore_api.domain.kubernetes import Kind
 from rstore_operator.act import Actor
 from rstore_operator.cluster.site import Site, Sites
-from rstore_operator.facts.actions import Apply, Delete, PushTopology, RemoveAnnotations, Target
+from rstore_operator.facts.actions import Apply, Delete, DeletePod, PushTopology, RemoveAnnotations, Target
 from rstore_operator.facts.observed import Observed, Pod, Topology
 from rstore_operator.observe import observe
 from rstore_operator.resource.model import StoreRef
@@ -42,7 +42,9 @@ class Cluster:
         self.writes.append(("apply", manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
         return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "1"}}
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str) -> None:
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str, propagation: str, resource_version: str = ""
+    ) -> None:
         self.writes.append((f"delete {propagation}", namespace, name))
 
     async def json_patch(self, kind: Kind, namespace: str, name: str, operations: list[dict[str, Any]]) -> None:
@@ -151,6 +153,19 @@ async def test_objects_are_written_at_home_and_replicas_called_where_they_are(
     ]
     assert there.writes == []
     assert {target.ip for target in replicas.called} == {"10.0.0.1", "10.9.0.1"}
+
+
+async def test_a_volume_is_given_up_before_the_pod_that_uses_it(here: Cluster, sites: Sites) -> None:
+    first = DeletePod("us-east", "orders-us-east-1", "pod", "7", "moved", "data-orders-us-east-1", "claim")
+    second = DeletePod("us-east", "orders-us-east-2", "pod", "8", "out of date")
+    actor = Actor(sites.home, FakeReplicas(), lambda: NOW)  # type: ignore[arg-type]
+    for action in (first, second):
+        await actor.run((action,), {}, patience_seconds=5.0)
+    assert here.writes == [
+        ("delete Background", "team", "data-orders-us-east-1"),
+        ("delete Background", "team", "orders-us-east-1"),
+        ("delete Background", "team", "orders-us-east-2"),
+    ]
 
 
 def test_a_site_of_several_regions_is_one(sites: Sites, there: Cluster) -> None:

@@ -177,6 +177,26 @@ def test_replicas_that_come_while_volumes_grow_come_one_by_one(world: Grown) -> 
     assert world.claims["data-orders-us-east-4"].requested == "20Gi"
 
 
+@pytest.mark.parametrize("storage_class", ["fast", "", None])
+def test_a_statefulset_of_another_class_is_made_anew_and_no_claim_is_touched(
+    world: Grown, storage_class: str | None
+) -> None:
+    world.spec["regions"][0]["storage"] = {"size": "10Gi", "storageClassName": "before"}
+    for _ in range(4):
+        world.step()
+    world.orphaned = 0
+    world.spec["regions"][0]["storage"] = {"size": "20Gi"}
+    if storage_class is not None:
+        world.spec["regions"][0]["storage"]["storageClassName"] = storage_class
+    world.claims = {name: replace(claim, storage_class="before") for name, claim in world.claims.items()}
+    decided = [world.step() for _ in range(4)]
+    assert world.orphaned == 1
+    spec = world.children[KEY]["spec"]["volumeClaimTemplates"][0]["spec"]
+    assert (spec.get("storageClassName"), spec["resources"]["requests"]["storage"]) == (storage_class, "20Gi")
+    grows = [action for plan in decided for action in plan.actions if isinstance(action, GrowClaim)]
+    assert bool(grows) is (storage_class is None), "what is replaced is not asked to grow"
+
+
 def test_a_statefulset_that_is_being_deleted_is_waited_for(world: Grown) -> None:
     world.want("20Gi")
     world.children[KEY]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"

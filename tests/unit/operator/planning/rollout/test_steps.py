@@ -9,6 +9,7 @@ import pytest
 from rstore_operator.facts.actions import DeletePod, HandOver
 from rstore_operator.facts.lacks import UNREADY, WAITING
 from rstore_operator.facts.observed import (
+    Claim,
     Granted,
     Observed,
     Pod,
@@ -212,6 +213,47 @@ def test_pods_that_are_out_of_date_and_of_no_use_are_replaced_at_once(
     assert (rollout.step.name if isinstance(rollout.step, DeletePod) else "") == expected
     assert rollout.repairs is bool(expected)
     assert plan_rollout(scene(*regions, lacking_seconds=waited, paused=True)).step is None
+
+
+def with_old_volumes(of: RegionPods, *ordinals: int) -> RegionPods:
+    claims = {
+        f"s-{of.name}-{i}": Claim(f"data-{i}", "1Gi", "1Gi", bound=True, storage_class="slow", uid=f"claim-{i}")
+        for i in ordinals
+    }
+    return replace(of, spec=replace(of.spec, storage_class="fast"), old_volumes=claims)
+
+
+OLD_EU, OUTSIDE = with_old_volumes(DONE_EU, 0, 1, 2), ("s-eu-0", "s-eu-1")
+
+
+@pytest.mark.parametrize(
+    ("regions", "expected"),
+    [
+        ((DONE_US, OLD_EU, DONE_AP), "s-eu-2 data-2 claim-2"),
+        ((DONE_US, with_old_volumes(DONE_EU, 0, 1), DONE_AP), "s-eu-1 data-1 claim-1"),
+        ((DONE_US, with_old_volumes(DONE_EU, 0), DONE_AP), "s-eu-1 leads"),
+        ((DONE_US, with_old_volumes(region("eu", "nnn", leading=2), 0), DONE_AP), "s-eu-0 data-0 claim-0"),
+        ((DONE_US, with_old_volumes(region("eu", "noo"), 0), DONE_AP), "s-eu-2  "),
+        ((with_old_volumes(DONE_US, 1), OLD_EU, DONE_AP), "s-eu-2 data-2 claim-2"),
+        ((with_old_volumes(DONE_US, 1), DONE_EU, DONE_AP), "s-us-1 data-1 claim-1"),
+        ((DONE_US, DONE_EU, with_old_volumes(DONE_AP, 0)), ""),
+        ((DONE_US, DONE_EU, with_old_volumes(AP, 0)), "s-ap-0  "),
+        ((with_old_volumes(region("us", "nn"), 0, 1), DONE_EU, DONE_AP), ""),
+        ((DONE_US, replace(OLD_EU, revision=""), DONE_AP), ""),
+        ((DONE_US, with_pod(OLD_EU, 1, ready=False), DONE_AP), ""),
+        ((DONE_US, with_pod(OLD_EU, 2, ready=False), DONE_AP), ""),
+        ((DONE_US, with_leader(OLD_EU, learners=("s-eu-1",)), DONE_AP), ""),
+        ((DONE_US, with_leader(OLD_EU, members=OUTSIDE), DONE_AP), ""),
+        ((DONE_US, with_pod(with_old_volumes(region("eu", "nno"), 2), 2, ready=False, ip=""), DONE_AP), "s-eu-2  "),
+    ],
+)
+def test_volumes_of_another_class_go_with_their_pods(regions: tuple[RegionPods, ...], expected: str) -> None:
+    """None goes where the rest of its region is no majority that is whole, nor with a pod that is only repaired."""
+    step = plan_rollout(scene(*regions)).step
+    if isinstance(step, DeletePod):
+        assert f"{step.name} {step.claim} {step.claim_uid}" == expected
+    else:
+        assert (f"{step.name} leads" if step is not None else "") == expected
 
 
 def test_the_last_pod_of_a_roll_that_is_shown_belongs_to_it() -> None:

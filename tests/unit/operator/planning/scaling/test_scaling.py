@@ -30,11 +30,13 @@ def status(name: str, leader: str, members: str = "", learners: str = "") -> Rep
     )
 
 
-def region(pods: str, leader: str, members: str, learners: str = "", answering: str | None = None) -> RegionObserved:
+def region(
+    pods: str, leader: str, members: str, learners: str = "", answering: str | None = None, ready: str | None = None
+) -> RegionObserved:
     answers = pods if answering is None else answering
     return RegionObserved(
         "r",
-        tuple(Pod(f"s-{i}", "r", f"10.0.0.{i}", ready=True) for i in pods),
+        tuple(Pod(f"s-{i}", "r", f"10.0.0.{i}", ready=ready is None or i in ready) for i in pods),
         tuple(status(i, leader, members, learners) for i in answers),
     )
 
@@ -58,6 +60,10 @@ def region(pods: str, leader: str, members: str, learners: str = "", answering: 
         (region("01", "0", "01"), 1, 2, Scaling(2, remove="s-1")),
         (region("012", "0", "012", "2"), 2, 3, Scaling(3, remove="s-2")),
         (region("012", "0", "02"), 3, 3, Scaling(3, add="s-1")),
+        (region("012", "1", "012", "0"), 1, 3, Scaling(3)),
+        (region("012", "1", "012", ready="12"), 1, 3, Scaling(3)),
+        (region("012", "1", "012", ready="01"), 1, 3, Scaling(3, remove="s-2")),
+        (region("01234", "0", "01234", ready="0134"), 3, 5, Scaling(5, remove="s-4")),
     ],
 )
 def test_the_next_step(found: RegionObserved, wanted: int, running: int, expected: Scaling) -> None:

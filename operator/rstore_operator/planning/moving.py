@@ -1,0 +1,49 @@
+"""Volumes of another StorageClass than the spec names. A volume's class cannot be changed, so the volume is replaced.
+
+A replica whose volume is replaced is filled by the others of its region, as after the loss of a volume. So its region
+needs a majority without it: a region of one replica, or two, has three until its volumes are replaced.
+"""
+
+from __future__ import annotations
+
+from rstore_api.domain import names
+
+from rstore_operator.facts.lacks import set_key
+from rstore_operator.facts.observed import Claim, Observed
+from rstore_operator.resource.model import RegionSpec
+
+REPLICAS_AMID_MOVE = 3
+
+
+def is_of_other_class(claim: Claim, region: RegionSpec) -> bool:
+    """Return whether the volume has to be replaced. Where the spec names no class, every class is right."""
+    return region.storage_class is not None and claim.storage_class != region.storage_class
+
+
+def template_class(store: str, region: str, observed: Observed) -> str | None:
+    """Return the class that the region's StatefulSet asks for; None where it names none, or does not exist."""
+    live = observed.children.get(set_key(store, region)) or {}
+    templates = (live.get("spec") or {}).get("volumeClaimTemplates") or []
+    value = (templates[0].get("spec") or {}).get("storageClassName") if templates else None
+    return value if isinstance(value, str) else None
+
+
+def old_volumes(store: str, region: RegionSpec, observed: Observed) -> dict[str, Claim]:
+    """Return the claims that may be replaced now, by pod: none before the StatefulSet makes claims of the right
+    class."""
+    if region.storage_class is None or template_class(store, region.name, observed) != region.storage_class:
+        return {}
+    claims = {pod.name: observed.claims.get(names.claim_of(pod.name)) for pod in observed.region(region.name).pods}
+    return {pod: claim for pod, claim in claims.items() if claim is not None and is_of_other_class(claim, region)}
+
+
+def replicas_amid_move(store: str, region: RegionSpec, running: int, observed: Observed) -> int:
+    """Return how many replicas the region should have now, of which ``running`` were decided to run last."""
+    if region.replicas >= REPLICAS_AMID_MOVE or region.storage_class is None:
+        return region.replicas
+    staying = [observed.claims.get(names.claim(store, region.name, ordinal)) for ordinal in range(region.replicas)]
+    other = any(claim is not None and is_of_other_class(claim, region) for claim in staying)
+    if running > region.replicas:  # a claim that is gone is about to be made anew
+        return REPLICAS_AMID_MOVE if other or None in staying else region.replicas
+    ready = template_class(store, region.name, observed) == region.storage_class
+    return REPLICAS_AMID_MOVE if other and ready else region.replicas
