@@ -107,14 +107,17 @@ def rules_of(spec: StoreSpec | None, commands: Commands, observed: Observed, mem
     according to ``status``, or that any replica reported to use.
 
     Of regions that hold equally much, those found to hold other data than the rest come last.
-    Without a valid spec, the regions know whether the store is SemiSync.
+    Whether the store is SemiSync is what the primary was sent, not what the spec says since then; where ``status`` does
+    not record that, the spec's mode, or without a valid spec that of the regions.
     """
     failover = spec.failover if spec else FailoverSpec()
     priorities = dict.fromkeys(regions, 10)
     if spec is not None:
         priorities |= {region.name: region.priority for region in spec.regions}
     priorities |= {name: priorities[name] + AFTER_ALL_OTHERS for name in differing_regions(status) & priorities.keys()}
-    semi_sync = (sync_of(spec.replication) if spec is not None else held_sync(observed)) is not None
+    sent_modes = {sent.mode for sent in status.sent_topologies} - {""}
+    wanted = sync_of(spec.replication) if spec is not None else held_sync(observed)
+    semi_sync = "SemiSync" in sent_modes if sent_modes else wanted is not None
     replicas = (*observed.replicas(), *memory.last_leaders.values())
     reported = [replica.tenure for replica in replicas if replica.tenure is not None]
     tenures = [max(tenure.duration_ms, tenure.longest_ms) for tenure in reported]

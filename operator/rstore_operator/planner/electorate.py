@@ -37,9 +37,9 @@ def next_sent(
         if isinstance(action, Bootstrap | Promote | PushTopology) and action.region == action.topology.primary_region
     ]
     ordered = sorted(topologies, key=lambda sent: (sent.epoch, sent.version, sent.regions))
-    # Of the same regions in the same epoch the newest version is enough, so that there are few however often replicas
-    # move while nothing is granted.
-    return tuple(sorted({(sent.epoch, sent.regions): sent for sent in ordered}.values(), key=ordered.index))
+    # Of the same regions and mode in the same epoch the newest version is enough, so that there are few however often
+    # replicas move while nothing is granted.
+    return tuple(sorted({(sent.epoch, sent.regions, sent.mode): sent for sent in ordered}.values(), key=ordered.index))
 
 
 def _granted_version(topology: Topology, tenure: Tenure | None) -> int:
@@ -67,4 +67,5 @@ def _primary_leader(observed: Observed, truth: Truth) -> ReplicaStatus | None:
 
 
 def _sent(topology: Topology) -> SentTopology:
-    return SentTopology(topology.epoch, topology.version, tuple(sorted(region.name for region in topology.regions)))
+    names = tuple(sorted(region.name for region in topology.regions))
+    return SentTopology(topology.epoch, topology.version, names, "Async" if topology.sync is None else "SemiSync")

@@ -239,11 +239,13 @@ class WitnessTenure(Stored, frozen=True):
 
 class SentTopology(Stored, frozen=True):
     """The regions in a topology that the primary of ``epoch`` holds or may have been sent; the rules are in
-    :mod:`rstore_operator.planner.electorate`."""
+    :mod:`rstore_operator.planner.electorate`. ``mode`` is that of its writes, SemiSync or Async; "" where an earlier
+    version of the operator wrote it."""
 
     epoch: int = written(0)
     version: int = written(0)
     regions: tuple[str, ...] = written(())
+    mode: str = ""
 
 
 class Answered(Stored, frozen=True):

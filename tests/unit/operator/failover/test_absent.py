@@ -29,7 +29,7 @@ def test_the_region_that_is_left_takes_over_and_writes() -> None:
     acknowledged = len(world.acked)
     world.run(15)
     assert (world.status["primaryRegion"], world.status["epoch"]) == ("eu-west", 2)
-    assert world.status["toldRegions"] == [{"epoch": 2, "version": 2, "regions": ["eu-west"]}]
+    assert world.status["toldRegions"] == [{"epoch": 2, "version": 2, "regions": ["eu-west"], "mode": "Async"}]
     assert len(world.acked) > acknowledged
     assert not world.lost()
     assert condition(world, "Ready")["status"] == "True"

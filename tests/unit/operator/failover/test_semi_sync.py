@@ -109,6 +109,30 @@ def test_one_of_four_and_two_that_cannot_be_asked_is_in_doubt() -> None:
     assert not world.lost()
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_the_gate_judges_by_the_mode_in_which_was_acknowledged(restarted: bool) -> None:
+    """A spec that leaves SemiSync while the primary is lost opens nothing; accepting the loss does."""
+    world = fresh(5, 1)
+    for name in ("eu", "ap", "sa"):
+        world.regions[name].linked = False  # only af has the newest
+    world.run(1)
+    world.kill("us")
+    world.kill("af")
+    for name in ("eu", "ap", "sa"):
+        world.regions[name].linked = True
+    world.spec = {**world.spec, "replication": {"mode": "Async"}}
+    world.generation += 1
+    if restarted:
+        world.memory = Memory()
+    world.run(12)
+    assert condition(world, "FailoverBlocked")["reason"] == "DataLoss"
+    assert world.status["epoch"] == 1
+    world.annotations[ACCEPT_DATA_LOSS] = "1"
+    world.run(8)
+    assert world.status["epoch"] == 2
+    assert {sent["mode"] for sent in world.status["toldRegions"]} == {"Async"}
+
+
 def test_two_of_four_are_enough_when_every_write_is_in_two() -> None:
     world = fresh(5, 2)
     world.kill("us")

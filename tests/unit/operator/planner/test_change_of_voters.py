@@ -156,4 +156,4 @@ def test_the_record_stays_short_while_replicas_move_and_nothing_is_granted() -> 
         store.record = next_sent(store.record, [push], Observed({}), TRUTH)
         store.held = topology(version, "ABC")
         store.look()
-    assert store.record == (SentTopology(1, 49, ("A", "B", "C")),)
+    assert store.record == (SentTopology(1, 49, ("A", "B", "C"), "Async"),)

@@ -7,7 +7,7 @@ import copy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rstore_api.domain.topology import RegionTopology, Topology
+from rstore_api.domain.topology import RegionTopology, SyncRule, Topology
 from rstore_api.domain.voters import voters
 from rstore_operator.facts.actions import PushTopology, Target
 from rstore_operator.facts.memory import Memory
@@ -202,16 +202,19 @@ def test_what_was_sent_and_got_lost_does_not_stay_in_the_status() -> None:
     assert [set(reported.regions) for reported in world.record] == [set(SETS[0])]
 
 
-def held_by(region: str, epoch: int, version: int, names: str) -> Observed:
-    topology = Topology(epoch, version, region, tuple(RegionTopology(name, ()) for name in names))
+def held_by(region: str, epoch: int, version: int, names: str, sync: SyncRule | None = None) -> Observed:
+    topology = Topology(epoch, version, region, tuple(RegionTopology(name, ()) for name in names), sync)
     primary = ReplicaStatus(
         f"{region}-0", region, "s", True, f"{region}-0", 1, 1, epoch, epoch, True, True, topology=topology
     )  # fmt: skip
     return Observed(regions={region: RegionObserved(region, (), (primary,))})
 
 
-def sent(version: int, names: str, epoch: int = 1) -> SentTopology:
-    return SentTopology(epoch, version, tuple(names))
+def sent(version: int, names: str, epoch: int = 1, mode: str = "Async") -> SentTopology:
+    return SentTopology(epoch, version, tuple(names), mode)
+
+
+SEMI = SyncRule(1, 5000, False)
 
 
 NEXT: list[tuple[str, tuple[SentTopology, ...], Observed, tuple[SentTopology, ...]]] = [
@@ -219,6 +222,13 @@ NEXT: list[tuple[str, tuple[SentTopology, ...], Observed, tuple[SentTopology, ..
     ("what it holds replaces what is older", (sent(1, "ab"),), held_by("a", 1, 2, "abc"), (sent(2, "abc"),)),
     ("what is newer stays", (sent(3, "ab"),), held_by("a", 1, 2, "abc"), (sent(2, "abc"), sent(3, "ab"))),
     ("that of a later epoch is newer", (sent(1, "ab", 2),), held_by("a", 1, 9, "a"), (sent(9, "a"), sent(1, "ab", 2))),
+    (
+        "the mode counts until it is replaced",
+        (sent(2, "a"),),
+        held_by("a", 1, 1, "a", SEMI),
+        (sent(1, "a", 1, "SemiSync"), sent(2, "a")),
+    ),
+    ("as the primary holds it", (sent(1, "a", 1, "SemiSync"),), held_by("a", 1, 2, "a"), (sent(2, "a"),)),
     ("one of a former primary counts for nothing", (sent(1, "ab"),), held_by("b", 1, 2, "abc"), (sent(1, "ab"),)),
 ]
 
