@@ -434,9 +434,7 @@ class _Planner:
         return are_written(self.rules, self.ref.name, self.effective.spec.region_names, self.observed)
 
     def _other_problems(self, bootstrap: BootstrapPlan) -> Problems:
-        problems = (
-            [("RemovalRefused", message) for message in self.effective.refused_removals] if self.effective else []
-        )
+        problems = [("RemovalWaits", message) for message in self.effective.removal_waits] if self.effective else []
         problems += [("ActionFailed", message) for message in self.memory.failures[:3]]
         if bootstrap.problem:
             problems.append(("DataConflict", bootstrap.problem))

@@ -24,14 +24,12 @@ class Requests:
         self.kinds: Kinds = [(5, self._ask_for_something), (1, self._pause)]
 
     def heed(self) -> None:
-        """What the store says that it needs: a region leaves once it is no longer primary, and where the policy is
-        Manual it is rolled then.
+        """What the store says that it needs: where the policy is Manual, a region is rolled once it is no longer
+        primary.
         """
         kube = self._stage.kube
         wanted = [region["name"] for region in kube.spec["regions"]]
         asked = "replicatedstore.io/failover-to" in kube.annotations
-        if self._stage.primary() not in wanted and not kube.status.get("failover") and not asked:
-            self._stage.ask(failover_to=kube.spec["primaryRegion"])
         stays = any(item["reason"] == "PrimaryStays" for item in kube.status.get("conditions", ()))
         if stays and self._stage.primary() in wanted and not kube.status.get("failover") and not asked:
             self._stage.ask(failover_to=next(name for name in wanted if name != self._stage.primary()))

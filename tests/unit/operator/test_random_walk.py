@@ -202,19 +202,12 @@ class Walk:
         end = world.seconds + REST_SECONDS
         while not self.is_well():
             assert world.seconds < end, (world.status["phase"], world.annotations, world.status["conditions"])
-            self.heed()
             world.step(seconds=1.0)
             for region in world.regions.values():
                 region.learners.clear()
                 region.up = True
             world.renew()
             world.check_epochs()
-
-    def heed(self) -> None:
-        """What the store says that it needs: a region leaves once it is no longer primary."""
-        world = self.world
-        if condition(world, "Degraded").get("reason") == "RemovalRefused" and "failover" not in world.status:
-            world.annotations.setdefault(FAILOVER_TO, self.valid["primaryRegion"])
 
     def is_well(self) -> bool:
         world = self.world

@@ -1,4 +1,5 @@
-"""The tables of ``spec.primaryRegion``: the primary moves there when it is edited, and after a failover."""
+"""The tables of ``spec.primaryRegion``: the primary moves there when it is edited, when the region that is primary
+leaves, and after a failover."""
 
 from __future__ import annotations
 
@@ -12,11 +13,31 @@ FAILBACK_AFTER_SECONDS = 10.0
 FAILBACK_LAG_SECONDS = 1.0
 
 
+RETRY_SECONDS = 30.0
+"""How long after a switchover out of a region that leaves was given up the next one begins at the earliest."""
+
+
 def edited_primary(scene: Scene) -> Decision | None:
     """``spec.primaryRegion`` was edited: a switchover begins, or waits until it can."""
     home = scene.spec.primary_region if scene.spec else ""
     if not scene.status.preferred_primary or home in (scene.status.preferred_primary, scene.truth.primary_region):
         return None
+    return _move(scene, home)
+
+
+def removed_primary(scene: Scene) -> Decision | None:
+    """The primary region was taken out of the spec: a switchover to ``spec.primaryRegion`` begins, or waits until it
+    can; it is tried again after one that was given up."""
+    primary, last = scene.truth.primary_region, scene.last_receipt
+    if scene.spec is None or not scene.status.preferred_primary or primary in scene.spec.region_names:
+        return None
+    given_up = last is not None and last.outcome is Outcome.ABORTED and last.from_region == primary
+    if last is not None and given_up and (scene.clock.now - last.finished_at).total_seconds() < RETRY_SECONDS:
+        return None
+    return _move(scene, scene.spec.primary_region)
+
+
+def _move(scene: Scene, home: str) -> Decision:
     blocked, far = obstacles(scene, home), too_far(scene, home)
     if blocked:
         return Wait("SwitchoverBlocked", blocked)
@@ -62,5 +83,5 @@ def is_whole_and_close(scene: Scene, region: str) -> bool:
     return whole and lag is not None and lag.connected and lag.lag_seconds < FAILBACK_LAG_SECONDS
 
 
-SPEC: tuple[Rule, ...] = (edited_primary,)
+SPEC: tuple[Rule, ...] = (edited_primary, removed_primary)
 FAILBACK: tuple[Rule, ...] = (failback,)

@@ -13,7 +13,7 @@ from rstore_operator.planning.children.naming import NAMING_PROBLEMS
 from rstore_operator.planning.conditions.finding import Finding
 
 RECONCILING, STALLED = "Reconciling", "Stalled"
-STALLING_REASONS = NAMING_PROBLEMS | {"DataConflict", "RemovalRefused"}
+STALLING_REASONS = NAMING_PROBLEMS | {"DataConflict"}
 """Reasons of the condition Degraded that a person has to remove."""
 
 

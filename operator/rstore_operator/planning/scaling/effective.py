@@ -26,7 +26,7 @@ class Effective:
     replica_changes: tuple[str, ...] = ()
     scaling: tuple[tuple[str, Scaling], ...] = ()
     """Regions that have not got as many replicas as they should have, and the next step there."""
-    refused_removals: tuple[str, ...] = ()
+    removal_waits: tuple[str, ...] = ()
 
     @property
     def region_names(self) -> tuple[str, ...]:
@@ -76,8 +76,8 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
     if intent is not None and intent.mode != PLANNED:  # a region that was to go may be the one that has most data
         needed |= observed.live_regions()
     retained = tuple(in_regions[name] for name in removed if name in needed and name in in_regions)
-    refused = tuple(
-        f"{name} stays: it is primary; move the primary to another region first, then remove it"
+    waits = tuple(
+        f"{name} is primary, and leaves once {spec.primary_region}, which spec.primaryRegion names, is"
         for name in removed
         if name == primary
     )
@@ -87,5 +87,5 @@ def effective(spec: StoreSpec, store: str, observed: Observed, status: StoreStat
         leaving=frozenset(removed) - needed,
         replica_changes=tuple(changes),
         scaling=tuple(scaling),
-        refused_removals=refused,
+        removal_waits=waits,
     )

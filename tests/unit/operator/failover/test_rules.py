@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from rstore_api.domain.kubernetes import FAILOVER_TO
 from rstore_operator.facts.memory import Memory
 from rstore_operator.failover import annotations
@@ -21,7 +22,7 @@ from rstore_operator.failover.scene import Scene
 from rstore_operator.failover.unplanned import advance_unplanned
 from rstore_operator.planner import plan as planner
 from rstore_operator.resource.commands import Commands
-from rstore_operator.resource.state import Step, Trigger
+from rstore_operator.resource.state import Outcome, Receipt, Step, Trigger
 from unit.operator.failover.test_unfinished import fenced
 from unit.operator.lossy_world import LossyWorld, running
 from unit.operator.world import begin_and_hold_back
@@ -266,6 +267,29 @@ HALF = (
 SILENT = "the primary region us-east has no leader that answers"
 FAR, APART = with_progress(lag_seconds=5.1), with_progress(connected=False)
 TO_WEST = spec(primary_region="eu-west")
+
+
+def WITHOUT_EAST(scene: Scene) -> Scene:
+    """The primary is out of the spec, which has named eu-west for long."""
+    assert scene.spec is not None
+    regions = tuple(region for region in scene.spec.regions if region.name != "us-east")
+    status = structs.replace(scene.status, preferred_primary="eu-west")
+    return replace(scene, spec=replace(scene.spec, primary_region="eu-west", regions=regions), status=status)
+
+
+def given_up(seconds: float) -> Change:
+    """So long ago a switchover out of the region that leaves was given up."""
+
+    def change(scene: Scene) -> Scene:
+        at = scene.clock.now - timedelta(seconds=seconds)
+        last = Receipt(
+            mode="Planned", from_region="us-east", to_region="us-east", epoch=1, outcome=Outcome.ABORTED, finished_at=at
+        )
+        return WITHOUT_EAST(replace(scene, status=structs.replace(scene.status, history=(last,))))
+
+    return change
+
+
 ROWS = [
     Row("ABORT", healthy, "nothing_to_abort", "NothingToAbort", "there is no switchover"),
     Row("ABORT", failing_over, "automatic_is_not_aborted", "NothingToAbort", "an automatic failover is not called off"),
@@ -302,6 +326,11 @@ ROWS = [
     Row("SPEC", healthy, "edited_primary", Trigger.SPEC, change=TO_WEST),
     Row("SPEC", just_lost, "edited_primary", "SwitchoverBlocked", SILENT, change=TO_WEST),
     Row("SPEC", healthy, "edited_primary", "TargetBehind", "has no stream", change=lambda s: APART(TO_WEST(s))),
+    Row("SPEC", healthy, "removed_primary", Trigger.SPEC, change=WITHOUT_EAST),
+    Row("SPEC", just_lost, "removed_primary", "SwitchoverBlocked", SILENT, change=WITHOUT_EAST),
+    Row("SPEC", healthy, "removed_primary", "TargetBehind", "has no stream", change=lambda s: APART(WITHOUT_EAST(s))),
+    Row("SPEC", healthy, None, change=given_up(29.0)),
+    Row("SPEC", healthy, "removed_primary", Trigger.SPEC, change=given_up(30.0)),
     Row("FAILBACK", failed_over_and_back(12), "failback", Trigger.FAILBACK, change=spec(failback="Automatic")),
     Row("FAILBACK", failed_over_and_back(1), None, change=spec(failback="Automatic")),
     Row("FAILBACK", failed_over_and_back(12), None),

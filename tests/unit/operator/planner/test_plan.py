@@ -251,7 +251,7 @@ def test_the_primary_region_cannot_be_removed_until_another_is_primary() -> None
         assert not any(isinstance(action, Delete) for action in world.step().actions)
     assert ("StatefulSet", "orders-us-east") in world.children
     assert "us-east" in {region.name for region in world.regions["ap-south"].topology.regions}
-    assert "us-east stays" in condition(world, "Degraded")["message"]
+    assert "us-east is primary, and leaves once eu-west" in condition(world, "Degraded")["message"]
     assert world.write()
     world.regions["eu-west"].up = True
     world.settle()

@@ -200,7 +200,7 @@ def test_a_time_changes_only_with_the_status_and_a_message_is_cut() -> None:
 
 REASONS_OF_DEGRADED = {
     PLANNING_FAILED, CANNOT_WATCH, NOT_CONNECTED, *NAMING_PROBLEMS, *LACKS, *UNCONFIRMED,
-    "RegionLost", "ActionFailed", "DataConflict", "RemovalRefused",
+    "RegionLost", "ActionFailed", "DataConflict", "RemovalWaits",
 }  # fmt: skip
 
 
