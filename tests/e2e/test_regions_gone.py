@@ -60,7 +60,16 @@ async def test_the_region_that_is_left_goes_on_once_a_person_has_deleted_the_oth
                 await restore_region(store, name)
         # the name is free again; what comes under it starts with empty volumes
         kubectl.run("apply", "-f", "-", input_text=small_store(NAME, ["eu-west", "us-east"], persistence=persistence))
-        await store.wait_steady(primary="eu-west", timeout_seconds=120)
-        await store.wait_converged()
-        assert set(await store.read_all("us-east", b"")) == {b"kept", b"after"}
+
+        async def ready() -> bool:
+            return {one["name"]: one["phase"] for one in (await store.status())["regions"]} == both
+
+        both = {"eu-west": "Ready", "us-east": "Ready"}
+        await wait_until(ready, timeout_seconds=120, what=f"regions {both}", poll_seconds=0.5)
+        client = store.new_client("us-east")
+        try:
+            for key, value in ((b"kept", b"1"), (b"after", b"2")):
+                assert (await client.get(key)).kvs[0].value == value
+        finally:
+            await client.close()
         kubectl.run("delete", "rstore", NAME, "--wait=true", timeout_seconds=60)
