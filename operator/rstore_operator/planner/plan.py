@@ -300,7 +300,7 @@ class _Planner:
         effective = self.effective
         if effective is None or self.repeats.commands != Commands() or self.rollout.claim != NO_CLAIM:
             return False
-        changing = effective.retained or effective.leaving or effective.replica_changes or effective.refused_removals
+        changing = effective.retained or effective.leaving or effective.replica_changes or effective.removal_waits
         return not changing
 
     def _requeue(self, progressed: Progressed, scene: Scene, *, hurry: bool, busy: bool) -> float:

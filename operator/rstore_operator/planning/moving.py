@@ -1,10 +1,13 @@
-"""Volumes of another StorageClass than the spec names. A volume's class cannot be changed, so the volume is replaced.
+"""Volumes of another StorageClass than the spec names, or away from where the spec places their pods. Neither can be
+changed, so the volume is replaced.
 
 A replica whose volume is replaced is filled by the others of its region, as after the loss of a volume. So its region
 needs a majority without it: a region of one replica, or two, has three until its volumes are replaced.
 """
 
 from __future__ import annotations
+
+import re
 
 from rstore_api.domain import names
 
@@ -13,6 +16,12 @@ from rstore_operator.facts.observed import Claim, Observed
 from rstore_operator.resource.model import RegionSpec
 
 REPLICAS_AMID_MOVE = 3
+_OF_VOLUME = frozenset(
+    {"node(s) had volume node affinity conflict", "node(s) didn't match PersistentVolume's node affinity"}
+)
+_OF_PLACEMENT = frozenset({"node(s) didn't match Pod's node affinity/selector"})
+_NODES = re.compile(r"^Unschedulable: 0/\d+ nodes are available: (.*?)(?:\. |\.?$)")
+_REASON = re.compile(r"^\d+ ")
 
 
 def is_of_other_class(claim: Claim, region: RegionSpec) -> bool:
@@ -26,6 +35,14 @@ def template_class(store: str, region: str, observed: Observed) -> str | None:
     templates = (live.get("spec") or {}).get("volumeClaimTemplates") or []
     value = (templates[0].get("spec") or {}).get("storageClassName") if templates else None
     return value if isinstance(value, str) else None
+
+
+def is_away_from_volume(problem: str) -> bool:
+    """Return whether the scheduler found nodes for the pod, by its own rules, and its volume can be used on none of
+    them. A node that is cordoned, tainted or full may be the volume's, so any other reason speaks against it."""
+    match = _NODES.match(problem)
+    reasons = {_REASON.sub("", reason) for reason in match[1].split(", ")} if match is not None else set()
+    return bool(reasons & _OF_VOLUME) and reasons <= _OF_VOLUME | _OF_PLACEMENT
 
 
 def old_volumes(store: str, region: RegionSpec, observed: Observed) -> dict[str, Claim]:

@@ -5,7 +5,8 @@ leader last, once it has handed leadership on. A primary region of which one pod
 switchover before. Each step waits until the whole store is as it should be, see :mod:`.whole`; so the first pod that
 does not get ready stops the roll. Pods that are out of date and do not run are replaced at once, in any region: that is
 a repair, and how a corrected template ends a roll that is stuck. A volume of another StorageClass than the spec names
-goes with its pod, see :mod:`rstore_operator.planning.moving`; only where the rest of its region is a majority.
+goes with its pod, see :mod:`rstore_operator.planning.moving`, and so does a volume to which a new pod cannot be
+scheduled; only where the rest of its region is a majority.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from rstore_operator.facts.actions import DeletePod, HandOver, Target
 from rstore_operator.facts.lacks import UNREADY, WAITING, Lack, why_not_started
 from rstore_operator.facts.observed import Observed, Pod
 from rstore_operator.planning.conditions.lacking_pods import NOT_CREATED, Lacking
+from rstore_operator.planning.moving import is_away_from_volume
 from rstore_operator.planning.rollout.revisions import RegionPods, disruptions_allowed
 from rstore_operator.planning.rollout.turns import FREE, NO_CLAIM, Claim, Turn
 from rstore_operator.planning.rollout.whole import why_not_whole
@@ -28,6 +30,8 @@ STUCK_SECONDS = 10.0
 """A pod that is out of date and runs is replaced once it has not been ready for this long."""
 FAILED_SECONDS = 5.0
 """A new pod with a problem blocks the roll after this time; it may be gone at the next try."""
+STRANDED_SECONDS = 10.0
+"""A new pod that cannot be where its volume is gets another volume after this time."""
 SLOW_SECONDS = 60.0
 """One that runs, or waits for a node or a volume, blocks it after this time."""
 
@@ -108,7 +112,8 @@ def plan_rollout(scene: RolloutScene) -> Rollout:
         waits = "the end of the pause"
     elif not repairs:
         waits = scene.not_now or _waits(scene)
-        if not waits and outdated:
+        step = _stranded(scene)
+        if step is None and not waits and outdated:
             rolled = next(region for region in scene.in_order if region.outdated)
             if _has_to_be_left(rolled, scene):
                 pods = "one pod is all" if rolled.spec.replicas == 1 else "all pods are needed"
@@ -143,8 +148,8 @@ def _image(scene: RolloutScene) -> str:
 
 
 # ---------------------------------------------------------------------------------------------- what is in the way
-def _waits(scene: RolloutScene) -> str:
-    why = why_not_whole(scene.in_order, scene.observed, scene.primary, scene.epoch)
+def _waits(scene: RolloutScene, without: str = "") -> str:
+    why = why_not_whole(scene.in_order, scene.observed, scene.primary, scene.epoch, without=without)
     if why:
         return why
     for region in scene.in_order:
@@ -217,6 +222,24 @@ def _is_of_no_use(pod: Pod, region: RegionPods, scene: RolloutScene) -> bool:
         return False  # one after the other
     others = {other.name for other in region.seen.pods if other.ready} & region.voters
     return region.seen.leader is None or len(others) >= majority(len(region.voters))
+
+
+def _stranded(scene: RolloutScene) -> DeletePod | None:
+    """A pod of the newest template that its placement keeps away from its volume, where all else is whole and the rest
+    of its region is a majority: it goes with its volume."""
+    if scene.not_now:
+        return None
+    for region in scene.in_order:
+        for pod in region.updated:
+            claim = scene.observed.claims.get(names.claim_of(pod.name))
+            if pod.terminating or pod.node or claim is None or region.stops_without_one:
+                continue
+            waited = scene.lacking_seconds.get((WAITING, pod.name), 0.0)
+            if waited < STRANDED_SECONDS or not is_away_from_volume(pod.problem) or _waits(scene, without=pod.name):
+                continue
+            why = "its placement allows no node on which its volume can be used"
+            return DeletePod(region.name, pod.name, pod.uid, pod.resource_version, why, claim.name, claim.uid)
+    return None
 
 
 def _next(region: RegionPods) -> HandOver | DeletePod:

@@ -13,11 +13,14 @@ MAX_ENTRIES_BEHIND = 1000
 """A replica with fewer entries of its region's log to apply is up to date."""
 
 
-def why_not_whole(regions: Iterable[RegionPods], observed: Observed, primary: str, epoch: int) -> str:
-    """Return what has to be waited for, for people; "" when another pod may go."""
+def why_not_whole(
+    regions: Iterable[RegionPods], observed: Observed, primary: str, epoch: int, *, without: str = ""
+) -> str:
+    """Return what has to be waited for, for people; "" when another pod may go. The pod ``without`` counts for
+    nothing."""
     regions = tuple(regions)
     source = observed.leader(primary)
-    whys = (_pods(region) for region in regions)
+    whys = (_pods(region, without) for region in regions)
     why = next((text for text in whys if text), "")
     if why or source is None:
         return why or f"{primary} to have a leader"
@@ -28,16 +31,17 @@ def why_not_whole(regions: Iterable[RegionPods], observed: Observed, primary: st
     return next((text for region in regions if (text := _follows(region, source, epoch))), "")
 
 
-def _pods(region: RegionPods) -> str:
+def _pods(region: RegionPods, without: str) -> str:
     """What is missing inside the region."""
     if not region.revision:
         return f"the StatefulSet of {region.name}, whose change is not seen yet"
     if region.missing:
         return f"{', '.join(region.missing)} to be created"
-    terminating = [pod.name for pod in region.seen.pods if pod.terminating]
+    pods = [pod for pod in region.seen.pods if pod.name != without]
+    terminating = [pod.name for pod in pods if pod.terminating]
     if terminating:
         return f"the end of {', '.join(terminating)}"
-    unready = [pod.name for pod in region.seen.pods if not pod.ready]
+    unready = [pod.name for pod in pods if not pod.ready]
     if unready:
         return f"{', '.join(unready)} to be ready"
     leader = region.seen.leader
@@ -45,11 +49,11 @@ def _pods(region: RegionPods) -> str:
         return f"{region.name} to have a leader"
     if leader.learners:
         return f"{', '.join(leader.learners)} to catch up"
-    outside = [pod.name for pod in region.seen.pods if pod.name not in region.voters]
+    outside = [pod.name for pod in pods if pod.name not in region.voters]
     if outside:
         return f"{', '.join(outside)} to be taken into the Raft group of {region.name}"
     answers = {replica.name: replica for replica in region.seen.replicas}
-    late = [name for name in sorted(region.voters) if not _is_up_to_date(answers.get(name), leader)]
+    late = [name for name in sorted(region.voters - {without}) if not _is_up_to_date(answers.get(name), leader)]
     return f"{', '.join(late)} to answer that it is ready" if late else ""
 
 

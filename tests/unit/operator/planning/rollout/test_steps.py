@@ -256,6 +256,44 @@ def test_volumes_of_another_class_go_with_their_pods(regions: tuple[RegionPods, 
         assert (f"{step.name} leads" if step is not None else "") == expected
 
 
+SELECTOR = "2 node(s) didn't match Pod's node affinity/selector"
+AWAY = (
+    f"Unschedulable: 0/3 nodes are available: {SELECTOR}, 1 node(s) had volume node affinity conflict. preemption: 0/3"
+)
+STRANDED = with_pod(region("eu", "non"), 2, ready=False, ip="", node="", problem=AWAY)
+
+
+@pytest.mark.parametrize(
+    ("regions", "changes", "expected"),
+    [
+        ((US, STRANDED, DONE_AP), {}, "s-eu-2 data-s-eu-2"),
+        ((US, STRANDED, DONE_AP), {"seconds": 9.9}, ""),
+        ((US, STRANDED, DONE_AP), {"not_now": "the change of primary"}, ""),
+        ((US, STRANDED, DONE_AP), {"turn": Turn(False, "another store rolls")}, ""),
+        ((US, STRANDED, DONE_AP), {"paused": True}, ""),
+        ((US, with_pod(STRANDED, 2, node="n"), DONE_AP), {}, ""),
+        ((US, with_pod(STRANDED, 2, problem="Unschedulable: 0/3 nodes are available: " + SELECTOR), DONE_AP), {}, ""),
+        ((US, with_pod(STRANDED, 0, ready=False), DONE_AP), {}, ""),
+        ((with_pod(US, 0, ready=False), STRANDED, DONE_AP), {}, ""),
+        ((US, with_leader(STRANDED, learners=("s-eu-0",)), DONE_AP), {}, ""),
+        ((US, EU, with_pod(DONE_AP, 0, ready=False, ip="", node="", problem=AWAY)), {}, ""),
+    ],
+)
+def test_a_new_pod_that_cannot_be_where_its_volume_is_gets_another(
+    regions: tuple[RegionPods, ...], changes: dict[str, Any], expected: str
+) -> None:
+    seen = scene(*regions)
+    names = [one.name for of in regions for one in of.seen.pods]
+    claims = {f"data-{name}": Claim(f"data-{name}", "1Gi", "1Gi", bound=True, uid="c") for name in names}
+    waited = {(WAITING, name): changes.pop("seconds", 10.0) for name in ("s-eu-2", "s-ap-0")}
+    rollout = plan_rollout(
+        replace(seen, observed=replace(seen.observed, claims=claims), lacking_seconds=waited, shown=True, **changes)
+    )
+    assert not rollout.repairs
+    step = rollout.step
+    assert (f"{step.name} {step.claim}" if isinstance(step, DeletePod) else "") == expected
+
+
 def test_the_last_pod_of_a_roll_that_is_shown_belongs_to_it() -> None:
     last = with_pod(DONE_US, 0, ready=False)
     assert plan_rollout(scene(last, DONE_EU, DONE_AP)) == NO_ROLLOUT
