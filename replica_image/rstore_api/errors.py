@@ -268,6 +268,38 @@ class LeaseTtlTooLarge(StoreError):
     text = "etcdserver: too large lease TTL"
 
 
+class LockSessionExpired(StoreError):
+    """The lease ended, or its key was deleted, while the lock was waited for."""
+
+    code = "lock-session-expired"
+    status = grpc.StatusCode.UNKNOWN
+    text = "mutex: session is expired"
+
+
+class ElectionNotLeader(StoreError):
+    """The caller does not lead (any more), or its candidacy ended while it waited."""
+
+    code = "election-not-leader"
+    status = grpc.StatusCode.UNKNOWN
+    text = "election: not leader"
+
+
+class ElectionNoLeader(StoreError):
+    """Nobody leads the election."""
+
+    code = "election-no-leader"
+    status = grpc.StatusCode.UNKNOWN
+    text = "election: no leader"
+
+
+class MissingLeaderKey(StoreError):
+    """The request does not say which leadership it is about."""
+
+    code = "missing-leader-key"
+    status = grpc.StatusCode.UNKNOWN
+    text = '"leader" field must be provided'
+
+
 class DuplicateKey(StoreError):
     """One transaction puts a key twice."""
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from rstore_api.proto import rpc_pb2, rstore_pb2
+from rstore_api.proto import rpc_pb2, rstore_pb2, v3election_pb2, v3lock_pb2
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -48,6 +48,23 @@ LEASE_TIME_TO_LIVE = Method(
 )
 LEASE_LEASES = Method(
     "/etcdserverpb.Lease/LeaseLeases", rpc_pb2.LeaseLeasesRequest, rpc_pb2.LeaseLeasesResponse, changes=False
+)
+LOCK = Method("/v3lockpb.Lock/Lock", v3lock_pb2.LockRequest, v3lock_pb2.LockResponse, changes=True)
+UNLOCK = Method("/v3lockpb.Lock/Unlock", v3lock_pb2.UnlockRequest, v3lock_pb2.UnlockResponse, changes=True)
+CAMPAIGN = Method(
+    "/v3electionpb.Election/Campaign", v3election_pb2.CampaignRequest, v3election_pb2.CampaignResponse, changes=True
+)
+PROCLAIM = Method(
+    "/v3electionpb.Election/Proclaim", v3election_pb2.ProclaimRequest, v3election_pb2.ProclaimResponse, changes=True
+)
+LEADER = Method(
+    "/v3electionpb.Election/Leader", v3election_pb2.LeaderRequest, v3election_pb2.LeaderResponse, changes=False
+)
+OBSERVE = Method(
+    "/v3electionpb.Election/Observe", v3election_pb2.LeaderRequest, v3election_pb2.LeaderResponse, changes=False
+)
+RESIGN = Method(
+    "/v3electionpb.Election/Resign", v3election_pb2.ResignRequest, v3election_pb2.ResignResponse, changes=True
 )
 RENEW_LEASES = Method(
     "/rstore.v1.Leases/Renew", rstore_pb2.RenewLeasesRequest, rstore_pb2.RenewLeasesResponse, changes=False

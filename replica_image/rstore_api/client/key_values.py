@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from rstore_api.client.identity import Identity, write_once
 from rstore_api.client.leases import Lease
+from rstore_api.client.locks import Election, Lock
 from rstore_api.client.many import PutManyResult, put_many
 from rstore_api.client.watching import Changes, follow
 from rstore_api.dialling.channels import Resolve, system_resolve
@@ -255,6 +256,18 @@ class Client:
         """
         request = rpc_pb2.LeaseGrantRequest(TTL=ttl_seconds, ID=lease_id)
         return Lease(self.call, self._endpoints, request, self._rng)
+
+    def lock(self, name: Text, *, ttl_seconds: int = 10) -> Lock:
+        """Returns a lock for ``async with``: entered once this client holds it, by a lease that is renewed meanwhile.
+
+        Entering waits for as long as others hold the lock; put ``asyncio.timeout`` around it for a bound. It raises
+        LeaseNotFound when the client could not renew its lease while it waited.
+        """
+        return Lock(self.call, lambda: self.lease(ttl_seconds), self._rng, _bytes(name))
+
+    def election(self, name: Text) -> Election:
+        """Returns an election: to campaign in it, or to see who leads."""
+        return Election(self.call, self._endpoints, self.lease, self._rng, _bytes(name))
 
     async def compact(
         self, revision: int, *, timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS

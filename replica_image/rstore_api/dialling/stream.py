@@ -53,6 +53,15 @@ class StreamCall(Generic[RequestT, ResponseT]):
         except (aio.UsageError, asyncio.InvalidStateError) as error:
             raise LinkBrokenError("the stream has ended") from error
 
+    async def done_sending(self) -> None:
+        """Says that no more messages come. Raises LinkBrokenError."""
+        try:
+            await self._call.done_writing()
+        except aio.AioRpcError as error:
+            raise LinkBrokenError(_describe(error)) from error
+        except (aio.UsageError, asyncio.InvalidStateError) as error:
+            raise LinkBrokenError("the stream has ended") from error
+
     async def receive(self) -> ResponseT | None:
         """Returns the next message, None at the orderly end. Raises LinkBrokenError."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -48,12 +49,13 @@ class Calls:
         *,
         decode: Callable[[bytes], Any] | None = None,
         metadata: tuple[tuple[str, str], ...] = (),
+        waits: bool = False,
     ) -> None:
         """Registers a method with a gRPC server: each call that its caller's grant allows is answered with what
         ``body`` returns or raises.
 
         ``decode`` makes of a request's bytes what ``body`` takes; by default it is the method's message. ``metadata``
-        is sent behind each answer.
+        is sent behind each answer. ``waits`` says that a call may last as long as its client waits for it.
         """
         service, name = method.path.strip("/").split("/")
         metrics = self._metrics.of_method(method.path)
@@ -61,7 +63,7 @@ class Calls:
         def behaviour(request: Any, context: Context) -> Awaitable[ResponseT]:
             if metadata:
                 context.set_trailing_metadata(metadata)
-            return answer(method, metrics, body, request, context)
+            return answer(method, metrics, body, request, context, waits=waits)
 
         handler = grpc.unary_unary_rpc_method_handler(behaviour, decode or method.request.FromString, _encode)
         server.add_registered_method_handlers(service, {name: handler})
@@ -73,6 +75,8 @@ async def answer(
     body: Callable[[Any, CallInfo], Awaitable[ResponseT]],
     request: Any,
     context: Context,
+    *,
+    waits: bool = False,
 ) -> ResponseT:
     """Returns what ``body`` returns, if the caller's grant allows the request. A StoreError becomes the call's status;
     any other error becomes OutcomeUnknown for a method that changes something, else INTERNAL.
@@ -81,7 +85,7 @@ async def answer(
     metrics.started += 1
     result = "ok"
     try:
-        call = info_of(context)
+        call = info_of(context, waits=waits)
         if call.grant is not FULL and not allows(call.grant, method.path, request):
             raise PermissionDenied
         return await body(request, call)
@@ -105,11 +109,15 @@ def _encode(response: Message) -> bytes:
     return response.SerializeToString()
 
 
-def info_of(context: Context) -> CallInfo:
-    """Returns what the services need to know of a call. Raises InvalidRequest, PermissionDenied."""
+def info_of(context: Context, *, waits: bool = False) -> CallInfo:
+    """Returns what the services need to know of a call; one that ``waits`` has its client's deadline or none. Raises
+    InvalidRequest, PermissionDenied.
+    """
     remaining = context.time_remaining()
-    if remaining is None:
-        remaining = DEFAULT_DEADLINE_SECONDS
+    if waits:
+        remaining = math.inf if remaining is None else remaining
+    else:
+        remaining = min(DEFAULT_DEADLINE_SECONDS if remaining is None else remaining, MAX_DEADLINE_SECONDS)
     forwarded = False
     request_id: RequestId | None = None
     caller: Caller = context.caller
@@ -123,7 +131,7 @@ def info_of(context: Context) -> CallInfo:
             request_id = _request_id(value)
         elif key == CLIENT_KEY and caller.may_hand_on:
             client = str(value)
-    deadline = asyncio.get_running_loop().time() + min(remaining, MAX_DEADLINE_SECONDS)
+    deadline = asyncio.get_running_loop().time() + remaining
     return CallInfo(deadline=deadline, forwarded=forwarded, client=client, grant=caller.grant, request_id=request_id)
 
 

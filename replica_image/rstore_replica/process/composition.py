@@ -22,15 +22,19 @@ from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.calls import Calls
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.leases.keeper import LeaseKeeper
+from rstore_replica.api.locks.candidates import Candidates
+from rstore_replica.api.locks.key_values import KeyValues
 from rstore_replica.api.routing.forward import Forwarder
 from rstore_replica.api.routing.own_replicas import OwnReplicas
 from rstore_replica.api.routing.route import primary_region
 from rstore_replica.api.routing.router import Router
 from rstore_replica.api.services.admin import AdminService
 from rstore_replica.api.services.cluster import ClusterService
+from rstore_replica.api.services.election import ElectionService
 from rstore_replica.api.services.health import HealthReporter
 from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.services.lease import LeaseService, submit_with
+from rstore_replica.api.services.lock import LockService
 from rstore_replica.api.services.maintenance import MaintenanceService
 from rstore_replica.api.services.quarantine import QuarantineService
 from rstore_replica.api.services.snapshot import SnapshotService
@@ -243,6 +247,15 @@ class Replica:
             permitted=lambda context, key, range_end: may_watch(context.caller, key, range_end),
             on_refusal=partial(metrics.count_refusal, "client"),
         )
+        self._candidates = candidates = Candidates(
+            key_values=KeyValues(self._kv),
+            grant=lease.grant,
+            pump=self._pump,
+            rng=random.Random(),
+            on_refusal=partial(metrics.count_refusal, "client"),
+        )
+        lock = LockService(calls=calls, candidates=candidates)
+        election = ElectionService(calls=calls, candidates=candidates)
         maintenance = MaintenanceService(
             calls=calls,
             router=self._router,
@@ -295,6 +308,8 @@ class Replica:
                 self._kv.add_to_server,
                 self._watch.add_to_server,
                 lease.add_to_server,
+                lock.add_to_server,
+                election.add_to_server,
                 maintenance.add_to_server,
                 snapshots.add_to_server,
                 cluster.add_to_server,
@@ -408,6 +423,7 @@ class Replica:
                 await asyncio.sleep(asked_at + LAME_DUCK_SECONDS - loop.time())
         self._watch.close()
         self._lease.close()
+        self._candidates.close()
         await self._life.end()
         await self._client_server.stop(DRAIN_TIMEOUT_SECONDS)
         if self._life.running:

@@ -33,6 +33,8 @@ CLIENT_SERVICES = (
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
     "etcdserverpb.Lease",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
     "etcdserverpb.Maintenance",
     "etcdserverpb.Cluster",
     "grpc.health.v1.Health",

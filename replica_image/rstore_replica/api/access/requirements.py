@@ -14,6 +14,7 @@ from rstore_api.proto import rpc_pb2
 from rstore_replica.api.access.callers import Caller
 from rstore_replica.api.access.grants import FULL, Grant
 from rstore_replica.api.encoding import EncodedWrite
+from rstore_replica.api.locks.rules import candidates_of
 
 Check = Callable[[Grant, Any], bool]
 
@@ -79,6 +80,13 @@ CHECKS: Mapping[str, Check] = {
     methods.LEASE_KEEP_ALIVE.path: _writes,
     methods.LEASE_TIME_TO_LIVE.path: _anything,
     methods.LEASE_LEASES.path: _anything,
+    methods.LOCK.path: lambda grant, request: grant.changes(*candidates_of(request.name)),
+    methods.UNLOCK.path: lambda grant, request: grant.changes(request.key, b""),
+    methods.CAMPAIGN.path: lambda grant, request: grant.changes(*candidates_of(request.name)),
+    methods.PROCLAIM.path: lambda grant, request: grant.changes(request.leader.key, b""),
+    methods.RESIGN.path: lambda grant, request: grant.changes(request.leader.key, b""),
+    methods.LEADER.path: lambda grant, request: grant.reads(*candidates_of(request.name)),
+    methods.OBSERVE.path: lambda grant, request: grant.reads(*candidates_of(request.name)),
     # About the replica, not about keys.
     methods.STATUS.path: _anything,
     methods.ALARM.path: lambda _grant, request: request.action == rpc_pb2.AlarmRequest.GET,

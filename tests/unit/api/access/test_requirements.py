@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from rstore_api import methods
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2
+from rstore_api.proto import v3election_pb2 as election
 from rstore_api.proto.rpc_pb2 import Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest
+from rstore_api.proto.v3lock_pb2 import LockRequest, UnlockRequest
 from rstore_replica.api import encoding
 from rstore_replica.api.access.callers import Caller
 from rstore_replica.api.access.grants import FULL, Grant
@@ -22,6 +24,7 @@ READS_SHOP = frozenset(GRANTS)
 WRITES_SHOP = frozenset({"full", "shop"})
 READS_ALL = frozenset({"full", "reader"})
 ONLY_FULL = frozenset({"full"})
+SHOP_LEADER = election.LeaderKey(key=b"shop/e/5")
 
 
 def _range(key: bytes, end: bytes = b"") -> RangeRequest:
@@ -71,6 +74,20 @@ CASES: list[tuple[str, Any, frozenset[str]]] = [
     ("LEASE_KEEP_ALIVE", rpc_pb2.LeaseKeepAliveRequest(ID=5), WRITES_SHOP),
     ("LEASE_TIME_TO_LIVE", rpc_pb2.LeaseTimeToLiveRequest(ID=5), READS_SHOP),
     ("LEASE_LEASES", rpc_pb2.LeaseLeasesRequest(), READS_SHOP),
+    ("LOCK", LockRequest(name=b"shop/l"), WRITES_SHOP),
+    ("LOCK", LockRequest(name=b"shop"), WRITES_SHOP),
+    ("LOCK", LockRequest(name=b"sho"), ONLY_FULL),
+    ("UNLOCK", UnlockRequest(key=b"shop/l/5"), WRITES_SHOP),
+    ("UNLOCK", UnlockRequest(key=b"bank/l/5"), ONLY_FULL),
+    ("CAMPAIGN", election.CampaignRequest(name=b"shop/e"), WRITES_SHOP),
+    ("CAMPAIGN", election.CampaignRequest(name=b"bank/e"), ONLY_FULL),
+    ("PROCLAIM", election.ProclaimRequest(leader=SHOP_LEADER), WRITES_SHOP),
+    ("PROCLAIM", election.ProclaimRequest(), ONLY_FULL),
+    ("RESIGN", election.ResignRequest(leader=SHOP_LEADER), WRITES_SHOP),
+    ("LEADER", election.LeaderRequest(name=b"shop/e"), READS_SHOP),
+    ("LEADER", election.LeaderRequest(name=b"bank"), READS_ALL),
+    ("OBSERVE", election.LeaderRequest(name=b"shop/e"), READS_SHOP),
+    ("OBSERVE", election.LeaderRequest(name=b""), READS_ALL),
     ("RENEW_LEASES", rstore_pb2.RenewLeasesRequest(ids=[5]), ONLY_FULL),
     ("HASH_KV", rpc_pb2.HashKVRequest(), READS_ALL),
     ("STATUS", rpc_pb2.StatusRequest(), READS_SHOP),

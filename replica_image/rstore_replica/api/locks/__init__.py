@@ -1,0 +1,1 @@
+"""etcd's locks and elections: who waits for whom, as keys in the order in which they were created."""
