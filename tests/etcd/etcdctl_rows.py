@@ -109,7 +109,6 @@ ROWS: dict[str, list[Command]] = {
     ],
     "lease": [
         run("lease grant 300"),
-        run("lease grant 0"),
         run("lease grant abc"),
         run("lease revoke 7b"),
         run("lease timetolive 7b"),
@@ -118,6 +117,7 @@ ROWS: dict[str, list[Command]] = {
         run("lease list"),
         run("put KEY v --lease=7b"),
         run("get KEY --prefix"),
+        run("lease grant 0"),
     ],
     "lock": [run("lock KEY echo locked"), run("lock KEY -- sh -c true")],
     "elect": [run("elect KEY me", lines=2)],
