@@ -53,6 +53,9 @@ WriteResponseT = TypeVar(
 )
 
 
+LONG_DELETION_SECONDS = 1.0
+"""A deletion that held up other writes for so long is logged."""
+
 Settle = Callable[[int, int | None, Callable[[StoreError | None], None]], None]
 
 
@@ -120,6 +123,8 @@ class Batcher:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._deleting: asyncio.Task[None] | None = None
         """The commit of a deletion that may take long: until it has ended, others wait here, each for its own time."""
+        self._deleted_last = False
+        """Whether the last entry was such a deletion."""
         self._pump_planned = False
         self._closed = False
         self.failed_entries = 0
@@ -196,14 +201,24 @@ class Batcher:
         while self._waiting and len(self._in_flight) < self._limits.max_in_flight_entries and not self._deleting:
             if self._in_flight and not self._fills_an_entry():
                 return
+            passed = self._set_deletions_aside() if self._deleted_last else []
             batch = self._next_batch()
+            self._waiting.extendleft(reversed(passed))
+            self._deleted_last = bool(batch) and batch[0].in_steps
             if not batch:
-                return
+                continue
             task = asyncio.get_running_loop().create_task(self._commit(batch))
             if batch[0].in_steps:
                 self._deleting = task
             self._in_flight.add(task)
             task.add_done_callback(self._landed)
+
+    def _set_deletions_aside(self) -> list[_Waiting]:
+        """Takes out the deletions in steps that come next, where something else waits behind them: others wait for one
+        at a time, however many there are.
+        """
+        first = next((at for at, waiting in enumerate(self._waiting) if not waiting.in_steps), 0)
+        return [self._waiting.popleft() for _ in range(first)]
 
     def _fills_an_entry(self) -> bool:
         """Returns whether what waits is more than one entry takes."""
@@ -298,9 +313,14 @@ class Batcher:
         seconds = self._limits.propose_timeout_seconds
         if batch[0].in_steps:
             # Of any size, so that it has as long as its caller waits.
-            patience = max(seconds, batch[0].deadline - asyncio.get_running_loop().time())
+            began = asyncio.get_running_loop().time()
+            patience = max(seconds, batch[0].deadline - began)
             with suppress(FeatureNotActive):  # then it is applied at once, within the limits for that
-                return await self._group.propose(encode_deletion(epoch, batch[0].data), timeout_seconds=patience)
+                answer = await self._group.propose(encode_deletion(epoch, batch[0].data), timeout_seconds=patience)
+                took = asyncio.get_running_loop().time() - began
+                if took >= LONG_DELETION_SECONDS:
+                    _log.info("writes_waited_for_deletion", seconds=round(took, 3))
+                return answer
         requests = [waiting.data for waiting in batch]
         entry = encode_entry(epoch, limits, requests, about_leases=batch[0].about_leases)
         return await self._group.propose(entry, timeout_seconds=seconds)

@@ -169,6 +169,28 @@ async def test_a_deletion_in_steps_has_an_entry_to_itself_and_others_wait_for_it
         await late
 
 
+async def test_others_wait_for_one_deletion_in_steps_at_a_time() -> None:
+    def answer(request: rstore_pb2.WriteRequest) -> object:
+        return rpc_pb2.DeleteRangeResponse() if request.HasField("delete_range") else rpc_pb2.PutResponse()
+
+    group = FakeGroup(answer=answer)
+    batcher = _batcher(group)
+    deletion = rstore_pb2.WriteRequest(delete_range=rpc_pb2.DeleteRangeRequest(key=b"a", range_end=b"b"))
+    deadline = asyncio.get_running_loop().time() + 60
+
+    def delete(*, seconds: float = 60) -> asyncio.Task[rpc_pb2.DeleteRangeResponse]:
+        until = deadline - 60 + seconds
+        return asyncio.create_task(batcher.submit(deletion, rpc_pb2.DeleteRangeResponse, deadline=until))
+
+    expired = _put(batcher, "late", seconds=-1)
+    await asyncio.gather(delete(), delete(), delete(), _put(batcher, "x"), delete(), _put(batcher, "y"), delete())
+    with pytest.raises(DeadlineExceeded):
+        await expired
+    found = ["deletion" if entry.HasField("deletion") else keys for entry, keys in zip(group.proposals, _keys(group))]  # noqa: B905
+    assert found == ["deletion", ["x"], "deletion", ["y"], "deletion", "deletion", "deletion"]
+    assert batcher.queued == batcher.pending == 0
+
+
 async def test_a_deletion_is_applied_at_once_while_some_replica_knows_no_steps() -> None:
     class EarlierGroup(FakeGroup):
         async def propose(self, entry: bytes, *, timeout_seconds: float) -> object:
