@@ -470,8 +470,13 @@ class Machine:
         with self._reading() as (reader, _position):
             return leases.present(reader.store, reader.transaction, after, limit)
 
+    @property
+    def amid_deletion(self) -> bool:
+        """Whether a deletion has been applied in part: its keys are attached to no lease any more, and still there."""
+        return self._unfinished_index != 0
+
     def lease_keys(self, lease: int) -> list[bytes]:
-        """Returns the keys that are attached to a lease, in order."""
+        """Returns the keys that are attached to a lease, in order; see :attr:`amid_deletion`."""
         with self._reading() as (reader, _position):
             return leases.keys_of(reader.store, reader.transaction, lease)
 

@@ -113,6 +113,9 @@ class LeaseService:
 
         async def local() -> rpc_pb2.LeaseTimeToLiveResponse:
             left = await self._keeper.time_left(request.ID, deadline=call.deadline)
+            while request.keys and self._machine.amid_deletion:
+                # Asked again it waits for what has been committed by now.
+                left = await self._keeper.time_left(request.ID, deadline=call.deadline)
             response = rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
             if left is not None:
                 response.TTL, response.grantedTTL = left

@@ -11,8 +11,8 @@ from typing import Any, cast
 import pytest
 from rstore_api.errors import NoPrimary, PermissionDenied, ShuttingDown, StoreError, TooManyRequests
 from rstore_api.proto import rpc_pb2
-from rstore_api.proto.rpc_pb2 import PutRequest, RequestOp, TxnRequest
-from rstore_api.proto.rstore_pb2 import WriteBatch, WriteRequest
+from rstore_api.proto.rpc_pb2 import DeleteRangeRequest, PutRequest, RequestOp, TxnRequest
+from rstore_api.proto.rstore_pb2 import Deletion, LogEntry, WriteBatch, WriteRequest
 from rstore_replica.api.access.grants import FULL, Grant
 from rstore_replica.api.identity import Identity
 from rstore_replica.api.leases.keeper import LeaseKeeper
@@ -86,6 +86,29 @@ async def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
     await store.keeper.look()
     return store
+
+
+async def test_the_keys_of_a_lease_are_listed_before_a_deletion_or_after_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine, lease = store.replica.machine, await store.grant()
+    for number in range(6):
+        store.put(b"shop/%d" % number, lease)
+    request = rpc_pb2.LeaseTimeToLiveRequest(ID=lease, keys=True)
+    assert len((await store.service.time_to_live(request, info())).keys) == 6
+    monkeypatch.setattr(machine, "_deletion_step_keys", 2)
+    write = WriteRequest(delete_range=DeleteRangeRequest(key=b"shop/", range_end=b"shop/5"))
+    entry = LogEntry(deletion=Deletion(epoch=1, request=write)).SerializeToString()
+    index, steps = machine.applied_index + 1, []
+
+    async def barrier(*, timeout_seconds: float) -> None:
+        machine.apply(index, 1, entry)
+        steps.append(machine.amid_deletion)
+
+    monkeypatch.setattr(store.keeper._group, "barrier", barrier)
+    answer = await store.service.time_to_live(request, info())
+    assert (list(answer.keys), steps[-1], machine.applied_index) == ([b"shop/5"], False, index)
+    assert steps.count(True) >= 2
 
 
 class Stream:

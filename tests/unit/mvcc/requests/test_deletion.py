@@ -60,6 +60,7 @@ def test_nobody_sees_a_part_of_it(tmp_path: Path) -> None:
     assert len(states) >= len(KEYS) // STEP
     assert all(state == before for state in states)
     assert revisions == [revision + 1] == [replica.machine.revision]
+    assert not replica.machine.amid_deletion
     assert [kv.key for kv in replica.range().kvs] == [b"before", b"z"]
     assert [kv.key for kv in replica.range(revision=revision).kvs] == [b"before", *KEYS, b"z"]
 
