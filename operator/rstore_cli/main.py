@@ -17,7 +17,20 @@ import typer.main
 from rstore_api.errors import StoreError
 from typer.core import TyperGroup
 
-from rstore_cli import certs, data, failover, logs, maintenance, report, restart, status, verify, watch
+from rstore_cli import (
+    certs,
+    data,
+    failover,
+    logs,
+    maintenance,
+    migrate,
+    report,
+    restart,
+    restore,
+    status,
+    verify,
+    watch,
+)
 from rstore_cli.errors import EXIT_FAILED, CliError, hint_of
 from rstore_cli.output import stderr
 from rstore_cli.quarantine.app import app as quarantine
@@ -68,6 +81,8 @@ app.command("status")(status.status)
 app.command("failover")(failover.failover)
 app.command("promote")(failover.promote)
 app.command("restart")(restart.restart)
+app.command("restore")(restore.restore)
+app.command("migrate")(migrate.migrate)
 app.add_typer(maintenance.app)
 app.command("logs")(logs.logs)
 app.command("report")(report.report)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rstore_cli.options import Output
@@ -128,3 +129,16 @@ def size(value: int | None) -> str:
             return f"{amount:.0f}{unit}" if unit == "B" or amount == int(amount) else f"{amount:.1f}{unit}"
         amount /= 1024
     return f"{amount:.1f}TiB"
+
+
+def bars() -> Progress:
+    """Returns bars for what takes long, shown on a terminal alone, and gone at the end."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=stderr(),
+        disable=not stderr().is_terminal,
+        transient=True,
+    )

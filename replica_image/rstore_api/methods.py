@@ -144,3 +144,6 @@ QUARANTINE_DROP = Method(
 GRANT = Method("/rstore.v1.Replication/Grant", rstore_pb2.GrantRequest, rstore_pb2.GrantResponse, changes=True)
 STREAM = Method("/rstore.v1.Replication/Stream", rstore_pb2.StreamRequest, rstore_pb2.StreamResponse, changes=True)
 SHOWN = Method("/rstore.v1.Replication/Shown", rstore_pb2.ShownRequest, rstore_pb2.ShownResponse, changes=False)
+
+IMPORT_STEP = Method("/rstore.v1.Import/Step", rstore_pb2.ImportRequest, rstore_pb2.ImportResponse, changes=True)
+"""On the client port, and forwarded like writes."""

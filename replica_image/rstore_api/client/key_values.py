@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 
 from google.protobuf.message import Message
@@ -20,6 +21,7 @@ from rstore_api.client.many import PutManyResult, put_many
 from rstore_api.client.watching import Changes, follow
 from rstore_api.dialling.channels import Resolve, system_resolve
 from rstore_api.dialling.endpoint import TEMPORARY, Endpoint, retry_delay_seconds
+from rstore_api.dialling.stream import LinkBrokenError, StreamCall
 from rstore_api.errors import NotPrimary, PermissionDenied, StoreError, Unreachable
 from rstore_api.methods import (
     COMPACT,
@@ -324,6 +326,25 @@ class Client:
             if within_round == 0:
                 pause = retry_delay_seconds(finished_rounds, self._rng)
                 await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
+        raise last
+
+    @asynccontextmanager
+    async def stream(
+        self, method: Method[RequestT, ResponseT]
+    ) -> AsyncGenerator[StreamCall[RequestT, ResponseT], None]:
+        """Yields a call of a streaming method, by the first endpoint that can be connected to. Raises Unreachable."""
+        last: StoreError | LinkBrokenError = Unreachable("there is no endpoint")
+        for endpoint in self._endpoints:
+            try:
+                call = await endpoint.open_stream(method)
+            except (StoreError, LinkBrokenError) as error:
+                last = error
+                continue
+            try:
+                yield call
+            finally:
+                await call.close()
+            return
         raise last
 
 

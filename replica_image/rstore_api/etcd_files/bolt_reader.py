@@ -6,8 +6,16 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from rstore_api.etcd_files import bolt
+
+
+class Place(NamedTuple):
+    """Where something is in the file."""
+
+    offset: int
+    size: int
 
 
 class DamagedDatabase(ValueError):  # noqa: N818
@@ -53,13 +61,23 @@ class Database:
 
     def items(self, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yields keys and values of a bucket in order, none of a missing one. Raises DamagedDatabase."""
-        for name, value in self._tree(self._root, bolt.IS_BUCKET):
+        for key, place in self.places(bucket):
+            yield key, self.value(place)
+
+    def places(self, bucket: bytes) -> Iterator[tuple[bytes, Place]]:
+        """As :meth:`items`, with where each value is in the file, for :meth:`value`."""
+        for name, place in self._tree(self._root, bolt.IS_BUCKET):
             if name == bucket:
-                if len(value) < bolt.BUCKET.size:
+                if place.size < bolt.BUCKET.size:
                     raise DamagedDatabase(f"bucket {bucket!r} has no header")
-                root, _ = bolt.BUCKET.unpack_from(value)
-                yield from self._tree(root, 0) if root else self._leaf(value[bolt.BUCKET.size :], 0, "an inline bucket")
+                root, _ = bolt.BUCKET.unpack_from(self._data, place.offset)
+                inline = Place(place.offset + bolt.BUCKET.size, place.size - bolt.BUCKET.size)
+                yield from self._tree(root, 0) if root else self._leaf(inline, 0, "an inline bucket")
                 return
+
+    def value(self, place: Place) -> bytes:
+        """Returns the value that is there."""
+        return self._data[place.offset : place.offset + place.size]
 
     def _newest_meta(self) -> tuple[int, int, int]:
         """Returns bytes of a page, number of pages and page of the root bucket."""
@@ -89,7 +107,7 @@ class Database:
             raise DamagedDatabase("; ".join(reasons) or "this is no database of etcd")
         return max(metas)[1:]
 
-    def _tree(self, root: int, flags: int) -> Iterator[tuple[bytes, bytes]]:
+    def _tree(self, root: int, flags: int) -> Iterator[tuple[bytes, Place]]:
         """Yields the elements of the tree below ``root``, each with these flags, and checks their order."""
         previous: bytes | None = None
         to_visit, visited = [root], 0
@@ -104,42 +122,45 @@ class Database:
                 continue
             if kind != bolt.LEAF_PAGE:
                 raise DamagedDatabase(f"page {page} has no place in a tree: its flags are {kind}")
-            for key, value in self._leaf(run, flags, f"page {page}"):
+            for key, place in self._leaf(run, flags, f"page {page}"):
                 if previous is not None and key <= previous:
                     raise DamagedDatabase(f"key {key!r} follows {previous!r}")
                 previous = key
-                yield key, value
+                yield key, place
 
-    @staticmethod
-    def _children(run: bytes, page: int) -> list[int]:
-        count = bolt.PAGE.unpack_from(run)[2]
-        if bolt.PAGE.size + count * bolt.BRANCH.size > len(run):
-            raise DamagedDatabase(f"page {page} is too short for {count} children")
-        return [bolt.BRANCH.unpack_from(run, bolt.PAGE.size + index * bolt.BRANCH.size)[2] for index in range(count)]
-
-    def _run(self, page: int) -> tuple[int, bytes]:
-        """Returns the kind of a page, and the bytes of the run that begins with it."""
+    def _run(self, page: int) -> tuple[int, Place]:
+        """Returns the kind of a page, and where the run is that begins with it."""
         if not 2 <= page < self._pages:
             raise DamagedDatabase(f"page {page} is none of the file's {self._pages}")
         start = page * self._page_bytes
         number, kind, _, more = bolt.PAGE.unpack_from(self._data, start)
         if number != page or page + more >= self._pages:
             raise DamagedDatabase(f"page {page} says that it is page {number}, with {more} more")
-        return kind, self._data[start : start + (more + 1) * self._page_bytes]
+        return kind, Place(start, (more + 1) * self._page_bytes)
 
-    def _leaf(self, run: bytes, flags: int, where: str) -> Iterator[tuple[bytes, bytes]]:
-        if len(run) < bolt.PAGE.size:
-            raise DamagedDatabase(f"{where} has no header")
-        count = bolt.PAGE.unpack_from(run)[2]
-        if bolt.PAGE.size + count * bolt.LEAF.size > len(run):
-            raise DamagedDatabase(f"{where} is too short for {count} elements")
+    def _children(self, run: Place, page: int) -> list[int]:
+        count = self._count(run, bolt.BRANCH.size, f"page {page}")
+        first = run.offset + bolt.PAGE.size
+        return [bolt.BRANCH.unpack_from(self._data, first + index * bolt.BRANCH.size)[2] for index in range(count)]
+
+    def _leaf(self, run: Place, flags: int, where: str) -> Iterator[tuple[bytes, Place]]:
+        count = self._count(run, bolt.LEAF.size, where)
         for index in range(count):
-            offset = bolt.PAGE.size + index * bolt.LEAF.size
-            element_flags, key_offset, key_bytes, value_bytes = bolt.LEAF.unpack_from(run, offset)
+            offset = run.offset + bolt.PAGE.size + index * bolt.LEAF.size
+            element_flags, key_offset, key_bytes, value_bytes = bolt.LEAF.unpack_from(self._data, offset)
             start = offset + key_offset
             end = start + key_bytes
-            if end + value_bytes > len(run) or not key_bytes:
+            if end + value_bytes > run.offset + run.size or not key_bytes:
                 raise DamagedDatabase(f"an element of {where} ends outside of it")
             if element_flags != flags:
                 raise DamagedDatabase(f"an element of {where} has flags {element_flags}, not {flags}")
-            yield run[start:end], run[end : end + value_bytes]
+            yield self._data[start:end], Place(end, value_bytes)
+
+    def _count(self, run: Place, element_bytes: int, where: str) -> int:
+        """Returns how many elements a run has."""
+        if run.size < bolt.PAGE.size:
+            raise DamagedDatabase(f"{where} has no header")
+        count: int = bolt.PAGE.unpack_from(self._data, run.offset)[2]
+        if bolt.PAGE.size + count * element_bytes > run.size:
+            raise DamagedDatabase(f"{where} is too short for {count} elements")
+        return count

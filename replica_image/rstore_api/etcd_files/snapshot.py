@@ -6,6 +6,7 @@ A snapshot, as ``etcdctl snapshot save`` writes it, is such a database, followed
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 KEY = b"key"
 """A revision of a key → the encoded KeyValue; of a deletion, with nothing but the key."""
@@ -37,6 +38,22 @@ _DELETION = b"t"
 def revision_key(revision: int, sub: int, *, deletion: bool = False) -> bytes:
     """Returns the key of a row in the bucket :data:`KEY`; ``sub`` counts the changes of a revision from 0."""
     return _REVISION.pack(revision, _SEPARATOR, sub) + (_DELETION if deletion else b"")
+
+
+class RowKey(NamedTuple):
+    """What the key of a row in the bucket :data:`KEY` says."""
+
+    revision: int
+    sub: int
+    deletion: bool
+
+
+def parse_revision_key(key: bytes) -> RowKey | None:
+    """Returns what :func:`revision_key` made a key of; None where it is none."""
+    if key[_REVISION.size :] not in (b"", _DELETION) or len(key) < _REVISION.size:
+        return None
+    revision, separator, sub = _REVISION.unpack_from(key)
+    return RowKey(revision, sub, len(key) > _REVISION.size) if separator == _SEPARATOR else None
 
 
 def compaction_items(compact_revision: int) -> list[tuple[bytes, bytes]]:

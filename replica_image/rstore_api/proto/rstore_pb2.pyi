@@ -1,3 +1,4 @@
+from rstore_api.proto import kv_pb2 as _kv_pb2
 from rstore_api.proto import rpc_pb2 as _rpc_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -769,7 +770,7 @@ class StreamRefusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[StreamRefusal.Reason, str]] = ..., message: _Optional[str] = ..., leader_address: _Optional[str] = ..., promised_epoch: _Optional[int] = ...) -> None: ...
 
 class LogEntry(_message.Message):
-    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "rewind", "rewind_step", "drop_tail", "snapshot", "tenure_bound", "deletion", "deleted_rows")
+    __slots__ = ("write", "rows", "bootstrap", "topology", "promise", "promotion", "compaction", "noop", "lease_write", "rewind", "rewind_step", "drop_tail", "snapshot", "import_step", "tenure_bound", "deletion", "deleted_rows")
     WRITE_FIELD_NUMBER: _ClassVar[int]
     ROWS_FIELD_NUMBER: _ClassVar[int]
     BOOTSTRAP_FIELD_NUMBER: _ClassVar[int]
@@ -783,6 +784,7 @@ class LogEntry(_message.Message):
     REWIND_STEP_FIELD_NUMBER: _ClassVar[int]
     DROP_TAIL_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    IMPORT_STEP_FIELD_NUMBER: _ClassVar[int]
     TENURE_BOUND_FIELD_NUMBER: _ClassVar[int]
     DELETION_FIELD_NUMBER: _ClassVar[int]
     DELETED_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -799,10 +801,11 @@ class LogEntry(_message.Message):
     rewind_step: RewindStep
     drop_tail: DropTail
     snapshot: SnapshotStep
+    import_step: ImportStep
     tenure_bound: TenureBound
     deletion: Deletion
     deleted_rows: ReplicatedRows
-    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
+    def __init__(self, write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ..., bootstrap: _Optional[_Union[BootstrapRequest, _Mapping]] = ..., topology: _Optional[_Union[Topology, _Mapping]] = ..., promise: _Optional[_Union[Promise, _Mapping]] = ..., promotion: _Optional[_Union[PromoteRequest, _Mapping]] = ..., compaction: _Optional[_Union[Compaction, _Mapping]] = ..., noop: _Optional[_Union[Noop, _Mapping]] = ..., lease_write: _Optional[_Union[WriteBatch, _Mapping]] = ..., rewind: _Optional[_Union[Rewind, _Mapping]] = ..., rewind_step: _Optional[_Union[RewindStep, _Mapping]] = ..., drop_tail: _Optional[_Union[DropTail, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotStep, _Mapping]] = ..., import_step: _Optional[_Union[ImportStep, _Mapping]] = ..., tenure_bound: _Optional[_Union[TenureBound, _Mapping]] = ..., deletion: _Optional[_Union[Deletion, _Mapping]] = ..., deleted_rows: _Optional[_Union[ReplicatedRows, _Mapping]] = ...) -> None: ...
 
 class Deletion(_message.Message):
     __slots__ = ("epoch", "request")
@@ -811,6 +814,14 @@ class Deletion(_message.Message):
     epoch: int
     request: WriteRequest
     def __init__(self, epoch: _Optional[int] = ..., request: _Optional[_Union[WriteRequest, _Mapping]] = ...) -> None: ...
+
+class ImportStep(_message.Message):
+    __slots__ = ("chunk", "revision_jump")
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    REVISION_JUMP_FIELD_NUMBER: _ClassVar[int]
+    chunk: SnapshotChunk
+    revision_jump: int
+    def __init__(self, chunk: _Optional[_Union[SnapshotChunk, _Mapping]] = ..., revision_jump: _Optional[int] = ...) -> None: ...
 
 class TenureBound(_message.Message):
     __slots__ = ("duration_ms",)
@@ -963,3 +974,45 @@ class Compaction(_message.Message):
 class Noop(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class ImportRequest(_message.Message):
+    __slots__ = ("revision", "revision_jump", "after_key", "keys", "leases", "last")
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_JUMP_FIELD_NUMBER: _ClassVar[int]
+    AFTER_KEY_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    LEASES_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    revision: int
+    revision_jump: int
+    after_key: bytes
+    keys: _containers.RepeatedCompositeFieldContainer[ImportedKey]
+    leases: _containers.RepeatedCompositeFieldContainer[ImportedLease]
+    last: bool
+    def __init__(self, revision: _Optional[int] = ..., revision_jump: _Optional[int] = ..., after_key: _Optional[bytes] = ..., keys: _Optional[_Iterable[_Union[ImportedKey, _Mapping]]] = ..., leases: _Optional[_Iterable[_Union[ImportedLease, _Mapping]]] = ..., last: _Optional[bool] = ...) -> None: ...
+
+class ImportedKey(_message.Message):
+    __slots__ = ("kv", "sub")
+    KV_FIELD_NUMBER: _ClassVar[int]
+    SUB_FIELD_NUMBER: _ClassVar[int]
+    kv: _kv_pb2.KeyValue
+    sub: int
+    def __init__(self, kv: _Optional[_Union[_kv_pb2.KeyValue, _Mapping]] = ..., sub: _Optional[int] = ...) -> None: ...
+
+class ImportedLease(_message.Message):
+    __slots__ = ("id", "ttl_seconds", "sub")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SUB_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    ttl_seconds: int
+    sub: int
+    def __init__(self, id: _Optional[int] = ..., ttl_seconds: _Optional[int] = ..., sub: _Optional[int] = ...) -> None: ...
+
+class ImportResponse(_message.Message):
+    __slots__ = ("header", "last_key")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    LAST_KEY_FIELD_NUMBER: _ClassVar[int]
+    header: _rpc_pb2.ResponseHeader
+    last_key: bytes
+    def __init__(self, header: _Optional[_Union[_rpc_pb2.ResponseHeader, _Mapping]] = ..., last_key: _Optional[bytes] = ...) -> None: ...

@@ -958,3 +958,78 @@ class Leases:
             timeout,
             metadata,
             _registered_method=True)
+
+
+class ImportStub:
+    """Fills a store in which nothing was written with the data of another one. Served by the primary's leader.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Step = channel.unary_unary(
+                '/rstore.v1.Import/Step',
+                request_serializer=rstore__api_dot_proto_dot_rstore__pb2.ImportRequest.SerializeToString,
+                response_deserializer=rstore__api_dot_proto_dot_rstore__pb2.ImportResponse.FromString,
+                _registered_method=True)
+
+
+class ImportServicer:
+    """Fills a store in which nothing was written with the data of another one. Served by the primary's leader.
+    """
+
+    def Step(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_ImportServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Step': grpc.unary_unary_rpc_method_handler(
+                    servicer.Step,
+                    request_deserializer=rstore__api_dot_proto_dot_rstore__pb2.ImportRequest.FromString,
+                    response_serializer=rstore__api_dot_proto_dot_rstore__pb2.ImportResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'rstore.v1.Import', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('rstore.v1.Import', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Import:
+    """Fills a store in which nothing was written with the data of another one. Served by the primary's leader.
+    """
+
+    @staticmethod
+    def Step(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rstore.v1.Import/Step',
+            rstore__api_dot_proto_dot_rstore__pb2.ImportRequest.SerializeToString,
+            rstore__api_dot_proto_dot_rstore__pb2.ImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

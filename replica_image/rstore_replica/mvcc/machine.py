@@ -15,14 +15,15 @@ from __future__ import annotations
 import errno
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import lmdb
 import msgspec
 from google.protobuf.message import DecodeError
-from rstore_api.domain.epochs import History, settled
+from rstore_api.domain.epochs import settled
 from rstore_api.domain.limits import MAX_TXN_OPS, QUOTA_BYTES
 from rstore_api.errors import Compacted, InvalidRequest, NoSpace, StoreError
 from rstore_api.proto.rpc_pb2 import RangeRequest, RangeResponse, ResponseHeader
@@ -369,37 +370,34 @@ class Machine:
             check_revision(revision, position.revision, self._holds.floor(position))
             return snapshot.read_chunk(reader, revision, after_key, max_bytes=max_bytes, max_rows=max_rows)
 
-    def export_part(
-        self,
-        start: tuple[int, int],
-        revision: int,
-        compact_revision: int,
-        data_id: int,
-        history: History,
-        pace: Callable[[], None],
-    ) -> export.ExportPart:
+    def exported(self, revision: int) -> export.Exported:
+        """Returns what an export of the data at a revision begins with."""
+        return export.Exported(revision, self.compact_revision, self.data_id, self._state.history)
+
+    def export_part(self, of: export.Exported, start: tuple[int, int], pace: Callable[[], None]) -> export.ExportPart:
         """Returns rows as etcd has them, see :func:`export.read_part`; what they are read from has to be held.
 
-        ``pace`` is called first. Raises Compacted when the data are no longer those of ``data_id`` and ``history``,
-        and ReadInterruptedError when it is to be called again. Callable from any thread.
+        ``pace`` is called first. Raises Compacted when other data has taken the place of what is exported, and
+        ReadInterruptedError when it is to be called again. Callable from any thread.
         """
-        with self._reading() as (reader, position):
-            pace()
-            self._gate.give_way()
-            if self._restores << 32 | position.generation != data_id or reader.history() != history:
-                raise Compacted("other data has taken the place of what was being read")
-            return export.read_part(reader, start, revision, compact_revision)
+        with self._exporting(of, pace) as reader:
+            return export.read_part(reader, start, of.revision, of.compact_revision)
 
     def export_leases(
-        self, after: int | None, revision: int, data_id: int, history: History, pace: Callable[[], None]
+        self, of: export.Exported, after: int | None, pace: Callable[[], None]
     ) -> tuple[list[tuple[bytes, bytes]], int | None]:
         """Returns leases as etcd has them, see :func:`export.read_leases`; otherwise as :meth:`export_part`."""
+        with self._exporting(of, pace) as reader:
+            return export.read_leases(reader, after, of.revision)
+
+    @contextmanager
+    def _exporting(self, of: export.Exported, pace: Callable[[], None]) -> Iterator[Reader]:
         with self._reading() as (reader, position):
             pace()
             self._gate.give_way()
-            if self._restores << 32 | position.generation != data_id or reader.history() != history:
+            if self._restores << 32 | position.generation != of.data_id or reader.history() != of.history:
                 raise Compacted("other data has taken the place of what was being read")
-            return export.read_leases(reader, after, revision)
+            yield reader
 
     def hold(self, revision: int) -> Hold:
         """Keeps what :meth:`rows_after` and :meth:`snapshot_after` need from ``revision`` on, until it is released.

@@ -24,6 +24,7 @@ from rstore_api.messages import history_of, topology_message, topology_of
 from rstore_api.proto import rstore_pb2 as pb
 from rstore_api.proto.rstore_pb2 import (
     BootstrapRequest,
+    ImportStep,
     PromoteRequest,
     Rewind,
     SnapshotStep,
@@ -306,3 +307,21 @@ def without_epochs_above(state: RegionState, revision: int) -> RegionState:
     """Returns the history after everything above ``revision`` was undone. Epoch and promise never go back."""
     history = tuple(start for start in state.history if start.first_revision <= revision + 1)
     return state if history == state.history else msgspec.structs.replace(state, history=history)
+
+
+def refusal_of_import(state: RegionState, revision: int, step: ImportStep) -> StoreError | None:
+    """Returns why data from elsewhere must not come in: something was written, or this region is not primary."""
+    chunk = step.chunk
+    if not state.store_id:
+        return NotBootstrapped()
+    if chunk.store_id != state.store_id:
+        return WrongStore(f"it belongs to {state.store_id}")
+    if not state.writable or chunk.epoch != state.epoch:
+        return NotPrimary(f"data was to be imported in epoch {chunk.epoch}")
+    if revision != BASE_REVISION or len(state.history) != 1:
+        return InvalidRequest(
+            f"data can be imported only into a store in which nothing was written, this one is at revision {revision}"
+        )
+    if chunk.revision < BASE_REVISION or not 0 <= step.revision_jump <= MAX_JUMP:
+        return InvalidRequest(f"a jump of {step.revision_jump} from revision {chunk.revision}")
+    return None

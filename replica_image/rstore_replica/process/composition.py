@@ -32,6 +32,7 @@ from rstore_replica.api.services.admin import AdminService
 from rstore_replica.api.services.cluster import ClusterService
 from rstore_replica.api.services.election import ElectionService
 from rstore_replica.api.services.health import HealthReporter
+from rstore_replica.api.services.importing import ImportService
 from rstore_replica.api.services.kv import KvService
 from rstore_replica.api.services.lease import LeaseService, submit_with
 from rstore_replica.api.services.lock import LockService
@@ -266,6 +267,14 @@ class Replica:
             quota_bytes=config.limits.quota_bytes,
         )
         snapshots = SnapshotService(machine=machine, identity=identity, pump=self._pump, scans=self._kv.scans)
+        importing = ImportService(
+            calls=calls,
+            router=self._router,
+            machine=machine,
+            group=group,
+            identity=identity,
+            tenure_held=replication.tenure.held,
+        )
         cluster = ClusterService(
             calls=calls,
             router=self._router,
@@ -312,6 +321,7 @@ class Replica:
                 election.add_to_server,
                 maintenance.add_to_server,
                 snapshots.add_to_server,
+                importing.add_to_server,
                 cluster.add_to_server,
                 self._health.add_to_server,
             ),

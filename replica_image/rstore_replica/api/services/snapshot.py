@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
 
 import grpc
 from rstore_api import methods
@@ -28,6 +30,7 @@ from rstore_replica.api.turns import Turns
 from rstore_replica.api.watch.pump import Pump
 from rstore_replica.mvcc.data.gate import ReadInterruptedError
 from rstore_replica.mvcc.machine import Machine
+from rstore_replica.mvcc.transfer.export import Exported
 
 _log = get_logger(__name__)
 
@@ -38,6 +41,9 @@ STEP_BYTES = 256 << 10
 """How much of the file one turn in a thread makes, about."""
 UNREAD_SECONDS = 60.0
 """A client that takes nothing for so long is given up: what it is to get yet is held back from compaction."""
+
+
+T = TypeVar("T")
 
 
 class SnapshotService:
@@ -69,7 +75,7 @@ class SnapshotService:
             async with self._turns.turn(call.client):
                 await self._send(call.client, context)
         except StoreError as error:
-            await context.abort(*error.answer())
+            await context.abort(error.status, str(error), error.trailing_metadata())
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -78,8 +84,9 @@ class SnapshotService:
 
     async def _send(self, client: str, context: Context) -> None:
         await self._pump.known()
-        file = _File(self._machine, min(self._pump.hub.shown, self._machine.revision))
-        hold = self._machine.hold(file.compact_revision)
+        exported = self._machine.exported(min(self._pump.hub.shown, self._machine.revision))
+        file = _File(self._machine, exported)
+        hold = self._machine.hold(exported.compact_revision)
         try:
             head = await self._lay_out(file, client)
             digest = hashlib.sha256()
@@ -91,10 +98,10 @@ class SnapshotService:
                     raise StoreError("the data were laid out in another way the second time")
                 digest.update(blob)
                 left -= len(blob)
-                await self._write(context, left, blob, file.revision)
+                await self._write(context, left, blob, exported.revision)
                 if hold.revision < self._machine.compact_revision and self._machine.is_nearly_full:
                     raise NoSpace("compaction needs the room that what is left of the snapshot takes")
-            await self._write(context, 0, digest.digest(), file.revision)
+            await self._write(context, 0, digest.digest(), exported.revision)
         finally:
             hold.release()
 
@@ -115,56 +122,49 @@ class SnapshotService:
 
 
 class _File:
-    """The file to be: what is at ``revision``. What it has to be made of is to be held while it is made."""
+    """The file to be. What it has to be made of is to be held while it is made."""
 
-    def __init__(self, machine: Machine, revision: int) -> None:
-        self.revision = revision
-        self.compact_revision = machine.compact_revision
+    def __init__(self, machine: Machine, exported: Exported) -> None:
         self.head: Head | None = None
         """Once all pages have been laid out."""
         self.pace: Pace = lambda: None
         self._machine = machine
-        self._data_id = machine.data_id
-        self._history = machine.state.history
+        self._exported = exported
 
     def pages(self, head: Head | None) -> Iterator[bytes]:
         """Yields the file in parts; without its beginning when there is no ``head`` yet."""
         layout = Layout()
         if head is not None:
             yield head.encode()
-        yield from layout.bucket(snapshot.KEY, self._rows())
-        yield from layout.bucket(snapshot.META, snapshot.compaction_items(self.compact_revision))
-        yield from layout.bucket(snapshot.LEASE, self._leases())
+        items: dict[bytes, Iterable[tuple[bytes, bytes]]] = {
+            snapshot.KEY: self._rows(),
+            snapshot.META: snapshot.compaction_items(self._exported.compact_revision),
+            snapshot.LEASE: self._leases(),
+        }
         for name in snapshot.BUCKETS:
-            if name not in (snapshot.KEY, snapshot.META, snapshot.LEASE):
-                yield from layout.bucket(name, ())
+            yield from layout.bucket(name, items.get(name, ()))
         last, self.head = layout.end()
         yield last
 
     def _rows(self) -> Iterator[tuple[bytes, bytes]]:
         start: tuple[int, int] | None = (0, 0)
         while start is not None:
-            try:
-                part = self._machine.export_part(
-                    start, self.revision, self.compact_revision, self._data_id, self._history, self.pace
-                )
-            except ReadInterruptedError:
-                continue
+            part = self._again(partial(self._machine.export_part, self._exported, start, self.pace))
             yield from part.items
             start = part.next_row
 
     def _leases(self) -> Iterator[tuple[bytes, bytes]]:
-        after: int | None = None
-        while True:
-            try:
-                items, after = self._machine.export_leases(
-                    after, self.revision, self._data_id, self._history, self.pace
-                )
-            except ReadInterruptedError:
-                continue
+        items, after = self._again(partial(self._machine.export_leases, self._exported, None, self.pace))
+        yield from items
+        while after is not None:
+            items, after = self._again(partial(self._machine.export_leases, self._exported, after, self.pace))
             yield from items
-            if after is None:
-                return
+
+    @staticmethod
+    def _again(read: Callable[[], T]) -> T:
+        while True:
+            with suppress(ReadInterruptedError):
+                return read()
 
 
 class _Making:

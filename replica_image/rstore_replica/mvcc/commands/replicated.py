@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 from rstore_api.errors import StoreError
-from rstore_api.proto.rstore_pb2 import ReplicatedRows, SnapshotStep
+from rstore_api.proto.rstore_pb2 import ImportStep, ReplicatedRows, SnapshotStep
 
 from rstore_replica.mvcc import state
 from rstore_replica.mvcc.commands.command import Command, Mutates, Place
@@ -41,6 +41,10 @@ def _snapshot(place: Place, step: SnapshotStep) -> Outcome:
     return install.install_step(place.store, place.transaction, place.position, place.region, step, place.index)
 
 
+def _import(place: Place, step: ImportStep) -> Outcome:
+    return install.import_step(place.store, place.transaction, place.position, place.region, step, place.index)
+
+
 def _knowing_leases(region: RegionState, frames: Sequence[Frame]) -> RegionState:
     return state.knowing(region, FEATURE_LEVEL) if any(is_of_lease(frame[3]) for frame in frames) else region
 
@@ -52,6 +56,13 @@ COMMANDS = (
         _BOTH,
         _rows,
         lambda command: f"rows of revisions {command.batch.prev_revision + 1} to {command.batch.last_revision}",
+    ),
+    Command(
+        "import_step",
+        _BOTH,
+        _import,
+        lambda step: f"a chunk of what is imported, of revision {step.chunk.revision}",
+        level=FEATURE_LEVEL,
     ),
     Command("snapshot", _BOTH, _snapshot, lambda step: f"a chunk of a snapshot of revision {step.chunk.revision}"),
 )

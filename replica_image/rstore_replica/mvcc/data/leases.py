@@ -17,6 +17,7 @@ from rstore_replica.mvcc.data.store import Store, Transaction
 
 FEATURE_LEVEL = 2
 """Of the first version that knows rows of leases."""
+PAGE_LEASES = 1000
 _ID = struct.Struct(">q")
 _VALUE = struct.Struct(">qq")
 assert (_ID.size, _VALUE.size) == (rows.LEASE_ID_BYTES, rows.LEASE_VALUE_BYTES)
@@ -146,6 +147,15 @@ def present(
                 leases.append(lease)
             positioned = cursor.next_nodup()
     return leases, last
+
+
+def all_present(store: Store, transaction: Transaction) -> dict[int, Lease | None]:
+    """Returns all leases that there are at present."""
+    leases, after = present(store, transaction, None, PAGE_LEASES)
+    while after is not None:
+        more, after = present(store, transaction, after, PAGE_LEASES)
+        leases += more
+    return {lease.id: lease for lease in leases}
 
 
 def _present(store: Store, transaction: Transaction, entry: bytes | None) -> Lease | None:

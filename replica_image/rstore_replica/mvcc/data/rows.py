@@ -134,6 +134,11 @@ def of_lease(body: bytes) -> bytes:
     return bytes((body[0], body[FLAGS_AT] | FLAG_LEASE)) + body[FLAGS_AT + 1 :]
 
 
+def pack_frame(revision: int, sub: int, body: bytes) -> bytes:
+    """Returns one row as it is in a batch."""
+    return FRAME_HEADER.pack(revision, sub, len(body)) + body
+
+
 def join_frames(frames: Iterable[bytes], count: int) -> bytes:
     """Returns a batch of ``count`` rows from its frames (frame headers and bodies in turn)."""
     payload = b"".join(frames)

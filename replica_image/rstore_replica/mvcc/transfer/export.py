@@ -8,15 +8,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rstore_api.domain.epochs import History
 from rstore_api.etcd_files.snapshot import revision_key
 from rstore_api.proto.kv_pb2 import KeyValue
-from rstore_api.protobuf import varint
+from rstore_api.proto.lease_pb2 import Lease
 
 from rstore_replica.mvcc.data import layout, leases, rows
 from rstore_replica.mvcc.data.reader import Reader
 
 PART_ROWS = 512
 PART_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What is exported: the data ``data_id`` of this history, at a revision, compacted up to another."""
+
+    revision: int
+    compact_revision: int
+    data_id: int
+    history: History
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,11 @@ def read_leases(reader: Reader, after: int | None, revision: int) -> tuple[list[
     (None: from the first), about as many as a part has; and behind which one to go on, None behind the last.
     """
     found, last = leases.present(reader.store, reader.transaction, after, PART_ROWS, revision)
-    return [(lease.key, _etcd_lease(lease)) for lease in found], last
+    items = [
+        (lease.key, Lease(ID=lease.id, TTL=lease.ttl_seconds, RemainingTTL=lease.remaining_seconds).SerializeToString())
+        for lease in found
+    ]
+    return items, last
 
 
 def _is_compacted(reader: Reader, row: rows.Row, compact_revision: int) -> bool:
@@ -68,12 +83,6 @@ def _is_compacted(reader: Reader, row: rows.Row, compact_revision: int) -> bool:
             raise rows.DamagedRows(f"row {row.revision}.{row.sub} is not in the index")
         revision, sub, _, _ = layout.unpack_entry(cursor.value())
     return (revision, sub) != (row.revision, row.sub)
-
-
-def _etcd_lease(lease: leases.Lease) -> bytes:
-    """Returns etcd's ``leasepb.Lease``."""
-    fields = (1, lease.id % (1 << 64)), (2, lease.ttl_seconds), (3, lease.remaining_seconds)
-    return b"".join(bytes((field << 3,)) + varint(number) for field, number in fields if number)
 
 
 def _item(row: rows.Row) -> tuple[bytes, bytes]:

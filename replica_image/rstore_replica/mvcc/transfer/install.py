@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import msgspec
 from rstore_api.errors import Gap, StoreError
-from rstore_api.proto.rstore_pb2 import SnapshotChunk, SnapshotStep
+from rstore_api.proto.rstore_pb2 import ImportStep, SnapshotChunk, SnapshotStep
 
 from rstore_replica.mvcc.data import deleted_ranges, generations
 from rstore_replica.mvcc.data.layout import MASK32
-from rstore_replica.mvcc.data.leases import FEATURE_LEVEL
+from rstore_replica.mvcc.data.leases import FEATURE_LEVEL, all_present
 from rstore_replica.mvcc.data.outcome import Outcome
 from rstore_replica.mvcc.data.rows import is_of_lease
 from rstore_replica.mvcc.data.store import Position, Store, Transaction
 from rstore_replica.mvcc.requests.dedup import RequestMemory
-from rstore_replica.mvcc.state import RegionState, accept_snapshot, knowing
+from rstore_replica.mvcc.state import RegionState, accept_snapshot, knowing, refusal_of_import
 from rstore_replica.mvcc.tail_facts import Phase
 from rstore_replica.mvcc.tails import rules
 from rstore_replica.mvcc.transfer import snapshot, staging
@@ -32,11 +32,43 @@ def install_step(
     A chunk goes on where the staged ones of the same snapshot end, or begins a snapshot anew. The answer is the last
     key that is staged, the revision once all is installed, or why not.
     """
-    chunk = step.chunk
     accepted = rules.refusal_while_undoing(region) or accept_snapshot(region, position.revision, step)
     if isinstance(accepted, StoreError):
         return Outcome(accepted, position, region)
-    frames = _refusal_of_unkept_tail(region, position, step) or snapshot.check_chunk(chunk)
+    refusal = _refusal_of_unkept_tail(region, position, step)
+    if refusal is not None:
+        return Outcome(refusal, position, region)
+    return _take(store, transaction, position, region, step.chunk, index, accepted=rules.replaced(accepted))
+
+
+def import_step(
+    store: Store, transaction: Transaction, position: Position, region: RegionState, step: ImportStep, index: int
+) -> Outcome:
+    """As :func:`install_step`, of data from elsewhere, into the primary region of a store without data. Each chunk but
+    the last one may come again."""
+    refusal = refusal_of_import(region, position.revision, step)
+    if refusal is not None:
+        return Outcome(refusal, position, region)
+    chunk, staged = step.chunk, staging.load(store, transaction)
+    goes_on = chunk.after_key and not chunk.last
+    if goes_on and staged is not None and staged.is_of(chunk) and staged.last_key == chunk.last_key:
+        return Outcome(chunk.last_key, position, region)  # it came before, and its answer was lost
+    return _take(store, transaction, position, region, chunk, index, accepted=region, revision_jump=step.revision_jump)
+
+
+def _take(
+    store: Store,
+    transaction: Transaction,
+    position: Position,
+    region: RegionState,
+    chunk: SnapshotChunk,
+    index: int,
+    *,
+    accepted: RegionState,
+    revision_jump: int = 0,
+) -> Outcome:
+    """``accepted`` is the region's state once all is installed, at ``revision_jump`` above the chunk's revision."""
+    frames = snapshot.check_chunk(chunk)
     if isinstance(frames, StoreError):
         return Outcome(frames, position, region)
     staged = staging.load(store, transaction)
@@ -47,7 +79,8 @@ def install_step(
     if any(is_of_lease(frame[3]) for frame in frames):
         region = knowing(region, FEATURE_LEVEL)
         accepted = knowing(accepted, FEATURE_LEVEL)
-    snapshot.write_chunk(store.at_generation(staged.generation), transaction, frames)
+    of_staged = store.at_generation(staged.generation)
+    snapshot.write_chunk(of_staged, transaction, frames)
     if not chunk.last:
         staged = msgspec.structs.replace(
             staged,
@@ -61,15 +94,16 @@ def install_step(
     deleted_ranges.forget_above(store, transaction, 0)
     # What other regions were asked to do, and did, is not known here.
     RequestMemory(store, transaction, index).forget_all(max(position.revision, chunk.revision))
+    revision = chunk.revision + revision_jump
     position = msgspec.structs.replace(
         position,
-        revision=chunk.revision,
-        compact_revision=chunk.revision,
-        swept_revision=chunk.revision,
+        revision=revision,
+        compact_revision=revision,
+        swept_revision=revision,
         swept_sub=MASK32,
         generation=staged.generation,
     )
-    return Outcome(chunk.revision, position, rules.replaced(accepted))
+    return Outcome(revision, position, accepted, leases=all_present(of_staged, transaction))
 
 
 def abandon(store: Store, transaction: Transaction, position: Position) -> None:

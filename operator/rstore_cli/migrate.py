@@ -1,0 +1,145 @@
+"""``rstore migrate``: copies a running etcd into a new store, and follows it until the clients move."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TaskID
+from rstore_api.client import Client, TlsFiles
+from rstore_api.client.migrating import Migration, MigrationError
+from rstore_api.dialling.stream import LinkBrokenError
+from rstore_api.domain.epochs import REVISION_JUMP
+from rstore_api.errors import Compacted
+from rstore_api.etcd_files.bolt_reader import DamagedDatabase
+from rstore_api.etcd_files.latest import EtcdSnapshot
+
+from rstore_cli.cluster import Cluster
+from rstore_cli.commands import on_cluster
+from rstore_cli.connect import open_store
+from rstore_cli.errors import CliError, UsageError
+from rstore_cli.options import ClientOption, EndpointOption, Output, OutputOption, StoreName
+from rstore_cli.output import bars, emit, printable, stderr
+
+NEARLY_ALL = 1000
+"""Revisions that the store may lack when the etcd is frozen: a few seconds of writes."""
+COMPARISONS = 5
+"""Of a frozen etcd in which keys are still deleted."""
+
+
+@on_cluster
+async def migrate(
+    cluster: Cluster,
+    name: StoreName,
+    source: Annotated[
+        list[str], typer.Option("--from", metavar="HOST:PORT", help="An endpoint of the etcd; may be repeated.")
+    ],
+    from_cacert: Annotated[Path | None, typer.Option("--from-cacert", help="The CA of the etcd's certificate.")] = None,
+    from_cert: Annotated[Path | None, typer.Option("--from-cert", help="A client certificate for the etcd.")] = None,
+    from_key: Annotated[Path | None, typer.Option("--from-key", help="The key of --from-cert.")] = None,
+    switch: Annotated[
+        bool,
+        typer.Option(
+            "--switch",
+            help="Once the store has everything: have the etcd refuse puts (by its alarm NOSPACE), take what came "
+            "last, compare all keys, and end. Without it the store follows the etcd until Ctrl-C.",
+        ),
+    ] = False,
+    endpoint: EndpointOption = None,
+    as_client: ClientOption = "",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Copy a running etcd into a store in which nothing was written: a snapshot first, then each change as it comes,
+    with values, versions, leases and their order. Nothing else may write to the store meanwhile.
+
+    May be stopped at any time, and goes on from there when it is started again.
+    """
+    given = [from_cacert, from_cert, from_key]
+    if any(given) and not all(given):
+        raise UsageError("--from-cacert, --from-cert and --from-key belong together")
+    tls = TlsFiles(from_cacert, from_cert, from_key) if from_cacert and from_cert and from_key else None
+    try:
+        etcd = Client([one.removeprefix("https://").removeprefix("http://") for one in source], tls=tls)
+    except ValueError as error:
+        raise UsageError(str(error), hint="--from is host:port, for example 10.0.0.7:2379") from error
+    async with etcd, open_store(cluster, name, region=None, endpoints=endpoint, client_name=as_client) as store:
+        migration = Migration(etcd, store)
+        try:
+            if not await migration.find():
+                await _begin(migration)
+            revision = await _follow(migration, switch=switch)
+        except (MigrationError, LinkBrokenError, DamagedDatabase) as error:
+            raise CliError(str(error)) from error
+        except Compacted as error:
+            hint = "begin again with an empty store"
+            raise CliError(f"the etcd has compacted what the store lacks: {error}", hint=hint) from error
+        except asyncio.CancelledError:
+            stderr().print(
+                f"stopped at revision {migration.revision} of the etcd; start it again with the same options to go on"
+            )
+            raise
+    emit(
+        {"etcdRevision": revision, "switched": True},
+        output,
+        lambda console: console.print(
+            f"{name} has everything up to revision {revision} of the etcd, compared key by key. The etcd refuses puts: "
+            f"move its clients to {name}"
+        ),
+    )
+
+
+async def _begin(migration: Migration) -> None:
+    with tempfile.TemporaryDirectory(prefix="rstore-migrate-") as directory, bars() as progress:
+        path = Path(directory) / "snapshot.db"
+        saving = progress.add_task("snapshot of the etcd, bytes", total=None)
+        await migration.save_snapshot(path, lambda count: progress.advance(saving, count))
+        with await asyncio.to_thread(EtcdSnapshot, path) as snapshot:
+            filling = progress.add_task("keys", total=len(snapshot))
+            await migration.begin(
+                snapshot, revision_jump=REVISION_JUMP, advance=lambda count: progress.advance(filling, count)
+            )
+
+
+async def _follow(migration: Migration, *, switch: bool) -> int:
+    """Follows the etcd; with ``switch`` until the store has everything of a frozen one. Returns its revision then."""
+    frozen, comparisons = False, 0
+    with bars() as progress:
+        task = progress.add_task("following, revision", total=await migration.newest())
+        try:
+            async for reached in migration.follow():
+                _show(progress, task, migration, reached)
+                if not switch or reached < migration.source_revision:
+                    continue
+                if not frozen and reached + NEARLY_ALL >= await migration.newest():
+                    await migration.freeze(frozen=True)
+                    frozen = True
+                if not frozen or reached < await migration.newest():
+                    continue
+                key = await _compare(migration, progress, reached)
+                if await migration.newest() == reached:
+                    if key is not None:
+                        raise MigrationError(f"the etcd and the store differ in {printable(key)}")
+                    await migration.finish()
+                    return reached
+                comparisons += 1
+                if comparisons == COMPARISONS:
+                    raise MigrationError("keys of the etcd are still being deleted; stop its clients, and start again")
+            raise MigrationError("the etcd sends no more changes")
+        except BaseException:
+            if frozen:
+                with suppress(Exception):
+                    await migration.freeze(frozen=False)
+            raise
+
+
+async def _compare(migration: Migration, progress: Progress, revision: int) -> bytes | None:
+    comparing = progress.add_task("comparing", total=None)
+    return await migration.first_difference(revision, lambda count: progress.advance(comparing, count))
+
+
+def _show(progress: Progress, task: TaskID, migration: Migration, reached: int) -> None:
+    progress.update(task, completed=reached, total=max(migration.source_revision, reached))

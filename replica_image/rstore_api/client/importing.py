@@ -1,0 +1,100 @@
+"""Filling an empty store with a snapshot of an etcd, and comparing both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from rstore_api.client.key_values import Client
+from rstore_api.errors import OutcomeUnknown, StoreError, Unreachable
+from rstore_api.etcd_files.latest import EtcdSnapshot
+from rstore_api.methods import IMPORT_STEP
+from rstore_api.proto import rpc_pb2
+from rstore_api.proto.kv_pb2 import KeyValue
+from rstore_api.proto.rstore_pb2 import ImportRequest
+
+PART_BYTES = 256 << 10
+PAGE_KEYS = 500
+ATTEMPTS = 5
+"""Of a part; what was taken of it before changes nothing."""
+
+Advance = Callable[[int], None]
+"""Called with how many keys more are done."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key that is not the same in the snapshot and in the store; None where it is not there."""
+
+    key: bytes
+    in_snapshot: KeyValue | None
+    in_store: KeyValue | None
+
+
+async def fill(
+    client: Client, snapshot: EtcdSnapshot, *, revision_jump: int, timeout_seconds: float, advance: Advance
+) -> int:
+    """Puts a snapshot into a store in which nothing was written; returns the store's revision then.
+
+    The store goes on ``revision_jump`` above the snapshot's revision. Raises StoreError; the store is then as it was,
+    unless the error is OutcomeUnknown.
+    """
+    after_key = b""
+    revision = snapshot.revision + revision_jump
+    parts = snapshot.parts(max_bytes=PART_BYTES, revision_jump=revision_jump)
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        part.after_key = after_key
+        after_key = await _send(client, part, revision, timeout_seconds)
+        advance(len(part.keys))
+    return revision
+
+
+async def _send(client: Client, part: ImportRequest, revision: int, timeout_seconds: float) -> bytes:
+    """Returns the last key that was taken."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return (await client.call(IMPORT_STEP, part, timeout_seconds=timeout_seconds)).last_key
+        except (OutcomeUnknown, Unreachable):
+            if attempt == ATTEMPTS - 1:
+                raise
+        except StoreError:
+            if attempt and part.last and (await client.range(_REVISION)).header.revision >= revision:
+                return b""  # an attempt before had come through
+            raise
+        await asyncio.sleep(0.2 * 2**attempt)
+    raise AssertionError("the last attempt raises")
+
+
+_REVISION = rpc_pb2.RangeRequest(key=b"\0", count_only=True)
+
+
+async def compare(
+    client: Client, snapshot: EtcdSnapshot, revision: int, *, timeout_seconds: float, advance: Advance
+) -> Difference | None:
+    """Returns the first key that is not in the store, at ``revision``, as it is in the snapshot: with the same value,
+    version, revisions and lease. None when all are.
+    """
+    expected = (key.kv for key in snapshot.imported_keys())
+    start = b"\0"
+    while True:
+        request = rpc_pb2.RangeRequest(key=start, range_end=b"\0", limit=PAGE_KEYS, revision=revision)
+        page = await client.range(request, timeout_seconds=timeout_seconds)
+        difference = await asyncio.to_thread(_first_difference, expected, list(page.kvs))
+        if difference is not None:
+            return difference
+        advance(len(page.kvs))
+        if not page.more:
+            missing = next(expected, None)
+            return None if missing is None else Difference(missing.key, missing, None)
+        start = page.kvs[-1].key + b"\0"
+
+
+def _first_difference(expected: Iterator[KeyValue], stored: list[KeyValue]) -> Difference | None:
+    for kv in stored:
+        wanted = next(expected, None)
+        if wanted != kv:
+            if wanted is None or wanted.key > kv.key:
+                return Difference(kv.key, None, kv)
+            return Difference(wanted.key, wanted, kv if kv.key == wanted.key else None)
+    return None
