@@ -19,8 +19,9 @@ import h11
 import structlog
 
 from rstore_wire.call import Aborted
-from rstore_wire.connection import LINGER_SECONDS, plain_address
+from rstore_wire.connection import LINGER_SECONDS, WorkBudget, plain_address
 from rstore_wire.exchange import Exchange, HttpApplication, Reply, RequestHead
+from rstore_wire.frames import WireError, Work
 from rstore_wire.headers import MAX_HEADER_LIST_BYTES
 from rstore_wire.identities import identity
 from rstore_wire.service import AuthContext, Service
@@ -30,8 +31,12 @@ _log = structlog.get_logger(__name__)
 
 MAX_UNTAKEN_BODY_BYTES = 256 << 10
 """Of a body that is taken in parts: while there is more, nothing is read."""
-MAX_WAITING_BYTES = 256 << 10
+MAX_WAITING_BYTES = 16 << 10
 """Of requests behind one that is not answered; more end the connection."""
+EVENTS_PER_ROUND = 100
+"""Taken from one connection in one round of the event loop: each takes about ten times as long as a frame of HTTP/2."""
+SMALL_CHUNK_BYTES = 16
+"""A smaller part of a body, with more to come, counts as work."""
 SEND_BYTES = 256 << 10
 """Handed to the network at a time."""
 SILENT_SECONDS, PROBE_SECONDS, PROBES = 10, 5, 3
@@ -58,6 +63,7 @@ class Http1Connection(asyncio.Protocol):
         self._application = application
         self.max_body_bytes = 2 * service.max_message_bytes
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_LIST_BYTES)
+        self._work = WorkBudget(service.limits.work_per_second)
         self._exchange: Exchange | None = None
         self._transport: asyncio.Transport | None = None
         self._out: deque[memoryview] = deque()
@@ -134,7 +140,7 @@ class Http1Connection(asyncio.Protocol):
         """Takes events, up to a bound; of very many, the rest in the next round of the loop."""
         self._taking_later = False
         try:
-            for _ in range(self.limits.frames_per_round):
+            for _ in range(min(EVENTS_PER_ROUND, self.limits.frames_per_round)):
                 if self.closing or self._taking_later:
                     return
                 event = self._http.next_event()
@@ -147,6 +153,10 @@ class Http1Connection(asyncio.Protocol):
                 self._on_event(event)
         except h11.RemoteProtocolError as error:
             self._malformed(error)
+            return
+        except WireError as error:
+            self._service.refusals.add("connection_enhance_your_calm", peer=self.peer_name, text=str(error))
+            self.abort()
             return
         self._taking_later = True
         self._pause_reading(paused=True)
@@ -166,6 +176,8 @@ class Http1Connection(asyncio.Protocol):
     def _bound_what_waits(self) -> None:
         """Reading goes on behind a request that is not answered, or the client's end would not be noticed."""
         self._pause_reading(paused=False)
+        if not self._waiting_bytes:
+            self._waiting_bytes = len(self._http.trailing_data[0])
         if self._waiting_bytes > MAX_WAITING_BYTES:
             self._service.refusals.add("pipelining", peer=self.peer_name)
             self.abort()
@@ -183,6 +195,8 @@ class Http1Connection(asyncio.Protocol):
         if isinstance(event, h11.Request):
             self._on_request(event)
         elif isinstance(event, h11.Data):
+            if len(event.data) < SMALL_CHUNK_BYTES:
+                self._work.spend(Work.OTHER, self.loop.time())
             self._on_body(event.data)
         elif isinstance(event, h11.EndOfMessage) and self._exchange is not None:
             exchange = self._exchange

@@ -127,14 +127,14 @@ async def test_bytes_before_tls(region: RegionProcesses, marker: Marker, port: i
         assert not any(answer.startswith(b"HTTP/1.1 200") for answer in answers)
 
 
-@pytest.mark.parametrize("port", [CLIENT_PORT, PEER_PORT])
-async def test_bytes_inside_tls(region: RegionProcesses, marker: Marker, port: int) -> None:
+@pytest.mark.parametrize(("port", "protocol"), [(CLIENT_PORT, "h2"), (CLIENT_PORT, "http/1.1"), (PEER_PORT, "h2")])
+async def test_bytes_inside_tls(region: RegionProcesses, marker: Marker, port: int, protocol: str) -> None:
     [replica] = region.replicas
     files = TlsFiles.in_directory(replica.directory / "tls")
     context = ssl.create_default_context(cafile=str(files.ca))
     context.load_cert_chain(str(files.cert), str(files.key))
     context.check_hostname = False
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols([protocol])
     await throw_all(replica, port, payloads(marker, port + 1), context)
 
 

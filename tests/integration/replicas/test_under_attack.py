@@ -46,6 +46,7 @@ class Target:
 
     replica: ReplicaProcess
     context: ssl.SSLContext
+    http1: ssl.SSLContext
     files: TlsFiles
 
     async def connect(self) -> RawClient:
@@ -158,7 +159,61 @@ async def scans(target: Target) -> None:
         await asyncio.gather(*(client.range(everything) for _ in range(20)))
 
 
-ATTACKS: tuple[Attack, ...] = (settings, resets, unfinished, closed_streams, unread, silence, scrapes, scans)
+def _post(path: str, text: bytes) -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text
+
+
+async def _blow_http1(target: Target, *requests: bytes) -> None:
+    """Sends requests of HTTP/1.1, each on a connection of its own, and reads the answers."""
+    writers: list[asyncio.StreamWriter] = []
+    try:
+        for request in requests:
+            _, writer = await asyncio.open_connection(
+                target.replica.host, CLIENT_PORT, ssl=target.http1, server_hostname="localhost"
+            )
+            writers.append(writer)
+            writer.write(request)
+            await writer.drain()
+        await asyncio.sleep(HOLD_SECONDS)
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+
+
+_MANY_VALUES = _post("/v3/kv/txn", b'{"compare":[' + b",".join([b"{}"] * 20_000) + b"]}")
+_EVERYTHING = _post("/v3/kv/range", b'{"key":"AA==","range_end":"AA==","limit":"30"}')
+
+
+async def json_requests(target: Target) -> None:
+    """Requests of many small values."""
+    await _blow_http1(target, _MANY_VALUES, _MANY_VALUES)
+
+
+async def json_answers(target: Target) -> None:
+    """Large answers as JSON that nobody waits for."""
+    await _blow_http1(target, _EVERYTHING, _EVERYTHING)
+
+
+async def tiny_chunks(target: Target) -> None:
+    """A body of chunks of one byte, and requests one behind the other."""
+    head = b"POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    healthy = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    await _blow_http1(target, head + b"1\r\n{\r\n1\r\n}\r\n" * 20_000, healthy * 5_000)
+
+
+ATTACKS: tuple[Attack, ...] = (
+    settings,
+    resets,
+    unfinished,
+    closed_streams,
+    unread,
+    silence,
+    scrapes,
+    scans,
+    json_requests,
+    json_answers,
+    tiny_chunks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -203,10 +258,13 @@ async def test_an_honest_writer_keeps_half_its_rate_the_group_its_leader_and_the
     primary = regions[0]
     leader = await primary.leader()
     files = primary.authority.issue(primary.directory / "attacker", "client")
-    context = ssl.create_default_context(cafile=str(files.ca))
-    context.load_cert_chain(str(files.cert), str(files.key))
-    context.set_alpn_protocols(["h2"])
-    target = Target(leader, context, files)
+    contexts = []
+    for protocol in ("h2", "http/1.1"):
+        context = ssl.create_default_context(cafile=str(files.ca))
+        context.load_cert_chain(str(files.cert), str(files.key))
+        context.set_alpn_protocols([protocol])
+        contexts.append(context)
+    target = Target(leader, *contexts, files)
     async with primary.client(leader) as client:
         _, term = await _written(client, 0.5)
         logged = len(leader.log_text())

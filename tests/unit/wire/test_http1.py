@@ -431,18 +431,26 @@ async def test_the_server_waits_for_requests_that_are_under_way() -> None:
         await stopping
 
 
-async def test_tiny_chunks_do_not_hold_up_others() -> None:
-    async with speaking_both(limits=Limits(frames_per_round=100)) as (_, _, _, port), channel_to(port) as channel:
-        chunks = b"1\r\nx\r\n" * 20_000
-        client = await Client.connect(port, CHUNKED + chunks + b"0\r\n\r\n")
+async def test_chunks_do_not_hold_up_others() -> None:
+    async with speaking_both() as (_, _, _, port), channel_to(port) as channel:
+        chunks = b"10\r\n" + bytes(16) + b"\r\n"
+        client = await Client.connect(port, CHUNKED + chunks * 20_000 + b"0\r\n\r\n")
         answered = asyncio.create_task(client.answer())
         served = 0
         while not answered.done():
             assert await channel.unary_unary(f"/{SERVICE}/Unary")(b"honest") == b"honest"
             served += 1
-        assert (await answered)[2] == b"x" * 20_000
+        assert (await answered)[2] == bytes(16 * 20_000)
         assert served > 10
         client.close()
+
+
+async def test_many_tiny_chunks_end_the_connection() -> None:
+    async with speaking_both() as (server, _, _, port):
+        client = await Client.connect(port, CHUNKED + b"1\r\nx\r\n" * 20_000)
+        assert await client.rest() == b""
+        assert server.refusals.counts["connection_enhance_your_calm"] == 1
+        await until(lambda: not any(server.kept.values()))
 
 
 async def test_only_http_2_is_spoken_where_nothing_answers_http_1() -> None:

@@ -25,7 +25,7 @@ from rstore_replica.api.http.routes import ROUTES, STREAMS_OF_REQUESTS
 
 _log = get_logger(__name__)
 
-MAX_ANSWER_BYTES = 8 << 20
+MAX_ANSWER_BYTES = 4 << 20
 """Of an answer as gRPC's message; as JSON it takes several times that for a moment."""
 
 Find = Callable[[str, Any], tuple[Any, Refusal | None]]

@@ -15,7 +15,7 @@ from rstore_wire.exchange import DEADLINE_EXCEEDED, Exchange
 from rstore_wire.service import AuthContext, Metadata
 
 from rstore_replica.api.http.conversions import Conversions
-from rstore_replica.api.http.json_mapping import JsonError, ValueSplitter, json_from, message_from
+from rstore_replica.api.http.json_mapping import JsonError, Pace, ValueSplitter, json_from, message_from
 
 MAX_QUEUED_BYTES = 256 << 10
 """Of messages that wait to be sent as JSON; more, and the servicer waits."""
@@ -169,8 +169,8 @@ class GatewayCall:
     async def request_from(self, text: bytes) -> Any:
         """Returns the request in a JSON text, in the form in which the servicer takes it. Raises JsonError."""
 
-        def convert() -> Any:
-            encoded = message_from(text, self._request_kind).SerializeToString()
+        def convert(pace: Pace) -> Any:
+            encoded = message_from(text, self._request_kind, pace).SerializeToString()
             return self._handler.request_deserializer(encoded)
 
         return await self._conversions.run(convert, len(text), self._client)
@@ -178,7 +178,7 @@ class GatewayCall:
     async def json_of(self, message: bytes) -> bytes:
         """Returns an encoded answer as JSON."""
         return await self._conversions.run(
-            lambda: json_from(self._answer_kind.FromString(message)), len(message), self._client
+            lambda pace: json_from(self._answer_kind.FromString(message), pace), len(message), self._client
         )
 
     def complete(self) -> None:

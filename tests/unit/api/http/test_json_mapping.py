@@ -3,10 +3,19 @@ from __future__ import annotations
 import json
 
 import pytest
+from google.protobuf import json_format
 from hypothesis import given
 from hypothesis import strategies as st
 from rstore_api.proto import rpc_pb2
-from rstore_replica.api.http.json_mapping import MAX_DEPTH, JsonError, ValueSplitter, json_from, message_from
+from rstore_replica.api.http.json_mapping import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    SLICE_BYTES,
+    JsonError,
+    ValueSplitter,
+    json_from,
+    message_from,
+)
 
 MAX_BYTES = 1_000
 
@@ -23,6 +32,24 @@ def test_a_message_goes_there_and_back() -> None:
         "count": "1099511627776",
     }
     assert message_from(text, rpc_pb2.RangeResponse) == message
+
+
+def test_a_large_message_is_converted_in_slices() -> None:
+    message = rpc_pb2.TxnResponse(succeeded=True)
+    message.header.revision = 1 << 62
+    for number in range(3):
+        answer = message.responses.add().response_range
+        answer.count = number
+        for key in range(2_000):
+            answer.kvs.add(key=b"%d" % key, value=bytes(number), version=key)
+    message.responses.add().response_put.SetInParent()
+    paces: list[int] = []
+    text = json_from(message, lambda: paces.append(1))
+    assert json.loads(text) == json_format.MessageToDict(message, preserving_proto_field_name=True)
+    assert b" " not in text
+    assert len(paces) > 30
+    member = rpc_pb2.Member(ID=1, peerURLs=["a" * SLICE_BYTES, "b"], isLearner=True)
+    assert json.loads(json_from(member)) == json_format.MessageToDict(member, preserving_proto_field_name=True)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +105,8 @@ def test_what_is_refused(text: bytes, reason: str) -> None:
         b'{"compare":[null]}',
         b'{"success":[{"request_put":{},"request_range":{}}]}',
         b'{"success":[{"request_txn":' * MAX_DEPTH + b"{}" + b"}]}" * MAX_DEPTH,
-        b"[" * 100_000,
+        b"[" * 10_000,
+        b'{"compare":[' + b",".join([b"{}"] * MAX_VALUES) + b"]}",
     ],
 )
 def test_transactions_that_are_refused(text: bytes) -> None:
