@@ -20,6 +20,36 @@ ROUND_TRIP_BUCKETS_SECONDS = tuple(0.0001 * 2**power for power in range(16))
 """Those of etcd: 0.1 ms to 3 s."""
 
 
+TIME_TO_LIVE_BUCKETS_SECONDS = tuple(float(2**power) for power in range(24))
+"""Those of etcd: 1 s to half a year."""
+
+
+class LeaseCounts:
+    """What became of leases: grants and revocations are counted on each replica of the primary region, which applies
+    them, and renewals on its leader.
+    """
+
+    def __init__(self) -> None:
+        self.granted = 0
+        self.revoked = 0
+        """Also those that ended."""
+        self.renewed = 0
+        self.times_to_live = Timings(TIME_TO_LIVE_BUCKETS_SECONDS)
+        """As granted."""
+
+    def families(self) -> Iterable[Metric]:
+        """Yields the counters, and the histogram of times to live."""
+        for name, text, value in (
+            ("granted", "Leases granted.", self.granted),
+            ("revoked", "Leases that were revoked or have ended.", self.revoked),
+            ("renewed", "Renewals of leases.", self.renewed),
+        ):
+            yield CounterMetricFamily(f"etcd_debugging_lease_{name}", text, value=float(value))
+        family = HistogramMetricFamily("etcd_debugging_lease_ttl_total", "Times to live as granted, in seconds.")
+        self.times_to_live.show(family)
+        yield family
+
+
 @dataclass(frozen=True)
 class DiskTimings:
     """How long the disk takes: the journal's syncs, and the commits of the database."""

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from rstore_api.proto import rstore_pb2
 
 from rstore_replica.call_metrics import CallMetrics, MethodMetrics
-from rstore_replica.etcd_metrics import DiskTimings, EtcdReading, PeerRoundTrips
+from rstore_replica.etcd_metrics import DiskTimings, EtcdReading, LeaseCounts, PeerRoundTrips
 
 LAG_BUCKETS_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -54,6 +54,8 @@ class Reading:
     disk_size_bytes: int
     queued_writes: int
     watches: int = 0
+    leases: int = 0
+    lock_waits: int = 0
     quarantined_tails: int = 0
     quarantined_rows: int = 0
     quarantined_bytes: int = 0
@@ -76,6 +78,7 @@ class Metrics:
         self._calls = CallMetrics()
         self.registry.register(self._calls)
         self.disk = DiskTimings()
+        self.leases = LeaseCounts()
         ProcessCollector(registry=self.registry)
         self.forwarded = Counter(
             "rstore_forwarded_requests", "Requests sent on to the primary's leader.", ["method"], registry=self.registry
@@ -112,7 +115,7 @@ class Metrics:
 
     def observe(self, read: Callable[[], Reading]) -> None:
         """Adds the gauges of the replica, which ``read`` returns on the event loop. To be called once."""
-        self._gauges = _ReadingCollector(read, self.disk)
+        self._gauges = _ReadingCollector(read, self.disk, self.leases)
         self.registry.register(self._gauges)
 
     def take_reading(self) -> None:
@@ -126,9 +129,10 @@ class Metrics:
 
 
 class _ReadingCollector(Collector):
-    def __init__(self, read: Callable[[], Reading], disk: DiskTimings) -> None:
+    def __init__(self, read: Callable[[], Reading], disk: DiskTimings, leases: LeaseCounts) -> None:
         self._read = read
         self._disk = disk
+        self._leases = leases
         self._reading: Reading | None = None
         self._round_trips = PeerRoundTrips()
 
@@ -169,6 +173,8 @@ class _ReadingCollector(Collector):
             ("disk_size_bytes", "Bytes that the volume has.", reading.disk_size_bytes),
             ("queued_writes", "Writes waiting for an entry of the log.", reading.queued_writes),
             ("watches", "Watches of all clients.", reading.watches),
+            ("leases", "Leases of the store, on the primary's leader; 0 elsewhere.", reading.leases),
+            ("lock_waits", "Calls that wait for a lock or to lead, or observe who does.", reading.lock_waits),
             ("quarantined_tails", "Diverged tails that the region keeps in quarantine.", reading.quarantined_tails),
             ("quarantined_rows", "Changes of keys in them.", reading.quarantined_rows),
             ("quarantined_bytes", "Size of their files.", reading.quarantined_bytes),
@@ -179,6 +185,7 @@ class _ReadingCollector(Collector):
         ):
             yield GaugeMetricFamily(f"rstore_{name}", text, value=float(value))
         yield from self._disk.families()
+        yield from self._leases.families()
         yield from self._round_trips.families()
         if reading.etcd is not None:
             yield from reading.etcd.families()

@@ -210,6 +210,7 @@ class Replica:
             group=group,
             tenure_held=replication.tenure.held,
             submit=submit_with(self._batcher, machine),
+            counts=metrics.leases,
         )
         self._lease = lease = LeaseService(
             calls=calls,
@@ -218,6 +219,7 @@ class Replica:
             machine=machine,
             identity=identity,
             keeper=self.leases,
+            read_point=replication.acknowledging.read_point,
         )
         self._kv = KvService(
             calls=calls,
@@ -366,6 +368,8 @@ class Replica:
                 replication=replication,
                 batcher=self._batcher,
                 watch=self._watch,
+                leases=self.leases,
+                candidates=candidates,
                 tail_fetcher=self._tail_fetcher,
                 data_directory=self._place.data_directory,
                 round_trips=self._links.round_trips(),

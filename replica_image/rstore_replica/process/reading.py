@@ -10,6 +10,8 @@ import rstore_api
 
 from rstore_replica.api.batcher import Batcher
 from rstore_replica.api.identity import Identity
+from rstore_replica.api.leases.keeper import LeaseKeeper
+from rstore_replica.api.locks.candidates import Candidates
 from rstore_replica.api.services.watch import WatchService
 from rstore_replica.etcd_metrics import EtcdReading
 from rstore_replica.metrics import Reading, RegionLag
@@ -33,6 +35,8 @@ def read(
     replication: Replication,
     batcher: Batcher,
     watch: WatchService,
+    leases: LeaseKeeper,
+    candidates: Candidates,
     tail_fetcher: TailFetcher,
     data_directory: Path,
     round_trips: Mapping[str, float],
@@ -66,6 +70,8 @@ def read(
         disk_size_bytes=disk.total,
         queued_writes=batcher.queued,
         watches=watch.watches,
+        leases=len(leases),
+        lock_waits=candidates.waiting,
         quarantined_tails=len(machine.quarantined),
         quarantined_rows=sum(tail.count for tail in machine.quarantined),
         quarantined_bytes=sum(tail.size_bytes for tail in machine.quarantined),

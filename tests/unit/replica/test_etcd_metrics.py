@@ -86,6 +86,8 @@ def samples() -> dict[str, float]:
     for result, seconds in (("no-primary", 0.2), ("no-leader", 20.0)):
         put.answered(result, seconds)
     metrics.disk.journal_sync.add(0.0015)
+    metrics.leases.granted, metrics.leases.revoked, metrics.leases.renewed = 4, 3, 9
+    metrics.leases.times_to_live.add(60)
     return scraped(metrics)
 
 
@@ -117,6 +119,14 @@ def test_gauges_have_the_values_of_the_replica(samples: dict[str, float]) -> Non
     assert samples["etcd_disk_wal_fsync_duration_seconds_sum{}"] == 0.0015
     assert samples["etcd_network_peer_round_trip_time_seconds_bucket{To=orders-us-east-1,le=0.0002}"] == 0
     assert samples["etcd_network_peer_round_trip_time_seconds_bucket{To=orders-us-east-1,le=0.0004}"] == 1
+
+
+def test_leases_are_counted_by_the_names_of_etcd(samples: dict[str, float]) -> None:
+    assert samples["etcd_debugging_lease_granted_total{}"] == 4
+    assert samples["etcd_debugging_lease_revoked_total{}"] == 3
+    assert samples["etcd_debugging_lease_renewed_total{}"] == 9
+    assert samples["etcd_debugging_lease_ttl_total_bucket{le=32.0}"] == 0
+    assert samples["etcd_debugging_lease_ttl_total_bucket{le=64.0}"] == 1
 
 
 @pytest.mark.parametrize(

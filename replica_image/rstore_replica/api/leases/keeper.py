@@ -30,6 +30,7 @@ from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, LogEn
 from rstore_replica.api.leases.deadlines import Deadlines
 from rstore_replica.api.ports import Group
 from rstore_replica.api.routing.route import is_served_here
+from rstore_replica.etcd_metrics import LeaseCounts
 from rstore_replica.mvcc.data.leases import Lease
 from rstore_replica.mvcc.requests.validate import MAX_CHECKPOINTS
 from rstore_replica.replication.ports import RegionStateView
@@ -72,7 +73,17 @@ _NOOP = LogEntry(noop=Noop()).SerializeToString()
 class LeaseKeeper:
     """Knows when leases end, on the primary's leader; on any other replica it knows of none."""
 
-    def __init__(self, *, machine: Machine, group: Group, tenure_held: Callable[[int], bool], submit: Submit) -> None:
+    def __init__(
+        self,
+        *,
+        machine: Machine,
+        group: Group,
+        tenure_held: Callable[[int], bool],
+        submit: Submit,
+        counts: LeaseCounts | None = None,
+    ) -> None:
+        """``counts`` is where it is counted what becomes of leases."""
+        self._counts = counts or LeaseCounts()
         self._machine = machine
         self._group = group
         self._tenure_held = tenure_held
@@ -133,6 +144,11 @@ class LeaseKeeper:
         Raises NoPrimary, NoLeader, NotLeader or DeadlineExceeded when this replica cannot promise anything, or what a
         write raises.
         """
+        renewed = await self._renew(leases, deadline)
+        self._counts.renewed += sum(map(bool, renewed))
+        return renewed
+
+    async def _renew(self, leases: Sequence[int], deadline: float) -> list[int]:
         role = await self._known(deadline)
         for lease in leases:
             self._deadlines.renew(lease, _now())
@@ -151,7 +167,7 @@ class LeaseKeeper:
         Raises OutcomeUnknown when this replica cannot promise that any more.
         """
         try:
-            await self.renew([lease], deadline=deadline)
+            await self._renew([lease], deadline)
         except StoreError as error:
             raise OutcomeUnknown(str(error)) from error
 
@@ -250,6 +266,12 @@ class LeaseKeeper:
 
     def _changed(self, leases: Mapping[int, Lease | None]) -> None:
         """Some were granted or revoked by an entry of the log that was applied here."""
+        for lease in leases.values():
+            if lease is None:
+                self._counts.revoked += 1
+            else:
+                self._counts.granted += 1
+                self._counts.times_to_live.add(lease.ttl_seconds)
         if self._role is None:
             return
         now = _now()

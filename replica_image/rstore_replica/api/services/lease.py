@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import grpc
@@ -32,6 +32,7 @@ RENEW_SECONDS = 8.0
 FEW_KEYS = 64
 """A lease with more keys is revoked in an entry of the log of its own."""
 
+ReadPoint = Callable[[int, int, float], Awaitable[int | None]]
 LeaseResponseT = TypeVar("LeaseResponseT", rpc_pb2.LeaseGrantResponse, rpc_pb2.LeaseRevokeResponse)
 
 
@@ -48,7 +49,10 @@ class LeaseService:
         identity: Identity,
         keeper: LeaseKeeper,
         max_leases: int = MAX_LEASES,
+        read_point: ReadPoint | None = None,
     ) -> None:
+        """``read_point`` waits until a revision may be shown; see ``Acknowledging.read_point``."""
+        self._read_point = read_point
         self._calls = calls
         self._router = router
         self._batcher = batcher
@@ -121,7 +125,7 @@ class LeaseService:
                 response.TTL, response.grantedTTL = left
                 if request.keys:
                     response.keys.extend(self._machine.lease_keys(request.ID))
-            self._identity.fill(response.header, revision=self._machine.revision)
+            await self._fill(response.header, call)
             return response
 
         response = await self._router.serve(methods.LEASE_TIME_TO_LIVE, lambda: request, local, call=call)
@@ -135,10 +139,17 @@ class LeaseService:
         async def local() -> rpc_pb2.LeaseLeasesResponse:
             leases = await self._keeper.by_end(deadline=call.deadline)
             response = rpc_pb2.LeaseLeasesResponse(leases=[rpc_pb2.LeaseStatus(ID=lease) for lease in leases])
-            self._identity.fill(response.header, revision=self._machine.revision)
+            await self._fill(response.header, call)
             return response
 
         return await self._router.serve(methods.LEASE_LEASES, lambda: request, local, call=call)
+
+    async def _fill(self, header: rpc_pb2.ResponseHeader, call: CallInfo) -> None:
+        """Completes the header of an answer that has just been read; returns once what was read may be shown."""
+        revision, epoch = self._machine.revision, self._machine.state.epoch
+        if self._read_point is not None:
+            await self._read_point(epoch, revision, call.deadline - asyncio.get_running_loop().time())
+        self._identity.fill(header, revision=revision)
 
     async def renew(self, request: RenewLeasesRequest, call: CallInfo) -> RenewLeasesResponse:
         """Renews leases, here or by the primary's leader."""

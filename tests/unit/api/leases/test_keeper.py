@@ -13,6 +13,7 @@ from rstore_api.proto.rpc_pb2 import LeaseGrantRequest, LeaseRevokeRequest, PutR
 from rstore_api.proto.rstore_pb2 import LeaseCheckpoint, LeaseCheckpoints, LogEntry, WriteBatch, WriteRequest
 from rstore_replica.api.leases import keeper as keeper_module
 from rstore_replica.api.leases.keeper import ANSWER_SECONDS, STALL_SECONDS, LeaseKeeper
+from rstore_replica.etcd_metrics import LeaseCounts
 from rstore_replica.raft.types import Role
 from unit.api.replica_fakes import FakeGroup, group_status
 from unit.mvcc.replicas import Replica
@@ -31,6 +32,7 @@ class Leader:
         self.written: list[WriteRequest] = []
         monkeypatch.setattr(keeper_module, "_now", lambda: self.now)
         monkeypatch.setattr(self.group, "barrier", self._barrier)
+        self.counts = LeaseCounts()
         self.keeper = self.begin()
 
     def begin(self) -> LeaseKeeper:
@@ -39,6 +41,7 @@ class Leader:
             group=self.group,
             tenure_held=lambda _epoch: self.tenure,
             submit=self._submit,
+            counts=self.counts,
         )
         return self.keeper
 
@@ -95,6 +98,18 @@ async def test_a_lease_that_nobody_renews_ends_with_its_keys_in_one_revision(lea
     assert (leader.leases, leader.replica.range().count) == ([], 0)
     assert leader.replica.machine.revision == before + 1
     assert len(leader.keeper) == 0
+
+
+async def test_it_is_counted_what_becomes_of_leases(leader: Leader) -> None:
+    await leader.keeper.look()
+    for lease in (7, 8):
+        leader.grant(lease)
+        await leader.keeper.granted(lease, deadline=leader.now + 5)
+    await leader.renew(7, 7, 9)
+    leader.write(WriteRequest(lease_revoke=LeaseRevokeRequest(ID=7)))
+    await leader.after(13)
+    assert (leader.counts.granted, leader.counts.renewed, leader.counts.revoked) == (2, 2, 2)
+    assert leader.counts.times_to_live.seconds == 20
 
 
 async def test_renewals_write_nothing_to_the_log(leader: Leader) -> None:

@@ -244,6 +244,33 @@ async def test_keys_of_a_lease_are_shown_to_those_who_may_read_all_of_them(store
     assert (await store.service.time_to_live(request, info(SHOP))).grantedTTL == 60
 
 
+async def test_what_is_shown_of_leases_is_confirmed_by_other_regions(tmp_path: Path) -> None:
+    """In SemiSync, where what they have not confirmed a failover may lose."""
+    asked: list[tuple[int, int]] = []
+    confirmed = asyncio.Event()
+
+    async def read_point(epoch: int, at_least: int, _timeout_seconds: float) -> int | None:
+        asked.append((epoch, at_least))
+        await confirmed.wait()
+        return at_least
+
+    store = Store(tmp_path, read_point=read_point)
+    await store.keeper.look()
+    lease = await store.grant()
+    store.put(b"k", lease)
+    revision = store.replica.machine.revision
+    shown = asyncio.create_task(store.service.time_to_live(rpc_pb2.LeaseTimeToLiveRequest(ID=lease, keys=True), info()))
+    listed = asyncio.create_task(store.service.leases(rpc_pb2.LeaseLeasesRequest(), info()))
+    await until(lambda: len(asked) == 2)
+    store.put(b"later", lease)
+    assert not shown.done()
+    assert not listed.done()
+    confirmed.set()
+    assert ((await shown).header.revision, list((await shown).keys)) == (revision, [b"k"])
+    assert (await listed).header.revision == revision
+    assert asked == [(1, revision)] * 2
+
+
 async def test_there_are_no_more_leases_than_the_limit(tmp_path: Path) -> None:
     store = Store(tmp_path, max_leases=3)
     await store.keeper.look()
