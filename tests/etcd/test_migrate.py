@@ -85,17 +85,19 @@ async def catch_up(migration: Migration) -> int:
     raise AssertionError("following ended")
 
 
-async def test_a_store_follows_an_etcd_and_is_the_same(etcd: Server, store: Server, tmp_path: Path):
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_store_follows_an_etcd_and_is_the_same(etcd: Server, store: Server, tmp_path: Path, seed: int):
     async with client_of(etcd) as source, client_of(store) as target:
-        await write(source, 1, 100)
+        await write(source, 100 + seed, 100)
         migration = Migration(source, target)
         assert not await migration.find()
         await begin(migration, tmp_path)
-        writing = asyncio.create_task(write(source, 2, 400))
+        writing = asyncio.create_task(write(source, 200 + seed, 400))
+        draw = random.Random(seed)
         for _ in range(5):
             # The tool is stopped somewhere, and started again.
             following = asyncio.ensure_future(catch_up(migration))
-            await asyncio.wait([following], timeout=random.Random(3).random())
+            await asyncio.wait([following], timeout=draw.random())
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             migration = Migration(source, target)

@@ -53,6 +53,8 @@ class Migration:
         self._mark = Point(0)
         """What the store says; behind the point where nothing was to be changed."""
         self._leases: set[int] = set()
+        self._making = asyncio.Lock()
+        """Taken while changes are made, and while a lease is ended that has no keys."""
         self.source_revision = 0
         """The newest of the source that is known of."""
 
@@ -109,7 +111,8 @@ class Migration:
                     if renewing.done():
                         renewing.result()
                     self.source_revision = max(self.source_revision, change.revision)
-                    await self._make(change.events)
+                    async with self._making:
+                        await self._make(change.events)
                     if self._reached().events == 0 and change.revision > self._reached().revision:
                         self._point = Point(change.revision)  # nothing else has happened up to there
                     yield self.revision
@@ -200,13 +203,19 @@ class Migration:
                         self._leases.discard(answer.ID)
 
     async def _end_leases(self) -> None:
+        """Ends leases that have ended at the source, once the changes that took their keys away have been made."""
         known = set(self._leases)
         answer = await self._source.call(LEASE_LEASES, rpc_pb2.LeaseLeasesRequest(), timeout_seconds=CALL_SECONDS)
         for lease in known - {lease.ID for lease in answer.leases}:
-            with suppress(LeaseNotFound):
-                request = rpc_pb2.LeaseRevokeRequest(ID=lease)
-                await self._target.call(LEASE_REVOKE, request, timeout_seconds=CALL_SECONDS)
-            self._leases.discard(lease)
+            async with self._making:
+                asked = rpc_pb2.LeaseTimeToLiveRequest(ID=lease, keys=True)
+                left = await self._target.call(LEASE_TIME_TO_LIVE, asked, timeout_seconds=CALL_SECONDS)
+                if left.keys:
+                    continue
+                with suppress(LeaseNotFound):
+                    request = rpc_pb2.LeaseRevokeRequest(ID=lease)
+                    await self._target.call(LEASE_REVOKE, request, timeout_seconds=CALL_SECONDS)
+                self._leases.discard(lease)
 
     # ------------------------------------------------------------------ the switch
 
@@ -253,6 +262,7 @@ class Migration:
 
     async def finish(self) -> None:
         """Takes the mark away: the store is its clients' alone from here on."""
+        await self._end_leases()
         await self._target.delete(MARK, timeout_seconds=PATIENCE_SECONDS)
 
 
