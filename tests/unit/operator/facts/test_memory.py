@@ -76,7 +76,8 @@ AFTER_A_LEADER = look(EMPTY, seen(leader("a")), 10)
         (EMPTY, seen(), StoreStatus(regions=(RegionStatus("a", revision=5),)), {"a": 20}),
         # A primary region that has come back without its data is as good as gone; a secondary one is not.
         (EMPTY, seen(leader("a", store_id="")), StoreStatus(store_id="s", primary_region="a"), {"a": 20}),
-        (EMPTY, seen(leader("a", store_id="")), StoreStatus(store_id="s", primary_region="b"), {}),
+        # Of the primary region there is nothing at all.
+        (EMPTY, seen(leader("a", store_id="")), StoreStatus(store_id="s", primary_region="b"), {"b": 20}),
         (EMPTY, seen(leader("a", store_id="")), StoreStatus(primary_region="a"), {}),
     ],
 )
