@@ -96,6 +96,7 @@ async def operator(server: ApiServer, directory: Path) -> AsyncIterator[Operator
         "RSTORE_HEALTH_PORT": str(port),
         "RSTORE_HASH_CHECK_SECONDS": "0",
         "RSTORE_LOG_LEVEL": "warning",
+        "MALLOC_ARENA_MAX": "1",  # as the chart has it
     }
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "rstore_operator", env=environment)
     try:
