@@ -21,6 +21,7 @@ from rstore_cli import (
     certs,
     data,
     failover,
+    lease,
     logs,
     maintenance,
     migrate,
@@ -91,6 +92,7 @@ app.command("put")(data.put)
 app.command("get")(data.get)
 app.command("del")(data.delete)
 app.command("watch")(watch.watch)
+app.add_typer(lease.app)
 app.command("verify")(verify.verify)
 app.command("certs")(certs.certs)
 app.add_typer(quarantine)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from rstore_api.domain.kubernetes import SEEN_KINDS
-from rstore_api.errors import FutureRevision, StoreError
+from rstore_api.errors import FutureRevision, LeaseNotFound, StoreError
 from rstore_api.proto import rpc_pb2, rpc_pb2_grpc, rstore_pb2_grpc
 from rstore_cli.cluster import Pod
 from rstore_cli.errors import CliError, NotFoundError
@@ -218,7 +218,12 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
-class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer, rpc_pb2_grpc.WatchServicer):
+class FakeReplica(
+    rpc_pb2_grpc.KVServicer,
+    rpc_pb2_grpc.MaintenanceServicer,
+    rpc_pb2_grpc.WatchServicer,
+    rpc_pb2_grpc.LeaseServicer,
+):
     """Keys in a dictionary, one revision per put; ``hash`` and ``revision`` can be set."""
 
     def __init__(self) -> None:
@@ -226,6 +231,8 @@ class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer, rpc
         self.revision = 1
         self.hash = 0xABCD
         self.failure: StoreError | None = None
+        self.leases: dict[int, list[bytes]] = {}
+        """Keys by lease."""
         self.watched: list[rpc_pb2.WatchCreateRequest] = []
         self.shown: list[rpc_pb2.WatchResponse] = []
         """What each watch is sent, after it was created."""
@@ -271,6 +278,22 @@ class FakeReplica(rpc_pb2_grpc.KVServicer, rpc_pb2_grpc.MaintenanceServicer, rpc
         response.header.revision = self.revision
         return response
 
+    def LeaseLeases(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.LeaseLeasesResponse:
+        return rpc_pb2.LeaseLeasesResponse(leases=[rpc_pb2.LeaseStatus(ID=lease) for lease in self.leases])
+
+    def LeaseTimeToLive(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.LeaseTimeToLiveResponse:
+        if request.ID not in self.leases:
+            return rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
+        return rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID, TTL=7, grantedTTL=60, keys=self.leases[request.ID])
+
+    def LeaseRevoke(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.LeaseRevokeResponse:
+        if self.leases.pop(request.ID, None) is None:
+            error = LeaseNotFound()
+            context.set_trailing_metadata(error.trailing_metadata())
+            context.abort(error.status, error.message)
+        self.revision += 1
+        return rpc_pb2.LeaseRevokeResponse(header=rpc_pb2.ResponseHeader(revision=self.revision))
+
     def HashKV(self, request: Any, context: grpc.ServicerContext) -> rpc_pb2.HashKVResponse:
         if request.revision > self.revision:
             error = FutureRevision()
@@ -287,6 +310,7 @@ def serve(replica: FakeReplica, authority: Authority) -> Iterator[tuple[str, int
     rpc_pb2_grpc.add_KVServicer_to_server(replica, server)
     rpc_pb2_grpc.add_MaintenanceServicer_to_server(replica, server)
     rpc_pb2_grpc.add_WatchServicer_to_server(replica, server)
+    rpc_pb2_grpc.add_LeaseServicer_to_server(replica, server)
     if isinstance(replica, rstore_pb2_grpc.QuarantineServicer):
         rstore_pb2_grpc.add_QuarantineServicer_to_server(replica, server)
     credentials = grpc.ssl_server_credentials([(key, certificate)], authority.ca, require_client_auth=True)
