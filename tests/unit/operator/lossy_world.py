@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, field, replace
 
-from rstore_api.domain.epochs import REVISION_JUMP
+from rstore_api.domain.epochs import BASE_REVISION, REVISION_JUMP, EpochStart, History
 from rstore_api.domain.voters import WITNESS, majority, voters
 from rstore_operator.facts.actions import Fence, GrantTenure, Promote
 from rstore_operator.facts.memory import Memory, acted
@@ -29,6 +29,16 @@ class Tenures:
     votes: dict[str, dict[str, float]] = field(default_factory=dict)
     """By region and voter, for how many seconds its newest round was granted."""
     rounds: int = 0
+
+
+def _history(region: FakeRegion) -> History:
+    """The epochs that the region knows, by their first changes; the last one may have none yet."""
+    firsts: dict[int, int] = {}
+    for revision, epoch in region.log:
+        firsts.setdefault(epoch, revision)
+    if region.epoch:
+        firsts.setdefault(region.epoch, region.revision + 1)
+    return tuple(EpochStart(epoch, revision) for epoch, revision in sorted(firsts.items()))
 
 
 class LossyWorld(World):
@@ -109,6 +119,7 @@ class LossyWorld(World):
                 for item in replica.progress
             ),
             tails=tuple(self.tails.get(replica.region, ())),
+            history=_history(self.regions[replica.region]),
         )
 
     # ------------------------------------------------------------------------------------------ acting
@@ -288,8 +299,11 @@ class LossyWorld(World):
         if tail:
             self.quarantine += tail
             self.tails.setdefault(target.name, []).append(
-                QuarantinedTail(tail[-1][1], tail[0][0], tail[-1][0], len(tail), 10 * len(tail), "f", source.epoch)
-            )
+                QuarantinedTail(
+                    tail[-1][1], tail[0][0], tail[-1][0], len(tail), 10 * len(tail), "f", source.epoch,
+                    fork_revision=BASE_REVISION + shared,
+                )
+            )  # fmt: skip
 
     def run(self, seconds: float, *, writing: bool = True) -> None:
         """Let time pass, with an operator and a client."""
