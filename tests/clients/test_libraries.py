@@ -23,7 +23,7 @@ from rstore_api.tls import TlsFiles
 START_SECONDS = 90.0
 WAIT_SECONDS = 120.0
 SOME = 20
-NOT_YET = {"lease", "lease_expires", "lock", "election", "errors_of_auth"}
+NOT_YET = {"errors_of_auth"}
 """What a store does not have yet."""
 
 pytestmark = pytest.mark.timeout(900)

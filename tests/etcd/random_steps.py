@@ -16,15 +16,27 @@ from itertools import count
 from pathlib import Path
 
 from etcd.relative_revisions import make_absolute
-from etcd.servers import Server, running_pair
-from etcd.steps import Ask, BeginWatch, EndWatch, NewStream, Step, random_steps
+from etcd.servers import Answer, Server, running_pair
+from etcd.steps import KEYS, LEASES, Ask, BeginWatch, EndWatch, NewStream, Step, random_steps
 from etcd.watched import Expectation, Watches
 from google.protobuf.message import Message
-from rstore_api.proto.rpc_pb2 import CompactionRequest, RangeRequest, WatchCreateRequest
+from rstore_api.proto.rpc_pb2 import (
+    CompactionRequest,
+    LeaseGrantRequest,
+    LeaseLeasesResponse,
+    LeaseRevokeRequest,
+    LeaseTimeToLiveResponse,
+    PutRequest,
+    RangeRequest,
+    WatchCreateRequest,
+)
 
 COMPARE_EVERY = 10
 """Steps after which all keys, and what watches were sent, are compared."""
 MAX_WATCHES = 20
+_LEASE_SECONDS = 1_000_000_000
+"""None ends by itself during a run."""
+_FILLER = b"filler"
 EVERYTHING = RangeRequest(key=b"\0", range_end=b"\0")
 
 
@@ -37,9 +49,8 @@ class Run:
 
     def __init__(self, etcd: Server, ours: Server) -> None:
         self._servers = etcd, ours
-        self._newest = etcd.revision
-        self._compacted = 0
-        self._watches = Watches(etcd), Watches(ours)
+        self._newest = self._compacted = _with_leases(etcd, ours)
+        self._watches = Watches(etcd, self._newest), Watches(ours, self._newest)
         self._expected: dict[int, Expectation] = {}
         self._ends: set[int] = set()
         self._live: list[int] = []
@@ -79,6 +90,9 @@ class Run:
             request = self._absolute(step.request)
             if isinstance(request, CompactionRequest):
                 self.compare()  # a watch that is behind would be sent everything by one, and be ended by the other
+            if isinstance(request, LeaseRevokeRequest):
+                # Without a key its end is a revision in a store, and none in etcd.
+                self._ask(PutRequest(key=KEYS[0], lease=request.ID))
             self._ask(request)
         elif isinstance(step, BeginWatch):
             self._begin(step.request)
@@ -97,7 +111,7 @@ class Run:
         return request
 
     def _ask(self, request: Message) -> None:
-        theirs, mine = (server.ask(request) for server in self._servers)
+        theirs, mine = (_comparable(server.ask(request)) for server in self._servers)
         _same(f"{type(request).__name__} {request}", theirs, mine)
         if theirs.code == "OK":
             self._newest = theirs.message.header.revision
@@ -132,6 +146,32 @@ class Run:
         for watches in self._watches:
             watches.cancel(watch_id)
         del self._expected[watch_id]
+
+
+def _with_leases(etcd: Server, ours: Server) -> int:
+    """Grants the leases, and brings both to the same revision, which is returned: all before it is compacted."""
+    for server in (etcd, ours):
+        for number in LEASES:
+            assert server.ask(LeaseGrantRequest(ID=number, TTL=_LEASE_SECONDS)).code == "OK"
+        server.put(_FILLER)
+    while etcd.revision < ours.revision:
+        etcd.put(_FILLER)
+    newest = {server.delete(_FILLER) for server in (etcd, ours)}
+    assert len(newest) == 1, newest
+    for server in (etcd, ours):
+        server.compact(max(newest))
+    return max(newest)
+
+
+def _comparable(answer: Answer) -> Answer:
+    """Takes out what nothing specifies: seconds that have gone by, and the order of leases and of a lease's keys."""
+    message = answer.message
+    if isinstance(message, LeaseTimeToLiveResponse):
+        message.TTL = min(message.TTL, 1)
+        message.keys.sort()
+    elif isinstance(message, LeaseLeasesResponse):
+        message.leases.sort(key=lambda lease: lease.ID)
+    return answer
 
 
 def _same(what: str, theirs: object, mine: object) -> None:

@@ -24,7 +24,18 @@ from rstore_api.tls import TlsFiles
 T = TypeVar("T")
 
 _METHODS: dict[type[Message], Method[Any, Any]] = {
-    each.request: each for each in (methods.RANGE, methods.PUT, methods.DELETE_RANGE, methods.TXN, methods.COMPACT)
+    each.request: each
+    for each in (
+        methods.RANGE,
+        methods.PUT,
+        methods.DELETE_RANGE,
+        methods.TXN,
+        methods.COMPACT,
+        methods.LEASE_GRANT,
+        methods.LEASE_REVOKE,
+        methods.LEASE_TIME_TO_LIVE,
+        methods.LEASE_LEASES,
+    )
 }
 START_SECONDS = 90.0
 ANSWER_SECONDS = 10.0
@@ -61,7 +72,7 @@ class Server:
             return Answer(code=error.code().name, text=error.details() or "")
 
     def ask(self, request: Message) -> Answer:
-        """Makes the call of KV that takes the request."""
+        """Makes the call of KV, or about leases, that takes the request."""
         return self.call(_METHODS[type(request)], request)
 
     def put(self, key: bytes, value: bytes = b"v") -> int:

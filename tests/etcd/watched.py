@@ -50,12 +50,13 @@ class Sent:
 
 
 class Watches:
-    """A stream of watches, beside another stream with one watch of everything from the beginning on."""
+    """A stream of watches, beside another stream with one watch of everything that comes after a revision."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, revision: int) -> None:
         self._server = server
+        self._first = revision
         self._history = WatchSession(server)
-        self._history.created(key=b"\0", range_end=b"\0", start_revision=1)
+        self._history.created(key=b"\0", range_end=b"\0", start_revision=revision + 1)
         self.everything: list[Event] = []
         self._session = WatchSession(server)
         self.sent: dict[int, Sent] = defaultdict(Sent)
@@ -108,7 +109,7 @@ class Watches:
     @property
     def everything_up_to(self) -> int:
         """The newest revision whose events are in ``everything``."""
-        return self.everything[-1].kv.mod_revision if self.everything else 1
+        return self.everything[-1].kv.mod_revision if self.everything else self._first
 
     def _missing(self, expected: dict[int, Expectation], ends: frozenset[int]) -> str:
         for watch_id, expectation in expected.items():
