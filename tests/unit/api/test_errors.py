@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import rstore_replica
 from rstore_api.errors import (
     BY_CODE,
     DETAIL_KEY,
@@ -61,3 +65,9 @@ def test_a_detail_fits_into_a_header(detail: str) -> None:
     sent = dict(InvalidRequest(detail).trailing_metadata())[DETAIL_KEY]
     assert len(sent) <= MAX_DETAIL_BYTES
     assert all(" " <= character <= "~" for character in sent)
+
+
+def test_no_call_ends_with_a_text_of_its_own_for_an_error() -> None:
+    """With ``str(error)`` as the message the detail would be added to etcd's sentence."""
+    sources = Path(rstore_replica.__file__).parent.rglob("*.py")
+    assert not [path.name for path in sources if re.search(r"\w+\.status, str\(\w+\)", path.read_text())]

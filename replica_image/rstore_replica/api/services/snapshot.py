@@ -75,7 +75,7 @@ class SnapshotService:
             async with self._turns.turn(call.client):
                 await self._send(call.client, context)
         except StoreError as error:
-            await context.abort(error.status, str(error), error.trailing_metadata())
+            await context.abort(*error.answer())
         except asyncio.CancelledError:
             raise
         except Exception as error:
