@@ -61,6 +61,7 @@ def cells() -> list[Cell]:
         Cell("put, 64 outstanding", calls.PUT, puts, 64, False, put_bytes),
         Cell("linearizable read, 64 outstanding", calls.RANGE, linearizable, 64),
         Cell("serializable read, 64 outstanding", calls.RANGE, serializable, 64),
+        Cell("lease keep-alive, 64 outstanding", calls.KEEP_ALIVE, calls.keep_alives(), 64),
     ]
 
 
@@ -77,6 +78,15 @@ def range_cells(keys: int) -> list[Cell]:
             least_seconds=5.0,
         ),
     ]
+
+
+def grant_leases(contender: contenders.Contender) -> None:
+    """Grants the leases that are renewed."""
+    target = f"{contender.leader_host()}:{CLIENT_PORT}"
+    with grpc.secure_channel(target, contenders.credentials(contender.tls_directory)) as channel:
+        stub = rpc_pb2_grpc.LeaseStub(channel)  # type: ignore[no-untyped-call]
+        for call in [stub.LeaseGrant.future(request, timeout=30) for request in calls.lease_grants()]:
+            call.result()
 
 
 def fill(contender: contenders.Contender, keys: int) -> None:
@@ -172,6 +182,8 @@ def main() -> None:
             contenders.running(directory, Path(other) if other else None) as servers,
             stock_pysyncobj.running(directory / "pysyncobj") as stock,
         ):
+            for server in servers if any(cell.method == calls.KEEP_ALIVE for cell in chosen) else ():
+                grant_leases(server)
             for cell in chosen:
                 rows += measure(cell, servers, stock)
             for server in servers if ranges else ():

@@ -18,6 +18,9 @@ _SEED = 7
 PUT = "/etcdserverpb.KV/Put"
 TXN = "/etcdserverpb.KV/Txn"
 RANGE = "/etcdserverpb.KV/Range"
+KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
+LEASES = 1024
+LEASE_SECONDS = 3600
 
 
 def key(number: int) -> bytes:
@@ -50,6 +53,16 @@ def reads(*, serializable: bool, count: int = 2048) -> list[bytes]:
     rng = random.Random(_SEED)
     requests = (rpc_pb2.RangeRequest(key=key(rng.randrange(KEYS)), serializable=serializable) for _ in range(count))
     return [request.SerializeToString() for request in requests]
+
+
+def lease_grants() -> list[rpc_pb2.LeaseGrantRequest]:
+    """Grants of the leases that are renewed."""
+    return [rpc_pb2.LeaseGrantRequest(ID=lease, TTL=LEASE_SECONDS) for lease in range(1, LEASES + 1)]
+
+
+def keep_alives() -> list[bytes]:
+    """Renewals of one lease each; a stream of one renewal is sent like a unary call."""
+    return [rpc_pb2.LeaseKeepAliveRequest(ID=lease).SerializeToString() for lease in range(1, LEASES + 1)]
 
 
 def range_key(number: int) -> bytes:
